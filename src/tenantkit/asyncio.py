@@ -1,0 +1,222 @@
+"""The same tenancy for asyncio: `AsyncTenancy` has the methods of `tenantkit.Tenancy`, to be awaited.
+
+Sessions and lookups run on the application's async engine, on psycopg or
+asyncpg. Provisioning runs in a thread, on psycopg: migration scripts may hold
+several statements in one string, which asyncpg refuses, and Alembic keeps its
+current operation in module globals, which tasks would take from one another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from tenantkit.binding import Binding
+from tenantkit.engines import check_server_once, parse_url, psycopg_url
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.provisioning import create, doctor
+from tenantkit.raw_sql import tenant_engine
+from tenantkit.registry import store
+from tenantkit.registry.cache import Name
+from tenantkit.sessions import TenantSession
+from tenantkit.tables import NO_TENANT_SCHEMA, Tables
+from tenantkit.tenancy import Tenancy, renew_after_fork
+from tenantkit.tenant import Status, Tenant
+
+
+class AsyncTenantSession(AsyncSession):
+    """A `sqlalchemy.ext.asyncio.AsyncSession` for one tenant; see `TenantSession`."""
+
+    sync_session_class = TenantSession
+    sync_session: TenantSession
+
+    @property
+    def tenant(self) -> Tenant:
+        """The tenant that this session serves."""
+        return self.sync_session.tenant
+
+
+class AsyncTenancy:
+    """An application's tenants, for asyncio; see `tenantkit.Tenancy`."""
+
+    def __init__(
+        self,
+        database: str | URL | AsyncEngine,
+        *,
+        sync_database: str | URL | Engine | None = None,
+        engine_options: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        """Wire a tenancy.
+
+        :param database: a URL for psycopg or asyncpg, for which an engine is made with *engine_options*, or an
+            `AsyncEngine`.
+        :param sync_database: where provisioning, the command line and the listener connect, by psycopg; by
+            default the same URL. Give it if an `AsyncEngine` has connection arguments that they need too.
+        :param options: those of `tenantkit.Tenancy`.
+        :raises ConfigurationError: if the tables are declared in a way that could not work.
+        """
+        self.engine = _open_async_engine(database, dict(engine_options or {}))
+        sync_options = {} if isinstance(sync_database, Engine) else {"pool_size": 1, "max_overflow": 4}
+        self.sync = Tenancy(
+            psycopg_url(self.engine.url) if sync_database is None else sync_database,
+            engine_options=sync_options,
+            **options,
+        )
+        """The same tenancy without asyncio: what the command line and migrations work with."""
+        check_server_once(self.engine.sync_engine, self.sync.placeholder)
+        self._tenant_engine = AsyncEngine(tenant_engine(self.engine.sync_engine))
+        self.sessionmaker: async_sessionmaker[AsyncTenantSession] = async_sessionmaker(
+            self._tenant_engine, class_=AsyncTenantSession, binder=self.binding
+        )
+        """A plain SQLAlchemy `async_sessionmaker`; its sessions take the current tenant, or ``tenant=`` a `Tenant`."""
+        self._shared_sessionmaker = async_sessionmaker(
+            self._tenant_engine, execution_options={"schema_translate_map": {self.sync.placeholder: NO_TENANT_SCHEMA}}
+        )
+        renew_after_fork(self)
+
+    @property
+    def tables(self) -> Tables:
+        """The application's tables; see `tenantkit.Tenancy.tables`."""
+        return self.sync.tables
+
+    # Sessions
+
+    @asynccontextmanager
+    async def session(
+        self, tenant: Tenant | str | None = None, *, any_status: bool = False, **options: Any
+    ) -> AsyncGenerator[AsyncTenantSession]:
+        """Open a session for *tenant*, or for the current tenant; see `tenantkit.Tenancy.session`."""
+        known = await self.get(tenant) if isinstance(tenant, str) else tenant
+        async with self.sessionmaker(tenant=known, any_status=any_status, **options) as session:
+            yield session
+
+    def shared_session(self, **options: Any) -> AsyncSession:
+        """Return a plain session for shared tables; a tenant table fails in it."""
+        return self._shared_sessionmaker(**options)
+
+    def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
+        """Return what a session needs; without I/O, so a key alone does not do.
+
+        :raises ConfigurationError: if *tenant* is a key.
+        """
+        if isinstance(tenant, str):
+            raise ConfigurationError(
+                f"async_sessionmaker cannot look up tenant {tenant!r}. Use tenancy.session({tenant!r}), "
+                f"or pass tenant=await tenancy.get({tenant!r})."
+            )
+        return self.sync.binding(tenant, any_status=any_status)
+
+    # Registry
+
+    async def install(self) -> None:
+        """Create or upgrade the registry's tables."""
+        await asyncio.to_thread(self.sync.install)
+
+    async def get(self, key: str) -> Tenant:
+        """Return the tenant with this key; see `tenantkit.Tenancy.get`."""
+        return self.sync.cache.find(("key", key)) or await self._look_up(("key", key), store.get)
+
+    async def get_by_domain(self, domain: str) -> Tenant:
+        """Return the tenant with this domain; see `tenantkit.Tenancy.get_by_domain`."""
+        return self.sync.cache.find(("domain", domain)) or await self._look_up(("domain", domain), store.get_by_domain)
+
+    async def list(self, **filters: Any) -> list[Tenant]:
+        """Return tenants in the order of their keys; see `tenantkit.Tenancy.list`."""
+        async with self.engine.connect() as connection:
+            return await connection.run_sync(store.find, **filters)
+
+    async def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
+        """Set the display name, and merge *attributes*; see `tenantkit.Tenancy.update`."""
+        return await self._change(key, store.change, name=name, attributes=attributes)
+
+    async def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
+        """Give a tenant another domain; see `tenantkit.Tenancy.add_domain`."""
+        return await self._change(key, store.add_domain, domain, primary=primary)
+
+    async def remove_domain(self, key: str, domain: str) -> Tenant:
+        """Take a domain from a tenant."""
+        return await self._change(key, store.remove_domain, domain)
+
+    async def set_primary_domain(self, key: str, domain: str) -> Tenant:
+        """Make one of a tenant's domains the primary one."""
+        return await self._change(key, store.set_primary_domain, domain)
+
+    async def suspend(self, key: str) -> Tenant:
+        """Stop serving a tenant, keeping all it has."""
+        return await self._move(key, Status.SUSPENDED)
+
+    async def resume(self, key: str) -> Tenant:
+        """Serve a tenant again that was suspended or in maintenance."""
+        return await self._move(key, Status.ACTIVE)
+
+    async def start_maintenance(self, key: str) -> Tenant:
+        """Stop serving a tenant for a while; visitors are told to come back."""
+        return await self._move(key, Status.MAINTENANCE)
+
+    # Provisioning
+
+    async def create(
+        self,
+        key: str,
+        *,
+        name: str | None = None,
+        domains: Sequence[str] = (),
+        attributes: Mapping[str, Any] | None = None,
+        seed: create.Seed | None = None,
+    ) -> Tenant:
+        """Create a tenant; see `tenantkit.Tenancy.create`. *seed* is called in a thread, with a plain session."""
+        return await asyncio.to_thread(
+            self.sync.create, key, name=name, domains=domains, attributes=attributes, seed=seed
+        )
+
+    async def drop(self, key: str) -> Tenant:
+        """Remove a tenant and all of its data for good; see `tenantkit.Tenancy.drop`."""
+        return await asyncio.to_thread(self.sync.drop, key)
+
+    async def diagnose(self) -> list[doctor.Finding]:
+        """Return what interrupted processes left behind."""
+        return await asyncio.to_thread(self.sync.diagnose)
+
+    async def repair(self) -> list[doctor.Finding]:
+        """Put right what interrupted processes left behind, and return what was found."""
+        return await asyncio.to_thread(self.sync.repair)
+
+    async def close(self) -> None:
+        """Stop listening and close idle connections."""
+        await asyncio.to_thread(self.sync.close)
+        await self.engine.dispose()
+
+    # Inside
+
+    def renew(self) -> None:
+        """Forget the parent's connections in a forked process; they stay the parent's."""
+        self.engine.sync_engine.dispose(close=False)
+
+    async def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
+        async with self.engine.connect() as connection:
+            return await connection.run_sync(self.sync.look_up, name, find)
+
+    async def _move(self, key: str, wanted: Status) -> Tenant:
+        with self.sync.forgetting(key):
+            async with self.engine.begin() as connection:
+                return await connection.run_sync(store.transition, key, wanted)
+
+    async def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
+        with self.sync.forgetting(key):
+            async with self.engine.begin() as connection:
+                return await connection.run_sync(store.changed, key, change, *args, **options)
+
+
+def _open_async_engine(database: str | URL | AsyncEngine, options: dict[str, Any]) -> AsyncEngine:
+    if not isinstance(database, AsyncEngine):
+        return create_async_engine(parse_url(database), **options)
+    if options:
+        raise ConfigurationError("engine_options= go with a URL: this tenancy was given an engine that is made already.")
+    parse_url(database.url)
+    return database

@@ -1,0 +1,48 @@
+"""The tenant that code runs for."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from tenantkit.exceptions import NoCurrentTenantError
+
+if TYPE_CHECKING:
+    from tenantkit.tenant import Tenant
+
+_current: ContextVar[Tenant | None] = ContextVar("tenantkit_current_tenant", default=None)
+
+
+def current_tenant() -> Tenant:
+    """Return the current tenant.
+
+    :raises NoCurrentTenantError: if there is none; there is no default tenant.
+    """
+    tenant = _current.get()
+    if tenant is None:
+        raise NoCurrentTenantError
+    return tenant
+
+
+def current_tenant_or_none() -> Tenant | None:
+    """Return the current tenant, or ``None`` where code may run without one."""
+    return _current.get()
+
+
+@contextmanager
+def tenant_context(tenant: Tenant | None) -> Generator[Tenant | None]:
+    """Make *tenant* the current tenant for the duration of a block.
+
+    Blocks nest, and leaving one, even by an exception, restores the tenant
+    that was current before it. ``None`` makes a block without a tenant. The
+    block does no I/O, so the same context manager serves threads and tasks
+    alike. A thread starts with an empty context: enter a block inside it, or
+    run it in a copied context as `asyncio.to_thread` does.
+    """
+    token = _current.set(tenant)
+    try:
+        yield tenant
+    finally:
+        _current.reset(token)

@@ -1,0 +1,101 @@
+"""Engines: made from a URL or taken as given, and checked on their first connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.naming import quote_literal
+
+OLDEST_SERVER = 14
+
+
+def parse_url(url: str | URL) -> URL:
+    """Return *url* parsed, and checked to name PostgreSQL.
+
+    :raises ConfigurationError: without repeating the URL, which may hold a password.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            "The database URL cannot be parsed. It should look like postgresql+psycopg://user:password@host/database."
+        ) from None
+    if parsed.get_backend_name() != "postgresql":
+        raise ConfigurationError(
+            f"tenantkit needs PostgreSQL, but the database URL names {parsed.get_backend_name()!r}. "
+            "Use postgresql+psycopg:// (or postgresql+asyncpg:// for AsyncTenancy)."
+        )
+    return parsed
+
+
+def psycopg_url(url: URL) -> URL:
+    """Return the URL of the same database for psycopg, which tenantkit uses wherever it needs no event loop.
+
+    asyncpg's ``ssl`` is psycopg's ``sslmode``; its other options are settings of the driver and left out.
+    """
+    if url.get_driver_name() == "psycopg":
+        return url
+    names = {"ssl": "sslmode", "host": "host", "port": "port"}
+    query = {names[name]: value for name, value in url.query.items() if name in names}
+    return url.set(drivername="postgresql+psycopg", query=query)
+
+
+def open_engine(database: str | URL | Engine, options: dict[str, Any]) -> Engine:
+    """Return the engine for *database*, which is made from a URL with *options* unless it is one already."""
+    if not isinstance(database, Engine):
+        return create_engine(parse_url(database), **options)
+    if options:
+        raise ConfigurationError("engine_options= go with a URL: this tenancy was given an Engine that is made already.")
+    parse_url(database.url)
+    return database
+
+
+def check_server_once(engine: Engine, placeholder: str | None) -> None:
+    """Have the first connection of *engine* make sure that the server can be used.
+
+    The connection raises `ConfigurationError` if the server is older than
+    PostgreSQL 14, or if a real schema has the placeholder's name: a statement
+    that lost its tenant would read that schema instead of failing.
+    """
+    query = (
+        "SELECT current_setting('server_version_num')::int / 10000, count(*) FROM pg_namespace "  # noqa: S608 - quoted
+        f"WHERE nspname = {quote_literal(placeholder or '')}"
+    )
+    passed = False
+
+    def check(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        nonlocal passed
+        if passed:
+            return
+        cursor = connection.cursor()
+        try:
+            cursor.execute(query)
+            version, placeholders = cursor.fetchone()
+        finally:
+            cursor.close()
+            connection.rollback()
+        require_usable_server(version, placeholder if placeholders else None)
+        passed = True
+
+    event.listen(engine, "connect", check)
+
+
+def require_usable_server(version: int, real_placeholder: str | None) -> None:
+    """Raise unless a server of major *version* serves, and no real schema is called like the placeholder.
+
+    :raises ConfigurationError: if either is wrong.
+    """
+    if version < OLDEST_SERVER:
+        raise ConfigurationError(
+            f"The server is PostgreSQL {version}; tenantkit needs {OLDEST_SERVER} or newer. Upgrade the server."
+        )
+    if real_placeholder is not None:
+        raise ConfigurationError(
+            f"A real schema is called {real_placeholder!r}, which is the placeholder of tenant tables: a statement "
+            "that lost its tenant would use it. Rename that schema, or choose another placeholder="
+        )

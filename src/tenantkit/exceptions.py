@@ -1,0 +1,162 @@
+"""The errors that tenantkit raises.
+
+::
+
+    TenantkitError
+    ├── ConfigurationError
+    ├── InvalidTenantKeyError (ValueError)
+    ├── InvalidDomainError (ValueError)
+    ├── NoCurrentTenantError (LookupError)
+    ├── TenantMismatchError
+    ├── TenantNotFoundError (LookupError)
+    ├── TenantExistsError
+    ├── DomainExistsError
+    ├── TenantUnavailableError
+    ├── IllegalTransitionError
+    ├── RawSQLForbiddenError
+    ├── ProvisioningError
+    └── MigrationError
+
+Every message says what to do next, and none contains a password. Errors of the
+database itself (`sqlalchemy.exc.DBAPIError`) are passed on unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tenantkit.tenant import Status
+
+
+class TenantkitError(Exception):
+    """The base of every error that tenantkit raises."""
+
+
+class ConfigurationError(TenantkitError):
+    """The application, its metadata or its environment is not set up correctly."""
+
+
+class InvalidTenantKeyError(TenantkitError, ValueError):
+    """A tenant key breaks the rules of `tenantkit.naming.validate_key`."""
+
+    def __init__(self, key: object, reason: str) -> None:
+        self.key = key
+        self.reason = reason
+        super().__init__(
+            f"{key!r} is no valid tenant key: {reason}. "
+            "Use lower-case letters, digits, '-' and '_', starting with a letter."
+        )
+
+
+class InvalidDomainError(TenantkitError, ValueError):
+    """A domain is no host name."""
+
+    def __init__(self, domain: object) -> None:
+        self.domain = domain
+        super().__init__(
+            f"{domain!r} is no valid domain. Use a plain host name such as 'acme.example.com', without scheme or path."
+        )
+
+
+class NoCurrentTenantError(TenantkitError, LookupError):
+    """Code that needs a tenant ran without one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no current tenant. Pass one to session(), enter tenant_context(tenant), "
+            "or mark the route as shared if it needs none."
+        )
+
+
+class TenantMismatchError(TenantkitError):
+    """A session that follows the context was used under another tenant."""
+
+    def __init__(self, bound: str, current: str | None) -> None:
+        self.bound = bound
+        self.current = current
+        super().__init__(
+            f"This session belongs to tenant {bound!r}, but the current tenant is {current!r}. "
+            "A session serves one tenant for its whole life: open a new one."
+        )
+
+
+class TenantNotFoundError(TenantkitError, LookupError):
+    """The registry knows no such tenant or domain."""
+
+    def __init__(self, *, key: str | None = None, domain: str | None = None) -> None:
+        self.key = key
+        self.domain = domain
+        what = f"tenant {key!r}" if domain is None else f"tenant with the domain {domain!r}"
+        super().__init__(f"There is no {what}. 'tenantkit list' shows those that exist.")
+
+
+class TenantExistsError(TenantkitError):
+    """The key is taken, or another process is provisioning it right now."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"Tenant {key!r} exists already. Choose another key.")
+
+
+class DomainExistsError(TenantkitError):
+    """The domain belongs to another tenant."""
+
+    def __init__(self, domain: str) -> None:
+        self.domain = domain
+        super().__init__(f"The domain {domain!r} is taken. Remove it from its tenant first.")
+
+
+class TenantUnavailableError(TenantkitError):
+    """The tenant exists, but its status does not allow it to be served."""
+
+    def __init__(self, tenant: str, status: Status) -> None:
+        self.tenant = tenant
+        self.status = status
+        super().__init__(
+            f"Tenant {tenant!r} is {status.value}. Only active tenants are served: resume or repair it, "
+            "or open the session with any_status=True for maintenance."
+        )
+
+
+class IllegalTransitionError(TenantkitError):
+    """The tenant's status does not permit the requested change."""
+
+    def __init__(self, tenant: str, status: Status, wanted: Status) -> None:
+        self.tenant = tenant
+        self.status = status
+        self.wanted = wanted
+        super().__init__(
+            f"Tenant {tenant!r} is {status.value} and cannot become {wanted.value}. "
+            f"'tenantkit show {tenant}' tells where it stands."
+        )
+
+
+class RawSQLForbiddenError(TenantkitError):
+    """Textual SQL was executed in a session with ``raw_sql="forbid"``."""
+
+    def __init__(self, tenant: str) -> None:
+        self.tenant = tenant
+        super().__init__(
+            f"Textual SQL is forbidden in sessions of tenant {tenant!r}. "
+            "Use ORM or Core constructs on declared tables, or allow it with raw_sql='lazy'."
+        )
+
+
+class ProvisioningError(TenantkitError):
+    """A tenant could not be created or dropped; running the same call again resumes."""
+
+    def __init__(self, tenant: str, step: str, reason: str) -> None:
+        self.tenant = tenant
+        self.step = step
+        super().__init__(
+            f"Tenant {tenant!r}: {step} failed ({reason}). Mend the cause and run the same again: it resumes."
+        )
+
+
+class MigrationError(TenantkitError):
+    """A fleet migration ended with failures; ``report`` has every outcome."""
+
+    def __init__(self, report: Any) -> None:
+        self.report = report
+        super().__init__(str(report))

@@ -1,0 +1,89 @@
+"""The rules for names, in one place: keys, domains, schema names, and how names enter SQL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+from tenantkit.exceptions import InvalidDomainError, InvalidTenantKeyError
+
+MAX_KEY_BYTES = 48
+MAX_IDENTIFIER_BYTES = 63
+"""PostgreSQL cuts longer names silently (NAMEDATALEN - 1), at bytes, not characters."""
+
+RESERVED_KEYS = frozenset({"information_schema", "public", "tenantkit"})
+
+_KEY = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
+_DOMAIN = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*", re.ASCII
+)
+
+
+def validate_key(key: str, *, reserved: Collection[str] = ()) -> str:
+    """Return *key* if it is a valid tenant key.
+
+    Valid keys have 1 to 48 bytes of lower-case ASCII letters, digits, ``-``
+    and ``_``, start with a letter, do not start with ``pg_`` and are neither in
+    `RESERVED_KEYS` nor in *reserved*. Nothing is folded or trimmed: a key that
+    needs it is refused.
+
+    :raises InvalidTenantKeyError: if it is not.
+    """
+    if not isinstance(key, str):
+        raise InvalidTenantKeyError(key, "it is not a string")  # pyright: ignore[reportUnreachable]
+    if not key:
+        raise InvalidTenantKeyError(key, "it is empty")
+    if not _KEY.fullmatch(key):
+        raise InvalidTenantKeyError(key, "it has characters that are not allowed")
+    if len(key) > MAX_KEY_BYTES:
+        raise InvalidTenantKeyError(key, f"it is longer than {MAX_KEY_BYTES} bytes")
+    if key.startswith("pg_") or key in RESERVED_KEYS or key in reserved:
+        raise InvalidTenantKeyError(key, "it is reserved")
+    return key
+
+
+def validate_domain(domain: str) -> str:
+    """Return *domain* as it is stored: lower case, without a trailing dot.
+
+    Internationalized domains must be given in their ASCII form (``xn--…``).
+
+    :raises InvalidDomainError: if it is no host name.
+    """
+    folded = domain.lower().removesuffix(".") if isinstance(domain, str) and domain.isascii() else ""
+    if not _DOMAIN.fullmatch(folded):
+        raise InvalidDomainError(domain)
+    return folded
+
+
+def schema_name(key: str, *, prefix: str = "t_") -> str:
+    """Return the schema name for a new tenant.
+
+    Prefix and key are joined unchanged, so two keys never share a schema.
+    """
+    return prefix + key
+
+
+def quote_identifier(name: str) -> str:
+    """Return *name* as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_literal(value: str) -> str:
+    """Return *value* as an SQL string literal, for statements that take no parameters."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def search_path(schema: str, *others: str) -> str:
+    """Return the value of a ``search_path`` that reaches *schema*, then *others*.
+
+    ``pg_temp`` is named last: unnamed, PostgreSQL looks there first, and a
+    temporary table left on a pooled connection would hide a tenant's own.
+    """
+    return ", ".join([*map(quote_identifier, (schema, *others)), "pg_temp"])
+
+
+def first_lines(names: Iterable[str], limit: int = 5) -> str:
+    """Return *names* as a short list for a message."""
+    ordered = sorted(names)
+    shown = ", ".join(ordered[:limit])
+    return shown if len(ordered) <= limit else f"{shown} and {len(ordered) - limit} more"

@@ -1,0 +1,1 @@
+"""Creating and dropping tenants so that nothing half-made survives a crash."""

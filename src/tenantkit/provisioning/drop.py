@@ -1,0 +1,73 @@
+"""Removing a tenant for good."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from tenantkit.exceptions import ProvisioningError
+from tenantkit.naming import first_lines
+from tenantkit.provisioning import schemas
+from tenantkit.provisioning.locks import limit_lock_waits, reason, retrying
+from tenantkit.registry import store
+from tenantkit.tenant import Status, Tenant
+
+
+def drop(connection: Connection, key: str) -> Tenant:
+    """Remove a tenant with its schema, or finish a removal that was interrupted; return what it was.
+
+    Needs a connection without a transaction: the mark `Status.DROPPING` is
+    committed first, so nobody is served by a tenant that is half gone. The
+    schema and the registry row then go in one transaction.
+
+    :raises TenantNotFoundError: if there is no such tenant (any more).
+    :raises ProvisioningError: if the schema is not this tenant's, or objects of other schemas depend on it.
+    """
+    with connection.begin():
+        tenant = store.get(connection, key)
+        _require_removable(connection, tenant)
+        if tenant.status is not Status.DROPPING:
+            tenant = store.transition(connection, key, Status.DROPPING)
+    try:
+        _release_shared_tables(connection, tenant)
+        _remove(connection, tenant)
+    except DBAPIError as error:
+        raise ProvisioningError(key, "dropping", reason(error)) from error
+    return tenant
+
+
+def _remove(connection: Connection, tenant: Tenant) -> None:
+    for attempt in retrying():
+        with attempt, connection.begin():
+            limit_lock_waits(connection)
+            if store.lock(connection, tenant.id) is not None:
+                schemas.drop_schema(connection, tenant.schema)
+                store.remove(connection, tenant.id)
+
+
+def _release_shared_tables(connection: Connection, tenant: Tenant) -> None:
+    """Drop the tenant's foreign keys to other schemas, each in a short transaction of its own.
+
+    Dropping a key locks the table it points to exclusively. Left to ``DROP SCHEMA``,
+    a shared table would be closed to every tenant for as long as that takes.
+    """
+    with connection.begin():
+        keys = schemas.keys_to_others(connection, tenant.schema)
+    for key in keys:
+        for attempt in retrying():
+            with attempt, connection.begin():
+                limit_lock_waits(connection)
+                if store.lock(connection, tenant.id) is not None:
+                    schemas.drop_key(connection, key)
+
+
+def _require_removable(connection: Connection, tenant: Tenant) -> None:
+    mark = schemas.read_mark(connection, tenant.schema)
+    if mark not in {None, schemas.mark_of(tenant)}:
+        raise ProvisioningError(
+            tenant.key, "dropping", f"the schema {tenant.schema!r} does not carry the comment {schemas.mark_of(tenant)!r}"
+        )
+    if others := schemas.dependants(connection, tenant.schema):
+        raise ProvisioningError(
+            tenant.key, "dropping", f"other schemas depend on it: {first_lines(others)}; drop these first"
+        )

@@ -1,0 +1,61 @@
+"""Tenants that this process has looked up, so that a request need not ask the database.
+
+A small cache of our own rather than a library's, because a lookup is on the path
+of every request and must not store an answer that was overtaken while it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Literal, TypeAlias
+
+from tenantkit.tenant import Tenant
+
+Name: TypeAlias = "tuple[Literal['key', 'domain'], str]"
+"""What a tenant is looked up by."""
+
+
+class TenantCache:
+    """Tenants by key and by domain, each for at most *ttl* seconds, *size* entries at most.
+
+    Reads take no lock: each is one look into a `dict`. When it is full, the entries
+    that were stored first go.
+    """
+
+    def __init__(self, *, ttl: float, size: int, clock: Callable[[], float] = monotonic) -> None:
+        self._ttl = ttl
+        self._size = size
+        self._clock = clock
+        self._entries: dict[Name, tuple[Tenant, float]] = {}
+        self.generation = 0
+        """Grows with every invalidation; `store` compares it."""
+
+    def find(self, name: Name) -> Tenant | None:
+        """Return the tenant, or ``None`` if it is not known or was stored too long ago."""
+        entry = self._entries.get(name)
+        if entry is None or entry[1] <= self._clock():
+            return None
+        return entry[0]
+
+    def store(self, name: Name, tenant: Tenant, *, generation: int) -> None:
+        """Keep *tenant*, unless something was invalidated since *generation* was read, before the query."""
+        if generation != self.generation or self._ttl <= 0:
+            return
+        entries = self._entries
+        entries.pop(name, None)
+        while len(entries) >= self._size:
+            entries.pop(next(iter(entries)), None)
+        entries[name] = (tenant, self._clock() + self._ttl)
+
+    def forget(self, key: str) -> None:
+        """Drop every entry of the tenant with this key."""
+        self.generation += 1
+        for name, (tenant, _) in list(self._entries.items()):
+            if tenant.key == key:
+                self._entries.pop(name, None)
+
+    def clear(self) -> None:
+        """Drop every entry."""
+        self.generation += 1
+        self._entries = {}

@@ -1,0 +1,248 @@
+"""Reading and changing the registry: functions of a connection, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy.exc import IntegrityError
+
+from tenantkit.exceptions import (
+    DomainExistsError,
+    IllegalTransitionError,
+    TenantExistsError,
+    TenantNotFoundError,
+)
+from tenantkit.naming import validate_domain
+from tenantkit.registry.tables import domains, tenants
+from tenantkit.tenant import Isolation, Placement, Status, Tenant
+
+_domains_of_tenant = (
+    select(func.array_agg(aggregate_order_by(domains.c.domain, domains.c.is_primary.desc(), domains.c.domain)))
+    .where(domains.c.tenant_id == tenants.c.id)
+    .scalar_subquery()
+)
+
+_tenant = select(tenants, _domains_of_tenant.label("domains"))
+
+
+def get(connection: Connection, key: str) -> Tenant:
+    """Return the tenant with this key.
+
+    :raises TenantNotFoundError: if there is none.
+    """
+    row = connection.execute(_tenant.where(tenants.c.key == key)).one_or_none()
+    if row is None:
+        raise TenantNotFoundError(key=key)
+    return _to_tenant(row)
+
+
+def get_by_domain(connection: Connection, domain: str) -> Tenant:
+    """Return the tenant that has this domain, primary or not.
+
+    :raises TenantNotFoundError: if there is none.
+    """
+    query = _tenant.where(tenants.c.id == select(domains.c.tenant_id).where(domains.c.domain == domain).scalar_subquery())
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise TenantNotFoundError(domain=domain)
+    return _to_tenant(row)
+
+
+def find(
+    connection: Connection,
+    *,
+    status: Status | Collection[Status] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    search: str | None = None,
+    after: str | None = None,
+    limit: int | None = None,
+) -> list[Tenant]:
+    """Return tenants in the order of their keys.
+
+    :param status: only those in this state, or in one of these.
+    :param attributes: only those whose attributes contain all of these.
+    :param search: only those whose key, name or a domain contains this text, in any case.
+    :param after: only those behind this key: for the next page, the last key of the one before.
+    :param limit: at most so many.
+    """
+    query: Select[Any] = _tenant.order_by(tenants.c.key)
+    if status is not None:
+        query = query.where(tenants.c.status.in_([status] if isinstance(status, Status) else list(status)))
+    if attributes:
+        query = query.where(tenants.c.attributes.contains(dict(attributes)))
+    if search:
+        found = tenants.c.key.icontains(search, autoescape=True) | tenants.c.name.icontains(search, autoescape=True)
+        query = query.where(
+            found | tenants.c.id.in_(select(domains.c.tenant_id).where(domains.c.domain.icontains(search, autoescape=True)))
+        )
+    if after is not None:
+        query = query.where(tenants.c.key > after)
+    if limit is not None:
+        query = query.limit(limit)
+    return [_to_tenant(row) for row in connection.execute(query)]
+
+
+def changed(connection: Connection, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
+    """Apply one of the changes below to the tenant with this key, and return it as it is now.
+
+    :raises TenantNotFoundError: if there is no such tenant.
+    """
+    change(connection, get(connection, key).id, *args, **options)
+    return get(connection, key)
+
+
+def add(
+    connection: Connection,
+    *,
+    key: str,
+    name: str,
+    placement: Placement,
+    claim: str,
+    attributes: Mapping[str, Any],
+) -> Tenant:
+    """Enter a new tenant as `Status.PROVISIONING`.
+
+    :raises TenantExistsError: if the key or its schema is taken.
+    """
+    row = {
+        "key": key,
+        "name": name,
+        "status": Status.PROVISIONING,
+        "database": placement.database,
+        "schema": placement.schema,
+        "claim": claim,
+        "attributes": dict(attributes),
+    }
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(tenants).values(row))
+    except IntegrityError as error:
+        raise TenantExistsError(key) from error
+    return get(connection, key)
+
+
+def change(
+    connection: Connection, tenant_id: int, *, name: str | None = None, attributes: Mapping[str, Any] | None = None
+) -> None:
+    """Set a tenant's display name, and merge *attributes* into its own; a value of ``None`` removes that attribute."""
+    values: dict[str, Any] = {"updated_at": func.now()}
+    if name is not None:
+        values["name"] = name
+    if attributes:
+        merged = tenants.c.attributes.op("||", return_type=JSONB)(
+            {name: value for name, value in attributes.items() if value is not None}
+        )
+        for removed in (name for name, value in attributes.items() if value is None):
+            merged = merged.op("-", return_type=JSONB)(removed)
+        values["attributes"] = merged
+    connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(values))
+
+
+def lock(connection: Connection, tenant_id: int) -> Status | None:
+    """Lock a tenant's row until the transaction ends, and return the tenant's state; ``None`` if it is gone.
+
+    By id, not by key: a key may have gone to a new tenant meanwhile.
+    """
+    query = select(tenants.c.status).where(tenants.c.id == tenant_id).with_for_update()
+    status = connection.execute(query).scalar_one_or_none()
+    return None if status is None else Status(status)
+
+
+def transition(connection: Connection, key: str, wanted: Status, **values: Any) -> Tenant:
+    """Move a tenant to the state *wanted*, and set the columns *values* with it; return it as it is now.
+
+    The row is locked first, so of two processes one moves it and the other
+    sees where it went.
+
+    :raises TenantNotFoundError: if there is no such tenant.
+    :raises IllegalTransitionError: if its state does not permit the step.
+    """
+    locked = select(tenants.c.status).where(tenants.c.key == key).with_for_update()
+    status = connection.execute(locked).scalar_one_or_none()
+    if status is None:
+        raise TenantNotFoundError(key=key)
+    if not Status(status).may_become(wanted):
+        raise IllegalTransitionError(key, Status(status), wanted)
+    connection.execute(
+        update(tenants).where(tenants.c.key == key).values(status=wanted, updated_at=func.now(), **values)
+    )
+    return get(connection, key)
+
+
+def remove(connection: Connection, tenant_id: int) -> None:
+    """Delete a tenant's row, and with it its domains and outcomes."""
+    connection.execute(delete(tenants).where(tenants.c.id == tenant_id))
+
+
+def add_domain(connection: Connection, tenant_id: int, domain: str, *, primary: bool = False) -> None:
+    """Give a tenant another domain; its first one is its primary one.
+
+    :raises InvalidDomainError: if it is no host name.
+    :raises DomainExistsError: if a tenant, this one included, has it already.
+    """
+    host = validate_domain(domain)
+    has_primary = select(domains.c.domain).where(domains.c.tenant_id == tenant_id, domains.c.is_primary).exists()
+    first = not connection.execute(select(has_primary)).scalar_one()
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(domains).values(domain=host, tenant_id=tenant_id, is_primary=first))
+    except IntegrityError as error:
+        raise DomainExistsError(host) from error
+    if primary and not first:
+        set_primary_domain(connection, tenant_id, host)
+
+
+def remove_domain(connection: Connection, tenant_id: int, domain: str) -> None:
+    """Take a domain from a tenant; if it was the primary one, the first of the others becomes it.
+
+    :raises TenantNotFoundError: if the tenant does not have it.
+    """
+    host = validate_domain(domain)
+    of_tenant = domains.c.tenant_id == tenant_id
+    removed = connection.execute(delete(domains).where(of_tenant, domains.c.domain == host).returning(domains.c.is_primary))
+    was_primary = removed.scalar_one_or_none()
+    if was_primary is None:
+        raise TenantNotFoundError(domain=host)
+    if was_primary:
+        heir = select(func.min(domains.c.domain)).where(of_tenant).scalar_subquery()
+        connection.execute(update(domains).where(domains.c.domain == heir).values(is_primary=True))
+
+
+def set_primary_domain(connection: Connection, tenant_id: int, domain: str) -> None:
+    """Make one of a tenant's domains the primary one.
+
+    :raises TenantNotFoundError: if the tenant does not have it.
+    """
+    host = validate_domain(domain)
+    of_tenant = domains.c.tenant_id == tenant_id
+    if connection.execute(select(domains.c.domain).where(of_tenant, domains.c.domain == host)).first() is None:
+        raise TenantNotFoundError(domain=host)
+    # In two statements: a unique index is checked row by row, so one could meet both marks at once.
+    connection.execute(update(domains).where(of_tenant, domains.c.is_primary).values(is_primary=False))
+    connection.execute(update(domains).where(domains.c.domain == host).values(is_primary=True))
+
+
+def set_domains(connection: Connection, tenant_id: int, wanted: Sequence[str]) -> None:
+    """Replace a tenant's domains; the first is the primary one."""
+    connection.execute(delete(domains).where(domains.c.tenant_id == tenant_id))
+    for domain in wanted:
+        add_domain(connection, tenant_id, domain)
+
+
+def _to_tenant(row: Row[Any]) -> Tenant:
+    return Tenant(
+        id=row.id,
+        key=row.key,
+        name=row.name,
+        status=Status(row.status),
+        isolation=Isolation(row.isolation),
+        placement=Placement(row.database, row.schema),
+        domains=tuple(row.domains or ()),
+        attributes=MappingProxyType(row.attributes),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

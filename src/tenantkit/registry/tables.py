@@ -1,0 +1,61 @@
+"""The registry's tables, as `versions` creates them."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, MetaData, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "tenantkit"
+CHANNEL = "tenantkit"
+"""Every change of a tenant or of its domains is notified on this channel; the payload is the key."""
+
+metadata = MetaData(schema=SCHEMA)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("key", Text),
+    Column("name", Text),
+    Column("status", Text),
+    Column("isolation", Text),
+    Column("database", Text),
+    Column("schema", Text),
+    Column("attributes", JSONB),
+    Column("claim", Text),
+    Column("error", Text),
+    Column("created_at", DateTime(timezone=True)),
+    Column("updated_at", DateTime(timezone=True)),
+)
+
+domains = Table(
+    "domains",
+    metadata,
+    Column("domain", Text, primary_key=True),
+    Column("tenant_id", ForeignKey(tenants.c.id)),
+    Column("is_primary"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("command", Text),
+    Column("target", Text),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("run_id", ForeignKey(runs.c.id), primary_key=True),
+    Column("tenant_id", ForeignKey(tenants.c.id), primary_key=True),
+    Column("status", Text),
+    Column("from_revision", Text),
+    Column("to_revision", Text),
+    Column("duration_ms", BigInteger),
+    Column("sqlstate", Text),
+    Column("error", Text),
+    Column("finished_at", DateTime(timezone=True)),
+)

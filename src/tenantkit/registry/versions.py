@@ -1,0 +1,131 @@
+"""The registry's own migration: numbered steps of SQL, each applied once.
+
+It does without Alembic so that an application can install the registry while it
+starts, from any thread and with any driver, and so that `import tenantkit`
+stays cheap. Steps are only ever added at the end.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from tenantkit.exceptions import ConfigurationError
+
+_LOCK = 7_265_501_839_001  # any number that no other code takes; see pg_advisory_xact_lock
+
+_STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE tenantkit.tenants (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            key text NOT NULL UNIQUE,
+            name text NOT NULL,
+            status text NOT NULL
+                CHECK (status IN ('provisioning', 'active', 'suspended', 'maintenance', 'dropping', 'failed')),
+            isolation text NOT NULL DEFAULT 'schema' CHECK (isolation IN ('schema', 'database', 'row')),
+            database text NOT NULL DEFAULT 'main',
+            schema text NOT NULL CHECK (octet_length(schema) BETWEEN 1 AND 63),
+            attributes jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(attributes) = 'object'),
+            claim text,
+            error text,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            updated_at timestamptz NOT NULL DEFAULT now()
+        )
+        """,
+        # Row-mode tenants share a placement; a schema of its own belongs to one tenant.
+        """
+        CREATE UNIQUE INDEX tenants_placement_key ON tenantkit.tenants (database, schema)
+            WHERE isolation <> 'row'
+        """,
+        "CREATE INDEX tenants_status_key ON tenantkit.tenants (status, key)",
+        "CREATE INDEX tenants_attributes ON tenantkit.tenants USING gin (attributes jsonb_path_ops)",
+        """
+        CREATE TABLE tenantkit.domains (
+            domain text PRIMARY KEY,
+            tenant_id bigint NOT NULL REFERENCES tenantkit.tenants ON DELETE CASCADE,
+            is_primary boolean NOT NULL DEFAULT false
+        )
+        """,
+        "CREATE INDEX domains_tenant ON tenantkit.domains (tenant_id)",
+        "CREATE UNIQUE INDEX domains_primary ON tenantkit.domains (tenant_id) WHERE is_primary",
+        """
+        CREATE TABLE tenantkit.runs (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            command text NOT NULL,
+            target text NOT NULL,
+            started_at timestamptz NOT NULL DEFAULT now(),
+            finished_at timestamptz
+        )
+        """,
+        """
+        CREATE TABLE tenantkit.outcomes (
+            run_id bigint NOT NULL REFERENCES tenantkit.runs ON DELETE CASCADE,
+            tenant_id bigint NOT NULL REFERENCES tenantkit.tenants ON DELETE CASCADE,
+            status text NOT NULL CHECK (status IN ('done', 'failed')),
+            from_revision text,
+            to_revision text,
+            duration_ms bigint NOT NULL,
+            sqlstate text,
+            error text,
+            finished_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (run_id, tenant_id)
+        )
+        """,
+        "CREATE INDEX outcomes_tenant ON tenantkit.outcomes (tenant_id, run_id DESC)",
+        # Triggers, not calls from our code: a change made by hand in psql must reach every process too.
+        """
+        CREATE FUNCTION tenantkit.notify_tenant() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_catalog.pg_notify('tenantkit', coalesce(OLD.key, NEW.key));
+            RETURN NULL;
+        END $$
+        """,
+        """
+        CREATE TRIGGER notify AFTER INSERT OR UPDATE OR DELETE ON tenantkit.tenants
+            FOR EACH ROW EXECUTE FUNCTION tenantkit.notify_tenant()
+        """,
+        """
+        CREATE FUNCTION tenantkit.notify_domain() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_catalog.pg_notify('tenantkit', key) FROM tenantkit.tenants
+                WHERE id IN (OLD.tenant_id, NEW.tenant_id);
+            RETURN NULL;
+        END $$
+        """,
+        """
+        CREATE TRIGGER notify AFTER INSERT OR UPDATE OR DELETE ON tenantkit.domains
+            FOR EACH ROW EXECUTE FUNCTION tenantkit.notify_domain()
+        """,
+    ),
+)
+
+
+def install(connection: Connection) -> None:
+    """Bring the registry's tables to this version of tenantkit, in the caller's transaction.
+
+    Does nothing if they are there; processes that start together wait for one another.
+
+    :raises ConfigurationError: if a newer tenantkit has been here.
+    """
+    if installed_version(connection) == len(_STEPS):
+        return
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+    connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS tenantkit")
+    connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS tenantkit.version (version int NOT NULL)")
+    current = installed_version(connection)
+    if current > len(_STEPS):
+        raise ConfigurationError(
+            f"The registry has version {current}, but this tenantkit knows {len(_STEPS)}. Upgrade tenantkit."
+        )
+    for step in _STEPS[current:]:
+        for statement in step:
+            connection.exec_driver_sql(statement)
+    connection.exec_driver_sql("DELETE FROM tenantkit.version")
+    connection.exec_driver_sql(f"INSERT INTO tenantkit.version VALUES ({len(_STEPS)})")
+
+
+def installed_version(connection: Connection) -> int:
+    """Return the version of the registry in the database; 0 where there is none."""
+    if connection.exec_driver_sql("SELECT to_regclass('tenantkit.version')").scalar() is None:
+        return 0
+    return connection.exec_driver_sql("SELECT max(version) FROM tenantkit.version").scalar() or 0

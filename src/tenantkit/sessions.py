@@ -1,0 +1,80 @@
+"""Sessions that see exactly one tenant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from tenantkit import raw_sql
+from tenantkit.context import current_tenant_or_none
+from tenantkit.exceptions import ConfigurationError, TenantMismatchError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.orm import ORMExecuteState, SessionTransaction
+
+    from tenantkit.binding import Binding
+    from tenantkit.tenant import Tenant
+
+
+class Binder(Protocol):
+    """Finds the binding of a tenant; without one, of the current tenant."""
+
+    def __call__(self, tenant: Tenant | str | None, *, any_status: bool = False) -> Binding: ...
+
+
+class TenantSession(Session):
+    """A `sqlalchemy.orm.Session` for one tenant, for its whole life.
+
+    Sessions are made by ``Tenancy.session()`` or ``Tenancy.sessionmaker``. One
+    that was made without naming a tenant takes the current one, and refuses to
+    work while another is current; one whose tenant was named is free of the
+    context. After ``close()`` it cannot be used again.
+    """
+
+    def __init__(
+        self,
+        bind: Engine | None = None,
+        *,
+        binder: Binder,
+        tenant: Tenant | str | None = None,
+        any_status: bool = False,
+        **options: Any,
+    ) -> None:
+        if options.get("binds"):
+            raise ConfigurationError("A tenant session has one engine, its tenancy's: leave out binds=.")
+        binding = binder(tenant, any_status=any_status)
+        self.tenant = binding.tenant
+        self._follows_context = tenant is None
+        options["execution_options"] = {**options.get("execution_options", {}), **binding.execution_options}
+        options.setdefault("close_resets_only", False)
+        super().__init__(bind, **options)
+
+    def require_same_tenant(self) -> None:
+        """Raise unless this session may work in the current context.
+
+        :raises TenantMismatchError: if the session follows the context and
+            another tenant, or none, is current now.
+        """
+        if self._follows_context:
+            current = current_tenant_or_none()
+            if current is None or current.id != self.tenant.id:
+                raise TenantMismatchError(self.tenant.key, current and current.key)
+
+
+@event.listens_for(TenantSession, "after_begin")
+def _enter_tenant(session: TenantSession, _transaction: SessionTransaction, connection: Connection) -> None:
+    session.require_same_tenant()
+    raw_sql.on_begin(connection)
+
+
+@event.listens_for(TenantSession, "do_orm_execute")
+def _check_statement(state: ORMExecuteState) -> None:
+    state.session.require_same_tenant()  # type: ignore[attr-defined]
+
+
+@event.listens_for(TenantSession, "before_flush")
+def _check_flush(session: TenantSession, *_: object) -> None:
+    session.require_same_tenant()

@@ -1,0 +1,366 @@
+"""The object that an application makes once: tenantkit's parts, wired to its tables and its database."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Protocol
+
+from sqlalchemy import URL, Connection, Engine, MetaData
+from sqlalchemy.orm import Session, sessionmaker
+
+from tenantkit.binding import Binding, RawSQL, bind
+from tenantkit.context import current_tenant
+from tenantkit.engines import check_server_once, open_engine
+from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
+from tenantkit.naming import schema_name, validate_domain, validate_key
+from tenantkit.provisioning import create, doctor, drop
+from tenantkit.raw_sql import tenant_engine
+from tenantkit.registry import store, versions
+from tenantkit.registry.cache import Name, TenantCache
+from tenantkit.registry.listener import Listener
+from tenantkit.sessions import TenantSession
+from tenantkit.tables import NO_TENANT_SCHEMA, Tables, classify
+from tenantkit.tenant import SERVED, Placement, Status, Tenant
+
+_ALEMBIC_BUILDER = "tenantkit.migrations.build:AlembicBuilder"
+"""Named, not imported: Alembic stands above this module, and importing it takes longer than all of tenantkit."""
+
+
+class Tenancy:
+    """An application's tenants: their sessions, their registry and their life.
+
+    Make one when the application starts, and share it between threads. It
+    connects to the database when it is first used, not before.
+    """
+
+    def __init__(
+        self,
+        database: str | URL | Engine,
+        *,
+        tenant: MetaData,
+        shared: MetaData | None = None,
+        placeholder: str | None = "tenant",
+        migrations: str | Path | None = None,
+        seed: create.Seed | None = None,
+        raw_sql: RawSQL = "lazy",
+        extra_schemas: Sequence[str] = (),
+        schema_prefix: str = "t_",
+        reserved_keys: Collection[str] = (),
+        cache_ttl: float = 60.0,
+        cache_size: int = 10_000,
+        listen: bool = True,
+        engine_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Wire a tenancy.
+
+        :param database: a URL, for which an engine is made with *engine_options*, or an `Engine`.
+        :param tenant: the metadata of tenant tables, or of all tables.
+        :param shared: the metadata of shared tables, if they have one of their own.
+        :param placeholder: the schema that tenant tables are declared with; ``None`` if with none at all.
+        :param migrations: the folder of the Alembic environment, as ``tenantkit init`` makes it. Without
+            one, a new tenant gets its tables from the metadata.
+        :param seed: called with a session of each new tenant, in the transaction that creates it.
+        :param raw_sql: what sessions do about textual SQL: see `tenantkit.binding.RawSQL`.
+        :param extra_schemas: where textual SQL looks for names behind the tenant's own schema, for example
+            ``("public",)`` for extensions. Nothing by default: a table missing from a tenant's schema
+            must not be found elsewhere.
+        :param schema_prefix: what a new tenant's schema name puts before its key.
+        :param reserved_keys: keys refused besides the built-in ones, for example ``("www", "api")``.
+        :param cache_ttl: for how many seconds a looked-up tenant is trusted when no notification arrives;
+            0 looks every time.
+        :param cache_size: how many lookups are kept.
+        :param listen: hear of changes made by other processes, on one connection of its own. Turn it off behind
+            PgBouncer in transaction mode, which does not pass notifications on.
+        :raises ConfigurationError: if the tables are declared in a way that could not work.
+        """
+        self._metadata = (shared, tenant)
+        self.placeholder = placeholder
+        self.migrations = Path(migrations) if migrations is not None else None
+        self.raw_sql: RawSQL = raw_sql
+        self.extra_schemas = tuple(extra_schemas)
+        self.engine = open_engine(database, dict(engine_options or {}))
+        self._seed = seed
+        self._schema_prefix = schema_prefix
+        self._reserved_keys = frozenset(reserved_keys)
+        check_server_once(self.engine, placeholder)
+        self._tenant_engine = tenant_engine(self.engine)
+        self._checked_tables = 0
+        _ = self.tables
+        self.cache = TenantCache(ttl=cache_ttl, size=cache_size)
+        self._listener = Listener(self.engine, self.cache) if listen else None
+        self.sessionmaker: sessionmaker[TenantSession] = sessionmaker(
+            self._tenant_engine, class_=TenantSession, binder=self.binding
+        )
+        """A plain SQLAlchemy `sessionmaker`, for wiring of your own; its sessions take the current tenant."""
+        self._shared_sessionmaker = sessionmaker(
+            self._tenant_engine, execution_options={"schema_translate_map": {placeholder: NO_TENANT_SCHEMA}}
+        )
+        renew_after_fork(self)
+
+    # Tables
+
+    @property
+    def tables(self) -> Tables:
+        """The application's tables, divided into shared and tenant ones.
+
+        :raises ConfigurationError: if they are declared in a way that could not work.
+        """
+        shared, tenant = self._metadata
+        return classify(shared=shared, tenant=tenant, placeholder=self.placeholder)
+
+    # Sessions
+
+    def session(self, tenant: Tenant | str | None = None, *, any_status: bool = False, **options: Any) -> TenantSession:
+        """Return a session for *tenant*, or for the current tenant.
+
+        *options* are those of `sqlalchemy.orm.Session`.
+
+        :param any_status: also serve a tenant that is not active, for maintenance.
+        :raises NoCurrentTenantError: if no tenant is given and none is current.
+        :raises TenantNotFoundError: if there is no such tenant.
+        :raises TenantUnavailableError: if the tenant is not active.
+        """
+        return self.sessionmaker(tenant=tenant, any_status=any_status, **options)
+
+    def shared_session(self, **options: Any) -> Session:
+        """Return a plain session for shared tables; a tenant table fails in it, whatever tenant is current."""
+        return self._shared_sessionmaker(**options)
+
+    def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
+        """Return what a session needs to serve *tenant*, or the current tenant; raises as `session` does."""
+        self._check_tables_once()
+        match tenant:
+            case None:
+                found = current_tenant()
+            case str():
+                found = self.get(tenant)
+            case _:
+                found = tenant
+        return self.bind(found, any_status=any_status)
+
+    def bind(self, tenant: Tenant, *, any_status: bool = False) -> Binding:
+        """Return what a session needs to serve *tenant*, without any I/O.
+
+        :raises TenantUnavailableError: if the tenant is not active, unless *any_status*.
+        """
+        if tenant.status not in SERVED and not any_status:
+            raise TenantUnavailableError(tenant.key, tenant.status)
+        return bind(tenant, placeholder=self.placeholder, raw_sql=self.raw_sql, extra_schemas=self.extra_schemas)
+
+    # Registry
+
+    def install(self) -> None:
+        """Create or upgrade the registry's tables. ``tenantkit migrate`` does this first."""
+        with self.engine.begin() as connection:
+            versions.install(connection)
+
+    def get(self, key: str) -> Tenant:
+        """Return the tenant with this key, from this process's memory if it is there.
+
+        :raises TenantNotFoundError: if there is none.
+        """
+        return self.cache.find(("key", key)) or self._look_up(("key", key), store.get)
+
+    def get_by_domain(self, domain: str) -> Tenant:
+        """Return the tenant with this domain, from this process's memory if it is there.
+
+        :raises TenantNotFoundError: if there is none.
+        """
+        return self.cache.find(("domain", domain)) or self._look_up(("domain", domain), store.get_by_domain)
+
+    def list(
+        self,
+        *,
+        status: Status | Collection[Status] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        search: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[Tenant]:
+        """Return tenants in the order of their keys; see `tenantkit.registry.store.find`."""
+        with self.engine.connect() as connection:
+            return store.find(
+                connection, status=status, attributes=attributes, search=search, after=after, limit=limit
+            )
+
+    def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
+        """Set the display name, and merge *attributes* into the tenant's own; ``None`` as a value removes one."""
+        return self._change(key, store.change, name=name, attributes=attributes)
+
+    def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
+        """Give a tenant another domain; its first one is its primary one.
+
+        :raises DomainExistsError: if it is taken.
+        """
+        return self._change(key, store.add_domain, domain, primary=primary)
+
+    def remove_domain(self, key: str, domain: str) -> Tenant:
+        """Take a domain from a tenant."""
+        return self._change(key, store.remove_domain, domain)
+
+    def set_primary_domain(self, key: str, domain: str) -> Tenant:
+        """Make one of a tenant's domains the primary one."""
+        return self._change(key, store.set_primary_domain, domain)
+
+    # Provisioning
+
+    def create(
+        self,
+        key: str,
+        *,
+        name: str | None = None,
+        domains: Sequence[str] = (),
+        attributes: Mapping[str, Any] | None = None,
+        seed: create.Seed | None = None,
+    ) -> Tenant:
+        """Create a tenant with its schema and tables, and return it, ready to be used.
+
+        A creation that failed or died half way is finished by the next one with the same key.
+
+        :param seed: called, after the tenancy's own seed, with a session of the tenant; what it writes
+            commits together with everything else. It may run again if the database asks for another try.
+        :raises InvalidTenantKeyError: if the key breaks the rules.
+        :raises TenantExistsError: if the key is taken, or another process is creating it.
+        :raises DomainExistsError: if a domain is taken.
+        :raises ProvisioningError: if a step failed.
+        """
+        order = create.Order(
+            key=validate_key(key, reserved=self._reserved_keys),
+            name=name or key,
+            placement=Placement("main", schema_name(key, prefix=self._schema_prefix)),
+            domains=[validate_domain(domain) for domain in domains],
+            attributes=attributes or {},
+        )
+        seeds = [each for each in (self._seed, seed) if each is not None]
+
+        def fill(connection: Connection, tenant: Tenant) -> None:
+            for each in seeds:
+                self._run_seed(connection, tenant, each)
+
+        with self.forgetting(key), self._tenant_engine.connect() as connection:
+            return create.create(connection, order, build=self._builder(), seed=fill)
+
+    def suspend(self, key: str) -> Tenant:
+        """Stop serving a tenant, keeping all it has."""
+        return self._move(key, Status.SUSPENDED)
+
+    def resume(self, key: str) -> Tenant:
+        """Serve a tenant again that was suspended or in maintenance."""
+        return self._move(key, Status.ACTIVE)
+
+    def start_maintenance(self, key: str) -> Tenant:
+        """Stop serving a tenant for a while; visitors are told to come back."""
+        return self._move(key, Status.MAINTENANCE)
+
+    def drop(self, key: str) -> Tenant:
+        """Remove a tenant and all of its data for good, and return what it was.
+
+        :raises TenantNotFoundError: if there is no such tenant.
+        :raises ProvisioningError: if other schemas depend on the tenant's.
+        """
+        with self.forgetting(key), self.engine.connect() as connection:
+            return drop.drop(connection, key)
+
+    def diagnose(self) -> list[doctor.Finding]:
+        """Return what interrupted processes left behind."""
+        with self.engine.connect() as connection:
+            return doctor.diagnose(connection)
+
+    def repair(self) -> list[doctor.Finding]:
+        """Put right what interrupted processes left behind, and return what was found."""
+        self.cache.clear()
+        with self.engine.connect() as connection:
+            return doctor.repair(connection)
+
+    def renew(self) -> None:
+        """Forget the parent's connections and listener in a forked process; they stay the parent's."""
+        self.engine.dispose(close=False)
+        self.cache.clear()
+        if self._listener is not None:
+            self._listener = Listener(self.engine, self.cache)
+
+    def close(self) -> None:
+        """Stop listening and close the engine's idle connections."""
+        if self._listener is not None:
+            self._listener.stop()
+        self.engine.dispose()
+
+    # Inside
+
+    def look_up(self, connection: Connection, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
+        """Find a tenant by *connection* and remember it."""
+        if self._listener is not None:
+            self._listener.start()
+        generation = self.cache.generation
+        tenant = find(connection, name[1])
+        self.cache.store(name, tenant, generation=generation)
+        return tenant
+
+    def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
+        with self.engine.connect() as connection:
+            return self.look_up(connection, name, find)
+
+    def _move(self, key: str, wanted: Status) -> Tenant:
+        with self.forgetting(key), self.engine.begin() as connection:
+            return store.transition(connection, key, wanted)
+
+    def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
+        with self.forgetting(key), self.engine.begin() as connection:
+            return store.changed(connection, key, change, *args, **options)
+
+    @contextmanager
+    def forgetting(self, key: str) -> Generator[None]:
+        """Drop what this process remembers of a tenant once the change is committed; others are notified."""
+        try:
+            yield
+        finally:
+            self.cache.forget(key)
+
+    def _builder(self) -> create.Builder:
+        if self.migrations is None:
+            return self._create_all
+        builder: create.Builder = resolve_name(_ALEMBIC_BUILDER)(self)
+        return builder
+
+    def _create_all(self, connection: Connection, placement: Placement) -> None:
+        _, tenant = self._metadata
+        connection.execution_options(schema_translate_map={self.placeholder: placement.schema})
+        tenant.create_all(connection, tables=list(self.tables.tenant), checkfirst=False)
+
+    def _run_seed(self, connection: Connection, tenant: Tenant, seed: create.Seed) -> None:
+        def binder(_: Tenant | str | None, *, any_status: bool = False) -> Binding:  # noqa: ARG001
+            return self.bind(tenant, any_status=True)
+
+        with TenantSession(connection, binder=binder, tenant=tenant, join_transaction_mode="create_savepoint") as session:
+            seed(session)
+            session.commit()
+
+    def _check_tables_once(self) -> None:
+        """Check the tables that were declared since the last time: models may be imported after the tenancy."""
+        count = sum(len(metadata.tables) for metadata in self._metadata if metadata is not None)
+        if count != self._checked_tables:
+            if self.tables.empty:
+                raise ConfigurationError("No tables are declared. Import your models before opening a session.")
+            self._checked_tables = count
+
+
+class Renewable(Protocol):
+    """Holds connections that must not be shared with a forked process."""
+
+    def renew(self) -> None: ...
+
+
+def renew_after_fork(tenancy: Renewable) -> None:
+    """Give a forked worker (gunicorn --preload) connections and a listener of its own."""
+    reference = weakref.ref(tenancy)
+
+    def renew() -> None:
+        if (forked := reference()) is not None:
+            forked.renew()
+
+    os.register_at_fork(after_in_child=renew)
