@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ARRAY, MetaData, Table, TypeDecorator
+from sqlalchemy import ARRAY, Boolean, MetaData, Table, TypeDecorator
 from sqlalchemy.types import SchemaType, TypeEngine
 
 from tenantkit.exceptions import ConfigurationError
@@ -109,6 +109,8 @@ def _adopt_named_types(tables: Tables) -> None:
 
 def _named_type(type_: TypeEngine[Any]) -> SchemaType | None:
     match type_:
+        case Boolean():  # a SchemaType for the CHECK constraint that other databases need; it has no name
+            return None
         case SchemaType():
             return type_
         case ARRAY():
