@@ -1,0 +1,1 @@
+"""A project tracker: the tables, accounts and data that both example applications share."""

@@ -1,0 +1,31 @@
+"""Where the tracker is wired to its database: one function for each kind of application."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL
+
+from examples.tracker.models import SharedBase, TenantBase
+from tenantkit import Tenancy
+from tenantkit.asyncio import AsyncTenancy
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+
+_TRACKER: dict[str, Any] = {
+    "shared": SharedBase.metadata,
+    "tenant": TenantBase.metadata,
+    "migrations": MIGRATIONS,
+    "reserved_keys": ("api", "www"),
+}
+
+
+def make_tenancy(database: str | URL, **options: Any) -> Tenancy:
+    """Return the tracker's tenants, for Flask and for scripts; *options* are those of `Tenancy`."""
+    return Tenancy(database, **{**_TRACKER, **options})
+
+
+def make_async_tenancy(database: str | URL, **options: Any) -> AsyncTenancy:
+    """Return the tracker's tenants, for FastAPI; *options* are those of `AsyncTenancy`."""
+    return AsyncTenancy(database, **{**_TRACKER, **options})

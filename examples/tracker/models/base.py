@@ -1,0 +1,59 @@
+"""The base of all tenant tables, and the choices that their columns offer."""
+
+from __future__ import annotations
+
+import enum
+
+from sqlalchemy import MetaData
+from sqlalchemy.orm import DeclarativeBase
+
+from examples.tracker.models.columns import NAMING, TYPES, stored_enum
+
+
+class ProjectStatus(enum.StrEnum):
+    """Where a project stands."""
+
+    PLANNED = "planned"
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+
+
+class TaskStatus(enum.StrEnum):
+    """The columns of the board, from left to right."""
+
+    BACKLOG = "backlog"
+    TODO = "todo"
+    IN_PROGRESS = "in_progress"
+    IN_REVIEW = "in_review"
+    DONE = "done"
+
+
+class Priority(enum.StrEnum):
+    """How urgent a task is; PostgreSQL sorts by this order."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+class FieldKind(enum.StrEnum):
+    """What a custom field holds."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    DATE = "date"
+    CHOICE = "choice"
+
+
+class TenantBase(DeclarativeBase):
+    """The base of all tenant tables. ``tenant`` is the placeholder: no schema has that name."""
+
+    metadata = MetaData(schema="tenant", naming_convention=NAMING)
+    type_annotation_map = {
+        **TYPES,
+        ProjectStatus: stored_enum(ProjectStatus, "project_status"),
+        TaskStatus: stored_enum(TaskStatus, "task_status"),
+        Priority: stored_enum(Priority, "priority"),
+        FieldKind: stored_enum(FieldKind, "field_kind"),
+    }
