@@ -27,9 +27,9 @@ from tenantkit.registry.tables import tenants
 from tenantkit.tenant import Placement, Status, Tenant
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
+    from tenantkit.sessions import TenantSession
 
-Seed: TypeAlias = "Callable[[Session], object]"
+Seed: TypeAlias = "Callable[[TenantSession], object]"
 """Fills a new tenant, in a session of its own that commits with everything else."""
 
 _UNFINISHED = (Status.PROVISIONING, Status.FAILED)
