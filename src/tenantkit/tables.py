@@ -24,11 +24,6 @@ class Tables:
     tenant: tuple[Table, ...]
 
     @property
-    def shared_schemas(self) -> tuple[str, ...]:
-        """The real schemas of the shared tables, without duplicates, in alphabetical order."""
-        return tuple(sorted({table.schema or "public" for table in self.shared}))
-
-    @property
     def empty(self) -> bool:
         """Whether no table has been declared yet."""
         return not self.shared and not self.tenant

@@ -6,9 +6,10 @@ import os
 import weakref
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import URL, Connection, Engine, MetaData
 from sqlalchemy.orm import Session, sessionmaker
@@ -29,6 +30,13 @@ from tenantkit.tenant import SERVED, Placement, Status, Tenant
 
 _ALEMBIC_BUILDER = "tenantkit.migrations.build:AlembicBuilder"
 """Named, not imported: Alembic stands above this module, and importing it takes longer than all of tenantkit."""
+
+
+class Metadata(NamedTuple):
+    """What an application declares its tables in."""
+
+    shared: MetaData | None
+    tenant: MetaData
 
 
 class Tenancy:
@@ -78,12 +86,13 @@ class Tenancy:
             PgBouncer in transaction mode, which does not pass notifications on.
         :raises ConfigurationError: if the tables are declared in a way that could not work.
         """
-        self._metadata = (shared, tenant)
+        self.metadata = Metadata(shared, tenant)
         self.placeholder = placeholder
         self.migrations = Path(migrations) if migrations is not None else None
         self.raw_sql: RawSQL = raw_sql
         self.extra_schemas = tuple(extra_schemas)
-        self.engine = open_engine(database, dict(engine_options or {}))
+        self.engine_options = dict(engine_options or {})
+        self.engine = open_engine(database, self.engine_options)
         self._seed = seed
         self._schema_prefix = schema_prefix
         self._reserved_keys = frozenset(reserved_keys)
@@ -110,8 +119,18 @@ class Tenancy:
 
         :raises ConfigurationError: if they are declared in a way that could not work.
         """
-        shared, tenant = self._metadata
+        shared, tenant = self.metadata
         return classify(shared=shared, tenant=tenant, placeholder=self.placeholder)
+
+    @property
+    def shared_schemas(self) -> tuple[str, ...]:
+        """The real schemas of shared tables, the one that the shared metadata names first."""
+        shared, tenant = self.metadata
+        default = (shared or tenant).schema
+        names = {table.schema or "public" for table in self.tables.shared}
+        if shared is not None and default is not None:
+            names.add(default)
+        return tuple(sorted(names, key=lambda name: (name != default, name))) or ("public",)
 
     # Sessions
 
@@ -243,7 +262,7 @@ class Tenancy:
                 self._run_seed(connection, tenant, each)
 
         with self.forgetting(key), self._tenant_engine.connect() as connection:
-            return create.create(connection, order, build=self._builder(), seed=fill)
+            return create.create(connection, order, build=self._builder, seed=fill)
 
     def suspend(self, key: str) -> Tenant:
         """Stop serving a tenant, keeping all it has."""
@@ -321,6 +340,7 @@ class Tenancy:
         finally:
             self.cache.forget(key)
 
+    @cached_property
     def _builder(self) -> create.Builder:
         if self.migrations is None:
             return self._create_all
@@ -328,7 +348,7 @@ class Tenancy:
         return builder
 
     def _create_all(self, connection: Connection, placement: Placement) -> None:
-        _, tenant = self._metadata
+        tenant = self.metadata.tenant
         connection.execution_options(schema_translate_map={self.placeholder: placement.schema})
         tenant.create_all(connection, tables=list(self.tables.tenant), checkfirst=False)
 
@@ -342,7 +362,7 @@ class Tenancy:
 
     def _check_tables_once(self) -> None:
         """Check the tables that were declared since the last time: models may be imported after the tenancy."""
-        count = sum(len(metadata.tables) for metadata in self._metadata if metadata is not None)
+        count = sum(len(metadata.tables) for metadata in self.metadata if metadata is not None)
         if count != self._checked_tables:
             if self.tables.empty:
                 raise ConfigurationError("No tables are declared. Import your models before opening a session.")

@@ -1,0 +1,32 @@
+"""Migrations of the shared tables and of every tenant's, with Alembic."""
+
+from tenantkit.migrations.authoring import init, revision
+from tenantkit.migrations.environment import run_environment
+from tenantkit.migrations.fleet import (
+    downgrade,
+    downgrade_shared,
+    migrate,
+    stamp,
+    stamp_shared,
+    upgrade_shared,
+)
+from tenantkit.migrations.report import FleetStatus, MigrationReport, Outcome, PlacementStatus, Progress
+from tenantkit.migrations.status import status
+
+__all__ = [
+    "FleetStatus",
+    "MigrationReport",
+    "Outcome",
+    "PlacementStatus",
+    "Progress",
+    "downgrade",
+    "downgrade_shared",
+    "init",
+    "migrate",
+    "revision",
+    "run_environment",
+    "stamp",
+    "stamp_shared",
+    "status",
+    "upgrade_shared",
+]

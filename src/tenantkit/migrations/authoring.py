@@ -1,0 +1,161 @@
+"""Making a migration environment, and writing revisions."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic import command
+from sqlalchemy import inspect
+from sqlalchemy.schema import CreateSchema
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.environment import Request, Site, requesting, run
+from tenantkit.migrations.enums import drop_new_types
+from tenantkit.migrations.lines import Line, clear_errors
+from tenantkit.migrations.sites import line_of, shared_site
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Set
+
+    from alembic.operations.ops import MigrationScript
+    from alembic.script import Script
+    from sqlalchemy import Connection, MetaData
+
+    from tenantkit.tenancy import Tenancy
+
+_SCRATCH = "tenantkit_autogenerate"
+"""The schema that autogenerate builds where tenant tables have no schema, so there is no placeholder's name to use."""
+
+
+def init(folder: Path) -> list[Path]:
+    """Make a migration environment in *folder*, with an ``alembic.ini`` beside it, and return the new files.
+
+    :raises ConfigurationError: if one of them exists already; nothing is overwritten.
+    """
+    templates = resources.files("tenantkit.migrations") / "templates"
+    files = {
+        folder / "env.py": (templates / "env.py").read_text(),
+        folder / "script.py.mako": (templates / "script.py.mako").read_text(),
+        folder / "shared" / ".gitkeep": "",
+        folder / "tenant" / ".gitkeep": "",
+        folder.parent / "alembic.ini": (templates / "alembic.ini").read_text().replace("{folder}", folder.name),
+    }
+    for file in files:
+        if file.exists():
+            raise ConfigurationError(f"{file} exists already, and nothing was overwritten. Choose another folder.")
+    for file, content in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    return list(files)
+
+
+def revision(tenancy: Tenancy, message: str, *, shared: bool = False, autogenerate: bool = False) -> Path | None:
+    """Write a new revision of the tenants' tables, or of the shared ones, and return its file.
+
+    With *autogenerate*, it holds what the models have and the revisions so far do not; ``None`` is
+    returned, and no file written, if that is nothing. The tenants' side is compared with a
+    schema that is built for the purpose, in a transaction that is rolled back: no tenant is touched.
+
+    :raises ConfigurationError: if the environment is not usable, or the shared tables are not migrated yet.
+    """
+    line = line_of(tenancy, "shared" if shared else "tenant")
+    with clear_errors("The revision cannot be written"):
+        if not autogenerate:
+            return _path(command.revision(line.config, message, version_path=str(line.folder)))
+        with tenancy.engine.connect() as connection, connection.begin() as transaction:
+            compare = _compare_shared if shared else _compare_tenant
+            file = compare(tenancy, connection, line, message)
+            transaction.rollback()
+        return file
+
+
+def _compare_tenant(tenancy: Tenancy, connection: Connection, line: Line, message: str) -> Path | None:
+    """Write what the models have and a schema built by the revisions has not.
+
+    That schema bears the placeholder's own name, so what is read from the catalog is what
+    models and revisions say, and nothing needs to be translated back.
+    """
+    schema = tenancy.placeholder or _SCRATCH
+    site = Site(schema=schema, others=tenancy.extra_schemas, placeholder=tenancy.placeholder, in_transaction=True)
+    connection.execute(CreateSchema(schema))
+    run(connection, line, site, lambda current, _: line.upgrade_steps("heads", current))
+    tables = {(table.schema, table.name) for table in tenancy.tables.tenant}
+    site = replace(site, is_visible=tenancy.placeholder is None)
+    with _default_schema(connection, None if tenancy.placeholder else schema):
+        return _write(connection, line, site, message, tenancy.metadata.tenant, {tenancy.placeholder}, tables)
+
+
+def _compare_shared(tenancy: Tenancy, connection: Connection, line: Line, message: str) -> Path | None:
+    site = shared_site(tenancy)
+    default = connection.dialect.default_schema_name
+    schemas = {None if schema == default else schema for schema in tenancy.shared_schemas}
+    for schema in tenancy.shared_schemas:
+        connection.execute(CreateSchema(schema, if_not_exists=True))
+    tables = {(table.schema, table.name) for table in tenancy.tables.shared}
+    metadata = tenancy.metadata.shared or tenancy.metadata.tenant
+    in_transaction = replace(site, in_transaction=True)
+    return _write(connection, line, in_transaction, message, metadata, schemas, tables)
+
+
+def _write(  # noqa: PLR0913 - private, and Alembic wants to know as much
+    connection: Connection,
+    line: Line,
+    site: Site,
+    message: str,
+    metadata: MetaData,
+    schemas: Set[str | None],
+    tables: Set[tuple[str | None, str]],
+) -> Path | None:
+    def include_name(name: str | None, kind: str, _parents: object) -> bool:
+        return kind != "schema" or name in schemas
+
+    def include_object(item: Any, _name: str | None, kind: str, reflected: bool, _other: object) -> bool:  # noqa: FBT001
+        # A model of the other side, where one metadata holds both.
+        return kind != "table" or reflected or (item.schema, item.name) in tables
+
+    existing = {type_["name"] for type_ in inspect(connection).get_enums(site.schema)}
+
+    def complete(_context: object, _revision: object, directives: list[MigrationScript]) -> None:
+        directives[:] = [each for each in directives if each.upgrade_ops and not each.upgrade_ops.is_empty()]
+        for each in directives:
+            drop_new_types(each, existing)
+
+    options = {
+        "target_metadata": metadata,
+        "include_schemas": schemas != {None},
+        "include_name": include_name,
+        "include_object": include_object,
+    }
+    with requesting(line.config, Request(connection, site, options)):
+        written = command.revision(
+            line.config,
+            message,
+            autogenerate=True,
+            version_path=str(line.folder),
+            process_revision_directives=complete,
+        )
+    return _path(written)
+
+
+@contextmanager
+def _default_schema(connection: Connection, schema: str | None) -> Generator[None]:
+    """Have reflection call *schema* the default one, as models without a schema do.
+
+    The dialect is the engine's, so this is for a command that is alone in its process.
+    """
+    dialect = connection.dialect
+    before = dialect.default_schema_name
+    dialect.default_schema_name = schema or before
+    try:
+        yield
+    finally:
+        dialect.default_schema_name = before
+
+
+def _path(written: Script | list[Script | None] | None) -> Path | None:
+    scripts = written if isinstance(written, list) else [written]
+    return next((Path(script.path) for script in scripts if script is not None), None)

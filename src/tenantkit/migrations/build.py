@@ -1,0 +1,40 @@
+"""A new tenant's tables, by running every revision in its empty schema."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.environment import run
+from tenantkit.migrations.sites import line_of, tenant_site
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from tenantkit.migrations.lines import Line
+    from tenantkit.tenancy import Tenancy
+    from tenantkit.tenant import Placement
+
+
+class AlembicBuilder:
+    """Builds placements of *tenancy*; the revisions are read once, when the first one is built."""
+
+    def __init__(self, tenancy: Tenancy) -> None:
+        self._tenancy = tenancy
+
+    @cached_property
+    def _line(self) -> Line:
+        line = line_of(self._tenancy, "tenant")
+        if line.is_empty:
+            raise ConfigurationError(
+                f"There are no revisions in {line.folder}, so a new tenant would have no tables. "
+                "Write the first with 'tenantkit revision --autogenerate -m initial'."
+            )
+        return line
+
+    def __call__(self, connection: Connection, placement: Placement) -> None:
+        """Bring an empty placement to the newest revision, within the caller's transaction."""
+        line = self._line
+        site = tenant_site(self._tenancy, placement.schema, in_transaction=True)
+        run(connection, line, site, lambda current, _: line.upgrade_steps("head", current))

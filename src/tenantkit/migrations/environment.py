@@ -1,0 +1,175 @@
+"""Running Alembic's environment for one placement.
+
+`run` is the caller's side; `run_environment` is what ``env.py`` calls. In between
+stands Alembic, which passes a `Request` through and nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from alembic import context
+from alembic.runtime.environment import EnvironmentContext
+from alembic.util import CommandError
+from sqlalchemy import Connection
+
+from tenantkit.migrations.operations import adapt_operations
+from tenantkit.naming import quote_literal, search_path
+from tenantkit.provisioning.locks import limit_lock_waits
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext, MigrationStep
+
+    from tenantkit.migrations.lines import Heads, Line
+
+Steps: TypeAlias = "Callable[[Heads, MigrationContext], Iterable[MigrationStep]]"
+"""Given the revisions that a placement is at, what to run there."""
+
+_OURS = "tenantkit"
+
+_alembic_is_busy = threading.RLock()
+"""``alembic.op`` and ``alembic.context`` are module globals: in one process, one migration at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where a line of revisions is applied."""
+
+    schema: str
+    """The schema of the version table, and where names without a schema lead."""
+    others: tuple[str, ...] = ()
+    """Where else textual SQL may look for names."""
+    placeholder: str | None = None
+    """The schema that revisions write for `schema`."""
+    translates: bool = True
+    """Whether there is a placeholder at all: not for shared tables."""
+    is_visible: bool = True
+    """Whether names without a schema lead there. Autogenerate wants every name read with its schema."""
+    in_transaction: bool = False
+    """Whether everything happens in the caller's transaction, on a placement that nobody uses yet."""
+
+    @property
+    def search_path(self) -> str:
+        """Where names without a schema lead."""
+        return search_path(self.schema, *self.others) if self.is_visible else "pg_temp"
+
+    @property
+    def schema_translate_map(self) -> dict[str | None, str | None]:
+        """The map for SQLAlchemy, a new one each time."""
+        return {self.placeholder: self.schema} if self.translates else {}
+
+
+@dataclass(slots=True)
+class Request:
+    """What one run of ``env.py`` is for."""
+
+    connection: Connection
+    site: Site
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further options of Alembic's ``context.configure``."""
+
+
+def run(connection: Connection, line: Line, site: Site, steps: Steps, **options: Any) -> None:
+    """Run the *steps* of *line* at one site, through its environment's ``env.py``.
+
+    Without ``site.in_transaction``, the connection must not be in a transaction:
+    there will be one, committed at the end.
+    """
+    request = Request(connection, site, options)
+    with requesting(line.config, request), EnvironmentContext(line.config, line.scripts, fn=steps):
+        line.scripts.run_env()
+
+
+@contextmanager
+def requesting(config: Config, request: Request) -> Generator[None]:
+    """Let ``env.py`` know, for the duration of a block, what it is run for."""
+    with _alembic_is_busy:
+        config.attributes[_OURS] = request
+        try:
+            yield
+        finally:
+            del config.attributes[_OURS]
+
+
+def run_environment(**options: Any) -> None:
+    """Run what tenantkit asked for; ``env.py`` calls this and needs nothing else.
+
+    *options* are those of Alembic's ``context.configure``, for example
+    ``include_object``, ``process_revision_directives`` or ``user_module_prefix``.
+
+    :raises CommandError: under a plain ``alembic`` command, which cannot know which of many schemas it is for.
+    """
+    request: Request | None = context.config.attributes.get(_OURS)
+    if request is None:
+        raise CommandError(
+            "this environment serves many schemas, so it runs under tenantkit only. Use 'tenantkit migrate', "
+            "'status', 'downgrade', 'stamp' or 'revision' instead; nothing was changed"
+        )
+    connection, site = request.connection, request.site
+    with _translating(connection, site):
+        context.configure(
+            connection,
+            **{
+                "version_table_schema": site.schema,
+                "compare_server_default": True,
+                **options,
+                **request.options,
+            },
+        )
+        migration = context.get_context()
+        migration.autocommit_block = (  # type: ignore[method-assign]
+            nullcontext if site.in_transaction else _autocommit_block(migration, site)
+        )
+        with context.begin_transaction():
+            enter(connection, site)
+            context.run_migrations()
+
+
+def enter(connection: Connection, site: Site) -> None:
+    """Begin to work at *site* in the current transaction: alone, politely, and with names leading there."""
+    if not site.in_transaction:
+        connection.exec_driver_sql(
+            f"SELECT pg_advisory_xact_lock(hashtext('tenantkit migration'), hashtext({quote_literal(site.schema)}))"
+        )
+    limit_lock_waits(connection)
+    connection.exec_driver_sql(f"SET LOCAL search_path = {site.search_path}")
+
+
+@contextmanager
+def _translating(connection: Connection, site: Site) -> Generator[None]:
+    """Have SQLAlchemy, and Alembic's own constructs, translate the placeholder on *connection*."""
+    before = connection.get_execution_options().get("schema_translate_map")
+    connection.execution_options(schema_translate_map=site.schema_translate_map or None)
+    try:
+        with adapt_operations(connection, site.schema_translate_map, in_transaction=site.in_transaction):
+            yield
+    finally:
+        connection.execution_options(schema_translate_map=before)
+
+
+def _autocommit_block(migration: MigrationContext, site: Site) -> Callable[[], Any]:
+    """Return Alembic's ``autocommit_block``, for one schema of many.
+
+    A transaction's settings end with it, so inside the block the path is set for the
+    connection, and after it once more for the next transaction.
+    """
+    original = migration.autocommit_block
+
+    @contextmanager
+    def autocommit_block() -> Generator[None]:
+        with original():
+            connection = migration.connection
+            assert connection is not None  # noqa: S101 - offline mode was refused
+            connection.exec_driver_sql(f"SET search_path = {site.search_path}")
+            try:
+                yield
+            finally:
+                connection.exec_driver_sql("RESET search_path")
+        enter(connection, site)
+
+    return autocommit_block

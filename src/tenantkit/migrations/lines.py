@@ -1,0 +1,129 @@
+"""The two lines of revisions, and what Alembic needs to know of each."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from alembic.config import Config
+from alembic.runtime.migration import RevisionStep
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from tenantkit.exceptions import ConfigurationError
+
+LineName: TypeAlias = Literal["shared", "tenant"]
+Heads: TypeAlias = tuple[str, ...]
+"""The revisions a placement is at: none, one, or several where branches are applied side by side."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of revisions: the folder ``shared`` or ``tenant`` of a migration environment."""
+
+    environment: Path
+    name: LineName
+
+    @property
+    def folder(self) -> Path:
+        """Where this line's revisions are."""
+        return self.environment / self.name
+
+    @cached_property
+    def config(self) -> Config:
+        """Alembic's configuration, which needs no file.
+
+        :raises ConfigurationError: if the environment is not complete.
+        """
+        if not (self.environment / "env.py").is_file():
+            raise ConfigurationError(
+                f"There is no migration environment in {self.environment}: env.py is missing. "
+                "Make one with 'tenantkit init', or mend migrations= of the Tenancy."
+            )
+        if not self.folder.is_dir():
+            raise ConfigurationError(f"The folder {self.folder} is missing. Create it: it holds the {self.name} revisions.")
+        # What Alembic would print belongs to whoever called us; -x options can be read, and there are none.
+        config = Config(cmd_opts=Namespace(quiet=True, x=[]))
+        for option, value in {
+            "script_location": str(self.environment),
+            "version_locations": str(self.folder),
+            "path_separator": "newline",
+        }.items():
+            config.set_main_option(option, value.replace("%", "%%"))
+        return config
+
+    @cached_property
+    def scripts(self) -> ScriptDirectory:
+        """This line's revisions, each file loaded once.
+
+        :raises ConfigurationError: if a revision cannot be loaded, or they do not form a line.
+        """
+        with clear_errors(f"The {self.name} revisions in {self.folder} cannot be used"):
+            scripts = ScriptDirectory.from_config(self.config)
+            _ = scripts.revision_map.heads  # reads the files
+        return scripts
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no revision yet."""
+        return not self.scripts.revision_map.heads
+
+    def heads(self) -> Heads:
+        """Return the newest revisions: usually one."""
+        return tuple(self.scripts.get_heads())
+
+    def resolve(self, target: str) -> Heads:
+        """Return the revisions that *target* names; raises as `upgrade_steps` does."""
+        with clear_errors(f"Cannot find {target!r} in the {self.name} line"):
+            return tuple(sorted(script.revision for script in self.scripts.get_revisions(target) if script is not None))
+
+    def knows(self, revision: str) -> bool:
+        """Return whether there is such a revision."""
+        return revision in self.scripts.revision_map._revision_map  # noqa: SLF001
+
+    def upgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
+        """Return the steps from *current* up to *target*, none if it has been reached.
+
+        :raises ConfigurationError: if the target or a current revision is unknown, or ``head`` is ambiguous.
+        """
+        with clear_errors(f"Cannot upgrade the {self.name} line to {target!r}"):
+            return list(self.scripts._upgrade_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
+
+    def downgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
+        """Return the steps from *current* down to *target*; raises as `upgrade_steps` does."""
+        with clear_errors(f"Cannot downgrade the {self.name} line to {target!r}"):
+            return list(self.scripts._downgrade_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
+
+    def stamp_steps(self, target: str, current: Heads) -> list[RevisionStep]:
+        """Return the steps that only write down *target*; raises as `upgrade_steps` does."""
+        with clear_errors(f"Cannot stamp the {self.name} line with {target!r}"):
+            return list(self.scripts._stamp_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
+
+@contextmanager
+def clear_errors(what: str) -> Generator[None]:
+    """Turn what Alembic, or a broken revision file, raises into a `ConfigurationError` that says what to do."""
+    try:
+        yield
+    except CommandError as error:
+        raise ConfigurationError(f"{what}: {_hint(str(error))}") from error
+    except (ConfigurationError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"{what}: {type(error).__name__}: {error}. Mend the file and run it again.") from error
+
+
+def _hint(message: str) -> str:
+    message = message.rstrip(". ")
+    if "Multiple head revisions" in message:
+        return (
+            f"{message.split(';')[0]}. Join them with 'alembic -n tenant merge heads' (or -n shared), "
+            "or ask for 'heads' to go to each."
+        )
+    if "Can't locate revision" in message or "No such revision" in message:
+        return f"{message}. It is mistyped, or newer than this checkout: update the code."
+    return f"{message}."

@@ -1,0 +1,103 @@
+"""What Alembic's operations need so that the placeholder leads to a tenant's schema.
+
+SQLAlchemy's ``schema_translate_map`` does not reach Alembic's own constructs
+(add, alter and drop column, rename table) nor lightweight ``sa.table()``s. Both
+pass ``before_execute`` on the connection, whether they come from ``alembic.op`` or
+from ``op.get_bind()``, so that is where they are adapted; Alembic's classes stay as
+they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from alembic.ddl.base import AddColumn, AlterTable, ColumnType
+from sqlalchemy import Connection, TextClause, event, text
+from sqlalchemy.dialects.postgresql import DOMAIN
+from sqlalchemy.schema import CreateIndex, DropIndex, Table
+from sqlalchemy.sql import ClauseElement, TableClause, visitors
+from sqlalchemy.types import ARRAY, Enum, TypeEngine
+
+_CONCURRENTLY = re.compile(r"^(\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX|REINDEX\s+\w+))\s+CONCURRENTLY\b", re.IGNORECASE)
+
+
+@contextmanager
+def adapt_operations(
+    connection: Connection, schema_translate_map: Mapping[str | None, str | None], *, in_transaction: bool
+) -> Generator[None]:
+    """Adapt what is executed on *connection* for the duration of a block.
+
+    With *in_transaction*, indexes are built in the transaction although a revision says
+    CONCURRENTLY: on a placement that nobody uses yet there is nobody to keep from waiting.
+    """
+
+    def before_execute(
+        _connection: Connection, construct: Any, multiparams: Any, params: Any, _options: Any
+    ) -> tuple[Any, Any, Any]:
+        if in_transaction:
+            construct = _not_concurrently(construct)
+        match construct:
+            case AlterTable():
+                if isinstance(construct, AddColumn):
+                    _create_named_type(connection, construct.column.type)
+                if isinstance(construct, ColumnType):
+                    _create_named_type(connection, construct.type_)
+                    construct.type_ = _translated(construct.type_, schema_translate_map)
+                construct.schema = schema_translate_map.get(construct.schema, construct.schema)
+            case ClauseElement():
+                _translate_light_tables(construct, schema_translate_map)
+            case _:
+                pass
+        return construct, multiparams, params
+
+    event.listen(connection, "before_execute", before_execute, retval=True)
+    try:
+        yield
+    finally:
+        event.remove(connection, "before_execute", before_execute)
+
+
+def _translate_light_tables(statement: ClauseElement, schema_translate_map: Mapping[str | None, str | None]) -> None:
+    """Let the map apply to each ``sa.table("x", schema="tenant")`` as it does to declared tables.
+
+    SQLAlchemy decides this by an attribute of the class; set on the object, it says nothing about any tenant.
+    """
+    for element in visitors.iterate(statement):
+        if isinstance(element, TableClause) and not isinstance(element, Table) and element.schema in schema_translate_map:
+            element._use_schema_map = element.schema is not None  # noqa: SLF001
+
+
+def _translated(type_: TypeEngine[Any], schema_translate_map: Mapping[str | None, str | None]) -> TypeEngine[Any]:
+    """Return *type_* with its real schema: ALTER COLUMN … TYPE writes it without asking the map."""
+    match type_:
+        case ARRAY():
+            return ARRAY(_translated(type_.item_type, schema_translate_map), dimensions=type_.dimensions)
+        case Enum() | DOMAIN() if type_.schema in schema_translate_map:
+            return type_.adapt(type(type_), schema=schema_translate_map[type_.schema])
+        case _:
+            return type_
+
+
+def _create_named_type(connection: Connection, type_: TypeEngine[Any]) -> None:
+    """Create the ENUM of a new or changed column if it is missing: Alembic emits no CREATE TYPE for one."""
+    match type_:
+        case ARRAY():
+            _create_named_type(connection, type_.item_type)
+        case Enum() | DOMAIN() if type_.create_type:
+            type_.create(connection, checkfirst=True)
+        case _:
+            pass
+
+
+def _not_concurrently(construct: Any) -> Any:
+    match construct:
+        case CreateIndex() | DropIndex():
+            construct.element.dialect_options["postgresql"]["concurrently"] = False
+            return construct
+        case TextClause() if _CONCURRENTLY.match(construct.text):
+            return text(_CONCURRENTLY.sub(r"\1", construct.text))
+        case _:
+            return construct

@@ -1,0 +1,141 @@
+"""What came of migrating a fleet: values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tenantkit.migrations.lines import Heads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of migrating one tenant."""
+
+    key: str
+    schema: str
+    from_revision: str | None
+    """Where the tenant was; ``None`` if at no revision. Several heads are joined by commas."""
+    to_revision: str | None
+    """Where it is now; after a failure, where it still is."""
+    duration_ms: int = 0
+    sqlstate: str | None = None
+    error: str | None = None
+    """Why it failed, in one line; ``None`` if it did not."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the tenant is where it should be."""
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationReport:
+    """What came of one run over a fleet."""
+
+    run_id: int
+    command: str
+    target: str
+    shared: Outcome | None
+    """What happened to the shared tables; ``None`` if they were not part of the run."""
+    outcomes: tuple[Outcome, ...]
+    """The tenants that had something to do, in the order in which they finished."""
+    unchanged: int
+    """How many tenants were there already."""
+
+    @property
+    def failures(self) -> tuple[Outcome, ...]:
+        """The tenants that failed."""
+        return tuple(outcome for outcome in self.outcomes if not outcome.ok)
+
+    @property
+    def migrated(self) -> tuple[Outcome, ...]:
+        """The tenants that were changed."""
+        return tuple(outcome for outcome in self.outcomes if outcome.ok)
+
+    def __str__(self) -> str:
+        """Say how it went, in one line."""
+        counts = f"{len(self.migrated)} migrated, {self.unchanged} unchanged, {len(self.failures)} failed"
+        if not self.failures:
+            return counts
+        first = self.failures[0]
+        return (
+            f"{counts}; the first: {first.key}: {(first.error or '').rstrip('.')}. "
+            "Mend the cause and run the same again: tenants that are done are not touched again."
+        )
+
+
+class Progress(Protocol):
+    """Is told how a run goes, in the caller's thread."""
+
+    def started(self, total: int) -> None:
+        """*total* tenants have something to do."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """One of them is done."""
+
+
+class NoProgress:
+    """Keeps what it is told to itself."""
+
+    def started(self, total: int) -> None:
+        """Ignore it."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Ignore it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementStatus:
+    """Where one tenant stands in the line of revisions."""
+
+    key: str
+    schema: str
+    status: str
+    """The tenant's own status, such as ``active``."""
+    revision: str | None
+    state: str
+    """``current``, ``behind``, ``unknown`` (a revision that this checkout does not have) or ``missing`` (no schema)."""
+    error: str | None = None
+    """Why its last migration failed, if it did and the tenant is not current."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetStatus:
+    """Where a fleet stands."""
+
+    heads: Heads
+    shared_heads: Heads
+    shared_revision: str | None
+    placements: tuple[PlacementStatus, ...] = field(repr=False)
+
+    @property
+    def shared_is_current(self) -> bool:
+        """Whether the shared tables are at their newest revision."""
+        return (self.shared_revision or "") == join(self.shared_heads)
+
+    @property
+    def behind(self) -> tuple[PlacementStatus, ...]:
+        """The tenants that are not at the newest revision, whatever the reason."""
+        return tuple(placement for placement in self.placements if placement.state != "current")
+
+    @property
+    def failed(self) -> tuple[PlacementStatus, ...]:
+        """The tenants whose last migration failed."""
+        return tuple(placement for placement in self.placements if placement.error is not None)
+
+    @property
+    def counts(self) -> dict[str | None, int]:
+        """How many tenants are at each revision, the most frequent first."""
+        return dict(Counter(placement.revision for placement in self.placements).most_common())
+
+    @property
+    def is_current(self) -> bool:
+        """Whether there is nothing to migrate."""
+        return self.shared_is_current and not self.behind
+
+
+def join(heads: Heads) -> str:
+    """Return revisions as one string."""
+    return ",".join(sorted(heads))

@@ -1,0 +1,57 @@
+"""Where a fleet stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenantkit.migrations.report import FleetStatus, PlacementStatus, join
+from tenantkit.migrations.revisions import read_revisions
+from tenantkit.migrations.sites import line_of, shared_site
+from tenantkit.registry import ledger, store
+from tenantkit.tenant import MIGRATED, Tenant
+
+if TYPE_CHECKING:
+    from tenantkit.migrations.lines import Heads, Line
+    from tenantkit.tenancy import Tenancy
+
+
+def status(tenancy: Tenancy) -> FleetStatus:
+    """Return where the shared tables and every tenant stand, and which migrations failed.
+
+    Tenants that are being created or dropped are not part of it.
+    """
+    line, shared_line = line_of(tenancy, "tenant"), line_of(tenancy, "shared")
+    site = shared_site(tenancy)
+    with tenancy.engine.connect() as connection:
+        fleet = store.find(connection, status=MIGRATED)
+        current = read_revisions(connection, [tenant.schema for tenant in fleet])
+        shared = read_revisions(connection, [site.schema]).get(site.schema, ())
+        failures = ledger.last_failures(connection)
+    heads = line.heads()
+    states = {found: _state(line, heads, found) for found in set(current.values())}
+    return FleetStatus(
+        heads=heads,
+        shared_heads=shared_line.heads(),
+        shared_revision=join(shared) or None,
+        placements=tuple(_place(tenant, current.get(tenant.schema), states, failures) for tenant in fleet),
+    )
+
+
+def _place(
+    tenant: Tenant, heads: Heads | None, states: dict[Heads, str], failures: dict[str, str]
+) -> PlacementStatus:
+    state = "missing" if heads is None else states[heads]
+    return PlacementStatus(
+        key=tenant.key,
+        schema=tenant.schema,
+        status=tenant.status,
+        revision=join(heads or ()) or None,
+        state=state,
+        error=None if state == "current" else failures.get(tenant.key),
+    )
+
+
+def _state(line: Line, heads: Heads, found: Heads) -> str:
+    if set(found) == set(heads):
+        return "current"
+    return "behind" if all(line.knows(revision) for revision in found) else "unknown"
