@@ -58,7 +58,13 @@ def timed(request: Callable[[str], None]) -> Block:
 
 
 def race(
-    contenders: Sequence[Contender], tenants: Sequence[str], *, rounds: int, block: int, warm_up: int, tick: Callable[[], None]
+    contenders: Sequence[Contender],
+    tenants: Sequence[str],
+    *,
+    rounds: int,
+    block: int,
+    warm_up: int,
+    tick: Callable[[], None],
 ) -> None:
     """Have the contenders serve all *tenants* in turn, in *rounds* of *block* requests each.
 

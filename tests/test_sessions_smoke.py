@@ -2,6 +2,7 @@ from sqlalchemy import select, text
 from typing import Any
 from tests.support.models import Project, Task
 
+
 def test_smoke(any_tenancy: Any) -> None:
     any_tenancy.create("acme")
     any_tenancy.create("beta")

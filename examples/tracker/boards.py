@@ -216,7 +216,9 @@ def add_comment(session: Session, task: Task, author: Member, body: str, *, repl
     return comment
 
 
-def log_time(session: Session, task: Task, member: Member, minutes: int, *, spent_on: date, note: str = "") -> TimeEntry:
+def log_time(
+    session: Session, task: Task, member: Member, minutes: int, *, spent_on: date, note: str = ""
+) -> TimeEntry:
     """Add time that *member* spent on a task."""
     entry = TimeEntry(task=task, member=member, minutes=minutes, spent_on=spent_on, note=note)
     session.add(entry)

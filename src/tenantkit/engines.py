@@ -50,7 +50,9 @@ def open_engine(database: str | URL | Engine, options: dict[str, Any]) -> Engine
     if not isinstance(database, Engine):
         return create_engine(parse_url(database), **options)
     if options:
-        raise ConfigurationError("engine_options= go with a URL: this tenancy was given an Engine that is made already.")
+        raise ConfigurationError(
+            "engine_options= go with a URL: this tenancy was given an Engine that is made already."
+        )
     parse_url(database.url)
     return database
 

@@ -141,7 +141,9 @@ def test_the_data_of_another_version_is_refused_untouched(folder: Path) -> None:
     assert [entry.name for entry in data.iterdir()] == ["PG_VERSION"]
 
 
-def test_a_damaged_data_folder_is_reported_with_the_server_s_reason(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_data_folder_is_reported_with_the_server_s_reason(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     data = folder / "postgres"
     data.mkdir()
     (data / "leftover").touch()

@@ -39,7 +39,9 @@ class Project(TenantBase):
 
     lead: Mapped[Member | None] = relationship()
     client: Mapped[Client | None] = relationship()
-    members: Mapped[list[Member]] = relationship(secondary=lambda: ProjectMember.__table__, order_by=Member.display_name)
+    members: Mapped[list[Member]] = relationship(
+        secondary=lambda: ProjectMember.__table__, order_by=Member.display_name
+    )
     milestones: Mapped[list[Milestone]] = relationship(back_populates="project", order_by="Milestone.due_on")
     sprints: Mapped[list[Sprint]] = relationship(back_populates="project", order_by="Sprint.starts_on")
     tasks: Mapped[list[Task]] = relationship(back_populates="project", order_by="Task.number")

@@ -155,9 +155,7 @@ class TimeEntry(TenantBase):
     user_id: Mapped[int] = mapped_column(ForeignKey(Member.user_id))
     spent_on: Mapped[date]
     minutes: Mapped[int]
-    hours: Mapped[Decimal] = mapped_column(
-        Numeric(5, 2), Computed("round(minutes::numeric / 60.0, 2)", persisted=True)
-    )
+    hours: Mapped[Decimal] = mapped_column(Numeric(5, 2), Computed("round(minutes::numeric / 60.0, 2)", persisted=True))
     note: Mapped[str] = mapped_column(server_default="")
     billable: Mapped[bool] = mapped_column(server_default=text("true"))
 

@@ -46,7 +46,9 @@ class Line:
                 "Make one with 'tenantkit init', or mend migrations= of the Tenancy."
             )
         if not self.folder.is_dir():
-            raise ConfigurationError(f"The folder {self.folder} is missing. Create it: it holds the {self.name} revisions.")
+            raise ConfigurationError(
+                f"The folder {self.folder} is missing. Create it: it holds the {self.name} revisions."
+            )
         # What Alembic would print belongs to whoever called us; -x options can be read, and there are none.
         config = Config(cmd_opts=Namespace(quiet=True, x=[]))
         for option, value in {
@@ -103,6 +105,7 @@ class Line:
         """Return the steps that only write down *target*; raises as `upgrade_steps` does."""
         with clear_errors(f"Cannot stamp the {self.name} line with {target!r}"):
             return list(self.scripts._stamp_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
+
 
 @contextmanager
 def clear_errors(what: str) -> Generator[None]:

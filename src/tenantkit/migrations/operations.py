@@ -21,7 +21,9 @@ from sqlalchemy.schema import CreateIndex, DropIndex, Table
 from sqlalchemy.sql import ClauseElement, TableClause, visitors
 from sqlalchemy.types import ARRAY, Enum, TypeEngine
 
-_CONCURRENTLY = re.compile(r"^(\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX|REINDEX\s+\w+))\s+CONCURRENTLY\b", re.IGNORECASE)
+_CONCURRENTLY = re.compile(
+    r"^(\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX|REINDEX\s+\w+))\s+CONCURRENTLY\b", re.IGNORECASE
+)
 
 
 @contextmanager
@@ -66,7 +68,11 @@ def _translate_light_tables(statement: ClauseElement, schema_translate_map: Mapp
     SQLAlchemy decides this by an attribute of the class; set on the object, it says nothing about any tenant.
     """
     for element in visitors.iterate(statement):
-        if isinstance(element, TableClause) and not isinstance(element, Table) and element.schema in schema_translate_map:
+        if (
+            isinstance(element, TableClause)
+            and not isinstance(element, Table)
+            and element.schema in schema_translate_map
+        ):
             element._use_schema_map = element.schema is not None  # noqa: SLF001
 
 

@@ -37,9 +37,7 @@ def status(tenancy: Tenancy) -> FleetStatus:
     )
 
 
-def _place(
-    tenant: Tenant, heads: Heads | None, states: dict[Heads, str], failures: dict[str, str]
-) -> PlacementStatus:
+def _place(tenant: Tenant, heads: Heads | None, states: dict[Heads, str], failures: dict[str, str]) -> PlacementStatus:
     state = "missing" if heads is None else states[heads]
     return PlacementStatus(
         key=tenant.key,

@@ -96,7 +96,12 @@ def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
                 order.key, "claiming the key", f"the schema {order.placement.schema!r} exists, and is not tenantkit's"
             )
         tenant = store.add(
-            connection, key=order.key, name=order.name, placement=order.placement, claim=claim, attributes=order.attributes
+            connection,
+            key=order.key,
+            name=order.name,
+            placement=order.placement,
+            claim=claim,
+            attributes=order.attributes,
         )
     elif status in _UNFINISHED:
         connection.execute(

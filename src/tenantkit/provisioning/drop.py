@@ -65,7 +65,9 @@ def _require_removable(connection: Connection, tenant: Tenant) -> None:
     mark = schemas.read_mark(connection, tenant.schema)
     if mark not in {None, schemas.mark_of(tenant)}:
         raise ProvisioningError(
-            tenant.key, "dropping", f"the schema {tenant.schema!r} does not carry the comment {schemas.mark_of(tenant)!r}"
+            tenant.key,
+            "dropping",
+            f"the schema {tenant.schema!r} does not carry the comment {schemas.mark_of(tenant)!r}",
         )
     if others := schemas.dependants(connection, tenant.schema):
         raise ProvisioningError(

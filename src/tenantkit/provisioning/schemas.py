@@ -8,9 +8,7 @@ from sqlalchemy.schema import CreateSchema, DropSchema
 from tenantkit.naming import quote_identifier, quote_literal
 from tenantkit.tenant import Tenant
 
-_OWNER = text(
-    "SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = :schema"
-)
+_OWNER = text("SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = :schema")
 _KEYS_TO_OTHERS = text(
     """
     SELECT source.relname, conname FROM pg_constraint

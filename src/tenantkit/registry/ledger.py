@@ -11,7 +11,9 @@ from tenantkit.registry.tables import outcomes, runs, tenants
 
 def start_run(connection: Connection, *, command: str, target: str) -> int:
     """Write down that a run begins, and return its number."""
-    number: int = connection.execute(insert(runs).values(command=command, target=target).returning(runs.c.id)).scalar_one()
+    number: int = connection.execute(
+        insert(runs).values(command=command, target=target).returning(runs.c.id)
+    ).scalar_one()
     return number
 
 
@@ -35,5 +37,9 @@ def last_failures(connection: Connection) -> dict[str, str]:
         .order_by(outcomes.c.tenant_id, outcomes.c.run_id.desc())
         .subquery()
     )
-    query = select(tenants.c.key, last.c.error).join(last, last.c.tenant_id == tenants.c.id).where(last.c.status == "failed")
+    query = (
+        select(tenants.c.key, last.c.error)
+        .join(last, last.c.tenant_id == tenants.c.id)
+        .where(last.c.status == "failed")
+    )
     return dict(connection.execute(query).tuples().all())

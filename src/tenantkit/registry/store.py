@@ -45,7 +45,9 @@ def get_by_domain(connection: Connection, domain: str) -> Tenant:
 
     :raises TenantNotFoundError: if there is none.
     """
-    query = _tenant.where(tenants.c.id == select(domains.c.tenant_id).where(domains.c.domain == domain).scalar_subquery())
+    query = _tenant.where(
+        tenants.c.id == select(domains.c.tenant_id).where(domains.c.domain == domain).scalar_subquery()
+    )
     row = connection.execute(query).one_or_none()
     if row is None:
         raise TenantNotFoundError(domain=domain)
@@ -77,7 +79,8 @@ def find(
     if search:
         found = tenants.c.key.icontains(search, autoescape=True) | tenants.c.name.icontains(search, autoescape=True)
         query = query.where(
-            found | tenants.c.id.in_(select(domains.c.tenant_id).where(domains.c.domain.icontains(search, autoescape=True)))
+            found
+            | tenants.c.id.in_(select(domains.c.tenant_id).where(domains.c.domain.icontains(search, autoescape=True)))
         )
     if after is not None:
         query = query.where(tenants.c.key > after)
@@ -203,7 +206,9 @@ def remove_domain(connection: Connection, tenant_id: int, domain: str) -> None:
     """
     host = validate_domain(domain)
     of_tenant = domains.c.tenant_id == tenant_id
-    removed = connection.execute(delete(domains).where(of_tenant, domains.c.domain == host).returning(domains.c.is_primary))
+    removed = connection.execute(
+        delete(domains).where(of_tenant, domains.c.domain == host).returning(domains.c.is_primary)
+    )
     was_primary = removed.scalar_one_or_none()
     if was_primary is None:
         raise TenantNotFoundError(domain=host)
