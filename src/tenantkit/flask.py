@@ -1,0 +1,175 @@
+"""Tenants for Flask (extra ``tenantkit[flask]``).
+
+::
+
+    from flask import Flask, jsonify
+    from sqlalchemy import select
+    from tenantkit.flask import TenantKit, shared_route
+    from tenantkit.resolvers import PathPrefix, Subdomain, first_of
+
+    kit = TenantKit()
+
+    def create_app() -> Flask:
+        app = Flask(__name__)
+        kit.init_app(app, tenancy, resolver=first_of(PathPrefix("/t"), Subdomain("example.com")))
+        return app
+
+    @app.get("/projects")
+    def projects():
+        return jsonify(list(kit.session.scalars(select(Project.name))))
+
+    @app.get("/login")
+    @shared_route
+    def login(): ...
+
+A view that is not shared runs for a tenant or not at all: requests that name
+none end with `werkzeug.exceptions.NotFound`, those for a tenant that is not
+active with ``ServiceUnavailable``, so the application's own error handlers
+answer them. A shared view runs with the tenant if one is named and active, else
+without. A streamed body still has its tenant, but ``kit.session`` is closed by
+then: wrap it in ``flask.stream_with_context``, or open a session in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from flask import Blueprint, Flask, current_app, g, has_request_context, request
+from werkzeug.exceptions import NotFound, ServiceUnavailable
+
+from tenantkit.admission import UNKNOWN, Refusal, SharedPaths
+from tenantkit.context import current_tenant, current_tenant_or_none
+from tenantkit.wsgi import REFUSAL, TenantMiddleware
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+    from sqlalchemy.orm import Session
+
+    from tenantkit.resolvers import Resolver
+    from tenantkit.sessions import TenantSession
+    from tenantkit.tenancy import Tenancy
+
+_SHARED = "tenantkit_shared"
+_SESSIONS = "tenantkit.sessions"
+
+Shareable = TypeVar("Shareable", bound=Callable[..., Any] | Blueprint)
+
+
+def shared_route(view: Shareable) -> Shareable:
+    """Mark a view function, or all views of a blueprint, as needing no tenant.
+
+    ::
+
+        @app.get("/login")
+        @shared_route
+        def login(): ...
+
+        accounts = shared_route(Blueprint("accounts", __name__))
+    """
+    setattr(view, _SHARED, True)
+    return view
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    tenancy: Tenancy
+    shared: SharedPaths
+
+
+class TenantKit:
+    """The extension: one object for any number of applications."""
+
+    def init_app(self, app: Flask, tenancy: Tenancy, *, resolver: Resolver, shared: Iterable[str] = ()) -> None:
+        """Serve the tenants of *tenancy* with *app*.
+
+        Middleware that changes the host, such as Werkzeug's ``ProxyFix``, has to wrap ``app.wsgi_app`` after this.
+
+        :param resolver: tells which tenant a request is for.
+        :param shared: paths that need no tenant, besides `shared_route` views and static files.
+        """
+
+        def load_session(environ: WSGIEnvironment) -> Mapping[str, Any]:
+            return app.session_interface.open_session(app, app.request_class(environ, populate_request=False)) or {}
+
+        app.extensions["tenantkit"] = _State(tenancy, SharedPaths(shared))
+        # Everything passes here, because which view it is for is known later: see _require_tenant.
+        app.wsgi_app = TenantMiddleware(  # type: ignore[method-assign]
+            app.wsgi_app, tenancy, resolver=resolver, shared=["/*"], load_session=load_session
+        )
+        # First, so that no other such function runs for a request that is refused.
+        app.before_request_funcs.setdefault(None, []).insert(0, _require_tenant)
+        app.teardown_request(_close_sessions)
+        app.teardown_appcontext(_close_sessions)
+
+    @property
+    def tenancy(self) -> Tenancy:
+        """The tenancy of the current application."""
+        return _state().tenancy
+
+    @property
+    def session(self) -> TenantSession:
+        """The session of this request (or application context) for the current tenant.
+
+        It is opened when first asked for and closed when the request ends;
+        what was not committed is rolled back. In a command of the ``flask``
+        command line, enter `tenantkit.tenant_context` first.
+
+        :raises NoCurrentTenantError: if there is no current tenant.
+        """
+        sessions, tenant = _sessions(), current_tenant()
+        if tenant.id not in sessions:
+            sessions[tenant.id] = self.tenancy.session()
+        return cast("TenantSession", sessions[tenant.id])
+
+    @property
+    def shared_session(self) -> Session:
+        """The session of this request (or application context) for shared tables."""
+        sessions = _sessions()
+        if None not in sessions:
+            sessions[None] = self.tenancy.shared_session()
+        return sessions[None]
+
+
+def _state() -> _State:
+    state: _State = current_app.extensions["tenantkit"]
+    return state
+
+
+def _require_tenant() -> None:
+    if current_tenant_or_none() is not None or _is_shared():
+        return
+    refusal: Refusal = request.environ.get(REFUSAL, UNKNOWN)
+    if refusal.status == UNKNOWN.status:
+        raise NotFound(refusal.detail)
+    raise ServiceUnavailable(refusal.detail, retry_after=refusal.retry_after)
+
+
+def _is_shared() -> bool:
+    endpoint = request.endpoint or ""
+    return (
+        hasattr(current_app.view_functions.get(endpoint), _SHARED)
+        or any(hasattr(current_app.blueprints[name], _SHARED) for name in request.blueprints)
+        or endpoint.rpartition(".")[2] == "static"
+        or request.path in _state().shared
+    )
+
+
+def _sessions() -> dict[int | None, Session]:
+    """Return the sessions, by tenant id: those of the request, if there is one.
+
+    An application context may outlive requests, for example in tests that push one.
+    """
+    holder = request.environ if has_request_context() else vars(g)
+    sessions: dict[int | None, Session] = holder.setdefault(_SESSIONS, {})
+    return sessions
+
+
+def _close_sessions(_error: BaseException | None) -> None:
+    sessions = _sessions()
+    with ExitStack() as stack:
+        while sessions:
+            stack.callback(sessions.popitem()[1].close)

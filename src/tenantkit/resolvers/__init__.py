@@ -1,0 +1,35 @@
+"""Which tenant a request is for: pure functions of a small view of the request.
+
+A resolver takes a `RequestView` and returns `ByKey`, `ByDomain`, a key as a
+plain string, or ``None`` if the request names no tenant. Any callable that
+does so is one::
+
+    def by_query(request: RequestView) -> str | None:
+        return request.headers.get("x-workspace")
+
+Resolvers identify, they do not authorize: that a user may enter the tenant is
+for the application to check.
+"""
+
+from tenantkit.resolvers.chain import Resolver, first_of, resolve
+from tenantkit.resolvers.host import Domain, Subdomain
+from tenantkit.resolvers.path import PathPrefix
+from tenantkit.resolvers.request import RequestView
+from tenantkit.resolvers.target import ByDomain, ByKey, Target
+from tenantkit.resolvers.values import Cookie, Header, SessionValue
+
+__all__ = [
+    "ByDomain",
+    "ByKey",
+    "Cookie",
+    "Domain",
+    "Header",
+    "PathPrefix",
+    "RequestView",
+    "Resolver",
+    "SessionValue",
+    "Subdomain",
+    "Target",
+    "first_of",
+    "resolve",
+]

@@ -1,0 +1,50 @@
+"""Tenants by host: ``acme.example.com``, or a domain of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.resolvers.request import parse_host
+from tenantkit.resolvers.target import ByDomain, ByKey
+
+if TYPE_CHECKING:
+    from tenantkit.resolvers.request import RequestView
+
+
+class Subdomain:
+    """The label in front of a base domain is the key.
+
+    ::
+
+        Subdomain("example.com")                 # acme.example.com -> acme
+        Subdomain("example.com", "localhost")    # and acme.localhost while developing
+
+    The base domain itself, and hosts elsewhere, name no tenant. Several labels
+    (``a.b.example.com``) make an unknown one.
+    """
+
+    def __init__(self, *bases: str) -> None:
+        if not bases or any(parse_host(base) != base for base in bases):
+            raise ConfigurationError(
+                f"Subdomain{bases!r} needs one or more base domains such as 'example.com': lower case, without port."
+            )
+        self._endings = tuple(f".{base}" for base in bases)
+
+    def __call__(self, request: RequestView) -> ByKey | None:
+        """Return the label as a key."""
+        for ending in self._endings:
+            if request.host.endswith(ending):
+                return ByKey(request.host.removesuffix(ending))
+        return None
+
+
+class Domain:
+    """The host is looked up among the domains in the registry: ``tenancy.add_domain("acme", "acme.com")``.
+
+    A host that is no tenant's is an unknown tenant, so give `Domain` last to `first_of`.
+    """
+
+    def __call__(self, request: RequestView) -> ByDomain | None:
+        """Return the host as a domain."""
+        return ByDomain(request.host) if request.host else None

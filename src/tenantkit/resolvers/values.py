@@ -1,0 +1,55 @@
+"""Tenants by a value that the client sends: a header, a cookie, an entry of its session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenantkit.resolvers.target import ByKey
+
+if TYPE_CHECKING:
+    from tenantkit.resolvers.request import RequestView
+
+
+class Header:
+    """A header's value is the key: ``Header("X-Tenant")``.
+
+    Clients choose headers freely: use it behind a gateway that sets it, or
+    where every route checks that the user belongs to the tenant. (WSGI cannot
+    tell ``X-Tenant`` from ``X_Tenant``; have the server drop the latter.)
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name.lower()
+
+    def __call__(self, request: RequestView) -> ByKey | None:
+        """Return the header as a key."""
+        value = request.headers.get(self._name)
+        return None if value is None else ByKey(value)
+
+
+class Cookie:
+    """A cookie's value is the key: ``Cookie("tenant")``. Clients choose it freely, as with `Header`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, request: RequestView) -> ByKey | None:
+        """Return the cookie as a key."""
+        value = request.cookies.get(self._name)
+        return None if value is None else ByKey(value)
+
+
+class SessionValue:
+    """An entry of the framework's session is the key: ``SessionValue("tenant")``.
+
+    In ASGI the session is what Starlette's ``SessionMiddleware`` put into the
+    scope, so that has to run outside of ``TenantMiddleware``.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, request: RequestView) -> ByKey | None:
+        """Return the entry as a key."""
+        value = request.session.get(self._name)
+        return None if value is None else ByKey(str(value))

@@ -1,0 +1,38 @@
+"""Web sessions that belong to one tenant.
+
+A browser may send the session cookie of one tenant to another: by a cookie
+domain that spans subdomains, by paths below one host, or because its user
+copied it. So a login is bound to the tenant, and refused elsewhere::
+
+    def log_in(user: User, tenant: Tenant) -> None:
+        flask.session.clear()
+        flask.session["user_id"] = user.id
+        session_cookies.bind(flask.session, tenant)
+
+    def logged_in_user_id() -> int | None:
+        bound = session_cookies.is_bound(flask.session, current_tenant())
+        return flask.session.get("user_id") if bound else None
+
+The session must be signed or kept on the server, as Flask's and Starlette's are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tenantkit.tenant import Tenant
+
+_TENANT_ID = "tenantkit.tenant_id"
+"""The id, not the key: a dropped tenant's key may be given to another customer, its id never is."""
+
+
+def bind(session: MutableMapping[str, Any], tenant: Tenant) -> None:
+    """Bind a web session to *tenant*, and to no other any more."""
+    session[_TENANT_ID] = tenant.id
+
+
+def is_bound(session: Mapping[str, Any], tenant: Tenant) -> bool:
+    """Return whether a web session is bound to *tenant*."""
+    return bool(session.get(_TENANT_ID) == tenant.id)

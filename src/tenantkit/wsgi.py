@@ -1,0 +1,150 @@
+"""Tenants for every WSGI framework: a middleware that needs none of them.
+
+The application and the body it returns run in a context of their own, so the
+tenant is current while a streamed body is produced and closed, and neither the
+tenant nor any other context variable stays behind on the server's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import Context
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from tenantkit.admission import Refusal, SharedPaths, refusal_of
+from tenantkit.context import copy_context_for
+from tenantkit.exceptions import TenantNotFoundError
+from tenantkit.resolvers import ByKey, RequestView, Resolver, Target, resolve
+from tenantkit.resolvers.request import parse_host
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from tenantkit.tenancy import Tenancy
+    from tenantkit.tenant import Tenant
+
+REFUSAL = "tenantkit.refusal"
+"""Where the environ tells a shared route why it has no tenant: a `Refusal`."""
+
+
+def refuse(refusal: Refusal) -> WSGIApplication:
+    """Return the application that answers a refused request, in JSON or plain text."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        content_type, body = refusal.body(environ.get("HTTP_ACCEPT", ""))
+        headers = {"Content-Type": content_type, "Content-Length": str(len(body)), "Vary": "Accept", **refusal.headers}
+        start_response(f"{refusal.status} {HTTPStatus(refusal.status).phrase}", list(headers.items()))
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    return app
+
+
+class TenantMiddleware:
+    """Runs *app* for the tenant of each request, or refuses the request.
+
+    ::
+
+        application = TenantMiddleware(
+            application, tenancy, resolver=Subdomain("example.com"), shared=["/", "/login", "/static/*"]
+        )
+
+    What is refused, and how, `tenantkit.admission` tells.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        tenancy: Tenancy,
+        *,
+        resolver: Resolver,
+        shared: Iterable[str] = (),
+        load_session: Callable[[WSGIEnvironment], Mapping[str, Any]] | None = None,
+        refuse: Callable[[Refusal], WSGIApplication] = refuse,
+    ) -> None:
+        """Wrap *app*.
+
+        :param tenancy: where tenants are looked up.
+        :param resolver: tells which tenant a request is for.
+        :param shared: the paths of routes that need no tenant; see `tenantkit.admission.SharedPaths`.
+        :param load_session: reads the framework's session, for `SessionValue`.
+        :param refuse: makes the response to a refused request: any WSGI application, such as a Werkzeug response.
+        """
+        self.app = app
+        self._tenancy = tenancy
+        self._resolver = resolver
+        self._shared = SharedPaths(shared)
+        self._load_session = load_session
+        self._refuse = refuse
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        target = resolve(self._resolver, self._view(environ))
+        tenant = self._find(target) if target is not None else None
+        environ = _below(environ, target)
+        refusal = refusal_of(tenant)
+        if refusal is not None:
+            if _path(environ) not in self._shared:
+                return self._refuse(refusal)(environ, start_response)
+            environ[REFUSAL] = refusal
+            tenant = None
+        context = copy_context_for(tenant)
+        body = context.run(self.app, environ, start_response)
+        # A list is finished: no code of the application runs when the server reads it.
+        return body if isinstance(body, list) else _Body(context, body)
+
+    def _view(self, environ: WSGIEnvironment) -> RequestView:
+        load = self._load_session
+        return RequestView(
+            host=parse_host(environ.get("HTTP_HOST", "")),
+            path=_path(environ),
+            headers={
+                name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")
+            },
+            load_session=None if load is None else lambda: load(environ),
+        )
+
+    def _find(self, target: Target) -> Tenant | None:
+        try:
+            if isinstance(target, ByKey):
+                return self._tenancy.get(target.key)
+            return self._tenancy.get_by_domain(target.domain)
+        except TenantNotFoundError:
+            return None
+
+
+class _Body:
+    """A response body whose every step runs in the request's context."""
+
+    def __init__(self, context: Context, body: Iterable[bytes]) -> None:
+        self._context = context
+        self._body = body
+        self._chunks = context.run(iter, body)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return self._context.run(next, self._chunks)
+
+    def close(self) -> None:
+        if (close := getattr(self._body, "close", None)) is not None:
+            self._context.run(close)
+
+
+def _path(environ: WSGIEnvironment) -> str:
+    """Return the path as text: WSGI carries its bytes as Latin-1."""
+    path: str = environ.get("PATH_INFO", "")
+    return path.encode("latin-1").decode("utf-8", "replace")
+
+
+def _below(environ: WSGIEnvironment, target: Target | None) -> WSGIEnvironment:
+    """Return *environ* with the prefix that named the tenant as part of the application's root."""
+    if not isinstance(target, ByKey) or not target.prefix:
+        return environ
+    prefix = target.prefix
+    return {
+        **environ,
+        "SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + prefix,
+        "PATH_INFO": environ.get("PATH_INFO", "").removeprefix(prefix),
+    }
