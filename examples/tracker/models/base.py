@@ -52,8 +52,8 @@ class TenantBase(DeclarativeBase):
     metadata = MetaData(schema="tenant", naming_convention=NAMING)
     type_annotation_map = {
         **TYPES,
-        ProjectStatus: stored_enum(ProjectStatus, "project_status"),
-        TaskStatus: stored_enum(TaskStatus, "task_status"),
-        Priority: stored_enum(Priority, "priority"),
-        FieldKind: stored_enum(FieldKind, "field_kind"),
+        ProjectStatus: stored_enum(ProjectStatus, "project_status", schema="tenant"),
+        TaskStatus: stored_enum(TaskStatus, "task_status", schema="tenant"),
+        Priority: stored_enum(Priority, "priority", schema="tenant"),
+        FieldKind: stored_enum(FieldKind, "field_kind", schema="tenant"),
     }

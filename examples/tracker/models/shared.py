@@ -22,7 +22,7 @@ class SharedBase(DeclarativeBase):
     """The base of all shared tables."""
 
     metadata = MetaData(schema="shared", naming_convention=NAMING)
-    type_annotation_map = {**TYPES, Role: stored_enum(Role, "role")}
+    type_annotation_map = {**TYPES, Role: stored_enum(Role, "role", schema="shared")}
 
 
 class Country(SharedBase):
