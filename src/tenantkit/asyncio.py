@@ -20,7 +20,7 @@ from tenantkit.binding import Binding
 from tenantkit.engines import check_server_once, parse_url, psycopg_url
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.provisioning import create, doctor
-from tenantkit.raw_sql import tenant_engine
+from tenantkit.raw_sql import set_path_for_text
 from tenantkit.registry import store
 from tenantkit.registry.cache import Name
 from tenantkit.sessions import TenantSession
@@ -70,13 +70,13 @@ class AsyncTenancy:
         )
         """The same tenancy without asyncio: what the command line and migrations work with."""
         check_server_once(self.engine.sync_engine, self.sync.placeholder)
-        self._tenant_engine = AsyncEngine(tenant_engine(self.engine.sync_engine))
+        set_path_for_text(self.engine.sync_engine)
         self.sessionmaker: async_sessionmaker[AsyncTenantSession] = async_sessionmaker(
-            self._tenant_engine, class_=AsyncTenantSession, binder=self.binding
+            self.engine, class_=AsyncTenantSession, binder=self.binding
         )
         """A plain SQLAlchemy `async_sessionmaker`; its sessions take the current tenant, or ``tenant=`` a `Tenant`."""
         self._shared_sessionmaker = async_sessionmaker(
-            self._tenant_engine, execution_options={"schema_translate_map": {self.sync.placeholder: NO_TENANT_SCHEMA}}
+            self.engine, execution_options={"schema_translate_map": {self.sync.placeholder: NO_TENANT_SCHEMA}}
         )
         renew_after_fork(self)
 
@@ -217,6 +217,8 @@ def _open_async_engine(database: str | URL | AsyncEngine, options: dict[str, Any
     if not isinstance(database, AsyncEngine):
         return create_async_engine(parse_url(database), **options)
     if options:
-        raise ConfigurationError("engine_options= go with a URL: this tenancy was given an engine that is made already.")
+        raise ConfigurationError(
+            "engine_options= go with a URL: this tenancy was given an engine that is made already."
+        )
     parse_url(database.url)
     return database

@@ -25,14 +25,19 @@ class Binding:
     """One tenant's place in the database, as SQLAlchemy execution options say it."""
 
     tenant: Tenant
-    search_path: str
     raw_sql: RawSQL
+    extra_schemas: Sequence[str]
     execution_options: dict[str, Any]
     """For `Session`: made for this binding alone, because SQLAlchemy changes a map that holds None."""
+
+    @property
+    def search_path(self) -> str:
+        """Where textual SQL looks names up."""
+        return search_path(self.tenant.schema, *self.extra_schemas)
 
 
 def bind(tenant: Tenant, *, placeholder: str | None, raw_sql: RawSQL, extra_schemas: Sequence[str] = ()) -> Binding:
     """Return the binding of *tenant*, whose tables are declared with *placeholder*."""
-    binding = Binding(tenant, search_path(tenant.schema, *extra_schemas), raw_sql, {})
+    binding = Binding(tenant, raw_sql, extra_schemas, {})
     binding.execution_options.update(schema_translate_map={placeholder: tenant.schema}, tenantkit_binding=binding)
     return binding

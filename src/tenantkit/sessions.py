@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import event
 from sqlalchemy.orm import Session
+from typing_extensions import override
 
 from tenantkit import raw_sql
 from tenantkit.context import current_tenant_or_none
@@ -13,7 +14,7 @@ from tenantkit.exceptions import ConfigurationError, TenantMismatchError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
-    from sqlalchemy.orm import ORMExecuteState, SessionTransaction
+    from sqlalchemy.orm import SessionTransaction
 
     from tenantkit.binding import Binding
     from tenantkit.tenant import Tenant
@@ -52,6 +53,15 @@ class TenantSession(Session):
         options.setdefault("close_resets_only", False)
         super().__init__(bind, **options)
 
+    @override
+    def get_bind(self, mapper: Any = None, **arguments: Any) -> Engine | Connection:
+        """Return the engine; called by `Session` on the way of every statement to the database.
+
+        :raises TenantMismatchError: if the session may not work in the current context.
+        """
+        self.require_same_tenant()
+        return super().get_bind(mapper, **arguments)
+
     def require_same_tenant(self) -> None:
         """Raise unless this session may work in the current context.
 
@@ -61,20 +71,15 @@ class TenantSession(Session):
         if self._follows_context:
             current = current_tenant_or_none()
             if current is None or current.id != self.tenant.id:
-                raise TenantMismatchError(self.tenant.key, current and current.key)
+                raise TenantMismatchError(self.tenant.key, current.key if current is not None else None)
 
 
 @event.listens_for(TenantSession, "after_begin")
-def _enter_tenant(session: TenantSession, _transaction: SessionTransaction, connection: Connection) -> None:
-    session.require_same_tenant()
+def _enter_tenant(_session: TenantSession, _transaction: SessionTransaction, connection: Connection) -> None:
     raw_sql.on_begin(connection)
-
-
-@event.listens_for(TenantSession, "do_orm_execute")
-def _check_statement(state: ORMExecuteState) -> None:
-    state.session.require_same_tenant()  # type: ignore[attr-defined]
 
 
 @event.listens_for(TenantSession, "before_flush")
 def _check_flush(session: TenantSession, *_: object) -> None:
+    # Here too: refused half way through a flush, the session would have to be rolled back.
     session.require_same_tenant()

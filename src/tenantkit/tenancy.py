@@ -20,7 +20,7 @@ from tenantkit.engines import check_server_once, open_engine
 from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.naming import schema_name, validate_domain, validate_key
 from tenantkit.provisioning import create, doctor, drop
-from tenantkit.raw_sql import tenant_engine
+from tenantkit.raw_sql import set_path_for_text
 from tenantkit.registry import store, versions
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.listener import Listener
@@ -97,17 +97,17 @@ class Tenancy:
         self._schema_prefix = schema_prefix
         self._reserved_keys = frozenset(reserved_keys)
         check_server_once(self.engine, placeholder)
-        self._tenant_engine = tenant_engine(self.engine)
+        set_path_for_text(self.engine)
         self._checked_tables = 0
         _ = self.tables
         self.cache = TenantCache(ttl=cache_ttl, size=cache_size)
         self._listener = Listener(self.engine, self.cache) if listen else None
         self.sessionmaker: sessionmaker[TenantSession] = sessionmaker(
-            self._tenant_engine, class_=TenantSession, binder=self.binding
+            self.engine, class_=TenantSession, binder=self.binding
         )
         """A plain SQLAlchemy `sessionmaker`, for wiring of your own; its sessions take the current tenant."""
         self._shared_sessionmaker = sessionmaker(
-            self._tenant_engine, execution_options={"schema_translate_map": {placeholder: NO_TENANT_SCHEMA}}
+            self.engine, execution_options={"schema_translate_map": {placeholder: NO_TENANT_SCHEMA}}
         )
         renew_after_fork(self)
 
@@ -203,9 +203,7 @@ class Tenancy:
     ) -> list[Tenant]:
         """Return tenants in the order of their keys; see `tenantkit.registry.store.find`."""
         with self.engine.connect() as connection:
-            return store.find(
-                connection, status=status, attributes=attributes, search=search, after=after, limit=limit
-            )
+            return store.find(connection, status=status, attributes=attributes, search=search, after=after, limit=limit)
 
     def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
         """Set the display name, and merge *attributes* into the tenant's own; ``None`` as a value removes one."""
@@ -261,7 +259,7 @@ class Tenancy:
             for each in seeds:
                 self._run_seed(connection, tenant, each)
 
-        with self.forgetting(key), self._tenant_engine.connect() as connection:
+        with self.forgetting(key), self.engine.connect() as connection:
             return create.create(connection, order, build=self._builder, seed=fill)
 
     def suspend(self, key: str) -> Tenant:
@@ -356,7 +354,9 @@ class Tenancy:
         def binder(_: Tenant | str | None, *, any_status: bool = False) -> Binding:  # noqa: ARG001
             return self.bind(tenant, any_status=True)
 
-        with TenantSession(connection, binder=binder, tenant=tenant, join_transaction_mode="create_savepoint") as session:
+        with TenantSession(
+            connection, binder=binder, tenant=tenant, join_transaction_mode="create_savepoint"
+        ) as session:
             seed(session)
             session.commit()
 
