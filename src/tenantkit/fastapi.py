@@ -35,6 +35,7 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from starlette.routing import Match
+from typing_extensions import override
 
 from tenantkit.asgi import TenantMiddleware as ASGIMiddleware
 from tenantkit.asyncio import AsyncTenancy, AsyncTenantSession
@@ -78,6 +79,7 @@ CurrentTenant = Annotated[Tenant, Depends(_current_tenant)]
 class TenantMiddleware(ASGIMiddleware):
     """`tenantkit.asgi.TenantMiddleware` that also knows the routes marked `shared`."""
 
+    @override
     def is_shared(self, scope: Scope) -> bool:
         """Return whether the route that *scope* leads to needs no tenant."""
         return super().is_shared(scope) or _leads_to_shared(scope["app"].routes, scope)

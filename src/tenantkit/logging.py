@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from typing_extensions import override
+
 from tenantkit.context import current_tenant_or_none
 
 
@@ -17,6 +19,7 @@ class TenantFilter(logging.Filter):
         handler.setFormatter(logging.Formatter("%(levelname)s [%(tenant)s] %(message)s"))
     """
 
+    @override
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
         tenant = current_tenant_or_none()

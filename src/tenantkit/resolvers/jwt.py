@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from tenantkit.resolvers.request import RequestView
 
 _UNKNOWN = ByKey("")
-_decode: Callable[..., dict[str, Any]] = jwt.decode  # pyright: ignore[reportUnknownMemberType] - types of cryptography
 
 
 def bearer_token(request: RequestView) -> str | None:
@@ -78,7 +77,8 @@ class JWTClaim:
         if token is None:
             return None
         try:
-            value = _decode(token, self._key, **self._options)[self._claim]
+            claims = jwt.decode(token, self._key, **self._options)  # pyright: ignore[reportUnknownMemberType] - cryptography
         except jwt.InvalidTokenError:
             return _UNKNOWN
+        value = claims[self._claim]
         return ByKey(value) if isinstance(value, str) else _UNKNOWN
