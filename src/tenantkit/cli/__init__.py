@@ -1,0 +1,123 @@
+"""The command line: a thin skin over `tenantkit.Tenancy` and `tenantkit.migrations`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version as version_of
+from typing import Annotated
+
+import typer
+
+from tenantkit.cli import authoring, domains, fleet, tenants
+from tenantkit.cli.application import Settings
+from tenantkit.cli.doctor import doctor
+from tenantkit.cli.errors import reporting
+from tenantkit.cli.status import status
+
+_HELP = """
+Manage the tenants of an application.
+
+The application is found by `-a package.module:attribute`, which names its `Tenancy`, its `AsyncTenancy`, or a
+function that returns one; by the environment variable `TENANTKIT_APP`; or by `pyproject.toml`:
+
+    [tool.tenantkit]
+    app = "package.module:attribute"
+"""
+
+app = typer.Typer(
+    name="tenantkit",
+    help=_HELP,
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`-a` and `-v` may stand before or behind the command.",
+)
+domain_app = typer.Typer(no_args_is_help=True, help="Add and remove a tenant's domains.")
+
+_TAKES_NEGATIVE = {"ignore_unknown_options": True}
+"""Lets ``-1`` be a revision."""
+
+_PANELS: dict[str, dict[str, Callable[..., None]]] = {
+    "Tenants": {
+        "create": tenants.create,
+        "list": tenants.list_,
+        "show": tenants.show,
+        "update": tenants.update,
+        "suspend": tenants.suspend,
+        "resume": tenants.resume,
+        "maintenance": tenants.maintenance,
+        "drop": tenants.drop,
+        "doctor": doctor,
+    },
+    "Migrations": {
+        "init": authoring.init,
+        "revision": authoring.revision,
+        "migrate": fleet.migrate,
+        "status": status,
+        "downgrade": fleet.downgrade,
+        "stamp": fleet.stamp,
+    },
+}
+
+
+def main() -> None:
+    """Run the command line."""
+    app(args=globals_first(sys.argv[1:]), prog_name="tenantkit")
+
+
+def globals_first(arguments: Sequence[str]) -> list[str]:
+    """Return *arguments* with the options that every command has in front, where Typer takes them."""
+    first: list[str] = []
+    rest = iter(arguments)
+    others: list[str] = []
+    for argument in rest:
+        if argument == "--":
+            others += [argument, *rest]
+        elif argument in {"-a", "--app"}:
+            first += [argument, *([value] if (value := next(rest, None)) is not None else [])]
+        elif argument in {"-v", "--verbose"} or argument.startswith("--app="):
+            first.append(argument)
+        else:
+            others.append(argument)
+    return first + others
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - as Typer calls it
+    if wanted:
+        typer.echo(f"tenantkit {version_of('tenantkit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    *,
+    application: Annotated[
+        str | None,
+        typer.Option(
+            "--app",
+            "-a",
+            metavar="MODULE:ATTRIBUTE",
+            envvar="TENANTKIT_APP",
+            help="Where the application's Tenancy is.",
+            show_default=False,
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
+    version: Annotated[  # noqa: ARG001 - Typer calls _print_version
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options of every command."""
+    context.obj = Settings(application, verbose)
+
+
+for _panel, _commands in _PANELS.items():
+    for _name, _command in _commands.items():
+        _settings = _TAKES_NEGATIVE if _name == "downgrade" else {}
+        app.command(_name, rich_help_panel=_panel, context_settings=_settings)(reporting(_command))
+for _command in (domains.add, domains.remove, domains.primary):
+    domain_app.command()(reporting(_command))
+app.add_typer(domain_app, name="domain", rich_help_panel="Tenants")

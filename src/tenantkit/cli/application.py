@@ -1,0 +1,147 @@
+"""Finding the application whose tenants a command is about."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import tomllib
+from collections.abc import Generator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from importlib import import_module
+from operator import attrgetter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import typer
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.tenancy import Tenancy
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was said before the command."""
+
+    app: str | None = None
+    verbose: bool = False
+
+
+@contextmanager
+def application(context: typer.Context) -> Generator[Tenancy]:
+    """Yield the tenancy that ``--app``, ``TENANTKIT_APP`` or ``pyproject.toml`` names, and close it.
+
+    :raises typer.BadParameter: if none of them does, or the name is malformed.
+    :raises ConfigurationError: if what it names cannot be loaded, or is no tenancy.
+    """
+    settings: Settings = context.obj
+    tenancy = _load(settings.app or _from_pyproject(Path.cwd()))
+    try:
+        yield tenancy
+    finally:
+        tenancy.close()
+
+
+def complete_key(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the keys that begin with *incomplete*, for a shell; nothing if that is not to be had quickly."""
+    os.environ.setdefault("PGCONNECT_TIMEOUT", "2")
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # noqa: PTH123 - not a path
+            context.obj = Settings(context.find_root().params.get("app"))
+            with application(context) as tenancy:
+                return [tenant.key for tenant in tenancy.list(search=incomplete) if tenant.key.startswith(incomplete)]
+    except Exception:  # noqa: BLE001 - a shell that completes a line is no place for errors
+        return []
+
+
+def _from_pyproject(start: Path) -> str:
+    """Return the application that the nearest ``pyproject.toml`` names, and go to its folder.
+
+    Paths in the application, such as the one of its migrations, then mean the
+    same wherever in the project a command is given.
+    """
+    for folder in (start, *start.parents):
+        file = folder / "pyproject.toml"
+        if file.is_file() and (app := _read_app(file)) is not None:
+            os.chdir(folder)
+            return app
+    raise typer.BadParameter(
+        "no application is named. Use -a package.module:attribute, set TENANTKIT_APP, "
+        'or write app = "package.module:attribute" under [tool.tenantkit] in pyproject.toml.',
+        param_hint="--app",
+    )
+
+
+def _read_app(file: Path) -> str | None:
+    try:
+        tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}.") from error
+    app = tool.get("tenantkit", {}).get("app")
+    if app is not None and not isinstance(app, str):
+        raise ConfigurationError(f'In {file}, [tool.tenantkit] app is no string. Write "package.module:attribute".')
+    return app
+
+
+def _load(reference: str) -> Tenancy:
+    module_name, _, attribute = reference.partition(":")
+    if not module_name or not attribute:
+        raise typer.BadParameter(
+            f"{reference!r} names no attribute of a module. Write it as package.module:attribute.", param_hint="--app"
+        )
+    # The console script's own folder stands first, where `python -m` puts this one.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    with redirect_stdout(sys.stderr):  # what an application prints must not end up in a command's data
+        found = _call_factory(reference, _get_attribute(_import(reference, module_name), attribute))
+    tenancy = found if isinstance(found, Tenancy) else getattr(found, "sync", None)  # of an AsyncTenancy
+    if not isinstance(tenancy, Tenancy):
+        raise ConfigurationError(
+            f"{reference!r} is a {type(found).__name__}, not a Tenancy or AsyncTenancy. "
+            "Name the Tenancy itself, or a function without parameters that returns it."
+        )
+    return tenancy
+
+
+def _import(reference: str, module_name: str) -> ModuleType:
+    try:
+        return import_module(module_name)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise ConfigurationError(
+                f"There is no module {error.name!r}, which {reference!r} names: neither installed nor in {Path.cwd()}. "
+                "Mend the name, or run the command in the project's folder."
+            ) from error
+        raise _broken(reference, "importing", error) from error
+
+
+def _get_attribute(module: ModuleType, attribute: str) -> Any:
+    try:
+        return attrgetter(attribute)(module)
+    except AttributeError as error:
+        attributes: dict[str, object] = vars(module)
+        others = sorted(name for name, value in attributes.items() if isinstance(value, Tenancy))
+        hint = f"It has {module.__name__}:{others[0]}." if others else "Mend the name after the colon."
+        raise ConfigurationError(f"{module.__name__!r} has no attribute {attribute!r}. {hint}") from error
+
+
+def _call_factory(reference: str, found: Any) -> Any:
+    if not inspect.isroutine(found):
+        return found
+    try:
+        return found()
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise _broken(reference, "calling", error) from error
+
+
+def _broken(reference: str, doing: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"The application is broken: {doing} {reference!r} raised {type(error).__name__}: {error}. "
+        "Run the command with -v to see where."
+    )

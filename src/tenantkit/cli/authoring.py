@@ -1,0 +1,79 @@
+"""Commands for people who write migrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tenantkit.cli.application import application
+from tenantkit.cli.options import Json
+from tenantkit.cli.output import err, out, print_done, print_json
+
+
+def init(
+    context: typer.Context,  # noqa: ARG001 - every command has it
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new folder.")] = Path("migrations"),
+    *,
+    as_json: Json = False,
+) -> None:
+    """Make a migration environment: `env.py`, a template, and a folder each for shared and tenant revisions.
+
+    Nothing is overwritten.
+
+    **Example**
+
+    - `tenantkit init migrations`
+    """
+    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+
+    files = migrations.init(folder)
+    if as_json:
+        print_json([str(file) for file in files])
+        return
+    for file in files:
+        print_done("Created", str(file))
+    out.print(
+        "\nNext:\n"
+        f"  1. Give it to your application: Tenancy(..., migrations={str(folder)!r}).\n"
+        "  2. Name the application in pyproject.toml, so that commands find it:\n"
+        "         [tool.tenantkit]\n"
+        '         app = "package.module:tenancy"\n'
+        "  3. tenantkit revision --shared --autogenerate -m 'Shared tables'\n"
+        "  4. tenantkit migrate --shared-only\n"
+        "  5. tenantkit revision --autogenerate -m 'First tables'\n"
+        "  6. tenantkit migrate",
+        soft_wrap=True,
+    )
+
+
+def revision(
+    context: typer.Context,
+    message: Annotated[str, typer.Option("--message", "-m", help="What it does, in a few words.", show_default=False)],
+    *,
+    shared: Annotated[bool, typer.Option("--shared", help="For the shared tables, not the tenants'.")] = False,
+    autogenerate: Annotated[
+        bool, typer.Option("--autogenerate", help="Fill it with what the models have and the revisions have not.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a new revision, and print its file's path.
+
+    With `--autogenerate` nothing is written if the models have nothing new.
+
+    **Examples**
+
+    - `tenantkit revision -m "Add invoices" --autogenerate`
+    - `tenantkit revision -m "Fill in currencies" --shared`
+    """
+    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+
+    with application(context) as tenancy:
+        path = migrations.revision(tenancy, message, shared=shared, autogenerate=autogenerate)
+    if as_json:
+        print_json({"path": None if path is None else str(path)})
+    elif path is None:
+        err.print("Nothing to write: the models have nothing that the revisions have not.")
+    else:
+        out.print(str(path), soft_wrap=True)

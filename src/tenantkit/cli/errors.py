@@ -1,0 +1,87 @@
+"""What a command says when it fails: one line, without a password; with ``--verbose``, the traceback above it."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import typer
+from rich.text import Text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from tenantkit.cli.output import err
+from tenantkit.exceptions import MigrationError, TenantkitError
+
+_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s@]+@")
+
+_HINTS: dict[str | None, str] = {
+    "42P01": "Run 'tenantkit migrate' first: it makes the registry and the shared tables.",
+    "3F000": "Run 'tenantkit migrate' first: it makes the registry and the shared tables.",
+    "42501": "Grant it to the database user, or connect as the owner of the database.",
+}
+"""What to do, by SQLSTATE (PostgreSQL, appendix A)."""
+
+_CONNECTION_HINTS = {
+    "password": "Mend the user or the password in the database URL.",
+    "authentication": "Mend the user or the password in the database URL.",
+    "does not exist": "Create it, or mend the database URL.",
+    "": "Start the server, or mend the database URL.",
+}
+"""What to do, by a piece of the message: failures to connect have no SQLSTATE."""
+
+
+def reporting(command: Callable[..., object]) -> Callable[..., None]:
+    """Wrap a *command* so that its errors are reported, and end it with exit code 1."""
+
+    @wraps(command)
+    def run(**arguments: Any) -> None:
+        try:
+            command(**arguments)
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception as error:
+            if arguments["context"].obj.verbose:
+                err.print(Text(without_passwords(traceback.format_exc())), soft_wrap=True)
+            err.print(Text.assemble(("error: ", "bold red"), without_passwords(describe(error))), soft_wrap=True)
+            raise typer.Exit(1) from error
+
+    return run
+
+
+def describe(error: Exception) -> str:
+    """Return what went wrong and what to do about it, in one line."""
+    match error:
+        case MigrationError() if error.report.shared is not None and not error.report.shared.ok:
+            text = f"The shared tables could not be migrated, so no tenant was: {error.report.shared.error}"
+        case TenantkitError():
+            text = str(error)
+        case DBAPIError(orig=BaseException() as original):
+            text = _describe_database_error(original)
+        case SQLAlchemyError():
+            text = f"{type(error).__name__}: {error}"
+        case _:
+            text = f"{type(error).__name__}: {error}. Run the command with -v to see where."
+    return " ".join(text.split())
+
+
+def _describe_database_error(error: BaseException) -> str:
+    state: str | None = getattr(error, "sqlstate", None)
+    message, *_ = str(error).splitlines() or [""]
+    if state is None:
+        hint = next(hint for piece, hint in _CONNECTION_HINTS.items() if piece in str(error))
+        return f"The database cannot be reached: {_reason(str(error))}. {hint}"
+    return f"The database refused: {message.rstrip('.')} ({state}). {_HINTS.get(state, '')}"
+
+
+def _reason(message: str) -> str:
+    """Return the essence of what libpq says of a connection that failed, possibly to each of several addresses."""
+    found = re.findall(r"(connection to server .*)", message) or message.splitlines()[:1]
+    return found[0].strip().rstrip(".")
+
+
+def without_passwords(text: str) -> str:
+    """Return *text* with the password of every URL in it replaced by stars."""
+    return _PASSWORD.sub(r"\1***@", text)

@@ -1,0 +1,180 @@
+"""Commands over the whole fleet: thin skins over `tenantkit.migrations`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tenantkit.cli.application import application
+from tenantkit.cli.confirm import confirm
+from tenantkit.cli.options import Jobs, Json, Tenants, Yes, parse_keys
+from tenantkit.cli.output import err, print_done, print_json
+from tenantkit.cli.progress import FleetProgress
+from tenantkit.exceptions import MigrationError
+
+if TYPE_CHECKING:
+    from tenantkit.migrations import MigrationReport, Outcome
+
+Target = Annotated[
+    str, typer.Argument(metavar="TARGET", help="A revision: an id or its beginning, base, -1.", show_default=False)
+]
+Shared = Annotated[bool, typer.Option("--shared", help="The shared tables, and no tenant.")]
+
+
+def migrate(
+    context: typer.Context,
+    target: Annotated[
+        str, typer.Argument(metavar="[TARGET]", help="A revision: head, heads, an id or its beginning, +1.")
+    ] = "head",
+    *,
+    tenants: Tenants = None,
+    jobs: Jobs = None,
+    shared_only: Annotated[bool, typer.Option("--shared-only", help="Stop after the shared tables.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Migrate the registry, the shared tables, then every tenant, in worker processes.
+
+    Each tenant has a transaction of its own. One that fails keeps the revision it had and stops no other; the exit
+    code is then 1, and the same command again takes up those that are not done.
+
+    **Examples**
+
+    - `tenantkit migrate`
+    - `tenantkit migrate --tenants acme,initech --jobs 4`
+    - `tenantkit migrate +1`
+    """
+    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+
+    keys = parse_keys(tenants)
+    with application(context) as tenancy:
+        if shared_only:
+            tenancy.install()
+            _print_shared(migrations.upgrade_shared(tenancy, target), as_json=as_json)
+        else:
+            _run(
+                lambda progress: migrations.migrate(tenancy, target, tenants=keys, jobs=jobs, progress=progress),
+                "Migrating",
+                "Migrated",
+                as_json=as_json,
+            )
+
+
+def downgrade(
+    context: typer.Context,
+    target: Target,
+    *,
+    tenants: Tenants = None,
+    jobs: Jobs = None,
+    shared: Shared = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Take every tenant, or the shared tables, back to a revision. What later revisions added is lost.
+
+    **Examples**
+
+    - `tenantkit downgrade -1 --tenants acme`
+    - `tenantkit downgrade base --shared --yes`
+    """
+    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+
+    keys = parse_keys(tenants)
+    with application(context) as tenancy:
+        whom = "the shared tables" if shared else "every tenant" if keys is None else ", ".join(keys)
+        confirm(f"Take {whom} back to {target}? What later revisions added is lost.", yes=yes)
+        if shared:
+            _print_shared(migrations.downgrade_shared(tenancy, target), as_json=as_json)
+        else:
+            _run(
+                lambda progress: migrations.downgrade(tenancy, target, tenants=keys, jobs=jobs, progress=progress),
+                "Downgrading",
+                "Downgraded",
+                as_json=as_json,
+            )
+
+
+def stamp(
+    context: typer.Context,
+    target: Target,
+    *,
+    tenants: Tenants = None,
+    jobs: Jobs = None,
+    shared: Shared = False,
+    as_json: Json = False,
+) -> None:
+    """Write down that tenants, or the shared tables, are at a revision, without running anything.
+
+    For schemas that were made by other means.
+
+    **Example**
+
+    - `tenantkit stamp head --tenants acme`
+    """
+    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+
+    keys = parse_keys(tenants)
+    with application(context) as tenancy:
+        if shared:
+            _print_shared(migrations.stamp_shared(tenancy, target), as_json=as_json)
+        else:
+            _run(
+                lambda progress: migrations.stamp(tenancy, target, tenants=keys, jobs=jobs, progress=progress),
+                "Stamping",
+                "Stamped",
+                as_json=as_json,
+            )
+
+
+def _run(work: Callable[[FleetProgress], MigrationReport], doing: str, done: str, *, as_json: bool) -> None:
+    """Run *work* with a progress bar and print its report, of failures too."""
+    started = monotonic()
+    try:
+        with FleetProgress(doing) as progress:
+            report = work(progress)
+    except MigrationError as error:
+        report = error.report
+        if report.shared is not None and not report.shared.ok:
+            raise
+    if as_json:
+        print_json(_as_json(report))
+    else:
+        if report.shared is not None:
+            _print_shared(report.shared, as_json=False)
+        print_done(
+            done,
+            f"{_tenants(len(report.migrated))} to {report.target} in {monotonic() - started:.1f} s; "
+            f"{report.unchanged} there already, {len(report.failures)} failed.",
+        )
+    if report.failures:
+        err.print("Mend the cause and run the same again: tenants that are done are not touched.", soft_wrap=True)
+        raise typer.Exit(1)
+
+
+def _print_shared(outcome: Outcome | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json(None if outcome is None else asdict(outcome))
+    elif outcome is None:
+        print_done("Unchanged:", "the shared tables were there already.")
+    else:
+        print_done("Shared tables:", f"{outcome.from_revision or 'base'} -> {outcome.to_revision or 'base'}")
+
+
+def _tenants(count: int) -> str:
+    return f"{count} tenant{'' if count == 1 else 's'}"
+
+
+def _as_json(report: MigrationReport) -> dict[str, Any]:
+    return {
+        "run_id": report.run_id,
+        "command": report.command,
+        "target": report.target,
+        "migrated": len(report.migrated),
+        "unchanged": report.unchanged,
+        "failed": len(report.failures),
+        "shared": None if report.shared is None else asdict(report.shared),
+        "outcomes": [{**asdict(outcome), "ok": outcome.ok} for outcome in report.outcomes],
+    }

@@ -1,0 +1,80 @@
+"""The parameters that several commands have."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, NoReturn, TypeAlias
+
+import typer
+
+from tenantkit.cli.application import complete_key
+
+Key: TypeAlias = Annotated[
+    str, typer.Argument(metavar="KEY", help="The tenant's key.", show_default=False, autocompletion=complete_key)
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+Attributes: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attribute",
+        metavar="NAME=VALUE",
+        help="An attribute; the value is read as JSON if it is JSON, else as text. Repeat for more.",
+        show_default=False,
+    ),
+]
+Tenants: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--tenants", "-t", metavar="KEYS", help="Only these tenants: keys, separated by commas.", show_default=False
+    ),
+]
+Jobs: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=0,
+        help="Worker processes; one for each core by default. 0 works in this process, which a debugger can follow.",
+        show_default=False,
+    ),
+]
+
+
+def parse_attributes(given: list[str] | None) -> dict[str, Any]:
+    """Return attributes given as ``name=value``.
+
+    :raises typer.BadParameter: if one has no ``=``, or no name.
+    """
+    attributes: dict[str, Any] = {}
+    for each in given or []:
+        name, separator, value = each.partition("=")
+        if not separator or not name:
+            raise typer.BadParameter(f"{each!r} is not NAME=VALUE.", param_hint="--attribute")
+        attributes[name] = _parse_value(value)
+    return attributes
+
+
+def _parse_value(value: str) -> Any:
+    try:
+        return json.loads(value, parse_constant=_refuse_constant)
+    except ValueError:
+        return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Leave ``NaN`` and ``Infinity``, which JSON does not have and PostgreSQL refuses, as text."""
+    raise ValueError(name)
+
+
+def parse_keys(given: str | None) -> list[str] | None:
+    """Return keys given as ``a,b``; ``None`` if none were.
+
+    :raises typer.BadParameter: if the list is empty.
+    """
+    if given is None:
+        return None
+    keys = [key for key in (part.strip() for part in given.split(",")) if key]
+    if not keys:
+        raise typer.BadParameter("name at least one tenant.", param_hint="--tenants")
+    return keys

@@ -1,0 +1,195 @@
+"""Commands for single tenants: thin skins over the methods of `tenantkit.Tenancy`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tenantkit.cli.application import application
+from tenantkit.cli.confirm import confirm_by_typing
+from tenantkit.cli.options import Attributes, Json, Key, Yes, parse_attributes
+from tenantkit.cli.output import err, print_done, print_json, print_table, print_tenant, status_text, tenant_as_json
+from tenantkit.registry import store
+from tenantkit.tenancy import Tenancy
+from tenantkit.tenant import Status, Tenant
+
+Name = Annotated[str | None, typer.Option("--name", help="The display name.", show_default=False)]
+
+
+def create(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The new tenant's key.", show_default=False)],
+    *,
+    name: Name = None,
+    domain: Annotated[
+        list[str] | None,
+        typer.Option("--domain", metavar="HOST", help="A domain. Repeat for more; the first is the primary one."),
+    ] = None,
+    attribute: Attributes = None,
+    as_json: Json = False,
+) -> None:
+    """Create a tenant, with its schema and tables at the newest revision.
+
+    A creation that failed or was killed half way is finished by the next one with the same key.
+
+    **Examples**
+
+    - `tenantkit create acme`
+    - `tenantkit create acme --name "Acme Inc." --domain acme.example.com --attribute plan=pro`
+    """
+    attributes = parse_attributes(attribute)
+    with application(context) as tenancy:
+        tenant = tenancy.create(key, name=name, domains=domain or (), attributes=attributes)
+    _print(tenant, "Created", as_json=as_json)
+
+
+def list_(
+    context: typer.Context,
+    *,
+    status: Annotated[
+        list[Status] | None, typer.Option("--status", help="Only these. Repeat for more.", show_default=False)
+    ] = None,
+    attribute: Attributes = None,
+    search: Annotated[
+        str | None,
+        typer.Option("--search", "-s", metavar="TEXT", help="Only with this in key, name, domain.", show_default=False),
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="KEY", help="Only keys behind this one.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="At most so many.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List tenants, in the order of their keys.
+
+    **Examples**
+
+    - `tenantkit list --status suspended`
+    - `tenantkit list --attribute plan=pro --limit 50 --after initech`
+    - `tenantkit list --json | jq -r '.[].key'`
+    """
+    with application(context) as tenancy:
+        tenants = tenancy.list(
+            status=status or None, attributes=parse_attributes(attribute), search=search, after=after, limit=limit
+        )
+    if as_json:
+        print_json([tenant_as_json(tenant) for tenant in tenants])
+    elif tenants:
+        print_table(("Key", "Name", "Status", "Schema", "Domains"), map(_row, tenants))
+    else:
+        filtered = status or attribute or search or after
+        err.print("There are no such tenants." if filtered else "There are no tenants yet.")
+
+
+def show(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
+    """Show all that the registry knows of a tenant.
+
+    **Example**
+
+    - `tenantkit show acme --json`
+    """
+    with application(context) as tenancy:
+        tenant = _find(tenancy, key)
+    if as_json:
+        print_json(tenant_as_json(tenant))
+    else:
+        print_tenant(tenant)
+
+
+def update(
+    context: typer.Context, key: Key, *, name: Name = None, attribute: Attributes = None, as_json: Json = False
+) -> None:
+    """Change a tenant's display name or attributes. Other attributes stay; the value `null` removes one.
+
+    **Examples**
+
+    - `tenantkit update acme --name "Acme Corporation"`
+    - `tenantkit update acme --attribute seats=25 --attribute trial=null`
+    """
+    attributes = parse_attributes(attribute)
+    if name is None and not attributes:
+        raise typer.BadParameter("nothing to change: give --name or --attribute.", param_hint="update")
+    with application(context) as tenancy:
+        tenant = tenancy.update(key, name=name, attributes=attributes)
+    _print(tenant, "Updated", as_json=as_json)
+
+
+def suspend(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
+    """Stop serving a tenant. All of its data stays.
+
+    **Example**
+
+    - `tenantkit suspend acme`
+    """
+    with application(context) as tenancy:
+        tenant = tenancy.suspend(key)
+    _print(tenant, "Suspended", as_json=as_json)
+
+
+def resume(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
+    """Serve a tenant again that was suspended or in maintenance.
+
+    **Example**
+
+    - `tenantkit resume acme`
+    """
+    with application(context) as tenancy:
+        tenant = tenancy.resume(key)
+    _print(tenant, "Resumed", as_json=as_json)
+
+
+def maintenance(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
+    """Stop serving a tenant for a while; its visitors are told to come back. `tenantkit resume` ends it.
+
+    **Example**
+
+    - `tenantkit maintenance acme`
+    """
+    with application(context) as tenancy:
+        tenant = tenancy.start_maintenance(key)
+    _print(tenant, "In maintenance:", as_json=as_json)
+
+
+def drop(context: typer.Context, key: Key, *, yes: Yes = False, as_json: Json = False) -> None:
+    """Remove a tenant and all of its data, for good.
+
+    Asks for the key to be typed again. A removal that was killed half way is finished by the next one.
+
+    **Examples**
+
+    - `tenantkit drop acme`
+    - `tenantkit drop acme --yes`
+    """
+    with application(context) as tenancy:
+        tenant = _find(tenancy, key)
+        confirm_by_typing(
+            key,
+            f"This deletes {tenant.name!r} with all of its data in the schema {tenant.schema!r}, for good.\n"
+            f"Type {key!r} to go on",
+            yes=yes,
+        )
+        tenant = tenancy.drop(key)
+    _print(tenant, "Dropped", as_json=as_json)
+
+
+def _find(tenancy: Tenancy, key: str) -> Tenant:
+    # Not tenancy.get(), which begins to listen for changes to what it remembers: this process ends at once.
+    with tenancy.engine.connect() as connection:
+        return store.get(connection, key)
+
+
+def _print(tenant: Tenant, verb: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(tenant_as_json(tenant))
+    else:
+        print_done(verb, f"{tenant.key} (schema {tenant.schema})")
+
+
+def _row(tenant: Tenant) -> tuple[str | Text, ...]:
+    domains = tenant.primary_domain or "-"
+    more = f" +{len(tenant.domains) - 1}" if len(tenant.domains) > 1 else ""
+    return tenant.key, tenant.name, status_text(tenant.status), tenant.schema, domains + more
