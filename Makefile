@@ -1,0 +1,55 @@
+# Everything runs from a virtual environment that the first call makes and later calls reuse, offline.
+# `make test` and `make demo` need Python 3.11 or later, pip and make, and nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL = help
+.PHONY: help demo flask fastapi test lint format docs bench ci clean
+
+help:
+	@echo "make demo     set everything up and run the main job: 25 tenants on an embedded PostgreSQL"
+	@echo "make flask    serve the example application in Flask"
+	@echo "make fastapi  serve the example application in FastAPI"
+	@echo "make test     run the test suite; ARGS='-k suspend' and the like are passed to pytest"
+	@echo "make lint     ruff, mypy, pyright, import-linter"
+	@echo "make format   format the code with ruff"
+	@echo "make docs     build the documentation into docs/_build"
+	@echo "make bench    measure tenantkit side by side with its alternatives"
+	@echo "make ci       all that CI does (Debian 12, as root)"
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-logo
+	@! find src -name '*.py' -exec wc -l {} + | awk '$$2 != "total" && $$1 > 350' | grep . || \
+		{ echo "These modules have more than 350 lines: split them."; exit 1; }
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix-only --exit-zero .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --builder html docs docs/_build/html
+
+ci:
+	bash .ci/run
+
+clean:
+	rm -rf $(VENV) build dist docs/_build
+
+# $(VENV)/.test is there when the dependency group "test" is installed, as pyproject.toml has it now.
+# Debian's Python comes without ensurepip, so pip is installed by the pip outside.
+$(VENV)/.%: pyproject.toml
+	test -x $(BIN)/pip || $(PYTHON) -m venv --without-pip $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m pip --quiet --python $(BIN)/python install 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group $*
+	@touch $@
+.PRECIOUS: $(VENV)/.%
