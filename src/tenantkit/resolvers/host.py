@@ -25,7 +25,7 @@ class Subdomain:
     """
 
     def __init__(self, *bases: str) -> None:
-        if not bases or any(parse_host(base) != base for base in bases):
+        if not bases or any(not base or parse_host(base) != base for base in bases):
             raise ConfigurationError(
                 f"Subdomain{bases!r} needs one or more base domains such as 'example.com': lower case, without port."
             )

@@ -1,0 +1,64 @@
+"""Who is served, who is refused and how, decided without a server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tenantkit import ConfigurationError, Placement, Status, Tenant, session_cookies
+from tenantkit.admission import SharedPaths, refusal_of
+
+
+def tenant(status: Status = Status.ACTIVE, number: int = 1) -> Tenant:
+    now = datetime.now(UTC)
+    placement = Placement("main", "t_acme")
+    return Tenant(
+        id=number, key="acme", name="Acme", status=status, placement=placement, created_at=now, updated_at=now
+    )
+
+
+def test_only_an_active_tenant_is_served() -> None:
+    assert [status for status in Status if refusal_of(tenant(status)) is None] == [Status.ACTIVE]
+
+
+@pytest.mark.parametrize("status", [Status.PROVISIONING, Status.SUSPENDED, Status.MAINTENANCE])
+def test_a_tenant_that_may_come_back_is_a_503_that_says_when(status: Status) -> None:
+    unavailable = tenant(status)
+    refusal = refusal_of(unavailable)
+    assert refusal is not None
+    assert (refusal.status, refusal.tenant) == (503, unavailable)
+    assert int(refusal.headers["retry-after"]) > 0
+
+
+def test_a_tenant_that_is_gone_looks_like_one_that_never_was() -> None:
+    unknown = refusal_of(None)
+    assert unknown is not None
+    assert unknown.status == 404
+    assert "retry-after" not in unknown.headers
+    assert refusal_of(tenant(Status.FAILED)) == refusal_of(tenant(Status.DROPPING)) == unknown
+
+
+def test_shared_paths_are_exact_or_all_below_a_folder() -> None:
+    shared = SharedPaths(["/", "/login", "/static/*"])
+    assert [path for path in ("/", "/login", "/static/", "/static/a/b.css") if path not in shared] == []
+    for path in ("", "/login/", "/login2", "/static", "/statically", "//static/", "/LOGIN", "/x/login"):
+        assert path not in shared
+    assert "/" not in SharedPaths([])
+    assert "/anything" in SharedPaths(["/*"])
+
+
+@pytest.mark.parametrize("patterns", [["login"], ["/a*"], ["/*/b"], ["/a/**"], [""], ["*"], "/login"])
+def test_a_shared_path_that_could_be_misread_is_refused(patterns: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match="shared"):
+        SharedPaths(patterns)
+
+
+def test_a_bound_session_is_refused_by_every_other_tenant_also_by_the_next_with_the_same_key() -> None:
+    session: dict[str, object] = {}
+    assert not session_cookies.is_bound(session, tenant())
+    session_cookies.bind(session, tenant())
+    assert session_cookies.is_bound(session, tenant(Status.SUSPENDED))
+    assert not session_cookies.is_bound(session, tenant(number=2))
+    session_cookies.bind(session, tenant(number=2))
+    assert not session_cookies.is_bound(session, tenant())
