@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
 from tenantkit.provisioning import schemas
-from tenantkit.provisioning.drop import drop
+from tenantkit.provisioning.drop import finish
 from tenantkit.provisioning.locks import limit_lock_waits, reason, retrying, sqlstate
 from tenantkit.registry import store
 from tenantkit.registry.tables import tenants
@@ -33,6 +33,7 @@ Seed: TypeAlias = "Callable[[TenantSession], object]"
 """Fills a new tenant, in a session of its own that commits with everything else."""
 
 _UNFINISHED = (Status.PROVISIONING, Status.FAILED)
+_CLAIMING = "claiming the key"
 
 
 class Builder(Protocol):
@@ -65,9 +66,9 @@ def create(
     """
     claim = uuid4().hex
     with connection.begin():
-        unfinished_removal = _lock_row(connection, order.key) is Status.DROPPING
-    if unfinished_removal:
-        drop(connection, order.key)
+        doomed = store.get(connection, order.key) if _lock_row(connection, order.key) is Status.DROPPING else None
+    if doomed is not None:
+        finish(connection, doomed)
     with connection.begin():
         tenant = _claim(connection, order, claim)
     progress = _Progress()
@@ -75,9 +76,9 @@ def create(
         for attempt in retrying():
             with attempt, connection.begin():
                 tenant = _build(connection, tenant, claim, build, seed, progress)
-    except TenantExistsError:
-        raise
     except Exception as error:
+        if progress.step == _CLAIMING and isinstance(error, TenantExistsError):
+            raise
         _mark_failed(connection, tenant, claim, f"{progress.step}: {type(error).__name__}")
         raise ProvisioningError(tenant.key, progress.step, reason(error)) from error
     return tenant
@@ -85,7 +86,7 @@ def create(
 
 @dataclass(slots=True)
 class _Progress:
-    step: str = "claiming the key"
+    step: str = _CLAIMING
 
 
 def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
@@ -93,7 +94,7 @@ def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
     if status is None:
         if schemas.read_mark(connection, order.placement.schema) is not None:
             raise ProvisioningError(
-                order.key, "claiming the key", f"the schema {order.placement.schema!r} exists, and is not tenantkit's"
+                order.key, _CLAIMING, f"the schema {order.placement.schema!r} exists, and is not tenantkit's"
             )
         tenant = store.add(
             connection,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from tenantkit.exceptions import TenantNotFoundError
+from tenantkit.exceptions import ProvisioningError
 from tenantkit.provisioning import schemas
-from tenantkit.provisioning.drop import drop
+from tenantkit.provisioning.drop import finish, require_removable
 from tenantkit.registry import store
 from tenantkit.tenant import MIGRATED, Status, Tenant
 
@@ -18,7 +18,12 @@ _MARKED = text(
     FROM pg_namespace WHERE obj_description(oid, 'pg_namespace') ~ '^tenantkit tenant \d+$'
     """
 )
-_UNLOCKED = text("SELECT key FROM tenantkit.tenants WHERE id = :id FOR UPDATE SKIP LOCKED")
+_UNATTENDED = text(
+    """
+    SELECT status FROM tenantkit.tenants
+    WHERE key = :key AND status IN ('provisioning', 'failed', 'dropping') FOR UPDATE SKIP LOCKED
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +56,39 @@ def repair(connection: Connection) -> list[Finding]:
     """Put right what can be, and return what was found before.
 
     Tenants whose creation never finished are removed; removals are finished.
+
+    :raises ProvisioningError: the first, once everything else is done, of those that a person must see to.
     """
     findings = diagnose(connection)
+    failures: list[ProvisioningError] = []
     for finding in findings:
         if finding.repair is not None:
             try:
-                drop(connection, finding.subject)
-            except TenantNotFoundError:
-                continue  # whoever else was at it has finished
+                _remove(connection, finding.subject)
+            except ProvisioningError as error:
+                failures.append(error)
+    if failures:
+        raise failures[0]
     return findings
+
+
+def _remove(connection: Connection, key: str) -> None:
+    # Looked at again, and locked: since it was found, whoever was at work on it may have finished.
+    with connection.begin():
+        if not _is_unattended(connection, key):
+            return
+        tenant = store.get(connection, key)
+        require_removable(connection, tenant)
+        if tenant.status is not Status.DROPPING:
+            tenant = store.transition(connection, key, Status.DROPPING)
+    finish(connection, tenant)
 
 
 def _examine(connection: Connection, tenant: Tenant, marked: dict[str, int]) -> Finding | None:
     match tenant.status:
-        case Status.PROVISIONING | Status.FAILED if _is_unattended(connection, tenant):
+        case Status.PROVISIONING | Status.FAILED if _is_unattended(connection, tenant.key):
             return Finding(tenant.key, "its creation never finished", "remove it, so that the key is free again")
-        case Status.DROPPING if _is_unattended(connection, tenant):
+        case Status.DROPPING if _is_unattended(connection, tenant.key):
             return Finding(tenant.key, "its removal never finished", "finish the removal")
         case status if status in MIGRATED and marked.get(tenant.schema) != tenant.id:
             missing = schemas.read_mark(connection, tenant.schema) is None
@@ -76,6 +98,6 @@ def _examine(connection: Connection, tenant: Tenant, marked: dict[str, int]) -> 
             return None
 
 
-def _is_unattended(connection: Connection, tenant: Tenant) -> bool:
-    """Return whether no process holds the tenant's row, as one that creates or drops it does."""
-    return connection.execute(_UNLOCKED, {"id": tenant.id}).first() is not None
+def _is_unattended(connection: Connection, key: str) -> bool:
+    """Return whether a tenant is unfinished and no process holds its row, as one that creates or drops it does."""
+    return connection.execute(_UNATTENDED, {"key": key}).first() is not None

@@ -24,25 +24,30 @@ def drop(connection: Connection, key: str) -> Tenant:
     :raises ProvisioningError: if the schema is not this tenant's, or objects of other schemas depend on it.
     """
     with connection.begin():
-        tenant = store.get(connection, key)
-        _require_removable(connection, tenant)
+        tenant = store.lock(connection, key)
+        require_removable(connection, tenant)
         if tenant.status is not Status.DROPPING:
             tenant = store.transition(connection, key, Status.DROPPING)
-    try:
-        _release_shared_tables(connection, tenant)
-        _remove(connection, tenant)
-    except DBAPIError as error:
-        raise ProvisioningError(key, "dropping", reason(error)) from error
+    finish(connection, tenant)
     return tenant
 
 
-def _remove(connection: Connection, tenant: Tenant) -> None:
-    for attempt in retrying():
-        with attempt, connection.begin():
-            limit_lock_waits(connection)
-            if store.lock(connection, tenant.id) is not None:
-                schemas.drop_schema(connection, tenant.schema)
-                store.remove(connection, tenant.id)
+def finish(connection: Connection, tenant: Tenant) -> None:
+    """Remove a tenant that is marked `Status.DROPPING`; nothing, if another process has done so meanwhile.
+
+    :raises ProvisioningError: as `drop` does.
+    """
+    try:
+        _release_shared_tables(connection, tenant)
+        for attempt in retrying():
+            with attempt, connection.begin():
+                limit_lock_waits(connection)
+                if store.lock_by_id(connection, tenant.id):
+                    require_removable(connection, tenant)
+                    schemas.drop_schema(connection, tenant.schema)
+                    store.remove(connection, tenant.id)
+    except DBAPIError as error:
+        raise ProvisioningError(tenant.key, "dropping", reason(error)) from error
 
 
 def _release_shared_tables(connection: Connection, tenant: Tenant) -> None:
@@ -57,11 +62,16 @@ def _release_shared_tables(connection: Connection, tenant: Tenant) -> None:
         for attempt in retrying():
             with attempt, connection.begin():
                 limit_lock_waits(connection)
-                if store.lock(connection, tenant.id) is not None:
+                if store.lock_by_id(connection, tenant.id):
+                    require_removable(connection, tenant)
                     schemas.drop_key(connection, key)
 
 
-def _require_removable(connection: Connection, tenant: Tenant) -> None:
+def require_removable(connection: Connection, tenant: Tenant) -> None:
+    """Raise unless removing the tenant's schema takes nothing that is not the tenant's.
+
+    :raises ProvisioningError: if it does.
+    """
     mark = schemas.read_mark(connection, tenant.schema)
     if mark not in {None, schemas.mark_of(tenant)}:
         raise ProvisioningError(

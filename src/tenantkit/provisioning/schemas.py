@@ -18,17 +18,30 @@ _KEYS_TO_OTHERS = text(
     WHERE contype = 'f' AND conparentid = 0 AND ours.nspname = :schema AND target.relnamespace <> ours.oid
     """
 )
+# Everything that CASCADE would reach, by the dependencies that it follows itself: views, foreign keys, columns of
+# the tenant's types, inheriting tables, functions, defaults, triggers. What has no schema of its own belongs to its table.
 _DEPENDANTS = text(
     """
-    SELECT DISTINCT outside.nspname || '.' || dependant.relname
-    FROM pg_namespace AS ours
-    JOIN pg_class AS used ON used.relnamespace = ours.oid
-    JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = used.oid
+    WITH RECURSIVE reached (classid, objid) AS (
+        SELECT 'pg_namespace'::regclass::oid, oid FROM pg_namespace WHERE nspname = :schema
+        UNION
+        SELECT pg_depend.classid, pg_depend.objid
+        FROM reached JOIN pg_depend ON refclassid = reached.classid AND refobjid = reached.objid
+    )
+    SELECT DISTINCT pg_describe_object(classid, objid, 0)
+    FROM reached
     LEFT JOIN pg_rewrite ON classid = 'pg_rewrite'::regclass AND pg_rewrite.oid = objid
+    LEFT JOIN pg_trigger ON classid = 'pg_trigger'::regclass AND pg_trigger.oid = objid AND NOT tgisinternal
+    LEFT JOIN pg_attrdef ON classid = 'pg_attrdef'::regclass AND pg_attrdef.oid = objid
+    LEFT JOIN pg_policy ON classid = 'pg_policy'::regclass AND pg_policy.oid = objid
     LEFT JOIN pg_constraint ON classid = 'pg_constraint'::regclass AND pg_constraint.oid = objid
-    JOIN pg_class AS dependant ON dependant.oid = coalesce(ev_class, conrelid)
-    JOIN pg_namespace AS outside ON outside.oid = dependant.relnamespace
-    WHERE ours.nspname = :schema AND outside.oid <> ours.oid
+    LEFT JOIN pg_type ON classid = 'pg_type'::regclass AND pg_type.oid = objid
+    LEFT JOIN pg_proc ON classid = 'pg_proc'::regclass AND pg_proc.oid = objid
+    LEFT JOIN pg_class ON pg_class.oid = coalesce(
+        ev_class, tgrelid, adrelid, polrelid, CASE WHEN classid = 'pg_class'::regclass THEN objid END
+    )
+    JOIN pg_namespace ON pg_namespace.oid = coalesce(relnamespace, connamespace, typnamespace, pronamespace)
+    WHERE nspname NOT IN (:schema, 'pg_toast')
     ORDER BY 1
     """
 )
@@ -57,7 +70,7 @@ def drop_schema(connection: Connection, schema: str) -> None:
 
 
 def dependants(connection: Connection, schema: str) -> list[str]:
-    """Return the relations of other schemas that ``DROP SCHEMA … CASCADE`` would take down or change."""
+    """Return descriptions of what ``DROP SCHEMA … CASCADE`` would take down or change in other schemas."""
     return list(connection.execute(_DEPENDANTS, {"schema": schema}).scalars())
 
 

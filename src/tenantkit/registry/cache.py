@@ -7,6 +7,7 @@ of every request and must not store an answer that was overtaken while it came.
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from time import monotonic
 from typing import Literal, TypeAlias
 
@@ -19,8 +20,9 @@ Name: TypeAlias = "tuple[Literal['key', 'domain'], str]"
 class TenantCache:
     """Tenants by key and by domain, each for at most *ttl* seconds, *size* entries at most.
 
-    Reads take no lock: each is one look into a `dict`. When it is full, the entries
-    that were stored first go.
+    Reads take no lock: each is one look into a `dict`. Writes do, so that no answer is stored
+    between the forgetting of a tenant and its end. When it is full, the entries that were stored
+    first go.
     """
 
     def __init__(self, *, ttl: float, size: int, clock: Callable[[], float] = monotonic) -> None:
@@ -28,6 +30,7 @@ class TenantCache:
         self._size = size
         self._clock = clock
         self._entries: dict[Name, tuple[Tenant, float]] = {}
+        self._writing = Lock()
         self.generation = 0
         """Grows with every invalidation; `store` compares it."""
 
@@ -40,22 +43,22 @@ class TenantCache:
 
     def store(self, name: Name, tenant: Tenant, *, generation: int) -> None:
         """Keep *tenant*, unless something was invalidated since *generation* was read, before the query."""
-        if generation != self.generation or self._ttl <= 0:
-            return
-        entries = self._entries
-        entries.pop(name, None)
-        while len(entries) >= self._size:
-            entries.pop(next(iter(entries)), None)
-        entries[name] = (tenant, self._clock() + self._ttl)
+        with self._writing:
+            if generation != self.generation or self._ttl <= 0 or self._size <= 0:
+                return
+            self._entries.pop(name, None)
+            while len(self._entries) >= self._size:
+                del self._entries[next(iter(self._entries))]
+            self._entries[name] = (tenant, self._clock() + self._ttl)
 
     def forget(self, key: str) -> None:
         """Drop every entry of the tenant with this key."""
-        self.generation += 1
-        for name, (tenant, _) in list(self._entries.items()):
-            if tenant.key == key:
-                self._entries.pop(name, None)
+        with self._writing:
+            self.generation += 1
+            self._entries = {name: entry for name, entry in self._entries.items() if entry[0].key != key}
 
     def clear(self) -> None:
         """Drop every entry."""
-        self.generation += 1
-        self._entries = {}
+        with self._writing:
+            self.generation += 1
+            self._entries = {}

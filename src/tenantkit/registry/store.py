@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy import JSON, ColumnElement, Connection, Row, Select, Text, delete, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tenantkit.exceptions import (
@@ -21,7 +20,7 @@ from tenantkit.registry.tables import domains, tenants
 from tenantkit.tenant import Isolation, Placement, Status, Tenant
 
 _domains_of_tenant = (
-    select(func.array_agg(aggregate_order_by(domains.c.domain, domains.c.is_primary.desc(), domains.c.domain)))
+    select(func.array_agg(domains.c.domain).aggregate_order_by(domains.c.is_primary.desc(), domains.c.domain))
     .where(domains.c.tenant_id == tenants.c.id)
     .scalar_subquery()
 )
@@ -75,7 +74,7 @@ def find(
     if status is not None:
         query = query.where(tenants.c.status.in_([status] if isinstance(status, Status) else list(status)))
     if attributes:
-        query = query.where(tenants.c.attributes.contains(dict(attributes)))
+        query = query.where(tenants.c.attributes.bool_op("@>")(_jsonb(attributes)))
     if search:
         found = tenants.c.key.icontains(search, autoescape=True) | tenants.c.name.icontains(search, autoescape=True)
         query = query.where(
@@ -94,7 +93,7 @@ def changed(connection: Connection, key: str, change: Callable[..., None], *args
 
     :raises TenantNotFoundError: if there is no such tenant.
     """
-    change(connection, get(connection, key).id, *args, **options)
+    change(connection, lock(connection, key).id, *args, **options)
     return get(connection, key)
 
 
@@ -136,40 +135,44 @@ def change(
     if name is not None:
         values["name"] = name
     if attributes:
-        merged = tenants.c.attributes.op("||", return_type=JSONB)(
-            {name: value for name, value in attributes.items() if value is not None}
-        )
-        for removed in (name for name, value in attributes.items() if value is None):
-            merged = merged.op("-", return_type=JSONB)(removed)
+        kept = {name: value for name, value in attributes.items() if value is not None}
+        merged = tenants.c.attributes.op("||")(_jsonb(kept))
+        for removed in attributes.keys() - kept.keys():
+            merged = merged.op("-")(literal(removed, Text))
         values["attributes"] = merged
     connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(values))
 
 
-def lock(connection: Connection, tenant_id: int) -> Status | None:
-    """Lock a tenant's row until the transaction ends, and return the tenant's state; ``None`` if it is gone.
+def lock(connection: Connection, key: str) -> Tenant:
+    """Lock a tenant's row until the transaction ends, and return the tenant as it is now.
+
+    Of two processes that change a tenant, one goes first and the other sees what it did.
+
+    :raises TenantNotFoundError: if there is no such tenant.
+    """
+    if connection.execute(select(tenants.c.id).where(tenants.c.key == key).with_for_update()).first() is None:
+        raise TenantNotFoundError(key=key)
+    return get(connection, key)
+
+
+def lock_by_id(connection: Connection, tenant_id: int) -> bool:
+    """Lock a tenant's row until the transaction ends, and return whether it is still there.
 
     By id, not by key: a key may have gone to a new tenant meanwhile.
     """
-    query = select(tenants.c.status).where(tenants.c.id == tenant_id).with_for_update()
-    status = connection.execute(query).scalar_one_or_none()
-    return None if status is None else Status(status)
+    query = select(tenants.c.id).where(tenants.c.id == tenant_id).with_for_update()
+    return connection.execute(query).first() is not None
 
 
 def transition(connection: Connection, key: str, wanted: Status, **values: Any) -> Tenant:
     """Move a tenant to the state *wanted*, and set the columns *values* with it; return it as it is now.
 
-    The row is locked first, so of two processes one moves it and the other
-    sees where it went.
-
     :raises TenantNotFoundError: if there is no such tenant.
     :raises IllegalTransitionError: if its state does not permit the step.
     """
-    locked = select(tenants.c.status).where(tenants.c.key == key).with_for_update()
-    status = connection.execute(locked).scalar_one_or_none()
-    if status is None:
-        raise TenantNotFoundError(key=key)
-    if not Status(status).may_become(wanted):
-        raise IllegalTransitionError(key, Status(status), wanted)
+    status = lock(connection, key).status
+    if not status.may_become(wanted):
+        raise IllegalTransitionError(key, status, wanted)
     connection.execute(
         update(tenants).where(tenants.c.key == key).values(status=wanted, updated_at=func.now(), **values)
     )
@@ -236,6 +239,10 @@ def set_domains(connection: Connection, tenant_id: int, wanted: Sequence[str]) -
     connection.execute(delete(domains).where(domains.c.tenant_id == tenant_id))
     for domain in wanted:
         add_domain(connection, tenant_id, domain)
+
+
+def _jsonb(value: Mapping[str, Any]) -> ColumnElement[Any]:
+    return func.to_jsonb(literal(dict(value), JSON))
 
 
 def _to_tenant(row: Row[Any]) -> Tenant:

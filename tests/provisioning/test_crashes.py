@@ -1,0 +1,131 @@
+"""Processes killed at every statement of provisioning; what is left is always put right, and no neighbour is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from random import Random
+from time import sleep
+
+import pytest
+from sqlalchemy import Engine, func, select
+
+from tenantkit import Status, Tenancy, TenantNotFoundError
+from tests.support import processes
+from tests.support.catalog import fingerprint, registered, schemas, structure
+from tests.support.models import Project, Task
+from tests.support.processes import until_alone, worker
+
+
+@pytest.fixture
+def neighbour(tenancy: Tenancy) -> str:
+    return tenancy.create("beta", domains=["beta.example.com"], seed=processes.seed).schema
+
+
+def recover_by_create(tenancy: Tenancy, engine: Engine) -> None:
+    if registered(engine).get("acme") != Status.ACTIVE:
+        tenancy.create("acme", domains=["acme.example.com"], seed=processes.seed)
+    assert_complete(tenancy, engine)
+
+
+def recover_by_drop(tenancy: Tenancy, engine: Engine) -> None:
+    with suppress(TenantNotFoundError):
+        tenancy.drop("acme")
+    assert_gone(tenancy, engine)
+
+
+def recover_by_repair(tenancy: Tenancy, engine: Engine) -> None:
+    tenancy.repair()
+    if registered(engine).get("acme") == Status.ACTIVE:
+        assert_complete(tenancy, engine)
+    else:
+        assert_gone(tenancy, engine)
+
+
+def assert_complete(tenancy: Tenancy, engine: Engine) -> None:
+    assert registered(engine) == {"acme": "active", "beta": "active"}
+    assert structure(engine, "t_acme") == structure(engine, "t_beta")
+    assert tenancy.get_by_domain("acme.example.com").key == "acme"
+    with tenancy.session("acme") as session:
+        assert session.scalars(select(Project.name)).all() == ["first"]
+        assert session.scalar(select(func.count()).select_from(Task)) == 2
+    assert tenancy.diagnose() == []
+
+
+def assert_gone(tenancy: Tenancy, engine: Engine) -> None:
+    assert registered(engine) == {"beta": "active"}
+    assert schemas(engine) == {"public", "shared", "tenantkit", "t_beta"}
+    assert tenancy.diagnose() == []
+    with pytest.raises(TenantNotFoundError):
+        tenancy.get_by_domain("acme.example.com")
+
+
+RECOVERIES = [recover_by_create, recover_by_drop, recover_by_repair]
+
+
+@pytest.mark.parametrize("recover", RECOVERIES)
+@pytest.mark.parametrize("work", [processes.create, processes.drop])
+def test_a_process_killed_at_any_statement_leaves_what_the_next_one_puts_right(
+    tenancy: Tenancy, engine: Engine, neighbour: str, work: processes.Work, recover: Callable[[Tenancy, Engine], None]
+) -> None:
+    before = fingerprint(engine, neighbour)
+    for number in count(1):
+        if work is processes.drop and registered(engine).get("acme") is None:
+            processes.create(tenancy, "acme")
+        elif work is processes.create and registered(engine).get("acme") is not None:
+            tenancy.drop("acme")
+        with worker(engine.url, work, "acme", stop_at=number) as victim:
+            answer = victim.wait()
+            victim.kill()
+        until_alone(engine)
+        tenancy.cache.clear()
+        recover(tenancy, engine)
+        assert fingerprint(engine, neighbour) == before
+        if answer != "stopped":
+            assert number > 10, "the work ended before it had begun"
+            break
+
+
+@pytest.mark.parametrize("chance", range(4))
+def test_a_process_killed_at_any_moment_leaves_what_the_next_one_puts_right(
+    tenancy: Tenancy, engine: Engine, neighbour: str, chance: int
+) -> None:
+    random = Random(chance)
+    before = fingerprint(engine, neighbour)
+    for recover in RECOVERIES:
+        if registered(engine).get("acme") is not None:
+            tenancy.drop("acme")
+        with worker(engine.url, processes.create, "acme") as victim:
+            sleep(random.uniform(0.02, 0.4))
+            victim.kill()
+        until_alone(engine)
+        tenancy.cache.clear()
+        recover(tenancy, engine)
+        assert fingerprint(engine, neighbour) == before
+
+
+@pytest.mark.parametrize("number", [3, 9, 15, 21])
+@pytest.mark.parametrize("work", [processes.create, processes.drop])
+def test_a_server_process_terminated_in_the_middle_leaves_what_the_next_call_puts_right(
+    tenancy: Tenancy, engine: Engine, neighbour: str, work: processes.Work, number: int
+) -> None:
+    before = fingerprint(engine, neighbour)
+    for recover in RECOVERIES:
+        if work is processes.drop and registered(engine).get("acme") is None:
+            processes.create(tenancy, "acme")
+        elif work is processes.create and registered(engine).get("acme") is not None:
+            tenancy.drop("acme")
+        with worker(engine.url, work, "acme", stop_at=number) as victim:
+            assert victim.wait() == "stopped"
+            with engine.connect() as connection:
+                connection.exec_driver_sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND application_name = 'tenantkit worker'"
+                )
+            victim.go_on()
+            assert victim.wait() in {"OperationalError", "ProvisioningError"}
+        until_alone(engine)
+        tenancy.cache.clear()
+        recover(tenancy, engine)
+        assert fingerprint(engine, neighbour) == before

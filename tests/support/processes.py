@@ -1,0 +1,132 @@
+"""Work in other processes, which can be stopped at any statement that they send, and killed there."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from time import monotonic, sleep
+from typing import Any
+
+from sqlalchemy import URL, Engine, event
+
+from tenantkit import Tenancy
+from tests.support.models import Country, Project, SharedBase, Task, TenantBase
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tests.support.processes"])
+
+Work = Callable[[Tenancy], object]
+
+
+class Worker:
+    """One piece of work in a process of its own."""
+
+    def __init__(self, url: URL, work: Work, *args: Any, stop_at: int | None = None) -> None:
+        self._pipe, theirs = _context.Pipe()
+        rendered = url.render_as_string(hide_password=False)
+        self.process = _context.Process(target=_run, args=(theirs, rendered, work, args, stop_at), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def wait(self) -> Any:
+        """Return "stopped" once it has stopped at its statement, or what the work returned, or the error's name."""
+        assert self._pipe.poll(60), "the worker did not answer"
+        return self._pipe.recv()
+
+    def go_on(self) -> None:
+        """Let a stopped worker continue."""
+        self._pipe.send("go on")
+
+    def kill(self) -> None:
+        """Kill the process as ``kill -9`` does."""
+        self.process.kill()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.process.close()
+        self._pipe.close()
+
+
+@contextmanager
+def worker(url: URL, work: Work, *args: Any, stop_at: int | None = None) -> Generator[Worker]:
+    """Run *work* with a tenancy of its own; *stop_at* numbers the statement, or commit, that it waits before."""
+    running = Worker(url, work, *args, stop_at=stop_at)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+def until(condition: Callable[[], object], *, seconds: float = 30) -> None:
+    """Wait until *condition* holds."""
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, "it never came true"
+        sleep(0.01)
+
+
+def until_alone(engine: Engine) -> None:
+    """Wait until the server has noticed that every other client of this database is gone."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() AND application_name = 'tenantkit worker'"
+    )
+
+    def alone() -> bool:
+        with engine.connect() as connection:
+            return connection.exec_driver_sql(query).scalar_one() == 0
+
+    until(alone)
+
+
+def _run(pipe: Any, url: str, work: Callable[..., Any], args: tuple[Any, ...], stop_at: int | None) -> None:
+    tenancy = Tenancy(
+        url,
+        shared=SharedBase.metadata,
+        tenant=TenantBase.metadata,
+        listen=False,
+        engine_options={"connect_args": {"application_name": "tenantkit worker"}},
+    )
+    sent = 0
+
+    def count(*_: Any) -> None:
+        nonlocal sent
+        sent += 1
+        if sent == stop_at:
+            pipe.send("stopped")
+            pipe.recv()
+
+    event.listen(tenancy.engine, "before_cursor_execute", count)
+    event.listen(tenancy.engine, "commit", count)
+    try:
+        result = work(tenancy, *args)
+    except Exception as error:  # noqa: BLE001 - the test decides
+        result = type(error).__name__
+    tenancy.close()
+    pipe.send(result)
+
+
+# Pieces of work: at module level, because they are found by name in the other process.
+
+
+def seed(session: Any) -> None:
+    """Fill a tenant with a row of each kind."""
+    session.merge(Country(code="PT", name="Portugal"))
+    session.add(Project(name="first", country_code="PT", tasks=[Task(title="begin"), Task(title="end")]))
+
+
+def create(tenancy: Tenancy, key: str) -> str:
+    """Create a seeded tenant."""
+    return tenancy.create(key, domains=[f"{key}.example.com"], seed=seed).status.value
+
+
+def drop(tenancy: Tenancy, key: str) -> str:
+    """Drop a tenant."""
+    return tenancy.drop(key).key
+
+
+def repair(tenancy: Tenancy, _key: str) -> list[str]:
+    """Repair all tenants."""
+    return [finding.subject for finding in tenancy.repair()]
