@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from examples.tracker.models.shared import Country, Currency, Language, Plan, SharedBase
 
-PLANS = [
+PLANS: list[dict[str, Any]] = [
     {"key": "free", "name": "Free", "seats": 3, "monthly_price": 0, "currency_code": "EUR"},
     {"key": "team", "name": "Team", "seats": 25, "monthly_price": 4900, "currency_code": "EUR"},
     {"key": "business", "name": "Business", "seats": None, "monthly_price": 19900, "currency_code": "EUR"},
@@ -36,7 +36,7 @@ def load_reference_data(session: Session) -> int:
 
 def _upsert(session: Session, model: type[SharedBase], values: Sequence[dict[str, Any]]) -> None:
     statement = insert(model)
-    key = model.__table__.primary_key.columns.keys()
+    key = [column.name for column in model.__table__.primary_key]
     changes = {name: statement.excluded[name] for name in values[0] if name not in key}
     session.execute(statement.on_conflict_do_update(index_elements=key, set_=changes), values)
 

@@ -68,7 +68,7 @@ def give_keys_to_projects() -> None:
 
 
 def number_tasks() -> None:
-    """Number the tasks of each project, order each column by age, and close the tasks that are done."""
+    """Give each task a number in its project, a place in its column, and a closing time if it is done."""
     ranks = sa.select(
         tasks.c.id,
         sa.func.row_number().over(partition_by=tasks.c.project_id, order_by=tasks.c.id).label("number"),

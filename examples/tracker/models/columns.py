@@ -32,6 +32,4 @@ TYPES: dict[Any, Any] = {
 
 def stored_enum(choices: type[enum.StrEnum], name: str, *, schema: str) -> Enum:
     """Return the PostgreSQL ENUM *name* for *choices*, which stores their values instead of their Python names."""
-    return Enum(
-        choices, name=name, schema=schema, values_callable=lambda members: [member.value for member in members]
-    )
+    return Enum(choices, name=name, schema=schema, values_callable=lambda members: [member.value for member in members])

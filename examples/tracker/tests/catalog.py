@@ -44,7 +44,7 @@ def describe(connection: Connection, schema: str) -> set[str]:
 
     The revision table of Alembic is left out.
     """
-    oid = connection.execute(text("SELECT CAST(quote_ident(:name) AS regnamespace)::oid"), {"name": schema}).scalar_one()
+    oid = connection.execute(text("SELECT oid FROM pg_namespace WHERE nspname = :name"), {"name": schema}).scalar_one()
     found = connection.execute(_CATALOG, {"schema": oid}).scalars()
     return {
         line.replace(f'"{schema}"', schema).replace(f"{schema}.", "") for line in found if "alembic_version" not in line
