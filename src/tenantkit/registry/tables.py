@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, MetaData, Table, Text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import JSON, BigInteger, Column, DateTime, ForeignKey, MetaData, Table, Text
 
 SCHEMA = "tenantkit"
 CHANNEL = "tenantkit"
@@ -21,7 +20,9 @@ tenants = Table(
     Column("isolation", Text),
     Column("database", Text),
     Column("schema", Text),
-    Column("attributes", JSONB),
+    # jsonb in the database. Its own type is in a dialect, which takes as long to import as half of SQLAlchemy:
+    # that is for the engine to do, not for `import tenantkit`.
+    Column("attributes", JSON),
     Column("claim", Text),
     Column("error", Text),
     Column("created_at", DateTime(timezone=True)),
