@@ -136,7 +136,6 @@ def change(
         values["name"] = name
     if attributes:
         kept = {name: value for name, value in attributes.items() if value is not None}
-        kept = {name: value for name, value in attributes.items() if value is not None}
         merged = tenants.c.attributes.op("||")(_jsonb(kept))
         for removed in attributes.keys() - kept.keys():
             merged = merged.op("-")(literal(removed, Text))
@@ -240,10 +239,6 @@ def set_domains(connection: Connection, tenant_id: int, wanted: Sequence[str]) -
     connection.execute(delete(domains).where(domains.c.tenant_id == tenant_id))
     for domain in wanted:
         add_domain(connection, tenant_id, domain)
-
-
-def _jsonb(value: Mapping[str, Any]) -> ColumnElement[Any]:
-    return func.to_jsonb(literal(dict(value), JSON))
 
 
 def _jsonb(value: Mapping[str, Any]) -> ColumnElement[Any]:
