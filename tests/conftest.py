@@ -1,12 +1,10 @@
-"""Fixtures that every area uses: a server, a database for each test, and the tenancy of a small application."""
+"""Fixtures that every area uses: the databases and the tenancy of a small application."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from itertools import count
 from typing import Any
 
-import psycopg
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from sqlalchemy import URL, Engine, create_engine
@@ -17,44 +15,9 @@ from tenantkit.asyncio import AsyncTenancy
 from tenantkit.registry import versions
 from tests.support.blocking import blocking
 from tests.support.models import SharedBase, TenantBase
-from tests.support.servers import running_server
-
-_numbers = count(1)
-_source = pytest.StashKey[str]()
 
 APPLICATION: dict[str, Any] = {"shared": SharedBase.metadata, "tenant": TenantBase.metadata}
 """The arguments of a Tenancy for the small application of `tests.support.models`."""
-
-
-@pytest.fixture(scope="session")
-def server_url(pytestconfig: pytest.Config) -> Generator[URL]:
-    """The maintenance database of the server under test."""
-    with running_server() as (url, source):
-        pytestconfig.stash[_source] = source
-        yield url
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which server the tests ran on."""
-    terminalreporter.write_line(f"PostgreSQL server: {config.stash.get(_source, 'none was needed')}")
-
-
-@pytest.fixture(scope="session")
-def make_database(server_url: URL) -> Generator[Callable[..., URL]]:
-    """Make an empty database, or a copy of another."""
-    plain = server_url.set(drivername="postgresql").render_as_string(hide_password=False)
-    made: list[str] = []
-    with psycopg.connect(plain, autocommit=True) as connection:
-
-        def make(template: str = "template0") -> URL:
-            name = f"tk_{connection.info.backend_pid}_{next(_numbers)}"
-            connection.execute(f'CREATE DATABASE {name} TEMPLATE "{template}"')
-            made.append(name)
-            return server_url.set(database=name)
-
-        yield make
-        for name in made:
-            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -69,12 +32,6 @@ def application_template(make_database: Callable[..., URL]) -> str:
     engine.dispose()
     assert url.database
     return url.database
-
-
-@pytest.fixture
-def empty_database(make_database: Callable[..., URL]) -> URL:
-    """A database with nothing in it."""
-    return make_database()
 
 
 @pytest.fixture

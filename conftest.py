@@ -1,0 +1,3 @@
+"""What the tests of the package, of the examples and of the documentation have in common."""
+
+pytest_plugins = ["tests.support.databases"]
