@@ -30,6 +30,10 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+REFUSAL = "tenantkit.refusal"
+"""Where the scope tells a shared route why it does not have the tenant that was named: a `Refusal`."""
+
+
 def refuse(refusal: Refusal) -> ASGIApp:
     """Return the application that answers a refused request, in JSON or plain text."""
 
@@ -91,6 +95,8 @@ class TenantMiddleware:
             current = tenant
         elif self.is_shared(scope):
             current = None
+            if target is not None:
+                scope = {**scope, REFUSAL: refusal}
         else:
             await _deny(self._refuse(refusal), scope, receive, send)
             return

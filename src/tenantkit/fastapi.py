@@ -30,13 +30,16 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import Depends
+from fastapi import Depends, HTTPException
 from fastapi.routing import iter_route_contexts
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
+from starlette.requests import HTTPConnection
 from starlette.routing import Match
 from typing_extensions import override
 
+from tenantkit.admission import Refusal
+from tenantkit.asgi import REFUSAL
 from tenantkit.asgi import TenantMiddleware as ASGIMiddleware
 from tenantkit.asyncio import AsyncTenancy, AsyncTenantSession
 from tenantkit.context import current_tenant
@@ -65,6 +68,21 @@ shared = Depends(_no_tenant_needed)
     @app.get("/login", dependencies=[shared])
 
     accounts = APIRouter(prefix="/accounts", dependencies=[shared])
+"""
+
+
+async def _refuse_unserved(connection: HTTPConnection) -> None:
+    refusal: Refusal | None = connection.scope.get(REFUSAL)
+    if refusal is not None:
+        raise HTTPException(refusal.status, refusal.detail, refusal.headers)
+
+
+refuse_unserved = Depends(_refuse_unserved)
+"""Refuses a request for a tenant that is unknown or not active, on a shared route as on any other.
+
+For pages that need no tenant, but would look odd at the address of one that does not exist::
+
+    @app.get("/login", dependencies=[shared, refuse_unserved])
 """
 
 

@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from flask import Blueprint, Flask, current_app, g, has_request_context, request
 from werkzeug.exceptions import NotFound, ServiceUnavailable
@@ -72,6 +72,20 @@ def shared_route(view: Shareable) -> Shareable:
     """
     setattr(view, _SHARED, True)
     return view
+
+
+def refuse_unserved() -> None:
+    """Refuse a request for a tenant that is unknown or not active, on a shared view as on any other.
+
+    For pages that need no tenant, but would look odd at the address of one that does not exist::
+
+        accounts.before_request(refuse_unserved)
+
+    :raises NotFound: if the tenant is unknown.
+    :raises ServiceUnavailable: if it is not active.
+    """
+    if (refusal := request.environ.get(REFUSAL)) is not None:
+        _refuse(refusal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +154,11 @@ def _state() -> _State:
 
 
 def _require_tenant() -> None:
-    if current_tenant_or_none() is not None or _is_shared():
-        return
-    refusal: Refusal = request.environ.get(REFUSAL, UNKNOWN)
+    if current_tenant_or_none() is None and not _is_shared():
+        _refuse(request.environ.get(REFUSAL, UNKNOWN))
+
+
+def _refuse(refusal: Refusal) -> NoReturn:
     if refusal.status == UNKNOWN.status:
         raise NotFound(refusal.detail)
     raise ServiceUnavailable(refusal.detail, retry_after=refusal.retry_after)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tenantkit.tenant import Tenant
 
 REFUSAL = "tenantkit.refusal"
-"""Where the environ tells a shared route why it has no tenant: a `Refusal`."""
+"""Where the environ tells a shared route why it does not have the tenant that was named: a `Refusal`."""
 
 
 def refuse(refusal: Refusal) -> WSGIApplication:
@@ -86,7 +86,8 @@ class TenantMiddleware:
         if refusal is not None:
             if _path(environ) not in self._shared:
                 return self._refuse(refusal)(environ, start_response)
-            environ[REFUSAL] = refusal
+            if target is not None:
+                environ[REFUSAL] = refusal
             tenant = None
         context = copy_context_for(tenant)
         body = context.run(self.app, environ, start_response)
