@@ -133,14 +133,13 @@ class IllegalTransitionError(TenantkitError):
 
 
 class RawSQLForbiddenError(TenantkitError):
-    """Textual SQL was executed in a session with ``raw_sql="forbid"``."""
+    """Textual SQL was executed in a session with ``raw_sql="forbid"``, or text that would end the transaction."""
 
-    def __init__(self, tenant: str) -> None:
+    def __init__(
+        self, tenant: str, hint: str = "Use ORM or Core constructs on declared tables, or allow it with raw_sql='lazy'."
+    ) -> None:
         self.tenant = tenant
-        super().__init__(
-            f"Textual SQL is forbidden in sessions of tenant {tenant!r}. "
-            "Use ORM or Core constructs on declared tables, or allow it with raw_sql='lazy'."
-        )
+        super().__init__(f"This textual SQL is forbidden in sessions of tenant {tenant!r}. {hint}")
 
 
 class ProvisioningError(TenantkitError):

@@ -8,20 +8,21 @@ which names every table in full, does not pay for it.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
-from sqlalchemy import ColumnClause, Connection, Engine, TableClause, TextClause, Transaction, event
-from sqlalchemy.schema import ExecutableDDLElement, Table
-from sqlalchemy.sql import visitors
+from sqlalchemy import ColumnClause, Connection, Engine, Insert, TextClause, Transaction, event
+from sqlalchemy.schema import Table
+from sqlalchemy.sql.compiler import SQLCompiler
+from typing_extensions import override
 
-from tenantkit.exceptions import RawSQLForbiddenError
+from tenantkit.exceptions import ConfigurationError, RawSQLForbiddenError
 from tenantkit.naming import quote_literal
 
 if TYPE_CHECKING:
+    from sqlalchemy import TableClause
     from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
-    from sqlalchemy.sql.compiler import Compiled
-    from sqlalchemy.sql.visitors import ExternallyTraversible
 
     from tenantkit.binding import Binding
 
@@ -31,48 +32,83 @@ _path_is_set: WeakSet[Transaction] = WeakSet()
 Not the connections: what is set inside a savepoint is undone when it is rolled back.
 """
 
-_textual: WeakKeyDictionary[Compiled, bool] = WeakKeyDictionary()
-"""What `is_textual` found for each entry of SQLAlchemy's cache of compiled statements."""
+_BEFORE = r"\A(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_ENDS_TRANSACTION = re.compile(
+    _BEFORE + r"(?:commit|end|abort|rollback(?!(?:\s+(?:work|transaction))?\s+to)|prepare\s+transaction)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_OUTLIVES_TRANSACTION = re.compile(
+    _BEFORE
+    + r"(?:set\s+(?!local\b|transaction\b|constraints\b)|reset|discard|listen|load|prepare)\b"
+    + r"|\b(?:create|into)\s+(?:(?:local|global)\s+)?temp(?:orary)?\b|\bpg_temp\b|\bwith\s+hold\b"
+    + r"|\bpg_(?:try_)?advisory_lock|\bset_config\s*\((?!.*\btrue\s*\))",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What leaves something on the server's side of a connection: temporary tables, settings, locks, cursors."""
+
+
+class _TextFinder(SQLCompiler):
+    """Sees, while a statement is compiled, whether PostgreSQL will look up a name in it along search_path.
+
+    That is so for text, literal columns and lightweight tables, and they turn up in places that no
+    walk over the statement comes to: mapped attributes, orders of relationships, defaults of columns.
+    """
+
+    has_text = False
+
+    @override
+    def visit_textclause(self, textclause: TextClause, *args: Any, **options: Any) -> Any:
+        self.has_text = True
+        return super().visit_textclause(textclause, *args, **options)  # type: ignore[no-untyped-call]
+
+    @override
+    def visit_tstring(self, tstring: Any, *args: Any, **options: Any) -> Any:
+        self.has_text = True
+        return super().visit_tstring(tstring, *args, **options)  # type: ignore[no-untyped-call]
+
+    @override
+    def visit_column(self, column: ColumnClause[Any], *args: Any, **options: Any) -> Any:
+        self.has_text = self.has_text or column.is_literal
+        return super().visit_column(column, *args, **options)
+
+    @override
+    def visit_table(self, table: TableClause, *args: Any, **options: Any) -> Any:
+        self.has_text = self.has_text or (table.schema is None and not isinstance(table, Table))
+        return super().visit_table(table, *args, **options)  # type: ignore[no-untyped-call]
+
+    @override
+    def visit_insert(self, insert_stmt: Insert, *args: Any, **options: Any) -> Any:
+        self.has_text = self.has_text or not isinstance(insert_stmt.table, Table)
+        return super().visit_insert(insert_stmt, *args, **options)  # type: ignore[no-untyped-call]
 
 
 def set_path_for_text(engine: Engine) -> None:
     """Have textual statements on *engine* find the tables of the tenant whose session sends them.
 
-    Statements that no tenant session sends stay as they were. The listeners hang on the
+    Statements that no tenant session sends stay as they were. The compiler is replaced by one that also sees
+    whether a statement holds text. The listeners hang on the
     dialect's hooks, which SQLAlchemy calls only where a statement goes to the driver: a listener for
     any event of connections makes SQLAlchemy dispatch them all, a tenth of a short request.
     """
+    dialect = engine.dialect
+    if issubclass(dialect.statement_compiler, _TextFinder):
+        return
+    dialect.statement_compiler = type("TenantkitCompiler", (_TextFinder, dialect.statement_compiler), {})
     event.listen(engine, "do_execute", _execute, insert=True)
     event.listen(engine, "do_executemany", _executemany, insert=True)
     event.listen(engine, "do_execute_no_params", _execute_no_params, insert=True)
 
 
 def on_begin(connection: Connection) -> None:
-    """Prepare a transaction that has just begun on *connection*."""
+    """Prepare a transaction that has just begun on *connection*.
+
+    :raises ConfigurationError: if it is another engine's, on which textual SQL would not find the tenant.
+    """
+    if not issubclass(connection.dialect.statement_compiler, _TextFinder):
+        raise ConfigurationError("A tenant session works on its tenancy's engine only: leave out bind=.")
     binding: Binding = connection.get_execution_options()["tenantkit_binding"]
     if binding.raw_sql == "always":
         _require_path(connection, binding)
-
-
-def is_textual(statement: ExternallyTraversible) -> bool:
-    """Return whether PostgreSQL will look up a name in *statement* along search_path.
-
-    That is so for text and literal columns, for a lightweight ``table()``
-    without a schema, and for DDL, whose defaults and checks are text.
-    """
-    return isinstance(statement, ExecutableDDLElement) or any(map(_is_textual_element, visitors.iterate(statement)))
-
-
-def _is_textual_element(element: ExternallyTraversible) -> bool:
-    match element:
-        case TextClause():
-            return True
-        case ColumnClause():
-            return element.is_literal
-        case TableClause():
-            return element.schema is None and not isinstance(element, Table)
-        case _:
-            return False
 
 
 def _execute(cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext) -> bool:
@@ -102,21 +138,21 @@ def _execute_no_params(cursor: DBAPICursor, statement: str, context: ExecutionCo
 def _prepare(statement: str, context: ExecutionContext) -> str | None:
     """Return what to send instead of *statement*, with the path set; ``None`` if it can go as it is."""
     binding: Binding | None = context.execution_options.get("tenantkit_binding")
-    if binding is None or (context.compiled is not None and not _compiled_is_textual(context.compiled)):
+    # Of DDL, whose defaults and checks are text, there is no has_text.
+    if binding is None or (context.compiled is not None and not getattr(context.compiled, "has_text", True)):
         return None
     if binding.raw_sql == "forbid":
         raise RawSQLForbiddenError(binding.tenant.key)
+    if _ENDS_TRANSACTION.search(statement):
+        # The path would end with it, unknown to SQLAlchemy, and the next statement would read another schema.
+        raise RawSQLForbiddenError(binding.tenant.key, "End the transaction with the session's commit() or rollback().")
+    if _OUTLIVES_TRANSACTION.search(statement):
+        # Closed at the end instead of going back to the pool, where another tenant would meet what is left on it.
+        context.root_connection.detach()
     _require_path(context.root_connection, binding)
     # A prepared statement keeps the tables and types it was prepared with, and drivers find it by its text:
     # the comment keeps one tenant's from serving another (asyncpg raises InvalidCachedStatementError).
     return f"/* tenant {binding.tenant.id} */ {statement}"
-
-
-def _compiled_is_textual(compiled: Compiled) -> bool:
-    known = _textual.get(compiled)
-    if known is None:
-        known = _textual[compiled] = compiled.statement is None or is_textual(compiled.statement)
-    return known
 
 
 def _require_path(connection: Connection, binding: Binding) -> None:
@@ -124,6 +160,11 @@ def _require_path(connection: Connection, binding: Binding) -> None:
     begun = [each for each in (connection.get_transaction(), connection.get_nested_transaction()) if each is not None]
     if not _path_is_set.isdisjoint(begun):
         return
+    if connection.dialect.detect_autocommit_setting(connection.connection.dbapi_connection):  # type: ignore[arg-type]
+        raise ConfigurationError(
+            "Textual SQL cannot find a tenant with AUTOCOMMIT: its search_path lasts for one transaction. "
+            "Leave out isolation_level, or use ORM and Core constructs."
+        )
     # On the driver's cursor: through the connection, the statement would come back to the listener.
     cursor = connection.connection.cursor()
     try:
