@@ -14,7 +14,7 @@ from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
@@ -69,6 +69,17 @@ def sign_up(tenancy: Tenancy, form: SignUp) -> Tenant:
         _welcome(session, add_member(session, owner, Role.OWNER))
 
     return tenancy.create(form.tenant_key, name=form.tenant_name, attributes={"plan": form.plan}, seed=seed)
+
+
+def close_account(tenancy: Tenancy, key: str) -> None:
+    """Remove a tenant with all of its data, and its memberships; the users stay.
+
+    :raises TenantNotFoundError: if there is no such tenant.
+    """
+    tenant = tenancy.drop(key)
+    with tenancy.shared_session() as session:
+        session.execute(delete(Membership).where(Membership.tenant_id == tenant.id))
+        session.commit()
 
 
 def authenticate(session: Session, email: str, password: str) -> User | None:

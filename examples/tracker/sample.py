@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from examples.tracker.accounts import add_member
+from examples.tracker.accounts import add_member, find_user
 from examples.tracker.contents import Contents, summarize
 from examples.tracker.models import (
     Attachment,
@@ -104,10 +104,9 @@ class _Writer:
         given_names = self.dice.sample(_WORDS["given_names"], 5)
         family_names = self.dice.sample(_WORDS["family_names"], 5)
         for number, (given, family) in enumerate(zip(given_names, family_names, strict=True)):
-            user = User(
-                email=f"{given}.{family}@{self.company.key}.example".lower(),
-                name=f"{given} {family}",
-                password_hash=password_hash,
+            email = f"{given}.{family}@{self.company.key}.example".lower()
+            user = find_user(self.session, email) or User(
+                email=email, name=f"{given} {family}", password_hash=password_hash
             )
             job_title = _WORDS["job_titles"][0] if number == 0 else self.dice.choice(_WORDS["job_titles"][1:])
             yield add_member(self.session, user, Role.MEMBER if number else Role.OWNER, job_title=job_title)

@@ -1,0 +1,241 @@
+"""The main job, from an empty folder to a migrated fleet: ``make demo``.
+
+An embedded PostgreSQL is started, 25 companies get a tracker each, with data of their own, which is read back
+by threads and tasks at once. Then a new release comes, and the whole fleet is migrated by one revision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from sqlalchemy import URL, delete, select, text
+
+from examples.tracker import boards, contents, display, sample
+from examples.tracker.accounts import close_account, hash_password
+from examples.tracker.app import MIGRATIONS, make_async_tenancy, make_tenancy
+from examples.tracker.contents import Contents
+from examples.tracker.models import Membership, Role, Task, TaskStatus, User
+from examples.tracker.reference import load_reference_data
+from examples.tracker.sample import COMPANIES, Company
+from tenantkit import Tenancy, Tenant, TenantMismatchError, tenant_context
+from tenantkit.embedded import embedded_database
+from tenantkit.migrations import migrate, status, upgrade_shared
+
+Result = TypeVar("Result")
+
+PROJECT = Path(__file__).parents[2]
+SAMPLE = {"sample": True}
+"""The attributes by which a tenant of the demonstration is known, to be removed when it runs again."""
+THREADS = 4
+READS = 4
+"""How often each tenant is read by threads, and as often by tasks."""
+
+
+def main(
+    folder: Annotated[Path, typer.Option(help="Where the server keeps its files.")] = PROJECT / ".tenantkit",
+    tenants: Annotated[int, typer.Option(min=2, max=len(COMPANIES))] = len(COMPANIES),
+) -> None:
+    """Run tenantkit's main job on an embedded PostgreSQL."""
+    display.title("tenantkit", "one PostgreSQL, one schema per tenant, plain SQLAlchemy")
+    with display.step("Starting PostgreSQL") as done:
+        url = embedded_database(folder, "tracker")
+        done(f"PostgreSQL runs, from PyPI, with its files in {folder}")
+
+    with closing(make_tenancy(url, migrations=previous_release(folder / "demo"))) as tenancy:
+        prepare(tenancy)
+        taken = {tenant.key for tenant in tenancy.list()}
+        companies = [company for company in COMPANIES[:tenants] if company.key not in taken]
+        in_threads("Creating tenants", lambda company: create(tenancy, company), companies)
+        password_hash = hash_password(sample.PASSWORD)
+        written = in_threads("Loading their data", lambda company: load(tenancy, company, password_hash), companies)
+        asyncio.run(read_back(tenancy, url, written))
+
+    with closing(make_tenancy(url)) as tenancy:
+        deploy(tenancy)
+        show_activity(tenancy, companies[0])
+        display.tenants(survey(tenancy))
+        read_across(tenancy.get(companies[0].key), tenancy.get(companies[1].key), tenancy)
+        display.next_steps(next_steps(tenancy, companies[0]))
+
+
+def previous_release(folder: Path) -> Path:
+    """Return a copy of the migrations without the tenants' newest revision, as they were one release ago."""
+    *_, newest = sorted((MIGRATIONS / "tenant").glob("*.py"))
+    copy = folder / "migrations"
+    shutil.rmtree(copy, ignore_errors=True)
+    return shutil.copytree(MIGRATIONS, copy, ignore=shutil.ignore_patterns(newest.name, "__pycache__"))
+
+
+def prepare(tenancy: Tenancy) -> None:
+    """Make the shared tables, load what belongs in them, and remove what an earlier run left."""
+    with display.step("Migrating the shared tables") as done:
+        tenancy.install()
+        upgrade_shared(tenancy)
+        with tenancy.shared_session() as session:
+            rows = load_reference_data(session)
+            session.commit()
+        done(f"Shared tables migrated; {rows} countries, currencies, languages and plans loaded")
+    if earlier := tenancy.list(attributes=SAMPLE):
+        in_threads("Removing an earlier run", lambda tenant: remove(tenancy, tenant), earlier)
+
+
+def remove(tenancy: Tenancy, tenant: Tenant) -> None:
+    """Remove a tenant of the demonstration, and its users unless they are in other tenants too."""
+    close_account(tenancy, tenant.key)
+    with tenancy.shared_session() as session:
+        session.execute(
+            delete(User).where(User.email.endswith(f"@{tenant.key}.example"), ~User.memberships.any()),
+            execution_options={"synchronize_session": False},
+        )
+        session.commit()
+
+
+def create(tenancy: Tenancy, company: Company) -> Tenant:
+    """Create the tenant of *company*."""
+    return tenancy.create(company.key, name=company.name, attributes={"plan": "team", **SAMPLE})
+
+
+def load(tenancy: Tenancy, company: Company, password_hash: str) -> Contents:
+    """Fill the tenant of *company* with its data, and return what that is."""
+    with tenancy.session(company.key) as session:
+        written = sample.load(session, company, password_hash=password_hash)
+        session.commit()
+        return written
+
+
+async def read_back(tenancy: Tenancy, url: URL, written: Mapping[Company, Contents]) -> None:
+    """Read every tenant several times, by threads and by tasks at once, and compare with what was written.
+
+    :raises typer.Exit: if a session saw anything but its own tenant's rows.
+    """
+    async_tenancy = make_async_tenancy(url)
+
+    def read_in_thread(company: Company) -> Contents:
+        with tenancy.session(company.key) as session:
+            return contents.read(session)
+
+    async def read_in_task(company: Company) -> Contents:
+        async with async_tenancy.session(company.key) as session:
+            return await session.run_sync(contents.read)
+
+    async def check(company: Company, *, task: bool) -> bool:
+        seen = await (read_in_task(company) if task else asyncio.to_thread(read_in_thread, company))
+        advance()
+        return seen == written[company]
+
+    try:
+        with display.bar("Reading in threads and tasks", 2 * READS * len(written)) as advance:
+            right = await asyncio.gather(
+                *(check(company, task=task) for _ in range(READS) for company in written for task in (False, True))
+            )
+    finally:
+        await async_tenancy.close()
+    distinct = len({seen.digest for seen in written.values()})
+    if not all(right) or distinct != len(written):
+        display.console.print(
+            f"[red]{right.count(False)} of {len(right)} reads saw rows that are not their tenant's.[/red]"
+        )
+        raise typer.Exit(code=1)
+    display.console.print(f"  every one of {len(right)} reads saw its own tenant's rows, and no others")
+
+
+def deploy(tenancy: Tenancy) -> None:
+    """Migrate the whole fleet to the newest revision, as the deployment of a new release does."""
+    with display.MigrationBar("Migrating all tenants by one revision") as progress:
+        report = migrate(tenancy, progress=progress)
+    first = report.outcomes[0]
+    display.console.print(f"  {first.from_revision} → {first.to_revision}: {report}")
+
+
+def show_activity(tenancy: Tenancy, company: Company) -> None:
+    """Close a task, and print what the new release's trigger wrote down about it."""
+    with tenancy.session(company.key) as session:
+        task = session.scalars(select(Task).where(Task.status == TaskStatus.IN_PROGRESS).limit(1)).one()
+        boards.move_task(session, task, TaskStatus.DONE)
+        activity = boards.recent_activity(session, limit=1)[0]
+        display.console.print(
+            f"  the new trigger of {company.name} saw {task.project.key}-{task.number} being {activity.action}"
+        )
+        session.commit()
+
+
+def survey(tenancy: Tenancy) -> list[display.Row]:
+    """Return what there is to say about every tenant."""
+    places = {placement.key: placement.revision or "none" for placement in status(tenancy).placements}
+    with tenancy.engine.connect() as connection:
+        sizes = connection.execute(
+            text(
+                "SELECT nspname, sum(pg_total_relation_size(pg_class.oid)) / 1024 FROM pg_class "
+                "JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE relkind = 'r' GROUP BY nspname"
+            )
+        )
+        kilobytes = {schema: int(size) for schema, size in sizes}
+    found: list[display.Row] = []
+    for tenant in tenancy.list():
+        with tenancy.session(tenant, any_status=True) as session:
+            rows = contents.count_rows(session)
+        found.append(
+            display.Row(
+                key=tenant.key,
+                name=tenant.name,
+                status=tenant.status,
+                revision=places[tenant.key],
+                rows=rows,
+                kilobytes=kilobytes[tenant.schema],
+            )
+        )
+    return found
+
+
+def read_across(ours: Tenant, theirs: Tenant, tenancy: Tenancy) -> None:
+    """Try to go on with one tenant's session while serving another.
+
+    :raises typer.Exit: if it works.
+    """
+    with tenant_context(ours), tenancy.session() as session:
+        try:
+            with tenant_context(theirs):
+                session.scalars(select(Task)).all()
+        except TenantMismatchError as error:
+            display.refused(f"Reading tasks with the session of {ours.key}, while {theirs.key} is served:", error)
+        else:
+            display.console.print("[red]A session served two tenants.[/red]")
+            raise typer.Exit(code=1)
+
+
+def next_steps(tenancy: Tenancy, company: Company) -> str:
+    """Return what to do now, with a user who can log in."""
+    tenant = tenancy.get(company.key)
+    owners = select(User).join(User.memberships).where(Membership.tenant_id == tenant.id, Membership.role == Role.OWNER)
+    with tenancy.shared_session() as session:
+        owner = session.scalars(owners).one()
+    return (
+        f"[bold]make flask[/bold]    the tracker as HTML pages, at http://{tenant.key}.localhost:8000\n"
+        f"[bold]make fastapi[/bold]  the tracker as a JSON API, at http://{tenant.key}.localhost:8000/docs\n"
+        f"log in as [bold]{owner.email}[/bold] with the password [bold]{sample.PASSWORD}[/bold]"
+    )
+
+
+Item = TypeVar("Item", Company, Tenant)
+
+
+def in_threads(title: str, work: Callable[[Item], Result], items: Sequence[Item]) -> dict[Item, Result]:
+    """Return what *work* makes of each item, done by several threads under a progress bar."""
+    with display.bar(title, len(items)) as advance, ThreadPoolExecutor(THREADS) as pool:
+        futures = {pool.submit(work, item): item for item in items}
+        results: dict[Item, Result] = {}
+        for future in as_completed(futures):
+            results[futures[future]] = future.result()
+            advance()
+    return results
+
+
+if __name__ == "__main__":
+    typer.run(main)

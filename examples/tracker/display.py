@@ -1,0 +1,117 @@
+"""How the demonstration looks on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Self
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from tenantkit.migrations import Outcome
+
+console = Console(highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A tenant in the table."""
+
+    key: str
+    name: str
+    status: str
+    revision: str
+    rows: int
+    kilobytes: int
+
+
+@contextmanager
+def step(doing: str) -> Generator[Callable[[str], None]]:
+    """Show that something is being done; the function it yields says what came of it."""
+    begin = perf_counter()
+    said = doing
+    with console.status(doing):
+
+        def done(text: str) -> None:
+            nonlocal said
+            said = text
+
+        yield done
+    console.print(f"[green]✓[/green] {said} [dim]{perf_counter() - begin:.1f} s[/dim]")
+
+
+@contextmanager
+def bar(title: str, total: int) -> Generator[Callable[[], None]]:
+    """Show a progress bar; the function it yields moves it on by one."""
+    with _progress() as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda: progress.advance(task)
+
+
+class MigrationBar:
+    """Shows the progress of a migration, as `tenantkit.migrations.Progress` says."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._progress = _progress()
+        self._task = TaskID(0)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def started(self, total: int) -> None:
+        """Show an empty bar."""
+        self._task = self._progress.add_task(self._title, total=total)
+
+    def finished(self, outcome: Outcome) -> None:  # noqa: ARG002 - failures come with the report
+        """Move the bar on by one tenant."""
+        self._progress.advance(self._task)
+
+
+def title(text: str, below: str) -> None:
+    """Print what this is."""
+    console.print(Panel(f"[bold]{text}[/bold]\n[dim]{below}[/dim]", border_style="cyan", expand=False))
+
+
+def tenants(rows: Iterable[Row]) -> None:
+    """Print a table of tenants."""
+    table = Table(header_style="bold", border_style="dim")
+    for heading in ("key", "name", "status", "revision"):
+        table.add_column(heading)
+    for heading in ("rows", "size"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        status = Text(row.status, style="green" if row.status == "active" else "yellow")
+        table.add_row(row.key, row.name, status, row.revision, str(row.rows), f"{row.kilobytes:,} kB")
+    console.print(table)
+
+
+def refused(attempt: str, error: Exception) -> None:
+    """Print what was tried, and how it failed."""
+    console.print(Panel(f"{attempt}\n[red]{type(error).__name__}[/red]: {error}", title="refused", border_style="red"))
+
+
+def next_steps(text: str) -> None:
+    """Print what to do now."""
+    console.print(Panel(text, title="next", border_style="cyan", expand=False))
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(finished_text="[green]✓[/green]"),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
