@@ -9,7 +9,7 @@ current operation in module globals, which tasks would take from one another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,13 +19,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from tenantkit.binding import Binding
 from tenantkit.engines import check_server_once, parse_url, psycopg_url
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.provisioning import create, doctor
+from tenantkit.forks import renew_after_fork
+from tenantkit.naming import fold_domain
+from tenantkit.provisioning.create import Seed
+from tenantkit.provisioning.doctor import Findings
 from tenantkit.raw_sql import set_path_for_text
 from tenantkit.registry import store
 from tenantkit.registry.cache import Name
-from tenantkit.sessions import TenantSession
-from tenantkit.tables import NO_TENANT_SCHEMA, Tables
-from tenantkit.tenancy import Tenancy, renew_after_fork
+from tenantkit.sessions import TenantSession, shared_options
+from tenantkit.tables import Tables
+from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Status, Tenant
 
 
@@ -75,9 +78,7 @@ class AsyncTenancy:
             self.engine, class_=AsyncTenantSession, binder=self.binding
         )
         """A plain SQLAlchemy `async_sessionmaker`; its sessions take the current tenant, or ``tenant=`` a `Tenant`."""
-        self._shared_sessionmaker = async_sessionmaker(
-            self.engine, execution_options={"schema_translate_map": {self.sync.placeholder: NO_TENANT_SCHEMA}}
-        )
+        self._shared_sessionmaker = async_sessionmaker(self.engine)
         renew_after_fork(self)
 
     @property
@@ -98,7 +99,7 @@ class AsyncTenancy:
 
     def shared_session(self, **options: Any) -> AsyncSession:
         """Return a plain session for shared tables; a tenant table fails in it."""
-        return self._shared_sessionmaker(**options)
+        return self._shared_sessionmaker(**shared_options(self.sync.placeholder, options))
 
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
         """Return what a session needs; without I/O, so a key alone does not do.
@@ -124,7 +125,8 @@ class AsyncTenancy:
 
     async def get_by_domain(self, domain: str) -> Tenant:
         """Return the tenant with this domain; see `tenantkit.Tenancy.get_by_domain`."""
-        return self.sync.cache.find(("domain", domain)) or await self._look_up(("domain", domain), store.get_by_domain)
+        name: Name = ("domain", fold_domain(domain))
+        return self.sync.cache.find(name) or await self._look_up(name, store.get_by_domain)
 
     async def list(self, **filters: Any) -> list[Tenant]:
         """Return tenants in the order of their keys; see `tenantkit.Tenancy.list`."""
@@ -168,7 +170,7 @@ class AsyncTenancy:
         name: str | None = None,
         domains: Sequence[str] = (),
         attributes: Mapping[str, Any] | None = None,
-        seed: create.Seed | None = None,
+        seed: Seed | None = None,
     ) -> Tenant:
         """Create a tenant; see `tenantkit.Tenancy.create`. *seed* is called in a thread, with a plain session."""
         return await asyncio.to_thread(
@@ -179,11 +181,11 @@ class AsyncTenancy:
         """Remove a tenant and all of its data for good; see `tenantkit.Tenancy.drop`."""
         return await asyncio.to_thread(self.sync.drop, key)
 
-    async def diagnose(self) -> list[doctor.Finding]:
+    async def diagnose(self) -> Findings:
         """Return what interrupted processes left behind."""
         return await asyncio.to_thread(self.sync.diagnose)
 
-    async def repair(self) -> list[doctor.Finding]:
+    async def repair(self) -> Findings:
         """Put right what interrupted processes left behind, and return what was found."""
         return await asyncio.to_thread(self.sync.repair)
 

@@ -21,7 +21,7 @@ def parse_url(url: str | URL) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigurationError(
             "The database URL cannot be parsed. It should look like postgresql+psycopg://user:password@host/database."
         ) from None
@@ -48,12 +48,22 @@ def psycopg_url(url: URL) -> URL:
 def open_engine(database: str | URL | Engine, options: dict[str, Any]) -> Engine:
     """Return the engine for *database*, which is made from a URL with *options* unless it is one already."""
     if not isinstance(database, Engine):
-        return create_engine(parse_url(database), **options)
+        url = parse_url(database)
+        if url.get_driver_name() != "psycopg":
+            raise ConfigurationError(
+                f"tenantkit needs psycopg here, but the database URL names {url.get_driver_name()!r}. "
+                "Use postgresql+psycopg://, or AsyncTenancy with an asynchronous driver."
+            )
+        return create_engine(url, **options)
+    if database.dialect.name != "postgresql" or database.dialect.driver != "psycopg":
+        raise ConfigurationError(
+            f"tenantkit needs PostgreSQL and psycopg, but the engine is for {database.dialect.name} and "
+            f"{database.dialect.driver}. Make it with create_engine('postgresql+psycopg://...')."
+        )
     if options:
         raise ConfigurationError(
             "engine_options= go with a URL: this tenancy was given an Engine that is made already."
         )
-    parse_url(database.url)
     return database
 
 

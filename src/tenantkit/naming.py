@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from tenantkit.exceptions import InvalidDomainError, InvalidTenantKeyError
+from tenantkit.exceptions import ConfigurationError, InvalidDomainError, InvalidTenantKeyError
 
 MAX_KEY_BYTES = 48
 MAX_IDENTIFIER_BYTES = 63
@@ -42,6 +42,11 @@ def validate_key(key: str, *, reserved: Collection[str] = ()) -> str:
     return key
 
 
+def fold_domain(domain: str) -> str:
+    """Return *domain* in the spelling that domains are stored in: lower case, without a trailing dot."""
+    return domain.lower().removesuffix(".")
+
+
 def validate_domain(domain: str) -> str:
     """Return *domain* as it is stored: lower case, without a trailing dot.
 
@@ -49,10 +54,24 @@ def validate_domain(domain: str) -> str:
 
     :raises InvalidDomainError: if it is no host name.
     """
-    folded = domain.lower().removesuffix(".") if isinstance(domain, str) and domain.isascii() else ""
+    folded = fold_domain(domain) if domain.isascii() else ""
     if not _DOMAIN.fullmatch(folded):
         raise InvalidDomainError(domain)
     return folded
+
+
+def validate_prefix(prefix: str) -> str:
+    """Return *prefix* if every key makes a schema name with it that PostgreSQL takes, uncut.
+
+    :raises ConfigurationError: if not.
+    """
+    longest = MAX_IDENTIFIER_BYTES - MAX_KEY_BYTES
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]*|", prefix, re.ASCII) or len(prefix) > longest or prefix.startswith("pg_"):
+        raise ConfigurationError(
+            f"schema_prefix={prefix!r} makes no schema names. Use up to {longest} lower-case letters, digits, "
+            "'-' and '_', starting with a letter but not with 'pg_'."
+        )
+    return prefix
 
 
 def schema_name(key: str, *, prefix: str = "t_") -> str:

@@ -168,7 +168,7 @@ def _require_path(connection: Connection, binding: Binding) -> None:
     # On the driver's cursor: through the connection, the statement would come back to the listener.
     cursor = connection.connection.cursor()
     try:
-        cursor.execute(f"SELECT set_config('search_path', {quote_literal(binding.search_path)}, true)")  # noqa: S608 - quoted
+        cursor.execute(f"SELECT set_config('search_path', {quote_literal(binding.search_path)}, true)")
     finally:
         cursor.close()
     _path_is_set.update(begun[-1:])

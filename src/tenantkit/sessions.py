@@ -11,6 +11,7 @@ from typing_extensions import override
 from tenantkit import raw_sql
 from tenantkit.context import current_tenant_or_none
 from tenantkit.exceptions import ConfigurationError, TenantMismatchError
+from tenantkit.tables import NO_TENANT_SCHEMA
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 class Binder(Protocol):
     """Finds the binding of a tenant; without one, of the current tenant."""
 
-    def __call__(self, tenant: Tenant | str | None, *, any_status: bool = False) -> Binding: ...
+    def __call__(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
+        """Return it, or raise as `tenantkit.Tenancy.binding` does."""
+        ...
 
 
 class TenantSession(Session):
@@ -37,7 +40,7 @@ class TenantSession(Session):
 
     def __init__(
         self,
-        bind: Engine | None = None,
+        bind: Engine | Connection | None = None,
         *,
         binder: Binder,
         tenant: Tenant | str | None = None,
@@ -83,3 +86,9 @@ def _enter_tenant(_session: TenantSession, _transaction: SessionTransaction, con
 def _check_flush(session: TenantSession, *_: object) -> None:
     # Here too: refused half way through a flush, the session would have to be rolled back.
     session.require_same_tenant()
+
+
+def shared_options(placeholder: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the *options* of a plain session that reaches shared tables only."""
+    shared = {"schema_translate_map": {placeholder: NO_TENANT_SCHEMA}}
+    return {**options, "execution_options": {**options.get("execution_options", {}), **shared}}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, Boolean, MetaData, Table, TypeDecorator
+from sqlalchemy import ARRAY, Boolean, MetaData, Sequence, Table, TypeDecorator
 from sqlalchemy.types import SchemaType, TypeEngine
 
 from tenantkit.exceptions import ConfigurationError
@@ -13,6 +13,13 @@ from tenantkit.naming import first_lines
 
 NO_TENANT_SCHEMA = "tenantkit_no_tenant"
 """Where the placeholder points when there is no tenant: a schema that never exists, so reads fail."""
+
+
+class Metadata(NamedTuple):
+    """What an application declares its tables in."""
+
+    shared: MetaData | None
+    tenant: MetaData
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +30,8 @@ class Tables:
     shared: tuple[Table, ...]
     tenant: tuple[Table, ...]
 
-    @property
-    def empty(self) -> bool:
-        """Whether no table has been declared yet."""
-        return not self.shared and not self.tenant
 
-
-def classify(*, shared: MetaData | None, tenant: MetaData, placeholder: str | None) -> Tables:
+def classify(shared: MetaData | None, tenant: MetaData, *, placeholder: str | None) -> Tables:
     """Divide the declared tables into shared and tenant ones.
 
     *shared* may be left out, or be the same object as *tenant*: then the
@@ -48,14 +50,24 @@ def classify(*, shared: MetaData | None, tenant: MetaData, placeholder: str | No
     else:
         _require_each_table_on_its_side(shared, tenant, placeholder)
         found = Tables(placeholder, tuple(shared.tables.values()), tuple(tenant.tables.values()))
-    if not found.empty and not found.tenant:
+    _require_schemas(found)
+    if shared is None and found.shared and not found.tenant:
         raise ConfigurationError(
             f"No table carries the placeholder schema {placeholder!r}, so nothing would be kept per tenant. "
             f"Declare tenant tables with MetaData(schema={placeholder!r}), or pass placeholder= the schema they have."
         )
     _require_no_reference_to_tenants(found)
-    _adopt_named_types(found)
+    _adopt_names(found)
     return found
+
+
+def shared_schemas(metadata: Metadata, tables: Tables) -> tuple[str, ...]:
+    """Return the real schemas of shared tables, the one that the shared metadata names first."""
+    default = (metadata.shared or metadata.tenant).schema
+    names = {table.schema or "public" for table in tables.shared}
+    if metadata.shared is not None and default is not None:
+        names.add(default)
+    return tuple(sorted(names, key=lambda name: (name != default, name))) or ("public",)
 
 
 def _require_each_table_on_its_side(shared: MetaData, tenant: MetaData, placeholder: str | None) -> None:
@@ -88,18 +100,40 @@ def _require_no_reference_to_tenants(tables: Tables) -> None:
                 )
 
 
-def _adopt_named_types(tables: Tables) -> None:
-    """Give ENUM and DOMAIN types of tenant tables the placeholder, if they were declared without a schema.
+def _require_schemas(tables: Tables) -> None:
+    if bare := [table.name for table in tables.shared if table.schema is None]:
+        raise ConfigurationError(
+            f"Shared tables without a schema: {first_lines(bare)}. Name it, be it MetaData(schema='public'): "
+            "textual SQL moves the search_path to the tenant's schema, and an unqualified name with it."
+        )
+
+
+def _adopt_names(tables: Tables) -> None:
+    """Give the placeholder to types and sequences of tenant tables that were declared without a schema.
 
     SQLAlchemy 2.1 lets a type inherit its metadata's schema, but not one that it derives from
-    ``Mapped[SomeEnum]``, nor one in a table that names its schema itself. Without this, the type
-    would be made once, in ``public``, for all tenants.
+    ``Mapped[SomeEnum]``, nor one in a table that names its schema itself, nor a column's sequence.
+    Without this, they would be made once, in ``public``, for all tenants.
+
+    :raises ConfigurationError: if a shared table uses the same type object: it cannot be in two schemas.
     """
+    of_shared = {id(named): table for table in tables.shared for named in _named_types(table)}
     for table in tables.tenant:
-        for column in table.columns:
-            named = _named_type(column.type)
-            if named is not None and named.schema is None:
+        for named in _named_types(table):
+            if named.schema is None:
+                if id(named) in of_shared:
+                    raise ConfigurationError(
+                        f"The type of {table.key} and {of_shared[id(named)].key} is one object without a schema, and "
+                        "only one of these tables is shared. Declare it twice, or with the shared schema."
+                    )
                 named.schema = tables.placeholder
+        for column in table.columns:
+            if isinstance(column.default, Sequence) and column.default.schema is None:
+                column.default.schema = tables.placeholder
+
+
+def _named_types(table: Table) -> list[SchemaType]:
+    return [named for column in table.columns if (named := _named_type(column.type)) is not None]
 
 
 def _named_type(type_: TypeEngine[Any]) -> SchemaType | None:

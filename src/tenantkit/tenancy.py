@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, MetaData
 from sqlalchemy.orm import Session, sessionmaker
@@ -17,26 +15,23 @@ from sqlalchemy.orm import Session, sessionmaker
 from tenantkit.binding import Binding, RawSQL, bind
 from tenantkit.context import current_tenant
 from tenantkit.engines import check_server_once, open_engine
-from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
-from tenantkit.naming import schema_name, validate_domain, validate_key
-from tenantkit.provisioning import create, doctor, drop
+from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError, TenantUnavailableError
+from tenantkit.forks import renew_after_fork
+from tenantkit.naming import fold_domain, schema_name, validate_domain, validate_key, validate_prefix
+from tenantkit.provisioning.create import Builder, Order, Seed, create
+from tenantkit.provisioning.doctor import Findings, diagnose, repair
+from tenantkit.provisioning.drop import drop
+from tenantkit.provisioning.fill import MetadataBuilder, run_seed
 from tenantkit.raw_sql import set_path_for_text
 from tenantkit.registry import store, versions
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.listener import Listener
-from tenantkit.sessions import TenantSession
-from tenantkit.tables import NO_TENANT_SCHEMA, Tables, classify
+from tenantkit.sessions import TenantSession, shared_options
+from tenantkit.tables import Metadata, Tables, classify, shared_schemas
 from tenantkit.tenant import SERVED, Placement, Status, Tenant
 
 _ALEMBIC_BUILDER = "tenantkit.migrations.build:AlembicBuilder"
 """Named, not imported: Alembic stands above this module, and importing it takes longer than all of tenantkit."""
-
-
-class Metadata(NamedTuple):
-    """What an application declares its tables in."""
-
-    shared: MetaData | None
-    tenant: MetaData
 
 
 class Tenancy:
@@ -54,7 +49,7 @@ class Tenancy:
         shared: MetaData | None = None,
         placeholder: str | None = "tenant",
         migrations: str | Path | None = None,
-        seed: create.Seed | None = None,
+        seed: Seed | None = None,
         raw_sql: RawSQL = "lazy",
         extra_schemas: Sequence[str] = (),
         schema_prefix: str = "t_",
@@ -94,21 +89,20 @@ class Tenancy:
         self.engine_options = dict(engine_options or {})
         self.engine = open_engine(database, self.engine_options)
         self._seed = seed
-        self._schema_prefix = schema_prefix
+        self._schema_prefix = validate_prefix(schema_prefix)
         self._reserved_keys = frozenset(reserved_keys)
         check_server_once(self.engine, placeholder)
         set_path_for_text(self.engine)
         self._checked_tables = 0
         _ = self.tables
-        self.cache = TenantCache(ttl=cache_ttl, size=cache_size)
+        self._new_cache = partial(TenantCache, ttl=cache_ttl, size=cache_size)
+        self.cache = self._new_cache()
         self._listener = Listener(self.engine, self.cache) if listen else None
         self.sessionmaker: sessionmaker[TenantSession] = sessionmaker(
             self.engine, class_=TenantSession, binder=self.binding
         )
         """A plain SQLAlchemy `sessionmaker`, for wiring of your own; its sessions take the current tenant."""
-        self._shared_sessionmaker = sessionmaker(
-            self.engine, execution_options={"schema_translate_map": {placeholder: NO_TENANT_SCHEMA}}
-        )
+        self._shared_sessionmaker = sessionmaker(self.engine)
         renew_after_fork(self)
 
     # Tables
@@ -119,18 +113,12 @@ class Tenancy:
 
         :raises ConfigurationError: if they are declared in a way that could not work.
         """
-        shared, tenant = self.metadata
-        return classify(shared=shared, tenant=tenant, placeholder=self.placeholder)
+        return classify(*self.metadata, placeholder=self.placeholder)
 
     @property
     def shared_schemas(self) -> tuple[str, ...]:
         """The real schemas of shared tables, the one that the shared metadata names first."""
-        shared, tenant = self.metadata
-        default = (shared or tenant).schema
-        names = {table.schema or "public" for table in self.tables.shared}
-        if shared is not None and default is not None:
-            names.add(default)
-        return tuple(sorted(names, key=lambda name: (name != default, name))) or ("public",)
+        return shared_schemas(self.metadata, self.tables)
 
     # Sessions
 
@@ -148,19 +136,13 @@ class Tenancy:
 
     def shared_session(self, **options: Any) -> Session:
         """Return a plain session for shared tables; a tenant table fails in it, whatever tenant is current."""
-        return self._shared_sessionmaker(**options)
+        return self._shared_sessionmaker(**shared_options(self.placeholder, options))
 
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
         """Return what a session needs to serve *tenant*, or the current tenant; raises as `session` does."""
         self._check_tables_once()
-        match tenant:
-            case None:
-                found = current_tenant()
-            case str():
-                found = self.get(tenant)
-            case _:
-                found = tenant
-        return self.bind(found, any_status=any_status)
+        known = self.get(tenant) if isinstance(tenant, str) else tenant or current_tenant()
+        return self.bind(known, any_status=any_status)
 
     def bind(self, tenant: Tenant, *, any_status: bool = False) -> Binding:
         """Return what a session needs to serve *tenant*, without any I/O.
@@ -190,7 +172,8 @@ class Tenancy:
 
         :raises TenantNotFoundError: if there is none.
         """
-        return self.cache.find(("domain", domain)) or self._look_up(("domain", domain), store.get_by_domain)
+        name: Name = ("domain", fold_domain(domain))
+        return self.cache.find(name) or self._look_up(name, store.get_by_domain)
 
     def list(
         self,
@@ -233,7 +216,7 @@ class Tenancy:
         name: str | None = None,
         domains: Sequence[str] = (),
         attributes: Mapping[str, Any] | None = None,
-        seed: create.Seed | None = None,
+        seed: Seed | None = None,
     ) -> Tenant:
         """Create a tenant with its schema and tables, and return it, ready to be used.
 
@@ -246,10 +229,13 @@ class Tenancy:
         :raises DomainExistsError: if a domain is taken.
         :raises ProvisioningError: if a step failed.
         """
-        order = create.Order(
-            key=validate_key(key, reserved=self._reserved_keys),
+        schema = schema_name(validate_key(key, reserved=self._reserved_keys), prefix=self._schema_prefix)
+        if schema in {self.placeholder, *self.shared_schemas}:
+            raise InvalidTenantKeyError(key, f"the schema {schema!r} has another use")
+        order = Order(
+            key=key,
             name=name or key,
-            placement=Placement("main", schema_name(key, prefix=self._schema_prefix)),
+            placement=Placement("main", schema),
             domains=[validate_domain(domain) for domain in domains],
             attributes=attributes or {},
         )
@@ -257,10 +243,10 @@ class Tenancy:
 
         def fill(connection: Connection, tenant: Tenant) -> None:
             for each in seeds:
-                self._run_seed(connection, tenant, each)
+                run_seed(connection, self.bind(tenant, any_status=True), each)
 
-        with self.forgetting(key), self.engine.connect() as connection:
-            return create.create(connection, order, build=self._builder, seed=fill)
+        with self.forgetting(key), self._provisioning() as connection:
+            return create(connection, order, build=self._builder, seed=fill)
 
     def suspend(self, key: str) -> Tenant:
         """Stop serving a tenant, keeping all it has."""
@@ -280,24 +266,26 @@ class Tenancy:
         :raises TenantNotFoundError: if there is no such tenant.
         :raises ProvisioningError: if other schemas depend on the tenant's.
         """
-        with self.forgetting(key), self.engine.connect() as connection:
-            return drop.drop(connection, key)
+        with self.forgetting(key), self._provisioning() as connection:
+            return drop(connection, key)
 
-    def diagnose(self) -> list[doctor.Finding]:
+    def diagnose(self) -> Findings:
         """Return what interrupted processes left behind."""
-        with self.engine.connect() as connection:
-            return doctor.diagnose(connection)
+        with self._provisioning() as connection:
+            return diagnose(connection)
 
-    def repair(self) -> list[doctor.Finding]:
+    def repair(self) -> Findings:
         """Put right what interrupted processes left behind, and return what was found."""
-        self.cache.clear()
-        with self.engine.connect() as connection:
-            return doctor.repair(connection)
+        try:
+            with self._provisioning() as connection:
+                return repair(connection)
+        finally:
+            self.cache.clear()
 
     def renew(self) -> None:
         """Forget the parent's connections and listener in a forked process; they stay the parent's."""
         self.engine.dispose(close=False)
-        self.cache.clear()
+        self.cache = self._new_cache()  # the old one's lock may have been held when the process forked
         if self._listener is not None:
             self._listener = Listener(self.engine, self.cache)
 
@@ -338,49 +326,23 @@ class Tenancy:
         finally:
             self.cache.forget(key)
 
+    @contextmanager
+    def _provisioning(self) -> Generator[Connection]:
+        """Connect for work that locks rows and then reads what others did: the engine may have another isolation."""
+        with self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="READ COMMITTED")
+
     @cached_property
-    def _builder(self) -> create.Builder:
+    def _builder(self) -> Builder:
         if self.migrations is None:
-            return self._create_all
-        builder: create.Builder = resolve_name(_ALEMBIC_BUILDER)(self)
+            return MetadataBuilder(self)
+        builder: Builder = resolve_name(_ALEMBIC_BUILDER)(self)
         return builder
-
-    def _create_all(self, connection: Connection, placement: Placement) -> None:
-        tenant = self.metadata.tenant
-        connection.execution_options(schema_translate_map={self.placeholder: placement.schema})
-        tenant.create_all(connection, tables=list(self.tables.tenant), checkfirst=False)
-
-    def _run_seed(self, connection: Connection, tenant: Tenant, seed: create.Seed) -> None:
-        def binder(_: Tenant | str | None, *, any_status: bool = False) -> Binding:  # noqa: ARG001
-            return self.bind(tenant, any_status=True)
-
-        with TenantSession(
-            connection, binder=binder, tenant=tenant, join_transaction_mode="create_savepoint"
-        ) as session:
-            seed(session)
-            session.commit()
 
     def _check_tables_once(self) -> None:
         """Check the tables that were declared since the last time: models may be imported after the tenancy."""
         count = sum(len(metadata.tables) for metadata in self.metadata if metadata is not None)
         if count != self._checked_tables:
-            if self.tables.empty:
-                raise ConfigurationError("No tables are declared. Import your models before opening a session.")
+            if not self.tables.tenant:
+                raise ConfigurationError("No tenant tables are declared. Import your models before opening a session.")
             self._checked_tables = count
-
-
-class Renewable(Protocol):
-    """Holds connections that must not be shared with a forked process."""
-
-    def renew(self) -> None: ...
-
-
-def renew_after_fork(tenancy: Renewable) -> None:
-    """Give a forked worker (gunicorn --preload) connections and a listener of its own."""
-    reference = weakref.ref(tenancy)
-
-    def renew() -> None:
-        if (forked := reference()) is not None:
-            forked.renew()
-
-    os.register_at_fork(after_in_child=renew)

@@ -39,7 +39,8 @@ _CLAIMING = "claiming the key"
 class Builder(Protocol):
     """Makes a tenant's tables in an empty schema, within the caller's transaction."""
 
-    def __call__(self, connection: Connection, placement: Placement) -> None: ...
+    def __call__(self, connection: Connection, placement: Placement) -> None:
+        """Make them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

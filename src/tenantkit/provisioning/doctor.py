@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sqlalchemy import Connection, text
 
@@ -37,7 +38,10 @@ class Finding:
     """What ``repair`` does about it; ``None`` if a person must decide."""
 
 
-def diagnose(connection: Connection) -> list[Finding]:
+Findings: TypeAlias = "list[Finding]"
+
+
+def diagnose(connection: Connection) -> Findings:
     """Return what is wrong with the tenants; tenants that a live process is at work on are well."""
     with connection.begin():
         tenants = store.find(connection)
@@ -52,7 +56,7 @@ def diagnose(connection: Connection) -> list[Finding]:
     return findings
 
 
-def repair(connection: Connection) -> list[Finding]:
+def repair(connection: Connection) -> Findings:
     """Put right what can be, and return what was found before.
 
     Tenants whose creation never finished are removed; removals are finished.

@@ -18,8 +18,8 @@ _KEYS_TO_OTHERS = text(
     WHERE contype = 'f' AND conparentid = 0 AND ours.nspname = :schema AND target.relnamespace <> ours.oid
     """
 )
-# Everything that CASCADE would reach, by the dependencies that it follows itself: views, foreign keys, columns of
-# the tenant's types, inheriting tables, functions, defaults, triggers. What has no schema of its own belongs to its table.
+# Everything that CASCADE would reach, by the dependencies that it follows itself: views, foreign keys, columns of the
+# tenant's types, inheriting tables, functions, defaults, triggers. What has no schema of its own is its table's.
 _DEPENDANTS = text(
     """
     WITH RECURSIVE reached (classid, objid) AS (

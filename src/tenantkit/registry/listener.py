@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from tenantkit.registry.tables import CHANNEL
 
@@ -66,7 +65,7 @@ class Listener:
     def _listen(self) -> None:
         pooled = self._engine.raw_connection()
         # Taken out of the pool: a connection that listens must not come back to it.
-        connection = pooled.dbapi_connection
+        connection: Any = pooled.driver_connection
         pooled.detach()
         try:
             connection.autocommit = True

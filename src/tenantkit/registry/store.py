@@ -12,10 +12,12 @@ from sqlalchemy.exc import IntegrityError
 from tenantkit.exceptions import (
     DomainExistsError,
     IllegalTransitionError,
+    InvalidDomainError,
+    InvalidTenantKeyError,
     TenantExistsError,
     TenantNotFoundError,
 )
-from tenantkit.naming import validate_domain
+from tenantkit.naming import validate_domain, validate_key
 from tenantkit.registry.tables import domains, tenants
 from tenantkit.tenant import Isolation, Placement, Status, Tenant
 
@@ -33,7 +35,7 @@ def get(connection: Connection, key: str) -> Tenant:
 
     :raises TenantNotFoundError: if there is none.
     """
-    row = connection.execute(_tenant.where(tenants.c.key == key)).one_or_none()
+    row = connection.execute(_tenant.where(_has_key(key))).one_or_none()
     if row is None:
         raise TenantNotFoundError(key=key)
     return _to_tenant(row)
@@ -44,10 +46,12 @@ def get_by_domain(connection: Connection, domain: str) -> Tenant:
 
     :raises TenantNotFoundError: if there is none.
     """
-    query = _tenant.where(
-        tenants.c.id == select(domains.c.tenant_id).where(domains.c.domain == domain).scalar_subquery()
-    )
-    row = connection.execute(query).one_or_none()
+    try:
+        host = validate_domain(domain)
+    except InvalidDomainError as error:
+        raise TenantNotFoundError(domain=domain) from error
+    owner = select(domains.c.tenant_id).where(domains.c.domain == host).scalar_subquery()
+    row = connection.execute(_tenant.where(tenants.c.id == owner)).one_or_none()
     if row is None:
         raise TenantNotFoundError(domain=domain)
     return _to_tenant(row)
@@ -150,7 +154,7 @@ def lock(connection: Connection, key: str) -> Tenant:
 
     :raises TenantNotFoundError: if there is no such tenant.
     """
-    if connection.execute(select(tenants.c.id).where(tenants.c.key == key).with_for_update()).first() is None:
+    if connection.execute(select(tenants.c.id).where(_has_key(key)).with_for_update()).first() is None:
         raise TenantNotFoundError(key=key)
     return get(connection, key)
 
@@ -164,7 +168,7 @@ def lock_by_id(connection: Connection, tenant_id: int) -> bool:
     return connection.execute(query).first() is not None
 
 
-def transition(connection: Connection, key: str, wanted: Status, **values: Any) -> Tenant:
+def transition(connection: Connection, /, key: str, wanted: Status, **values: Any) -> Tenant:
     """Move a tenant to the state *wanted*, and set the columns *values* with it; return it as it is now.
 
     :raises TenantNotFoundError: if there is no such tenant.
@@ -243,6 +247,14 @@ def set_domains(connection: Connection, tenant_id: int, wanted: Sequence[str]) -
 
 def _jsonb(value: Mapping[str, Any]) -> ColumnElement[Any]:
     return func.to_jsonb(literal(dict(value), JSON))
+
+
+def _has_key(key: str) -> ColumnElement[bool]:
+    """Return the condition; what cannot be a key is not even sent, for the server refuses some strings."""
+    try:
+        return tenants.c.key == validate_key(key)
+    except InvalidTenantKeyError as error:
+        raise TenantNotFoundError(key=key) from error
 
 
 def _to_tenant(row: Row[Any]) -> Tenant:

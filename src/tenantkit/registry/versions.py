@@ -107,21 +107,27 @@ def install(connection: Connection) -> None:
 
     :raises ConfigurationError: if a newer tenantkit has been here.
     """
-    if installed_version(connection) == len(_STEPS):
+    if _is_current(connection):
         return
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
     connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS tenantkit")
     connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS tenantkit.version (version int NOT NULL)")
-    current = installed_version(connection)
-    if current > len(_STEPS):
-        raise ConfigurationError(
-            f"The registry has version {current}, but this tenantkit knows {len(_STEPS)}. Upgrade tenantkit."
-        )
-    for step in _STEPS[current:]:
+    if _is_current(connection):  # somebody else's work, while this waited for the lock
+        return
+    for step in _STEPS[installed_version(connection) :]:
         for statement in step:
             connection.exec_driver_sql(statement)
     connection.exec_driver_sql("DELETE FROM tenantkit.version")
-    connection.exec_driver_sql(f"INSERT INTO tenantkit.version VALUES ({len(_STEPS)})")
+    connection.exec_driver_sql(f"INSERT INTO tenantkit.version VALUES ({len(_STEPS)})")  # noqa: S608 - a number
+
+
+def _is_current(connection: Connection) -> bool:
+    installed = installed_version(connection)
+    if installed > len(_STEPS):
+        raise ConfigurationError(
+            f"The registry has version {installed}, but this tenantkit knows {len(_STEPS)}. Upgrade tenantkit."
+        )
+    return installed == len(_STEPS)
 
 
 def installed_version(connection: Connection) -> int:

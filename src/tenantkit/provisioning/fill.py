@@ -1,0 +1,58 @@
+"""What goes into a new tenant's schema: tables from the metadata, and the first rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy import Connection, func, select
+
+from tenantkit.naming import search_path
+from tenantkit.sessions import TenantSession
+from tenantkit.tables import Tables
+from tenantkit.tenant import Placement
+
+if TYPE_CHECKING:
+    from tenantkit.binding import Binding
+    from tenantkit.provisioning.create import Seed
+
+
+class Declared(Protocol):
+    """Knows the application's tables, as a `tenantkit.Tenancy` does."""
+
+    placeholder: str | None
+    extra_schemas: tuple[str, ...]
+
+    @property
+    def tables(self) -> Tables:
+        """The tables, divided into shared and tenant ones."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataBuilder:
+    """Makes a tenant's tables as they are declared, for applications without migrations."""
+
+    declared: Declared
+
+    def __call__(self, connection: Connection, placement: Placement) -> None:
+        """Create every tenant table in the schema of *placement*."""
+        tables = list(self.declared.tables.tenant)
+        connection.execution_options(schema_translate_map={self.declared.placeholder: placement.schema})
+        # For the text in defaults, checks and computed columns.
+        path = search_path(placement.schema, *self.declared.extra_schemas)
+        connection.execute(select(func.set_config("search_path", path, True)))  # noqa: FBT003
+        for metadata in {table.metadata for table in tables}:
+            metadata.create_all(connection, tables=tables, checkfirst=False)
+
+
+def run_seed(connection: Connection, binding: Binding, seed: Seed) -> None:
+    """Call *seed* with a session of the tenant, inside the caller's transaction."""
+
+    def binder(*_: object, **__: object) -> Binding:
+        return binding
+
+    with TenantSession(connection, binder=binder, join_transaction_mode="create_savepoint") as session:
+        seed(session)
+        session.commit()
+    connection.execution_options(tenantkit_binding=None)
