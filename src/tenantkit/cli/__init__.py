@@ -12,7 +12,8 @@ import typer
 from tenantkit.cli import authoring, domains, fleet, tenants
 from tenantkit.cli.application import Settings
 from tenantkit.cli.doctor import doctor
-from tenantkit.cli.errors import reporting
+from tenantkit.cli.errors import print_error, reporting
+from tenantkit.cli.output import err
 from tenantkit.cli.status import status
 
 _HELP = """
@@ -63,8 +64,19 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
 
 
 def main() -> None:
-    """Run the command line."""
-    app(args=globals_first(sys.argv[1:]), prog_name="tenantkit")
+    """Run the command line, and report what Typer finds wrong with it in one line, as all errors are."""
+    try:
+        code = app(args=globals_first(sys.argv[1:]), prog_name="tenantkit", standalone_mode=False)
+    except typer.Abort:
+        err.print("Aborted.")
+        code = 1
+    except typer.TyperException as error:
+        if message := error.format_message():  # none if it was help that was printed
+            context: typer.Context | None = getattr(error, "ctx", None)
+            path = context.command_path if context else "tenantkit"
+            print_error(f"{message.rstrip('.')}. See '{path} --help'.")
+        code = error.exit_code
+    sys.exit(code)
 
 
 def globals_first(arguments: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import typer
 
+from tenantkit.cli.errors import UsageError
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.tenancy import Tenancy
 
@@ -33,7 +34,7 @@ class Settings:
 def application(context: typer.Context) -> Generator[Tenancy]:
     """Yield the tenancy that ``--app``, ``TENANTKIT_APP`` or ``pyproject.toml`` names, and close it.
 
-    :raises typer.BadParameter: if none of them does, or the name is malformed.
+    :raises UsageError: if none of them does, or the name is malformed.
     :raises ConfigurationError: if what it names cannot be loaded, or is no tenancy.
     """
     settings: Settings = context.obj
@@ -67,10 +68,9 @@ def _from_pyproject(start: Path) -> str:
         if file.is_file() and (app := _read_app(file)) is not None:
             os.chdir(folder)
             return app
-    raise typer.BadParameter(
-        "no application is named. Use -a package.module:attribute, set TENANTKIT_APP, "
-        'or write app = "package.module:attribute" under [tool.tenantkit] in pyproject.toml.',
-        param_hint="--app",
+    raise UsageError(
+        "No application is named. Use -a package.module:attribute, set TENANTKIT_APP, "
+        'or write app = "package.module:attribute" under [tool.tenantkit] in pyproject.toml.'
     )
 
 
@@ -88,9 +88,7 @@ def _read_app(file: Path) -> str | None:
 def _load(reference: str) -> Tenancy:
     module_name, _, attribute = reference.partition(":")
     if not module_name or not attribute:
-        raise typer.BadParameter(
-            f"{reference!r} names no attribute of a module. Write it as package.module:attribute.", param_hint="--app"
-        )
+        raise UsageError(f"{reference!r} names no attribute of a module. Write it as package.module:attribute.")
     # The console script's own folder stands first, where `python -m` puts this one.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from tenantkit.cli.errors import UsageError
 from tenantkit.cli.output import err
 
 
@@ -13,7 +14,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """Go on only if a person says so, or *yes* was given.
 
     :raises typer.Exit: with code 1 if the answer is no.
-    :raises typer.BadParameter: if there is nobody to ask.
+    :raises UsageError: if there is nobody to ask.
     """
     if yes:
         return
@@ -33,10 +34,7 @@ def confirm_by_typing(word: str, question: str, *, yes: bool) -> None:
 
 def _require_terminal() -> None:
     if not sys.stdin.isatty():
-        raise typer.BadParameter(
-            "this asks for confirmation, and there is no terminal to ask at. Pass --yes to do it all the same.",
-            param_hint="--yes",
-        )
+        raise UsageError("This asks for confirmation, and there is no terminal to ask at. Pass --yes to go on without.")
 
 
 def _stop() -> None:

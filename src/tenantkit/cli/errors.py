@@ -15,6 +15,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenantkit.cli.output import err
 from tenantkit.exceptions import MigrationError, TenantkitError
 
+
+class UsageError(TenantkitError):
+    """The command was given in a way that cannot be carried out."""
+
+
 _PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s@]+@")
 
 _HINTS: dict[str | None, str] = {
@@ -34,21 +39,26 @@ _CONNECTION_HINTS = {
 
 
 def reporting(command: Callable[..., object]) -> Callable[..., None]:
-    """Wrap a *command* so that its errors are reported, and end it with exit code 1."""
+    """Wrap a *command* so that its errors are reported, and end it with exit code 1, or 2 for bad usage."""
 
     @wraps(command)
     def run(**arguments: Any) -> None:
         try:
             command(**arguments)
-        except (typer.Exit, typer.Abort, typer.BadParameter):
+        except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
             if arguments["context"].obj.verbose:
                 err.print(Text(without_passwords(traceback.format_exc())), soft_wrap=True)
-            err.print(Text.assemble(("error: ", "bold red"), without_passwords(describe(error))), soft_wrap=True)
-            raise typer.Exit(1) from error
+            print_error(describe(error))
+            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
 
     return run
+
+
+def print_error(message: str) -> None:
+    """Print a *message* as one line on stderr."""
+    err.print(Text.assemble(("error: ", "bold red"), without_passwords(message)), soft_wrap=True)
 
 
 def describe(error: Exception) -> str:

@@ -11,8 +11,9 @@ import typer
 
 from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm
+from tenantkit.cli.errors import print_error
 from tenantkit.cli.options import Jobs, Json, Tenants, Yes, parse_keys
-from tenantkit.cli.output import err, print_done, print_json
+from tenantkit.cli.output import print_done, print_json
 from tenantkit.cli.progress import FleetProgress
 from tenantkit.exceptions import MigrationError
 
@@ -144,13 +145,8 @@ def _run(work: Callable[[FleetProgress], MigrationReport], doing: str, done: str
     else:
         if report.shared is not None:
             _print_shared(report.shared, as_json=False)
-        print_done(
-            done,
-            f"{_tenants(len(report.migrated))} to {report.target} in {monotonic() - started:.1f} s; "
-            f"{report.unchanged} there already, {len(report.failures)} failed.",
-        )
+        _print_counts(report, done, seconds=monotonic() - started)
     if report.failures:
-        err.print("Mend the cause and run the same again: tenants that are done are not touched.", soft_wrap=True)
         raise typer.Exit(1)
 
 
@@ -161,6 +157,18 @@ def _print_shared(outcome: Outcome | None, *, as_json: bool) -> None:
         print_done("Unchanged:", "the shared tables were there already.")
     else:
         print_done("Shared tables:", f"{outcome.from_revision or 'base'} -> {outcome.to_revision or 'base'}")
+
+
+def _print_counts(report: MigrationReport, done: str, *, seconds: float) -> None:
+    if report.migrated:
+        print_done(done, f"{_tenants(len(report.migrated))} to {report.target} in {seconds:.1f} s.")
+    if report.unchanged or not report.outcomes:
+        print_done("Unchanged:", f"{_tenants(report.unchanged)} at {report.target} already.")
+    if report.failures:
+        print_error(
+            f"{_tenants(len(report.failures))} failed. Mend the cause and run the same again: "
+            "tenants that are done are not touched."
+        )
 
 
 def _tenants(count: int) -> str:

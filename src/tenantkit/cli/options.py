@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn, TypeAlias
 import typer
 
 from tenantkit.cli.application import complete_key
+from tenantkit.cli.errors import UsageError
 
 Key: TypeAlias = Annotated[
     str, typer.Argument(metavar="KEY", help="The tenant's key.", show_default=False, autocompletion=complete_key)
@@ -44,13 +45,13 @@ Jobs: TypeAlias = Annotated[
 def parse_attributes(given: list[str] | None) -> dict[str, Any]:
     """Return attributes given as ``name=value``.
 
-    :raises typer.BadParameter: if one has no ``=``, or no name.
+    :raises UsageError: if one has no ``=``, or no name.
     """
     attributes: dict[str, Any] = {}
     for each in given or []:
         name, separator, value = each.partition("=")
         if not separator or not name:
-            raise typer.BadParameter(f"{each!r} is not NAME=VALUE.", param_hint="--attribute")
+            raise UsageError(f"{each!r} is no attribute. Write it as name=value.")
         attributes[name] = _parse_value(value)
     return attributes
 
@@ -70,11 +71,11 @@ def _refuse_constant(name: str) -> NoReturn:
 def parse_keys(given: str | None) -> list[str] | None:
     """Return keys given as ``a,b``; ``None`` if none were.
 
-    :raises typer.BadParameter: if the list is empty.
+    :raises UsageError: if the list is empty.
     """
     if given is None:
         return None
     keys = [key for key in (part.strip() for part in given.split(",")) if key]
     if not keys:
-        raise typer.BadParameter("name at least one tenant.", param_hint="--tenants")
+        raise UsageError("--tenants names no tenant. Give keys separated by commas, or leave it out for all.")
     return keys

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,13 +31,14 @@ def print_done(verb: str, rest: str) -> None:
 
 
 def print_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> None:
-    """Print a table; not cut to a width where no terminal says what that is."""
+    """Print a table; at a terminal, long values are wrapped, elsewhere a row is a line."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for header in headers:
-        table.add_column(header, no_wrap=True)
+    for number, header in enumerate(headers):
+        table.add_column(header, no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    out.print(table, width=None if sys.stdout.isatty() else _UNLIMITED)
+    console = out if out.is_terminal else Console(width=_UNLIMITED, highlight=False, markup=False)
+    console.print(table)
 
 
 def print_tenant(tenant: Tenant) -> None:

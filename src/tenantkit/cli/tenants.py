@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm_by_typing
+from tenantkit.cli.errors import UsageError
 from tenantkit.cli.options import Attributes, Json, Key, Yes, parse_attributes
 from tenantkit.cli.output import err, print_done, print_json, print_table, print_tenant, status_text, tenant_as_json
 from tenantkit.registry import store
@@ -112,7 +113,7 @@ def update(
     """
     attributes = parse_attributes(attribute)
     if name is None and not attributes:
-        raise typer.BadParameter("nothing to change: give --name or --attribute.", param_hint="update")
+        raise UsageError("There is nothing to change. Give --name or --attribute.")
     with application(context) as tenancy:
         tenant = tenancy.update(key, name=name, attributes=attributes)
     _print(tenant, "Updated", as_json=as_json)

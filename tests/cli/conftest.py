@@ -1,0 +1,64 @@
+"""A project on a database whose registry and shared tables are migrated."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, Engine, create_engine
+
+from tests.cli.project import Project
+
+
+@pytest.fixture
+def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Project]:
+    """A project whose database is not set; commands run in its folder."""
+    monkeypatch.delenv("TENANTKIT_APP", raising=False)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    project = Project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    yield project
+    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def migrated_template(make_database: Callable[..., URL], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database with the registry and the shared tables of the project."""
+    url = make_database()
+    project = Project(tmp_path_factory.mktemp("template"))
+    done = project.run("migrate", environment={"DATABASE_URL": url.render_as_string(hide_password=False)})
+    assert done.code == 0, done.err
+    assert url.database
+    return url.database
+
+
+@pytest.fixture
+def project_url(make_database: Callable[..., URL], migrated_template: str) -> URL:
+    return make_database(migrated_template)
+
+
+@pytest.fixture
+def project(bare_project: Project, project_url: URL, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose database is migrated, without tenants."""
+    monkeypatch.setenv("DATABASE_URL", project_url.render_as_string(hide_password=False))
+    return bare_project
+
+
+@pytest.fixture
+def fleet(project: Project) -> Project:
+    """The project with the tenants acme, initech and umbrella."""
+    for key in ("acme", "initech", "umbrella"):
+        assert project.invoke("create", key).code == 0
+    return project
+
+
+@pytest.fixture
+def project_engine(project_url: URL) -> Generator[Engine]:
+    """An engine for looking at the project's database from outside."""
+    engine = create_engine(project_url)
+    yield engine
+    engine.dispose()

@@ -1,0 +1,151 @@
+"""A small project of an application's developer, and its command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from tenantkit.cli import main
+from tenantkit.migrations import init
+
+SCRIPT = Path(sys.executable).with_name("tenantkit")
+
+PYPROJECT = """
+[tool.tenantkit]
+app = "shop.app:make_tenancy"
+"""
+
+APPLICATION = """
+import os
+from types import SimpleNamespace
+
+from sqlalchemy import ForeignKey, MetaData
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from tenantkit import Tenancy
+from tenantkit.asyncio import AsyncTenancy
+
+print("the shop opens")
+
+class SharedBase(DeclarativeBase):
+    metadata = MetaData(schema="shared")
+
+class TenantBase(DeclarativeBase):
+    metadata = MetaData(schema="tenant")
+
+class Country(SharedBase):
+    __tablename__ = "countries"
+    code: Mapped[str] = mapped_column(primary_key=True)
+
+class Invoice(TenantBase):
+    __tablename__ = "invoices"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    country: Mapped[str] = mapped_column(ForeignKey(Country.code))
+    note: Mapped[str | None]
+
+OPTIONS = {"shared": SharedBase.metadata, "tenant": TenantBase.metadata, "migrations": "migrations"}
+
+def make_tenancy():
+    return Tenancy(os.environ["DATABASE_URL"], **OPTIONS)
+
+tenancy = make_tenancy()
+group = SimpleNamespace(tenancy=AsyncTenancy(os.environ["DATABASE_URL"], **OPTIONS))
+"""
+
+REVISION = """
+from alembic import op
+import sqlalchemy as sa
+
+revision = {revision!r}
+down_revision = {down_revision!r}
+
+def upgrade():
+    {upgrade}
+
+def downgrade():
+    {downgrade}
+"""
+
+INVOICES = """op.create_table(
+        "invoices",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("country", sa.String, sa.ForeignKey("shared.countries.code"), nullable=False),
+        schema="tenant",
+    )"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Project:
+    """A folder with an application, its migrations and its ``pyproject.toml``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.write("pyproject.toml", PYPROJECT)
+        self.write("shop/__init__.py", "")
+        self.write("shop/app.py", APPLICATION)
+        init(folder / "migrations")
+        self.add_revision(
+            "s1", None, 'op.create_table("countries", sa.Column("code", sa.String, primary_key=True))', "shared"
+        )
+        self.add_revision("t1", None, INVOICES)
+        self.add_revision("t2", "t1", 'op.add_column("invoices", sa.Column("note", sa.String), schema="tenant")')
+
+    def write(self, name: str, text: str) -> Path:
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def add_revision(self, revision: str, down_revision: str | None, upgrade: str, line: str = "tenant") -> Path:
+        undo = 'op.drop_column("invoices", "note", schema="tenant")' if revision == "t2" else "pass"
+        undo = 'op.drop_table("invoices", schema="tenant")' if revision == "t1" else undo
+        text = REVISION.format(revision=revision, down_revision=down_revision, upgrade=upgrade, downgrade=undo)
+        return self.write(f"migrations/{line}/{revision}.py", text)
+
+    def invoke(self, *arguments: str) -> Result:
+        """Run a command in this process, where nobody sits at a terminal."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            patch.object(sys, "argv", ["tenantkit", *arguments]),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            pytest.raises(SystemExit) as exited,
+        ):
+            main()
+        return Result(int(exited.value.code or 0), out.getvalue(), err.getvalue())
+
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Result:
+        """Run the console script."""
+        done = subprocess.run(
+            [SCRIPT, *arguments],
+            cwd=self.folder,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)

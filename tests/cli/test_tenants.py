@@ -1,0 +1,215 @@
+"""Commands for single tenants do what they say in the database, and say it on the right stream."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine, text
+
+from tests.cli.project import Project
+
+
+def registry(engine: Engine) -> dict[str, tuple[str, str, dict[str, object]]]:
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT key, name, status, attributes FROM tenantkit.tenants"))
+        return {key: (name, status, attributes) for key, name, status, attributes in rows}
+
+
+def schemas(engine: Engine) -> set[str]:
+    with engine.connect() as connection:
+        return set(connection.scalars(text(r"SELECT nspname FROM pg_namespace WHERE nspname LIKE 't\_%'")))
+
+
+def domains(engine: Engine) -> list[tuple[str, bool]]:
+    with engine.connect() as connection:
+        query = text("SELECT domain, is_primary FROM tenantkit.domains ORDER BY domain")
+        return [(domain, primary) for domain, primary in connection.execute(query)]
+
+
+def test_create_makes_a_tenant_at_the_newest_revision(project: Project, project_engine: Engine) -> None:
+    done = project.invoke(
+        "create", "acme", "--name", "Acme Inc.", "--domain", "a.example", "--domain", "b.example",
+        "--attribute", "plan=pro", "--attribute", "seats=5", "--attribute", "x=NaN", "--json",
+    )  # fmt: skip
+    assert done.code == 0
+    assert done.json["key"] == "acme"
+    assert done.json["domains"] == ["a.example", "b.example"]
+    assert registry(project_engine) == {"acme": ("Acme Inc.", "active", {"plan": "pro", "seats": 5, "x": "NaN"})}
+    assert domains(project_engine) == [("a.example", True), ("b.example", False)]
+    with project_engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM t_acme.alembic_version")) == "t2"
+
+
+def test_what_the_application_prints_stays_out_of_the_data(project: Project) -> None:
+    done = project.run("list", "--json")
+    assert (done.code, done.json) == (0, [])
+    assert done.err == "the shop opens\n"
+
+
+def test_create_refuses_a_key_that_exists(fleet: Project) -> None:
+    done = fleet.invoke("create", "acme")
+    assert done.code == 1
+    assert done.out == ""
+    assert done.err == "error: Tenant 'acme' exists already. Choose another key.\n"
+
+
+@pytest.mark.parametrize(
+    "key", ["", "Acme", 'a"; DROP SCHEMA shared', "pg_x", "public", "information_schema", "\u0430cme", "a" * 64]
+)
+def test_create_refuses_a_hostile_key(project: Project, project_engine: Engine, key: str) -> None:
+    done = project.invoke("create", key)
+    assert done.code == 1
+    assert "is no valid tenant key" in done.err
+    assert registry(project_engine) == {}
+    assert schemas(project_engine) == set()
+
+
+@pytest.mark.parametrize("attribute", ["plan", "=pro"])
+def test_an_attribute_must_be_name_and_value(project: Project, project_engine: Engine, attribute: str) -> None:
+    done = project.invoke("create", "acme", "--attribute", attribute)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"error: {attribute!r} is no attribute. Write it as name=value.\n"
+    assert registry(project_engine) == {}
+
+
+def test_list_shows_tenants_in_the_order_of_keys(fleet: Project) -> None:
+    fleet.invoke("domain", "add", "initech", "one.example")
+    fleet.invoke("domain", "add", "initech", "two.example")
+    done = fleet.invoke("list")
+    assert [line.split() for line in done.out.splitlines()] == [
+        ["Key", "Name", "Status", "Schema", "Domains"],
+        ["acme", "acme", "active", "t_acme", "-"],
+        ["initech", "initech", "active", "t_initech", "one.example", "+1"],
+        ["umbrella", "umbrella", "active", "t_umbrella", "-"],
+    ]
+
+
+def test_list_does_not_cut_what_is_piped(project: Project) -> None:
+    name = "A very long name. " * 20
+    project.invoke("create", "acme", "--name", name)
+    assert name in project.invoke("list").out
+
+
+def test_list_filters_and_pages(fleet: Project) -> None:
+    fleet.invoke("suspend", "acme")
+    fleet.invoke("update", "umbrella", "--attribute", "plan=pro")
+
+    def keys(*arguments: str) -> list[str]:
+        return [tenant["key"] for tenant in fleet.invoke("list", "--json", *arguments).json]
+
+    assert keys("--status", "suspended") == ["acme"]
+    assert keys("--status", "suspended", "--status", "active", "--limit", "2") == ["acme", "initech"]
+    assert keys("--after", "acme", "--limit", "1") == ["initech"]
+    assert keys("--attribute", "plan=pro") == ["umbrella"]
+    assert keys("--search", "TECH") == ["initech"]
+
+
+def test_an_empty_list_says_so_beside_the_data(project: Project) -> None:
+    empty = project.invoke("list")
+    assert (empty.code, empty.out) == (0, "")
+    assert empty.err.endswith("There are no tenants yet.\n")
+    assert project.invoke("list", "--status", "failed").err.endswith("There are no such tenants.\n")
+
+
+def test_show_tells_all_that_is_known(fleet: Project) -> None:
+    fleet.invoke("update", "acme", "--attribute", "plan=[bold]pro")
+    shown = fleet.invoke("show", "acme")
+    assert {"key         acme", "schema      t_acme", 'attributes  {"plan": "[bold]pro"}'} <= set(
+        shown.out.splitlines()
+    )
+    as_json = fleet.invoke("show", "acme", "--json").json
+    assert (as_json["schema"], as_json["status"], as_json["attributes"]) == ("t_acme", "active", {"plan": "[bold]pro"})
+
+
+def test_update_changes_what_is_given_and_nothing_else(fleet: Project, project_engine: Engine) -> None:
+    fleet.invoke("update", "acme", "--attribute", "plan=pro", "--attribute", "trial=true")
+    done = fleet.invoke("update", "acme", "--name", "Acme Corporation", "--attribute", "trial=null")
+    assert done.out == "Updated acme (schema t_acme)\n"
+    assert registry(project_engine)["acme"] == ("Acme Corporation", "active", {"plan": "pro"})
+    assert registry(project_engine)["initech"] == ("initech", "active", {})
+
+
+def test_update_needs_something_to_change(fleet: Project) -> None:
+    done = fleet.invoke("update", "acme")
+    assert (done.code, done.err) == (2, "error: There is nothing to change. Give --name or --attribute.\n")
+
+
+def test_domains_are_added_made_primary_and_removed(fleet: Project, project_engine: Engine) -> None:
+    fleet.invoke("domain", "add", "acme", "one.example")
+    fleet.invoke("domain", "add", "acme", "Two.Example", "--primary")
+    assert domains(project_engine) == [("one.example", False), ("two.example", True)]
+    assert fleet.invoke("domain", "primary", "acme", "one.example").out == "Changed acme: one.example, two.example\n"
+    assert domains(project_engine) == [("one.example", True), ("two.example", False)]
+    assert fleet.invoke("domain", "remove", "acme", "one.example", "--json").json["domains"] == ["two.example"]
+    assert fleet.invoke("domain", "remove", "acme", "two.example").out == "Removed acme: no domains\n"
+    assert domains(project_engine) == []
+
+
+def test_a_domain_belongs_to_one_tenant(fleet: Project, project_engine: Engine) -> None:
+    fleet.invoke("domain", "add", "acme", "one.example")
+    done = fleet.invoke("domain", "add", "initech", "one.example")
+    assert done.code == 1
+    assert done.err == "error: The domain 'one.example' is taken. Remove it from its tenant first.\n"
+    assert domains(project_engine) == [("one.example", True)]
+
+
+def test_suspend_maintenance_and_resume_move_the_status(fleet: Project, project_engine: Engine) -> None:
+    for command, status in (("suspend", "suspended"), ("resume", "active"), ("maintenance", "maintenance")):
+        assert fleet.invoke(command, "acme").code == 0
+        assert registry(project_engine)["acme"][1] == status
+    refused = fleet.invoke("suspend", "acme")
+    assert refused.code == 1
+    assert "is maintenance and cannot become suspended" in refused.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("show",), ("suspend",), ("resume",), ("maintenance",), ("drop", "--yes"), ("update", "--name", "x"),
+        ("domain", "add", "x.example"), ("domain", "remove", "x.example"), ("domain", "primary", "x.example"),
+    ],
+)  # fmt: skip
+def test_an_unknown_tenant_is_named_with_the_way_to_find_out(project: Project, command: tuple[str, ...]) -> None:
+    depth = 2 if command[0] == "domain" else 1
+    done = project.invoke(*command[:depth], "nobody", *command[depth:])
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith("error: There is no tenant 'nobody'. 'tenantkit list' shows those that exist.\n")
+
+
+def test_drop_with_yes_removes_one_tenant_once(fleet: Project, project_engine: Engine) -> None:
+    assert fleet.invoke("drop", "acme", "--yes").out == "Dropped acme (schema t_acme)\n"
+    assert set(registry(project_engine)) == {"initech", "umbrella"}
+    assert schemas(project_engine) == {"t_initech", "t_umbrella"}
+    again = fleet.invoke("drop", "acme", "--yes")
+    assert again.code == 1
+    assert "There is no tenant 'acme'" in again.err
+
+
+def test_drop_without_yes_needs_a_terminal(fleet: Project, project_engine: Engine) -> None:
+    done = fleet.invoke("drop", "acme")
+    assert (done.code, done.out) == (2, "")
+    assert "Pass --yes" in done.err
+    assert "t_acme" in schemas(project_engine)
+
+
+def test_doctor_finds_and_repairs_what_a_killed_process_left(fleet: Project, project_engine: Engine) -> None:
+    healthy = fleet.invoke("doctor")
+    assert (healthy.code, healthy.out) == (0, "Healthy: every tenant is as it should be.\n")
+    with project_engine.begin() as connection:
+        connection.execute(text("UPDATE tenantkit.tenants SET status = 'provisioning' WHERE key = 'acme'"))
+    found = fleet.invoke("doctor", "--json")
+    assert found.code == 1
+    assert [finding["subject"] for finding in found.json] == ["acme"]
+    assert "t_acme" in schemas(project_engine)
+    repaired = fleet.invoke("doctor", "--repair")
+    assert repaired.code == 0
+    assert "its creation never finished" in repaired.out
+    assert schemas(project_engine) == {"t_initech", "t_umbrella"}
+    assert fleet.invoke("doctor").code == 0
+
+
+def test_doctor_fails_while_something_is_left_for_a_person(fleet: Project, project_engine: Engine) -> None:
+    with project_engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA t_acme CASCADE"))
+    done = fleet.invoke("doctor", "--repair")
+    assert done.code == 1
+    assert "decide by hand" in done.out
