@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ForeignKey, MetaData
+from sqlalchemy import ForeignKey, MetaData, text
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from tenantkit import Tenancy
@@ -59,6 +60,24 @@ def serve(session: Session, models: Models, account_id: int) -> None:
     """Do what one request does: a select by primary key, an insert, a commit."""
     account = session.get_one(models.account, account_id)
     session.add(models.entry(account_id=account.id, amount=account.balance + 1, note="paid"))
+    session.commit()
+
+
+async def async_serve(session: AsyncSession, models: Models, account_id: int) -> None:
+    """Do the same with asyncio."""
+    account = await session.get_one(models.account, account_id)
+    session.add(models.entry(account_id=account.id, amount=account.balance + 1, note="paid"))
+    await session.commit()
+
+
+_SELECT = text("SELECT id, name, city, balance FROM account WHERE id = :id")
+_INSERT = text("INSERT INTO entry (account_id, amount, note) VALUES (:account, :amount, :note) RETURNING id")
+
+
+def serve_text(session: Session, account_id: int) -> None:
+    """Do the same in textual SQL."""
+    account = session.execute(_SELECT, {"id": account_id}).one()
+    session.execute(_INSERT, {"account": account.id, "amount": account.balance + 1, "note": "paid"}).one()
     session.commit()
 
 

@@ -88,15 +88,16 @@ def race(
 def wall_ratio(contender: Contender, base: Contender) -> Ratio:
     """Compare the medians of each round, and return the median of these ratios."""
     pairs = zip(contender.wall, base.wall, strict=True)
-    return _ratio([statistics.median(ours) / statistics.median(theirs) for ours, theirs in pairs])
+    return median_ratio([statistics.median(ours) / statistics.median(theirs) for ours, theirs in pairs])
 
 
 def cpu_ratio(contender: Contender, base: Contender) -> Ratio:
     """Compare the processor times of each round, and return the median of these ratios."""
-    return _ratio([ours / theirs for ours, theirs in zip(contender.cpu, base.cpu, strict=True)])
+    return median_ratio([ours / theirs for ours, theirs in zip(contender.cpu, base.cpu, strict=True)])
 
 
-def _ratio(of_rounds: list[float]) -> Ratio:
+def median_ratio(of_rounds: list[float]) -> Ratio:
+    """Return the median of some ratios, with bounds for it."""
     rng = random.Random(7)  # noqa: S311 - a sample, not a secret
     medians = sorted(statistics.median(rng.choices(of_rounds, k=len(of_rounds))) for _ in range(500))
     return Ratio(statistics.median(of_rounds), medians[12], medians[487])

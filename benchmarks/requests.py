@@ -15,7 +15,7 @@ from sqlalchemy import URL, Engine, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from benchmarks.application import ACCOUNTS, TENANT, UNQUALIFIED, declare, serve
+from benchmarks.application import ACCOUNTS, TENANT, UNQUALIFIED, async_serve, declare, serve, serve_text
 from benchmarks.race import Block, Contender, timed
 from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
@@ -23,16 +23,16 @@ from tenantkit.naming import search_path
 
 TENANTKIT = "tenantkit"
 KEPT = "schema_translate_map by hand, an engine kept per tenant"
-RAW_TENANTKIT = "tenantkit, textual SQL (lazy search_path)"
-RAW_BY_HAND = "SET LOCAL search_path by hand, textual SQL"
+ASYNCPG_TENANTKIT = "asyncpg: tenantkit"
+ASYNCPG_KEPT = "asyncpg: schema_translate_map by hand, an engine kept per tenant"
+TEXT_TENANTKIT = "tenantkit (sets search_path with the first text)"
+TEXT_BY_HAND = "SET LOCAL search_path by hand"
 
 POOL: dict[str, Any] = {"pool_size": 1, "max_overflow": 1}
 
 SELECT = "SELECT id, name, city, balance FROM {}account WHERE id = %(id)s"
 INSERT = "INSERT INTO {}entry (account_id, amount, note) VALUES (%(account)s, %(amount)s, %(note)s) RETURNING id"
 
-TEXT_SELECT = text("SELECT id, name, city, balance FROM account WHERE id = :id")
-TEXT_INSERT = text("INSERT INTO entry (account_id, amount, note) VALUES (:account, :amount, :note) RETURNING id")
 SET_PATH = text("SELECT set_config('search_path', :path, true)")
 
 
@@ -97,6 +97,105 @@ def sync_contenders(url: URL, tenants: Sequence[str]) -> Generator[list[Contende
             Contender("raw psycopg, qualified names", timed(_raw(connect(), tenants, ids))),
             Contender("raw psycopg, one schema", timed(_raw(connect(), tenants[:1] * len(tenants), ids, tenants))),
         ]
+
+
+@contextmanager
+def textual_contenders(url: URL, tenants: Sequence[str]) -> Generator[list[Contender]]:
+    """Yield the contenders for a request in textual SQL."""
+    ids = cycle(range(1, ACCOUNTS + 1))
+    tenancy = Tenancy(url, tenant=TENANT.metadata, engine_options=POOL)
+    by_path = create_engine(url, **POOL)
+
+    def with_tenantkit(tenant: str) -> None:
+        with tenancy.session(tenant) as session:
+            serve_text(session, next(ids))
+
+    def with_search_path(tenant: str) -> None:
+        with Session(by_path) as session:
+            session.execute(SET_PATH, {"path": search_path(schema_of(tenant))})
+            serve_text(session, next(ids))
+
+    yield [Contender(TEXT_TENANTKIT, timed(with_tenantkit)), Contender(TEXT_BY_HAND, timed(with_search_path))]
+    tenancy.close()
+    by_path.dispose()
+
+
+@contextmanager
+def async_contenders(url: URL, tenants: Sequence[str]) -> Generator[list[Contender]]:
+    """Yield the contenders with asyncio, on psycopg and asyncpg, each with a connection of its own."""
+    ids = cycle(range(1, ACCOUNTS + 1))
+    asyncpg = url.set(drivername="postgresql+asyncpg")
+    with asyncio.Runner() as runner:
+        opened: list[Callable[[], Awaitable[None]]] = []
+
+        def contender(name: str, request: Callable[[str], Awaitable[None]]) -> Contender:
+            return Contender(name, async_timed(runner, request))
+
+        def tenantkit(name: str, database: URL) -> Contender:
+            tenancy = AsyncTenancy(database, tenant=TENANT.metadata, engine_options=POOL)
+            opened.append(tenancy.close)
+
+            async def request(tenant: str) -> None:
+                async with tenancy.session(tenant) as session:
+                    await async_serve(session, TENANT, next(ids))
+
+            return contender(name, request)
+
+        def engine_kept(name: str, database: URL) -> Contender:
+            base = _async_engine(database, opened)
+            kept = {
+                tenant: base.execution_options(schema_translate_map={"tenant": schema_of(tenant)}) for tenant in tenants
+            }
+
+            async def request(tenant: str) -> None:
+                async with AsyncSession(kept[tenant]) as session:
+                    await async_serve(session, TENANT, next(ids))
+
+            return contender(name, request)
+
+        def one_schema(name: str, database: URL) -> Contender:
+            engine, models = _async_engine(database, opened), declare(schema_of(tenants[0]))
+
+            async def request(_: str) -> None:
+                async with AsyncSession(engine) as session:
+                    await async_serve(session, models, next(ids))
+
+            return contender(name, request)
+
+        yield [
+            tenantkit(TENANTKIT, url),
+            engine_kept(KEPT, url),
+            one_schema("plain AsyncSession, one schema", url),
+            tenantkit(ASYNCPG_TENANTKIT, asyncpg),
+            engine_kept(ASYNCPG_KEPT, asyncpg),
+            one_schema("asyncpg: plain AsyncSession, one schema", asyncpg),
+        ]
+        for close in opened:
+            runner.run(_wait(close))
+
+
+def async_timed(runner: asyncio.Runner, request: Callable[[str], Awaitable[None]]) -> Block:
+    """Return the block of a contender whose requests are awaited, one after the other."""
+
+    async def block(tenants: Sequence[str]) -> list[float]:
+        seconds: list[float] = []
+        for tenant in tenants:
+            start = perf_counter()
+            await request(tenant)
+            seconds.append(perf_counter() - start)
+        return seconds
+
+    return lambda tenants: runner.run(block(tenants))
+
+
+async def _wait(close: Callable[[], Awaitable[None]]) -> None:
+    await close()
+
+
+def _async_engine(url: URL, opened: list[Callable[[], Awaitable[None]]]) -> AsyncEngine:
+    engine = create_async_engine(url, **POOL)
+    opened.append(engine.dispose)
+    return engine
 
 
 def _plain(url: URL) -> str:

@@ -1,0 +1,209 @@
+"""``python -m benchmarks``: everything side by side in one run, and which targets are met."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from sqlalchemy import URL
+
+from benchmarks import imports, lookups, memory
+from benchmarks.application import TENANT, provision
+from benchmarks.race import Contender, Ratio, cpu_ratio, race, wall_ratio
+from benchmarks.requests import (
+    ASYNCPG_KEPT,
+    ASYNCPG_TENANTKIT,
+    KEPT,
+    TENANTKIT,
+    TEXT_BY_HAND,
+    TEXT_TENANTKIT,
+    async_contenders,
+    sync_contenders,
+    textual_contenders,
+)
+from benchmarks.server import running_server
+from tenantkit import Tenancy
+
+TENANTS = [f"bench{number:03}" for number in range(100)]
+
+MAX_RATIO = 1.05
+MAX_LOOKUP = 2e-6
+MAX_GROWTH = 2_000_000
+MAX_IMPORT_RATIO = 1.2
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured."""
+
+    rounds: int
+    block: int
+    warm_up: int
+    """How often every tenant is served before: psycopg prepares a statement that it sees for the sixth time,
+    and PostgreSQL plans it anew for five times more."""
+    tenants_in_memory: int
+    imports: int
+    lookups: int
+
+
+FULL = Size(rounds=120, block=25, warm_up=11, tenants_in_memory=5_000, imports=31, lookups=51)
+QUICK = Size(rounds=16, block=10, warm_up=1, tenants_in_memory=500, imports=5, lookups=11)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that was promised, and what was measured."""
+
+    promise: str
+    measured: str
+    met: bool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; return 1 if a target is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a rough run of half a minute, which never fails")
+    quick = parser.parse_args(arguments).quick
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+    size, console = QUICK if quick else FULL, Console()
+    with running_server() as url:
+        targets = measure(url, size, console)
+    missed = _show_targets(console, targets)
+    if quick:
+        console.print("A quick run is too short to judge by. It shows that everything can be measured.")
+    return 1 if missed and not quick else 0
+
+
+def measure(url: URL, size: Size, console: Console) -> list[Target]:
+    """Run every measurement on the server at *url*, and print what comes out."""
+    targets = [_measure_import(size, console)]
+    with console.status(f"Creating {len(TENANTS)} tenants"):
+        tenancy = Tenancy(url, tenant=TENANT.metadata, listen=False)
+        provision(tenancy, TENANTS)
+        tenancy.close()
+    targets += _measure_lookup(url, size, console)
+    with sync_contenders(url, TENANTS) as contenders:
+        _race("A request, sync, psycopg", contenders, size, console)
+        targets.append(_compare(contenders, TENANTKIT, KEPT, "sync"))
+        _show("A request, sync, psycopg", contenders, KEPT, console)
+    with async_contenders(url, TENANTS) as contenders:
+        _race("A request, async, psycopg and asyncpg", contenders, size, console)
+        targets.append(_compare(contenders, TENANTKIT, KEPT, "async, psycopg"))
+        targets.append(_compare(contenders, ASYNCPG_TENANTKIT, ASYNCPG_KEPT, "async, asyncpg"))
+        _show("A request, async, psycopg and asyncpg", contenders, KEPT, console)
+    with textual_contenders(url, TENANTS) as contenders:
+        _race("A request in textual SQL, sync, psycopg", contenders, size, console)
+        targets.append(_compare(contenders, TEXT_TENANTKIT, TEXT_BY_HAND, "textual SQL"))
+        _show("A request in textual SQL, sync, psycopg", contenders, TEXT_BY_HAND, console)
+    targets.append(_measure_memory(url, size, console))
+    return targets
+
+
+def _race(title: str, contenders: list[Contender], size: Size, console: Console) -> None:
+    steps = len(contenders) * (size.rounds + size.warm_up)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(title, total=steps)
+        race(
+            contenders,
+            TENANTS,
+            rounds=size.rounds,
+            block=size.block,
+            warm_up=size.warm_up,
+            tick=lambda: progress.advance(task),
+        )
+
+
+def _show(title: str, contenders: list[Contender], base: str, console: Console) -> None:
+    theirs = _named(contenders, base)
+    table = Table(title=f"{title}: {len(TENANTS)} tenants in turn", title_justify="left", title_style="bold")
+    table.add_column("contender")
+    for heading in ("median", "ratio", "client's CPU", "ratio"):
+        table.add_column(heading, justify="right")
+    for contender in contenders:
+        table.add_row(
+            contender.name,
+            f"{contender.microseconds:,.0f} µs",
+            _ratio(wall_ratio(contender, theirs)),
+            f"{contender.cpu_microseconds:,.0f} µs",
+            _ratio(cpu_ratio(contender, theirs)),
+            style="bold" if contender.name in {TENANTKIT, ASYNCPG_TENANTKIT, TEXT_TENANTKIT} else None,
+        )
+    console.print(table)
+
+
+def _compare(contenders: list[Contender], ours: str, theirs: str, kind: str) -> Target:
+    ratio = wall_ratio(_named(contenders, ours), _named(contenders, theirs))
+    return Target(f"a request, {kind}: at most {MAX_RATIO} x by hand", _ratio(ratio), ratio.value <= MAX_RATIO)
+
+
+def _named(contenders: list[Contender], name: str) -> Contender:
+    return next(contender for contender in contenders if contender.name == name)
+
+
+def _ratio(ratio: Ratio) -> str:
+    return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def _measure_import(size: Size, console: Console) -> Target:
+    with console.status("Importing"):
+        ours, base, ratio = imports.measure(samples=size.imports)
+    table = Table(title="import, in a fresh process", title_justify="left", title_style="bold")
+    table.add_column("module")
+    for heading in ("median CPU", "ratio", "modules"):
+        table.add_column(heading, justify="right")
+    table.add_row(imports.BASE, f"{base.seconds * 1e3:,.0f} ms", "1", str(len(base.modules)))
+    table.add_row(imports.OURS, f"{ours.seconds * 1e3:,.0f} ms", _ratio(ratio), str(len(ours.modules)), style="bold")
+    console.print(table)
+    unwanted = sorted(ours.modules & set(imports.FOREIGN))
+    return Target(
+        f"import tenantkit: at most {MAX_IMPORT_RATIO} x sqlalchemy.orm, without a framework, Alembic, greenlet",
+        _ratio(ratio) + (f", imports {', '.join(unwanted)}" if unwanted else ""),
+        ratio.value <= MAX_IMPORT_RATIO and not unwanted,
+    )
+
+
+def _measure_lookup(url: URL, size: Size, console: Console) -> list[Target]:
+    with console.status("Looking a tenant up"):
+        taken = lookups.measure(url, TENANTS[0], samples=size.lookups)
+    return [
+        Target(
+            f"{call}, cached: under {MAX_LOOKUP * 1e6:.0f} µs", f"{seconds * 1e6:.2f} µs", seconds < MAX_LOOKUP
+        )
+        for call, seconds in taken.items()
+    ]
+
+
+def _measure_memory(url: URL, size: Size, console: Console) -> Target:
+    count = size.tenants_in_memory
+    database = "memory"
+    with console.status(f"Serving {count:,} tenants, for memory"):
+        with psycopg.connect(url.set(drivername="postgresql").render_as_string(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {database}")
+        memory.make_tenants(url.set(database=database), count)
+        traced, resident = memory.measure(url.set(database=database), count)
+    return Target(
+        f"client memory from 1 to {count:,} tenants: less than 2 MB more",
+        f"{traced / 1e6:.2f} MB allocated by Python, {resident / 1e6:.2f} MB resident",
+        traced < MAX_GROWTH,
+    )
+
+
+def _show_targets(console: Console, targets: list[Target]) -> int:
+    table = Table(title="Targets", title_justify="left", title_style="bold")
+    for heading in ("promise", "measured", "target"):
+        table.add_column(heading)
+    for target in targets:
+        table.add_row(target.promise, target.measured, "[green]met[/]" if target.met else "[red]missed[/]")
+    console.print(table)
+    return sum(not target.met for target in targets)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
