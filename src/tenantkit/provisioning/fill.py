@@ -52,7 +52,9 @@ def run_seed(connection: Connection, binding: Binding, seed: Seed) -> None:
     def binder(*_: object, **__: object) -> Binding:
         return binding
 
-    with TenantSession(connection, binder=binder, join_transaction_mode="create_savepoint") as session:
+    with TenantSession(
+        connection, binder=binder, tenant=binding.tenant, join_transaction_mode="create_savepoint"
+    ) as session:
         seed(session)
         session.commit()
     connection.execution_options(tenantkit_binding=None)
