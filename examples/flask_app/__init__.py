@@ -1,0 +1,1 @@
+"""The tracker as pages that the server makes, in Flask."""

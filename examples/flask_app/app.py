@@ -1,0 +1,55 @@
+"""The application factory."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask import Flask, Response
+
+from examples.flask_app import access, errors, people, projects, tasks, words
+from examples.flask_app.extensions import csrf, kit
+from examples.flask_app.login import Cookies
+from examples.settings import Settings
+from tenantkit import Tenancy
+from tenantkit.context import current_tenant_or_none
+from tenantkit.resolvers import PathPrefix, Subdomain, first_of
+
+_HEADERS = {
+    # No scripts at all: there are none in these pages, and so none in what people write into them.
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def create_app(tenancy: Tenancy, settings: Settings) -> Flask:
+    """Return the application.
+
+    Tenants are at ``acme.localhost`` and at ``/t/acme``. The host comes first: at a tenant's own host,
+    no path leads to another tenant.
+    """
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY=settings.secret_key,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.https,
+        PERMANENT_SESSION_LIFETIME=timedelta(days=7),
+        MAX_CONTENT_LENGTH=1024 * 1024,
+        TRACKER_DOMAIN=settings.domain,
+    )
+    app.session_interface = Cookies()
+    kit.init_app(app, tenancy, resolver=first_of(Subdomain(settings.domain), PathPrefix("/t")))
+    csrf.init_app(app)
+    for blueprint in (access.pages, projects.pages, tasks.pages, people.pages):
+        app.register_blueprint(blueprint)
+    errors.init_app(app)
+    words.init_app(app)
+    app.context_processor(lambda: {"tenant": current_tenant_or_none()})
+    app.after_request(_protect)
+    return app
+
+
+def _protect(response: Response) -> Response:
+    response.headers.update(_HEADERS)
+    return response

@@ -1,0 +1,41 @@
+"""Errors as pages in the style of the others."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flask import Flask, render_template
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
+
+_TITLES = {
+    404: "This page does not exist",
+    413: "That is too much",
+    503: "Closed for the moment",
+}
+_TEXTS = {
+    404: "Perhaps the address has a typing error, or what was here is gone.",
+    413: "What you sent is larger than one megabyte.",
+    500: "Something went wrong on our side.",
+    503: "This tracker is not available at present. Please try again later, or ask whoever runs it.",
+}
+
+
+def init_app(app: Flask) -> None:
+    """Answer errors in *app* with pages."""
+    app.register_error_handler(HTTPException, _show)
+
+
+def _show(error: HTTPException) -> ResponseReturnValue:
+    code = error.code
+    if code is None or code < HTTPStatus.BAD_REQUEST:  # a redirect
+        return error
+    text = _TEXTS.get(code, error.description)
+    if isinstance(error, CSRFError):
+        text = "This form was open for too long, or your log-in has changed. Go back, reload the page and try again."
+    page = render_template("error.html", title=_TITLES.get(code, error.name), text=text, code=code)
+    headers: dict[str, str] = {}
+    if isinstance(error, ServiceUnavailable) and error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    return page, code, headers

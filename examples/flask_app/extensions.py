@@ -1,0 +1,8 @@
+"""The application's extensions; `create_app` connects them to it."""
+
+from flask_wtf import CSRFProtect
+
+from tenantkit.flask import TenantKit
+
+kit = TenantKit()
+csrf = CSRFProtect()

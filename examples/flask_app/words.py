@@ -1,0 +1,46 @@
+"""How values read in the pages: Jinja filters."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from enum import StrEnum
+
+from flask import Flask
+
+from examples.tracker.models import Priority, TaskStatus
+
+_AVATAR_COLORS = 6
+
+
+def in_words(choice: StrEnum | str) -> str:
+    """Return ``In progress`` for ``in_progress``."""
+    return str(choice).replace("_", " ").capitalize()
+
+
+def day(moment: date) -> str:
+    """Return ``15 Apr 2026``."""
+    return f"{moment.day} {moment:%b %Y}"
+
+
+def minute(moment: datetime) -> str:
+    """Return ``15 Apr 2026, 10:22 UTC``."""
+    return f"{day(moment)}, {moment:%H:%M %Z}"
+
+
+def initials(name: str) -> str:
+    """Return ``AL`` for ``Ada Lovelace``."""
+    parts = name.split()
+    return (parts[0][:1] + (parts[-1][:1] if len(parts) > 1 else "")).upper() if parts else "?"
+
+
+def avatar_color(user_id: int) -> str:
+    """Return the CSS class with a user's color."""
+    return f"avatar-{user_id % _AVATAR_COLORS}"
+
+
+def init_app(app: Flask) -> None:
+    """Make the filters known to the templates of *app*."""
+    app.jinja_env.filters.update(
+        in_words=in_words, day=day, minute=minute, initials=initials, avatar_color=avatar_color
+    )
+    app.jinja_env.globals.update(STATUSES=list(TaskStatus), PRIORITIES=list(Priority))

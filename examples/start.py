@@ -1,0 +1,79 @@
+"""Getting the tracker's database ready, so that an example application has something to show."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from functools import partial
+from types import FrameType
+
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from examples.tracker import sample
+from examples.tracker.accounts import add_member, hash_password
+from examples.tracker.models import Membership, Role, User
+from examples.tracker.reference import load_reference_data
+from tenantkit import Status, Tenancy, TenantSession
+from tenantkit.migrations import migrate
+
+COMPANIES = sample.COMPANIES[:3]
+
+
+def prepare(tenancy: Tenancy) -> None:
+    """Migrate the database, load the reference data, and fill an empty tracker with a few sample tenants."""
+    console = Console()
+    with console.status("Migrating the database …"):
+        migrate(tenancy)
+        with tenancy.shared_session() as session:
+            load_reference_data(session)
+            session.commit()
+    if not tenancy.list(status=Status.ACTIVE, limit=1):
+        with console.status("Creating sample tenants …"):
+            create_samples(tenancy)
+
+
+def create_samples(tenancy: Tenancy) -> None:
+    """Create sample tenants; the owner of the first is a member of the second, too."""
+    password_hash = hash_password(sample.PASSWORD)
+    first, second, *_ = COMPANIES
+    for company in COMPANIES:
+        tenancy.create(
+            company.key, name=company.name, seed=partial(_fill, company=company, password_hash=password_hash)
+        )
+    with tenancy.session(second.key) as session:
+        add_member(session, _owner(session, first.key))
+        session.commit()
+
+
+def announce(tenancy: Tenancy, *, port: int) -> None:
+    """Print where the application is, and who can log in."""
+    console = Console()
+    table = Table("tenant", "address", "or", "log in as", box=None, pad_edge=False)
+    with tenancy.shared_session() as session:
+        for tenant in tenancy.list(status=Status.ACTIVE, limit=len(COMPANIES)):
+            here = f"http://{tenant.key}.localhost:{port}/", f"http://localhost:{port}/t/{tenant.key}/"
+            table.add_row(tenant.name, *here, _owner(session, tenant.key).email)
+    console.print(f"\nThe tracker is at [bold]http://localhost:{port}/[/]; Ctrl-C stops it.\n", highlight=False)
+    console.print(table, highlight=False, soft_wrap=True)
+    console.print(f"\nThe password of all sample users is [bold]{sample.PASSWORD}[/].\n", highlight=False)
+
+
+def exit_on_sigterm() -> None:
+    """End the process in order when it is told to stop, so that the embedded server stops with it."""
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        sys.exit()
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def _fill(session: TenantSession, *, company: sample.Company, password_hash: str) -> None:
+    sample.load(session, company, password_hash=password_hash)
+
+
+def _owner(session: Session, tenant_key: str) -> User:
+    owner = select(User).join(User.memberships).where(Membership.tenant_key == tenant_key, Membership.role == Role.OWNER)
+    return session.scalars(owner.order_by(User.id).limit(1)).one()
