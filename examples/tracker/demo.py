@@ -15,24 +15,22 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from sqlalchemy import URL, delete, select, text
+from sqlalchemy import URL, Select, delete, select, text
 
 from examples.tracker import boards, contents, display, sample
-from examples.tracker.accounts import close_account, hash_password
+from examples.tracker.accounts import add_member, close_account, hash_password
 from examples.tracker.app import MIGRATIONS, make_async_tenancy, make_tenancy
 from examples.tracker.contents import Contents
 from examples.tracker.models import Membership, Role, Task, TaskStatus, User
 from examples.tracker.reference import load_reference_data
 from examples.tracker.sample import COMPANIES, Company
-from tenantkit import Tenancy, Tenant, TenantMismatchError, tenant_context
+from tenantkit import Tenancy, Tenant, TenantkitError, TenantMismatchError, tenant_context
 from tenantkit.embedded import embedded_database
 from tenantkit.migrations import migrate, status, upgrade_shared
 
 Result = TypeVar("Result")
 
 PROJECT = Path(__file__).parents[2]
-SAMPLE = {"sample": True}
-"""The attributes by which a tenant of the demonstration is known, to be removed when it runs again."""
 THREADS = 4
 READS = 4
 """How often each tenant is read by threads, and as often by tasks."""
@@ -40,21 +38,34 @@ READS = 4
 
 def main(
     folder: Annotated[Path, typer.Option(help="Where the server keeps its files.")] = PROJECT / ".tenantkit",
-    tenants: Annotated[int, typer.Option(min=2, max=len(COMPANIES))] = len(COMPANIES),
+    tenants: Annotated[int, typer.Option(min=2, max=len(COMPANIES), help="How many companies take part.")] = 25,
 ) -> None:
     """Run tenantkit's main job on an embedded PostgreSQL."""
     display.title("tenantkit", "one PostgreSQL, one schema per tenant, plain SQLAlchemy")
+    try:
+        run(folder, tenants)
+    except TenantkitError as error:
+        display.failed(str(error))
+        raise typer.Exit(code=1) from error
+
+
+def run(folder: Path, tenants: int) -> None:
+    """Do it all, and print what happens.
+
+    :raises typer.Exit: if a session saw what it must not see.
+    """
     with display.step("Starting PostgreSQL") as done:
         url = embedded_database(folder, "tracker")
-        done(f"PostgreSQL runs, from PyPI, with its files in {folder}")
+        done(f"PostgreSQL from PyPI, in {folder.name}/")
 
     with closing(make_tenancy(url, migrations=previous_release(folder / "demo"))) as tenancy:
         prepare(tenancy)
         taken = {tenant.key for tenant in tenancy.list()}
-        companies = [company for company in COMPANIES[:tenants] if company.key not in taken]
+        companies = [company for company in COMPANIES if company.key not in taken][:tenants]
         in_threads("Creating tenants", lambda company: create(tenancy, company), companies)
         password_hash = hash_password(sample.PASSWORD)
         written = in_threads("Loading their data", lambda company: load(tenancy, company, password_hash), companies)
+        lend_owner(tenancy, companies[0], companies[1:3])
         asyncio.run(read_back(tenancy, url, written))
 
     with closing(make_tenancy(url)) as tenancy:
@@ -81,8 +92,8 @@ def prepare(tenancy: Tenancy) -> None:
         with tenancy.shared_session() as session:
             rows = load_reference_data(session)
             session.commit()
-        done(f"Shared tables migrated; {rows} countries, currencies, languages and plans loaded")
-    if earlier := tenancy.list(attributes=SAMPLE):
+        done(f"Shared tables with {rows} countries, currencies and languages")
+    if earlier := tenancy.list(attributes=sample.ATTRIBUTES):
         in_threads("Removing an earlier run", lambda tenant: remove(tenancy, tenant), earlier)
 
 
@@ -99,7 +110,7 @@ def remove(tenancy: Tenancy, tenant: Tenant) -> None:
 
 def create(tenancy: Tenancy, company: Company) -> Tenant:
     """Create the tenant of *company*."""
-    return tenancy.create(company.key, name=company.name, attributes={"plan": "team", **SAMPLE})
+    return tenancy.create(company.key, name=company.name, attributes={"plan": "team", **sample.ATTRIBUTES})
 
 
 def load(tenancy: Tenancy, company: Company, password_hash: str) -> Contents:
@@ -108,6 +119,20 @@ def load(tenancy: Tenancy, company: Company, password_hash: str) -> Contents:
         written = sample.load(session, company, password_hash=password_hash)
         session.commit()
         return written
+
+
+def lend_owner(tenancy: Tenancy, company: Company, others: Sequence[Company]) -> None:
+    """Make the owner of one tenant a member of some others too."""
+    for other in others:
+        with tenancy.session(other.key) as session:
+            owner = session.scalars(owners_of(tenancy.get(company.key))).one()
+            add_member(session, owner, job_title="Consultant")
+            session.commit()
+
+
+def owners_of(tenant: Tenant) -> Select[User]:
+    """Return a query for the users who own *tenant*."""
+    return select(User).join(User.memberships).where(Membership.tenant_id == tenant.id, Membership.role == Role.OWNER)
 
 
 async def read_back(tenancy: Tenancy, url: URL, written: Mapping[Company, Contents]) -> None:
@@ -139,11 +164,9 @@ async def read_back(tenancy: Tenancy, url: URL, written: Mapping[Company, Conten
         await async_tenancy.close()
     distinct = len({seen.digest for seen in written.values()})
     if not all(right) or distinct != len(written):
-        display.console.print(
-            f"[red]{right.count(False)} of {len(right)} reads saw rows that are not their tenant's.[/red]"
-        )
+        display.failed(f"{right.count(False)} of {len(right)} reads saw other rows than their tenant's.")
         raise typer.Exit(code=1)
-    display.console.print(f"  every one of {len(right)} reads saw its own tenant's rows, and no others")
+    display.note(f"every one of {len(right)} reads saw its own tenant's rows, and no others")
 
 
 def deploy(tenancy: Tenancy) -> None:
@@ -151,7 +174,7 @@ def deploy(tenancy: Tenancy) -> None:
     with display.MigrationBar("Migrating all tenants by one revision") as progress:
         report = migrate(tenancy, progress=progress)
     first = report.outcomes[0]
-    display.console.print(f"  {first.from_revision} → {first.to_revision}: {report}")
+    display.note(f"{first.from_revision} → {first.to_revision}: {report}")
 
 
 def show_activity(tenancy: Tenancy, company: Company) -> None:
@@ -160,9 +183,7 @@ def show_activity(tenancy: Tenancy, company: Company) -> None:
         task = session.scalars(select(Task).where(Task.status == TaskStatus.IN_PROGRESS).limit(1)).one()
         boards.move_task(session, task, TaskStatus.DONE)
         activity = boards.recent_activity(session, limit=1)[0]
-        display.console.print(
-            f"  the new trigger of {company.name} saw {task.project.key}-{task.number} being {activity.action}"
-        )
+        display.note(f"the new trigger of {company.name} saw {task.project.key}-{task.number} being {activity.action}")
         session.commit()
 
 
@@ -206,16 +227,15 @@ def read_across(ours: Tenant, theirs: Tenant, tenancy: Tenancy) -> None:
         except TenantMismatchError as error:
             display.refused(f"Reading tasks with the session of {ours.key}, while {theirs.key} is served:", error)
         else:
-            display.console.print("[red]A session served two tenants.[/red]")
+            display.failed("A session served two tenants.")
             raise typer.Exit(code=1)
 
 
 def next_steps(tenancy: Tenancy, company: Company) -> str:
     """Return what to do now, with a user who can log in."""
     tenant = tenancy.get(company.key)
-    owners = select(User).join(User.memberships).where(Membership.tenant_id == tenant.id, Membership.role == Role.OWNER)
     with tenancy.shared_session() as session:
-        owner = session.scalars(owners).one()
+        owner = session.scalars(owners_of(tenant)).one()
     return (
         f"[bold]make flask[/bold]    the tracker as HTML pages, at http://{tenant.key}.localhost:8000\n"
         f"[bold]make fastapi[/bold]  the tracker as a JSON API, at http://{tenant.key}.localhost:8000/docs\n"
@@ -238,4 +258,6 @@ def in_threads(title: str, work: Callable[[Item], Result], items: Sequence[Item]
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from tenantkit.migrations import Outcome
 
-console = Console(highlight=False)
+_console = Console(highlight=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ def step(doing: str) -> Generator[Callable[[str], None]]:
     """Show that something is being done; the function it yields says what came of it."""
     begin = perf_counter()
     said = doing
-    with console.status(doing):
+    with _console.status(doing):
 
         def done(text: str) -> None:
             nonlocal said
             said = text
 
         yield done
-    console.print(f"[green]✓[/green] {said} [dim]{perf_counter() - begin:.1f} s[/dim]")
+    _console.print(f"[green]✓[/green] {said} [dim]{perf_counter() - begin:.1f} s[/dim]")
 
 
 @contextmanager
@@ -80,7 +80,7 @@ class MigrationBar:
 
 def title(text: str, below: str) -> None:
     """Print what this is."""
-    console.print(Panel(f"[bold]{text}[/bold]\n[dim]{below}[/dim]", border_style="cyan", expand=False))
+    _console.print(Panel(f"[bold]{text}[/bold]\n[dim]{below}[/dim]", border_style="cyan", expand=False))
 
 
 def tenants(rows: Iterable[Row]) -> None:
@@ -93,17 +93,27 @@ def tenants(rows: Iterable[Row]) -> None:
     for row in rows:
         status = Text(row.status, style="green" if row.status == "active" else "yellow")
         table.add_row(row.key, row.name, status, row.revision, str(row.rows), f"{row.kilobytes:,} kB")
-    console.print(table)
+    _console.print(table)
+
+
+def note(text: str) -> None:
+    """Print what came of the step before."""
+    _console.print(f"  {text}", style="dim")
+
+
+def failed(text: str) -> None:
+    """Print why the demonstration stops."""
+    _console.print(text, style="red", markup=False)
 
 
 def refused(attempt: str, error: Exception) -> None:
     """Print what was tried, and how it failed."""
-    console.print(Panel(f"{attempt}\n[red]{type(error).__name__}[/red]: {error}", title="refused", border_style="red"))
+    _console.print(Panel(f"{attempt}\n[red]{type(error).__name__}[/red]: {error}", title="refused", border_style="red"))
 
 
 def next_steps(text: str) -> None:
     """Print what to do now."""
-    console.print(Panel(text, title="next", border_style="cyan", expand=False))
+    _console.print(Panel(text, title="next", border_style="cyan", expand=False))
 
 
 def _progress() -> Progress:
@@ -113,5 +123,5 @@ def _progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=console,
+        console=_console,
     )
