@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help demo flask fastapi test lint format docs bench ci clean
+.PHONY: help demo test lint format docs ci clean
 
 help:
 	@echo "make demo     set everything up and run the main job: 25 tenants on an embedded PostgreSQL"
@@ -19,6 +19,9 @@ help:
 	@echo "make docs     build the documentation into docs/_build"
 	@echo "make bench    measure tenantkit side by side with its alternatives"
 	@echo "make ci       all that CI does (Debian 12, as root)"
+
+demo: $(VENV)/.examples
+	$(BIN)/python -m examples.tracker.demo $(ARGS)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(ARGS)
