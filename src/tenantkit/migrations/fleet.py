@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 SHARED = "(shared)"
 """What the shared tables are called where outcomes have a tenant's key; no valid key looks like it."""
 
+PLACEMENTS_PER_CONNECTION = 100
+"""After so many, a worker takes a new connection. A backend keeps what it learns of every table
+that it has seen: 84 MB after 100 tenants of 40 tables, measured."""
+
 
 def migrate(
     tenancy: Tenancy,
@@ -226,6 +230,7 @@ def _apply(tenancy: Tenancy, line: Line, tasks: Sequence[Task], jobs: int | None
         url=tenancy.engine.url,
         engine_options=dict(tenancy.engine_options),
         path=sys.path,
+        placements_per_connection=PLACEMENTS_PER_CONNECTION,
     )
     try:
         dumps(setup)

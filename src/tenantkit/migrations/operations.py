@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from alembic.ddl.base import AddColumn, AlterTable, ColumnType
+from alembic.ddl.postgresql import PostgresqlColumnType
 from sqlalchemy import Connection, TextClause, event, text
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.schema import CreateIndex, DropIndex, Table
@@ -45,7 +46,7 @@ def adapt_operations(
             case AlterTable():
                 if isinstance(construct, AddColumn):
                     _create_named_type(connection, construct.column.type)
-                if isinstance(construct, ColumnType):
+                if isinstance(construct, ColumnType | PostgresqlColumnType):
                     _create_named_type(connection, construct.type_)
                     construct.type_ = _translated(construct.type_, schema_translate_map)
                 construct.schema = schema_translate_map.get(construct.schema, construct.schema)

@@ -15,7 +15,8 @@ _CHUNK = 50
 
 _VERSION_TABLES = text(
     """
-    SELECT nspname, EXISTS (SELECT FROM pg_class WHERE relnamespace = pg_namespace.oid AND relname = 'alembic_version')
+    SELECT nspname,
+        EXISTS (SELECT FROM pg_class WHERE relnamespace = pg_namespace.oid AND relname = 'alembic_version') AS versioned
     FROM pg_namespace WHERE nspname = ANY(:schemas)
     """
 )
@@ -23,14 +24,14 @@ _VERSION_TABLES = text(
 
 def read_revisions(connection: Connection, schemas: Collection[str]) -> dict[str, Heads]:
     """Return the revisions that each of *schemas* is at; those that do not exist are left out."""
-    exist = dict(connection.execute(_VERSION_TABLES, {"schemas": list(schemas)}).tuples().all())
+    exist = {row.nspname: row.versioned for row in connection.execute(_VERSION_TABLES, {"schemas": list(schemas)})}
     found: dict[str, list[str]] = {schema: [] for schema in exist}
     for chunk in _chunks([schema for schema, versioned in exist.items() if versioned]):
         query = " UNION ALL ".join(
             f"SELECT {quote_literal(schema)}, version_num FROM {quote_identifier(schema)}.alembic_version"  # noqa: S608 - quoted
             for schema in chunk
         )
-        for schema, revision in connection.execute(text(query.replace(":", r"\:"))).tuples():
+        for schema, revision in connection.execute(text(query.replace(":", r"\:"))):
             found[schema].append(revision)
     return {schema: tuple(sorted(revisions)) for schema, revisions in found.items()}
 

@@ -18,10 +18,6 @@ from sqlalchemy import URL, create_engine
 from tenantkit.migrations.apply import apply
 from tenantkit.migrations.lines import Line, LineName
 
-_PLACEMENTS_PER_CONNECTION = 100
-"""A backend keeps what it learns of every table it has seen: 84 MB after 100 tenants of 40 tables."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What a worker needs to know once."""
@@ -32,6 +28,7 @@ class Setup:
     engine_options: dict[str, Any] = field(default_factory=dict, repr=False)
     path: list[str] = field(default_factory=list)
     """The parent's ``sys.path``: ``env.py`` and revisions may import the application."""
+    placements_per_connection: int
 
 
 def serve(pipe: Pipe) -> None:
@@ -49,7 +46,7 @@ def serve(pipe: Pipe) -> None:
             break
         pipe.send(apply(engine, line, task))
         served += 1
-        if served % _PLACEMENTS_PER_CONNECTION == 0:
+        if served % setup.placements_per_connection == 0:
             engine.dispose()
     engine.dispose()
 

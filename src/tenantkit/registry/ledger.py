@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from tenantkit.registry.tables import outcomes, runs, tenants
 
@@ -33,7 +34,7 @@ def last_failures(connection: Connection) -> dict[str, str]:
     """Return the error of each tenant whose last outcome, in any run, is a failure, by key."""
     last = (
         select(outcomes.c.tenant_id, outcomes.c.status, outcomes.c.error)
-        .distinct(outcomes.c.tenant_id)
+        .ext(distinct_on(outcomes.c.tenant_id))
         .order_by(outcomes.c.tenant_id, outcomes.c.run_id.desc())
         .subquery()
     )
@@ -42,4 +43,4 @@ def last_failures(connection: Connection) -> dict[str, str]:
         .join(last, last.c.tenant_id == tenants.c.id)
         .where(last.c.status == "failed")
     )
-    return dict(connection.execute(query).tuples().all())
+    return {row.key: row.error for row in connection.execute(query)}

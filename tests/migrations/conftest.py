@@ -1,0 +1,30 @@
+"""A migration environment in a temporary folder, and the tenancy that uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenantkit import Tenancy
+from tenantkit.migrations import init
+from tests.migrations.environments import Environment
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    """An environment without revisions."""
+    init(tmp_path / "migrations")
+    return Environment(tmp_path / "migrations")
+
+
+@pytest.fixture
+def migrated_tenancy(make_tenancy: Callable[..., Tenancy], environment: Environment) -> Callable[..., Tenancy]:
+    """Make a tenancy whose tables come from the environment's revisions."""
+
+    def make(**options: Any) -> Tenancy:
+        return make_tenancy(migrations=environment.folder, **options)
+
+    return make

@@ -1,0 +1,51 @@
+"""Writing revisions for a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import dedent, indent
+
+_FILE = '''\
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = {revision!r}
+down_revision = {down!r}
+
+
+def upgrade():
+{upgrade}
+
+
+def downgrade():
+{downgrade}
+'''
+
+
+@dataclass
+class Environment:
+    """A migration environment that a test fills."""
+
+    folder: Path
+    _last: dict[str, str | None] = field(default_factory=dict)
+
+    def add(
+        self, revision: str, upgrade: str, downgrade: str = "pass", *, line: str = "tenant", after: str | None = None
+    ) -> str:
+        """Write a revision behind the last one of its line, or behind *after*; return its id."""
+        down = after or self._last.get(line)
+        content = _FILE.format(
+            revision=revision,
+            down=None if down == "base" else down,
+            upgrade=indent(dedent(upgrade), "    "),
+            downgrade=indent(dedent(downgrade), "    "),
+        )
+        (self.folder / line / f"{revision}.py").write_text(content)
+        self._last[line] = revision
+        return revision
+
+    def remove(self, revision: str, *, line: str = "tenant") -> None:
+        """Take a revision away, as a checkout of older code does."""
+        (self.folder / line / f"{revision}.py").unlink()

@@ -1,0 +1,66 @@
+"""What PostgreSQL's catalog says of a schema, in words that can be compared."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+from tenantkit.naming import quote_identifier
+
+_QUERIES = {
+    "relation": """
+        SELECT relkind::text || ' ' || relname || coalesce(' -- ' || obj_description(c.oid, 'pg_class'), '')
+        FROM pg_class c WHERE relnamespace = :oid
+    """,
+    "column": """
+        SELECT relname || '.' || attname || ' ' || format_type(atttypid, atttypmod)
+            || CASE WHEN attnotnull THEN ' not null' ELSE '' END || ' ' || attgenerated::text || attidentity::text
+            || coalesce(' = ' || pg_get_expr(adbin, adrelid), '') || coalesce(' -- ' || col_description(c.oid, attnum), '')
+        FROM pg_attribute JOIN pg_class c ON c.oid = attrelid LEFT JOIN pg_attrdef ON adrelid = c.oid AND adnum = attnum
+        WHERE relnamespace = :oid AND attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p', 'v', 'm')
+    """,
+    "constraint": """
+        SELECT conrelid::regclass::text || ' ' || conname || ' ' || pg_get_constraintdef(oid) || convalidated::text
+        FROM pg_constraint WHERE connamespace = :oid
+    """,
+    "index": """
+        SELECT pg_get_indexdef(indexrelid) || indisvalid::text
+        FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE relnamespace = :oid
+    """,
+    "enum": """
+        SELECT typname || ' ' || string_agg(enumlabel, ',' ORDER BY enumsortorder)
+        FROM pg_type t JOIN pg_enum ON enumtypid = t.oid WHERE typnamespace = :oid GROUP BY typname
+    """,
+    "trigger": """
+        SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
+        WHERE relnamespace = :oid AND NOT tgisinternal
+    """,
+    "function": "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = :oid AND prokind <> 'a'",
+}
+
+
+def shape(connection: Connection, schema: str) -> list[str]:
+    """Return every object of *schema* as a line; the schema's own name is written ``~``."""
+    oid = connection.execute(text("SELECT oid FROM pg_namespace WHERE nspname = :schema"), {"schema": schema}).scalar()
+    # Nothing on the path, so that every name is written with its schema.
+    connection.exec_driver_sql("SET LOCAL search_path = pg_temp")
+    lines = [
+        f"{kind} {line}"
+        for kind, query in _QUERIES.items()
+        for line in connection.execute(text(query), {"oid": oid}).scalars()
+    ]
+    return sorted(line.replace(f"{schema}.", "~.").replace(f"'{schema}'", "'~'") for line in lines)
+
+
+def rows(connection: Connection, schema: str) -> dict[str, list[str]]:
+    """Return every row of every table of *schema*, as text, in the order of that text."""
+    tables = connection.execute(
+        text("SELECT tablename FROM pg_tables WHERE schemaname = :schema ORDER BY 1"), {"schema": schema}
+    ).scalars()
+    return {
+        table: list(
+            connection.exec_driver_sql(
+                f"SELECT t::text FROM {quote_identifier(schema)}.{quote_identifier(table)} t ORDER BY 1"
+            ).scalars()
+        )
+        for table in tables.all()
+    }

@@ -1,0 +1,258 @@
+"""Every Alembic operation lands in the tenant's schema, named by the placeholder or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from textwrap import dedent
+
+import pytest
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.dialects import postgresql
+
+from tenantkit import Tenancy
+from tenantkit.migrations import migrate
+from tests.migrations.environments import Environment
+from tests.migrations.shapes import rows, shape
+
+BASE = """
+
+op.create_table("project", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(50)), schema=S)
+op.create_table(
+    "task",
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("project_id", sa.Integer),
+    sa.Column("title", sa.Text, server_default=sa.text("'none'"), nullable=False),
+    sa.Column("hours", sa.Integer),
+    schema=S,
+)
+op.bulk_insert(sa.table("project", sa.column("id", sa.Integer), sa.column("name"), schema=S), [{"id": 1, "name": "a"}])
+"""
+
+OPERATIONS = {
+    "create_table": """
+        op.create_table(
+            "note",
+            sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+            sa.Column("project_id", sa.Integer, sa.ForeignKey(f"{S}.project.id" if S else "project.id")),
+            sa.Column("tags", postgresql.ARRAY(sa.Text)),
+            sa.Column("data", postgresql.JSONB, server_default="{}", comment="anything"),
+            sa.Column("size", sa.Integer, sa.Computed("length(data::text)", persisted=True)),
+            sa.CheckConstraint("project_id > 0", name="ck_note"),
+            comment="what people say",
+            schema=S,
+        )
+    """,
+    "create_table_with_enum": """
+        op.create_table("e", sa.Column("state", sa.Enum("a", "b", name="mood", schema=S)), schema=S)
+    """,
+    "drop_table": 'op.drop_table("task", schema=S)',
+    "rename_table": 'op.rename_table("task", "job", schema=S)',
+    "add_column": 'op.add_column("task", sa.Column("done", sa.Boolean, server_default=sa.false(), nullable=False), schema=S)',
+    "add_column_with_reference": """
+        op.add_column("task", sa.Column("p", sa.Integer, sa.ForeignKey(f"{S}.project.id" if S else "project.id")), schema=S)
+    """,
+    "add_column_with_reference_to_shared": """
+        op.add_column("task", sa.Column("country", sa.Text, sa.ForeignKey("shared.country.code")), schema=S)
+    """,
+    "add_column_with_new_enum": 'op.add_column("task", sa.Column("state", sa.Enum("x", "y", name="st", schema=S)), schema=S)',
+    "add_column_with_array_of_enum": """
+        op.add_column("task", sa.Column("states", postgresql.ARRAY(sa.Enum("x", "y", name="st", schema=S))), schema=S)
+    """,
+    "add_computed_column": """
+        op.add_column("task", sa.Column("double", sa.Integer, sa.Computed("hours * 2", persisted=True)), schema=S)
+    """,
+    "drop_column": 'op.drop_column("task", "hours", schema=S)',
+    "alter_column_type": """
+        op.alter_column("task", "hours", type_=sa.Numeric(8, 2), existing_type=sa.Integer, schema=S)
+    """,
+    "alter_column_to_new_enum": """
+        op.alter_column(
+            "task", "title", server_default=None, existing_type=sa.Text, schema=S
+        )
+        op.alter_column(
+            "task", "title", type_=sa.Enum("none", name="tt", schema=S), existing_type=sa.Text, schema=S,
+            postgresql_using="title::text::tt",
+        )
+    """,
+    "alter_column_name": 'op.alter_column("task", "hours", new_column_name="effort", schema=S)',
+    "alter_column_null": 'op.alter_column("task", "hours", nullable=False, existing_type=sa.Integer, schema=S)',
+    "alter_column_default": 'op.alter_column("task", "hours", server_default="7", existing_type=sa.Integer, schema=S)',
+    "alter_column_comment": 'op.alter_column("task", "hours", comment="spent", existing_type=sa.Integer, schema=S)',
+    "create_index": 'op.create_index("ix_a", "task", ["title", sa.text("lower(title)")], unique=True, schema=S)',
+    "create_partial_index": """
+        op.create_index("ix_p", "task", ["title"], schema=S, postgresql_where=sa.text("hours > 1"), postgresql_using="hash")
+    """,
+    "drop_index": 'op.create_index("ix_a", "task", ["title"], schema=S); op.drop_index("ix_a", "task", schema=S)',
+    "create_unique_constraint": 'op.create_unique_constraint("uq", "task", ["title", "hours"], schema=S)',
+    "create_check_constraint": 'op.create_check_constraint("ck", "task", sa.column("hours") > 0, schema=S)',
+    "create_foreign_key": """
+        op.create_foreign_key("fk", "task", "project", ["project_id"], ["id"], source_schema=S, referent_schema=S)
+    """,
+    "create_foreign_key_to_shared": """
+        op.add_column("task", sa.Column("c", sa.Text), schema=S)
+        op.create_foreign_key("fk", "task", "country", ["c"], ["code"], source_schema=S, referent_schema="shared")
+    """,
+    "create_exclude_constraint": """
+        op.create_exclude_constraint("ex", "task", (sa.column("hours"), "="), using="btree", schema=S)
+    """,
+    "drop_constraint": """
+        op.create_unique_constraint("uq", "task", ["title"], schema=S)
+        op.drop_constraint("uq", "task", schema=S)
+    """,
+    "create_primary_key": """
+        op.drop_constraint("task_pkey", "task", schema=S)
+        op.create_primary_key("pk", "task", ["id", "title"], schema=S)
+    """,
+    "create_table_comment": 'op.create_table_comment("task", "to do", schema=S)',
+    "drop_table_comment": """
+        op.create_table_comment("task", "to do", schema=S)
+        op.drop_table_comment("task", schema=S)
+    """,
+    "bulk_insert": """
+        light = sa.table("task", sa.column("id", sa.Integer), sa.column("title", sa.Text), schema=S)
+        op.bulk_insert(light, [{"id": n, "title": f"t{n}"} for n in range(3)])
+        op.bulk_insert(light, [{"id": n, "title": f"t{n}"} for n in range(3, 6)], multiinsert=False)
+    """,
+    "bulk_insert_with_a_declared_table": """
+        declared = sa.Table("task", sa.MetaData(), sa.Column("id", sa.Integer), sa.Column("title", sa.Text), schema=S)
+        op.bulk_insert(declared, [{"id": 1, "title": "x"}])
+    """,
+    "execute_text": "op.execute(\"INSERT INTO task (id, title) SELECT id, name FROM project\")",
+    "execute_update": """
+        project = sa.table("project", sa.column("id", sa.Integer), sa.column("name", sa.Text), schema=S)
+        op.execute(project.update().where(project.c.id == 1).values(name="changed"))
+        op.execute(sa.insert(project).from_select(["id", "name"], sa.select(project.c.id + 1, project.c.name)))
+    """,
+    "get_bind": """
+        project = sa.table("project", sa.column("id", sa.Integer), sa.column("name", sa.Text), schema=S)
+        for row in op.get_bind().execute(sa.select(project)).all():
+            op.get_bind().execute(project.update().where(project.c.id == row.id).values(name=row.name * 2))
+    """,
+    "get_bind_session": """
+        from sqlalchemy.orm import Session
+        project = sa.Table("project", sa.MetaData(), sa.Column("id", sa.Integer), sa.Column("name", sa.Text), schema=S)
+        with Session(op.get_bind()) as session:
+            session.execute(sa.update(project).values(name="session"))
+            session.flush()
+    """,
+    "create_function_and_trigger": '''
+        op.execute("""
+            CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+            BEGIN INSERT INTO project (id, name) VALUES (NEW.id + 100, 'touched'); RETURN NEW; END $$
+        """)
+        op.execute("CREATE TRIGGER touch AFTER INSERT ON task FOR EACH ROW EXECUTE FUNCTION touch()")
+        op.execute("INSERT INTO task (id) VALUES (5)")
+    ''',
+    "create_view_and_sequence": """
+        op.execute("CREATE VIEW titles AS SELECT title FROM task")
+        op.execute("CREATE SEQUENCE numbers")
+    """,
+    "several_statements_in_one_string": 'op.execute("CREATE TABLE a (x int); INSERT INTO a VALUES (1); CREATE TABLE b ()")',
+    "batch": """
+        with op.batch_alter_table("task", schema=S) as batch:
+            batch.add_column(sa.Column("extra", sa.Text))
+            batch.alter_column("hours", new_column_name="effort", existing_type=sa.Integer)
+            batch.create_index("ix_b", ["extra"])
+            batch.create_unique_constraint("uq_b", ["extra"])
+            batch.drop_column("project_id")
+    """,
+    "enum_used_again_in_another_table": """
+        mood = sa.Enum("a", "b", name="mood", schema=S)
+        op.add_column("task", sa.Column("m", mood), schema=S)
+        op.add_column("project", sa.Column("m", mood), schema=S)
+        op.create_table("third", sa.Column("m", postgresql.ENUM("a", "b", name="mood", schema=S, create_type=False)), schema=S)
+    """,
+    "enum_with_default": """
+        op.add_column("task", sa.Column("m", sa.Enum("a", "b", name="mood", schema=S), server_default="a"), schema=S)
+    """,
+    "add_enum_value": """
+        op.execute("CREATE TYPE mood AS ENUM ('a')")
+        with op.get_context().autocommit_block():
+            op.execute("ALTER TYPE mood ADD VALUE 'b'")
+        op.execute("CREATE TABLE m (x mood DEFAULT 'b')")
+    """,
+    "create_index_concurrently": """
+        with op.get_context().autocommit_block():
+            op.create_index("ix_c", "task", ["title"], schema=S, postgresql_concurrently=True)
+            op.execute("CREATE INDEX CONCURRENTLY ix_d ON task (hours)")
+        op.create_index("ix_e", "task", ["project_id"], schema=S)
+        op.execute("CREATE TABLE after_the_block ()")
+    """,
+}
+
+ALEMBIC_NEEDS = {
+    "add_column_with_new_enum": "CREATE TYPE st AS ENUM ('x', 'y')",
+    "add_column_with_array_of_enum": "CREATE TYPE st AS ENUM ('x', 'y')",
+    "alter_column_to_new_enum": "CREATE TYPE tt AS ENUM ('none')",
+    "enum_used_again_in_another_table": "CREATE TYPE mood AS ENUM ('a', 'b')",
+    "enum_with_default": "CREATE TYPE mood AS ENUM ('a', 'b')",
+}
+"""What plain Alembic has to be told besides: it creates no type for a column of a table that is there."""
+
+
+@pytest.fixture
+def reference(make_database: Callable[..., sa.URL], application_template: str) -> object:
+    """Run a revision's code in one real schema with Alembic alone."""
+
+    def run(*codes: str) -> tuple[list[str], dict[str, list[str]]]:
+        engine = sa.create_engine(make_database(application_template))
+        with engine.connect() as connection:
+            connection.exec_driver_sql("CREATE SCHEMA plain")
+            connection.exec_driver_sql("SET search_path = plain")
+            connection.commit()
+            context = MigrationContext.configure(connection)
+            for code in codes:
+                with context.begin_transaction(), Operations.context(context) as op:
+                    exec(compile(code, "<revision>", "exec"), {"op": op, "sa": sa, "postgresql": postgresql, "S": None})
+            found = look(connection, "plain")
+        engine.dispose()
+        return found
+
+    return run
+
+
+def look(connection: Connection, schema: str) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the shape and the rows of a schema, leaving out Alembic's own table."""
+    data = rows(connection, schema)
+    data.pop("alembic_version", None)
+    # A function that keeps the search_path of its creation keeps tenantkit's, which names pg_temp too.
+    lines = [line.replace("'~', 'pg_temp'", "'~'") for line in shape(connection, schema) if "alembic_version" not in line]
+    return lines, data
+
+
+@pytest.mark.parametrize("schema", ["tenant", None], ids=["placeholder", "no-schema"])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_operation_does_to_a_tenant_what_alembic_does_to_one_schema(
+    operation: str,
+    schema: str | None,
+    environment: Environment,
+    migrated_tenancy: Callable[..., Tenancy],
+    reference: Callable[..., object],
+    engine: Engine,
+) -> None:
+    code = dedent(OPERATIONS[operation])
+    environment.add("one", f"S = {schema!r}\n{BASE}")
+    tenancy = migrated_tenancy()
+    tenancy.create("old")
+    environment.add("two", f"S = {schema!r}\n{code}")
+    tenancy = migrated_tenancy()
+    tenancy.create("new")
+    with engine.begin() as connection:
+        bystander = look(connection, "t_old")
+        public = shape(connection, "public"), shape(connection, "shared")
+
+    tenancy.create("other")
+    with engine.begin() as connection:
+        assert look(connection, "t_old") == bystander
+    migrate(tenancy, jobs=0)
+
+    needs = ALEMBIC_NEEDS.get(operation)
+    expected = reference(dedent(BASE), (f'op.execute("{needs}")\n' if needs else "") + code)
+    with engine.begin() as connection:
+        assert look(connection, "t_old") == expected, "migrated"
+        assert look(connection, "t_new") == expected, "created"
+        assert (shape(connection, "public"), shape(connection, "shared")) == public
+        assert connection.execute(text("SELECT to_regnamespace('tenant')")).scalar() is None
