@@ -55,7 +55,7 @@ class Tenancy:
         schema_prefix: str = "t_",
         reserved_keys: Collection[str] = (),
         cache_ttl: float = 60.0,
-        cache_size: int = 10_000,
+        cache_size: int = 2_500,
         listen: bool = True,
         engine_options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class Tenancy:
         :param reserved_keys: keys refused besides the built-in ones, for example ``("www", "api")``.
         :param cache_ttl: for how many seconds a looked-up tenant is trusted when no notification arrives;
             0 looks every time.
-        :param cache_size: how many lookups are kept.
+        :param cache_size: how many lookups are kept, of about half a kilobyte each.
         :param listen: hear of changes made by other processes, on one connection of its own. Turn it off behind
             PgBouncer in transaction mode, which does not pass notifications on.
         :raises ConfigurationError: if the tables are declared in a way that could not work.

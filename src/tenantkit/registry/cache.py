@@ -49,7 +49,9 @@ class TenantCache:
             self._entries.pop(name, None)
             while len(self._entries) >= self._size:
                 del self._entries[next(iter(self._entries))]
-            self._entries[name] = (tenant, self._clock() + self._ttl)
+            # Under the tenant's own string, where it has it: the caller's would be a second one to keep.
+            own: Name = ("key", tenant.key) if name == ("key", tenant.key) else name
+            self._entries[own] = (tenant, self._clock() + self._ttl)
 
     def forget(self, key: str) -> None:
         """Drop every entry of the tenant with this key."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -257,16 +258,20 @@ def _has_key(key: str) -> ColumnElement[bool]:
         raise TenantNotFoundError(key=key) from error
 
 
+_NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
+
+
 def _to_tenant(row: Row[Any]) -> Tenant:
+    # Thousands of tenants may stay in memory: what is the same in many of them is kept once.
     return Tenant(
         id=row.id,
         key=row.key,
         name=row.name,
         status=Status(row.status),
         isolation=Isolation(row.isolation),
-        placement=Placement(row.database, row.schema),
+        placement=Placement(sys.intern(row.database), row.schema),
         domains=tuple(row.domains or ()),
-        attributes=MappingProxyType(row.attributes),
+        attributes=MappingProxyType(row.attributes) if row.attributes else _NO_ATTRIBUTES,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
