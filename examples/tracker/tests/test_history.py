@@ -130,7 +130,7 @@ def test_tasks_in_review_go_back_to_progress_when_the_column_is_taken_away(tenan
         A_MEMBER,
         "INSERT INTO projects (name) VALUES ('Website')",
         "INSERT INTO tasks (project_id, reporter_id, title, status) "
-        "SELECT id, user_id, status, status FROM projects, members, unnest(enum_range(NULL::task_status)) AS status",
+        "SELECT id, user_id, each, each FROM projects, members, unnest(enum_range(NULL::task_status)) AS each",
     )
 
     downgrade(tenancy, "0003", jobs=0)

@@ -97,8 +97,9 @@ def _compare_shared(tenancy: Tenancy, connection: Connection, line: Line, messag
         connection.execute(CreateSchema(schema, if_not_exists=True))
     tables = {(table.schema, table.name) for table in tenancy.tables.shared}
     metadata = tenancy.metadata.shared or tenancy.metadata.tenant
-    in_transaction = replace(site, in_transaction=True)
-    return _write(connection, line, in_transaction, message, metadata, schemas, tables)
+    # As for tenants: an ENUM that is found without its schema would be read as one that has none.
+    site = replace(site, in_transaction=True, is_visible=None in schemas)
+    return _write(connection, line, site, message, metadata, schemas, tables)
 
 
 def _write(  # noqa: PLR0913 - private, and Alembic wants to know as much
