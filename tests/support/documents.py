@@ -1,0 +1,197 @@
+"""Running the documentation: what becomes of each kind of code block.
+
+- `python` runs here; all blocks of a document share their names.
+- A block with a caption is a file, written to the document's own folder.
+- `sh` runs in a bash of the document's own, in that folder; it fails if a command does.
+- A block marked `<!-- installs -->` runs in a copy of the source tree, and only if `TENANTKIT_TEST_INSTALL` is set,
+  because it needs the network.
+- `text` is part of what the `sh` block before it printed; `...` stands for anything.
+
+`DATABASE_URL` names an empty database of the document's own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sybil import Document, Example, Lexeme, Region
+from sybil.evaluators.python import PythonEvaluator
+from sybil.typing import Evaluator
+
+from tenantkit import Tenancy
+
+_ROOT = Path(__file__).parents[2]
+_BLOCK = re.compile(
+    r"^(?:<!-- (?P<mark>installs) -->\n\n)?"
+    r"(?P<fence>```+)(?:\{code-block\} )?(?P<language>[a-z]+)\n(?::caption: (?P<caption>[^\n]+)\n\n?)?"
+    r"(?P<source>.*?)^(?P=fence)$",
+    re.MULTILINE | re.DOTALL,
+)
+_HIDDEN = re.compile(r"^<!-- hidden: (?P<language>[a-z]+)\n(?P<source>.*?)^-->$", re.MULTILINE | re.DOTALL)
+_PORT_IN_DOCUMENTS = "8000"
+_END = "--- end of block ---\n"
+
+
+class Project:
+    """A document's folder, database and shell."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self.printed = ""
+        self._environment = {
+            "DATABASE_URL": url,
+            "HOME": os.environ.get("HOME", str(folder)),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "LANG": "C.UTF-8",
+            "COLUMNS": "100",
+            **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "COVERAGE_"))},
+        }
+        self._shell: subprocess.Popen[str] | None = None
+
+    def run(self, script: str) -> None:
+        """Run a script in the document's shell, and keep what it prints."""
+        shell = self._shell = self._shell or self._open_shell()
+        assert shell.stdin
+        assert shell.stdout
+        script = script.replace(_PORT_IN_DOCUMENTS, str(self.port))
+        shell.stdin.write(f"failed=\n{script}\nprintf '\\n%s\\n{_END}' \"$failed\"\n")
+        shell.stdin.flush()
+        lines: list[str] = []
+        for line in shell.stdout:
+            if line == _END:
+                break
+            lines.append(line)
+        printed, _, failed = "".join(lines).removesuffix("\n").rpartition("\n")
+        self.printed = printed.replace(str(self.port), _PORT_IN_DOCUMENTS).rstrip()
+        assert not failed, f"{failed}\n{self.printed}"
+        if script.rstrip().endswith("&"):
+            _wait_for(self.port)
+
+    def close(self) -> None:
+        """End the shell, and what it left in the background."""
+        if self._shell is not None:
+            self._shell.communicate("kill $(jobs -p) 2>/dev/null; wait\n", timeout=30)
+
+    def _open_shell(self) -> subprocess.Popen[str]:
+        shell = subprocess.Popen(
+            ["bash", "--norc"],
+            cwd=self.folder,
+            env=self._environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert shell.stdin
+        shell.stdin.write("trap 'failed=\"exit code $? of: $BASH_COMMAND\"' ERR\n")
+        shell.stdin.write(f"type curl >/dev/null 2>&1 || curl() {{ {sys.executable} -c '{_CURL}' \"$@\"; }}\n")
+        return shell
+
+
+_CURL = """
+import sys, urllib.error, urllib.parse, urllib.request
+url = next(each for each in sys.argv[1:] if each.startswith("http"))
+data = sys.argv[sys.argv.index("--data") + 1].encode() if "--data" in sys.argv else None
+try: response = urllib.request.urlopen(url, data)
+except urllib.error.HTTPError as error: response = error
+print(response.read().decode(), end="")
+"""
+"""For a machine without curl, as much of it as the documents use."""
+
+
+@pytest.fixture(scope="module")
+def project(
+    tmp_path_factory: pytest.TempPathFactory, make_database: Any, request: pytest.FixtureRequest
+) -> Generator[Project]:
+    """The surroundings of one document."""
+    url = make_database().render_as_string(hide_password=False)
+    project = Project(tmp_path_factory.mktemp(request.path.stem), url)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", url)
+        patch.chdir(project.folder)
+        patch.syspath_prepend(project.folder)
+        yield project
+    project.close()
+
+
+def parse(document: Document) -> Iterable[Region]:
+    """Find the code blocks of a document, for Sybil."""
+    for pattern in (_BLOCK, _HIDDEN):
+        for match in pattern.finditer(document.text):
+            block = match.groupdict()
+            kind = block.get("mark") or (block.get("caption") and "file") or block["language"]
+            source = Lexeme(block["source"], 0, document.text.count("\n", match.start(), match.start("source")) - 1)
+            yield Region(match.start(), match.end(), source, _EVALUATORS[kind], block)
+
+
+def close_tenancies(namespace: dict[str, Any]) -> None:
+    """Close the connections of a document's tenancies."""
+    for tenancy in [each for each in namespace.values() if isinstance(each, Tenancy)]:
+        tenancy.close()
+
+
+def _write(example: Example) -> None:
+    project: Project = example.namespace["project"]
+    file = project.folder / str(example.region.lexemes["caption"])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(example.parsed)
+
+
+def _run(example: Example) -> None:
+    example.namespace["project"].run(example.parsed)
+
+
+def _install(example: Example) -> None:
+    if "TENANTKIT_TEST_INSTALL" not in os.environ:
+        pytest.skip("installs from the network; set TENANTKIT_TEST_INSTALL=1 to run it")
+    project: Project = example.namespace["project"]
+    clone = project.folder.parent / "clone"
+    shutil.copytree(_ROOT / "src", clone / "src")
+    for name in ("LICENSE", "README.md", "pyproject.toml"):
+        shutil.copy(_ROOT / name, clone)
+    project.run(f"cd {clone}\n{example.parsed}")
+
+
+def _compare(example: Example) -> str | None:
+    printed: str = example.namespace["project"].printed
+    words = [re.escape(word).replace(re.escape("..."), ".*") for word in example.parsed.split()]
+    if re.search(r"\s+".join(words), printed, re.DOTALL):
+        return None
+    return f"The command before this printed:\n{printed}"
+
+
+_EVALUATORS: dict[str, Evaluator] = {
+    "python": PythonEvaluator(),
+    "file": _write,
+    "sh": _run,
+    "installs": _install,
+    "text": _compare,
+}
+
+
+def _free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int) -> None:
+    """Wait until something listens on *port*."""
+    for _ in range(600):
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    pytest.fail(f"Nothing listens on port {port}.")
