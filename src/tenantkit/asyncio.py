@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from tenantkit.binding import Binding
-from tenantkit.engines import check_server_once, parse_url, psycopg_url
+from tenantkit.engines import check_server_once, keep_statements, parse_url, psycopg_url
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.forks import renew_after_fork
 from tenantkit.naming import fold_domain
@@ -217,7 +217,9 @@ class AsyncTenancy:
 
 def _open_async_engine(database: str | URL | AsyncEngine, options: dict[str, Any]) -> AsyncEngine:
     if not isinstance(database, AsyncEngine):
-        return create_async_engine(parse_url(database), **options)
+        engine = create_async_engine(parse_url(database), **options)
+        keep_statements(engine.sync_engine)
+        return engine
     if options:
         raise ConfigurationError(
             "engine_options= go with a URL: this tenancy was given an engine that is made already."

@@ -1,0 +1,35 @@
+"""Connections keep the prepared statements of many tenants, not of a hundred statements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import URL, literal_column, select, text
+from sqlalchemy.orm import Session
+
+from tenantkit import Tenancy
+from tests.conftest import APPLICATION
+
+PREPARED = text(
+    "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%AS kept_%' AND NOT statement LIKE '%count%'"
+)
+USES = 7  # psycopg prepares a statement when it sees it for the sixth time
+
+
+def test_more_statements_stay_prepared_than_drivers_keep_by_default(any_tenancy: Any) -> None:
+    any_tenancy.create("acme")
+    with any_tenancy.session("acme") as session:
+        for _ in range(USES):
+            for number in range(150):
+                session.execute(select(literal_column("1").label(f"kept_{number}")))
+        assert session.execute(PREPARED).scalar_one() == 150
+
+
+def test_an_application_may_turn_preparing_off(database: URL) -> None:
+    options = {"connect_args": {"prepare_threshold": None}}
+    tenancy = Tenancy(database, **APPLICATION, listen=False, engine_options=options)
+    with Session(tenancy.engine) as session:
+        for _ in range(USES):
+            session.execute(select(literal_column("1").label("kept_0")))
+        assert session.execute(PREPARED).scalar_one() == 0
+    tenancy.close()
