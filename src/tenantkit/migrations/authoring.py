@@ -17,6 +17,7 @@ from tenantkit.migrations.environment import Request, Site, requesting, run
 from tenantkit.migrations.enums import drop_new_types
 from tenantkit.migrations.lines import Line, clear_errors
 from tenantkit.migrations.sites import line_of, shared_site
+from tenantkit.migrations.status import require_shared_is_current
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Set
@@ -79,27 +80,24 @@ def _compare_tenant(tenancy: Tenancy, connection: Connection, line: Line, messag
     That schema bears the placeholder's own name, so what is read from the catalog is what
     models and revisions say, and nothing needs to be translated back.
     """
+    require_shared_is_current(tenancy)
     schema = tenancy.placeholder or _SCRATCH
     site = Site(schema=schema, others=tenancy.extra_schemas, placeholder=tenancy.placeholder, in_transaction=True)
     connection.execute(CreateSchema(schema))
     run(connection, line, site, lambda current, _: line.upgrade_steps("heads", current))
-    tables = {(table.schema, table.name) for table in tenancy.tables.tenant}
     site = replace(site, is_visible=tenancy.placeholder is None)
-    with _default_schema(connection, None if tenancy.placeholder else schema):
-        return _write(connection, line, site, message, tenancy.metadata.tenant, {tenancy.placeholder}, tables)
+    tables = {(table.schema, table.name) for table in tenancy.tables.tenant}
+    return _write(connection, line, site, message, tenancy.metadata.tenant, {tenancy.placeholder}, tables)
 
 
 def _compare_shared(tenancy: Tenancy, connection: Connection, line: Line, message: str) -> Path | None:
-    site = shared_site(tenancy)
-    default = connection.dialect.default_schema_name
-    schemas = {None if schema == default else schema for schema in tenancy.shared_schemas}
+    """Write what the models have and the shared tables have not."""
     for schema in tenancy.shared_schemas:
         connection.execute(CreateSchema(schema, if_not_exists=True))
+    site = replace(shared_site(tenancy), in_transaction=True, is_visible=False)
     tables = {(table.schema, table.name) for table in tenancy.tables.shared}
     metadata = tenancy.metadata.shared or tenancy.metadata.tenant
-    # As for tenants: an ENUM that is found without its schema would be read as one that has none.
-    site = replace(site, in_transaction=True, is_visible=None in schemas)
-    return _write(connection, line, site, message, metadata, schemas, tables)
+    return _write(connection, line, site, message, metadata, set(tenancy.shared_schemas), tables)
 
 
 def _write(  # noqa: PLR0913 - private, and Alembic wants to know as much
@@ -115,8 +113,10 @@ def _write(  # noqa: PLR0913 - private, and Alembic wants to know as much
         return kind != "schema" or name in schemas
 
     def include_object(item: Any, _name: str | None, kind: str, reflected: bool, _other: object) -> bool:  # noqa: FBT001
-        # A model of the other side, where one metadata holds both.
-        return kind != "table" or reflected or (item.schema, item.name) in tables
+        if kind != "table":
+            return True
+        # One metadata may hold the models of the other side too.
+        return item.name != "alembic_version" if reflected else (item.schema, item.name) in tables
 
     existing = {type_["name"] for type_ in inspect(connection).get_enums(site.schema)}
 
@@ -131,7 +131,8 @@ def _write(  # noqa: PLR0913 - private, and Alembic wants to know as much
         "include_name": include_name,
         "include_object": include_object,
     }
-    with requesting(line.config, Request(connection, site, options)):
+    default = site.schema if site.is_visible else "pg_temp"
+    with _default_schema(connection, default), requesting(line.config, Request(connection, site, options)):
         written = command.revision(
             line.config,
             message,
@@ -143,14 +144,14 @@ def _write(  # noqa: PLR0913 - private, and Alembic wants to know as much
 
 
 @contextmanager
-def _default_schema(connection: Connection, schema: str | None) -> Generator[None]:
-    """Have reflection call *schema* the default one, as models without a schema do.
+def _default_schema(connection: Connection, schema: str) -> Generator[None]:
+    """Have reflection call *schema* the default one: its tables are found without a schema, all others with theirs.
 
     The dialect is the engine's, so this is for a command that is alone in its process.
     """
     dialect = connection.dialect
     before = dialect.default_schema_name
-    dialect.default_schema_name = schema or before
+    dialect.default_schema_name = schema
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.report import FleetStatus, PlacementStatus, join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.sites import line_of, shared_site
@@ -35,6 +36,21 @@ def status(tenancy: Tenancy) -> FleetStatus:
         shared_revision=join(shared) or None,
         placements=tuple(_place(tenant, current.get(tenant.schema), states, failures) for tenant in fleet),
     )
+
+
+def require_shared_is_current(tenancy: Tenancy) -> None:
+    """Raise unless the shared tables, which tenants' revisions may refer to, are at their newest revision.
+
+    :raises ConfigurationError: if they are not.
+    """
+    line, site = line_of(tenancy, "shared"), shared_site(tenancy)
+    with tenancy.engine.connect() as connection:
+        found = read_revisions(connection, [site.schema]).get(site.schema, ())
+    if set(found) != set(line.heads()):
+        raise ConfigurationError(
+            f"The shared tables are at {join(found) or 'no revision'}, not at {join(line.heads())}. "
+            "Run 'tenantkit migrate' first."
+        )
 
 
 def _place(tenant: Tenant, heads: Heads | None, states: dict[Heads, str], failures: dict[str, str]) -> PlacementStatus:
