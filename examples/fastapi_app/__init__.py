@@ -1,0 +1,1 @@
+"""The tracker as a JSON API with a small page, in FastAPI."""

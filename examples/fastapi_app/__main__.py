@@ -1,0 +1,29 @@
+"""Serve the tracker on this machine: ``python -m examples.fastapi_app``, or ``make fastapi``.
+
+In production, any ASGI server does: the application is what `create_app` returns.
+"""
+
+from __future__ import annotations
+
+import os
+
+import uvicorn
+
+from examples.fastapi_app.app import create_app
+from examples.settings import database_url, read_settings
+from examples.start import announce, exit_on_sigterm, prepare
+from examples.tracker.app import make_async_tenancy
+
+
+def main() -> None:
+    """Prepare the database, say what is where, and serve."""
+    port = int(os.environ.get("PORT", "8000"))
+    exit_on_sigterm()
+    tenancy = make_async_tenancy(database_url())
+    prepare(tenancy.sync)
+    announce(tenancy.sync, port=port)
+    uvicorn.run(create_app(tenancy, read_settings()), host="127.0.0.1", port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

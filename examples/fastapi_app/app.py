@@ -1,0 +1,60 @@
+"""The application factory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from examples.fastapi_app.login import Logins
+from examples.fastapi_app.places import Places
+from examples.fastapi_app.routes import access, accounts, page, people, projects, tasks
+from examples.settings import Settings
+from tenantkit.asyncio import AsyncTenancy
+from tenantkit.fastapi import TenantMiddleware
+from tenantkit.resolvers import PathPrefix, Subdomain, first_of
+
+TAGS = [
+    {"name": "accounts", "description": "Sign-up, and a user's tenants. Needs no tenant."},
+    {"name": "log-in", "description": "Logging in to a tenant."},
+    {"name": "projects", "description": "Projects and their boards."},
+    {"name": "tasks", "description": "Tasks and comments."},
+    {"name": "people", "description": "Members, and what happened."},
+]
+
+
+def create_app(tenancy: AsyncTenancy, settings: Settings) -> FastAPI:
+    """Return the application, which closes *tenancy* when it ends.
+
+    Tenants are at ``acme.localhost`` and at ``/t/acme``. The host comes first: at a tenant's own host,
+    no path leads to another tenant.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
+        yield
+        await tenancy.close()
+
+    app = FastAPI(
+        title="Tracker",
+        summary="Projects and tasks, with a schema for each tenant.",
+        version="1.0",
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        root_path_in_servers=False,  # or the document would name every tenant that was asked for it
+    )
+    app.state.tenancy = tenancy
+    app.state.logins = Logins(settings)
+    app.state.places = Places(settings.domain)
+    for router in (accounts.router, access.router, projects.router, tasks.router, people.router, page.router):
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=page.FOLDER), name="static")
+    app.add_middleware(
+        TenantMiddleware,
+        tenancy=tenancy,
+        resolver=first_of(Subdomain(settings.domain), PathPrefix("/t")),
+        shared=["/docs", "/openapi.json", "/static/*"],
+    )
+    return app
