@@ -8,7 +8,7 @@ from functools import partial
 from types import FrameType
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -50,15 +50,14 @@ def create_samples(tenancy: Tenancy) -> None:
 
 def announce(tenancy: Tenancy, *, port: int) -> None:
     """Print where the application is, and who can log in."""
-    console = Console()
-    table = Table("tenant", "address", "or", "log in as", box=None, pad_edge=False)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"\nThe tracker is at [bold]http://localhost:{port}/[/]. Ctrl-C stops it.\n")
     with tenancy.shared_session() as session:
         for tenant in tenancy.list(status=Status.ACTIVE, limit=len(COMPANIES)):
-            here = f"http://{tenant.key}.localhost:{port}/", f"http://localhost:{port}/t/{tenant.key}/"
-            table.add_row(tenant.name, *here, _owner(session, tenant.key).email)
-    console.print(f"\nThe tracker is at [bold]http://localhost:{port}/[/]; Ctrl-C stops it.\n", highlight=False)
-    console.print(table, highlight=False, soft_wrap=True)
-    console.print(f"\nThe password of all sample users is [bold]{sample.PASSWORD}[/].\n", highlight=False)
+            console.print(f"[bold]{escape(tenant.name)}[/]")
+            console.print(f"    http://{tenant.key}.localhost:{port}/ or http://localhost:{port}/t/{tenant.key}/")
+            console.print(f"    log in as [bold]{escape(_owner(session, tenant.key).email)}[/]")
+    console.print(f"\nThe password of all sample users is [bold]{sample.PASSWORD}[/]\n")
 
 
 def exit_on_sigterm() -> None:

@@ -14,7 +14,7 @@ _AVATAR_COLORS = 6
 
 def in_words(choice: StrEnum | str) -> str:
     """Return ``In progress`` for ``in_progress``."""
-    return str(choice).replace("_", " ").capitalize()
+    return "To do" if choice == TaskStatus.TODO else str(choice).replace("_", " ").capitalize()
 
 
 def day(moment: date) -> str:
