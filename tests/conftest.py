@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -77,19 +78,25 @@ def portal() -> Generator[BlockingPortal]:
 
 
 @pytest.fixture(params=["sync", "asyncio-psycopg", "asyncio-asyncpg"])
-def any_tenancy(request: pytest.FixtureRequest, database: URL) -> Generator[Any]:
-    """The small application in every colour, each behind the synchronous face, on a pool of two connections."""
-    options: dict[str, Any] = {
-        "listen": False,
-        "engine_options": {"pool_size": 2, "max_overflow": 0, "pool_timeout": 5},
-        **APPLICATION,
-    }
+def make_any_tenancy(request: pytest.FixtureRequest, database: URL) -> Generator[Callable[..., Any]]:
+    """Make a tenancy in every colour, each behind the synchronous face, on a pool of two connections."""
     colour, _, driver = request.param.partition("-")
-    if colour == "sync":
-        tenancy = Tenancy(database, **options)
-        yield tenancy
-        tenancy.close()
-    else:
-        portal: BlockingPortal = request.getfixturevalue("portal")
-        with blocking(AsyncTenancy(database.set(drivername=f"postgresql+{driver}"), **options), portal) as tenancy:
-            yield tenancy
+    pool = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 5}
+    with ExitStack() as made:
+
+        def make(**options: Any) -> Any:
+            options = {"listen": False, "engine_options": pool, **APPLICATION, **options}
+            url = options.pop("database", database)
+            if colour == "sync":
+                return made.enter_context(closing(Tenancy(url, **options)))
+            portal: BlockingPortal = request.getfixturevalue("portal")
+            tenancy = AsyncTenancy(url.set(drivername=f"postgresql+{driver}"), **options)
+            return made.enter_context(blocking(tenancy, portal))
+
+        yield make
+
+
+@pytest.fixture
+def any_tenancy(make_any_tenancy: Callable[..., Any]) -> Any:
+    """The small application in every colour, each behind the synchronous face, on a pool of two connections."""
+    return make_any_tenancy()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from sqlalchemy import event
+from sqlalchemy import event, inspect
 from sqlalchemy.orm import Session
 from typing_extensions import override
 
@@ -15,10 +15,15 @@ from tenantkit.tables import NO_TENANT_SCHEMA
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
-    from sqlalchemy.orm import SessionTransaction
+    from sqlalchemy.orm import InstanceState, SessionTransaction
 
     from tenantkit.binding import Binding
     from tenantkit.tenant import Tenant
+
+
+_T = TypeVar("_T")
+_OWNER = "tenantkit_owner"
+"""Where a detached object keeps the id and the key of the tenant that it came from."""
 
 
 class Binder(Protocol):
@@ -57,6 +62,29 @@ class TenantSession(Session):
         super().__init__(bind, **options)
 
     @override
+    def merge(self, instance: _T, **options: Any) -> _T:
+        """Copy the state of *instance*, and of what its relationships cascade to, into this session.
+
+        :raises TenantMismatchError: if any of it is a row of another tenant.
+        """
+        state = inspect(instance)
+        self.require_own(state)
+        for _, _, related, _ in state.mapper.cascade_iterator("merge", state):
+            self.require_own(related)
+        return super().merge(instance, **options)
+
+    def require_own(self, state: InstanceState[Any]) -> None:
+        """Raise if an object stands for a row of another tenant, whose key may be that of a row here.
+
+        :raises TenantMismatchError: if it does. Rows of shared tables belong to everyone.
+        """
+        owner = _owner_of(state)
+        if owner is not None and owner != (self.tenant.id, self.tenant.key):
+            placeholders = self.execution_options["schema_translate_map"]
+            if any(getattr(table, "schema", None) in placeholders for table in state.mapper.tables):
+                raise TenantMismatchError(owner[1], self.tenant.key)
+
+    @override
     def get_bind(self, mapper: Any = None, **arguments: Any) -> Engine | Connection:
         """Return the engine; called by `Session` on the way of every statement to the database.
 
@@ -75,6 +103,25 @@ class TenantSession(Session):
             current = current_tenant_or_none()
             if current is None or current.id != self.tenant.id:
                 raise TenantMismatchError(self.tenant.key, current.key if current is not None else None)
+
+
+def _owner_of(state: InstanceState[Any]) -> tuple[int, str] | None:
+    if state.key is None:  # not a row yet
+        return None
+    if isinstance(state.session, TenantSession):
+        return (state.session.tenant.id, state.session.tenant.key)
+    owner: tuple[int, str] | None = state.info.get(_OWNER)
+    return owner
+
+
+@event.listens_for(TenantSession, "before_attach")
+def _check_object(session: TenantSession, instance: object) -> None:
+    session.require_own(inspect(instance))
+
+
+@event.listens_for(TenantSession, "persistent_to_detached")
+def _remember_owner(session: TenantSession, instance: object) -> None:
+    inspect(instance).info[_OWNER] = (session.tenant.id, session.tenant.key)
 
 
 @event.listens_for(TenantSession, "after_begin")

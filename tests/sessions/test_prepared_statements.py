@@ -14,15 +14,16 @@ PREPARED = text(
     "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%AS kept_%' AND NOT statement LIKE '%count%'"
 )
 USES = 7  # psycopg prepares a statement when it sees it for the sixth time
+MANY = 300
 
 
 def test_more_statements_stay_prepared_than_drivers_keep_by_default(any_tenancy: Any) -> None:
     any_tenancy.create("acme")
     with any_tenancy.session("acme") as session:
         for _ in range(USES):
-            for number in range(150):
+            for number in range(MANY):
                 session.execute(select(literal_column("1").label(f"kept_{number}")))
-        assert session.execute(PREPARED).scalar_one() == 150
+        assert session.execute(PREPARED).scalar_one() == MANY
 
 
 def test_an_application_may_turn_preparing_off(database: URL) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,6 +60,11 @@ def _manager(result: Any, portal: BlockingPortal) -> Blocking:
 async def _call(function: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     result = function(*args, **options)
     return await result if inspect.iscoroutine(result) else result
+
+
+def in_sync(session: Any, function: Callable[[Any], Any]) -> Any:
+    """Call *function* with the synchronous session itself: what lazy loading needs in both colours."""
+    return session.run_sync(function) if isinstance(session, Blocking) else function(session)
 
 
 @contextmanager

@@ -1,0 +1,222 @@
+"""One session, one tenant, for its whole life; and without a tenant, nothing."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, event, insert, select, text
+from sqlalchemy.orm import Session, joinedload, scoped_session
+
+from tenantkit import (
+    ConfigurationError,
+    NoCurrentTenantError,
+    Status,
+    Tenancy,
+    TenantMismatchError,
+    TenantNotFoundError,
+    TenantUnavailableError,
+    tenant_context,
+)
+from tests.support.blocking import in_sync
+from tests.support.models import Country, Project, Task
+
+KEYS = ("acme", "beta")
+
+
+@pytest.fixture
+def acme(tenancy: Tenancy) -> Tenancy:
+    def seed(session: Session) -> None:
+        session.merge(Country(code="PT", name="Portugal"))
+        session.add(Project(name="first", country_code="PT", tasks=[Task(title="begin")]))
+
+    for key in KEYS:
+        tenancy.create(key, seed=seed)
+    return tenancy
+
+
+def test_without_a_tenant_nothing_is_sent(any_tenancy: Any) -> None:
+    sent: list[str] = []
+    engine = getattr(any_tenancy.engine, "sync_engine", any_tenancy.engine)
+    event.listen(engine, "before_cursor_execute", lambda *args: sent.append(args[2]))
+    event.listen(engine, "connect", lambda *_: sent.append("connect"))
+    for open_session in (any_tenancy.session, any_tenancy.sessionmaker):
+        with pytest.raises(NoCurrentTenantError), open_session():
+            pass
+    assert sent == []
+
+
+def test_an_unknown_tenant_has_no_session(any_tenancy: Any) -> None:
+    with pytest.raises(TenantNotFoundError), any_tenancy.session("nobody"):
+        pass
+
+
+def test_a_tenant_that_is_not_active_is_served_on_request_only(any_tenancy: Any) -> None:
+    any_tenancy.create("acme")
+    for stop, status in ((any_tenancy.suspend, Status.SUSPENDED), (any_tenancy.start_maintenance, Status.MAINTENANCE)):
+        stop("acme")
+        with pytest.raises(TenantUnavailableError) as refused, any_tenancy.session("acme"):
+            pass
+        assert (refused.value.tenant, refused.value.status) == ("acme", status)
+        with any_tenancy.session("acme", any_status=True) as session:
+            assert session.scalars(select(Project)).all() == []
+        any_tenancy.resume("acme")
+        with any_tenancy.session("acme") as session:
+            assert session.scalars(select(Project)).all() == []
+
+
+USES: dict[str, Callable[[Session], object]] = {
+    "select": lambda session: session.scalars(select(Task)).all(),
+    "text": lambda session: session.execute(text("SELECT 1")),
+    "core": lambda session: session.execute(insert(Project).values(name="x")),
+    "get": lambda session: session.get(Task, 1),
+    "flush": lambda session: (session.add(Project(name="x")), session.flush()),
+    "commit": lambda session: (session.add(Project(name="x")), session.commit()),
+    "lazy load": lambda session: next(iter(session.identity_map.values())).tasks,
+    "refresh": lambda session: session.refresh(next(iter(session.identity_map.values()))),
+    "connection": lambda session: session.connection(),
+    "bulk": lambda session: session.bulk_insert_mappings(Project, [{"name": "x"}]),
+    "query": lambda session: session.query(Task).all(),
+    "merge": lambda session: session.merge(Project(id=2, name="x")),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_session_that_follows_the_context_works_for_its_tenant_only(
+    acme: Tenancy, engine: Engine, use: Callable[[Session], object], begun: bool
+) -> None:
+    ours, theirs = acme.get("acme"), acme.get("beta")
+    for other in (theirs, None):
+        with tenant_context(ours), acme.session() as session:
+            held = session.scalars(select(Project)).one()
+            if not begun:
+                session.commit()
+            with tenant_context(other):
+                with pytest.raises(TenantMismatchError) as refused:
+                    use(session)
+                assert refused.value.bound == "acme"
+                assert refused.value.current == (other and other.key)
+                with pytest.raises(TenantMismatchError):
+                    session.scalars(select(Task)).all()
+                session.rollback()
+            assert session.scalars(select(Project)).one() is held
+    with engine.connect() as connection:
+        for key in KEYS:
+            assert connection.exec_driver_sql(f"SELECT name FROM t_{key}.project").scalars().all() == ["first"]
+
+
+def test_a_session_of_a_named_tenant_is_free_of_the_context(acme: Tenancy) -> None:
+    with tenant_context(acme.get("beta")), acme.session("acme") as session:
+        session.add(Project(name="second"))
+        session.commit()
+    with acme.session("beta") as session:
+        assert session.scalars(select(Project.name)).all() == ["first"]
+
+
+def test_a_scoped_session_that_was_not_removed_refuses_the_next_tenant(acme: Tenancy) -> None:
+    registry = scoped_session(acme.sessionmaker)
+    with tenant_context(acme.get("acme")):
+        registry.scalars(select(Project)).all()
+    with tenant_context(acme.get("beta")), pytest.raises(TenantMismatchError):
+        registry.scalars(select(Project)).all()
+    registry.remove()
+
+
+def test_a_detached_object_of_one_tenant_cannot_enter_the_session_of_another(acme: Tenancy, engine: Engine) -> None:
+    with acme.session("acme", expire_on_commit=False) as session:
+        project = session.scalars(select(Project).options(joinedload(Project.tasks))).unique().one()
+    project.name = "changed"
+    cached = pickle.loads(pickle.dumps(project))  # noqa: S301
+    with acme.session("beta") as session:
+        for enter in (session.add, session.merge, session.delete, lambda it: session.add_all([it])):
+            with pytest.raises(TenantMismatchError) as refused:
+                enter(project)
+            assert (refused.value.bound, refused.value.current) == ("acme", "beta")
+        with pytest.raises(TenantMismatchError):
+            session.add(Task(title="new", project=project))
+        with pytest.raises(TenantMismatchError):
+            session.merge(Project(name="new", tasks=[*project.tasks]))
+        with pytest.raises(TenantMismatchError):
+            session.merge(cached)
+        session.rollback()
+        session.expunge_all()
+    with acme.session("acme") as session:
+        session.add(cached)
+        session.commit()
+    with engine.connect() as connection:
+        names = [connection.exec_driver_sql(f"SELECT name FROM t_{key}.project").scalars().all() for key in KEYS]
+    assert names == [["changed"], ["first"]]
+
+
+def test_an_object_in_the_session_of_one_tenant_cannot_be_merged_into_another(acme: Tenancy) -> None:
+    with acme.session("acme") as ours, acme.session("beta") as theirs:
+        project = ours.scalars(select(Project)).one()
+        with pytest.raises(TenantMismatchError):
+            theirs.merge(project)
+        assert ours.merge(project) is project
+
+
+def test_shared_rows_may_go_from_tenant_to_tenant(acme: Tenancy) -> None:
+    with acme.session("acme") as session:
+        country = session.get_one(Country, "PT")
+        session.expunge(country)
+    with acme.session("beta") as session:
+        assert session.merge(country).name == "Portugal"
+        session.rollback()
+        session.expunge_all()
+        session.add(Project(name="second", country=country))
+        session.commit()
+        assert session.scalars(select(Project.country_code)).all() == ["PT", "PT"]
+
+
+def test_a_new_object_may_be_added_anywhere(acme: Tenancy) -> None:
+    project = Project(name="second")
+    with acme.session("acme") as session:
+        session.add(project)
+        session.expunge(project)
+    with acme.session("beta") as session:
+        session.add(project)
+        session.commit()
+        assert session.scalars(select(Project.name).order_by(Project.id)).all() == ["first", "second"]
+
+
+def test_a_session_works_on_its_tenancys_engine_only(acme: Tenancy) -> None:
+    with closing(create_engine_of(acme)) as other:
+        with acme.session("acme", bind=other.engine) as session, pytest.raises(ConfigurationError, match="bind="):
+            session.execute(text("SELECT 1"))
+        with acme.session("acme") as session, pytest.raises(ConfigurationError, match="bind="):
+            session.execute(select(Project), bind_arguments={"bind": other.engine})
+    with pytest.raises(ConfigurationError, match="binds="):
+        acme.session("acme", binds={Project: acme.engine})
+
+
+class create_engine_of:  # noqa: N801 - used like the function
+    """An engine of somebody else's for the same database."""
+
+    def __init__(self, tenancy: Tenancy) -> None:
+        self.engine = create_engine(tenancy.engine.url)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def test_execution_options_of_ones_own_do_not_lose_the_tenant(any_tenancy: Any) -> None:
+    any_tenancy.create("acme")
+    options: dict[str, Any] = {"schema_translate_map": {"tenant": "public"}, "yield_per": 10}
+    with any_tenancy.session("acme", execution_options=options) as session:
+        assert in_sync(session, lambda sync: sync.scalars(select(Project)).all()) == []
+    with any_tenancy.shared_session(execution_options={"stream_results": False}) as session:
+        assert session.scalars(select(Country)).all() == []
+        with pytest.raises(Exception, match="tenantkit_no_tenant"):
+            session.scalars(select(Project)).all()
+
+
+def test_a_shared_session_sees_no_tenant_whatever_is_current(acme: Tenancy) -> None:
+    with tenant_context(acme.get("acme")), acme.shared_session() as session:
+        assert session.scalars(select(Country.code)).all() == ["PT"]
+        with pytest.raises(Exception, match="tenantkit_no_tenant"):
+            session.scalars(select(Project)).all()
