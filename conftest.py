@@ -16,6 +16,7 @@ pytest_collect_file = Sybil(
     parsers=[documents.parse],
     patterns=["README.md", "docs/*.md", "docs/*/*.md"],
     fixtures=["project"],
+    setup=documents.name_module,
     teardown=documents.close_tenancies,
 ).pytest()
 

@@ -5,6 +5,7 @@
 - `sh` runs in a bash of the document's own, in that folder; it fails if a command does.
 - A block marked `<!-- installs -->` runs in a copy of the source tree, and only if `TENANTKIT_TEST_INSTALL` is set,
   because it needs the network.
+- A block marked `<!-- run by CI -->` is a step of `.ci/run` instead.
 - `text` is part of what the `sh` block before it printed; `...` stands for anything.
 
 `DATABASE_URL` names an empty database of the document's own.
@@ -33,7 +34,7 @@ from tenantkit import Tenancy
 
 _ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(
-    r"^(?:<!-- (?P<mark>installs) -->\n\n)?"
+    r"^(?:<!-- (?P<mark>installs|run by CI) -->\n\n)?"
     r"(?P<fence>```+)(?:\{code-block\} )?(?P<language>[a-z]+)\n(?::caption: (?P<caption>[^\n]+)\n\n?)?"
     r"(?P<source>.*?)^(?P=fence)$",
     re.MULTILINE | re.DOTALL,
@@ -131,9 +132,16 @@ def parse(document: Document) -> Iterable[Region]:
     for pattern in (_BLOCK, _HIDDEN):
         for match in pattern.finditer(document.text):
             block = match.groupdict()
+            if block.get("mark") == "run by CI":
+                continue
             kind = block.get("mark") or (block.get("caption") and "file") or block["language"]
             source = Lexeme(block["source"], 0, document.text.count("\n", match.start(), match.start("source")) - 1)
             yield Region(match.start(), match.end(), source, _EVALUATORS[kind], block)
+
+
+def name_module(namespace: dict[str, Any]) -> None:
+    """Let the blocks believe that they are a script."""
+    namespace["__name__"] = "__main__"
 
 
 def close_tenancies(namespace: dict[str, Any]) -> None:
