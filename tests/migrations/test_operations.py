@@ -140,8 +140,7 @@ OPERATIONS = {
     """,
     "create_function_and_trigger": '''
         op.execute("""
-            CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-            BEGIN INSERT INTO project (id, name) VALUES (NEW.id + 100, 'touched'); RETURN NEW; END $$
+            CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$ BEGIN INSERT INTO project (id, name) VALUES (NEW.id + 100, 'touched'); RETURN NEW; END $$
         """)
         op.execute("CREATE TRIGGER touch AFTER INSERT ON task FOR EACH ROW EXECUTE FUNCTION touch()")
         op.execute("INSERT INTO task (id) VALUES (5)")

@@ -122,9 +122,8 @@ def run_environment(**options: Any) -> None:
             },
         )
         migration = context.get_context()
-        migration.autocommit_block = (  # type: ignore[method-assign]
-            nullcontext if site.in_transaction else _autocommit_block(migration, site)
-        )
+        block = nullcontext if site.in_transaction else _autocommit_block(migration, site)
+        migration.autocommit_block = block  # type: ignore[method-assign,assignment]
         with context.begin_transaction():
             enter(connection, site)
             context.run_migrations()

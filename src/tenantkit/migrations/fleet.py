@@ -206,8 +206,8 @@ def _plan(  # noqa: PLR0913 - private, and each argument is one of a run's
             except ConfigurationError as error:
                 needs_work[heads] = error
         match needs_work[heads]:
-            case ConfigurationError() as error:
-                refused.append(_refuse(tenant, heads, str(error)))
+            case ConfigurationError() as reason:
+                refused.append(_refuse(tenant, heads, str(reason)))
             case True:
                 site = tenant_site(tenancy, tenant.schema)
                 tasks.append(Task(key=tenant.key, site=site, command=command, target=target))

@@ -82,7 +82,7 @@ class Line:
     def resolve(self, target: str) -> Heads:
         """Return the revisions that *target* names; raises as `upgrade_steps` does."""
         with clear_errors(f"Cannot find {target!r} in the {self.name} line"):
-            return tuple(sorted(script.revision for script in self.scripts.get_revisions(target) if script is not None))
+            return tuple(sorted(script.revision for script in self.scripts.get_revisions(target)))
 
     def knows(self, revision: str) -> bool:
         """Return whether there is such a revision."""

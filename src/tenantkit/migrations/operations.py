@@ -83,7 +83,8 @@ def _translated(type_: TypeEngine[Any], schema_translate_map: Mapping[str | None
         case ARRAY():
             return ARRAY(_translated(type_.item_type, schema_translate_map), dimensions=type_.dimensions)
         case Enum() | DOMAIN() if type_.schema in schema_translate_map:
-            return type_.adapt(type(type_), schema=schema_translate_map[type_.schema])
+            translated: TypeEngine[Any] = type_.adapt(type(type_), schema=schema_translate_map[type_.schema])  # type: ignore[no-untyped-call]
+            return translated
         case _:
             return type_
 

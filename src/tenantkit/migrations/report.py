@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from typing_extensions import override
+
 from tenantkit.migrations.lines import Heads
 
 
@@ -54,6 +56,7 @@ class MigrationReport:
         """The tenants that were changed."""
         return tuple(outcome for outcome in self.outcomes if outcome.ok)
 
+    @override
     def __str__(self) -> str:
         """Say how it went, in one line."""
         counts = f"{len(self.migrated)} migrated, {self.unchanged} unchanged, {len(self.failures)} failed"
