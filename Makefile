@@ -5,13 +5,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 ARGS ?=
+PORT ?= 8000
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test lint format docs ci clean
+.PHONY: help demo flask fastapi test lint format docs ci clean
 
 help:
 	@echo "make demo     set everything up and run the main job: 25 tenants on an embedded PostgreSQL"
-	@echo "make flask    serve the example application in Flask"
+	@echo "make flask    serve the example application in Flask at http://localhost:8000; PORT=... for another port"
 	@echo "make fastapi  serve the example application in FastAPI"
 	@echo "make test     run the test suite; ARGS='-k suspend' and the like are passed to pytest"
 	@echo "make lint     ruff, mypy, pyright, import-linter"
@@ -22,6 +23,9 @@ help:
 
 demo: $(VENV)/.examples
 	$(BIN)/python -m examples.tracker.demo $(ARGS)
+
+flask fastapi: $(VENV)/.examples
+	PORT=$(PORT) $(BIN)/python -m examples.$@_app
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(ARGS)

@@ -16,7 +16,7 @@ from examples.tracker import sample
 from examples.tracker.accounts import add_member, hash_password
 from examples.tracker.models import Membership, Role, User
 from examples.tracker.reference import load_reference_data
-from tenantkit import Status, Tenancy, TenantSession
+from tenantkit import Status, Tenancy, Tenant, TenantSession
 from tenantkit.migrations import migrate
 
 COMPANIES = sample.COMPANIES[:3]
@@ -38,14 +38,16 @@ def prepare(tenancy: Tenancy) -> None:
 def create_samples(tenancy: Tenancy) -> None:
     """Create sample tenants; the owner of the first is a member of the second, too."""
     password_hash = hash_password(sample.PASSWORD)
-    first, second, *_ = COMPANIES
-    for company in COMPANIES:
+    first, second, *_ = [
         tenancy.create(
             company.key, name=company.name, seed=partial(_fill, company=company, password_hash=password_hash)
         )
-    with tenancy.session(second.key) as session:
-        add_member(session, _owner(session, first.key))
-        session.commit()
+        for company in COMPANIES
+    ]
+    with tenancy.session(second) as session:
+        if (owner := _find_owner(session, first)) is not None:
+            add_member(session, owner)
+            session.commit()
 
 
 def announce(tenancy: Tenancy, *, port: int) -> None:
@@ -56,7 +58,8 @@ def announce(tenancy: Tenancy, *, port: int) -> None:
         for tenant in tenancy.list(status=Status.ACTIVE, limit=len(COMPANIES)):
             console.print(f"[bold]{escape(tenant.name)}[/]")
             console.print(f"    http://{tenant.key}.localhost:{port}/ or http://localhost:{port}/t/{tenant.key}/")
-            console.print(f"    log in as [bold]{escape(_owner(session, tenant.key).email)}[/]")
+            if (owner := _find_owner(session, tenant)) is not None:
+                console.print(f"    log in as [bold]{escape(owner.email)}[/]")
     console.print(f"\nThe password of all sample users is [bold]{sample.PASSWORD}[/]\n")
 
 
@@ -73,6 +76,6 @@ def _fill(session: TenantSession, *, company: sample.Company, password_hash: str
     sample.load(session, company, password_hash=password_hash)
 
 
-def _owner(session: Session, tenant_key: str) -> User:
-    owner = select(User).join(User.memberships).where(Membership.tenant_key == tenant_key, Membership.role == Role.OWNER)
-    return session.scalars(owner.order_by(User.id).limit(1)).one()
+def _find_owner(session: Session, tenant: Tenant) -> User | None:
+    owners = select(User).join(User.memberships).where(Membership.tenant_id == tenant.id, Membership.role == Role.OWNER)
+    return session.scalars(owners.order_by(User.id).limit(1)).one_or_none()

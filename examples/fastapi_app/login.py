@@ -56,9 +56,7 @@ class Logins:
         return _read(self._account, request.cookies.get(ACCOUNT_COOKIE)).get("user_id")
 
     def _set(self, response: Response, name: str, value: str, path: str) -> None:
-        response.set_cookie(
-            name, value, max_age=LIFETIME, path=path, secure=self._https, httponly=True, samesite="lax"
-        )
+        response.set_cookie(name, value, max_age=LIFETIME, path=path, secure=self._https, httponly=True, samesite="lax")
 
 
 def _read(serializer: URLSafeTimedSerializer, cookie: str | None) -> dict[str, Any]:

@@ -181,7 +181,7 @@ class TaskOut(_Stored):
             title=task.title,
             status=task.status,
             priority=task.priority,
-            assignee=task.assignee and MemberOut.model_validate(task.assignee),
+            assignee=None if task.assignee is None else MemberOut.model_validate(task.assignee),
             labels=[LabelOut.model_validate(label) for label in task.labels],
             due_on=task.due_on,
         )

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tenantkit import Tenancy, TenantSession
+from tenantkit import TenantSession
 from tenantkit.asyncio import AsyncTenancy, AsyncTenantSession
 
 

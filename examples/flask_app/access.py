@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import cast
 
 from flask import Blueprint, abort, current_app, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
@@ -46,8 +47,7 @@ def join() -> ResponseReturnValue:
         except TenantExistsError:
             form.tenant_key.errors.append("This address is taken. Please choose another.")
         else:
-            owner = find_user(kit.shared_session, wanted.email)
-            assert owner is not None
+            owner = cast("User", find_user(kit.shared_session, wanted.email))  # made by sign_up
             response = logins.enter(tenant, owner)
             flash(f"Welcome to {tenant.name}! Here is a small project to look around in.")
             return response
@@ -91,10 +91,8 @@ def open_tenant(key: str) -> ResponseReturnValue:
     user = logins.account()
     if current_tenant_or_none() is not None or user is None:
         return redirect(url_for("access.login"))
-    for tenant, _role in _places_of(user):
-        if tenant.key == key:
-            return logins.enter(tenant, user)
-    abort(404)
+    tenant = next((tenant for tenant, _role in _places_of(user) if tenant.key == key), None)
+    return logins.enter(tenant, user) if tenant is not None else abort(404)
 
 
 def _places_of(user: User) -> Iterator[tuple[Tenant, Role]]:

@@ -60,9 +60,7 @@ def board(key: str) -> ResponseReturnValue:
 def search() -> ResponseReturnValue:
     """Show the tasks that match some words."""
     words = request.args.get("words", "").strip()
-    return render_template(
-        "search.html", words=words, tasks=boards.search_tasks(kit.session, words) if words else []
-    )
+    return render_template("search.html", words=words, tasks=boards.search_tasks(kit.session, words) if words else [])
 
 
 def find_project(key: str) -> Project:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 
 from flask import Flask
@@ -20,6 +20,11 @@ def in_words(choice: StrEnum | str) -> str:
 def day(moment: date) -> str:
     """Return ``15 Apr 2026``."""
     return f"{moment.day} {moment:%b %Y}"
+
+
+def short_day(moment: date) -> str:
+    """Return ``15 Apr``, or ``15 Apr 2025`` in another year."""
+    return day(moment) if moment.year != datetime.now(UTC).year else f"{moment.day} {moment:%b}"
 
 
 def minute(moment: datetime) -> str:
@@ -41,6 +46,6 @@ def avatar_color(user_id: int) -> str:
 def init_app(app: Flask) -> None:
     """Make the filters known to the templates of *app*."""
     app.jinja_env.filters.update(
-        in_words=in_words, day=day, minute=minute, initials=initials, avatar_color=avatar_color
+        in_words=in_words, day=day, short_day=short_day, minute=minute, initials=initials, avatar_color=avatar_color
     )
     app.jinja_env.globals.update(STATUSES=list(TaskStatus), PRIORITIES=list(Priority))

@@ -118,9 +118,14 @@ def is_member(session: Session, user_id: int, tenant: Tenant) -> bool:
 
 
 def add_member(session: TenantSession, user: User, role: Role = Role.MEMBER, *, job_title: str | None = None) -> Member:
-    """Make a user a member of the session's tenant, and return the tenant's row of them."""
+    """Make a user a member of the session's tenant, and return the tenant's row of them.
+
+    A former member gets the same row again: what they did is theirs.
+    """
     user.memberships.append(Membership(tenant_id=session.tenant.id, tenant_key=session.tenant.key, role=role))
-    member = Member(user=user, display_name=user.name, job_title=job_title)
+    session.add(user)
+    session.flush()
+    member = session.get(Member, user.id) or Member(user=user, display_name=user.name, job_title=job_title)
     session.add(member)
     session.flush()
     return member

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import URL
 
+from examples.settings import database_url
 from examples.tracker.models import SharedBase, TenantBase
 from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
@@ -29,3 +30,8 @@ def make_tenancy(database: str | URL, **options: Any) -> Tenancy:
 def make_async_tenancy(database: str | URL, **options: Any) -> AsyncTenancy:
     """Return the tracker's tenants, for FastAPI; *options* are those of `AsyncTenancy`."""
     return AsyncTenancy(database, **{**_TRACKER, **options})
+
+
+def tenancy() -> Tenancy:
+    """Return the tenants of the database that the environment names, for the ``tenantkit`` command."""
+    return make_tenancy(database_url())
