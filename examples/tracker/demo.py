@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from sqlalchemy import URL, Select, delete, select, text
+from sqlalchemy import URL, Select, delete, or_, select, text
 
 from examples.tracker import boards, contents, display, sample
 from examples.tracker.accounts import add_member, close_account, hash_password
@@ -94,16 +94,16 @@ def prepare(tenancy: Tenancy) -> None:
             session.commit()
         done(f"Shared tables with {rows} countries, currencies and languages")
     if earlier := tenancy.list(attributes=sample.ATTRIBUTES):
-        in_threads("Removing an earlier run", lambda tenant: remove(tenancy, tenant), earlier)
+        in_threads("Removing an earlier run", lambda tenant: close_account(tenancy, tenant.key), earlier)
+        remove_users(tenancy, earlier)
 
 
-def remove(tenancy: Tenancy, tenant: Tenant) -> None:
-    """Remove a tenant of the demonstration, and its users unless they are in other tenants too."""
-    close_account(tenancy, tenant.key)
+def remove_users(tenancy: Tenancy, former: Sequence[Tenant]) -> None:
+    """Remove the users of *former* tenants, unless they are members of others."""
+    theirs = or_(*(User.email.endswith(f"@{tenant.key}.example") for tenant in former))
     with tenancy.shared_session() as session:
         session.execute(
-            delete(User).where(User.email.endswith(f"@{tenant.key}.example"), ~User.memberships.any()),
-            execution_options={"synchronize_session": False},
+            delete(User).where(theirs, ~User.memberships.any()), execution_options={"synchronize_session": False}
         )
         session.commit()
 
