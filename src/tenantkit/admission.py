@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.resolvers import ByKey, Target
 from tenantkit.tenant import SERVED, Status, Tenant
 
 _RETRY_AFTER: Mapping[Status, int] = {Status.PROVISIONING: 5, Status.MAINTENANCE: 60, Status.SUSPENDED: 3600}
@@ -47,6 +48,9 @@ class Refusal:
 
 UNKNOWN = Refusal(404, "Unknown tenant")
 
+REFUSAL = "tenantkit.refusal"
+"""Where ASGI scope and WSGI environ tell a shared route why the tenant that was named is not served: a `Refusal`."""
+
 
 def refusal_of(tenant: Tenant | None) -> Refusal | None:
     """Return why a request for *tenant* is refused, or ``None`` if it is served."""
@@ -58,6 +62,11 @@ def refusal_of(tenant: Tenant | None) -> Refusal | None:
     if seconds is None:
         return UNKNOWN
     return Refusal(503, f"This tenant is unavailable ({tenant.status.value})", seconds, tenant)
+
+
+def is_named(target: Target | None, refusal: Refusal) -> bool:
+    """Return whether a refused request named a tenant; a host that is no tenant's may be the application's own."""
+    return isinstance(target, ByKey) or refusal.tenant is not None
 
 
 class SharedPaths:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tenantkit.admission import Refusal, SharedPaths, refusal_of
+from tenantkit.admission import REFUSAL, Refusal, SharedPaths, is_named, refusal_of
 from tenantkit.context import tenant_context
 from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.resolvers import ByKey, RequestView, Resolver, Target, resolve
@@ -28,10 +28,6 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-REFUSAL = "tenantkit.refusal"
-"""Where the scope tells a shared route why it does not have the tenant that was named: a `Refusal`."""
 
 
 def refuse(refusal: Refusal) -> ASGIApp:
@@ -95,7 +91,7 @@ class TenantMiddleware:
             current = tenant
         elif self.is_shared(scope):
             current = None
-            if target is not None:
+            if is_named(target, refusal):
                 scope = {**scope, REFUSAL: refusal}
         else:
             await _deny(self._refuse(refusal), scope, receive, send)

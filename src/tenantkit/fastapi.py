@@ -38,8 +38,7 @@ from starlette.requests import HTTPConnection
 from starlette.routing import Match
 from typing_extensions import override
 
-from tenantkit.admission import Refusal
-from tenantkit.asgi import REFUSAL
+from tenantkit.admission import REFUSAL, Refusal
 from tenantkit.asgi import TenantMiddleware as ASGIMiddleware
 from tenantkit.asyncio import AsyncTenancy, AsyncTenantSession
 from tenantkit.context import current_tenant

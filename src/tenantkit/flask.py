@@ -40,9 +40,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 from flask import Blueprint, Flask, current_app, g, has_request_context, request
 from werkzeug.exceptions import NotFound, ServiceUnavailable
 
-from tenantkit.admission import UNKNOWN, Refusal, SharedPaths
+from tenantkit.admission import REFUSAL, UNKNOWN, Refusal, SharedPaths
 from tenantkit.context import current_tenant, current_tenant_or_none
-from tenantkit.wsgi import REFUSAL, TenantMiddleware
+from tenantkit.wsgi import TenantMiddleware
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment

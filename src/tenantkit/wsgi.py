@@ -12,7 +12,7 @@ from contextvars import Context
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from tenantkit.admission import Refusal, SharedPaths, refusal_of
+from tenantkit.admission import REFUSAL, Refusal, SharedPaths, is_named, refusal_of
 from tenantkit.context import copy_context_for
 from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.resolvers import ByKey, RequestView, Resolver, Target, resolve
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from tenantkit.tenancy import Tenancy
     from tenantkit.tenant import Tenant
-
-REFUSAL = "tenantkit.refusal"
-"""Where the environ tells a shared route why it does not have the tenant that was named: a `Refusal`."""
 
 
 def refuse(refusal: Refusal) -> WSGIApplication:
@@ -86,7 +83,7 @@ class TenantMiddleware:
         if refusal is not None:
             if _path(environ) not in self._shared:
                 return self._refuse(refusal)(environ, start_response)
-            if target is not None:
+            if is_named(target, refusal):
                 environ[REFUSAL] = refusal
             tenant = None
         context = copy_context_for(tenant)

@@ -14,7 +14,9 @@ from tenantkit import Tenancy
 from tenantkit.fastapi import TenantMiddleware, refuse_unserved, shared
 from tenantkit.flask import TenantKit, shared_route
 from tenantkit.flask import refuse_unserved as refuse_unserved_in_flask
-from tenantkit.resolvers import PathPrefix
+from tenantkit.resolvers import Domain, PathPrefix, first_of
+
+RESOLVER = first_of(PathPrefix("/t"), Domain())
 
 Ask: TypeAlias = Callable[[str], tuple[int, str | None]]
 """Asks for a path, and returns the status code and Retry-After."""
@@ -28,7 +30,7 @@ def ask(request: pytest.FixtureRequest, tenancy: Tenancy) -> Ask:
 
 def _ask_flask(tenancy: Tenancy) -> Ask:
     app = Flask(__name__)
-    TenantKit().init_app(app, tenancy, resolver=PathPrefix("/t"))
+    TenantKit().init_app(app, tenancy, resolver=RESOLVER)
     pages = shared_route(Blueprint("pages", __name__))
     pages.before_request(refuse_unserved_in_flask)
     pages.add_url_rule("/login", view_func=lambda: "log in")
@@ -44,7 +46,7 @@ def _ask_flask(tenancy: Tenancy) -> Ask:
 
 def _ask_fastapi(tenancy: Tenancy) -> Ask:
     app = FastAPI()
-    app.add_middleware(TenantMiddleware, tenancy=tenancy, resolver=PathPrefix("/t"))
+    app.add_middleware(TenantMiddleware, tenancy=tenancy, resolver=RESOLVER)
 
     @app.get("/login", dependencies=[shared, refuse_unserved])
     async def login() -> str:
@@ -62,8 +64,7 @@ def _ask_fastapi(tenancy: Tenancy) -> Ask:
     return ask
 
 
-def test_a_page_is_served_without_a_tenant_and_with_an_active_one(ask: Ask, tenancy: Tenancy) -> None:
-    tenancy.create("acme")
+def test_a_page_is_served_without_a_tenant_and_with_an_active_one(ask: Ask) -> None:
     assert ask("/login") == (200, None)
     assert ask("/t/acme/login") == (200, None)
 
@@ -74,8 +75,10 @@ def test_a_page_is_refused_for_an_unknown_tenant(ask: Ask) -> None:
     assert ask("/t/nobody/health") == (200, None)
 
 
-def test_a_page_is_refused_for_a_suspended_tenant(ask: Ask, tenancy: Tenancy) -> None:
-    tenancy.create("acme")
-    tenancy.suspend("acme")
-    assert ask("/t/acme/login") == (503, "3600")
-    assert ask("/t/acme/health") == (200, None)
+def test_a_page_is_refused_for_a_suspended_tenant(ask: Ask) -> None:
+    assert ask("/t/paused/login") == (503, "3600")
+    assert ask("/t/paused/health") == (200, None)
+
+
+def test_a_host_that_is_no_tenants_may_be_the_applications_own(ask: Ask) -> None:
+    assert ask("http://nobodys.example.org/login") == (200, None)
