@@ -27,6 +27,9 @@ demo: $(VENV)/.examples
 flask fastapi: $(VENV)/.examples
 	PORT=$(PORT) $(BIN)/python -m examples.$@_app
 
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks $(ARGS)
+
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(ARGS)
 

@@ -98,7 +98,7 @@ def measure(url: URL, size: Size, console: Console) -> list[Target]:
         targets.append(_compare(contenders, TENANTKIT, KEPT, "async, psycopg"))
         targets.append(_compare(contenders, ASYNCPG_TENANTKIT, ASYNCPG_KEPT, "async, asyncpg"))
         _show("A request, async, psycopg and asyncpg", contenders, KEPT, console)
-    with textual_contenders(url, TENANTS) as contenders:
+    with textual_contenders(url) as contenders:
         _race("A request in textual SQL, sync, psycopg", contenders, size, console)
         targets.append(_compare(contenders, TEXT_TENANTKIT, TEXT_BY_HAND, "textual SQL"))
         _show("A request in textual SQL, sync, psycopg", contenders, TEXT_BY_HAND, console)
@@ -173,9 +173,7 @@ def _measure_lookup(url: URL, size: Size, console: Console) -> list[Target]:
     with console.status("Looking a tenant up"):
         taken = lookups.measure(url, TENANTS[0], samples=size.lookups)
     return [
-        Target(
-            f"{call}, cached: under {MAX_LOOKUP * 1e6:.0f} µs", f"{seconds * 1e6:.2f} µs", seconds < MAX_LOOKUP
-        )
+        Target(f"{call}, cached: under {MAX_LOOKUP * 1e6:.0f} µs", f"{seconds * 1e6:.2f} µs", seconds < MAX_LOOKUP)
         for call, seconds in taken.items()
     ]
 

@@ -1,4 +1,4 @@
-"""Contenders measured side by side: all take turns in small blocks, so what disturbs the machine disturbs them alike."""
+"""Contenders measured side by side: they take turns in small blocks, so that all are disturbed alike."""
 
 from __future__ import annotations
 

@@ -19,10 +19,13 @@ from benchmarks.application import ACCOUNTS, TENANT, UNQUALIFIED, async_serve, d
 from benchmarks.race import Block, Contender, timed
 from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
+from tenantkit.engines import keep_statements
 from tenantkit.naming import search_path
 
 TENANTKIT = "tenantkit"
 KEPT = "schema_translate_map by hand, an engine kept per tenant"
+TUNED = ", and 1,000 prepared statements"
+"""For a hand-made engine with the driver's setting that tenantkit gives to its own."""
 ASYNCPG_TENANTKIT = "asyncpg: tenantkit"
 ASYNCPG_KEPT = "asyncpg: schema_translate_map by hand, an engine kept per tenant"
 TEXT_TENANTKIT = "tenantkit (sets search_path with the first text)"
@@ -55,10 +58,8 @@ def sync_contenders(url: URL, tenants: Sequence[str]) -> Generator[list[Contende
         tenancy = Tenancy(url, tenant=TENANT.metadata, engine_options=POOL)
         stack.callback(tenancy.close)
         per_request, by_path = engine(), engine()
-        base = engine()
-        kept = {
-            tenant: base.execution_options(schema_translate_map={"tenant": schema_of(tenant)}) for tenant in tenants
-        }
+        kept = _engines(engine(), tenants)
+        tuned = _engines(keep_statements(engine()), tenants)
         one, one_models = engine(), declare(schema_of(tenants[0]))
 
         def with_tenantkit(tenant: str) -> None:
@@ -67,6 +68,10 @@ def sync_contenders(url: URL, tenants: Sequence[str]) -> Generator[list[Contende
 
         def with_engine_kept(tenant: str) -> None:
             with Session(kept[tenant]) as session:
+                serve(session, TENANT, next(ids))
+
+        def with_engine_kept_and_tuned(tenant: str) -> None:
+            with Session(tuned[tenant]) as session:
                 serve(session, TENANT, next(ids))
 
         def with_engine_per_request(tenant: str) -> None:
@@ -91,16 +96,17 @@ def sync_contenders(url: URL, tenants: Sequence[str]) -> Generator[list[Contende
         yield [
             Contender(TENANTKIT, timed(with_tenantkit)),
             Contender(KEPT, timed(with_engine_kept)),
+            Contender(KEPT + TUNED, timed(with_engine_kept_and_tuned)),
             Contender("schema_translate_map by hand, an engine made per request", timed(with_engine_per_request)),
             Contender("SET LOCAL search_path by hand", timed(with_search_path)),
             Contender("plain Session, one schema", timed(on_one_schema)),
             Contender("raw psycopg, qualified names", timed(_raw(connect(), tenants, ids))),
-            Contender("raw psycopg, one schema", timed(_raw(connect(), tenants[:1] * len(tenants), ids, tenants))),
+            Contender("raw psycopg, one schema", timed(_raw(connect(), [tenants[0]] * len(tenants), ids, tenants))),
         ]
 
 
 @contextmanager
-def textual_contenders(url: URL, tenants: Sequence[str]) -> Generator[list[Contender]]:
+def textual_contenders(url: URL) -> Generator[list[Contender]]:
     """Yield the contenders for a request in textual SQL."""
     ids = cycle(range(1, ACCOUNTS + 1))
     tenancy = Tenancy(url, tenant=TENANT.metadata, engine_options=POOL)
@@ -141,11 +147,11 @@ def async_contenders(url: URL, tenants: Sequence[str]) -> Generator[list[Contend
 
             return contender(name, request)
 
-        def engine_kept(name: str, database: URL) -> Contender:
+        def engine_kept(name: str, database: URL, *, tuned: bool = False) -> Contender:
             base = _async_engine(database, opened)
-            kept = {
-                tenant: base.execution_options(schema_translate_map={"tenant": schema_of(tenant)}) for tenant in tenants
-            }
+            if tuned:
+                keep_statements(base.sync_engine)
+            kept = {tenant: AsyncEngine(engine) for tenant, engine in _engines(base.sync_engine, tenants).items()}
 
             async def request(tenant: str) -> None:
                 async with AsyncSession(kept[tenant]) as session:
@@ -165,9 +171,11 @@ def async_contenders(url: URL, tenants: Sequence[str]) -> Generator[list[Contend
         yield [
             tenantkit(TENANTKIT, url),
             engine_kept(KEPT, url),
+            engine_kept(KEPT + TUNED, url, tuned=True),
             one_schema("plain AsyncSession, one schema", url),
             tenantkit(ASYNCPG_TENANTKIT, asyncpg),
             engine_kept(ASYNCPG_KEPT, asyncpg),
+            engine_kept(ASYNCPG_KEPT + TUNED, asyncpg, tuned=True),
             one_schema("asyncpg: plain AsyncSession, one schema", asyncpg),
         ]
         for close in opened:
@@ -196,6 +204,10 @@ def _async_engine(url: URL, opened: list[Callable[[], Awaitable[None]]]) -> Asyn
     engine = create_async_engine(url, **POOL)
     opened.append(engine.dispose)
     return engine
+
+
+def _engines(engine: Engine, tenants: Sequence[str]) -> dict[str, Engine]:
+    return {tenant: engine.execution_options(schema_translate_map={"tenant": schema_of(tenant)}) for tenant in tenants}
 
 
 def _plain(url: URL) -> str:

