@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from tenantkit import ConfigurationError, Tenancy
-from tenantkit.migrations import init, migrate, revision, upgrade_shared
+from tenantkit import ConfigurationError, ProvisioningError, Tenancy
+from tenantkit.migrations import downgrade, init, migrate, revision, upgrade_shared
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import shape
 
@@ -108,8 +108,6 @@ def test_autogenerate_writes_the_models_and_then_has_nothing_to_add(
 def test_an_enum_added_to_an_existing_table_gets_its_type_and_loses_it_again(
     environment: Environment, make_tenancy: Make, engine: Engine
 ) -> None:
-    from tenantkit.migrations import downgrade
-
     shared, tenant = declare("shared", "tenant")
     tenancy = make_tenancy(shared=sa.MetaData(), tenant=tenant, migrations=environment.folder)
     plan = sa.Table("plan", tenant, sa.Column("id", sa.Integer, primary_key=True))
@@ -235,3 +233,40 @@ def alembic(environment: Environment, *command: str) -> subprocess.CompletedProc
         text=True,
         check=False,
     )
+
+
+def test_options_in_env_py_reach_alembic_beside_tenantkits_own(
+    environment: Environment, make_tenancy: Make, tmp_path: Path, engine: Engine
+) -> None:
+    _, tenant = declare("shared", "tenant")
+    (environment.folder / "env.py").write_text(
+        "from pathlib import Path\n"
+        "from tenantkit.migrations import run_environment\n"
+        f"log = Path({str(tmp_path / 'applied')!r})\n"
+        "def applied(*, step, **rest):\n"
+        "    log.write_text(log.read_text() + step.up_revision_id if log.exists() else step.up_revision_id)\n"
+        "def include(item, name, kind, reflected, other):\n"
+        "    return name != 'owner' and kind != 'foreign_key_constraint'\n"
+        "run_environment(include_object=include, on_version_apply=applied)\n"
+    )
+    tenant.remove(tenant.tables["tenant.thing"])
+    sa.Table("other", tenant, sa.Column("id", sa.Integer, primary_key=True))
+    tenancy = make_tenancy(tenant=tenant, shared=sa.MetaData(), migrations=environment.folder)
+    written = revision(tenancy, "first", autogenerate=True)
+    assert written is not None
+    assert "'other'" in written.read_text()
+    assert "'owner'" not in written.read_text()
+    tenancy.create("acme")
+    assert (tmp_path / "applied").read_text() == written.stem.split("_")[0]
+    environment.add("more", "pass", after=written.stem.split("_")[0])
+    report = migrate(make_tenancy(tenant=tenant, shared=sa.MetaData(), migrations=environment.folder), jobs=0)
+    assert [outcome.to_revision for outcome in report.migrated] == ["more"]
+
+
+def test_options_that_are_tenantkits_are_refused_in_env_py(environment: Environment, migrated_tenancy: Make) -> None:
+    environment.add("one", "pass")
+    (environment.folder / "env.py").write_text(
+        "from tenantkit.migrations import run_environment\nrun_environment(version_table_schema='public')\n"
+    )
+    with pytest.raises(ProvisioningError, match="version_table_schema, which tenantkit sets itself"):
+        migrated_tenancy().create("acme")

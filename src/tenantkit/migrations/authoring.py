@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from alembic import command
-from sqlalchemy.dialects.postgresql.base import PGInspector
+from sqlalchemy import inspect
 from sqlalchemy.schema import CreateSchema
 
 from tenantkit.exceptions import ConfigurationError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from alembic.operations.ops import MigrationScript
     from alembic.script import Script
     from sqlalchemy import Connection, MetaData
+    from sqlalchemy.dialects.postgresql.base import PGInspector
 
     from tenantkit.tenancy import Tenancy
 
@@ -118,7 +119,7 @@ def _write(  # noqa: PLR0913 - private, and Alembic wants to know as much
         # One metadata may hold the models of the other side too.
         return item.name != "alembic_version" if reflected else (item.schema, item.name) in tables
 
-    existing = {type_["name"] for type_ in PGInspector(connection).get_enums(site.schema)}
+    existing = {type_["name"] for type_ in cast("PGInspector", inspect(connection)).get_enums(site.schema)}
 
     def complete(_context: object, _revision: object, directives: list[MigrationScript]) -> None:
         directives[:] = [each for each in directives if each.upgrade_ops and not each.upgrade_ops.is_empty()]

@@ -7,7 +7,7 @@ stands Alembic, which passes a `Request` through and nothing else.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,8 +17,9 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.operations import adapt_operations
-from tenantkit.naming import quote_literal, search_path
+from tenantkit.naming import first_lines, quote_literal, search_path
 from tenantkit.provisioning.locks import limit_lock_waits
 
 if TYPE_CHECKING:
@@ -31,6 +32,20 @@ Steps: TypeAlias = "Callable[[Heads, MigrationContext], Iterable[MigrationStep]]
 """Given the revisions that a placement is at, what to run there."""
 
 _OURS = "tenantkit"
+
+_SET_BY_TENANTKIT = frozenset(
+    {
+        "connection",
+        "include_name",
+        "include_schemas",
+        "target_metadata",
+        "transaction_per_migration",
+        "url",
+        "version_table",
+        "version_table_pk",
+        "version_table_schema",
+    }
+)
 
 _alembic_is_busy = threading.RLock()
 """``alembic.op`` and ``alembic.context`` are module globals: in one process, one migration at a time."""
@@ -100,10 +115,14 @@ def run_environment(**options: Any) -> None:
     """Run what tenantkit asked for; ``env.py`` calls this and needs nothing else.
 
     *options* are those of Alembic's ``context.configure``, for example
-    ``include_object``, ``process_revision_directives`` or ``user_module_prefix``.
+    ``include_object``, ``process_revision_directives`` or ``user_module_prefix``,
+    except for those that tenantkit must set itself.
 
     :raises CommandError: under a plain ``alembic`` command, which cannot know which of many schemas it is for.
+    :raises ConfigurationError: if an option is tenantkit's to set.
     """
+    if taken := _SET_BY_TENANTKIT & options.keys():
+        raise ConfigurationError(f"env.py passes {first_lines(taken)}, which tenantkit sets itself. Remove it there.")
     request: Request | None = context.config.attributes.get(_OURS)
     if request is None:
         raise CommandError(
@@ -112,21 +131,24 @@ def run_environment(**options: Any) -> None:
         )
     connection, site = request.connection, request.site
     with _translating(connection, site):
-        context.configure(
-            connection,
-            **{
-                "version_table_schema": site.schema,
-                "compare_server_default": True,
-                **options,
-                **request.options,
-            },
-        )
+        context.configure(connection, version_table_schema=site.schema, **_merged(request.options, options))
         migration = context.get_context()
         block = nullcontext if site.in_transaction else _autocommit_block(migration, site)
         migration.autocommit_block = block  # type: ignore[method-assign,assignment]
         with context.begin_transaction():
             enter(connection, site)
             context.run_migrations()
+
+
+def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of both sides; where both have a hook, both are called."""
+    merged = {"compare_server_default": True, **theirs, **ours}
+    if "include_object" in ours and "include_object" in theirs:
+        merged["include_object"] = lambda *item: ours["include_object"](*item) and theirs["include_object"](*item)
+    if "on_version_apply" in ours and "on_version_apply" in theirs:
+        hooks = theirs["on_version_apply"]
+        merged["on_version_apply"] = [ours["on_version_apply"], *(hooks if isinstance(hooks, Iterable) else [hooks])]
+    return merged
 
 
 def enter(connection: Connection, site: Site) -> None:
