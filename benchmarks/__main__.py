@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,7 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a rough run of half a minute, which never fails")
     quick = parser.parse_args(arguments).quick
-    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
     size, console = QUICK if quick else FULL, Console()
     with running_server() as url:
         targets = measure(url, size, console)
