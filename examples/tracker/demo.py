@@ -171,7 +171,7 @@ async def read_back(tenancy: Tenancy, url: URL, written: Mapping[Company, Conten
 
 def deploy(tenancy: Tenancy) -> None:
     """Migrate the whole fleet to the newest revision, as the deployment of a new release does."""
-    with display.MigrationBar("Migrating all tenants by one revision") as progress:
+    with display.MigrationBar("Migrating by one revision") as progress:
         report = migrate(tenancy, progress=progress)
     first = report.outcomes[0]
     display.note(f"{first.from_revision} → {first.to_revision}: {report}")

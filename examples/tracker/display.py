@@ -119,7 +119,7 @@ def next_steps(text: str) -> None:
 def _progress() -> Progress:
     return Progress(
         SpinnerColumn(finished_text="[green]✓[/green]"),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description:<28}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
