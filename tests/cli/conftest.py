@@ -26,19 +26,21 @@ def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[P
 
 
 @pytest.fixture(scope="session")
-def migrated_template(make_database: Callable[..., URL], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A database with the registry and the shared tables of the project."""
-    url = make_database()
+def templates(make_database: Callable[..., URL], tmp_path_factory: pytest.TempPathFactory) -> dict[str, URL]:
+    """Databases to copy: with the registry and the shared tables, and with three tenants besides."""
     project = Project(tmp_path_factory.mktemp("template"))
-    done = project.run("migrate", environment={"DATABASE_URL": url.render_as_string(hide_password=False)})
-    assert done.code == 0, done.err
-    assert url.database
-    return url.database
+    migrated = make_database()
+    project.run_on(migrated, "migrate")
+    fleet = make_database(migrated.database or "")
+    for key in ("acme", "initech", "umbrella"):
+        project.run_on(fleet, "create", key)
+    return {"migrated": migrated, "fleet": fleet}
 
 
 @pytest.fixture
-def project_url(make_database: Callable[..., URL], migrated_template: str) -> URL:
-    return make_database(migrated_template)
+def project_url(request: pytest.FixtureRequest, make_database: Callable[..., URL], templates: dict[str, URL]) -> URL:
+    """The project's database, with tenants if the test asks for the fleet."""
+    return make_database(templates["fleet" if "fleet" in request.fixturenames else "migrated"].database or "")
 
 
 @pytest.fixture
@@ -51,8 +53,6 @@ def project(bare_project: Project, project_url: URL, monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def fleet(project: Project) -> Project:
     """The project with the tenants acme, initech and umbrella."""
-    for key in ("acme", "initech", "umbrella"):
-        assert project.invoke("create", key).code == 0
     return project
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from sqlalchemy import URL
 
 from tenantkit.cli import main
 from tenantkit.migrations import init
@@ -137,6 +141,11 @@ class Project:
             main()
         return Result(int(exited.value.code or 0), out.getvalue(), err.getvalue())
 
+    def run_on(self, url: URL, *arguments: str) -> None:
+        """Run the console script on the database *url*, which must succeed."""
+        done = self.run(*arguments, environment={"DATABASE_URL": url.render_as_string(hide_password=False)})
+        assert done.code == 0, done.err
+
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Result:
         """Run the console script."""
         done = subprocess.run(
@@ -149,3 +158,58 @@ class Project:
             check=False,
         )
         return Result(done.returncode, done.stdout, done.stderr)
+
+    def at_terminal(self, *arguments: str) -> Terminal:
+        """Run the console script with a person at a terminal, and stdout going elsewhere."""
+        return Terminal(self.folder, *arguments)
+
+
+class Terminal:
+    """The console script as a person sees it: stdin and stderr are a terminal, stdout is a pipe."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [SCRIPT, *arguments],
+            cwd=folder,
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"},
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            text=True,
+        )
+        os.close(theirs)
+        self.seen = ""
+
+    def wait_for(self, words: str) -> None:
+        """Read until *words* appear."""
+        while words not in self._plain():
+            assert self._read(), f"{words!r} did not come, but {self._plain()!r}"
+
+    def type(self, words: str) -> None:
+        """Type a line."""
+        os.write(self._ours, f"{words}\n".encode())
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+
+    def result(self) -> Result:
+        """Wait for the end."""
+        while self._read():
+            pass
+        os.close(self._ours)
+        out, _ = self.process.communicate(timeout=60)
+        return Result(self.process.returncode, out, self._plain())
+
+    def _read(self) -> bool:
+        try:
+            got = os.read(self._ours, 10_000)
+        except OSError:  # how Linux says that the other side is closed
+            return False
+        self.seen += got.decode()
+        return bool(got)
+
+    def _plain(self) -> str:
+        """Return what was seen, without colours and movements of the cursor."""
+        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.seen).replace("\r\n", "\n")

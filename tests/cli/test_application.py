@@ -1,0 +1,125 @@
+"""The application is found where it is named, and each way of not finding it is told apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tenantkit.cli import globals_first
+from tests.cli.project import Project
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["shop.app:make_tenancy", "shop.app:tenancy", "shop.app:group.tenancy"],
+    ids=["factory", "sync", "async"],
+)
+@pytest.mark.parametrize("way", ["before", "behind", "environment"])
+def test_every_way_to_name_an_application_works(
+    fleet: Project, monkeypatch: pytest.MonkeyPatch, reference: str, way: str
+) -> None:
+    (fleet.folder / "pyproject.toml").unlink()
+    if way == "environment":
+        monkeypatch.setenv("TENANTKIT_APP", reference)
+    arguments = {"before": ["-a", reference, "list"], "behind": ["list", f"--app={reference}"]}.get(way, ["list"])
+    done = fleet.invoke(*arguments, "--json")
+    assert [tenant["key"] for tenant in done.json] == ["acme", "initech", "umbrella"]
+
+
+def test_the_option_wins_over_the_environment_and_that_over_pyproject(
+    fleet: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENANTKIT_APP", "nowhere:at_all")
+    assert "no module 'nowhere'" in fleet.invoke("list").err
+    assert fleet.invoke("list", "-a", "shop.app:tenancy").code == 0
+
+
+def test_pyproject_is_found_from_a_folder_below_and_its_folder_is_where_paths_begin(fleet: Project) -> None:
+    fleet.write("docs/deep/notes.txt", "")
+    fleet.write("docs/pyproject.toml", "[project]\nname = 'docs'")
+    script = Project.run
+    below = type("Below", (), {"folder": fleet.folder / "docs" / "deep"})()
+    done = script(below, "status", "--json")
+    assert done.code == 0, done.err
+    assert done.json["heads"] == ["t2"]
+
+
+def test_without_a_name_all_the_ways_to_give_one_are_told(bare_project: Project) -> None:
+    bare_project.write("pyproject.toml", "[tool.other]")
+    done = bare_project.invoke("list")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    for way in ("-a package.module:attribute", "TENANTKIT_APP", "[tool.tenantkit]"):
+        assert way in done.err
+
+
+@pytest.mark.parametrize("reference", ["shop", "shop.app", "shop.app:", ":tenancy"])
+def test_a_malformed_name_is_bad_usage(bare_project: Project, reference: str) -> None:
+    done = bare_project.invoke("list", "-a", reference)
+    assert (done.code, done.out) == (2, "")
+    assert "Write it as package.module:attribute." in done.err
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("nowhere:x", "There is no module 'nowhere'"),
+        ("shop.nowhere:x", "There is no module 'shop.nowhere'"),
+        ("shop.app:tenanci", "'shop.app' has no attribute 'tenanci'. It has shop.app:tenancy."),
+        ("shop:x", "'shop' has no attribute 'x'. Mend the name after the colon."),
+        ("shop.app:OPTIONS", "'shop.app:OPTIONS' is a dict, not a Tenancy or AsyncTenancy."),
+        ("shop.app:Invoice", "'shop.app:Invoice' is a DeclarativeAttributeIntercept, not a Tenancy"),
+        ("shop.broken:x", "importing 'shop.broken:x' raised ZeroDivisionError: division by zero."),
+        ("shop.needs:x", "importing 'shop.needs:x' raised ModuleNotFoundError: No module named 'not_installed'."),
+        ("shop.factories:needs_argument", "calling 'shop.factories:needs_argument' raised TypeError"),
+        ("shop.factories:misconfigured", "error: The database URL cannot be parsed."),
+        ("shop.misconfigured:x", "error: The database URL cannot be parsed."),
+    ],
+)
+def test_what_cannot_be_loaded_is_told_in_one_line(project: Project, reference: str, message: str) -> None:
+    project.write("shop/broken.py", "1 / 0")
+    project.write("shop/needs.py", "import not_installed")
+    project.write(
+        "shop/factories.py",
+        "def needs_argument(one): ...\n"
+        "def misconfigured():\n    from tenantkit import Tenancy\n    return Tenancy('://secret', tenant=None)",
+    )
+    project.write("shop/misconfigured.py", "from shop.factories import misconfigured\nx = misconfigured()")
+    done = project.invoke("list", "-a", reference)
+    assert (done.code, done.out) == (1, "")
+    assert message in done.err
+    assert done.err.removeprefix("the shop opens\n").count("\n") == 1
+
+
+def test_verbose_shows_where_an_application_broke(project: Project) -> None:
+    broken = project.write("shop/broken.py", "1 / 0")
+    done = project.invoke("list", "-a", "shop.broken:x", "-v")
+    assert done.code == 1
+    assert f'File "{broken}", line 1' in done.err
+    assert done.err.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("[tool.tenantkit", "cannot be read"), ("[tool.tenantkit]\napp = 1", "app is no string")],
+)
+def test_a_broken_pyproject_is_named(bare_project: Project, content: str, message: str) -> None:
+    file: Path = bare_project.write("pyproject.toml", content)
+    done = bare_project.invoke("list")
+    assert done.code == 1
+    assert str(file) in done.err
+    assert message in done.err
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["list", "-a", "x:y", "--json", "-v"], ["-a", "x:y", "-v", "list", "--json"]),
+        (["list", "--app=x:y"], ["--app=x:y", "list"]),
+        (["show", "--", "-v"], ["show", "--", "-v"]),
+        (["list", "-a"], ["-a", "list"]),
+    ],
+)
+def test_options_of_every_command_may_stand_anywhere(given: list[str], expected: list[str]) -> None:
+    assert globals_first(given) == expected

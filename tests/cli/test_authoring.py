@@ -1,0 +1,67 @@
+"""Commands for people who write migrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.project import Project
+
+
+def test_init_makes_an_environment_and_tells_what_comes_next(bare_project: Project) -> None:
+    done = bare_project.invoke("init", "database/schema")
+    assert done.code == 0
+    assert (bare_project.folder / "database/schema/env.py").is_file()
+    assert "Created database/schema/env.py" in done.out.splitlines()
+    assert "tenantkit revision --shared --autogenerate" in done.out
+
+
+def test_init_needs_no_application_and_lists_files_as_json(bare_project: Project) -> None:
+    (bare_project.folder / "pyproject.toml").unlink()
+    files = bare_project.invoke("init", "elsewhere/migrations", "--json").json
+    assert files
+    assert all((bare_project.folder / file).exists() for file in files)
+
+
+def test_init_overwrites_nothing(bare_project: Project) -> None:
+    env = bare_project.write("migrations/env.py", "# mine")
+    done = bare_project.invoke("init")
+    assert (done.code, done.out) == (1, "")
+    assert "exists already, and nothing was overwritten" in done.err
+    assert env.read_text() == "# mine"
+
+
+def test_revision_prints_the_path_of_an_empty_one(project: Project) -> None:
+    done = project.invoke("revision", "-m", "Add things")
+    assert done.code == 0
+    file = Path(done.out.strip())
+    assert file.parent == project.folder / "migrations" / "tenant"
+    assert "down_revision" in file.read_text()
+    assert done.out.count("\n") == 1
+
+
+def test_revision_autogenerates_what_the_models_have_once(project: Project) -> None:
+    app = project.folder / "shop" / "app.py"
+    app.write_text(
+        app.read_text().replace("note: Mapped[str | None]", "note: Mapped[str | None]\n    paid: Mapped[bool | None]")
+    )
+    done = project.run("revision", "-m", "Paid", "--autogenerate", "--json")
+    assert done.code == 0, done.err
+    assert "paid" in Path(done.json["path"]).read_text()
+    again = project.run("revision", "-m", "Paid", "--autogenerate")
+    assert (again.code, again.out) == (0, "")
+    assert again.err.endswith("Nothing to write: the models have nothing that the revisions have not.\n")
+    assert project.run("revision", "-m", "Paid", "--autogenerate", "--json").json == {"path": None}
+
+
+def test_revision_of_the_shared_tables_goes_to_their_line(project: Project) -> None:
+    done = project.invoke("revision", "-m", "Currencies", "--shared")
+    assert Path(done.out.strip()).parent.name == "shared"
+
+
+def test_an_application_without_migrations_is_told_how_to_get_them(project: Project) -> None:
+    app = project.folder / "shop" / "app.py"
+    app.write_text(app.read_text().replace(', "migrations": "migrations"', ""))
+    for command in (("migrate",), ("status",), ("revision", "-m", "x"), ("stamp", "head")):
+        done = project.invoke(*command)
+        assert (done.code, done.out) == (1, "")
+        assert "make the folder with 'tenantkit init'" in done.err

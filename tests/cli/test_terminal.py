@@ -1,0 +1,141 @@
+"""What a person at a terminal sees: questions, a bar, help, completion; and how fast it comes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import URL, Engine, text
+
+from tenantkit.cli import app
+from tests.cli.project import Project
+
+
+def keys(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        return list(connection.scalars(text("SELECT key FROM tenantkit.tenants ORDER BY key")))
+
+
+def test_drop_asks_for_the_key_and_removes_the_tenant_when_it_is_typed(fleet: Project, project_engine: Engine) -> None:
+    terminal = fleet.at_terminal("drop", "acme", "--json")
+    terminal.wait_for("Type 'acme' to go on: ")
+    terminal.type("acme")
+    done = terminal.result()
+    assert (done.code, done.json["key"]) == (0, "acme")
+    assert "This deletes 'acme' with all of its data in the schema 't_acme', for good." in done.err
+    assert keys(project_engine) == ["initech", "umbrella"]
+
+
+@pytest.mark.parametrize("answer", ["", "initech", "y"])
+def test_drop_does_nothing_when_anything_else_is_typed(fleet: Project, project_engine: Engine, answer: str) -> None:
+    terminal = fleet.at_terminal("drop", "acme")
+    terminal.wait_for("Type 'acme' to go on: ")
+    terminal.type(answer)
+    done = terminal.result()
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith("Nothing was done.\n")
+    assert keys(project_engine) == ["acme", "initech", "umbrella"]
+
+
+def test_an_interrupted_question_is_a_no(fleet: Project, project_engine: Engine) -> None:
+    terminal = fleet.at_terminal("drop", "acme")
+    terminal.wait_for("Type 'acme' to go on: ")
+    terminal.interrupt()
+    done = terminal.result()
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith("Aborted.\n")
+    assert "acme" in keys(project_engine)
+
+
+@pytest.mark.parametrize(("answer", "revision", "code"), [("n", "t2", 1), ("", "t2", 1), ("y", "t1", 0)])
+def test_downgrade_asks_first(fleet: Project, project_engine: Engine, answer: str, revision: str, code: int) -> None:
+    terminal = fleet.at_terminal("downgrade", "t1", "--tenants", "acme", "--jobs", "0")
+    terminal.wait_for("Take acme back to t1? What later revisions added is lost. [y/N]: ")
+    terminal.type(answer)
+    assert terminal.result().code == code
+    with project_engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM t_acme.alembic_version")) == revision
+
+
+def test_migrate_shows_a_bar_and_failures_on_stderr_and_data_on_stdout(fleet: Project) -> None:
+    fails = "op.execute(\"DO $$ BEGIN IF current_schema() = 't_initech' THEN RAISE 'no luck'; END IF; END $$\")"
+    fleet.add_revision("t3", "t2", fails)
+    done = fleet.at_terminal("migrate", "--json", "--jobs", "0").result()
+    assert done.code == 1
+    assert done.json["failed"] == 1
+    assert "Migrating" in done.err
+    assert "3/3" in done.err
+    assert "failed initech RaiseException: no luck" in done.err
+    assert "[1/3]" not in done.err
+
+
+def test_help_lists_every_command_and_each_has_an_example(bare_project: Project) -> None:
+    overview = bare_project.invoke("--help")
+    assert overview.code == 0
+    commands = [[str(command.name)] for command in app.registered_commands]
+    commands += [["domain", name] for name in ("add", "remove", "primary")]
+    assert len(commands) == 18
+    for command in commands:
+        assert command[0] in overview.out
+        described = bare_project.invoke(*command, "--help")
+        assert described.code == 0
+        assert f"tenantkit {' '.join(command)} " in described.out.partition("Example")[2].replace("\n", " ") + " "
+
+
+def test_without_a_command_help_is_shown_and_the_usage_is_wrong(bare_project: Project) -> None:
+    done = bare_project.invoke()
+    assert done.code == 2
+    assert "Usage: tenantkit" in done.out
+    assert done.err == ""
+
+
+def test_the_version_is_told(bare_project: Project) -> None:
+    done = bare_project.run("--version")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("tenantkit 0.")
+
+
+def test_an_unknown_command_is_one_line(bare_project: Project) -> None:
+    done = bare_project.run("migrat")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: No such command 'migrat'. Did you mean 'migrate'?")
+    assert done.err.count("\n") == 1
+
+
+def test_only_commands_about_migrations_import_alembic(fleet: Project) -> None:
+    code = """
+import sys
+from tenantkit.cli import main
+try:
+    main()
+except SystemExit as exited:
+    print(exited.code, "alembic" in sys.modules)
+"""
+    seen = {}
+    for command in ("--help", "list", "status"):
+        done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=True)
+        seen[command] = done.stdout.splitlines()[-1]
+    assert seen == {"--help": "0 False", "list": "0 False", "status": "0 True"}
+
+
+def complete(project: Project, words: str, url: URL | None = None) -> list[str]:
+    environment = {
+        "_TENANTKIT_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+        **({} if url is None else {"DATABASE_URL": url.render_as_string(hide_password=False)}),
+    }
+    done = project.run(environment=environment)
+    assert (done.code, done.err) == (0, "")
+    return done.out.split()
+
+
+def test_a_shell_completes_commands_and_keys(fleet: Project) -> None:
+    assert complete(fleet, "tenantkit mi") == ["migrate"]
+    assert complete(fleet, "tenantkit show ac") == ["acme"]
+    assert complete(fleet, "tenantkit drop ") == ["acme", "initech", "umbrella"]
+
+
+def test_completion_of_keys_is_silent_when_they_cannot_be_had(project: Project, project_url: URL) -> None:
+    assert complete(project, "tenantkit show ac", project_url.set(database="nowhere")) == []
