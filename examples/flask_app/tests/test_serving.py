@@ -1,0 +1,70 @@
+"""The application behind a real server: sockets, Host headers, threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+
+import pytest
+import waitress
+from flask import Flask
+
+from examples.conftest import OWNERS, secret_of
+from examples.flask_app.tests.browser import Browser
+
+
+@pytest.fixture
+def port(app: Flask) -> Generator[int]:
+    """The port of a server with more threads than the application has connections."""
+    server = waitress.create_server(app, host="127.0.0.1", port=0, threads=6)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield server.effective_port
+    server.trigger.pull_trigger(server.close)
+    server.task_dispatcher.shutdown()
+    thread.join(timeout=10)
+
+
+def _get(port: int, host: str, path: str, cookie: str = "") -> tuple[int, str]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path, headers={"Host": f"{host}:{port}", "Cookie": cookie})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def test_the_host_header_names_the_tenant(port: int, app: Flask) -> None:
+    browser = Browser(app, "acme.localhost")
+    browser.log_in()
+    cookie = f"session={browser.cookie()}"
+    assert "Projects that get finished" in _get(port, "localhost", "/")[1]
+    status, page = _get(port, "acme.localhost", "/projects/START", cookie)
+    assert status == 200
+    assert secret_of("acme") in page
+    assert _get(port, "beta.localhost", "/projects/START", cookie)[0] == 302
+    assert _get(port, "localhost", "/t/beta/projects/START", cookie)[0] == 302
+    assert _get(port, "localhost", "/t/acme/projects/START", cookie)[0] == 200
+    assert _get(port, "nobody.localhost", "/")[0] == 404
+    assert _get(port, "acme.localhost.evil.example", "/projects", cookie)[0] == 404
+
+
+def test_many_tenants_at_once_see_their_own(port: int, app: Flask) -> None:
+    cookies = {}
+    for key, email in OWNERS.items():
+        browser = Browser(app, f"{key}.localhost")
+        browser.log_in(email)
+        cookies[key] = f"session={browser.cookie()}"
+
+    def visit(number: int) -> None:
+        key = list(OWNERS)[number % len(OWNERS)]
+        host, prefix = (f"{key}.localhost", "") if number % 3 else ("localhost", f"/t/{key}")
+        status, page = _get(port, host, f"{prefix}/projects/START", cookies[key])
+        assert status == 200
+        assert {other for other in OWNERS if secret_of(other) in page} == {key}
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(visit, range(80)))
