@@ -17,6 +17,7 @@ html_show_sourcelink = False
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 
+autodoc_inherit_docstrings = False  # SQLAlchemy's refer to its own documentation
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "separated"

@@ -53,6 +53,7 @@ class Project:
         self.printed = ""
         self._environment = {
             "DATABASE_URL": url,
+            "SOURCE_TREE": str(_ROOT),
             "HOME": os.environ.get("HOME", str(folder)),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
