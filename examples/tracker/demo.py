@@ -26,7 +26,7 @@ from examples.tracker.reference import load_reference_data
 from examples.tracker.sample import COMPANIES, Company
 from tenantkit import Tenancy, Tenant, TenantkitError, TenantMismatchError, tenant_context
 from tenantkit.embedded import embedded_database
-from tenantkit.migrations import migrate, status, upgrade_shared
+from tenantkit.migrations import PlacementStatus, migrate, status, upgrade_shared
 
 Result = TypeVar("Result")
 
@@ -188,8 +188,7 @@ def show_activity(tenancy: Tenancy, company: Company) -> None:
 
 
 def survey(tenancy: Tenancy) -> list[display.Row]:
-    """Return what there is to say about every tenant."""
-    places = {placement.key: placement.revision or "none" for placement in status(tenancy).placements}
+    """Return what there is to say about every tenant that has its tables."""
     with tenancy.engine.connect() as connection:
         sizes = connection.execute(
             text(
@@ -198,21 +197,21 @@ def survey(tenancy: Tenancy) -> list[display.Row]:
             )
         )
         kilobytes = {schema: int(size) for schema, size in sizes}
-    found: list[display.Row] = []
-    for tenant in tenancy.list():
-        with tenancy.session(tenant, any_status=True) as session:
-            rows = contents.count_rows(session)
-        found.append(
-            display.Row(
-                key=tenant.key,
-                name=tenant.name,
-                status=tenant.status,
-                revision=places[tenant.key],
-                rows=rows,
-                kilobytes=kilobytes[tenant.schema],
-            )
+    return [describe(tenancy, placement, kilobytes[placement.schema]) for placement in status(tenancy).placements]
+
+
+def describe(tenancy: Tenancy, placement: PlacementStatus, kilobytes: int) -> display.Row:
+    """Return what there is to say about one tenant."""
+    tenant = tenancy.get(placement.key)
+    with tenancy.session(tenant, any_status=True) as session:
+        return display.Row(
+            key=tenant.key,
+            name=tenant.name,
+            status=tenant.status,
+            revision=placement.revision or "none",
+            rows=contents.count_rows(session),
+            kilobytes=kilobytes,
         )
-    return found
 
 
 def read_across(ours: Tenant, theirs: Tenant, tenancy: Tenancy) -> None:
