@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a rough run of half a minute, which never fails")
     quick = parser.parse_args(arguments).quick
-    size, console = QUICK if quick else FULL, Console()
+    size, console = QUICK if quick else FULL, Console(width=None if sys.stdout.isatty() else 150)
     with running_server() as url:
         targets = measure(url, size, console)
     missed = _show_targets(console, targets)
