@@ -40,7 +40,10 @@ def create_samples(tenancy: Tenancy) -> None:
     password_hash = hash_password(sample.PASSWORD)
     first, second, *_ = [
         tenancy.create(
-            company.key, name=company.name, seed=partial(_fill, company=company, password_hash=password_hash)
+            company.key,
+            name=company.name,
+            attributes={"plan": "team", **sample.ATTRIBUTES},
+            seed=partial(_fill, company=company, password_hash=password_hash),
         )
         for company in COMPANIES
     ]

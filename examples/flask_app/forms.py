@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask_wtf import FlaskForm
-from wtforms import DateField, EmailField, PasswordField, SelectField, StringField, TextAreaField
+from wtforms import DateField, EmailField, PasswordField, SelectChoice, SelectField, StringField, TextAreaField
 from wtforms.validators import DataRequired, Length, Optional, Regexp
 
 from examples.flask_app.words import in_words
@@ -68,14 +68,15 @@ class TaskForm(FlaskForm):
 
     title = StringField("Title", [DataRequired(), Length(max=200)])
     description = TextAreaField("Description", [Length(max=20_000)], render_kw={"rows": 7})
-    status = SelectField("Column", choices=[(status.value, in_words(status)) for status in TaskStatus])
-    priority = SelectField("Priority", choices=[(priority.value, in_words(priority)) for priority in Priority])
+    status = SelectField("Column", choices=[SelectChoice(status, in_words(status)) for status in TaskStatus])
+    priority = SelectField("Priority", choices=[SelectChoice(priority, in_words(priority)) for priority in Priority])
     assignee = SelectField("Assignee", coerce=lambda value: int(value) if value else None)
     due_on = DateField("Due", [Optional()])
 
     def offer(self, members: list[Member]) -> None:
         """Let the user choose among *members*; the browser's choice is checked against them, too."""
-        self.assignee.choices = [("", "Nobody"), *((member.user_id, member.display_name) for member in members)]
+        choices = [SelectChoice(str(member.user_id), member.display_name) for member in members]
+        self.assignee.choices = [SelectChoice("", "Nobody"), *choices]
 
 
 class CommentForm(FlaskForm):
