@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -203,6 +204,8 @@ class Terminal:
         return Result(self.process.returncode, out, self._plain())
 
     def _read(self) -> bool:
+        readable, _, _ = select.select([self._ours], [], [], 60)
+        assert readable, f"nothing came after {self._plain()!r}"
         try:
             got = os.read(self._ours, 10_000)
         except OSError:  # how Linux says that the other side is closed

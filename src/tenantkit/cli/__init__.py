@@ -12,7 +12,6 @@ import typer
 from tenantkit.cli import authoring, doctor, domains, fleet, status, tenants
 from tenantkit.cli.application import Settings
 from tenantkit.cli.errors import print_error, reporting
-from tenantkit.cli.output import err
 
 _HELP = """
 Manage the tenants of an application.
@@ -65,9 +64,6 @@ def main() -> None:
     """Run the command line, and report what Typer finds wrong with it in one line, as all errors are."""
     try:
         code = app(args=globals_first(sys.argv[1:]), prog_name="tenantkit", standalone_mode=False)
-    except typer.Abort:
-        err.print("Aborted.")
-        code = 1
     except typer.TyperException as error:
         if message := error.format_message():  # none if it was help that was printed
             context: typer.Context | None = getattr(error, "ctx", None)

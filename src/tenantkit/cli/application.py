@@ -7,7 +7,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Generator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from operator import attrgetter
@@ -49,7 +49,7 @@ def complete_key(context: typer.Context, incomplete: str) -> list[str]:
     """Return the keys that begin with *incomplete*, for a shell; nothing if that is not to be had quickly."""
     os.environ.setdefault("PGCONNECT_TIMEOUT", "2")
     try:
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # noqa: PTH123 - not a path
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
             context.obj = Settings(context.find_root().params.get("app"))
             with application(context) as tenancy:
                 return [tenant.key for tenant in tenancy.list(search=incomplete) if tenant.key.startswith(incomplete)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -16,27 +17,28 @@ def confirm(question: str, *, yes: bool) -> None:
     :raises typer.Exit: with code 1 if the answer is no.
     :raises UsageError: if there is nobody to ask.
     """
-    if yes:
-        return
-    _require_terminal()
-    if not typer.confirm(question, err=True):
+    if not yes and _ask(f"{question} [y/N]: ").lower() not in {"y", "yes"}:
         _stop()
 
 
 def confirm_by_typing(word: str, question: str, *, yes: bool) -> None:
     """Go on only if a person types *word*, or *yes* was given; raises as `confirm` does."""
-    if yes:
-        return
-    _require_terminal()
-    if typer.prompt(question, err=True, default="", show_default=False) != word:
+    if not yes and _ask(f"{question}: ") != word:
         _stop()
 
 
-def _require_terminal() -> None:
+def _ask(question: str) -> str:
     if not sys.stdin.isatty():
         raise UsageError("This asks for confirmation, and there is no terminal to ask at. Pass --yes to go on without.")
+    try:
+        err.print(question, end="", soft_wrap=True)
+        # Without a prompt: input() would print it to stdout, which is for data.
+        return input().strip()
+    except (EOFError, KeyboardInterrupt):
+        err.print()
+        return ""
 
 
-def _stop() -> None:
+def _stop() -> NoReturn:
     err.print("Nothing was done.")
     raise typer.Exit(1)

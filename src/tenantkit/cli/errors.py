@@ -45,7 +45,7 @@ def reporting(command: Callable[..., object]) -> Callable[..., None]:
     def run(**arguments: Any) -> None:
         try:
             command(**arguments)
-        except (typer.Exit, typer.Abort):
+        except typer.Exit:
             raise
         except Exception as error:
             if arguments["context"].obj.verbose:
