@@ -1,0 +1,230 @@
+"""Who gets in, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from itsdangerous import URLSafeTimedSerializer
+from sqlalchemy import delete, select
+from starlette.testclient import TestClient
+
+from examples.conftest import OWNERS, PASSWORD, secret_of
+from examples.fastapi_app.tests.client import Client
+from examples.settings import Settings
+from examples.tracker.models import Member, Membership, Role, User
+from tenantkit import Tenancy
+
+At = Callable[[str], Client]
+
+FORM = {
+    "tenant_name": "Initech",
+    "tenant_key": "initech",
+    "name": "Peter",
+    "email": "peter@initech.example",
+    "password": PASSWORD,
+}
+
+
+def test_who_signs_up_lands_in_a_tenant_of_their_own(start: Client, tenancy: Tenancy) -> None:
+    answer = start.post("/api/sign-up", FORM)
+    assert answer.status_code == 201
+    assert answer.json() == {"key": "initech", "name": "Initech", "path": "/t/initech/", "host": "initech.localhost"}
+    assert "Path=/t/initech;" in answer.headers["set-cookie"]
+    assert start.get("/t/initech/api/me").json()["display_name"] == "Peter"
+    assert [project["key"] for project in start.get("/t/initech/api/projects").json()] == ["START"]
+    with tenancy.session("initech") as session:
+        assert session.scalars(select(Member.display_name)).all() == ["Peter"]
+        membership = session.scalars(select(Membership).where(Membership.tenant_key == "initech")).one()
+        assert (membership.tenant_id, membership.role) == (session.tenant.id, Role.OWNER)
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"tenant_key": "acme"}, 409),
+        ({"tenant_key": "www"}, 400),
+        ({"tenant_key": 'x"; drop schema t_acme; --'}, 422),
+        ({"tenant_key": "Initech"}, 422),
+        ({"tenant_key": "initech\n"}, 422),
+        ({"password": "short"}, 422),
+        ({"email": "nobody"}, 400),
+        ({"email": OWNERS["acme"], "password": "some other password"}, 400),
+    ],
+)
+def test_a_sign_up_that_cannot_be_accepted_makes_nothing(
+    start: Client, tenancy: Tenancy, change: dict[str, str], status: int
+) -> None:
+    answer = start.post("/api/sign-up", FORM | change)
+    assert answer.status_code == status
+    assert "set-cookie" not in answer.headers
+    assert {tenant.key for tenant in tenancy.list()} == set(OWNERS)
+
+
+def test_a_member_logs_in(at: At) -> None:
+    client = at("acme")
+    assert client.get("/api/projects").status_code == 401
+    answer = client.log_in()
+    assert (answer.status_code, answer.json()["display_name"]) == (200, "Ada")
+    assert client.get("/api/me").json()["display_name"] == "Ada"
+    assert client.get("/api/projects").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [(OWNERS["acme"], "wrong password"), ("nobody@acme.example", PASSWORD), (OWNERS["beta"], PASSWORD)],
+    ids=["wrong password", "no account", "no member"],
+)
+def test_nobody_else_logs_in(at: At, email: str, password: str) -> None:
+    client = at("acme")
+    assert client.log_in(email, password).status_code == 401
+    assert client.cookies == {}
+
+
+def test_a_cookie_of_one_tenant_is_refused_at_another(at: At, acme: Client) -> None:
+    beta = at("beta")
+    beta.cookies = acme.cookies
+    for path in ("/api/me", "/api/projects", "/api/projects/START", "/api/members", "/api/tasks?words=secret"):
+        answer = beta.get(path)
+        assert answer.status_code == 401
+        assert secret_of("beta") not in answer.text
+    assert acme.get("/api/projects").status_code == 200
+
+
+def test_a_cookie_is_refused_at_the_other_kind_of_address_of_another_tenant(transport: TestClient) -> None:
+    acme = Client(transport, "acme.localhost")
+    acme.log_in()
+    beta = Client(transport, prefix="/t/beta")
+    beta.cookies = acme.cookies
+    assert beta.get("/api/projects").status_code == 401
+
+
+def test_a_cookie_is_sent_to_its_own_tenant_only(transport: TestClient) -> None:
+    by_path = Client(transport, prefix="/t/acme").log_in().headers["set-cookie"]
+    by_host = Client(transport, "acme.localhost").log_in().headers["set-cookie"]
+    assert "Path=/t/acme;" in by_path
+    assert "Path=/;" in by_host
+    for cookie in (by_path, by_host):
+        assert "HttpOnly" in cookie
+        assert "SameSite=lax" in cookie
+        assert "Domain" not in cookie
+
+
+def test_a_log_in_to_the_account_opens_no_tenant_by_itself(start: Client, at: At) -> None:
+    account = start.log_in(path="/api/account/login")
+    assert [tenant["key"] for tenant in account.json()["tenants"]] == ["acme", "beta"]
+    assert start.get("/api/account").json() == account.json()
+    acme = at("acme")
+    acme.cookies = {"session": start.cookies["account"], "account": start.cookies["account"]}
+    assert acme.get("/api/projects").status_code == 401
+
+
+def test_a_log_in_to_a_tenant_does_not_open_the_account(start: Client, acme: Client) -> None:
+    start.cookies = {"account": acme.cookies["session"]}
+    assert start.get("/api/account").status_code == 401
+
+
+def test_an_account_opens_each_of_its_tenants_and_no_other(start: Client) -> None:
+    start.log_in(path="/api/account/login")
+    for key in ("acme", "beta"):
+        answer = start.post(f"/api/account/tenants/{key}")
+        assert answer.status_code == 200
+        assert f"Path=/t/{key};" in answer.headers["set-cookie"]
+        assert secret_of(key) in start.get(f"/t/{key}/api/projects/START").text
+    assert start.post("/api/account/tenants/gamma").status_code == 404
+    assert start.post("/api/account/tenants/nobody").status_code == 404
+    assert start.get("/t/gamma/api/projects").status_code == 401
+
+
+def test_logging_out_takes_the_cookie_away(acme: Client) -> None:
+    answer = acme.post("/api/logout")
+    assert answer.status_code == 204
+    assert 'session=""' in answer.headers["set-cookie"]
+    assert f"Path={acme.prefix or '/'};" in answer.headers["set-cookie"]
+
+
+def test_membership_is_checked_on_every_request(at: At, tenancy: Tenancy) -> None:
+    client = at("beta")
+    client.log_in()
+    assert client.get("/api/projects").status_code == 200
+    with tenancy.shared_session() as session:
+        ada = session.scalars(select(User.id).where(User.email == OWNERS["acme"])).one()
+        tenant = tenancy.get("beta")
+        session.execute(delete(Membership).where(Membership.user_id == ada, Membership.tenant_id == tenant.id))
+        session.commit()
+    assert client.get("/api/projects").status_code == 403
+    assert client.log_in().status_code == 401
+
+
+def test_a_cookie_does_not_outlive_its_tenant(acme: Client, tenancy: Tenancy) -> None:
+    tenancy.drop("acme")
+    assert acme.get("/api/projects").status_code == 404
+    tenancy.create("acme")
+    assert acme.get("/api/projects").status_code == 401
+
+
+def test_a_cookie_signed_with_another_key_is_refused(at: At, tenancy: Tenancy) -> None:
+    login = {"user_id": 1, "tenantkit.tenant_id": tenancy.get("acme").id}
+    client = at("acme")
+    client.cookies["session"] = str(URLSafeTimedSerializer("another key", salt="tracker.tenant").dumps(login))
+    assert client.get("/api/me").status_code == 401
+
+
+def test_a_cookie_expires(acme: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("examples.fastapi_app.login.LIFETIME", -1)
+    assert acme.get("/api/me").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/api/here", "/api/account", "/api/login", "/api/projects", "/nowhere"])
+def test_an_unknown_tenant_is_not_found(at: At, path: str) -> None:
+    client = at("nobody")
+    assert client.get(path).status_code == 404
+    assert client.get("/static/page.js").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/api/here", "/api/projects", "/api/me"])
+def test_a_suspended_tenant_is_closed(acme: Client, tenancy: Tenancy, path: str) -> None:
+    tenancy.suspend("acme")
+    answer = acme.get(path)
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert acme.log_in().status_code == 503
+    tenancy.resume("acme")
+    assert acme.get(path).status_code == 200
+
+
+def test_no_path_leads_from_one_tenants_host_to_another_tenant(transport: TestClient) -> None:
+    assert Client(transport, "acme.localhost", "/t/beta").get("/api/here").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "http://beta.localhost", "http://localhost:1", "null", "http://localhost.evil"]
+)
+def test_another_site_makes_no_browser_change_anything(acme: Client, tenancy: Tenancy, origin: str) -> None:
+    answer = acme.post("/api/projects", {"key": "EVIL", "name": "x"}, headers={"Origin": origin})
+    assert answer.status_code == 403
+    keys = [project["key"] for project in acme.get("/api/projects", headers={"Origin": origin}).json()]
+    assert keys == ["START"]
+    own = acme.root.removesuffix(acme.prefix)
+    assert acme.post("/api/projects", {"key": "GOOD", "name": "x"}, headers={"Origin": own}).status_code == 201
+
+
+def test_another_site_logs_nobody_in(start: Client, at: At) -> None:
+    origin = {"Origin": "http://evil.example"}
+    credentials = {"email": OWNERS["acme"], "password": PASSWORD}
+    assert at("acme").post("/api/login", credentials, headers=origin).status_code == 403
+    assert start.post("/api/account/login", credentials, headers=origin).status_code == 403
+    assert start.post("/api/sign-up", FORM, headers=origin).status_code == 403
+
+
+def test_cookies_are_for_https_only_if_visitors_come_that_way(settings: Settings) -> None:
+    from dataclasses import replace
+
+    from fastapi import Response
+
+    from examples.fastapi_app.login import Logins
+
+    for https in (True, False):
+        response = Response()
+        Logins(replace(settings, https=https)).start_account(response, User(id=1))
+        assert ("Secure" in response.headers["set-cookie"]) is https
