@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tenantkit.admission import REFUSAL, Refusal, SharedPaths, is_named, refusal_of
 from tenantkit.context import tenant_context
 from tenantkit.exceptions import TenantNotFoundError
-from tenantkit.resolvers import ByKey, RequestView, Resolver, Target, resolve
+from tenantkit.resolvers import ByDomain, ByKey, RequestView, Resolver, Target, resolve
 from tenantkit.resolvers.request import parse_host
 from tenantkit.tenancy import Tenancy
 
@@ -108,14 +108,17 @@ class TenantMiddleware:
         """Look a tenant up without blocking the event loop."""
         tenancy = self._tenancy
         try:
-            if isinstance(target, ByKey):
-                if isinstance(tenancy, Tenancy):
-                    return tenancy.cache.find(("key", target.key)) or await asyncio.to_thread(tenancy.get, target.key)
-                return await tenancy.get(target.key)
-            if isinstance(tenancy, Tenancy):
-                known = tenancy.cache.find(("domain", target.domain))
-                return known or await asyncio.to_thread(tenancy.get_by_domain, target.domain)
-            return await tenancy.get_by_domain(target.domain)
+            match target:
+                case ByKey(key):
+                    if not isinstance(tenancy, Tenancy):
+                        return await tenancy.get(key)
+                    return tenancy.cache.find(("key", key)) or await asyncio.to_thread(tenancy.get, key)
+                case ByDomain(domain):
+                    if not isinstance(tenancy, Tenancy):
+                        return await tenancy.get_by_domain(domain)
+                    return tenancy.cache.find(("domain", domain)) or await asyncio.to_thread(
+                        tenancy.get_by_domain, domain
+                    )
         except TenantNotFoundError:
             return None
 

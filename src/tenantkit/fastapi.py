@@ -99,7 +99,7 @@ class TenantMiddleware(ASGIMiddleware):
     @override
     def is_shared(self, scope: Scope) -> bool:
         """Return whether the route that *scope* leads to needs no tenant."""
-        return super().is_shared(scope) or _leads_to_shared(scope["app"].routes, scope)
+        return super().is_shared(scope) or _leads_to_shared(scope.get("app", self.app).routes, scope)
 
 
 class TenantKit:

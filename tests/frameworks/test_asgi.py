@@ -56,13 +56,17 @@ async def whoami(scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 async def ask(app: Any, path: str = "/", *headers: tuple[str, str], **scope: Any) -> list[Message]:
-    """Return what *app* sends for one request."""
+    """Return what *app* sends for one request; a websocket gets no answer before its connect event was received."""
     sent: list[Message] = []
+    received = scope.get("type") != "websocket"
 
     async def receive() -> Message:
+        nonlocal received
+        received = True
         return {"type": "websocket.connect" if scope.get("type") == "websocket" else "http.request"}
 
     async def send(message: Message) -> None:
+        assert received
         sent.append(message)
 
     raw = [(name.lower().encode(), value.encode()) for name, value in headers]

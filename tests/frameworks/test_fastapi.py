@@ -1,26 +1,28 @@
 """FastAPI on a real server: each request sees its tenant, and nothing of it is left behind."""
 
-from __future__ import annotations
-
+# No "from __future__ import annotations": FastAPI would not find a local kit in the annotations of endpoints.
 import json
 import socket
 from collections import Counter
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import httpx2
 import pytest
 import websockets.sync.client
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.responses import StreamingResponse
 from sqlalchemy import URL
+from sqlalchemy.exc import InvalidRequestError
 from starlette.testclient import TestClient
 from websockets.exceptions import InvalidStatus
 
-from tenantkit import ConfigurationError, NoCurrentTenantError, Tenancy
+from tenantkit import ConfigurationError, NoCurrentTenantError, Tenancy, TenantSession
 from tenantkit.asyncio import AsyncTenancy
-from tenantkit.fastapi import TenantKit
+from tenantkit.fastapi import TenantKit, TenantMiddleware, shared
+from tenantkit.resolvers import PathPrefix
 from tests.conftest import APPLICATION
 from tests.frameworks.conftest import ACTIVE
 from tests.frameworks.fastapi_app import make_app, names
@@ -228,6 +230,34 @@ def test_the_test_client_meets_the_same_middleware(tenancy: Tenancy) -> None:
             assert websocket.receive_json() == ["acme", "acme"]
         with pytest.raises(NoCurrentTenantError):
             client.get("/accounts/needs-a-tenant")
+
+
+def test_a_session_may_end_before_the_response_is_sent(tenancy: Tenancy) -> None:
+    app = make_app(tenancy)
+    kit = TenantKit(tenancy)
+
+    @app.get("/closed-in-body")
+    def closed_in_body(
+        session: Annotated[TenantSession, Depends(kit.session, scope="function")],
+    ) -> StreamingResponse:
+        def body() -> Generator[str]:
+            with pytest.raises(InvalidRequestError, match="closed"):
+                names(session)
+            yield "closed"
+
+        return StreamingResponse(body())
+
+    assert TestClient(app).get("/t/acme/closed-in-body").text == "closed"
+
+
+def test_the_middleware_may_wrap_the_application_from_outside(tenancy: Tenancy) -> None:
+    app = FastAPI()
+    app.add_api_route("/open", lambda: "open", dependencies=[shared])
+    app.add_api_route("/closed", lambda: "closed")
+    client = TestClient(TenantMiddleware(app, tenancy, resolver=PathPrefix("/t")))
+    assert client.get("/open").json() == "open"
+    assert client.get("/closed").status_code == 404
+    assert client.get("/t/acme/closed").json() == "closed"
 
 
 @pytest.mark.anyio

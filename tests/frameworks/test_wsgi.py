@@ -75,6 +75,13 @@ def test_a_validator_on_both_sides_finds_nothing_wrong(tenancy: Tenancy) -> None
     assert read(app, "/x", method="HEAD") == ""
 
 
+def test_a_body_need_not_have_a_close(tenancy: Tenancy) -> None:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return tuple(whoami(environ, start_response))
+
+    assert read(TenantMiddleware(app, tenancy, resolver=RESOLVER), "/t/acme/") == "acme /t/acme|/"
+
+
 def test_a_refusal_says_why_in_the_format_that_is_asked_for(tenancy: Tenancy) -> None:
     app = TenantMiddleware(whoami, tenancy, resolver=RESOLVER)
     status, headers, body = call(app, x_tenant="paused", accept="text/html, */*")
