@@ -36,7 +36,7 @@ class AsyncTenantSession(AsyncSession):
     """A `sqlalchemy.ext.asyncio.AsyncSession` for one tenant; see `TenantSession`."""
 
     sync_session_class = TenantSession
-    sync_session: TenantSession
+    sync_session: TenantSession  # pyright: ignore[reportIncompatibleVariableOverride] - made from the class above
 
     @property
     def tenant(self) -> Tenant:

@@ -29,8 +29,8 @@ def validate_key(key: str, *, reserved: Collection[str] = ()) -> str:
 
     :raises InvalidTenantKeyError: if it is not.
     """
-    if not isinstance(key, str):
-        raise InvalidTenantKeyError(key, "it is not a string")  # pyright: ignore[reportUnreachable]
+    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may do without types
+        raise InvalidTenantKeyError(key, "it is not a string")
     if not key:
         raise InvalidTenantKeyError(key, "it is empty")
     if not _KEY.fullmatch(key):

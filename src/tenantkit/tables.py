@@ -120,7 +120,7 @@ def _adopt_names(tables: Tables) -> None:
     of_shared = {id(named): table for table in tables.shared for named in _named_types(table)}
     for table in tables.tenant:
         for named in _named_types(table):
-            if named.schema is None:
+            if named.schema is None:  # pyright: ignore[reportUnknownMemberType]
                 if id(named) in of_shared:
                     raise ConfigurationError(
                         f"The type of {table.key} and {of_shared[id(named)].key} is one object without a schema, and "
@@ -140,7 +140,7 @@ def _named_type(type_: TypeEngine[Any]) -> SchemaType | None:
     match type_:
         case Boolean():  # a SchemaType for the CHECK constraint that other databases need; it has no name
             return None
-        case SchemaType():
+        case SchemaType():  # pyright: ignore[reportUnnecessaryComparison] - it is mixed in
             return type_
         case ARRAY():
             return _named_type(type_.item_type)

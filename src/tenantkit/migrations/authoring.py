@@ -13,14 +13,15 @@ from sqlalchemy import inspect
 from sqlalchemy.schema import CreateSchema
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.environment import Request, Site, requesting, run
 from tenantkit.migrations.enums import drop_new_types
+from tenantkit.migrations.environment import Request, Site, requesting, run
 from tenantkit.migrations.lines import Line, clear_errors
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.status import require_shared_is_current
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Set
+    from collections.abc import Generator
+    from collections.abc import Set as AbstractSet
 
     from alembic.operations.ops import MigrationScript
     from alembic.script import Script
@@ -101,14 +102,14 @@ def _compare_shared(tenancy: Tenancy, connection: Connection, line: Line, messag
     return _write(connection, line, site, message, metadata, set(tenancy.shared_schemas), tables)
 
 
-def _write(  # noqa: PLR0913 - private, and Alembic wants to know as much
+def _write(
     connection: Connection,
     line: Line,
     site: Site,
     message: str,
     metadata: MetaData,
-    schemas: Set[str | None],
-    tables: Set[tuple[str | None, str]],
+    schemas: AbstractSet[str | None],
+    tables: AbstractSet[tuple[str | None, str]],
 ) -> Path | None:
     def include_name(name: str | None, kind: str, _parents: object) -> bool:
         return kind != "schema" or name in schemas

@@ -85,7 +85,7 @@ class Request:
 
     connection: Connection
     site: Site
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
     """Further options of Alembic's ``context.configure``."""
 
 
@@ -144,7 +144,11 @@ def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
     """Return the options of both sides; where both have a hook, both are called."""
     merged = {"compare_server_default": True, **theirs, **ours}
     if "include_object" in ours and "include_object" in theirs:
-        merged["include_object"] = lambda *item: ours["include_object"](*item) and theirs["include_object"](*item)
+
+        def include_object(*item: Any) -> bool:
+            return bool(ours["include_object"](*item) and theirs["include_object"](*item))
+
+        merged["include_object"] = include_object
     if "on_version_apply" in ours and "on_version_apply" in theirs:
         hooks = theirs["on_version_apply"]
         merged["on_version_apply"] = [ours["on_version_apply"], *(hooks if isinstance(hooks, Iterable) else [hooks])]

@@ -135,7 +135,7 @@ def _run_shared(tenancy: Tenancy, command: Command, target: str) -> Outcome | No
     return outcome
 
 
-def _run_fleet(  # noqa: PLR0913 - private, and each argument is one of a run's
+def _run_fleet(
     tenancy: Tenancy,
     line: Line,
     command: Command,
@@ -185,7 +185,7 @@ def _select(fleet: Sequence[Tenant], keys: Collection[str] | None) -> list[Tenan
     return [tenant for tenant in fleet if tenant.key in keys]
 
 
-def _plan(  # noqa: PLR0913 - private, and each argument is one of a run's
+def _plan(
     tenancy: Tenancy, line: Line, command: Command, target: str, fleet: Sequence[Tenant], current: dict[str, Heads]
 ) -> tuple[list[Task], list[Outcome]]:
     """Return what is to be done, and the failures of tenants for which nothing can be.

@@ -47,8 +47,9 @@ def adapt_operations(
                 if isinstance(construct, AddColumn):
                     _create_named_type(connection, construct.column.type)
                 if isinstance(construct, ColumnType | PostgresqlColumnType):
-                    _create_named_type(connection, construct.type_)
-                    construct.type_ = _translated(construct.type_, schema_translate_map)
+                    new_type: Any = construct.type_  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+                    _create_named_type(connection, new_type)
+                    construct.type_ = _translated(new_type, schema_translate_map)
                 construct.schema = schema_translate_map.get(construct.schema, construct.schema)
             case ClauseElement():
                 _translate_light_tables(construct, schema_translate_map)
@@ -77,14 +78,13 @@ def _translate_light_tables(statement: ClauseElement, schema_translate_map: Mapp
             element._use_schema_map = element.schema is not None  # noqa: SLF001
 
 
-def _translated(type_: TypeEngine[Any], schema_translate_map: Mapping[str | None, str | None]) -> TypeEngine[Any]:
+def _translated(type_: TypeEngine[Any], schema_translate_map: Mapping[str | None, str | None]) -> Any:
     """Return *type_* with its real schema: ALTER COLUMN … TYPE writes it without asking the map."""
     match type_:
         case ARRAY():
             return ARRAY(_translated(type_.item_type, schema_translate_map), dimensions=type_.dimensions)
-        case Enum() | DOMAIN() if type_.schema in schema_translate_map:
-            translated: TypeEngine[Any] = type_.adapt(type(type_), schema=schema_translate_map[type_.schema])  # type: ignore[no-untyped-call]
-            return translated
+        case Enum() | DOMAIN() if type_.schema in schema_translate_map:  # pyright: ignore[reportUnknownMemberType]
+            return type_.adapt(type(type_), schema=schema_translate_map[type_.schema])  # type: ignore[no-untyped-call]
         case _:
             return type_
 

@@ -18,6 +18,7 @@ from sqlalchemy import URL, create_engine
 from tenantkit.migrations.apply import apply
 from tenantkit.migrations.lines import Line, LineName
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What a worker needs to know once."""
@@ -25,8 +26,8 @@ class Setup:
     environment: Path
     line: LineName
     url: URL
-    engine_options: dict[str, Any] = field(default_factory=dict, repr=False)
-    path: list[str] = field(default_factory=list)
+    engine_options: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    path: list[str] = field(default_factory=list[str])
     """The parent's ``sys.path``: ``env.py`` and revisions may import the application."""
     placements_per_connection: int
 

@@ -51,7 +51,7 @@ class Order:
     name: str
     placement: Placement
     domains: Sequence[str] = ()
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def create(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Column, DateTime, ForeignKey, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, ForeignKey, MetaData, Table, Text
 
 SCHEMA = "tenantkit"
 CHANNEL = "tenantkit"
@@ -33,8 +33,8 @@ domains = Table(
     "domains",
     metadata,
     Column("domain", Text, primary_key=True),
-    Column("tenant_id", ForeignKey(tenants.c.id)),
-    Column("is_primary"),
+    Column("tenant_id", BigInteger, ForeignKey(tenants.c.id)),
+    Column("is_primary", Boolean),
 )
 
 runs = Table(
@@ -50,8 +50,8 @@ runs = Table(
 outcomes = Table(
     "outcomes",
     metadata,
-    Column("run_id", ForeignKey(runs.c.id), primary_key=True),
-    Column("tenant_id", ForeignKey(tenants.c.id), primary_key=True),
+    Column("run_id", BigInteger, ForeignKey(runs.c.id), primary_key=True),
+    Column("tenant_id", BigInteger, ForeignKey(tenants.c.id), primary_key=True),
     Column("status", Text),
     Column("from_revision", Text),
     Column("to_revision", Text),
