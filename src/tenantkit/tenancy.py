@@ -55,7 +55,7 @@ class Tenancy:
         schema_prefix: str = "t_",
         reserved_keys: Collection[str] = (),
         cache_ttl: float = 60.0,
-        cache_size: int = 2_500,
+        cache_size: int = 2_000,
         listen: bool = True,
         engine_options: Mapping[str, Any] | None = None,
     ) -> None:
