@@ -52,7 +52,7 @@ class Size:
     lookups: int
 
 
-FULL = Size(rounds=120, block=25, warm_up=11, tenants_in_memory=5_000, imports=31, lookups=51)
+FULL = Size(rounds=100, block=25, warm_up=11, tenants_in_memory=5_000, imports=31, lookups=51)
 QUICK = Size(rounds=16, block=10, warm_up=1, tenants_in_memory=500, imports=5, lookups=11)
 
 
