@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from sqlalchemy import select
+from starlette.testclient import TestClient
 
 from examples.conftest import OWNERS, secret_of
 from examples.fastapi_app.tests.client import Client
@@ -15,6 +16,12 @@ from examples.tracker.models import Comment, Member, Project, Task, TaskStatus
 from tenantkit import Tenancy
 
 At = Callable[[str], Client]
+
+
+@pytest.fixture
+def at(transport: TestClient) -> At:
+    """Make a client at a tenant's path; that hosts do as well, the tests of access show."""
+    return lambda key: Client(transport, prefix=f"/t/{key}")
 
 
 def test_the_address_tells_the_tenant(start: Client, at: At) -> None:

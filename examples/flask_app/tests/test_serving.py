@@ -6,10 +6,11 @@ import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
+from typing import Any
 
 import pytest
-import waitress
 from flask import Flask
+from waitress.server import create_server
 
 from examples.conftest import OWNERS, secret_of
 from examples.flask_app.tests.browser import Browser
@@ -18,7 +19,7 @@ from examples.flask_app.tests.browser import Browser
 @pytest.fixture
 def port(app: Flask) -> Generator[int]:
     """The port of a server with more threads than the application has connections."""
-    server = waitress.create_server(app, host="127.0.0.1", port=0, threads=6)
+    server: Any = create_server(app, host="127.0.0.1", port=0, threads=6)
     thread = threading.Thread(target=server.run)
     thread.start()
     yield server.effective_port
