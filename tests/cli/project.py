@@ -31,6 +31,8 @@ PYPROJECT = """
 app = "shop.app:make_tenancy"
 """
 
+GREETING = "the shop opens\n"
+
 APPLICATION = """
 import os
 from types import SimpleNamespace
@@ -97,6 +99,7 @@ class Result:
     code: int
     out: str
     err: str
+    """Without what the application itself prints."""
 
     @property
     def json(self) -> Any:
@@ -140,7 +143,7 @@ class Project:
             pytest.raises(SystemExit) as exited,
         ):
             main()
-        return Result(int(exited.value.code or 0), out.getvalue(), err.getvalue())
+        return Result(int(exited.value.code or 0), out.getvalue(), err.getvalue().removeprefix(GREETING))
 
     def run_on(self, url: URL, *arguments: str) -> None:
         """Run the console script on the database *url*, which must succeed."""
@@ -158,7 +161,7 @@ class Project:
             text=True,
             check=False,
         )
-        return Result(done.returncode, done.stdout, done.stderr)
+        return Result(done.returncode, done.stdout, done.stderr.removeprefix(GREETING))
 
     def at_terminal(self, *arguments: str) -> Terminal:
         """Run the console script with a person at a terminal, and stdout going elsewhere."""

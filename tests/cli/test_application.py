@@ -89,7 +89,7 @@ def test_what_cannot_be_loaded_is_told_in_one_line(project: Project, reference: 
     done = project.invoke("list", "-a", reference)
     assert (done.code, done.out) == (1, "")
     assert message in done.err
-    assert done.err.removeprefix("the shop opens\n").count("\n") == 1
+    assert done.err.count("\n") == 1
 
 
 def test_verbose_shows_where_an_application_broke(project: Project) -> None:

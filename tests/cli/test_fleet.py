@@ -223,5 +223,5 @@ def test_an_unusable_migrations_folder_is_explained(fleet: Project, project_engi
     done = fleet.invoke("migrate", "--jobs", "0")
     assert (done.code, done.out) == (1, "")
     assert str(migrations) in done.err
-    assert done.err.removeprefix("the shop opens\n").count("\n") == 1
+    assert done.err.count("\n") == 1
     assert revisions(project_engine, "acme") == ["t2"]

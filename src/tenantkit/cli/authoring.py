@@ -50,11 +50,18 @@ def init(
 
 def revision(
     context: typer.Context,
-    message: Annotated[str, typer.Option("--message", "-m", help="What it does, in a few words.", show_default=False)],
+    message: Annotated[
+        str, typer.Option("--message", "-m", metavar="TEXT", help="What it does, in a few words.", show_default=False)
+    ],
     *,
-    shared: Annotated[bool, typer.Option("--shared", help="For the shared tables, not the tenants'.")] = False,
+    shared: Annotated[
+        bool, typer.Option("--shared", metavar="", help="For the shared tables, not the tenants'.")
+    ] = False,
     autogenerate: Annotated[
-        bool, typer.Option("--autogenerate", help="Fill it with what the models have and the revisions have not.")
+        bool,
+        typer.Option(
+            "--autogenerate", metavar="", help="Fill it with what the models have and the revisions have not."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -15,7 +15,7 @@ from tenantkit.cli.output import print_done, print_json, print_table
 def doctor(
     context: typer.Context,
     *,
-    repair: Annotated[bool, typer.Option("--repair", help="Put right what can be.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", metavar="", help="Put right what can be.")] = False,
     as_json: Json = False,
 ) -> None:
     """Find what interrupted processes left behind, and put it right with `--repair`.

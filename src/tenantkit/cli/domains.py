@@ -21,7 +21,7 @@ def add(
     key: Key,
     domain: Domain,
     *,
-    primary: Annotated[bool, typer.Option("--primary", help="Make it the primary one.")] = False,
+    primary: Annotated[bool, typer.Option("--primary", metavar="", help="Make it the primary one.")] = False,
     as_json: Json = False,
 ) -> None:
     """Give a tenant another domain. Its first one is its primary one.

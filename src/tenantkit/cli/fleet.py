@@ -23,18 +23,20 @@ if TYPE_CHECKING:
 Target = Annotated[
     str, typer.Argument(metavar="TARGET", help="A revision: an id or its beginning, base, -1.", show_default=False)
 ]
-Shared = Annotated[bool, typer.Option("--shared", help="The shared tables, and no tenant.")]
+Shared = Annotated[bool, typer.Option("--shared", metavar="", help="The shared tables, and no tenant.")]
 
 
 def migrate(
     context: typer.Context,
     target: Annotated[
-        str, typer.Argument(metavar="[TARGET]", help="A revision: head, heads, an id or its beginning, +1.")
+        str, typer.Argument(metavar="TARGET", help="A revision: head, heads, an id or its beginning, +1.")
     ] = "head",
     *,
     tenants: Tenants = None,
     jobs: Jobs = None,
-    shared_only: Annotated[bool, typer.Option("--shared-only", help="Stop after the shared tables.")] = False,
+    shared_only: Annotated[
+        bool, typer.Option("--shared-only", metavar="", help="Stop after the shared tables.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Migrate the registry, the shared tables, then every tenant, in worker processes.

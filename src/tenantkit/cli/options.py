@@ -13,8 +13,8 @@ from tenantkit.cli.errors import UsageError
 Key: TypeAlias = Annotated[
     str, typer.Argument(metavar="KEY", help="The tenant's key.", show_default=False, autocompletion=complete_key)
 ]
-Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
-Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON to stdout.")]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask for confirmation.")]
 Attributes: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
@@ -35,6 +35,7 @@ Jobs: TypeAlias = Annotated[
     typer.Option(
         "--jobs",
         "-j",
+        metavar="N",
         min=0,
         help="Worker processes; one for each core by default. 0 works in this process, which a debugger can follow.",
         show_default=False,

@@ -24,7 +24,9 @@ _STYLES = {"current": "green", "behind": "yellow"}
 def status(
     context: typer.Context,
     *,
-    check: Annotated[bool, typer.Option("--check", help="Exit with 1 unless everything is at its head.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", metavar="", help="Exit with 1 unless everything is at its head.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show how many tenants are at which revision, who is behind, and whose migration failed.

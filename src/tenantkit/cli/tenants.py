@@ -16,7 +16,10 @@ from tenantkit.registry import store
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Status, Tenant
 
-Name = Annotated[str | None, typer.Option("--name", help="The display name.", show_default=False)]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The display name.", show_default=False)]
+
+
+_STATUS_HELP = f"Only those that are {', '.join(Status)}. Repeat for more."
 
 
 def create(
@@ -50,7 +53,7 @@ def list_(
     context: typer.Context,
     *,
     status: Annotated[
-        list[Status] | None, typer.Option("--status", help="Only these. Repeat for more.", show_default=False)
+        list[Status] | None, typer.Option("--status", metavar="STATUS", help=_STATUS_HELP, show_default=False)
     ] = None,
     attribute: Attributes = None,
     search: Annotated[
@@ -61,7 +64,7 @@ def list_(
         str | None, typer.Option("--after", metavar="KEY", help="Only keys behind this one.", show_default=False)
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="At most so many.", show_default=False)
+        int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many.", show_default=False)
     ] = None,
     as_json: Json = False,
 ) -> None:
