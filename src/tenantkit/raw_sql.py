@@ -147,8 +147,8 @@ def _prepare(statement: str, context: ExecutionContext) -> str | None:
         # The path would end with it, unknown to SQLAlchemy, and the next statement would read another schema.
         raise RawSQLForbiddenError(binding.tenant.key, "End the transaction with the session's commit() or rollback().")
     if _OUTLIVES_TRANSACTION.search(statement):
-        # Closed at the end instead of going back to the pool, where another tenant would meet what is left on it.
-        context.root_connection.detach()
+        # The pool closes the connection before it would hand it out again, to somebody who would meet what is left.
+        context.root_connection.connection.invalidate(soft=True)
     _require_path(context.root_connection, binding)
     # A prepared statement keeps the tables and types it was prepared with, and drivers find it by its text:
     # the comment keeps one tenant's from serving another (asyncpg raises InvalidCachedStatementError).

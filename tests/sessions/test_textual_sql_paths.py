@@ -81,7 +81,12 @@ def test_a_refused_flush_leaves_the_session_usable(tenancy: Tenancy) -> None:
     with tenant_context(acme), tenancy.session() as session:
         session.add(Project(name="one"))
         with tenant_context(beta):
-            for refused in (session.flush, session.commit, session.connection, lambda: session.scalars(select(Project))):
+            for refused in (
+                session.flush,
+                session.commit,
+                session.connection,
+                lambda: session.scalars(select(Project)),
+            ):
                 with pytest.raises(TenantMismatchError):
                     refused()
         session.commit()
