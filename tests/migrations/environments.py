@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent, indent
 
-_FILE = '''\
+_FILE = """\
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -21,7 +21,7 @@ def upgrade():
 
 def downgrade():
 {downgrade}
-'''
+"""
 
 
 @dataclass

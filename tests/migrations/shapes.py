@@ -14,7 +14,8 @@ _QUERIES = {
     "column": """
         SELECT relname || '.' || attname || ' ' || format_type(atttypid, atttypmod)
             || CASE WHEN attnotnull THEN ' not null' ELSE '' END || ' ' || attgenerated::text || attidentity::text
-            || coalesce(' = ' || pg_get_expr(adbin, adrelid), '') || coalesce(' -- ' || col_description(c.oid, attnum), '')
+            || coalesce(' = ' || pg_get_expr(adbin, adrelid), '')
+            || coalesce(' -- ' || col_description(c.oid, attnum), '')
         FROM pg_attribute JOIN pg_class c ON c.oid = attrelid LEFT JOIN pg_attrdef ON adrelid = c.oid AND adnum = attnum
         WHERE relnamespace = :oid AND attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p', 'v', 'm')
     """,

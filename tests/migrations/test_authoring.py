@@ -39,7 +39,12 @@ def declare(shared_schema: str, schema: str | None) -> tuple[sa.MetaData, sa.Met
     shared = sa.MetaData(schema=shared_schema, naming_convention=NAMING)
     tenant = sa.MetaData(schema=schema, naming_convention=NAMING)
     country = sa.Table("country", shared, sa.Column("code", sa.Text, primary_key=True))
-    sa.Table("plan", shared, sa.Column("id", sa.Integer, primary_key=True), sa.Column("country", sa.ForeignKey(country.c.code)))
+    sa.Table(
+        "plan",
+        shared,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("country", sa.ForeignKey(country.c.code)),
+    )
     owner = sa.Table(
         "owner",
         tenant,
@@ -108,7 +113,7 @@ def test_autogenerate_writes_the_models_and_then_has_nothing_to_add(
 def test_an_enum_added_to_an_existing_table_gets_its_type_and_loses_it_again(
     environment: Environment, make_tenancy: Make, engine: Engine
 ) -> None:
-    shared, tenant = declare("shared", "tenant")
+    _shared, tenant = declare("shared", "tenant")
     tenancy = make_tenancy(shared=sa.MetaData(), tenant=tenant, migrations=environment.folder)
     plan = sa.Table("plan", tenant, sa.Column("id", sa.Integer, primary_key=True))
     tenant.remove(tenant.tables["tenant.thing"])
@@ -142,7 +147,9 @@ def test_an_empty_revision_is_written_into_its_line(environment: Environment, mi
     assert f"Revises: {first.stem.split('_')[0]}" in second.read_text()
 
 
-def test_autogenerate_needs_the_shared_tables(environment: Environment, make_tenancy: Make, empty_database: sa.URL) -> None:
+def test_autogenerate_needs_the_shared_tables(
+    environment: Environment, make_tenancy: Make, empty_database: sa.URL
+) -> None:
     shared, tenant = declare("shared", "tenant")
     tenancy = make_tenancy(database=empty_database, shared=shared, tenant=tenant, migrations=environment.folder)
     revision(tenancy, "shared", shared=True, autogenerate=True)
@@ -152,7 +159,7 @@ def test_autogenerate_needs_the_shared_tables(environment: Environment, make_ten
     revision(tenancy, "first", autogenerate=True)
     with tenancy.engine.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA shared CASCADE")
-    with pytest.raises(ConfigurationError, match="at no revision, not at .*tenantkit migrate"):
+    with pytest.raises(ConfigurationError, match=r"at no revision, not at .*tenantkit migrate"):
         revision(tenancy, "second", autogenerate=True)
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, text
 
 from tenantkit import ConfigurationError, MigrationError, Tenancy, TenantNotFoundError
-from tenantkit.migrations import fleet as fleet_module
 from tenantkit.migrations import downgrade, migrate, stamp, status
+from tenantkit.migrations import fleet as fleet_module
 from tenantkit.migrations.report import Outcome
 from tests.migrations.environments import Environment
 
@@ -75,12 +75,15 @@ def test_every_tenant_is_migrated_and_reported(fleet: Make, engine: Engine, jobs
     witness = Witness()
     report = migrate(fleet(), jobs=jobs, progress=witness)
     assert columns(engine) == everywhere("x", "y")
-    assert {(o.key, o.from_revision, o.to_revision) for o in report.migrated} == {(f"k{n}", "one", "two") for n in range(6)}
+    assert {(o.key, o.from_revision, o.to_revision) for o in report.migrated} == {
+        (f"k{n}", "one", "two") for n in range(6)
+    }
     assert witness.total == 6
     assert sorted(witness.keys) == [f"k{n}" for n in range(6)]
     with engine.connect() as connection:
         ledger = connection.exec_driver_sql(
-            "SELECT key, o.status, from_revision, to_revision FROM tenantkit.outcomes o JOIN tenantkit.tenants ON id = tenant_id"
+            "SELECT key, o.status, from_revision, to_revision "
+            "FROM tenantkit.outcomes o JOIN tenantkit.tenants ON id = tenant_id"
         ).all()
         assert sorted(ledger) == [(f"k{n}", "done", "one", "two") for n in range(6)]
         assert connection.exec_driver_sql("SELECT count(*) FROM tenantkit.runs WHERE finished_at IS NULL").scalar() == 0
@@ -95,7 +98,9 @@ def test_a_second_run_finds_nothing_to_do(fleet: Make) -> None:
 def test_one_failure_neither_stops_the_rest_nor_hides(fleet: Make, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE t_k3.a ADD COLUMN y text")
-    with pytest.raises(MigrationError, match="5 migrated, 0 unchanged, 1 failed; the first: k3: DuplicateColumn") as caught:
+    with pytest.raises(
+        MigrationError, match="5 migrated, 0 unchanged, 1 failed; the first: k3: DuplicateColumn"
+    ) as caught:
         migrate(fleet(), jobs=2)
     (failure,) = caught.value.report.failures
     assert (failure.key, failure.sqlstate, failure.from_revision, failure.to_revision) == ("k3", "42701", "one", "one")
@@ -128,9 +133,12 @@ def test_a_revision_that_raises_half_way_leaves_nothing(fleet: Make, environment
 def test_a_worker_that_dies_costs_one_tenant(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add(
         "three",
-        THREE + '\nimport os\nif op.get_bind().exec_driver_sql("SELECT current_schema()").scalar() == "t_k2": os._exit(7)',
+        THREE
+        + '\nimport os\nif op.get_bind().exec_driver_sql("SELECT current_schema()").scalar() == "t_k2": os._exit(7)',
     )
-    with pytest.raises(MigrationError, match=r"5 migrated, 0 unchanged, 1 failed; the first: k2: .*exit code 7") as caught:
+    with pytest.raises(
+        MigrationError, match=r"5 migrated, 0 unchanged, 1 failed; the first: k2: .*exit code 7"
+    ) as caught:
         migrate(fleet(), jobs=2)
     assert [o.key for o in caught.value.report.failures] == ["k2"]
     assert revisions(engine, "k2") == ["one"]
@@ -141,7 +149,8 @@ def test_a_killed_worker_leaves_its_tenant_as_it_was(fleet: Make, environment: E
     environment.add(
         "three",
         'import os, signal\nop.execute("CREATE TABLE half ()")\n'
-        'if op.get_bind().exec_driver_sql("SELECT current_schema()").scalar() == "t_k1": os.kill(os.getpid(), signal.SIGKILL)',
+        'if op.get_bind().exec_driver_sql("SELECT current_schema()").scalar() == "t_k1":\n'
+        "    os.kill(os.getpid(), signal.SIGKILL)",
     )
     with pytest.raises(MigrationError, match=f"exit code {-signal.SIGKILL}"):
         migrate(fleet(), jobs=2)
@@ -150,7 +159,9 @@ def test_a_killed_worker_leaves_its_tenant_as_it_was(fleet: Make, environment: E
         assert connection.exec_driver_sql("SELECT to_regclass('t_k0.half')").scalar() is not None
 
 
-def test_a_killed_run_is_resumed_by_the_next(fleet: Make, environment: Environment, engine: Engine, database: Any) -> None:
+def test_a_killed_run_is_resumed_by_the_next(
+    fleet: Make, environment: Environment, engine: Engine, database: Any
+) -> None:
     environment.add("three", THREE + '\nop.execute("SELECT pg_sleep(0.2)")')
     script = (
         "import sys, json; from tenantkit import Tenancy; from tenantkit.migrations import migrate\n"
@@ -162,7 +173,7 @@ def test_a_killed_run_is_resumed_by_the_next(fleet: Make, environment: Environme
         "migrate(Tenancy(url, migrations=folder, listen=False, **APPLICATION), jobs=2, progress=P())\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=os.getcwd()
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
     )
     assert process.stdin
     assert process.stdout
@@ -228,7 +239,9 @@ def test_stamp_writes_the_revision_down_and_runs_nothing(fleet: Make, engine: En
     assert revisions(engine) == []
 
 
-def test_a_revision_of_newer_code_is_named_and_left_alone(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_a_revision_of_newer_code_is_named_and_left_alone(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
     environment.add("three", THREE)
     migrate(fleet(), tenants=["k0"], jobs=1)
     environment.remove("three")
@@ -252,23 +265,25 @@ def test_two_heads_are_refused_before_anything_runs(fleet: Make, environment: En
 
 
 def test_an_unknown_target_is_refused(fleet: Make) -> None:
-    with pytest.raises(ConfigurationError, match="'nonsense'.*mistyped"):
+    with pytest.raises(ConfigurationError, match=r"'nonsense'.*mistyped"):
         migrate(fleet(), "nonsense")
 
 
 def test_an_empty_line_is_refused(environment: Environment, migrated_tenancy: Make) -> None:
-    with pytest.raises(ConfigurationError, match="no revisions in .*tenantkit revision"):
+    with pytest.raises(ConfigurationError, match=r"no revisions in .*tenantkit revision"):
         migrate(migrated_tenancy())
 
 
 def test_a_broken_revision_is_named(environment: Environment, migrated_tenancy: Make) -> None:
-    (environment.folder / "tenant" / "broken.py").write_text("revision = 'x'\ndown_revision = None\nimport nothing_such")
+    (environment.folder / "tenant" / "broken.py").write_text(
+        "revision = 'x'\ndown_revision = None\nimport nothing_such"
+    )
     with pytest.raises(ConfigurationError, match="nothing_such"):
         migrate(migrated_tenancy())
 
 
 def test_a_missing_environment_is_named(make_tenancy: Make, tmp_path: Any) -> None:
-    with pytest.raises(ConfigurationError, match="env.py is missing"):
+    with pytest.raises(ConfigurationError, match=r"env.py is missing"):
         migrate(make_tenancy(migrations=tmp_path))
     with pytest.raises(ConfigurationError, match="pass Tenancy"):
         migrate(make_tenancy())
@@ -305,7 +320,9 @@ def test_what_a_revision_prints_is_kept_from_stdout(fleet: Make, environment: En
 def test_shared_tables_come_first_and_stop_everything_if_they_fail(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
-    environment.add("s1", 'op.create_table("plan", sa.Column("id", sa.Integer, primary_key=True), schema="shared")', line="shared")
+    environment.add(
+        "s1", 'op.create_table("plan", sa.Column("id", sa.Integer, primary_key=True), schema="shared")', line="shared"
+    )
     environment.add(
         "three", 'op.add_column("a", sa.Column("plan", sa.Integer, sa.ForeignKey("shared.plan.id")), schema="tenant")'
     )
@@ -325,7 +342,9 @@ def test_keys_to_a_shared_table_do_not_deadlock_parallel_tenants(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE shared.p (id int PRIMARY KEY); CREATE TABLE shared.q (id int PRIMARY KEY)")
+        connection.exec_driver_sql(
+            "CREATE TABLE shared.p (id int PRIMARY KEY); CREATE TABLE shared.q (id int PRIMARY KEY)"
+        )
     environment.add(
         "three",
         """
@@ -354,9 +373,9 @@ def test_a_concurrent_index_is_built_outside_of_the_transaction(
         """,
     )
     migrate(fleet(), jobs=2)
-    query = "SELECT schemaname, count(*) FROM pg_indexes WHERE indexname IN ('ix', 'iy') GROUP BY 1"
+    query = "SELECT schemaname, count(*) AS indexes FROM pg_indexes WHERE indexname IN ('ix', 'iy') GROUP BY 1"
     with engine.connect() as connection:
-        counts = {row.schemaname: row.count for row in connection.exec_driver_sql(query)}
+        counts = {row.schemaname: row.indexes for row in connection.exec_driver_sql(query)}
         assert counts == dict.fromkeys(everywhere(), 2)
         assert connection.exec_driver_sql("SELECT to_regclass('t_k5.behind_the_block')").scalar() is not None
 
@@ -387,3 +406,19 @@ def test_more_tenants_than_a_connection_serves(
     with engine.connect() as connection:
         pids = list(connection.exec_driver_sql(query).scalars())
     assert sorted(pids.count(pid) for pid in set(pids)) == [2, 5, 5]
+
+
+def test_tables_without_any_schema_are_migrated_too(
+    environment: Environment, migrated_tenancy: Make, engine: Engine
+) -> None:
+    environment.add("one", ONE.replace('"tenant"', "None"))
+    tenant = MetaData()
+    Table("a", tenant, Column("x", Integer, primary_key=True))
+    migrated_tenancy(tenant=tenant, placeholder=None).create("k0")
+    environment.add(
+        "two", TWO.replace('"tenant"', "None") + '\nop.execute(sa.table("a", sa.column("y")).insert().values(y=1))'
+    )
+    migrate(migrated_tenancy(tenant=tenant, placeholder=None), jobs=1)
+    assert columns(engine) == {"t_k0": ["x", "y"]}
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT y FROM t_k0.a").scalar() == 1

@@ -50,14 +50,19 @@ OPERATIONS = {
     """,
     "drop_table": 'op.drop_table("task", schema=S)',
     "rename_table": 'op.rename_table("task", "job", schema=S)',
-    "add_column": 'op.add_column("task", sa.Column("done", sa.Boolean, server_default=sa.false(), nullable=False), schema=S)',
+    "add_column": """
+        op.add_column("task", sa.Column("done", sa.Boolean, server_default=sa.false(), nullable=False), schema=S)
+    """,
     "add_column_with_reference": """
-        op.add_column("task", sa.Column("p", sa.Integer, sa.ForeignKey(f"{S}.project.id" if S else "project.id")), schema=S)
+        target = f"{S}.project.id" if S else "project.id"
+        op.add_column("task", sa.Column("p", sa.Integer, sa.ForeignKey(target)), schema=S)
     """,
     "add_column_with_reference_to_shared": """
         op.add_column("task", sa.Column("country", sa.Text, sa.ForeignKey("shared.country.code")), schema=S)
     """,
-    "add_column_with_new_enum": 'op.add_column("task", sa.Column("state", sa.Enum("x", "y", name="st", schema=S)), schema=S)',
+    "add_column_with_new_enum": """
+        op.add_column("task", sa.Column("state", sa.Enum("x", "y", name="st", schema=S)), schema=S)
+    """,
     "add_column_with_array_of_enum": """
         op.add_column("task", sa.Column("states", postgresql.ARRAY(sa.Enum("x", "y", name="st", schema=S))), schema=S)
     """,
@@ -83,7 +88,8 @@ OPERATIONS = {
     "alter_column_comment": 'op.alter_column("task", "hours", comment="spent", existing_type=sa.Integer, schema=S)',
     "create_index": 'op.create_index("ix_a", "task", ["title", sa.text("lower(title)")], unique=True, schema=S)',
     "create_partial_index": """
-        op.create_index("ix_p", "task", ["title"], schema=S, postgresql_where=sa.text("hours > 1"), postgresql_using="hash")
+        where = sa.text("hours > 1")
+        op.create_index("ix_p", "task", ["title"], schema=S, postgresql_where=where, postgresql_using="hash")
     """,
     "drop_index": 'op.create_index("ix_a", "task", ["title"], schema=S); op.drop_index("ix_a", "task", schema=S)',
     "create_unique_constraint": 'op.create_unique_constraint("uq", "task", ["title", "hours"], schema=S)',
@@ -120,7 +126,7 @@ OPERATIONS = {
         declared = sa.Table("task", sa.MetaData(), sa.Column("id", sa.Integer), sa.Column("title", sa.Text), schema=S)
         op.bulk_insert(declared, [{"id": 1, "title": "x"}])
     """,
-    "execute_text": "op.execute(\"INSERT INTO task (id, title) SELECT id, name FROM project\")",
+    "execute_text": 'op.execute("INSERT INTO task (id, title) SELECT id, name FROM project")',
     "execute_update": """
         project = sa.table("project", sa.column("id", sa.Integer), sa.column("name", sa.Text), schema=S)
         op.execute(project.update().where(project.c.id == 1).values(name="changed"))
@@ -140,7 +146,8 @@ OPERATIONS = {
     """,
     "create_function_and_trigger": '''
         op.execute("""
-            CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$ BEGIN INSERT INTO project (id, name) VALUES (NEW.id + 100, 'touched'); RETURN NEW; END $$
+            CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS
+                'BEGIN INSERT INTO project (id, name) VALUES (NEW.id + 100, ''touched''); RETURN NEW; END'
         """)
         op.execute("CREATE TRIGGER touch AFTER INSERT ON task FOR EACH ROW EXECUTE FUNCTION touch()")
         op.execute("INSERT INTO task (id) VALUES (5)")
@@ -149,7 +156,9 @@ OPERATIONS = {
         op.execute("CREATE VIEW titles AS SELECT title FROM task")
         op.execute("CREATE SEQUENCE numbers")
     """,
-    "several_statements_in_one_string": 'op.execute("CREATE TABLE a (x int); INSERT INTO a VALUES (1); CREATE TABLE b ()")',
+    "several_statements_in_one_string": """
+        op.execute("CREATE TABLE a (x int); INSERT INTO a VALUES (1); CREATE TABLE b ()")
+    """,
     "batch": """
         with op.batch_alter_table("task", schema=S) as batch:
             batch.add_column(sa.Column("extra", sa.Text))
@@ -162,7 +171,8 @@ OPERATIONS = {
         mood = sa.Enum("a", "b", name="mood", schema=S)
         op.add_column("task", sa.Column("m", mood), schema=S)
         op.add_column("project", sa.Column("m", mood), schema=S)
-        op.create_table("third", sa.Column("m", postgresql.ENUM("a", "b", name="mood", schema=S, create_type=False)), schema=S)
+        known = postgresql.ENUM("a", "b", name="mood", schema=S, create_type=False)
+        op.create_table("third", sa.Column("m", known), schema=S)
     """,
     "enum_with_default": """
         op.add_column("task", sa.Column("m", sa.Enum("a", "b", name="mood", schema=S), server_default="a"), schema=S)
@@ -218,7 +228,9 @@ def look(connection: Connection, schema: str) -> tuple[list[str], dict[str, list
     data = rows(connection, schema)
     data.pop("alembic_version", None)
     # A function that keeps the search_path of its creation keeps tenantkit's, which names pg_temp too.
-    lines = [line.replace("'~', 'pg_temp'", "'~'") for line in shape(connection, schema) if "alembic_version" not in line]
+    lines = [
+        line.replace("'~', 'pg_temp'", "'~'") for line in shape(connection, schema) if "alembic_version" not in line
+    ]
     return lines, data
 
 
