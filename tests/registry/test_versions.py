@@ -1,0 +1,62 @@
+"""The registry's own migration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, Engine, create_engine, text
+
+from tenantkit import ConfigurationError, Tenancy
+from tenantkit.registry import tables, versions
+from tests.support.catalog import schemas, structure
+
+
+def test_installing_makes_the_tables_that_the_code_reads(empty_database: URL) -> None:
+    engine = create_engine(empty_database)
+    with engine.begin() as connection:
+        assert versions.installed_version(connection) == 0
+        versions.install(connection)
+        assert versions.installed_version(connection) == len(versions._STEPS)  # noqa: SLF001
+        for table in tables.metadata.tables.values():
+            columns = text(
+                "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(:table) AND attnum > 0 ORDER BY attname"
+            )
+            found = connection.execute(columns, {"table": table.fullname}).scalars().all()
+            assert found == sorted(column.name for column in table.columns)
+    engine.dispose()
+
+
+def test_installing_again_changes_nothing(make_any_tenancy: Callable[..., Any], engine: Engine) -> None:
+    before = structure(engine, "tenantkit")
+    make_any_tenancy().install()
+    assert structure(engine, "tenantkit") == before
+
+
+def test_processes_that_start_together_install_once(empty_database: URL, make_tenancy: Callable[..., Tenancy]) -> None:
+    tenancy = make_tenancy(database=empty_database, engine_options={"pool_size": 6})
+    barrier = Barrier(6)
+
+    def install(_: int) -> None:
+        barrier.wait()
+        tenancy.install()
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(install, range(6)))
+    assert "tenantkit" in schemas(tenancy.engine)
+    with tenancy.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM tenantkit.version").scalar_one() == 1
+
+
+def test_a_newer_registry_is_refused_and_left_alone(tenancy: Tenancy, engine: Engine) -> None:
+    before = structure(engine, "tenantkit")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE tenantkit.version SET version = 99")
+    with pytest.raises(ConfigurationError, match="version 99.*Upgrade tenantkit"):
+        tenancy.install()
+    with engine.connect() as connection:
+        assert versions.installed_version(connection) == 99
+    assert structure(engine, "tenantkit") == before
