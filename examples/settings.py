@@ -13,8 +13,10 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkstemp
 
 from sqlalchemy import URL, make_url
 
@@ -54,13 +56,10 @@ def _kept_secret(file: Path) -> str:
     except FileNotFoundError:
         file.parent.mkdir(parents=True, exist_ok=True)
     # Written aside and then linked: of two processes that start at once, both end up with the same, whole secret.
-    draft = file.with_name(f"{file.name}.{os.getpid()}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600), "w", encoding="ascii") as new:  # noqa: PTH123 - with a mode
+    handle, draft = mkstemp(dir=file.parent)
+    with open(handle, "w", encoding="ascii") as new:  # noqa: PTH123 - not a path
         new.write(secrets.token_urlsafe(48))
-    try:
-        os.link(draft, file)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    with suppress(FileExistsError):
+        file.hardlink_to(draft)
+    Path(draft).unlink()
     return file.read_text(encoding="ascii")

@@ -1,0 +1,65 @@
+"""The commands that serve the examples, as people run them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+from sqlalchemy import URL
+
+from examples.tracker import sample
+
+PROJECT = Path(__file__).parents[2]
+
+
+@contextmanager
+def _serving(app: str, database: URL) -> Generator[tuple[int, str]]:
+    """Serve an example, and yield its port and what it printed; in the end, tell it to stop."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    environ = {
+        **os.environ,
+        "PORT": str(port),
+        "PYTHONUNBUFFERED": "1",
+        "TRACKER_DATABASE_URL": database.render_as_string(hide_password=False),
+        "TRACKER_SECRET_KEY": "a key for tests",
+    }
+    command = [sys.executable, "-m", f"examples.{app}"]
+    with subprocess.Popen(command, cwd=PROJECT, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        printed = ""
+        try:
+            while "password of all sample users" not in printed:
+                line = process.stdout.readline()
+                assert line, f"it ended: {printed}"
+                printed += line
+            yield port, printed
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_an_empty_database_gets_tenants_that_one_can_visit(tracker_url: URL) -> None:
+    keys = [company.key for company in sample.COMPANIES[:3]]
+    for app in ("flask_app", "fastapi_app"):  # the second finds what the first made
+        with _serving(app, tracker_url) as (port, printed):
+            assert re.findall(r"/t/([\w-]+)/", printed) == keys
+            assert f"http://{keys[0]}.localhost:{port}/" in printed
+            form = {"email": re.findall(r"log in as (\S+)", printed)[0], "password": sample.PASSWORD}
+            place = f"http://127.0.0.1:{port}/t/{keys[0]}"
+            with httpx2.Client(transport=httpx2.HTTPTransport(retries=5), trust_env=False) as client:
+                if app == "flask_app":
+                    token = re.findall(r'name="csrf_token"[^>]* value="([^"]+)"', client.get(f"{place}/login").text)[0]
+                    answer = client.post(f"{place}/login", data={**form, "csrf_token": token})
+                    assert answer.headers["location"].endswith(f"/t/{keys[0]}/projects")
+                else:
+                    assert client.post(f"{place}/api/login", json=form).status_code == 200
