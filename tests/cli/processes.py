@@ -27,7 +27,9 @@ sys.stdin.read()
 def temporary_folder() -> Generator[Path]:
     """Yield a folder that other accounts may enter, unlike ``tmp_path``: run by root, the server needs that."""
     with tempfile.TemporaryDirectory(prefix="tk-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 class ServerUser:

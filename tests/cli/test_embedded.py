@@ -118,15 +118,34 @@ def test_a_damaged_data_folder_is_reported_with_the_server_s_reason(
     assert caplog.records == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second account, which only root can use")
-def test_another_user_s_data_is_refused_and_left_to_its_owner(folder: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs other accounts, which only root can act for")
+@pytest.mark.parametrize(
+    ("user", "name"),
+    [(pwd.getpwnam("nobody").pw_uid, "the user 'nobody'"), (54_321, "the user 54321"), (0, "the user 'root'")],
+)
+def test_another_user_s_data_is_refused_and_left_to_its_owner(folder: Path, user: int, name: str) -> None:
     data = folder / "postgres"
     data.mkdir(mode=0o700)
     (data / "PG_VERSION").write_text("18\n")
-    os.chown(data, pwd.getpwnam("nobody").pw_uid, -1)
-    with pytest.raises(ConfigurationError, match="made by the user 'nobody'"):
+    os.chown(data, user, -1)
+    with pytest.raises(ConfigurationError, match=f"was made by {name}. Run as that user"):
         embedded_database(folder)
-    assert data.stat().st_uid == pwd.getpwnam("nobody").pw_uid
+    assert data.stat().st_uid == user
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, which can act for another account")
+def test_data_of_root_is_refused_to_others_before_anything_is_written(folder: Path) -> None:
+    data = folder / "postgres"
+    data.mkdir(mode=0o700)
+    (folder / ".gitignore").touch()
+    os.chown(data, pwd.getpwnam("embedded_postgres").pw_uid, -1)
+    os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    try:
+        with pytest.raises(ConfigurationError, match="was made by root. Run as that user"):
+            embedded_database(folder)
+    finally:
+        os.seteuid(0)
+    assert list(data.iterdir()) == []
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
@@ -143,11 +162,25 @@ def test_a_place_that_is_no_folder_is_named(folder: Path) -> None:
         embedded_database(folder / "file")
 
 
-def test_a_second_call_in_one_process_finds_the_same_server(folder: Path) -> None:
+def test_a_second_call_in_one_process_finds_the_same_server_or_starts_it_again(folder: Path) -> None:
     code = """
-import sys
+import os, signal, sys, time
+from pathlib import Path
+from tenantkit import ConfigurationError
 from tenantkit.embedded import embedded_database
-assert embedded_database(sys.argv[1]) == embedded_database(sys.argv[1])
+first = embedded_database(sys.argv[1])
+assert embedded_database(sys.argv[1]) == first
+pid_file = Path(first.query["host"]) / "postmaster.pid"
+os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)
+while pid_file.exists():
+    time.sleep(0.05)
+assert embedded_database(sys.argv[1]) == first
+try:
+    embedded_database(sys.argv[1], "nul \\0")
+except ConfigurationError as error:
+    assert "cannot be opened" in str(error)
+else:
+    raise AssertionError
 """
     assert subprocess.run([sys.executable, "-c", code, folder], check=False).returncode == 0
     assert not runs(folder)

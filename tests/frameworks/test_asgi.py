@@ -183,7 +183,7 @@ async def test_what_is_neither_request_nor_websocket_is_passed_through(tenancy: 
         scopes.append(scope)
 
     lifespan = {"type": "lifespan", "asgi": {}}
-    await TenantMiddleware(app, tenancy, resolver=RESOLVER)(lifespan, None, None)  # type: ignore[arg-type]
+    await TenantMiddleware(app, tenancy, resolver=RESOLVER)(lifespan, None, None)
     assert scopes == [lifespan]
 
 

@@ -23,7 +23,13 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 def tenant(key: str, number: int = 1) -> Tenant:
     return Tenant(
-        id=number, key=key, name=key, status=Status.ACTIVE, placement=Placement("main", key), created_at=NOW, updated_at=NOW
+        id=number,
+        key=key,
+        name=key,
+        status=Status.ACTIVE,
+        placement=Placement("main", key),
+        created_at=NOW,
+        updated_at=NOW,
     )
 
 
@@ -129,7 +135,7 @@ def listening(make_tenancy: Callable[..., Tenancy]) -> Tenancy:
 def hear(tenancy: Tenancy) -> None:
     tenancy.cache.clear()
     tenancy.get("acme")
-    listener = tenancy._listener  # noqa: SLF001
+    listener = tenancy._listener
     assert listener is not None
     assert listener.listening.wait(30)
     assert tenancy.get("acme") is tenancy.get("acme")
@@ -162,7 +168,9 @@ def test_another_process_is_heard(listening: Tenancy) -> None:
         ("DELETE FROM tenantkit.domains", lambda tenancy: tenancy.get("acme").domains == ()),
         (
             "UPDATE tenantkit.domains SET domain = 'b.test'",
-            lambda tenancy: tenancy.cache.find(("domain", "acme.test")) is None and tenancy.get("acme").domains == ("b.test",),
+            lambda tenancy: (
+                tenancy.cache.find(("domain", "acme.test")) is None and tenancy.get("acme").domains == ("b.test",)
+            ),
         ),
         (
             "INSERT INTO tenantkit.domains SELECT 'b.test', id FROM tenantkit.tenants",
@@ -191,9 +199,9 @@ def test_a_lost_connection_is_made_again_and_what_was_missed_is_forgotten(
     make_tenancy: Callable[..., Tenancy], psql: Callable[[str], Any]
 ) -> None:
     tenancy = make_tenancy(listen=True, cache_ttl=10_000)
-    listener = tenancy._listener  # noqa: SLF001
+    listener = tenancy._listener
     assert listener is not None
-    listener._retry_after = 0.05  # noqa: SLF001
+    listener._retry_after = 0.05
     tenancy.create("acme")
     hear(tenancy)
     psql(
@@ -220,12 +228,12 @@ def test_closing_ends_the_listener(make_tenancy: Callable[..., Tenancy]) -> None
     tenancy = make_tenancy(listen=True)
     tenancy.create("acme")
     hear(tenancy)
-    listener = tenancy._listener  # noqa: SLF001
+    listener = tenancy._listener
     tenancy.close()
     assert listener is not None
     assert not listener.listening.is_set()
-    assert listener._thread is not None  # noqa: SLF001
-    assert not listener._thread.is_alive()  # noqa: SLF001
+    assert listener._thread is not None
+    assert not listener._thread.is_alive()
 
 
 FORKING = """
@@ -272,7 +280,12 @@ tenancy.close()
 def test_a_forked_process_has_connections_and_a_listener_of_its_own(database: URL) -> None:
     arguments = [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", "-c", FORKING]
     url = database.render_as_string(hide_password=False)
-    done = subprocess.run(  # noqa: S603
-        [*arguments, url], check=False, capture_output=True, text=True, timeout=100, env={**os.environ, "PYTHONPATH": "."}
+    done = subprocess.run(
+        [*arguments, url],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "PYTHONPATH": "."},
     )
     assert (done.returncode, done.stderr) == (0, "")

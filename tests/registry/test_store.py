@@ -55,8 +55,23 @@ HOSTILE_KEYS = {
     "surrogate": "acme\udc80",
     "not a string": 7,
 }
-HOSTILE_DOMAINS = ["", "a b", "https://acme.example.com", "acme.example.com/path", "acme.example.com:80", "a..b", "-a.b",
-                   "a-.b", "x" * 64 + ".com", ".".join(["abc"] * 64), "münchen.de", "a\0b", "'; --", "a_b.com", "acme\n"]
+HOSTILE_DOMAINS = [
+    "",
+    "a b",
+    "https://acme.example.com",
+    "acme.example.com/path",
+    "acme.example.com:80",
+    "a..b",
+    "-a.b",
+    "a-.b",
+    "x" * 64 + ".com",
+    ".".join(["abc"] * 64),
+    "münchen.de",
+    "a\0b",
+    "'; --",
+    "a_b.com",
+    "acme\n",
+]
 
 
 @pytest.mark.parametrize("key", HOSTILE_KEYS.values(), ids=HOSTILE_KEYS)
@@ -126,7 +141,10 @@ def test_reserved_keys_of_ones_own_are_refused(make_tenancy: Callable[..., Tenan
 
 def test_what_was_given_is_what_is_read(any_tenancy: Any) -> None:
     made = any_tenancy.create(
-        "acme", name="Acme Ltd.", domains=["Acme.Example.com.", "acme.test"], attributes={"plan": "gold", "seats": [1, {"a": None}]}
+        "acme",
+        name="Acme Ltd.",
+        domains=["Acme.Example.com.", "acme.test"],
+        attributes={"plan": "gold", "seats": [1, {"a": None}]},
     )
     assert any_tenancy.get("acme") == made
     assert (made.key, made.name, made.status, made.schema) == ("acme", "Acme Ltd.", Status.ACTIVE, "t_acme")
@@ -242,7 +260,9 @@ LEGAL = {
 }
 
 
-@pytest.mark.parametrize(("status", "wanted"), [*product(Status, [Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE])])
+@pytest.mark.parametrize(
+    ("status", "wanted"), [*product(Status, [Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE])]
+)
 def test_only_legal_transitions_happen(tenancy: Tenancy, engine: Engine, status: Status, wanted: Status) -> None:
     tenancy.create("acme")
     with engine.begin() as connection:

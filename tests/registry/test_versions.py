@@ -20,7 +20,7 @@ def test_installing_makes_the_tables_that_the_code_reads(empty_database: URL) ->
     with engine.begin() as connection:
         assert versions.installed_version(connection) == 0
         versions.install(connection)
-        assert versions.installed_version(connection) == len(versions._STEPS)  # noqa: SLF001
+        assert versions.installed_version(connection) == len(versions._STEPS)
         for table in tables.metadata.tables.values():
             columns = text(
                 "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(:table) AND attnum > 0 ORDER BY attname"

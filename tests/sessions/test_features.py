@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -96,7 +97,8 @@ def test_bulk_statements_stay_with_the_tenant(tenants: Any) -> None:
             assert session.scalar(by_title, {"title": f"{key} again"}) == 2
             assert session.scalars(select(Task.id).where(Task.state == State.DONE)).all() == [12]
             session.execute(
-                update(Task.__table__).where(Task.__table__.c.id == bindparam("which")).values(title="core"), [{"which": 10}]
+                update(Task.__table__).where(Task.__table__.c.id == bindparam("which")).values(title="core"),
+                [{"which": 10}],
             )
             session.commit()
     for key in KEYS:
@@ -135,9 +137,9 @@ def test_results_can_be_streamed(tenants: Any) -> None:
             session.execute(insert(Task), [{"title": key, "project_id": 1} for _ in range(250)])
             session.commit()
             declared = select(Task.title).where(Task.id > 2)
-            assert in_sync(session, lambda sync: partitions(sync, declared)) == [[key] * 100, [key] * 100, [key] * 50]
+            assert in_sync(session, partial(partitions, statement=declared)) == [[key] * 100, [key] * 100, [key] * 50]
             textual = text("SELECT title FROM task WHERE id > 2")
-            assert in_sync(session, lambda sync: partitions(sync, textual)) == [[key] * 100, [key] * 100, [key] * 50]
+            assert in_sync(session, partial(partitions, statement=textual)) == [[key] * 100, [key] * 100, [key] * 50]
 
 
 def partitions(session: Session, statement: Any) -> list[list[str]]:
@@ -207,7 +209,9 @@ def test_a_scoped_session_serves_the_tenant_that_was_current_when_it_began(acme:
             registry.remove()
 
 
-def test_copy_reaches_the_tenant_when_the_path_is_always_set(make_tenancy: Callable[..., Tenancy], engine: Engine) -> None:
+def test_copy_reaches_the_tenant_when_the_path_is_always_set(
+    make_tenancy: Callable[..., Tenancy], engine: Engine
+) -> None:
     tenancy = make_tenancy(raw_sql="always")
     for key in KEYS:
         tenancy.create(key)
@@ -233,7 +237,7 @@ def test_orm_and_core_code_sends_its_own_statements_only(acme: Tenancy) -> None:
         # On the driver, below everything that tenantkit does.
         cursor_class = driver.cursor_factory
 
-        class Recording(cursor_class):  # type: ignore[misc, valid-type]
+        class Recording(cursor_class):  # type: ignore[valid-type]
             def execute(self, query: Any, *args: Any, **options: Any) -> Any:
                 sent.append(query)
                 return super().execute(query, *args, **options)

@@ -66,7 +66,9 @@ def adds_text(session: Session, key: str) -> set[str]:
 
 def upserts(session: Session, key: str) -> set[str]:
     session.commit()  # so that a transaction waits for one row at most, and two cannot wait for each other
-    statement = upsert(Project).values(name=key).on_conflict_do_update(index_elements=["name"], set_={"country_code": None})
+    statement = (
+        upsert(Project).values(name=key).on_conflict_do_update(index_elements=["name"], set_={"country_code": None})
+    )
     return set(session.scalars(statement.returning(Project.name)))
 
 
@@ -133,7 +135,11 @@ def crowd(make_tenancy: Callable[..., Tenancy]) -> Tenancy:
 def owners_of_rows(engine: Engine) -> dict[str, set[str]]:
     with engine.connect() as connection:
         return {
-            key: set(connection.exec_driver_sql(f"SELECT name FROM t_{key}.project UNION SELECT title FROM t_{key}.task").scalars())
+            key: set(
+                connection.exec_driver_sql(
+                    f"SELECT name FROM t_{key}.project UNION SELECT title FROM t_{key}.task"
+                ).scalars()
+            )
             for key in KEYS
         }
 

@@ -68,7 +68,7 @@ def test_a_tenant_that_is_not_active_is_served_on_request_only(any_tenancy: Any)
             assert session.scalars(select(Project)).all() == []
 
 
-USES: dict[str, Callable[[Session], object]] = {
+USES: dict[str, Callable[[Any], object]] = {
     "select": lambda session: session.scalars(select(Task)).all(),
     "text": lambda session: session.execute(text("SELECT 1")),
     "core": lambda session: session.execute(insert(Project).values(name="x")),

@@ -118,9 +118,7 @@ READS = {
     "mapped text, undeferred": select(Counted).options(undefer(Counted.late)),
     "order of a joined relationship": select(Shelf).options(joinedload(Shelf.notes)),
     "order of a selected relationship": select(Shelf).options(selectinload(Shelf.notes)),
-    "loader criteria": select(Note.owner).options(
-        with_loader_criteria(Note, Note.owner == literal_column(OWNER))
-    ),
+    "loader criteria": select(Note.owner).options(with_loader_criteria(Note, Note.owner == literal_column(OWNER))),
     "suffix": select(literal("-")).suffix_with(f"UNION SELECT {OWNER}"),
     "common table expression that writes": select(literal("-")).add_cte(
         update(Note).values(owner=literal_column(OWNER)).cte("changed")
@@ -150,7 +148,10 @@ WRITES = {
     "update with text": update(Touched).values(owner=literal_column(OWNER)).returning(Touched.owner),
     "update with onupdate": update(Touched).values(name="x").returning(Touched.owner),
     "update where text": update(Touched).values(owner="x").where(text(f"{OWNER} = 'nobody'")),
-    "update from a lightweight table": update(Touched).values(owner=NOTE.c.owner).where(Touched.id == NOTE.c.id).returning(Touched.owner),
+    "update from a lightweight table": update(Touched)
+    .values(owner=NOTE.c.owner)
+    .where(Touched.id == NOTE.c.id)
+    .returning(Touched.owner),
     "delete where text": delete(Touched).where(text(f"{OWNER} = 'nobody'")),
     "delete using a lightweight table": delete(Touched).where(Touched.owner == NOTE.c.owner),
     "delete from a lightweight table": delete(NOTE).returning(NOTE.c.owner),

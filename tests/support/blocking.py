@@ -38,7 +38,7 @@ class Blocking:
     def _finish(self, result: Any) -> Any:
         return _manager(result, self._portal) if hasattr(result, "__aenter__") else result
 
-    def __enter__(self) -> Blocking:
+    def __enter__(self) -> Blocking:  # noqa: PYI034 - the subclass returns another object
         self._portal.call(self._target.__aenter__)
         return self
 

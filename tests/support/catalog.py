@@ -57,7 +57,7 @@ def fingerprint(engine: Engine, schema: str) -> list[tuple[Any, ...]]:
     with engine.connect() as connection:
         found: list[tuple[Any, ...]] = [tuple(row) for row in _rows(connection, schema)]
         for relation, contents in connection.execute(_RELATIONS, {"quoted": f'"{schema}"'}).all():
-            query = f"SELECT {contents} FROM {relation} AS r ORDER BY ctid"  # noqa: S608
+            query = f"SELECT {contents} FROM {relation} AS r ORDER BY ctid"
             found += [(relation, *row) for row in connection.exec_driver_sql(query)]
         registered = text(
             "SELECT t::text, t.xmin::text, d::text FROM tenantkit.tenants t "

