@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from flask import Flask, render_template
+from flask import Flask, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException, ServiceUnavailable
+from werkzeug.exceptions import HTTPException
+
+from tenantkit.admission import REFUSAL
 
 _TITLES = {
     404: "This page does not exist",
@@ -34,8 +36,10 @@ def _show(error: HTTPException) -> ResponseReturnValue:
     text = _TEXTS.get(code, error.description)
     if isinstance(error, CSRFError):
         text = "This form was open for too long, or your log-in has changed. Go back, reload the page and try again."
-    page = render_template("error.html", title=_TITLES.get(code, error.name), text=text, code=code)
-    headers: dict[str, str] = {}
-    if isinstance(error, ServiceUnavailable) and error.retry_after is not None:
-        headers["Retry-After"] = str(error.retry_after)
-    return page, code, headers
+    refused = REFUSAL in request.environ  # at the address of a tenant that is not served, no link leads anywhere
+    response = error.get_response()  # with headers such as Retry-After
+    response.set_data(
+        render_template("error.html", title=_TITLES.get(code, error.name), text=text, code=code, refused=refused)
+    )
+    response.content_type = "text/html; charset=utf-8"
+    return response

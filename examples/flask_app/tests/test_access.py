@@ -197,6 +197,7 @@ def test_an_unknown_tenant_is_not_found(at: At, path: str) -> None:
     answer = browser.get(path)
     assert answer.status_code == 404
     assert "This page does not exist" in answer.text
+    assert "Log in" not in answer.text
     with browser.get("/static/style.css") as style:
         assert style.status_code == 200
 

@@ -189,3 +189,10 @@ def test_owners_stay(acme: Browser, tenancy: Tenancy) -> None:
 def test_what_does_not_exist_is_not_found(acme: Browser) -> None:
     for path in ("/projects/NONE", "/projects/START/tasks/999", "/projects/START/tasks/x", "/nowhere"):
         assert acme.get(path).status_code == 404
+
+
+def test_errors_keep_their_headers(acme: Browser) -> None:
+    answer = acme.get("/projects/START/tasks/1/move")
+    assert answer.status_code == 405
+    assert "POST" in answer.headers["Allow"]
+    assert answer.content_type == "text/html; charset=utf-8"
