@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from sqlalchemy import URL, make_url
@@ -40,12 +41,17 @@ def docker_answers() -> bool:
     return asked.returncode == 0
 
 
-@contextmanager
-def _docker_server() -> Generator[URL]:
-    from testcontainers.postgres import PostgresContainer
+def postgres_container() -> Any:
+    """Return the container, which has not been started."""
+    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415
 
     command = "postgres " + " ".join(f"-c {setting.replace(' ', '')}" for setting in FAST)
-    with PostgresContainer("postgres:18-alpine", driver="psycopg").with_command(command) as container:
+    return PostgresContainer("postgres:18-alpine", driver="psycopg").with_command(command)
+
+
+@contextmanager
+def _docker_server() -> Generator[URL]:
+    with postgres_container() as container:
         yield make_url(container.get_connection_url())
 
 
