@@ -175,36 +175,41 @@ def test_a_cookie_expires(acme: Client, monkeypatch: pytest.MonkeyPatch) -> None
     assert acme.get("/api/me").status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/", "/api/here", "/api/account", "/api/login", "/api/projects", "/nowhere"])
-def test_an_unknown_tenant_is_not_found(at: At, path: str) -> None:
+def test_an_unknown_tenant_is_not_found(at: At) -> None:
     client = at("nobody")
-    assert client.get(path).status_code == 404
+    for path in ("/", "/api/here", "/api/account", "/api/login", "/api/projects", "/nowhere"):
+        assert client.get(path).status_code == 404
     assert client.get("/static/page.js").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/api/here", "/api/projects", "/api/me"])
-def test_a_suspended_tenant_is_closed(acme: Client, tenancy: Tenancy, path: str) -> None:
+def test_a_suspended_tenant_is_closed(acme: Client, tenancy: Tenancy) -> None:
+    paths = ("/", "/api/here", "/api/projects", "/api/me")
     tenancy.suspend("acme")
-    answer = acme.get(path)
-    assert answer.status_code == 503
-    assert int(answer.headers["retry-after"]) > 0
+    for path in paths:
+        answer = acme.get(path)
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) > 0
     assert acme.log_in().status_code == 503
     tenancy.resume("acme")
-    assert acme.get(path).status_code == 200
+    assert [acme.get(path).status_code for path in paths] == [200] * len(paths)
 
 
 def test_no_path_leads_from_one_tenants_host_to_another_tenant(transport: TestClient) -> None:
     assert Client(transport, "acme.localhost", "/t/beta").get("/api/here").status_code == 404
 
 
-@pytest.mark.parametrize(
-    "origin", ["http://evil.example", "http://beta.localhost", "http://localhost:1", "null", "http://localhost.evil"]
-)
-def test_another_site_makes_no_browser_change_anything(acme: Client, tenancy: Tenancy, origin: str) -> None:
-    answer = acme.post("/api/projects", {"key": "EVIL", "name": "x"}, headers={"Origin": origin})
-    assert answer.status_code == 403
-    keys = [project["key"] for project in acme.get("/api/projects", headers={"Origin": origin}).json()]
-    assert keys == ["START"]
+def test_another_site_makes_no_browser_change_anything(acme: Client) -> None:
+    for origin in (
+        "http://evil.example",
+        "http://beta.localhost",
+        "http://localhost:1",
+        "null",
+        "http://localhost.evil",
+    ):
+        answer = acme.post("/api/projects", {"key": "EVIL", "name": "x"}, headers={"Origin": origin})
+        assert answer.status_code == 403
+        keys = [project["key"] for project in acme.get("/api/projects", headers={"Origin": origin}).json()]
+        assert keys == ["START"]
     own = acme.root.removesuffix(acme.prefix)
     assert acme.post("/api/projects", {"key": "GOOD", "name": "x"}, headers={"Origin": own}).status_code == 201
 
