@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy import URL
 
-from tests.support.servers import running_server
+from tests.support.servers import GIVEN, running_server
 
 _numbers = count(1)
 _source = pytest.StashKey[str]()
@@ -29,7 +29,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def make_database(server_url: URL) -> Generator[Callable[..., URL]]:
+def make_database(server_url: URL, pytestconfig: pytest.Config) -> Generator[Callable[..., URL]]:
     """Make an empty database, or a copy of another."""
     plain = server_url.set(drivername="postgresql").render_as_string(hide_password=False)
     made: list[str] = []
@@ -42,8 +42,10 @@ def make_database(server_url: URL) -> Generator[Callable[..., URL]]:
             return server_url.set(database=name)
 
         yield make
-        for name in made:
-            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        # Of a server that goes with the tests, they go with it: dropping one takes a checkpoint, up to a second.
+        if pytestconfig.stash[_source] == GIVEN:
+            for name in made:
+                connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -17,12 +17,15 @@ from sqlalchemy import URL, make_url
 FAST = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
 """For a server whose data nobody will miss."""
 
+GIVEN = "TENANTKIT_TEST_URL"
+"""The environment variable with the URL of a server that is there already, and stays."""
+
 
 @contextmanager
 def running_server() -> Generator[tuple[URL, str]]:
     """Yield the URL of a server's maintenance database, and where the server came from."""
-    if given := os.environ.get("TENANTKIT_TEST_URL"):
-        yield make_url(given).set(drivername="postgresql+psycopg"), "TENANTKIT_TEST_URL"
+    if given := os.environ.get(GIVEN):
+        yield make_url(given).set(drivername="postgresql+psycopg"), GIVEN
     elif docker_answers():
         with _docker_server() as url:
             yield url, "Docker, through testcontainers"
