@@ -85,7 +85,7 @@ def test_list_shows_tenants_in_the_order_of_keys(fleet: Project) -> None:
 
 
 def test_list_does_not_cut_what_is_piped(project: Project) -> None:
-    name = "A very long name. " * 20
+    name = "A very [bold]long name. " * 20
     project.invoke("create", "acme", "--name", name)
     assert name in project.invoke("list").out
 

@@ -43,7 +43,9 @@ def init(
         "  3. tenantkit revision --shared --autogenerate -m 'Shared tables'\n"
         "  4. tenantkit migrate --shared-only\n"
         "  5. tenantkit revision --autogenerate -m 'First tables'\n"
-        "  6. tenantkit migrate",
+        "  6. tenantkit migrate\n"
+        "No server at hand? tenantkit.embedded.embedded_database() starts one and returns its URL: "
+        "pip install 'tenantkit[embedded]'.",
         soft_wrap=True,
     )
 
