@@ -86,19 +86,28 @@ def test_tables_without_a_schema_are_the_tenants_with_placeholder_none(
     shared, tenant = MetaData(schema="common"), MetaData()
     country = table(shared, "country")
     note = table(
-        tenant, "note", Column("country", ForeignKey(country.c.id)), Column("mood", Enum(Mood, name="mood")), Column("body", Text)
+        tenant,
+        "note",
+        Column("country", ForeignKey(country.c.id)),
+        Column("mood", Enum(Mood, name="mood")),
+        Column("body", Text),
     )
     install_shared(engine, shared)
     tenancy = make_any_tenancy(shared=shared, tenant=tenant, placeholder=None)
     for key in ("acme", "beta"):
-        tenancy.create(key, seed=lambda session, key=key: session.execute(note.insert().values(body=key, mood=Mood.GOOD)))
+        tenancy.create(
+            key, seed=lambda session, key=key: session.execute(note.insert().values(body=key, mood=Mood.GOOD))
+        )
     assert structure(engine, "public") == []
     for key in ("acme", "beta"):
         with tenancy.session(key) as session:
             assert session.scalars(select(note.c.body)).all() == [key]
             assert session.scalars(text("SELECT body FROM note WHERE mood = 'GOOD'")).all() == [key]
             assert session.scalars(select(country.c.id)).all() == []
-    with tenancy.shared_session(execution_options={"yield_per": 5}) as session, pytest.raises(Exception, match="no_tenant"):
+    with (
+        tenancy.shared_session(execution_options={"yield_per": 5}) as session,
+        pytest.raises(Exception, match="no_tenant"),
+    ):
         session.execute(select(note)).all()
 
 
@@ -112,7 +121,9 @@ def test_named_types_and_sequences_are_each_tenants_own(make_tenancy: Callable[.
         mood: Mapped[Mood]
         moods: Mapped[list[Mood]] = mapped_column(ARRAY(Enum(Mood, name="moods")))
         checked: Mapped[bool] = mapped_column(default=False)
-        first: Mapped[str] = mapped_column(Computed("CASE WHEN mood = 'GOOD'::mood THEN 'yes' ELSE 'no' END", persisted=True))
+        first: Mapped[str] = mapped_column(
+            Computed("CASE WHEN mood = 'GOOD'::mood THEN 'yes' ELSE 'no' END", persisted=True)
+        )
 
     tenancy = make_tenancy(shared=None, tenant=Base.metadata)
     for key in ("acme", "beta"):
@@ -231,8 +242,15 @@ def test_an_old_server_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "nonsense", "mysql://root:s3cret@host/db", "postgresql://u:s3cret@host:s3cret/db", "postgresql+asyncpg://u:s3cret@host/db",
-     "postgresql+psycopg2://u:s3cret@host/db", "sqlite://"],
+    [
+        "",
+        "nonsense",
+        "mysql://root:s3cret@host/db",
+        "postgresql://u:s3cret@host:s3cret/db",
+        "postgresql+asyncpg://u:s3cret@host/db",
+        "postgresql+psycopg2://u:s3cret@host/db",
+        "sqlite://",
+    ],
 )
 def test_a_url_that_cannot_serve_is_refused_without_showing_it(url: str) -> None:
     tenant = MetaData(schema="tenant")
@@ -243,7 +261,7 @@ def test_a_url_that_cannot_serve_is_refused_without_showing_it(url: str) -> None
 
 
 def test_a_wrong_password_is_never_shown(make_tenancy: Callable[..., Tenancy], engine: Engine) -> None:
-    url = engine.url.set(username="nobody_at_all", password="s3cret-word")  # noqa: S106
+    url = engine.url.set(username="nobody_at_all", password="s3cret-word")
     tenancy = make_tenancy(database=url)
     with pytest.raises(OperationalError) as error:
         tenancy.create("acme")

@@ -48,7 +48,9 @@ def test_a_new_tenant_has_every_table_type_and_seeded_row(any_tenancy: Any, engi
     assert structure(engine, "t_beta") == structure(engine, "t_acme")
 
 
-def test_seeds_run_in_order_in_the_transaction_of_the_creation(make_any_tenancy: Callable[..., Any], engine: Engine) -> None:
+def test_seeds_run_in_order_in_the_transaction_of_the_creation(
+    make_any_tenancy: Callable[..., Any], engine: Engine
+) -> None:
     def first(session: Any) -> None:
         assert session.tenant.status is Status.PROVISIONING
         session.add(Project(name="first"))
@@ -101,7 +103,9 @@ def test_a_failed_seed_leaves_no_schema_and_may_be_tried_again(any_tenancy: Any,
         assert connection.exec_driver_sql("SELECT error FROM tenantkit.tenants").scalar_one() is None
 
 
-def test_a_seed_that_meets_the_error_of_an_existing_tenant_fails_like_any_other(tenancy: Tenancy, engine: Engine) -> None:
+def test_a_seed_that_meets_the_error_of_an_existing_tenant_fails_like_any_other(
+    tenancy: Tenancy, engine: Engine
+) -> None:
     def fail(_: Any) -> None:
         raise TenantExistsError("another")
 
@@ -129,7 +133,7 @@ def test_a_creation_that_lost_a_lock_is_tried_again(make_tenancy: Callable[..., 
         session.add(Project(name="first"))
         session.flush()
         if len(attempts) < 3:
-            raise DBAPIError("SELECT", {}, SerializationFailure())
+            raise DBAPIError("SELECT", {}, SerializationError())
 
     tenancy = make_tenancy(raw_sql=raw_sql)
     assert tenancy.create("acme", seed=seed).status is Status.ACTIVE
@@ -138,7 +142,7 @@ def test_a_creation_that_lost_a_lock_is_tried_again(make_tenancy: Callable[..., 
         assert session.scalars(select(Project.name)).all() == ["first"]
 
 
-class SerializationFailure(Exception):
+class SerializationError(Exception):
     sqlstate = "40001"
 
 
@@ -212,7 +216,11 @@ def test_what_others_built_on_a_tenant_blocks_its_removal(tenancy: Tenancy, engi
 def test_what_a_tenant_built_on_others_goes_with_it(tenancy: Tenancy, engine: Engine) -> None:
     tenancy.create("acme", seed=processes.seed)
     tenancy.create("beta", seed=processes.seed)
-    run(engine, "CREATE VIEW t_acme.v AS SELECT * FROM shared.country", "CREATE TABLE t_acme.long AS SELECT repeat('x', 9999) AS a")
+    run(
+        engine,
+        "CREATE VIEW t_acme.v AS SELECT * FROM shared.country",
+        "CREATE TABLE t_acme.long AS SELECT repeat('x', 9999) AS a",
+    )
     before = fingerprint(engine, "t_beta"), structure(engine, "shared")
     assert tenancy.drop("acme").key == "acme"
     assert (fingerprint(engine, "t_beta"), structure(engine, "shared")) == before
@@ -269,7 +277,9 @@ def test_a_key_that_a_living_process_is_making_is_taken(tenancy: Tenancy, engine
     assert registered(engine) == {"acme": "active"}
 
 
-def test_of_threads_that_create_and_drop_one_key_each_ends_cleanly(make_tenancy: Callable[..., Tenancy], engine: Engine) -> None:
+def test_of_threads_that_create_and_drop_one_key_each_ends_cleanly(
+    make_tenancy: Callable[..., Tenancy], engine: Engine
+) -> None:
     tenancy = make_tenancy(engine_options={"pool_size": 4})
     barrier = Barrier(4)
 
@@ -311,7 +321,9 @@ def test_a_repair_leaves_alone_what_became_well_meanwhile(tenancy: Tenancy, engi
     assert "t_acme" in schemas(engine)
 
 
-def test_a_create_that_finishes_a_removal_leaves_alone_the_next_tenant_of_that_key(tenancy: Tenancy, engine: Engine) -> None:
+def test_a_create_that_finishes_a_removal_leaves_alone_the_next_tenant_of_that_key(
+    tenancy: Tenancy, engine: Engine
+) -> None:
     tenancy.create("acme")
     run(engine, "UPDATE tenantkit.tenants SET status = 'dropping'")
     with worker(engine.url, processes.create, "acme", stop_at=6) as late:
@@ -367,7 +379,7 @@ def test_missing_privileges_are_named(database: URL, engine: Engine, make_tenanc
         f"GRANT ALL ON ALL TABLES IN SCHEMA tenantkit TO {role}",
     )
     try:
-        weak = make_tenancy(database=database.set(username=role, password="s3cret-word"))  # noqa: S106
+        weak = make_tenancy(database=database.set(username=role, password="s3cret-word"))
         with pytest.raises(ProvisioningError, match="creating the schema failed .*permission denied") as refused:
             weak.create("acme")
         assert "s3cret-word" not in str(refused.value)
@@ -375,13 +387,15 @@ def test_missing_privileges_are_named(database: URL, engine: Engine, make_tenanc
         assert weak.repair()
         assert registered(engine) == {}
         with pytest.raises(ProgrammingError, match="permission denied"):
-            make_tenancy(database=database.set(username=role, database="postgres", password="x")).install()  # noqa: S106
+            make_tenancy(database=database.set(username=role, database="postgres", password="x")).install()
         weak.engine.dispose()
     finally:
         run(engine, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
-def test_an_unreachable_database_is_an_error_of_its_own_without_the_password(make_any_tenancy: Callable[..., Any]) -> None:
+def test_an_unreachable_database_is_an_error_of_its_own_without_the_password(
+    make_any_tenancy: Callable[..., Any],
+) -> None:
     url = URL.create("postgresql", "someone", "s3cret-word", "127.0.0.1", 1, "nowhere")
     for use in (lambda it: it.create("acme"), lambda it: it.get("acme"), lambda it: it.list(), lambda it: it.install()):
         with pytest.raises((OperationalError, OSError)) as unreachable:

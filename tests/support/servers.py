@@ -46,7 +46,7 @@ def docker_answers() -> bool:
 
 def postgres_container() -> Any:
     """Return the container, which has not been started."""
-    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415
+    from testcontainers.community.postgres import PostgresContainer
 
     command = "postgres " + " ".join(f"-c {setting.replace(' ', '')}" for setting in FAST)
     return PostgresContainer("postgres:18-alpine", driver="psycopg").with_command(command)

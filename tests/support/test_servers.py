@@ -16,7 +16,7 @@ from tests.support import servers
 class Daemon(BaseHTTPRequestHandler):
     """Answers what Docker's client asks when it connects."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that the library calls
+    def do_GET(self) -> None:
         body = b'{"ApiVersion": "1.47", "MinAPIVersion": "1.24"}' if self.path.endswith("/version") else b"OK"
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -62,6 +62,6 @@ def test_the_container_is_a_postgresql_that_forgets() -> None:
         warnings.simplefilter("error")
         container = servers.postgres_container()
     assert container.image.startswith("postgres:")
-    assert "-c fsync=off" in str(container._command)  # noqa: SLF001
+    assert "-c fsync=off" in str(container._command)
     assert container.driver == "+psycopg"
-    container._docker.client.close()  # noqa: SLF001
+    container._docker.client.close()
