@@ -142,7 +142,7 @@ def test_a_creation_that_lost_a_lock_is_tried_again(make_tenancy: Callable[..., 
         assert session.scalars(select(Project.name)).all() == ["first"]
 
 
-class SerializationError(Exception):  # noqa: N818 - as PostgreSQL calls it
+class SerializationError(Exception):
     sqlstate = "40001"
 
 
