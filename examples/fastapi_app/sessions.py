@@ -1,8 +1,7 @@
-"""The sessions that endpoints ask for."""
+"""What endpoints ask for."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -10,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tenantkit import TenantSession
 from tenantkit.asyncio import AsyncTenancy, AsyncTenantSession
+from tenantkit.fastapi import async_shared_session, async_tenant_session, tenant_session
 
 
 def tenancy_of(request: Request) -> AsyncTenancy:
@@ -20,27 +20,11 @@ def tenancy_of(request: Request) -> AsyncTenancy:
 
 TenancyDep = Annotated[AsyncTenancy, Depends(tenancy_of)]
 
-
-async def _session(tenancy: TenancyDep) -> AsyncGenerator[AsyncTenantSession]:
-    async with tenancy.session() as session:
-        yield session
-
-
-async def _shared_session(tenancy: TenancyDep) -> AsyncGenerator[AsyncSession]:
-    async with tenancy.shared_session() as session:
-        yield session
-
-
-def _blocking_session(tenancy: TenancyDep) -> Generator[TenantSession]:
-    with tenancy.sync.session() as session:
-        yield session
-
-
-SessionDep = Annotated[AsyncTenantSession, Depends(_session)]
+SessionDep = Annotated[AsyncTenantSession, Depends(async_tenant_session)]
 """A session for the current tenant; what is not committed is rolled back."""
 
-SharedSessionDep = Annotated[AsyncSession, Depends(_shared_session)]
+SharedSessionDep = Annotated[AsyncSession, Depends(async_shared_session)]
 """A session for the shared tables."""
 
-BlockingSessionDep = Annotated[TenantSession, Depends(_blocking_session)]
+BlockingSessionDep = Annotated[TenantSession, Depends(tenant_session)]
 """A session for the current tenant, in endpoints that are plain functions; FastAPI runs them in threads."""

@@ -29,6 +29,9 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+TENANCY = "tenantkit.tenancy"
+"""Where the scope of a request tells by which tenancy it is served."""
+
 
 def refuse(refusal: Refusal) -> ASGIApp:
     """Return the application that answers a refused request, in JSON or plain text."""
@@ -85,7 +88,7 @@ class TenantMiddleware:
             return
         target = resolve(self._resolver, _view(scope))
         tenant = await self._find(target) if target is not None else None
-        scope = _below(scope, target)
+        scope = {**_below(scope, target), TENANCY: self._tenancy}
         refusal = refusal_of(tenant)
         if refusal is None:
             current = tenant

@@ -5,15 +5,14 @@
     from typing import Annotated
     from fastapi import Depends, FastAPI
     from sqlalchemy import select
-    from tenantkit.fastapi import CurrentTenant, TenantKit, TenantMiddleware, shared
+    from tenantkit.fastapi import CurrentTenant, TenantMiddleware, async_tenant_session, shared
     from tenantkit.resolvers import PathPrefix, Subdomain, first_of
 
     app = FastAPI()
     app.add_middleware(
         TenantMiddleware, tenancy=tenancy, resolver=first_of(PathPrefix("/t"), Subdomain("example.com"))
     )
-    kit = TenantKit(tenancy)
-    SessionDep = Annotated[AsyncTenantSession, Depends(kit.async_session)]
+    SessionDep = Annotated[AsyncTenantSession, Depends(async_tenant_session)]
 
     @app.get("/projects")
     async def projects(session: SessionDep, tenant: CurrentTenant) -> list[str]:
@@ -39,6 +38,7 @@ from starlette.routing import Match
 from typing_extensions import override
 
 from tenantkit.admission import REFUSAL, Refusal
+from tenantkit.asgi import TENANCY
 from tenantkit.asgi import TenantMiddleware as ASGIMiddleware
 from tenantkit.asyncio import AsyncTenancy, AsyncTenantSession
 from tenantkit.context import current_tenant
@@ -102,47 +102,53 @@ class TenantMiddleware(ASGIMiddleware):
         return super().is_shared(scope) or _leads_to_shared(scope.get("app", self.app).routes, scope)
 
 
-class TenantKit:
-    """The dependencies of an application that serves the tenants of *tenancy*.
+def tenant_session(connection: HTTPConnection) -> Generator[TenantSession]:
+    """Open a session for the current tenant, for endpoints that are plain functions.
 
-    Sessions are plain ones: an endpoint commits what it wants to keep. They
-    are rolled back and closed when FastAPI ends the dependency, which is after
-    the response, its streamed body and background tasks, or when a websocket is
-    closed; ``Depends(kit.session, scope="function")`` ends it before the response is sent.
+    Like the three below, it is a plain session: an endpoint commits what it wants to keep. It is
+    rolled back and closed when FastAPI ends the dependency, which is after the response, its streamed
+    body and background tasks, or when a websocket is closed; ``Depends(tenant_session, scope="function")``
+    ends it before the response is sent.
     """
+    with _sync_tenancy(connection).session() as opened:
+        yield opened
 
-    def __init__(self, tenancy: Tenancy | AsyncTenancy) -> None:
-        self._tenancy = tenancy
 
-    def session(self) -> Generator[TenantSession]:
-        """Open a session for the current tenant, for endpoints that are plain functions."""
-        with self._sync.session() as session:
-            yield session
+def shared_session(connection: HTTPConnection) -> Generator[Session]:
+    """Open a session for shared tables, for endpoints that are plain functions; see `tenant_session`."""
+    with _sync_tenancy(connection).shared_session() as opened:
+        yield opened
 
-    def shared_session(self) -> Generator[Session]:
-        """Open a session for shared tables, for endpoints that are plain functions."""
-        with self._sync.shared_session() as session:
-            yield session
 
-    async def async_session(self) -> AsyncGenerator[AsyncTenantSession]:
-        """Open a session for the current tenant; needs an `AsyncTenancy`."""
-        async with self._async.session() as session:
-            yield session
+async def async_tenant_session(connection: HTTPConnection) -> AsyncGenerator[AsyncTenantSession]:
+    """Open a session for the current tenant, with an `AsyncTenancy`; see `tenant_session`."""
+    async with _async_tenancy(connection).session() as opened:
+        yield opened
 
-    async def async_shared_session(self) -> AsyncGenerator[AsyncSession]:
-        """Open a session for shared tables; needs an `AsyncTenancy`."""
-        async with self._async.shared_session() as session:
-            yield session
 
-    @property
-    def _sync(self) -> Tenancy:
-        return self._tenancy if isinstance(self._tenancy, Tenancy) else self._tenancy.sync
+async def async_shared_session(connection: HTTPConnection) -> AsyncGenerator[AsyncSession]:
+    """Open a session for shared tables, with an `AsyncTenancy`; see `tenant_session`."""
+    async with _async_tenancy(connection).shared_session() as opened:
+        yield opened
 
-    @property
-    def _async(self) -> AsyncTenancy:
-        if isinstance(self._tenancy, AsyncTenancy):
-            return self._tenancy
-        raise ConfigurationError("Asynchronous sessions need TenantKit(AsyncTenancy(...)); this kit has a Tenancy.")
+
+def _tenancy(connection: HTTPConnection) -> Tenancy | AsyncTenancy:
+    tenancy: Tenancy | AsyncTenancy | None = connection.scope.get(TENANCY)
+    if tenancy is None:
+        raise ConfigurationError("No tenancy serves this application: app.add_middleware(TenantMiddleware, ...).")
+    return tenancy
+
+
+def _sync_tenancy(connection: HTTPConnection) -> Tenancy:
+    tenancy = _tenancy(connection)
+    return tenancy if isinstance(tenancy, Tenancy) else tenancy.sync
+
+
+def _async_tenancy(connection: HTTPConnection) -> AsyncTenancy:
+    tenancy = _tenancy(connection)
+    if isinstance(tenancy, AsyncTenancy):
+        return tenancy
+    raise ConfigurationError("Asynchronous sessions need TenantMiddleware with an AsyncTenancy; it has a Tenancy.")
 
 
 def _leads_to_shared(routes: Sequence[BaseRoute], scope: Scope) -> bool:

@@ -1,6 +1,5 @@
 """A FastAPI application that does what applications do wrong when the tenant leaks."""
 
-# No "from __future__ import annotations": FastAPI would not find a local kit in the annotations of endpoints.
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,15 @@ from sqlalchemy.orm import Session
 from tenantkit import Tenancy, TenantSession, current_tenant
 from tenantkit.asyncio import AsyncTenancy, AsyncTenantSession
 from tenantkit.context import copy_context_for, current_tenant_or_none
-from tenantkit.fastapi import CurrentTenant, TenantKit, TenantMiddleware, shared
+from tenantkit.fastapi import (
+    CurrentTenant,
+    TenantMiddleware,
+    async_shared_session,
+    async_tenant_session,
+    shared,
+    shared_session,
+    tenant_session,
+)
 from tenantkit.resolvers import Domain, Header, PathPrefix, Subdomain, first_of
 from tests.support.models import Country, Project
 
@@ -46,14 +53,13 @@ def make_app(tenancy: Tenancy | AsyncTenancy, **options: Any) -> FastAPI:
     app.add_middleware(
         TenantMiddleware, tenancy=tenancy, **{"resolver": RESOLVER, "shared": ["/health", "/static/*"], **options}
     )
-    kit = TenantKit(tenancy)
     add_shared_routes(app)
-    add_shared_routers(app, kit)
-    add_sync_routes(app, kit)
+    add_shared_routers(app)
+    add_sync_routes(app)
     if isinstance(tenancy, AsyncTenancy):
-        add_async_routes(app, kit)
+        add_async_routes(app)
     add_background_routes(app)
-    add_websockets(app, kit)
+    add_websockets(app)
     return app
 
 
@@ -71,7 +77,7 @@ def add_shared_routes(app: FastAPI) -> None:
         return tenant.key
 
 
-def add_shared_routers(app: FastAPI, kit: TenantKit) -> None:
+def add_shared_routers(app: FastAPI) -> None:
     router = APIRouter(prefix="/accounts", dependencies=[shared])
     nested = APIRouter(prefix="/nested")
     late = APIRouter()
@@ -90,7 +96,7 @@ def add_shared_routers(app: FastAPI, kit: TenantKit) -> None:
         return current_key()
 
     @late.get("/{name}")
-    def late_me(name: str, session: Annotated[Session, Depends(kit.shared_session)]) -> list[str]:
+    def late_me(name: str, session: Annotated[Session, Depends(shared_session)]) -> list[str]:
         return [name, *session.scalars(select(Country.code))]
 
     @late.get("/{name}/secret")
@@ -111,13 +117,13 @@ def add_shared_routers(app: FastAPI, kit: TenantKit) -> None:
     app.mount("/mounted", mounted)
 
 
-def add_sync_routes(app: FastAPI, kit: TenantKit) -> None:
+def add_sync_routes(app: FastAPI) -> None:
     @app.get("/projects")
-    def projects(session: Annotated[TenantSession, Depends(kit.session)], tenant: CurrentTenant) -> list[str]:
+    def projects(session: Annotated[TenantSession, Depends(tenant_session)], tenant: CurrentTenant) -> list[str]:
         return [tenant.key, *names(session)]
 
     @app.post("/projects/{name}")
-    def add(name: str, session: Annotated[TenantSession, Depends(kit.session)]) -> list[str]:
+    def add(name: str, session: Annotated[TenantSession, Depends(tenant_session)]) -> list[str]:
         session.add(Project(name=f"{name} 1"))
         session.commit()
         session.add(Project(name=f"{name} 2"))
@@ -141,7 +147,7 @@ def add_sync_routes(app: FastAPI, kit: TenantKit) -> None:
             return [bare, pool.submit(copy_context_for(current_tenant()).run, current_key).result(), current_key()]
 
     @app.get("/sync-stream")
-    def sync_stream(session: Annotated[TenantSession, Depends(kit.session)]) -> StreamingResponse:
+    def sync_stream(session: Annotated[TenantSession, Depends(tenant_session)]) -> StreamingResponse:
         def body() -> Generator[str]:
             for _ in range(3):
                 yield f"{current_key()}:{names(session)[0]} "
@@ -149,20 +155,20 @@ def add_sync_routes(app: FastAPI, kit: TenantKit) -> None:
         return StreamingResponse(body())
 
 
-def add_async_routes(app: FastAPI, kit: TenantKit) -> None:
+def add_async_routes(app: FastAPI) -> None:
     @app.get("/async/projects")
     async def projects(
-        session: Annotated[AsyncTenantSession, Depends(kit.async_session)],
+        session: Annotated[AsyncTenantSession, Depends(async_tenant_session)],
         tenant: CurrentTenant,
     ) -> list[str]:
         return [tenant.key, *await session.run_sync(names)]
 
     @app.get("/async/countries", dependencies=[shared])
-    async def countries(session: Annotated[AsyncSession, Depends(kit.async_shared_session)]) -> list[str]:
+    async def countries(session: Annotated[AsyncSession, Depends(async_shared_session)]) -> list[str]:
         return list(await session.scalars(select(Country.code)))
 
     @app.post("/async/projects/{name}")
-    async def add(name: str, session: Annotated[AsyncTenantSession, Depends(kit.async_session)]) -> list[str]:
+    async def add(name: str, session: Annotated[AsyncTenantSession, Depends(async_tenant_session)]) -> list[str]:
         session.add(Project(name=f"{name} 1"))
         await session.commit()
         session.add(Project(name=f"{name} 2"))
@@ -203,9 +209,9 @@ def add_background_routes(app: FastAPI) -> None:
         return StreamingResponse(body())
 
 
-def add_websockets(app: FastAPI, kit: TenantKit) -> None:
+def add_websockets(app: FastAPI) -> None:
     @app.websocket("/ws")
-    async def websocket(websocket: WebSocket, session: Annotated[TenantSession, Depends(kit.session)]) -> None:
+    async def websocket(websocket: WebSocket, session: Annotated[TenantSession, Depends(tenant_session)]) -> None:
         await websocket.accept()
         async for _ in websocket.iter_text():
             await websocket.send_json([current_key(), *names(session)])

@@ -16,12 +16,14 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import StreamingResponse
 from sqlalchemy import URL
 from sqlalchemy.exc import InvalidRequestError
+from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 from websockets.exceptions import InvalidStatus
 
 from tenantkit import ConfigurationError, NoCurrentTenantError, Tenancy, TenantSession
+from tenantkit.asgi import TENANCY
 from tenantkit.asyncio import AsyncTenancy
-from tenantkit.fastapi import TenantKit, TenantMiddleware, shared
+from tenantkit.fastapi import TenantMiddleware, async_tenant_session, shared, tenant_session
 from tenantkit.resolvers import PathPrefix
 from tests.conftest import APPLICATION
 from tests.frameworks.conftest import ACTIVE
@@ -234,11 +236,10 @@ def test_the_test_client_meets_the_same_middleware(tenancy: Tenancy) -> None:
 
 def test_a_session_may_end_before_the_response_is_sent(tenancy: Tenancy) -> None:
     app = make_app(tenancy)
-    kit = TenantKit(tenancy)
 
     @app.get("/closed-in-body")
     def closed_in_body(
-        session: Annotated[TenantSession, Depends(kit.session, scope="function")],
+        session: Annotated[TenantSession, Depends(tenant_session, scope="function")],
     ) -> StreamingResponse:
         def body() -> Generator[str]:
             with pytest.raises(InvalidRequestError, match="closed"):
@@ -263,4 +264,9 @@ def test_the_middleware_may_wrap_the_application_from_outside(tenancy: Tenancy) 
 @pytest.mark.anyio
 async def test_async_sessions_need_an_async_tenancy(tenancy: Tenancy) -> None:
     with pytest.raises(ConfigurationError, match="AsyncTenancy"):
-        await anext(TenantKit(tenancy).async_session())
+        await anext(async_tenant_session(HTTPConnection({"type": "http", TENANCY: tenancy})))
+
+
+def test_sessions_need_the_middleware() -> None:
+    with pytest.raises(ConfigurationError, match="add_middleware"):
+        next(tenant_session(HTTPConnection({"type": "http"})))
