@@ -1,0 +1,42 @@
+"""What only the asynchronous colour has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from anyio.from_thread import BlockingPortal
+from sqlalchemy import URL, select
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from tenantkit import ConfigurationError, tenant_context
+from tenantkit.asyncio import AsyncTenancy
+from tests.conftest import APPLICATION
+from tests.support.models import Project
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_an_async_engine_is_taken_as_it_is(portal: BlockingPortal, database: URL, driver: str) -> None:
+    async def work() -> None:
+        engine = create_async_engine(database.set(drivername=f"postgresql+{driver}"))
+        tenancy = AsyncTenancy(engine, sync_database=database, listen=False, **APPLICATION)
+        assert tenancy.engine is engine
+        acme = await tenancy.create("acme")
+        assert await tenancy.diagnose() == await tenancy.repair() == []
+        async with tenancy.sessionmaker(tenant=acme) as session, session.begin():
+            session.add(Project(name="first"))
+        with tenant_context(acme):
+            async with tenancy.sessionmaker() as session:
+                assert (await session.scalars(select(Project.name))).all() == ["first"]
+        with pytest.raises(ConfigurationError, match="await tenancy.get"):
+            tenancy.sessionmaker(tenant="acme")
+        await tenancy.close()
+
+    portal.call(work)
+
+
+def test_options_go_with_a_url(database: URL) -> None:
+    engine = create_async_engine(database.set(drivername="postgresql+asyncpg"))
+    options: dict[str, Any] = {"engine_options": {"pool_size": 1}, **APPLICATION}
+    with pytest.raises(ConfigurationError, match="engine_options="):
+        AsyncTenancy(engine, **options)
