@@ -119,7 +119,9 @@ def project(
 ) -> Generator[Project]:
     """The surroundings of one document."""
     url = make_database().render_as_string(hide_password=False)
-    project = Project(tmp_path_factory.mktemp(request.path.stem), url)
+    folder = tmp_path_factory.mktemp(request.path.stem) / "notes"  # as the tutorial calls it
+    folder.mkdir()
+    project = Project(folder, url)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATABASE_URL", url)
         patch.chdir(project.folder)
