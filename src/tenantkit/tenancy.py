@@ -142,6 +142,7 @@ class Tenancy:
         """Return what a session needs to serve *tenant*, or the current tenant; raises as `session` does."""
         self._check_tables_once()
         known = self.get(tenant) if isinstance(tenant, str) else tenant or current_tenant()
+        self.cache.refuse_predecessor(known)
         return self.bind(known, any_status=any_status)
 
     def bind(self, tenant: Tenant, *, any_status: bool = False) -> Binding:
