@@ -27,7 +27,7 @@ from tenantkit.registry import store, versions
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.listener import Listener
 from tenantkit.sessions import TenantSession, shared_options
-from tenantkit.tables import Metadata, Tables, classify, shared_schemas
+from tenantkit.tables import NO_TENANT_SCHEMA, Metadata, Tables, classify, shared_schemas
 from tenantkit.tenant import SERVED, Placement, Status, Tenant
 
 _ALEMBIC_BUILDER = "tenantkit.migrations.build:AlembicBuilder"
@@ -231,7 +231,7 @@ class Tenancy:
         :raises ProvisioningError: if a step failed.
         """
         schema = schema_name(validate_key(key, reserved=self._reserved_keys), prefix=self._schema_prefix)
-        if schema in {self.placeholder, *self.shared_schemas}:
+        if schema in {self.placeholder, NO_TENANT_SCHEMA, *self.shared_schemas}:
             raise InvalidTenantKeyError(key, f"the schema {schema!r} has another use")
         order = Order(
             key=key,

@@ -413,7 +413,7 @@ def test_a_schema_prefix_is_part_of_every_name(make_tenancy: Callable[..., Tenan
         session.commit()
         assert session.scalars(text("SELECT name FROM project")).all() == ["x"]
     bare = make_tenancy(schema_prefix="")
-    for key in ("tenant", "shared"):
+    for key in ("tenant", "shared", "tenantkit_no_tenant"):
         with pytest.raises(InvalidTenantKeyError, match="another use"):
             bare.create(key)
     assert bare.create("beta").schema == "beta"
