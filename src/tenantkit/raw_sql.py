@@ -10,15 +10,28 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import ColumnClause, Connection, Engine, Insert, TextClause, Transaction, event
-from sqlalchemy.schema import Table
+from sqlalchemy import (
+    BindParameter,
+    ColumnClause,
+    Connection,
+    Engine,
+    Function,
+    Insert,
+    Sequence,
+    Table,
+    TextClause,
+    Transaction,
+    event,
+)
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import True_
 from typing_extensions import override
 
 from tenantkit.exceptions import ConfigurationError, RawSQLForbiddenError
 from tenantkit.naming import quote_literal
+from tenantkit.sql_text import SQLText
 
 if TYPE_CHECKING:
     from sqlalchemy import TableClause
@@ -32,19 +45,10 @@ _path_is_set: WeakSet[Transaction] = WeakSet()
 Not the connections: what is set inside a savepoint is undone when it is rolled back.
 """
 
-_BEFORE = r"\A(?:\s|--[^\n]*\n|/\*.*?\*/)*"
-_ENDS_TRANSACTION = re.compile(
-    _BEFORE + r"(?:commit|end|abort|rollback(?!(?:\s+(?:work|transaction))?\s+to)|prepare\s+transaction)\b",
-    re.IGNORECASE | re.DOTALL,
-)
-_OUTLIVES_TRANSACTION = re.compile(
-    _BEFORE
-    + r"(?:set\s+(?!local\b|transaction\b|constraints\b)|reset|discard|listen|load|prepare)\b"
-    + r"|\b(?:create|into)\s+(?:(?:local|global)\s+)?temp(?:orary)?\b|\bpg_temp\b|\bwith\s+hold\b"
-    + r"|\bpg_(?:try_)?advisory_lock|\bset_config\s*\((?!.*\btrue\s*\))",
-    re.IGNORECASE | re.DOTALL,
-)
-"""What leaves something on the server's side of a connection: temporary tables, settings, locks, cursors."""
+_first_path: WeakKeyDictionary[Transaction, str | None] = WeakKeyDictionary()
+"""The path that was first set in a transaction; ``None`` once sessions of several tenants share it."""
+
+_LASTING_FUNCTION = re.compile(r"set_config$|pg_(?:try_)?advisory_lock", re.IGNORECASE)
 
 
 class _TextFinder(SQLCompiler):
@@ -55,6 +59,9 @@ class _TextFinder(SQLCompiler):
     """
 
     has_text = False
+    lasting: frozenset[str] = frozenset()
+    """Of functions that leave something on the connection unless they are told not to: the names of the parameters
+    that tell them; an empty name where nothing does."""
 
     @override
     def visit_textclause(self, textclause: TextClause, *args: Any, **options: Any) -> Any:
@@ -73,13 +80,42 @@ class _TextFinder(SQLCompiler):
 
     @override
     def visit_table(self, table: TableClause, *args: Any, **options: Any) -> Any:
-        self.has_text = self.has_text or (table.schema is None and not isinstance(table, Table))
+        self.has_text = self.has_text or self._is_untranslated(table)
         return super().visit_table(table, *args, **options)  # type: ignore[no-untyped-call]
 
     @override
+    def visit_sequence(self, sequence: Sequence, *args: Any, **options: Any) -> Any:
+        self.has_text = self.has_text or self._is_untranslated(sequence)
+        return super().visit_sequence(sequence, *args, **options)  # type: ignore[no-untyped-call]
+
+    @override
     def visit_insert(self, insert_stmt: Insert, *args: Any, **options: Any) -> Any:
-        self.has_text = self.has_text or not isinstance(insert_stmt.table, Table)
+        self.has_text = self.has_text or self._is_untranslated(insert_stmt.table)
         return super().visit_insert(insert_stmt, *args, **options)  # type: ignore[no-untyped-call]
+
+    @override
+    def get_statement_hint_text(self, hint_texts: Any) -> Any:
+        self.has_text = True
+        return super().get_statement_hint_text(hint_texts)  # type: ignore[no-untyped-call]
+
+    @override
+    def visit_function(self, func: Function[Any], *args: Any, **options: Any) -> Any:
+        rendered = super().visit_function(func, *args, **options)
+        if _LASTING_FUNCTION.match(func.name):
+            match list(func.clauses)[2:]:
+                case [True_()]:
+                    pass
+                case [BindParameter() as flag]:
+                    self.lasting |= {self.bind_names.get(flag, "")}
+                case _:
+                    self.lasting |= {""}
+        return rendered
+
+    def _is_untranslated(self, named: Any) -> bool:
+        """Return whether a name is sent as it is: without a schema, and not declared so by a placeholder of None."""
+        if getattr(named, "schema", None) is not None:
+            return False
+        return not isinstance(named, (Table, Sequence)) or None not in (self.schema_translate_map or ())
 
 
 def set_path_for_text(engine: Engine) -> None:
@@ -138,27 +174,47 @@ def _execute_no_params(cursor: DBAPICursor, statement: str, context: ExecutionCo
 def _prepare(statement: str, context: ExecutionContext) -> str | None:
     """Return what to send instead of *statement*, with the path set; ``None`` if it can go as it is."""
     binding: Binding | None = context.execution_options.get("tenantkit_binding")
+    if binding is None:
+        return None
+    compiled = context.compiled
+    if (lasting := getattr(compiled, "lasting", None)) and _lasts(lasting, context):
+        _close_afterwards(context)
     # Of DDL, whose defaults and checks are text, there is no has_text.
-    if binding is None or (context.compiled is not None and not getattr(context.compiled, "has_text", True)):
+    if compiled is not None and not getattr(compiled, "has_text", True):
         return None
     if binding.raw_sql == "forbid":
         raise RawSQLForbiddenError(binding.tenant.key)
-    if _ENDS_TRANSACTION.search(statement):
+    sql = SQLText(statement)
+    if sql.ends_transaction():
         # The path would end with it, unknown to SQLAlchemy, and the next statement would read another schema.
         raise RawSQLForbiddenError(binding.tenant.key, "End the transaction with the session's commit() or rollback().")
-    if _OUTLIVES_TRANSACTION.search(statement):
-        # The pool closes the connection before it would hand it out again, to somebody who would meet what is left.
-        context.root_connection.connection.invalidate(soft=True)
+    if sql.outlives_transaction():
+        _close_afterwards(context)
     _require_path(context.root_connection, binding)
     # A prepared statement keeps the tables and types it was prepared with, and drivers find it by its text:
     # the comment keeps one tenant's from serving another (asyncpg raises InvalidCachedStatementError).
     return f"/* tenant {binding.tenant.id} */ {statement}"
 
 
+def _lasts(flags: frozenset[str], context: ExecutionContext) -> bool:
+    """Return whether one of the *flags* does not say that what is set shall end with the transaction."""
+    given: list[dict[str, Any]] = getattr(context, "compiled_parameters", None) or [{}]
+    return any(values.get(flag) is not True for values in given for flag in flags)
+
+
+def _close_afterwards(context: ExecutionContext) -> None:
+    """Have the pool close the connection before it would hand it to somebody who would meet what is left on it."""
+    context.root_connection.connection.invalidate(soft=True)
+
+
 def _require_path(connection: Connection, binding: Binding) -> None:
     """Set the search_path, unless the transaction or the innermost savepoint has it already."""
     begun = [each for each in (connection.get_transaction(), connection.get_nested_transaction()) if each is not None]
-    if not _path_is_set.isdisjoint(begun):
+    path = binding.search_path
+    if any(_first_path.setdefault(each, path) != path for each in begun[:1]):
+        # Sessions of several tenants share a connection: whose path it is, nobody keeps account of.
+        _first_path[begun[0]] = None
+    elif not _path_is_set.isdisjoint(begun):
         return
     if connection.dialect.detect_autocommit_setting(connection.connection.dbapi_connection):  # type: ignore[arg-type]
         raise ConfigurationError(
@@ -168,7 +224,7 @@ def _require_path(connection: Connection, binding: Binding) -> None:
     # On the driver's cursor: through the connection, the statement would come back to the listener.
     cursor = connection.connection.cursor()
     try:
-        cursor.execute(f"SELECT set_config('search_path', {quote_literal(binding.search_path)}, true)")
+        cursor.execute(f"SELECT set_config('search_path', {quote_literal(path)}, true)")
     finally:
         cursor.close()
     _path_is_set.update(begun[-1:])

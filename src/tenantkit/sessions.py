@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from sqlalchemy import event, inspect
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, event, inspect
+from sqlalchemy.orm import Mapper, Session
 from typing_extensions import override
 
 from tenantkit import raw_sql
@@ -14,7 +14,9 @@ from tenantkit.exceptions import ConfigurationError, TenantMismatchError
 from tenantkit.tables import NO_TENANT_SCHEMA
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from collections.abc import Iterable
+
+    from sqlalchemy import Engine
     from sqlalchemy.orm import InstanceState, SessionTransaction
 
     from tenantkit.binding import Binding
@@ -24,6 +26,15 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _OWNER = "tenantkit_owner"
 """Where a detached object keeps the id and the key of the tenant that it came from."""
+
+
+_OF_BINDING = ("schema_translate_map", "tenantkit_binding")
+
+
+class _OwnedKey(int):
+    """The key of a session among all, which also tells the id and the key of its tenant."""
+
+    owner: tuple[int, str]
 
 
 class Binder(Protocol):
@@ -43,6 +54,8 @@ class TenantSession(Session):
     context. After ``close()`` it cannot be used again.
     """
 
+    hash_key: _OwnedKey
+
     def __init__(
         self,
         bind: Engine | Connection | None = None,
@@ -60,6 +73,13 @@ class TenantSession(Session):
         options["execution_options"] = {**options.get("execution_options", {}), **binding.execution_options}
         options.setdefault("close_resets_only", False)
         super().__init__(bind, **options)
+        # Objects keep the key of their session, also when it is garbage and was never closed.
+        self.hash_key = _OwnedKey(self.hash_key)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.hash_key.owner = self._owner
+
+    @property
+    def _owner(self) -> tuple[int, str]:
+        return (self.tenant.id, self.tenant.key)
 
     @override
     def merge(self, instance: _T, **options: Any) -> _T:
@@ -73,13 +93,30 @@ class TenantSession(Session):
             self.require_own(related)
         return super().merge(instance, **options)
 
+    @override
+    def _merge(self, state: InstanceState[Any], *arguments: Any, **options: Any) -> Any:
+        # Whatever merges comes here: also merge_all(), and frozen results from a cache.
+        self.require_own(state)
+        return super()._merge(state, *arguments, **options)
+
+    @override
+    def bulk_save_objects(self, objects: Iterable[object], *arguments: Any, **options: Any) -> None:
+        """Insert or update *objects* in bulk.
+
+        :raises TenantMismatchError: if any of them is a row of another tenant.
+        """
+        objects = list(objects)
+        for instance in objects:
+            self.require_own(inspect(instance))
+        super().bulk_save_objects(objects, *arguments, **options)
+
     def require_own(self, state: InstanceState[Any]) -> None:
         """Raise if an object stands for a row of another tenant, whose key may be that of a row here.
 
         :raises TenantMismatchError: if it does. Rows of shared tables belong to everyone.
         """
         owner = _owner_of(state)
-        if owner is not None and owner != (self.tenant.id, self.tenant.key):
+        if owner is not None and owner != self._owner:
             placeholders = self.execution_options["schema_translate_map"]
             if any(getattr(table, "schema", None) in placeholders for table in state.mapper.tables):
                 raise TenantMismatchError(owner[1], self.tenant.key)
@@ -91,7 +128,11 @@ class TenantSession(Session):
         :raises TenantMismatchError: if the session may not work in the current context.
         """
         self.require_same_tenant()
-        return super().get_bind(mapper, **arguments)
+        bind = super().get_bind(mapper, **arguments)
+        if isinstance(bind, Connection):
+            # A caller's connection may have served the session of another tenant since.
+            bind.execution_options(**{name: self.execution_options[name] for name in _OF_BINDING})
+        return bind
 
     def require_same_tenant(self) -> None:
         """Raise unless this session may work in the current context.
@@ -108,8 +149,8 @@ class TenantSession(Session):
 def _owner_of(state: InstanceState[Any]) -> tuple[int, str] | None:
     if state.key is None:  # not a row yet
         return None
-    if isinstance(state.session, TenantSession):
-        return (state.session.tenant.id, state.session.tenant.key)
+    if isinstance(state.session_id, _OwnedKey):
+        return state.session_id.owner
     owner: tuple[int, str] | None = state.info.get(_OWNER)
     return owner
 
@@ -121,7 +162,14 @@ def _check_object(session: TenantSession, instance: object) -> None:
 
 @event.listens_for(TenantSession, "persistent_to_detached")
 def _remember_owner(session: TenantSession, instance: object) -> None:
-    inspect(instance).info[_OWNER] = (session.tenant.id, session.tenant.key)
+    inspect(instance).info[_OWNER] = session.hash_key.owner
+
+
+@event.listens_for(Mapper, "pickle", raw=True)
+def _pickle_owner(state: InstanceState[Any], pickled: dict[str, Any]) -> None:
+    # One that is pickled in its session, as caches do, is detached where it is unpickled.
+    if isinstance(state.session_id, _OwnedKey):
+        pickled["info"] = {**pickled.get("info", {}), _OWNER: state.session_id.owner}
 
 
 @event.listens_for(TenantSession, "after_begin")

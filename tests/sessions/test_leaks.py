@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from anyio.from_thread import BlockingPortal
-from sqlalchemy import URL, Engine, func, select, text, update
+from sqlalchemy import URL, Engine, func, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, selectinload
@@ -185,13 +185,19 @@ def test_threads_and_tasks_over_many_tenants_see_their_own_rows_only(
     assert owners_of_rows(engine) == {key: {key} for key in KEYS}
 
 
-LEFTOVERS = {
+LEFTOVERS: dict[str, Any] = {
     "temporary table": "CREATE TEMP TABLE leftover AS SELECT 'secret' AS name",
     "temporary table by select": "SELECT 'secret' AS name INTO TEMPORARY leftover",
+    "temporary view": "CREATE OR REPLACE TEMP VIEW leftover AS SELECT 'secret' AS name",
+    "temporary table behind a comment": "CREATE /* really */ TEMP TABLE leftover AS SELECT 'secret' AS name",
     "temporary schema": "CREATE TABLE pg_temp.leftover AS SELECT 'secret' AS name",
     "search_path": "SET search_path TO t_acme",
     "setting": "/* first */ SET statement_timeout = '1h'",
     "set_config": "SELECT set_config('statement_timeout', '1h', false)",
+    "set_config beside a truth": "SELECT set_config('statement_timeout', '1h', false), (true)",
+    "setting in a block": "DO $$ BEGIN SET statement_timeout = '1h'; END $$",
+    "setting by a function": select(func.set_config("statement_timeout", "1h", False)),
+    "lock by a function": select(func.pg_advisory_lock(4711)),
     "role": "SET ROLE pg_monitor",
     "lock": "SELECT pg_advisory_lock(4711)",
     "cursor": "DECLARE leftover CURSOR WITH HOLD FOR SELECT 'secret' AS name",
@@ -211,12 +217,12 @@ LEFT = text(
 
 
 @pytest.mark.parametrize("leftover", LEFTOVERS.values(), ids=LEFTOVERS)
-def test_the_next_user_of_a_connection_finds_nothing_left_on_it(any_tenancy: Any, leftover: str) -> None:
+def test_the_next_user_of_a_connection_finds_nothing_left_on_it(any_tenancy: Any, leftover: Any) -> None:
     for key in ("acme", "beta"):
         any_tenancy.create(key)
     for _ in range(3):
         with any_tenancy.session("acme") as session:
-            session.execute(text(leftover))
+            session.execute(text(leftover) if isinstance(leftover, str) else leftover)
             session.commit()
     for open_session in (lambda: any_tenancy.session("beta"), any_tenancy.shared_session):
         with open_session() as session, open_session() as second:
@@ -227,16 +233,34 @@ def test_the_next_user_of_a_connection_finds_nothing_left_on_it(any_tenancy: Any
 def test_ordinary_text_lets_the_connection_go_back_to_the_pool(any_tenancy: Any) -> None:
     any_tenancy.create("acme")
     pids = set()
-    for statement in ("SET LOCAL statement_timeout = '1h'", "SELECT set_config('a.b', '1', true)", "SELECT 'set role'"):
+    for statement in (
+        text("SET LOCAL statement_timeout = '1h'"),
+        text("SELECT set_config('a.b', lower('1'), true)"),
+        text("SELECT 'set role; reset role', ';reset role' AS \";reset role\" -- ; reset role"),
+        select(func.set_config("a.b", "1", True)),
+        select(func.set_config("a.b", "1", true())),
+    ):
         with any_tenancy.session("acme") as session:
-            session.execute(text(statement))
+            session.execute(statement)
             pids.add(session.scalar(select(func.pg_backend_pid())))
             session.commit()
     assert len(pids) == 1
 
 
 @pytest.mark.parametrize(
-    "statement", ["COMMIT", "  rollback", "END", "ABORT", "-- so\nCOMMIT AND CHAIN", "/* so */ PREPARE TRANSACTION 'x'"]
+    "statement",
+    [
+        "COMMIT",
+        "  rollback",
+        "END",
+        "ABORT",
+        "-- so\nCOMMIT AND CHAIN",
+        "/* so */ PREPARE TRANSACTION 'x'",
+        "/* so /* or */ so */ COMMIT",
+        "--so\rCOMMIT",
+        ";COMMIT",
+        "SELECT ';', $$;$$, E'\\';' AS \";\"; COMMIT; BEGIN",
+    ],
 )
 def test_text_cannot_end_the_transaction_that_the_path_lasts_for(any_tenancy: Any, statement: str) -> None:
     any_tenancy.create("acme")
@@ -248,6 +272,18 @@ def test_text_cannot_end_the_transaction_that_the_path_lasts_for(any_tenancy: An
         session.execute(text("ROLLBACK TO SAVEPOINT here"))
         session.execute(text("ROLLBACK WORK TO here"))
         assert session.scalars(text("SELECT name FROM project")).all() == ["kept"]
+
+
+def test_text_may_speak_of_the_end_of_a_transaction(any_tenancy: Any) -> None:
+    any_tenancy.create("acme")
+    with any_tenancy.session("acme") as session:
+        for statement in (
+            "SELECT 'a; commit', E'\\'; commit', $x$; commit $x$ AS \"; commit\" /* ; commit */ -- ; commit",
+            "CREATE FUNCTION one() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END",
+            "CREATE FUNCTION two() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 2; END $$",
+        ):
+            session.execute(text(statement))
+        assert session.execute(text("SELECT one() + two()")).scalar_one() == 3
 
 
 def test_a_temporary_table_cannot_shadow_the_tenants_own(any_tenancy: Any) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, insert, select, text
 from sqlalchemy.orm import Session, joinedload, scoped_session
+from sqlalchemy.orm.loading import merge_frozen_result
 
 from tenantkit import (
     ConfigurationError,
@@ -158,6 +161,64 @@ def test_an_object_in_the_session_of_one_tenant_cannot_be_merged_into_another(ac
         with pytest.raises(TenantMismatchError):
             theirs.merge(project)
         assert ours.merge(project) is project
+
+
+def test_cached_objects_of_one_tenant_cannot_enter_the_session_of_another(acme: Tenancy) -> None:
+    with acme.session("acme", expire_on_commit=False) as session:
+        project = session.scalars(select(Project)).one()
+        cached = pickle.dumps(project)  # while it is in its session
+        frozen = session.execute(select(Project)).freeze()
+    project.name = "changed"
+    with acme.session("beta") as session:
+        for enter in (
+            lambda: session.merge(pickle.loads(cached), load=False),  # noqa: S301
+            lambda: session.merge_all([project]),
+            lambda: merge_frozen_result(session, select(Project), frozen, load=False),
+            lambda: session.bulk_save_objects([project]),
+        ):
+            with pytest.raises(TenantMismatchError):
+                enter()
+        assert session.scalars(select(Project.name)).all() == ["first"]
+    with acme.session("acme") as session:
+        assert session.merge(pickle.loads(cached), load=False).name == "first"  # noqa: S301
+        session.bulk_save_objects([project])
+        assert session.scalars(select(Project.name)).all() == ["changed"]
+
+
+def test_an_object_remembers_its_tenant_when_its_session_was_never_closed(acme: Tenancy) -> None:
+    session = acme.session("acme")
+    project = session.scalars(select(Project)).one()
+    session.rollback()
+    session.refresh(project)
+    gone = weakref.ref(session)
+    del session
+    gc.collect()
+    assert gone() is None
+    project.name = "changed"
+    with acme.session("beta") as session, pytest.raises(TenantMismatchError):
+        session.add(project)
+
+
+def test_sessions_of_two_tenants_may_take_turns_on_one_connection(acme: Tenancy) -> None:
+    names = text("SELECT name FROM project ORDER BY id")
+    with acme.engine.connect() as connection, connection.begin():
+        with ExitStack() as stack:
+            ours, theirs = (
+                stack.enter_context(acme.session(key, bind=connection, join_transaction_mode="create_savepoint"))
+                for key in KEYS
+            )
+            for _ in range(2):
+                for session in (ours, theirs):
+                    session.add(Project(name=f"{session.tenant.key} {len(session.scalars(names).all())}"))
+            for session in (ours, theirs, ours):
+                key = session.tenant.key
+                assert session.scalars(names).all() == ["first", f"{key} 1", f"{key} 2"]
+                assert session.scalars(select(Project.name).order_by(Project.id)).all() == session.scalars(names).all()
+        for key in KEYS:
+            with acme.session(key, bind=connection, join_transaction_mode="rollback_only") as session:
+                session.add(Project(name=key))
+                assert session.scalars(names).all() == ["first", key]
+                session.commit()
 
 
 def test_shared_rows_may_go_from_tenant_to_tenant(acme: Tenancy) -> None:

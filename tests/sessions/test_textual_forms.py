@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import (
+    Column,
     Engine,
     ForeignKey,
     Integer,
     MetaData,
+    Sequence,
+    String,
+    Table,
     column,
     delete,
     func,
@@ -90,6 +94,9 @@ class Touched(Base):
 NOTE = table("note", column("id"), column("owner"), column("shelf_id"))
 """A lightweight table: it has no schema that could be translated."""
 
+UNKNOWN = Table("note", MetaData(), Column("id", Integer), Column("owner", String))
+"""A table of somebody else's metadata, without a schema."""
+
 READS = {
     "text": text("SELECT owner FROM note"),
     "columns of text": text("SELECT owner FROM note").columns(column("owner")),
@@ -119,6 +126,8 @@ READS = {
     "order of a joined relationship": select(Shelf).options(joinedload(Shelf.notes)),
     "order of a selected relationship": select(Shelf).options(selectinload(Shelf.notes)),
     "loader criteria": select(Note.owner).options(with_loader_criteria(Note, Note.owner == literal_column(OWNER))),
+    "table that no metadata of the tenancy knows": select(UNKNOWN.c.owner),
+    "hint": select(literal("-")).with_statement_hint(f"UNION SELECT {OWNER}"),
     "suffix": select(literal("-")).suffix_with(f"UNION SELECT {OWNER}"),
     "common table expression that writes": select(literal("-")).add_cte(
         update(Note).values(owner=literal_column(OWNER)).cte("changed")
@@ -137,6 +146,7 @@ WRITES = {
     .returning(Filled.owner),
     "insert into a lightweight table": insert(NOTE).values(id=9, owner="x").returning(literal_column(OWNER)),
     "insert into a lightweight table, plainly": insert(NOTE).values(id=9, owner="x"),
+    "insert into an unknown table": insert(UNKNOWN).values(id=9, owner="x").returning(UNKNOWN.c.owner),
     "returning text": insert(Note).values(id=9, owner="x").returning(literal_column(OWNER)),
     "upsert with text": upsert(Touched)
     .values(id=1)
@@ -213,6 +223,15 @@ def test_text_finds_the_tenants_tables_wherever_it_stands(prepared: Callable[...
             if not owners <= {key} or path != f'"t_{key}", pg_temp':
                 wrong[name] = (key, owners, path)
     assert wrong == {}
+
+
+def test_a_sequence_without_a_schema_is_the_tenants(prepared: Callable[..., Any], engine: Engine) -> None:
+    tenancy = prepared()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SEQUENCE public.number")
+        connection.exec_driver_sql("CREATE SEQUENCE t_acme.number START 1000")
+    with tenancy.session("acme") as session:
+        assert session.scalar(select(Sequence("number").next_value())) == 1000
 
 
 def test_flushes_with_text_find_the_tenants_tables(prepared: Callable[..., Any]) -> None:

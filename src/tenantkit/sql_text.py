@@ -1,0 +1,88 @@
+"""What a piece of SQL does to its transaction and to its connection, as far as its words tell."""
+
+from __future__ import annotations
+
+import re
+
+_OPAQUE = re.compile(
+    r"""
+    (?P<comment> --[^\n\r]* | /\* )
+    | (?P<literal>
+        (?<!\w)E'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | (?<![\w$])\$(?P<tag>(?:[a-z_]\w*)?)\$.*?\$(?P=tag)\$
+      )
+    | (?P<name> "(?:[^"]|"")*" )
+    """,
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+_COMMENT_SIGN = re.compile(r"/\*|\*/")
+_FUNCTION_BODY = re.compile(r"\bbegin\s+atomic\b(?:\s*end\b|.*?;\s*end\b)", re.IGNORECASE | re.DOTALL)
+
+_ENDS_TRANSACTION = re.compile(
+    r"\s*(?:commit|end|abort|rollback(?!(?:\s+(?:work|transaction))?\s+to)|prepare\s+transaction)\b", re.IGNORECASE
+)
+_CHANGES_SETTINGS = re.compile(
+    r"\s*(?:set\s+(?!local\b|transaction\b|constraints\b)|reset|discard|listen|load|prepare|do)\b", re.IGNORECASE
+)
+_LEAVES_SOMETHING = re.compile(
+    r"\b(?:create|into)\s+(?:or\s+replace\s+)?(?:(?:local|global)\s+)?temp(?:orary)?\b|\bpg_temp\b|\bwith\s+hold\b"
+    r"|\bpg_(?:try_)?advisory_lock",
+    re.IGNORECASE,
+)
+_SETS_FOR_LONG = re.compile(r'\bset_config"?\s*\((?!(?:[^()]|\([^()]*\))*,\s*true\s*\))', re.IGNORECASE)
+
+
+class SQLText:
+    """A piece of SQL, of one statement or of several, looked at without its comments and literals."""
+
+    def __init__(self, sql: str) -> None:
+        self._words, bare = _read(sql)
+        self._statements = _FUNCTION_BODY.sub("", bare).split(";")
+
+    def ends_transaction(self) -> bool:
+        """Return whether a statement of it commits or rolls back."""
+        return any(map(_ENDS_TRANSACTION.match, self._statements))
+
+    def outlives_transaction(self) -> bool:
+        """Return whether it leaves something on the server's side: temporary tables, settings, locks, cursors.
+
+        What ``DO`` does is not looked into, and taken for the worst.
+        """
+        return (
+            _LEAVES_SOMETHING.search(self._words) is not None
+            or any(map(_CHANGES_SETTINGS.match, self._statements))
+            or any(map(_SETS_FOR_LONG.search, self._statements))
+        )
+
+
+def _read(sql: str) -> tuple[str, str]:
+    """Return *sql* without comments, and the same with its literals emptied."""
+    words: list[str] = []
+    bare: list[str] = []
+    position = 0
+    while (found := _OPAQUE.search(sql, position)) is not None:
+        before = sql[position : found.start()]
+        position = found.end()
+        match found.lastgroup:
+            case "comment":
+                words += before, " "
+                bare += before, " "
+                if found[0] == "/*":
+                    position = _end_of_comment(sql, position)
+            case "name":
+                words += before, found[0]
+                bare += before, found[0].replace(";", " ")
+            case _:
+                words += before, found[0]
+                bare += before, "''"
+    rest = sql[position:]
+    return "".join([*words, rest]), "".join([*bare, rest])
+
+
+def _end_of_comment(sql: str, position: int) -> int:
+    """Return where the comment ends whose text begins at *position*: they nest."""
+    depth = 1
+    for sign in _COMMENT_SIGN.finditer(sql, position):
+        depth += 1 if sign[0] == "/*" else -1
+        if depth == 0:
+            return sign.end()
+    return len(sql)
