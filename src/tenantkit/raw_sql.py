@@ -48,6 +48,9 @@ Not the connections: what is set inside a savepoint is undone when it is rolled 
 _first_path: WeakKeyDictionary[Transaction, str | None] = WeakKeyDictionary()
 """The path that was first set in a transaction; ``None`` once sessions of several tenants share it."""
 
+SHARED = "tenantkit_shared"
+"""The execution option that marks the statements of sessions for shared tables."""
+
 _LASTING_FUNCTION = re.compile(r"set_config$|pg_(?:try_)?advisory_lock", re.IGNORECASE)
 
 
@@ -121,7 +124,7 @@ class _TextFinder(SQLCompiler):
 def set_path_for_text(engine: Engine) -> None:
     """Have textual statements on *engine* find the tables of the tenant whose session sends them.
 
-    Statements that no tenant session sends stay as they were. The compiler is replaced by one that also sees
+    Statements of sessions that are not tenantkit's stay as they were. The compiler is replaced by one that also sees
     whether a statement holds text. The listeners hang on the
     dialect's hooks, which SQLAlchemy calls only where a statement goes to the driver: a listener for
     any event of connections makes SQLAlchemy dispatch them all, a tenth of a short request.
@@ -173,8 +176,9 @@ def _execute_no_params(cursor: DBAPICursor, statement: str, context: ExecutionCo
 
 def _prepare(statement: str, context: ExecutionContext) -> str | None:
     """Return what to send instead of *statement*, with the path set; ``None`` if it can go as it is."""
-    binding: Binding | None = context.execution_options.get("tenantkit_binding")
-    if binding is None:
+    options = context.execution_options
+    binding: Binding | None = options.get("tenantkit_binding")
+    if binding is None and SHARED not in options:
         return None
     compiled = context.compiled
     if (lasting := getattr(compiled, "lasting", None)) and _lasts(lasting, context):
@@ -182,14 +186,16 @@ def _prepare(statement: str, context: ExecutionContext) -> str | None:
     # Of DDL, whose defaults and checks are text, there is no has_text.
     if compiled is not None and not getattr(compiled, "has_text", True):
         return None
-    if binding.raw_sql == "forbid":
+    if binding is not None and binding.raw_sql == "forbid":
         raise RawSQLForbiddenError(binding.tenant.key)
     sql = SQLText(statement)
-    if sql.ends_transaction():
+    if binding is not None and sql.ends_transaction():
         # The path would end with it, unknown to SQLAlchemy, and the next statement would read another schema.
         raise RawSQLForbiddenError(binding.tenant.key, "End the transaction with the session's commit() or rollback().")
     if sql.outlives_transaction():
         _close_afterwards(context)
+    if binding is None:
+        return None
     _require_path(context.root_connection, binding)
     # A prepared statement keeps the tables and types it was prepared with, and drivers find it by its text:
     # the comment keeps one tenant's from serving another (asyncpg raises InvalidCachedStatementError).

@@ -185,5 +185,5 @@ def _check_flush(session: TenantSession, *_: object) -> None:
 
 def shared_options(placeholder: str | None, options: dict[str, Any]) -> dict[str, Any]:
     """Return the *options* of a plain session that reaches shared tables only."""
-    shared = {"schema_translate_map": {placeholder: NO_TENANT_SCHEMA}}
+    shared = {"schema_translate_map": {placeholder: NO_TENANT_SCHEMA}, raw_sql.SHARED: True}
     return {**options, "execution_options": {**options.get("execution_options", {}), **shared}}

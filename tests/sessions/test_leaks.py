@@ -230,6 +230,16 @@ def test_the_next_user_of_a_connection_finds_nothing_left_on_it(any_tenancy: Any
                 assert each.execute(LEFT).one() == (False,) * 8
 
 
+@pytest.mark.parametrize("leftover", LEFTOVERS.values(), ids=LEFTOVERS)
+def test_a_session_for_shared_tables_leaves_nothing_for_a_tenant(tenancy: Tenancy, leftover: Any) -> None:
+    tenancy.create("beta")
+    with tenancy.shared_session() as session:
+        session.execute(text(leftover) if isinstance(leftover, str) else leftover)
+        session.commit()
+    with tenancy.session("beta") as session:
+        assert session.execute(LEFT).one() == (False,) * 8
+
+
 def test_ordinary_text_lets_the_connection_go_back_to_the_pool(any_tenancy: Any) -> None:
     any_tenancy.create("acme")
     pids = set()
