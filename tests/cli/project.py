@@ -181,6 +181,7 @@ class Terminal:
             stdout=subprocess.PIPE,
             stderr=theirs,
             text=True,
+            process_group=0,
         )
         os.close(theirs)
         self.seen = ""
@@ -195,8 +196,8 @@ class Terminal:
         os.write(self._ours, f"{words}\n".encode())
 
     def interrupt(self) -> None:
-        """Press Ctrl-C."""
-        self.process.send_signal(signal.SIGINT)
+        """Press Ctrl-C, which reaches the processes that it started too."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def result(self) -> Result:
         """Wait for the end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 from sqlalchemy import URL, Engine, text
@@ -68,6 +69,22 @@ def test_migrate_shows_a_bar_and_failures_on_stderr_and_data_on_stdout(fleet: Pr
     assert "3/3" in done.err
     assert "failed initech RaiseException: no luck" in done.err
     assert "[1/3]" not in done.err
+
+
+def test_an_interrupted_migration_ends_at_once_and_tells_how_to_go_on(fleet: Project, project_engine: Engine) -> None:
+    fleet.add_revision("t3", "t2", 'op.execute("CREATE TABLE slow ()")\n    op.execute("SELECT pg_sleep(60)")')
+    terminal = fleet.at_terminal("migrate", "--jobs", "2")
+    asleep = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
+    with project_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while connection.scalar(asleep) != 2:
+            time.sleep(0.05)
+        terminal.interrupt()
+        done = terminal.result()
+        assert done.code == 130
+        assert "Interrupted. 'tenantkit status' tells who is done; run the same again" in done.err
+        assert "Traceback" not in done.err
+        assert connection.scalar(asleep) == 0
+        assert connection.scalar(text("SELECT version_num FROM t_acme.alembic_version")) == "t2"
 
 
 def test_help_lists_every_command_and_each_has_an_example(bare_project: Project) -> None:

@@ -142,6 +142,9 @@ def _run(work: Callable[[FleetProgress], MigrationReport], doing: str, done: str
         report = error.report
         if report.shared is not None and not report.shared.ok:
             raise
+    except KeyboardInterrupt:
+        print_error("Interrupted. 'tenantkit status' tells who is done; run the same again to go on with the others.")
+        raise
     if as_json:
         print_json(_as_json(report))
     else:

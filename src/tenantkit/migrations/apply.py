@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from tenantkit.migrations.environment import Site, run
 from tenantkit.migrations.report import Outcome, join
+from tenantkit.migrations.revisions import read_revisions
 from tenantkit.provisioning.locks import reason, retrying, sqlstate
 
 if TYPE_CHECKING:
@@ -60,6 +63,10 @@ def apply(engine: Engine, line: Line, task: Task) -> Outcome:
         error = caught
     before = join(seen[0]) if seen else ""
     after = before if error is not None or not seen else join(seen[-1])
+    if error is not None:
+        # What came before an autocommit block is kept.
+        with suppress(SQLAlchemyError), engine.connect() as connection:
+            after = join(read_revisions(connection, [task.site.schema]).get(task.site.schema, ()))
     return Outcome(
         key=task.key,
         schema=task.site.schema,

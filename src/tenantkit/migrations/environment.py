@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.operations import adapt_operations
+from tenantkit.migrations.transactions import Transaction
 from tenantkit.naming import first_lines, quote_literal, search_path
 from tenantkit.provisioning.locks import limit_lock_waits
 
@@ -130,14 +131,23 @@ def run_environment(**options: Any) -> None:
             "'status', 'downgrade', 'stamp' or 'revision' instead; nothing was changed"
         )
     connection, site = request.connection, request.site
+    transaction = Transaction(connection)
+
+    def applied(**_: object) -> None:
+        # A revision may have changed it, for its own purposes only.
+        _set_search_path(connection, site)
+
+    ours = {**request.options, "on_version_apply": [applied, *_as_list(request.options.get("on_version_apply"))]}
     with _translating(connection, site):
-        context.configure(connection, version_table_schema=site.schema, **_merged(request.options, options))
+        context.configure(connection, version_table_schema=site.schema, **_merged(ours, options))
         migration = context.get_context()
-        block = nullcontext if site.in_transaction else _autocommit_block(migration, site)
+        block = nullcontext if site.in_transaction else _autocommit_block(migration, site, transaction)
         migration.autocommit_block = block  # type: ignore[method-assign,assignment]
-        with context.begin_transaction():
+        with context.begin_transaction(), transaction.watch():
             enter(connection, site)
+            transaction.begin()
             context.run_migrations()
+            transaction.end()
 
 
 def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,10 +159,14 @@ def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
             return bool(ours["include_object"](*item) and theirs["include_object"](*item))
 
         merged["include_object"] = include_object
-    if "on_version_apply" in ours and "on_version_apply" in theirs:
-        hooks = theirs["on_version_apply"]
-        merged["on_version_apply"] = [ours["on_version_apply"], *(hooks if isinstance(hooks, Iterable) else [hooks])]
+    merged["on_version_apply"] = [*_as_list(ours["on_version_apply"]), *_as_list(theirs.get("on_version_apply"))]
     return merged
+
+
+def _as_list(hooks: Any) -> list[Any]:
+    if hooks is None:
+        return []
+    return [*hooks] if isinstance(hooks, list | tuple) else [hooks]  # pyright: ignore[reportUnknownVariableType]
 
 
 def enter(connection: Connection, site: Site) -> None:
@@ -162,6 +176,10 @@ def enter(connection: Connection, site: Site) -> None:
             f"SELECT pg_advisory_xact_lock(hashtext('tenantkit migration'), hashtext({quote_literal(site.schema)}))"
         )
     limit_lock_waits(connection)
+    _set_search_path(connection, site)
+
+
+def _set_search_path(connection: Connection, site: Site) -> None:
     connection.exec_driver_sql(f"SET LOCAL search_path = {site.search_path}")
 
 
@@ -177,7 +195,7 @@ def _translating(connection: Connection, site: Site) -> Generator[None]:
         connection.execution_options(schema_translate_map=before)
 
 
-def _autocommit_block(migration: MigrationContext, site: Site) -> Callable[[], Any]:
+def _autocommit_block(migration: MigrationContext, site: Site, transaction: Transaction) -> Callable[[], Any]:
     """Return Alembic's ``autocommit_block``, for one schema of many.
 
     A transaction's settings end with it, so inside the block the path is set for the
@@ -187,6 +205,7 @@ def _autocommit_block(migration: MigrationContext, site: Site) -> Callable[[], A
 
     @contextmanager
     def autocommit_block() -> Generator[None]:
+        transaction.end()
         with original():
             connection = migration.connection
             assert connection is not None  # noqa: S101 - offline mode was refused
@@ -196,5 +215,6 @@ def _autocommit_block(migration: MigrationContext, site: Site) -> Callable[[], A
             finally:
                 connection.exec_driver_sql("RESET search_path")
         enter(connection, site)
+        transaction.begin()
 
     return autocommit_block

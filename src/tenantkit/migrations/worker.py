@@ -7,16 +7,27 @@ ends when the pipe does, so it does not outlive its parent.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, create_engine
+from sqlalchemy import URL, create_engine, event
 
 from tenantkit.migrations.apply import apply
 from tenantkit.migrations.lines import Line, LineName
+
+_FORGET = (
+    "RESET SESSION AUTHORIZATION",
+    "RESET ROLE",
+    "RESET ALL",
+    "DISCARD TEMP",
+    "SELECT pg_advisory_unlock_all()",
+)
+"""All of DISCARD ALL but the prepared statements, which the driver keeps account of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +48,7 @@ def serve(pipe: Pipe) -> None:
     setup: Setup = pipe.recv()
     sys.path[:] = setup.path
     engine = create_engine(setup.url, **{**setup.engine_options, "pool_size": 1, "max_overflow": 0})
+    event.listen(engine, "checkin", forget)
     line = Line(setup.environment, setup.line)
     pipe.send("ready")
     served = 0
@@ -52,9 +64,21 @@ def serve(pipe: Pipe) -> None:
     engine.dispose()
 
 
+def forget(dbapi_connection: Any, record: Any) -> None:
+    """Undo what a revision left in its session (settings, a role, temporary tables): the next tenant has it too."""
+    try:
+        for statement in _FORGET:
+            dbapi_connection.cursor().execute(statement)
+        dbapi_connection.commit()
+    except Exception:  # noqa: BLE001 - a connection that is broken is not used again
+        record.invalidate()
+
+
 def main() -> None:
     """Serve the pipe that is named on the command line."""
-    with Pipe(int(sys.argv[1])) as pipe:
+    # Interrupted, or left by a parent that was killed: there is nobody to tell.
+    with Pipe(int(sys.argv[1])) as pipe, suppress(KeyboardInterrupt, BrokenPipeError):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         # A revision that prints must not be taken for data of the command that started us.
         os.dup2(2, 1)
         serve(pipe)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from tenantkit.migrations.apply import Task
     from tenantkit.migrations.worker import Setup
 
-_MAIN = "from tenantkit.migrations.worker import main; main()"
+_MAIN = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); from tenantkit.migrations.worker import main; main()"
+)
+"""Interrupted while it still imports, a worker just ends; `main` takes more care, as there may be a query to cancel."""
 
 _Result: TypeAlias = "Outcome | Exception"
 
@@ -80,7 +83,7 @@ def _lost(task: Task, exit_code: int) -> Outcome:
         schema=task.site.schema,
         from_revision=None,
         to_revision=None,
-        error=f"the worker process died (exit code {exit_code}); its transaction was rolled back",
+        error=f"the worker process died (exit code {exit_code}); what it had not committed was rolled back",
     )
 
 

@@ -1,0 +1,83 @@
+"""Keeping revisions from ending the transaction that they run in.
+
+After a COMMIT of its own, a revision would go on without the tenant's ``search_path``, that is, in ``public``, and what
+failed later could not be taken back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, event
+
+from tenantkit.exceptions import ConfigurationError
+
+_ENDS_TRANSACTION = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:COMMIT|END|ABORT|BEGIN|START\s+TRANSACTION|PREPARE\s+TRANSACTION"
+    r"|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+_ADVICE = (
+    "A revision's transaction is tenantkit's to begin and end. Take that out; what must be committed by itself goes "
+    "into 'with op.get_context().autocommit_block():', in a revision of its own"
+)
+
+
+class Transaction:
+    """The transaction that revisions run in, on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._began: object = None
+        self._is_ours = True
+
+    def begin(self) -> None:
+        """Remember the current transaction as the one that revisions must not end."""
+        self._began = self._now()
+        self._is_ours = False
+
+    def end(self) -> None:
+        """Let the transaction be ended.
+
+        :raises ConfigurationError: if a revision did so already, in a way that could not be refused.
+        """
+        self._is_ours = True
+        if self._now() != self._began:
+            raise ConfigurationError(
+                f"A revision ended its transaction, so what came before may be kept without it. {_ADVICE}."
+            )
+
+    @contextmanager
+    def watch(self) -> Generator[None]:
+        """Refuse what would end the transaction between `begin` and `end`."""
+        listeners: dict[str, Callable[..., None]] = {
+            "commit": self._refuse_commit,
+            "before_cursor_execute": self._refuse_statement,
+        }
+        for name, listener in listeners.items():
+            event.listen(self._connection, name, listener)
+        try:
+            yield
+        finally:
+            self._is_ours = True
+            for name, listener in listeners.items():
+                event.remove(self._connection, name, listener)
+
+    def _now(self) -> object:
+        return self._connection.exec_driver_sql("SELECT now()").scalar_one()
+
+    def _refuse_commit(self, connection: Connection) -> None:
+        if not self._is_ours:
+            # SQLAlchemy takes the transaction for ended, whatever is raised here.
+            connection.connection.rollback()
+            raise ConfigurationError(f"A revision called commit(). {_ADVICE}.")
+
+    def _refuse_statement(self, _connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if not self._is_ours and (found := _ENDS_TRANSACTION.match(statement)):
+            word = found.group().split()[-1].upper()
+            raise ConfigurationError(f"A revision executed {word}. {_ADVICE}.")

@@ -1,0 +1,120 @@
+"""A revision leaves the transaction and the session to tenantkit, or is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine
+
+from tenantkit import MigrationError, Tenancy
+from tenantkit.migrations import migrate, status
+from tests.migrations.environments import Environment
+
+Make = Callable[..., Tenancy]
+
+
+@pytest.fixture
+def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
+    """Make tenancies of a fleet of three tenants at revision one."""
+    environment.add("one", 'op.execute("CREATE TABLE a (x integer)")')
+    tenancy = migrated_tenancy()
+    for number in range(3):
+        tenancy.create(f"k{number}")
+    return migrated_tenancy
+
+
+def tables(engine: Engine) -> list[str]:
+    """Return the tables called new, and all in public."""
+    query = "SELECT schemaname || '.' || tablename FROM pg_tables WHERE tablename LIKE 'new%%' OR schemaname = 'public'"
+    with engine.connect() as connection:
+        return sorted(connection.exec_driver_sql(query).scalars())
+
+
+@pytest.mark.parametrize(
+    ("ending", "message"),
+    [
+        ("op.get_bind().commit()", r"called commit\(\).*autocommit_block"),
+        ('op.execute("COMMIT")', "executed COMMIT.*autocommit_block"),
+        ('op.execute("/* so */ Begin; SELECT 1")', "executed BEGIN"),
+        ('op.get_bind().exec_driver_sql("-- so\\n ROLLBACK")', "executed ROLLBACK"),
+        ("op.get_bind().rollback()", "ended its transaction"),
+    ],
+)
+def test_a_revision_that_ends_its_transaction_fails_and_leaves_nothing(
+    fleet: Make, environment: Environment, engine: Engine, ending: str, message: str
+) -> None:
+    environment.add("two", f'op.execute("CREATE TABLE new1 ()")\n{ending}\nop.execute("CREATE TABLE new2 ()")')
+    with pytest.raises(MigrationError, match=f"0 migrated, 0 unchanged, 3 failed.*{message}"):
+        migrate(fleet(), jobs=1)
+    assert tables(engine) == []
+    assert status(fleet()).counts == {"one": 3}
+
+
+def test_a_revision_that_commits_does_not_half_make_a_tenant(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add("two", 'op.execute("CREATE TABLE new ()")\nop.get_bind().commit()')
+    tenancy = fleet()
+    with pytest.raises(Exception, match=r"called commit\(\)"):
+        tenancy.create("late")
+    assert tables(engine) == []
+    environment.remove("two")
+    environment.add("three", 'op.execute("CREATE TABLE new ()")', after="one")
+    assert fleet().create("late").status == "active"
+    assert tables(engine) == ["t_late.new"]
+
+
+def test_savepoints_and_sessions_may_end(fleet: Make, environment: Environment, engine: Engine) -> None:
+    environment.add(
+        "two",
+        """
+        from sqlalchemy.orm import Session
+        with Session(op.get_bind()) as session:
+            session.execute(sa.text("CREATE TABLE new1 ()"))
+            session.commit()
+        with op.get_bind().begin_nested():
+            op.execute("CREATE TABLE new2 ()")
+        op.execute("SAVEPOINT here")
+        op.execute("ROLLBACK TO SAVEPOINT here")
+        """,
+    )
+    migrate(fleet(), jobs=1)
+    assert tables(engine) == [f"t_k{number}.new{table}" for number in range(3) for table in (1, 2)]
+
+
+def test_what_a_revision_leaves_in_its_session_ends_with_its_tenant(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add(
+        "two",
+        """
+        op.execute("CREATE TEMP TABLE work (x integer)")
+        op.execute("CREATE TABLE new AS SELECT current_user AS role_now, current_setting('statement_timeout') AS timeout")
+        op.execute("SET statement_timeout = '9s'")
+        """,
+    )
+    migrate(fleet(), jobs=1)
+    with engine.connect() as connection:
+        found = {tuple(connection.exec_driver_sql(f"SELECT * FROM t_k{n}.new").one()) for n in range(3)}
+    assert len(found) == 1
+    assert {timeout for _, timeout in found} == {"0"}
+
+
+def test_a_changed_search_path_ends_with_its_revision(fleet: Make, environment: Environment, engine: Engine) -> None:
+    environment.add("two", 'op.execute("SET search_path = public")')
+    environment.add("three", 'op.execute("CREATE TABLE new ()")')
+    migrate(fleet(), jobs=1)
+    assert tables(engine) == [f"t_k{number}.new" for number in range(3)]
+
+
+def test_a_failure_tells_the_revision_that_an_autocommit_block_kept(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add("two", 'op.execute("CREATE TABLE new ()")')
+    environment.add("three", "with op.get_context().autocommit_block():\n    op.execute('SELECT 1/0')")
+    with pytest.raises(MigrationError) as caught:
+        migrate(fleet(), jobs=1)
+    assert {(o.from_revision, o.to_revision) for o in caught.value.report.failures} == {("one", "two")}
+    assert status(fleet()).counts == {"two": 3}
+    assert tables(engine) == [f"t_k{number}.new" for number in range(3)]
