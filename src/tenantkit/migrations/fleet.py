@@ -56,6 +56,7 @@ def migrate(
     """
     line = _usable_line(tenancy, target)
     tenancy.install()
+    _select(tenancy.list(status=MIGRATED), tenants)  # a mistyped key is refused before anything is migrated
     shared = upgrade_shared(tenancy)
     return _run_fleet(tenancy, line, "upgrade", target, shared=shared, keys=tenants, jobs=jobs, progress=progress)
 

@@ -6,7 +6,6 @@ failed later could not be taken back.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -14,13 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, event
 
 from tenantkit.exceptions import ConfigurationError
-
-_ENDS_TRANSACTION = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
-    r"(?:COMMIT|END|ABORT|BEGIN|START\s+TRANSACTION|PREPARE\s+TRANSACTION"
-    r"|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b",
-    re.IGNORECASE | re.DOTALL,
-)
+from tenantkit.sql_text import SQLText
 
 _ADVICE = (
     "A revision's transaction is tenantkit's to begin and end. Take that out; what must be committed by itself goes "
@@ -78,6 +71,5 @@ class Transaction:
             raise ConfigurationError(f"A revision called commit(). {_ADVICE}.")
 
     def _refuse_statement(self, _connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        if not self._is_ours and (found := _ENDS_TRANSACTION.match(statement)):
-            word = found.group().split()[-1].upper()
-            raise ConfigurationError(f"A revision executed {word}. {_ADVICE}.")
+        if not self._is_ours and SQLText(statement).ends_transaction():
+            raise ConfigurationError(f"A revision executed what ends its transaction. {_ADVICE}.")
