@@ -40,7 +40,7 @@ def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
 def columns(engine: Engine) -> dict[str, list[str]]:
     """Return the columns of table a in each schema that has it."""
     query = (
-        "SELECT table_schema, array_agg(column_name::text ORDER BY 1) AS names FROM information_schema.columns "
+        "SELECT table_schema, array_agg(column_name::text ORDER BY column_name::text) AS names FROM information_schema.columns "
         "WHERE table_name = 'a' GROUP BY 1 ORDER BY 1"
     )
     with engine.connect() as connection:
