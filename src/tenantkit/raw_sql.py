@@ -31,7 +31,7 @@ from typing_extensions import override
 
 from tenantkit.exceptions import ConfigurationError, RawSQLForbiddenError
 from tenantkit.naming import quote_literal
-from tenantkit.sql_text import SQLText
+from tenantkit.sql_text import read_sql
 
 if TYPE_CHECKING:
     from sqlalchemy import TableClause
@@ -188,11 +188,11 @@ def _prepare(statement: str, context: ExecutionContext) -> str | None:
         return None
     if binding is not None and binding.raw_sql == "forbid":
         raise RawSQLForbiddenError(binding.tenant.key)
-    sql = SQLText(statement)
-    if binding is not None and sql.ends_transaction():
+    sql = read_sql(statement)
+    if binding is not None and sql.ends_transaction:
         # The path would end with it, unknown to SQLAlchemy, and the next statement would read another schema.
         raise RawSQLForbiddenError(binding.tenant.key, "End the transaction with the session's commit() or rollback().")
-    if sql.outlives_transaction():
+    if sql.outlives_transaction:
         _close_afterwards(context)
     if binding is None:
         return None

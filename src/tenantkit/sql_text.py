@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property, lru_cache
 
 _OPAQUE = re.compile(
     r"""
@@ -38,12 +39,14 @@ class SQLText:
         self._words, bare = _read(sql)
         self._statements = _FUNCTION_BODY.sub("", bare).split(";")
 
+    @cached_property
     def ends_transaction(self) -> bool:
-        """Return whether a statement of it commits or rolls back."""
+        """Whether a statement of it commits or rolls back."""
         return any(map(_ENDS_TRANSACTION.match, self._statements))
 
+    @cached_property
     def outlives_transaction(self) -> bool:
-        """Return whether it leaves something on the server's side: temporary tables, settings, locks, cursors.
+        """Whether it leaves something on the server's side: temporary tables, settings, locks, cursors.
 
         What ``DO`` does is not looked into, and taken for the worst.
         """
@@ -52,6 +55,12 @@ class SQLText:
             or any(map(_CHANGES_SETTINGS.match, self._statements))
             or any(map(_SETS_FOR_LONG.search, self._statements))
         )
+
+
+@lru_cache(maxsize=1_000)
+def read_sql(sql: str) -> SQLText:
+    """Return *sql*, looked at once however often it is executed."""
+    return SQLText(sql)
 
 
 def _read(sql: str) -> tuple[str, str]:

@@ -13,10 +13,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, text
 
-from tenantkit import ConfigurationError, MigrationError, Tenancy, TenantNotFoundError
+from tenantkit import (
+    ConfigurationError,
+    MigrationError,
+    ProvisioningError,
+    Tenancy,
+    TenantExistsError,
+    TenantNotFoundError,
+)
 from tenantkit.migrations import downgrade, migrate, stamp, status
 from tenantkit.migrations import fleet as fleet_module
 from tenantkit.migrations.report import Outcome
+from tenantkit.provisioning.locks import attending
 from tests.migrations.environments import Environment
 
 ONE = 'op.create_table("a", sa.Column("x", sa.Integer), schema="tenant")'
@@ -422,3 +430,46 @@ def test_tables_without_any_schema_are_migrated_too(
     assert columns(engine) == {"t_k0": ["x", "y"]}
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT y FROM t_k0.a").scalar() == 1
+
+
+def test_a_tenant_is_created_with_a_value_that_an_enum_gets_later(
+    environment: Environment, migrated_tenancy: Make, engine: Engine
+) -> None:
+    # Before PostgreSQL 17 this cannot be one transaction; a creation that dies in between is taken up by the next.
+    environment.add("one", "op.execute(\"CREATE TYPE mood AS ENUM ('a'); CREATE TABLE m (x mood)\")")
+    environment.add(
+        "two",
+        "with op.get_context().autocommit_block():\n    op.execute(\"ALTER TYPE mood ADD VALUE IF NOT EXISTS 'b'\")\n"
+        "op.execute(\"INSERT INTO m VALUES ('b')\")",
+    )
+    tenancy = migrated_tenancy()
+
+    def fail(_session: object) -> None:
+        message = "not yet"
+        raise RuntimeError(message)
+
+    with pytest.raises(ProvisioningError, match="seeding failed"):
+        tenancy.create("acme", seed=fail)
+    assert tenancy.diagnose()[0].subject == "acme"
+    tenancy.create("acme")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT x::text FROM t_acme.m").scalars().all() == ["b"]
+        assert connection.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").scalar() == 0
+    assert revisions(engine, "acme") == ["two"]
+
+
+def test_a_creation_in_steps_is_left_to_the_process_that_is_at_it(
+    environment: Environment, migrated_tenancy: Make, engine: Engine
+) -> None:
+    environment.add("one", ONE)
+    tenancy = migrated_tenancy()
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO tenantkit.tenants (key, name, status, schema, claim) VALUES ('acme', 'a', 'provisioning', 't_acme', 'x')"
+        )
+        number = connection.exec_driver_sql("SELECT id FROM tenantkit.tenants").scalar_one()
+    with engine.connect() as connection, attending(connection, number):
+        assert tenancy.repair() == []
+        with pytest.raises(TenantExistsError):
+            tenancy.create("acme")
+    assert tenancy.create("acme").id == number

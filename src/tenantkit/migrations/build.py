@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.environment import run
+from tenantkit.migrations.environment import Site, run
 from tenantkit.migrations.sites import line_of, tenant_site
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ class AlembicBuilder:
 
     def __call__(self, connection: Connection, placement: Placement) -> None:
         """Bring an empty placement to the newest revision, within the caller's transaction."""
+        self._run(connection, tenant_site(self._tenancy, placement.schema, in_transaction=True))
+
+    def in_steps(self, connection: Connection, placement: Placement) -> None:
+        """Bring an empty placement to the newest revision as a migration does, with ``autocommit_block`` for real."""
+        self._run(connection, tenant_site(self._tenancy, placement.schema))
+
+    def _run(self, connection: Connection, site: Site) -> None:
         line = self._line
-        site = tenant_site(self._tenancy, placement.schema, in_transaction=True)
         run(connection, line, site, lambda current, _: line.upgrade_steps("head", current))

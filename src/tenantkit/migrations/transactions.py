@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, event
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.sql_text import SQLText
+from tenantkit.sql_text import read_sql
 
 _ADVICE = (
     "A revision's transaction is tenantkit's to begin and end. Take that out; what must be committed by itself goes "
@@ -71,5 +71,5 @@ class Transaction:
             raise ConfigurationError(f"A revision called commit(). {_ADVICE}.")
 
     def _refuse_statement(self, _connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        if not self._is_ours and SQLText(statement).ends_transaction():
+        if not self._is_ours and read_sql(statement).ends_transaction:
             raise ConfigurationError(f"A revision executed what ends its transaction. {_ADVICE}.")

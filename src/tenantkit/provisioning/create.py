@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
 from tenantkit.provisioning import schemas
 from tenantkit.provisioning.drop import finish
-from tenantkit.provisioning.locks import limit_lock_waits, reason, retrying, sqlstate
+from tenantkit.provisioning.locks import attending, is_unattended, limit_lock_waits, reason, retrying, sqlstate
 from tenantkit.registry import store
 from tenantkit.registry.tables import tenants
 from tenantkit.tenant import Placement, Status, Tenant
@@ -34,6 +34,8 @@ Seed: TypeAlias = "Callable[[TenantSession], object]"
 
 _UNFINISHED = (Status.PROVISIONING, Status.FAILED)
 _CLAIMING = "claiming the key"
+_NEW_ENUM_VALUE = "55P04"
+"""unsafe_new_enum_value_usage: before PostgreSQL 17, what ALTER TYPE adds cannot be used until it is committed."""
 
 
 class Builder(Protocol):
@@ -41,6 +43,9 @@ class Builder(Protocol):
 
     def __call__(self, connection: Connection, placement: Placement) -> None:
         """Make them."""
+
+    def in_steps(self, connection: Connection, placement: Placement) -> None:
+        """Make them in transactions of its own, on a connection that has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,7 @@ def create(
 
     :raises TenantExistsError: if the key is taken, or being provisioned by another process.
     :raises DomainExistsError: if a domain is taken.
-    :raises ProvisioningError: if a step failed. The tenant is then `Status.FAILED` without a schema.
+    :raises ProvisioningError: if a step failed. The tenant is then `Status.FAILED`, and the next call starts afresh.
     """
     claim = uuid4().hex
     with connection.begin():
@@ -74,9 +79,16 @@ def create(
         tenant = _claim(connection, order, claim)
     progress = _Progress()
     try:
-        for attempt in retrying():
-            with attempt, connection.begin():
-                tenant = _build(connection, tenant, claim, build, seed, progress)
+        try:
+            for attempt in retrying():
+                with attempt, connection.begin():
+                    _begin(connection, tenant, claim, progress)
+                    build(connection, tenant.placement)
+                    tenant = _complete(connection, tenant, seed, progress)
+        except DBAPIError as error:
+            if sqlstate(error) != _NEW_ENUM_VALUE:
+                raise
+            tenant = _create_in_steps(connection, tenant, claim, build, seed, progress)
     except Exception as error:
         if progress.step == _CLAIMING and isinstance(error, TenantExistsError):
             raise
@@ -120,7 +132,7 @@ def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
     return store.get(connection, order.key)
 
 
-def _build(
+def _create_in_steps(
     connection: Connection,
     tenant: Tenant,
     claim: str,
@@ -128,34 +140,60 @@ def _build(
     seed: Callable[[Connection, Tenant], None],
     progress: _Progress,
 ) -> Tenant:
-    if _lock_row(connection, tenant.key, claim=claim) is not Status.PROVISIONING:
-        raise TenantExistsError(tenant.key)
+    """Create a tenant in several transactions, where PostgreSQL does not let it be one.
+
+    Killed in between, it leaves a schema with the tenant's mark, which the next creation or a repair removes.
+    """
+    with attending(connection, tenant.id):
+        with connection.begin():
+            _begin(connection, tenant, claim, progress)
+        build.in_steps(connection, tenant.placement)
+        with connection.begin():
+            _require_claim(connection, tenant, claim)
+            return _complete(connection, tenant, seed, progress)
+
+
+def _begin(connection: Connection, tenant: Tenant, claim: str, progress: _Progress) -> None:
+    _require_claim(connection, tenant, claim)
     limit_lock_waits(connection)
     progress.step = "creating the schema"
     if schemas.read_mark(connection, tenant.schema) == schemas.mark_of(tenant):
         schemas.drop_schema(connection, tenant.schema)
     schemas.make_schema(connection, tenant)
     progress.step = "creating the tables"
-    build(connection, tenant.placement)
+
+
+def _complete(
+    connection: Connection, tenant: Tenant, seed: Callable[[Connection, Tenant], None], progress: _Progress
+) -> Tenant:
     progress.step = "seeding"
     seed(connection, tenant)
     progress.step = "activating"
     return store.transition(connection, tenant.key, Status.ACTIVE, claim=None, error=None)
 
 
+def _require_claim(connection: Connection, tenant: Tenant, claim: str) -> None:
+    if _lock_row(connection, tenant.key, claim=claim) is not Status.PROVISIONING:
+        raise TenantExistsError(tenant.key)
+
+
 def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> Status | None:
     """Lock the registry row of *key* and return its state; ``None`` if there is none (or it has another claim)."""
-    query = select(tenants.c.status).where(tenants.c.key == key).with_for_update(nowait=True)
+    query = select(tenants.c.status, tenants.c.id).where(tenants.c.key == key).with_for_update(nowait=True)
     if claim is not None:
         query = query.where(tenants.c.claim == claim)
     try:
         with connection.begin_nested():
-            status = connection.execute(query).scalar_one_or_none()
+            row = connection.execute(query).one_or_none()
     except DBAPIError as error:
         if sqlstate(error) == "55P03":  # another process is at work on this tenant
             raise TenantExistsError(key) from error
         raise
-    return None if status is None else Status(status)
+    if row is None:
+        return None
+    if not is_unattended(connection, row.id):
+        raise TenantExistsError(key)
+    return Status(row.status)
 
 
 def _mark_failed(connection: Connection, tenant: Tenant, claim: str, error: str) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from tenantkit.exceptions import ProvisioningError
 from tenantkit.provisioning import schemas
 from tenantkit.provisioning.drop import finish, require_removable
+from tenantkit.provisioning.locks import is_unattended
 from tenantkit.registry import store
 from tenantkit.tenant import MIGRATED, Status, Tenant
 
@@ -21,7 +22,7 @@ _MARKED = text(
 )
 _UNATTENDED = text(
     """
-    SELECT status FROM tenantkit.tenants
+    SELECT id FROM tenantkit.tenants
     WHERE key = :key AND status IN ('provisioning', 'failed', 'dropping') FOR UPDATE SKIP LOCKED
     """
 )
@@ -104,4 +105,5 @@ def _examine(connection: Connection, tenant: Tenant, marked: dict[str, int]) -> 
 
 def _is_unattended(connection: Connection, key: str) -> bool:
     """Return whether a tenant is unfinished and no process holds its row, as one that creates or drops it does."""
-    return connection.execute(_UNATTENDED, {"key": key}).first() is not None
+    tenant_id = connection.execute(_UNATTENDED, {"key": key}).scalar()
+    return tenant_id is not None and is_unattended(connection, tenant_id)

@@ -45,6 +45,11 @@ class MetadataBuilder:
         for metadata in {table.metadata for table in tables}:
             metadata.create_all(connection, tables=tables, checkfirst=False)
 
+    def in_steps(self, connection: Connection, placement: Placement) -> None:
+        """Do so in a transaction of its own."""
+        with connection.begin():
+            self(connection, placement)
+
 
 def run_seed(connection: Connection, binding: Binding, seed: Seed) -> None:
     """Call *seed* with a session of the tenant, inside the caller's transaction."""

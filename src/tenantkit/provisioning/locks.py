@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from tenantkit.exceptions import TenantkitError
 
 LOCK_TIMEOUT = "2s"
 ATTEMPTS = 8
+
+_LOCK_OF = "hashtext('tenantkit provisioning'), (:id % 2147483647)::int"
 
 _CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 """serialization_failure, deadlock_detected, lock_not_available (PostgreSQL, appendix A)."""
@@ -32,6 +37,25 @@ def limit_lock_waits(connection: Connection) -> None:
     A statement that waits for a strong lock makes everyone behind it wait too.
     """
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+
+
+@contextmanager
+def attending(connection: Connection, tenant_id: int) -> Generator[None]:
+    """Show other processes, while a block of several transactions runs, that this one is at work on a tenant."""
+    with connection.begin():
+        connection.execute(text(f"SELECT pg_advisory_lock({_LOCK_OF})"), {"id": tenant_id})
+    try:
+        yield
+    finally:
+        # If the connection is lost, so is the lock.
+        with suppress(SQLAlchemyError), connection.begin():
+            connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK_OF})"), {"id": tenant_id})
+
+
+def is_unattended(connection: Connection, tenant_id: int) -> bool:
+    """Return whether no other process is `attending` to a tenant, and keep it so until the transaction ends."""
+    free = connection.execute(text(f"SELECT pg_try_advisory_xact_lock({_LOCK_OF})"), {"id": tenant_id})
+    return bool(free.scalar_one())
 
 
 def retrying() -> Retrying:
