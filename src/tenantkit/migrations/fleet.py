@@ -56,7 +56,8 @@ def migrate(
     """
     line = _usable_line(tenancy, target)
     tenancy.install()
-    _select(tenancy.list(status=MIGRATED), tenants)  # a mistyped key is refused before anything is migrated
+    if tenants is not None:  # a mistyped key is refused before anything is migrated
+        _select(tenancy.list(status=MIGRATED), tenants)
     shared = upgrade_shared(tenancy)
     return _run_fleet(tenancy, line, "upgrade", target, shared=shared, keys=tenants, jobs=jobs, progress=progress)
 
