@@ -33,9 +33,9 @@ def secret_of(tenant_key: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def tracker_template(make_database: Callable[..., URL]) -> str:
+def tracker_template(make_template: Callable[..., URL]) -> str:
     """The name of a database with the tracker's shared tables and reference data, and no tenants."""
-    url = make_database()
+    url = make_template()
     with closing(make_tenancy(url, listen=False)) as tenancy:
         migrate(tenancy)
         with tenancy.shared_session() as session:
@@ -57,9 +57,9 @@ def tenancy(tracker_url: URL) -> Generator[Tenancy]:
 
 
 @pytest.fixture(scope="session")
-def peopled_template(make_database: Callable[..., URL], tracker_template: str) -> str:
+def peopled_template(make_template: Callable[..., URL], tracker_template: str) -> str:
     """The name of a database with four tenants, each with its owner and its secret."""
-    url = make_database(tracker_template)
+    url = make_template(tracker_template)
     with closing(make_tenancy(url, listen=False)) as tenancy:
         for key, email in OWNERS.items():
             name = email.partition("@")[0].capitalize()

@@ -22,9 +22,9 @@ APPLICATION: dict[str, Any] = {"shared": SharedBase.metadata, "tenant": TenantBa
 
 
 @pytest.fixture(scope="session")
-def application_template(make_database: Callable[..., URL]) -> str:
+def application_template(make_template: Callable[..., URL]) -> str:
     """A database with the registry and the shared tables of the small application."""
-    url = make_database()
+    url = make_template()
     engine = create_engine(url)
     with engine.begin() as connection:
         versions.install(connection)

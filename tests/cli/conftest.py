@@ -26,12 +26,12 @@ def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[P
 
 
 @pytest.fixture(scope="session")
-def templates(make_database: Callable[..., URL], tmp_path_factory: pytest.TempPathFactory) -> dict[str, URL]:
+def templates(make_template: Callable[..., URL], tmp_path_factory: pytest.TempPathFactory) -> dict[str, URL]:
     """Databases to copy: with the registry and the shared tables, and with three tenants besides."""
     project = Project(tmp_path_factory.mktemp("template"))
-    migrated = make_database()
+    migrated = make_template()
     project.run_on(migrated, "migrate")
-    fleet = make_database(migrated.database or "")
+    fleet = make_template(migrated.database or "")
     for key in ("acme", "initech", "umbrella"):
         project.run_on(fleet, "create", key)
     return {"migrated": migrated, "fleet": fleet}

@@ -15,9 +15,9 @@ ACTIVE = ("acme", "beta", "gamma", "delta")
 
 
 @pytest.fixture(scope="session")
-def tenants_template(make_database: Callable[..., URL], application_template: str) -> str:
+def tenants_template(make_template: Callable[..., URL], application_template: str) -> str:
     """A database with four active tenants, one project in each that is named after it, and a suspended tenant."""
-    url = make_database(application_template)
+    url = make_template(application_template)
     tenancy = Tenancy(url, listen=False, **APPLICATION)
     for key in ACTIVE:
         tenancy.create(key, domains=[f"{key}.example.org"])

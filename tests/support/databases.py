@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from itertools import count
+from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import URL
 
-from tests.support.servers import GIVEN, running_server
+from tests.support.servers import running_server
 
 _numbers = count(1)
-_source = pytest.StashKey[str]()
+_seen: dict[str, str] = {}
 
 
 @pytest.fixture(scope="session")
 def server_url(pytestconfig: pytest.Config) -> Generator[URL]:
     """The maintenance database of the server under test."""
     with running_server() as (url, source):
-        pytestconfig.stash[_source] = source
+        getattr(pytestconfig, "workeroutput", _seen)["server"] = source
         yield url
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from one of several processes which server it used."""
+    _seen.update({"server": node.workeroutput["server"]} if "server" in getattr(node, "workeroutput", {}) else {})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which server the tests ran on."""
-    terminalreporter.write_line(f"PostgreSQL server: {config.stash.get(_source, 'none was needed')}")
+    terminalreporter.write_line(f"PostgreSQL server: {_seen.get('server', 'none was needed')}")
 
 
 @pytest.fixture(scope="session")
-def make_database(server_url: URL, pytestconfig: pytest.Config) -> Generator[Callable[..., URL]]:
-    """Make an empty database, or a copy of another."""
+def make_template(server_url: URL) -> Generator[Callable[..., URL]]:
+    """Make an empty database, or a copy of another, that lasts as long as the tests do."""
+    with _maker(server_url) as make:
+        yield make
+
+
+@pytest.fixture
+def make_database(server_url: URL) -> Generator[Callable[..., URL]]:
+    """Make an empty database, or a copy of another, for one test."""
+    with _maker(server_url) as make:
+        yield make
+
+
+@contextmanager
+def _maker(server_url: URL) -> Generator[Callable[..., URL]]:
     plain = server_url.set(drivername="postgresql").render_as_string(hide_password=False)
     made: list[str] = []
     with psycopg.connect(plain, autocommit=True) as connection:
@@ -42,10 +62,8 @@ def make_database(server_url: URL, pytestconfig: pytest.Config) -> Generator[Cal
             return server_url.set(database=name)
 
         yield make
-        # Of a server that goes with the tests, they go with it: dropping one takes a checkpoint, up to a second.
-        if pytestconfig.stash[_source] == GIVEN:
-            for name in made:
-                connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        for name in made:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @pytest.fixture

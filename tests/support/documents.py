@@ -115,10 +115,10 @@ print(response.read().decode(), end="")
 
 @pytest.fixture(scope="module")
 def project(
-    tmp_path_factory: pytest.TempPathFactory, make_database: Any, request: pytest.FixtureRequest
+    tmp_path_factory: pytest.TempPathFactory, make_template: Any, request: pytest.FixtureRequest
 ) -> Generator[Project]:
     """The surroundings of one document."""
-    url = make_database().render_as_string(hide_password=False)
+    url = make_template().render_as_string(hide_password=False)
     folder = tmp_path_factory.mktemp(request.path.stem) / "notes"  # as the tutorial calls it
     folder.mkdir()
     project = Project(folder, url)

