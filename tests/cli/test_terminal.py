@@ -76,7 +76,7 @@ def test_an_interrupted_migration_ends_at_once_and_tells_how_to_go_on(fleet: Pro
     terminal = fleet.at_terminal("migrate", "--jobs", "2")
     asleep = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
     with project_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        while connection.scalar(asleep) != 2:
+        while connection.scalar(asleep) == 0:
             time.sleep(0.05)
         terminal.interrupt()
         done = terminal.result()

@@ -46,7 +46,8 @@ class Recorder:
         self._schema = schema
         self._steps: list[Step] = []
         self._revision = ""
-        self._statements: list[str] | None = None
+        self._statements: list[str] = []
+        self._is_running = False
         self._operations: list[type | None] = []
         self._touches_shared = False
         self.before: Heads = ()
@@ -77,9 +78,8 @@ class Recorder:
         run: Callable[..., None] = step.migration_fn
 
         def migration_fn(**options: Any) -> None:
-            self._revision = (
-                step.revision.revision if isinstance(step, RevisionStep) else ""
-            )  # nothing runs for a stamp
+            # Of a stamp, there is nothing to record.
+            self._revision = step.revision.revision if isinstance(step, RevisionStep) else ""
             self._statements = []
             with self._inside_operations(_proxy()):
                 run(**options)
@@ -89,9 +89,8 @@ class Recorder:
 
     def applied(self, heads: Heads) -> None:
         """Note that the revision has been applied, and where the placement is now."""
-        if self.autocommit is None and self._statements is not None:
+        if self.autocommit is None:
             self._steps.append(Step(self._revision, tuple(self._statements), heads))
-        self._statements = None
 
     def before_commit(self, connection: Connection) -> None:
         """Look which tables are locked."""
@@ -120,9 +119,11 @@ class Recorder:
         operations.invoke = invoked  # type: ignore[method-assign]
         context.impl._exec = executed  # noqa: SLF001
         context.autocommit_block = autocommitted
+        self._is_running = True
         try:
             yield
         finally:
+            self._is_running = False
             operations.invoke = invoke  # type: ignore[method-assign]
             context.impl._exec = execute  # noqa: SLF001
             context.autocommit_block = autocommit_block
@@ -138,7 +139,7 @@ class Recorder:
     def _hear(
         self, connection: Connection, _cursor: Any, statement: str, parameters: Any, context: Any, *many: bool
     ) -> tuple[str, Any]:
-        if self._statements is not None and self.autocommit is None:
+        if self._is_running and self.autocommit is None:
             self._note(connection, statement, parameters, context, many=any(many))
         real = quote_identifier(self._schema)
         return statement.replace(QUOTED_ALIAS, real), _with_schema(parameters, self._schema)
@@ -156,7 +157,7 @@ class Recorder:
             sent = statement if context.no_parameters and not values else cursor.mogrify(statement.encode(), values)
             if ALIAS in sent.replace(QUOTED_ALIAS, ""):
                 self.refuse(f"revision {self._revision} uses the name of its schema as a value")
-            self._statements.append(sent)  # type: ignore[union-attr]
+            self._statements.append(sent)
 
 
 def _proxy() -> Operations:

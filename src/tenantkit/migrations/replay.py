@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,12 @@ class Replay:
             error=None if error is None else reason(error),
         )
 
+    def interrupt(self) -> None:
+        """Cancel the statement that is running; the transaction is undone."""
+        if (connection := self._connection) is not None:
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=5)
+
     def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
@@ -87,13 +94,13 @@ class Replay:
             self.close()
         if self._connection is None:
             pooled = self.engine.raw_connection()
+            connection: Any = pooled.driver_connection
             pooled.detach()
-            self._connection = pooled.driver_connection
-            self._connection.autocommit = True  # type: ignore[union-attr]
-            self._connection.prepare_threshold = None  # type: ignore[union-attr]
+            connection.autocommit = True
+            self._connection = connection
             self._served = 0
         self._served += 1
-        return self._connection  # type: ignore[return-value]
+        return self._connection
 
     def _again(self, error: psycopg.Error) -> Again | None:
         """Undo what began, and return whether it is worth another try."""

@@ -77,6 +77,9 @@ class Performer(Protocol):
         """Do it."""
         ...
 
+    def interrupt(self) -> None:
+        """End what is being done, from another thread; nothing of it is kept."""
+
     def close(self) -> object:
         """Let go of processes and connections."""
 
@@ -100,8 +103,9 @@ def perform_all(tasks: Sequence[Task], performers: Sequence[Callable[[], Perform
     """
     backlog = _Backlog(tasks)
     done: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+    made: list[Performer] = []
     threads = [
-        Thread(target=_perform, args=(make, backlog, done), name=f"tenantkit-migration-{number}")
+        Thread(target=_perform, args=(make, made, backlog, done), name=f"tenantkit-migration-{number}")
         for number, make in enumerate(performers[: len(tasks)])
     ]
     for thread in threads:
@@ -112,17 +116,29 @@ def perform_all(tasks: Sequence[Task], performers: Sequence[Callable[[], Perform
             if isinstance(result, BaseException):
                 raise result
             yield result
+    except KeyboardInterrupt:
+        backlog.stop()
+        for performer in made:
+            performer.interrupt()
+        raise
     finally:
         backlog.stop()
         for thread in threads:
             thread.join()
 
 
-def _perform(make: Callable[[], Performer], backlog: _Backlog, done: SimpleQueue[Outcome | BaseException]) -> None:
+def _perform(
+    make: Callable[[], Performer],
+    made: list[Performer],
+    backlog: _Backlog,
+    done: SimpleQueue[Outcome | BaseException],
+) -> None:
     performer: Performer | None = None
     try:
         while (task := backlog.take()) is not None:
-            performer = performer or make()
+            if performer is None:
+                performer = make()
+                made.append(performer)
             result = performer(task)
             step = result.next(task) if isinstance(result, Again) else result
             if isinstance(step, Outcome):

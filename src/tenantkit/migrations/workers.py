@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from multiprocessing import Pipe
@@ -37,6 +38,11 @@ class Worker:
         except (EOFError, OSError):
             return _lost(task, self.close())
         return result
+
+    def interrupt(self) -> None:
+        """Have the process end at once, as Ctrl-C does."""
+        if (process := self._process) is not None:
+            process.send_signal(signal.SIGINT)
 
     def close(self) -> int:
         """Let the process end, and return its exit code."""
