@@ -308,7 +308,7 @@ def test_a_tenant_without_its_schema_fails_alone(fleet: Make, engine: Engine) ->
 def test_a_worker_that_cannot_start_is_an_error_at_once(fleet: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ConfigurationError, match=r"could not start \(exit code 1\)"):
-        migrate(fleet(), jobs=2)
+        migrate(fleet(), jobs=2, engine="alembic")
 
 
 def test_options_that_workers_cannot_get_are_an_error_at_once(fleet: Make) -> None:

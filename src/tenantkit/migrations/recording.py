@@ -17,6 +17,7 @@ from alembic.runtime.migration import RevisionStep
 from psycopg import ClientCursor
 from sqlalchemy import Connection, Select, event
 
+from tenantkit.exceptions import TenantkitError
 from tenantkit.migrations.script import ALIAS, QUOTED_ALIAS, Script, Step
 from tenantkit.naming import quote_identifier
 
@@ -37,6 +38,10 @@ _FOREIGN_LOCKS = """
                 'AccessExclusiveLock')
     )
 """
+
+
+class NotRecordableError(TenantkitError):
+    """A revision would do something else because it is recorded. Without that, it may be as good as any other."""
 
 
 class Recorder:
@@ -141,8 +146,13 @@ class Recorder:
     ) -> tuple[str, Any]:
         if self._is_running and self.autocommit is None:
             self._note(connection, statement, parameters, context, many=any(many))
-        real = quote_identifier(self._schema)
-        return statement.replace(QUOTED_ALIAS, real), _with_schema(parameters, self._schema)
+        sent = statement.replace(QUOTED_ALIAS, quote_identifier(self._schema))
+        values = _with_schema(parameters, self._schema)
+        if ALIAS in sent or ALIAS in repr(values):
+            # It must not come to be in a tenant's data.
+            self.refuse(f"revision {self._revision} uses the name of its schema as a value")
+            raise NotRecordableError(self.obstacle)
+        return sent, values
 
     def _note(self, connection: Connection, statement: str, parameters: Any, context: Any, *, many: bool) -> None:
         operation = self._operations[-1] if self._operations else None
@@ -155,8 +165,6 @@ class Recorder:
         cursor = ClientCursor(connection.connection.driver_connection)  # type: ignore[arg-type]
         for values in parameters if many else [parameters]:
             sent = statement if context.no_parameters and not values else cursor.mogrify(statement.encode(), values)
-            if ALIAS in sent.replace(QUOTED_ALIAS, ""):
-                self.refuse(f"revision {self._revision} uses the name of its schema as a value")
             self._statements.append(sent)
 
 
