@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -119,7 +120,7 @@ NOT_REPLAYED = {
     "chance": ('import uuid; op.execute(f"CREATE TABLE b AS SELECT \'{uuid.uuid4()}\'::text AS n")', "the same"),
     "the time": ('import time; op.execute(f"CREATE TABLE b AS SELECT {time.time_ns()} AS n")', "the same"),
     "counts": ('import sys; sys.tk = getattr(sys, "tk", 0) + 1; op.execute(f"CREATE TABLE b AS SELECT {sys.tk} AS n")', "the same"),
-    "keeps the name of its schema": ('b = op.get_bind(); s = b.schema_for_object(sa.table("a", schema="tenant")); op.execute(f"CREATE TABLE b AS SELECT \'in {s}\'::text AS n")', "as a value"),
+    "keeps the name of its schema": ('b = op.get_bind(); s = b.schema_for_object(sa.Table("a", sa.MetaData(), schema="tenant")); op.execute(f"CREATE TABLE b AS SELECT \'in {s}\'::text AS n")', "as a value"),
     "a batch that reflects": ('batch = op.batch_alter_table("a", schema="tenant", recreate="always")\nwith batch as b: b.add_column(sa.Column("z", sa.Text))\nop.execute("CREATE TABLE b ()")', "itself"),
 }  # fmt: skip
 
@@ -226,7 +227,7 @@ def test_locks_on_shared_tables_are_taken_by_one_tenant_at_a_time(
     query = " UNION ALL ".join(f"SELECT began, ended FROM t_k{number}.held" for number in range(5))
     with engine.connect() as connection:
         times = sorted(tuple(row) for row in connection.exec_driver_sql(query))
-    assert all(ended < began for (_, ended), (began, _) in zip(times, times[1:], strict=False))
+    assert all(ended < began for (_, ended), (began, _) in pairwise(times))
 
 
 def test_a_lock_in_the_way_is_waited_for_and_told(fleet: Make, environment: Environment, engine: Engine) -> None:
