@@ -11,11 +11,12 @@ import typer
 
 from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm
-from tenantkit.cli.errors import print_error
-from tenantkit.cli.options import Jobs, Json, Tenants, Yes, parse_keys
-from tenantkit.cli.output import print_done, print_json
+from tenantkit.cli.errors import UsageError, print_error
+from tenantkit.cli.options import Engine, Jobs, Json, LockTimeout, StatementTimeout, Tenants, Yes, parse_keys
+from tenantkit.cli.output import err, print_done, print_json
 from tenantkit.cli.progress import FleetProgress
 from tenantkit.exceptions import MigrationError
+from tenantkit.provisioning.locks import LOCK_TIMEOUT
 
 if TYPE_CHECKING:
     from tenantkit.migrations import MigrationReport, Outcome
@@ -34,14 +35,27 @@ def migrate(
     *,
     tenants: Tenants = None,
     jobs: Jobs = None,
+    engine: Engine = "auto",
+    lock_timeout: LockTimeout = LOCK_TIMEOUT,
+    statement_timeout: StatementTimeout = None,
+    resume: Annotated[
+        int | None,
+        typer.Option(
+            "--resume", metavar="RUN", help="Finish an earlier run: its target, its tenants.", show_default=False
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", metavar="", help="Only the tenants whose last migration failed.")
+    ] = False,
     shared_only: Annotated[
         bool, typer.Option("--shared-only", metavar="", help="Stop after the shared tables.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Migrate the registry, the shared tables, then every tenant, in worker processes.
+    """Migrate the registry, the shared tables, then every tenant.
 
-    Each tenant has a transaction of its own. One that fails keeps the revision it had and stops no other; the exit
+    Alembic migrates the first two tenants; what it sent is replayed for the others where that is safe. Each has a
+    transaction of its own. One that fails keeps the revision it had and stops no other; the exit
     code is then 1, and the same command again takes up those that are not done.
 
     **Examples**
@@ -49,17 +63,33 @@ def migrate(
     - `tenantkit migrate`
     - `tenantkit migrate --tenants acme,initech --jobs 4`
     - `tenantkit migrate +1`
+    - `tenantkit migrate --resume 12`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
 
     keys = parse_keys(tenants)
+    if sum((tenants is not None, resume is not None, retry_failed)) > 1:
+        raise UsageError("--tenants, --resume and --retry-failed each choose the tenants. Give one of them.")
     with application(context) as tenancy:
+        if resume is not None:
+            target, keys = migrations.unfinished(tenancy, resume)
+        elif retry_failed:
+            keys = migrations.failed(tenancy)
         if shared_only:
             tenancy.install()
             _print_shared(migrations.upgrade_shared(tenancy, target), as_json=as_json)
         else:
             _run(
-                lambda progress: migrations.migrate(tenancy, target, tenants=keys, jobs=jobs, progress=progress),
+                lambda progress: migrations.migrate(
+                    tenancy,
+                    target,
+                    tenants=keys,
+                    jobs=jobs,
+                    engine=engine,
+                    lock_timeout=lock_timeout,
+                    statement_timeout=statement_timeout,
+                    progress=progress,
+                ),
                 "Migrating",
                 "Migrated",
                 as_json=as_json,
@@ -167,6 +197,8 @@ def _print_shared(outcome: Outcome | None, *, as_json: bool) -> None:
 def _print_counts(report: MigrationReport, done: str, *, seconds: float) -> None:
     if report.migrated:
         print_done(done, f"{_tenants(len(report.migrated))} to {report.target} in {seconds:.1f} s.")
+    for reason, count in report.not_replayed.items():
+        err.print(f"Not replayed for {_tenants(count)}: {reason}.", style="dim", soft_wrap=True)
     if report.unchanged or not report.outcomes:
         print_done("Unchanged:", f"{_tenants(report.unchanged)} at {report.target} already.")
     if report.failures:
@@ -188,6 +220,7 @@ def _as_json(report: MigrationReport) -> dict[str, Any]:
         "migrated": len(report.migrated),
         "unchanged": report.unchanged,
         "failed": len(report.failures),
+        "not_replayed": dict(report.not_replayed),
         "shared": None if report.shared is None else asdict(report.shared),
         "outcomes": [{**asdict(outcome), "ok": outcome.ok} for outcome in report.outcomes],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 
@@ -92,15 +92,15 @@ class Replay:
     def _open(self) -> psycopg.Connection[Any]:
         if self._served == self.placements_per_connection:
             self.close()
-        if self._connection is None:
+        if (connection := self._connection) is None:
             pooled = self.engine.raw_connection()
-            connection: Any = pooled.driver_connection
+            connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
             pooled.detach()
             connection.autocommit = True
             self._connection = connection
             self._served = 0
         self._served += 1
-        return self._connection
+        return connection
 
     def _again(self, error: psycopg.Error) -> Again | None:
         """Undo what began, and return whether it is worth another try."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from json import dumps
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, func, insert, literal, select, text, update
+from sqlalchemy import Connection, Row, Text, cast, func, insert, literal, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 
 from tenantkit.naming import quote_literal
@@ -89,3 +89,21 @@ def last_failures(connection: Connection) -> dict[str, str]:
         .where(last.c.status == "failed")
     )
     return {row.key: row.error for row in connection.execute(query)}
+
+
+def find_runs(connection: Connection, *, run_id: int | None = None, limit: int | None = None) -> Sequence[Row[Any]]:
+    """Return runs, the newest first, each with how many of its tenants have which status."""
+    counts = {
+        status: func.count(outcomes.c.tenant_id).filter(outcomes.c.status == status).label(status)
+        for status in ("done", "unchanged", "failed", "planned")
+    }
+    query = select(runs, *counts.values()).outerjoin(outcomes).group_by(runs.c.id).order_by(runs.c.id.desc())
+    if run_id is not None:
+        query = query.where(runs.c.id == run_id)
+    return connection.execute(query.limit(limit)).all()
+
+
+def find_outcomes(connection: Connection, run_id: int) -> Sequence[Row[Any]]:
+    """Return what came of each tenant in a run, in the order of their keys."""
+    query = select(outcomes, tenants.c.key, tenants.c.schema).join(tenants)
+    return connection.execute(query.where(outcomes.c.run_id == run_id).order_by(tenants.c.key)).all()
