@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from alembic import op
 from alembic.operations.ops import ExecuteSQLOp
 from alembic.runtime.migration import RevisionStep
-from psycopg import ClientCursor
 from sqlalchemy import Connection, Select, event
 
 from tenantkit.exceptions import TenantkitError
+from tenantkit.migrations.literals import write_literals
 from tenantkit.migrations.script import ALIAS, QUOTED_ALIAS, Script, Step
 from tenantkit.naming import quote_identifier
 
@@ -162,9 +162,8 @@ class Recorder:
         if operation is None or (reads and operation is not ExecuteSQLOp):
             self.refuse(f"revision {self._revision} uses the database itself (op.get_bind() and the like)")
             return
-        cursor = ClientCursor(connection.connection.driver_connection)  # type: ignore[arg-type]
         for values in parameters if many else [parameters]:
-            sent = statement if context.no_parameters and not values else cursor.mogrify(statement.encode(), values)
+            sent = statement if context.no_parameters and not values else write_literals(connection, statement, values)
             self._statements.append(sent)
 
 
