@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tenantkit.cli import authoring, doctor, domains, fleet, status, tenants
+from tenantkit.cli import authoring, doctor, domains, fleet, lint, status, tenants
 from tenantkit.cli.application import Settings
 from tenantkit.cli.errors import print_error, reporting
 
@@ -52,6 +52,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Migrations": {
         "init": authoring.init,
         "revision": authoring.revision,
+        "lint": lint.lint,
         "migrate": fleet.migrate,
         "status": status.status,
         "downgrade": fleet.downgrade,
