@@ -33,8 +33,10 @@ TENANT_SCHEMA = "tenantkit_lint"
 _MOST = 10_000
 """Of statements, before a revision is taken for one that never ends."""
 
-_execute: Any = DefaultImpl._exec  # noqa: SLF001 # pyright: ignore[reportUnknownMemberType] - there is no public way
-_BY_OPERATION = {_execute.__code__, Operations.invoke.__code__}
+_BY_OPERATION = {
+    DefaultImpl._exec.__code__,  # noqa: SLF001 # pyright: ignore[reportUnknownMemberType] - there is no public way
+    Operations.invoke.__code__,
+}
 """What Alembic's operations go through: those of a batch the first only, what looks for ENUM types the second only."""
 
 

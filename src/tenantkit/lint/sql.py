@@ -64,6 +64,8 @@ _CREATED = re.compile(
 )
 _ALTER_TABLE = re.compile(rf"^alter (?:foreign )?table (?:if exists )?(?:only )?({NAME}) ?\*? ?")
 _TABLE_AND_COLUMN = re.compile(rf"(?:^comment on column|\bowned by) ({NAME})")
+_SETTING = re.compile(r"\bset (?:session |local )?([a-z_]\w*)\.[\w.]+ (?:=|to)|^(?:reset|show) ([a-z_]\w*)\.")
+_SCHEMA = re.compile(rf"\b(?:create|drop|alter|on|in|set) schema (?:if (?:not )?exists )?({NAME})")
 _SET_PATH = re.compile(r"\bset (?:session |local )?search_path (?:=|to) ([^()]+?)(?= as\b| language\b|$)")
 
 
@@ -149,13 +151,15 @@ class Statement:
         tokens = tuple(_flat(self.tokens))
         called: set[str] = {"excluded", "new", "old"}  # so PostgreSQL itself calls rows
         called |= {parse_name(column).schema or "" for column in _TABLE_AND_COLUMN.findall(self.text)}
+        called |= {a or b for a, b in _SETTING.findall(self.text)}
         qualifiers: set[str] = set()
         for token, after in zip(tokens, (*tokens[1:], Token("", "")), strict=True):
             if token.is_name:
                 (qualifiers if after.text == "." else called).add(token.text)
-        paths = {name for path in _SET_PATH.findall(self.text) for name in _names_in_path(path)}
-        literals = {a or b for a, b in _NAMED_IN_LITERAL.findall(" ".join(token.text for token in tokens))}
-        return frozenset(map(_unquote, paths | literals | (qualifiers - called)))
+        found = {*_SCHEMA.findall(self.text)}
+        found |= {name for path in _SET_PATH.findall(self.text) for name in _names_in_path(path)}
+        found |= {a or b for a, b in _NAMED_IN_LITERAL.findall(" ".join(token.text for token in tokens))}
+        return frozenset(map(_unquote, found | (qualifiers - called)))
 
     @cached_property
     def body(self) -> str:
