@@ -69,6 +69,7 @@ def test_revisions_run_in_a_transaction_and_blocks_do_not(find: Find) -> None:
     assert find(revision("op.execute('CREATE TABLE x (a int)')")) == []
     assert find(revision(block.format(concurrently.format("IF NOT EXISTS ")))) == []
     assert find(revision(block.format(concurrently.format("")))) == [("prefer-robust-stmts", 10)]
+    assert find(revision(block.format("CREATE TABLE x (a int)"))) == [("prefer-robust-stmts", 10)]
 
 
 def test_parameters_are_read(find: Find) -> None:
