@@ -92,7 +92,7 @@ def test_help_lists_every_command_and_each_has_an_example(bare_project: Project)
     assert overview.code == 0
     commands = [[str(command.name)] for command in app.registered_commands]
     commands += [["domain", name] for name in ("add", "remove", "primary")]
-    assert len(commands) == 18
+    assert len(commands) == 19
     for command in commands:
         assert command[0] in overview.out
         described = bare_project.invoke(*command, "--help")
