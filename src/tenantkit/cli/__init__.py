@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tenantkit.cli import authoring, doctor, domains, fleet, runs, status, tenants
+from tenantkit.cli import authoring, doctor, domains, fleet, lint, runs, status, tenants
 from tenantkit.cli.application import Settings
 from tenantkit.cli.errors import print_error, reporting
 
@@ -53,6 +53,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Migrations": {
         "init": authoring.init,
         "revision": authoring.revision,
+        "lint": lint.lint,
         "migrate": fleet.migrate,
         "status": status.status,
         "downgrade": fleet.downgrade,
