@@ -251,3 +251,40 @@ def test_the_ledger_tells_what_was_done_by_which_engine(fleet: Make, environment
     with engine.connect() as connection:
         found = {row.key: tuple(row)[1:] for row in connection.exec_driver_sql(query, (report.run_id,))}
     assert found == {key: ("done", name, "one", "two", 1) for key, name in REPLAYED.items()}
+
+
+class Meanwhile:
+    """Lets something happen between the plan of a run and its execution."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self._action = action
+
+    def started(self, _total: int) -> None:
+        self._action()
+
+    def finished(self, outcome: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("name", ["auto", "alembic"])
+@pytest.mark.parametrize("target", ["head", "+1", "two"])
+def test_what_another_run_did_meanwhile_is_not_done_again_nor_claimed(
+    target: str, name: Any, fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add("two", ADD)
+    others = ["k0", "k3", "k4"]
+    if target != "head":
+        environment.add("three", 'op.create_index("ix", "a", ["y"], schema="tenant")')
+    first = Meanwhile(lambda: migrate(fleet(), target, tenants=others, jobs=1))
+    report = migrate(fleet(), target, jobs=1, engine=name, progress=first)
+    assert sorted(outcome.key for outcome in report.outcomes) == ["k1", "k2"]
+    assert report.unchanged == 3
+    look, *more = looks(engine)
+    assert more == [look] * 4
+    assert look[1]["alembic_version"] == ["(two)"]
+    query = (
+        "SELECT key, o.status FROM tenantkit.outcomes o JOIN tenantkit.tenants t ON t.id = tenant_id WHERE run_id = %s"
+    )
+    with engine.connect() as connection:
+        found = dict(tuple(row) for row in connection.exec_driver_sql(query, (report.run_id,)))
+    assert found == {"k1": "done", "k2": "done", **dict.fromkeys(others, "unchanged")}

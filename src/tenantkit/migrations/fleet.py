@@ -22,6 +22,8 @@ from tenantkit.registry import ledger, store
 from tenantkit.tenant import MIGRATED, Tenant
 
 if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationStep
+
     from tenantkit.migrations.lines import Heads, Line
     from tenantkit.tenancy import Tenancy
 
@@ -103,37 +105,38 @@ def _run(
         lock_timeout=options.get("lock_timeout", LOCK_TIMEOUT),
         statement_timeout=options.get("statement_timeout"),
     )
-    with Runner(tenancy, line, settings) as runner:
-        with tenancy.engine.begin() as connection:
-            fleet = _select(store.find(connection, status=MIGRATED), options.get("tenants"))
-            current = read_revisions(connection, [tenant.schema for tenant in fleet])
-            groups, refused = _plan(line, command, target, fleet, current)
-            if groups:
-                require_connections(connection, settings.jobs)
-            failed = {outcome.key for outcome in refused}
-            planned = [tenant for tenants in groups.values() for tenant in tenants]
-            planned += [tenant for tenant in fleet if tenant.key in failed]
-            run_id = ledger.start_run(
-                connection,
-                command=command,
-                target=target,
-                options={"engine": settings.engine, "jobs": settings.jobs},
-                planned=[(tenant.id, join(current.get(tenant.schema, ()))) for tenant in planned],
-            )
+    runner = Runner(tenancy, line, settings)
+    with tenancy.engine.begin() as connection:
+        fleet = _select(store.find(connection, status=MIGRATED), options.get("tenants"))
+        current = read_revisions(connection, [tenant.schema for tenant in fleet])
+        groups, targets, refused = _plan(line, command, target, fleet, current)
+        if groups:
+            require_connections(connection, settings.jobs)
+        failed = {outcome.key for outcome in refused}
+        planned = [tenant for tenants in groups.values() for tenant in tenants]
+        planned += [tenant for tenant in fleet if tenant.key in failed]
+        run_id = ledger.start_run(
+            connection,
+            command=command,
+            target=target,
+            options={"engine": settings.engine, "jobs": settings.jobs},
+            planned=[(tenant.id, join(current.get(tenant.schema, ()))) for tenant in planned],
+        )
 
-        def task(tenant: Tenant) -> Task:
-            site = tenant_site(tenancy, tenant.schema)
-            return Task(key=tenant.key, site=site, command=command, target=target, run_id=run_id, tenant_id=tenant.id)
+    def task(tenant: Tenant) -> Task:
+        site = tenant_site(tenancy, tenant.schema)
+        to = targets[current[tenant.schema]]
+        return Task(key=tenant.key, site=site, command=command, target=to, run_id=run_id, tenant_id=tenant.id)
 
-        ids = {tenant.key: tenant.id for tenant in planned}
-        outcomes: list[Outcome] = []
-        progress.started(len(planned))
-        work = [(heads, [task(tenant) for tenant in tenants]) for heads, tenants in groups.items()]
-        for outcome in chain(refused, runner.run(work)):
-            if not (outcome.ok and outcome.has_moved):  # which is written down in the tenant's own transaction
-                _record(tenancy, run_id, ids[outcome.key], outcome)
-            outcomes.append(outcome)
-            progress.finished(outcome)
+    ids = {tenant.key: tenant.id for tenant in planned}
+    outcomes: list[Outcome] = []
+    progress.started(len(planned))
+    work = [(heads, [task(tenant) for tenant in tenants]) for heads, tenants in groups.items()]
+    for outcome in chain(refused, runner.run(work)):
+        if not (outcome.ok and outcome.has_moved):  # which is written down in the tenant's own transaction
+            _record(tenancy, run_id, ids[outcome.key], outcome)
+        outcomes.append(outcome)
+        progress.finished(outcome)
     with tenancy.engine.begin() as connection:
         ledger.finish_run(connection, run_id)
     done = tuple(outcome for outcome in outcomes if not outcome.ok or outcome.has_moved)
@@ -165,11 +168,12 @@ def _select(fleet: Sequence[Tenant], keys: Collection[str] | None) -> list[Tenan
 
 def _plan(
     line: Line, command: Command, target: str, fleet: Sequence[Tenant], current: dict[str, Heads]
-) -> tuple[dict[Heads, list[Tenant]], list[Outcome]]:
-    """Return the tenants to migrate by where they are, and the failures of those for which nothing can be done.
+) -> tuple[dict[Heads, list[Tenant]], dict[Heads, str], list[Outcome]]:
+    """Return the tenants to migrate by where they are, where those are to go, and the failures of hopeless ones.
 
     What a revision needs is worked out once for all the tenants that are at it.
     """
+    targets: dict[Heads, str] = {}
     needs_work: dict[Heads, bool | ConfigurationError] = {}
     groups: dict[Heads, list[Tenant]] = {}
     refused: list[Outcome] = []
@@ -180,7 +184,9 @@ def _plan(
             continue
         if heads not in needs_work:
             try:
-                needs_work[heads] = bool(plan(line, command, target, heads))
+                steps = plan(line, command, target, heads)
+                needs_work[heads] = bool(steps)
+                targets[heads] = _absolute(target, steps)
             except ConfigurationError as error:
                 needs_work[heads] = error
         match needs_work[heads]:
@@ -190,7 +196,15 @@ def _plan(
                 groups.setdefault(heads, []).append(tenant)
             case _:
                 pass
-    return groups, refused
+    return groups, targets, refused
+
+
+def _absolute(target: str, steps: Sequence[MigrationStep]) -> str:
+    """Return *target* so that it means the same wherever a tenant is: another run may move it before this one does."""
+    if not steps or target[0] not in "+-":
+        return target
+    there: tuple[str, ...] = steps[-1].to_revisions_no_deps
+    return there[0] if len(there) == 1 else "base" if not there else target
 
 
 def _refuse(tenant: Tenant, heads: Heads, error: str) -> Outcome:

@@ -52,7 +52,9 @@ def rehearse(
         if not outcome.ok and (recovered := perform_one(task, alembic)).ok:
             recorder.refuse("a revision fails while it is recorded")
             outcome = recovered
-        if not outcome.ok:
+        if outcome.ok and not outcome.has_moved:
+            found = None  # another run was here, and there was nothing to record
+        elif not outcome.ok:
             failures += 1
             found = _give_up(failures)
         elif first is None and record and recorder.obstacle is None:

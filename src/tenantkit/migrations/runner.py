@@ -6,11 +6,10 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pickle import PicklingError, dumps
-from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.apply import Alembic, plan
@@ -25,8 +24,6 @@ from tenantkit.provisioning.locks import CONFLICTS, LOCK_TIMEOUT
 from tenantkit.registry import ledger
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from sqlalchemy import Engine
 
     from tenantkit.migrations.lines import Heads, Line
@@ -72,7 +69,6 @@ class Runner:
     reasons: Counter[str] = field(default_factory=Counter[str])
     """Why how many placements were not replayed."""
     _found: dict[Heads, Rehearsed] = field(default_factory=dict["Heads", Rehearsed])
-    _open: ExitStack = field(default_factory=ExitStack)
     _setup: Setup = field(init=False)
     _engine: Engine = field(init=False)
     """With the application's settings, for connections that are not shared with its requests."""
@@ -80,15 +76,6 @@ class Runner:
     def __post_init__(self) -> None:
         self._setup = _set_up(self.tenancy, self.line, is_sent=self.settings.jobs != 0)
         self._engine = self._setup.open()
-        self._open.callback(self._engine.dispose)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.close()
 
     def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Iterator[Outcome]:
         """Migrate *groups* of placements, each of those that are at the same revisions; yield what came of each.

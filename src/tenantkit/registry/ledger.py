@@ -49,10 +49,11 @@ def finish_run(connection: Connection, run_id: int) -> None:
 
 
 def done(run_id: int, tenant_id: int, *, engine: str, from_revision: str, to_revision: str, attempts: int) -> str:
-    """Return the statement, whole, that writes down in a tenant's own transaction that it was migrated."""
+    """Return the statement, whole, that writes down, in a tenant's own transaction, that it is migrated."""
+    status = "unchanged" if from_revision == to_revision else "done"
     before, after = (f"nullif({quote_literal(revision)}, '')" for revision in (from_revision, to_revision))
     return (
-        "UPDATE tenantkit.outcomes SET status = 'done', "  # noqa: S608 - numbers, and quoted
+        f"UPDATE tenantkit.outcomes SET status = '{status}', "  # noqa: S608 - numbers, and quoted
         f"engine = {quote_literal(engine)}, from_revision = {before}, to_revision = {after}, attempts = {attempts}, "
         "duration_ms = extract(epoch FROM clock_timestamp() - now()) * 1000, finished_at = clock_timestamp() "
         f"WHERE run_id = {run_id} AND tenant_id = {tenant_id}"
