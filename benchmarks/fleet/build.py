@@ -12,6 +12,7 @@ from sqlalchemy import URL
 from benchmarks.fleet.application import Fleet, create_statements, table_name
 from benchmarks.fleet.replay import replay
 from benchmarks.fleet.revisions import BASE
+from benchmarks.server import set_fsync
 from tenantkit.naming import quote_identifier, quote_literal, schema_name
 from tenantkit.provisioning.schemas import mark_of
 
@@ -77,14 +78,11 @@ def _tables_and_rows(tables: int) -> str:
 @contextmanager
 def _without_waiting_for_the_disk(fleet: Fleet) -> Generator[None]:
     """Build without fsync, which only matters if the machine fails; then put all on disk, and turn it on again."""
-    with psycopg.connect(fleet.dsn, autocommit=True) as connection:
-        connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("SELECT pg_reload_conf()")
-        yield
-        connection.execute("CHECKPOINT")
-        os.sync()
-        connection.execute("ALTER SYSTEM RESET fsync")
-        connection.execute("SELECT pg_reload_conf()")
+    set_fsync(fleet.dsn, on=False)
+    yield
+    settle(fleet)
+    os.sync()
+    set_fsync(fleet.dsn, on=True)
 
 
 def _vacuum(fleet: Fleet) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum, auto
 from inspect import signature
@@ -69,7 +70,7 @@ def rows(scripts: Mapping[str, str], *, loop: float, processes: float) -> list[R
     )
     return [
         *compared,
-        Row("`tenantkit migrate --jobs 4`, start-up included", Kind.OTHER, command_line(jobs=4), 4),
+        Row("`tenantkit migrate --jobs 4`, start-up included", Kind.OTHER, _command_line(jobs=4), 4),
         *by_alembic,
         Row("Alembic in one process, revisions loaded once", Kind.ALEMBIC, scripts_loaded_once),
         Row(LOOP, Kind.ALEMBIC, command_per_tenant, share=loop),
@@ -86,16 +87,13 @@ def _raw(scripts: Mapping[str, str], connections: int) -> Run:
 
 def _tenantkit(**options: Any) -> Run:
     def run(fleet: Fleet, change: Change, _: Sequence[str]) -> None:
-        tenancy = fleet.tenancy()
-        migrate(tenancy, change.id, **options)
-        tenancy.close()
+        with closing(fleet.tenancy()) as tenancy:
+            migrate(tenancy, change.id, **options)
 
     return run
 
 
-def command_line(*, jobs: int) -> Run:
-    """Return what runs ``tenantkit migrate`` as a process."""
-
+def _command_line(*, jobs: int) -> Run:
     def run(fleet: Fleet, change: Change, _: Sequence[str]) -> None:
         command = [*tenantkit_command(), "migrate", change.id, "--jobs", str(jobs)]
         subprocess.run(command, env=fleet.environment, check=True, capture_output=True)

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from statistics import median, quantiles
+from math import ceil, nan
+from statistics import median
 
 from benchmarks.fleet.application import Fleet
 from benchmarks.fleet.build import settle
@@ -56,7 +57,8 @@ class Phase:
 
     def percentile(self, percent: int) -> float:
         """Return what so many per cent of the requests took at most, in seconds."""
-        return quantiles((request.seconds for request in self.requests), n=100, method="inclusive")[percent - 1]
+        ordered = sorted(request.seconds for request in self.requests)
+        return ordered[ceil(percent / 100 * len(ordered)) - 1] if ordered else nan
 
 
 def measure(
