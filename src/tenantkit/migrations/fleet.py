@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from itertools import chain
 from typing import TYPE_CHECKING, TypedDict
 
 from typing_extensions import Unpack
 
-from tenantkit.exceptions import ConfigurationError, MigrationError, TenantNotFoundError
-from tenantkit.migrations.apply import plan
+from tenantkit.exceptions import ConfigurationError, MigrationError
 from tenantkit.migrations.connections import require_connections
+from tenantkit.migrations.planning import plan_fleet, select
 from tenantkit.migrations.report import MigrationReport, NoProgress, Outcome, Progress, join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.runner import EngineName, Runner, Settings
@@ -22,9 +22,7 @@ from tenantkit.registry import ledger, store
 from tenantkit.tenant import MIGRATED, Tenant
 
 if TYPE_CHECKING:
-    from alembic.runtime.migration import MigrationStep
-
-    from tenantkit.migrations.lines import Heads, Line
+    from tenantkit.migrations.lines import Line
     from tenantkit.tenancy import Tenancy
 
 
@@ -62,7 +60,7 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
     line = _usable_line(tenancy, target)
     tenancy.install()
     if (keys := options.get("tenants")) is not None:  # a mistyped key is refused before anything is migrated
-        _select(tenancy.list(status=MIGRATED), keys)
+        select(tenancy.list(status=MIGRATED), keys)
     shared = upgrade_shared(tenancy)
     return _run(tenancy, line, "upgrade", target, options, shared=shared)
 
@@ -107,9 +105,9 @@ def _run(
     )
     runner = Runner(tenancy, line, settings)
     with tenancy.engine.begin() as connection:
-        fleet = _select(store.find(connection, status=MIGRATED), options.get("tenants"))
+        fleet = select(store.find(connection, status=MIGRATED), options.get("tenants"))
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
-        groups, targets, refused = _plan(line, command, target, fleet, current)
+        groups, targets, refused = plan_fleet(line, command, target, fleet, current)
         if groups:
             require_connections(connection, settings.jobs)
         failed = {outcome.key for outcome in refused}
@@ -152,64 +150,6 @@ def _run(
     if report.failures:
         raise MigrationError(report)
     return report
-
-
-def _select(fleet: Sequence[Tenant], keys: Collection[str] | None) -> list[Tenant]:
-    """Return the tenants with these keys, or all.
-
-    :raises TenantNotFoundError: if one is not among those that can be migrated.
-    """
-    if keys is None:
-        return list(fleet)
-    for key in set(keys) - {tenant.key for tenant in fleet}:
-        raise TenantNotFoundError(key=key)
-    return [tenant for tenant in fleet if tenant.key in keys]
-
-
-def _plan(
-    line: Line, command: Command, target: str, fleet: Sequence[Tenant], current: dict[str, Heads]
-) -> tuple[dict[Heads, list[Tenant]], dict[Heads, str], list[Outcome]]:
-    """Return the tenants to migrate by where they are, where those are to go, and the failures of hopeless ones.
-
-    What a revision needs is worked out once for all the tenants that are at it.
-    """
-    targets: dict[Heads, str] = {}
-    needs_work: dict[Heads, bool | ConfigurationError] = {}
-    groups: dict[Heads, list[Tenant]] = {}
-    refused: list[Outcome] = []
-    for tenant in fleet:
-        heads = current.get(tenant.schema)
-        if heads is None:
-            refused.append(_refuse(tenant, (), f"the schema {tenant.schema!r} does not exist; see 'tenantkit doctor'"))
-            continue
-        if heads not in needs_work:
-            try:
-                steps = plan(line, command, target, heads)
-                needs_work[heads] = bool(steps)
-                targets[heads] = _absolute(target, steps)
-            except ConfigurationError as error:
-                needs_work[heads] = error
-        match needs_work[heads]:
-            case ConfigurationError() as reason:
-                refused.append(_refuse(tenant, heads, str(reason)))
-            case True:
-                groups.setdefault(heads, []).append(tenant)
-            case _:
-                pass
-    return groups, targets, refused
-
-
-def _absolute(target: str, steps: Sequence[MigrationStep]) -> str:
-    """Return *target* so that it means the same wherever a tenant is: another run may move it before this one does."""
-    if not steps or target[0] not in "+-":
-        return target
-    there: tuple[str, ...] = steps[-1].to_revisions_no_deps
-    return there[0] if len(there) == 1 else "base" if not there else target
-
-
-def _refuse(tenant: Tenant, heads: Heads, error: str) -> Outcome:
-    revision = join(heads) or None
-    return Outcome(key=tenant.key, schema=tenant.schema, from_revision=revision, to_revision=revision, error=error)
 
 
 def _record(tenancy: Tenancy, run_id: int, tenant_id: int, outcome: Outcome) -> None:
