@@ -2,9 +2,9 @@
 
 from tenantkit.migrations.authoring import init, revision
 from tenantkit.migrations.environment import run_environment
-from tenantkit.migrations.fleet import Options, downgrade, migrate, stamp
+from tenantkit.migrations.fleet import Options, downgrade, downgrade_run, migrate, stamp
 from tenantkit.migrations.history import Run, failed, get_run, list_runs, unfinished
-from tenantkit.migrations.report import FleetStatus, MigrationReport, Outcome, PlacementStatus, Progress
+from tenantkit.migrations.report import FleetStatus, MigrationReport, Outcome, PlacementStatus, Progress, Wave
 from tenantkit.migrations.shared import downgrade_shared, stamp_shared, upgrade_shared
 from tenantkit.migrations.status import status
 
@@ -16,7 +16,9 @@ __all__ = [
     "PlacementStatus",
     "Progress",
     "Run",
+    "Wave",
     "downgrade",
+    "downgrade_run",
     "downgrade_shared",
     "failed",
     "get_run",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from queue import SimpleQueue
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 from time import monotonic, sleep
 from typing import Literal, Protocol, TypeAlias
 
@@ -95,14 +95,16 @@ def perform_one(task: Task, perform: Callable[[Task], Outcome | Again]) -> Outco
     return result
 
 
-def perform_all(tasks: Sequence[Task], performers: Sequence[Callable[[], Performer]]) -> Iterator[Outcome]:
+def perform_all(
+    tasks: Sequence[Task], performers: Sequence[Callable[[], Performer]], stop: Event | None = None
+) -> Iterator[Outcome]:
     """Do *tasks*, as many at a time as there are performers, and yield what came of each as it ends.
 
-    A performer is made in its own thread, when there is something for it to do. When the caller stops early, tasks
-    that have begun are finished and no others are begun. What a performer raises is raised here.
+    A performer is made in its own thread, when there is something for it to do. Once *stop* is set, or when the caller
+    goes away, tasks that have begun are finished and no others are begun. What a performer raises is raised here.
     """
-    backlog = _Backlog(tasks)
-    done: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+    backlog = _Backlog(tasks, stop or Event())
+    done: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
     made: list[Performer] = []
     threads = [
         Thread(target=_perform, args=(make, made, backlog, done), name=f"tenantkit-migration-{number}")
@@ -111,11 +113,11 @@ def perform_all(tasks: Sequence[Task], performers: Sequence[Callable[[], Perform
     for thread in threads:
         thread.start()
     try:
-        for _ in tasks:
-            result = done.get()
-            if isinstance(result, BaseException):
-                raise result
-            yield result
+        for _ in threads:
+            while (result := done.get()) is not None:
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
     except KeyboardInterrupt:
         backlog.stop()
         for performer in made:
@@ -131,8 +133,9 @@ def _perform(
     make: Callable[[], Performer],
     made: list[Performer],
     backlog: _Backlog,
-    done: SimpleQueue[Outcome | BaseException],
+    done: SimpleQueue[Outcome | BaseException | None],
 ) -> None:
+    """Take tasks until there are none, and put what came of each on *done*, then ``None``."""
     performer: Performer | None = None
     try:
         while (task := backlog.take()) is not None:
@@ -149,6 +152,7 @@ def _perform(
     except Exception as error:  # noqa: BLE001 - raised again where it can be handled
         done.put(error)
     finally:
+        done.put(None)
         if performer is not None:
             performer.close()
 
@@ -156,7 +160,8 @@ def _perform(
 class _Backlog:
     """Tasks that wait, some of them until a moment has come."""
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    def __init__(self, tasks: Sequence[Task], stop: Event) -> None:
+        self._stop = stop
         self._waiting = [(0.0, number, task) for number, task in enumerate(tasks)]
         heapify(self._waiting)
         self._number = len(tasks)
@@ -166,7 +171,7 @@ class _Backlog:
     def take(self) -> Task | None:
         """Return the next task, waiting for one if all the others are in work; ``None`` when there will be none."""
         with self._changed:
-            while self._unfinished > 0:
+            while self._unfinished > 0 and not self._stop.is_set():
                 pause = self._waiting[0][0] - monotonic() if self._waiting else None
                 if pause is not None and pause <= 0:
                     return heappop(self._waiting)[2]
