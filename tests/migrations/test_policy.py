@@ -43,7 +43,9 @@ def at(engine: Engine, revision: str) -> list[str]:
     with engine.connect() as connection:
         for key in KEYS:
             there = connection.exec_driver_sql(f"SELECT version_num FROM t_{key}.alembic_version").scalar()
-            query = f"SELECT count(*) FROM information_schema.columns WHERE table_schema = 't_{key}' AND table_name = 'a'"
+            query = (
+                f"SELECT count(*) FROM information_schema.columns WHERE table_schema = 't_{key}' AND table_name = 'a'"
+            )
             assert connection.exec_driver_sql(query).scalar() == (1 if there == "one" else 2)
             found += [key] if there == revision else []
     return found
@@ -195,7 +197,9 @@ def test_a_run_stops_when_more_have_failed_than_permitted(
 
 
 def test_tenants_that_have_begun_are_finished_and_told(fleet: Make, environment: Environment, engine: Engine) -> None:
-    sleepy = FAILS.format("'t_k2'") + "\nop.execute(\"SELECT pg_sleep(0.5) WHERE current_schema() IN ('t_k3', 't_k4')\")"
+    sleepy = (
+        FAILS.format("'t_k2'") + "\nop.execute(\"SELECT pg_sleep(0.5) WHERE current_schema() IN ('t_k3', 't_k4')\")"
+    )
     environment.add("three", sleepy)
     report = stopped(fleet(), on_error="stop", jobs=3)
     # Three were begun at once: k2, which failed, and two that took longer.

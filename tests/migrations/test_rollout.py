@@ -189,4 +189,4 @@ def test_a_selection_of_nobody_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="The attributes plan=pro and the tenants to exclude leave no tenant"):
         chosen(matching=[1], where={"plan": "pro"}, exclude=["b"])
     with pytest.raises(ConfigurationError, match="Use one of key, newest"):
-        Selection(order="size")  # type: ignore[arg-type]
+        Selection(order="size")

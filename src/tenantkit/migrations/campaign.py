@@ -83,7 +83,8 @@ class Campaign:
     def _stop_if(self, why: str | None) -> None:
         if why is not None:
             self.stopped = why
-            self.runner.stop.set()
+            if self.runner.stop is not None:
+                self.runner.stop.set()
 
     def _tasks(self, work: Sequence[Work]) -> list[tuple[Heads, list[Task]]]:
         def task(each: Work) -> Task:

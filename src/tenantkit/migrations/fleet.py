@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from typing_extensions import Unpack
@@ -178,7 +179,7 @@ def _run(
 ) -> MigrationReport:
     selection, rollout = policy(options)
     settings = Settings(**_given(options, _SETTINGS))
-    runner = Runner(tenancy, line, settings)
+    runner = Runner(tenancy, line, settings, stop=Event() if rollout.has_budget else None)
     with tenancy.engine.begin() as connection:
         maintenance.release(connection)
         fleet = selection.find(connection)

@@ -56,6 +56,11 @@ class Rollout:
             )
         self._budget(planned=0)
 
+    @property
+    def has_budget(self) -> bool:
+        """Whether failures can be a reason to stop."""
+        return self.max_failures is not None or self.on_error == "stop"
+
     def require_canaries(self, keys: Collection[str]) -> None:
         """Raise unless the canaries are among *keys*, the tenants of the run.
 

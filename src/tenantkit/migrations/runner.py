@@ -72,8 +72,8 @@ class Runner:
     settings: Settings
     around: Callable[[Any], Any] = _unchanged
     """What is made of each performer before it is used."""
-    stop: Event = field(default_factory=Event)
-    """Once it is set, what has begun is finished and nothing else is begun."""
+    stop: Event | None = None
+    """If there is one, nothing is begun once it is set, and nothing between a failure and the caller's look at it."""
     reasons: Counter[str] = field(default_factory=Counter[str])
     """Why how many placements were not replayed."""
     _found: dict[tuple[Heads, str], Rehearsed] = field(default_factory=dict["tuple[Heads, str]", Rehearsed])
@@ -93,7 +93,7 @@ class Runner:
         """
         last: list[Task] = []
         for heads, group in groups:
-            if self.stop.is_set():
+            if self._is_stopped:
                 return
             tasks = list(group)
             kind = heads, tasks[0].target
@@ -106,7 +106,7 @@ class Runner:
                     if found is not None:
                         self._found[kind] = found
                     yield outcome
-                    if self.stop.is_set():
+                    if self._is_stopped:
                         return
             if tasks:
                 yield from self._rest(tasks, self._found[kind], last)
@@ -114,7 +114,7 @@ class Runner:
 
     def _here(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         for task in tasks:
-            if not self.stop.is_set():
+            if not self._is_stopped:
                 yield perform_one(task, self._alembic())
 
     def _rest(self, tasks: list[Task], found: Rehearsed, last: list[Task]) -> Iterator[Outcome]:
@@ -122,7 +122,7 @@ class Runner:
         script = found.script
         if script is None and self.settings.engine == "replay" and found.autocommit is None:
             for task in tasks:
-                if not self.stop.is_set():
+                if not self._is_stopped:
                     yield _refuse(task, found.obstacle or "")
             return
         remaining = tasks
@@ -166,6 +166,8 @@ class Runner:
                 yield known
             elif outcome.sqlstate in CONFLICTS or outcome.sqlstate is None or self.settings.engine == "replay":
                 yield outcome
+            elif self.stop is not None:
+                yield perform_one(task, self._alembic())
             else:
                 failed.append(task)
         return failed
@@ -181,6 +183,10 @@ class Runner:
             return None
         there = join(current) or None
         return replace(outcome, from_revision=there, to_revision=there, sqlstate=None, error=None)
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self.stop is not None and self.stop.is_set()
 
     def _alembic(self) -> Callable[..., Outcome | Again]:
         return self.around(Alembic(self._engine, self.line))  # type: ignore[no-any-return]

@@ -100,10 +100,11 @@ def perform_all(
 ) -> Iterator[Outcome]:
     """Do *tasks*, as many at a time as there are performers, and yield what came of each as it ends.
 
-    A performer is made in its own thread, when there is something for it to do. Once *stop* is set, or when the caller
-    goes away, tasks that have begun are finished and no others are begun. What a performer raises is raised here.
+    A performer is made in its own thread, when there is something for it to do. When the caller stops early,
+    or once *stop* is set, tasks that have begun are finished and no others are begun. With *stop*, none is begun after
+    a failure until the caller, who may set it, asks for the next outcome. What a performer raises is raised here.
     """
-    backlog = _Backlog(tasks, stop or Event())
+    backlog = _Backlog(tasks, stop)
     done: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
     made: list[Performer] = []
     threads = [
@@ -118,6 +119,7 @@ def perform_all(
                 if isinstance(result, BaseException):
                     raise result
                 yield result
+                backlog.settle(result)
     except KeyboardInterrupt:
         backlog.stop()
         for performer in made:
@@ -145,8 +147,8 @@ def _perform(
             result = performer(task)
             step = result.next(task) if isinstance(result, Again) else result
             if isinstance(step, Outcome):
+                backlog.finish(step)
                 done.put(step)
-                backlog.finish()
             else:
                 backlog.put_back(*step)
     except Exception as error:  # noqa: BLE001 - raised again where it can be handled
@@ -160,8 +162,9 @@ def _perform(
 class _Backlog:
     """Tasks that wait, some of them until a moment has come."""
 
-    def __init__(self, tasks: Sequence[Task], stop: Event) -> None:
+    def __init__(self, tasks: Sequence[Task], stop: Event | None) -> None:
         self._stop = stop
+        self._unsettled = 0
         self._waiting = [(0.0, number, task) for number, task in enumerate(tasks)]
         heapify(self._waiting)
         self._number = len(tasks)
@@ -171,7 +174,10 @@ class _Backlog:
     def take(self) -> Task | None:
         """Return the next task, waiting for one if all the others are in work; ``None`` when there will be none."""
         with self._changed:
-            while self._unfinished > 0 and not self._stop.is_set():
+            while self._unfinished > 0 and not (self._stop is not None and self._stop.is_set()):
+                if self._unsettled:
+                    self._changed.wait()
+                    continue
                 pause = self._waiting[0][0] - monotonic() if self._waiting else None
                 if pause is not None and pause <= 0:
                     return heappop(self._waiting)[2]
@@ -185,11 +191,21 @@ class _Backlog:
             heappush(self._waiting, (monotonic() + pause, self._number, task))
             self._changed.notify()
 
-    def finish(self) -> None:
+    def finish(self, outcome: Outcome) -> None:
         """Count a task as done."""
         with self._changed:
             self._unfinished -= 1
+            self._unsettled += self._matters(outcome)
             self._changed.notify_all()
+
+    def settle(self, outcome: Outcome) -> None:
+        """Go on after an outcome that the caller has seen."""
+        with self._changed:
+            self._unsettled -= self._matters(outcome)
+            self._changed.notify_all()
+
+    def _matters(self, outcome: Outcome) -> bool:
+        return self._stop is not None and not outcome.ok
 
     def stop(self) -> None:
         """Begin no other task."""
