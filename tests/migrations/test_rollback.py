@@ -141,7 +141,7 @@ def test_a_tenant_that_took_the_key_of_a_dropped_one_is_left_alone(fleet: Make, 
     downgrade_run(fleet(), run.run_id)
     schema = fleet().get("k4").schema
     with engine.connect() as connection:
-        assert connection.exec_driver_sql(f"SELECT version_num FROM {schema}.alembic_version").scalar() == "three"
+        assert connection.exec_driver_sql(f'SELECT version_num FROM "{schema}".alembic_version').scalar() == "three"
 
 
 def test_branches_are_taken_back_together(fleet: Make, environment: Environment, engine: Engine) -> None:

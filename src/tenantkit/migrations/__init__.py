@@ -4,7 +4,15 @@ from tenantkit.migrations.authoring import init, revision
 from tenantkit.migrations.environment import run_environment
 from tenantkit.migrations.fleet import Options, downgrade, downgrade_run, migrate, stamp
 from tenantkit.migrations.history import Run, failed, get_run, list_runs, unfinished
-from tenantkit.migrations.report import FleetStatus, MigrationReport, Outcome, PlacementStatus, Progress, Wave
+from tenantkit.migrations.report import (
+    FleetStatus,
+    MigrationReport,
+    Outcome,
+    PlacementStatus,
+    Progress,
+    Wave,
+    WaveProgress,
+)
 from tenantkit.migrations.shared import downgrade_shared, stamp_shared, upgrade_shared
 from tenantkit.migrations.status import status
 
@@ -17,6 +25,7 @@ __all__ = [
     "Progress",
     "Run",
     "Wave",
+    "WaveProgress",
     "downgrade",
     "downgrade_run",
     "downgrade_shared",

@@ -8,7 +8,7 @@ from time import sleep
 from typing import TYPE_CHECKING
 
 from tenantkit.migrations.planning import group
-from tenantkit.migrations.report import Outcome, Wave
+from tenantkit.migrations.report import Outcome, Wave, WaveProgress
 from tenantkit.migrations.sites import tenant_site
 from tenantkit.migrations.tasks import Command, Task
 from tenantkit.registry import ledger
@@ -65,7 +65,8 @@ class Campaign:
             ledger.finish_run(connection, self.run_id)
 
     def _rest(self, wave: Wave) -> None:
-        self.progress.wave_ended(wave)
+        if isinstance(self.progress, WaveProgress):
+            self.progress.wave_ended(wave)
         sleep(self.rollout.pause)
         self._stop_if(self.rollout.ask(wave))
 

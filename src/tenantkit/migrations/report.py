@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from typing_extensions import override
 
@@ -123,6 +123,11 @@ class Progress(Protocol):
     def finished(self, outcome: Outcome) -> None:
         """One of them is done."""
 
+
+@runtime_checkable
+class WaveProgress(Progress, Protocol):
+    """Is told of waves too."""
+
     def wave_ended(self, wave: Wave) -> None:
         """Hear that a wave is done, and another is to follow."""
 
@@ -134,9 +139,6 @@ class NoProgress:
         """Ignore it."""
 
     def finished(self, outcome: Outcome) -> None:
-        """Ignore it."""
-
-    def wave_ended(self, wave: Wave) -> None:
         """Ignore it."""
 
 
