@@ -180,11 +180,13 @@ def _run(
     selection, rollout = policy(options)
     settings = Settings(**_given(options, _SETTINGS))
     runner = Runner(tenancy, line, settings, stop=Event() if rollout.has_budget else None)
-    with tenancy.engine.begin() as connection:
+    with tenancy.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
         maintenance.release(connection)
         fleet = selection.find(connection)
         rollout.require_canaries({tenant.key for tenant in fleet})
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
+    with tenancy.engine.begin() as connection:
         plan = planner(connection, fleet, current)
         if plan.work:
             require_connections(connection, settings.jobs)

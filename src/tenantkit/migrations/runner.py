@@ -80,10 +80,12 @@ class Runner:
     _setup: Setup = field(init=False)
     _engine: Engine = field(init=False)
     """With the application's settings, for connections that are not shared with its requests."""
+    _alembic: Alembic = field(init=False)
 
     def __post_init__(self) -> None:
         self._setup = _set_up(self.tenancy, self.line, is_sent=self.settings.jobs != 0)
         self._engine = self._setup.open()
+        self._alembic = Alembic(self._engine, self.line, PLACEMENTS_PER_CONNECTION)
 
     def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Iterator[Outcome]:
         """Migrate *groups* of placements that are at the same revisions, and go to the same; yield what came of each.
@@ -91,6 +93,12 @@ class Runner:
         What has steps outside of a transaction comes last, one placement after another: such steps wait for every
         transaction in the database.
         """
+        try:
+            yield from self._run(groups)
+        finally:
+            self._alembic.close()
+
+    def _run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Iterator[Outcome]:
         last: list[Task] = []
         for heads, group in groups:
             if self._is_stopped:
@@ -101,7 +109,7 @@ class Runner:
                 yield from self._here(tasks)
                 continue
             if kind not in self._found:
-                for outcome, found in rehearse(group, self._alembic(), record=self.settings.engine != "alembic"):
+                for outcome, found in rehearse(group, self._in_process, record=self.settings.engine != "alembic"):
                     del tasks[0]
                     if found is not None:
                         self._found[kind] = found
@@ -115,7 +123,7 @@ class Runner:
     def _here(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         for task in tasks:
             if not self._is_stopped:
-                yield perform_one(task, self._alembic())
+                yield perform_one(task, self._in_process)
 
     def _rest(self, tasks: list[Task], found: Rehearsed, last: list[Task]) -> Iterator[Outcome]:
         """Migrate those that did not rehearse; what is for the last phase is added to *last*."""
@@ -167,7 +175,7 @@ class Runner:
             elif outcome.sqlstate in CONFLICTS or outcome.sqlstate is None or self.settings.engine == "replay":
                 yield outcome
             elif self.stop is not None:
-                yield perform_one(task, self._alembic())
+                yield perform_one(task, self._in_process)
             else:
                 failed.append(task)
         return failed
@@ -188,8 +196,9 @@ class Runner:
     def _is_stopped(self) -> bool:
         return self.stop is not None and self.stop.is_set()
 
-    def _alembic(self) -> Callable[..., Outcome | Again]:
-        return self.around(Alembic(self._engine, self.line))  # type: ignore[no-any-return]
+    @property
+    def _in_process(self) -> Callable[..., Outcome | Again]:
+        return self.around(self._alembic)  # type: ignore[no-any-return]
 
     def _workers(self, count: int) -> list[Callable[[], Performer]]:
         return [lambda: self.around(Worker(self._setup))] * count
