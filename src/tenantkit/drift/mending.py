@@ -1,0 +1,253 @@
+"""The SQL that makes one shape of another: which statements, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum, auto
+
+from tenantkit.drift import alterations, enums, statements
+from tenantkit.drift.differences import Change, Difference
+from tenantkit.drift.shape import BODY, CONSTRAINTS, OWN_SCHEMA, OWN_SCHEMA_LITERAL, Item, Key, Kind, Shape, owner_of
+from tenantkit.naming import quote_identifier as quoted
+from tenantkit.naming import quote_literal as literal
+from tenantkit.provisioning.locks import LOCK_TIMEOUT
+
+
+class _Phase(IntEnum):
+    """What happens before what: things go before what they need, and come after it."""
+
+    DROP_VIEWS = auto()
+    DROP_TRIGGERS = auto()
+    DROP_KEYS = auto()
+    DROP_CONSTRAINTS = auto()
+    DROP_INDEXES = auto()
+    DROP_REPLACED = auto()
+    RETYPE = auto()
+    CREATE = auto()
+    ALTER = auto()
+    OWN = auto()
+    CONSTRAINTS = auto()
+    INDEXES = auto()
+    KEYS = auto()
+    VIEWS = auto()
+    INDEXES_OF_VIEWS = auto()
+    TRIGGERS = auto()
+    DROP_COLUMNS = auto()
+    DROP_OTHERS = auto()
+
+
+_CREATED = {
+    Kind.COLUMN: _Phase.ALTER,
+    Kind.DOMAIN_CONSTRAINT: _Phase.CONSTRAINTS,
+    **dict.fromkeys(CONSTRAINTS, _Phase.CONSTRAINTS),
+    Kind.FOREIGN_KEY: _Phase.KEYS,
+    Kind.INDEX: _Phase.INDEXES,
+    Kind.TRIGGER: _Phase.TRIGGERS,
+    Kind.POLICY: _Phase.TRIGGERS,
+}
+_DROPPED = {
+    Kind.TRIGGER: _Phase.DROP_TRIGGERS,
+    Kind.POLICY: _Phase.DROP_TRIGGERS,
+    Kind.FOREIGN_KEY: _Phase.DROP_KEYS,
+    Kind.DOMAIN_CONSTRAINT: _Phase.DROP_CONSTRAINTS,
+    Kind.INDEX: _Phase.DROP_INDEXES,
+    Kind.COLUMN: _Phase.DROP_COLUMNS,
+}
+_DROPPED.update({kind: _Phase.DROP_CONSTRAINTS for kind in CONSTRAINTS if kind is not Kind.FOREIGN_KEY})
+
+_VIEWS = (Kind.VIEW, Kind.MATERIALIZED_VIEW)
+_WHOLE = (Kind.TABLE, Kind.DOMAIN, *_VIEWS)
+"""What is dropped together with all that belongs to it."""
+_ROUTINES = (Kind.FUNCTION, Kind.PROCEDURE)
+_REBUILT_WITH_TYPES = (Kind.INDEX, *CONSTRAINTS)
+"""What PostgreSQL itself rebuilds where the type of a column changes."""
+_ON_COLUMNS = (Kind.TRIGGER, Kind.POLICY, *_REBUILT_WITH_TYPES)
+
+
+@dataclass(frozen=True, slots=True)
+class Mending:
+    """What would make a tenant's schema as expected, for any tenant of the same shape."""
+
+    first: tuple[str, ...]
+    """What must be committed before the rest can use it: new labels of enums."""
+    statements: tuple[str, ...]
+
+    def script(self, schema: str) -> str:
+        """Return the script for one schema, which runs in a transaction."""
+        scripts = [_transaction(schema, part) for part in (self.first, self.statements) if part]
+        return "\n".join(scripts)
+
+
+def _transaction(schema: str, parts: Iterable[str]) -> str:
+    lines = [
+        "BEGIN",
+        f"SET LOCAL search_path = {quoted(schema)}, pg_catalog, pg_temp",
+        f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'",
+        "SET LOCAL check_function_bodies = off",
+        *(part.replace(OWN_SCHEMA, quoted(schema)).replace(OWN_SCHEMA_LITERAL, literal(schema)) for part in parts),
+        "COMMIT",
+    ]
+    return "".join(f"{line}\n" if line.startswith("--") else f"{line};\n" for line in lines)
+
+
+def mend(expected: Shape, found: Shape, differences: Iterable[Difference]) -> Mending:
+    """Return what turns *found* into *expected*, given how they differ."""
+    plan = _Plan(expected, found)
+    for difference in differences:
+        plan.add(difference)
+    plan.include_dependants()
+    return plan.mending()
+
+
+@dataclass(slots=True)
+class _Plan:
+    expected: Shape
+    found: Shape
+    drops: dict[Key, Item] = field(default_factory=dict[Key, Item])
+    creates: dict[Key, Item] = field(default_factory=dict[Key, Item])
+    converted: dict[Key, Item] = field(default_factory=dict[Key, Item])
+    """Columns whose values are converted: what depends on one must go before that, and come back after it."""
+    rebuilt: set[tuple[str | None, str]] = field(default_factory=set[tuple[str | None, str]])
+    """Of which tables the indexes and constraints that have a word in their definition must do so too."""
+    first: list[str] = field(default_factory=list[str])
+    changes: list[tuple[_Phase, int, list[str]]] = field(default_factory=list[tuple[_Phase, int, list[str]]])
+
+    def add(self, difference: Difference) -> None:
+        """Plan for one difference."""
+        match difference.change, difference.expected, difference.found:
+            case Change.MISSING, Item() as item, None:
+                self.creates[item.key] = item
+            case Change.EXTRA, None, Item() as item:
+                self.drops[item.key] = item
+            case Change.RENAMED, Item() as expected, Item() as found:
+                self._change(_Phase.ALTER, expected, statements.rename(found.key, expected.key))
+            case _, Item() as expected, Item() as found:
+                self._alter(expected, found)
+            case _:
+                pass
+
+    def include_dependants(self) -> None:
+        """Plan for what stands in the way of the changes although it is as it should be."""
+        for key in [key for key in self.found if key.kind in _ON_COLUMNS and self._is_in_the_way(key)]:
+            self._rebuild(key)
+        names = {key.table for key in self.converted} | self._dropped(*_VIEWS)
+        views = {key for key, item in self.found.items() if _is_parsed(item)}
+        while used := {key for key in views if any(_mentions(self.found[key], name) for name in names)}:
+            for view in used:
+                self._rebuild(view)
+            views -= used
+            names = {view.name for view in used}
+        gone = self._dropped(*_VIEWS)
+        for key in [key for key in self.expected if key.table in gone]:
+            self.creates[key] = self.expected[key]
+        referred = {key.table for key, item in self.drops.items() if _is_unique(item)}
+        for key in [key for key, item in self.found.items() if key.kind is Kind.FOREIGN_KEY]:
+            if self.found[key]["referred table"] in referred:
+                self._rebuild(key)
+
+    def mending(self) -> Mending:
+        """Return the statements in their order."""
+        new_tables, gone = {key.name for key in self.creates if key.kind is Kind.TABLE}, self._dropped(*_WHOLE)
+        for key, item in self.creates.items():
+            if key.kind is Kind.SEQUENCE:
+                self._change(_Phase.OWN, item, statements.own_sequence(item))
+            if key.kind is not Kind.COLUMN or key.table not in new_tables:
+                self._change(_created_in(item, self.expected), item, statements.create(item, self.expected))
+        for key, item in self.drops.items():
+            if key.table not in gone or key.kind is Kind.FOREIGN_KEY:
+                phase = _dropped_in(item, is_replaced=key in self.creates)
+                self.changes.append((phase, -item.position, statements.drop(key)))
+        ordered = sorted(self.changes, key=lambda change: change[:2])
+        return Mending(tuple(self.first), tuple(statement for *_, several in ordered for statement in several))
+
+    def _alter(self, expected: Item, found: Item) -> None:
+        if expected.key.kind is Kind.ENUM:
+            self._alter_enum(expected, found)
+            return
+        if expected.key.kind is Kind.SEQUENCE and owner_of(expected) != owner_of(found):
+            self._change(_Phase.OWN, expected, statements.own_sequence(expected))
+        if expected.key.kind is Kind.COLUMN:
+            self._change(_Phase.RETYPE, expected, alterations.drop_identity(expected, found))
+        changes = alterations.alter(expected, found)
+        if expected.key.kind is Kind.COLUMN and (changes is None or alterations.changes_type(expected, found)):
+            self.converted[found.key] = found
+        if changes is not None:
+            phase = _created_in(expected, self.expected) if expected.key.kind in _ROUTINES else _Phase.ALTER
+            self._change(phase, expected, changes)
+        elif expected.key.kind is Kind.COLUMN:
+            self.rebuilt.add((found.key.table, found.key.name))
+            self._change(
+                _Phase.ALTER, expected, [*statements.drop(found.key), *statements.create(expected, self.expected)]
+            )
+        else:
+            self.drops[found.key] = found
+            self.creates[expected.key] = expected
+
+    def _alter_enum(self, expected: Item, found: Item) -> None:
+        if added := enums.new_labels(expected, found):
+            self.first += added
+            return
+        if renamed := enums.renamed_labels(expected, found):
+            self._change(_Phase.RETYPE, expected, renamed)
+            return
+        columns = enums.columns_of(expected.key.name, self.found)
+        self.converted.update({column.key: column for column in columns})
+        self.rebuilt.update((column.key.table, f"::{(column['type'] or '').removesuffix('[]')}") for column in columns)
+        self._change(_Phase.RETYPE, expected, enums.replace(expected, columns))
+        for key in [key for key, item in self.found.items() if _is_made_of(item, expected.key.name)]:
+            self._rebuild(key)
+
+    def _change(self, phase: _Phase, item: Item, changes: list[str]) -> None:
+        self.changes.append((phase, item.position, changes))
+
+    def _rebuild(self, key: Key) -> None:
+        self.drops[key] = self.found[key]
+        if key in self.expected:
+            self.creates[key] = self.expected[key]
+
+    def _is_in_the_way(self, key: Key) -> bool:
+        """Return whether an item speaks of a converted column in a way that prevents it, or dies with it."""
+        on_columns = {(column.table, column.name) for column in self.converted}
+        words = self.rebuilt if key.kind in _REBUILT_WITH_TYPES else on_columns
+        return any(table == key.table and _mentions(self.found[key], word) for table, word in words)
+
+    def _dropped(self, *kinds: Kind) -> set[str | None]:
+        """Return the names of what is dropped of some kinds."""
+        return {key.name for key in self.drops if key.kind in kinds}
+
+
+def _created_in(item: Item, shape: Shape) -> _Phase:
+    if item.key.kind is Kind.INDEX and Key(Kind.MATERIALIZED_VIEW, None, item.key.table or "") in shape:
+        return _Phase.INDEXES_OF_VIEWS
+    return _Phase.VIEWS if _is_parsed(item) else _CREATED.get(item.key.kind, _Phase.CREATE)
+
+
+def _dropped_in(item: Item, *, is_replaced: bool) -> _Phase:
+    if _is_parsed(item):
+        return _Phase.DROP_VIEWS
+    return _DROPPED.get(item.key.kind, _Phase.DROP_REPLACED if is_replaced else _Phase.DROP_OTHERS)
+
+
+def _is_parsed(item: Item) -> bool:
+    """Return whether PostgreSQL keeps an item in a form that holds on to the columns that it reads."""
+    return item.key.kind in _VIEWS or (item.key.kind in _ROUTINES and BODY not in (item["signature"] or ""))
+
+
+def _mentions(item: Item, name: str | None) -> bool:
+    """Return whether an item may use what has this name; to rebuild one more than needed does no harm."""
+    return any(name is not None and value is not None and name in value for value in item.values)
+
+
+def _is_made_of(item: Item, name: str) -> bool:
+    """Return whether a type may be part of another, or of what a function takes or returns."""
+    if item.key.kind in _ROUTINES:
+        return name in item.key.name or name in alterations.heading(item)
+    return item.key.kind in {Kind.COMPOSITE, Kind.DOMAIN} and _mentions(item, name)
+
+
+def _is_unique(item: Item) -> bool:
+    """Return whether a foreign key may rest on an item."""
+    return item.key.kind in {Kind.PRIMARY_KEY, Kind.UNIQUE} or (
+        item.key.kind is Kind.INDEX and item["uniqueness"] == "unique"
+    )

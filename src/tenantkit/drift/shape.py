@@ -1,0 +1,114 @@
+"""What a schema holds, as values: one `Item` for each object, and the `Shape` of all of them.
+
+Definitions are as PostgreSQL writes them where the schema stands first on the ``search_path``, so objects of the
+schema itself have no schema in them, and those of all others do: equal shapes have equal text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, TypeAlias
+
+OWN_SCHEMA = "\x01"
+"""Stands for the schema's own name, as an identifier, in the text of functions; it cannot be in a name typed by a person."""
+OWN_SCHEMA_LITERAL = "\x02"
+"""Likewise, as a string literal."""
+BODY = "\x03"
+"""Stands for a function's body in its signature; not there if PostgreSQL keeps the body in parsed form."""
+
+
+class Kind(StrEnum):
+    """What an item is, in the words of a report."""
+
+    ENUM = "enum"
+    DOMAIN = "domain"
+    DOMAIN_CONSTRAINT = "domain constraint"
+    COMPOSITE = "composite type"
+    SEQUENCE = "sequence"
+    FUNCTION = "function"
+    PROCEDURE = "procedure"
+    TABLE = "table"
+    COLUMN = "column"
+    PRIMARY_KEY = "primary key"
+    UNIQUE = "unique constraint"
+    EXCLUSION = "exclusion constraint"
+    CHECK = "check constraint"
+    FOREIGN_KEY = "foreign key"
+    INDEX = "index"
+    VIEW = "view"
+    MATERIALIZED_VIEW = "materialized view"
+    TRIGGER = "trigger"
+    POLICY = "policy"
+
+
+CONSTRAINTS = (Kind.PRIMARY_KEY, Kind.UNIQUE, Kind.EXCLUSION, Kind.CHECK, Kind.FOREIGN_KEY)
+
+_CONSTRAINT = ("definition", "referred table")
+_ROUTINE = ("signature", "body")
+_VIEW = ("definition", "options", "comment")
+
+ASPECTS: Mapping[Kind, tuple[str, ...]] = {
+    Kind.DOMAIN: ("type", "collation", "default", "NULL"),
+    Kind.DOMAIN_CONSTRAINT: ("definition",),
+    Kind.COMPOSITE: ("attributes",),
+    Kind.SEQUENCE: ("type", "options", "persistence", "owning table", "owning column"),
+    Kind.FUNCTION: _ROUTINE,
+    Kind.PROCEDURE: _ROUTINE,
+    Kind.TABLE: (
+        "persistence",
+        "row-level security",
+        "row-level security for its owner",
+        "partition key",
+        "parents",
+        "partition bound",
+        "comment",
+    ),
+    Kind.COLUMN: ("type", "collation", "NULL", "default", "generated", "identity", "comment"),
+    **dict.fromkeys(CONSTRAINTS, _CONSTRAINT),
+    Kind.INDEX: ("uniqueness", "definition", "state"),
+    Kind.VIEW: _VIEW,
+    Kind.MATERIALIZED_VIEW: (*_VIEW, "state"),
+    Kind.TRIGGER: ("definition", "state"),
+    Kind.POLICY: ("type", "command", "roles", "USING", "WITH CHECK"),
+}
+"""What is compared of each kind, in the order in which the queries give it; an enum's labels have no names."""
+
+
+class Key(NamedTuple):
+    """By what an item of one schema is found in another."""
+
+    kind: Kind
+    table: str | None
+    """The table, view or domain that it belongs to."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object of a schema."""
+
+    key: Key
+    values: tuple[str | None, ...]
+    """One for each of its kind's `ASPECTS`."""
+    position: int = field(default=0, compare=False)
+    """Its place among its like: they were created in this order, so none needs a later one."""
+    source: str | None = field(default=None, compare=False)
+    """A function's body as it is, where `values` has it without the schema's name."""
+
+    def __getitem__(self, aspect: str) -> str | None:
+        return self.values[ASPECTS[self.key.kind].index(aspect)]
+
+
+Shape: TypeAlias = Mapping[Key, Item]
+
+
+def owner_of(sequence: Item) -> tuple[str | None, str | None]:
+    """Return the table and the column whose numbers a sequence gives out."""
+    return sequence["owning table"], sequence["owning column"]
+
+
+def unquoted(name: str) -> str:
+    """Return the name that PostgreSQL wrote as an identifier."""
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
