@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy import URL, Engine, create_engine
 
 from tenantkit import Tenancy
 from tenantkit.drift import DriftReport, check
-from tenantkit.naming import quote_identifier, quote_literal
+from tenantkit.naming import quote_identifier
 from tests.conftest import APPLICATION
 from tests.migrations.shapes import shape
 
@@ -25,6 +26,11 @@ EVERYTHING = Path(__file__).with_name("everything.sql").read_text()
 def plain(url: URL) -> str:
     """Return a URL for psycopg."""
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def words_of(report: DriftReport) -> dict[str, list[str]]:
+    """Return what is said of each tenant that is odd."""
+    return {key: [str(each) for each in odd.differences] for odd in report.odd for key in odd.schemas}
 
 
 def run_script(url: URL, script: str) -> None:
@@ -55,23 +61,24 @@ class Fleet:
         for key in keys:
             self.run(key, statements)
 
-    def check(self, **options: object) -> DriftReport:
+    def rows(self, key: str, query: str) -> list[tuple[Any, ...]]:
+        """Return what a query finds in the schema of a tenant."""
+        with psycopg.connect(plain(self.url)) as connection:
+            connection.execute(f'SET search_path = "t_{key}"'.encode())
+            return connection.execute(query.encode()).fetchall()
+
+    def check(self, **options: Any) -> DriftReport:
         return check(self.tenancy, **options)
 
-    def words(self, **options: object) -> dict[str, list[str]]:
+    def words(self, **options: Any) -> dict[str, list[str]]:
         """Return what is said of each tenant that is odd."""
-        return {
-            key: [str(difference) for difference in odd.differences]
-            for odd in self.check(**options).odd
-            for key in odd.schemas
-        }
+        return words_of(self.check(**options))
 
-    def mend(self) -> str:
+    def mend(self, report: DriftReport) -> str:
         """Run what would mend every tenant, and return it."""
-        scripts = [odd.script(key) for odd in self.check().odd for key in odd.schemas]
-        for script in scripts:
-            run_script(self.url, script)
-        return "\n".join(scripts)
+        script = "\n".join(odd.script(key) for odd in report.odd for key in odd.schemas)
+        run_script(self.url, script)
+        return script
 
     def catalog(self, key: str) -> list[str]:
         """Return what another reader of the catalog finds, which knows nothing of shapes."""

@@ -58,8 +58,8 @@ CREATE TABLE bookings (
 ALTER TABLE bookings ENABLE ROW LEVEL SECURITY;
 CREATE POLICY open_rooms ON bookings FOR SELECT USING (room IN (SELECT id FROM invoices) OR secret IS NULL);
 
-CREATE TABLE events (at timestamptz NOT NULL, kind text, CONSTRAINT pk_events PRIMARY KEY (at)) PARTITION BY RANGE (at);
-CREATE TABLE events_2026 PARTITION OF events FOR VALUES FROM ('2026-01-01 00:00+00') TO ('2027-01-01 00:00+00');
+CREATE TABLE events (at date NOT NULL, kind text, CONSTRAINT pk_events PRIMARY KEY (at)) PARTITION BY RANGE (at);
+CREATE TABLE events_2026 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
 CREATE TABLE events_rest PARTITION OF events DEFAULT;
 CREATE INDEX ix_events_kind ON events (kind);
 
@@ -81,4 +81,9 @@ CREATE VIEW totals WITH (security_barrier = true) AS
     SELECT country, sum(net) AS net FROM invoices WHERE mood <> 'sad' AND every = 'day' GROUP BY country;
 CREATE VIEW grand_total AS SELECT sum(net) AS net FROM totals;
 CREATE MATERIALIZED VIEW monthly AS SELECT date_trunc('month', date) AS month, sum(net) AS net FROM invoices GROUP BY 1;
-CREATE UNIQUE INDEX ux_monthly ON monthly (month)
+CREATE UNIQUE INDEX ux_monthly ON monthly (month);
+
+INSERT INTO shared.country (code, name) VALUES ('FR', 'France') ON CONFLICT DO NOTHING;
+INSERT INTO invoices (number, net, code, country) VALUES ('A1', 10, 'a', 'FR'), ('A2', 20, 'b', NULL);
+INSERT INTO lines (invoice_id, code, place, price) VALUES (1, 'a', 1, 5), (1, NULL, 2, 5), (2, 'b', 1, 20);
+INSERT INTO bookings (room, during) VALUES (1, '[2026-01-01,2026-01-02)')

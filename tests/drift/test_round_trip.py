@@ -2,149 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import psycopg
 import pytest
 
-from tests.drift.conftest import Fleet
+from tests.drift.conftest import Fleet, words_of
 
-UNLATEST = "DROP FUNCTION latest();"
-"""Which holds on to every column of invoices."""
-
-# What somebody did to acme, and what is said of it.
 BROKEN = {
-    # Tables
-    "table missing": ("DROP TABLE lines", ["table lines is missing"]),
-    "table extra": (
-        "CREATE TABLE extra (id serial PRIMARY KEY, line bigint REFERENCES lines); CREATE VIEW on_extra AS TABLE extra",
-        ["view on_extra should not be there", "table extra should not be there"],
-    ),
-    "referred table missing": (
-        "DROP TABLE invoices CASCADE",
-        [
-            "function latest() is missing",
-            "view grand_total is missing",
-            "view totals is missing",
-            "materialized view monthly is missing",
-            "policy open_rooms is missing on bookings",
-            "table invoices is missing",
-            "foreign key fk_code is missing on lines",
-            "foreign key fk_invoice is missing on lines",
-        ],
-    ),
-    "table unlogged": ("ALTER TABLE lines SET UNLOGGED", ["table lines: persistence is unlogged, not permanent"]),
-    "table logged": ("ALTER TABLE cache SET LOGGED", ["table cache: persistence is permanent, not unlogged"]),
-    "table comment": ("COMMENT ON TABLE invoices IS 'It''s'", ["table invoices: comment is It's, not What we are owed"]),
-    "row-level security": (
-        "ALTER TABLE bookings DISABLE ROW LEVEL SECURITY; ALTER TABLE lines FORCE ROW LEVEL SECURITY",
-        [
-            "table bookings: row-level security is off, not on",
-            "table lines: row-level security for its owner is on, not off",
-        ],
-    ),
-    "partition missing": ("DROP TABLE events_2026", ["table events_2026 is missing"]),
-    "partition detached": ("ALTER TABLE events DETACH PARTITION events_2026", []),
-    "partition extra": ("CREATE TABLE events_2027 PARTITION OF events FOR VALUES FROM ('2027-01-01 00:00+00') TO ('2028-01-01 00:00+00')", []),
-    "partition attached": ("CREATE TABLE events_x (LIKE events INCLUDING ALL); ALTER TABLE events ATTACH PARTITION events_x FOR VALUES FROM ('2027-01-01 00:00+00') TO ('2028-01-01 00:00+00')", []),
-    "partition bound": (
-        "ALTER TABLE events DETACH PARTITION events_2026; ALTER TABLE events ATTACH PARTITION events_2026"
-        " FOR VALUES FROM ('2025-01-01 00:00+00') TO ('2027-01-01 00:00+00')",
-        [],
-    ),
-    "partitioned table missing": ("DROP TABLE events", []),
-    "parent": ("ALTER TABLE derived NO INHERIT base", []),
-    # Columns
-    "column missing": ("ALTER TABLE lines DROP COLUMN price", ["column lines.price is missing"]),
-    "column that must be filled missing": ("ALTER TABLE lines DROP COLUMN place", []),
-    "serial column missing": ("ALTER TABLE invoices DROP COLUMN id CASCADE", []),
-    "identity column missing": ("ALTER TABLE lines DROP COLUMN id", []),
-    "generated column missing": (f"{UNLATEST} ALTER TABLE invoices DROP COLUMN gross", []),
-    "column extra": ("ALTER TABLE lines ADD COLUMN spare text", ["column lines.spare should not be there"]),
-    "column renamed": ("ALTER TABLE lines RENAME COLUMN price TO cost", []),
-    "column type": (
-        f"{UNLATEST} DROP VIEW grand_total, totals; ALTER TABLE lines DROP CONSTRAINT fk_code; DROP INDEX ux_invoices_code, ix_invoices_open, ix_invoices_pattern; DROP MATERIALIZED VIEW monthly;"
-        "ALTER TABLE invoices ALTER COLUMN number TYPE text",
-        [],
-    ),
-    "column type, others stay": ("ALTER TABLE lines ALTER invoice_id TYPE bigint, ALTER \"Ö dd\" TYPE varchar(10)", []),
-    "column type to domain": ("ALTER TABLE lines ALTER price TYPE numeric", []),
-    "column type with default": ("ALTER TABLE bookings ALTER secret SET DEFAULT 1; ALTER TABLE lines ALTER place SET DEFAULT 7; ALTER TABLE lines DROP CONSTRAINT ck_place; ALTER TABLE lines ALTER place TYPE text", []),
-    "collation": ("ALTER TABLE lines DROP CONSTRAINT fk_code; DROP FUNCTION latest(); ALTER TABLE invoices ALTER code TYPE text COLLATE \"POSIX\"", []),
-    "default": ("ALTER TABLE invoices ALTER net SET DEFAULT 1, ALTER date DROP DEFAULT, ALTER note SET DEFAULT 'it''s'", []),
-    "nullable": ("ALTER TABLE invoices ALTER net DROP NOT NULL, ALTER note SET NOT NULL", []),
-    "serial default lost": ("ALTER TABLE invoices ALTER id DROP DEFAULT; DROP SEQUENCE invoices_id_seq", []),
-    "identity lost": ("ALTER TABLE lines ALTER id DROP IDENTITY", []),
-    "identity always": ("ALTER TABLE lines ALTER id SET GENERATED ALWAYS SET INCREMENT BY 2 SET CYCLE", []),
-    "identity added": ("ALTER TABLE bookings ALTER room ADD GENERATED ALWAYS AS IDENTITY", []),
-    "serial to identity": ("ALTER TABLE invoices ALTER id DROP DEFAULT; DROP SEQUENCE invoices_id_seq; ALTER TABLE invoices ALTER id ADD GENERATED BY DEFAULT AS IDENTITY", []),
-    "generated changed": (f"{UNLATEST} ALTER TABLE invoices DROP COLUMN gross; ALTER TABLE invoices ADD COLUMN gross numeric GENERATED ALWAYS AS (net * 2) STORED; CREATE INDEX ix_gross ON invoices (gross)", []),
-    "generated no more": ("ALTER TABLE invoices ALTER gross DROP EXPRESSION", []),
-    "column comment": ("COMMENT ON COLUMN invoices.net IS NULL; COMMENT ON COLUMN lines.price IS 'p'", []),
-    # Constraints
-    "primary key missing": ("ALTER TABLE invoices DROP CONSTRAINT invoices_pkey CASCADE", []),
-    "primary key other": ("ALTER TABLE lines DROP CONSTRAINT lines_pkey; ALTER TABLE lines ADD CONSTRAINT lines_pkey PRIMARY KEY (invoice_id, place)", []),
-    "referred primary key other": ("ALTER TABLE lines DROP CONSTRAINT fk_invoice; ALTER TABLE invoices DROP CONSTRAINT invoices_pkey; ALTER TABLE invoices ADD CONSTRAINT invoices_pkey PRIMARY KEY (number); CREATE UNIQUE INDEX ux_id ON invoices (id); ALTER TABLE lines ADD CONSTRAINT fk_invoice FOREIGN KEY (invoice_id) REFERENCES invoices (id) ON DELETE CASCADE DEFERRABLE", []),
-    "unique missing": ("ALTER TABLE invoices DROP CONSTRAINT uq_number", []),
-    "constraints renamed": ("ALTER TABLE invoices RENAME CONSTRAINT uq_number TO other; ALTER TABLE invoices RENAME CONSTRAINT ck_net TO another; ALTER TABLE lines RENAME CONSTRAINT fk_invoice TO fk; ALTER INDEX ix_invoices_date RENAME TO ix_date", []),
-    "check other": ("ALTER TABLE invoices DROP CONSTRAINT ck_net; ALTER TABLE invoices ADD CONSTRAINT ck_net CHECK (net > -10)", []),
-    "check not valid": ("ALTER TABLE invoices DROP CONSTRAINT ck_net; ALTER TABLE invoices ADD CONSTRAINT ck_net CHECK (net >= 0) NOT VALID; ALTER TABLE lines VALIDATE CONSTRAINT ck_place", []),
-    "foreign key other": ("ALTER TABLE lines DROP CONSTRAINT fk_invoice; ALTER TABLE lines ADD CONSTRAINT fk_invoice FOREIGN KEY (invoice_id) REFERENCES t_beta.invoices", []),
-    "foreign key not valid": ("ALTER TABLE lines DROP CONSTRAINT fk_code; ALTER TABLE lines ADD CONSTRAINT fk_code FOREIGN KEY (code) REFERENCES invoices (code) NOT VALID", []),
-    "foreign key to shared": ("ALTER TABLE invoices DROP CONSTRAINT invoices_country_fkey", []),
-    "exclusion": ("ALTER TABLE bookings DROP CONSTRAINT ex_during", []),
-    # Indexes
-    "index missing": ("DROP INDEX ix_invoices_date", ["index ix_invoices_date is missing on invoices"]),
-    "index extra": ("CREATE INDEX ix_x ON invoices (net)", []),
-    "index other": ("DROP INDEX ix_invoices_latest; CREATE INDEX ix_invoices_latest ON invoices (date, number)", []),
-    "index unique": ("ALTER TABLE lines DROP CONSTRAINT fk_code; DROP INDEX ux_invoices_code; CREATE INDEX ux_invoices_code ON invoices (code) INCLUDE (date)", []),
-    "index opclass": ("DROP INDEX ix_invoices_pattern; CREATE INDEX ix_invoices_pattern ON invoices (number) WITH (fillfactor = 80)", []),
-    "index partial": ("DROP INDEX ix_invoices_open; CREATE INDEX ix_invoices_open ON invoices (lower(number)) WHERE mood = 'sad'", []),
-    "index of partitioned table": ("DROP INDEX ix_events_kind", []),
-    "index of materialized view": ("DROP INDEX ux_monthly", []),
-    # Types
-    "enum label missing": ("ALTER TYPE mood RENAME TO old; CREATE TYPE mood AS ENUM ('sad', 'ok'); DROP VIEW grand_total, totals; DROP FUNCTION latest(); DROP INDEX ix_invoices_open; ALTER TABLE invoices ALTER mood DROP DEFAULT, ALTER mood TYPE mood USING mood::text::mood, ALTER mood SET DEFAULT 'ok', ALTER moods DROP DEFAULT, ALTER moods TYPE mood[] USING moods::text[]::mood[], ALTER moods SET DEFAULT '{sad,ok}'; DROP TYPE address; DROP TYPE old; CREATE TYPE address AS (street text, city text COLLATE \"C\", moods mood[])", []),
-    "enum label extra": ("ALTER TYPE mood ADD VALUE 'elated'", []),
-    "enum label renamed": ("ALTER TYPE mood RENAME VALUE 'happy' TO 'glad'", []),
-    "enum missing": ("ALTER TABLE invoices DROP COLUMN every CASCADE; DROP TYPE t_acme.path", []),
-    "enum extra": ("CREATE TYPE more AS ENUM ('a'); ALTER TABLE bookings ADD COLUMN more more", []),
-    "domain default": ("ALTER DOMAIN amount SET DEFAULT 5; ALTER DOMAIN amount DROP NOT NULL", []),
-    "domain constraint": ("ALTER DOMAIN amount DROP CONSTRAINT amount_positive; ALTER DOMAIN amount ADD CONSTRAINT less CHECK (VALUE < 100)", []),
-    "domain missing": ("DROP DOMAIN amount CASCADE", []),
-    "composite": ("DROP TYPE address; CREATE TYPE address AS (street varchar)", []),
-    "composite missing": ("DROP TYPE address", []),
-    # Sequences
-    "sequence options": ("ALTER SEQUENCE ticket INCREMENT 10 CYCLE; ALTER SEQUENCE invoices_id_seq AS bigint MAXVALUE 1000", []),
-    "sequence missing": ("DROP SEQUENCE ticket", []),
-    "sequence extra": ("CREATE SEQUENCE other", []),
-    "sequence owner": ("ALTER SEQUENCE invoices_id_seq OWNED BY NONE; ALTER SEQUENCE ticket OWNED BY lines.place", []),
-    "sequence unlogged": ("ALTER SEQUENCE ticket SET UNLOGGED", []),
-    # Functions
-    "function body": ("CREATE OR REPLACE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS 'BEGIN RETURN NEW; END'", []),
-    "function path": ("ALTER FUNCTION touch() RESET search_path", []),
-    "function volatility": ("ALTER FUNCTION qualified() STABLE SECURITY DEFINER COST 5", []),
-    "function missing": ("DROP FUNCTION qualified()", []),
-    "function missing with default": ("DROP FUNCTION twice(integer) CASCADE", []),
-    "function overloaded": ("CREATE FUNCTION twice(number bigint) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'", []),
-    "function result": ("DROP FUNCTION qualified(); CREATE FUNCTION qualified() RETURNS integer LANGUAGE sql AS 'SELECT 1'", []),
-    "function parsed": ("CREATE OR REPLACE FUNCTION latest() RETURNS SETOF invoices LANGUAGE sql STABLE BEGIN ATOMIC SELECT * FROM invoices ORDER BY date LIMIT 2; END", []),
-    "procedure": ("DROP PROCEDURE forget; CREATE PROCEDURE forget(since date) LANGUAGE plpgsql AS 'BEGIN END'", []),
-    # Triggers
-    "trigger missing": ("DROP TRIGGER touch ON invoices", []),
-    "trigger disabled": ("ALTER TABLE invoices DISABLE TRIGGER touch", ["trigger touch on invoices: state is disabled, not enabled"]),
-    "trigger always": ("ALTER TABLE invoices ENABLE ALWAYS TRIGGER touch", []),
-    "trigger other": ("DROP TRIGGER touch ON invoices; CREATE TRIGGER touch AFTER UPDATE ON invoices FOR EACH ROW EXECUTE FUNCTION touch()", []),
-    "trigger extra": ("CREATE CONSTRAINT TRIGGER other AFTER INSERT ON lines DEFERRABLE FOR EACH ROW EXECUTE FUNCTION touch()", []),
-    # Views
-    "view missing": ("DROP VIEW grand_total", []),
-    "view below missing": ("DROP VIEW totals CASCADE", []),
-    "view other": ("CREATE OR REPLACE VIEW totals AS SELECT country, avg(net) AS net FROM invoices GROUP BY country", []),
-    "view options": ("ALTER VIEW totals RESET (security_barrier)", []),
-    "view extra": ("CREATE VIEW third AS TABLE grand_total; CREATE VIEW fourth AS TABLE third; COMMENT ON VIEW totals IS 'Totals'", []),
-    "materialized view": ("DROP MATERIALIZED VIEW monthly; CREATE MATERIALIZED VIEW monthly AS SELECT date AS month, 1::numeric AS net FROM invoices", []),
-    "materialized view empty": ("REFRESH MATERIALIZED VIEW monthly WITH NO DATA; COMMENT ON MATERIALIZED VIEW monthly IS 'm'", []),
-    # Policies
-    "policy missing": ("DROP POLICY open_rooms ON bookings", []),
-    "policy other": ("ALTER POLICY open_rooms ON bookings USING (true)", []),
-    "policy extra": ("CREATE POLICY mine ON bookings AS RESTRICTIVE FOR INSERT TO CURRENT_USER WITH CHECK (room > 0)", []),
+    name: (sql, re.findall("^-- (.*)", sql, re.MULTILINE))
+    for name, _, sql in (
+        each.partition("\n") for each in Path(__file__).with_name("broken.sql").read_text().split("\n--- ")[1:]
+    )
 }
+"""What somebody may do to a tenant, and what is then said of it."""
 
 
 def test_tenants_that_were_made_alike_are_alike(fleet: Fleet) -> None:
@@ -153,3 +25,107 @@ def test_tenants_that_were_made_alike_are_alike(fleet: Fleet) -> None:
     assert not report.has_drift
     assert [(group.revision, group.tenants, group.alike) for group in report.groups] == [(None, 3, 3)]
     assert fleet.catalog("acme") == fleet.catalog("beta")
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_broken_by_hand_is_named_and_mended(fleet: Fleet, name: str) -> None:
+    sql, words = BROKEN[name]
+    fleet.run("acme", sql)
+    report = fleet.check()
+    assert words_of(report) == {"acme": words}
+    fleet.mend(report)
+    assert fleet.words() == {}
+    assert fleet.catalog("acme") == fleet.catalog("beta")
+
+
+def test_what_keeps_rows_from_being_mended_changes_nothing(fleet: Fleet) -> None:
+    fleet.run("acme", "ALTER TABLE lines DROP COLUMN place, DROP COLUMN price")
+    report = fleet.check()
+    with pytest.raises(psycopg.errors.NotNullViolation):
+        fleet.mend(report)
+    assert words_of(fleet.check()) == words_of(report)
+    assert "-- If lines has rows, set lines.place here" in report.odd[0].script("acme")
+
+
+def test_a_column_that_must_be_filled_is_added_where_there_are_no_rows(fleet: Fleet) -> None:
+    fleet.run("acme", "DELETE FROM lines; ALTER TABLE lines DROP COLUMN place")
+    fleet.mend(fleet.check())
+    assert fleet.words() == {}
+
+
+def test_what_depends_on_a_column_whose_type_changes_comes_back(fleet: Fleet) -> None:
+    view = "CREATE VIEW places AS SELECT place, price FROM lines"
+    dependent = f"""
+        {view};
+        CREATE VIEW above AS SELECT place FROM places;
+        COMMENT ON VIEW above IS 'Above';
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER refuse INSTEAD OF UPDATE ON places FOR EACH ROW EXECUTE FUNCTION refuse();
+        CREATE TRIGGER moved AFTER UPDATE OF place ON lines FOR EACH ROW EXECUTE FUNCTION touch();
+        CREATE POLICY front ON lines USING (place < 10)
+    """
+    fleet.everywhere(dependent)
+    fleet.run(
+        "acme",
+        f"""
+        DROP VIEW above; DROP VIEW places; DROP TRIGGER moved ON lines; DROP POLICY front ON lines;
+        ALTER TABLE lines DROP CONSTRAINT ck_place, ALTER place TYPE bigint;
+        ALTER TABLE lines ADD CONSTRAINT ck_place CHECK (place > 0) NOT VALID; DROP FUNCTION refuse;
+        {dependent}
+        """,
+    )
+    report = fleet.check()
+    assert words_of(report) == {"acme": ["column lines.place: type is bigint, not integer"]}
+    assert "-- What was granted on places is lost" in fleet.mend(report)
+    assert fleet.words() == {}
+    assert fleet.catalog("acme") == fleet.catalog("beta")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "ALTER TYPE mood RENAME VALUE 'ok' TO 'fine'",
+        "ALTER TYPE mood ADD VALUE 'elated' BEFORE 'ok'",
+        "ALTER TABLE lines ALTER invoice_id TYPE bigint, ALTER price TYPE numeric",
+        "ALTER TABLE lines DROP CONSTRAINT ck_place; ALTER TABLE lines ALTER place TYPE text",
+        "ALTER TABLE invoices ALTER gross DROP EXPRESSION",
+    ],
+)
+def test_rows_survive_conversions(fleet: Fleet, broken: str) -> None:
+    invoices = "SELECT id, number, mood::text, moods::text, net, gross FROM invoices ORDER BY id"
+    lines = "SELECT id, invoice_id, place, price FROM lines ORDER BY id"
+    before = [fleet.rows("acme", invoices), fleet.rows("acme", lines)]
+    fleet.run("acme", broken)
+    fleet.mend(fleet.check())
+    assert fleet.words() == {}
+    assert [fleet.rows("acme", invoices), fleet.rows("acme", lines)] == before
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "ALTER TABLE invoices ALTER id DROP DEFAULT; DROP SEQUENCE invoices_id_seq",
+        "ALTER TABLE lines ALTER id DROP IDENTITY",
+    ],
+)
+def test_numbers_go_on_behind_those_that_are_taken(fleet: Fleet, broken: str) -> None:
+    fleet.run("acme", "INSERT INTO invoices (id, number) VALUES (70, 'A70')")
+    fleet.run("acme", "INSERT INTO lines (id, invoice_id, place) VALUES (80, 1, 1); SELECT setval('lines_id_seq', 80)")
+    fleet.run("acme", f"SELECT setval('invoices_id_seq', 70); {broken}")
+    fleet.mend(fleet.check())
+    assert fleet.words() == {}
+    fleet.run(
+        "acme", "INSERT INTO invoices (number) VALUES ('A71'); INSERT INTO lines (invoice_id, place) VALUES (1, 1)"
+    )
+    assert fleet.rows("acme", "SELECT max(invoices.id), max(lines.id) FROM invoices, lines") == [(71, 81)]
+
+
+def test_a_mended_function_speaks_of_its_own_tenant(fleet: Fleet) -> None:
+    fleet.run("acme", "DROP FUNCTION qualified(); DROP TRIGGER touch ON invoices; DROP FUNCTION touch()")
+    script = fleet.mend(fleet.check())
+    assert "t_beta" not in script
+    assert "t_gamma" not in script
+    assert fleet.rows("acme", "SELECT qualified()") == [(2,)]
+    assert fleet.rows("acme", "SELECT proconfig FROM pg_proc WHERE oid = 'touch'::regproc") == [
+        (["search_path=t_acme, pg_temp"],)
+    ]

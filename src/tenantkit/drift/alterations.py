@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 from tenantkit.drift import statements
 from tenantkit.drift.shape import ASPECTS, CONSTRAINTS, Item, Kind
@@ -14,34 +15,9 @@ _SEQUENCE_OPTION = re.compile(r"START WITH|INCREMENT BY|MINVALUE|MAXVALUE|CACHE|
 
 def alter(expected: Item, found: Item) -> list[str] | None:
     """Return what turns *found* into *expected*; ``None`` if it must be dropped and made anew."""
-    match expected.key.kind:
-        case Kind.DOMAIN:
-            return _alter_domain(expected, found)
-        case Kind.SEQUENCE:
-            return _alter_sequence(expected, found)
-        case Kind.FUNCTION | Kind.PROCEDURE:
-            return statements.create(expected, {}) if heading(expected) == heading(found) else None
-        case Kind.TABLE:
-            return _alter_table(expected, found)
-        case Kind.COLUMN:
-            return _alter_column(expected, found)
-        case Kind.INDEX if _same_but(expected, found, "state"):
-            return _rebuild_index(expected)
-        case Kind.VIEW if _same_but(expected, found, "comment"):
-            return [statements.set_comment(expected)]
-        case Kind.MATERIALIZED_VIEW if _same_but(expected, found, "comment", "state"):
-            data = "" if expected["state"] == "populated" else " WITH NO DATA"
-            refresh = [f"REFRESH MATERIALIZED VIEW {quoted(expected.key.name)}{data}"]
-            comment = [statements.set_comment(expected)]
-            return (refresh if expected["state"] != found["state"] else []) + (
-                comment if expected["comment"] != found["comment"] else []
-            )
-        case Kind.TRIGGER if _same_but(expected, found, "state"):
-            return statements.set_trigger_state(expected)
-        case kind if kind in CONSTRAINTS and found["definition"] == f"{expected['definition']} NOT VALID":
-            return [f"ALTER TABLE {quoted(expected.key.table or '')} VALIDATE CONSTRAINT {quoted(expected.key.name)}"]
-        case _:
-            return None
+    if (how := _ALTER.get(expected.key.kind)) is None:
+        return None
+    return how(expected, found)
 
 
 def drop_identity(expected: Item, found: Item) -> list[str]:
@@ -96,9 +72,9 @@ def _alter_table(expected: Item, found: Item) -> list[str]:
     changes: list[str] = []
     if expected["persistence"] != found["persistence"]:
         changes.append(f"{table} SET {_logged(expected)}")
-    if not _same_but(expected, found, "persistence", "parents", "partition bound", "comment"):
+    if not _same_but(expected, found, "persistence", "parent", "partition bound", "comment"):
         changes += statements.set_row_security(expected)
-    if (expected["parents"], expected["partition bound"]) != (found["parents"], found["partition bound"]):
+    if (expected["parent"], expected["partition bound"]) != (found["parent"], found["partition bound"]):
         changes += _alter_parents(table, expected, found)
     if expected["comment"] != found["comment"]:
         changes.append(statements.set_comment(expected))
@@ -107,14 +83,15 @@ def _alter_table(expected: Item, found: Item) -> list[str]:
 
 def _alter_parents(table: str, expected: Item, found: Item) -> list[str]:
     name, changes = quoted(expected.key.name), list[str]()
-    if found["partition bound"]:
-        changes.append(f"ALTER TABLE {found['parents']} DETACH PARTITION {name}")
-    elif found["parents"]:
-        changes += [f"{table} NO INHERIT {parent}" for parent in found["parents"].split(", ")]
-    if expected["partition bound"]:
-        changes.append(f"ALTER TABLE {expected['parents']} ATTACH PARTITION {name} {expected['partition bound']}")
-    elif expected["parents"]:
-        changes += [f"{table} INHERIT {parent}" for parent in expected["parents"].split(", ")]
+    wanted, there = expected["parent"], found["parent"]
+    if there and found["partition bound"]:
+        changes.append(f"ALTER TABLE {there} DETACH PARTITION {name}")
+    elif there:
+        changes += [f"{table} NO INHERIT {parent}" for parent in there.split(", ")]
+    if wanted and expected["partition bound"]:
+        changes.append(f"ALTER TABLE {wanted} ATTACH PARTITION {name} {expected['partition bound']}")
+    elif wanted:
+        changes += [f"{table} INHERIT {parent}" for parent in wanted.split(", ")]
     return changes
 
 
@@ -167,7 +144,9 @@ def _set_identity(column: str, expected: Item, found: Item) -> list[str]:
     ]
 
 
-def _rebuild_index(expected: Item) -> list[str]:
+def _rebuild_index(expected: Item, found: Item) -> list[str] | None:
+    if not _same_but(expected, found, "state"):
+        return None
     if expected["state"] == "invalid":
         return [f"-- The index {expected.key.name} is valid here, and should be so elsewhere."]
     return [f"REINDEX INDEX {quoted(expected.key.name)}"]
@@ -179,3 +158,44 @@ def _set_default(item: Item) -> str:
 
 def _logged(item: Item) -> str:
     return "UNLOGGED" if item["persistence"] == "unlogged" else "LOGGED"
+
+
+def _replace_routine(expected: Item, found: Item) -> list[str] | None:
+    return statements.create(expected, {}) if heading(expected) == heading(found) else None
+
+
+def _validate(expected: Item, found: Item) -> list[str] | None:
+    if found["definition"] != f"{expected['definition']} NOT VALID":
+        return None
+    return [f"ALTER TABLE {quoted(expected.key.table or '')} VALIDATE CONSTRAINT {quoted(expected.key.name)}"]
+
+
+def _alter_trigger(expected: Item, found: Item) -> list[str] | None:
+    return statements.set_trigger_state(expected) if _same_but(expected, found, "state") else None
+
+
+def _alter_view(expected: Item, found: Item) -> list[str] | None:
+    if not _same_but(expected, found, "comment", "state"):
+        return None
+    changes: list[str] = []
+    if expected.key.kind is Kind.MATERIALIZED_VIEW and expected["state"] != found["state"]:
+        data = "" if expected["state"] == "populated" else " WITH NO DATA"
+        changes.append(f"REFRESH MATERIALIZED VIEW {quoted(expected.key.name)}{data}")
+    if expected["comment"] != found["comment"]:
+        changes.append(statements.set_comment(expected))
+    return changes
+
+
+_ALTER: Mapping[Kind, Callable[[Item, Item], list[str] | None]] = {
+    Kind.DOMAIN: _alter_domain,
+    Kind.SEQUENCE: _alter_sequence,
+    Kind.FUNCTION: _replace_routine,
+    Kind.PROCEDURE: _replace_routine,
+    Kind.TABLE: _alter_table,
+    Kind.COLUMN: _alter_column,
+    **dict.fromkeys(CONSTRAINTS, _validate),
+    Kind.INDEX: _rebuild_index,
+    Kind.VIEW: _alter_view,
+    Kind.MATERIALIZED_VIEW: _alter_view,
+    Kind.TRIGGER: _alter_trigger,
+}

@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from textwrap import shorten
 
 from typing_extensions import override
 
-from tenantkit.drift.shape import ASPECTS, CONSTRAINTS, Item, Key, Kind, Shape, unquoted
+from tenantkit.drift.shape import ASPECTS, CONSTRAINTS, IN_BRACES, Item, Key, Kind, Shape, unquoted
 
 _LONGEST = 120
-"""Longer texts are not quoted in words; the SQL has them."""
+"""Of longer texts, only the lines that differ are quoted, and these up to here."""
 
 _KINDS = list(Kind)
 _OWNERS = frozenset({Kind.TABLE, Kind.VIEW, Kind.MATERIALIZED_VIEW, Kind.DOMAIN})
@@ -96,9 +97,9 @@ def _owner(difference: Difference) -> str | None:
 def _without(other: Shape, shape: Shape) -> dict[Key, Item]:
     """Return what *shape* has and *other* has not, nor a table that is a partition there of one that has it."""
     parents = {
-        key.name: [unquoted(parent) for parent in (item["parents"] or "").split(", ")]
+        key.name: [unquoted(parent) for parent in (item["parent"] or "").split(", ")]
         for key, item in other.items()
-        if key.kind is Kind.TABLE and item["parents"]
+        if key.kind is Kind.TABLE and item["parent"]
     }
     inherited = {
         (child, key.kind, key.name if key.kind is Kind.COLUMN else None, item.values)
@@ -164,11 +165,22 @@ def _phrases(expected: Item, found: Item) -> Iterator[str]:
         return
     for aspect, wanted, there in zip(ASPECTS[expected.key.kind], expected.values, found.values, strict=True):
         if wanted != there and aspect != "referred table":  # which the definition names
-            quotable = all(len(text) <= _LONGEST and "\n" not in text for text in (wanted or "", there or ""))
-            if quotable and aspect not in {"signature", "body"}:
-                yield f"{aspect} is {there or 'none'}, not {wanted or 'none'}"
-            else:
-                yield f"{aspect} is different"
+            yield _phrase(aspect, wanted or "none", there or "none")
+
+
+def _phrase(aspect: str, wanted: str, there: str) -> str:
+    """Say how two texts differ; of long ones, by the lines that are in one of them only."""
+    if all(len(text) <= _LONGEST and "\n" not in text for text in (wanted, there)):
+        return f"{aspect} is {there}, not {wanted}".translate(IN_BRACES)
+    lines, others = ([line.strip() for line in text.splitlines()] for text in (wanted, there))
+    added = _shortened(line for line in others if line not in lines)
+    lacking = _shortened(line for line in lines if line not in others)
+    return f"{aspect} has {added} instead of {lacking}"
+
+
+def _shortened(lines: Iterable[str]) -> str:
+    text = " ".join(lines).translate(IN_BRACES)
+    return f"«{shorten(text, _LONGEST, placeholder=' …')}»" if text else "nothing"
 
 
 def _quoted(labels: tuple[str | None, ...]) -> str:

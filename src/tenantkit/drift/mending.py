@@ -142,7 +142,7 @@ class _Plan:
         for key in [key for key in self.expected if key.table in gone]:
             self.creates[key] = self.expected[key]
         referred = {key.table for key, item in self.drops.items() if _is_unique(item)}
-        for key in [key for key, item in self.found.items() if key.kind is Kind.FOREIGN_KEY]:
+        for key in [key for key in self.found if key.kind is Kind.FOREIGN_KEY]:
             if self.found[key]["referred table"] in referred:
                 self._rebuild(key)
 
@@ -157,7 +157,9 @@ class _Plan:
         for key, item in self.drops.items():
             if key.table not in gone or key.kind is Kind.FOREIGN_KEY:
                 phase = _dropped_in(item, is_replaced=key in self.creates)
-                self.changes.append((phase, -item.position, statements.drop(key)))
+                lost = f"-- What was granted on {key.name} is lost: grant it again."
+                is_granted = key in self.creates and key.kind in _VIEWS
+                self.changes.append((phase, -item.position, [*([lost] if is_granted else []), *statements.drop(key)]))
         ordered = sorted(self.changes, key=lambda change: change[:2])
         return Mending(tuple(self.first), tuple(statement for *_, several in ordered for statement in several))
 
@@ -248,6 +250,4 @@ def _is_made_of(item: Item, name: str) -> bool:
 
 def _is_unique(item: Item) -> bool:
     """Return whether a foreign key may rest on an item."""
-    return item.key.kind in {Kind.PRIMARY_KEY, Kind.UNIQUE} or (
-        item.key.kind is Kind.INDEX and item["uniqueness"] == "unique"
-    )
+    return item.key.kind in {Kind.PRIMARY_KEY, Kind.UNIQUE} or (item.key.kind is Kind.INDEX and item["unique"] == "yes")

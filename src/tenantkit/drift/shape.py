@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 OWN_SCHEMA = "\x01"
-"""Stands for the schema's own name, as an identifier, in the text of functions; it cannot be in a name typed by a person."""
+"""Stands for the schema's own name, as an identifier, in the text of functions."""
 OWN_SCHEMA_LITERAL = "\x02"
 """Likewise, as a string literal."""
 BODY = "\x03"
 """Stands for a function's body in its signature; not there if PostgreSQL keeps the body in parsed form."""
+IN_BRACES = str.maketrans({OWN_SCHEMA: "{schema}", OWN_SCHEMA_LITERAL: "'{schema}'", BODY: "{body}"})
+"""What a person reads for these."""
 
 
 class Kind(StrEnum):
@@ -61,13 +63,13 @@ ASPECTS: Mapping[Kind, tuple[str, ...]] = {
         "row-level security",
         "row-level security for its owner",
         "partition key",
-        "parents",
+        "parent",
         "partition bound",
         "comment",
     ),
     Kind.COLUMN: ("type", "collation", "NULL", "default", "generated", "identity", "comment"),
     **dict.fromkeys(CONSTRAINTS, _CONSTRAINT),
-    Kind.INDEX: ("uniqueness", "definition", "state"),
+    Kind.INDEX: ("unique", "definition", "state"),
     Kind.VIEW: _VIEW,
     Kind.MATERIALIZED_VIEW: (*_VIEW, "state"),
     Kind.TRIGGER: ("definition", "state"),
@@ -96,6 +98,16 @@ class Item:
     """Its place among its like: they were created in this order, so none needs a later one."""
     source: str | None = field(default=None, compare=False)
     """A function's body as it is, where `values` has it without the schema's name."""
+
+    @property
+    def aspects(self) -> dict[str, Any]:
+        """What is compared, by name; the schema's own name and a function's body are in braces."""
+        if self.key.kind is Kind.ENUM:
+            return {"labels": list(self.values)}
+        return {
+            aspect: value and value.translate(IN_BRACES)
+            for aspect, value in zip(ASPECTS[self.key.kind], self.values, strict=True)
+        }
 
     def __getitem__(self, aspect: str) -> str | None:
         return self.values[ASPECTS[self.key.kind].index(aspect)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from tenantkit.drift.shape import BODY, CONSTRAINTS, Item, Key, Kind, Shape
 from tenantkit.naming import quote_identifier as quoted
 from tenantkit.naming import quote_literal as literal
@@ -13,71 +15,39 @@ _TRIGGER_STATES = {
     "enabled always": "ENABLE ALWAYS TRIGGER",
 }
 
-_DROPPED_AS = {
-    Kind.ENUM: "TYPE",
-    Kind.COMPOSITE: "TYPE",
-    Kind.DOMAIN: "DOMAIN",
-    Kind.TABLE: "TABLE",
-    Kind.INDEX: "INDEX",
-    Kind.VIEW: "VIEW",
-    Kind.MATERIALIZED_VIEW: "MATERIALIZED VIEW",
+_DROP = {
+    Kind.ENUM: "DROP TYPE {name}",
+    Kind.DOMAIN: "DROP DOMAIN {name}",
+    Kind.DOMAIN_CONSTRAINT: "ALTER DOMAIN {table} DROP CONSTRAINT {name}",
+    Kind.COMPOSITE: "DROP TYPE {name}",
+    Kind.SEQUENCE: "DROP SEQUENCE IF EXISTS {name}",  # it may have gone with its column
+    Kind.FUNCTION: "DROP FUNCTION {signature}",
+    Kind.PROCEDURE: "DROP PROCEDURE {signature}",
+    Kind.TABLE: "DROP TABLE {name}",
+    Kind.COLUMN: "ALTER TABLE {table} DROP COLUMN {name}",
+    **dict.fromkeys(CONSTRAINTS, "ALTER TABLE {table} DROP CONSTRAINT {name}"),
+    Kind.INDEX: "DROP INDEX {name}",
+    Kind.VIEW: "DROP VIEW {name}",
+    Kind.MATERIALIZED_VIEW: "DROP MATERIALIZED VIEW {name}",
+    Kind.TRIGGER: "DROP TRIGGER {name} ON {table}",
+    Kind.POLICY: "DROP POLICY {name} ON {table}",
+}
+
+_LOST = {
+    Kind.TABLE: "-- The rows of {signature} are lost.",
+    Kind.COLUMN: "-- The values of {signature} are lost.",
 }
 
 
 def create(item: Item, shape: Shape) -> list[str]:
-    """Return what makes *item*; a table with the columns that *shape* has for it, and without what stands beside them."""
-    kind, table, name = item.key.kind, quoted(item.key.table or ""), quoted(item.key.name)
-    match kind:
-        case Kind.ENUM:
-            return [f"CREATE TYPE {name} AS ENUM ({', '.join(literal(label or '') for label in item.values)})"]
-        case Kind.DOMAIN:
-            null = "" if item["NULL"] == "allowed" else " NOT NULL"
-            return [f"CREATE DOMAIN {name} AS {item['type']}{_collated(item)}{_defaulting(item)}{null}"]
-        case Kind.DOMAIN_CONSTRAINT:
-            return [f"ALTER DOMAIN {table} ADD CONSTRAINT {name} {item['definition']}"]
-        case Kind.COMPOSITE:
-            return [f"CREATE TYPE {name} AS ({item['attributes'] or ''})"]
-        case Kind.SEQUENCE:
-            return [f"CREATE{_unlogged(item)} SEQUENCE {name} AS {item['type']} {item['options']}"]
-        case Kind.FUNCTION | Kind.PROCEDURE:
-            return [(item["signature"] or "").replace(BODY, item["body"] or "").rstrip()]
-        case Kind.TABLE:
-            return [*_create_table(item, shape)]
-        case Kind.COLUMN:
-            return _add_column(item)
-        case Kind.INDEX:
-            unique = "UNIQUE " if item["uniqueness"] == "unique" else ""
-            return [f"CREATE {unique}INDEX {name} ON {table} {item['definition']}"]
-        case Kind.VIEW | Kind.MATERIALIZED_VIEW:
-            return _create_view(item)
-        case Kind.TRIGGER:
-            return [item["definition"] or "", *([] if item["state"] == "enabled" else set_trigger_state(item))]
-        case Kind.POLICY:
-            return [_create_policy(item)]
-        case _:
-            return [f"ALTER TABLE {table} ADD CONSTRAINT {name} {item['definition']}"]
+    """Return what makes *item*: a table with the columns that *shape* has for it, all else for itself."""
+    return _create_table(item, shape) if item.key.kind is Kind.TABLE else _CREATE[item.key.kind](item)
 
 
 def drop(key: Key) -> list[str]:
-    """Return what removes an item, and all that is in it."""
-    kind, table, name = key.kind, quoted(key.table or ""), quoted(key.name)
-    match kind:
-        case Kind.COLUMN:
-            return [f"-- The values in {key.table}.{key.name} are lost.", f"ALTER TABLE {table} DROP COLUMN {name}"]
-        case Kind.TABLE:
-            return [f"-- The rows of {key.name} are lost.", f"DROP TABLE {name}"]
-        case Kind.FUNCTION | Kind.PROCEDURE:
-            return [f"DROP {kind.upper()} {key.name}"]
-        case Kind.SEQUENCE:  # which may have gone with its column
-            return [f"DROP SEQUENCE IF EXISTS {name}"]
-        case Kind.DOMAIN_CONSTRAINT:
-            return [f"ALTER DOMAIN {table} DROP CONSTRAINT {name}"]
-        case Kind.TRIGGER | Kind.POLICY:
-            return [f"DROP {kind.upper()} {name} ON {table}"]
-        case _ if kind in CONSTRAINTS:
-            return [f"ALTER TABLE {table} DROP CONSTRAINT {name}"]
-        case _:
-            return [f"DROP {_DROPPED_AS[kind]} {name}"]
+    """Return what removes an item, and says what is lost with it."""
+    names = {"name": quoted(key.name), "table": quoted(key.table or ""), "signature": key.name}
+    return [text[key.kind].format(**names) for text in (_LOST, _DROP) if key.kind in text]
 
 
 def rename(found: Key, expected: Key) -> list[str]:
@@ -102,7 +72,7 @@ def own_sequence(item: Item) -> list[str]:
 def continue_numbers(sequence: str, table: str, column: str) -> str:
     """Return what lets a *sequence*, given as an SQL expression, go on behind the numbers in a column."""
     numbers = f"max({quoted(column)})"
-    return f"SELECT setval({sequence}, {numbers}) FROM {quoted(table)} HAVING {numbers} IS NOT NULL"
+    return f"SELECT setval({sequence}, {numbers}) FROM {quoted(table)} HAVING {numbers} IS NOT NULL"  # noqa: S608 - quoted
 
 
 def set_trigger_state(item: Item) -> list[str]:
@@ -133,6 +103,41 @@ def define_column(item: Item, *, with_null: bool = True) -> str:
     return " ".join(parts)
 
 
+def _create_enum(item: Item) -> list[str]:
+    return [f"CREATE TYPE {quoted(item.key.name)} AS ENUM ({', '.join(literal(label or '') for label in item.values)})"]
+
+
+def _create_domain(item: Item) -> list[str]:
+    null = "" if item["NULL"] == "allowed" else " NOT NULL"
+    return [f"CREATE DOMAIN {quoted(item.key.name)} AS {item['type']}{_collated(item)}{_defaulting(item)}{null}"]
+
+
+def _create_composite(item: Item) -> list[str]:
+    return [f"CREATE TYPE {quoted(item.key.name)} AS ({item['attributes'] or ''})"]
+
+
+def _create_sequence(item: Item) -> list[str]:
+    return [f"CREATE{_unlogged(item)} SEQUENCE {quoted(item.key.name)} AS {item['type']} {item['options']}"]
+
+
+def _create_routine(item: Item) -> list[str]:
+    return [(item["signature"] or "").replace(BODY, item["body"] or "").rstrip().removesuffix(";")]
+
+
+def _add_constraint(item: Item) -> list[str]:
+    of = "DOMAIN" if item.key.kind is Kind.DOMAIN_CONSTRAINT else "TABLE"
+    return [f"ALTER {of} {quoted(item.key.table or '')} ADD CONSTRAINT {quoted(item.key.name)} {item['definition']}"]
+
+
+def _create_index(item: Item) -> list[str]:
+    unique = "UNIQUE " if item["unique"] == "yes" else ""
+    return [f"CREATE {unique}INDEX {quoted(item.key.name)} ON {quoted(item.key.table or '')} {item['definition']}"]
+
+
+def _create_trigger(item: Item) -> list[str]:
+    return [item["definition"] or "", *([] if item["state"] == "enabled" else set_trigger_state(item))]
+
+
 def _add_column(item: Item) -> list[str]:
     table, column = item.key.table or "", item.key.name
     must_be_filled = item["NULL"] != "allowed" and not (item["default"] or item["generated"] or item["identity"])
@@ -146,7 +151,7 @@ def _add_column(item: Item) -> list[str]:
 
 
 def _create_table(item: Item, shape: Shape) -> list[str]:
-    name, parents, bound = quoted(item.key.name), item["parents"], item["partition bound"]
+    name, parents, bound = quoted(item.key.name), item["parent"], item["partition bound"]
     columns = [each for key, each in shape.items() if key.kind is Kind.COLUMN and key.table == item.key.name]
     columns.sort(key=lambda column: column.position)
     statement = f"CREATE{_unlogged(item)} TABLE {name}"
@@ -175,7 +180,7 @@ def set_row_security(item: Item) -> list[str]:
 def _create_view(item: Item) -> list[str]:
     kind, definition = item.key.kind, (item["definition"] or "").strip().removesuffix(";")
     options = f" WITH ({item['options']})" if item["options"] else ""
-    no_data = kind is Kind.MATERIALIZED_VIEW and item["state"] == "not populated"
+    no_data = kind is Kind.MATERIALIZED_VIEW and item["state"] == "empty"
     statement = f"CREATE {kind.upper()} {quoted(item.key.name)}{options} AS\n{definition}"
     return [
         f"{statement} WITH NO DATA" if no_data else statement,
@@ -183,14 +188,14 @@ def _create_view(item: Item) -> list[str]:
     ]
 
 
-def _create_policy(item: Item) -> str:
+def _create_policy(item: Item) -> list[str]:
     using, check = item["USING"], item["WITH CHECK"]
-    return (
+    return [
         f"CREATE POLICY {quoted(item.key.name)} ON {quoted(item.key.table or '')} AS {item['type']} "
         f"FOR {item['command']} TO {item['roles']}"
         + (f" USING ({using})" if using else "")
         + (f" WITH CHECK ({check})" if check else "")
-    )
+    ]
 
 
 def _unlogged(item: Item) -> str:
@@ -203,3 +208,21 @@ def _collated(item: Item) -> str:
 
 def _defaulting(item: Item) -> str:
     return f" DEFAULT {item['default']}" if item["default"] else ""
+
+
+_CREATE: Mapping[Kind, Callable[[Item], list[str]]] = {
+    Kind.ENUM: _create_enum,
+    Kind.DOMAIN: _create_domain,
+    Kind.DOMAIN_CONSTRAINT: _add_constraint,
+    Kind.COMPOSITE: _create_composite,
+    Kind.SEQUENCE: _create_sequence,
+    Kind.FUNCTION: _create_routine,
+    Kind.PROCEDURE: _create_routine,
+    Kind.COLUMN: _add_column,
+    **dict.fromkeys(CONSTRAINTS, _add_constraint),
+    Kind.INDEX: _create_index,
+    Kind.VIEW: _create_view,
+    Kind.MATERIALIZED_VIEW: _create_view,
+    Kind.TRIGGER: _create_trigger,
+    Kind.POLICY: _create_policy,
+}
