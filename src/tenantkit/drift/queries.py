@@ -25,12 +25,14 @@ def _relations(kinds: str) -> str:
     """
 
 
-# What pg_get_viewdef itself executes has an operator in it, which must not be a tenant's.
+# What pg_get_viewdef executes by itself compares OIDs and names, and must not do so by an operator of a tenant's.
 _SPACES = f"""
     space AS MATERIALIZED (
         SELECT oid AS space, nspname::text AS schema,
-            CASE WHEN EXISTS (SELECT FROM pg_operator WHERE oprnamespace = pg_namespace.oid)
-                THEN format('pg_catalog, %I, pg_temp', nspname) ELSE format('%I, pg_catalog, pg_temp', nspname)
+            CASE WHEN EXISTS (
+                SELECT FROM pg_operator WHERE oprnamespace = pg_namespace.oid
+                    AND oprname = '=' AND oprleft IN ('oid'::regtype, 'name'::regtype)
+            ) THEN format('pg_catalog, %I, pg_temp', nspname) ELSE format('%I, pg_catalog, pg_temp', nspname)
             END AS path
         FROM pg_namespace WHERE nspname = ANY(:schemas)
     ),
@@ -131,16 +133,22 @@ def _with_items(*, locking: bool) -> str:
     """
 
 
-COUNT_LOCKING = text(
+COUNT_LOCKS = text(
     """
-    SELECT nspname AS schema, count(*) AS objects FROM (
-        SELECT relnamespace AS space FROM pg_class WHERE relkind IN ('v', 'm')
+    WITH object (class, object, space) AS (
+        SELECT 'pg_rewrite'::regclass, pg_rewrite.oid, relnamespace
+        FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_class WHERE relkind IN ('v', 'm')
         UNION ALL
-        SELECT relnamespace FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid
+        SELECT 'pg_policy'::regclass, pg_policy.oid, relnamespace
+        FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid
         UNION ALL
-        SELECT pronamespace FROM pg_proc WHERE prosqlbody IS NOT NULL
-    ) AS object JOIN pg_namespace ON pg_namespace.oid = space
+        SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_proc WHERE prosqlbody IS NOT NULL
+    )
+    SELECT nspname AS schema, count(DISTINCT (object, refobjid)) AS locks
+    FROM object
+    JOIN pg_namespace ON pg_namespace.oid = space
+    LEFT JOIN pg_depend ON classid = class AND objid = object AND refclassid = 'pg_class'::regclass
     WHERE nspname = ANY(:schemas) GROUP BY nspname
     """
 )
-"""How many objects of each schema `select_items` reads with *locking*; the others have none."""
+"""How many tables `select_items` locks in each schema with *locking*; others have nothing for it."""

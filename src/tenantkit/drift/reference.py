@@ -61,7 +61,8 @@ def build_reference(tenancy: Tenancy) -> Reference:
     """
     if tenancy.migrations is not None:
         require_shared_is_current(tenancy)
-    with tenancy.engine.connect() as connection, connection.begin() as transaction:
+    engine = tenancy.engine.execution_options(isolation_level="READ COMMITTED")
+    with engine.connect() as connection, connection.begin() as transaction:
         limit_lock_waits(connection)
         for schema in (_REVISIONS, _MODELS):
             connection.execute(CreateSchema(schema))
