@@ -1,16 +1,12 @@
-"""The statements that turn an item into another, where that can be done in place."""
+"""The statements that turn an item into another, where that can be done in place; for columns, see `columns`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
 from tenantkit.drift import statements
 from tenantkit.drift.shape import ASPECTS, CONSTRAINTS, Item, Kind
 from tenantkit.naming import quote_identifier as quoted
-from tenantkit.naming import quote_literal as literal
-
-_SEQUENCE_OPTION = re.compile(r"START WITH|INCREMENT BY|MINVALUE|MAXVALUE|CACHE|NO CYCLE|CYCLE")
 
 
 def alter(expected: Item, found: Item) -> list[str] | None:
@@ -18,18 +14,6 @@ def alter(expected: Item, found: Item) -> list[str] | None:
     if (how := _ALTER.get(expected.key.kind)) is None:
         return None
     return how(expected, found)
-
-
-def drop_identity(expected: Item, found: Item) -> list[str]:
-    """Return what takes away a column's identity, if none is expected; its sequence may have a name that is needed."""
-    if expected["identity"] is not None or found["identity"] is None:
-        return []
-    return [f"ALTER TABLE {quoted(found.key.table or '')} ALTER COLUMN {quoted(found.key.name)} DROP IDENTITY"]
-
-
-def changes_type(expected: Item, found: Item) -> bool:
-    """Return whether a column's values must be converted, which what depends on the column does not allow."""
-    return (expected["type"], expected["collation"]) != (found["type"], found["collation"])
 
 
 def _same_but(expected: Item, found: Item, *aspects: str) -> bool:
@@ -43,12 +27,12 @@ def heading(function: Item) -> str:
 
 
 def _alter_domain(expected: Item, found: Item) -> list[str] | None:
-    if changes_type(expected, found):
+    if not _same_but(expected, found, "default", "NULL"):
         return None
     domain = f"ALTER DOMAIN {quoted(expected.key.name)}"
     changes: list[str] = []
     if expected["default"] != found["default"]:
-        changes.append(f"{domain} {_set_default(expected)}")
+        changes.append(f"{domain} {statements.set_default(expected)}")
     if expected["NULL"] != found["NULL"]:
         changes.append(f"{domain} {'DROP' if expected['NULL'] == 'allowed' else 'SET'} NOT NULL")
     return changes
@@ -68,7 +52,7 @@ def _alter_table(expected: Item, found: Item) -> list[str]:
     table = f"ALTER TABLE {quoted(name)}"
     if expected["partition key"] != found["partition key"]:
         wanted = expected["partition key"] or "nothing"
-        return [f"-- {name} must be made anew by hand, partitioned by {wanted}: no statement can change that."]
+        return [statements.remark(f"Make {name} anew, partitioned by {wanted}: no statement can change that.")]
     changes: list[str] = []
     if expected["persistence"] != found["persistence"]:
         changes.append(f"{table} SET {_logged(expected)}")
@@ -95,65 +79,12 @@ def _alter_parents(table: str, expected: Item, found: Item) -> list[str]:
     return changes
 
 
-def _alter_column(expected: Item, found: Item) -> list[str] | None:
-    if expected["generated"] != found["generated"]:
-        return None
-    table, name = expected.key.table or "", expected.key.name
-    column = f"ALTER TABLE {quoted(table)} ALTER COLUMN {quoted(name)}"
-    changes: list[str] = []
-    default = found["default"]
-    if changes_type(expected, found):
-        if default is not None:  # which may have no meaning in the new type
-            changes.append(f"{column} DROP DEFAULT")
-            default = None
-        collation = f" COLLATE {expected['collation']}" if expected["collation"] else ""
-        using = "" if expected["generated"] else f" USING {quoted(name)}::{expected['type']}"
-        changes.append(f"{column} TYPE {expected['type']}{collation}{using}")
-    if expected["default"] != default:
-        changes.append(f"{column} {_set_default(expected)}")
-    changes += _alter_null(column, expected, found)
-    if expected["identity"] != found["identity"] and expected["identity"] is not None:
-        changes += _set_identity(column, expected, found)
-    if expected["comment"] != found["comment"]:
-        changes.append(statements.set_comment(expected))
-    return changes
-
-
-def _alter_null(column: str, expected: Item, found: Item) -> list[str]:
-    wanted, there = expected["NULL"], found["NULL"]
-    if wanted == there:
-        return []
-    changes = [] if there == "allowed" else [f"{column} DROP NOT NULL"]
-    if wanted == "forbidden":
-        changes.append(f"{column} SET NOT NULL")
-    elif wanted == "forbidden in new rows":
-        table, name = quoted(expected.key.table or ""), quoted(expected.key.name)
-        changes.append(f"ALTER TABLE {table} ADD NOT NULL {name} NOT VALID")
-    return changes
-
-
-def _set_identity(column: str, expected: Item, found: Item) -> list[str]:
-    if found["identity"]:
-        how, _, options = (expected["identity"] or "").removesuffix(")").partition(" AS IDENTITY (")
-        return [f"{column} SET GENERATED {how} " + _SEQUENCE_OPTION.sub(r"SET \g<0>", options)]
-    table, name = expected.key.table or "", expected.key.name
-    sequence = f"pg_get_serial_sequence({literal(quoted(table))}, {literal(name)})"
-    return [
-        f"{column} ADD GENERATED {expected['identity']}",
-        statements.continue_numbers(sequence, table, name),
-    ]
-
-
 def _rebuild_index(expected: Item, found: Item) -> list[str] | None:
     if not _same_but(expected, found, "state"):
         return None
     if expected["state"] == "invalid":
-        return [f"-- The index {expected.key.name} is valid here, and should be so elsewhere."]
+        return [statements.remark(f"The index {expected.key.name} is valid here, and should be so elsewhere.")]
     return [f"REINDEX INDEX {quoted(expected.key.name)}"]
-
-
-def _set_default(item: Item) -> str:
-    return "DROP DEFAULT" if item["default"] is None else f"SET DEFAULT {item['default']}"
 
 
 def _logged(item: Item) -> str:
@@ -192,7 +123,6 @@ _ALTER: Mapping[Kind, Callable[[Item, Item], list[str] | None]] = {
     Kind.FUNCTION: _replace_routine,
     Kind.PROCEDURE: _replace_routine,
     Kind.TABLE: _alter_table,
-    Kind.COLUMN: _alter_column,
     **dict.fromkeys(CONSTRAINTS, _validate),
     Kind.INDEX: _rebuild_index,
     Kind.VIEW: _alter_view,

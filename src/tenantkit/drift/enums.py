@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tenantkit.drift.shape import Item, Kind, Shape, unquoted
+from tenantkit.drift.columns import base_type
+from tenantkit.drift.shape import Item, Kind, Shape
 from tenantkit.naming import quote_identifier as quoted
 from tenantkit.naming import quote_literal as literal
-
-_REPLACED = quoted("tenantkit_replaced_enum")
-"""What an enum is called until nothing uses it any more."""
 
 
 def renamed_labels(expected: Item, found: Item) -> list[str]:
@@ -39,14 +37,19 @@ def new_labels(expected: Item, found: Item) -> list[str]:
 
 def columns_of(name: str, shape: Shape) -> list[Item]:
     """Return the columns that have this enum for a type, or an array of it."""
-    return [item for key, item in shape.items() if key.kind is Kind.COLUMN and _name_of_type(item) == name]
+    return [item for key, item in shape.items() if key.kind is Kind.COLUMN and base_type(item) == name]
 
 
-def replace(expected: Item, columns: Iterable[Item]) -> list[str]:
+def replaced_name(found: Item) -> str:
+    """Return what an enum is called until nothing uses it any more, as an identifier."""
+    return quoted(f"tenantkit_replaced_{found.position}")
+
+
+def replace(expected: Item, found: Item, columns: Iterable[Item]) -> list[str]:
     """Return what puts a new enum into the place of the old one, in all *columns*."""
     name = quoted(expected.key.name)
     changes = [
-        f"ALTER TYPE {name} RENAME TO {_REPLACED}",
+        f"ALTER TYPE {name} RENAME TO {replaced_name(found)}",
         f"CREATE TYPE {name} AS ENUM ({', '.join(map(literal, _labels(expected)))})",
     ]
     for column in columns:
@@ -56,12 +59,8 @@ def replace(expected: Item, columns: Iterable[Item]) -> list[str]:
         changes += [f"{alter} DROP DEFAULT"] if default else []
         changes.append(f"{alter} TYPE {name}{array} USING {quoted(column.key.name)}::text{array}::{name}{array}")
         changes += [f"{alter} SET DEFAULT {default}"] if default else []
-    return [*changes, f"DROP TYPE {_REPLACED}"]
+    return changes
 
 
 def _labels(item: Item) -> list[str]:
     return [label for label in item.values if label is not None]
-
-
-def _name_of_type(column: Item) -> str:
-    return unquoted((column["type"] or "").removesuffix("[]"))

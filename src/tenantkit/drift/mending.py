@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, auto
+from itertools import chain
 
-from tenantkit.drift import alterations, enums, statements
+from tenantkit.drift import alterations, columns, enums, statements
 from tenantkit.drift.differences import Change, Difference
 from tenantkit.drift.shape import BODY, CONSTRAINTS, OWN_SCHEMA, OWN_SCHEMA_LITERAL, Item, Key, Kind, Shape, owner_of
 from tenantkit.naming import quote_identifier as quoted
@@ -26,6 +27,7 @@ class _Phase(IntEnum):
     RETYPE = auto()
     CREATE = auto()
     ALTER = auto()
+    REPLACE = auto()
     OWN = auto()
     CONSTRAINTS = auto()
     INDEXES = auto()
@@ -35,7 +37,10 @@ class _Phase(IntEnum):
     TRIGGERS = auto()
     DROP_COLUMNS = auto()
     DROP_OTHERS = auto()
+    LAST = auto()
 
+
+_BACKWARDS = frozenset(phase for phase in _Phase if phase.name.startswith("DROP"))
 
 _CREATED = {
     Kind.COLUMN: _Phase.ALTER,
@@ -100,18 +105,38 @@ def mend(expected: Shape, found: Shape, differences: Iterable[Difference]) -> Me
     return plan.mending()
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A few statements that belong together."""
+
+    phase: _Phase
+    item: Item
+    statements: list[str]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands among the others: what is needed by others is made before, and dropped after them."""
+        return self.phase, self.item.position * (-1 if self.phase in _BACKWARDS else 1)
+
+
 @dataclass(slots=True)
 class _Plan:
     expected: Shape
     found: Shape
+    becomes: dict[Key, Item] = field(default_factory=dict[Key, Item])
+    """What is expected of each item that is there; those that should not be are left out."""
     drops: dict[Key, Item] = field(default_factory=dict[Key, Item])
     creates: dict[Key, Item] = field(default_factory=dict[Key, Item])
+    changes: list[_Step] = field(default_factory=list[_Step])
+    """Of items that are there, which they are changed in place; not if they are dropped after all."""
     converted: dict[Key, Item] = field(default_factory=dict[Key, Item])
     """Columns whose values are converted: what depends on one must go before that, and come back after it."""
     rebuilt: set[tuple[str | None, str]] = field(default_factory=set[tuple[str | None, str]])
     """Of which tables the indexes and constraints that have a word in their definition must do so too."""
     first: list[str] = field(default_factory=list[str])
-    changes: list[tuple[_Phase, int, list[str]]] = field(default_factory=list[tuple[_Phase, int, list[str]]])
+
+    def __post_init__(self) -> None:
+        self.becomes.update((key, self.expected[key]) for key in self.found if key in self.expected)
 
     def add(self, difference: Difference) -> None:
         """Plan for one difference."""
@@ -121,7 +146,8 @@ class _Plan:
             case Change.EXTRA, None, Item() as item:
                 self.drops[item.key] = item
             case Change.RENAMED, Item() as expected, Item() as found:
-                self._change(_Phase.ALTER, expected, statements.rename(found.key, expected.key))
+                self.becomes[found.key] = expected
+                self._change(_Phase.ALTER, found, statements.rename(found.key, expected.key))
             case _, Item() as expected, Item() as found:
                 self._alter(expected, found)
             case _:
@@ -129,6 +155,10 @@ class _Plan:
 
     def include_dependants(self) -> None:
         """Plan for what stands in the way of the changes although it is as it should be."""
+        on_columns = {(key.table, key.name) for key in self.converted}
+        for key in [key for key, item in self.found.items() if key in self.becomes and _is_generated(item)]:
+            if any(table == key.table and _mentions(self.found[key], name) for table, name in on_columns):
+                self._replace_column(key)
         for key in [key for key in self.found if key.kind in _ON_COLUMNS and self._is_in_the_way(key)]:
             self._rebuild(key)
         names = {key.table for key in self.converted} | self._dropped(*_VIEWS)
@@ -148,65 +178,78 @@ class _Plan:
 
     def mending(self) -> Mending:
         """Return the statements in their order."""
+        steps = [step for step in self.changes if step.item.key not in self.drops]
         new_tables, gone = {key.name for key in self.creates if key.kind is Kind.TABLE}, self._dropped(*_WHOLE)
         for key, item in self.creates.items():
             if key.kind is Kind.SEQUENCE:
-                self._change(_Phase.OWN, item, statements.own_sequence(item))
+                steps.append(_Step(_Phase.OWN, item, statements.own_sequence(item)))
             if key.kind is not Kind.COLUMN or key.table not in new_tables:
-                self._change(_created_in(item, self.expected), item, statements.create(item, self.expected))
+                phase = _created_in(item, self.expected, is_replaced=key in self.drops)
+                steps.append(_Step(phase, item, statements.create(item, self.expected)))
         for key, item in self.drops.items():
             if key.table not in gone or key.kind is Kind.FOREIGN_KEY:
                 phase = _dropped_in(item, is_replaced=key in self.creates)
-                lost = f"-- What was granted on {key.name} is lost: grant it again."
                 is_granted = key in self.creates and key.kind in _VIEWS
-                self.changes.append((phase, -item.position, [*([lost] if is_granted else []), *statements.drop(key)]))
-        ordered = sorted(self.changes, key=lambda change: change[:2])
-        return Mending(tuple(self.first), tuple(statement for *_, several in ordered for statement in several))
+                lost = [statements.remark(f"What was granted on {key.name} is lost: grant it again.")] * is_granted
+                steps.append(_Step(phase, item, [*lost, *statements.drop(item)]))
+        steps.sort(key=lambda step: step.place)
+        return Mending(tuple(self.first), tuple(chain.from_iterable(step.statements for step in steps)))
 
     def _alter(self, expected: Item, found: Item) -> None:
         if expected.key.kind is Kind.ENUM:
             self._alter_enum(expected, found)
-            return
-        if expected.key.kind is Kind.SEQUENCE and owner_of(expected) != owner_of(found):
-            self._change(_Phase.OWN, expected, statements.own_sequence(expected))
-        if expected.key.kind is Kind.COLUMN:
-            self._change(_Phase.RETYPE, expected, alterations.drop_identity(expected, found))
-        changes = alterations.alter(expected, found)
-        if expected.key.kind is Kind.COLUMN and (changes is None or alterations.changes_type(expected, found)):
-            self.converted[found.key] = found
-        if changes is not None:
-            phase = _created_in(expected, self.expected) if expected.key.kind in _ROUTINES else _Phase.ALTER
-            self._change(phase, expected, changes)
         elif expected.key.kind is Kind.COLUMN:
-            self.rebuilt.add((found.key.table, found.key.name))
-            self._change(
-                _Phase.ALTER, expected, [*statements.drop(found.key), *statements.create(expected, self.expected)]
-            )
+            self._alter_column(expected, found)
         else:
-            self.drops[found.key] = found
-            self.creates[expected.key] = expected
+            if expected.key.kind is Kind.SEQUENCE and owner_of(expected) != owner_of(found):
+                self._change(_Phase.OWN, found, statements.own_sequence(expected))
+            changes = alterations.alter(expected, found)
+            if changes is None:
+                self._rebuild(found.key)
+            else:
+                phase = _created_in(found, self.found) if expected.key.kind in _ROUTINES else _Phase.ALTER
+                self._change(phase, found, changes)
+
+    def _alter_column(self, expected: Item, found: Item) -> None:
+        changes = columns.alter(expected, found, self._enums())
+        if changes is None:
+            self._replace_column(found.key)
+            return
+        if columns.changes_type(expected, found):
+            self.converted[found.key] = found
+        self._change(_Phase.RETYPE, found, columns.drop_identity(expected, found))
+        self._change(_Phase.ALTER, found, changes)
+
+    def _replace_column(self, key: Key) -> None:
+        self.converted[key] = self.found[key]
+        self.rebuilt.add((key.table, key.name))
+        self._rebuild(key)
 
     def _alter_enum(self, expected: Item, found: Item) -> None:
         if added := enums.new_labels(expected, found):
             self.first += added
             return
         if renamed := enums.renamed_labels(expected, found):
-            self._change(_Phase.RETYPE, expected, renamed)
+            self._change(_Phase.RETYPE, found, renamed)
             return
-        columns = enums.columns_of(expected.key.name, self.found)
-        self.converted.update({column.key: column for column in columns})
-        self.rebuilt.update((column.key.table, f"::{(column['type'] or '').removesuffix('[]')}") for column in columns)
-        self._change(_Phase.RETYPE, expected, enums.replace(expected, columns))
+        typed = [column for column in enums.columns_of(expected.key.name, self.found) if column.key in self.becomes]
+        self.converted.update({column.key: column for column in typed})
+        self.rebuilt.update((column.key.table, f"::{(column['type'] or '').removesuffix('[]')}") for column in typed)
+        self._change(_Phase.RETYPE, found, enums.replace(expected, found, typed))
+        self._change(_Phase.LAST, found, [f"DROP TYPE {enums.replaced_name(found)}"])
         for key in [key for key, item in self.found.items() if _is_made_of(item, expected.key.name)]:
             self._rebuild(key)
 
-    def _change(self, phase: _Phase, item: Item, changes: list[str]) -> None:
-        self.changes.append((phase, item.position, changes))
+    def _change(self, phase: _Phase, found: Item, changes: list[str]) -> None:
+        self.changes.append(_Step(phase, found, changes))
 
     def _rebuild(self, key: Key) -> None:
         self.drops[key] = self.found[key]
-        if key in self.expected:
-            self.creates[key] = self.expected[key]
+        if (expected := self.becomes.get(key)) is not None:
+            self.creates[expected.key] = expected
+
+    def _enums(self) -> set[str]:
+        return {key.name for shape in (self.expected, self.found) for key in shape if key.kind is Kind.ENUM}
 
     def _is_in_the_way(self, key: Key) -> bool:
         """Return whether an item speaks of a converted column in a way that prevents it, or dies with it."""
@@ -219,7 +262,9 @@ class _Plan:
         return {key.name for key in self.drops if key.kind in kinds}
 
 
-def _created_in(item: Item, shape: Shape) -> _Phase:
+def _created_in(item: Item, shape: Shape, *, is_replaced: bool = False) -> _Phase:
+    if _is_generated(item) or (item.key.kind is Kind.COLUMN and is_replaced):
+        return _Phase.REPLACE
     if item.key.kind is Kind.INDEX and Key(Kind.MATERIALIZED_VIEW, None, item.key.table or "") in shape:
         return _Phase.INDEXES_OF_VIEWS
     return _Phase.VIEWS if _is_parsed(item) else _CREATED.get(item.key.kind, _Phase.CREATE)
@@ -228,6 +273,8 @@ def _created_in(item: Item, shape: Shape) -> _Phase:
 def _dropped_in(item: Item, *, is_replaced: bool) -> _Phase:
     if _is_parsed(item):
         return _Phase.DROP_VIEWS
+    if _is_generated(item) or (item.key.kind is Kind.COLUMN and is_replaced):
+        return _Phase.DROP_REPLACED
     return _DROPPED.get(item.key.kind, _Phase.DROP_REPLACED if is_replaced else _Phase.DROP_OTHERS)
 
 
@@ -239,6 +286,11 @@ def _is_parsed(item: Item) -> bool:
 def _mentions(item: Item, name: str | None) -> bool:
     """Return whether an item may use what has this name; to rebuild one more than needed does no harm."""
     return any(name is not None and value is not None and name in value for value in item.values)
+
+
+def _is_generated(item: Item) -> bool:
+    """Return whether an item is a column whose values come from others."""
+    return item.key.kind is Kind.COLUMN and item["generated"] is not None
 
 
 def _is_made_of(item: Item, name: str) -> bool:

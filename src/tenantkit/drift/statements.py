@@ -33,21 +33,26 @@ _DROP = {
     Kind.POLICY: "DROP POLICY {name} ON {table}",
 }
 
-_LOST = {
-    Kind.TABLE: "-- The rows of {signature} are lost.",
-    Kind.COLUMN: "-- The values of {signature} are lost.",
-}
-
 
 def create(item: Item, shape: Shape) -> list[str]:
     """Return what makes *item*: a table with the columns that *shape* has for it, all else for itself."""
     return _create_table(item, shape) if item.key.kind is Kind.TABLE else _CREATE[item.key.kind](item)
 
 
-def drop(key: Key) -> list[str]:
+def drop(item: Item) -> list[str]:
     """Return what removes an item, and says what is lost with it."""
-    names = {"name": quoted(key.name), "table": quoted(key.table or ""), "signature": key.name}
-    return [text[key.kind].format(**names) for text in (_LOST, _DROP) if key.kind in text]
+    kind, table, name = item.key
+    statement = _DROP[kind].format(name=quoted(name), table=quoted(table or ""), signature=name)
+    if kind is Kind.TABLE:
+        return [remark(f"The rows of {name} are lost."), statement]
+    if kind is Kind.COLUMN and item["generated"] is None:
+        return [remark(f"The values of {table}.{name} are lost."), statement]
+    return [statement]
+
+
+def remark(text: str) -> str:
+    """Return a comment, which no name in it can end."""
+    return f"-- {' '.join(text.split())}"
 
 
 def rename(found: Key, expected: Key) -> list[str]:
@@ -79,6 +84,11 @@ def set_trigger_state(item: Item) -> list[str]:
     """Return what enables or disables a trigger."""
     state = _TRIGGER_STATES[item["state"] or "enabled"]
     return [f"ALTER TABLE {quoted(item.key.table or '')} {state} {quoted(item.key.name)}"]
+
+
+def set_default(item: Item) -> str:
+    """Return what comes behind ``ALTER COLUMN x`` or ``ALTER DOMAIN x`` for it to have its default."""
+    return "DROP DEFAULT" if item["default"] is None else f"SET DEFAULT {item['default']}"
 
 
 def set_comment(item: Item) -> str:
@@ -144,7 +154,7 @@ def _add_column(item: Item) -> list[str]:
     statements = [f"ALTER TABLE {quoted(table)} ADD COLUMN {define_column(item, with_null=not must_be_filled)}"]
     if must_be_filled:
         statements += [
-            f"-- If {table} has rows, set {table}.{column} here: it must not be NULL and has no default.",
+            remark(f"If {table} has rows, set {table}.{column} here: it must not be NULL and has no default."),
             f"ALTER TABLE {quoted(table)} ALTER COLUMN {quoted(column)} SET NOT NULL",
         ]
     return statements + ([set_comment(item)] if item["comment"] is not None else [])
