@@ -18,7 +18,7 @@ help:
 	@echo "make lint     ruff, mypy, pyright, import-linter"
 	@echo "make format   format the code with ruff"
 	@echo "make docs     build the documentation into docs/_build"
-	@echo "make bench    measure tenantkit side by side with its alternatives"
+	@echo "make bench    measure tenantkit side by side with its alternatives; ARGS='--only fleet' or --quick"
 	@echo "make ci       all that CI does (Debian 12, as root)"
 
 demo: $(VENV)/.examples

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import psycopg
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from sqlalchemy import URL
 
 from benchmarks import imports, lookups, memory
 from benchmarks.application import TENANT, provision
+from benchmarks.fleet import report
+from benchmarks.fleet.build import create_database
 from benchmarks.race import Contender, Ratio, cpu_ratio, race, wall_ratio
 from benchmarks.requests import (
     ASYNCPG_KEPT,
@@ -28,6 +28,7 @@ from benchmarks.requests import (
     textual_contenders,
 )
 from benchmarks.server import running_server
+from benchmarks.targets import Target, new_table, show_targets
 from tenantkit import Tenancy
 
 TENANTS = [f"bench{number:03}" for number in range(100)]
@@ -50,43 +51,34 @@ class Size:
     tenants_in_memory: int
     imports: int
     lookups: int
+    fleet: report.Size
 
 
-FULL = Size(rounds=100, block=25, warm_up=11, tenants_in_memory=5_000, imports=31, lookups=51)
-QUICK = Size(rounds=16, block=10, warm_up=1, tenants_in_memory=500, imports=5, lookups=11)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Something that was promised, and what was measured."""
-
-    promise: str
-    measured: str
-    met: bool
+FULL = Size(rounds=100, block=25, warm_up=11, tenants_in_memory=5_000, imports=31, lookups=51, fleet=report.FULL)
+QUICK = Size(rounds=16, block=10, warm_up=1, tenants_in_memory=500, imports=5, lookups=11, fleet=report.QUICK)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a rough run of half a minute, which never fails")
-    quick = parser.parse_args(arguments).quick
-    size, console = QUICK if quick else FULL, Console(width=None if sys.stdout.isatty() else 150)
+    parser.add_argument("--quick", action="store_true", help="a rough run of a minute, which never fails")
+    parser.add_argument("--only", choices=PARTS, action="append", help="only this part; may be repeated")
+    chosen = parser.parse_args(arguments)
+    size, console = QUICK if chosen.quick else FULL, Console(width=None if sys.stdout.isatty() else 150)
     with running_server() as url:
-        targets = measure(url, size, console)
-    missed = _show_targets(console, targets)
-    if quick:
+        targets = [target for name in chosen.only or PARTS for target in PARTS[name](url, size, console)]
+    missed = show_targets(console, targets)
+    if chosen.quick:
         console.print("A quick run is too short to judge by. It shows that everything can be measured.")
-    return 1 if missed and not quick else 0
+    return 1 if missed and not chosen.quick else 0
 
 
-def measure(url: URL, size: Size, console: Console) -> list[Target]:
-    """Run every measurement on the server at *url*, and print what comes out."""
-    targets = [_measure_import(size, console)]
+def _measure_requests(url: URL, size: Size, console: Console) -> list[Target]:
     with console.status(f"Creating {len(TENANTS)} tenants"):
         tenancy = Tenancy(url, tenant=TENANT.metadata, listen=False)
         provision(tenancy, TENANTS)
         tenancy.close()
-    targets += _measure_lookup(url, size, console)
+    targets = _measure_lookup(url, size, console)
     with sync_contenders(url, TENANTS) as contenders:
         _race("A request, sync, psycopg", contenders, size, console)
         targets.append(_compare(contenders, TENANTKIT, KEPT, "sync"))
@@ -100,8 +92,11 @@ def measure(url: URL, size: Size, console: Console) -> list[Target]:
         _race("A request in textual SQL, sync, psycopg", contenders, size, console)
         targets.append(_compare(contenders, TEXT_TENANTKIT, TEXT_BY_HAND, "textual SQL"))
         _show("A request in textual SQL, sync, psycopg", contenders, TEXT_BY_HAND, console)
-    targets.append(_measure_memory(url, size, console))
     return targets
+
+
+def _measure_fleet(url: URL, size: Size, console: Console) -> list[Target]:
+    return report.measure(url, size.fleet, console)
 
 
 def _race(title: str, contenders: list[Contender], size: Size, console: Console) -> None:
@@ -120,10 +115,8 @@ def _race(title: str, contenders: list[Contender], size: Size, console: Console)
 
 def _show(title: str, contenders: list[Contender], base: str, console: Console) -> None:
     theirs = _named(contenders, base)
-    table = Table(title=f"{title}: {len(TENANTS)} tenants in turn", title_justify="left", title_style="bold")
-    table.add_column("contender")
-    for heading in ("median", "ratio", "client's CPU", "ratio"):
-        table.add_column(heading, justify="right")
+    headings = ("contender", "median", "ratio", "client's CPU", "ratio")
+    table = new_table(f"{title}: {len(TENANTS)} tenants in turn", *headings)
     for contender in contenders:
         table.add_row(
             contender.name,
@@ -149,22 +142,21 @@ def _ratio(ratio: Ratio) -> str:
     return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
-def _measure_import(size: Size, console: Console) -> Target:
+def _measure_import(_: URL, size: Size, console: Console) -> list[Target]:
     with console.status("Importing"):
         ours, base, ratio = imports.measure(samples=size.imports)
-    table = Table(title="import, in a fresh process", title_justify="left", title_style="bold")
-    table.add_column("module")
-    for heading in ("median CPU", "ratio", "modules"):
-        table.add_column(heading, justify="right")
+    table = new_table("import, in a fresh process", "module", "median CPU", "ratio", "modules")
     table.add_row(imports.BASE, f"{base.seconds * 1e3:,.0f} ms", "1", str(len(base.modules)))
     table.add_row(imports.OURS, f"{ours.seconds * 1e3:,.0f} ms", _ratio(ratio), str(len(ours.modules)), style="bold")
     console.print(table)
     unwanted = sorted(ours.modules & set(imports.FOREIGN))
-    return Target(
-        f"import tenantkit: at most {MAX_IMPORT_RATIO} x sqlalchemy.orm, without a framework, Alembic, greenlet",
-        _ratio(ratio) + (f", imports {', '.join(unwanted)}" if unwanted else ""),
-        ratio.value <= MAX_IMPORT_RATIO and not unwanted,
-    )
+    return [
+        Target(
+            f"import tenantkit: at most {MAX_IMPORT_RATIO} x sqlalchemy.orm, without a framework, Alembic, greenlet",
+            _ratio(ratio) + (f", imports {', '.join(unwanted)}" if unwanted else ""),
+            ratio.value <= MAX_IMPORT_RATIO and not unwanted,
+        )
+    ]
 
 
 def _measure_lookup(url: URL, size: Size, console: Console) -> list[Target]:
@@ -176,29 +168,28 @@ def _measure_lookup(url: URL, size: Size, console: Console) -> list[Target]:
     ]
 
 
-def _measure_memory(url: URL, size: Size, console: Console) -> Target:
+def _measure_memory(url: URL, size: Size, console: Console) -> list[Target]:
     count = size.tenants_in_memory
-    database = "memory"
     with console.status(f"Serving {count:,} tenants, for memory"):
-        with psycopg.connect(url.set(drivername="postgresql").render_as_string(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {database}")
-        memory.make_tenants(url.set(database=database), count)
-        traced, resident = memory.measure(url.set(database=database), count)
-    return Target(
-        f"client memory from 1 to {count:,} tenants: less than 2 MB more",
-        f"{traced / 1e6:.2f} MB allocated by Python, {resident / 1e6:.2f} MB resident",
-        traced < MAX_GROWTH,
-    )
+        database = create_database(url, "memory")
+        memory.make_tenants(database, count)
+        traced, resident = memory.measure(database, count)
+    return [
+        Target(
+            f"client memory from 1 to {count:,} tenants: less than 2 MB more",
+            f"{traced / 1e6:.2f} MB allocated by Python, {resident / 1e6:.2f} MB resident",
+            traced < MAX_GROWTH,
+        )
+    ]
 
 
-def _show_targets(console: Console, targets: list[Target]) -> int:
-    table = Table(title="Targets", title_justify="left", title_style="bold")
-    for heading in ("promise", "measured", "target"):
-        table.add_column(heading)
-    for target in targets:
-        table.add_row(target.promise, target.measured, "[green]met[/]" if target.met else "[red]missed[/]")
-    console.print(table)
-    return sum(not target.met for target in targets)
+PARTS: dict[str, Callable[[URL, Size, Console], list[Target]]] = {
+    "import": _measure_import,
+    "requests": _measure_requests,
+    "memory": _measure_memory,
+    "fleet": _measure_fleet,
+}
+"""What is measured, in this order: the fleet last, as making it keeps the disk busy for a while."""
 
 
 if __name__ == "__main__":

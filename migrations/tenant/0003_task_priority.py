@@ -5,6 +5,8 @@ Revises: 0002
 Create Date: 2025-10-01 08:47:17
 """
 
+# tenantkit: noqa: renaming-column, renaming-object - the tracker had a maintenance window for this
+
 from collections.abc import Sequence
 
 import sqlalchemy as sa

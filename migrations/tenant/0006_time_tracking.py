@@ -5,6 +5,8 @@ Revises: 0005
 Create Date: 2025-11-12 09:55:26
 """
 
+# tenantkit: noqa: renaming-column - the tracker had a maintenance window for this
+
 from collections.abc import Sequence
 
 import sqlalchemy as sa

@@ -5,6 +5,8 @@ Revises: 0006
 Create Date: 2025-12-04 17:34:48
 """
 
+# tenantkit: noqa: renaming-table, renaming-object - the tracker had a maintenance window for this
+
 from collections.abc import Sequence
 
 import sqlalchemy as sa

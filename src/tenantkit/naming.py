@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from tenantkit.exceptions import ConfigurationError, InvalidDomainError, InvalidTenantKeyError
 
 MAX_KEY_BYTES = 48
+MAX_NUMBER_BYTES = len("~9999")
 MAX_IDENTIFIER_BYTES = 63
 """PostgreSQL cuts longer names silently (NAMEDATALEN - 1), at bytes, not characters."""
 
@@ -65,7 +66,7 @@ def validate_prefix(prefix: str) -> str:
 
     :raises ConfigurationError: if not.
     """
-    longest = MAX_IDENTIFIER_BYTES - MAX_KEY_BYTES
+    longest = MAX_IDENTIFIER_BYTES - MAX_KEY_BYTES - MAX_NUMBER_BYTES
     if not re.fullmatch(r"[a-z_][a-z0-9_-]*|", prefix, re.ASCII) or len(prefix) > longest or prefix.startswith("pg_"):
         raise ConfigurationError(
             f"schema_prefix={prefix!r} makes no schema names. Use up to {longest} lower-case letters, digits, "
@@ -74,12 +75,14 @@ def validate_prefix(prefix: str) -> str:
     return prefix
 
 
-def schema_name(key: str, *, prefix: str = "t_") -> str:
-    """Return the schema name for a new tenant.
+def schema_name(key: str, *, prefix: str = "t_", number: int = 1) -> str:
+    """Return the schema name for a new tenant, the *number*-th one to have this key.
 
-    Prefix and key are joined unchanged, so two keys never share a schema.
+    Prefix and key are joined unchanged, so two keys never share a schema. Nor do two tenants that had one key after
+    another: what still knows the first, a job or a backup, must not find the second. ``~`` is in no key, means nothing
+    to a shell in the middle of a word, and makes SQL that forgot to quote the name fail.
     """
-    return prefix + key
+    return prefix + key if number == 1 else f"{prefix}{key}~{number}"
 
 
 def quote_identifier(name: str) -> str:

@@ -76,7 +76,7 @@ def _read(sql: str) -> tuple[str, str]:
                 words += before, " "
                 bare += before, " "
                 if found[0] == "/*":
-                    position = _end_of_comment(sql, position)
+                    position = end_of_comment(sql, position)
             case "name":
                 words += before, found[0]
                 bare += before, found[0].replace(";", " ")
@@ -87,7 +87,7 @@ def _read(sql: str) -> tuple[str, str]:
     return "".join([*words, rest]), "".join([*bare, rest])
 
 
-def _end_of_comment(sql: str, position: int) -> int:
+def end_of_comment(sql: str, position: int) -> int:
     """Return where the comment ends whose text begins at *position*: they nest."""
     depth = 1
     for sign in _COMMENT_SIGN.finditer(sql, position):

@@ -28,7 +28,7 @@ from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.listener import Listener
 from tenantkit.sessions import TenantSession, shared_options
 from tenantkit.tables import NO_TENANT_SCHEMA, Metadata, Tables, classify, shared_schemas
-from tenantkit.tenant import SERVED, Placement, Status, Tenant
+from tenantkit.tenant import SERVED, Status, Tenant
 
 _ALEMBIC_BUILDER = "tenantkit.migrations.build:AlembicBuilder"
 """Named, not imported: Alembic stands above this module, and importing it takes longer than all of tenantkit."""
@@ -142,7 +142,6 @@ class Tenancy:
         """Return what a session needs to serve *tenant*, or the current tenant; raises as `session` does."""
         self._check_tables_once()
         known = self.get(tenant) if isinstance(tenant, str) else tenant or current_tenant()
-        self.cache.refuse_predecessor(known)
         return self.bind(known, any_status=any_status)
 
     def bind(self, tenant: Tenant, *, any_status: bool = False) -> Binding:
@@ -236,7 +235,7 @@ class Tenancy:
         order = Order(
             key=key,
             name=name or key,
-            placement=Placement("main", schema),
+            schema_prefix=self._schema_prefix,
             domains=[validate_domain(domain) for domain in domains],
             attributes=attributes or {},
         )

@@ -225,3 +225,42 @@ def test_an_unusable_migrations_folder_is_explained(fleet: Project, project_engi
     assert str(migrations) in done.err
     assert done.err.count("\n") == 1
     assert revisions(project_engine, "acme") == ["t2"]
+
+
+def test_runs_are_listed_and_shown_and_one_that_failed_is_resumed(fleet: Project, project_engine: Engine) -> None:
+    fails = "op.execute(\"DO $$ BEGIN IF current_schema() = 't_initech' THEN RAISE 'no luck'; END IF; END $$\")"
+    file = fleet.add_revision("t3", "t2", fails)
+    assert fleet.invoke("migrate", "t3", "--jobs", "1").code == 1
+    (run,) = fleet.invoke("runs", "list", "--json", "--limit", "1").json
+    assert (run["command"], run["target"], run["done"], run["failed"], run["planned"]) == ("upgrade", "t3", 2, 1, 0)
+    shown = fleet.invoke("runs", "show", str(run["id"])).out.splitlines()
+    assert [line.split() for line in shown if line.startswith("initech")] == [
+        ["initech", "t2", "t2", "alembic", shown[-2].split()[4], "1", "RaiseException:", "no", "luck"]
+    ]
+    file.write_text(file.read_text().replace("no luck", "").replace("t_initech", "nobody"))
+    fleet.add_revision("t4", "t3", "pass")
+    for how in (["--retry-failed", "--resume", "1"], ["--tenants", "acme", "--retry-failed"]):
+        refused = fleet.invoke("migrate", *how)
+        assert (refused.code, "Give one of them" in refused.err) == (2, True)
+    assert "There is no run 99. 'tenantkit runs' lists" in fleet.invoke("migrate", "--resume", "99").err
+    done = fleet.invoke("migrate", "--resume", str(run["id"]), "--jobs", "1")
+    assert (done.code, "Migrated 1 tenant to t3" in done.out) == (0, True)
+    assert revisions(project_engine, "acme", "initech", "umbrella") == ["t3"] * 3
+
+
+def test_only_tenants_that_failed_are_tried_again(fleet: Project, project_engine: Engine) -> None:
+    fails = "op.execute(\"DO $$ BEGIN IF current_schema() = 't_initech' THEN RAISE 'no luck'; END IF; END $$\")"
+    file = fleet.add_revision("t3", "t2", fails)
+    assert fleet.invoke("migrate", "--tenants", "acme,initech").code == 1
+    file.write_text(file.read_text().replace("t_initech", "nobody"))
+    assert fleet.invoke("migrate", "--retry-failed").code == 0
+    assert revisions(project_engine, "acme", "initech", "umbrella") == ["t3", "t3", "t2"]
+
+
+def test_what_is_not_replayed_is_told_with_the_reason(fleet: Project) -> None:
+    fleet.add_revision("t3", "t2", "op.get_bind().execute(sa.text('SELECT 1'))")
+    done = fleet.invoke("migrate", "--jobs", "1")
+    assert done.code == 0
+    assert "Not replayed for 2 tenants: revision t3 uses the database itself (op.get_bind() and the like)." in done.err
+    refused = fleet.invoke("migrate", "--engine", "nonsense")
+    assert refused.code == 2

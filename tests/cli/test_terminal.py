@@ -76,7 +76,7 @@ def test_an_interrupted_migration_ends_at_once_and_tells_how_to_go_on(fleet: Pro
     terminal = fleet.at_terminal("migrate", "--jobs", "2")
     asleep = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
     with project_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        while connection.scalar(asleep) != 2:
+        while connection.scalar(asleep) == 0:
             time.sleep(0.05)
         terminal.interrupt()
         done = terminal.result()
@@ -92,7 +92,8 @@ def test_help_lists_every_command_and_each_has_an_example(bare_project: Project)
     assert overview.code == 0
     commands = [[str(command.name)] for command in app.registered_commands]
     commands += [["domain", name] for name in ("add", "remove", "primary")]
-    assert len(commands) == 18
+    commands += [["runs", name] for name in ("list", "show")]
+    assert len(commands) == 21
     for command in commands:
         assert command[0] in overview.out
         described = bare_project.invoke(*command, "--help")

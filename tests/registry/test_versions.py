@@ -30,6 +30,19 @@ def test_installing_makes_the_tables_that_the_code_reads(empty_database: URL) ->
     engine.dispose()
 
 
+def test_an_older_registry_becomes_what_a_new_one_is(
+    empty_database: URL, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = create_engine(empty_database)
+    steps = versions._STEPS
+    for number in range(1, len(steps) + 1):
+        monkeypatch.setattr(versions, "_STEPS", steps[:number])
+        with older.begin() as connection:
+            versions.install(connection)
+    assert structure(older, "tenantkit") == structure(engine, "tenantkit")
+    older.dispose()
+
+
 def test_installing_again_changes_nothing(make_any_tenancy: Callable[..., Any], engine: Engine) -> None:
     before = structure(engine, "tenantkit")
     make_any_tenancy().install()

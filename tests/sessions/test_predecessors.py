@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
-from tenantkit import TenantNotFoundError, tenant_context
+from tenantkit import tenant_context
 from tests.support.models import Project
 
 
@@ -17,9 +19,18 @@ def test_a_dropped_tenant_does_not_open_the_schema_of_its_successor(any_tenancy:
     with any_tenancy.session("acme") as session:
         session.add(Project(name="the successor's"))
         session.commit()
-    with pytest.raises(TenantNotFoundError), any_tenancy.session(dropped):
-        pass
-    with tenant_context(dropped), pytest.raises(TenantNotFoundError), any_tenancy.session():
-        pass
+    with any_tenancy.session(dropped) as session, pytest.raises(ProgrammingError, match="t_acme.*does not exist"):
+        session.get(Project, 1)
+    with tenant_context(dropped), any_tenancy.session() as session, pytest.raises(ProgrammingError):
+        session.execute(text("SELECT * FROM project"))
     with any_tenancy.session(successor) as session:
         assert session.get(Project, 1).name == "the successor's"
+
+
+def test_each_tenant_with_one_key_has_a_schema_of_its_own(any_tenancy: Any) -> None:
+    names = []
+    for _ in range(3):
+        names.append(any_tenancy.create("acme").schema)
+        any_tenancy.drop("acme")
+    names.append(any_tenancy.create("acme-2").schema)
+    assert names == ["t_acme", "t_acme~2", "t_acme~3", "t_acme-2"]

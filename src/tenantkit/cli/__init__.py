@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tenantkit.cli import authoring, check, doctor, domains, fleet, status, tenants
+from tenantkit.cli import authoring, check, doctor, domains, fleet, lint, runs, status, tenants
 from tenantkit.cli.application import Settings
 from tenantkit.cli.errors import print_error, reporting
 
@@ -32,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="`-a` and `-v` may stand before or behind the command.",
 )
+runs_app = typer.Typer(no_args_is_help=True, help="Show what earlier runs of migrate and the like did.")
 domain_app = typer.Typer(no_args_is_help=True, help="Add and remove a tenant's domains.")
 
 _TAKES_NEGATIVE = {"ignore_unknown_options": True}
@@ -52,6 +53,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Migrations": {
         "init": authoring.init,
         "revision": authoring.revision,
+        "lint": lint.lint,
         "migrate": fleet.migrate,
         "status": status.status,
         "check": check.check,
@@ -131,3 +133,6 @@ for _panel, _commands in _PANELS.items():
 for _command in (domains.add, domains.remove, domains.primary):
     domain_app.command()(reporting(_command))
 app.add_typer(domain_app, name="domain", rich_help_panel="Tenants")
+runs_app.command("list")(reporting(runs.list_))
+runs_app.command("show")(reporting(runs.show))
+app.add_typer(runs_app, name="runs", rich_help_panel="Migrations")

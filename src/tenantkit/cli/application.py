@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-import tomllib
 from collections.abc import Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 import typer
 
+from tenantkit.cli import pyproject
 from tenantkit.cli.errors import UsageError
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.tenancy import Tenancy
@@ -63,25 +63,16 @@ def _from_pyproject(start: Path) -> str:
     Paths in the application, such as the one of its migrations, then mean the
     same wherever in the project a command is given.
     """
-    for folder in (start, *start.parents):
-        file = folder / "pyproject.toml"
-        if file.is_file() and (app := _read_app(file)) is not None:
-            os.chdir(folder)
-            return app
-    raise UsageError(
-        "No application is named. Use -a package.module:attribute, set TENANTKIT_APP, "
-        'or write app = "package.module:attribute" under [tool.tenantkit] in pyproject.toml.'
-    )
-
-
-def _read_app(file: Path) -> str | None:
-    try:
-        tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}.") from error
-    app = tool.get("tenantkit", {}).get("app")
-    if app is not None and not isinstance(app, str):
+    found = pyproject.find(start, "app")
+    if found is None:
+        raise UsageError(
+            "No application is named. Use -a package.module:attribute, set TENANTKIT_APP, "
+            'or write app = "package.module:attribute" under [tool.tenantkit] in pyproject.toml.'
+        )
+    file, app = found
+    if not isinstance(app, str):
         raise ConfigurationError(f'In {file}, [tool.tenantkit] app is no string. Write "package.module:attribute".')
+    os.chdir(file.parent)
     return app
 
 

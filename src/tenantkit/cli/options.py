@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, NoReturn, TypeAlias
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias
 
 import typer
 
@@ -37,7 +37,31 @@ Jobs: TypeAlias = Annotated[
         "-j",
         metavar="N",
         min=0,
-        help="Worker processes; one for each core by default. 0 works in this process, which a debugger can follow.",
+        help="Connections that replay, two for each core by default; processes that run Alembic, one for each core. "
+        "0 runs Alembic in this process, which a debugger can follow.",
+        show_default=False,
+    ),
+]
+
+Engine: TypeAlias = Annotated[
+    Literal["auto", "replay", "alembic"],
+    typer.Option(
+        "--engine",
+        help="Replay what Alembic sent for the first tenants, or run it for each: auto replays where that is safe.",
+    ),
+]
+LockTimeout: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--lock-timeout", metavar="TIME", help="How long to wait for a lock before the tenant is tried again later."
+    ),
+]
+StatementTimeout: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--statement-timeout",
+        metavar="TIME",
+        help="How long a replayed statement may take; the server's setting by default.",
         show_default=False,
     ),
 ]

@@ -2,31 +2,32 @@
 
 from tenantkit.migrations.authoring import init, revision
 from tenantkit.migrations.environment import run_environment
-from tenantkit.migrations.fleet import (
-    downgrade,
-    downgrade_shared,
-    migrate,
-    stamp,
-    stamp_shared,
-    upgrade_shared,
-)
+from tenantkit.migrations.fleet import Options, downgrade, migrate, stamp
+from tenantkit.migrations.history import Run, failed, get_run, list_runs, unfinished
 from tenantkit.migrations.report import FleetStatus, MigrationReport, Outcome, PlacementStatus, Progress
+from tenantkit.migrations.shared import downgrade_shared, stamp_shared, upgrade_shared
 from tenantkit.migrations.status import status
 
 __all__ = [
     "FleetStatus",
     "MigrationReport",
+    "Options",
     "Outcome",
     "PlacementStatus",
     "Progress",
+    "Run",
     "downgrade",
     "downgrade_shared",
+    "failed",
+    "get_run",
     "init",
+    "list_runs",
     "migrate",
     "revision",
     "run_environment",
     "stamp",
     "stamp_shared",
     "status",
+    "unfinished",
     "upgrade_shared",
 ]

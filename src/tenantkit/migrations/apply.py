@@ -1,19 +1,23 @@
-"""Applying a command to one placement: what a worker does."""
+"""Migrating one placement with Alembic."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from tenantkit.migrations.environment import Site, run
+from tenantkit.migrations.claims import claiming
+from tenantkit.migrations.environment import run
+from tenantkit.migrations.indexes import drop_invalid_indexes
 from tenantkit.migrations.report import Outcome, join
 from tenantkit.migrations.revisions import read_revisions
-from tenantkit.provisioning.locks import reason, retrying, sqlstate
+from tenantkit.migrations.tasks import Again, Command, Task
+from tenantkit.provisioning.locks import is_lock_conflict, reason, sqlstate
+from tenantkit.registry import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,18 +25,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
 
     from tenantkit.migrations.lines import Heads, Line
-
-Command: TypeAlias = Literal["upgrade", "downgrade", "stamp"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One placement's part of a run."""
-
-    key: str
-    site: Site
-    command: Command
-    target: str
+    from tenantkit.migrations.recording import Recorder
 
 
 def plan(line: Line, command: Command, target: str, current: Heads) -> Sequence[MigrationStep]:
@@ -49,47 +42,89 @@ def plan(line: Line, command: Command, target: str, current: Heads) -> Sequence[
             return [] if line.resolve(target) == tuple(sorted(current)) else line.stamp_steps(target, current)
 
 
-def apply(engine: Engine, line: Line, task: Task) -> Outcome:
-    """Apply *task* in a transaction of its own, again if locks stood in the way, and return what came of it."""
-    start = perf_counter()
-    seen: list[Heads] = []
-    error: Exception | None = None
-    try:
-        with engine.connect() as connection:
-            for attempt in retrying():
-                with attempt:
-                    _attempt(connection, line, task, seen)
-    except Exception as caught:  # noqa: BLE001 - one tenant's failure is an outcome, whatever it was
-        error = caught
-    before = join(seen[0]) if seen else ""
-    after = before if error is not None or not seen else join(seen[-1])
-    if error is not None:
-        # What came before an autocommit block is kept.
-        with suppress(SQLAlchemyError), engine.connect() as connection:
-            after = join(read_revisions(connection, [task.site.schema]).get(task.site.schema, ()))
-    return Outcome(
-        key=task.key,
-        schema=task.site.schema,
-        from_revision=before or None,
-        to_revision=after or None,
-        duration_ms=round((perf_counter() - start) * 1000),
-        sqlstate=None if error is None else sqlstate(error),
-        error=None if error is None else reason(error),
-    )
+@dataclass(frozen=True, slots=True)
+class Alembic:
+    """Does tasks by running Alembic in this process: one at a time, as its modules have one state for all threads."""
 
+    engine: Engine
+    line: Line
 
-def _attempt(connection: Connection, line: Line, task: Task, seen: list[Heads]) -> None:
-    """Run the task once, noting in *seen* where the placement was and came to."""
-    seen.clear()
+    def __call__(self, task: Task, recorder: Recorder | None = None) -> Outcome | Again:
+        """Do *task* in a transaction of its own, unless others are in the way."""
+        start = perf_counter()
+        seen: list[Heads] = []
+        error: Exception | None = None
+        try:
+            with self.engine.connect() as connection, claiming(connection, task.site.schema) as claimed:
+                if not claimed:
+                    return Again("another run is migrating it. Run the same again when that has ended", busy=True)
+                self._attempt(connection, task, seen, recorder)
+        except Exception as caught:  # noqa: BLE001 - one tenant's failure is an outcome, whatever it was
+            error = caught
+            if is_lock_conflict(caught):
+                return Again(reason(caught), sqlstate=sqlstate(caught))
+        before = join(seen[0]) if seen else ""
+        after = before if error is not None or not seen else join(seen[-1])
+        if error is not None:
+            # What came before an autocommit block is kept.
+            with suppress(SQLAlchemyError), self.engine.connect() as connection:
+                after = join(read_revisions(connection, [task.site.schema]).get(task.site.schema, ()))
+        return Outcome(
+            key=task.key,
+            schema=task.site.schema,
+            from_revision=before or None,
+            to_revision=after or None,
+            engine="alembic",
+            attempts=task.attempt,
+            duration_ms=round((perf_counter() - start) * 1000),
+            sqlstate=None if error is None else sqlstate(error),
+            error=None if error is None else reason(error),
+        )
 
-    def steps(current: Heads, _: object) -> Sequence[MigrationStep]:
-        seen.append(tuple(current))
-        return plan(line, task.command, task.target, tuple(current))
+    def close(self) -> None:
+        """Close the connection."""
+        self.engine.dispose()
 
-    def applied(*, heads: set[str], **_: object) -> None:
-        seen.append(tuple(heads))
+    def _attempt(self, connection: Connection, task: Task, seen: list[Heads], recorder: Recorder | None) -> None:
+        """Run the task once, noting in *seen* where the placement was and came to."""
 
-    try:
-        run(connection, line, task.site, steps, on_version_apply=applied)
-    finally:
-        connection.rollback()
+        def steps(current: Heads, _: object) -> Sequence[MigrationStep]:
+            seen.append(tuple(current))
+            steps = plan(self.line, task.command, task.target, tuple(current))
+            if recorder is None:
+                return steps
+            recorder.before = tuple(sorted(current))
+            return [recorder.watch(step) for step in steps]
+
+        def applied(*, heads: set[str], **_: object) -> None:
+            seen.append(tuple(heads))
+            if recorder is not None:
+                recorder.applied(tuple(sorted(heads)))
+
+        def before_commit(connection: Connection) -> None:
+            if recorder is not None:
+                recorder.before_commit(connection)
+            if task.run_id:
+                done = ledger.done(
+                    task.run_id,
+                    task.tenant_id,
+                    engine="alembic",
+                    from_revision=join(seen[0]),
+                    to_revision=join(seen[-1]),
+                    attempts=task.attempt,
+                )
+                connection.exec_driver_sql(done.replace("%", "%%"))
+
+        drop_invalid_indexes(connection, task.site.schema)
+        try:
+            run(
+                connection,
+                self.line,
+                task.site,
+                steps,
+                recorder=recorder,
+                before_commit=before_commit,
+                on_version_apply=applied,
+            )
+        finally:
+            connection.rollback()

@@ -6,9 +6,10 @@ stands Alembic, which passes a `Request` through and nothing else.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,8 +20,9 @@ from sqlalchemy import Connection
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.operations import adapt_operations
+from tenantkit.migrations.script import ALIAS
 from tenantkit.migrations.transactions import Transaction
-from tenantkit.naming import first_lines, quote_literal, search_path
+from tenantkit.naming import first_lines, search_path
 from tenantkit.provisioning.locks import limit_lock_waits
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, MigrationStep
 
     from tenantkit.migrations.lines import Heads, Line
+    from tenantkit.migrations.recording import Recorder
 
 Steps: TypeAlias = "Callable[[Heads, MigrationContext], Iterable[MigrationStep]]"
 """Given the revisions that a placement is at, what to run there."""
@@ -88,16 +91,35 @@ class Request:
     site: Site
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     """Further options of Alembic's ``context.configure``."""
+    recorder: Recorder | None = None
+    before_commit: Callable[[Connection], None] | None = None
+    """Called when everything is done, in the same transaction."""
 
 
-def run(connection: Connection, line: Line, site: Site, steps: Steps, **options: Any) -> None:
+def run(
+    connection: Connection,
+    line: Line,
+    site: Site,
+    steps: Steps,
+    *,
+    recorder: Recorder | None = None,
+    before_commit: Callable[[Connection], None] | None = None,
+    **options: Any,
+) -> None:
     """Run the *steps* of *line* at one site, through its environment's ``env.py``.
 
     Without ``site.in_transaction``, the connection must not be in a transaction:
-    there will be one, committed at the end.
+    there will be one, committed at the end, after *before_commit* was called.
     """
-    request = Request(connection, site, options)
-    with requesting(line.config, request), EnvironmentContext(line.config, line.scripts, fn=steps):
+    request = Request(connection, site, options, recorder, before_commit)
+    recording = nullcontext() if recorder is None else recorder.listening(connection)
+    # What a revision prints is not for those who read the output of a command.
+    with (
+        requesting(line.config, request),
+        EnvironmentContext(line.config, line.scripts, fn=steps),
+        redirect_stdout(sys.stderr),
+        recording,
+    ):
         line.scripts.run_env()
 
 
@@ -137,8 +159,10 @@ def run_environment(**options: Any) -> None:
         # A revision may have changed it, for its own purposes only.
         _set_search_path(connection, site)
 
+    if request.recorder is not None and options.get("on_version_apply"):
+        request.recorder.refuse("env.py passes on_version_apply, which is to be called for each tenant")
     ours = {**request.options, "on_version_apply": [applied, *_as_list(request.options.get("on_version_apply"))]}
-    with _translating(connection, site):
+    with _translating(connection, site, alias=None if request.recorder is None else ALIAS):
         context.configure(connection, version_table_schema=site.schema, **_merged(ours, options))
         migration = context.get_context()
         block = nullcontext if site.in_transaction else _autocommit_block(migration, site, transaction)
@@ -147,6 +171,8 @@ def run_environment(**options: Any) -> None:
             enter(connection, site)
             transaction.begin()
             context.run_migrations()
+            if request.before_commit is not None:
+                request.before_commit(connection)
             transaction.end()
 
 
@@ -170,11 +196,7 @@ def _as_list(hooks: Any) -> list[Any]:
 
 
 def enter(connection: Connection, site: Site) -> None:
-    """Begin to work at *site* in the current transaction: alone, politely, and with names leading there."""
-    if not site.in_transaction:
-        connection.exec_driver_sql(
-            f"SELECT pg_advisory_xact_lock(hashtext('tenantkit migration'), hashtext({quote_literal(site.schema)}))"
-        )
+    """Begin to work at *site* in the current transaction: politely, and with names leading there."""
     limit_lock_waits(connection)
     _set_search_path(connection, site)
 
@@ -184,12 +206,13 @@ def _set_search_path(connection: Connection, site: Site) -> None:
 
 
 @contextmanager
-def _translating(connection: Connection, site: Site) -> Generator[None]:
-    """Have SQLAlchemy, and Alembic's own constructs, translate the placeholder on *connection*."""
+def _translating(connection: Connection, site: Site, *, alias: str | None) -> Generator[None]:
+    """Have SQLAlchemy, and Alembic's own constructs, translate the placeholder on *connection*, perhaps to *alias*."""
     before = connection.get_execution_options().get("schema_translate_map")
-    connection.execution_options(schema_translate_map=site.schema_translate_map or None)
+    names = {placeholder: alias or schema for placeholder, schema in site.schema_translate_map.items()}
+    connection.execution_options(schema_translate_map=names or None)
     try:
-        with adapt_operations(connection, site.schema_translate_map, in_transaction=site.in_transaction):
+        with adapt_operations(connection, names, in_transaction=site.in_transaction):
             yield
     finally:
         connection.execution_options(schema_translate_map=before)

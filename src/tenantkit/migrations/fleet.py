@@ -1,109 +1,78 @@
-"""Migrating a fleet: the shared tables first, then every tenant, by worker processes."""
+"""Migrating a fleet: the shared tables first, then every tenant."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from itertools import chain
-from pickle import PicklingError, dumps
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
-from sqlalchemy.schema import CreateSchema
+from typing_extensions import Unpack
 
-from tenantkit.exceptions import ConfigurationError, MigrationError, TenantNotFoundError
-from tenantkit.migrations.apply import Command, Task, apply, plan
+from tenantkit.exceptions import ConfigurationError, MigrationError
+from tenantkit.migrations.connections import require_connections
+from tenantkit.migrations.planning import plan_fleet, select
 from tenantkit.migrations.report import MigrationReport, NoProgress, Outcome, Progress, join
 from tenantkit.migrations.revisions import read_revisions
-from tenantkit.migrations.sites import line_of, shared_site, tenant_site
-from tenantkit.migrations.worker import Setup
-from tenantkit.migrations.workers import apply_in_workers
+from tenantkit.migrations.runner import EngineName, Runner, Settings
+from tenantkit.migrations.shared import upgrade_shared
+from tenantkit.migrations.sites import line_of, tenant_site
+from tenantkit.migrations.tasks import Command, Task
+from tenantkit.provisioning.locks import LOCK_TIMEOUT
 from tenantkit.registry import ledger, store
 from tenantkit.tenant import MIGRATED, Tenant
 
 if TYPE_CHECKING:
-    from tenantkit.migrations.lines import Heads, Line
+    from tenantkit.migrations.lines import Line
     from tenantkit.tenancy import Tenancy
 
-SHARED = "(shared)"
-"""What the shared tables are called where outcomes have a tenant's key; no valid key looks like it."""
 
-PLACEMENTS_PER_CONNECTION = 100
-"""After so many, a worker takes a new connection. A backend keeps what it learns of every table
-that it has seen: 84 MB after 100 tenants of 40 tables, measured."""
+class Options(TypedDict, total=False):
+    """What `migrate`, `downgrade` and `stamp` take besides their target."""
+
+    tenants: Collection[str] | None
+    """Only the tenants with these keys."""
+    jobs: int | None
+    """How many connections replay, by default two for each core, eight at most; and how many worker processes run
+    Alembic, by default one for each core. 0 runs Alembic in this process, which a debugger can follow."""
+    engine: EngineName
+    """``auto``, by default: what Alembic sent to the first tenants is replayed for the others where that is safe, else
+    Alembic runs for each. ``replay`` refuses what cannot be replayed, ``alembic`` replays nothing."""
+    lock_timeout: str
+    """How long a statement waits for a lock before the tenant is tried again later, as PostgreSQL takes it: ``2s``."""
+    statement_timeout: str | None
+    """How long a statement may take; the server's own setting by default."""
+    progress: Progress | None
+    """Is told of every outcome as it comes."""
 
 
-def migrate(
-    tenancy: Tenancy,
-    target: str = "head",
-    *,
-    tenants: Collection[str] | None = None,
-    jobs: int | None = None,
-    progress: Progress | None = None,
-) -> MigrationReport:
+def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) -> MigrationReport:
     """Bring the registry and the shared tables to their newest version, then every tenant to *target*.
 
     Each tenant has a transaction of its own. A tenant that fails keeps the revision it had,
-    and the others go on; running the same again takes up those that are not done.
+    and the others go on; running the same again takes up those that are not done. Runs at the same time share the
+    work.
 
     :param target: a revision as Alembic takes it: ``head``, ``heads``, an id or its beginning, ``+1``.
-    :param tenants: only the tenants with these keys.
-    :param jobs: how many worker processes; by default one for each core. 0 works in this process, which a
-        debugger can follow.
-    :param progress: is told of every outcome as it comes.
+    :param options: see `Options`.
     :raises MigrationError: with the report, if a tenant failed. Nothing else was stopped by it.
-    :raises ConfigurationError: if the environment or the target is wrong; nothing was changed then.
+    :raises ConfigurationError: if the environment, the target or an option is wrong; nothing was changed then.
     """
     line = _usable_line(tenancy, target)
     tenancy.install()
-    if tenants is not None:  # a mistyped key is refused before anything is migrated
-        _select(tenancy.list(status=MIGRATED), tenants)
+    if (keys := options.get("tenants")) is not None:  # a mistyped key is refused before anything is migrated
+        select(tenancy.list(status=MIGRATED), keys)
     shared = upgrade_shared(tenancy)
-    return _run_fleet(tenancy, line, "upgrade", target, shared=shared, keys=tenants, jobs=jobs, progress=progress)
+    return _run(tenancy, line, "upgrade", target, options, shared=shared)
 
 
-def downgrade(
-    tenancy: Tenancy,
-    target: str,
-    *,
-    tenants: Collection[str] | None = None,
-    jobs: int | None = None,
-    progress: Progress | None = None,
-) -> MigrationReport:
+def downgrade(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:
     """Take every tenant back to *target* (an id, ``-1``, ``base``); the shared tables stay. Otherwise as `migrate`."""
-    line = line_of(tenancy, "tenant")
-    return _run_fleet(tenancy, line, "downgrade", target, shared=None, keys=tenants, jobs=jobs, progress=progress)
+    return _run(tenancy, line_of(tenancy, "tenant"), "downgrade", target, options)
 
 
-def stamp(
-    tenancy: Tenancy,
-    target: str,
-    *,
-    tenants: Collection[str] | None = None,
-    jobs: int | None = None,
-    progress: Progress | None = None,
-) -> MigrationReport:
+def stamp(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:
     """Write down that every tenant is at *target*, without running a revision. Otherwise as `migrate`."""
-    line = line_of(tenancy, "tenant")
-    return _run_fleet(tenancy, line, "stamp", target, shared=None, keys=tenants, jobs=jobs, progress=progress)
-
-
-def upgrade_shared(tenancy: Tenancy, target: str = "head") -> Outcome | None:
-    """Bring the shared tables to *target*, and return what came of it; ``None`` if they were there.
-
-    :raises MigrationError: if it failed.
-    """
-    return _run_shared(tenancy, "upgrade", target)
-
-
-def downgrade_shared(tenancy: Tenancy, target: str) -> Outcome | None:
-    """Take the shared tables back to *target*; otherwise as `upgrade_shared`."""
-    return _run_shared(tenancy, "downgrade", target)
-
-
-def stamp_shared(tenancy: Tenancy, target: str) -> Outcome | None:
-    """Write down that the shared tables are at *target*; otherwise as `upgrade_shared`."""
-    return _run_shared(tenancy, "stamp", target)
+    return _run(tenancy, line_of(tenancy, "tenant"), "stamp", target, options)
 
 
 def _usable_line(tenancy: Tenancy, target: str) -> Line:
@@ -118,140 +87,82 @@ def _usable_line(tenancy: Tenancy, target: str) -> Line:
     return line
 
 
-def _run_shared(tenancy: Tenancy, command: Command, target: str) -> Outcome | None:
-    line = line_of(tenancy, "shared")
-    if line.is_empty:
-        return None
-    site = shared_site(tenancy)
-    with tenancy.engine.begin() as connection:
-        for schema in tenancy.shared_schemas:
-            connection.execute(CreateSchema(schema, if_not_exists=True))
-        current = read_revisions(connection, [site.schema])[site.schema]
-    if not plan(line, command, target, current):
-        return None
-    outcome = apply(tenancy.engine, line, Task(key=SHARED, site=site, command=command, target=target))
-    if not outcome.ok:
-        raise MigrationError(
-            MigrationReport(run_id=0, command=command, target=target, shared=outcome, outcomes=(outcome,), unchanged=0)
-        )
-    return outcome
-
-
-def _run_fleet(
+def _run(
     tenancy: Tenancy,
     line: Line,
     command: Command,
     target: str,
+    options: Options,
     *,
-    shared: Outcome | None,
-    keys: Collection[str] | None,
-    jobs: int | None,
-    progress: Progress | None,
+    shared: Outcome | None = None,
 ) -> MigrationReport:
-    progress = progress or NoProgress()
+    progress = options.get("progress") or NoProgress()
+    settings = Settings(
+        jobs=options.get("jobs"),
+        engine=options.get("engine", "auto"),
+        lock_timeout=options.get("lock_timeout", LOCK_TIMEOUT),
+        statement_timeout=options.get("statement_timeout"),
+    )
+    runner = Runner(tenancy, line, settings)
     with tenancy.engine.begin() as connection:
-        fleet = _select(store.find(connection, status=MIGRATED), keys)
+        fleet = select(store.find(connection, status=MIGRATED), options.get("tenants"))
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
-        run_id = ledger.start_run(connection, command=command, target=target)
-    tasks, refused = _plan(tenancy, line, command, target, fleet, current)
-    progress.started(len(tasks) + len(refused))
+        groups, targets, refused = plan_fleet(line, command, target, fleet, current)
+        if groups:
+            require_connections(connection, settings.jobs)
+        failed = {outcome.key for outcome in refused}
+        planned = [tenant for tenants in groups.values() for tenant in tenants]
+        planned += [tenant for tenant in fleet if tenant.key in failed]
+        run_id = ledger.start_run(
+            connection,
+            command=command,
+            target=target,
+            options={"engine": settings.engine, "jobs": settings.jobs},
+            planned=[(tenant.id, join(current.get(tenant.schema, ()))) for tenant in planned],
+        )
+
+    def task(tenant: Tenant) -> Task:
+        site = tenant_site(tenancy, tenant.schema)
+        to = targets[current[tenant.schema]]
+        return Task(key=tenant.key, site=site, command=command, target=to, run_id=run_id, tenant_id=tenant.id)
+
+    ids = {tenant.key: tenant.id for tenant in planned}
     outcomes: list[Outcome] = []
-    for outcome in chain(refused, _apply(tenancy, line, tasks, jobs)):
-        _record(tenancy, run_id, outcome)
+    progress.started(len(planned))
+    work = [(heads, [task(tenant) for tenant in tenants]) for heads, tenants in groups.items()]
+    for outcome in chain(refused, runner.run(work)):
+        if not (outcome.ok and outcome.has_moved):  # which is written down in the tenant's own transaction
+            _record(tenancy, run_id, ids[outcome.key], outcome)
         outcomes.append(outcome)
         progress.finished(outcome)
     with tenancy.engine.begin() as connection:
         ledger.finish_run(connection, run_id)
+    done = tuple(outcome for outcome in outcomes if not outcome.ok or outcome.has_moved)
     report = MigrationReport(
         run_id=run_id,
         command=command,
         target=target,
         shared=shared,
-        outcomes=tuple(outcomes),
-        unchanged=len(fleet) - len(outcomes),
+        outcomes=done,
+        unchanged=len(fleet) - len(done),
+        not_replayed=dict(runner.reasons),
     )
     if report.failures:
         raise MigrationError(report)
     return report
 
 
-def _select(fleet: Sequence[Tenant], keys: Collection[str] | None) -> list[Tenant]:
-    """Return the tenants with these keys, or all.
-
-    :raises TenantNotFoundError: if one is not among those that can be migrated.
-    """
-    if keys is None:
-        return list(fleet)
-    for key in set(keys) - {tenant.key for tenant in fleet}:
-        raise TenantNotFoundError(key=key)
-    return [tenant for tenant in fleet if tenant.key in keys]
-
-
-def _plan(
-    tenancy: Tenancy, line: Line, command: Command, target: str, fleet: Sequence[Tenant], current: dict[str, Heads]
-) -> tuple[list[Task], list[Outcome]]:
-    """Return what is to be done, and the failures of tenants for which nothing can be.
-
-    What a revision needs is worked out once for all the tenants that are at it.
-    """
-    needs_work: dict[Heads, bool | ConfigurationError] = {}
-    tasks: list[Task] = []
-    refused: list[Outcome] = []
-    for tenant in fleet:
-        heads = current.get(tenant.schema)
-        if heads is None:
-            refused.append(_refuse(tenant, (), f"the schema {tenant.schema!r} does not exist; see 'tenantkit doctor'"))
-            continue
-        if heads not in needs_work:
-            try:
-                needs_work[heads] = bool(plan(line, command, target, heads))
-            except ConfigurationError as error:
-                needs_work[heads] = error
-        match needs_work[heads]:
-            case ConfigurationError() as reason:
-                refused.append(_refuse(tenant, heads, str(reason)))
-            case True:
-                site = tenant_site(tenancy, tenant.schema)
-                tasks.append(Task(key=tenant.key, site=site, command=command, target=target))
-            case _:
-                pass
-    return tasks, refused
-
-
-def _refuse(tenant: Tenant, heads: Heads, error: str) -> Outcome:
-    revision = join(heads) or None
-    return Outcome(key=tenant.key, schema=tenant.schema, from_revision=revision, to_revision=revision, error=error)
-
-
-def _apply(tenancy: Tenancy, line: Line, tasks: Sequence[Task], jobs: int | None) -> Iterator[Outcome]:
-    if jobs == 0:
-        return (apply(tenancy.engine, line, task) for task in tasks)
-    setup = Setup(
-        environment=line.environment,
-        line=line.name,
-        url=tenancy.engine.url,
-        engine_options=dict(tenancy.engine_options),
-        path=sys.path,
-        placements_per_connection=PLACEMENTS_PER_CONNECTION,
-    )
-    try:
-        dumps(setup)
-    except (PicklingError, TypeError, AttributeError) as error:
-        raise ConfigurationError(
-            f"engine_options cannot be sent to worker processes ({error}). Use jobs=0 to migrate in this process."
-        ) from error
-    return apply_in_workers(setup, tasks, jobs=jobs or os.cpu_count() or 1)
-
-
-def _record(tenancy: Tenancy, run_id: int, outcome: Outcome) -> None:
+def _record(tenancy: Tenancy, run_id: int, tenant_id: int, outcome: Outcome) -> None:
     with tenancy.engine.begin() as connection:
         ledger.record(
             connection,
             run_id,
-            outcome.key,
-            status="done" if outcome.ok else "failed",
+            tenant_id,
+            status="unchanged" if outcome.ok else "failed",
+            engine=outcome.engine,
             from_revision=outcome.from_revision,
             to_revision=outcome.to_revision,
+            attempts=outcome.attempts,
             duration_ms=outcome.duration_ms,
             sqlstate=outcome.sqlstate,
             error=outcome.error,

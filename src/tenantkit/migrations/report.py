@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,6 +22,10 @@ class Outcome:
     """Where the tenant was; ``None`` if at no revision. Several heads are joined by commas."""
     to_revision: str | None
     """Where it is now; after a failure, where it still is."""
+    engine: str | None = None
+    """What migrated it: ``replay`` or ``alembic``."""
+    attempts: int = 1
+    """How often it was tried, because locks stood in the way."""
     duration_ms: int = 0
     sqlstate: str | None = None
     error: str | None = None
@@ -30,6 +35,11 @@ class Outcome:
     def ok(self) -> bool:
         """Whether the tenant is where it should be."""
         return self.error is None
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether this run brought it from one revision to another."""
+        return self.from_revision != self.to_revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +54,9 @@ class MigrationReport:
     outcomes: tuple[Outcome, ...]
     """The tenants that had something to do, in the order in which they finished."""
     unchanged: int
-    """How many tenants were there already."""
+    """How many tenants were there already, or were brought there by another run at the same time."""
+    not_replayed: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Why Alembic ran for tenants one by one, and for how many: by reason."""
 
     @property
     def failures(self) -> tuple[Outcome, ...]:

@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, create_engine, event
+from sqlalchemy import URL, Engine, NullPool, create_engine, event
 
-from tenantkit.migrations.apply import apply
+from tenantkit.migrations.apply import Alembic
 from tenantkit.migrations.lines import Line, LineName
 
 _FORGET = (
@@ -28,6 +28,10 @@ _FORGET = (
     "SELECT pg_advisory_unlock_all()",
 )
 """All of DISCARD ALL but the prepared statements, which the driver keeps account of."""
+
+_OF_POOLS = frozenset(
+    {"max_overflow", "pool", "pool_pre_ping", "pool_recycle", "pool_size", "pool_timeout", "poolclass"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +46,19 @@ class Setup:
     """The parent's ``sys.path``: ``env.py`` and revisions may import the application."""
     placements_per_connection: int
 
+    def open(self, **pool: Any) -> Engine:
+        """Return an engine with the application's settings, except for those of its pool."""
+        options = {name: value for name, value in self.engine_options.items() if name not in _OF_POOLS}
+        engine = create_engine(self.url, **options, **(pool or {"poolclass": NullPool}))
+        event.listen(engine, "checkin", forget)
+        return engine
+
 
 def serve(pipe: Pipe) -> None:
     """Do what comes through *pipe* until it is closed."""
     setup: Setup = pipe.recv()
     sys.path[:] = setup.path
-    engine = create_engine(setup.url, **{**setup.engine_options, "pool_size": 1, "max_overflow": 0})
-    event.listen(engine, "checkin", forget)
-    line = Line(setup.environment, setup.line)
+    alembic = Alembic(setup.open(pool_size=1, max_overflow=0), Line(setup.environment, setup.line))
     pipe.send("ready")
     served = 0
     while True:
@@ -57,11 +66,11 @@ def serve(pipe: Pipe) -> None:
             task = pipe.recv()
         except EOFError:
             break
-        pipe.send(apply(engine, line, task))
+        pipe.send(alembic(task))
         served += 1
         if served % setup.placements_per_connection == 0:
-            engine.dispose()
-    engine.dispose()
+            alembic.engine.dispose()
+    alembic.close()
 
 
 def forget(dbapi_connection: Any, record: Any) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
+from tenantkit.naming import schema_name
 from tenantkit.provisioning import schemas
 from tenantkit.provisioning.drop import finish
 from tenantkit.provisioning.locks import attending, is_unattended, limit_lock_waits, reason, retrying, sqlstate
@@ -54,7 +55,8 @@ class Order:
 
     key: str
     name: str
-    placement: Placement
+    schema_prefix: str
+    database: str = "main"
     domains: Sequence[str] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -105,18 +107,21 @@ class _Progress:
 def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
     status = _lock_row(connection, order.key)
     if status is None:
-        if schemas.read_mark(connection, order.placement.schema) is not None:
-            raise ProvisioningError(
-                order.key, _CLAIMING, f"the schema {order.placement.schema!r} exists, and is not tenantkit's"
-            )
+        number = 1 + store.count_former(connection, order.key)
+        schema = schema_name(order.key, prefix=order.schema_prefix, number=number)
+        if schemas.read_mark(connection, schema) is not None:
+            raise ProvisioningError(order.key, _CLAIMING, f"the schema {schema!r} exists, and is not tenantkit's")
         tenant = store.add(
             connection,
             key=order.key,
             name=order.name,
-            placement=order.placement,
+            placement=Placement(order.database, schema),
             claim=claim,
             attributes=order.attributes,
         )
+        # Only now is the key ours: a tenant that had it may have been dropped since they were counted.
+        if store.count_former(connection, order.key) >= number:
+            raise TenantExistsError(order.key)
     elif status in _UNFINISHED:
         connection.execute(
             tenants.update()

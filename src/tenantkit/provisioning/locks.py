@@ -16,7 +16,7 @@ ATTEMPTS = 8
 
 _LOCK_OF = "hashtext('tenantkit provisioning'), (:id % 2147483647)::int"
 
-_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
+CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 """serialization_failure, deadlock_detected, lock_not_available (PostgreSQL, appendix A)."""
 
 
@@ -28,7 +28,7 @@ def sqlstate(error: BaseException) -> str | None:
 
 def is_lock_conflict(error: BaseException) -> bool:
     """Return whether the transaction failed only because of others, and may succeed if run again."""
-    return sqlstate(error) in _CONFLICTS
+    return sqlstate(error) in CONFLICTS
 
 
 def limit_lock_waits(connection: Connection) -> None:

@@ -11,7 +11,6 @@ from threading import Lock
 from time import monotonic
 from typing import Literal, TypeAlias
 
-from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.tenant import Tenant
 
 Name: TypeAlias = "tuple[Literal['key', 'domain'], str]"
@@ -41,15 +40,6 @@ class TenantCache:
         if entry is None or entry[1] <= self._clock():
             return None
         return entry[0]
-
-    def refuse_predecessor(self, tenant: Tenant) -> None:
-        """Raise if *tenant* was dropped, and its key and schema are known to be another customer's by now.
-
-        :raises TenantNotFoundError: if so. What is known is what was looked up, so this asks nobody.
-        """
-        known = self.find(("key", tenant.key))
-        if known is not None and known.id > tenant.id:
-            raise TenantNotFoundError(key=tenant.key)
 
     def store(self, name: Name, tenant: Tenant, *, generation: int) -> None:
         """Keep *tenant*, unless something was invalidated since *generation* was read, before the query."""

@@ -1,20 +1,45 @@
-"""What was migrated, kept in the database: functions of a connection, in the caller's transaction."""
+"""What was migrated, kept in the database: functions of a connection, in the caller's transaction.
+
+A run writes down first what it is about to do, and then, in the transaction that migrates a tenant, that this was done.
+So after a crash the ledger and the schemas agree, and what is still ``planned`` was not done.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from json import dumps
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import Connection, Row, Text, cast, func, insert, literal, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 
+from tenantkit.naming import quote_literal
 from tenantkit.registry.tables import outcomes, runs, tenants
 
+# A tenant may have been dropped meanwhile.
+_PLAN = text(
+    """
+    INSERT INTO tenantkit.outcomes (run_id, tenant_id, status, from_revision)
+    SELECT :run, id, 'planned', nullif(revision, '')
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:revisions AS text[])) AS planned (tenant_id, revision)
+    JOIN tenantkit.tenants ON id = tenant_id
+    FOR SHARE OF tenants
+    """
+)
 
-def start_run(connection: Connection, *, command: str, target: str) -> int:
-    """Write down that a run begins, and return its number."""
+
+def start_run(
+    connection: Connection, *, command: str, target: str, options: Mapping[str, Any], planned: Sequence[tuple[int, str]]
+) -> int:
+    """Write down that a run begins, and with which tenants: each as its id and the revision it is at."""
     number: int = connection.execute(
-        insert(runs).values(command=command, target=target).returning(runs.c.id)
+        insert(runs)
+        .values(command=command, target=target, options=cast(literal(dumps(dict(options)), Text), JSONB))
+        .returning(runs.c.id)
     ).scalar_one()
+    if planned:
+        ids, revisions = zip(*planned, strict=True)
+        connection.execute(_PLAN, {"run": number, "ids": list(ids), "revisions": list(revisions)})
     return number
 
 
@@ -23,17 +48,38 @@ def finish_run(connection: Connection, run_id: int) -> None:
     connection.execute(update(runs).where(runs.c.id == run_id).values(finished_at=func.now()))
 
 
-def record(connection: Connection, run_id: int, key: str, **values: Any) -> None:
-    """Write down what came of one tenant in a run; nothing if the tenant has been dropped meanwhile."""
-    tenant_id = connection.execute(select(tenants.c.id).where(tenants.c.key == key).with_for_update(read=True)).scalar()
-    if tenant_id is not None:
-        connection.execute(insert(outcomes).values(run_id=run_id, tenant_id=tenant_id, **values))
+def done(run_id: int, tenant_id: int, *, engine: str, from_revision: str, to_revision: str, attempts: int) -> str:
+    """Return the statement, whole, that writes down, in a tenant's own transaction, that it is migrated."""
+    status = "unchanged" if from_revision == to_revision else "done"
+    before, after = (f"nullif({quote_literal(revision)}, '')" for revision in (from_revision, to_revision))
+    return (
+        f"UPDATE tenantkit.outcomes SET status = '{status}', "  # noqa: S608 - numbers, and quoted
+        f"engine = {quote_literal(engine)}, from_revision = {before}, to_revision = {after}, attempts = {attempts}, "
+        "duration_ms = extract(epoch FROM clock_timestamp() - now()) * 1000, finished_at = clock_timestamp() "
+        f"WHERE run_id = {run_id} AND tenant_id = {tenant_id}"
+    )
+
+
+def record(connection: Connection, run_id: int, tenant_id: int, **values: Any) -> None:
+    """Write down what came of a tenant that was not migrated; nothing if it has been dropped meanwhile."""
+    connection.execute(
+        update(outcomes)
+        .where(outcomes.c.run_id == run_id, outcomes.c.tenant_id == tenant_id, outcomes.c.status != "done")
+        .values(finished_at=func.now(), **values)
+    )
+
+
+def is_done(connection: Connection, run_id: int, tenant_id: int) -> bool:
+    """Return whether a run has migrated a tenant."""
+    query = select(outcomes.c.status).where(outcomes.c.run_id == run_id, outcomes.c.tenant_id == tenant_id)
+    return connection.execute(query).scalar() == "done"
 
 
 def last_failures(connection: Connection) -> dict[str, str]:
     """Return the error of each tenant whose last outcome, in any run, is a failure, by key."""
     last = (
         select(outcomes.c.tenant_id, outcomes.c.status, outcomes.c.error)
+        .where(outcomes.c.status != "planned")
         .ext(distinct_on(outcomes.c.tenant_id))
         .order_by(outcomes.c.tenant_id, outcomes.c.run_id.desc())
         .subquery()
@@ -44,3 +90,21 @@ def last_failures(connection: Connection) -> dict[str, str]:
         .where(last.c.status == "failed")
     )
     return {row.key: row.error for row in connection.execute(query)}
+
+
+def find_runs(connection: Connection, *, run_id: int | None = None, limit: int | None = None) -> Sequence[Row[Any]]:
+    """Return runs, the newest first, each with how many of its tenants have which status."""
+    counts = {
+        status: func.count(outcomes.c.tenant_id).filter(outcomes.c.status == status).label(status)
+        for status in ("done", "unchanged", "failed", "planned")
+    }
+    query = select(runs, *counts.values()).outerjoin(outcomes).group_by(runs.c.id).order_by(runs.c.id.desc())
+    if run_id is not None:
+        query = query.where(runs.c.id == run_id)
+    return connection.execute(query.limit(limit)).all()
+
+
+def find_outcomes(connection: Connection, run_id: int) -> Sequence[Row[Any]]:
+    """Return what came of each tenant in a run, in the order of their keys."""
+    query = select(outcomes, tenants.c.key, tenants.c.schema).join(tenants)
+    return connection.execute(query.where(outcomes.c.run_id == run_id).order_by(tenants.c.key)).all()

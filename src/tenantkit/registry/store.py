@@ -19,7 +19,7 @@ from tenantkit.exceptions import (
     TenantNotFoundError,
 )
 from tenantkit.naming import validate_domain, validate_key
-from tenantkit.registry.tables import domains, tenants
+from tenantkit.registry.tables import domains, former_tenants, tenants
 from tenantkit.tenant import Isolation, Placement, Status, Tenant
 
 _domains_of_tenant = (
@@ -185,8 +185,16 @@ def transition(connection: Connection, /, key: str, wanted: Status, **values: An
 
 
 def remove(connection: Connection, tenant_id: int) -> None:
-    """Delete a tenant's row, and with it its domains and outcomes."""
+    """Delete a tenant's row, and with it its domains and outcomes; remember that it was there."""
+    was = select(tenants.c.id, tenants.c.key, tenants.c.schema).where(tenants.c.id == tenant_id)
+    connection.execute(insert(former_tenants).from_select(["id", "key", "schema"], was))
     connection.execute(delete(tenants).where(tenants.c.id == tenant_id))
+
+
+def count_former(connection: Connection, key: str) -> int:
+    """Return how many tenants had this key and were dropped."""
+    query = select(func.count()).select_from(former_tenants).where(former_tenants.c.key == key)
+    return connection.execute(query).scalar_one()
 
 
 def add_domain(connection: Connection, tenant_id: int, domain: str, *, primary: bool = False) -> None:

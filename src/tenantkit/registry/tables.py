@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, ForeignKey, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, ForeignKey, Integer, MetaData, Table, Text
 
 SCHEMA = "tenantkit"
 CHANNEL = "tenantkit"
@@ -37,6 +37,15 @@ domains = Table(
     Column("is_primary", Boolean),
 )
 
+former_tenants = Table(
+    "former_tenants",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("key", Text),
+    Column("schema", Text),
+    Column("dropped_at", DateTime(timezone=True)),
+)
+
 runs = Table(
     "runs",
     metadata,
@@ -45,6 +54,7 @@ runs = Table(
     Column("target", Text),
     Column("started_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
+    Column("options", JSON),  # jsonb
 )
 
 outcomes = Table(
@@ -59,4 +69,6 @@ outcomes = Table(
     Column("sqlstate", Text),
     Column("error", Text),
     Column("finished_at", DateTime(timezone=True)),
+    Column("engine", Text),
+    Column("attempts", Integer),
 )

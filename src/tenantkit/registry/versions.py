@@ -97,6 +97,30 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             FOR EACH ROW EXECUTE FUNCTION tenantkit.notify_domain()
         """,
     ),
+    (
+        # So that the next tenant with the key of one that was dropped gets a schema of another name.
+        """
+        CREATE TABLE tenantkit.former_tenants (
+            id bigint PRIMARY KEY,
+            key text NOT NULL,
+            schema text NOT NULL,
+            dropped_at timestamptz NOT NULL DEFAULT now()
+        )
+        """,
+        "CREATE INDEX former_tenants_key ON tenantkit.former_tenants (key)",
+        # What a run is about to do is written down before it does anything.
+        """
+        ALTER TABLE tenantkit.outcomes
+            DROP CONSTRAINT outcomes_status_check,
+            ADD CONSTRAINT outcomes_status_check CHECK (status IN ('planned', 'done', 'unchanged', 'failed')),
+            ADD COLUMN engine text,
+            ADD COLUMN attempts int NOT NULL DEFAULT 0,
+            ALTER COLUMN duration_ms DROP NOT NULL,
+            ALTER COLUMN finished_at DROP NOT NULL,
+            ALTER COLUMN finished_at DROP DEFAULT
+        """,
+        "ALTER TABLE tenantkit.runs ADD COLUMN options jsonb NOT NULL DEFAULT '{}'",
+    ),
 )
 
 

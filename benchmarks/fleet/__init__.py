@@ -1,0 +1,1 @@
+"""Migrating a fleet: tenantkit beside Alembic, and beside what the database itself needs."""

@@ -1,0 +1,62 @@
+"""A large fleet that is at head: what it takes to find out, and the memory of a migration of it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.fleet.application import Fleet
+from benchmarks.fleet.climb import server_seconds, verify
+from benchmarks.fleet.processes import Ran, run_watched
+from benchmarks.fleet.revisions import write_changes
+from benchmarks.fleet.rows import tenantkit_command
+
+
+@dataclass
+class Command:
+    """A command over the fleet, and what it took each time."""
+
+    name: str
+    ran: list[Ran] = field(default_factory=list)
+    database: list[float] = field(default_factory=list)
+    """Seconds that the server was in statements, of all connections together."""
+
+    @property
+    def seconds(self) -> float:
+        """What a user waits, start-up included: the median."""
+        return statistics.median(ran.seconds for ran in self.ran)
+
+    @property
+    def database_seconds(self) -> float:
+        """The database's part of it: the median."""
+        return statistics.median(self.database)
+
+    @property
+    def runner(self) -> int:
+        """The most memory that the command itself had, in bytes."""
+        return max(ran.runner for ran in self.ran)
+
+    @property
+    def workers(self) -> tuple[int, ...]:
+        """The memory of each worker process, in bytes, where there were the most of them."""
+        return max(self.ran, key=lambda ran: len(ran.workers)).workers
+
+
+def measure(fleet: Fleet, *, samples: int) -> list[Command]:
+    """Return what ``status`` and ``migrate`` take when there is nothing to do, and a migration of all tenants."""
+    at_head = [Command("status"), Command("migrate")]
+    for _ in range(samples):
+        for command in at_head:
+            _run(fleet, command, [command.name])
+    migration = Command("migrate, one revision")
+    [change] = write_changes(fleet, [0])
+    _run(fleet, migration, ["migrate", "--jobs", "4"])
+    verify(fleet, change)
+    return [*at_head, migration]
+
+
+def _run(fleet: Fleet, command: Command, words: Sequence[str]) -> None:
+    before = server_seconds(fleet)
+    command.ran.append(run_watched([*tenantkit_command(), *words], fleet.environment))
+    command.database.append(server_seconds(fleet) - before)

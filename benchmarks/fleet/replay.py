@@ -1,0 +1,41 @@
+"""What the database itself needs: the finished SQL, one string and one transaction for each tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+
+import psycopg
+
+from tenantkit.naming import quote_identifier
+
+Script = Callable[[str], str]
+"""Returns the SQL for a schema."""
+
+
+def in_schema(transaction: str) -> Script:
+    """Return *transaction*, which names no schema, for any one."""
+    begin, _, rest = transaction.partition("BEGIN;")
+    assert not begin
+    return lambda schema: f"BEGIN; SET LOCAL search_path = {quote_identifier(schema)}; {rest}"
+
+
+def replay(dsn: str, script: Script, schemas: Sequence[str], *, connections: int) -> None:
+    """Send the SQL of each schema to the server, over so many new connections in as many threads."""
+    todo: SimpleQueue[str] = SimpleQueue()
+    for schema in schemas:
+        todo.put(schema)
+
+    def work() -> None:
+        with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as connection:
+            while True:
+                try:
+                    schema = todo.get_nowait()
+                except Empty:
+                    return
+                connection.execute(script(schema).encode())
+
+    with ThreadPoolExecutor(connections) as threads:
+        for done in [threads.submit(work) for _ in range(connections)]:
+            done.result()

@@ -1,0 +1,106 @@
+"""The rows of the fleet's table: who migrates it, and how. Each is declared here and nowhere else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from enum import Enum, auto
+from inspect import signature
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from benchmarks.fleet.application import Fleet
+from benchmarks.fleet.replay import in_schema, replay
+from benchmarks.fleet.revisions import Change
+from benchmarks.fleet.with_alembic import command_per_tenant, process_per_tenant, scripts_loaded_once
+from tenantkit.migrations import migrate
+
+Run: TypeAlias = "Callable[[Fleet, Change, Sequence[str]], None]"
+"""Migrates these schemas of a fleet by one change."""
+
+CONNECTIONS = (1, 2, 4, 8)
+
+
+class Kind(Enum):
+    """What a row is compared as."""
+
+    LIMIT = auto()
+    TENANTKIT = auto()
+    ALEMBIC = auto()
+    OTHER = auto()
+    """Shown only."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to migrate a fleet."""
+
+    name: str
+    kind: Kind
+    run: Run
+    connections: int = 1
+    """Its times are compared with the limit over so many."""
+    share: float = 1
+    """The part of the fleet that it migrates, where all of it would take too long; the rest is caught up."""
+
+
+LOOP = "Alembic, command.upgrade per tenant in one process"
+
+
+def rows(scripts: Mapping[str, str], *, loop: float, processes: float) -> list[Row]:
+    """Return all rows; *scripts* is the SQL of each change, the others the shares of the rows that are sampled.
+
+    A limit stands beside what is compared with it, so that both meet the machine in the same state.
+    """
+    compared: list[Row] = []
+    for connections in CONNECTIONS:
+        plural = "s" if connections > 1 else ""
+        compared += [
+            Row(f"raw SQL, {connections} connection{plural}", Kind.LIMIT, _raw(scripts, connections), connections),
+            Row(f"tenantkit, jobs={connections}", Kind.TENANTKIT, _tenantkit(jobs=connections), connections),
+        ]
+    by_alembic = (
+        # Asked for by name once `migrate` can choose; what plain Alembic would do in as many processes.
+        [Row("tenantkit, jobs=2, engine='alembic'", Kind.OTHER, _tenantkit(jobs=2, engine="alembic"), 2)]
+        if "engine" in signature(migrate).parameters
+        else []
+    )
+    return [
+        *compared,
+        Row("`tenantkit migrate --jobs 4`, start-up included", Kind.OTHER, _command_line(jobs=4), 4),
+        *by_alembic,
+        Row("Alembic in one process, revisions loaded once", Kind.ALEMBIC, scripts_loaded_once),
+        Row(LOOP, Kind.ALEMBIC, command_per_tenant, share=loop),
+        Row("Alembic, a process per tenant", Kind.ALEMBIC, process_per_tenant, share=processes),
+    ]
+
+
+def _raw(scripts: Mapping[str, str], connections: int) -> Run:
+    def run(fleet: Fleet, change: Change, schemas: Sequence[str]) -> None:
+        replay(fleet.dsn, in_schema(scripts[change.id]), schemas, connections=connections)
+
+    return run
+
+
+def _tenantkit(**options: Any) -> Run:
+    def run(fleet: Fleet, change: Change, _: Sequence[str]) -> None:
+        with closing(fleet.tenancy()) as tenancy:
+            migrate(tenancy, change.id, **options)
+
+    return run
+
+
+def _command_line(*, jobs: int) -> Run:
+    def run(fleet: Fleet, change: Change, _: Sequence[str]) -> None:
+        command = [*tenantkit_command(), "migrate", change.id, "--jobs", str(jobs)]
+        subprocess.run(command, env=fleet.environment, check=True, capture_output=True)
+
+    return run
+
+
+def tenantkit_command() -> list[str]:
+    """Return the words that run the command line."""
+    return [str(Path(sys.executable).with_name("tenantkit"))]

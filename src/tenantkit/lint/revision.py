@@ -1,0 +1,102 @@
+"""A revision as the rules see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenantkit.lint.rendering import TENANT_SCHEMA
+from tenantkit.lint.sql import Name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tenantkit.lint.rendering import Rendering, Step
+    from tenantkit.lint.source import Source
+    from tenantkit.lint.sql import Statement
+    from tenantkit.migrations.lines import LineName
+    from tenantkit.tenancy import Tenancy
+
+_SYSTEM = frozenset({"information_schema", "pg_catalog", "pg_temp"})
+
+
+@dataclass(frozen=True)
+class Schemas:
+    """What an application's schemas and tables are called."""
+
+    placeholder: str | None
+    shared: frozenset[str]
+    extra: frozenset[str]
+    tenant_prefix: str
+    shared_tables: frozenset[str]
+    """Without their schemas."""
+    tenant_tables: frozenset[str]
+
+    @classmethod
+    def of(cls, tenancy: Tenancy) -> Schemas:
+        """Return those of *tenancy*."""
+        return cls(
+            placeholder=tenancy.placeholder,
+            shared=frozenset(tenancy.shared_schemas),
+            extra=frozenset(tenancy.extra_schemas),
+            tenant_prefix=tenancy._schema_prefix,  # noqa: SLF001 - nobody else needs it
+            shared_tables=frozenset(table.name for table in tenancy.tables.shared),
+            tenant_tables=frozenset(table.name for table in tenancy.tables.tenant),
+        )
+
+    def schema_translate_map(self, line: LineName) -> Mapping[str | None, str | None]:
+        """Return where the placeholder leads in revisions of *line*."""
+        return {self.placeholder: TENANT_SCHEMA} if line == "tenant" else {}
+
+    def is_expected(self, schema: str) -> bool:
+        """Return whether a tenant revision may name *schema*."""
+        return schema == TENANT_SCHEMA or schema in self.shared | self.extra | _SYSTEM
+
+    def is_shared(self, name: Name) -> bool:
+        """Return whether *name*, in a tenant revision, leads to a shared table."""
+        if name.schema is not None:
+            return name.schema in self.shared
+        is_visible = bool(self.shared & self.extra)
+        return is_visible and name.name in self.shared_tables - self.tenant_tables
+
+    def is_of_tenants(self, name: Name) -> bool:
+        """Return whether *name*, in a shared revision, is that of a tenant's table."""
+        if name.schema is None:
+            return name.name in self.tenant_tables - self.shared_tables
+        return name.schema == self.placeholder or self.is_tenant_schema(name.schema)
+
+    def is_tenant_schema(self, schema: str) -> bool:
+        """Return whether *schema* looks like that of one tenant."""
+        return bool(self.tenant_prefix) and schema.startswith(self.tenant_prefix) and schema not in self.shared
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A revision, what it would send, and what surrounds it."""
+
+    line: LineName
+    path: Path
+    phase: str | None
+    schemas: Schemas
+    source: Source
+    first: Rendering
+    second: Rendering
+    """The same once more: where it differs, something decides that is not in the revision."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What it would send."""
+        return self.first.steps
+
+    def statements(self) -> Iterator[tuple[Step, Statement]]:
+        """Yield each statement, with the step that it is part of."""
+        for step in self.steps:
+            for statement in step.statements:
+                yield step, statement
+
+    @cached_property
+    def created(self) -> frozenset[str]:
+        """What it creates itself, without schemas: nobody uses it yet."""
+        return frozenset(statement.creates.name for _, statement in self.statements() if statement.creates is not None)

@@ -1,0 +1,244 @@
+"""What a fleet suffers from, rule by rule. Each has a page in the documentation, under its code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import IdentifierError
+
+from tenantkit.lint.contracting import contracting
+from tenantkit.lint.sql import NAME, parse_name
+from tenantkit.naming import MAX_IDENTIFIER_BYTES, first_lines
+from tenantkit.sql_text import read_sql
+
+if TYPE_CHECKING:
+    from tenantkit.lint.revision import Revision
+    from tenantkit.lint.sql import Name
+
+_NOT_IN_TRANSACTION = re.compile(
+    r"^(?:create (?:unique )?index|drop index|reindex .*?|alter table .* detach partition .*) concurrently\b"
+    r"|^vacuum\b|^alter system\b|^(?:create|drop) (?:database|tablespace)\b"
+)
+_ADDS_KEY = re.compile(rf"^add (?:constraint ({NAME}) )?foreign key \( [^)]* \) references ({NAME})")
+_ADDS_COLUMN_WITH_KEY = re.compile(rf"^add .*\breferences ({NAME})")
+_HAS_DEFAULT = re.compile(r"\bdefault (?!null\b)|\bgenerated\b")
+_VALIDATES = re.compile(rf"^validate constraint ({NAME})")
+_CREATES_FUNCTION = re.compile(r"^create (?:or replace )?(?:function|procedure)\b")
+_LOOKS_UP = re.compile(
+    r"\b(?:from|join|insert into|delete from|merge into|truncate|(?:^|; |begin |then |else |loop )update) (?:only )?"
+    r"(?!(?:only|select|lateral|unnest|generate_series|jsonb?_\w+)\b)([a-z_]\w*+|\"[^\"]+\")(?! ?[.(])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a rule finds wrong."""
+
+    lines: tuple[int, ...]
+    """Where, the innermost call first."""
+    message: str
+    """What is wrong, and what to do instead."""
+
+
+def not_looked_at(revision: Revision) -> Iterator[Problem]:
+    """TK000: it fails on an empty schema, so the other rules have not seen all of it."""
+    for suspicion in revision.source.suspicions:
+        if suspicion.connects:
+            yield Problem(
+                (suspicion.line,),
+                f"upgrade() was not looked at, because {suspicion.reason}, which might reach a real database. "
+                "Use op.execute().",
+            )
+    error = revision.first.error
+    if error is not None and not isinstance(error, IdentifierError):
+        said = " ".join(str(error).split()).rstrip(".")
+        yield Problem(
+            revision.first.lines,
+            f"upgrade() was not looked at from here on, because it fails on an empty schema: {type(error).__name__}: "
+            f"{said}. Let it bear that no row is found.",
+        )
+
+
+def names_schema(revision: Revision) -> Iterator[Problem]:
+    """TK001: what goes to every tenant names a schema."""
+    if revision.line != "tenant":
+        return
+    for step, statement in revision.statements():
+        for schema in sorted(statement.schemas):
+            if revision.schemas.is_expected(schema):
+                continue
+            if schema == revision.schemas.placeholder:
+                what = f"The placeholder {schema!r} is not translated in text, and no schema is called so."
+            elif revision.schemas.is_tenant_schema(schema):
+                what = f"This names {schema!r}, the schema of one tenant: every tenant's migration would work there."
+            else:
+                what = f"This names the schema {schema!r}: every tenant's migration would work there."
+            yield Problem(
+                step.lines, f"{what} Write names in text without a schema: search_path leads to the tenant's."
+            )
+
+
+def wrong_line(revision: Revision) -> Iterator[Problem]:
+    """TK002: a tenant revision changes shared tables, or a shared one those of tenants."""
+    schemas = revision.schemas
+    for step, statement in revision.statements():
+        if revision.line == "tenant":
+            for name in filter(schemas.is_shared, statement.changes):
+                yield Problem(
+                    step.lines,
+                    f"A tenant revision changes {name}, which is shared: each tenant's migration would do it again, "
+                    "and wait for the others. Do it in a revision of the shared line.",
+                )
+        else:
+            others = [name for name in statement.changes if schemas.is_of_tenants(name)]
+            named = [
+                name
+                for name in sorted(statement.schemas)
+                if name == schemas.placeholder or schemas.is_tenant_schema(name)
+            ]
+            if others or named:
+                yield Problem(
+                    step.lines,
+                    f"A shared revision names {[*others, *named][0]}, which is the tenants': it runs once, in no "
+                    "tenant's schema. Do it in a revision of the tenant line.",
+                )
+
+
+def key_is_checked(revision: Revision) -> Iterator[Problem]:
+    """TK003: a foreign key to a shared table is checked row by row while that table is locked."""
+    if revision.line != "tenant":
+        return
+    added: set[str] = set()
+    for step, statement in revision.statements():
+        table = statement.altered_table
+        if table is None or table.name in revision.created:
+            continue
+        for action in statement.actions:
+            target, constraint = _key_to_shared(revision, action)
+            if target is not None and "not valid" not in action:
+                yield Problem(
+                    step.lines,
+                    f"Writes to {target} wait, for all tenants, while every row of {table.name} is checked against it. "
+                    "Add the key with postgresql_not_valid=True, and validate it in a revision of its own.",
+                )
+            elif target is not None and constraint is not None:
+                added.add(constraint)
+            elif (found := _VALIDATES.match(action)) and found[1] in added and not step.in_autocommit_block:
+                yield Problem(
+                    step.lines,
+                    f"{found[1]} is validated in the transaction that adds it, so the shared table stays locked "
+                    "meanwhile. Validate it in a revision of its own.",
+                )
+
+
+def _key_to_shared(revision: Revision, action: str) -> tuple[Name | None, str | None]:
+    """Return the shared table that a key is added to, and the key's name.
+
+    A column that is added with a key but without a default holds nothing to check, and PostgreSQL knows it.
+    """
+    if found := _ADDS_KEY.match(action):
+        target, constraint = parse_name(found[2]), found[1]
+    elif (found := _ADDS_COLUMN_WITH_KEY.match(action)) and _HAS_DEFAULT.search(action):
+        target, constraint = parse_name(found[1]), None
+    else:
+        return None, None
+    return (target, constraint) if revision.schemas.is_shared(target) else (None, None)
+
+
+def long_name(revision: Revision) -> Iterator[Problem]:
+    """TK004: PostgreSQL would cut a name."""
+    for step, statement in revision.statements():
+        for name in statement.long_names:
+            yield Problem(
+                step.lines,
+                f"{name!r} has {len(name.encode())} bytes, and PostgreSQL cuts names at {MAX_IDENTIFIER_BYTES}: two "
+                "that begin alike clash, and no catalog query finds it by this name. Choose a shorter one.",
+            )
+    if isinstance(revision.first.error, IdentifierError):
+        yield Problem(revision.first.lines, f"{str(revision.first.error).rstrip('.')}. Choose a shorter name.")
+
+
+def mixed_steps(revision: Revision) -> Iterator[Problem]:
+    """TK005: what cannot be taken back stands beside what can, or where it cannot run at all."""
+    writing = [step for step in revision.steps if not all(each.text.startswith("select ") for each in step.statements)]
+    alone = [step for step in writing if step.in_autocommit_block]
+    others = [step for step in writing if not step.in_autocommit_block]
+    for step in others:
+        if read_sql(step.sql).ends_transaction:
+            yield Problem(
+                step.lines,
+                "This ends the transaction, which is tenantkit's to do, and is refused. What must be committed by "
+                "itself goes into op.get_context().autocommit_block().",
+            )
+        elif any(_NOT_IN_TRANSACTION.match(statement.text) for statement in step.statements):
+            yield Problem(
+                step.lines,
+                "This cannot run in a transaction, and fails for every tenant. Put it into 'with "
+                "op.get_context().autocommit_block():', in a revision of its own.",
+            )
+    if alone and others:
+        yield Problem(
+            alone[0].lines,
+            f"This is committed by itself, together with what comes before it; line {others[0].lines[0]} belongs to "
+            "the transaction. A tenant where one of them fails is left with half of the revision. Give the block a "
+            "revision of its own.",
+        )
+
+
+def contracts_while_expanding(revision: Revision) -> Iterator[Problem]:
+    """TK006: a revision for before the deployment takes away what the running code uses."""
+    if revision.phase != "expand":
+        return
+    for step, statement in revision.statements():
+        for what in contracting(statement, revision.created):
+            yield Problem(
+                step.lines,
+                f"This {what}, but the revision's phase is expand: the code of before the deployment still runs and "
+                "relies on it. Move it to a revision with phase = 'contract'.",
+            )
+
+
+def cannot_be_replayed(revision: Revision) -> Iterator[Problem]:
+    """TK007: what it does depends on more than the revision, so each tenant needs a run of Alembic."""
+    if revision.line != "tenant":
+        return
+    slow = "so its statements cannot be replayed and Alembic runs it tenant by tenant. Write it in SQL: op.execute()"
+    suspicions = revision.source.suspicions
+    for suspicion in suspicions:
+        yield Problem((suspicion.line,), f"In this revision {suspicion.reason}, {slow}.")
+    if not suspicions:
+        for step in revision.steps:
+            if not step.by_operation:
+                yield Problem(step.lines, f"A connection is used here and no operation of Alembic, {slow}.")
+        for first, second in zip(revision.first.steps, revision.second.steps, strict=False):
+            if (first.sql, first.parameters) != (second.sql, second.parameters):
+                yield Problem(first.lines, f"Run twice, this is not the same, {slow}.")
+                break
+
+
+def path_is_missing(revision: Revision) -> Iterator[Problem]:
+    """TK008: a function looks names up where it is called, which is not where it was made."""
+    for step, statement in revision.statements():
+        is_made = _CREATES_FUNCTION.match(statement.text) and "set search_path" not in statement.text
+        if is_made and (names := {found.strip('"') for found in _LOOKS_UP.findall(statement.body)}):
+            yield Problem(
+                step.lines,
+                f"The function looks up {first_lines(names)} when it runs, and then search_path leads elsewhere. "
+                "Create it with SET search_path FROM CURRENT.",
+            )
+
+
+RULES: dict[str, Callable[[Revision], Iterator[Problem]]] = {
+    "TK000": not_looked_at,
+    "TK001": names_schema,
+    "TK002": wrong_line,
+    "TK003": key_is_checked,
+    "TK004": long_name,
+    "TK005": mixed_steps,
+    "TK006": contracts_while_expanding,
+    "TK007": cannot_be_replayed,
+    "TK008": path_is_missing,
+}

@@ -1,0 +1,138 @@
+"""PostgreSQL's own dangers, found by squawk (the package ``squawk-cli``)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sysconfig
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.lint.rules import Problem
+
+if TYPE_CHECKING:
+    from tenantkit.lint.rendering import Step
+    from tenantkit.lint.revision import Revision
+
+_BY_TENANTKIT = {"require-lock-timeout", "require-statement-timeout", "require-timeout-settings"}
+"""Every migration has a lock_timeout."""
+_OURS = {"ban-concurrent-index-creation-in-transaction", "identifier-too-long", "transaction-nesting"}
+"""TK004 and TK005 say the same."""
+_TASTE = {
+    "ban-char-field",
+    "prefer-bigint-over-int",
+    "prefer-bigint-over-smallint",
+    "prefer-identity",
+    "prefer-text-field",
+    "prefer-timestamp-tz",
+}
+"""About types, which the models decide; no danger to what is running."""
+OFF = frozenset(_BY_TENANTKIT | _OURS | _TASTE)
+"""Rules that are not asked unless they are enabled."""
+
+CONTRACTING = ("ban-drop-", "renaming-")
+"""How the rules begin that are about what a revision with the phase ``contract`` is for."""
+
+_UNREAD = "syntax-error"
+
+
+def find() -> str | None:
+    """Return squawk's program, if it is installed."""
+    return shutil.which("squawk", path=sysconfig.get_path("scripts")) or shutil.which("squawk")
+
+
+def check(
+    program: str, revisions: Sequence[Revision], enable: Collection[str]
+) -> Iterator[tuple[Revision, str, Problem]]:
+    """Yield what squawk finds in *revisions*: each with the name of the rule.
+
+    :raises ConfigurationError: if squawk does not work.
+    """
+    for alone in (False, True):
+        scripts = [
+            _Script(each, [step for step in each.steps if step.in_autocommit_block is alone]) for each in revisions
+        ]
+        arguments = ["--no-assume-in-transaction" if alone else "--assume-in-transaction"]
+        if wanted := sorted(rule for rule in enable if not rule.upper().startswith("TK")):
+            arguments.append(f"--include={','.join(wanted)}")
+        unread: set[_Script] = set()
+        for script, step, violation in list(_run(program, arguments, scripts)):
+            if violation["rule_name"] == _UNREAD:
+                # squawk looks at nothing else in a file that it cannot read.
+                if step not in script.steps:
+                    continue
+                script.steps.remove(step)
+                unread.add(script)
+            yield _problem(script, step, violation)
+        for script, step, violation in _run(program, arguments, [*unread]):
+            yield _problem(script, step, violation)
+
+
+def _problem(script: _Script, step: Step, violation: dict[str, Any]) -> tuple[Revision, str, Problem]:
+    rule: str = violation["rule_name"]
+    said = [violation["message"], violation["help"] or "", f"See https://squawkhq.com/docs/{rule}"]
+    return (
+        script.revision,
+        rule,
+        Problem(step.lines, "".join(f"{each.rstrip('. ')}. " for each in said if each).rstrip()),
+    )
+
+
+@dataclass(eq=False)
+class _Script:
+    """Statements as squawk gets them, in a file of their own."""
+
+    revision: Revision
+    steps: list[Step]
+    _starts: list[int] = field(default_factory=list[int])
+
+    def text(self) -> str:
+        """Return the file's content, and note where each step begins.
+
+        An empty line follows each, so it does not matter whether squawk counts lines from 0 or from 1.
+        """
+        self._starts.clear()
+        lines: list[str] = []
+        for step in self.steps:
+            self._starts.append(len(lines))
+            lines += [*step.sql.rstrip("; \n").splitlines(), ";", ""]
+        return "\n".join(lines)
+
+    def step_at(self, line: int) -> Step:
+        """Return the step that *line* of the text is part of."""
+        return self.steps[bisect_right(self._starts, line) - 1]
+
+
+def _run(
+    program: str, arguments: Sequence[str], scripts: Sequence[_Script]
+) -> Iterator[tuple[_Script, Step, dict[str, Any]]]:
+    """Yield what squawk says of *scripts*, and of which step."""
+    with TemporaryDirectory(prefix="tenantkit-lint-") as folder:
+        files = {str(Path(folder, f"{number}.sql")): script for number, script in enumerate(scripts) if script.steps}
+        if not files:
+            return
+        for file, script in files.items():
+            Path(file).write_text(script.text(), encoding="utf-8")
+        done = subprocess.run(  # noqa: S603 - the program is squawk, the files are ours
+            [program, "--reporter=json", *arguments, str(Path(folder, "*.sql"))],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        try:
+            violations = json.loads(done.stdout)
+        except ValueError as error:
+            said = " ".join((done.stderr or done.stdout).split()[:60]) or f"exit code {done.returncode}"
+            raise ConfigurationError(
+                f"squawk does not work: {said}. Install the one that tenantkit knows: pip install 'tenantkit[lint]'."
+            ) from error
+    for violation in violations:
+        script = files[violation["file"]]
+        yield script, script.step_at(violation["line"]), violation

@@ -1,0 +1,31 @@
+"""Which run is at work on a placement: a lock in the database, which dies with its connection."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from tenantkit.migrations.script import CLAIM
+
+
+@contextmanager
+def claiming(connection: Connection, schema: str) -> Generator[bool]:
+    """Claim a schema for the duration of a block, which may commit; yield whether that worked.
+
+    Nobody waits: ``CREATE INDEX CONCURRENTLY`` waits for all transactions, and one that waited for it would never end.
+    """
+    lock = CLAIM.format(schema="%(schema)s")
+    claimed: bool = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({lock})", {"schema": schema}).scalar_one()
+    connection.commit()
+    try:
+        yield claimed
+    finally:
+        if claimed:
+            # If the connection is lost, so is the lock.
+            with suppress(SQLAlchemyError):
+                connection.rollback()
+                connection.exec_driver_sql(f"SELECT pg_advisory_unlock({lock})", {"schema": schema})
+                connection.commit()

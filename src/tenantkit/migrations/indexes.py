@@ -1,0 +1,26 @@
+"""Indexes that ``CREATE INDEX CONCURRENTLY`` left behind when it was interrupted."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+from tenantkit.naming import quote_identifier
+from tenantkit.provisioning.locks import limit_lock_waits
+
+# A partitioned table's index is invalid until its partitions have theirs: it waits, and was not interrupted.
+_INVALID = text(
+    """
+    SELECT relname FROM pg_index
+    JOIN pg_class ON pg_class.oid = indexrelid
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = :schema AND NOT indisvalid AND relkind = 'i'
+    """
+)
+
+
+def drop_invalid_indexes(connection: Connection, schema: str) -> None:
+    """Drop what cannot be used, and would be in the way of being built again; commit."""
+    with connection.begin():
+        for name in connection.execute(_INVALID, {"schema": schema}).scalars().all():
+            limit_lock_waits(connection)
+            connection.exec_driver_sql(f"DROP INDEX {quote_identifier(schema)}.{quote_identifier(name)}")

@@ -1,0 +1,184 @@
+"""Recording what Alembic sends while it migrates a placement.
+
+A recording can be sent to other placements if nothing flowed back from the database into the Python of a revision: what
+Alembic's operations send returns nothing to it. Everything else that a revision does with the connection
+(``op.get_bind()``, an inspector, a session) is an obstacle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from alembic import op
+from alembic.operations.ops import ExecuteSQLOp
+from alembic.runtime.migration import RevisionStep
+from sqlalchemy import Connection, Select, event
+
+from tenantkit.exceptions import TenantkitError
+from tenantkit.migrations.literals import write_literals
+from tenantkit.migrations.script import ALIAS, QUOTED_ALIAS, Script, Step
+from tenantkit.naming import quote_identifier
+
+if TYPE_CHECKING:
+    from alembic.operations import Operations
+    from alembic.operations.ops import MigrateOperation
+    from alembic.runtime.migration import MigrationStep
+
+    from tenantkit.migrations.lines import Heads
+
+_FOREIGN_LOCKS = """
+    SELECT EXISTS (
+        SELECT FROM pg_locks
+        JOIN pg_class ON pg_class.oid = relation
+        JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE pid = pg_backend_pid() AND nspname NOT IN ({schema}, 'pg_catalog', 'pg_toast', 'tenantkit')
+            AND mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+                'AccessExclusiveLock')
+    )
+"""
+
+
+class NotRecordableError(TenantkitError):
+    """A revision would do something else because it is recorded. Without that, it may be as good as any other."""
+
+
+class Recorder:
+    """Takes down one run of Alembic over one placement, whose schema the revisions know as `ALIAS`."""
+
+    def __init__(self, schema: str) -> None:
+        self._schema = schema
+        self._steps: list[Step] = []
+        self._revision = ""
+        self._statements: list[str] = []
+        self._is_running = False
+        self._operations: list[type | None] = []
+        self._touches_shared = False
+        self.before: Heads = ()
+        self.obstacle: str | None = None
+        """Why the recording is of no use for others, if so."""
+        self.autocommit: str | None = None
+        """The first revision that does something outside of a transaction; the recording ends before it."""
+
+    def script(self) -> Script:
+        """Return what was recorded."""
+        return Script(before=self.before, steps=tuple(self._steps), touches_shared=self._touches_shared)
+
+    def refuse(self, why: str) -> None:
+        """Note an obstacle; the first one is the one to tell."""
+        self.obstacle = self.obstacle or why
+
+    @contextmanager
+    def listening(self, connection: Connection) -> Generator[None]:
+        """Hear what is sent on *connection*, and send the real name of the schema instead of its alias."""
+        event.listen(connection, "before_cursor_execute", self._hear, retval=True)
+        try:
+            yield
+        finally:
+            event.remove(connection, "before_cursor_execute", self._hear)
+
+    def watch(self, step: MigrationStep) -> MigrationStep:
+        """Have the revision of *step* recorded when Alembic runs it."""
+        run: Callable[..., None] = step.migration_fn
+
+        def migration_fn(**options: Any) -> None:
+            # Of a stamp, there is nothing to record.
+            self._revision = step.revision.revision if isinstance(step, RevisionStep) else ""
+            self._statements = []
+            with self._inside_operations(_proxy()):
+                run(**options)
+
+        step.migration_fn = migration_fn
+        return step
+
+    def applied(self, heads: Heads) -> None:
+        """Note that the revision has been applied, and where the placement is now."""
+        if self.autocommit is None:
+            self._steps.append(Step(self._revision, tuple(self._statements), heads))
+
+    def before_commit(self, connection: Connection) -> None:
+        """Look which tables are locked."""
+        query = _FOREIGN_LOCKS.format(schema="%(schema)s")
+        self._touches_shared |= connection.exec_driver_sql(query, {"schema": self._schema}).scalar_one()
+
+    @contextmanager
+    def _inside_operations(self, operations: Operations) -> Generator[None]:
+        """Know, while a revision runs, what comes from Alembic's own operations."""
+        context: Any = operations.migration_context
+        invoke, execute, autocommit_block = operations.invoke, context.impl._exec, context.autocommit_block  # noqa: SLF001
+
+        def invoked(operation: MigrateOperation) -> Any:
+            own = type(operation).__module__.startswith("alembic.")
+            with self._operating(type(operation) if own else None):
+                return invoke(operation)
+
+        def executed(*args: Any, **options: Any) -> Any:
+            with self._operating(self._operations[-1] if self._operations else object):
+                return execute(*args, **options)
+
+        def autocommitted() -> Any:
+            self.autocommit = self.autocommit or self._revision
+            return autocommit_block()
+
+        operations.invoke = invoked  # type: ignore[method-assign]
+        context.impl._exec = executed  # noqa: SLF001
+        context.autocommit_block = autocommitted
+        self._is_running = True
+        try:
+            yield
+        finally:
+            self._is_running = False
+            operations.invoke = invoke  # type: ignore[method-assign]
+            context.impl._exec = execute  # noqa: SLF001
+            context.autocommit_block = autocommit_block
+
+    @contextmanager
+    def _operating(self, operation: type | None) -> Generator[None]:
+        self._operations.append(operation)
+        try:
+            yield
+        finally:
+            self._operations.pop()
+
+    def _hear(
+        self, connection: Connection, _cursor: Any, statement: str, parameters: Any, context: Any, *many: bool
+    ) -> tuple[str, Any]:
+        if self._is_running and self.autocommit is None:
+            self._note(connection, statement, parameters, context, many=any(many))
+        sent = statement.replace(QUOTED_ALIAS, quote_identifier(self._schema))
+        values = _with_schema(parameters, self._schema)
+        if ALIAS in sent or ALIAS in repr(values):
+            # It must not come to be in a tenant's data.
+            self.refuse(f"revision {self._revision} uses the name of its schema as a value")
+            raise NotRecordableError(self.obstacle)
+        return sent, values
+
+    def _note(self, connection: Connection, statement: str, parameters: Any, context: Any, *, many: bool) -> None:
+        operation = self._operations[-1] if self._operations else None
+        reads = isinstance(getattr(context.compiled, "statement", None), Select)
+        if operation is not ExecuteSQLOp and reads and "pg_type" in statement:
+            return  # whether a named type is there, asked before it is created
+        if operation is None or (reads and operation is not ExecuteSQLOp):
+            self.refuse(f"revision {self._revision} uses the database itself (op.get_bind() and the like)")
+            return
+        for values in parameters if many else [parameters]:
+            sent = statement if context.no_parameters and not values else write_literals(connection, statement, values)
+            self._statements.append(sent)
+
+
+def _proxy() -> Operations:
+    """Return what the functions of ``alembic.op`` call."""
+    proxy: Operations = op.__dict__["_proxy"]
+    return proxy
+
+
+def _with_schema(parameters: Any, schema: str) -> Any:
+    """Return *parameters* with the real schema where a value is the alias: Alembic asks the catalog for types."""
+    match parameters:
+        case [*several]:
+            return [_with_schema(each, schema) for each in several]
+        case {**values}:
+            return {name: schema if value == ALIAS else value for name, value in values.items()}
+        case _:
+            return parameters

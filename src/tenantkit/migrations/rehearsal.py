@@ -1,0 +1,90 @@
+"""Finding out, with the first placements of many alike, what the others need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tenantkit.migrations.recording import Recorder
+from tenantkit.migrations.tasks import Task, perform_one
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tenantkit.migrations.apply import Alembic
+    from tenantkit.migrations.report import Outcome
+    from tenantkit.migrations.script import Script
+
+_TRIES = 3
+"""After so many failures in a row, what the others need is not sought any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What is known of a group of placements that are at the same revision."""
+
+    script: Script | None
+    """What to send to the others: everything, or up to the first step that cannot be in a transaction."""
+    obstacle: str | None
+    """Why there is no script, if there is none."""
+    autocommit: str | None
+    """The revision that has steps outside of a transaction, if there is one."""
+    touches_shared: bool
+
+
+def rehearse(
+    tasks: Sequence[Task], alembic: Alembic, *, record: bool = True
+) -> Iterator[tuple[Outcome, Rehearsed | None]]:
+    """Have Alembic do some of *tasks* from their beginning, and yield what came of each.
+
+    With the last one comes what was found out: with *record*, after two that needed the very same statements.
+    """
+    first: Recorder | None = None
+    failures = 0
+    for task in tasks:
+        recorder = Recorder(task.site.schema)
+
+        def perform(task: Task, recorder: Recorder = recorder) -> Outcome:
+            return alembic(task, recorder)  # type: ignore[return-value]
+
+        outcome = perform_one(task, perform)
+        if not outcome.ok and (recovered := perform_one(task, alembic)).ok:
+            recorder.refuse("a revision fails while it is recorded")
+            outcome = recovered
+        if outcome.ok and not outcome.has_moved:
+            found = None  # another run was here, and there was nothing to record
+        elif not outcome.ok:
+            failures += 1
+            found = _give_up(failures)
+        elif first is None and record and recorder.obstacle is None:
+            first, failures, found = recorder, 0, None
+        else:
+            found = _compare(first or recorder, recorder, record=record)
+        yield outcome, found
+        if found is not None:
+            return
+
+
+def _give_up(failures: int) -> Rehearsed | None:
+    if failures < _TRIES:
+        return None
+    return Rehearsed(None, f"the first {failures} tenants failed", autocommit=None, touches_shared=False)
+
+
+def _compare(first: Recorder, second: Recorder, *, record: bool) -> Rehearsed:
+    script, again = first.script(), second.script()
+    obstacle = second.obstacle
+    if not record:
+        obstacle = "engine='alembic' was asked for"
+    elif obstacle is None and script.steps != again.steps:
+        differs = next(
+            (step.revision for step, other in zip(script.steps, again.steps, strict=False) if step != other), ""
+        )
+        obstacle = f"revision {differs} does not send the same each time"
+    return Rehearsed(
+        script=script if obstacle is None else None,
+        obstacle=obstacle,
+        autocommit=second.autocommit,
+        touches_shared=script.touches_shared or again.touches_shared,
+    )

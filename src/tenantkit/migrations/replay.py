@@ -1,0 +1,120 @@
+"""Sending a recorded script to placements: one round trip and one transaction each."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, cast
+
+import psycopg
+
+from tenantkit.migrations.report import Outcome, join
+from tenantkit.migrations.script import BUSY, MOVED, Script
+from tenantkit.migrations.tasks import Again, Task
+from tenantkit.provisioning.locks import is_lock_conflict, reason
+from tenantkit.registry import ledger
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+NOT_REPLAYED = "replay"
+"""What the `Outcome.engine` of a failed replay is: whoever gets it may let Alembic try."""
+
+
+@dataclass(slots=True)
+class Replay:
+    """Does tasks by sending them a script, on a connection of its own that is replaced now and then."""
+
+    engine: Engine
+    """Connections are opened with its settings, and not kept in its pool."""
+    script: Script
+    lock_timeout: str
+    statement_timeout: str | None
+    placements_per_connection: int
+    is_last: bool = True
+    """Whether a placement is done after it; if not, the ledger has nothing to say yet."""
+    _connection: psycopg.Connection[Any] | None = None
+    _served: int = 0
+
+    def __call__(self, task: Task) -> Outcome | Again:
+        """Bring one placement to where the script leads; if that fails, it is as it was."""
+        start = perf_counter()
+        before, after = join(self.script.before), join(self.script.after)
+        epilogue = "SELECT"
+        if self.is_last:
+            epilogue = ledger.done(
+                task.run_id,
+                task.tenant_id,
+                engine="replay",
+                from_revision=before,
+                to_revision=after,
+                attempts=task.attempt,
+            )
+        text = self.script.render(
+            task.site,
+            lock_timeout=self.lock_timeout,
+            statement_timeout=self.statement_timeout,
+            epilogue=epilogue,
+        )
+        error: psycopg.Error | None = None
+        try:
+            # As bytes without parameters, psycopg sends it as it is, however many statements it has.
+            self._open().execute(text.encode())
+        except psycopg.Error as caught:
+            error = caught
+            if (again := self._again(caught)) is not None:
+                return again
+        return Outcome(
+            key=task.key,
+            schema=task.site.schema,
+            from_revision=before or None,
+            to_revision=(after if error is None else before) or None,
+            engine=NOT_REPLAYED,
+            attempts=task.attempt,
+            duration_ms=round((perf_counter() - start) * 1000),
+            sqlstate=None if error is None else error.sqlstate,
+            error=None if error is None else reason(error),
+        )
+
+    def interrupt(self) -> None:
+        """Cancel the statement that is running; the transaction is undone."""
+        if (connection := self._connection) is not None:
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=5)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> psycopg.Connection[Any]:
+        if self._served == self.placements_per_connection:
+            self.close()
+        if (connection := self._connection) is None:
+            pooled = self.engine.raw_connection()
+            connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
+            pooled.detach()
+            connection.autocommit = True
+            self._connection = connection
+            self._served = 0
+        self._served += 1
+        return connection
+
+    def _again(self, error: psycopg.Error) -> Again | None:
+        """Undo what began, and return whether it is worth another try."""
+        connection = self._connection
+        if connection is None or connection.closed or connection.broken:
+            # Whether it was committed is not known. If so, the next try will say that the placement has moved.
+            self._connection = None
+            return Again(reason(error), sqlstate=error.sqlstate)
+        connection.rollback()
+        if error.sqlstate == BUSY:
+            return Again("another run is migrating it. Run the same again when that has ended", busy=True)
+        return Again(reason(error), sqlstate=error.sqlstate) if is_lock_conflict(error) else None
+
+
+def has_moved(outcome: Outcome) -> bool:
+    """Return whether a replay failed only because the placement was not where it was when the run was planned."""
+    return outcome.sqlstate == MOVED

@@ -1,0 +1,57 @@
+"""Migrating the shared tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy.schema import CreateSchema
+
+from tenantkit.exceptions import MigrationError
+from tenantkit.migrations.apply import Alembic, plan
+from tenantkit.migrations.report import MigrationReport, Outcome
+from tenantkit.migrations.revisions import read_revisions
+from tenantkit.migrations.sites import line_of, shared_site
+from tenantkit.migrations.tasks import Command, Task, perform_one
+
+if TYPE_CHECKING:
+    from tenantkit.tenancy import Tenancy
+
+SHARED = "(shared)"
+"""What the shared tables are called where outcomes have a tenant's key; no valid key looks like it."""
+
+
+def upgrade_shared(tenancy: Tenancy, target: str = "head") -> Outcome | None:
+    """Bring the shared tables to *target*, and return what came of it; ``None`` if they were there.
+
+    :raises MigrationError: if it failed.
+    """
+    return _run(tenancy, "upgrade", target)
+
+
+def downgrade_shared(tenancy: Tenancy, target: str) -> Outcome | None:
+    """Take the shared tables back to *target*; otherwise as `upgrade_shared`."""
+    return _run(tenancy, "downgrade", target)
+
+
+def stamp_shared(tenancy: Tenancy, target: str) -> Outcome | None:
+    """Write down that the shared tables are at *target*; otherwise as `upgrade_shared`."""
+    return _run(tenancy, "stamp", target)
+
+
+def _run(tenancy: Tenancy, command: Command, target: str) -> Outcome | None:
+    line = line_of(tenancy, "shared")
+    if line.is_empty:
+        return None
+    site = shared_site(tenancy)
+    with tenancy.engine.begin() as connection:
+        for schema in tenancy.shared_schemas:
+            connection.execute(CreateSchema(schema, if_not_exists=True))
+        current = read_revisions(connection, [site.schema])[site.schema]
+    if not plan(line, command, target, current):
+        return None
+    outcome = perform_one(Task(key=SHARED, site=site, command=command, target=target), Alembic(tenancy.engine, line))
+    if not outcome.ok:
+        raise MigrationError(
+            MigrationReport(run_id=0, command=command, target=target, shared=outcome, outcomes=(outcome,), unchanged=0)
+        )
+    return outcome

