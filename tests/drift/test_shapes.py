@@ -67,8 +67,7 @@ def test_a_function_that_names_another_tenants_schema_is_a_difference(fleet: Fle
     )
     assert fleet.words() == {
         "acme": [
-            "function qualified(): body is SELECT count(*) FROM t_beta.invoices,"
-            " not SELECT count(*) FROM {schema}.invoices"
+            "function qualified(): body is SELECT count(*) FROM t_beta.invoices, not SELECT count(*) FROM {schema}.invoices"
         ]
     }
 
