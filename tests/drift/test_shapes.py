@@ -41,23 +41,53 @@ def test_a_schema_whose_name_must_be_quoted_is_like_all_others(fleet: Fleet) -> 
     assert fleet.rows("odd-key", "SELECT qualified()") == [(2,)]
 
 
-def test_the_name_of_a_schema_in_a_literal_is_left_alone(fleet: Fleet) -> None:
-    same = "ALTER TABLE invoices ADD COLUMN link text DEFAULT 't_acme.invoices \"t_acme\".invoices'"
-    fleet.everywhere(f"{same}; CREATE VIEW links AS SELECT 't_acme.x' AS link WHERE 't_acme' <> ''")
+OWN_NAMES = """
+    ALTER TABLE invoices ADD COLUMN link text DEFAULT '$NAME.invoices';
+    ALTER TABLE invoices ADD CONSTRAINT ck_link CHECK (link <> '$NAME');
+    COMMENT ON COLUMN invoices.link IS 'It''s of $NAME';
+    CREATE VIEW links AS SELECT '$NAME' AS link FROM invoices WHERE link <> '$NAME.x';
+    CREATE FUNCTION notify() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM TG_ARGV[0]; RETURN NULL; END';
+    CREATE TRIGGER notify AFTER INSERT ON invoices FOR EACH ROW EXECUTE FUNCTION notify('$NAME');
+    CREATE FUNCTION own() RETURNS text LANGUAGE sql AS $$ SELECT '$NAME' || max(net)::int FROM $SCHEMA.invoices $$
+"""
+
+
+def test_a_schemas_own_name_in_a_text_is_no_difference_and_is_mended_with_the_tenants_own(fleet: Fleet) -> None:
+    fleet.tenancy.create("odd-key")
+    fleet.run("odd-key", EVERYTHING.replace("$SCHEMA", '"t_odd-key"'))
+    for key in ("acme", "beta", "gamma", "odd-key"):
+        fleet.run(key, OWN_NAMES.replace("$NAME", f"t_{key}").replace("$SCHEMA", f'"t_{key}"'))
     assert fleet.words() == {}
-    for key in ("acme", "beta", "gamma"):
-        fleet.run(key, f"ALTER TABLE invoices ALTER COLUMN link SET DEFAULT 't_{key}.invoices'")
-    assert fleet.words(tenants=["acme"]) == {
-        "acme": ["column invoices.link: default is 't_acme.invoices'::text, not 't_gamma.invoices'::text"]
-    }
+    fleet.run(
+        "odd-key",
+        """
+        DROP VIEW links; DROP FUNCTION notify() CASCADE; DROP FUNCTION own();
+        ALTER TABLE invoices DROP COLUMN link; DROP TABLE lines CASCADE
+        """,
+    )
+    script = fleet.mend(fleet.check())
+    assert not any(f"t_{key}" in script for key in ("acme", "beta", "gamma"))
+    assert fleet.words() == {}
+    assert fleet.rows("odd-key", "SELECT own()") == [("t_odd-key20",)]
+    fleet.run("odd-key", "INSERT INTO invoices (number) VALUES ('A4')")
+    assert fleet.rows("odd-key", "SELECT link FROM invoices WHERE number = 'A4'") == [("t_odd-key.invoices",)]
 
 
-def test_a_function_may_use_a_word_that_is_the_name_of_a_schema(fleet: Fleet) -> None:
-    body = "SELECT max(t_acme.net) FROM invoices AS t_acme -- not_t_acme.x"
-    fleet.everywhere(f"CREATE FUNCTION greatest_net() RETURNS numeric LANGUAGE sql AS '{body}'")
+def test_the_name_of_a_schema_may_be_a_word_like_any_other(fleet: Fleet) -> None:
+    words = """
+        ALTER TABLE invoices ADD COLUMN link text DEFAULT 't_acme.invoices "t_acme".invoices';
+        CREATE VIEW links AS SELECT 't_acme.x' AS link WHERE 't_acme' <> '';
+        CREATE FUNCTION greatest_net() RETURNS numeric LANGUAGE sql AS
+            'SELECT max(t_acme.net) FROM invoices AS t_acme -- not_t_acme.x'
+    """
+    fleet.everywhere(words)
     report = fleet.check()
     assert words_of(report) == {}
     assert [(group.tenants, group.alike) for group in report.groups] == [(3, 3)]
+    fleet.run("gamma", "DROP FUNCTION greatest_net(); ALTER TABLE invoices DROP COLUMN link")
+    fleet.mend(fleet.check())
+    assert fleet.words() == {}
+    assert fleet.catalog("gamma") == fleet.catalog("beta")
 
 
 def test_a_function_that_names_another_tenants_schema_is_a_difference(fleet: Fleet) -> None:

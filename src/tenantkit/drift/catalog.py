@@ -76,7 +76,7 @@ def _shapes(connection: Connection, schemas: Collection[str], *, locking: bool) 
     shapes: defaultdict[str, dict[Key, Item]] = defaultdict(dict)
     for row in connection.execute(select_items(locking=locking), {"schemas": list(schemas)}):
         key = Key(Kind(row.kind), row.parent, row.name)
-        shapes[row.schema][key] = Item(key, tuple(row.aspects), row.position, row.source)
+        shapes[row.schema][key] = Item(key, tuple(row.compared), tuple(row.written), row.position)
     return dict(shapes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tenantkit.drift.catalog import read_hashes, read_shapes
@@ -11,6 +11,7 @@ from tenantkit.drift.differences import compare, outermost
 from tenantkit.drift.mending import mend
 from tenantkit.drift.reference import Reference, build_reference
 from tenantkit.drift.report import DriftReport, Group, Odd
+from tenantkit.drift.shape import restore_words
 from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.migrations.report import join
 from tenantkit.migrations.revisions import read_revisions
@@ -71,21 +72,21 @@ def _compare(
     engine: Engine, heads: Heads, cohort: Mapping[int, list[Tenant]], reference: Reference | None, chosen: set[str]
 ) -> Group:
     """Compare the tenants at one revision, by the numbers of their shapes."""
-    standard = reference.hash if reference else _most_frequent(cohort)
-    shapes = _read_one_each(engine, cohort, besides=standard if reference else None)
-    if reference:
-        shapes[standard] = reference.shape
-    alike = len(cohort.get(standard, ()))
+    number = reference.hash if reference else _most_frequent(cohort)
+    alike, others = len(cohort.get(number, ())), [tenants for each, tenants in cohort.items() if each != number]
     odd: list[Odd] = []
-    for number, tenants in cohort.items():
-        if number == standard:
-            continue
-        differences = compare(shapes[standard], shapes[number])
-        if not differences:  # the numbers differ by names in functions that happen to be a schema's
-            alike += len(tenants)
-        elif schemas := {tenant.key: tenant.schema for tenant in tenants if tenant.key in chosen}:
-            mending = mend(shapes[standard], shapes[number], differences)
-            odd.append(Odd(schemas=schemas, differences=outermost(differences), mending=mending))
+    if others:
+        standard = reference.shape if reference else _read_standard(engine, cohort[number])
+        shapes = read_shapes(engine, [tenants[0].schema for tenants in others])
+        for tenants in others:
+            found = shapes[tenants[0].schema]
+            expected, found = restore_words(standard, found), restore_words(found, standard)
+            differences = compare(expected, found)
+            if not differences:  # the numbers differ by a word that happens to be a schema's name
+                alike += len(tenants)
+            elif schemas := {tenant.key: tenant.schema for tenant in tenants if tenant.key in chosen}:
+                mending = mend(expected, found, differences)
+                odd.append(Odd(schemas=schemas, differences=outermost(differences), mending=mending))
     return Group(
         revision=join(heads) or None,
         standard=reference.source if reference else "majority",
@@ -95,13 +96,12 @@ def _compare(
     )
 
 
-def _read_one_each(engine: Engine, cohort: Mapping[int, list[Tenant]], *, besides: int | None) -> dict[int, Shape]:
-    """Read one shape for each number, if there is more than one."""
-    examples = {number: tenants[0].schema for number, tenants in cohort.items() if number != besides}
-    if besides is None and len(examples) == 1:
-        return {}
-    shapes = read_shapes(engine, list(examples.values()))
-    return {number: shapes[schema] for number, schema in examples.items()}
+def _read_standard(engine: Engine, tenants: Sequence[Tenant]) -> Shape:
+    """Read the shape of tenants who are alike: of two, as one alone does not tell its schema's name from a word."""
+    schemas = [tenant.schema for tenant in tenants[:2]]
+    shapes = read_shapes(engine, schemas)
+    standard, *others = (shapes[schema] for schema in schemas)
+    return restore_words(standard, others[0]) if others else standard
 
 
 def _most_frequent(cohort: Mapping[int, list[Tenant]]) -> int:

@@ -70,9 +70,7 @@ def compare(expected: Shape, found: Shape) -> tuple[Difference, ...]:
     missing = _without(found, expected)
     extra = _without(expected, found)
     differences = [
-        Difference(item, found[key])
-        for key, item in expected.items()
-        if key in found and not _are_alike(item, found[key])
+        Difference(item, found[key]) for key, item in expected.items() if key in found and item != found[key]
     ]
     for item, other in _renamed(missing, extra):
         differences.append(Difference(item, other))
@@ -132,17 +130,6 @@ def _renamed(missing: Shape, extra: Shape) -> list[tuple[Item, Item]]:
         for item in sorted(missing.values(), key=lambda item: item.key.name)
         if item.key.kind in {*CONSTRAINTS, Kind.INDEX} and (others := found[item.key.kind, item.key.table, item.values])
     ]
-
-
-def _are_alike(item: Item, other: Item) -> bool:
-    """Return whether two items are the same.
-
-    A function's body that is the same as it is, letter by letter, is so even where a word in it happens
-    to be the name of one of the two schemas.
-    """
-    if item.values == other.values:
-        return True
-    return item.source is not None and item.source == other.source and item["signature"] == other["signature"]
 
 
 def _missing(key: Key) -> str:

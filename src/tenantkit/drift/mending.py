@@ -9,9 +9,8 @@ from itertools import chain
 
 from tenantkit.drift import alterations, columns, enums, statements
 from tenantkit.drift.differences import Change, Difference
-from tenantkit.drift.shape import BODY, CONSTRAINTS, OWN_SCHEMA, OWN_SCHEMA_LITERAL, Item, Key, Kind, Shape, owner_of
+from tenantkit.drift.shape import BODY, CONSTRAINTS, OWN_SCHEMA, Item, Key, Kind, Shape, owner_of
 from tenantkit.naming import quote_identifier as quoted
-from tenantkit.naming import quote_literal as literal
 from tenantkit.provisioning.locks import LOCK_TIMEOUT
 
 
@@ -90,7 +89,7 @@ def _transaction(schema: str, parts: Iterable[str]) -> str:
         f"SET LOCAL search_path = {quoted(schema)}, pg_catalog, pg_temp",
         f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'",
         "SET LOCAL check_function_bodies = off",
-        *(part.replace(OWN_SCHEMA, quoted(schema)).replace(OWN_SCHEMA_LITERAL, literal(schema)) for part in parts),
+        *(part.replace(f"{OWN_SCHEMA}.", f"{quoted(schema)}.").replace(OWN_SCHEMA, schema) for part in parts),
         "COMMIT",
     ]
     return "".join(f"{line}\n" if line.startswith("--") else f"{line};\n" for line in lines)

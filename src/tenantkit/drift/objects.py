@@ -6,8 +6,8 @@ text would also hit string literals. The path is set for the transaction, row by
 that its condition is evaluated before its result, and `set_config` acts at once. The query's own names were looked up
 before that, so none of them can be caught by a tenant's.
 
-The columns are the schema's OID, the kind, the table it belongs to, the name, the place among its like, a function's
-body as it is, and what is compared. ``base`` and ``viewed`` are tables and views, ``relation`` is both: see `queries`.
+The columns are the schema's OID, the kind, the table it belongs to, the name, the place among its like, and what is
+compared. ``base`` and ``viewed`` are tables and views, ``relation`` is both: see `queries`.
 """
 
 # ruff: noqa: S608 - nothing in these texts comes from outside
@@ -25,7 +25,7 @@ _PARENTS = """(
 )"""
 
 TABLES = f"""
-    SELECT space, 'table', NULL, relname, base.oid::bigint, NULL,
+    SELECT space, 'table', NULL, relname, base.oid::bigint,
         ARRAY[
             CASE relpersistence WHEN 'u' THEN 'unlogged' ELSE 'permanent' END,
             CASE WHEN relrowsecurity THEN 'on' ELSE 'off' END,
@@ -42,7 +42,7 @@ TABLES = f"""
 # Types below 16384 are PostgreSQL's own; collation 100 is the database's. Only what is GENERATED has variables in it,
 # for which pg_get_expr must open the table. A NOT NULL that is NOT VALID exists since PostgreSQL 18.
 COLUMNS = f"""
-    SELECT base.space, 'column', base.relname, attname::text, attnum, NULL,
+    SELECT base.space, 'column', base.relname, attname::text, attnum,
         ARRAY[
             CASE WHEN atttypid < 16384 THEN format_type(atttypid, atttypmod)
                 ELSE {_here("format_type(atttypid, atttypmod)")} END,
@@ -76,7 +76,7 @@ CONSTRAINTS = f"""
     SELECT base.space,
         CASE contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique constraint' WHEN 'x' THEN 'exclusion constraint'
             WHEN 'c' THEN 'check constraint' ELSE 'foreign key' END,
-        base.relname, conname::text, pg_constraint.oid::bigint, NULL,
+        base.relname, conname::text, pg_constraint.oid::bigint,
         ARRAY[{_here("pg_get_constraintdef(pg_constraint.oid)", "base.path")}, referred.relname]
     FROM pg_constraint
     JOIN base ON base.oid = conrelid
@@ -87,7 +87,7 @@ CONSTRAINTS = f"""
 # A definition begins behind the table's name. Those of constraints are in the constraints, those of partitions in the
 # parent's.
 INDEXES = f"""
-    SELECT space, 'index', relation.relname, indexed.relname::text, pg_index.indexrelid::bigint, NULL,
+    SELECT space, 'index', relation.relname, indexed.relname::text, pg_index.indexrelid::bigint,
         ARRAY[
             CASE WHEN indisunique THEN 'yes' ELSE 'no' END,
             coalesce(definition, substr({_here("pg_get_indexdef(pg_index.indexrelid)")}, 1 + length(
@@ -106,7 +106,7 @@ INDEXES = f"""
 """
 
 TRIGGERS = f"""
-    SELECT space, 'trigger', relname, tgname::text, pg_trigger.oid::bigint, NULL,
+    SELECT space, 'trigger', relname, tgname::text, pg_trigger.oid::bigint,
         ARRAY[
             {_here("pg_get_triggerdef(pg_trigger.oid, true)")},
             CASE tgenabled WHEN 'O' THEN 'enabled' WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'enabled on replicas only'
@@ -117,7 +117,7 @@ TRIGGERS = f"""
 """
 
 SEQUENCES = """
-    SELECT sequence.space, 'sequence', NULL, sequence.relname, seqrelid::bigint, NULL,
+    SELECT sequence.space, 'sequence', NULL, sequence.relname, seqrelid::bigint,
         ARRAY[
             type,
             options,
@@ -138,7 +138,7 @@ _ATTRIBUTES = """(
 
 TYPES = f"""
     SELECT space, CASE typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' ELSE 'composite type' END, NULL,
-        typname::text, pg_type.oid::bigint, NULL,
+        typname::text, pg_type.oid::bigint,
         CASE typtype
             WHEN 'e' THEN
                 ARRAY(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = pg_type.oid ORDER BY enumsortorder)
@@ -156,7 +156,7 @@ TYPES = f"""
     WHERE (typtype IN ('e', 'd') OR typtype = 'c' AND relkind = 'c')
         AND NOT EXISTS (SELECT FROM extended WHERE classid = 'pg_type'::regclass AND objid = pg_type.oid)
     UNION ALL
-    SELECT space, 'domain constraint', typname, conname::text, pg_constraint.oid::bigint, NULL,
+    SELECT space, 'domain constraint', typname, conname::text, pg_constraint.oid::bigint,
         ARRAY[{_here("pg_get_constraintdef(pg_constraint.oid)")}]
     FROM pg_constraint
     JOIN pg_type ON pg_type.oid = contypid
@@ -166,20 +166,14 @@ TYPES = f"""
 """
 
 
-def _own_name_hidden(written: str) -> str:
-    """Return SQL for a function's text without its schema's name, which only a search can find in a body."""
-    name = r"""format('(?<![\w$"])(%1$s|"%1$s")(?=\.)', regexp_replace(schema, '\W', '\\\&', 'g'))"""
-    return f"regexp_replace(replace({written}, quote_literal(schema), chr(2)), {name}, chr(1), 'g')"
-
-
 def functions(which: str) -> str:
     """Return the query for those functions whose body is text, or is kept in parsed form (``BEGIN ATOMIC``)."""
     return f"""
     SELECT space, CASE prokind WHEN 'p' THEN 'procedure' ELSE 'function' END, NULL,
-        format('%I(%s)', proname, arguments), pg_proc.oid::bigint, prosrc,
+        format('%I(%s)', proname, arguments), pg_proc.oid::bigint,
         ARRAY[
-            {_own_name_hidden("replace(definition, tag || prosrc || tag, tag || chr(3) || tag)")},
-            {_own_name_hidden("prosrc")}
+            replace(definition, tag || prosrc || tag, tag || chr(2) || tag),
+            prosrc
         ]
     FROM pg_proc
     JOIN space ON pronamespace = space
@@ -196,7 +190,7 @@ def functions(which: str) -> str:
 
 VIEWS = f"""
     SELECT space, CASE relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, NULL, relname,
-        viewed.oid::bigint, NULL,
+        viewed.oid::bigint,
         ARRAY[
             {_here("pg_get_viewdef(viewed.oid)")},
             array_to_string(reloptions, ', '),
@@ -209,7 +203,7 @@ VIEWS = f"""
 """
 
 POLICIES = f"""
-    SELECT space, 'policy', relname, polname::text, pg_policy.oid::bigint, NULL,
+    SELECT space, 'policy', relname, polname::text, pg_policy.oid::bigint,
         ARRAY[
             CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
             CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE'

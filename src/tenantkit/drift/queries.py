@@ -109,27 +109,40 @@ def select_items(*, locking: bool) -> TextClause:
     transaction ends: views, policies and functions that are kept in parsed form. Without it, for all others.
     """
     return text(
-        f"{_with_items(locking=locking)}"
-        "SELECT schema, kind, parent, name, position, source, aspects FROM item JOIN space USING (space)"
+        f"{_with_items(locking=locking)} SELECT schema, kind, parent, name, position, compared, written FROM item"
     )
 
 
 def select_hashes(*, locking: bool) -> TextClause:
     """Return the query for a number for each of these schemas that has such objects, equal where all of them are."""
     return text(
-        f"""{_with_items(locking=locking)}, hashed AS (
-            SELECT space, bit_xor(hash_array_extended(ARRAY[kind, parent, name] || aspects, 0)) AS hash
-            FROM item GROUP BY space
-        )
-        SELECT schema, hash FROM hashed JOIN space USING (space)"""
+        f"""{_with_items(locking=locking)}
+        SELECT schema, bit_xor(hash_array_extended(ARRAY[kind, parent, name] || compared, 0)) AS hash
+        FROM item GROUP BY schema"""
     )
 
 
+# A name of a schema means nothing to a regular expression. In quotes, it is one token only where a dot follows: else
+# the quotes may be those of a text.
+_OWN_NAME = r"""format('(?<![\w$~-])("%1$s"(?=\.)|%1$s(?![\w$~-]))', schema)"""
+
+
 def _with_items(*, locking: bool) -> str:
+    """Return the items: what is ``written`` of each, and the same without its own schema's name, to be compared."""
     parts = " UNION ALL ".join(_PARTS[locking])
     return f"""
     WITH {_SPACES}, {_SEQUENCES}, {_PLAIN_INDEXES},
-    item (space, kind, parent, name, position, source, aspects) AS ({parts})
+    object (space, kind, parent, name, position, written) AS ({parts} OFFSET 0),
+    item AS (
+        SELECT object.*, schema, CASE
+            WHEN strpos(array_to_string(written, ' '), schema) > 0 THEN ARRAY(
+                SELECT regexp_replace(aspect, {_OWN_NAME}, chr(1), 'g')
+                FROM unnest(written) WITH ORDINALITY AS each (aspect, place) ORDER BY place
+            )
+            ELSE written
+        END AS compared
+        FROM object JOIN space USING (space)
+    )
     """
 
 

@@ -1,23 +1,23 @@
 """What a schema holds, as values: one `Item` for each object, and the `Shape` of all of them.
 
 Definitions are as PostgreSQL writes them where the schema stands first on the ``search_path``, so objects of the
-schema itself have no schema in them, and those of all others do: equal shapes have equal text.
+schema itself have no schema in them, and those of all others do. In texts that it does not take apart, such as the
+bodies of functions, the schema's own name is replaced: equal shapes have equal text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any, NamedTuple, TypeAlias
 
 OWN_SCHEMA = "\x01"
-"""Stands for the schema's own name, as an identifier, in the text of functions."""
-OWN_SCHEMA_LITERAL = "\x02"
-"""Likewise, as a string literal."""
-BODY = "\x03"
+"""Stands for the schema's own name in what is compared: where functions, literals and comments have it."""
+BODY = "\x02"
 """Stands for a function's body in its signature; not there if PostgreSQL keeps the body in parsed form."""
-IN_BRACES = str.maketrans({OWN_SCHEMA: "{schema}", OWN_SCHEMA_LITERAL: "'{schema}'", BODY: "{body}"})
+IN_BRACES = str.maketrans({OWN_SCHEMA: "{schema}", BODY: "{body}"})
 """What a person reads for these."""
 
 
@@ -93,11 +93,11 @@ class Item:
 
     key: Key
     values: tuple[str | None, ...]
-    """One for each of its kind's `ASPECTS`."""
-    position: int = field(default=0, compare=False)
+    """What is compared: one for each of its kind's `ASPECTS`, without the schema's own name."""
+    written: tuple[str | None, ...] = field(compare=False)
+    """The same with that name."""
+    position: int = field(compare=False)
     """Its place among its like: they were created in this order, so none needs a later one."""
-    source: str | None = field(default=None, compare=False)
-    """A function's body as it is, where `values` has it without the schema's name."""
 
     @property
     def aspects(self) -> dict[str, Any]:
@@ -114,6 +114,18 @@ class Item:
 
 
 Shape: TypeAlias = Mapping[Key, Item]
+
+
+def restore_words(shape: Shape, other: Shape) -> Shape:
+    """Return *shape* with the schema's name restored where *other* has it too: there it is a word like any other."""
+    return {key: _restore_words(item, other[key]) if key in other else item for key, item in shape.items()}
+
+
+def _restore_words(item: Item, other: Item) -> Item:
+    if item.values == item.written:
+        return item
+    texts = zip_longest(item.values, item.written, other.written[: len(item.values)])
+    return replace(item, values=tuple(text if text == theirs else value for value, text, theirs in texts))
 
 
 def owner_of(sequence: Item) -> tuple[str | None, str | None]:
