@@ -70,7 +70,7 @@ def test_a_schemas_own_name_in_a_text_is_no_difference_and_is_mended_with_the_te
     assert fleet.words() == {}
     assert fleet.rows("odd-key", "SELECT own()") == [("t_odd-key20",)]
     fleet.run("odd-key", "INSERT INTO invoices (number) VALUES ('A4')")
-    assert fleet.rows("odd-key", "SELECT link FROM invoices WHERE number = 'A4'") == [("t_odd-key.invoices",)]
+    assert fleet.rows("odd-key", "SELECT link FROM invoices WHERE number = 'A4'") == [('"t_odd-key".invoices',)]
 
 
 def test_the_name_of_a_schema_may_be_a_word_like_any_other(fleet: Fleet) -> None:

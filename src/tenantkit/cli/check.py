@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +13,8 @@ from tenantkit.cli.output import err, out, print_done, print_json, print_table
 from tenantkit.naming import first_lines
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tenantkit.drift import Difference, DriftReport, Item, Odd
 
 _SHOWN_KEYS = 3
@@ -63,7 +65,10 @@ def check(
     else:
         _print(report)
     if report.moving:
-        err.print(f"Migrated during the check, and therefore left out: {first_lines(report.moving)}. Run it again.")
+        err.print(
+            f"Migrated during the check, and therefore left out: {first_lines(report.moving)}. Run it again.",
+            soft_wrap=True,
+        )
     if report.has_drift:
         raise typer.Exit(1)
 
@@ -87,29 +92,37 @@ def _print(report: DriftReport) -> None:
     elif not report.missing:
         err.print("There are no tenants yet.")
     for odd in report.odd:
-        _print_differences(first_lines(odd.schemas, _SHOWN_KEYS), odd.differences)
-    for key in report.missing:
-        out.print(f"{key}: the schema does not exist; see 'tenantkit doctor'", soft_wrap=True)
-    if report.models:
-        _print_differences("revisions", report.models)
-        err.print("The revisions do not build what the models declare: 'tenantkit revision --autogenerate' may help.")
+        _print_differences(out, first_lines(odd.schemas, _SHOWN_KEYS), odd.differences)
+    _print_what_no_sql_mends(out, report)
     if report.odd:
         err.print("'tenantkit check --sql' prints what would mend the tenants.")
     elif not report.has_drift and report.groups:
         print_done("No drift:", "tenants at the same revision are the same.")
 
 
-def _print_differences(subject: str, differences: tuple[Difference, ...]) -> None:
-    for difference in differences[:_SHOWN_DIFFERENCES]:
-        out.print(f"{subject}: {difference}", soft_wrap=True)
-    if (left := len(differences) - _SHOWN_DIFFERENCES) > 0:
-        out.print(f"{subject}: and {left} more differences; --json has them all", soft_wrap=True)
-
-
 def _print_sql(report: DriftReport) -> None:
     for odd in report.odd:
         for key in odd.schemas:
             typer.echo("\n".join([*_comments(key, odd), odd.script(key)]))
+    _print_what_no_sql_mends(err, report)
+
+
+def _print_what_no_sql_mends(console: Console, report: DriftReport) -> None:
+    for key in report.missing:
+        console.print(f"{key}: the schema does not exist; see 'tenantkit doctor'", soft_wrap=True)
+    if report.models:
+        _print_differences(console, "revisions", report.models)
+        err.print(
+            "The revisions do not build what the models declare: 'tenantkit revision --autogenerate' may help.",
+            soft_wrap=True,
+        )
+
+
+def _print_differences(console: Console, subject: str, differences: Sequence[Difference]) -> None:
+    for difference in differences[:_SHOWN_DIFFERENCES]:
+        console.print(f"{subject}: {difference}", soft_wrap=True)
+    if (left := len(differences) - _SHOWN_DIFFERENCES) > 0:
+        console.print(f"{subject}: and {left} more differences; --json has them all", soft_wrap=True)
 
 
 def _comments(key: str, odd: Odd) -> Iterator[str]:
