@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import URL, Engine, create_engine, text
 
-from tenantkit.drift.catalog import hash_of, prepare, shape_of
+from tenantkit.drift.catalog import hash_of, shape_of
 from tenantkit.drift.differences import compare
 from tenantkit.drift.mending import mend
 from tenantkit.drift.shape import Shape
@@ -108,7 +108,6 @@ def scratch(make_template: Callable[..., URL]) -> Generator[Engine]:
 def read(engine: Engine, schema: str) -> tuple[Shape, int, list[str]]:
     """Return a schema's shape, its number, and what another reader of the catalog finds."""
     with engine.begin() as connection:
-        prepare(connection)
         ours = shape_of(connection, schema), hash_of(connection, schema)
         theirs = [line for line in independent_shape(connection, schema) if "_not_null NOT NULL" not in line]
     return *ours, theirs

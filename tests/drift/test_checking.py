@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from tenantkit import Tenancy
 from tenantkit.drift import check, checking
+from tenantkit.drift.catalog import read_hashes
 from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.migrations import init
 from tests.drift.conftest import Fleet, words_of
@@ -121,11 +122,9 @@ def test_a_fleet_without_tenants_has_no_drift(tenancy: Tenancy) -> None:
 def test_nothing_is_said_of_a_tenant_that_is_migrated_meanwhile(
     migrated: Tenancy, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = checking.read_hashes
-
     def migrate_meanwhile(*arguments: Any) -> dict[str, int]:
         run(engine, "UPDATE t_old.alembic_version SET version_num = 'r2'")
-        return read(*arguments)
+        return read_hashes(*arguments)
 
     monkeypatch.setattr(checking, "read_hashes", migrate_meanwhile)
     report = check(migrated)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from tenantkit.drift import Kind
-from tenantkit.drift.catalog import prepare, shape_of
+from tenantkit.drift.catalog import shape_of
 from tests.drift.conftest import EVERYTHING, Fleet, run_script, words_of
 
 LIKE_ALL_OTHERS = [
@@ -135,7 +135,6 @@ def test_plain_indexes_are_written_as_postgresql_writes_them(fleet: Fleet) -> No
         """,
     )
     with fleet.engine.begin() as connection:
-        prepare(connection)
         ours = {
             key.name: item["definition"] or ""
             for key, item in shape_of(connection, "t_acme").items()

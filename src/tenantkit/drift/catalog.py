@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Result, TextClause
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from tenantkit.drift.queries import COUNT_LOCKS, select_hashes, select_items
@@ -60,30 +60,30 @@ def shape_of(connection: Connection, schema: str) -> Shape:
     return shape
 
 
-def prepare(connection: Connection) -> None:
-    """Set up the current transaction for these queries."""
-    connection.exec_driver_sql("SET LOCAL search_path = pg_catalog, pg_temp")
-    connection.exec_driver_sql("SET LOCAL work_mem = '64MB'")
-    connection.exec_driver_sql("SET LOCAL jit = off")  # it takes longer to compile these queries than to run them
-
-
 def _hashes(connection: Connection, schemas: Collection[str], *, locking: bool) -> dict[str, int]:
-    rows = connection.execute(select_hashes(locking=locking), {"schemas": list(schemas)})
-    return {row.schema: row.hash for row in rows}
+    return {row.schema: row.hash for row in _rows(connection, select_hashes(locking=locking), schemas)}
 
 
 def _shapes(connection: Connection, schemas: Collection[str], *, locking: bool) -> dict[str, dict[Key, Item]]:
     shapes: defaultdict[str, dict[Key, Item]] = defaultdict(dict)
-    for row in connection.execute(select_items(locking=locking), {"schemas": list(schemas)}):
+    for row in _rows(connection, select_items(locking=locking), schemas):
         key = Key(Kind(row.kind), row.parent, row.name)
         shapes[row.schema][key] = Item(key, tuple(row.compared), tuple(row.written), row.position)
     return dict(shapes)
 
 
+def _rows(connection: Connection, query: TextClause, schemas: Collection[str]) -> Result[Any]:
+    """Execute a query; not on the path that the one before it left, where tenants could catch its names."""
+    connection.exec_driver_sql("SET LOCAL search_path = pg_catalog, pg_temp")
+    connection.exec_driver_sql("SET LOCAL work_mem = '64MB'")
+    connection.exec_driver_sql("SET LOCAL jit = off")  # it takes longer to compile these queries than to run them
+    return connection.execute(query, {"schemas": list(schemas)})
+
+
 def _read(engine: Engine, schemas: Collection[str], read: Callable[..., _Found]) -> Iterator[_Found]:
     """Yield what *read* finds, some schemas at a time, on two connections that are not used again."""
     with _reading(engine) as connection:
-        locks = {row.schema: row.locks for row in connection.execute(COUNT_LOCKS, {"schemas": list(schemas)})}
+        locks = {row.schema: row.locks for row in _rows(connection, COUNT_LOCKS, schemas)}
 
     def read_batch(locking: bool, some: list[str]) -> _Found:  # noqa: FBT001 - by `map`
         with _reading(engine) as connection:
@@ -105,7 +105,6 @@ def _read(engine: Engine, schemas: Collection[str], read: Callable[..., _Found])
 def _reading(engine: Engine) -> Generator[Connection]:
     with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-        prepare(connection)
         connection.detach()  # so that it is closed, with all that it remembers of the catalog
         yield connection
 

@@ -10,13 +10,13 @@ from textwrap import shorten
 
 from typing_extensions import override
 
-from tenantkit.drift.shape import ASPECTS, CONSTRAINTS, IN_BRACES, Item, Key, Kind, Shape, unquoted
+from tenantkit.drift.shape import ASPECTS, CONSTRAINTS, IN_BRACES, VIEWS, Item, Key, Kind, Shape, unquoted
 
 _LONGEST = 120
 """Of longer texts, only the lines that differ are quoted, and these up to here."""
 
 _KINDS = list(Kind)
-_OWNERS = frozenset({Kind.TABLE, Kind.VIEW, Kind.MATERIALIZED_VIEW, Kind.DOMAIN})
+_OWNERS = frozenset({Kind.TABLE, Kind.DOMAIN, *VIEWS})
 
 
 class Change(StrEnum):

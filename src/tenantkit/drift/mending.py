@@ -4,66 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import IntEnum, auto
 from itertools import chain
 
 from tenantkit.drift import alterations, columns, enums, statements
 from tenantkit.drift.differences import Change, Difference
-from tenantkit.drift.shape import BODY, CONSTRAINTS, OWN_SCHEMA, Item, Key, Kind, Shape, owner_of
+from tenantkit.drift.phases import BACKWARDS, Phase, created_in, dropped_in, is_generated, is_parsed
+from tenantkit.drift.shape import CONSTRAINTS, OWN_SCHEMA, ROUTINES, VIEWS, Item, Key, Kind, Shape, owner_of
 from tenantkit.naming import quote_identifier as quoted
 from tenantkit.provisioning.locks import LOCK_TIMEOUT
 
-
-class _Phase(IntEnum):
-    """What happens before what: things go before what they need, and come after it."""
-
-    DROP_VIEWS = auto()
-    DROP_TRIGGERS = auto()
-    DROP_KEYS = auto()
-    DROP_CONSTRAINTS = auto()
-    DROP_INDEXES = auto()
-    DROP_REPLACED = auto()
-    RETYPE = auto()
-    CREATE = auto()
-    ALTER = auto()
-    REPLACE = auto()
-    OWN = auto()
-    CONSTRAINTS = auto()
-    INDEXES = auto()
-    KEYS = auto()
-    VIEWS = auto()
-    INDEXES_OF_VIEWS = auto()
-    TRIGGERS = auto()
-    DROP_COLUMNS = auto()
-    DROP_OTHERS = auto()
-    LAST = auto()
-
-
-_BACKWARDS = frozenset(phase for phase in _Phase if phase.name.startswith("DROP"))
-
-_CREATED = {
-    Kind.COLUMN: _Phase.ALTER,
-    Kind.DOMAIN_CONSTRAINT: _Phase.CONSTRAINTS,
-    **dict.fromkeys(CONSTRAINTS, _Phase.CONSTRAINTS),
-    Kind.FOREIGN_KEY: _Phase.KEYS,
-    Kind.INDEX: _Phase.INDEXES,
-    Kind.TRIGGER: _Phase.TRIGGERS,
-    Kind.POLICY: _Phase.TRIGGERS,
-}
-_DROPPED = {
-    Kind.TRIGGER: _Phase.DROP_TRIGGERS,
-    Kind.POLICY: _Phase.DROP_TRIGGERS,
-    Kind.FOREIGN_KEY: _Phase.DROP_KEYS,
-    Kind.DOMAIN_CONSTRAINT: _Phase.DROP_CONSTRAINTS,
-    Kind.INDEX: _Phase.DROP_INDEXES,
-    Kind.COLUMN: _Phase.DROP_COLUMNS,
-}
-_DROPPED.update({kind: _Phase.DROP_CONSTRAINTS for kind in CONSTRAINTS if kind is not Kind.FOREIGN_KEY})
-
-_VIEWS = (Kind.VIEW, Kind.MATERIALIZED_VIEW)
-_WHOLE = (Kind.TABLE, Kind.DOMAIN, *_VIEWS)
+_WHOLE = (Kind.TABLE, Kind.DOMAIN, *VIEWS)
 """What is dropped together with all that belongs to it."""
-_ROUTINES = (Kind.FUNCTION, Kind.PROCEDURE)
 _REBUILT_WITH_TYPES = (Kind.INDEX, *CONSTRAINTS)
 """What PostgreSQL itself rebuilds where the type of a column changes."""
 _ON_COLUMNS = (Kind.TRIGGER, Kind.POLICY, *_REBUILT_WITH_TYPES)
@@ -108,14 +59,14 @@ def mend(expected: Shape, found: Shape, differences: Iterable[Difference]) -> Me
 class _Step:
     """A few statements that belong together."""
 
-    phase: _Phase
+    phase: Phase
     item: Item
     statements: list[str]
 
     @property
     def place(self) -> tuple[int, int]:
         """Where it stands among the others: what is needed by others is made before, and dropped after them."""
-        return self.phase, self.item.position * (-1 if self.phase in _BACKWARDS else 1)
+        return self.phase, self.item.position * (-1 if self.phase in BACKWARDS else 1)
 
 
 @dataclass(slots=True)
@@ -146,7 +97,7 @@ class _Plan:
                 self.drops[item.key] = item
             case Change.RENAMED, Item() as expected, Item() as found:
                 self.becomes[found.key] = expected
-                self._change(_Phase.ALTER, found, statements.rename(found.key, expected.key))
+                self._change(Phase.ALTER, found, statements.rename(found.key, expected.key))
             case _, Item() as expected, Item() as found:
                 self._alter(expected, found)
             case _:
@@ -155,19 +106,19 @@ class _Plan:
     def include_dependants(self) -> None:
         """Plan for what stands in the way of the changes although it is as it should be."""
         on_columns = {(key.table, key.name) for key in self.converted}
-        for key in [key for key, item in self.found.items() if key in self.becomes and _is_generated(item)]:
+        for key in [key for key, item in self.found.items() if key in self.becomes and is_generated(item)]:
             if any(table == key.table and _mentions(self.found[key], name) for table, name in on_columns):
                 self._replace_column(key)
         for key in [key for key in self.found if key.kind in _ON_COLUMNS and self._is_in_the_way(key)]:
             self._rebuild(key)
-        names = {key.table for key in self.converted} | self._dropped(*_VIEWS)
-        views = {key for key, item in self.found.items() if _is_parsed(item)}
+        names = {key.table for key in self.converted} | self._dropped(*VIEWS)
+        views = {key for key, item in self.found.items() if is_parsed(item)}
         while used := {key for key in views if any(_mentions(self.found[key], name) for name in names)}:
             for view in used:
                 self._rebuild(view)
             views -= used
             names = {view.name for view in used}
-        gone = self._dropped(*_VIEWS)
+        gone = self._dropped(*VIEWS)
         for key in [key for key in self.expected if key.table in gone]:
             self.creates[key] = self.expected[key]
         referred = {key.table for key, item in self.drops.items() if _is_unique(item)}
@@ -181,14 +132,14 @@ class _Plan:
         new_tables, gone = {key.name for key in self.creates if key.kind is Kind.TABLE}, self._dropped(*_WHOLE)
         for key, item in self.creates.items():
             if key.kind is Kind.SEQUENCE:
-                steps.append(_Step(_Phase.OWN, item, statements.own_sequence(item)))
+                steps.append(_Step(Phase.OWN, item, statements.own_sequence(item)))
             if key.kind is not Kind.COLUMN or key.table not in new_tables:
-                phase = _created_in(item, self.expected, is_replaced=key in self.drops)
+                phase = created_in(item, self.expected, is_replaced=key in self.drops)
                 steps.append(_Step(phase, item, statements.create(item, self.expected)))
         for key, item in self.drops.items():
             if key.table not in gone or key.kind is Kind.FOREIGN_KEY:
-                phase = _dropped_in(item, is_replaced=key in self.creates)
-                is_granted = key in self.creates and key.kind in _VIEWS
+                phase = dropped_in(item, is_replaced=key in self.creates)
+                is_granted = key in self.creates and key.kind in VIEWS
                 lost = [statements.remark(f"What was granted on {key.name} is lost: grant it again.")] * is_granted
                 steps.append(_Step(phase, item, [*lost, *statements.drop(item)]))
         steps.sort(key=lambda step: step.place)
@@ -201,12 +152,12 @@ class _Plan:
             self._alter_column(expected, found)
         else:
             if expected.key.kind is Kind.SEQUENCE and owner_of(expected) != owner_of(found):
-                self._change(_Phase.OWN, found, statements.own_sequence(expected))
+                self._change(Phase.OWN, found, statements.own_sequence(expected))
             changes = alterations.alter(expected, found)
             if changes is None:
                 self._rebuild(found.key)
             else:
-                phase = _created_in(found, self.found) if expected.key.kind in _ROUTINES else _Phase.ALTER
+                phase = created_in(found, self.found) if expected.key.kind in ROUTINES else Phase.ALTER
                 self._change(phase, found, changes)
 
     def _alter_column(self, expected: Item, found: Item) -> None:
@@ -216,8 +167,8 @@ class _Plan:
             return
         if columns.changes_type(expected, found):
             self.converted[found.key] = found
-        self._change(_Phase.RETYPE, found, columns.drop_identity(expected, found))
-        self._change(_Phase.ALTER, found, changes)
+        self._change(Phase.RETYPE, found, columns.drop_identity(expected, found))
+        self._change(Phase.ALTER, found, changes)
 
     def _replace_column(self, key: Key) -> None:
         self.converted[key] = self.found[key]
@@ -229,17 +180,17 @@ class _Plan:
             self.first += added
             return
         if renamed := enums.renamed_labels(expected, found):
-            self._change(_Phase.RETYPE, found, renamed)
+            self._change(Phase.RETYPE, found, renamed)
             return
         typed = [column for column in enums.columns_of(expected.key.name, self.found) if column.key in self.becomes]
         self.converted.update({column.key: column for column in typed})
         self.rebuilt.update((column.key.table, f"::{(column['type'] or '').removesuffix('[]')}") for column in typed)
-        self._change(_Phase.RETYPE, found, enums.replace(expected, found, typed))
-        self._change(_Phase.LAST, found, [f"DROP TYPE {enums.replaced_name(found)}"])
+        self._change(Phase.RETYPE, found, enums.replace(expected, found, typed))
+        self._change(Phase.LAST, found, [f"DROP TYPE {enums.replaced_name(found)}"])
         for key in [key for key, item in self.found.items() if _is_made_of(item, expected.key.name)]:
             self._rebuild(key)
 
-    def _change(self, phase: _Phase, found: Item, changes: list[str]) -> None:
+    def _change(self, phase: Phase, found: Item, changes: list[str]) -> None:
         self.changes.append(_Step(phase, found, changes))
 
     def _rebuild(self, key: Key) -> None:
@@ -261,40 +212,14 @@ class _Plan:
         return {key.name for key in self.drops if key.kind in kinds}
 
 
-def _created_in(item: Item, shape: Shape, *, is_replaced: bool = False) -> _Phase:
-    if _is_generated(item) or (item.key.kind is Kind.COLUMN and is_replaced):
-        return _Phase.REPLACE
-    if item.key.kind is Kind.INDEX and Key(Kind.MATERIALIZED_VIEW, None, item.key.table or "") in shape:
-        return _Phase.INDEXES_OF_VIEWS
-    return _Phase.VIEWS if _is_parsed(item) else _CREATED.get(item.key.kind, _Phase.CREATE)
-
-
-def _dropped_in(item: Item, *, is_replaced: bool) -> _Phase:
-    if _is_parsed(item):
-        return _Phase.DROP_VIEWS
-    if _is_generated(item) or (item.key.kind is Kind.COLUMN and is_replaced):
-        return _Phase.DROP_REPLACED
-    return _DROPPED.get(item.key.kind, _Phase.DROP_REPLACED if is_replaced else _Phase.DROP_OTHERS)
-
-
-def _is_parsed(item: Item) -> bool:
-    """Return whether PostgreSQL keeps an item in a form that holds on to the columns that it reads."""
-    return item.key.kind in _VIEWS or (item.key.kind in _ROUTINES and BODY not in (item["signature"] or ""))
-
-
 def _mentions(item: Item, name: str | None) -> bool:
     """Return whether an item may use what has this name; to rebuild one more than needed does no harm."""
     return any(name is not None and value is not None and name in value for value in item.values)
 
 
-def _is_generated(item: Item) -> bool:
-    """Return whether an item is a column whose values come from others."""
-    return item.key.kind is Kind.COLUMN and item["generated"] is not None
-
-
 def _is_made_of(item: Item, name: str) -> bool:
     """Return whether a type may be part of another, or of what a function takes or returns."""
-    if item.key.kind in _ROUTINES:
+    if item.key.kind in ROUTINES:
         return name in item.key.name or name in alterations.heading(item)
     return item.key.kind in {Kind.COMPOSITE, Kind.DOMAIN} and _mentions(item, name)
 

@@ -10,13 +10,13 @@ from sqlalchemy.schema import CreateSchema
 
 from tenantkit.drift import catalog
 from tenantkit.drift.differences import Change, Difference, compare, outermost
-from tenantkit.drift.shape import ASPECTS, Item, Kind, Shape, owner_of
+from tenantkit.drift.shape import ASPECTS, ROUTINES, VIEWS, Item, Kind, Shape, owner_of
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.build import AlembicBuilder
 from tenantkit.migrations.sites import line_of
 from tenantkit.migrations.status import require_shared_is_current
 from tenantkit.provisioning.fill import MetadataBuilder
-from tenantkit.provisioning.locks import limit_lock_waits, sqlstate
+from tenantkit.provisioning.locks import limit_lock_waits, retrying, sqlstate
 from tenantkit.tenant import Placement
 
 if TYPE_CHECKING:
@@ -28,16 +28,7 @@ if TYPE_CHECKING:
 _REVISIONS, _MODELS = "tenantkit_check_revisions", "tenantkit_check_models"
 _NEW_ENUM_VALUE = "55P04"
 
-_NOT_DECLARED = frozenset(
-    {
-        Kind.FUNCTION,
-        Kind.PROCEDURE,
-        Kind.TRIGGER,
-        Kind.POLICY,
-        Kind.VIEW,
-        Kind.MATERIALIZED_VIEW,
-    }
-)
+_NOT_DECLARED = frozenset({*ROUTINES, *VIEWS, Kind.TRIGGER, Kind.POLICY})
 """What revisions may add to what models declare."""
 
 
@@ -61,6 +52,10 @@ def build_reference(tenancy: Tenancy) -> Reference:
     """
     if tenancy.migrations is not None:
         require_shared_is_current(tenancy)
+    return retrying()(_build, tenancy)
+
+
+def _build(tenancy: Tenancy) -> Reference:
     engine = tenancy.engine.execution_options(isolation_level="READ COMMITTED")
     with engine.connect() as connection, connection.begin() as transaction:
         limit_lock_waits(connection)
@@ -69,7 +64,6 @@ def build_reference(tenancy: Tenancy) -> Reference:
         if tenancy.migrations is not None:
             _run_revisions(tenancy, connection)
         MetadataBuilder(tenancy)(connection, Placement("main", _MODELS))
-        catalog.prepare(connection)
         models = catalog.shape_of(connection, _MODELS)
         if tenancy.migrations is None:
             reference = Reference(source="models", heads=(), shape=models, hash=catalog.hash_of(connection, _MODELS))

@@ -45,6 +45,8 @@ class Kind(StrEnum):
     POLICY = "policy"
 
 
+VIEWS = (Kind.VIEW, Kind.MATERIALIZED_VIEW)
+ROUTINES = (Kind.FUNCTION, Kind.PROCEDURE)
 CONSTRAINTS = (Kind.PRIMARY_KEY, Kind.UNIQUE, Kind.EXCLUSION, Kind.CHECK, Kind.FOREIGN_KEY)
 
 _CONSTRAINT = ("definition", "referred table")
