@@ -80,7 +80,7 @@ END $$;
 CREATE VIEW totals WITH (security_barrier = true) AS
     SELECT country, sum(net) AS net FROM invoices WHERE mood <> 'sad' AND every = 'day' GROUP BY country;
 CREATE VIEW grand_total AS SELECT sum(net) AS net FROM totals;
-CREATE MATERIALIZED VIEW monthly AS SELECT date_trunc('month', date) AS month, sum(net) AS net FROM invoices GROUP BY 1;
+CREATE MATERIALIZED VIEW monthly AS SELECT date AS month, sum(net) AS net FROM invoices GROUP BY 1;
 CREATE UNIQUE INDEX ux_monthly ON monthly (month);
 
 INSERT INTO shared.country (code, name) VALUES ('FR', 'France') ON CONFLICT DO NOTHING;

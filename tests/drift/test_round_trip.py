@@ -32,10 +32,17 @@ def test_what_is_broken_by_hand_is_named_and_mended(fleet: Fleet, name: str) -> 
     sql, words = BROKEN[name]
     fleet.run("acme", sql)
     report = fleet.check()
-    assert words_of(report) == {"acme": words}
+    assert {key: list(map(_of_any_version, said)) for key, said in words_of(report).items()} == {
+        "acme": list(map(_of_any_version, words))
+    }
     fleet.mend(report)
     assert fleet.words() == {}
     assert fleet.catalog("acme") == fleet.catalog("beta")
+
+
+def _of_any_version(words: str) -> str:
+    """Return what is said of a definition as if by PostgreSQL 16 and later: it names no table where there is one only."""
+    return words.replace("invoices.", "") if "«" in words else words
 
 
 def test_what_keeps_rows_from_being_mended_changes_nothing(fleet: Fleet) -> None:

@@ -38,7 +38,8 @@ def check(tenancy: Tenancy, *, tenants: Collection[str] | None = None, models: b
     :raises TenantNotFoundError: if one of *tenants* does not exist, or has no complete schema.
     :raises ConfigurationError: if revisions or models cannot be built.
     """
-    with tenancy.engine.connect() as connection:
+    engine = tenancy.engine.execution_options(isolation_level="AUTOCOMMIT")  # reading revisions must not keep locks
+    with engine.connect() as connection:
         fleet = store.find(connection, status=MIGRATED)
         before = read_revisions(connection, [tenant.schema for tenant in fleet])
     keys = {tenant.key for tenant in fleet}
@@ -46,7 +47,7 @@ def check(tenancy: Tenancy, *, tenants: Collection[str] | None = None, models: b
         raise TenantNotFoundError(key=key)
     chosen = keys if tenants is None else set(tenants)
     hashes = read_hashes(tenancy.engine, before)
-    with tenancy.engine.connect() as connection:
+    with engine.connect() as connection:
         after = read_revisions(connection, before)
     reference = build_reference(tenancy) if models else None
     cohorts: defaultdict[Heads, defaultdict[int, list[Tenant]]] = defaultdict(lambda: defaultdict(list))
