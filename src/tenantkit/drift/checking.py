@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from tenantkit.drift.catalog import read_hashes, read_shapes
@@ -21,7 +21,6 @@ from tenantkit.tenant import MIGRATED, Tenant
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from tenantkit.drift.shape import Shape
     from tenantkit.migrations.lines import Heads
     from tenantkit.tenancy import Tenancy
 
@@ -77,8 +76,9 @@ def _compare(
     alike, others = len(cohort.get(number, ())), [tenants for each, tenants in cohort.items() if each != number]
     odd: list[Odd] = []
     if others:
-        standard = reference.shape if reference else _read_standard(engine, cohort[number])
-        shapes = read_shapes(engine, [tenants[0].schema for tenants in others])
+        examples = [tenants[0].schema for tenants in (cohort.get(number, ()), *others) if tenants]
+        shapes = read_shapes(engine, examples)
+        standard = reference.shape if reference else shapes[examples[0]]
         for tenants in others:
             found = shapes[tenants[0].schema]
             expected, found = restore_words(standard, found), restore_words(found, standard)
@@ -95,14 +95,6 @@ def _compare(
         alike=alike,
         odd=tuple(sorted(odd, key=lambda each: (-len(each.schemas), *each.schemas))),
     )
-
-
-def _read_standard(engine: Engine, tenants: Sequence[Tenant]) -> Shape:
-    """Read the shape of tenants who are alike: of two, as one alone does not tell its schema's name from a word."""
-    schemas = [tenant.schema for tenant in tenants[:2]]
-    shapes = read_shapes(engine, schemas)
-    standard, *others = (shapes[schema] for schema in schemas)
-    return restore_words(standard, others[0]) if others else standard
 
 
 def _most_frequent(cohort: Mapping[int, list[Tenant]]) -> int:
