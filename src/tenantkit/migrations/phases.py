@@ -79,6 +79,6 @@ def phase_of(script: Script) -> Phase | None:
 def _order_problem(revision: str, contracting: str) -> str:
     return (
         f"Revision {revision} belongs before the new code, but stands behind {contracting}, whose phase is contract, "
-        f"so it cannot be reached with the phase expand. Finish that first, once no code from before {contracting} runs: "
+        "so it cannot be reached with the phase expand. Finish that first, once no code from before it runs: "
         f"'tenantkit migrate {contracting}'. If {revision} contracts too, say so in it: phase = \"contract\"."
     )
