@@ -20,11 +20,15 @@ BATCH_SIZE = 1_000
 _START = "(0,0)"
 """Before the first row: PostgreSQL counts the rows of a page from 1."""
 _PASSES = 10
-"""How often a table is gone through to the end; what comes to it meanwhile is done in the next pass."""
+"""How often a table is gone through; what is added to its end meanwhile is for the next pass."""
+
+_BETWEEN = text("ctid > CAST(:after AS tid) AND ctid < CAST(:end AS tid)")
 
 _PAGES = text(
     """
-    SELECT pg_relation_size(oid) / current_setting('block_size')::int FROM pg_class
+    SELECT coalesce((SELECT max(pg_relation_size(relid)) FROM pg_partition_tree(oid)), pg_relation_size(oid))
+        / current_setting('block_size')::int
+    FROM pg_class
     WHERE relnamespace = to_regnamespace(quote_ident(coalesce(:schema, current_schema()))) AND relname = :name
     """
 )
@@ -82,12 +86,12 @@ class _Batches:
 
     operation: BackfillOp
 
-    def next(self, after: str) -> Select[Any]:
-        """Return the query that locks the next rows, and says where they lie."""
+    def next(self, after: str, pages: int) -> Select[Any]:
+        """Return the query that locks the next rows of the first *pages*, and says where they lie."""
         return (
             select(literal_column("ctid"))
             .select_from(self._table)
-            .where(text("ctid > CAST(:after AS tid)").bindparams(after=after), self._where)
+            .where(_BETWEEN.bindparams(after=after, end=f"({pages},0)"), self._where)
             .limit(self.operation.batch_size)
             .with_for_update(key_share=True)
         )
@@ -118,10 +122,9 @@ def _backfill(operations: Operations, operation: BackfillOp) -> None:
         operations.execute(_Batches(operation).set_all())
         return
     with by_itself(operations):
-        pages = ask(operations, _PAGES, schema=operation.schema, name=operation.table_name) or 0
         done = 0
         for _ in range(_PASSES):
-            before, done = done, _go_through(operations, operation, done, pages)
+            before, done = done, _go_through(operations, operation, done)
             if done == before:
                 return
     raise ConfigurationError(
@@ -130,25 +133,27 @@ def _backfill(operations: Operations, operation: BackfillOp) -> None:
     )
 
 
-def _go_through(operations: Operations, operation: BackfillOp, done: int, pages: int) -> int:
+def _go_through(operations: Operations, operation: BackfillOp, done: int) -> int:
     """Set what is left from the first row to the last; return how many rows were set in all."""
     connection, batches = operations.get_bind(), _Batches(operation)
+    pages: int = ask(operations, _PAGES, schema=operation.schema, name=operation.table_name) or 0
     after = _START
     while True:
         with step(operations):
-            rows: Sequence[str] = connection.execute(batches.next(after)).scalars().all()
+            rows: Sequence[str] = connection.execute(batches.next(after, pages)).scalars().all()
             if any(connection.execute(batches.set(rows)).scalars().all() if rows else ()):
                 raise ConfigurationError(
                     f"The backfill of {operation.table_name} would not end: where= still holds for rows that were set, "
                     "so nothing says which are left. Let it look at what values= changes, as 'x IS NULL' does, and "
                     "leave out rows that keep such a value."
                 )
-        if not rows:
+        if rows:
+            after = max(rows, key=_place)
+            done += len(rows)
+            share = 100 * (_place(after)[0] + 1) // pages
+            logger.info("backfill of %s: %d rows set, %d %% gone through", operation.table_name, done, share)
+        if len(rows) < operation.batch_size:
             return done
-        after = max(rows, key=_place)
-        done += len(rows)
-        share = min(100, 100 * _place(after)[0] // max(1, pages))
-        logger.info("backfill of %s: %d rows set, %d %% of the table gone through", operation.table_name, done, share)
         sleep(operation.pause)
 
 
