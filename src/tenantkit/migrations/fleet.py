@@ -123,7 +123,7 @@ def _run(
             connection,
             command=command,
             target=target,
-            options={"engine": settings.engine, "jobs": settings.jobs, "phase": phase},
+            options={"engine": settings.engine, "jobs": settings.jobs, "phase": phase, "revisions": line.order()},
             planned=[(tenant.id, join(current.get(tenant.schema, ()))) for tenant in planned],
         )
 

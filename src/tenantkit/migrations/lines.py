@@ -79,6 +79,13 @@ class Line:
         """Return the newest revisions: usually one."""
         return tuple(self.scripts.get_heads())
 
+    def order(self) -> dict[str, list[str]]:
+        """Return each revision, with those that come directly before it."""
+        return {
+            script.revision: [*script._all_down_revisions]  # noqa: SLF001
+            for script in self.scripts.walk_revisions()
+        }
+
     def resolve(self, target: str) -> Heads:
         """Return the revisions that *target* names; raises as `upgrade_steps` does."""
         with clear_errors(f"Cannot find {target!r} in the {self.name} line"):
