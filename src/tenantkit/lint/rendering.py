@@ -107,11 +107,11 @@ def _run(context: EnvironmentContext, module: ModuleType, connection: Connection
     @contextmanager
     def autocommit_block() -> Generator[None]:
         nonlocal in_block
-        in_block = True
+        before, in_block = in_block, True
         try:
             yield
         finally:
-            in_block = False
+            in_block = before
 
     def record(_connection: object, _cursor: object, statement: str, parameters: Any, *_: Any) -> None:
         frames = [*_frames(sys._getframe(1))]  # noqa: SLF001 - there is no public way to the caller
