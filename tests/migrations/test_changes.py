@@ -48,7 +48,7 @@ def plain(empty_database: URL) -> Generator[Engine]:
 
 
 @contextmanager
-def operating(engine: Engine) -> Generator[Operations]:
+def operating(engine: Engine) -> Generator[Any]:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         with context.begin_transaction(), Operations.context(context) as op:
@@ -176,7 +176,7 @@ def test_a_backfill_that_would_set_rows_twice_changes_nothing(plain: Engine) -> 
 
 def test_a_backfill_finds_rows_that_move_while_it_runs(plain: Engine) -> None:
     with plain.connect() as other, operating(plain) as op:
-        moved = []
+        moved: list[Any] = []
 
         def move(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
             if statement.startswith("UPDATE t SET x") and len(moved) < 5:
@@ -226,15 +226,15 @@ def test_a_required_column_needs_a_value(plain: Engine) -> None:
 
 
 def test_reverses_undo(plain: Engine) -> None:
-    from tenantkit.migrations import changes
+    from tenantkit.migrations.changes import columns, constraints, indexes
 
     with plain.begin() as connection:
         before = shape(connection, "public")
     options = {"schema": None}
     made = [
-        changes.AddRequiredColumnOp("t", sa.Column("y", sa.Integer), 1, batch_size=10, pause=0, **options),
-        changes.CreateCheckConstraintConcurrentlyOp("ck", "t", condition="y = 1", **options),
-        changes.CreateIndexConcurrentlyOp("ix", "t", ["y"], **options),
+        columns.AddRequiredColumnOp("t", sa.Column("y", sa.Integer), 1, batch_size=10, pause=0, **options),
+        constraints.CreateCheckConstraintConcurrentlyOp("ck", "t", condition="y = 1", **options),
+        indexes.CreateIndexConcurrentlyOp("ix", "t", ["y"], **options),
     ]
     for operation in made:
         with operating(plain) as op:

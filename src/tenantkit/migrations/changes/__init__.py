@@ -4,21 +4,5 @@ Each is made of steps that are committed by themselves and can be repeated, so a
 where it was. As `autocommit_block` does, they commit what comes before them: give each a revision of its own.
 """
 
-from tenantkit.migrations.changes.backfill import BackfillOp
-from tenantkit.migrations.changes.columns import AddRequiredColumnOp
-from tenantkit.migrations.changes.constraints import (
-    CreateCheckConstraintConcurrentlyOp,
-    CreateForeignKeyConcurrentlyOp,
-    ValidateConstraintOp,
-)
-from tenantkit.migrations.changes.indexes import CreateIndexConcurrentlyOp, DropIndexConcurrentlyOp
-
-__all__ = [
-    "AddRequiredColumnOp",
-    "BackfillOp",
-    "CreateCheckConstraintConcurrentlyOp",
-    "CreateForeignKeyConcurrentlyOp",
-    "CreateIndexConcurrentlyOp",
-    "DropIndexConcurrentlyOp",
-    "ValidateConstraintOp",
-]
+# ruff: noqa: F401 - each registers its operations
+from tenantkit.migrations.changes import backfill, columns, constraints, indexes
