@@ -93,7 +93,8 @@ class Revisions:
         """Return what *head* includes. Newer code, which has brought the tenant there, wrote its order down."""
         graph = self._revisions()
         if head not in graph:
-            graph = {**graph, **(connection.execute(_WRITTEN_DOWN, {"revision": head}).scalar() or {})}
+            written: Graph = connection.execute(_WRITTEN_DOWN, {"revision": head}).scalar() or {}
+            graph = graph | written
         if head not in graph:
             raise ConfigurationError(
                 f"Tenant {tenant.key!r} is at revision {head}, which is not in {self._tenancy.migrations}, nor known "

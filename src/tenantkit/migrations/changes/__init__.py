@@ -4,5 +4,10 @@ Each is made of steps that are committed by themselves and can be repeated, so a
 where it was. As `autocommit_block` does, they commit what comes before them: give each a revision of its own.
 """
 
-# ruff: noqa: F401 - each registers its operations
-from tenantkit.migrations.changes import backfill, columns, constraints, indexes
+# Each registers its operations.
+from tenantkit.migrations.changes import (
+    backfill,  # noqa: F401 # pyright: ignore[reportUnusedImport]
+    columns,  # noqa: F401 # pyright: ignore[reportUnusedImport]
+    constraints,  # noqa: F401 # pyright: ignore[reportUnusedImport]
+    indexes,  # noqa: F401 # pyright: ignore[reportUnusedImport]
+)

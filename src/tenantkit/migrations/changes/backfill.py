@@ -9,7 +9,7 @@ from time import sleep
 from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
-from sqlalchemy import ColumnElement, Select, Update, column, literal_column, select, table, text
+from sqlalchemy import ColumnElement, Select, Text, Update, column, literal_column, select, table, text
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.changes.steps import ask, by_itself, step
@@ -89,7 +89,7 @@ class _Batches:
     def next(self, after: str, pages: int) -> Select[Any]:
         """Return the query that locks the next rows of the first *pages*, and says where they lie."""
         return (
-            select(literal_column("ctid"))
+            select(literal_column("ctid", Text))
             .select_from(self._table)
             .where(_BETWEEN.bindparams(after=after, end=f"({pages},0)"), self._where)
             .limit(self.operation.batch_size)

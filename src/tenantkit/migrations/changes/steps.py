@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +51,8 @@ def ask(operations: Operations, query: TextClause, *, schema: str | None, **name
     connection: Connection | None = operations.migration_context.connection
     if connection is None:
         return None
-    real = (connection.get_execution_options().get("schema_translate_map") or {}).get(schema, schema)
-    return connection.execute(query, {"schema": real, **names}).scalar()
+    schemas: Mapping[str | None, str] = connection.get_execution_options().get("schema_translate_map") or {}
+    return connection.execute(query, {"schema": schemas.get(schema, schema), **names}).scalar()
 
 
 def _is_autocommit(operations: Operations) -> bool:
