@@ -412,7 +412,7 @@ def test_more_tenants_than_a_connection_serves(
     query = " UNION ALL ".join(f"SELECT pid FROM t_k{number}.pid" for number in range(12))
     with engine.connect() as connection:
         pids = list(connection.exec_driver_sql(query).scalars())
-    assert sorted(pids.count(pid) for pid in set(pids)) == [1, 1, 5, 5]  # two rehearsed
+    assert sorted(pids.count(pid) for pid in set(pids)) == [5, 7]  # two rehearsed on one of them
 
 
 def test_tables_without_any_schema_are_migrated_too(
@@ -453,7 +453,11 @@ def test_a_tenant_is_created_with_a_value_that_an_enum_gets_later(
     tenancy.create("acme")
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT x::text FROM t_acme.m").scalars().all() == ["b"]
-        assert connection.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").scalar() == 0
+        held = (
+            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+            "WHERE locktype = 'advisory' AND datname = current_database()"
+        )
+        assert connection.exec_driver_sql(held).scalar() == 0
     assert revisions(engine, "acme") == ["two"]
 
 
