@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from tenantkit import Tenancy
+from tenantkit.lint import lint
 from tests.lint.conftest import Lint
 from tests.lint.snippets import revision
 
@@ -28,6 +33,16 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_long_change_is_well_made(change: str, lint_file: Lint) -> None:
     assert lint_file(revision(CHANGES[change], head='phase = "expand"')) == []
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_squawk_is_not_asked_about_the_steps_of_a_long_change(
+    change: str, migrations: Path, nowhere: Callable[..., Tenancy]
+) -> None:
+    (migrations / "tenant" / "r1.py").write_text(revision(CHANGES[change], head='phase = "expand"'))
+    report = lint(nowhere())
+    assert report.has_squawk
+    assert report.findings == ()
 
 
 def test_a_required_column_without_a_default_is_no_expansion(lint_file: Lint) -> None:
