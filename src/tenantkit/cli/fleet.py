@@ -9,7 +9,17 @@ import typer
 from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm
 from tenantkit.cli.errors import UsageError
-from tenantkit.cli.options import Engine, Jobs, Json, LockTimeout, StatementTimeout, Tenants, Yes, parse_keys
+from tenantkit.cli.options import (
+    Engine,
+    Jobs,
+    Json,
+    LockTimeout,
+    MigratePhase,
+    StatementTimeout,
+    Tenants,
+    Yes,
+    parse_keys,
+)
 from tenantkit.cli.running import print_shared, run
 from tenantkit.provisioning.locks import LOCK_TIMEOUT
 
@@ -30,6 +40,7 @@ def migrate(
     engine: Engine = "auto",
     lock_timeout: LockTimeout = LOCK_TIMEOUT,
     statement_timeout: StatementTimeout = None,
+    phase: MigratePhase = None,
     resume: Annotated[
         int | None,
         typer.Option(
@@ -55,6 +66,7 @@ def migrate(
     - `tenantkit migrate`
     - `tenantkit migrate --tenants acme,initech --jobs 4`
     - `tenantkit migrate +1`
+    - `tenantkit migrate --phase expand`
     - `tenantkit migrate --resume 12`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
@@ -62,14 +74,16 @@ def migrate(
     keys = parse_keys(tenants)
     if sum((tenants is not None, resume is not None, retry_failed)) > 1:
         raise UsageError("--tenants, --resume and --retry-failed each choose the tenants. Give one of them.")
+    if resume is not None and phase is not None:
+        raise UsageError("--resume goes on with the phase that the run was for. Leave --phase out.")
     with application(context) as tenancy:
         if resume is not None:
-            target, keys = migrations.unfinished(tenancy, resume)
+            target, keys, phase = migrations.unfinished(tenancy, resume)
         elif retry_failed:
             keys = migrations.failed(tenancy)
         if shared_only:
             tenancy.install()
-            print_shared(migrations.upgrade_shared(tenancy, target), as_json=as_json)
+            print_shared(migrations.upgrade_shared(tenancy, target, phase=phase), as_json=as_json)
         else:
             run(
                 lambda progress: migrations.migrate(
@@ -80,6 +94,7 @@ def migrate(
                     engine=engine,
                     lock_timeout=lock_timeout,
                     statement_timeout=statement_timeout,
+                    phase=phase,
                     progress=progress,
                 ),
                 "Migrating",

@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 
 from tenantkit.exceptions import ConfigurationError, MigrationError
 from tenantkit.migrations.connections import require_connections
+from tenantkit.migrations.phases import Phase, require_no_end
 from tenantkit.migrations.planning import plan_fleet, select
 from tenantkit.migrations.report import MigrationReport, NoProgress, Outcome, Progress, join
 from tenantkit.migrations.revisions import read_revisions
@@ -41,6 +42,8 @@ class Options(TypedDict, total=False):
     """How long a statement waits for a lock before the tenant is tried again later, as PostgreSQL takes it: ``2s``."""
     statement_timeout: str | None
     """How long a statement may take; the server's own setting by default."""
+    phase: Phase | None
+    """``expand`` goes only as far as the last revision before the first that contracts, by default all the way."""
     progress: Progress | None
     """Is told of every outcome as it comes."""
 
@@ -58,10 +61,13 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
     :raises ConfigurationError: if the environment, the target or an option is wrong; nothing was changed then.
     """
     line = _usable_line(tenancy, target)
+    phase = options.get("phase")
+    if phase == "expand":
+        require_no_end(target)
     tenancy.install()
     if (keys := options.get("tenants")) is not None:  # a mistyped key is refused before anything is migrated
         select(tenancy.list(status=MIGRATED), keys)
-    shared = upgrade_shared(tenancy)
+    shared = upgrade_shared(tenancy, phase=phase)
     return _run(tenancy, line, "upgrade", target, options, shared=shared)
 
 
@@ -96,7 +102,7 @@ def _run(
     *,
     shared: Outcome | None = None,
 ) -> MigrationReport:
-    progress = options.get("progress") or NoProgress()
+    progress, phase = options.get("progress") or NoProgress(), options.get("phase")
     settings = Settings(
         jobs=options.get("jobs"),
         engine=options.get("engine", "auto"),
@@ -109,7 +115,7 @@ def _run(
         fleet = select(store.find(connection, status=MIGRATED), options.get("tenants"))
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
     with tenancy.engine.begin() as connection:
-        groups, targets, refused = plan_fleet(line, command, target, fleet, current)
+        groups, targets, refused = plan_fleet(line, command, target, fleet, current, phase)
         if groups:
             require_connections(connection, settings.jobs)
         failed = {outcome.key for outcome in refused}
@@ -119,7 +125,7 @@ def _run(
             connection,
             command=command,
             target=target,
-            options={"engine": settings.engine, "jobs": settings.jobs},
+            options={"engine": settings.engine, "jobs": settings.jobs, "phase": phase, "revisions": line.order()},
             planned=[(tenant.id, join(current.get(tenant.schema, ()))) for tenant in planned],
         )
 
@@ -143,7 +149,7 @@ def _run(
     report = MigrationReport(
         run_id=run_id,
         command=command,
-        target=target,
+        target=target if phase != "expand" else ", ".join(sorted(set(targets.values()))) or target,
         shared=shared,
         outcomes=done,
         unchanged=len(fleet) - len(done),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
 from tenantkit.migrations.apply import plan
+from tenantkit.migrations.phases import Phase, limit
 from tenantkit.migrations.report import Outcome, join
 from tenantkit.migrations.tasks import Command
 from tenantkit.tenant import Tenant
@@ -30,7 +31,12 @@ def select(fleet: Sequence[Tenant], keys: Collection[str] | None) -> list[Tenant
 
 
 def plan_fleet(
-    line: Line, command: Command, target: str, fleet: Sequence[Tenant], current: dict[str, Heads]
+    line: Line,
+    command: Command,
+    target: str,
+    fleet: Sequence[Tenant],
+    current: dict[str, Heads],
+    phase: Phase | None = None,
 ) -> tuple[dict[Heads, list[Tenant]], dict[Heads, str], list[Outcome]]:
     """Return the tenants to migrate by where they are, where those are to go, and the failures of hopeless ones.
 
@@ -47,9 +53,10 @@ def plan_fleet(
             continue
         if heads not in needs_work:
             try:
-                steps = plan(line, command, target, heads)
+                wanted = limit(line, target, heads, phase)
+                steps = plan(line, command, wanted, heads)
                 needs_work[heads] = bool(steps)
-                targets[heads] = _absolute(target, steps)
+                targets[heads] = _absolute(wanted, steps)
             except ConfigurationError as error:
                 needs_work[heads] = error
         match needs_work[heads]:
