@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,14 +18,38 @@ from tenantkit.cli.options import (
     StatementTimeout,
     Tenants,
     Yes,
+    parse_attributes,
     parse_keys,
+)
+from tenantkit.cli.rollout import (
+    Canary,
+    Check,
+    Exclude,
+    Maintenance,
+    MaxFailures,
+    OnError,
+    Order,
+    Pause,
+    Waves,
+    Where,
+    parse_canary,
+    parse_check,
+    parse_waves,
+    require_sense,
 )
 from tenantkit.cli.running import print_shared, run
 from tenantkit.provisioning.locks import LOCK_TIMEOUT
 
+if TYPE_CHECKING:
+    from tenantkit.cli.progress import FleetProgress
+    from tenantkit.migrations import MigrationReport, Options
+
 Target = Annotated[
     str, typer.Argument(metavar="TARGET", help="A revision: an id or its beginning, base, -1.", show_default=False)
 ]
+_NAMED = 10
+"""So many tenants are named in a question; more are counted."""
+
 Shared = Annotated[bool, typer.Option("--shared", metavar="", help="The shared tables, and no tenant.")]
 
 
@@ -36,6 +60,16 @@ def migrate(
     ] = "head",
     *,
     tenants: Tenants = None,
+    exclude: Exclude = None,
+    where: Where = None,
+    order: Order = "key",
+    canary: Canary = None,
+    wave: Waves = None,
+    pause: Pause = 0,
+    check: Check = None,
+    max_failures: MaxFailures = None,
+    on_error: OnError = "continue",
+    maintenance: Maintenance = False,
     jobs: Jobs = None,
     engine: Engine = "auto",
     lock_timeout: LockTimeout = LOCK_TIMEOUT,
@@ -67,6 +101,7 @@ def migrate(
     - `tenantkit migrate --tenants acme,initech --jobs 4`
     - `tenantkit migrate +1`
     - `tenantkit migrate --phase expand`
+    - `tenantkit migrate --canary 2 --wave 10%,100% --check ./smoke-test.sh --max-failures 1%`
     - `tenantkit migrate --resume 12`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
@@ -76,6 +111,28 @@ def migrate(
         raise UsageError("--tenants, --resume and --retry-failed each choose the tenants. Give one of them.")
     if resume is not None and phase is not None:
         raise UsageError("--resume goes on with the phase that the run was for. Leave --phase out.")
+    options: Options = {
+        "exclude": parse_keys(exclude, option="--exclude"),
+        "where": parse_attributes(where),
+        "order": order,
+        "canary": parse_canary(canary),
+        "waves": parse_waves(wave),
+        "pause": pause,
+        "check": parse_check(check),
+        "max_failures": max_failures,
+        "on_error": on_error,
+        "maintenance": maintenance,
+        "jobs": jobs,
+        "engine": engine,
+        "lock_timeout": lock_timeout,
+        "statement_timeout": statement_timeout,
+    }
+    require_sense(options)
+
+    def work(progress: FleetProgress) -> MigrationReport:
+        chosen: Options = {**options, "tenants": keys, "phase": phase, "progress": progress}
+        return migrations.migrate(tenancy, target, **chosen)
+
     with application(context) as tenancy:
         if resume is not None:
             target, keys, phase = migrations.unfinished(tenancy, resume)
@@ -85,28 +142,25 @@ def migrate(
             tenancy.install()
             print_shared(migrations.upgrade_shared(tenancy, target, phase=phase), as_json=as_json)
         else:
-            run(
-                lambda progress: migrations.migrate(
-                    tenancy,
-                    target,
-                    tenants=keys,
-                    jobs=jobs,
-                    engine=engine,
-                    lock_timeout=lock_timeout,
-                    statement_timeout=statement_timeout,
-                    phase=phase,
-                    progress=progress,
-                ),
-                "Migrating",
-                "Migrated",
-                as_json=as_json,
-            )
+            run(work, "Migrating", "Migrated", as_json=as_json)
 
 
 def downgrade(
     context: typer.Context,
-    target: Target,
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="[TARGET]", help="A revision: an id or its beginning, base, -1.", show_default=False),
+    ] = None,
     *,
+    run_id: Annotated[
+        int | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            help="Take back what this run of migrate did, and nothing else, instead of going to a TARGET.",
+            show_default=False,
+        ),
+    ] = None,
     tenants: Tenants = None,
     jobs: Jobs = None,
     shared: Shared = False,
@@ -119,11 +173,30 @@ def downgrade(
 
     - `tenantkit downgrade -1 --tenants acme`
     - `tenantkit downgrade base --shared --yes`
+    - `tenantkit downgrade --run 12`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
 
     keys = parse_keys(tenants)
+    if (target is None) == (run_id is None) or (shared and run_id is not None):
+        raise UsageError(
+            "Say where to go, for example -1, or give --run with the number of a run that is to be undone."
+        )
     with application(context) as tenancy:
+        if run_id is not None:
+            from tenantkit.migrations.rollback import find_deeds  # noqa: PLC0415 - likewise
+
+            deeds = find_deeds(tenancy, run_id, keys)
+            whom = ", ".join(deeds) if len(deeds) <= _NAMED else f"{len(deeds)} tenants"
+            confirm(f"Take back what run {run_id} did to {whom}? What its revisions added is lost.", yes=yes)
+            run(
+                lambda progress: migrations.downgrade_run(tenancy, run_id, tenants=keys, jobs=jobs, progress=progress),
+                "Downgrading",
+                "Downgraded",
+                as_json=as_json,
+            )
+            return
+        assert target is not None  # noqa: S101 - looked at above
         whom = "the shared tables" if shared else "every tenant" if keys is None else ", ".join(keys)
         confirm(f"Take {whom} back to {target}? What later revisions added is lost.", yes=yes)
         if shared:

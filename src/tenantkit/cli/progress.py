@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from tenantkit.migrations import Outcome
+    from tenantkit.migrations import Outcome, Wave
 
 
 class FleetProgress:
@@ -60,6 +60,11 @@ class FleetProgress:
             err.print(f"{place} {outcome.key} {step} in {outcome.duration_ms} ms", soft_wrap=True)
         if self._task is not None:
             self._bar.advance(self._task)
+
+    def wave_ended(self, wave: Wave) -> None:
+        """Show that another wave is to follow."""
+        done = f"{len(wave.outcomes) - len(wave.failures)} done, {len(wave.failures)} failed"
+        err.print(f"Wave {wave.number} of {wave.count}: {done}.", soft_wrap=True)
 
 
 def failure(outcome: Outcome) -> Text:

@@ -37,7 +37,7 @@ def run(work: Callable[[FleetProgress], MigrationReport], doing: str, done: str,
         if report.shared is not None:
             print_shared(report.shared, as_json=False)
         _print_counts(report, done, seconds=monotonic() - started)
-    if report.failures:
+    if report.failures or report.stopped is not None:
         raise typer.Exit(1)
 
 
@@ -63,6 +63,8 @@ def _print_counts(report: MigrationReport, done: str, *, seconds: float) -> None
             f"{_tenants(len(report.failures))} failed. Mend the cause and run the same again: "
             "tenants that are done are not touched."
         )
+    if report.stop is not None:
+        print_error(f"{report.stop[:1].upper()}{report.stop[1:]}")
 
 
 def _tenants(count: int) -> str:
@@ -77,6 +79,8 @@ def _as_json(report: MigrationReport) -> dict[str, Any]:
         "migrated": len(report.migrated),
         "unchanged": report.unchanged,
         "failed": len(report.failures),
+        "stopped": report.stopped,
+        "left": report.left,
         "not_replayed": dict(report.not_replayed),
         "shared": None if report.shared is None else asdict(report.shared),
         "outcomes": [{**asdict(outcome), "ok": outcome.ok} for outcome in report.outcomes],
