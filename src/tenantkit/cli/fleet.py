@@ -9,7 +9,7 @@ import typer
 from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm
 from tenantkit.cli.errors import UsageError
-from tenantkit.cli.options import Engine, Jobs, Json, LockTimeout, StatementTimeout, Tenants, Yes, parse_keys
+from tenantkit.cli.options import Engine, Events, Jobs, Json, LockTimeout, StatementTimeout, Tenants, Yes, parse_keys
 from tenantkit.cli.running import print_shared, run
 from tenantkit.provisioning.locks import LOCK_TIMEOUT
 
@@ -43,6 +43,7 @@ def migrate(
         bool, typer.Option("--shared-only", metavar="", help="Stop after the shared tables.")
     ] = False,
     as_json: Json = False,
+    as_events: Events = False,
 ) -> None:
     """Migrate the registry, the shared tables, then every tenant.
 
@@ -69,7 +70,7 @@ def migrate(
             keys = migrations.failed(tenancy)
         if shared_only:
             tenancy.install()
-            print_shared(migrations.upgrade_shared(tenancy, target), as_json=as_json)
+            print_shared(migrations.upgrade_shared(tenancy, target), as_json=as_json, as_events=as_events)
         else:
             run(
                 lambda progress: migrations.migrate(
@@ -85,6 +86,7 @@ def migrate(
                 "Migrating",
                 "Migrated",
                 as_json=as_json,
+                as_events=as_events,
             )
 
 
@@ -97,6 +99,7 @@ def downgrade(
     shared: Shared = False,
     yes: Yes = False,
     as_json: Json = False,
+    as_events: Events = False,
 ) -> None:
     """Take every tenant, or the shared tables, back to a revision. What later revisions added is lost.
 
@@ -112,13 +115,14 @@ def downgrade(
         whom = "the shared tables" if shared else "every tenant" if keys is None else ", ".join(keys)
         confirm(f"Take {whom} back to {target}? What later revisions added is lost.", yes=yes)
         if shared:
-            print_shared(migrations.downgrade_shared(tenancy, target), as_json=as_json)
+            print_shared(migrations.downgrade_shared(tenancy, target), as_json=as_json, as_events=as_events)
         else:
             run(
                 lambda progress: migrations.downgrade(tenancy, target, tenants=keys, jobs=jobs, progress=progress),
                 "Downgrading",
                 "Downgraded",
                 as_json=as_json,
+                as_events=as_events,
             )
 
 
@@ -130,6 +134,7 @@ def stamp(
     jobs: Jobs = None,
     shared: Shared = False,
     as_json: Json = False,
+    as_events: Events = False,
 ) -> None:
     """Write down that tenants, or the shared tables, are at a revision, without running anything.
 
@@ -144,11 +149,12 @@ def stamp(
     keys = parse_keys(tenants)
     with application(context) as tenancy:
         if shared:
-            print_shared(migrations.stamp_shared(tenancy, target), as_json=as_json)
+            print_shared(migrations.stamp_shared(tenancy, target), as_json=as_json, as_events=as_events)
         else:
             run(
                 lambda progress: migrations.stamp(tenancy, target, tenants=keys, jobs=jobs, progress=progress),
                 "Stamping",
                 "Stamped",
                 as_json=as_json,
+                as_events=as_events,
             )

@@ -2,6 +2,7 @@
 
 from tenantkit.migrations.authoring import init, revision
 from tenantkit.migrations.environment import run_environment
+from tenantkit.migrations.failures import FailureGroup
 from tenantkit.migrations.fleet import Options, downgrade, migrate, stamp
 from tenantkit.migrations.history import Run, failed, get_run, list_runs, unfinished
 from tenantkit.migrations.report import FleetStatus, MigrationReport, Outcome, PlacementStatus, Progress
@@ -9,6 +10,7 @@ from tenantkit.migrations.shared import downgrade_shared, stamp_shared, upgrade_
 from tenantkit.migrations.status import status
 
 __all__ = [
+    "FailureGroup",
     "FleetStatus",
     "MigrationReport",
     "Options",

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from typing_extensions import override
 
+from tenantkit.migrations.failures import FailureGroup, group_failures
 from tenantkit.migrations.lines import Heads
 
 
@@ -67,6 +68,16 @@ class MigrationReport:
     def migrated(self) -> tuple[Outcome, ...]:
         """The tenants that were changed."""
         return tuple(outcome for outcome in self.outcomes if outcome.ok)
+
+    @property
+    def failure_groups(self) -> tuple[FailureGroup, ...]:
+        """The failures by their reason, the most frequent first."""
+        return group_failures(self.failures)
+
+    @property
+    def engines(self) -> dict[str, int]:
+        """How many tenants each engine migrated."""
+        return dict(Counter(outcome.engine for outcome in self.migrated if outcome.engine is not None))
 
     @override
     def __str__(self) -> str:
