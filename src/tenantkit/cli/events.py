@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tenantkit.migrations import Outcome
 
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
 
 class Events:
     """Writes events to stdout. The last is a ``report``; an ``error``, if nothing was begun; or ``interrupted``."""
@@ -58,7 +60,7 @@ class Events:
         if not self._is_read:
             return
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"event": event, "time": time, **values}, ensure_ascii=False, default=str)
+        line = _encode({"event": event, "time": time, **values})
         try:
             self._out.write(f"{line}\n")
             self._out.flush()

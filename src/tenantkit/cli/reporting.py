@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def outcome_as_json(outcome: Outcome) -> dict[str, Any]:
     """Return what came of one tenant."""
     error = None if outcome.error is None else without_passwords(outcome.error)
-    return {**asdict(outcome), "error": error, "ok": outcome.ok}
+    # One is written for each tenant, and asdict() copies what it finds: it took four times as long.
+    return {**{name: getattr(outcome, name) for name in outcome.__slots__}, "error": error, "ok": outcome.ok}
 
 
 def report_as_json(report: MigrationReport) -> dict[str, Any]:
