@@ -6,10 +6,23 @@ from typing import Annotated
 
 import typer
 
+from tenantkit.cli import previewing
 from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm
 from tenantkit.cli.errors import UsageError
-from tenantkit.cli.options import Engine, Events, Jobs, Json, LockTimeout, StatementTimeout, Tenants, Yes, parse_keys
+from tenantkit.cli.options import (
+    DryRun,
+    Engine,
+    Events,
+    Jobs,
+    Json,
+    LockTimeout,
+    Sql,
+    StatementTimeout,
+    Tenants,
+    Yes,
+    parse_keys,
+)
 from tenantkit.cli.running import print_shared, run
 from tenantkit.provisioning.locks import LOCK_TIMEOUT
 
@@ -42,6 +55,8 @@ def migrate(
     shared_only: Annotated[
         bool, typer.Option("--shared-only", metavar="", help="Stop after the shared tables.")
     ] = False,
+    dry_run: DryRun = False,
+    sql: Sql = False,
     as_json: Json = False,
     as_events: Events = False,
 ) -> None:
@@ -63,12 +78,25 @@ def migrate(
     keys = parse_keys(tenants)
     if sum((tenants is not None, resume is not None, retry_failed)) > 1:
         raise UsageError("--tenants, --resume and --retry-failed each choose the tenants. Give one of them.")
+    if shared_only and (dry_run or sql):
+        raise UsageError("--dry-run and --sql tell of the shared tables, then of tenants. Leave out --shared-only.")
     with application(context) as tenancy:
         if resume is not None:
             target, keys = migrations.unfinished(tenancy, resume)
         elif retry_failed:
             keys = migrations.failed(tenancy)
-        if shared_only:
+        if dry_run or sql:
+            found = migrations.preview(
+                tenancy,
+                target,
+                scripts=sql,
+                tenants=keys,
+                engine=engine,
+                lock_timeout=lock_timeout,
+                statement_timeout=statement_timeout,
+            )
+            previewing.show(found, sql=sql, as_json=as_json)
+        elif shared_only:
             tenancy.install()
             print_shared(migrations.upgrade_shared(tenancy, target), as_json=as_json, as_events=as_events)
         else:
@@ -97,6 +125,8 @@ def downgrade(
     tenants: Tenants = None,
     jobs: Jobs = None,
     shared: Shared = False,
+    dry_run: DryRun = False,
+    sql: Sql = False,
     yes: Yes = False,
     as_json: Json = False,
     as_events: Events = False,
@@ -111,7 +141,13 @@ def downgrade(
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
 
     keys = parse_keys(tenants)
+    if shared and (dry_run or sql):
+        raise UsageError("--dry-run and --sql tell of tenants. Leave out --shared.")
     with application(context) as tenancy:
+        if dry_run or sql:
+            found = migrations.preview(tenancy, target, command="downgrade", scripts=sql, tenants=keys)
+            previewing.show(found, sql=sql, as_json=as_json)
+            return
         whom = "the shared tables" if shared else "every tenant" if keys is None else ", ".join(keys)
         confirm(f"Take {whom} back to {target}? What later revisions added is lost.", yes=yes)
         if shared:

@@ -5,6 +5,8 @@ from tenantkit.migrations.environment import run_environment
 from tenantkit.migrations.failures import FailureGroup
 from tenantkit.migrations.fleet import Options, downgrade, migrate, stamp
 from tenantkit.migrations.history import Run, failed, get_run, list_runs, unfinished
+from tenantkit.migrations.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview, Rehearsal
+from tenantkit.migrations.preview import preview
 from tenantkit.migrations.report import FleetStatus, MigrationReport, Outcome, PlacementStatus, Progress
 from tenantkit.migrations.shared import downgrade_shared, stamp_shared, upgrade_shared
 from tenantkit.migrations.status import status
@@ -16,7 +18,12 @@ __all__ = [
     "Options",
     "Outcome",
     "PlacementStatus",
+    "PlannedGroup",
+    "PlannedPlacement",
+    "PlannedStep",
+    "Preview",
     "Progress",
+    "Rehearsal",
     "Run",
     "downgrade",
     "downgrade_shared",
@@ -25,6 +32,7 @@ __all__ = [
     "init",
     "list_runs",
     "migrate",
+    "preview",
     "revision",
     "run_environment",
     "stamp",

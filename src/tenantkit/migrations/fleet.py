@@ -57,7 +57,7 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
     :raises MigrationError: with the report, if a tenant failed. Nothing else was stopped by it.
     :raises ConfigurationError: if the environment, the target or an option is wrong; nothing was changed then.
     """
-    line = _usable_line(tenancy, target)
+    line = usable_line(tenancy, target)
     tenancy.install()
     if (keys := options.get("tenants")) is not None:  # a mistyped key is refused before anything is migrated
         select(tenancy.list(status=MIGRATED), keys)
@@ -75,7 +75,7 @@ def stamp(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> Migratio
     return _run(tenancy, line_of(tenancy, "tenant"), "stamp", target, options)
 
 
-def _usable_line(tenancy: Tenancy, target: str) -> Line:
+def usable_line(tenancy: Tenancy, target: str) -> Line:
     """Return the tenants' line if *target* can be reached from the beginning."""
     line = line_of(tenancy, "tenant")
     if line.is_empty:

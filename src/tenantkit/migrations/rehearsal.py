@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tenantkit.migrations.apply import Alembic
     from tenantkit.migrations.report import Outcome
     from tenantkit.migrations.script import Script
+    from tenantkit.migrations.trial import Trial
 
 _TRIES = 3
 """After so many failures in a row, what the others need is not sought any more."""
@@ -34,7 +35,7 @@ class Rehearsed:
 
 
 def rehearse(
-    tasks: Sequence[Task], alembic: Alembic, *, record: bool = True
+    tasks: Sequence[Task], alembic: Alembic | Trial, *, record: bool = True
 ) -> Iterator[tuple[Outcome, Rehearsed | None]]:
     """Have Alembic do some of *tasks* from their beginning, and yield what came of each.
 
