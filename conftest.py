@@ -33,6 +33,30 @@ class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]
         file = nodeid.partition("::")[0]
         return file if file.endswith(".md") else nodeid
 
+    @override
+    def remove_node(self, node: Any) -> str | None:
+        """Return the test that a process died of, and leave to the others what it had not begun.
+
+        xdist's own would hand out units that are done already, after which a process waits for ever.
+        """
+        units = self.assigned_work.pop(node)
+        pending: list[tuple[dict[str, bool], str]] = [
+            (unit, nodeid) for unit in units.values() for nodeid, is_done in unit.items() if not is_done
+        ]
+        if not pending:
+            return None
+        unit, crashed = pending[0]
+        unit[crashed] = True
+        self.workqueue.update({scope: unit for scope, unit in units.items() if not all(unit.values())})
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return crashed
+
+    @override
+    def _reschedule(self, node: Any) -> None:
+        if node in self.registered_collections:  # which a process that replaces another makes first
+            super()._reschedule(node)
+
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Have several processes (``-n 2``) share the tests."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -84,7 +85,11 @@ class Project:
     def close(self) -> None:
         """End the shell, and what it left in the background."""
         if self._shell is not None:
-            self._shell.communicate("kill $(jobs -p) 2>/dev/null; wait\n", timeout=30)
+            try:
+                self._shell.communicate("kill $(jobs -p) 2>/dev/null; wait\n", timeout=30)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._shell.pid, signal.SIGKILL)
+                raise
 
     def _open_shell(self) -> subprocess.Popen[str]:
         shell = subprocess.Popen(
@@ -95,6 +100,7 @@ class Project:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            process_group=0,
         )
         assert shell.stdin
         shell.stdin.write("trap 'failed=\"exit code $? of: $BASH_COMMAND\"' ERR\n")

@@ -42,15 +42,20 @@ def plan(line: Line, command: Command, target: str, current: Heads) -> Sequence[
             return [] if line.resolve(target) == tuple(sorted(current)) else line.stamp_steps(target, current)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Alembic:
     """Does tasks by running Alembic in this process: one at a time, as its modules have one state for all threads."""
 
     engine: Engine
     line: Line
+    placements_per_connection: int
+    _served: int = 0
 
     def __call__(self, task: Task, recorder: Recorder | None = None) -> Outcome | Again:
         """Do *task* in a transaction of its own, unless others are in the way."""
+        if self._served == self.placements_per_connection:
+            self.close()
+        self._served += 1
         start = perf_counter()
         seen: list[Heads] = []
         error: Exception | None = None
@@ -82,8 +87,9 @@ class Alembic:
         )
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; the next task gets a new one."""
         self.engine.dispose()
+        self._served = 0
 
     def _attempt(self, connection: Connection, task: Task, seen: list[Heads], recorder: Recorder | None) -> None:
         """Run the task once, noting in *seen* where the placement was and came to."""

@@ -19,6 +19,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.interruptions import Interruption
 from tenantkit.migrations.operations import adapt_operations
 from tenantkit.migrations.script import ALIAS
 from tenantkit.migrations.transactions import Transaction
@@ -154,18 +155,23 @@ def run_environment(**options: Any) -> None:
         )
     connection, site = request.connection, request.site
     transaction = Transaction(connection)
+    interruption = Interruption(connection, site.schema)
 
     def applied(**_: object) -> None:
         # A revision may have changed it, for its own purposes only.
         _set_search_path(connection, site)
+        interruption.forget()
 
     if request.recorder is not None and options.get("on_version_apply"):
         request.recorder.refuse("env.py passes on_version_apply, which is to be called for each tenant")
     ours = {**request.options, "on_version_apply": [applied, *_as_list(request.options.get("on_version_apply"))]}
-    with _translating(connection, site, alias=None if request.recorder is None else ALIAS):
+    with (
+        _translating(connection, site, alias=None if request.recorder is None else ALIAS),
+        nullcontext() if site.in_transaction else interruption.tolerated(),
+    ):
         context.configure(connection, version_table_schema=site.schema, **_merged(ours, options))
         migration = context.get_context()
-        block = nullcontext if site.in_transaction else _autocommit_block(migration, site, transaction)
+        block = nullcontext if site.in_transaction else _autocommit_block(migration, site, transaction, interruption)
         migration.autocommit_block = block  # type: ignore[method-assign,assignment]
         with context.begin_transaction(), transaction.watch():
             enter(connection, site)
@@ -218,7 +224,9 @@ def _translating(connection: Connection, site: Site, *, alias: str | None) -> Ge
         connection.execution_options(schema_translate_map=before)
 
 
-def _autocommit_block(migration: MigrationContext, site: Site, transaction: Transaction) -> Callable[[], Any]:
+def _autocommit_block(
+    migration: MigrationContext, site: Site, transaction: Transaction, interruption: Interruption
+) -> Callable[[], Any]:
     """Return Alembic's ``autocommit_block``, for one schema of many.
 
     A transaction's settings end with it, so inside the block the path is set for the
@@ -228,6 +236,7 @@ def _autocommit_block(migration: MigrationContext, site: Site, transaction: Tran
 
     @contextmanager
     def autocommit_block() -> Generator[None]:
+        interruption.expect()
         transaction.end()
         with original():
             connection = migration.connection

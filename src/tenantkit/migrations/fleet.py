@@ -104,9 +104,11 @@ def _run(
         statement_timeout=options.get("statement_timeout"),
     )
     runner = Runner(tenancy, line, settings)
-    with tenancy.engine.begin() as connection:
+    with tenancy.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
         fleet = select(store.find(connection, status=MIGRATED), options.get("tenants"))
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
+    with tenancy.engine.begin() as connection:
         groups, targets, refused = plan_fleet(line, command, target, fleet, current)
         if groups:
             require_connections(connection, settings.jobs)

@@ -72,10 +72,12 @@ class Runner:
     _setup: Setup = field(init=False)
     _engine: Engine = field(init=False)
     """With the application's settings, for connections that are not shared with its requests."""
+    _alembic: Alembic = field(init=False)
 
     def __post_init__(self) -> None:
         self._setup = set_up(self.tenancy, self.line, is_sent=self.settings.jobs != 0)
         self._engine = self._setup.open()
+        self._alembic = Alembic(self._engine, self.line, PLACEMENTS_PER_CONNECTION)
 
     def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Iterator[Outcome]:
         """Migrate *groups* of placements, each of those that are at the same revisions; yield what came of each.
@@ -83,14 +85,20 @@ class Runner:
         What has steps outside of a transaction comes last, one placement after another: such steps wait for every
         transaction in the database.
         """
+        try:
+            yield from self._run(groups)
+        finally:
+            self._alembic.close()
+
+    def _run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Iterator[Outcome]:
         last: list[Task] = []
         for heads, group in groups:
             tasks = list(group)
             if self.settings.jobs == 0:
-                yield from (perform_one(task, self._alembic()) for task in tasks)
+                yield from (perform_one(task, self._alembic) for task in tasks)
                 continue
             if heads not in self._found:
-                for outcome, found in rehearse(group, self._alembic(), record=self.settings.engine != "alembic"):
+                for outcome, found in rehearse(group, self._alembic, record=self.settings.engine != "alembic"):
                     del tasks[0]
                     if found is not None:
                         self._found[heads] = found
@@ -159,9 +167,6 @@ class Runner:
             return None
         there = join(current) or None
         return replace(outcome, from_revision=there, to_revision=there, sqlstate=None, error=None)
-
-    def _alembic(self) -> Alembic:
-        return Alembic(self._engine, self.line)
 
     def _workers(self, count: int) -> list[Callable[[], Performer]]:
         return [partial(Worker, self._setup)] * count

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tenantkit.naming import quote_identifier, quote_literal, search_path
 
 if TYPE_CHECKING:
-    from tenantkit.migrations.environment import Site
+    from collections.abc import Sequence
+
     from tenantkit.migrations.lines import Heads
 
 ALIAS = "TK_3f9a51c7_PLACEMENT"
@@ -52,44 +52,45 @@ class Script:
         """Where it leads."""
         return self.steps[-1].after if self.steps else self.before
 
-    @cached_property
-    def _text(self) -> str:
+    def template(self, others: Sequence[str], *, lock_timeout: str, statement_timeout: str | None) -> Template:
+        """Return the transaction for any placement whose statements also see the schemas *others*."""
+        settings = f"SET LOCAL lock_timeout = {quote_literal(lock_timeout)};\n"
+        if statement_timeout is not None:
+            settings += f"SET LOCAL statement_timeout = {quote_literal(statement_timeout)};\n"
         # A revision may set the path for its own purposes, so each begins with it. A statement may end with a comment.
-        path = f"SET LOCAL search_path = {QUOTED_ALIAS}__PATH__\n;\n"
-        return "".join(
-            path + "".join(f"{statement}\n;\n" for statement in step.statements) for step in self.steps
-        ) + _write_heads(self.before, self.after)
+        path = f"SET LOCAL search_path = {search_path(ALIAS, *others)}\n;\n"
+        body = "".join(path + "".join(f"{statement}\n;\n" for statement in step.statements) for step in self.steps)
+        text = self._guard() + body + _write_heads(self.before, self.after)
+        return Template(f"BEGIN;\n{settings}", tuple(text.split(QUOTED_ALIAS)))
 
-    def render(self, site: Site, *, lock_timeout: str, statement_timeout: str | None, epilogue: str) -> str:
+    def _guard(self) -> str:
+        # A statement after the claim: the same one would not see what was committed just before it had the lock.
+        expected = ", ".join(map(quote_literal, sorted(self.before)))
+        found = f"ARRAY(SELECT version_num::text FROM {QUOTED_ALIAS}.alembic_version ORDER BY 1)"  # noqa: S608 - quoted
+        guard = _unless(f"{found} = ARRAY[{expected}]::text[]", MOVED, "the tenant is at another revision by now")
+        return guard if self.before else _VERSION_TABLE + guard
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A script's text, cut where the name of a placement's schema goes."""
+
+    settings: str
+    parts: tuple[str, ...]
+
+    def render(self, schema: str, epilogue: str) -> bytes:
         """Return the whole transaction for one placement, to be sent as one string.
 
         *epilogue* is done last, in the same transaction.
         """
-        others = search_path(site.schema, *site.others).removeprefix(quote_identifier(site.schema))
-        body = self._text.replace(f"{QUOTED_ALIAS}__PATH__", QUOTED_ALIAS + others)
-        settings = f"SET LOCAL lock_timeout = {quote_literal(lock_timeout)};\n"
-        if statement_timeout is not None:
-            settings += f"SET LOCAL statement_timeout = {quote_literal(statement_timeout)};\n"
-        schema = quote_literal(site.schema)
-        expected = ", ".join(map(quote_literal, sorted(self.before)))
-        guard = f"""DO $tenantkit$ BEGIN
-IF NOT pg_try_advisory_xact_lock({CLAIM.format(schema=schema)}) THEN
-    RAISE EXCEPTION 'another run is migrating this tenant' USING ERRCODE = '{BUSY}';
-END IF;
-IF (SELECT coalesce(array_agg(version_num::text ORDER BY version_num), '{{}}') FROM {QUOTED_ALIAS}.alembic_version)
-    <> ARRAY[{expected}]::text[] THEN
-    RAISE EXCEPTION 'the tenant is at another revision by now' USING ERRCODE = '{MOVED}';
-END IF;
-END $tenantkit$;
-"""  # noqa: S608 - quoted
-        if not self.before:
-            guard = _VERSION_TABLE + guard
-        return (
-            "BEGIN;\n"
-            + settings
-            + (guard + body).replace(QUOTED_ALIAS, quote_identifier(site.schema))
-            + (f"{epilogue};\nCOMMIT")
-        )
+        lock = CLAIM.format(schema=quote_literal(schema))
+        claim = _unless(f"pg_try_advisory_xact_lock({lock})", BUSY, "another run is migrating this tenant")
+        return f"{self.settings}{claim}{quote_identifier(schema).join(self.parts)}{epilogue};\nCOMMIT".encode()
+
+
+def _unless(condition: str, sqlstate: str, message: str) -> str:
+    refuse = f"tenantkit.refuse({quote_literal(sqlstate)}, {quote_literal(message)})"
+    return f"SELECT CASE WHEN NOT {condition} THEN {refuse} END;\n"
 
 
 def _write_heads(before: Heads, after: Heads) -> str:

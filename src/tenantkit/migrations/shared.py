@@ -49,7 +49,8 @@ def _run(tenancy: Tenancy, command: Command, target: str) -> Outcome | None:
         current = read_revisions(connection, [site.schema])[site.schema]
     if not plan(line, command, target, current):
         return None
-    outcome = perform_one(Task(key=SHARED, site=site, command=command, target=target), Alembic(tenancy.engine, line))
+    alembic = Alembic(tenancy.engine, line, placements_per_connection=1)
+    outcome = perform_one(Task(key=SHARED, site=site, command=command, target=target), alembic)
     if not outcome.ok:
         raise MigrationError(
             MigrationReport(run_id=0, command=command, target=target, shared=outcome, outcomes=(outcome,), unchanged=0)

@@ -24,6 +24,7 @@ def status(tenancy: Tenancy) -> FleetStatus:
     line, shared_line = line_of(tenancy, "tenant"), line_of(tenancy, "shared")
     site = shared_site(tenancy)
     with tenancy.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
         fleet = store.find(connection, status=MIGRATED)
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
         shared = read_revisions(connection, [site.schema]).get(site.schema, ())

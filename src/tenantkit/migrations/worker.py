@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, NullPool, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 
 from tenantkit.migrations.apply import Alembic
 from tenantkit.migrations.lines import Line, LineName
@@ -46,10 +46,10 @@ class Setup:
     """The parent's ``sys.path``: ``env.py`` and revisions may import the application."""
     placements_per_connection: int
 
-    def open(self, **pool: Any) -> Engine:
-        """Return an engine with the application's settings, except for those of its pool."""
+    def open(self) -> Engine:
+        """Return an engine with the application's settings, which keeps one connection."""
         options = {name: value for name, value in self.engine_options.items() if name not in _OF_POOLS}
-        engine = create_engine(self.url, **options, **(pool or {"poolclass": NullPool}))
+        engine = create_engine(self.url, **options, pool_size=1, max_overflow=-1)
         event.listen(engine, "checkin", forget)
         return engine
 
@@ -58,18 +58,14 @@ def serve(pipe: Pipe) -> None:
     """Do what comes through *pipe* until it is closed."""
     setup: Setup = pipe.recv()
     sys.path[:] = setup.path
-    alembic = Alembic(setup.open(pool_size=1, max_overflow=0), Line(setup.environment, setup.line))
+    alembic = Alembic(setup.open(), Line(setup.environment, setup.line), setup.placements_per_connection)
     pipe.send("ready")
-    served = 0
     while True:
         try:
             task = pipe.recv()
         except EOFError:
             break
         pipe.send(alembic(task))
-        served += 1
-        if served % setup.placements_per_connection == 0:
-            alembic.engine.dispose()
     alembic.close()
 
 

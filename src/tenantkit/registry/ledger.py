@@ -55,7 +55,7 @@ def done(run_id: int, tenant_id: int, *, engine: str, from_revision: str, to_rev
     return (
         f"UPDATE tenantkit.outcomes SET status = '{status}', "  # noqa: S608 - numbers, and quoted
         f"engine = {quote_literal(engine)}, from_revision = {before}, to_revision = {after}, attempts = {attempts}, "
-        "duration_ms = extract(epoch FROM clock_timestamp() - now()) * 1000, finished_at = clock_timestamp() "
+        "duration_ms = date_part('epoch', clock_timestamp() - now()) * 1000, finished_at = clock_timestamp() "
         f"WHERE run_id = {run_id} AND tenant_id = {tenant_id}"
     )
 

@@ -121,6 +121,15 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         """,
         "ALTER TABLE tenantkit.runs ADD COLUMN options jsonb NOT NULL DEFAULT '{}'",
     ),
+    (
+        # How a migration's script stops: plain SQL cannot raise, and a DO block is compiled anew each time.
+        """
+        CREATE FUNCTION tenantkit.refuse(sqlstate text, message text) RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message;
+        END $$
+        """,
+    ),
 )
 
 
