@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sqlalchemy import Connection
@@ -71,9 +72,9 @@ def preview(
             lock_timeout=options.get("lock_timeout", LOCK_TIMEOUT),
             statement_timeout=options.get("statement_timeout"),
         )
-        rehearsing = Rehearsing(tenancy, shared_line, line, command, settings, shared)
-        shared = rehearsing.shared
-        groups = {heads: rehearsing.rehearse(group, targets[heads]) for heads, group in groups.items()}
+        with closing(Rehearsing(tenancy, shared_line, line, command, settings, shared)) as rehearsing:
+            shared = rehearsing.rehearse_shared()
+            groups = {heads: rehearsing.rehearse(group, targets[heads]) for heads, group in groups.items()}
     return Preview(
         command=command,
         target=target,

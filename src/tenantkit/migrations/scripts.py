@@ -47,10 +47,18 @@ class Rehearsing:
 
     def __post_init__(self) -> None:
         self._engine = set_up(self.tenancy, self.line, is_sent=False).open()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._engine.dispose()
+
+    def rehearse_shared(self) -> PlannedGroup | None:
+        """Return what the shared tables have to do, with what was found out; comes before the tenants."""
         if self.shared is not None:
             task = self._task(self.shared.placements[0].key, shared_site(self.tenancy), "head")
             trial = Trial(self._engine, self.shared_line, self._others, self._create_shared_schemas)
             self.shared = replace(self.shared, rehearsal=self._rehearse([task], trial))
+        return self.shared
 
     def rehearse(self, group: PlannedGroup, target: str) -> PlannedGroup:
         """Return *group* with what was found out."""
@@ -101,13 +109,10 @@ class Rehearsing:
     def _render(self, script: Script | None, site: Site) -> str | None:
         if script is None or not script.steps:
             return None
-        text = script.render(
-            site,
-            lock_timeout=self.settings.lock_timeout,
-            statement_timeout=self.settings.statement_timeout,
-            epilogue=_EPILOGUE,
+        template = script.template(
+            site.others, lock_timeout=self.settings.lock_timeout, statement_timeout=self.settings.statement_timeout
         )
-        return f"{text};\n"
+        return f"{template.render(site.schema, _EPILOGUE).decode()};\n"
 
 
 def _alone(recorder: Recorder) -> Rehearsed:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from alembic.runtime.migration import RevisionStep
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.apply import plan
 from tenantkit.migrations.environment import Site, run
 from tenantkit.migrations.recording import Recorder
@@ -89,12 +90,21 @@ class Trial:
 
 @contextmanager
 def rolled_back(engine: Engine) -> Generator[Connection]:
-    """Yield a connection of which nothing is kept."""
-    with engine.connect() as connection, connection.begin() as transaction:
+    """Yield a connection of which nothing is kept: it refuses to commit."""
+    with engine.connect() as connection:
+        event.listen(connection, "commit", _refuse_commit)
         try:
+            connection.begin()
             yield connection
         finally:
-            transaction.rollback()
+            event.remove(connection, "commit", _refuse_commit)
+            connection.rollback()
+
+
+def _refuse_commit(connection: Connection) -> None:
+    # SQLAlchemy takes the transaction for ended, whatever is raised here.
+    connection.connection.rollback()
+    raise ConfigurationError("What was to be rolled back was about to be committed. Nothing was.")
 
 
 def keep_sequences(connection: Connection, schemas: Collection[str]) -> None:
