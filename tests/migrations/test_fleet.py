@@ -412,7 +412,7 @@ def test_more_tenants_than_a_connection_serves(
     query = " UNION ALL ".join(f"SELECT pid FROM t_k{number}.pid" for number in range(12))
     with engine.connect() as connection:
         pids = list(connection.exec_driver_sql(query).scalars())
-    assert sorted(pids.count(pid) for pid in set(pids)) == [1, 1, 5, 5]  # two rehearsed
+    assert sorted(pids.count(pid) for pid in set(pids)) == [5, 7]  # two rehearsed on one of them
 
 
 def test_tables_without_any_schema_are_migrated_too(

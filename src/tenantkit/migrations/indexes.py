@@ -7,13 +7,15 @@ from sqlalchemy import Connection, text
 from tenantkit.naming import quote_identifier
 from tenantkit.provisioning.locks import limit_lock_waits
 
-# A partitioned table's index is invalid until its partitions have theirs: it waits, and was not interrupted.
+# By way of the schema's tables: pg_index itself has no index that knows a schema, and has a row for each index of all
+# tenants. A partitioned table's index is invalid until its partitions have theirs: it waits, and was not interrupted.
 _INVALID = text(
     """
-    SELECT relname FROM pg_index
+    SELECT relname FROM pg_depend
+    JOIN pg_index ON indrelid = objid
     JOIN pg_class ON pg_class.oid = indexrelid
-    JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE nspname = :schema AND NOT indisvalid AND relkind = 'i'
+    WHERE refclassid = 'pg_namespace'::regclass AND refobjid = to_regnamespace(quote_ident(:schema))
+        AND classid = 'pg_class'::regclass AND NOT indisvalid AND relkind = 'i'
     """
 )
 

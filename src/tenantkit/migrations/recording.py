@@ -28,14 +28,17 @@ if TYPE_CHECKING:
 
     from tenantkit.migrations.lines import Heads
 
+# Each by its OID: joined, all tables of all tenants would be looked at.
 _FOREIGN_LOCKS = """
     SELECT EXISTS (
         SELECT FROM pg_locks
-        JOIN pg_class ON pg_class.oid = relation
-        JOIN pg_namespace ON pg_namespace.oid = relnamespace
-        WHERE pid = pg_backend_pid() AND nspname NOT IN ({schema}, 'pg_catalog', 'pg_toast', 'tenantkit')
+        WHERE pid = pg_backend_pid() AND locktype = 'relation'
             AND mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
                 'AccessExclusiveLock')
+            AND (
+                SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+                WHERE pg_class.oid = relation
+            ) NOT IN ({schema}, 'pg_catalog', 'pg_toast', 'tenantkit')
     )
 """
 

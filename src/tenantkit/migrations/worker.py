@@ -82,7 +82,7 @@ def forget(dbapi_connection: Any, record: Any) -> None:
 def main() -> None:
     """Serve the pipe that is named on the command line."""
     # Interrupted, or left by a parent that was killed: there is nobody to tell.
-    with Pipe(int(sys.argv[1])) as pipe, suppress(KeyboardInterrupt, BrokenPipeError):
+    with Pipe(int(sys.argv[1])) as pipe, suppress(KeyboardInterrupt, BrokenPipeError, EOFError):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         # A revision that prints must not be taken for data of the command that started us.
         os.dup2(2, 1)
