@@ -111,7 +111,7 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
     :raises ConfigurationError: if the environment, the target or an option is wrong; nothing was changed then.
     """
     selection, rollout = policy(options)
-    line = _usable_line(tenancy, target)
+    line = usable_line(tenancy, target)
     phase = options.get("phase")
     if phase == "expand":
         require_no_end(target)
@@ -159,6 +159,11 @@ def policy(options: Options) -> tuple[Selection, Rollout]:
     return Selection(**_given(options, _SELECTION)), Rollout(**_given(options, _ROLLOUT))
 
 
+def settings_of(options: Options) -> Settings:
+    """Return how a run with these *options* goes about a placement."""
+    return Settings(**_given(options, _SETTINGS))
+
+
 def _given(options: Options, names: Sequence[str]) -> dict[str, Any]:
     return {name: options[name] for name in names if options.get(name) is not None}  # type: ignore[literal-required]
 
@@ -172,7 +177,7 @@ def _towards(line: Line, command: Command, target: str, phase: Phase | None = No
     return lambda _, fleet, current: plan_fleet(line, command, target, fleet, current, phase)
 
 
-def _usable_line(tenancy: Tenancy, target: str) -> Line:
+def usable_line(tenancy: Tenancy, target: str) -> Line:
     """Return the tenants' line if *target* can be reached from the beginning."""
     line = line_of(tenancy, "tenant")
     if line.is_empty:
@@ -201,7 +206,7 @@ def _run(
     shared: Outcome | None = None,
 ) -> MigrationReport:
     selection, rollout = policy(options)
-    settings = Settings(**_given(options, _SETTINGS))
+    settings = settings_of(options)
     runner = Runner(tenancy, line, settings, stop=Event() if rollout.has_budget else None)
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
