@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+from codecs import getincrementaldecoder
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -163,9 +164,14 @@ class Project:
         )
         return Result(done.returncode, done.stdout, done.stderr.removeprefix(GREETING))
 
-    def at_terminal(self, *arguments: str) -> Terminal:
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the console script, and leave it to the test to read what it says."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen([SCRIPT, *arguments], cwd=self.folder, stdout=pipe, stderr=pipe, text=True)
+
+    def at_terminal(self, *arguments: str, **environment: str) -> Terminal:
         """Run the console script with a person at a terminal, and stdout going elsewhere."""
-        return Terminal(self.folder, *arguments)
+        return Terminal(self.folder, *arguments, **environment)
 
 
 _WITH_CTRL_C = (
@@ -177,12 +183,12 @@ _WITH_CTRL_C = (
 class Terminal:
     """The console script as a person sees it: stdin and stderr are a terminal, stdout is a pipe."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         self._ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
             [sys.executable, "-c", _WITH_CTRL_C, SCRIPT, *arguments],
             cwd=folder,
-            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"},
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment},
             stdin=theirs,
             stdout=subprocess.PIPE,
             stderr=theirs,
@@ -190,6 +196,7 @@ class Terminal:
             process_group=0,
         )
         os.close(theirs)
+        self._decoder = getincrementaldecoder("utf-8")()
         self.seen = ""
 
     def wait_for(self, words: str) -> None:
@@ -220,7 +227,7 @@ class Terminal:
             got = os.read(self._ours, 10_000)
         except OSError:  # how Linux says that the other side is closed
             return False
-        self.seen += got.decode()
+        self.seen += self._decoder.decode(got)
         return bool(got)
 
     def _plain(self) -> str:

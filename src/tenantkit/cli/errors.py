@@ -20,7 +20,11 @@ class UsageError(TenantkitError):
     """The command was given in a way that cannot be carried out."""
 
 
-_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*:)[^\s@]+(?=@)|(password=)[^\s&'\"]+")
+_PASSWORD = re.compile(
+    r"""(?<=://)([^\s:/@]*:)[^\s@]+(?=@)|(password['"]?\s*[=:]\s*)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&'",)]+)""",
+    re.IGNORECASE,
+)
+"""In a URL, in a connection string, in an argument or a dictionary as Python shows them."""
 
 _HINTS: dict[str | None, str] = {
     "42P01": "Run 'tenantkit migrate' first: it makes the registry and the shared tables.",
@@ -90,6 +94,11 @@ def _reason(message: str) -> str:
     """Return the essence of what libpq says of a connection that failed, possibly to each of several addresses."""
     found = re.findall(r"(connection to server .*)", message) or message.splitlines()[:1]
     return found[0].strip().rstrip(".")
+
+
+def in_one_line(text: str) -> str:
+    """Return *text* without passwords, and without what would move a terminal's cursor."""
+    return " ".join("".join(each if each.isprintable() else " " for each in without_passwords(text)).split())
 
 
 def without_passwords(text: str) -> str:

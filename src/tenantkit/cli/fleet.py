@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tenantkit.cli import previewing
 from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm
 from tenantkit.cli.errors import UsageError
 from tenantkit.cli.options import (
+    DryRun,
     Engine,
+    Events,
     Jobs,
     Json,
     LockTimeout,
+    MigratePhase,
+    Sql,
     StatementTimeout,
     Tenants,
     Yes,
@@ -73,6 +78,7 @@ def migrate(
     engine: Engine = "auto",
     lock_timeout: LockTimeout = LOCK_TIMEOUT,
     statement_timeout: StatementTimeout = None,
+    phase: MigratePhase = None,
     resume: Annotated[
         int | None,
         typer.Option(
@@ -85,7 +91,10 @@ def migrate(
     shared_only: Annotated[
         bool, typer.Option("--shared-only", metavar="", help="Stop after the shared tables.")
     ] = False,
+    dry_run: DryRun = False,
+    sql: Sql = False,
     as_json: Json = False,
+    as_events: Events = False,
 ) -> None:
     """Migrate the registry, the shared tables, then every tenant.
 
@@ -98,6 +107,7 @@ def migrate(
     - `tenantkit migrate`
     - `tenantkit migrate --tenants acme,initech --jobs 4`
     - `tenantkit migrate +1`
+    - `tenantkit migrate --phase expand`
     - `tenantkit migrate --canary 2 --wave 10%,100% --check ./smoke-test.sh --max-failures 1%`
     - `tenantkit migrate --resume 12`
     """
@@ -106,6 +116,10 @@ def migrate(
     keys = parse_keys(tenants)
     if sum((tenants is not None, resume is not None, retry_failed)) > 1:
         raise UsageError("--tenants, --resume and --retry-failed each choose the tenants. Give one of them.")
+    if resume is not None and phase is not None:
+        raise UsageError("--resume goes on with the phase that the run was for. Leave --phase out.")
+    if shared_only and (dry_run or sql):
+        raise UsageError("--dry-run and --sql tell of the shared tables, then of tenants. Leave out --shared-only.")
     options: Options = {
         "exclude": parse_keys(exclude, option="--exclude"),
         "where": parse_attributes(where),
@@ -125,19 +139,23 @@ def migrate(
     require_sense(options)
 
     def work(progress: FleetProgress) -> MigrationReport:
-        chosen: Options = {**options, "tenants": keys, "progress": progress}
+        chosen: Options = {**options, "tenants": keys, "phase": phase, "progress": progress}
         return migrations.migrate(tenancy, target, **chosen)
 
     with application(context) as tenancy:
         if resume is not None:
-            target, keys = migrations.unfinished(tenancy, resume)
+            target, keys, phase = migrations.unfinished(tenancy, resume)
         elif retry_failed:
             keys = migrations.failed(tenancy)
-        if shared_only:
+        if dry_run or sql:
+            chosen: Options = {**options, "tenants": keys, "phase": phase}
+            found = migrations.preview(tenancy, target, scripts=sql, **chosen)
+            previewing.show(found, sql=sql, as_json=as_json)
+        elif shared_only:
             tenancy.install()
-            print_shared(migrations.upgrade_shared(tenancy, target), as_json=as_json)
+            print_shared(migrations.upgrade_shared(tenancy, target, phase=phase), as_json=as_json, as_events=as_events)
         else:
-            run(work, "Migrating", "Migrated", as_json=as_json)
+            run(work, "Migrating", "Migrated", as_json=as_json, as_events=as_events)
 
 
 def downgrade(
@@ -159,8 +177,11 @@ def downgrade(
     tenants: Tenants = None,
     jobs: Jobs = None,
     shared: Shared = False,
+    dry_run: DryRun = False,
+    sql: Sql = False,
     yes: Yes = False,
     as_json: Json = False,
+    as_events: Events = False,
 ) -> None:
     """Take every tenant, or the shared tables, back to a revision. What later revisions added is lost.
 
@@ -177,6 +198,8 @@ def downgrade(
         raise UsageError(
             "Say where to go, for example -1, or give --run with the number of a run that is to be undone."
         )
+    if (shared or run_id is not None) and (dry_run or sql):
+        raise UsageError("--dry-run and --sql tell of tenants and a target. Leave out --shared and --run.")
     with application(context) as tenancy:
         if run_id is not None:
             from tenantkit.migrations.rollback import find_deeds  # noqa: PLC0415 - likewise
@@ -192,16 +215,21 @@ def downgrade(
             )
             return
         assert target is not None  # noqa: S101 - looked at above
+        if dry_run or sql:
+            found = migrations.preview(tenancy, target, command="downgrade", scripts=sql, tenants=keys)
+            previewing.show(found, sql=sql, as_json=as_json)
+            return
         whom = "the shared tables" if shared else "every tenant" if keys is None else ", ".join(keys)
         confirm(f"Take {whom} back to {target}? What later revisions added is lost.", yes=yes)
         if shared:
-            print_shared(migrations.downgrade_shared(tenancy, target), as_json=as_json)
+            print_shared(migrations.downgrade_shared(tenancy, target), as_json=as_json, as_events=as_events)
         else:
             run(
                 lambda progress: migrations.downgrade(tenancy, target, tenants=keys, jobs=jobs, progress=progress),
                 "Downgrading",
                 "Downgraded",
                 as_json=as_json,
+                as_events=as_events,
             )
 
 
@@ -213,6 +241,7 @@ def stamp(
     jobs: Jobs = None,
     shared: Shared = False,
     as_json: Json = False,
+    as_events: Events = False,
 ) -> None:
     """Write down that tenants, or the shared tables, are at a revision, without running anything.
 
@@ -227,11 +256,12 @@ def stamp(
     keys = parse_keys(tenants)
     with application(context) as tenancy:
         if shared:
-            print_shared(migrations.stamp_shared(tenancy, target), as_json=as_json)
+            print_shared(migrations.stamp_shared(tenancy, target), as_json=as_json, as_events=as_events)
         else:
             run(
                 lambda progress: migrations.stamp(tenancy, target, tenants=keys, jobs=jobs, progress=progress),
                 "Stamping",
                 "Stamped",
                 as_json=as_json,
+                as_events=as_events,
             )

@@ -14,6 +14,25 @@ Key: TypeAlias = Annotated[
     str, typer.Argument(metavar="KEY", help="The tenant's key.", show_default=False, autocompletion=complete_key)
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON to stdout.")]
+Events: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--events",
+        metavar="",
+        help="Print events to stdout as they happen, each a line of JSON; the last one is the report.",
+    ),
+]
+DryRun: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", metavar="", help="Show which tenants would take which steps, and change nothing.")
+]
+Sql: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--sql",
+        metavar="",
+        help="Print the SQL that would be sent, found out by rehearsals that are rolled back, and change nothing.",
+    ),
+]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask for confirmation.")]
 Attributes: TypeAlias = Annotated[
     list[str] | None,
@@ -62,6 +81,15 @@ StatementTimeout: TypeAlias = Annotated[
         "--statement-timeout",
         metavar="TIME",
         help="How long a replayed statement may take; the server's setting by default.",
+        show_default=False,
+    ),
+]
+MigratePhase: TypeAlias = Annotated[
+    Literal["expand", "contract"] | None,
+    typer.Option(
+        "--phase",
+        help="Before a deployment, expand: only as far as the last revision before the first that contracts. After it, "
+        "contract: all the way, as without a phase.",
         show_default=False,
     ),
 ]

@@ -20,6 +20,13 @@ _STATUS_STYLES = {Status.ACTIVE: "green", Status.FAILED: "red", Status.DROPPING:
 _UNLIMITED = 10_000
 
 
+def one_line(text: str | Text) -> Text:
+    """Return *text* so that it is cut off where a line of the terminal ends."""
+    found = Text(text) if isinstance(text, str) else text
+    found.no_wrap, found.overflow = True, "ellipsis"
+    return found
+
+
 def print_json(data: object) -> None:
     """Print *data* as JSON."""
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))

@@ -1,65 +1,116 @@
-"""Telling how a run over the fleet goes, on stderr."""
+"""Telling how a run over the fleet goes: on stderr for people, as events on stdout for machines."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from tenantkit.cli.errors import without_passwords
+from tenantkit.cli.errors import in_one_line
+from tenantkit.cli.live import LiveView, describe_counts, describe_pace
 from tenantkit.cli.output import err
+from tenantkit.cli.tally import Tally
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from tenantkit.cli.events import Events
     from tenantkit.migrations import Outcome, Wave
+
+_EACH = 100
+"""So many tenants have a line each where there is no terminal; of more, there is a line now and then."""
+_PAUSE = 5.0
+"""How many seconds there are between those."""
+_TOLD = 20
+"""So many failures are told as they come. A revision that fails for all would fill the screen; the summary has them."""
+
+
+class View(Protocol):
+    """How people see a run."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End, however it went."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """One tenant has not failed."""
+
+    def failed(self, text: Text) -> None:
+        """One tenant has failed."""
 
 
 class FleetProgress:
-    """A bar at a terminal, a line for each tenant elsewhere; failures are always told as they come."""
+    """Counts and shows how a run goes: live at a terminal, in lines elsewhere; failures are told as they come."""
 
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
-        self._count = self._total = 0
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=err,
-            transient=True,
-            disable=not err.is_terminal,
-        )
-        self._task: TaskID | None = None
+    def __init__(self, doing: str, events: Events | None = None) -> None:
+        self.tally = Tally()
+        self._events = events
+        # With FORCE_COLOR, as CI has it, rich takes any file for a terminal.
+        is_live = err.is_terminal and not err.is_dumb_terminal and sys.stderr.isatty()
+        if events is not None and events.are_seen:
+            is_live = False
+        self._view: View = LiveView(doing, self.tally) if is_live else Lines(self.tally)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._view.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._view.stop()
 
     def started(self, total: int) -> None:
-        """Show how many tenants have something to do."""
-        self._total = total
-        if total:
-            self._task = self._bar.add_task(self._doing, total=total)
+        """Take down how many tenants have something to do."""
+        self.tally.start(total)
+        if self._events is not None:
+            self._events.started(total)
 
     def finished(self, outcome: Outcome) -> None:
-        """Show what came of one of them."""
-        self._count += 1
-        if not outcome.ok:
-            err.print(Text.assemble(("failed ", "bold red"), failure(outcome)), soft_wrap=True)
-        elif not err.is_terminal:
-            place = f"[{self._count:>{len(str(self._total))}}/{self._total}]"
+        """Tell what came of one of them."""
+        self.tally.add(outcome)
+        if self._events is not None:
+            self._events.finished(outcome)
+        if outcome.ok:
+            self._view.finished(outcome)
+        elif self.tally.failed <= _TOLD:
+            self._view.failed(Text.assemble(("failed ", "bold red"), failure(outcome)))
+            if self.tally.failed == _TOLD:
+                self._view.failed(Text("Further failures are counted, and summed up at the end.", style="dim"))
+
+
+class Lines:
+    """Where there is no terminal: a line for each tenant, or for a large fleet every few seconds."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._last = monotonic()
+
+    def start(self) -> None:
+        """Print nothing yet."""
+
+    def stop(self) -> None:
+        """Print nothing more."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Print that one tenant is done, or how far it is."""
+        tally = self._tally
+        if tally.total <= _EACH:
+            place = f"[{tally.done:>{len(str(tally.total))}}/{tally.total}]"
             step = f"{outcome.from_revision or 'base'} -> {outcome.to_revision or 'base'}"
             err.print(f"{place} {outcome.key} {step} in {outcome.duration_ms} ms", soft_wrap=True)
-        if self._task is not None:
-            self._bar.advance(self._task)
+        elif (now := monotonic()) - self._last >= _PAUSE or tally.done == tally.total:
+            self._last = now
+            err.print(f"{describe_pace(tally)}: {describe_counts(tally)}", soft_wrap=True)
+
+    def failed(self, text: Text) -> None:
+        """Print which tenant failed and why."""
+        err.print(text, soft_wrap=True)
 
     def wave_ended(self, wave: Wave) -> None:
         """Show that another wave is to follow."""
@@ -70,4 +121,4 @@ class FleetProgress:
 def failure(outcome: Outcome) -> Text:
     """Return which tenant failed and why, in one line."""
     state = f" ({outcome.sqlstate})" if outcome.sqlstate else ""
-    return Text.assemble((outcome.key, "bold"), " ", without_passwords(f"{outcome.error}{state}"))
+    return Text.assemble((outcome.key, "bold"), " ", in_one_line(f"{outcome.error}{state}"))

@@ -1,9 +1,13 @@
 """Migrations of the shared tables and of every tenant's, with Alembic."""
 
+from tenantkit.migrations import changes as changes  # operations of ours, for revisions
 from tenantkit.migrations.authoring import init, revision
 from tenantkit.migrations.environment import run_environment
+from tenantkit.migrations.failures import FailureGroup
 from tenantkit.migrations.fleet import Options, downgrade, downgrade_run, migrate, stamp
 from tenantkit.migrations.history import Run, failed, get_run, list_runs, unfinished
+from tenantkit.migrations.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview, Rehearsal
+from tenantkit.migrations.preview import preview
 from tenantkit.migrations.report import (
     FleetStatus,
     MigrationReport,
@@ -17,12 +21,18 @@ from tenantkit.migrations.shared import downgrade_shared, stamp_shared, upgrade_
 from tenantkit.migrations.status import status
 
 __all__ = [
+    "FailureGroup",
     "FleetStatus",
     "MigrationReport",
     "Options",
     "Outcome",
     "PlacementStatus",
+    "PlannedGroup",
+    "PlannedPlacement",
+    "PlannedStep",
+    "Preview",
     "Progress",
+    "Rehearsal",
     "Run",
     "Wave",
     "WaveProgress",
@@ -34,6 +44,7 @@ __all__ = [
     "init",
     "list_runs",
     "migrate",
+    "preview",
     "revision",
     "run_environment",
     "stamp",

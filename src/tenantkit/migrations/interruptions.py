@@ -44,8 +44,10 @@ class Interruption:
     @contextmanager
     def tolerated(self) -> Generator[None]:
         """Have steps that were interrupted before take what is there for their own, for the duration of a block."""
+        is_in_callers = self._connection.in_transaction()
         self._is_marked = bool(self._connection.execute(_FIND, {"mark": _MARK, "schema": self._schema}).scalar())
-        self._connection.rollback()
+        if not is_in_callers:
+            self._connection.rollback()
         if not self._is_marked:
             yield
             return

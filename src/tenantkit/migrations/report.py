@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from typing_extensions import override
 
+from tenantkit.migrations.failures import FailureGroup, group_failures
 from tenantkit.migrations.lines import Heads
 
 
@@ -98,6 +99,16 @@ class MigrationReport:
         again = f"'tenantkit migrate --resume {self.run_id}'" if self.command == "upgrade" else "The same command again"
         left = f"{self.left} tenant{' was' if self.left == 1 else 's were'} not begun"
         return f"stopped because {self.stopped}; {left}. {again} goes on with those that are not done."
+
+    @property
+    def failure_groups(self) -> tuple[FailureGroup, ...]:
+        """The failures by their reason, the most frequent first."""
+        return group_failures(self.failures)
+
+    @property
+    def engines(self) -> dict[str, int]:
+        """How many tenants each engine migrated."""
+        return dict(Counter(outcome.engine for outcome in self.migrated if outcome.engine is not None))
 
     @override
     def __str__(self) -> str:

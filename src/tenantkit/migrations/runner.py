@@ -83,7 +83,7 @@ class Runner:
     _alembic: Alembic = field(init=False)
 
     def __post_init__(self) -> None:
-        self._setup = _set_up(self.tenancy, self.line, is_sent=self.settings.jobs != 0)
+        self._setup = set_up(self.tenancy, self.line, is_sent=self.settings.jobs != 0)
         self._engine = self._setup.open()
         self._alembic = Alembic(self._engine, self.line, PLACEMENTS_PER_CONNECTION)
 
@@ -214,7 +214,11 @@ def _refuse(task: Task, obstacle: str) -> Outcome:
     )
 
 
-def _set_up(tenancy: Tenancy, line: Line, *, is_sent: bool) -> Setup:
+def set_up(tenancy: Tenancy, line: Line, *, is_sent: bool) -> Setup:
+    """Return what a process needs for migrating: if it *is_sent* to another one, in a form that can be.
+
+    :raises ConfigurationError: if it cannot.
+    """
     setup = Setup(
         environment=line.environment,
         line=line.name,

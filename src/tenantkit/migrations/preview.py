@@ -1,0 +1,127 @@
+"""Telling what a migration would do, without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from sqlalchemy import Connection
+from typing_extensions import Unpack
+
+from tenantkit.migrations.apply import plan
+from tenantkit.migrations.fleet import Options, policy, settings_of, usable_line
+from tenantkit.migrations.phases import Phase, limit
+from tenantkit.migrations.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
+from tenantkit.migrations.planning import group, plan_fleet
+from tenantkit.migrations.report import join
+from tenantkit.migrations.revisions import read_revisions
+from tenantkit.migrations.scripts import Rehearsing
+from tenantkit.migrations.shared import SHARED
+from tenantkit.migrations.sites import line_of, shared_site
+from tenantkit.migrations.trial import name_of, rolled_back
+from tenantkit.registry import versions
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationStep
+
+    from tenantkit.migrations.lines import Heads, Line
+    from tenantkit.tenancy import Tenancy
+
+Previewed: TypeAlias = Literal["upgrade", "downgrade"]
+
+
+def preview(
+    tenancy: Tenancy,
+    target: str = "head",
+    *,
+    command: Previewed = "upgrade",
+    scripts: bool = False,
+    **options: Unpack[Options],
+) -> Preview:
+    """Return what `migrate`, or `downgrade`, would do. The database is read, and nothing in it is changed.
+
+    With *scripts*, what would be sent is found out as a run does it, by rehearsing in the first placements of each
+    group, in transactions that are rolled back. Until then, they hold the locks that the migration takes.
+
+    :param options: those that choose tenants, and those that the scripts depend on; the others say nothing here.
+    :raises ConfigurationError: if the environment, the target or an option is wrong.
+    """
+    selection, _ = policy(options)
+    line = usable_line(tenancy, target) if command == "upgrade" else line_of(tenancy, "tenant")
+    shared_line = line_of(tenancy, "shared")
+    with rolled_back(tenancy.engine) as connection:
+        is_current = _install(connection)
+        fleet = selection.find(connection)
+    with tenancy.engine.connect() as connection:
+        # A transaction would hold a lock on each tenant's table, and a server has room for some thousands only.
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        current = read_revisions(connection, [tenant.schema for tenant in fleet])
+        found = plan_fleet(line, command, target, fleet, current, options.get("phase"))
+        shared = _plan_shared(tenancy, shared_line, connection, options.get("phase")) if command == "upgrade" else None
+    groups = {
+        (heads, there): _group(
+            line,
+            heads,
+            plan(line, command, there, heads),
+            [PlannedPlacement(key=each.tenant.key, schema=each.tenant.schema) for each in work],
+        )
+        for (heads, there), work in group(found.work).items()
+    }
+    if scripts:
+        settings = settings_of(options)
+        with closing(Rehearsing(tenancy, shared_line, line, command, settings, shared)) as rehearsing:
+            shared = rehearsing.rehearse_shared()
+            groups = {key: rehearsing.rehearse(each, key[1]) for key, each in groups.items()}
+    return Preview(
+        command=command,
+        target=target,
+        registry_is_current=is_current,
+        shared=shared,
+        groups=tuple(groups.values()),
+        refused=tuple(found.refused),
+        unchanged=found.unchanged,
+    )
+
+
+def _install(connection: Connection) -> bool:
+    """Have the registry as this version needs it, and from then on only read; return whether it was so already."""
+    before = versions.installed_version(connection)
+    versions.install(connection)
+    is_current = before == versions.installed_version(connection)
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    return is_current
+
+
+def _plan_shared(tenancy: Tenancy, line: Line, connection: Connection, phase: Phase | None) -> PlannedGroup | None:
+    if line.is_empty:
+        return None
+    schema = shared_site(tenancy).schema
+    heads = read_revisions(connection, [schema]).get(schema, ())
+    steps = plan(line, "upgrade", limit(line, "head", heads, phase), heads)
+    return _group(line, heads, steps, [PlannedPlacement(key=SHARED, schema=schema)]) if steps else None
+
+
+def _group(
+    line: Line, heads: Heads, steps: Sequence[MigrationStep], placements: Sequence[PlannedPlacement]
+) -> PlannedGroup:
+    return PlannedGroup(
+        from_revision=join(heads) or None,
+        to_revision=join(_after(line, heads, steps)) or None,
+        steps=tuple(PlannedStep(revision=name_of(step), message=step.doc or "") for step in steps),
+        placements=tuple(placements),
+    )
+
+
+def _after(line: Line, heads: Heads, steps: Sequence[MigrationStep]) -> Heads:
+    after = set(heads)
+    for step in steps:
+        after -= set(step.from_revisions_no_deps)
+        after |= set(step.to_revisions_no_deps)
+    return tuple(
+        sorted(head for head in after if not any(_is_below(line, head, other) for other in after if other != head))
+    )
+
+
+def _is_below(line: Line, revision: str, head: str) -> bool:
+    return any(script.revision == revision for script in line.scripts.iterate_revisions(head, "base"))

@@ -1,0 +1,124 @@
+"""Finding out what a migration would send, by rehearsals that are rolled back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+from sqlalchemy.schema import CreateSchema
+
+from tenantkit.migrations.planned import PlannedGroup, Rehearsal
+from tenantkit.migrations.rehearsal import Rehearsed, rehearse
+from tenantkit.migrations.runner import Settings, set_up
+from tenantkit.migrations.sites import shared_site, tenant_site
+from tenantkit.migrations.tasks import Command, Task
+from tenantkit.migrations.trial import Trial, attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Engine
+
+    from tenantkit.migrations.environment import Site
+    from tenantkit.migrations.lines import Line
+    from tenantkit.migrations.recording import Recorder
+    from tenantkit.migrations.report import Outcome
+    from tenantkit.migrations.script import Script
+    from tenantkit.tenancy import Tenancy
+
+_EPILOGUE = "-- Here the run writes into its ledger that this is done.\n"
+_SHARED_FIRST = "the shared tables have to be migrated first, with 'tenantkit migrate --shared-only'"
+
+
+@dataclass(slots=True)
+class Rehearsing:
+    """Rehearses what placements have to do, and keeps nothing of it."""
+
+    tenancy: Tenancy
+    shared_line: Line
+    line: Line
+    command: Command
+    settings: Settings
+    shared: PlannedGroup | None
+    """What the shared tables have to do before."""
+    _engine: Engine = field(init=False)
+    """For connections that nobody else uses: a revision may leave something in its session."""
+
+    def __post_init__(self) -> None:
+        self._engine = set_up(self.tenancy, self.line, is_sent=False).open()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._engine.dispose()
+
+    def rehearse_shared(self) -> PlannedGroup | None:
+        """Return what the shared tables have to do, with what was found out; comes before the tenants."""
+        if self.shared is not None:
+            task = self._task(
+                self.shared.placements[0].key, shared_site(self.tenancy), self.shared.to_revision or "base"
+            )
+            trial = Trial(self._engine, self.shared_line, self._others, self._create_shared_schemas)
+            self.shared = replace(self.shared, rehearsal=self._rehearse([task], trial))
+        return self.shared
+
+    def rehearse(self, group: PlannedGroup, target: str) -> PlannedGroup:
+        """Return *group* with what was found out."""
+        if (shared := self.shared and self.shared.rehearsal) and (shared.failures or shared.autocommit):
+            return replace(group, rehearsal=Rehearsal(script=None, obstacle=_SHARED_FIRST))
+        tasks = [self._task(each.key, tenant_site(self.tenancy, each.schema), target) for each in group.placements]
+        trial = Trial(self._engine, self.line, self._others, self._migrate_shared)
+        return replace(group, rehearsal=self._rehearse(tasks, trial))
+
+    def _task(self, key: str, site: Site, target: str) -> Task:
+        return Task(key=key, site=site, command=self.command, target=target)
+
+    @property
+    def _others(self) -> list[str]:
+        return [*self.tenancy.shared_schemas, *self.tenancy.extra_schemas]
+
+    def _create_shared_schemas(self, connection: Connection) -> None:
+        for schema in self.tenancy.shared_schemas:
+            connection.execute(CreateSchema(schema, if_not_exists=True))
+
+    def _migrate_shared(self, connection: Connection) -> None:
+        if self.shared is not None:
+            self._create_shared_schemas(connection)
+            target = self.shared.to_revision or "base"
+            attempt(connection, self.shared_line, shared_site(self.tenancy), "upgrade", target, [])
+
+    def _rehearse(self, tasks: Sequence[Task], trial: Trial) -> Rehearsal:
+        """Rehearse as a run does, in the first placements of those that are at one revision."""
+        found: Rehearsed | None = None
+        failures: list[Outcome] = []
+        recorder: Recorder | None = None
+        for outcome, rehearsed in rehearse(tasks, trial, record=self.settings.engine != "alembic"):
+            found = rehearsed or found
+            if outcome.ok:
+                recorder = trial.recorders[outcome.key]
+            else:
+                failures.append(outcome)
+        if found is None and recorder is not None:
+            found = _alone(recorder)
+        if found is None:
+            return Rehearsal(script=None, failures=tuple(failures))
+        return Rehearsal(
+            script=self._render(found.script, tasks[0].site),
+            obstacle=found.obstacle,
+            autocommit=found.autocommit,
+            failures=tuple(failures),
+        )
+
+    def _render(self, script: Script | None, site: Site) -> str | None:
+        if script is None or not script.steps:
+            return None
+        template = script.template(
+            site.others, lock_timeout=self.settings.lock_timeout, statement_timeout=self.settings.statement_timeout
+        )
+        return f"{template.render(site.schema, _EPILOGUE).decode()};\n"
+
+
+def _alone(recorder: Recorder) -> Rehearsed:
+    """Return what is known from one placement, where there is no other that could be compared with it."""
+    script = recorder.script() if recorder.obstacle is None else None
+    return Rehearsed(script, recorder.obstacle, autocommit=recorder.autocommit, touches_shared=False)

@@ -1,0 +1,166 @@
+"""Migrating one placement with Alembic, to see what happens, in a transaction that is rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from alembic.runtime.migration import RevisionStep
+from sqlalchemy import Connection, Engine, event, text
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.apply import plan
+from tenantkit.migrations.environment import Site, run
+from tenantkit.migrations.recording import Recorder
+from tenantkit.migrations.report import Outcome, join
+from tenantkit.migrations.script import CLAIM
+from tenantkit.migrations.tasks import Again, Task
+from tenantkit.provisioning.locks import is_lock_conflict, limit_lock_waits, reason, sqlstate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Iterator
+
+    from alembic.runtime.migration import MigrationContext, MigrationStep
+
+    from tenantkit.migrations.lines import Heads, Line
+    from tenantkit.migrations.tasks import Command
+
+_SEQUENCES = text(
+    """
+    SELECT format('ALTER SEQUENCE %I.%I INCREMENT BY %s', nspname, relname, seqincrement)
+    FROM pg_sequence
+    JOIN pg_class ON pg_class.oid = seqrelid
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = ANY(:schemas) AND pg_has_role(relowner, 'USAGE')
+    """
+)
+
+
+class OutsideTransactionError(Exception):
+    """A revision would do something outside of a transaction, which could not be rolled back. It has not begun to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Does tasks as `Alembic` does, and leaves no trace of them in the database."""
+
+    engine: Engine
+    line: Line
+    schemas: Collection[str] = ()
+    """Where else than in its own schema a revision may change something."""
+    prepare: Callable[[Connection], None] = lambda _: None
+    """What is to be done first, in the same transaction."""
+    recorders: dict[str, Recorder] = field(default_factory=dict[str, Recorder])
+    """What recorded each placement, by its key."""
+
+    def __call__(self, task: Task, recorder: Recorder | None = None) -> Outcome | Again:
+        """Do *task*, unless others are in the way, and take it back."""
+        if recorder is not None:
+            self.recorders[task.key] = recorder
+        seen: list[Heads] = []
+        error: Exception | None = None
+        try:
+            with rolled_back(self.engine) as connection:
+                if not _claim(connection, task.site.schema):
+                    return Again("a run is migrating it. Try again when that has ended", busy=True)
+                keep_sequences(connection, [task.site.schema, *self.schemas])
+                self.prepare(connection)
+                attempt(connection, self.line, task.site, task.command, task.target, seen, recorder)
+        except OutsideTransactionError as stop:
+            seen.append((str(stop),))  # as far as this can show, it would get there
+        except Exception as caught:  # noqa: BLE001 - one tenant's failure is an outcome, whatever it was
+            error = caught
+            if is_lock_conflict(caught):
+                return Again(reason(caught), sqlstate=sqlstate(caught))
+        before = join(seen[0]) if seen else ""
+        after = before if error is not None or not seen else join(seen[-1])
+        return Outcome(
+            key=task.key,
+            schema=task.site.schema,
+            from_revision=before or None,
+            to_revision=after or None,
+            engine="alembic",
+            attempts=task.attempt,
+            sqlstate=None if error is None else sqlstate(error),
+            error=None if error is None else reason(error),
+        )
+
+
+@contextmanager
+def rolled_back(engine: Engine) -> Generator[Connection]:
+    """Yield a connection of which nothing is kept: it refuses to commit."""
+    with engine.connect() as connection:
+        event.listen(connection, "commit", _refuse_commit)
+        try:
+            connection.begin()
+            yield connection
+        finally:
+            event.remove(connection, "commit", _refuse_commit)
+            connection.rollback()
+
+
+def _refuse_commit(connection: Connection) -> None:
+    # SQLAlchemy takes the transaction for ended, whatever is raised here.
+    connection.connection.rollback()
+    raise ConfigurationError("What was to be rolled back was about to be committed. Nothing was.")
+
+
+def keep_sequences(connection: Connection, schemas: Collection[str]) -> None:
+    """Have the numbers that are drawn from now on given back when the transaction is rolled back.
+
+    Usually they are not: a sequence is the one thing that a transaction does not cover. Altered, even to what it is, it
+    gets a new file that belongs to the transaction, and whoever else wants a number waits for its end.
+    """
+    limit_lock_waits(connection)
+    statements = connection.execute(_SEQUENCES, {"schemas": list(schemas)}).scalars().all()
+    if statements:
+        connection.exec_driver_sql("; ".join(statements).replace("%", "%%"))
+
+
+def attempt(
+    connection: Connection,
+    line: Line,
+    site: Site,
+    command: Command,
+    target: str,
+    seen: list[Heads],
+    recorder: Recorder | None = None,
+) -> None:
+    """Run Alembic in the caller's transaction, noting in *seen* where the placement was and came to.
+
+    :raises OutsideTransactionError: with the revision, at the first step that would end the transaction.
+    """
+
+    def steps(current: Heads, migration: MigrationContext) -> Iterator[MigrationStep]:
+        seen.append(tuple(current))
+        if recorder is not None:
+            recorder.before = tuple(sorted(current))
+        for step in plan(line, command, target, tuple(current)):
+
+            def autocommit_block(step: MigrationStep = step) -> None:
+                raise OutsideTransactionError(name_of(step))
+
+            migration.autocommit_block = autocommit_block  # type: ignore[method-assign,assignment]
+            yield step if recorder is None else recorder.watch(step)
+
+    def applied(*, heads: set[str], **_: object) -> None:
+        seen.append(tuple(heads))
+        if recorder is not None:
+            recorder.applied(tuple(sorted(heads)))
+
+    run(connection, line, site, steps, recorder=recorder, on_version_apply=applied)
+
+
+def name_of(step: MigrationStep) -> str:
+    """Return the revision that a step applies or takes back; nothing if it is a stamp."""
+    return step.revision.revision if isinstance(step, RevisionStep) else ""
+
+
+def _claim(connection: Connection, schema: str) -> bool:
+    lock = CLAIM.format(schema="%(schema)s")
+    claimed: bool = connection.exec_driver_sql(
+        f"SELECT pg_try_advisory_xact_lock({lock})", {"schema": schema}
+    ).scalar_one()
+    return claimed

@@ -1,0 +1,135 @@
+"""What machines are told of a run: a line of JSON for everything that happens, and the report as the last one."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from tests.cli.project import Project
+from tests.cli.test_fleet import FAILS_FOR_INITECH, revisions
+
+TELLS_SECRETS = """raise ValueError(
+        "cannot connect(host='x', password='s3cret') nor postgresql://me:s3cret@host/db nor {'password': \\"s3cret\\"} "
+        "nor host=x PASSWORD=s3cret"
+    )"""
+
+
+def events(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_every_line_is_an_event_and_the_last_is_the_report(fleet: Project) -> None:
+    fleet.add_revision("t3", "t2", FAILS_FOR_INITECH)
+    done = fleet.run("migrate", "--events")
+    assert done.code == 1
+    first, *outcomes, last = events(done.out)
+    assert (first["event"], first["tenants"]) == ("started", 3)
+    assert {each["event"] for each in outcomes} == {"outcome"}
+    assert {each["key"]: (each["ok"], each["to_revision"], each["sqlstate"]) for each in outcomes} == {
+        "acme": (True, "t3", None),
+        "initech": (False, "t2", "P0001"),
+        "umbrella": (True, "t3", None),
+    }
+    assert last["event"] == "report"
+    assert [each["time"] for each in (first, *outcomes, last)] == sorted(
+        each["time"] for each in (first, *outcomes, last)
+    )
+    assert last["outcomes"] == [
+        {name: value for name, value in each.items() if name not in {"event", "time"}} for each in outcomes
+    ]
+
+
+def test_the_report_is_the_one_of_json_and_has_failures_by_reason(fleet: Project) -> None:
+    fleet.add_revision("t3", "t2", "op.execute(\"DO $$ BEGIN RAISE 'no luck in %', current_schema(); END $$\")")
+    report = fleet.invoke("migrate", "--json").json
+    last = events(fleet.invoke("migrate", "--events").out)[-1]
+    assert set(last) - {"event", "time"} == set(report)
+    assert {
+        "run_id",
+        "command",
+        "target",
+        "migrated",
+        "unchanged",
+        "failed",
+        "not_replayed",
+        "shared",
+        "outcomes",
+    } <= set(report)
+    assert report["failure_groups"] == last["failure_groups"]
+    (group,) = report["failure_groups"]
+    assert (group["error"], group["tenants"], sorted(group["keys"])) == (
+        "RaiseException: no luck in {schema}",
+        3,
+        ["acme", "initech", "umbrella"],
+    )
+    assert (group["sqlstate"], group["hint"]) == ("P0001", None)
+
+
+def test_events_come_as_things_happen(fleet: Project, project_engine: Engine) -> None:
+    fleet.add_revision("t3", "t2", "op.execute('SELECT 1 FROM pg_sleep(3)')")
+    process = fleet.start("migrate", "--events")
+    try:
+        assert process.stdout
+        assert json.loads(process.stdout.readline())["event"] == "started"
+        assert revisions(project_engine, "acme") == ["t2"], "told when all was over"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_who_stops_listening_does_not_stop_the_migration(fleet: Project, project_engine: Engine) -> None:
+    fleet.add_revision("t3", "t2", "op.execute('SELECT 1 FROM pg_sleep(0.3)')")
+    process = fleet.start("migrate", "--events", "--jobs", "1")
+    assert process.stdout
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr
+    with process.stderr:
+        said = process.stderr.read()
+    assert process.wait(60) == 0, said
+    assert "Error" not in said
+    assert revisions(project_engine, "acme", "initech", "umbrella") == ["t3"] * 3
+
+
+def test_what_leaves_no_report_ends_with_an_error(fleet: Project) -> None:
+    fleet.add_revision("s2", "s1", "op.execute('SELECT 1 / 0')", "shared")
+    done = fleet.invoke("migrate", "--events", "--jobs", "0")
+    assert done.code == 1
+    (event,) = events(done.out)
+    assert event["event"] == "error"
+    assert event["error"].startswith("The shared tables could not be migrated")
+
+
+def test_an_interrupted_run_ends_with_how_far_it_was(fleet: Project, project_engine: Engine) -> None:
+    fleet.add_revision("t3", "t2", "op.execute('SELECT pg_sleep(60)')")
+    terminal = fleet.at_terminal("migrate", "--events", "--jobs", "1")
+    asleep = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
+    with project_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while connection.scalar(asleep) == 0:
+            time.sleep(0.05)
+    terminal.interrupt()
+    done = terminal.result()
+    assert done.code == 130
+    last = events(done.out)[-1]
+    assert (last["event"], last["done"], last["tenants"]) == ("interrupted", 0, 3)
+
+
+def test_downgrades_stamps_and_shared_tables_have_events_too(fleet: Project) -> None:
+    assert events(fleet.invoke("downgrade", "t1", "--yes", "--events").out)[-1]["command"] == "downgrade"
+    assert events(fleet.invoke("stamp", "t2", "--events").out)[-1]["migrated"] == 3
+    (event,) = events(fleet.invoke("migrate", "--shared-only", "--events").out)
+    assert (event["event"], event["outcome"]) == ("shared", None)
+
+
+@pytest.mark.parametrize("form", ["--events", "--json", "--sql", "--dry-run", None])
+def test_no_password_is_told(fleet: Project, form: str | None) -> None:
+    fleet.add_revision("t3", "t2", TELLS_SECRETS)
+    done = fleet.invoke("migrate", *([form] if form else []), "--jobs", "1")
+    assert done.code == (0 if form == "--dry-run" else 1)
+    assert "s3cret" not in done.out + done.err
+    if form != "--dry-run":
+        assert "cannot connect(host='x', password=***)" in done.out + done.err
