@@ -136,7 +136,7 @@ def test_a_check_that_fails_stops_the_run_and_a_resumption_goes_on(fleet: Make, 
     run, _ = get_run(fleet(), report.run_id)
     assert run.finished_at is not None
 
-    target, keys = unfinished(fleet(), report.run_id)
+    target, keys, _ = unfinished(fleet(), report.run_id)
     assert keys == KEYS[4:]
     again = migrate(fleet(), target, tenants=keys, jobs=jobs)
     assert sorted(outcome.key for outcome in again.migrated) == KEYS[4:]
@@ -197,9 +197,8 @@ def test_a_run_stops_when_more_have_failed_than_permitted(
 
 
 def test_tenants_that_have_begun_are_finished_and_told(fleet: Make, environment: Environment, engine: Engine) -> None:
-    sleepy = (
-        FAILS.format("'t_k2'") + "\nop.execute(\"SELECT pg_sleep(0.5) WHERE current_schema() IN ('t_k3', 't_k4')\")"
-    )
+    sleep = 'op.execute("SELECT pg_sleep({}) WHERE current_schema() IN ({})")'
+    sleepy = "\n".join((sleep.format(0.5, "'t_k2'"), FAILS.format("'t_k2'"), sleep.format(1, "'t_k3', 't_k4'")))
     environment.add("three", sleepy)
     report = stopped(fleet(), on_error="stop", jobs=3)
     # Three were begun at once: k2, which failed, and two that took longer.
@@ -222,7 +221,7 @@ def test_a_stop_holds_in_the_last_phase_too(fleet: Make, environment: Environmen
     assert at(engine, "two") == KEYS[4:]  # where the others wait, whole, for steps outside of a transaction
     assert keys_of(ledger(engine, report.run_id), "planned") == ["k5", "k6", "k7"]
     environment.add("three", outside, after="two")
-    target, keys = unfinished(fleet(), report.run_id)
+    target, keys, _ = unfinished(fleet(), report.run_id)
     migrate(fleet(), target, tenants=keys)
     assert at(engine, "three") == KEYS
 
