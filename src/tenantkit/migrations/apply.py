@@ -16,7 +16,7 @@ from tenantkit.migrations.indexes import drop_invalid_indexes
 from tenantkit.migrations.report import Outcome, join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.tasks import Again, Command, Task
-from tenantkit.provisioning.locks import is_lock_conflict, reason, sqlstate
+from tenantkit.provisioning.locks import Limits, is_lock_conflict, reason, sqlstate
 from tenantkit.registry import ledger
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Alembic:
 
     engine: Engine
     line: Line
+    limits: Limits
     placements_per_connection: int
     _served: int = 0
 
@@ -128,6 +129,7 @@ class Alembic:
                 self.line,
                 task.site,
                 steps,
+                limits=self.limits,
                 recorder=recorder,
                 before_commit=before_commit,
                 on_version_apply=applied,

@@ -24,7 +24,7 @@ from tenantkit.migrations.operations import adapt_operations
 from tenantkit.migrations.script import ALIAS
 from tenantkit.migrations.transactions import Transaction
 from tenantkit.naming import first_lines, search_path
-from tenantkit.provisioning.locks import limit_lock_waits
+from tenantkit.provisioning.locks import POLITE, Limits
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -95,6 +95,7 @@ class Request:
     recorder: Recorder | None = None
     before_commit: Callable[[Connection], None] | None = None
     """Called when everything is done, in the same transaction."""
+    limits: Limits = POLITE
 
 
 def run(
@@ -103,6 +104,7 @@ def run(
     site: Site,
     steps: Steps,
     *,
+    limits: Limits = POLITE,
     recorder: Recorder | None = None,
     before_commit: Callable[[Connection], None] | None = None,
     **options: Any,
@@ -112,7 +114,7 @@ def run(
     Without ``site.in_transaction``, the connection must not be in a transaction:
     there will be one, committed at the end, after *before_commit* was called.
     """
-    request = Request(connection, site, options, recorder, before_commit)
+    request = Request(connection, site, options, recorder, before_commit, limits)
     recording = nullcontext() if recorder is None else recorder.listening(connection)
     # What a revision prints is not for those who read the output of a command.
     with (
@@ -171,10 +173,10 @@ def run_environment(**options: Any) -> None:
     ):
         context.configure(connection, version_table_schema=site.schema, **_merged(ours, options))
         migration = context.get_context()
-        block = nullcontext if site.in_transaction else _autocommit_block(migration, site, transaction, interruption)
+        block = nullcontext if site.in_transaction else _autocommit_block(migration, request, transaction, interruption)
         migration.autocommit_block = block  # type: ignore[method-assign,assignment]
         with context.begin_transaction(), transaction.watch():
-            enter(connection, site)
+            enter(connection, site, request.limits)
             transaction.begin()
             context.run_migrations()
             if request.before_commit is not None:
@@ -201,9 +203,9 @@ def _as_list(hooks: Any) -> list[Any]:
     return [*hooks] if isinstance(hooks, list | tuple) else [hooks]  # pyright: ignore[reportUnknownVariableType]
 
 
-def enter(connection: Connection, site: Site) -> None:
+def enter(connection: Connection, site: Site, limits: Limits) -> None:
     """Begin to work at *site* in the current transaction: politely, and with names leading there."""
-    limit_lock_waits(connection)
+    limits.apply(connection)
     _set_search_path(connection, site)
 
 
@@ -225,14 +227,14 @@ def _translating(connection: Connection, site: Site, *, alias: str | None) -> Ge
 
 
 def _autocommit_block(
-    migration: MigrationContext, site: Site, transaction: Transaction, interruption: Interruption
+    migration: MigrationContext, request: Request, transaction: Transaction, interruption: Interruption
 ) -> Callable[[], Any]:
     """Return Alembic's ``autocommit_block``, for one schema of many.
 
     A transaction's settings end with it, so inside the block the path is set for the
     connection, and after it once more for the next transaction.
     """
-    original = migration.autocommit_block
+    original, site = migration.autocommit_block, request.site
 
     @contextmanager
     def autocommit_block() -> Generator[None]:
@@ -246,7 +248,7 @@ def _autocommit_block(
                 yield
             finally:
                 connection.exec_driver_sql("RESET search_path")
-        enter(connection, site)
+        enter(connection, site, request.limits)
         transaction.begin()
 
     return autocommit_block

@@ -112,13 +112,14 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
     """
     selection, rollout = policy(options)
     line = usable_line(tenancy, target)
-    phase = options.get("phase")
+    phase, limits = options.get("phase"), settings_of(options).limits
     if phase == "expand":
         require_no_end(target)
     tenancy.install()
     with tenancy.engine.connect() as connection:  # what is mistyped is refused before anything is migrated
         rollout.require_canaries({tenant.key for tenant in selection.find(connection)})
-    shared = upgrade_shared(tenancy, phase=phase)
+        limits.require_sense(connection)
+    shared = upgrade_shared(tenancy, phase=phase, limits=limits)
     return _run(tenancy, line, "upgrade", target, _towards(line, "upgrade", target, phase), options, shared=shared)
 
 
@@ -210,6 +211,7 @@ def _run(
     runner = Runner(tenancy, line, settings, stop=Event() if rollout.has_budget else None)
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
+        settings.limits.require_sense(connection)
         maintenance.release(connection)
         fleet = selection.find(connection)
         rollout.require_canaries({tenant.key for tenant in fleet})

@@ -14,7 +14,7 @@ from psycopg.pq import ExecStatus
 from tenantkit.migrations.report import Outcome, join
 from tenantkit.migrations.script import BUSY, MOVED, Script, Template
 from tenantkit.migrations.tasks import Again, Task
-from tenantkit.provisioning.locks import is_lock_conflict, reason
+from tenantkit.provisioning.locks import Limits, is_lock_conflict, reason
 from tenantkit.registry import ledger
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ class Replay:
     engine: Engine
     """Connections are opened with its settings, and not kept in its pool."""
     script: Script
-    lock_timeout: str
-    statement_timeout: str | None
+    limits: Limits
     placements_per_connection: int
     is_last: bool = True
     """Whether a placement is done after it; if not, the ledger has nothing to say yet."""
@@ -89,9 +88,7 @@ class Replay:
 
     def _template(self, site: Site) -> Template:
         if (template := self._templates.get(site.others)) is None:
-            template = self._templates[site.others] = self.script.template(
-                site.others, lock_timeout=self.lock_timeout, statement_timeout=self.statement_timeout
-            )
+            template = self._templates[site.others] = self.script.template(site.others, self.limits)
         return template
 
     def _open(self) -> psycopg.Connection[Any]:

@@ -20,7 +20,7 @@ from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.tasks import Again, Performer, Task, perform_all, perform_one
 from tenantkit.migrations.worker import Setup
 from tenantkit.migrations.workers import Worker
-from tenantkit.provisioning.locks import CONFLICTS, LOCK_TIMEOUT
+from tenantkit.provisioning.locks import CONFLICTS, LOCK_TIMEOUT, Limits
 from tenantkit.registry import ledger
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ class Settings:
     engine: EngineName = "auto"
     lock_timeout: str = LOCK_TIMEOUT
     statement_timeout: str | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """How long a statement may take."""
+        return Limits(self.lock_timeout, self.statement_timeout)
 
     @property
     def processes(self) -> int:
@@ -83,9 +88,9 @@ class Runner:
     _alembic: Alembic = field(init=False)
 
     def __post_init__(self) -> None:
-        self._setup = set_up(self.tenancy, self.line, is_sent=self.settings.jobs != 0)
+        self._setup = set_up(self.tenancy, self.line, self.settings.limits, is_sent=self.settings.jobs != 0)
         self._engine = self._setup.open()
-        self._alembic = Alembic(self._engine, self.line, PLACEMENTS_PER_CONNECTION)
+        self._alembic = Alembic(self._engine, self.line, self.settings.limits, PLACEMENTS_PER_CONNECTION)
 
     def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Iterator[Outcome]:
         """Migrate *groups* of placements that are at the same revisions, and go to the same; yield what came of each.
@@ -155,8 +160,7 @@ class Runner:
             replay = Replay(
                 self._engine,
                 script,
-                self.settings.lock_timeout,
-                self.settings.statement_timeout,
+                self.settings.limits,
                 PLACEMENTS_PER_CONNECTION,
                 is_last=is_last,
             )
@@ -214,7 +218,7 @@ def _refuse(task: Task, obstacle: str) -> Outcome:
     )
 
 
-def set_up(tenancy: Tenancy, line: Line, *, is_sent: bool) -> Setup:
+def set_up(tenancy: Tenancy, line: Line, limits: Limits, *, is_sent: bool) -> Setup:
     """Return what a process needs for migrating: if it *is_sent* to another one, in a form that can be.
 
     :raises ConfigurationError: if it cannot.
@@ -225,6 +229,7 @@ def set_up(tenancy: Tenancy, line: Line, *, is_sent: bool) -> Setup:
         url=tenancy.engine.url,
         engine_options=dict(tenancy.engine_options),
         path=sys.path,
+        limits=limits,
         placements_per_connection=PLACEMENTS_PER_CONNECTION,
     )
     try:

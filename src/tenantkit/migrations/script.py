@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tenantkit.migrations.lines import Heads
+    from tenantkit.provisioning.locks import Limits
 
 ALIAS = "TK_3f9a51c7_PLACEMENT"
 """What recorded statements call the schema of their placement. It has capitals, so it is always quoted."""
@@ -52,16 +53,13 @@ class Script:
         """Where it leads."""
         return self.steps[-1].after if self.steps else self.before
 
-    def template(self, others: Sequence[str], *, lock_timeout: str, statement_timeout: str | None) -> Template:
+    def template(self, others: Sequence[str], limits: Limits) -> Template:
         """Return the transaction for any placement whose statements also see the schemas *others*."""
-        settings = f"SET LOCAL lock_timeout = {quote_literal(lock_timeout)};\n"
-        if statement_timeout is not None:
-            settings += f"SET LOCAL statement_timeout = {quote_literal(statement_timeout)};\n"
         # A revision may set the path for its own purposes, so each begins with it. A statement may end with a comment.
         path = f"SET LOCAL search_path = {search_path(ALIAS, *others)}\n;\n"
         body = "".join(path + "".join(f"{statement}\n;\n" for statement in step.statements) for step in self.steps)
         text = self._guard() + body + _write_heads(self.before, self.after)
-        return Template(f"BEGIN;\n{settings}", tuple(text.split(QUOTED_ALIAS)))
+        return Template(f"BEGIN;\n{limits.sql}", tuple(text.split(QUOTED_ALIAS)))
 
     def _guard(self) -> str:
         # A statement after the claim: the same one would not see what was committed just before it had the lock.

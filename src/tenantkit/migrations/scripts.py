@@ -46,7 +46,7 @@ class Rehearsing:
     """For connections that nobody else uses: a revision may leave something in its session."""
 
     def __post_init__(self) -> None:
-        self._engine = set_up(self.tenancy, self.line, is_sent=False).open()
+        self._engine = set_up(self.tenancy, self.line, self.settings.limits, is_sent=False).open()
 
     def close(self) -> None:
         """Close its connections."""
@@ -112,9 +112,7 @@ class Rehearsing:
     def _render(self, script: Script | None, site: Site) -> str | None:
         if script is None or not script.steps:
             return None
-        template = script.template(
-            site.others, lock_timeout=self.settings.lock_timeout, statement_timeout=self.settings.statement_timeout
-        )
+        template = script.template(site.others, self.settings.limits)
         return f"{template.render(site.schema, _EPILOGUE).decode()};\n"
 
 

@@ -13,6 +13,7 @@ from tenantkit.migrations.report import MigrationReport, Outcome
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.tasks import Command, Task, perform_one
+from tenantkit.provisioning.locks import POLITE, Limits
 
 if TYPE_CHECKING:
     from tenantkit.tenancy import Tenancy
@@ -21,13 +22,15 @@ SHARED = "(shared)"
 """What the shared tables are called where outcomes have a tenant's key; no valid key looks like it."""
 
 
-def upgrade_shared(tenancy: Tenancy, target: str = "head", *, phase: Phase | None = None) -> Outcome | None:
+def upgrade_shared(
+    tenancy: Tenancy, target: str = "head", *, phase: Phase | None = None, limits: Limits = POLITE
+) -> Outcome | None:
     """Bring the shared tables to *target*, and return what came of it; ``None`` if they were there.
 
     :param phase: with ``expand``, only as far as the last revision before the first that contracts.
     :raises MigrationError: if it failed.
     """
-    return _run(tenancy, "upgrade", target, phase)
+    return _run(tenancy, "upgrade", target, phase, limits)
 
 
 def downgrade_shared(tenancy: Tenancy, target: str) -> Outcome | None:
@@ -40,7 +43,9 @@ def stamp_shared(tenancy: Tenancy, target: str) -> Outcome | None:
     return _run(tenancy, "stamp", target)
 
 
-def _run(tenancy: Tenancy, command: Command, target: str, phase: Phase | None = None) -> Outcome | None:
+def _run(
+    tenancy: Tenancy, command: Command, target: str, phase: Phase | None = None, limits: Limits = POLITE
+) -> Outcome | None:
     line = line_of(tenancy, "shared")
     if line.is_empty:
         return None
@@ -52,7 +57,7 @@ def _run(tenancy: Tenancy, command: Command, target: str, phase: Phase | None = 
     target = limit(line, target, current, phase)
     if not plan(line, command, target, current):
         return None
-    alembic = Alembic(tenancy.engine, line, placements_per_connection=1)
+    alembic = Alembic(tenancy.engine, line, limits, placements_per_connection=1)
     outcome = perform_one(Task(key=SHARED, site=site, command=command, target=target), alembic)
     if not outcome.ok:
         raise MigrationError(

@@ -19,6 +19,7 @@ from sqlalchemy import URL, Engine, create_engine, event
 
 from tenantkit.migrations.apply import Alembic
 from tenantkit.migrations.lines import Line, LineName
+from tenantkit.provisioning.locks import Limits
 
 _FORGET = (
     "RESET SESSION AUTHORIZATION",
@@ -44,6 +45,7 @@ class Setup:
     engine_options: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     path: list[str] = field(default_factory=list[str])
     """The parent's ``sys.path``: ``env.py`` and revisions may import the application."""
+    limits: Limits
     placements_per_connection: int
 
     def open(self) -> Engine:
@@ -58,7 +60,7 @@ def serve(pipe: Pipe) -> None:
     """Do what comes through *pipe* until it is closed."""
     setup: Setup = pipe.recv()
     sys.path[:] = setup.path
-    alembic = Alembic(setup.open(), Line(setup.environment, setup.line), setup.placements_per_connection)
+    alembic = Alembic(setup.open(), Line(setup.environment, setup.line), setup.limits, setup.placements_per_connection)
     pipe.send("ready")
     while True:
         try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from tenantkit.exceptions import TenantkitError
+from tenantkit.exceptions import ConfigurationError, TenantkitError
+from tenantkit.naming import quote_literal
 
 LOCK_TIMEOUT = "2s"
 ATTEMPTS = 8
@@ -31,12 +33,47 @@ def is_lock_conflict(error: BaseException) -> bool:
     return sqlstate(error) in CONFLICTS
 
 
-def limit_lock_waits(connection: Connection) -> None:
-    """Give up on a lock after `LOCK_TIMEOUT` for the rest of this transaction.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a statement may take, as PostgreSQL takes it: ``2s``, ``500ms``, ``0`` for as long as it likes."""
 
-    A statement that waits for a strong lock makes everyone behind it wait too.
-    """
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+    lock_timeout: str = LOCK_TIMEOUT
+    """Of that, waiting for a lock: a statement that waits for a strong one makes everyone behind it wait too."""
+    statement_timeout: str | None = None
+    """In all; the server's own setting by default."""
+
+    @property
+    def sql(self) -> str:
+        """The statements that set them for the rest of a transaction."""
+        settings = f"SET LOCAL lock_timeout = {quote_literal(self.lock_timeout)};\n"
+        if self.statement_timeout is not None:
+            settings += f"SET LOCAL statement_timeout = {quote_literal(self.statement_timeout)};\n"
+        return settings
+
+    def apply(self, connection: Connection) -> None:
+        """Set them for the rest of this transaction."""
+        connection.exec_driver_sql(self.sql.replace("%", "%%"))
+
+    def require_sense(self, connection: Connection) -> None:
+        """Raise unless PostgreSQL understands them.
+
+        :raises ConfigurationError: if it does not.
+        """
+        for name, value in (("lock_timeout", self.lock_timeout), ("statement_timeout", self.statement_timeout or "0")):
+            try:
+                connection.execute(text("SELECT set_config(:name, :value, true)"), {"name": name, "value": value})
+            except DBAPIError as error:
+                raise ConfigurationError(
+                    f"{name}={value!r} is no length of time that PostgreSQL knows. Give one such as 2s, 500ms or 1min."
+                ) from error
+
+
+POLITE = Limits()
+
+
+def limit_lock_waits(connection: Connection) -> None:
+    """Give up on a lock after `LOCK_TIMEOUT` for the rest of this transaction."""
+    POLITE.apply(connection)
 
 
 @contextmanager
