@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,14 +21,38 @@ from tenantkit.cli.options import (
     StatementTimeout,
     Tenants,
     Yes,
+    parse_attributes,
     parse_keys,
+)
+from tenantkit.cli.rollout import (
+    Canary,
+    Check,
+    Exclude,
+    Maintenance,
+    MaxFailures,
+    OnError,
+    Order,
+    Pause,
+    Waves,
+    Where,
+    parse_canary,
+    parse_check,
+    parse_waves,
+    require_sense,
 )
 from tenantkit.cli.running import print_shared, run
 from tenantkit.provisioning.locks import LOCK_TIMEOUT
 
+if TYPE_CHECKING:
+    from tenantkit.cli.progress import FleetProgress
+    from tenantkit.migrations import MigrationReport, Options
+
 Target = Annotated[
     str, typer.Argument(metavar="TARGET", help="A revision: an id or its beginning, base, -1.", show_default=False)
 ]
+_NAMED = 10
+"""So many tenants are named in a question; more are counted."""
+
 Shared = Annotated[bool, typer.Option("--shared", metavar="", help="The shared tables, and no tenant.")]
 
 
@@ -39,6 +63,16 @@ def migrate(
     ] = "head",
     *,
     tenants: Tenants = None,
+    exclude: Exclude = None,
+    where: Where = None,
+    order: Order = "key",
+    canary: Canary = None,
+    wave: Waves = None,
+    pause: Pause = 0,
+    check: Check = None,
+    max_failures: MaxFailures = None,
+    on_error: OnError = "continue",
+    maintenance: Maintenance = False,
     jobs: Jobs = None,
     engine: Engine = "auto",
     lock_timeout: LockTimeout = LOCK_TIMEOUT,
@@ -71,6 +105,7 @@ def migrate(
     - `tenantkit migrate`
     - `tenantkit migrate --tenants acme,initech --jobs 4`
     - `tenantkit migrate +1`
+    - `tenantkit migrate --canary 2 --wave 10%,100% --check ./smoke-test.sh --max-failures 1%`
     - `tenantkit migrate --resume 12`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
@@ -80,48 +115,60 @@ def migrate(
         raise UsageError("--tenants, --resume and --retry-failed each choose the tenants. Give one of them.")
     if shared_only and (dry_run or sql):
         raise UsageError("--dry-run and --sql tell of the shared tables, then of tenants. Leave out --shared-only.")
+    options: Options = {
+        "exclude": parse_keys(exclude, option="--exclude"),
+        "where": parse_attributes(where),
+        "order": order,
+        "canary": parse_canary(canary),
+        "waves": parse_waves(wave),
+        "pause": pause,
+        "check": parse_check(check),
+        "max_failures": max_failures,
+        "on_error": on_error,
+        "maintenance": maintenance,
+        "jobs": jobs,
+        "engine": engine,
+        "lock_timeout": lock_timeout,
+        "statement_timeout": statement_timeout,
+    }
+    require_sense(options)
+
+    def work(progress: FleetProgress) -> MigrationReport:
+        chosen: Options = {**options, "tenants": keys, "progress": progress}
+        return migrations.migrate(tenancy, target, **chosen)
+
     with application(context) as tenancy:
         if resume is not None:
             target, keys = migrations.unfinished(tenancy, resume)
         elif retry_failed:
             keys = migrations.failed(tenancy)
         if dry_run or sql:
-            found = migrations.preview(
-                tenancy,
-                target,
-                scripts=sql,
-                tenants=keys,
-                engine=engine,
-                lock_timeout=lock_timeout,
-                statement_timeout=statement_timeout,
-            )
+            chosen: Options = {**options, "tenants": keys}
+            found = migrations.preview(tenancy, target, scripts=sql, **chosen)
             previewing.show(found, sql=sql, as_json=as_json)
         elif shared_only:
             tenancy.install()
             print_shared(migrations.upgrade_shared(tenancy, target), as_json=as_json, as_events=as_events)
         else:
-            run(
-                lambda progress: migrations.migrate(
-                    tenancy,
-                    target,
-                    tenants=keys,
-                    jobs=jobs,
-                    engine=engine,
-                    lock_timeout=lock_timeout,
-                    statement_timeout=statement_timeout,
-                    progress=progress,
-                ),
-                "Migrating",
-                "Migrated",
-                as_json=as_json,
-                as_events=as_events,
-            )
+            run(work, "Migrating", "Migrated", as_json=as_json, as_events=as_events)
 
 
 def downgrade(
     context: typer.Context,
-    target: Target,
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="[TARGET]", help="A revision: an id or its beginning, base, -1.", show_default=False),
+    ] = None,
     *,
+    run_id: Annotated[
+        int | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            help="Take back what this run of migrate did, and nothing else, instead of going to a TARGET.",
+            show_default=False,
+        ),
+    ] = None,
     tenants: Tenants = None,
     jobs: Jobs = None,
     shared: Shared = False,
@@ -137,13 +184,33 @@ def downgrade(
 
     - `tenantkit downgrade -1 --tenants acme`
     - `tenantkit downgrade base --shared --yes`
+    - `tenantkit downgrade --run 12`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
 
     keys = parse_keys(tenants)
-    if shared and (dry_run or sql):
-        raise UsageError("--dry-run and --sql tell of tenants. Leave out --shared.")
+    if (target is None) == (run_id is None) or (shared and run_id is not None):
+        raise UsageError(
+            "Say where to go, for example -1, or give --run with the number of a run that is to be undone."
+        )
+    if (shared or run_id is not None) and (dry_run or sql):
+        raise UsageError("--dry-run and --sql tell of tenants that go to a TARGET. Leave out --shared and --run.")
     with application(context) as tenancy:
+        if run_id is not None:
+            from tenantkit.migrations.rollback import find_deeds  # noqa: PLC0415 - likewise
+
+            deeds = find_deeds(tenancy, run_id, keys)
+            whom = ", ".join(deeds) if len(deeds) <= _NAMED else f"{len(deeds)} tenants"
+            confirm(f"Take back what run {run_id} did to {whom}? What its revisions added is lost.", yes=yes)
+            run(
+                lambda progress: migrations.downgrade_run(tenancy, run_id, tenants=keys, jobs=jobs, progress=progress),
+                "Downgrading",
+                "Downgraded",
+                as_json=as_json,
+                as_events=as_events,
+            )
+            return
+        assert target is not None  # noqa: S101 - looked at above
         if dry_run or sql:
             found = migrations.preview(tenancy, target, command="downgrade", scripts=sql, tenants=keys)
             previewing.show(found, sql=sql, as_json=as_json)

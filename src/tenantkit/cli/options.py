@@ -112,7 +112,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def parse_keys(given: str | None) -> list[str] | None:
+def parse_keys(given: str | None, *, option: str = "--tenants") -> list[str] | None:
     """Return keys given as ``a,b``; ``None`` if none were.
 
     :raises UsageError: if the list is empty.
@@ -121,5 +121,5 @@ def parse_keys(given: str | None) -> list[str] | None:
         return None
     keys = [key for key in (part.strip() for part in given.split(",")) if key]
     if not keys:
-        raise UsageError("--tenants names no tenant. Give keys separated by commas, or leave it out for all.")
+        raise UsageError(f"{option} names no tenant. Give keys separated by commas, or leave it out.")
     return keys

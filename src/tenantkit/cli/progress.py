@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from tenantkit.cli.events import Events
-    from tenantkit.migrations import Outcome
+    from tenantkit.migrations import Outcome, Wave
 
 _EACH = 100
 """So many tenants have a line each where there is no terminal; of more, there is a line now and then."""
@@ -82,6 +82,13 @@ class FleetProgress:
             self._view.failed(Text.assemble(("failed ", "bold red"), failure(outcome)))
             if self.tally.failed == _TOLD:
                 self._view.failed(Text("Further failures are counted, and summed up at the end.", style="dim"))
+
+    def wave_ended(self, wave: Wave) -> None:
+        """Tell that another wave is to follow."""
+        if self._events is not None:
+            self._events.wave_ended(wave)
+        done = f"{len(wave.outcomes) - len(wave.failures)} done, {len(wave.failures)} failed"
+        err.print(f"Wave {wave.number} of {wave.count}: {done}.", soft_wrap=True)
 
 
 class Lines:

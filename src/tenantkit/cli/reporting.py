@@ -27,6 +27,8 @@ def report_as_json(report: MigrationReport) -> dict[str, Any]:
         "migrated": len(report.migrated),
         "unchanged": report.unchanged,
         "failed": len(report.failures),
+        "stopped": report.stopped,
+        "left": report.left,
         "engines": report.engines,
         "not_replayed": dict(report.not_replayed),
         "failure_groups": [

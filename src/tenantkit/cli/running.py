@@ -41,7 +41,7 @@ def run(
         if report.shared is not None:
             print_shared(report.shared, as_json=False)
         print_summary(report, progress.tally, done, seconds=monotonic() - started)
-    if report.failures:
+    if report.failures or report.stopped is not None:
         raise typer.Exit(1)
 
 

@@ -32,6 +32,8 @@ def print_summary(report: MigrationReport, tally: Tally, done: str, *, seconds: 
         print_done("Unchanged:", f"{count(report.unchanged)} at {report.target} already.")
     if report.failures:
         _print_failures(report)
+    if report.stop is not None:
+        print_error(f"{report.stop[:1].upper()}{report.stop[1:]}")
 
 
 def count(tenants: int) -> str:

@@ -3,11 +3,19 @@
 from tenantkit.migrations.authoring import init, revision
 from tenantkit.migrations.environment import run_environment
 from tenantkit.migrations.failures import FailureGroup
-from tenantkit.migrations.fleet import Options, downgrade, migrate, stamp
+from tenantkit.migrations.fleet import Options, downgrade, downgrade_run, migrate, stamp
 from tenantkit.migrations.history import Run, failed, get_run, list_runs, unfinished
 from tenantkit.migrations.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview, Rehearsal
 from tenantkit.migrations.preview import preview
-from tenantkit.migrations.report import FleetStatus, MigrationReport, Outcome, PlacementStatus, Progress
+from tenantkit.migrations.report import (
+    FleetStatus,
+    MigrationReport,
+    Outcome,
+    PlacementStatus,
+    Progress,
+    Wave,
+    WaveProgress,
+)
 from tenantkit.migrations.shared import downgrade_shared, stamp_shared, upgrade_shared
 from tenantkit.migrations.status import status
 
@@ -25,7 +33,10 @@ __all__ = [
     "Progress",
     "Rehearsal",
     "Run",
+    "Wave",
+    "WaveProgress",
     "downgrade",
+    "downgrade_run",
     "downgrade_shared",
     "failed",
     "get_run",

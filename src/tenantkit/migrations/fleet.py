@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from itertools import chain
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from threading import Event
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from typing_extensions import Unpack
 
 from tenantkit.exceptions import ConfigurationError, MigrationError
+from tenantkit.migrations.campaign import Campaign
 from tenantkit.migrations.connections import require_connections
-from tenantkit.migrations.planning import plan_fleet, select
+from tenantkit.migrations.maintenance import keeping
+from tenantkit.migrations.planning import Plan, plan_fleet
 from tenantkit.migrations.report import MigrationReport, NoProgress, Outcome, Progress, join
 from tenantkit.migrations.revisions import read_revisions
+from tenantkit.migrations.rollback import find_deeds, plan_rollback
+from tenantkit.migrations.rollout import Check, OnError, Rollout
 from tenantkit.migrations.runner import EngineName, Runner, Settings
+from tenantkit.migrations.selection import Order, Selection
 from tenantkit.migrations.shared import upgrade_shared
-from tenantkit.migrations.sites import line_of, tenant_site
-from tenantkit.migrations.tasks import Command, Task
-from tenantkit.provisioning.locks import LOCK_TIMEOUT
-from tenantkit.registry import ledger, store
-from tenantkit.tenant import MIGRATED, Tenant
+from tenantkit.migrations.sites import line_of
+from tenantkit.migrations.tasks import Command
+from tenantkit.registry import ledger, maintenance
+from tenantkit.tenant import Tenant
 
 if TYPE_CHECKING:
-    from tenantkit.migrations.lines import Line
+    from sqlalchemy import Connection
+
+    from tenantkit.migrations.lines import Heads, Line
     from tenantkit.tenancy import Tenancy
 
 
 class Options(TypedDict, total=False):
-    """What `migrate`, `downgrade` and `stamp` take besides their target."""
+    """What `migrate`, `downgrade`, `downgrade_run` and `stamp` take besides.
+
+    ``None`` is as if left out.
+    """
 
     tenants: Collection[str] | None
     """Only the tenants with these keys."""
+    exclude: Collection[str] | None
+    """Not the tenants with these keys."""
+    where: Mapping[str, Any] | None
+    """Only the tenants whose attributes contain all of these."""
+    order: Order | None
+    """Who comes first: by ``key``, which is the default, ``newest``, ``oldest`` or ``random``."""
+    canary: int | Collection[str] | None
+    """Who goes before all others, in a wave of their own: so many, the first in the order; or those with these keys."""
+    waves: Sequence[float] | None
+    """In which parts the others follow: how many per cent of them are done by the end of each wave, rising to 100."""
+    pause: float | None
+    """How many seconds to wait after each wave but the last."""
+    check: Check | None
+    """Called with each `Wave` but the last, after the pause. If it raises or returns ``False``, the run stops."""
+    max_failures: int | str | None
+    """Stop when more tenants have failed: a number, or a share such as ``"2%"`` of those that have something to do."""
+    on_error: OnError | None
+    """``continue``, by default, or ``stop`` after the first failure. Tenants that have begun are finished."""
+    maintenance: bool | None
+    """Whether each tenant that is active is in maintenance while it is migrated."""
     jobs: int | None
     """How many connections replay, by default two for each core, eight at most; and how many worker processes run
     Alembic, by default one for each core. 0 runs Alembic in this process, which a debugger can follow."""
@@ -45,6 +76,14 @@ class Options(TypedDict, total=False):
     """Is told of every outcome as it comes."""
 
 
+_SELECTION = ("tenants", "exclude", "where", "order")
+_ROLLOUT = ("canary", "waves", "pause", "check", "max_failures", "on_error")
+_WRITTEN_DOWN = ("exclude", "where", "order", "canary", "waves", "pause", "max_failures", "on_error", "maintenance")
+_SETTINGS = ("jobs", "engine", "lock_timeout", "statement_timeout")
+
+Planner: TypeAlias = "Callable[[Connection, Sequence[Tenant], dict[str, Heads]], Plan]"
+
+
 def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) -> MigrationReport:
     """Bring the registry and the shared tables to their newest version, then every tenant to *target*.
 
@@ -54,25 +93,66 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
 
     :param target: a revision as Alembic takes it: ``head``, ``heads``, an id or its beginning, ``+1``.
     :param options: see `Options`.
-    :raises MigrationError: with the report, if a tenant failed. Nothing else was stopped by it.
+    :raises MigrationError: with the report, if a tenant failed or the run was stopped.
     :raises ConfigurationError: if the environment, the target or an option is wrong; nothing was changed then.
     """
+    selection, rollout = policy(options)
     line = usable_line(tenancy, target)
     tenancy.install()
-    if (keys := options.get("tenants")) is not None:  # a mistyped key is refused before anything is migrated
-        select(tenancy.list(status=MIGRATED), keys)
+    with tenancy.engine.connect() as connection:  # what is mistyped is refused before anything is migrated
+        rollout.require_canaries({tenant.key for tenant in selection.find(connection)})
     shared = upgrade_shared(tenancy)
-    return _run(tenancy, line, "upgrade", target, options, shared=shared)
+    return _run(tenancy, line, "upgrade", target, _towards(line, "upgrade", target), options, shared=shared)
 
 
 def downgrade(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:
     """Take every tenant back to *target* (an id, ``-1``, ``base``); the shared tables stay. Otherwise as `migrate`."""
-    return _run(tenancy, line_of(tenancy, "tenant"), "downgrade", target, options)
+    line = line_of(tenancy, "tenant")
+    return _run(tenancy, line, "downgrade", target, _towards(line, "downgrade", target), options)
+
+
+def downgrade_run(tenancy: Tenancy, run_id: int, **options: Unpack[Options]) -> MigrationReport:
+    """Take back what a run did: each tenant that it migrated goes to the revision where the run found it.
+
+    A tenant that has moved on since is not touched, and counts as a failure. Otherwise as `downgrade`.
+
+    :raises ConfigurationError: if there is no such run, if it did nothing, or if it was no migration.
+    """
+    line = line_of(tenancy, "tenant")
+    deeds = find_deeds(tenancy, run_id, options.get("tenants"))
+
+    def plan(connection: Connection, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
+        concerned = [tenant for tenant in fleet if tenant.key in deeds]
+        return plan_rollback(line, run_id, deeds, ledger.changed_since(connection, run_id), concerned, current)
+
+    return _run(tenancy, line, "downgrade", f"before run {run_id}", plan, options)
 
 
 def stamp(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:
     """Write down that every tenant is at *target*, without running a revision. Otherwise as `migrate`."""
-    return _run(tenancy, line_of(tenancy, "tenant"), "stamp", target, options)
+    line = line_of(tenancy, "tenant")
+    return _run(tenancy, line, "stamp", target, _towards(line, "stamp", target), options)
+
+
+def policy(options: Options) -> tuple[Selection, Rollout]:
+    """Return for whom a run with these *options* is, and how it goes through them.
+
+    :raises ConfigurationError: if an option makes no sense.
+    """
+    return Selection(**_given(options, _SELECTION)), Rollout(**_given(options, _ROLLOUT))
+
+
+def _given(options: Options, names: Sequence[str]) -> dict[str, Any]:
+    return {name: options[name] for name in names if options.get(name) is not None}  # type: ignore[literal-required]
+
+
+def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
+    plain = (str, float, int, Mapping)
+    return {name: value if isinstance(value, plain) else list(value) for name, value in options.items()}
+
+
+def _towards(line: Line, command: Command, target: str) -> Planner:
+    return lambda _, fleet, current: plan_fleet(line, command, target, fleet, current)
 
 
 def usable_line(tenancy: Tenancy, target: str) -> Line:
@@ -92,80 +172,57 @@ def _run(
     line: Line,
     command: Command,
     target: str,
+    planner: Planner,
     options: Options,
     *,
     shared: Outcome | None = None,
 ) -> MigrationReport:
-    progress = options.get("progress") or NoProgress()
-    settings = Settings(
-        jobs=options.get("jobs"),
-        engine=options.get("engine", "auto"),
-        lock_timeout=options.get("lock_timeout", LOCK_TIMEOUT),
-        statement_timeout=options.get("statement_timeout"),
-    )
-    runner = Runner(tenancy, line, settings)
+    selection, rollout = policy(options)
+    settings = Settings(**_given(options, _SETTINGS))
+    runner = Runner(tenancy, line, settings, stop=Event() if rollout.has_budget else None)
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
-        fleet = select(store.find(connection, status=MIGRATED), options.get("tenants"))
+        maintenance.release(connection)
+        fleet = selection.find(connection)
+        rollout.require_canaries({tenant.key for tenant in fleet})
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
     with tenancy.engine.begin() as connection:
-        groups, targets, refused = plan_fleet(line, command, target, fleet, current)
-        if groups:
+        plan = planner(connection, fleet, current)
+        if plan.work:
             require_connections(connection, settings.jobs)
-        failed = {outcome.key for outcome in refused}
-        planned = [tenant for tenants in groups.values() for tenant in tenants]
-        planned += [tenant for tenant in fleet if tenant.key in failed]
+        failed = {outcome.key for outcome in plan.refused}
+        planned = [work.tenant for work in plan.work] + [tenant for tenant in fleet if tenant.key in failed]
         run_id = ledger.start_run(
             connection,
             command=command,
             target=target,
-            options={"engine": settings.engine, "jobs": settings.jobs},
+            options=asdict(settings) | _as_json(_given(options, _WRITTEN_DOWN)),
             planned=[(tenant.id, join(current.get(tenant.schema, ()))) for tenant in planned],
         )
-
-    def task(tenant: Tenant) -> Task:
-        site = tenant_site(tenancy, tenant.schema)
-        to = targets[current[tenant.schema]]
-        return Task(key=tenant.key, site=site, command=command, target=to, run_id=run_id, tenant_id=tenant.id)
-
-    ids = {tenant.key: tenant.id for tenant in planned}
-    outcomes: list[Outcome] = []
-    progress.started(len(planned))
-    work = [(heads, [task(tenant) for tenant in tenants]) for heads, tenants in groups.items()]
-    for outcome in chain(refused, runner.run(work)):
-        if not (outcome.ok and outcome.has_moved):  # which is written down in the tenant's own transaction
-            _record(tenancy, run_id, ids[outcome.key], outcome)
-        outcomes.append(outcome)
-        progress.finished(outcome)
-    with tenancy.engine.begin() as connection:
-        ledger.finish_run(connection, run_id)
-    done = tuple(outcome for outcome in outcomes if not outcome.ok or outcome.has_moved)
+    campaign = Campaign(
+        tenancy=tenancy,
+        command=command,
+        run_id=run_id,
+        plan=plan,
+        ids={tenant.key: tenant.id for tenant in planned},
+        rollout=rollout,
+        runner=runner,
+        progress=options.get("progress") or NoProgress(),
+    )
+    with keeping(tenancy, run_id) if options.get("maintenance") else nullcontext(runner.around) as runner.around:
+        campaign.run()
+    done = tuple(outcome for outcome in campaign.outcomes if not outcome.ok or outcome.has_moved)
     report = MigrationReport(
         run_id=run_id,
         command=command,
         target=target,
         shared=shared,
         outcomes=done,
-        unchanged=len(fleet) - len(done),
+        unchanged=plan.unchanged + len(campaign.outcomes) - len(done),
         not_replayed=dict(runner.reasons),
+        stopped=campaign.stopped,
+        left=campaign.left,
     )
-    if report.failures:
+    if report.failures or report.stopped is not None:
         raise MigrationError(report)
     return report
-
-
-def _record(tenancy: Tenancy, run_id: int, tenant_id: int, outcome: Outcome) -> None:
-    with tenancy.engine.begin() as connection:
-        ledger.record(
-            connection,
-            run_id,
-            tenant_id,
-            status="unchanged" if outcome.ok else "failed",
-            engine=outcome.engine,
-            from_revision=outcome.from_revision,
-            to_revision=outcome.to_revision,
-            attempts=outcome.attempts,
-            duration_ms=outcome.duration_ms,
-            sqlstate=outcome.sqlstate,
-            error=outcome.error,
-        )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.apply import plan
 from tenantkit.migrations.report import Outcome, join
 from tenantkit.migrations.tasks import Command
@@ -17,59 +18,79 @@ if TYPE_CHECKING:
     from tenantkit.migrations.lines import Heads, Line
 
 
-def select(fleet: Sequence[Tenant], keys: Collection[str] | None) -> list[Tenant]:
-    """Return the tenants with these keys, or all.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done to one tenant."""
 
-    :raises TenantNotFoundError: if one is not among those that can be migrated.
-    """
-    if keys is None:
-        return list(fleet)
-    for key in set(keys) - {tenant.key for tenant in fleet}:
-        raise TenantNotFoundError(key=key)
-    return [tenant for tenant in fleet if tenant.key in keys]
+    tenant: Tenant
+    heads: Heads
+    """Where it is."""
+    target: str
+    """Where it is to go; the same wherever it is, as another run may move it before this one does."""
 
 
-def plan_fleet(
-    line: Line, command: Command, target: str, fleet: Sequence[Tenant], current: dict[str, Heads]
-) -> tuple[dict[Heads, list[Tenant]], dict[Heads, str], list[Outcome]]:
-    """Return the tenants to migrate by where they are, where those are to go, and the failures of hopeless ones.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done to a fleet."""
+
+    work: Sequence[Work]
+    """In the order of the fleet."""
+    refused: Sequence[Outcome]
+    """The failures of tenants for which nothing can be done."""
+    unchanged: int
+    """How many are there already."""
+
+
+def plan_fleet(line: Line, command: Command, target: str, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
+    """Return what takes every tenant of *fleet* to *target*.
 
     What a revision needs is worked out once for all the tenants that are at it.
     """
-    targets: dict[Heads, str] = {}
-    needs_work: dict[Heads, bool | ConfigurationError] = {}
-    groups: dict[Heads, list[Tenant]] = {}
+    targets: dict[Heads, str | ConfigurationError | None] = {}
+    work: list[Work] = []
     refused: list[Outcome] = []
     for tenant in fleet:
         heads = current.get(tenant.schema)
         if heads is None:
-            refused.append(_refuse(tenant, (), f"the schema {tenant.schema!r} does not exist; see 'tenantkit doctor'"))
+            refused.append(without_schema(tenant))
             continue
-        if heads not in needs_work:
+        if heads not in targets:
             try:
                 steps = plan(line, command, target, heads)
-                needs_work[heads] = bool(steps)
-                targets[heads] = _absolute(target, steps)
+                targets[heads] = _absolute(target, steps) if steps else None
             except ConfigurationError as error:
-                needs_work[heads] = error
-        match needs_work[heads]:
+                targets[heads] = error
+        match targets[heads]:
             case ConfigurationError() as reason:
-                refused.append(_refuse(tenant, heads, str(reason)))
-            case True:
-                groups.setdefault(heads, []).append(tenant)
+                refused.append(refuse(tenant, heads, str(reason)))
+            case str() as there:
+                work.append(Work(tenant, heads, there))
             case _:
                 pass
-    return groups, targets, refused
+    return Plan(work, refused, unchanged=len(fleet) - len(work) - len(refused))
+
+
+def group(work: Iterable[Work]) -> dict[tuple[Heads, str], list[Work]]:
+    """Return what is to be done by where they are and where they are to go: one script serves all of a group."""
+    groups: dict[tuple[Heads, str], list[Work]] = {}
+    for each in work:
+        groups.setdefault((each.heads, each.target), []).append(each)
+    return groups
+
+
+def refuse(tenant: Tenant, heads: Heads, error: str) -> Outcome:
+    """Return the failure of a tenant that is not touched."""
+    revision = join(heads) or None
+    return Outcome(key=tenant.key, schema=tenant.schema, from_revision=revision, to_revision=revision, error=error)
+
+
+def without_schema(tenant: Tenant) -> Outcome:
+    """Return the failure of a tenant whose schema is not there."""
+    return refuse(tenant, (), f"the schema {tenant.schema!r} does not exist; see 'tenantkit doctor'")
 
 
 def _absolute(target: str, steps: Sequence[MigrationStep]) -> str:
-    """Return *target* so that it means the same wherever a tenant is: another run may move it before this one does."""
-    if not steps or target[0] not in "+-":
+    if target[0] not in "+-":
         return target
     there: tuple[str, ...] = steps[-1].to_revisions_no_deps
     return there[0] if len(there) == 1 else "base" if not there else target
-
-
-def _refuse(tenant: Tenant, heads: Heads, error: str) -> Outcome:
-    revision = join(heads) or None
-    return Outcome(key=tenant.key, schema=tenant.schema, from_revision=revision, to_revision=revision, error=error)

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from typing_extensions import Unpack
 
 from tenantkit.migrations.apply import plan
-from tenantkit.migrations.fleet import Options, usable_line
+from tenantkit.migrations.fleet import Options, policy, usable_line
 from tenantkit.migrations.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
-from tenantkit.migrations.planning import plan_fleet, select
+from tenantkit.migrations.planning import group, plan_fleet
 from tenantkit.migrations.report import join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.runner import Settings
@@ -21,8 +21,7 @@ from tenantkit.migrations.shared import SHARED
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.trial import name_of, rolled_back
 from tenantkit.provisioning.locks import LOCK_TIMEOUT
-from tenantkit.registry import store, versions
-from tenantkit.tenant import MIGRATED
+from tenantkit.registry import versions
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
@@ -53,18 +52,18 @@ def preview(
     shared_line = line_of(tenancy, "shared")
     with rolled_back(tenancy.engine) as connection:
         is_current = _install(connection)
-        fleet = select(store.find(connection, status=MIGRATED), options.get("tenants"))
+        fleet = policy(options)[0].find(connection)
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
-        by_heads, targets, refused = plan_fleet(line, command, target, fleet, current)
+        work = plan_fleet(line, command, target, fleet, current)
         shared = _plan_shared(tenancy, shared_line, connection) if command == "upgrade" else None
     groups = {
-        heads: _group(
+        (heads, there): _group(
             line,
             heads,
-            plan(line, command, targets[heads], heads),
-            [PlannedPlacement(key=tenant.key, schema=tenant.schema) for tenant in tenants],
+            plan(line, command, there, heads),
+            [PlannedPlacement(key=each.tenant.key, schema=each.tenant.schema) for each in some],
         )
-        for heads, tenants in by_heads.items()
+        for (heads, there), some in group(work.work).items()
     }
     if scripts:
         settings = Settings(
@@ -74,15 +73,15 @@ def preview(
         )
         with closing(Rehearsing(tenancy, shared_line, line, command, settings, shared)) as rehearsing:
             shared = rehearsing.rehearse_shared()
-            groups = {heads: rehearsing.rehearse(group, targets[heads]) for heads, group in groups.items()}
+            groups = {each: rehearsing.rehearse(planned, each[1]) for each, planned in groups.items()}
     return Preview(
         command=command,
         target=target,
         registry_is_current=is_current,
         shared=shared,
         groups=tuple(groups.values()),
-        refused=tuple(refused),
-        unchanged=len(fleet) - sum(map(len, by_heads.values())) - len(refused),
+        refused=tuple(work.refused),
+        unchanged=work.unchanged,
     )
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tenantkit.migrations.recording import Recorder
-from tenantkit.migrations.tasks import Task, perform_one
+from tenantkit.migrations.tasks import Again, Task, perform_one
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tenantkit.migrations.apply import Alembic
     from tenantkit.migrations.report import Outcome
     from tenantkit.migrations.script import Script
-    from tenantkit.migrations.trial import Trial
 
 _TRIES = 3
 """After so many failures in a row, what the others need is not sought any more."""
@@ -35,7 +33,7 @@ class Rehearsed:
 
 
 def rehearse(
-    tasks: Sequence[Task], alembic: Alembic | Trial, *, record: bool = True
+    tasks: Sequence[Task], alembic: Callable[..., Outcome | Again], *, record: bool = True
 ) -> Iterator[tuple[Outcome, Rehearsed | None]]:
     """Have Alembic do some of *tasks* from their beginning, and yield what came of each.
 
@@ -46,8 +44,8 @@ def rehearse(
     for task in tasks:
         recorder = Recorder(task.site.schema)
 
-        def perform(task: Task, recorder: Recorder = recorder) -> Outcome:
-            return alembic(task, recorder)  # type: ignore[return-value]
+        def perform(task: Task, recorder: Recorder = recorder) -> Outcome | Again:
+            return alembic(task, recorder)
 
         outcome = perform_one(task, perform)
         if not outcome.ok and (recovered := perform_one(task, alembic)).ok:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from typing_extensions import override
 
@@ -44,6 +44,24 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wave:
+    """A part of a run that has been done."""
+
+    run_id: int
+    number: int
+    """Which it is, from 1."""
+    count: int
+    """How many waves the run has."""
+    outcomes: tuple[Outcome, ...]
+    """What came of each of its tenants."""
+
+    @property
+    def failures(self) -> tuple[Outcome, ...]:
+        """Those of its tenants that failed."""
+        return tuple(outcome for outcome in self.outcomes if not outcome.ok)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationReport:
     """What came of one run over a fleet."""
 
@@ -58,6 +76,10 @@ class MigrationReport:
     """How many tenants were there already, or were brought there by another run at the same time."""
     not_replayed: Mapping[str, int] = field(default_factory=dict[str, int])
     """Why Alembic ran for tenants one by one, and for how many: by reason."""
+    stopped: str | None = None
+    """Why the run was stopped before it was through; ``None`` if it was not."""
+    left: int = 0
+    """How many tenants it had not begun, or not finished, when it was stopped; they are whole, and can be taken up."""
 
     @property
     def failures(self) -> tuple[Outcome, ...]:
@@ -79,10 +101,21 @@ class MigrationReport:
         """How many tenants each engine migrated."""
         return dict(Counter(outcome.engine for outcome in self.migrated if outcome.engine is not None))
 
+    @property
+    def stop(self) -> str | None:
+        """Why the run was stopped, what that left, and how to go on; ``None`` if it was not."""
+        if self.stopped is None:
+            return None
+        again = f"'tenantkit migrate --resume {self.run_id}'" if self.command == "upgrade" else "The same command again"
+        left = f"{self.left} tenant{' was' if self.left == 1 else 's were'} not begun"
+        return f"stopped because {self.stopped}; {left}. {again} goes on with those that are not done."
+
     @override
     def __str__(self) -> str:
         """Say how it went, in one line."""
         counts = f"{len(self.migrated)} migrated, {self.unchanged} unchanged, {len(self.failures)} failed"
+        if self.stop is not None:
+            return f"{counts}; {self.stop}"
         if not self.failures:
             return counts
         first = self.failures[0]
@@ -100,6 +133,14 @@ class Progress(Protocol):
 
     def finished(self, outcome: Outcome) -> None:
         """One of them is done."""
+
+
+@runtime_checkable
+class WaveProgress(Progress, Protocol):
+    """Is told of waves too."""
+
+    def wave_ended(self, wave: Wave) -> None:
+        """Hear that a wave is done, and another is to follow."""
 
 
 class NoProgress:

@@ -7,9 +7,9 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pickle import PicklingError, dumps
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from threading import Event
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.apply import Alembic, plan
@@ -17,7 +17,7 @@ from tenantkit.migrations.rehearsal import Rehearsed, rehearse
 from tenantkit.migrations.replay import Replay, has_moved
 from tenantkit.migrations.report import Outcome, join
 from tenantkit.migrations.revisions import read_revisions
-from tenantkit.migrations.tasks import Performer, Task, perform_all, perform_one
+from tenantkit.migrations.tasks import Again, Performer, Task, perform_all, perform_one
 from tenantkit.migrations.worker import Setup
 from tenantkit.migrations.workers import Worker
 from tenantkit.provisioning.locks import CONFLICTS, LOCK_TIMEOUT
@@ -59,6 +59,10 @@ class Settings:
         return self.jobs or min(2 * _CORES, 8)
 
 
+def _unchanged(performer: Any) -> Any:
+    return performer
+
+
 @dataclass(slots=True)
 class Runner:
     """Migrates the placements of one run, and remembers what their rehearsals found."""
@@ -66,9 +70,13 @@ class Runner:
     tenancy: Tenancy
     line: Line
     settings: Settings
+    around: Callable[[Any], Any] = _unchanged
+    """What is made of each performer before it is used."""
+    stop: Event | None = None
+    """If there is one, nothing is begun once it is set, and nothing between a failure and the caller's look at it."""
     reasons: Counter[str] = field(default_factory=Counter[str])
     """Why how many placements were not replayed."""
-    _found: dict[Heads, Rehearsed] = field(default_factory=dict["Heads", Rehearsed])
+    _found: dict[tuple[Heads, str], Rehearsed] = field(default_factory=dict["tuple[Heads, str]", Rehearsed])
     _setup: Setup = field(init=False)
     _engine: Engine = field(init=False)
     """With the application's settings, for connections that are not shared with its requests."""
@@ -80,7 +88,7 @@ class Runner:
         self._alembic = Alembic(self._engine, self.line, PLACEMENTS_PER_CONNECTION)
 
     def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Iterator[Outcome]:
-        """Migrate *groups* of placements, each of those that are at the same revisions; yield what came of each.
+        """Migrate *groups* of placements that are at the same revisions, and go to the same; yield what came of each.
 
         What has steps outside of a transaction comes last, one placement after another: such steps wait for every
         transaction in the database.
@@ -93,25 +101,37 @@ class Runner:
     def _run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Iterator[Outcome]:
         last: list[Task] = []
         for heads, group in groups:
+            if self._is_stopped:
+                return
             tasks = list(group)
+            kind = heads, tasks[0].target
             if self.settings.jobs == 0:
-                yield from (perform_one(task, self._alembic) for task in tasks)
+                yield from self._here(tasks)
                 continue
-            if heads not in self._found:
-                for outcome, found in rehearse(group, self._alembic, record=self.settings.engine != "alembic"):
+            if kind not in self._found:
+                for outcome, found in rehearse(group, self._in_process, record=self.settings.engine != "alembic"):
                     del tasks[0]
                     if found is not None:
-                        self._found[heads] = found
+                        self._found[kind] = found
                     yield outcome
+                    if self._is_stopped:
+                        return
             if tasks:
-                yield from self._rest(tasks, self._found[heads], last)
-        yield from perform_all(last, self._workers(1))
+                yield from self._rest(tasks, self._found[kind], last)
+        yield from perform_all(last, self._workers(1), self.stop)
+
+    def _here(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        for task in tasks:
+            if not self._is_stopped:
+                yield perform_one(task, self._in_process)
 
     def _rest(self, tasks: list[Task], found: Rehearsed, last: list[Task]) -> Iterator[Outcome]:
         """Migrate those that did not rehearse; what is for the last phase is added to *last*."""
         script = found.script
         if script is None and self.settings.engine == "replay" and found.autocommit is None:
-            yield from (_refuse(task, found.obstacle or "") for task in tasks)
+            for task in tasks:
+                if not self._is_stopped:
+                    yield _refuse(task, found.obstacle or "")
             return
         remaining = tasks
         if script is not None and script.steps:
@@ -121,7 +141,8 @@ class Runner:
         if found.autocommit is not None:
             last += remaining
         else:
-            yield from perform_all(remaining, self._workers(1 if found.touches_shared else self.settings.processes))
+            workers = self._workers(1 if found.touches_shared else self.settings.processes)
+            yield from perform_all(remaining, workers, self.stop)
 
     def _replay(self, tasks: list[Task], found: Rehearsed, last: list[Task]) -> Generator[Outcome, None, list[Task]]:
         """Send the script to each of *tasks*; return those that Alembic should try instead, with its better errors."""
@@ -130,8 +151,8 @@ class Runner:
         by_key = {task.key: task for task in tasks}
         failed: list[Task] = []
 
-        def replaying() -> Replay:
-            return Replay(
+        def replaying() -> Performer:
+            replay = Replay(
                 self._engine,
                 script,
                 self.settings.lock_timeout,
@@ -139,10 +160,11 @@ class Runner:
                 PLACEMENTS_PER_CONNECTION,
                 is_last=is_last,
             )
+            return self.around(replay)  # type: ignore[no-any-return]
 
         # Locks on shared tables would have them wait for one another, or deadlock.
         connections = 1 if found.touches_shared else self.settings.connections
-        for outcome in perform_all(tasks, [replaying] * connections):
+        for outcome in perform_all(tasks, [replaying] * connections, self.stop):
             task = by_key[outcome.key]
             if outcome.ok and is_last:
                 yield outcome
@@ -152,6 +174,8 @@ class Runner:
                 yield known
             elif outcome.sqlstate in CONFLICTS or outcome.sqlstate is None or self.settings.engine == "replay":
                 yield outcome
+            elif self.stop is not None:
+                yield perform_one(task, self._in_process)
             else:
                 failed.append(task)
         return failed
@@ -168,8 +192,16 @@ class Runner:
         there = join(current) or None
         return replace(outcome, from_revision=there, to_revision=there, sqlstate=None, error=None)
 
+    @property
+    def _is_stopped(self) -> bool:
+        return self.stop is not None and self.stop.is_set()
+
+    @property
+    def _in_process(self) -> Callable[..., Outcome | Again]:
+        return self.around(self._alembic)  # type: ignore[no-any-return]
+
     def _workers(self, count: int) -> list[Callable[[], Performer]]:
-        return [partial(Worker, self._setup)] * count
+        return [lambda: self.around(Worker(self._setup))] * count
 
 
 def _refuse(task: Task, obstacle: str) -> Outcome:

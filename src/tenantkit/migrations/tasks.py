@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from queue import SimpleQueue
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 from time import monotonic, sleep
 from typing import Literal, Protocol, TypeAlias
 
@@ -95,14 +95,17 @@ def perform_one(task: Task, perform: Callable[[Task], Outcome | Again]) -> Outco
     return result
 
 
-def perform_all(tasks: Sequence[Task], performers: Sequence[Callable[[], Performer]]) -> Iterator[Outcome]:
+def perform_all(
+    tasks: Sequence[Task], performers: Sequence[Callable[[], Performer]], stop: Event | None = None
+) -> Iterator[Outcome]:
     """Do *tasks*, as many at a time as there are performers, and yield what came of each as it ends.
 
-    A performer is made in its own thread, when there is something for it to do. When the caller stops early, tasks
-    that have begun are finished and no others are begun. What a performer raises is raised here.
+    A performer is made in its own thread, when there is something for it to do. When the caller stops early,
+    or once *stop* is set, tasks that have begun are finished and no others are begun. With *stop*, none is begun after
+    a failure until the caller, who may set it, asks for the next outcome. What a performer raises is raised here.
     """
-    backlog = _Backlog(tasks)
-    done: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+    backlog = _Backlog(tasks, stop)
+    done: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
     made: list[Performer] = []
     threads = [
         Thread(target=_perform, args=(make, made, backlog, done), name=f"tenantkit-migration-{number}")
@@ -111,11 +114,12 @@ def perform_all(tasks: Sequence[Task], performers: Sequence[Callable[[], Perform
     for thread in threads:
         thread.start()
     try:
-        for _ in tasks:
-            result = done.get()
-            if isinstance(result, BaseException):
-                raise result
-            yield result
+        for _ in threads:
+            while (result := done.get()) is not None:
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
+                backlog.settle(result)
     except KeyboardInterrupt:
         backlog.stop()
         for performer in made:
@@ -131,8 +135,9 @@ def _perform(
     make: Callable[[], Performer],
     made: list[Performer],
     backlog: _Backlog,
-    done: SimpleQueue[Outcome | BaseException],
+    done: SimpleQueue[Outcome | BaseException | None],
 ) -> None:
+    """Take tasks until there are none, and put what came of each on *done*, then ``None``."""
     performer: Performer | None = None
     try:
         while (task := backlog.take()) is not None:
@@ -142,13 +147,14 @@ def _perform(
             result = performer(task)
             step = result.next(task) if isinstance(result, Again) else result
             if isinstance(step, Outcome):
+                backlog.finish(step)
                 done.put(step)
-                backlog.finish()
             else:
                 backlog.put_back(*step)
     except Exception as error:  # noqa: BLE001 - raised again where it can be handled
         done.put(error)
     finally:
+        done.put(None)
         if performer is not None:
             performer.close()
 
@@ -156,7 +162,9 @@ def _perform(
 class _Backlog:
     """Tasks that wait, some of them until a moment has come."""
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    def __init__(self, tasks: Sequence[Task], stop: Event | None) -> None:
+        self._stop = stop
+        self._unsettled = 0
         self._waiting = [(0.0, number, task) for number, task in enumerate(tasks)]
         heapify(self._waiting)
         self._number = len(tasks)
@@ -166,7 +174,10 @@ class _Backlog:
     def take(self) -> Task | None:
         """Return the next task, waiting for one if all the others are in work; ``None`` when there will be none."""
         with self._changed:
-            while self._unfinished > 0:
+            while self._unfinished > 0 and not (self._stop is not None and self._stop.is_set()):
+                if self._unsettled:
+                    self._changed.wait()
+                    continue
                 pause = self._waiting[0][0] - monotonic() if self._waiting else None
                 if pause is not None and pause <= 0:
                     return heappop(self._waiting)[2]
@@ -180,11 +191,21 @@ class _Backlog:
             heappush(self._waiting, (monotonic() + pause, self._number, task))
             self._changed.notify()
 
-    def finish(self) -> None:
+    def finish(self, outcome: Outcome) -> None:
         """Count a task as done."""
         with self._changed:
             self._unfinished -= 1
+            self._unsettled += self._matters(outcome)
             self._changed.notify_all()
+
+    def settle(self, outcome: Outcome) -> None:
+        """Go on after an outcome that the caller has seen."""
+        with self._changed:
+            self._unsettled -= self._matters(outcome)
+            self._changed.notify_all()
+
+    def _matters(self, outcome: Outcome) -> bool:
+        return self._stop is not None and not outcome.ok
 
     def stop(self) -> None:
         """Begin no other task."""

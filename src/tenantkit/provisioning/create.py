@@ -174,7 +174,7 @@ def _complete(
     progress.step = "seeding"
     seed(connection, tenant)
     progress.step = "activating"
-    return store.transition(connection, tenant.key, Status.ACTIVE, claim=None, error=None)
+    return store.transition(connection, tenant.key, Status.ACTIVE, error=None)
 
 
 def _require_claim(connection: Connection, tenant: Tenant, claim: str) -> None:

@@ -11,7 +11,7 @@ from tenantkit.exceptions import ProvisioningError
 from tenantkit.provisioning import schemas
 from tenantkit.provisioning.drop import finish, require_removable
 from tenantkit.provisioning.locks import is_unattended
-from tenantkit.registry import store
+from tenantkit.registry import maintenance, store
 from tenantkit.tenant import MIGRATED, Status, Tenant
 
 _MARKED = text(
@@ -48,6 +48,10 @@ def diagnose(connection: Connection) -> Findings:
         tenants = store.find(connection)
         marked = {row.nspname: row.tenant_id for row in connection.execute(_MARKED)}
         findings = [finding for tenant in tenants if (finding := _examine(connection, tenant, marked))]
+        findings += [
+            Finding(key, "a migration that was interrupted left it in maintenance", "make it active again")
+            for key in maintenance.abandoned(connection)
+        ]
     known = {tenant.id for tenant in tenants}
     findings += [
         Finding(schema, "its tenant is not in the registry", None)
@@ -60,12 +64,15 @@ def diagnose(connection: Connection) -> Findings:
 def repair(connection: Connection) -> Findings:
     """Put right what can be, and return what was found before.
 
-    Tenants whose creation never finished are removed; removals are finished.
+    Tenants whose creation never finished are removed; removals are finished; tenants that dead runs left in
+    maintenance are active again.
 
     :raises ProvisioningError: the first, once everything else is done, of those that a person must see to.
     """
     findings = diagnose(connection)
     failures: list[ProvisioningError] = []
+    with connection.begin():
+        maintenance.release(connection)
     for finding in findings:
         if finding.repair is not None:
             try:

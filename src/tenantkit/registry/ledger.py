@@ -75,6 +75,19 @@ def is_done(connection: Connection, run_id: int, tenant_id: int) -> bool:
     return connection.execute(query).scalar() == "done"
 
 
+def changed_since(connection: Connection, run_id: int) -> dict[int, int]:
+    """Return the last run that has moved a tenant after this one did, by the tenant's id; runs may overlap."""
+    later = outcomes.alias()
+    query = (
+        select(later.c.tenant_id, later.c.run_id)
+        .join(outcomes, outcomes.c.tenant_id == later.c.tenant_id)
+        .where(outcomes.c.run_id == run_id, later.c.run_id != run_id)
+        .where(later.c.status == "done", later.c.finished_at > outcomes.c.finished_at)
+        .order_by(later.c.finished_at)
+    )
+    return {row.tenant_id: row.run_id for row in connection.execute(query)}
+
+
 def last_failures(connection: Connection) -> dict[str, str]:
     """Return the error of each tenant whose last outcome, in any run, is a failure, by key."""
     last = (

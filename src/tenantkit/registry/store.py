@@ -179,7 +179,7 @@ def transition(connection: Connection, /, key: str, wanted: Status, **values: An
     if not status.may_become(wanted):
         raise IllegalTransitionError(key, status, wanted)
     connection.execute(
-        update(tenants).where(tenants.c.key == key).values(status=wanted, updated_at=func.now(), **values)
+        update(tenants).where(tenants.c.key == key).values(status=wanted, claim=None, updated_at=func.now(), **values)
     )
     return get(connection, key)
 

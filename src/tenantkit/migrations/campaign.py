@@ -1,0 +1,117 @@
+"""One run under way: wave after wave, until it is through or has to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from time import sleep
+from typing import TYPE_CHECKING
+
+from tenantkit.migrations.planning import group
+from tenantkit.migrations.report import Outcome, Wave, WaveProgress
+from tenantkit.migrations.sites import tenant_site
+from tenantkit.migrations.tasks import Command, Task
+from tenantkit.registry import ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tenantkit.migrations.lines import Heads
+    from tenantkit.migrations.planning import Plan, Work
+    from tenantkit.migrations.report import Progress
+    from tenantkit.migrations.rollout import Rollout
+    from tenantkit.migrations.runner import Runner
+    from tenantkit.tenancy import Tenancy
+
+
+@dataclass(slots=True, kw_only=True)
+class Campaign:
+    """Carries out the plan of a run as its rollout says, and keeps account of it, in the ledger too."""
+
+    tenancy: Tenancy
+    command: Command
+    run_id: int
+    plan: Plan
+    ids: Mapping[str, int]
+    """The ids of the tenants that have something to do, by key."""
+    rollout: Rollout
+    runner: Runner
+    progress: Progress
+    stopped: str | None = None
+    """Why no other tenant is to be begun, if so."""
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    _failures: int = 0
+
+    @property
+    def left(self) -> int:
+        """How many tenants have no outcome."""
+        return len(self.ids) - len(self.outcomes)
+
+    def run(self) -> None:
+        """Go from wave to wave, with a pause and a check between them, until all is done or the run is to stop."""
+        self.progress.started(len(self.ids))
+        self._count(self.plan.refused)
+        work = {each.tenant.key: each for each in self.plan.work}
+        waves = self.rollout.split(list(work))
+        for number, keys in enumerate(waves, 1):
+            if self.stopped is not None:
+                break
+            before = len(self.outcomes)
+            self._count(self.runner.run(self._tasks([work[key] for key in keys])))
+            if number < len(waves) and self.stopped is None:
+                done = tuple(self.outcomes[before:])
+                self._rest(Wave(run_id=self.run_id, number=number, count=len(waves), outcomes=done))
+        with self.tenancy.engine.begin() as connection:
+            ledger.finish_run(connection, self.run_id)
+
+    def _rest(self, wave: Wave) -> None:
+        if isinstance(self.progress, WaveProgress):
+            self.progress.wave_ended(wave)
+        sleep(self.rollout.pause)
+        self._stop_if(self.rollout.ask(wave))
+
+    def _count(self, outcomes: Iterable[Outcome]) -> None:
+        """Take in what came of tenants, as it comes. When too many have failed, no other is begun."""
+        for outcome in outcomes:
+            if not (outcome.ok and outcome.has_moved):  # which is written down in the tenant's own transaction
+                self._record(outcome)
+            self.outcomes.append(outcome)
+            if not outcome.ok:
+                self._failures += 1
+                self._stop_if(self.rollout.excess(self._failures, len(self.ids)))
+            self.progress.finished(outcome)
+
+    def _stop_if(self, why: str | None) -> None:
+        if why is not None:
+            self.stopped = why
+            if self.runner.stop is not None:
+                self.runner.stop.set()
+
+    def _tasks(self, work: Sequence[Work]) -> list[tuple[Heads, list[Task]]]:
+        def task(each: Work) -> Task:
+            return Task(
+                key=each.tenant.key,
+                site=tenant_site(self.tenancy, each.tenant.schema),
+                command=self.command,
+                target=each.target,
+                run_id=self.run_id,
+                tenant_id=each.tenant.id,
+            )
+
+        return [(heads, [task(each) for each in same]) for (heads, _), same in group(work).items()]
+
+    def _record(self, outcome: Outcome) -> None:
+        with self.tenancy.engine.begin() as connection:
+            ledger.record(
+                connection,
+                self.run_id,
+                self.ids[outcome.key],
+                status="unchanged" if outcome.ok else "failed",
+                engine=outcome.engine,
+                from_revision=outcome.from_revision,
+                to_revision=outcome.to_revision,
+                attempts=outcome.attempts,
+                duration_ms=outcome.duration_ms,
+                sqlstate=outcome.sqlstate,
+                error=outcome.error,
+            )

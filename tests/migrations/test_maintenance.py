@@ -1,0 +1,297 @@
+"""Tenants in maintenance while they are migrated: what the registry says during and after it, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import URL, Engine
+
+from tenantkit import MigrationError, Tenancy, TenantUnavailableError
+from tenantkit.migrations import downgrade, migrate
+from tests.migrations.environments import Environment
+from tests.migrations.test_fleet import ONE, TWO, revisions
+from tests.support.processes import until
+
+Make = Callable[..., Tenancy]
+KEYS = [f"k{number}" for number in range(6)]
+ACTIVE = dict.fromkeys(KEYS, ("active", None))
+
+WITNESS = 'op.execute("CREATE TABLE seen AS SELECT status FROM tenantkit.tenants WHERE schema = current_schema()")'
+SLOW = 'op.execute("SELECT pg_sleep(60)")'
+FAILS = "op.execute(\"DO $$ BEGIN IF current_schema() = 't_k3' THEN RAISE 'no luck'; END IF; END $$\")"
+
+
+@pytest.fixture
+def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
+    """Make tenancies of a fleet of six tenants at revision one."""
+    environment.add("one", ONE, 'op.drop_table("a", schema="tenant")')
+    tenancy = migrated_tenancy()
+    for key in KEYS:
+        tenancy.create(key)
+    return migrated_tenancy
+
+
+def states(engine: Engine) -> dict[str, tuple[str, str | None]]:
+    """Return each tenant's status, and the run that keeps it in maintenance, as the registry has them."""
+    with engine.connect() as connection:
+        query = "SELECT key, status, claim FROM tenantkit.tenants ORDER BY key"
+        return {row.key: (row.status, row.claim) for row in connection.exec_driver_sql(query)}
+
+
+def seen(engine: Engine) -> dict[str, str]:
+    """Return the status that each tenant had while it was migrated, as its revision saw it."""
+    with engine.connect() as connection:
+        return {key: connection.exec_driver_sql(f"SELECT status FROM t_{key}.seen").scalar_one() for key in KEYS}
+
+
+@contextmanager
+def running(database: URL, environment: Environment, *, key: str, engine: Engine, options: str = "") -> Generator[Any]:
+    """Yield a process that migrates with maintenance, once *key* is in maintenance."""
+    script = (
+        "import sys; from tenantkit import Tenancy; from tenantkit.migrations import migrate\n"
+        "from tests.conftest import APPLICATION\n"
+        "tenancy = Tenancy(sys.argv[1], migrations=sys.argv[2], listen=False, **APPLICATION)\n"
+        f"migrate(tenancy, maintenance=True, {options})\n"
+    )
+    url = database.render_as_string(hide_password=False)
+    command = [sys.executable, "-c", script, url, str(environment.folder)]
+    process = subprocess.Popen(command, cwd=Path.cwd(), start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: states(engine)[key][0] == "maintenance")
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process, and what it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def alone(engine: Engine) -> bool:
+    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+    with engine.connect() as connection:
+        return bool(connection.exec_driver_sql(query).scalar_one() == 0)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"jobs": 0}, {"jobs": 1}, {"jobs": 3}, {"jobs": 2, "engine": "alembic"}],
+    ids=["here", "one", "replay", "workers"],
+)
+def test_each_tenant_is_in_maintenance_while_it_is_migrated_and_only_then(
+    fleet: Make, environment: Environment, engine: Engine, how: Any
+) -> None:
+    environment.add("two", WITNESS)
+    during: list[Any] = []
+    migrate(fleet(), maintenance=True, canary=1, check=lambda _: during.append(states(engine)), **how)
+    assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
+    assert during == [ACTIVE]
+    assert states(engine) == ACTIVE
+
+
+def test_without_being_asked_nobody_is_in_maintenance(fleet: Make, environment: Environment, engine: Engine) -> None:
+    environment.add("two", WITNESS)
+    migrate(fleet(), jobs=2)
+    assert seen(engine) == dict.fromkeys(KEYS, "active")
+
+
+def test_steps_outside_of_a_transaction_are_in_maintenance_too(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add("two", TWO)
+    outside = "with op.get_context().autocommit_block():\n    " + WITNESS
+    environment.add("three", outside + '\n    op.execute("CREATE INDEX CONCURRENTLY ix ON a (y)")')
+    migrate(fleet(), maintenance=True, jobs=2)
+    assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
+    assert states(engine) == ACTIVE
+
+
+def test_a_status_that_a_person_has_set_stays(fleet: Make, environment: Environment, engine: Engine) -> None:
+    tenancy = fleet()
+    tenancy.suspend("k1")
+    tenancy.start_maintenance("k2")
+    environment.add("two", WITNESS)
+    migrate(tenancy, maintenance=True, jobs=2)
+    assert seen(engine) == {**dict.fromkeys(KEYS, "maintenance"), "k1": "suspended"}
+    assert states(engine) == {**ACTIVE, "k1": ("suspended", None), "k2": ("maintenance", None)}
+    assert tenancy.repair() == []
+    assert states(engine)["k2"] == ("maintenance", None)
+
+
+def test_other_processes_hear_of_it(fleet: Make, environment: Environment, database: URL, engine: Engine) -> None:
+    environment.add("two", 'op.execute("SELECT pg_sleep(0.3)")')
+    other = fleet(listen=True, cache_ttl=3600)
+    other.get("k3")
+    assert other._listener
+    assert other._listener.listening.wait(30)
+    url = database.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as connection, ThreadPoolExecutor(1) as pool:
+        connection.execute("LISTEN tenantkit")
+        run = pool.submit(migrate, fleet(), maintenance=True, jobs=1)
+        until(lambda: other.get("k3").status == "maintenance")
+        with pytest.raises(TenantUnavailableError, match="'k3' is maintenance"):
+            other.session("k3")
+        run.result()
+        until(lambda: other.get("k3").status == "active")
+        told = [notification.payload for notification in connection.notifies(timeout=1)]
+    assert sorted(told) == sorted(KEYS * 2)
+
+
+def test_the_process_itself_knows_at_once(fleet: Make, environment: Environment) -> None:
+    environment.add("two", 'op.execute("SELECT pg_sleep(0.2)")')
+    tenancy = fleet(cache_ttl=3600)
+    assert tenancy.get("k0").status == "active"
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(migrate, tenancy, maintenance=True, jobs=1)
+        until(lambda: tenancy.get("k0").status == "maintenance")
+        run.result()
+    assert tenancy.get("k0").status == "active"
+
+
+@pytest.mark.parametrize("engine_name", ["auto", "alembic"])
+def test_a_tenant_that_fails_is_active_again(
+    fleet: Make, environment: Environment, engine: Engine, engine_name: Any
+) -> None:
+    environment.add("two", FAILS)
+    with pytest.raises(MigrationError, match="no luck"):
+        migrate(fleet(), maintenance=True, engine=engine_name, jobs=2)
+    assert states(engine) == ACTIVE
+
+
+def test_a_tenant_whose_worker_dies_is_active_again(fleet: Make, environment: Environment, engine: Engine) -> None:
+    dies = 'import os\nif op.get_bind().exec_driver_sql("SELECT current_schema()").scalar() == "t_k3": os._exit(7)'
+    environment.add("two", dies)
+    with pytest.raises(MigrationError, match="exit code 7"):
+        migrate(fleet(), maintenance=True, jobs=2)
+    assert states(engine) == ACTIVE
+
+
+def test_a_pool_of_one_connection_suffices(fleet: Make, environment: Environment, engine: Engine) -> None:
+    environment.add("two", WITNESS)
+    tenancy = fleet(engine_options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 5})
+    migrate(tenancy, maintenance=True, jobs=3)
+    assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
+    assert states(engine) == ACTIVE
+    assert alone(engine)
+
+
+CUTS = """
+    import sqlalchemy
+    url = {url!r}
+    with sqlalchemy.create_engine(url).connect() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
+            "AND classid::bigint = (hashtext('tenantkit run')::bigint & 4294967295)"
+        )
+"""
+
+
+def test_a_lost_connection_leaves_nobody_in_maintenance(
+    fleet: Make, environment: Environment, engine: Engine, database: URL
+) -> None:
+    cuts = CUTS.format(url=database.render_as_string(hide_password=False))
+    environment.add("two", cuts + "    connection.close()\n    connection.engine.dispose()\n" + f"    {WITNESS}")
+    migrate(fleet(), maintenance=True, jobs=0)
+    assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
+    assert states(engine) == ACTIVE
+
+
+def test_a_killed_run_is_mended_by_doctor(fleet: Make, environment: Environment, engine: Engine, database: URL) -> None:
+    environment.add("two", SLOW)
+    tenancy = fleet()
+    tenancy.start_maintenance("k5")
+    with running(database, environment, key="k0", engine=engine) as process:
+        assert tenancy.diagnose() == []  # a live run is at work
+        assert tenancy.repair() == []
+        assert states(engine)["k0"][0] == "maintenance"
+        kill(process)
+        until(lambda: alone(engine))
+        assert states(engine)["k0"][0] == "maintenance"
+        (finding,) = tenancy.diagnose()
+        assert (finding.subject, finding.repair) == ("k0", "make it active again")
+        assert states(engine)["k0"][0] == "maintenance"
+        assert tenancy.repair() == [finding]
+    assert states(engine) == {**ACTIVE, "k5": ("maintenance", None)}
+    assert revisions(engine) == ["one"]
+    assert tenancy.diagnose() == []
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_killed_run_is_mended_by_the_next(
+    fleet: Make, environment: Environment, engine: Engine, database: URL, again: bool
+) -> None:
+    environment.add("two", SLOW)
+    with running(database, environment, key="k0", engine=engine) as process:
+        kill(process)
+    until(lambda: alone(engine))
+    assert states(engine)["k0"][0] == "maintenance"
+    environment.add("two", WITNESS, after="one")
+    migrate(fleet(), maintenance=again, tenants=KEYS if again else ["k4"], jobs=2)
+    assert states(engine) == ACTIVE
+    if again:
+        assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
+
+
+def test_an_interrupted_run_leaves_nobody_in_maintenance(
+    fleet: Make, environment: Environment, engine: Engine, database: URL
+) -> None:
+    environment.add("two", SLOW)
+    with running(database, environment, key="k0", engine=engine) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) != 0
+    assert states(engine) == ACTIVE
+
+
+def test_what_a_person_orders_meanwhile_stays(
+    fleet: Make, environment: Environment, engine: Engine, database: URL
+) -> None:
+    environment.add("two", "op.execute(\"SELECT pg_sleep(1) WHERE current_schema() = 't_k0'\")")
+    tenancy = fleet()
+    with running(database, environment, key="k0", engine=engine) as process:
+        tenancy.resume("k0")
+        tenancy.start_maintenance("k0")
+        assert process.wait(30) == 0
+    assert states(engine) == {**ACTIVE, "k0": ("maintenance", None)}
+    assert revisions(engine, "k5") == ["two"]
+    assert tenancy.repair() == []
+    assert states(engine)["k0"] == ("maintenance", None)
+
+
+def test_two_runs_at_once_keep_tenants_in_maintenance_and_leave_nobody(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add("two", WITNESS + '\nop.execute("SELECT pg_sleep(0.1)")')
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(lambda tenancy: migrate(tenancy, maintenance=True, jobs=2), [fleet(), fleet()]))
+    assert sorted(outcome.key for report in reports for outcome in report.migrated) == KEYS
+    assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
+    assert states(engine) == ACTIVE
+
+
+def test_runs_killed_at_any_moment_are_mended_by_the_next(
+    fleet: Make, environment: Environment, engine: Engine, database: URL
+) -> None:
+    environment.add("two", TWO, 'op.drop_column("a", "y", schema="tenant")')
+    environment.add("three", 'op.execute("SELECT pg_sleep(0.03)")')
+    for _ in range(6):
+        with running(database, environment, key=random.choice(KEYS), engine=engine, options="jobs=2"):
+            sleep(random.uniform(0, 0.2))
+        until(lambda: alone(engine))
+        downgrade(fleet(), "one", maintenance=True)
+        assert states(engine) == ACTIVE
+        assert {key: revisions(engine, key) for key in KEYS} == {key: ["one"] for key in KEYS}

@@ -1,0 +1,192 @@
+"""Taking back what a run did: exactly that, and nothing that has happened since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from tenantkit import ConfigurationError, MigrationError, Tenancy
+from tenantkit.migrations import downgrade, downgrade_run, get_run, migrate, stamp
+from tests.migrations.environments import Environment
+from tests.migrations.shapes import rows, shape
+from tests.migrations.test_fleet import ONE, TWO
+
+Make = Callable[..., Tenancy]
+KEYS = [f"k{number}" for number in range(5)]
+
+
+@pytest.fixture
+def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
+    """Make tenancies of five tenants, k0 at revision two and the others at one; their code has moved on to three."""
+    environment.add("one", ONE, 'op.drop_table("a", schema="tenant")')
+    tenancy = migrated_tenancy()
+    for key in KEYS:
+        tenancy.create(key)
+    environment.add(
+        "two",
+        TWO + '\nop.execute("INSERT INTO a VALUES (1, 2)")',
+        'op.drop_column("a", "y", schema="tenant")\nop.execute("DELETE FROM a")',
+    )
+    migrate(migrated_tenancy(), tenants=["k0"])
+    environment.add("three", 'op.execute("CREATE TABLE b ()")', 'op.execute("DROP TABLE b")')
+    return migrated_tenancy
+
+
+def look(engine: Engine) -> dict[str, Any]:
+    """Return everything in each tenant's schema."""
+    with engine.connect() as connection:
+        return {key: (shape(connection, f"t_{key}"), rows(connection, f"t_{key}")) for key in KEYS}
+
+
+def revisions(engine: Engine) -> dict[str, list[str]]:
+    with engine.connect() as connection:
+        return {
+            key: sorted(connection.exec_driver_sql(f"SELECT version_num FROM t_{key}.alembic_version").scalars())
+            for key in KEYS
+        }
+
+
+def everywhere(*heads: str, **others: str) -> dict[str, list[str]]:
+    return {**{key: list(heads) for key in KEYS}, **{key: [revision] for key, revision in others.items()}}
+
+
+@pytest.mark.parametrize("how", [{"jobs": 0}, {"jobs": 2}, {"engine": "alembic"}], ids=str)
+def test_each_tenant_goes_back_to_where_the_run_found_it(fleet: Make, engine: Engine, how: Any) -> None:
+    before = look(engine)
+    run = migrate(fleet())
+    assert revisions(engine) == everywhere("three")
+    report = downgrade_run(fleet(), run.run_id, **how)
+    assert look(engine) == before
+    assert revisions(engine) == everywhere("one", k0="two")
+    assert {(o.key, o.from_revision, o.to_revision) for o in report.migrated} == {
+        ("k0", "three", "two"),
+        *((key, "three", "one") for key in KEYS[1:]),
+    }
+    assert (report.command, report.target) == ("downgrade", f"before run {run.run_id}")
+    found, _ = get_run(fleet(), report.run_id)
+    assert (found.command, found.done) == ("downgrade", 5)
+
+
+def test_those_who_go_to_different_revisions_do_not_get_the_same_script(
+    environment: Environment, migrated_tenancy: Make, engine: Engine
+) -> None:
+    environment.add("one", ONE)
+    tenancy = migrated_tenancy()
+    for key in KEYS:
+        tenancy.create(key)
+    environment.add("two", TWO, 'op.drop_column("a", "y", schema="tenant")')
+    migrate(migrated_tenancy(), tenants=["k0", "k3", "k4"])
+    environment.add("three", "pass")
+    run = migrate(migrated_tenancy())
+    downgrade_run(migrated_tenancy(), run.run_id, waves=[60, 100], jobs=1)
+    assert revisions(engine) == everywhere("one", k0="two", k3="two", k4="two")
+
+
+def test_a_first_migration_goes_back_to_nothing(fleet: Make, engine: Engine) -> None:
+    downgrade(fleet(), "base")
+    before = look(engine)
+    run = migrate(fleet(), "two")
+    downgrade_run(fleet(), run.run_id)
+    assert look(engine) == before
+
+
+def test_only_what_the_run_did_is_taken_back(fleet: Make, engine: Engine) -> None:
+    migrate(fleet(), tenants=["k1", "k2"])
+    run = migrate(fleet())  # the others
+    downgrade_run(fleet(), run.run_id)
+    assert revisions(engine) == everywhere("three", k0="two", k3="one", k4="one")
+
+
+def test_who_has_moved_on_is_refused_and_not_touched(fleet: Make, environment: Environment, engine: Engine) -> None:
+    run = migrate(fleet())
+    environment.add("four", 'op.execute("CREATE TABLE c ()")', 'op.execute("DROP TABLE c")')
+    later = migrate(fleet(), tenants=["k1"])
+    again = migrate(fleet(), tenants=["k2"])
+    downgrade(fleet(), "one", tenants=["k2"])
+    stamped = stamp(fleet(), "three", tenants=["k2"])  # is where the run left it, but not by the run
+    assert later.run_id < again.run_id < stamped.run_id
+    before = look(engine)
+    with pytest.raises(MigrationError) as caught:
+        downgrade_run(fleet(), run.run_id)
+    errors = {outcome.key: outcome.error for outcome in caught.value.report.failures}
+    assert errors == {
+        "k1": f"it has moved on since run {run.run_id} brought it to three, by run {later.run_id}, and is at four. "
+        "Take that back first, or go to one with 'tenantkit downgrade'",
+        "k2": f"it has moved on since run {run.run_id} brought it to three, by run {stamped.run_id}, and is at three. "
+        "Take that back first, or go to one with 'tenantkit downgrade'",
+    }
+    after = look(engine)
+    assert (after["k1"], after["k2"]) == (before["k1"], before["k2"])
+    assert revisions(engine) == everywhere("one", k0="two", k1="four", k2="three")
+
+
+def test_the_same_again_finishes_and_then_finds_nothing_to_do(fleet: Make, engine: Engine) -> None:
+    run = migrate(fleet())
+    assert len(downgrade_run(fleet(), run.run_id, tenants=["k1"]).migrated) == 1
+    assert revisions(engine) == everywhere("three", k1="one")
+    report = downgrade_run(fleet(), run.run_id)
+    assert (len(report.migrated), report.unchanged) == (4, 1)
+    report = downgrade_run(fleet(), run.run_id)
+    assert (report.outcomes, report.unchanged) == ((), 5)
+
+
+def test_a_tenant_that_took_the_key_of_a_dropped_one_is_left_alone(fleet: Make, engine: Engine) -> None:
+    run = migrate(fleet())
+    tenancy = fleet()
+    tenancy.drop("k4")
+    tenancy.create("k4")
+    downgrade_run(fleet(), run.run_id)
+    schema = fleet().get("k4").schema
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(f'SELECT version_num FROM "{schema}".alembic_version').scalar() == "three"
+
+
+def test_branches_are_taken_back_together(fleet: Make, environment: Environment, engine: Engine) -> None:
+    environment.add("left", 'op.execute("CREATE TABLE l ()")', 'op.execute("DROP TABLE l")', after="three")
+    environment.add("right", 'op.execute("CREATE TABLE r ()")', 'op.execute("DROP TABLE r")', after="three")
+    before = look(engine)
+    run = migrate(fleet(), "heads")
+    assert revisions(engine) == everywhere("left", "right")
+    downgrade_run(fleet(), run.run_id)
+    assert look(engine) == before
+
+
+def test_a_way_back_that_is_no_single_downgrade_is_refused(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add("left", 'op.execute("CREATE TABLE l ()")', after="three")
+    environment.add("right", 'op.execute("CREATE TABLE r ()")', after="three")
+    migrate(fleet(), "heads")
+    environment.add("left2", "pass", after="left")
+    environment.add("right2", "pass", after="right")
+    run = migrate(fleet(), "heads")
+    with pytest.raises(MigrationError, match="no single downgrade goes from left2,right2 back to left,right"):
+        downgrade_run(fleet(), run.run_id)
+    assert revisions(engine) == everywhere("left2", "right2")
+
+
+def test_a_revision_that_is_not_there_any_more_is_named(fleet: Make, environment: Environment, engine: Engine) -> None:
+    run = migrate(fleet())
+    environment.remove("three")
+    with pytest.raises(MigrationError, match="newer than this checkout: update the code"):
+        downgrade_run(fleet(), run.run_id)
+    assert revisions(engine) == everywhere("three")
+
+
+def test_what_cannot_be_taken_back_is_refused_with_the_reason(fleet: Make, engine: Engine) -> None:
+    run = migrate(fleet(), tenants=["k1"])
+    nothing = migrate(fleet(), tenants=["k1"])
+    down = downgrade(fleet(), "-1", tenants=["k1"])
+    for number, options, message in (
+        (99, {}, "There is no run 99. 'tenantkit runs' lists"),
+        (nothing.run_id, {}, "migrated no tenant, so there is nothing to take back"),
+        (down.run_id, {}, "was a downgrade, and only a migration can be taken back"),
+        (run.run_id, {"tenants": ["k1", "k2"]}, f"did not migrate 'k2'. 'tenantkit runs show {run.run_id}'"),
+        (run.run_id, {"canary": 0}, "0 is no canary"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            downgrade_run(fleet(), number, **options)
+    assert revisions(engine) == everywhere("one", k0="two", k1="two")
