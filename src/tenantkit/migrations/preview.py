@@ -53,6 +53,9 @@ def preview(
     with rolled_back(tenancy.engine) as connection:
         is_current = _install(connection)
         fleet = policy(options)[0].find(connection)
+    with tenancy.engine.connect() as connection:
+        # A transaction would hold a lock on each tenant's table, and a server has room for some thousands only.
+        connection.execution_options(isolation_level="AUTOCOMMIT")
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
         work = plan_fleet(line, command, target, fleet, current)
         shared = _plan_shared(tenancy, shared_line, connection) if command == "upgrade" else None
