@@ -70,12 +70,12 @@ def test_the_report_is_the_one_of_json_and_has_failures_by_reason(fleet: Project
 
 
 def test_events_come_as_things_happen(fleet: Project, project_engine: Engine) -> None:
-    fleet.add_revision("t3", "t2", "op.execute('SELECT 1 FROM pg_sleep(20)')")
+    fleet.add_revision("t3", "t2", "op.execute('SELECT 1 FROM pg_sleep(3)')")
     process = fleet.start("migrate", "--events")
     try:
         assert process.stdout
         assert json.loads(process.stdout.readline())["event"] == "started"
-        assert process.poll() is None
+        assert revisions(project_engine, "acme") == ["t2"], "told when all was over"
     finally:
         process.kill()
         process.communicate()
