@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import URL
 
-from benchmarks import imports, lookups, memory
+from benchmarks import drift, imports, lookups, memory
 from benchmarks.application import TENANT, provision
 from benchmarks.fleet import report
 from benchmarks.fleet.build import create_database
@@ -52,10 +52,22 @@ class Size:
     imports: int
     lookups: int
     fleet: report.Size
+    drift: drift.Size
 
 
-FULL = Size(rounds=100, block=25, warm_up=11, tenants_in_memory=5_000, imports=31, lookups=51, fleet=report.FULL)
-QUICK = Size(rounds=16, block=10, warm_up=1, tenants_in_memory=500, imports=5, lookups=11, fleet=report.QUICK)
+FULL = Size(
+    rounds=100,
+    block=25,
+    warm_up=11,
+    tenants_in_memory=5_000,
+    imports=31,
+    lookups=51,
+    fleet=report.FULL,
+    drift=drift.FULL,
+)
+QUICK = Size(
+    rounds=16, block=10, warm_up=1, tenants_in_memory=500, imports=5, lookups=11, fleet=report.QUICK, drift=drift.QUICK
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,6 +109,10 @@ def _measure_requests(url: URL, size: Size, console: Console) -> list[Target]:
 
 def _measure_fleet(url: URL, size: Size, console: Console) -> list[Target]:
     return report.measure(url, size.fleet, console)
+
+
+def _measure_drift(url: URL, size: Size, console: Console) -> list[Target]:
+    return drift.measure(url, size.drift, console)
 
 
 def _race(title: str, contenders: list[Contender], size: Size, console: Console) -> None:
@@ -187,9 +203,10 @@ PARTS: dict[str, Callable[[URL, Size, Console], list[Target]]] = {
     "import": _measure_import,
     "requests": _measure_requests,
     "memory": _measure_memory,
+    "drift": _measure_drift,
     "fleet": _measure_fleet,
 }
-"""What is measured, in this order: the fleet last, as making it keeps the disk busy for a while."""
+"""What is measured, in this order: fleets last, as making them keeps the disk busy for a while."""
 
 
 if __name__ == "__main__":

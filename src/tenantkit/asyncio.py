@@ -133,6 +133,11 @@ class AsyncTenancy:
         async with self.engine.connect() as connection:
             return await connection.run_sync(store.find, **filters)
 
+    async def at_revision(self, tenant: Tenant | str, revision: str) -> bool:
+        """Return whether the tables of *tenant* include *revision*; see `tenantkit.Tenancy.at_revision`."""
+        known = await self.get(tenant) if isinstance(tenant, str) else tenant
+        return self.sync.revisions.has(known, revision) or await self._at_revision(known, revision)
+
     async def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
         """Set the display name, and merge *attributes*; see `tenantkit.Tenancy.update`."""
         return await self._change(key, store.change, name=name, attributes=attributes)
@@ -203,6 +208,10 @@ class AsyncTenancy:
     async def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         async with self.engine.connect() as connection:
             return await connection.run_sync(self.sync.look_up, name, find)
+
+    async def _at_revision(self, tenant: Tenant, revision: str) -> bool:
+        async with self.engine.connect() as connection:
+            return await connection.run_sync(self.sync.revisions.look_up, tenant, revision)
 
     async def _move(self, key: str, wanted: Status) -> Tenant:
         with self.sync.forgetting(key):

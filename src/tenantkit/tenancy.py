@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, MetaData
@@ -21,17 +20,15 @@ from tenantkit.naming import fold_domain, schema_name, validate_domain, validate
 from tenantkit.provisioning.create import Builder, Order, Seed, create
 from tenantkit.provisioning.doctor import Findings, diagnose, repair
 from tenantkit.provisioning.drop import drop
-from tenantkit.provisioning.fill import MetadataBuilder, run_seed
+from tenantkit.provisioning.fill import find_builder, run_seed
 from tenantkit.raw_sql import set_path_for_text
 from tenantkit.registry import store, versions
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.listener import Listener
+from tenantkit.registry.revisions import Revisions
 from tenantkit.sessions import TenantSession, shared_options
 from tenantkit.tables import NO_TENANT_SCHEMA, Metadata, Tables, classify, shared_schemas
 from tenantkit.tenant import SERVED, Status, Tenant
-
-_ALEMBIC_BUILDER = "tenantkit.migrations.build:AlembicBuilder"
-"""Named, not imported: Alembic stands above this module, and importing it takes longer than all of tenantkit."""
 
 
 class Tenancy:
@@ -97,6 +94,7 @@ class Tenancy:
         _ = self.tables
         self._new_cache = partial(TenantCache, ttl=cache_ttl, size=cache_size)
         self.cache = self._new_cache()
+        self.revisions = Revisions(self)
         self._listener = Listener(self.engine, self.cache) if listen else None
         self.sessionmaker: sessionmaker[TenantSession] = sessionmaker(
             self.engine, class_=TenantSession, binder=self.binding
@@ -206,6 +204,13 @@ class Tenancy:
     def set_primary_domain(self, key: str, domain: str) -> Tenant:
         """Make one of a tenant's domains the primary one."""
         return self._change(key, store.set_primary_domain, domain)
+
+    def at_revision(self, tenant: Tenant | str, revision: str) -> bool:
+        """Return whether the tables of *tenant* include what *revision*, a whole id, did; "yes" is kept for seconds.
+
+        :raises ConfigurationError: if there is no such revision, or nothing is known of the one that the tenant is at.
+        """
+        return self.revisions.includes(self.get(tenant) if isinstance(tenant, str) else tenant, revision)
 
     # Provisioning
 
@@ -334,10 +339,7 @@ class Tenancy:
 
     @cached_property
     def _builder(self) -> Builder:
-        if self.migrations is None:
-            return MetadataBuilder(self)
-        builder: Builder = resolve_name(_ALEMBIC_BUILDER)(self)
-        return builder
+        return find_builder(self)
 
     def _check_tables_once(self) -> None:
         """Check the tables that were declared since the last time: models may be imported after the tenancy."""

@@ -93,7 +93,7 @@ def test_help_lists_every_command_and_each_has_an_example(bare_project: Project)
     commands = [[str(command.name)] for command in app.registered_commands]
     commands += [["domain", name] for name in ("add", "remove", "primary")]
     commands += [["runs", name] for name in ("list", "show")]
-    assert len(commands) == 21
+    assert len(commands) == 22
     for command in commands:
         assert command[0] in overview.out
         described = bare_project.invoke(*command, "--help")

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql
 
 revision = {revision!r}
 down_revision = {down!r}
+{head}
 
 
 def upgrade():
@@ -32,12 +33,20 @@ class Environment:
     _last: dict[str, str | None] = field(default_factory=dict)
 
     def add(
-        self, revision: str, upgrade: str, downgrade: str = "pass", *, line: str = "tenant", after: str | None = None
+        self,
+        revision: str,
+        upgrade: str,
+        downgrade: str = "pass",
+        *,
+        line: str = "tenant",
+        after: str | tuple[str, ...] | None = None,
+        phase: str | None = None,
     ) -> str:
         """Write a revision behind the last one of its line, or behind *after*; return its id."""
         down = after or self._last.get(line)
         content = _FILE.format(
             revision=revision,
+            head="" if phase is None else f"phase = {phase!r}",
             down=None if down == "base" else down,
             upgrade=indent(dedent(upgrade), "    "),
             downgrade=indent(dedent(downgrade), "    "),

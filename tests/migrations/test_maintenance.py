@@ -20,6 +20,7 @@ from sqlalchemy import URL, Engine
 
 from tenantkit import MigrationError, Tenancy, TenantUnavailableError
 from tenantkit.migrations import downgrade, migrate
+from tenantkit.registry.maintenance import show_alive
 from tests.migrations.environments import Environment
 from tests.migrations.test_fleet import ONE, TWO, revisions
 from tests.support.processes import until
@@ -206,8 +207,10 @@ def test_a_lost_connection_leaves_nobody_in_maintenance(
 ) -> None:
     cuts = CUTS.format(url=database.render_as_string(hide_password=False))
     environment.add("two", cuts + "    connection.close()\n    connection.engine.dispose()\n" + f"    {WITNESS}")
-    migrate(fleet(), maintenance=True, jobs=0)
+    during: list[Any] = []
+    migrate(fleet(), maintenance=True, jobs=0, canary=1, check=lambda _: during.append(states(engine)))
     assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
+    assert during == [ACTIVE]
     assert states(engine) == ACTIVE
 
 
@@ -279,6 +282,27 @@ def test_two_runs_at_once_keep_tenants_in_maintenance_and_leave_nobody(
     with ThreadPoolExecutor(2) as pool:
         reports = list(pool.map(lambda tenancy: migrate(tenancy, maintenance=True, jobs=2), [fleet(), fleet()]))
     assert sorted(outcome.key for report in reports for outcome in report.migrated) == KEYS
+    assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
+    assert states(engine) == ACTIVE
+
+
+def test_a_tenant_that_another_run_keeps_in_maintenance_waits_for_it(
+    fleet: Make, environment: Environment, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenantkit.migrations.tasks.PATIENCE", 0.3)
+    environment.add("two", WITNESS)
+    with engine.connect() as connection:
+        show_alive(connection, 999)
+        connection.exec_driver_sql(
+            "UPDATE tenantkit.tenants SET status = 'maintenance', claim = 'run 999' WHERE key = 'k0'"
+        )
+        connection.commit()
+        with pytest.raises(MigrationError, match="k0: another run keeps it in maintenance. Run the same again"):
+            migrate(fleet(), maintenance=True, jobs=2)
+        assert states(engine) == {**ACTIVE, "k0": ("maintenance", "run 999")}
+        assert revisions(engine) == ["one"]
+        connection.detach()
+    migrate(fleet(), maintenance=True, jobs=2)  # now that the other is dead
     assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
     assert states(engine) == ACTIVE
 

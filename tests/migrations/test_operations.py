@@ -190,6 +190,38 @@ OPERATIONS = {
         op.create_index("ix_e", "task", ["project_id"], schema=S)
         op.execute("CREATE TABLE after_the_block ()")
     """,
+    "create_index_concurrently_by_itself": """
+        op.create_index_concurrently("ix_c", "task", ["title", sa.text("lower(title)")], schema=S, unique=True)
+        op.create_index_concurrently("ix_d", "task", ["hours"], schema=S, postgresql_where=sa.text("hours > 1"))
+        op.drop_index_concurrently("ix_c", "task", schema=S)
+        op.drop_index_concurrently("ix_not_there", schema=S)
+    """,
+    "validate_constraint": """
+        op.create_check_constraint("ck", "task", "hours > 0", schema=S, postgresql_not_valid=True)
+        op.validate_constraint("ck", "task", schema=S)
+    """,
+    "create_constraints_concurrently": """
+        op.create_check_constraint_concurrently("ck", "task", sa.column("hours") > 0, schema=S)
+        options = {"source_schema": S, "referent_schema": S, "ondelete": "CASCADE"}
+        op.create_foreign_key_concurrently("fk", "task", "project", ["project_id"], ["id"], **options)
+        op.create_foreign_key_concurrently(
+            "fk_c", "task", "country", ["title"], ["code"], source_schema=S, referent_schema="shared"
+        )
+    """,
+    "backfill": """
+        op.execute("INSERT INTO task (id, title) SELECT n, 'Title ' || n FROM generate_series(1, 25) n")
+        op.backfill("task", {"hours": sa.column("id") * 2, "title": "%s"}, "hours IS NULL", batch_size=10, schema=S)
+        op.backfill("project", {"name": sa.func.upper(sa.column("name"))}, sa.column("name") == "a", schema=S)
+    """,
+    "add_required_column": """
+        op.execute("INSERT INTO task (id, title) SELECT n, 'Title ' || n FROM generate_series(1, 25) n")
+        slug = sa.Column("slug", sa.String(50), nullable=False, comment="for addresses")
+        op.add_required_column("task", slug, sa.func.lower(sa.column("title")), batch_size=10, schema=S)
+        done = sa.Column("done", sa.Boolean, server_default=sa.false(), nullable=False)
+        op.add_required_column("task", done, schema=S)
+        code = sa.Column("code", sa.Text, server_default="x", nullable=False)
+        op.add_required_column("task", code, "old", schema=S)
+    """,
 }
 
 ALEMBIC_NEEDS = {
@@ -202,7 +234,16 @@ ALEMBIC_NEEDS = {
 """What plain Alembic has to be told besides: it creates no type for a column of a table that is there."""
 
 
-ALEMBIC_RUNS = {"get_bind", "get_bind_session", "add_enum_value", "create_index_concurrently"}
+ALEMBIC_RUNS = {
+    "add_enum_value",
+    "add_required_column",
+    "backfill",
+    "create_constraints_concurrently",
+    "create_index_concurrently",
+    "create_index_concurrently_by_itself",
+    "get_bind",
+    "get_bind_session",
+}
 """What is not replayed for the others: Python that has the connection, and steps outside of a transaction."""
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tenantkit.cli import authoring, doctor, domains, fleet, lint, runs, status, tenants
+from tenantkit.cli import authoring, check, doctor, domains, fleet, lint, runs, status, tenants
 from tenantkit.cli.application import Settings
 from tenantkit.cli.errors import print_error, reporting
 
@@ -56,6 +56,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "lint": lint.lint,
         "migrate": fleet.migrate,
         "status": status.status,
+        "check": check.check,
         "downgrade": fleet.downgrade,
         "stamp": fleet.stamp,
     },

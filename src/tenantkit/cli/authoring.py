@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -65,6 +65,14 @@ def revision(
             "--autogenerate", metavar="", help="Fill it with what the models have and the revisions have not."
         ),
     ] = False,
+    phase: Annotated[
+        Literal["expand", "contract"] | None,
+        typer.Option(
+            "--phase",
+            help="For before (expand) or after (contract) a deployment. With --autogenerate, the operations decide.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a new revision, and print its file's path.
@@ -79,7 +87,7 @@ def revision(
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
 
     with application(context) as tenancy:
-        path = migrations.revision(tenancy, message, shared=shared, autogenerate=autogenerate)
+        path = migrations.revision(tenancy, message, shared=shared, autogenerate=autogenerate, phase=phase)
     if as_json:
         print_json({"path": None if path is None else str(path)})
     elif path is None:

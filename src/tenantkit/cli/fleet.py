@@ -17,6 +17,7 @@ from tenantkit.cli.options import (
     Jobs,
     Json,
     LockTimeout,
+    MigratePhase,
     Sql,
     StatementTimeout,
     Tenants,
@@ -77,6 +78,7 @@ def migrate(
     engine: Engine = "auto",
     lock_timeout: LockTimeout = LOCK_TIMEOUT,
     statement_timeout: StatementTimeout = None,
+    phase: MigratePhase = None,
     resume: Annotated[
         int | None,
         typer.Option(
@@ -105,6 +107,7 @@ def migrate(
     - `tenantkit migrate`
     - `tenantkit migrate --tenants acme,initech --jobs 4`
     - `tenantkit migrate +1`
+    - `tenantkit migrate --phase expand`
     - `tenantkit migrate --canary 2 --wave 10%,100% --check ./smoke-test.sh --max-failures 1%`
     - `tenantkit migrate --resume 12`
     """
@@ -115,6 +118,8 @@ def migrate(
         raise UsageError("--tenants, --resume and --retry-failed each choose the tenants. Give one of them.")
     if shared_only and (dry_run or sql):
         raise UsageError("--dry-run and --sql tell of the shared tables, then of tenants. Leave out --shared-only.")
+    if resume is not None and phase is not None:
+        raise UsageError("--resume goes on with the phase that the run was for. Leave --phase out.")
     options: Options = {
         "exclude": parse_keys(exclude, option="--exclude"),
         "where": parse_attributes(where),
@@ -134,21 +139,22 @@ def migrate(
     require_sense(options)
 
     def work(progress: FleetProgress) -> MigrationReport:
-        chosen: Options = {**options, "tenants": keys, "progress": progress}
+        chosen: Options = {**options, "tenants": keys, "phase": phase, "progress": progress}
         return migrations.migrate(tenancy, target, **chosen)
 
     with application(context) as tenancy:
         if resume is not None:
-            target, keys = migrations.unfinished(tenancy, resume)
+            target, keys, phase = migrations.unfinished(tenancy, resume)
         elif retry_failed:
             keys = migrations.failed(tenancy)
         if dry_run or sql:
-            chosen: Options = {**options, "tenants": keys}
+            chosen: Options = {**options, "tenants": keys, "phase": phase}
             found = migrations.preview(tenancy, target, scripts=sql, **chosen)
             previewing.show(found, sql=sql, as_json=as_json)
         elif shared_only:
             tenancy.install()
-            print_shared(migrations.upgrade_shared(tenancy, target), as_json=as_json, as_events=as_events)
+            found_shared = migrations.upgrade_shared(tenancy, target, phase=phase)
+            print_shared(found_shared, as_json=as_json, as_events=as_events)
         else:
             run(work, "Migrating", "Migrated", as_json=as_json, as_events=as_events)
 

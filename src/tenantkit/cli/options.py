@@ -84,6 +84,15 @@ StatementTimeout: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+MigratePhase: TypeAlias = Annotated[
+    Literal["expand", "contract"] | None,
+    typer.Option(
+        "--phase",
+        help="Before a deployment, expand: only as far as the last revision before the first that contracts. After it, "
+        "contract: all the way, as without a phase.",
+        show_default=False,
+    ),
+]
 
 
 def parse_attributes(given: list[str] | None) -> dict[str, Any]:

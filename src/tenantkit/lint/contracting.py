@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tenantkit.lint.sql import NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from tenantkit.lint.sql import Statement
 
@@ -35,14 +35,41 @@ _STATEMENTS = {
 }
 
 
-def contracting(statement: Statement, created: Collection[str]) -> Iterator[str]:
-    """Yield in which ways *statement* takes something away; nobody misses what is in *created*."""
+_ADDS = re.compile(rf"^add (?:column )?(?:if not exists )?({NAME}) (?!.*\bnot null\b)")
+_GIVES_DEFAULT = re.compile(rf"^alter (?:column )?({NAME}) set default")
+_FORBIDS_NULL = re.compile(rf"^alter (?:column )?({NAME}) set not null")
+
+
+def added_columns(statements: Iterable[Statement]) -> frozenset[tuple[str, str]]:
+    """Return the columns, each with its table, that *statements* add and then give a default.
+
+    Code that does not know them leaves the default to the database, so NULL may be forbidden in them.
+    """
+    added: set[tuple[str, str]] = set()
+    given: set[tuple[str, str]] = set()
+    for statement in statements:
+        if (table := statement.altered_table) is not None:
+            added |= {(table.name, found[1]) for each in statement.actions if (found := _ADDS.match(each))}
+            given |= {(table.name, found[1]) for each in statement.actions if (found := _GIVES_DEFAULT.match(each))}
+    return frozenset(added & given)
+
+
+def contracting(
+    statement: Statement, created: Collection[str], added: Collection[tuple[str, str]] = ()
+) -> Iterator[str]:
+    """Yield in which ways *statement* takes something away.
+
+    Nobody misses what is in *created*, nor NULL in the columns *added*.
+    """
     if any(name.name in created for name in statement.changes):
         return
     for pattern, what in _STATEMENTS.items():
         if re.match(pattern, statement.text):
             yield what
+    table = statement.altered_table
     for action in statement.actions:
+        if table is not None and (found := _FORBIDS_NULL.match(action)) and (table.name, found[1]) in added:
+            continue
         for pattern, what in _ACTIONS.items():
             if re.match(pattern, action):
                 yield what

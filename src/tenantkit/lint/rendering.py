@@ -33,6 +33,8 @@ TENANT_SCHEMA = "tenantkit_lint"
 _MOST = 10_000
 """Of statements, before a revision is taken for one that never ends."""
 
+_CHANGES = "tenantkit.migrations.changes."
+
 _BY_OPERATION = {
     DefaultImpl._exec.__code__,  # noqa: SLF001 # pyright: ignore[reportUnknownMemberType] - there is no public way
     Operations.invoke.__code__,
@@ -51,6 +53,8 @@ class Step:
     by_operation: bool
     """Whether an operation of Alembic sent it."""
     in_autocommit_block: bool
+    by_long_change: bool = False
+    """Whether it is a step of tenantkit's operations for long changes, which know PostgreSQL's dangers themselves."""
 
     @cached_property
     def statements(self) -> tuple[Statement, ...]:
@@ -107,11 +111,11 @@ def _run(context: EnvironmentContext, module: ModuleType, connection: Connection
     @contextmanager
     def autocommit_block() -> Generator[None]:
         nonlocal in_block
-        in_block = True
+        before, in_block = in_block, True
         try:
             yield
         finally:
-            in_block = False
+            in_block = before
 
     def record(_connection: object, _cursor: object, statement: str, parameters: Any, *_: Any) -> None:
         frames = [*_frames(sys._getframe(1))]  # noqa: SLF001 - there is no public way to the caller
@@ -122,6 +126,7 @@ def _run(context: EnvironmentContext, module: ModuleType, connection: Connection
                 lines=tuple(frame.f_lineno for frame in frames if frame.f_globals is vars(module)) or (1,),
                 by_operation=any(frame.f_code in _BY_OPERATION for frame in frames),
                 in_autocommit_block=in_block,
+                by_long_change=any(frame.f_globals.get("__name__", "").startswith(_CHANGES) for frame in frames),
             )
         )
         if len(steps) >= _MOST:

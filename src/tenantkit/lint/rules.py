@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import IdentifierError
 
-from tenantkit.lint.contracting import contracting
+from tenantkit.lint.contracting import added_columns, contracting
 from tenantkit.lint.sql import NAME, parse_name
 from tenantkit.naming import MAX_IDENTIFIER_BYTES, first_lines
 from tenantkit.sql_text import read_sql
@@ -192,8 +192,9 @@ def contracts_while_expanding(revision: Revision) -> Iterator[Problem]:
     """TK006: a revision for before the deployment takes away what the running code uses."""
     if revision.phase != "expand":
         return
+    added = added_columns(statement for _, statement in revision.statements())
     for step, statement in revision.statements():
-        for what in contracting(statement, revision.created):
+        for what in contracting(statement, revision.created, added):
             yield Problem(
                 step.lines,
                 f"This {what}, but the revision's phase is expand: the code of before the deployment still runs and "

@@ -56,7 +56,10 @@ def check(
     """
     for alone in (False, True):
         scripts = [
-            _Script(each, [step for step in each.steps if step.in_autocommit_block is alone]) for each in revisions
+            _Script(
+                each, [step for step in each.steps if step.in_autocommit_block is alone and not step.by_long_change]
+            )
+            for each in revisions
         ]
         arguments = ["--no-assume-in-transaction" if alone else "--assume-in-transaction"]
         if wanted := sorted(rule for rule in enable if not rule.upper().startswith("TK")):

@@ -1,5 +1,6 @@
 """Migrations of the shared tables and of every tenant's, with Alembic."""
 
+from tenantkit.migrations import changes as changes  # operations of ours, for revisions
 from tenantkit.migrations.authoring import init, revision
 from tenantkit.migrations.environment import run_environment
 from tenantkit.migrations.failures import FailureGroup

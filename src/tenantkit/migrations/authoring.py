@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from alembic import command
 from sqlalchemy import inspect
@@ -16,6 +16,7 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.enums import drop_new_types
 from tenantkit.migrations.environment import Request, Site, requesting, run
 from tenantkit.migrations.lines import Line, clear_errors
+from tenantkit.migrations.proposals import propose, write_phase
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.status import require_shared_is_current
 
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from collections.abc import Set as AbstractSet
 
-    from alembic.operations.ops import MigrationScript
+    from alembic.operations.ops import MigrationScript, UpgradeOps
     from alembic.script import Script
     from sqlalchemy import Connection, MetaData
     from sqlalchemy.dialects.postgresql.base import PGInspector
 
+    from tenantkit.migrations.phases import Phase
     from tenantkit.tenancy import Tenancy
+
+_Written: TypeAlias = "tuple[Path | None, list[UpgradeOps]]"
+"""The file of a new revision, and the operations in it."""
 
 _SCRATCH = "tenantkit_autogenerate"
 """The schema that autogenerate builds where tenant tables have no schema, so there is no placeholder's name to use."""
@@ -56,27 +61,37 @@ def init(folder: Path) -> list[Path]:
     return list(files)
 
 
-def revision(tenancy: Tenancy, message: str, *, shared: bool = False, autogenerate: bool = False) -> Path | None:
+def revision(
+    tenancy: Tenancy, message: str, *, shared: bool = False, autogenerate: bool = False, phase: Phase | None = None
+) -> Path | None:
     """Write a new revision of the tenants' tables, or of the shared ones, and return its file.
 
     With *autogenerate*, it holds what the models have and the revisions so far do not; ``None`` is
     returned, and no file written, if that is nothing. The tenants' side is compared with a
     schema that is built for the purpose, in a transaction that is rolled back: no tenant is touched.
 
+    :param phase: whether it is for before or after the deployment of the code that needs it; see
+        `tenantkit.migrations.Options`. With *autogenerate*, the operations decide by default.
     :raises ConfigurationError: if the environment is not usable, or the shared tables are not migrated yet.
     """
     line = line_of(tenancy, "shared" if shared else "tenant")
     with clear_errors("The revision cannot be written"):
         if not autogenerate:
-            return _path(command.revision(line.config, message, version_path=str(line.folder)))
+            file = _path(command.revision(line.config, message, version_path=str(line.folder)))
+            if file is not None and phase is not None:
+                write_phase(file, phase)
+            return file
         with tenancy.engine.connect() as connection, connection.begin() as transaction:
             compare = _compare_shared if shared else _compare_tenant
-            file = compare(tenancy, connection, line, message)
+            file, found = compare(tenancy, connection, line, message)
             transaction.rollback()
+        if file is not None:
+            proposed, is_mixed = propose(found)
+            write_phase(file, phase or proposed, is_mixed=is_mixed and phase is None)
         return file
 
 
-def _compare_tenant(tenancy: Tenancy, connection: Connection, line: Line, message: str) -> Path | None:
+def _compare_tenant(tenancy: Tenancy, connection: Connection, line: Line, message: str) -> _Written:
     """Write what the models have and a schema built by the revisions has not.
 
     That schema bears the placeholder's own name, so what is read from the catalog is what
@@ -92,7 +107,7 @@ def _compare_tenant(tenancy: Tenancy, connection: Connection, line: Line, messag
     return _write(connection, line, site, message, tenancy.metadata.tenant, {tenancy.placeholder}, tables)
 
 
-def _compare_shared(tenancy: Tenancy, connection: Connection, line: Line, message: str) -> Path | None:
+def _compare_shared(tenancy: Tenancy, connection: Connection, line: Line, message: str) -> _Written:
     """Write what the models have and the shared tables have not."""
     for schema in tenancy.shared_schemas:
         connection.execute(CreateSchema(schema, if_not_exists=True))
@@ -110,7 +125,7 @@ def _write(
     metadata: MetaData,
     schemas: AbstractSet[str | None],
     tables: AbstractSet[tuple[str | None, str]],
-) -> Path | None:
+) -> _Written:
     def include_name(name: str | None, kind: str, _parents: object) -> bool:
         return kind != "schema" or name in schemas
 
@@ -122,9 +137,12 @@ def _write(
 
     existing = {type_["name"] for type_ in cast("PGInspector", inspect(connection)).get_enums(site.schema)}
 
+    found: list[UpgradeOps] = []
+
     def complete(_context: object, _revision: object, directives: list[MigrationScript]) -> None:
         directives[:] = [each for each in directives if each.upgrade_ops and not each.upgrade_ops.is_empty()]
         for each in directives:
+            found.extend(each.upgrade_ops_list)
             drop_new_types(each, existing)
 
     options = {
@@ -142,7 +160,7 @@ def _write(
             version_path=str(line.folder),
             process_revision_directives=complete,
         )
-    return _path(written)
+    return _path(written), found
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from tenantkit.exceptions import ConfigurationError, MigrationError
 from tenantkit.migrations.campaign import Campaign
 from tenantkit.migrations.connections import require_connections
 from tenantkit.migrations.maintenance import keeping
+from tenantkit.migrations.phases import Phase, require_no_end
 from tenantkit.migrations.planning import Plan, plan_fleet
 from tenantkit.migrations.report import MigrationReport, NoProgress, Outcome, Progress, join
 from tenantkit.migrations.revisions import read_revisions
@@ -72,13 +73,26 @@ class Options(TypedDict, total=False):
     """How long a statement waits for a lock before the tenant is tried again later, as PostgreSQL takes it: ``2s``."""
     statement_timeout: str | None
     """How long a statement may take; the server's own setting by default."""
+    phase: Phase | None
+    """``expand`` goes only as far as the last revision before the first that contracts, by default all the way."""
     progress: Progress | None
     """Is told of every outcome as it comes."""
 
 
 _SELECTION = ("tenants", "exclude", "where", "order")
 _ROLLOUT = ("canary", "waves", "pause", "check", "max_failures", "on_error")
-_WRITTEN_DOWN = ("exclude", "where", "order", "canary", "waves", "pause", "max_failures", "on_error", "maintenance")
+_WRITTEN_DOWN = (
+    "exclude",
+    "where",
+    "order",
+    "canary",
+    "waves",
+    "pause",
+    "max_failures",
+    "on_error",
+    "maintenance",
+    "phase",
+)
 _SETTINGS = ("jobs", "engine", "lock_timeout", "statement_timeout")
 
 Planner: TypeAlias = "Callable[[Connection, Sequence[Tenant], dict[str, Heads]], Plan]"
@@ -98,16 +112,19 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
     """
     selection, rollout = policy(options)
     line = usable_line(tenancy, target)
+    phase = options.get("phase")
+    if phase == "expand":
+        require_no_end(target)
     tenancy.install()
     with tenancy.engine.connect() as connection:  # what is mistyped is refused before anything is migrated
         rollout.require_canaries({tenant.key for tenant in selection.find(connection)})
-    shared = upgrade_shared(tenancy)
-    return _run(tenancy, line, "upgrade", target, _towards(line, "upgrade", target), options, shared=shared)
+    shared = upgrade_shared(tenancy, phase=phase)
+    return _run(tenancy, line, "upgrade", target, _towards(line, "upgrade", target, phase), options, shared=shared)
 
 
 def downgrade(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:
     """Take every tenant back to *target* (an id, ``-1``, ``base``); the shared tables stay. Otherwise as `migrate`."""
-    line = line_of(tenancy, "tenant")
+    line = _installed_line(tenancy)
     return _run(tenancy, line, "downgrade", target, _towards(line, "downgrade", target), options)
 
 
@@ -118,7 +135,7 @@ def downgrade_run(tenancy: Tenancy, run_id: int, **options: Unpack[Options]) -> 
 
     :raises ConfigurationError: if there is no such run, if it did nothing, or if it was no migration.
     """
-    line = line_of(tenancy, "tenant")
+    line = _installed_line(tenancy)
     deeds = find_deeds(tenancy, run_id, options.get("tenants"))
 
     def plan(connection: Connection, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
@@ -130,7 +147,7 @@ def downgrade_run(tenancy: Tenancy, run_id: int, **options: Unpack[Options]) -> 
 
 def stamp(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:
     """Write down that every tenant is at *target*, without running a revision. Otherwise as `migrate`."""
-    line = line_of(tenancy, "tenant")
+    line = _installed_line(tenancy)
     return _run(tenancy, line, "stamp", target, _towards(line, "stamp", target), options)
 
 
@@ -151,8 +168,8 @@ def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value if isinstance(value, plain) else list(value) for name, value in options.items()}
 
 
-def _towards(line: Line, command: Command, target: str) -> Planner:
-    return lambda _, fleet, current: plan_fleet(line, command, target, fleet, current)
+def _towards(line: Line, command: Command, target: str, phase: Phase | None = None) -> Planner:
+    return lambda _, fleet, current: plan_fleet(line, command, target, fleet, current, phase)
 
 
 def usable_line(tenancy: Tenancy, target: str) -> Line:
@@ -165,6 +182,12 @@ def usable_line(tenancy: Tenancy, target: str) -> Line:
         )
     line.upgrade_steps(target, ())
     return line
+
+
+def _installed_line(tenancy: Tenancy) -> Line:
+    """Return the tenants' line, with a registry of this version to write down what becomes of it."""
+    tenancy.install()
+    return line_of(tenancy, "tenant")
 
 
 def _run(
@@ -196,7 +219,7 @@ def _run(
             connection,
             command=command,
             target=target,
-            options=asdict(settings) | _as_json(_given(options, _WRITTEN_DOWN)),
+            options=asdict(settings) | _as_json(_given(options, _WRITTEN_DOWN)) | {"revisions": line.order()},
             planned=[(tenant.id, join(current.get(tenant.schema, ()))) for tenant in planned],
         )
     campaign = Campaign(
@@ -215,7 +238,7 @@ def _run(
     report = MigrationReport(
         run_id=run_id,
         command=command,
-        target=target,
+        target=", ".join(sorted(plan.goals)) or target,
         shared=shared,
         outcomes=done,
         unchanged=plan.unchanged + len(campaign.outcomes) - len(done),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.report import Outcome
@@ -12,6 +12,9 @@ from tenantkit.registry import ledger
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy import Row
+
+    from tenantkit.migrations.phases import Phase
     from tenantkit.tenancy import Tenancy
 
 _NOT_DONE = "not reached: the run ended before"
@@ -33,6 +36,8 @@ class Run:
     failed: int
     planned: int
     """Those that it has not reached."""
+    phase: Phase | None = None
+    """The phase that it was for, if it was for one only."""
 
 
 def list_runs(tenancy: Tenancy, *, limit: int | None = 20) -> list[Run]:
@@ -67,8 +72,8 @@ def get_run(tenancy: Tenancy, run_id: int) -> tuple[Run, list[Outcome]]:
     return _read(found[0]), outcomes
 
 
-def unfinished(tenancy: Tenancy, run_id: int) -> tuple[str, list[str]]:
-    """Return the target of a migration, and the keys of the tenants that it failed for or did not reach.
+def unfinished(tenancy: Tenancy, run_id: int) -> tuple[str, list[str], Phase | None]:
+    """Return the target of a migration, the keys of the tenants that it failed for or did not reach, and its phase.
 
     :raises ConfigurationError: if there is no such run, or it was no migration.
     """
@@ -77,7 +82,7 @@ def unfinished(tenancy: Tenancy, run_id: int) -> tuple[str, list[str]]:
         raise ConfigurationError(
             f"Run {run_id} was a {run.command}, which cannot be resumed. Run the same command again."
         )
-    return run.target, [outcome.key for outcome in outcomes if not outcome.ok]
+    return run.target, [outcome.key for outcome in outcomes if not outcome.ok], run.phase
 
 
 def failed(tenancy: Tenancy) -> list[str]:
@@ -86,5 +91,6 @@ def failed(tenancy: Tenancy) -> list[str]:
         return sorted(ledger.last_failures(connection))
 
 
-def _read(row: object) -> Run:
-    return Run(**{name: getattr(row, name) for name in Run.__dataclass_fields__})
+def _read(row: Row[Any]) -> Run:
+    names = Run.__dataclass_fields__.keys() - {"phase"}
+    return Run(**{name: getattr(row, name) for name in names}, phase=row.options.get("phase"))

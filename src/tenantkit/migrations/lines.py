@@ -79,6 +79,13 @@ class Line:
         """Return the newest revisions: usually one."""
         return tuple(self.scripts.get_heads())
 
+    def order(self) -> dict[str, list[str]]:
+        """Return each revision, with those that come directly before it."""
+        return {
+            script.revision: [*script._all_down_revisions]  # noqa: SLF001
+            for script in self.scripts.walk_revisions()
+        }
+
     def resolve(self, target: str) -> Heads:
         """Return the revisions that *target* names; raises as `upgrade_steps` does."""
         with clear_errors(f"Cannot find {target!r} in the {self.name} line"):
@@ -91,10 +98,11 @@ class Line:
     def upgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps from *current* up to *target*, none if it has been reached.
 
+        :param target: as Alembic takes it; or several ids, separated by commas.
         :raises ConfigurationError: if the target or a current revision is unknown, or ``head`` is ambiguous.
         """
         with clear_errors(f"Cannot upgrade the {self.name} line to {target!r}"):
-            return list(self.scripts._upgrade_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
+            return list(self.scripts._upgrade_revs(_several(target), current))  # type: ignore[arg-type]  # noqa: SLF001
 
     def downgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps from *current* down to *target*; raises as `upgrade_steps` does."""
@@ -118,6 +126,10 @@ def clear_errors(what: str) -> Generator[None]:
         raise
     except Exception as error:
         raise ConfigurationError(f"{what}: {type(error).__name__}: {error}. Mend the file and run it again.") from error
+
+
+def _several(target: str) -> str | tuple[str, ...]:
+    return tuple(target.split(",")) if "," in target else target
 
 
 def _hint(message: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.apply import plan
+from tenantkit.migrations.phases import Phase, limit
 from tenantkit.migrations.report import Outcome, join
 from tenantkit.migrations.tasks import Command
 from tenantkit.tenant import Tenant
@@ -39,14 +40,24 @@ class Plan:
     """The failures of tenants for which nothing can be done."""
     unchanged: int
     """How many are there already."""
+    goals: frozenset[str] = frozenset()
+    """Where a phase leads, which depends on where the tenants are."""
 
 
-def plan_fleet(line: Line, command: Command, target: str, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
-    """Return what takes every tenant of *fleet* to *target*.
+def plan_fleet(
+    line: Line,
+    command: Command,
+    target: str,
+    fleet: Sequence[Tenant],
+    current: dict[str, Heads],
+    phase: Phase | None = None,
+) -> Plan:
+    """Return what takes every tenant of *fleet* to *target*, as far as *phase* goes.
 
     What a revision needs is worked out once for all the tenants that are at it.
     """
     targets: dict[Heads, str | ConfigurationError | None] = {}
+    goals: set[str] = set()
     work: list[Work] = []
     refused: list[Outcome] = []
     for tenant in fleet:
@@ -56,8 +67,10 @@ def plan_fleet(line: Line, command: Command, target: str, fleet: Sequence[Tenant
             continue
         if heads not in targets:
             try:
-                steps = plan(line, command, target, heads)
-                targets[heads] = _absolute(target, steps) if steps else None
+                wanted = limit(line, target, heads, phase)
+                steps = plan(line, command, wanted, heads)
+                targets[heads] = _absolute(wanted, steps) if steps else None
+                goals.add(wanted)
             except ConfigurationError as error:
                 targets[heads] = error
         match targets[heads]:
@@ -67,7 +80,8 @@ def plan_fleet(line: Line, command: Command, target: str, fleet: Sequence[Tenant
                 work.append(Work(tenant, heads, there))
             case _:
                 pass
-    return Plan(work, refused, unchanged=len(fleet) - len(work) - len(refused))
+    unchanged = len(fleet) - len(work) - len(refused)
+    return Plan(work, refused, unchanged, frozenset(goals))
 
 
 def group(work: Iterable[Work]) -> dict[tuple[Heads, str], list[Work]]:

@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from tenantkit.migrations.apply import plan
 from tenantkit.migrations.fleet import Options, policy, usable_line
+from tenantkit.migrations.phases import Phase, limit, require_no_end
 from tenantkit.migrations.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
 from tenantkit.migrations.planning import group, plan_fleet
 from tenantkit.migrations.report import join
@@ -50,6 +51,9 @@ def preview(
     """
     line = usable_line(tenancy, target) if command == "upgrade" else line_of(tenancy, "tenant")
     shared_line = line_of(tenancy, "shared")
+    phase = options.get("phase")
+    if phase == "expand":
+        require_no_end(target)
     with rolled_back(tenancy.engine) as connection:
         is_current = _install(connection)
         fleet = policy(options)[0].find(connection)
@@ -57,8 +61,8 @@ def preview(
         # A transaction would hold a lock on each tenant's table, and a server has room for some thousands only.
         connection.execution_options(isolation_level="AUTOCOMMIT")
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
-        work = plan_fleet(line, command, target, fleet, current)
-        shared = _plan_shared(tenancy, shared_line, connection) if command == "upgrade" else None
+        work = plan_fleet(line, command, target, fleet, current, phase)
+        shared = _plan_shared(tenancy, shared_line, connection, phase) if command == "upgrade" else None
     groups = {
         (heads, there): _group(
             line,
@@ -97,12 +101,12 @@ def _install(connection: Connection) -> bool:
     return is_current
 
 
-def _plan_shared(tenancy: Tenancy, line: Line, connection: Connection) -> PlannedGroup | None:
+def _plan_shared(tenancy: Tenancy, line: Line, connection: Connection, phase: Phase | None) -> PlannedGroup | None:
     if line.is_empty:
         return None
     schema = shared_site(tenancy).schema
     heads = read_revisions(connection, [schema]).get(schema, ())
-    steps = plan(line, "upgrade", "head", heads)
+    steps = plan(line, "upgrade", limit(line, "head", heads, phase), heads)
     return _group(line, heads, steps, [PlannedPlacement(key=SHARED, schema=schema)]) if steps else None
 
 

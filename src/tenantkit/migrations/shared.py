@@ -8,6 +8,7 @@ from sqlalchemy.schema import CreateSchema
 
 from tenantkit.exceptions import MigrationError
 from tenantkit.migrations.apply import Alembic, plan
+from tenantkit.migrations.phases import Phase, limit
 from tenantkit.migrations.report import MigrationReport, Outcome
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.sites import line_of, shared_site
@@ -20,12 +21,13 @@ SHARED = "(shared)"
 """What the shared tables are called where outcomes have a tenant's key; no valid key looks like it."""
 
 
-def upgrade_shared(tenancy: Tenancy, target: str = "head") -> Outcome | None:
+def upgrade_shared(tenancy: Tenancy, target: str = "head", *, phase: Phase | None = None) -> Outcome | None:
     """Bring the shared tables to *target*, and return what came of it; ``None`` if they were there.
 
+    :param phase: with ``expand``, only as far as the last revision before the first that contracts.
     :raises MigrationError: if it failed.
     """
-    return _run(tenancy, "upgrade", target)
+    return _run(tenancy, "upgrade", target, phase)
 
 
 def downgrade_shared(tenancy: Tenancy, target: str) -> Outcome | None:
@@ -38,7 +40,7 @@ def stamp_shared(tenancy: Tenancy, target: str) -> Outcome | None:
     return _run(tenancy, "stamp", target)
 
 
-def _run(tenancy: Tenancy, command: Command, target: str) -> Outcome | None:
+def _run(tenancy: Tenancy, command: Command, target: str, phase: Phase | None = None) -> Outcome | None:
     line = line_of(tenancy, "shared")
     if line.is_empty:
         return None
@@ -47,6 +49,7 @@ def _run(tenancy: Tenancy, command: Command, target: str) -> Outcome | None:
         for schema in tenancy.shared_schemas:
             connection.execute(CreateSchema(schema, if_not_exists=True))
         current = read_revisions(connection, [site.schema])[site.schema]
+    target = limit(line, target, current, phase)
     if not plan(line, command, target, current):
         return None
     alembic = Alembic(tenancy.engine, line, placements_per_connection=1)

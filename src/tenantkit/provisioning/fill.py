@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Connection, func, select
@@ -14,12 +16,17 @@ from tenantkit.tenant import Placement
 
 if TYPE_CHECKING:
     from tenantkit.binding import Binding
-    from tenantkit.provisioning.create import Seed
+    from tenantkit.provisioning.create import Builder, Seed
+
+
+_ALEMBIC_BUILDER = "tenantkit.migrations.build:AlembicBuilder"
+"""Named, not imported: Alembic stands above this module, and importing it takes longer than all of tenantkit."""
 
 
 class Declared(Protocol):
     """Knows the application's tables, as a `tenantkit.Tenancy` does."""
 
+    migrations: Path | None
     placeholder: str | None
     extra_schemas: tuple[str, ...]
 
@@ -27,6 +34,14 @@ class Declared(Protocol):
     def tables(self) -> Tables:
         """The tables, divided into shared and tenant ones."""
         ...
+
+
+def find_builder(tenancy: Declared) -> Builder:
+    """Return what gives new tenants of *tenancy* their tables: its revisions, or the metadata if there are none."""
+    if tenancy.migrations is None:
+        return MetadataBuilder(tenancy)
+    builder: Builder = resolve_name(_ALEMBIC_BUILDER)(tenancy)
+    return builder
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,102 @@
+"""Finding the tenants whose tables are not like those of the others."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from tenantkit.drift.catalog import read_hashes, read_shapes
+from tenantkit.drift.differences import compare, outermost
+from tenantkit.drift.mending import mend
+from tenantkit.drift.reference import Reference, build_reference
+from tenantkit.drift.report import DriftReport, Group, Odd
+from tenantkit.drift.shape import restore_words
+from tenantkit.exceptions import TenantNotFoundError
+from tenantkit.migrations.report import join
+from tenantkit.migrations.revisions import read_revisions
+from tenantkit.registry import store
+from tenantkit.tenant import MIGRATED, Tenant
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from tenantkit.migrations.lines import Heads
+    from tenantkit.tenancy import Tenancy
+
+
+def check(tenancy: Tenancy, *, tenants: Collection[str] | None = None, models: bool = False) -> DriftReport:
+    """Return which tenants' tables are not what they should be, and what would mend them. Nothing is changed.
+
+    Tenants at the same revision should be the same in everything that PostgreSQL knows of their schemas: what most of
+    them have is the standard for the others. Of two shapes that are equally frequent, the newest tenant's is.
+
+    :param tenants: report on these tenants only; they are compared with all the same.
+    :param models: compare tenants at the newest revision with what the revisions build, not with one another, and the
+        revisions with the models. Both are built in a transaction that is rolled back.
+    :raises TenantNotFoundError: if one of *tenants* does not exist, or has no complete schema.
+    :raises ConfigurationError: if revisions or models cannot be built.
+    """
+    engine = tenancy.engine.execution_options(isolation_level="AUTOCOMMIT")  # reading revisions must not keep locks
+    with engine.connect() as connection:
+        fleet = store.find(connection, status=MIGRATED)
+        before = read_revisions(connection, [tenant.schema for tenant in fleet])
+    keys = {tenant.key for tenant in fleet}
+    for key in set(tenants or ()) - keys:
+        raise TenantNotFoundError(key=key)
+    chosen = keys if tenants is None else set(tenants)
+    hashes = read_hashes(tenancy.engine, before)
+    with engine.connect() as connection:
+        after = read_revisions(connection, before)
+    reference = build_reference(tenancy) if models else None
+    cohorts: defaultdict[Heads, defaultdict[int, list[Tenant]]] = defaultdict(lambda: defaultdict(list))
+    for tenant in fleet:
+        heads = before.get(tenant.schema)
+        if heads is not None and heads == after.get(tenant.schema):
+            cohorts[heads][hashes[tenant.schema]].append(tenant)
+    groups = [
+        _compare(tenancy.engine, heads, cohort, reference if reference and reference.heads == heads else None, chosen)
+        for heads, cohort in cohorts.items()
+    ]
+    return DriftReport(
+        groups=tuple(sorted(groups, key=lambda group: -group.tenants)),
+        models=reference.models if reference else (),
+        missing=tuple(each.key for each in fleet if each.key in chosen and each.schema not in before),
+        moving=tuple(
+            each.key for each in fleet if each.key in chosen and before.get(each.schema) != after.get(each.schema)
+        ),
+    )
+
+
+def _compare(
+    engine: Engine, heads: Heads, cohort: Mapping[int, list[Tenant]], reference: Reference | None, chosen: set[str]
+) -> Group:
+    """Compare the tenants at one revision, by the numbers of their shapes."""
+    number = reference.hash if reference else _most_frequent(cohort)
+    alike, others = len(cohort.get(number, ())), [tenants for each, tenants in cohort.items() if each != number]
+    odd: list[Odd] = []
+    if others:
+        examples = [tenants[0].schema for tenants in (cohort.get(number, ()), *others) if tenants]
+        shapes = read_shapes(engine, examples)
+        standard = reference.shape if reference else shapes[examples[0]]
+        for tenants in others:
+            found = shapes[tenants[0].schema]
+            expected, found = restore_words(standard, found), restore_words(found, standard)
+            differences = compare(expected, found)
+            if not differences:  # the numbers differ by a word that happens to be a schema's name
+                alike += len(tenants)
+            elif schemas := {tenant.key: tenant.schema for tenant in tenants if tenant.key in chosen}:
+                mending = mend(expected, found, differences)
+                odd.append(Odd(schemas=schemas, differences=outermost(differences), mending=mending))
+    return Group(
+        revision=join(heads) or None,
+        standard=reference.source if reference else "majority",
+        tenants=sum(map(len, cohort.values())),
+        alike=alike,
+        odd=tuple(sorted(odd, key=lambda each: (-len(each.schemas), *each.schemas))),
+    )
+
+
+def _most_frequent(cohort: Mapping[int, list[Tenant]]) -> int:
+    """Return the number of the most frequent shape; of several, the newest tenant's, which was built in one go."""
+    return max(cohort, key=lambda number: (len(cohort[number]), max(tenant.id for tenant in cohort[number])))

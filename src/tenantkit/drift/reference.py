@@ -1,0 +1,136 @@
+"""What the code says a tenant looks like: the shapes that revisions and models build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateSchema
+
+from tenantkit.drift import catalog
+from tenantkit.drift.differences import Change, Difference, compare, outermost
+from tenantkit.drift.shape import ASPECTS, ROUTINES, VIEWS, Item, Kind, Shape, owner_of
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.build import AlembicBuilder
+from tenantkit.migrations.sites import line_of
+from tenantkit.migrations.status import require_shared_is_current
+from tenantkit.provisioning.fill import MetadataBuilder
+from tenantkit.provisioning.locks import limit_lock_waits, retrying, sqlstate
+from tenantkit.tenant import Placement
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from tenantkit.migrations.lines import Heads
+    from tenantkit.tenancy import Tenancy
+
+_REVISIONS, _MODELS = "tenantkit_check_revisions", "tenantkit_check_models"
+_NEW_ENUM_VALUE = "55P04"
+
+_NOT_DECLARED = frozenset({*ROUTINES, *VIEWS, Kind.TRIGGER, Kind.POLICY})
+"""What revisions may add to what models declare."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a new tenant would get."""
+
+    source: Literal["revisions", "models"]
+    heads: Heads
+    """The revisions that it is at."""
+    shape: Shape
+    hash: int
+    models: tuple[Difference, ...] = ()
+    """How the revisions differ from the models."""
+
+
+def build_reference(tenancy: Tenancy) -> Reference:
+    """Build what a new tenant would get, in a transaction that is rolled back.
+
+    :raises ConfigurationError: if that cannot be built, or the shared tables are not migrated yet.
+    """
+    if tenancy.migrations is not None:
+        require_shared_is_current(tenancy)
+    return retrying()(_build, tenancy)
+
+
+def _build(tenancy: Tenancy) -> Reference:
+    engine = tenancy.engine.execution_options(isolation_level="READ COMMITTED")
+    with engine.connect() as connection, connection.begin() as transaction:
+        limit_lock_waits(connection)
+        for schema in (_REVISIONS, _MODELS):
+            connection.execute(CreateSchema(schema))
+        if tenancy.migrations is not None:
+            _run_revisions(tenancy, connection)
+        MetadataBuilder(tenancy)(connection, Placement("main", _MODELS))
+        models = catalog.shape_of(connection, _MODELS)
+        if tenancy.migrations is None:
+            reference = Reference(source="models", heads=(), shape=models, hash=catalog.hash_of(connection, _MODELS))
+        else:
+            built = catalog.shape_of(connection, _REVISIONS)
+            reference = Reference(
+                source="revisions",
+                heads=tuple(sorted(line_of(tenancy, "tenant").heads())),
+                shape=built,
+                hash=catalog.hash_of(connection, _REVISIONS),
+                models=compare_with_models(models, built),
+            )
+        transaction.rollback()
+    return reference
+
+
+def _run_revisions(tenancy: Tenancy, connection: Connection) -> None:
+    try:
+        AlembicBuilder(tenancy)(connection, Placement("main", _REVISIONS))
+    except DBAPIError as error:
+        if sqlstate(error) != _NEW_ENUM_VALUE:
+            raise
+        raise ConfigurationError(
+            "The revisions cannot be run in one transaction, as a comparison with the models needs: one uses a value "
+            "that it, or one before it, adds to an ENUM. PostgreSQL 17 and later can do that; without --models, "
+            "tenants are compared with one another."
+        ) from error
+
+
+def compare_with_models(models: Shape, built: Shape) -> tuple[Difference, ...]:
+    """Return what must change for revisions to build what the models declare.
+
+    What models cannot declare may be there besides, and names that nothing refers to may differ: those of constraints,
+    and those of the sequences behind columns, which keep the name that their table had when it was created.
+    """
+    built = _with_names_of_sequences(models, {key: _without_row_security(item) for key, item in built.items()})
+    models = {key: _without_row_security(item) for key, item in models.items()}
+    return tuple(
+        each
+        for each in outermost(compare(models, built))
+        if each.change is not Change.RENAMED and not (each.change is Change.EXTRA and each.key.kind in _NOT_DECLARED)
+    )
+
+
+def _without_row_security(item: Item) -> Item:
+    if item.key.kind is not Kind.TABLE:
+        return item
+    aspects = zip(ASPECTS[Kind.TABLE], item.values, strict=True)
+    return replace(item, values=tuple("off" if "security" in aspect else value for aspect, value in aspects))
+
+
+def _with_names_of_sequences(models: Shape, built: Shape) -> Shape:
+    """Return *built* with the names that *models* have for the sequences of the same columns."""
+    declared = {owner_of(item): key.name for key, item in models.items() if key.kind is Kind.SEQUENCE}
+    names = {
+        owner_of(item): (key.name, declared.get(owner_of(item), key.name))
+        for key, item in built.items()
+        if key.kind is Kind.SEQUENCE and item["owning table"]
+    }
+
+    def named_as_declared(item: Item) -> Item:
+        key = item.key
+        if key.kind is Kind.SEQUENCE and owner_of(item) in names:
+            return replace(item, key=key._replace(name=names[owner_of(item)][1]))
+        if key.kind is Kind.COLUMN and (key.table, key.name) in names:
+            values = tuple(value and value.replace(*names[key.table, key.name]) for value in item.values)
+            return replace(item, values=values)
+        return item
+
+    return {item.key: item for item in map(named_as_declared, built.values())}

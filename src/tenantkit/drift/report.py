@@ -1,0 +1,63 @@
+"""What came of a check: values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tenantkit.drift.differences import Difference
+from tenantkit.drift.mending import Mending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Odd:
+    """Tenants that differ from the others, all in the same way."""
+
+    schemas: Mapping[str, str]
+    """The schema of each tenant, by its key."""
+    differences: tuple[Difference, ...]
+    """What is wrong; `str` puts each in words."""
+    mending: Mending = field(repr=False)
+
+    def script(self, key: str) -> str:
+        """Return the SQL that would mend the tenant *key*, in a transaction. Read it before you run it."""
+        return self.mending.script(self.schemas[key])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The tenants at one revision."""
+
+    revision: str | None
+    """``None`` if they are at none."""
+    standard: Literal["majority", "revisions", "models"]
+    """What they are compared with: how most of them are, or what revisions or models build."""
+    tenants: int
+    alike: int
+    """How many are as they should be."""
+    odd: tuple[Odd, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftReport:
+    """How the tenants of a fleet differ."""
+
+    groups: tuple[Group, ...]
+    """The largest first."""
+    models: tuple[Difference, ...] = ()
+    """What the models declare and the revisions do not build, or the reverse."""
+    missing: tuple[str, ...] = ()
+    """Tenants that have no schema."""
+    moving: tuple[str, ...] = ()
+    """Tenants that were migrated during the check, about which nothing is said."""
+
+    @property
+    def odd(self) -> tuple[Odd, ...]:
+        """All that differ, whatever their revision."""
+        return tuple(odd for group in self.groups for odd in group.odd)
+
+    @property
+    def has_drift(self) -> bool:
+        """Whether anything is not as it should be."""
+        return bool(self.odd or self.models or self.missing)

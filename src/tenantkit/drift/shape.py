@@ -1,0 +1,140 @@
+"""What a schema holds, as values: one `Item` for each object, and the `Shape` of all of them.
+
+Definitions are as PostgreSQL writes them where the schema stands first on the ``search_path``, so objects of the
+schema itself have no schema in them, and those of all others do. In texts that it does not take apart, such as the
+bodies of functions, the schema's own name is replaced: equal shapes have equal text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import zip_longest
+from typing import Any, NamedTuple, TypeAlias
+
+OWN_SCHEMA = "\x01"
+"""Stands for the schema's own name in what is compared: where functions, literals and comments have it."""
+BODY = "\x02"
+"""Stands for a function's body in its signature; not there if PostgreSQL keeps the body in parsed form."""
+IN_BRACES = str.maketrans({OWN_SCHEMA: "{schema}", BODY: "{body}"})
+"""What a person reads for these."""
+
+
+class Kind(StrEnum):
+    """What an item is, in the words of a report."""
+
+    ENUM = "enum"
+    DOMAIN = "domain"
+    DOMAIN_CONSTRAINT = "domain constraint"
+    COMPOSITE = "composite type"
+    SEQUENCE = "sequence"
+    FUNCTION = "function"
+    PROCEDURE = "procedure"
+    TABLE = "table"
+    COLUMN = "column"
+    PRIMARY_KEY = "primary key"
+    UNIQUE = "unique constraint"
+    EXCLUSION = "exclusion constraint"
+    CHECK = "check constraint"
+    FOREIGN_KEY = "foreign key"
+    INDEX = "index"
+    VIEW = "view"
+    MATERIALIZED_VIEW = "materialized view"
+    TRIGGER = "trigger"
+    POLICY = "policy"
+
+
+VIEWS = (Kind.VIEW, Kind.MATERIALIZED_VIEW)
+ROUTINES = (Kind.FUNCTION, Kind.PROCEDURE)
+CONSTRAINTS = (Kind.PRIMARY_KEY, Kind.UNIQUE, Kind.EXCLUSION, Kind.CHECK, Kind.FOREIGN_KEY)
+
+_CONSTRAINT = ("definition", "referred table")
+_ROUTINE = ("signature", "body")
+_VIEW = ("definition", "options", "comment")
+
+ASPECTS: Mapping[Kind, tuple[str, ...]] = {
+    Kind.DOMAIN: ("type", "collation", "default", "NULL"),
+    Kind.DOMAIN_CONSTRAINT: ("definition",),
+    Kind.COMPOSITE: ("attributes",),
+    Kind.SEQUENCE: ("type", "options", "persistence", "owning table", "owning column"),
+    Kind.FUNCTION: _ROUTINE,
+    Kind.PROCEDURE: _ROUTINE,
+    Kind.TABLE: (
+        "persistence",
+        "row-level security",
+        "row-level security for its owner",
+        "partition key",
+        "parent",
+        "partition bound",
+        "comment",
+    ),
+    Kind.COLUMN: ("type", "collation", "NULL", "default", "generated", "identity", "comment"),
+    **dict.fromkeys(CONSTRAINTS, _CONSTRAINT),
+    Kind.INDEX: ("unique", "definition", "state"),
+    Kind.VIEW: _VIEW,
+    Kind.MATERIALIZED_VIEW: (*_VIEW, "state"),
+    Kind.TRIGGER: ("definition", "state"),
+    Kind.POLICY: ("type", "command", "roles", "USING", "WITH CHECK"),
+}
+"""What is compared of each kind, in the order in which the queries give it; an enum's labels have no names."""
+
+
+class Key(NamedTuple):
+    """By what an item of one schema is found in another."""
+
+    kind: Kind
+    table: str | None
+    """The table, view or domain that it belongs to."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object of a schema."""
+
+    key: Key
+    values: tuple[str | None, ...]
+    """What is compared: one for each of its kind's `ASPECTS`, without the schema's own name."""
+    written: tuple[str | None, ...] = field(compare=False)
+    """The same with that name."""
+    position: int = field(compare=False)
+    """Its place among its like: they were created in this order, so none needs a later one."""
+
+    @property
+    def aspects(self) -> dict[str, Any]:
+        """What is compared, by name; the schema's own name and a function's body are in braces."""
+        if self.key.kind is Kind.ENUM:
+            return {"labels": list(self.values)}
+        return {
+            aspect: value and value.translate(IN_BRACES)
+            for aspect, value in zip(ASPECTS[self.key.kind], self.values, strict=True)
+        }
+
+    def __getitem__(self, aspect: str) -> str | None:
+        return self.values[ASPECTS[self.key.kind].index(aspect)]
+
+
+Shape: TypeAlias = Mapping[Key, Item]
+
+
+def restore_words(shape: Shape, other: Shape) -> Shape:
+    """Return *shape* with the schema's name restored where *other* has it too: there it is a word like any other."""
+    return {key: _restore_words(item, other[key]) if key in other else item for key, item in shape.items()}
+
+
+def _restore_words(item: Item, other: Item) -> Item:
+    if item.values == item.written:
+        return item
+    texts = zip_longest(item.values, item.written, other.written[: len(item.values)])
+    return replace(item, values=tuple(text if text == theirs else value for value, text, theirs in texts))
+
+
+def owner_of(sequence: Item) -> tuple[str | None, str | None]:
+    """Return the table and the column whose numbers a sequence gives out."""
+    return sequence["owning table"], sequence["owning column"]
+
+
+def unquoted(name: str) -> str:
+    """Return the name that PostgreSQL wrote as an identifier."""
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name

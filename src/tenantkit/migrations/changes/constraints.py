@@ -1,0 +1,181 @@
+"""Constraints that are added at once and checked afterwards, while their table is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic.ddl.base import AlterTable, alter_table
+from alembic.operations import MigrateOperation, Operations
+from alembic.operations.ops import DropConstraintOp
+from sqlalchemy import ColumnElement, TextClause, text
+from sqlalchemy.ext.compiler import compiles
+from typing_extensions import override
+
+from tenantkit.migrations.changes.steps import ask, by_itself, step
+
+_IS_VALIDATED = text(
+    """
+    SELECT convalidated FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+    WHERE relnamespace = to_regnamespace(quote_ident(coalesce(:schema, current_schema())))
+        AND relname = :table AND conname = :name
+    """
+)
+
+
+class ValidateConstraint(AlterTable):
+    """``ALTER TABLE … VALIDATE CONSTRAINT``."""
+
+    inherit_cache = False
+
+    def __init__(self, constraint_name: str, table_name: str, schema: str | None) -> None:
+        super().__init__(table_name, schema)
+        self.constraint_name = constraint_name
+
+
+@compiles(ValidateConstraint)
+def _compile(element: ValidateConstraint, compiler: Any, **_: Any) -> str:
+    name: str = compiler.preparer.quote(element.constraint_name)
+    return f"{alter_table(compiler, element.table_name, element.schema)} VALIDATE CONSTRAINT {name}"
+
+
+@Operations.register_operation("validate_constraint")
+class ValidateConstraintOp(MigrateOperation):
+    """Checks a constraint that was added without looking at the rows that are there."""
+
+    def __init__(self, constraint_name: str, table_name: str, *, schema: str | None) -> None:
+        self.constraint_name = constraint_name
+        self.table_name = table_name
+        self.schema = schema
+
+    @classmethod
+    def validate_constraint(
+        cls, operations: Operations, constraint_name: str, table_name: str, *, schema: str | None = None
+    ) -> None:
+        """Check a constraint that was added with ``postgresql_not_valid=True``, while its table is read and written.
+
+        It is part of the revision's transaction, as any operation.
+        """
+        operations.invoke(cls(constraint_name, table_name, schema=schema))
+
+
+class TwoStepConstraintOp(MigrateOperation):
+    """Adds a constraint in two steps."""
+
+    def __init__(self, constraint_name: str, table_name: str, *, schema: str | None, **options: Any) -> None:
+        self.constraint_name = constraint_name
+        self.table_name = table_name
+        self.schema = schema
+        self.options = options
+
+    @override
+    def reverse(self) -> DropConstraintOp:
+        """Return what undoes it."""
+        return DropConstraintOp(self.constraint_name, self.table_name, schema=self.schema)
+
+    def add(self, operations: Operations) -> None:
+        """Add it without looking at the rows that are there."""
+        raise NotImplementedError
+
+
+@Operations.register_operation("create_check_constraint_concurrently")
+class CreateCheckConstraintConcurrentlyOp(TwoStepConstraintOp):
+    """Adds a check that is true of all rows, while its table is read and written."""
+
+    @classmethod
+    def create_check_constraint_concurrently(
+        cls,
+        operations: Operations,
+        constraint_name: str,
+        table_name: str,
+        condition: str | ColumnElement[bool] | TextClause,
+        *,
+        schema: str | None = None,
+    ) -> None:
+        """Add a check for new rows at once, then check those that are there, while the table is read and written."""
+        operations.invoke(cls(constraint_name, table_name, schema=schema, condition=condition))
+
+    @override
+    def add(self, operations: Operations) -> None:
+        operations.create_check_constraint(
+            operations.f(self.constraint_name),
+            self.table_name,
+            schema=self.schema,
+            postgresql_not_valid=True,
+            **self.options,
+        )
+
+
+@Operations.register_operation("create_foreign_key_concurrently")
+class CreateForeignKeyConcurrentlyOp(TwoStepConstraintOp):
+    """Adds a foreign key that all rows keep to, while both tables are read and written."""
+
+    @classmethod
+    def create_foreign_key_concurrently(
+        cls,
+        operations: Operations,
+        constraint_name: str,
+        source_table: str,
+        referent_table: str,
+        local_cols: list[str],
+        remote_cols: list[str],
+        *,
+        source_schema: str | None = None,
+        referent_schema: str | None = None,
+        **kw: Any,
+    ) -> None:
+        """Add a foreign key for new rows at once, then check those that are there; as `create_foreign_key` otherwise.
+
+        Both tables are read and written meanwhile.
+        """
+        kw |= {
+            "referent_table": referent_table,
+            "local_cols": local_cols,
+            "remote_cols": remote_cols,
+            "referent_schema": referent_schema,
+        }
+        operations.invoke(cls(constraint_name, source_table, schema=source_schema, **kw))
+
+    @override
+    def add(self, operations: Operations) -> None:
+        operations.create_foreign_key(
+            operations.f(self.constraint_name),
+            self.table_name,
+            source_schema=self.schema,
+            postgresql_not_valid=True,
+            **self.options,
+        )
+
+
+@Operations.implementation_for(ValidateConstraintOp)
+def _validate(operations: Operations, operation: ValidateConstraintOp) -> None:
+    operations.execute(ValidateConstraint(operation.constraint_name, operation.table_name, operation.schema))
+
+
+@Operations.implementation_for(CreateCheckConstraintConcurrentlyOp)
+@Operations.implementation_for(CreateForeignKeyConcurrentlyOp)
+def _add(operations: Operations, operation: TwoStepConstraintOp) -> None:
+    with by_itself(operations):
+        add_at_once(operations, operation)
+        check_rows(operations, operation)
+
+
+def add_at_once(operations: Operations, operation: TwoStepConstraintOp) -> None:
+    """Add a constraint for new rows, if it is not there."""
+    if _is_validated(operations, operation) is None:
+        with step(operations):
+            operation.add(operations)
+
+
+def check_rows(operations: Operations, operation: TwoStepConstraintOp) -> None:
+    """Check the rows that are there, if that was not done."""
+    if not _is_validated(operations, operation):
+        with step(operations):
+            operations.invoke(
+                ValidateConstraintOp(operation.constraint_name, operation.table_name, schema=operation.schema)
+            )
+
+
+def _is_validated(operations: Operations, operation: TwoStepConstraintOp) -> bool | None:
+    table, name = operation.table_name, operation.constraint_name
+    found: bool | None = ask(operations, _IS_VALIDATED, schema=operation.schema, table=table, name=name)
+    return found

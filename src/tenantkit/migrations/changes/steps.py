@@ -1,0 +1,60 @@
+"""Running an operation in steps, each committed by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, TextClause
+from sqlalchemy.exc import SQLAlchemyError
+
+from tenantkit.provisioning.locks import limit_lock_waits
+
+if TYPE_CHECKING:
+    from alembic.operations import Operations
+
+
+def by_itself(operations: Operations) -> AbstractContextManager[Any]:
+    """Leave the revision's transaction for the duration of a block, unless that was done already."""
+    if _is_autocommit(operations):
+        return nullcontext()
+    return operations.migration_context.autocommit_block()
+
+
+@contextmanager
+def step(operations: Operations) -> Generator[None]:
+    """Commit what a block does, inside of `by_itself`; it does not wait long for locks.
+
+    On a placement that nobody uses yet there is one transaction for everything, and this is part of it.
+    """
+    if not _is_autocommit(operations):
+        yield
+        return
+    connection = operations.get_bind()
+    connection.exec_driver_sql("BEGIN")
+    try:
+        limit_lock_waits(connection)
+        yield
+    except BaseException:
+        with suppress(SQLAlchemyError):
+            connection.exec_driver_sql("ROLLBACK")
+        raise
+    connection.exec_driver_sql("COMMIT")
+
+
+def ask(operations: Operations, query: TextClause, *, schema: str | None, **names: str) -> Any:
+    """Return what the catalog says of something in *schema*, as the revision knows it; ``None`` if there is none.
+
+    Where statements are only written down (``--sql``), there never is.
+    """
+    connection: Connection | None = operations.migration_context.connection
+    if connection is None:
+        return None
+    schemas: Mapping[str | None, str] = connection.get_execution_options().get("schema_translate_map") or {}
+    return connection.execute(query, {"schema": schemas.get(schema, schema), **names}).scalar()
+
+
+def _is_autocommit(operations: Operations) -> bool:
+    connection: Connection | None = operations.migration_context.connection
+    return connection is not None and connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"

@@ -1,0 +1,110 @@
+"""Which revisions a tenant's schema includes, so that code can ask in every request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy import Connection, Engine, text
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.naming import quote_identifier
+from tenantkit.revision_files import Graph, included, read_graph
+
+if TYPE_CHECKING:
+    from tenantkit.registry.cache import TenantCache
+    from tenantkit.tenant import Tenant
+
+TRUSTED_FOR = 5.0
+"""For how many seconds a revision that was there is taken to be there still: only a downgrade takes it away."""
+
+_WRITTEN_DOWN = text(
+    """
+    SELECT options -> 'revisions' FROM tenantkit.runs
+    WHERE jsonb_exists(options -> 'revisions', :revision) ORDER BY id DESC LIMIT 1
+    """
+)
+
+
+def read_heads(connection: Connection, tenant: Tenant) -> tuple[str, ...]:
+    """Return the revisions that a tenant's schema is at."""
+    query = f"SELECT version_num FROM {quote_identifier(tenant.schema)}.alembic_version"  # noqa: S608 - quoted
+    return tuple(connection.exec_driver_sql(query).scalars())
+
+
+class Migrated(Protocol):
+    """Has revisions, as a `tenantkit.Tenancy` does."""
+
+    engine: Engine
+    cache: TenantCache
+    migrations: Path | None
+
+
+class Revisions:
+    """Knows the order of an application's revisions, and where tenants were a moment ago.
+
+    Only "yes" is remembered: what a tenant does not include yet may be there in the next moment. When something in the
+    registry changed, nothing is trusted any more.
+    """
+
+    def __init__(self, tenancy: Migrated, *, clock: Callable[[], float] = monotonic) -> None:
+        self._tenancy = tenancy
+        self._clock = clock
+        self._graph: Graph | None = None
+        self._included: dict[str, frozenset[str]] = {}
+        self._seen: dict[int, tuple[tuple[str, ...], int, float]] = {}
+
+    def includes(self, tenant: Tenant, revision: str) -> bool:
+        """Return whether the schema of *tenant* includes *revision*, from memory or by a query of its own."""
+        if self.has(tenant, revision):
+            return True
+        with self._tenancy.engine.connect() as connection:
+            return self.look_up(connection, tenant, revision)
+
+    def has(self, tenant: Tenant, revision: str) -> bool:
+        """Return whether *tenant* is known to include *revision*; without I/O, once the files have been read.
+
+        :raises ConfigurationError: if there is no such revision.
+        """
+        if revision not in self._revisions():
+            raise ConfigurationError(
+                f"There is no revision {revision!r} in {self._tenancy.migrations}. Write the whole id, or add its file."
+            )
+        heads, generation, until = self._seen.get(tenant.id, ((), -1, 0.0))
+        if generation != self._tenancy.cache.generation or until <= self._clock():
+            return False
+        return any(revision in self._included.get(head, ()) for head in heads)
+
+    def look_up(self, connection: Connection, tenant: Tenant, revision: str) -> bool:
+        """Return whether the schema of *tenant* includes *revision*, and remember where it is.
+
+        :raises ConfigurationError: if the tenant is at a revision that nothing is known of.
+        """
+        generation, now = self._tenancy.cache.generation, self._clock()
+        heads = read_heads(connection, tenant)
+        for head in heads:
+            self._included.setdefault(head, self._find(connection, tenant, head))
+        self._seen[tenant.id] = (heads, generation, now + TRUSTED_FOR)
+        return any(revision in self._included[head] for head in heads)
+
+    def _find(self, connection: Connection, tenant: Tenant, head: str) -> frozenset[str]:
+        """Return what *head* includes. Newer code, which has brought the tenant there, wrote its order down."""
+        graph = self._revisions()
+        if head not in graph:
+            written: Graph = connection.execute(_WRITTEN_DOWN, {"revision": head}).scalar() or {}
+            graph = graph | written
+        if head not in graph:
+            raise ConfigurationError(
+                f"Tenant {tenant.key!r} is at revision {head}, which is not in {self._tenancy.migrations}, nor known "
+                "from a run of 'tenantkit migrate'. Update the code."
+            )
+        return included(graph, head)
+
+    def _revisions(self) -> Graph:
+        if self._graph is None:
+            if self._tenancy.migrations is None:
+                raise ConfigurationError("This tenancy has no revisions: pass Tenancy(..., migrations='migrations').")
+            self._graph = read_graph(self._tenancy.migrations / "tenant")
+        return self._graph

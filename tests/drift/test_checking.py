@@ -1,0 +1,165 @@
+"""Who is compared with whom, and what the report says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from tenantkit import Tenancy
+from tenantkit.drift import check, checking
+from tenantkit.drift.catalog import read_hashes
+from tenantkit.exceptions import TenantNotFoundError
+from tenantkit.migrations import init
+from tests.drift.conftest import Fleet, words_of
+from tests.migrations.environments import Environment
+
+ALIKE = """
+op.create_table("project", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String), schema="tenant")
+"""
+NEXT = 'op.add_column("project", sa.Column("country_code", sa.String), schema="tenant")'
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    init(tmp_path / "migrations")
+    return Environment(tmp_path / "migrations")
+
+
+@pytest.fixture
+def migrated(make_tenancy: Callable[..., Tenancy], environment: Environment) -> Tenancy:
+    """Two tenants at the first revision, and three at the second."""
+    tenancy = make_tenancy(migrations=environment.folder)
+    environment.add("r1", ALIKE)
+    for key in ("old", "older"):
+        tenancy.create(key)
+    environment.add("r2", NEXT)
+    tenancy = make_tenancy(migrations=environment.folder)
+    for key in ("new", "newer", "newest"):
+        tenancy.create(key)
+    return tenancy
+
+
+def run(engine: Engine, statement: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def test_tenants_are_compared_with_those_at_the_same_revision(migrated: Tenancy, engine: Engine) -> None:
+    report = check(migrated)
+    assert not report.has_drift
+    assert [(group.revision, group.tenants, group.alike) for group in report.groups] == [("r2", 3, 3), ("r1", 2, 2)]
+    run(engine, "ALTER TABLE t_old.project ADD COLUMN country_code varchar")
+    report = check(migrated)
+    assert words_of(report) == {"old": ["column project.country_code should not be there"]}
+
+
+def test_of_two_shapes_as_frequent_the_newest_tenants_is_the_standard(fleet: Fleet) -> None:
+    fleet.tenancy.drop("beta")
+    fleet.run("gamma", "DROP INDEX ix_invoices_date")
+    assert fleet.words() == {"acme": ["index ix_invoices_date on invoices should not be there"]}
+    fleet.run("acme", "CREATE INDEX second ON invoices (net)")
+    assert set(fleet.words()) == {"acme"}
+
+
+def test_tenants_that_differ_in_the_same_way_stand_together(fleet: Fleet) -> None:
+    for key in ("delta", "epsilon"):
+        fleet.tenancy.create(key)
+    (odd,) = fleet.check().odd
+    assert list(odd.schemas) == ["delta", "epsilon"]
+    assert odd.script("epsilon") == odd.script("delta").replace("t_delta", "t_epsilon")
+
+
+def test_a_report_on_some_tenants_compares_them_with_all(fleet: Fleet) -> None:
+    fleet.everywhere("DROP INDEX ix_invoices_date", keys=("acme", "beta"))
+    assert fleet.words(tenants=["gamma"]) == {"gamma": ["index ix_invoices_date on invoices should not be there"]}
+    report = fleet.check(tenants=["acme"])
+    assert not report.has_drift
+    assert [(group.tenants, group.alike) for group in report.groups] == [(3, 2)]
+
+
+def test_a_tenant_that_does_not_exist_is_refused(fleet: Fleet) -> None:
+    with pytest.raises(TenantNotFoundError, match="nobody"):
+        fleet.check(tenants=["acme", "nobody"])
+
+
+def test_a_schema_that_is_missing_is_drift(fleet: Fleet) -> None:
+    run(fleet.engine, "DROP SCHEMA t_beta CASCADE")
+    report = fleet.check()
+    assert report.has_drift
+    assert report.missing == ("beta",)
+    assert [(group.tenants, group.alike) for group in report.groups] == [(2, 2)]
+    assert not fleet.check(tenants=["acme"]).has_drift
+
+
+def test_an_empty_schema_is_drift(fleet: Fleet) -> None:
+    run(fleet.engine, "DROP SCHEMA t_beta CASCADE; CREATE SCHEMA t_beta")
+    assert "table invoices is missing" in fleet.words()["beta"]
+    fleet.mend(fleet.check())
+    assert fleet.words() == {}
+    assert fleet.catalog("acme") == fleet.catalog("beta")
+
+
+def test_tenants_that_are_not_served_are_compared_but_not_those_that_are_unfinished(fleet: Fleet) -> None:
+    fleet.tenancy.suspend("acme")
+    fleet.run("acme", "DROP INDEX ix_invoices_date")
+    assert set(fleet.words()) == {"acme"}
+    run(fleet.engine, "UPDATE tenantkit.tenants SET status = 'provisioning' WHERE key = 'acme'")
+    assert fleet.words() == {}
+
+
+def test_a_fleet_without_tenants_has_no_drift(tenancy: Tenancy) -> None:
+    report = check(tenancy)
+    assert (report.groups, report.has_drift) == ((), False)
+
+
+def test_nothing_is_said_of_a_tenant_that_is_migrated_meanwhile(
+    migrated: Tenancy, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def migrate_meanwhile(*arguments: Any) -> dict[str, int]:
+        run(engine, "UPDATE t_old.alembic_version SET version_num = 'r2'")
+        return read_hashes(*arguments)
+
+    monkeypatch.setattr(checking, "read_hashes", migrate_meanwhile)
+    report = check(migrated)
+    assert report.moving == ("old",)
+    assert not report.has_drift
+
+
+def test_a_check_changes_nothing(migrated: Tenancy, engine: Engine) -> None:
+    run(engine, "ALTER TABLE t_old.project ADD COLUMN country_code varchar")
+    run(engine, f'ALTER DATABASE "{engine.url.database}" SET default_transaction_read_only = on')
+    engine.dispose()
+    migrated.engine.dispose()
+    assert words_of(check(migrated)) == {"old": ["column project.country_code should not be there"]}
+
+
+def test_tables_that_come_and_go_do_not_disturb_a_check(fleet: Fleet) -> None:
+    done = threading.Event()
+    times = count()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            fleet.run(
+                "acme",
+                "CREATE TABLE moment (id serial PRIMARY KEY, m mood DEFAULT 'ok' CHECK (m <> 'sad'), t text);"
+                "CREATE VIEW glimpse AS SELECT * FROM moment; CREATE INDEX ON moment (lower(t)) WHERE m = 'ok'",
+            )
+            fleet.run("acme", "DROP TABLE moment CASCADE")
+            next(times)
+
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(come_and_go)
+        try:
+            for _ in range(15):
+                assert set(fleet.words()) <= {"acme"}
+        finally:
+            done.set()
+        going.result()
+    assert next(times) > 15

@@ -1,0 +1,66 @@
+"""Operations for long changes are what the rules advise, so the rules find nothing in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tenantkit import Tenancy
+from tenantkit.lint import lint
+from tests.lint.conftest import Lint
+from tests.lint.snippets import revision
+
+CHANGES = {
+    "required": """
+        column = sa.Column("y", sa.Integer, server_default="1", nullable=False)
+        op.add_required_column("note", column, sa.column("id"), schema="tenant")
+    """,
+    "check": 'op.create_check_constraint_concurrently("ck", "note", "id > 0", schema="tenant")',
+    "key to shared": """
+        op.create_foreign_key_concurrently(
+            "fk", "note", "country", ["c"], ["code"], source_schema="tenant", referent_schema="shared"
+        )
+    """,
+    "index": 'op.create_index_concurrently("ix", "note", ["id"], schema="tenant")',
+    "no index": 'op.drop_index_concurrently("ix", "note", schema="tenant")',
+    "backfill": 'op.backfill("note", {"y": 1}, "y IS NULL", schema="tenant")',
+    "validate": 'op.validate_constraint("ck", "note", schema="tenant")',
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_long_change_is_well_made(change: str, lint_file: Lint) -> None:
+    assert lint_file(revision(CHANGES[change], head='phase = "expand"')) == []
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_squawk_is_not_asked_about_the_steps_of_a_long_change(
+    change: str, migrations: Path, nowhere: Callable[..., Tenancy]
+) -> None:
+    (migrations / "tenant" / "r1.py").write_text(revision(CHANGES[change], head='phase = "expand"'))
+    report = lint(nowhere())
+    assert report.has_squawk
+    assert report.findings == ()
+
+
+def test_a_required_column_without_a_default_is_no_expansion(lint_file: Lint) -> None:
+    change = 'op.add_required_column("note", sa.Column("y", sa.Integer, nullable=False), 1, schema="tenant")'
+    [found] = lint_file(revision(change, head='phase = "expand"'))
+    assert (found.code, "forbids NULL" in found.message) == ("TK006", True)
+    assert lint_file(revision(change, head='phase = "contract"')) == []
+
+
+def test_null_forbidden_in_a_column_that_was_there_is_no_expansion(lint_file: Lint) -> None:
+    change = """
+        op.alter_column("note", "y", server_default="1", schema="tenant")
+        op.alter_column("note", "y", nullable=False, schema="tenant")
+    """
+    [found] = lint_file(revision(change, head='phase = "expand"'))
+    assert found.code == "TK006"
+
+
+def test_a_long_change_beside_others_is_found(lint_file: Lint) -> None:
+    change = 'op.add_column("note", sa.Column("z", sa.Integer), schema="tenant")\n' + CHANGES["index"]
+    assert [found.code for found in lint_file(revision(change))] == ["TK005"]
