@@ -308,7 +308,7 @@ def test_a_repair_leaves_alone_what_became_well_meanwhile(tenancy: Tenancy, engi
             assert maker.wait() == "stopped"
             between = bool(tenancy.diagnose())
             if between:
-                with worker(engine.url, processes.repair, "", stop_at=6) as doctor:
+                with worker(engine.url, processes.repair, "", stop_at=7) as doctor:
                     assert doctor.wait() == "stopped"
                     maker.go_on()
                     assert maker.wait() == "active"

@@ -20,7 +20,8 @@ def doctor(
 ) -> None:
     """Find what interrupted processes left behind, and put it right with `--repair`.
 
-    Tenants whose creation never finished are removed, removals that never finished are finished. Tenants that a
+    Tenants whose creation never finished are removed, removals that never finished are finished, and tenants that a
+    migration which was killed left in maintenance are active again. Tenants that a
     live process is at work on are left alone. The exit code is 1 if problems remain.
 
     **Examples**

@@ -116,10 +116,10 @@ def migrate(
     keys = parse_keys(tenants)
     if sum((tenants is not None, resume is not None, retry_failed)) > 1:
         raise UsageError("--tenants, --resume and --retry-failed each choose the tenants. Give one of them.")
-    if shared_only and (dry_run or sql):
-        raise UsageError("--dry-run and --sql tell of the shared tables, then of tenants. Leave out --shared-only.")
     if resume is not None and phase is not None:
         raise UsageError("--resume goes on with the phase that the run was for. Leave --phase out.")
+    if shared_only and (dry_run or sql):
+        raise UsageError("--dry-run and --sql tell of the shared tables, then of tenants. Leave out --shared-only.")
     options: Options = {
         "exclude": parse_keys(exclude, option="--exclude"),
         "where": parse_attributes(where),
@@ -153,8 +153,7 @@ def migrate(
             previewing.show(found, sql=sql, as_json=as_json)
         elif shared_only:
             tenancy.install()
-            found_shared = migrations.upgrade_shared(tenancy, target, phase=phase)
-            print_shared(found_shared, as_json=as_json, as_events=as_events)
+            print_shared(migrations.upgrade_shared(tenancy, target, phase=phase), as_json=as_json, as_events=as_events)
         else:
             run(work, "Migrating", "Migrated", as_json=as_json, as_events=as_events)
 
@@ -200,7 +199,7 @@ def downgrade(
             "Say where to go, for example -1, or give --run with the number of a run that is to be undone."
         )
     if (shared or run_id is not None) and (dry_run or sql):
-        raise UsageError("--dry-run and --sql tell of tenants that go to a TARGET. Leave out --shared and --run.")
+        raise UsageError("--dry-run and --sql tell of tenants and a target. Leave out --shared and --run.")
     with application(context) as tenancy:
         if run_id is not None:
             from tenantkit.migrations.rollback import find_deeds  # noqa: PLC0415 - likewise

@@ -159,6 +159,11 @@ def policy(options: Options) -> tuple[Selection, Rollout]:
     return Selection(**_given(options, _SELECTION)), Rollout(**_given(options, _ROLLOUT))
 
 
+def settings_of(options: Options) -> Settings:
+    """Return how a run with these *options* goes about a placement."""
+    return Settings(**_given(options, _SETTINGS))
+
+
 def _given(options: Options, names: Sequence[str]) -> dict[str, Any]:
     return {name: options[name] for name in names if options.get(name) is not None}  # type: ignore[literal-required]
 
@@ -201,7 +206,7 @@ def _run(
     shared: Outcome | None = None,
 ) -> MigrationReport:
     selection, rollout = policy(options)
-    settings = Settings(**_given(options, _SETTINGS))
+    settings = settings_of(options)
     runner = Runner(tenancy, line, settings, stop=Event() if rollout.has_budget else None)
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")

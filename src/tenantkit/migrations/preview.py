@@ -10,18 +10,16 @@ from sqlalchemy import Connection
 from typing_extensions import Unpack
 
 from tenantkit.migrations.apply import plan
-from tenantkit.migrations.fleet import Options, policy, usable_line
+from tenantkit.migrations.fleet import Options, policy, settings_of, usable_line
 from tenantkit.migrations.phases import Phase, limit, require_no_end
 from tenantkit.migrations.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
 from tenantkit.migrations.planning import group, plan_fleet
 from tenantkit.migrations.report import join
 from tenantkit.migrations.revisions import read_revisions
-from tenantkit.migrations.runner import Settings
 from tenantkit.migrations.scripts import Rehearsing
 from tenantkit.migrations.shared import SHARED
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.trial import name_of, rolled_back
-from tenantkit.provisioning.locks import LOCK_TIMEOUT
 from tenantkit.registry import versions
 
 if TYPE_CHECKING:
@@ -49,6 +47,7 @@ def preview(
     :param options: those that choose tenants, and those that the scripts depend on; the others say nothing here.
     :raises ConfigurationError: if the environment, the target or an option is wrong.
     """
+    selection, _ = policy(options)
     line = usable_line(tenancy, target) if command == "upgrade" else line_of(tenancy, "tenant")
     shared_line = line_of(tenancy, "shared")
     phase = options.get("phase")
@@ -56,39 +55,35 @@ def preview(
         require_no_end(target)
     with rolled_back(tenancy.engine) as connection:
         is_current = _install(connection)
-        fleet = policy(options)[0].find(connection)
+        fleet = selection.find(connection)
     with tenancy.engine.connect() as connection:
         # A transaction would hold a lock on each tenant's table, and a server has room for some thousands only.
         connection.execution_options(isolation_level="AUTOCOMMIT")
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
-        work = plan_fleet(line, command, target, fleet, current, phase)
+        found = plan_fleet(line, command, target, fleet, current, phase)
         shared = _plan_shared(tenancy, shared_line, connection, phase) if command == "upgrade" else None
     groups = {
         (heads, there): _group(
             line,
             heads,
             plan(line, command, there, heads),
-            [PlannedPlacement(key=each.tenant.key, schema=each.tenant.schema) for each in some],
+            [PlannedPlacement(key=each.tenant.key, schema=each.tenant.schema) for each in work],
         )
-        for (heads, there), some in group(work.work).items()
+        for (heads, there), work in group(found.work).items()
     }
     if scripts:
-        settings = Settings(
-            engine=options.get("engine", "auto"),
-            lock_timeout=options.get("lock_timeout", LOCK_TIMEOUT),
-            statement_timeout=options.get("statement_timeout"),
-        )
+        settings = settings_of(options)
         with closing(Rehearsing(tenancy, shared_line, line, command, settings, shared)) as rehearsing:
             shared = rehearsing.rehearse_shared()
-            groups = {each: rehearsing.rehearse(planned, each[1]) for each, planned in groups.items()}
+            groups = {key: rehearsing.rehearse(each, key[1]) for key, each in groups.items()}
     return Preview(
         command=command,
         target=target,
         registry_is_current=is_current,
         shared=shared,
         groups=tuple(groups.values()),
-        refused=tuple(work.refused),
-        unchanged=work.unchanged,
+        refused=tuple(found.refused),
+        unchanged=found.unchanged,
     )
 
 

@@ -92,6 +92,15 @@ class MigrationReport:
         return tuple(outcome for outcome in self.outcomes if outcome.ok)
 
     @property
+    def stop(self) -> str | None:
+        """Why the run was stopped, what that left, and how to go on; ``None`` if it was not."""
+        if self.stopped is None:
+            return None
+        again = f"'tenantkit migrate --resume {self.run_id}'" if self.command == "upgrade" else "The same command again"
+        left = f"{self.left} tenant{' was' if self.left == 1 else 's were'} not begun"
+        return f"stopped because {self.stopped}; {left}. {again} goes on with those that are not done."
+
+    @property
     def failure_groups(self) -> tuple[FailureGroup, ...]:
         """The failures by their reason, the most frequent first."""
         return group_failures(self.failures)
@@ -100,15 +109,6 @@ class MigrationReport:
     def engines(self) -> dict[str, int]:
         """How many tenants each engine migrated."""
         return dict(Counter(outcome.engine for outcome in self.migrated if outcome.engine is not None))
-
-    @property
-    def stop(self) -> str | None:
-        """Why the run was stopped, what that left, and how to go on; ``None`` if it was not."""
-        if self.stopped is None:
-            return None
-        again = f"'tenantkit migrate --resume {self.run_id}'" if self.command == "upgrade" else "The same command again"
-        left = f"{self.left} tenant{' was' if self.left == 1 else 's were'} not begun"
-        return f"stopped because {self.stopped}; {left}. {again} goes on with those that are not done."
 
     @override
     def __str__(self) -> str:

@@ -71,14 +71,14 @@ def repair(connection: Connection) -> Findings:
     """
     findings = diagnose(connection)
     failures: list[ProvisioningError] = []
-    with connection.begin():
-        maintenance.release(connection)
     for finding in findings:
         if finding.repair is not None:
             try:
                 _remove(connection, finding.subject)
             except ProvisioningError as error:
                 failures.append(error)
+    with connection.begin():
+        maintenance.release(connection)
     if failures:
         raise failures[0]
     return findings

@@ -71,7 +71,8 @@ def leave(connection: Connection, tenant_id: int, run_id: int) -> None:
 
 def abandoned(connection: Connection) -> list[str]:
     """Return the keys of tenants that dead runs have left in maintenance."""
-    return list(connection.execute(_KEYS, {"marks": _dead(connection)}).scalars())
+    marks = _dead(connection)
+    return list(connection.execute(_KEYS, {"marks": marks}).scalars()) if marks else []
 
 
 def release(connection: Connection) -> list[str]:
