@@ -133,3 +133,11 @@ def test_no_password_is_told(fleet: Project, form: str | None) -> None:
     assert "s3cret" not in done.out + done.err
     if form != "--dry-run":
         assert "cannot connect(host='x', password=***)" in done.out + done.err
+
+
+def test_waves_are_told(fleet: Project) -> None:
+    fleet.add_revision("t3", "t2", "pass")
+    told = events(fleet.invoke("migrate", "--canary", "acme", "--events").out)
+    assert [event["event"] for event in told] == ["started", "outcome", "wave", "outcome", "outcome", "report"]
+    wave = told[2]
+    assert (wave["number"], wave["count"], wave["done"], wave["failed"]) == (1, 2, 1, 0)

@@ -352,3 +352,23 @@ def test_without_scripts_the_database_itself_forbids_to_change_anything(
     preview(fleet)
     assert "SET TRANSACTION READ ONLY" in sent
     assert not [statement for statement in sent if "INSERT" in statement or "UPDATE" in statement]
+
+
+def test_a_phase_ends_where_the_migration_would(
+    fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview]
+) -> None:
+    environment.add("two", ADD)
+    file = environment.folder / "tenant" / f"{environment.add('three', 'pass')}.py"
+    file.write_text(f'phase = "contract"\n{file.read_text()}')
+    environment.add("s1", "op.execute('CREATE TABLE shared.one ()')", line="shared")
+    file = environment.folder / "shared" / f"{environment.add('s2', 'pass', line='shared')}.py"
+    file.write_text(f'phase = "contract"\n{file.read_text()}')
+    found = untouched(fleet, phase="expand", scripts=True)
+    assert [group.to_revision for group in found.groups] == ["two"]
+    assert "version_num = 'two'" in (rehearsal(found).script or "")
+    assert found.shared is not None
+    assert [step.revision for step in found.shared.steps] == ["s1"]
+    report = migrate(fleet, phase="expand")
+    assert {outcome.to_revision for outcome in report.outcomes} == {"two"}
+    assert report.shared is not None
+    assert report.shared.to_revision == "s1"

@@ -14,7 +14,7 @@ from tenantkit.cli.reporting import outcome_as_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tenantkit.migrations import Outcome
+    from tenantkit.migrations import Outcome, Wave
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
@@ -39,6 +39,11 @@ class Events:
     def finished(self, outcome: Outcome) -> None:
         """Write what came of one of them."""
         self._write("outcome", outcome_as_json(outcome))
+
+    def wave_ended(self, wave: Wave) -> None:
+        """Write that a wave is done, and another is to follow."""
+        counts = {"done": len(wave.outcomes), "failed": len(wave.failures)}
+        self._write("wave", {"number": wave.number, "count": wave.count, **counts})
 
     def shared(self, outcome: Mapping[str, Any] | None) -> None:
         """Write what happened to the shared tables, where they are all that a command is about."""

@@ -212,6 +212,7 @@ def downgrade(
                 "Downgrading",
                 "Downgraded",
                 as_json=as_json,
+                as_events=as_events,
             )
             return
         assert target is not None  # noqa: S101 - looked at above

@@ -83,6 +83,13 @@ class FleetProgress:
             if self.tally.failed == _TOLD:
                 self._view.failed(Text("Further failures are counted, and summed up at the end.", style="dim"))
 
+    def wave_ended(self, wave: Wave) -> None:
+        """Tell that another wave is to follow."""
+        if self._events is not None:
+            self._events.wave_ended(wave)
+        done = f"{len(wave.outcomes) - len(wave.failures)} done, {len(wave.failures)} failed"
+        err.print(f"Wave {wave.number} of {wave.count}: {done}.", soft_wrap=True)
+
 
 class Lines:
     """Where there is no terminal: a line for each tenant, or for a large fleet every few seconds."""
@@ -111,11 +118,6 @@ class Lines:
     def failed(self, text: Text) -> None:
         """Print which tenant failed and why."""
         err.print(text, soft_wrap=True)
-
-    def wave_ended(self, wave: Wave) -> None:
-        """Show that another wave is to follow."""
-        done = f"{len(wave.outcomes) - len(wave.failures)} done, {len(wave.failures)} failed"
-        err.print(f"Wave {wave.number} of {wave.count}: {done}.", soft_wrap=True)
 
 
 def failure(outcome: Outcome) -> Text:

@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 
 from tenantkit.migrations.apply import plan
 from tenantkit.migrations.fleet import Options, policy, settings_of, usable_line
-from tenantkit.migrations.phases import Phase, limit
+from tenantkit.migrations.phases import Phase, limit, require_no_end
 from tenantkit.migrations.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
 from tenantkit.migrations.planning import group, plan_fleet
 from tenantkit.migrations.report import join
@@ -50,6 +50,9 @@ def preview(
     selection, _ = policy(options)
     line = usable_line(tenancy, target) if command == "upgrade" else line_of(tenancy, "tenant")
     shared_line = line_of(tenancy, "shared")
+    phase = options.get("phase")
+    if phase == "expand":
+        require_no_end(target)
     with rolled_back(tenancy.engine) as connection:
         is_current = _install(connection)
         fleet = selection.find(connection)
@@ -57,8 +60,8 @@ def preview(
         # A transaction would hold a lock on each tenant's table, and a server has room for some thousands only.
         connection.execution_options(isolation_level="AUTOCOMMIT")
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
-        found = plan_fleet(line, command, target, fleet, current, options.get("phase"))
-        shared = _plan_shared(tenancy, shared_line, connection, options.get("phase")) if command == "upgrade" else None
+        found = plan_fleet(line, command, target, fleet, current, phase)
+        shared = _plan_shared(tenancy, shared_line, connection, phase) if command == "upgrade" else None
     groups = {
         (heads, there): _group(
             line,

@@ -55,9 +55,7 @@ class Rehearsing:
     def rehearse_shared(self) -> PlannedGroup | None:
         """Return what the shared tables have to do, with what was found out; comes before the tenants."""
         if self.shared is not None:
-            task = self._task(
-                self.shared.placements[0].key, shared_site(self.tenancy), self.shared.to_revision or "base"
-            )
+            task = self._task(self.shared.placements[0].key, shared_site(self.tenancy), self._shared_target)
             trial = Trial(self._engine, self.shared_line, self._others, self._create_shared_schemas)
             self.shared = replace(self.shared, rehearsal=self._rehearse([task], trial))
         return self.shared
@@ -74,6 +72,12 @@ class Rehearsing:
         return Task(key=key, site=site, command=self.command, target=target)
 
     @property
+    def _shared_target(self) -> str:
+        # With a phase, not the newest one.
+        there = self.shared.to_revision if self.shared is not None else None
+        return "head" if there is None or "," in there else there
+
+    @property
     def _others(self) -> list[str]:
         return [*self.tenancy.shared_schemas, *self.tenancy.extra_schemas]
 
@@ -84,8 +88,7 @@ class Rehearsing:
     def _migrate_shared(self, connection: Connection) -> None:
         if self.shared is not None:
             self._create_shared_schemas(connection)
-            target = self.shared.to_revision or "base"
-            attempt(connection, self.shared_line, shared_site(self.tenancy), "upgrade", target, [])
+            attempt(connection, self.shared_line, shared_site(self.tenancy), "upgrade", self._shared_target, [])
 
     def _rehearse(self, tasks: Sequence[Task], trial: Trial) -> Rehearsal:
         """Rehearse as a run does, in the first placements of those that are at one revision."""
