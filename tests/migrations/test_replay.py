@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from tenantkit import MigrationError, Tenancy
+from tenantkit import ConfigurationError, MigrationError, Tenancy
 from tenantkit.migrations import MigrationReport, downgrade, migrate
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
@@ -242,6 +242,37 @@ def test_a_lock_in_the_way_is_waited_for_and_told(fleet: Make, environment: Envi
     assert engines(report) == {"k3": "alembic"}
     first, *others = looks(engine)
     assert others == [first] * 4
+
+
+@pytest.mark.parametrize("chosen", ["auto", "alembic"])
+def test_limits_of_time_hold_whatever_the_engine(
+    chosen: Any, fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add("two", "op.execute(\"SELECT pg_sleep(20) WHERE current_schema() IN ('t_k1', 't_k4')\")")
+    with pytest.raises(MigrationError) as caught:
+        migrate(fleet(), jobs=2, engine=chosen, statement_timeout="300ms")
+    assert {(failure.key, failure.sqlstate) for failure in caught.value.report.failures} == {
+        ("k1", "57014"),
+        ("k4", "57014"),
+    }
+    environment.add("three", "op.execute(\"CREATE TABLE limits AS SELECT current_setting('lock_timeout') AS waits\")")
+    migrate(fleet(), tenants=["k0", "k2", "k3"], jobs=2, engine=chosen, lock_timeout="7s")
+    with engine.connect() as connection:
+        for key in ("k0", "k2", "k3"):
+            assert connection.exec_driver_sql(f"SELECT waits FROM t_{key}.limits").scalar() == "7s"
+
+
+@pytest.mark.parametrize("limit", ["lock_timeout", "statement_timeout"])
+def test_a_limit_that_means_nothing_is_refused_before_anything_is_done(
+    limit: Any, fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add("two", ADD)
+    before = looks(engine)
+    with pytest.raises(ConfigurationError, match=f"{limit}='soon' is no length of time"):
+        migrate(fleet(), jobs=2, **{limit: "soon"})
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM tenantkit.runs").scalar() == 0
+    assert looks(engine) == before
 
 
 def test_the_ledger_tells_what_was_done_by_which_engine(fleet: Make, environment: Environment, engine: Engine) -> None:
