@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from tenantkit.migrations import downgrade, migrate, runner, stamp, status
 from tenantkit.migrations.report import Outcome
 from tenantkit.provisioning.locks import attending
 from tests.migrations.environments import Environment
+from tests.support.processes import until
 
 ONE = 'op.create_table("a", sa.Column("x", sa.Integer), schema="tenant")'
 TWO = 'op.add_column("a", sa.Column("y", sa.Integer), schema="tenant")'
@@ -476,3 +478,38 @@ def test_a_creation_in_steps_is_left_to_the_process_that_is_at_it(
         with pytest.raises(TenantExistsError):
             tenancy.create("acme")
     assert tenancy.create("acme").id == number
+
+
+def test_a_run_takes_no_more_connections_than_it_may(fleet: Make, engine: Engine, environment: Environment) -> None:
+    environment.add(
+        "three", 'op.execute("CREATE TABLE seen AS SELECT 1 AS x")\nop.execute("SELECT pg_sleep(0.2)")', after="two"
+    )
+    tenancy = fleet()
+    with pytest.raises(ConfigurationError, match=r"4 jobs need 6 connections, more than the 5 that it may take"):
+        migrate(tenancy, jobs=4, max_connections=5)
+    with pytest.raises(ConfigurationError, match=r"1 job needs 4 connections, more than the 3 that it may take"):
+        migrate(tenancy, max_connections=3, maintenance=True)
+    with pytest.raises(ConfigurationError, match=r"5000 jobs need 5002 connections, but of the server's \d+ only"):
+        migrate(tenancy, jobs=5000)
+    tenancy.close()
+    assert revisions(engine) == ["one"]
+
+    counts: list[int] = []
+    done = Event()
+
+    def watch() -> None:
+        query = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            while not done.wait(0.01):
+                counts.append(connection.execute(query).scalar_one())
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    until(lambda: counts)
+    migrate(fleet(), max_connections=4)
+    done.set()
+    watcher.join()
+    assert revisions(engine, "k5") == ["three"]
+    assert 2 <= max(counts) - counts[0] <= 4

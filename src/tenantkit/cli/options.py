@@ -49,6 +49,16 @@ Tenants: TypeAlias = Annotated[
         "--tenants", "-t", metavar="KEYS", help="Only these tenants: keys, separated by commas.", show_default=False
     ),
 ]
+MaxConnections: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--max-connections",
+        metavar="N",
+        min=3,
+        help="Take at most so many of the server's connections, the two besides jobs counted.",
+        show_default=False,
+    ),
+]
 Jobs: TypeAlias = Annotated[
     int | None,
     typer.Option(

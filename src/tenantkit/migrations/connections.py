@@ -19,17 +19,30 @@ _FREE = text(
     """
 )
 _BESIDES = 2
-"""A run takes one connection for the ledger and one for rehearsals."""
+"""A run takes one connection for the ledger and one for rehearsals; and one to keep tenants in maintenance."""
 
 
-def require_connections(connection: Connection, jobs: int | None) -> None:
-    """Raise if a run with so many *jobs* would take connections that the application needs, or that are not there.
+def room_for_jobs(connection: Connection, *, jobs: int | None, max_connections: int | None, maintenance: bool) -> int:
+    """Return how many jobs a run may have at a time: connections that replay, or processes that run Alembic.
 
-    :raises ConfigurationError: if so.
+    The application needs connections too, and a run should not be the one that takes the last.
+
+    :param jobs: how many were asked for; ``None`` for as many as are of use.
+    :param max_connections: how many connections the run may take in all; ``None`` for all that are free.
+    :raises ConfigurationError: if that is less than *jobs*, or than one.
     """
     row = connection.execute(_FREE).one()
-    if jobs is not None and jobs + _BESIDES > row.free:
+    besides = _BESIDES + maintenance
+    allowed = row.free if max_connections is None else min(row.free, max_connections)
+    wanted = max(jobs or 1, 1)
+    if wanted + besides <= allowed:
+        return int(allowed - besides)
+    needs = f"{wanted} job{'s' if wanted > 1 else ''} need{'' if wanted > 1 else 's'} {wanted + besides} connections"
+    if allowed == max_connections:
         raise ConfigurationError(
-            f"{jobs} jobs need {jobs + _BESIDES} connections, but of the server's {row.all} only {row.free} are free. "
-            f"Use at most {max(row.free - _BESIDES, 1)} jobs, or raise max_connections."
+            f"{needs}, more than the {max_connections} that it may take. Use fewer jobs, or raise --max-connections."
         )
+    raise ConfigurationError(
+        f"{needs}, but of the server's {row.all} only {row.free} are free. "
+        f"Use at most {max(row.free - besides, 1)} jobs, or raise max_connections."
+    )

@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 
 from tenantkit.exceptions import ConfigurationError, MigrationError
 from tenantkit.migrations.campaign import Campaign
-from tenantkit.migrations.connections import require_connections
+from tenantkit.migrations.connections import room_for_jobs
 from tenantkit.migrations.maintenance import keeping
 from tenantkit.migrations.phases import Phase, require_no_end
 from tenantkit.migrations.planning import Plan, plan_fleet
@@ -66,6 +66,9 @@ class Options(TypedDict, total=False):
     jobs: int | None
     """How many connections replay, by default two for each core, eight at most; and how many worker processes run
     Alembic, by default one for each core. 0 runs Alembic in this process, which a debugger can follow."""
+    max_connections: int | None
+    """How many connections the run may take in all, those for the ledger and for rehearsals counted; by default as many
+    as the server has free. There are fewer jobs then; asked for more, the run is refused."""
     engine: EngineName
     """``auto``, by default: what Alembic sent to the first tenants is replayed for the others where that is safe, else
     Alembic runs for each. ``replay`` refuses what cannot be replayed, ``alembic`` replays nothing."""
@@ -92,6 +95,7 @@ _WRITTEN_DOWN = (
     "on_error",
     "maintenance",
     "phase",
+    "max_connections",
 )
 _SETTINGS = ("jobs", "engine", "lock_timeout", "statement_timeout")
 
@@ -219,7 +223,12 @@ def _run(
     with tenancy.engine.begin() as connection:
         plan = planner(connection, fleet, current)
         if plan.work:
-            require_connections(connection, settings.jobs)
+            runner.room = room_for_jobs(
+                connection,
+                jobs=settings.jobs,
+                max_connections=options.get("max_connections"),
+                maintenance=bool(options.get("maintenance")),
+            )
         failed = {outcome.key for outcome in plan.refused}
         planned = [work.tenant for work in plan.work] + [tenant for tenant in fleet if tenant.key in failed]
         run_id = ledger.start_run(

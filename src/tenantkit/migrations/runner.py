@@ -79,6 +79,8 @@ class Runner:
     """What is made of each performer before it is used."""
     stop: Event | None = None
     """If there is one, nothing is begun once it is set, and nothing between a failure and the caller's look at it."""
+    room: int = 1
+    """How many jobs there may be at a time, for the connections that they take."""
     reasons: Counter[str] = field(default_factory=Counter[str])
     """Why how many placements were not replayed."""
     _found: dict[tuple[Heads, str], Rehearsed] = field(default_factory=dict["tuple[Heads, str]", Rehearsed])
@@ -146,7 +148,7 @@ class Runner:
         if found.autocommit is not None:
             last += remaining
         else:
-            workers = self._workers(1 if found.touches_shared else self.settings.processes)
+            workers = self._workers(1 if found.touches_shared else min(self.settings.processes, self.room))
             yield from perform_all(remaining, workers, self.stop)
 
     def _replay(self, tasks: list[Task], found: Rehearsed, last: list[Task]) -> Generator[Outcome, None, list[Task]]:
@@ -167,7 +169,7 @@ class Runner:
             return self.around(replay)  # type: ignore[no-any-return]
 
         # Locks on shared tables would have them wait for one another, or deadlock.
-        connections = 1 if found.touches_shared else self.settings.connections
+        connections = 1 if found.touches_shared else min(self.settings.connections, self.room)
         for outcome in perform_all(tasks, [replaying] * connections, self.stop):
             task = by_key[outcome.key]
             if outcome.ok and is_last:
