@@ -47,7 +47,7 @@ def test_a_stopped_run_says_why_and_how_to_go_on(fleet: Project, project_engine:
     assert (run["done"], run["failed"], run["planned"]) == (1, 1, 1)
     assert done.err.splitlines()[-1] == (
         "error: Stopped because 1 of 3 tenants failed; 1 tenant was not begun. "
-        f"'tenantkit migrate --resume {run['id']}' goes on with those that are not done."
+        f"'tenantkit migrate --resume {run['id']}' with the same options goes on with those that are not done."
     )
 
 

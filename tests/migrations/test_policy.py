@@ -131,7 +131,7 @@ def test_a_check_that_fails_stops_the_run_and_a_resumption_goes_on(fleet: Make, 
     assert report.stopped == "the check after wave 1 of 2 said so"
     assert str(report) == (
         "4 migrated, 0 unchanged, 0 failed; stopped because the check after wave 1 of 2 said so; 4 tenants were not "
-        f"begun. 'tenantkit migrate --resume {report.run_id}' goes on with those that are not done."
+        f"begun. 'tenantkit migrate --resume {report.run_id}' with the same options goes on with those that are not done."
     )
     run, _ = get_run(fleet(), report.run_id)
     assert run.finished_at is not None

@@ -25,6 +25,8 @@ from tenantkit.cli.options import (
     Yes,
     parse_attributes,
     parse_keys,
+    refuse_others,
+    was_given,
 )
 from tenantkit.cli.rollout import (
     Canary,
@@ -43,7 +45,7 @@ from tenantkit.cli.rollout import (
     require_sense,
 )
 from tenantkit.cli.running import print_shared, run
-from tenantkit.provisioning.locks import LOCK_TIMEOUT
+from tenantkit.provisioning.locks import LOCK_TIMEOUT, Limits
 
 if TYPE_CHECKING:
     from tenantkit.cli.progress import FleetProgress
@@ -116,12 +118,7 @@ def migrate(
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
 
     keys = parse_keys(tenants)
-    if sum((tenants is not None, resume is not None, retry_failed)) > 1:
-        raise UsageError("--tenants, --resume and --retry-failed each choose the tenants. Give one of them.")
-    if resume is not None and phase is not None:
-        raise UsageError("--resume goes on with the phase that the run was for. Leave --phase out.")
-    if shared_only and (dry_run or sql):
-        raise UsageError("--dry-run and --sql tell of the shared tables, then of tenants. Leave out --shared-only.")
+    _require_sense(context)
     options: Options = {
         "exclude": parse_keys(exclude, option="--exclude"),
         "where": parse_attributes(where),
@@ -155,10 +152,33 @@ def migrate(
             found = migrations.preview(tenancy, target, scripts=sql, **chosen)
             previewing.show(found, sql=sql, as_json=as_json)
         elif shared_only:
+            limits = Limits(lock_timeout, statement_timeout)
+            with tenancy.engine.connect() as connection:
+                limits.require_sense(connection)
             tenancy.install()
-            print_shared(migrations.upgrade_shared(tenancy, target, phase=phase), as_json=as_json, as_events=as_events)
+            upgraded = migrations.upgrade_shared(tenancy, target, phase=phase, limits=limits)
+            print_shared(upgraded, as_json=as_json, as_events=as_events)
         else:
             run(work, "Migrating", "Migrated", as_json=as_json, as_events=as_events)
+
+
+def _require_sense(context: typer.Context) -> None:
+    """Raise if options of `migrate` were given that exclude each other.
+
+    :raises UsageError: if so.
+    """
+    if sum(was_given(context, name) for name in ("tenants", "resume", "retry_failed")) > 1:
+        raise UsageError("--tenants, --resume and --retry-failed each choose the tenants. Give one of them.")
+    if was_given(context, "shared_only"):
+        refuse_others(
+            context,
+            "--shared-only is about the shared tables",
+            allowed=("target", "phase", "lock_timeout", "statement_timeout"),
+        )
+    if was_given(context, "resume") and was_given(context, "target"):
+        raise UsageError("--resume goes on to the target that the run had. Leave TARGET out.")
+    if was_given(context, "resume") and was_given(context, "phase"):
+        raise UsageError("--resume goes on with the phase that the run was for. Leave --phase out.")
 
 
 def downgrade(
@@ -201,6 +221,8 @@ def downgrade(
         raise UsageError(
             "Say where to go, for example -1, or give --run with the number of a run that is to be undone."
         )
+    if shared and not (dry_run or sql):
+        refuse_others(context, "--shared is about the shared tables")
     if (shared or run_id is not None) and (dry_run or sql):
         raise UsageError("--dry-run and --sql tell of tenants and a target. Leave out --shared and --run.")
     with application(context) as tenancy:
@@ -258,6 +280,8 @@ def stamp(
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
 
     keys = parse_keys(tenants)
+    if shared:
+        refuse_others(context, "--shared is about the shared tables")
     with application(context) as tenancy:
         if shared:
             print_shared(migrations.stamp_shared(tenancy, target), as_json=as_json, as_events=as_events)

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias
 
 import typer
 
 from tenantkit.cli.application import complete_key
 from tenantkit.cli.errors import UsageError
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Return whether a parameter was given on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def refuse_others(context: typer.Context, what: str, *, allowed: Collection[str] = ("target",)) -> None:
+    """Raise if options were given that would say nothing.
+
+    :raises UsageError: if so.
+    """
+    fine = {*allowed, "yes", "as_json", "as_events", "shared", "shared_only"}
+    parameters = [(each.name or "", each.opts[0]) for each in context.command.params]
+    others = [option for name, option in parameters if name not in fine and was_given(context, name)]
+    if others:
+        raise UsageError(f"{what}, and {', '.join(others)} about tenants. Leave out one or the other.")
+
 
 Key: TypeAlias = Annotated[
     str, typer.Argument(metavar="KEY", help="The tenant's key.", show_default=False, autocompletion=complete_key)

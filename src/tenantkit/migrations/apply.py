@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.claims import claiming
 from tenantkit.migrations.environment import run
 from tenantkit.migrations.indexes import drop_invalid_indexes
@@ -97,6 +98,11 @@ class Alembic:
 
         def steps(current: Heads, _: object) -> Sequence[MigrationStep]:
             seen.append(tuple(current))
+            if task.expected is not None and set(current) != set(task.expected):
+                raise ConfigurationError(
+                    f"it has moved on since this was planned, to {join(tuple(current)) or 'base'}, and was not "
+                    "touched. Run the same again to see what is possible now"
+                )
             steps = plan(self.line, task.command, task.target, tuple(current))
             if recorder is None:
                 return steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from time import sleep
 from typing import TYPE_CHECKING
@@ -53,11 +54,14 @@ class Campaign:
         self._count(self.plan.refused)
         work = {each.tenant.key: each for each in self.plan.work}
         waves = self.rollout.split(list(work))
+        if len(waves) == 1:  # nothing comes between; those who were to go first may have gone in an earlier run
+            self._stop_if(self.rollout.ask(Wave(run_id=self.run_id, number=0, count=1, outcomes=())))
         for number, keys in enumerate(waves, 1):
             if self.stopped is not None:
                 break
             before = len(self.outcomes)
-            self._count(self.runner.run(self._tasks([work[key] for key in keys])))
+            with closing(self.runner.run(self._tasks([work[key] for key in keys]))) as outcomes:
+                self._count(outcomes)
             if number < len(waves) and self.stopped is None:
                 done = tuple(self.outcomes[before:])
                 self._rest(Wave(run_id=self.run_id, number=number, count=len(waves), outcomes=done))
@@ -94,6 +98,7 @@ class Campaign:
                 site=tenant_site(self.tenancy, each.tenant.schema),
                 command=self.command,
                 target=each.target,
+                expected=each.heads if self.plan.is_exact else None,
                 run_id=self.run_id,
                 tenant_id=each.tenant.id,
             )

@@ -11,10 +11,15 @@ from tenantkit.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+# Of other roles' connections, only some roles are told the type.
 _FREE = text(
     """
     SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-        - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS free,
+        - coalesce(current_setting('reserved_connections', true)::int, 0)
+        - (
+            SELECT count(*) FROM pg_stat_activity
+            WHERE backend_type = 'client backend' OR (backend_type IS NULL AND datid IS NOT NULL)
+        ) AS free,
         current_setting('max_connections')::int AS all
     """
 )

@@ -24,7 +24,7 @@ from tenantkit.migrations.operations import adapt_operations
 from tenantkit.migrations.script import ALIAS
 from tenantkit.migrations.transactions import Transaction
 from tenantkit.naming import first_lines, search_path
-from tenantkit.provisioning.locks import POLITE, Limits
+from tenantkit.provisioning.locks import LIMITS, POLITE, Limits
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -96,6 +96,10 @@ class Request:
     before_commit: Callable[[Connection], None] | None = None
     """Called when everything is done, in the same transaction."""
     limits: Limits = POLITE
+    interruption: Interruption = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.interruption = Interruption(self.connection, self.site.schema)
 
 
 def run(
@@ -115,11 +119,15 @@ def run(
     there will be one, committed at the end, after *before_commit* was called.
     """
     request = Request(connection, site, options, recorder, before_commit, limits)
+
+    def watched(current: Heads, migration: MigrationContext) -> Iterable[MigrationStep]:
+        return request.interruption.watch(steps(current, migration))
+
     recording = nullcontext() if recorder is None else recorder.listening(connection)
     # What a revision prints is not for those who read the output of a command.
     with (
         requesting(line.config, request),
-        EnvironmentContext(line.config, line.scripts, fn=steps),
+        EnvironmentContext(line.config, line.scripts, fn=watched),
         redirect_stdout(sys.stderr),
         recording,
     ):
@@ -157,7 +165,7 @@ def run_environment(**options: Any) -> None:
         )
     connection, site = request.connection, request.site
     transaction = Transaction(connection)
-    interruption = Interruption(connection, site.schema)
+    interruption = request.interruption
 
     def applied(**_: object) -> None:
         # A revision may have changed it, for its own purposes only.
@@ -171,9 +179,12 @@ def run_environment(**options: Any) -> None:
         _translating(connection, site, alias=None if request.recorder is None else ALIAS),
         nullcontext() if site.in_transaction else interruption.tolerated(),
     ):
+        connection.execution_options(**{LIMITS: request.limits})
         context.configure(connection, version_table_schema=site.schema, **_merged(ours, options))
         migration = context.get_context()
-        block = nullcontext if site.in_transaction else _autocommit_block(migration, request, transaction, interruption)
+        if request.recorder is not None:
+            request.recorder.guard(migration)
+        block = nullcontext if site.in_transaction else _autocommit_block(migration, request, transaction)
         migration.autocommit_block = block  # type: ignore[method-assign,assignment]
         with context.begin_transaction(), transaction.watch():
             enter(connection, site, request.limits)
@@ -226,15 +237,13 @@ def _translating(connection: Connection, site: Site, *, alias: str | None) -> Ge
         connection.execution_options(schema_translate_map=before)
 
 
-def _autocommit_block(
-    migration: MigrationContext, request: Request, transaction: Transaction, interruption: Interruption
-) -> Callable[[], Any]:
+def _autocommit_block(migration: MigrationContext, request: Request, transaction: Transaction) -> Callable[[], Any]:
     """Return Alembic's ``autocommit_block``, for one schema of many.
 
     A transaction's settings end with it, so inside the block the path is set for the
     connection, and after it once more for the next transaction.
     """
-    original, site = migration.autocommit_block, request.site
+    original, site, interruption = migration.autocommit_block, request.site, request.interruption
 
     @contextmanager
     def autocommit_block() -> Generator[None]:
@@ -246,6 +255,9 @@ def _autocommit_block(
             connection.exec_driver_sql(f"SET search_path = {site.search_path}")
             try:
                 yield
+            except Exception as error:
+                interruption.fail(error)
+                raise
             finally:
                 connection.exec_driver_sql("RESET search_path")
         enter(connection, site, request.limits)

@@ -14,7 +14,7 @@ from tenantkit.exceptions import ConfigurationError, MigrationError
 from tenantkit.migrations.campaign import Campaign
 from tenantkit.migrations.connections import room_for_jobs
 from tenantkit.migrations.maintenance import keeping
-from tenantkit.migrations.phases import Phase, require_no_end
+from tenantkit.migrations.phases import Phase, require_known, require_no_end
 from tenantkit.migrations.planning import Plan, plan_fleet
 from tenantkit.migrations.report import MigrationReport, NoProgress, Outcome, Progress, join
 from tenantkit.migrations.revisions import read_revisions
@@ -161,11 +161,15 @@ def policy(options: Options) -> tuple[Selection, Rollout]:
 
     :raises ConfigurationError: if an option makes no sense.
     """
+    require_known(options.get("phase"))
     return Selection(**_given(options, _SELECTION)), Rollout(**_given(options, _ROLLOUT))
 
 
 def settings_of(options: Options) -> Settings:
-    """Return how a run with these *options* goes about a placement."""
+    """Return how a run with these *options* goes about a placement.
+
+    :raises ConfigurationError: if there is no such engine.
+    """
     return Settings(**_given(options, _SETTINGS))
 
 

@@ -2,35 +2,43 @@
 
 ``CREATE INDEX CONCURRENTLY`` and the like are done before the version table can say so. A process that dies in between
 would leave a tenant that has the index and, as far as is known, not the revision; it would fail for ever. So a
-comment on the version table says that such steps have begun, from the transaction before them to that which writes the
-new version; where it is found, those steps are taken to be done if what they make is there.
+comment on the version table says which revision has begun such steps, from the transaction before them to that which
+writes the new version. Where it is found, these steps of this revision are taken to be done if what they make is there.
+A step that fails is no interruption: then the comment goes, and what is in the way is told.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
+from alembic.runtime.migration import RevisionStep
 from sqlalchemy import Connection, TextClause, event, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, DropIndex
 
 from tenantkit.naming import quote_identifier, quote_literal
+from tenantkit.provisioning.locks import is_lock_conflict
 
-_MARK = "tenantkit: steps outside of a transaction have begun"
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationStep
+
+_MARK = "tenantkit: outside of a transaction, there began: "
 
 _FIND = text(
     """
-    SELECT obj_description(pg_class.oid, 'pg_class') = :mark FROM pg_class
+    SELECT obj_description(pg_class.oid, 'pg_class') FROM pg_class
     WHERE relnamespace = to_regnamespace(quote_ident(:schema)) AND relname = 'alembic_version'
     """
 )
 
 _CREATES = re.compile(
-    r"^(\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY|ALTER\s+TYPE\s+\S+\s+ADD\s+VALUE))\s+(?!IF\b)", re.IGNORECASE
+    r"^(\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY|ALTER\s+TYPE\s+\S+\s+ADD\s+VALUE))\s+(?!(?:IF|ON)\b)",
+    re.IGNORECASE,
 )
-_DROPS = re.compile(r"^(\s*DROP\s+INDEX\s+CONCURRENTLY)\s+(?!IF\b)", re.IGNORECASE)
+_DROPS = re.compile(r"^(\s*DROP\s+INDEX\s+CONCURRENTLY)\s+(?!(?:IF|ON)\b)", re.IGNORECASE)
 
 
 class Interruption:
@@ -39,16 +47,25 @@ class Interruption:
     def __init__(self, connection: Connection, schema: str) -> None:
         self._connection = connection
         self._schema = schema
-        self._is_marked = False
+        self._running = ""
+        self._marked: str | None = None
+        self._found: str | None = None
+
+    def watch(self, steps: Iterable[MigrationStep]) -> Iterator[MigrationStep]:
+        """Know which revision runs when Alembic runs *steps*."""
+        for step in steps:
+            if isinstance(step, RevisionStep):
+                self._watch(step)
+            yield step
 
     @contextmanager
     def tolerated(self) -> Generator[None]:
-        """Have steps that were interrupted before take what is there for their own, for the duration of a block."""
-        is_in_callers = self._connection.in_transaction()
-        self._is_marked = bool(self._connection.execute(_FIND, {"mark": _MARK, "schema": self._schema}).scalar())
-        if not is_in_callers:
-            self._connection.rollback()
-        if not self._is_marked:
+        """Have the revision that was interrupted before take what is there for its own, for the duration of a block."""
+        comment: str | None = self._connection.execute(_FIND, {"schema": self._schema}).scalar()
+        if comment is not None and comment.startswith(_MARK):
+            self._marked = self._found = comment.removeprefix(_MARK)
+        self._connection.rollback()
+        if self._found is None:
             yield
             return
         event.listen(self._connection, "before_execute", self._adapt, retval=True)
@@ -59,35 +76,55 @@ class Interruption:
 
     def expect(self) -> None:
         """Write down, in the transaction before them, that steps outside of one begin."""
-        if not self._is_marked:
-            self._comment(quote_literal(_MARK))
-            self._is_marked = True
+        if self._marked != self._running:
+            self._comment(_MARK + self._running)
+            self._marked = self._running
+
+    def fail(self, error: Exception) -> None:
+        """Write down that such steps have failed, which is no interruption; unless they are to be tried again."""
+        if self._found != self._running and not is_lock_conflict(error):
+            with suppress(SQLAlchemyError):  # the connection may be lost, and then it is one
+                self._comment(None)
+                self._marked = None
 
     def forget(self) -> None:
         """Write down, in the transaction of the new version, that they are done."""
-        if self._is_marked:
-            self._comment("NULL")
-            self._is_marked = False
+        if self._marked == self._running:
+            self._comment(None)
+            self._marked = self._found = None
 
-    def _comment(self, comment: str) -> None:
-        table = f"{quote_identifier(self._schema)}.alembic_version".replace("%", "%%")
-        self._connection.exec_driver_sql(f"COMMENT ON TABLE {table} IS {comment}")
+    def _watch(self, step: RevisionStep) -> None:
+        run: Callable[..., None] = step.migration_fn
+
+        def migration_fn(**options: Any) -> None:
+            self._running = f"{'upgrade' if step.is_upgrade else 'downgrade'} {step.revision.revision}"
+            run(**options)
+
+        step.migration_fn = migration_fn
+
+    def _comment(self, comment: str | None) -> None:
+        table = f"{quote_identifier(self._schema)}.alembic_version"
+        value = "NULL" if comment is None else quote_literal(comment)
+        self._connection.exec_driver_sql(f"COMMENT ON TABLE {table} IS {value}".replace("%", "%%"))
 
     def _adapt(
         self, _connection: Connection, construct: Any, multiparams: Any, params: Any, _options: Any
     ) -> tuple[Any, Any, Any]:
-        if self._is_marked:
+        if self._found == self._running:
             match construct:
                 case CreateIndex() if _is_concurrent(construct):
                     construct.if_not_exists = True
                 case DropIndex() if _is_concurrent(construct):
                     construct.if_exists = True
-                case TextClause():
-                    statement = _CREATES.sub(r"\1 IF NOT EXISTS ", construct.text)
-                    construct.text = _DROPS.sub(r"\1 IF EXISTS ", statement)
+                case TextClause() if (bearing := _bearing(construct.text)) != construct.text:
+                    construct = text(bearing)
                 case _:
                     pass
         return construct, multiparams, params
+
+
+def _bearing(statement: str) -> str:
+    return _DROPS.sub(r"\1 IF EXISTS ", _CREATES.sub(r"\1 IF NOT EXISTS ", statement))
 
 
 def _is_concurrent(construct: CreateIndex | DropIndex) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -89,6 +89,8 @@ class _Keeper:
             try:
                 return self._do(task, change)
             except SQLAlchemyError:
+                if self._connection is not None and not (self._connection.closed or self._connection.invalidated):
+                    raise  # not for lack of a connection, and to close this one would tell others that the run is dead
                 self._close()
                 return self._do(task, change)
 
@@ -118,6 +120,7 @@ class _Keeper:
         try:
             connection.detach()  # the application's pool may be small, and is for its requests
             with connection.begin():
+                connection.exec_driver_sql("SET idle_session_timeout = 0")
                 limit_lock_waits(connection)
                 maintenance.show_alive(connection, self._run_id)
         except BaseException:
@@ -128,4 +131,6 @@ class _Keeper:
     def _close(self) -> None:
         if self._connection is not None:
             connection, self._connection = self._connection, None
+            with suppress(SQLAlchemyError), connection.begin():
+                maintenance.show_dead(connection, self._run_id)  # the server may notice the end only later
             connection.close()

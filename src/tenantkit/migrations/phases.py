@@ -23,6 +23,15 @@ _WITHOUT_END = frozenset({"head", "heads"})
 """The targets that a phase may cut short; others say themselves how far to go."""
 
 
+def require_known(phase: object) -> None:
+    """Raise unless *phase* is one, or ``None``: a misspelt one must not be taken for no limit.
+
+    :raises ConfigurationError: if it is none.
+    """
+    if phase is not None and phase not in get_args(Phase):
+        raise ConfigurationError(f"There is no phase {phase!r}. Use one of {', '.join(get_args(Phase))}.")
+
+
 def limit(line: Line, target: str, current: Heads, phase: Phase | None) -> str:
     """Return how far *phase* goes from *current* on the way to *target*, as a target itself.
 
@@ -32,6 +41,7 @@ def limit(line: Line, target: str, current: Heads, phase: Phase | None) -> str:
     :raises ConfigurationError: if a revision that does not contract stands behind one that does, so that it cannot be
         reached, or if the target or a revision is wrong.
     """
+    require_known(phase)
     if phase != "expand":
         return target
     require_no_end(target)

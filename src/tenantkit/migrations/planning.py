@@ -40,6 +40,8 @@ class Plan:
     """The failures of tenants for which nothing can be done."""
     unchanged: int
     """How many are there already."""
+    is_exact: bool = False
+    """Whether it holds for tenants only while they are where they were found."""
     goals: frozenset[str] = frozenset()
     """Where a phase leads, which depends on where the tenants are."""
 
@@ -81,7 +83,7 @@ def plan_fleet(
             case _:
                 pass
     unchanged = len(fleet) - len(work) - len(refused)
-    return Plan(work, refused, unchanged, frozenset(goals))
+    return Plan(work, refused, unchanged, goals=frozenset(goals))
 
 
 def group(work: Iterable[Work]) -> dict[tuple[Heads, str], list[Work]]:

@@ -7,14 +7,16 @@ Alembic's operations send returns nothing to it. Everything else that a revision
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from alembic import op
-from alembic.operations.ops import ExecuteSQLOp
-from alembic.runtime.migration import RevisionStep
+from alembic.operations.ops import BulkInsertOp, ExecuteSQLOp
+from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import Connection, Select, event
+from typing_extensions import override
 
 from tenantkit.exceptions import TenantkitError
 from tenantkit.migrations.literals import write_literals
@@ -43,6 +45,9 @@ _FOREIGN_LOCKS = """
 """
 
 
+_LEXER = re.compile("standard_conforming_strings|client_encoding|backslash_quote", re.IGNORECASE)
+
+
 class NotRecordableError(TenantkitError):
     """A revision would do something else because it is recorded. Without that, it may be as good as any other."""
 
@@ -58,6 +63,7 @@ class Recorder:
         self._is_running = False
         self._operations: list[type | None] = []
         self._touches_shared = False
+        self._may_change_session = False
         self.before: Heads = ()
         self.obstacle: str | None = None
         """Why the recording is of no use for others, if so."""
@@ -66,7 +72,12 @@ class Recorder:
 
     def script(self) -> Script:
         """Return what was recorded."""
-        return Script(before=self.before, steps=tuple(self._steps), touches_shared=self._touches_shared)
+        return Script(
+            before=self.before,
+            steps=tuple(self._steps),
+            may_change_session=self._may_change_session,
+            touches_shared=self._touches_shared,
+        )
 
     def refuse(self, why: str) -> None:
         """Note an obstacle; the first one is the one to tell."""
@@ -75,11 +86,31 @@ class Recorder:
     @contextmanager
     def listening(self, connection: Connection) -> Generator[None]:
         """Hear what is sent on *connection*, and send the real name of the schema instead of its alias."""
+        driver: Any = connection.connection.driver_connection
+        if driver.info.encoding != "utf-8":
+            self.refuse(f"connections are in {driver.info.encoding}, and only UTF-8 is replayed (client_encoding)")
         event.listen(connection, "before_cursor_execute", self._hear, retval=True)
+        event.listen(connection.engine, "engine_connect", self._hear_of_another)
         try:
             yield
         finally:
             event.remove(connection, "before_cursor_execute", self._hear)
+            event.remove(connection.engine, "engine_connect", self._hear_of_another)
+
+    def guard(self, migration: MigrationContext) -> None:
+        """Notice when a revision asks Alembic for the schema, which it may then decide by."""
+        recorder, schema = self, migration.version_table_schema
+
+        class Guarded(MigrationContext):
+            @property
+            @override
+            def version_table_schema(self) -> str | None:  # type: ignore[override]
+                if recorder._is_running:
+                    recorder.refuse(f"revision {recorder._revision} asks for its schema (version_table_schema)")
+                return schema
+
+        del migration.version_table_schema
+        migration.__class__ = Guarded
 
     def watch(self, step: MigrationStep) -> MigrationStep:
         """Have the revision of *step* recorded when Alembic runs it."""
@@ -121,6 +152,10 @@ class Recorder:
                 return execute(*args, **options)
 
         def autocommitted() -> Any:
+            if self.autocommit is None and context.connection is not None:
+                self._is_running = False
+                self.before_commit(context.connection)  # the block begins with a commit
+                self._is_running = True
             self.autocommit = self.autocommit or self._revision
             return autocommit_block()
 
@@ -157,6 +192,10 @@ class Recorder:
             raise NotRecordableError(self.obstacle)
         return sent, values
 
+    def _hear_of_another(self, _connection: Connection) -> None:
+        if self._is_running:
+            self.refuse(f"revision {self._revision} opens a connection of its own")
+
     def _note(self, connection: Connection, statement: str, parameters: Any, context: Any, *, many: bool) -> None:
         operation = self._operations[-1] if self._operations else None
         reads = isinstance(getattr(context.compiled, "statement", None), Select)
@@ -165,8 +204,13 @@ class Recorder:
         if operation is None or (reads and operation is not ExecuteSQLOp):
             self.refuse(f"revision {self._revision} uses the database itself (op.get_bind() and the like)")
             return
+        # What is no plain DDL may call a function, or have a trigger do so, and with it do anything.
+        self._may_change_session |= operation in (ExecuteSQLOp, BulkInsertOp)
         for values in parameters if many else [parameters]:
             sent = statement if context.no_parameters and not values else write_literals(connection, statement, values)
+            if _LEXER.search(sent):
+                # The whole script is taken apart before its first statement is executed.
+                self.refuse(f"revision {self._revision} changes how statements are read")
             self._statements.append(sent)
 
 

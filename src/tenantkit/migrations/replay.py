@@ -14,6 +14,7 @@ from psycopg.pq import ExecStatus
 from tenantkit.migrations.report import Outcome, join
 from tenantkit.migrations.script import BUSY, MOVED, Script, Template
 from tenantkit.migrations.tasks import Again, Task
+from tenantkit.migrations.worker import FORGET
 from tenantkit.provisioning.locks import Limits, is_lock_conflict, reason
 from tenantkit.registry import ledger
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from tenantkit.migrations.environment import Site
+
+_FORGET = ";".join(FORGET).encode()
+"""What one tenant's script left in the session is not for the next."""
 
 NOT_REPLAYED = "replay"
 """What the `Outcome.engine` of a failed replay is: whoever gets it may let Alembic try."""
@@ -45,8 +49,9 @@ class Replay:
         """Bring one placement to where the script leads; if that fails, it is as it was."""
         start = perf_counter()
         before, after = join(self.script.before), join(self.script.after)
-        epilogue = "SELECT"
-        if self.is_last:
+        if not self.is_last:
+            epilogue = ledger.begun(task.run_id, task.tenant_id, from_revision=before, to_revision=after)
+        else:
             epilogue = ledger.done(
                 task.run_id,
                 task.tenant_id,
@@ -57,7 +62,10 @@ class Replay:
             )
         error: psycopg.Error | None = None
         try:
-            _send(self._open(), self._template(task.site).render(task.site.schema, epilogue))
+            connection = self._open()
+            if self.script.may_change_session and self._served > 1:
+                _send(connection, _FORGET)
+            _send(connection, self._template(task.site).render(task.site.schema, epilogue))
         except psycopg.Error as caught:
             error = caught
             if (again := self._again(caught)) is not None:
@@ -111,7 +119,11 @@ class Replay:
             # Whether it was committed is not known. If so, the next try will say that the placement has moved.
             self._connection = None
             return Again(reason(error), sqlstate=error.sqlstate)
-        connection.rollback()
+        try:
+            connection.rollback()
+        except psycopg.Error as lost:
+            self.close()
+            return Again(reason(lost), sqlstate=lost.sqlstate)
         if error.sqlstate == BUSY:
             return Again("another run is migrating it. Run the same again when that has ended", busy=True)
         return Again(reason(error), sqlstate=error.sqlstate) if is_lock_conflict(error) else None

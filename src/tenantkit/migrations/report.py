@@ -96,7 +96,11 @@ class MigrationReport:
         """Why the run was stopped, what that left, and how to go on; ``None`` if it was not."""
         if self.stopped is None:
             return None
-        again = f"'tenantkit migrate --resume {self.run_id}'" if self.command == "upgrade" else "The same command again"
+        again = (
+            f"'tenantkit migrate --resume {self.run_id}' with the same options"
+            if self.command == "upgrade"
+            else "The same command again"
+        )
         left = f"{self.left} tenant{' was' if self.left == 1 else 's were'} not begun"
         return f"stopped because {self.stopped}; {left}. {again} goes on with those that are not done."
 

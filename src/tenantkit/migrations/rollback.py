@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.history import get_run
@@ -35,7 +35,8 @@ def find_deeds(tenancy: Tenancy, run_id: int, keys: Collection[str] | None) -> d
     if run.command != "upgrade":
         raise ConfigurationError(f"Run {run_id} was a {run.command}, and only a migration can be taken back.")
     with tenancy.engine.connect() as connection:
-        rows = [row for row in ledger.find_outcomes(connection, run_id) if row.status == "done"]
+        # Of some, only a part was done: they failed, or the run was stopped or killed.
+        rows = [row for row in ledger.find_outcomes(connection, run_id) if row.to_revision and _moved_by(row)]
     deeds = {row.key: Deed(_heads(row.from_revision), _heads(row.to_revision)) for row in rows}
     for key in keys or ():
         if key not in deeds:
@@ -75,7 +76,7 @@ def plan_rollback(
                 work.append(Work(tenant, heads, _way_back(line, run_id, deed, heads)))
             except ConfigurationError as error:
                 refused.append(refuse(tenant, heads, str(error)))
-    return Plan(work, refused, unchanged)
+    return Plan(work, refused, unchanged, is_exact=True)
 
 
 def _way_back(line: Line, run_id: int, deed: Deed, heads: Heads) -> str:
@@ -96,6 +97,10 @@ def _moved(run_id: int, deed: Deed, heads: Heads, later: int | None) -> str:
         f"it has moved on since run {run_id} brought it to {join(deed.after)}{by}, and is at {join(heads) or 'base'}. "
         f"Take that back first, or go to {join(deed.before) or 'base'} with 'tenantkit downgrade'"
     )
+
+
+def _moved_by(row: Any) -> bool:
+    return bool(row.from_revision != row.to_revision)
 
 
 def _heads(joined: str | None) -> Heads:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pickle import PicklingError, dumps
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.apply import Alembic, plan
@@ -47,6 +47,12 @@ class Settings:
     engine: EngineName = "auto"
     lock_timeout: str = LOCK_TIMEOUT
     statement_timeout: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in get_args(EngineName):
+            raise ConfigurationError(
+                f"There is no engine {self.engine!r}. Use one of {', '.join(get_args(EngineName))}."
+            )
 
     @property
     def limits(self) -> Limits:
@@ -94,7 +100,7 @@ class Runner:
         self._engine = self._setup.open()
         self._alembic = Alembic(self._engine, self.line, self.settings.limits, PLACEMENTS_PER_CONNECTION)
 
-    def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Iterator[Outcome]:
+    def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Generator[Outcome]:
         """Migrate *groups* of placements that are at the same revisions, and go to the same; yield what came of each.
 
         What has steps outside of a transaction comes last, one placement after another: such steps wait for every
@@ -175,7 +181,7 @@ class Runner:
             if outcome.ok and is_last:
                 yield outcome
             elif outcome.ok:
-                last.append(task)
+                last.append(task if task.expected is None else replace(task, expected=script.after))
             elif has_moved(outcome) and (known := self._moved(task, outcome)) is not None:
                 yield known
             elif outcome.sqlstate in CONFLICTS or outcome.sqlstate is None or self.settings.engine == "replay":

@@ -45,6 +45,8 @@ class Script:
 
     before: Heads
     steps: tuple[Step, ...]
+    may_change_session: bool = False
+    """Whether it may leave something in its session: a setting, a role, a temporary table with a tenant's rows."""
     touches_shared: bool = False
     """Whether it locks tables outside of its placement, so that others would wait for one another, or deadlock."""
 
@@ -64,7 +66,7 @@ class Script:
     def _guard(self) -> str:
         # A statement after the claim: the same one would not see what was committed just before it had the lock.
         expected = ", ".join(map(quote_literal, sorted(self.before)))
-        found = f"ARRAY(SELECT version_num::text FROM {QUOTED_ALIAS}.alembic_version ORDER BY 1)"  # noqa: S608 - quoted
+        found = f'ARRAY(SELECT version_num::text FROM {QUOTED_ALIAS}.alembic_version ORDER BY version_num COLLATE "C")'  # noqa: S608 - quoted
         guard = _unless(f"{found} = ARRAY[{expected}]::text[]", MOVED, "the tenant is at another revision by now")
         return guard if self.before else _VERSION_TABLE + guard
 

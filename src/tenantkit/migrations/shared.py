@@ -11,6 +11,7 @@ from tenantkit.migrations.apply import Alembic, plan
 from tenantkit.migrations.phases import Phase, limit
 from tenantkit.migrations.report import MigrationReport, Outcome
 from tenantkit.migrations.revisions import read_revisions
+from tenantkit.migrations.runner import set_up
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.tasks import Command, Task, perform_one
 from tenantkit.provisioning.locks import POLITE, Limits
@@ -57,8 +58,10 @@ def _run(
     target = limit(line, target, current, phase)
     if not plan(line, command, target, current):
         return None
-    alembic = Alembic(tenancy.engine, line, limits, placements_per_connection=1)
+    # Not a connection of the application's: a revision may leave something in its session.
+    alembic = Alembic(set_up(tenancy, line, limits, is_sent=False).open(), line, limits, placements_per_connection=1)
     outcome = perform_one(Task(key=SHARED, site=site, command=command, target=target), alembic)
+    alembic.close()
     if not outcome.ok:
         raise MigrationError(
             MigrationReport(run_id=0, command=command, target=target, shared=outcome, outcomes=(outcome,), unchanged=0)

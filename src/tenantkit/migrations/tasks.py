@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import Literal, Protocol, TypeAlias
 
 from tenantkit.migrations.environment import Site
+from tenantkit.migrations.lines import Heads
 from tenantkit.migrations.report import Outcome
 
 Command: TypeAlias = Literal["upgrade", "downgrade", "stamp"]
@@ -34,6 +35,8 @@ class Task:
     run_id: int = 0
     tenant_id: int = 0
     """Together they name the row of the ledger; 0 if there is none."""
+    expected: Heads | None = None
+    """Where it must be for this to be done; ``None`` for anywhere."""
     attempt: int = 1
     waited: float = 0.0
 
@@ -111,9 +114,9 @@ def perform_all(
         Thread(target=_perform, args=(make, made, backlog, done), name=f"tenantkit-migration-{number}")
         for number, make in enumerate(performers[: len(tasks)])
     ]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         for _ in threads:
             while (result := done.get()) is not None:
                 if isinstance(result, BaseException):
@@ -128,7 +131,8 @@ def perform_all(
     finally:
         backlog.stop()
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
 
 def _perform(

@@ -21,7 +21,7 @@ from tenantkit.migrations.apply import Alembic
 from tenantkit.migrations.lines import Line, LineName
 from tenantkit.provisioning.locks import Limits
 
-_FORGET = (
+FORGET = (
     "RESET SESSION AUTHORIZATION",
     "RESET ROLE",
     "RESET ALL",
@@ -74,7 +74,7 @@ def serve(pipe: Pipe) -> None:
 def forget(dbapi_connection: Any, record: Any) -> None:
     """Undo what a revision left in its session (settings, a role, temporary tables): the next tenant has it too."""
     try:
-        for statement in _FORGET:
+        for statement in FORGET:
             dbapi_connection.cursor().execute(statement)
         dbapi_connection.commit()
     except Exception:  # noqa: BLE001 - a connection that is broken is not used again

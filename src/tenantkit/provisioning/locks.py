@@ -69,6 +69,8 @@ class Limits:
 
 
 POLITE = Limits()
+LIMITS = "tenantkit_limits"
+"""The execution option by which what runs on a connection finds its limits."""
 
 
 def limit_lock_waits(connection: Connection) -> None:

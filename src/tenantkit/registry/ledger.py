@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from json import dumps
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, cast, func, insert, literal, select, text, update
+from sqlalchemy import Connection, Row, Text, case, cast, func, insert, literal, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 
 from tenantkit.naming import quote_literal
@@ -50,22 +50,58 @@ def finish_run(connection: Connection, run_id: int) -> None:
 
 def done(run_id: int, tenant_id: int, *, engine: str, from_revision: str, to_revision: str, attempts: int) -> str:
     """Return the statement, whole, that writes down, in a tenant's own transaction, that it is migrated."""
-    status = "unchanged" if from_revision == to_revision else "done"
+    return _write(
+        run_id,
+        tenant_id,
+        status="unchanged" if from_revision == to_revision else "done",
+        engine=engine,
+        from_revision=from_revision,
+        to_revision=to_revision,
+        attempts=attempts,
+    )
+
+
+def begun(run_id: int, tenant_id: int, *, from_revision: str, to_revision: str) -> str:
+    """Return the statement, whole, that writes down that part of what is planned for a tenant is done for good."""
+    return _write(
+        run_id, tenant_id, status="planned", engine="replay", from_revision=from_revision, to_revision=to_revision
+    )
+
+
+def _write(
+    run_id: int,
+    tenant_id: int,
+    *,
+    status: str,
+    engine: str,
+    from_revision: str,
+    to_revision: str,
+    attempts: int = 1,
+) -> str:
+    # Found to be there already, by a second try after the answer to the first was lost, it was done all the same.
+    also = " AND status <> 'done'" if status == "unchanged" else ""
     before, after = (f"nullif({quote_literal(revision)}, '')" for revision in (from_revision, to_revision))
     return (
         f"UPDATE tenantkit.outcomes SET status = '{status}', "  # noqa: S608 - numbers, and quoted
-        f"engine = {quote_literal(engine)}, from_revision = {before}, to_revision = {after}, attempts = {attempts}, "
+        f"engine = {quote_literal(engine)}, attempts = {attempts}, to_revision = {after}, "
+        # Where an earlier part of the same run has begun, it stays.
+        f"from_revision = CASE WHEN to_revision = {before} THEN from_revision ELSE {before} END, "
         "duration_ms = date_part('epoch', clock_timestamp() - now()) * 1000, finished_at = clock_timestamp() "
-        f"WHERE run_id = {run_id} AND tenant_id = {tenant_id}"
+        f"WHERE run_id = {run_id} AND tenant_id = {tenant_id}{also}"
     )
 
 
 def record(connection: Connection, run_id: int, tenant_id: int, **values: Any) -> None:
     """Write down what came of a tenant that was not migrated; nothing if it has been dropped meanwhile."""
+    before = values.pop("from_revision")
     connection.execute(
         update(outcomes)
         .where(outcomes.c.run_id == run_id, outcomes.c.tenant_id == tenant_id, outcomes.c.status != "done")
-        .values(finished_at=func.now(), **values)
+        .values(
+            finished_at=func.now(),
+            from_revision=case((outcomes.c.to_revision == before, outcomes.c.from_revision), else_=before),
+            **values,
+        )
     )
 
 

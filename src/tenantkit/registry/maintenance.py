@@ -57,6 +57,11 @@ def show_alive(connection: Connection, run_id: int) -> None:
     connection.execute(text(f"SELECT pg_advisory_lock({_LOCK_OF})"), {"run": run_id})
 
 
+def show_dead(connection: Connection, run_id: int) -> None:
+    """Take that back."""
+    connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK_OF})"), {"run": run_id})
+
+
 def enter(connection: Connection, tenant_id: int, run_id: int) -> Entry:
     """Put a tenant into maintenance for a run, if it is active."""
     if connection.execute(_ENTER, {"id": tenant_id, "mark": _mark(run_id)}).rowcount:

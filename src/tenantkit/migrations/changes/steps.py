@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, TextClause
 from sqlalchemy.exc import SQLAlchemyError
 
-from tenantkit.provisioning.locks import limit_lock_waits
+from tenantkit.provisioning.locks import LIMITS, POLITE, Limits
 
 if TYPE_CHECKING:
     from alembic.operations import Operations
@@ -34,13 +34,19 @@ def step(operations: Operations) -> Generator[None]:
     connection = operations.get_bind()
     connection.exec_driver_sql("BEGIN")
     try:
-        limit_lock_waits(connection)
+        limits_of(connection).apply(connection)
         yield
     except BaseException:
         with suppress(SQLAlchemyError):
             connection.exec_driver_sql("ROLLBACK")
         raise
     connection.exec_driver_sql("COMMIT")
+
+
+def limits_of(connection: Connection) -> Limits:
+    """Return how long a statement may take, as the run was told."""
+    limits: Limits = connection.get_execution_options().get(LIMITS, POLITE)
+    return limits
 
 
 def ask(operations: Operations, query: TextClause, *, schema: str | None, **names: str) -> Any:
