@@ -116,7 +116,7 @@ NOT_REPLAYED = {
     "inspects": ('sa.inspect(op.get_bind()).get_table_names(); op.execute("CREATE TABLE b ()")', "itself"),
     "reads through the context": ('op.get_context().connection.exec_driver_sql("CREATE TABLE b ()")', "itself"),
     "writes by the connection": ('op.get_bind().exec_driver_sql("CREATE TABLE b ()")', "itself"),
-    "knows its schema": ('op.execute(f\'CREATE TABLE "{op.get_context().version_table_schema}".b ()\')', "the same"),
+    "knows its schema": ('op.execute(f\'CREATE TABLE "{op.get_context().version_table_schema}".b ()\')', "asks for its schema"),
     "chance": ('import uuid; op.execute(f"CREATE TABLE b AS SELECT \'{uuid.uuid4()}\'::text AS n")', "the same"),
     "the time": ('import time; op.execute(f"CREATE TABLE b AS SELECT {time.time_ns()} AS n")', "the same"),
     "counts": ('import sys; sys.tk = getattr(sys, "tk", 0) + 1; op.execute(f"CREATE TABLE b AS SELECT {sys.tk} AS n")', "the same"),

@@ -172,7 +172,7 @@ def _require_sense(context: typer.Context) -> None:
     if was_given(context, "shared_only"):
         refuse_others(
             context,
-            "--shared-only is about the shared tables",
+            "--shared-only",
             allowed=("target", "phase", "lock_timeout", "statement_timeout"),
         )
     if was_given(context, "resume") and was_given(context, "target"):
@@ -222,7 +222,7 @@ def downgrade(
             "Say where to go, for example -1, or give --run with the number of a run that is to be undone."
         )
     if shared and not (dry_run or sql):
-        refuse_others(context, "--shared is about the shared tables")
+        refuse_others(context, "--shared")
     if (shared or run_id is not None) and (dry_run or sql):
         raise UsageError("--dry-run and --sql tell of tenants and a target. Leave out --shared and --run.")
     with application(context) as tenancy:
@@ -281,7 +281,7 @@ def stamp(
 
     keys = parse_keys(tenants)
     if shared:
-        refuse_others(context, "--shared is about the shared tables")
+        refuse_others(context, "--shared")
     with application(context) as tenancy:
         if shared:
             print_shared(migrations.stamp_shared(tenancy, target), as_json=as_json, as_events=as_events)

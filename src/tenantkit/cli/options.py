@@ -18,16 +18,19 @@ def was_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def refuse_others(context: typer.Context, what: str, *, allowed: Collection[str] = ("target",)) -> None:
+def refuse_others(context: typer.Context, option: str, *, allowed: Collection[str] = ("target",)) -> None:
     """Raise if options were given that would say nothing.
 
     :raises UsageError: if so.
     """
     fine = {*allowed, "yes", "as_json", "as_events", "shared", "shared_only"}
     parameters = [(each.name or "", each.opts[0]) for each in context.command.params]
-    others = [option for name, option in parameters if name not in fine and was_given(context, name)]
+    others = [flag for name, flag in parameters if name not in fine and was_given(context, name)]
     if others:
-        raise UsageError(f"{what}, and {', '.join(others)} about tenants. Leave out one or the other.")
+        names = ", ".join(others)
+        raise UsageError(
+            f"{option} is about the shared tables, and {names} about tenants. Leave out {option} or these."
+        )
 
 
 Key: TypeAlias = Annotated[

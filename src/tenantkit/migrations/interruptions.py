@@ -61,10 +61,12 @@ class Interruption:
     @contextmanager
     def tolerated(self) -> Generator[None]:
         """Have the revision that was interrupted before take what is there for its own, for the duration of a block."""
+        is_in_callers = self._connection.in_transaction()
         comment: str | None = self._connection.execute(_FIND, {"schema": self._schema}).scalar()
         if comment is not None and comment.startswith(_MARK):
             self._marked = self._found = comment.removeprefix(_MARK)
-        self._connection.rollback()
+        if not is_in_callers:
+            self._connection.rollback()
         if self._found is None:
             yield
             return
