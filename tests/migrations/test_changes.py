@@ -192,6 +192,25 @@ def test_a_backfill_finds_rows_that_move_while_it_runs(plain: Engine) -> None:
         assert connection.exec_driver_sql("SELECT count(*), count(x) FROM t").one() == (1005, 1005)
 
 
+def test_a_backfill_goes_through_every_partition_and_heir(plain: Engine) -> None:
+    with plain.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE parts (id int, wide text, x int) PARTITION BY LIST (id)")
+        connection.exec_driver_sql("CREATE TABLE elder (id int, wide text, x int)")
+        for number in range(14):
+            connection.exec_driver_sql(f"CREATE TABLE parts_{number} PARTITION OF parts FOR VALUES IN ({number})")
+        connection.exec_driver_sql("CREATE TABLE heir () INHERITS (elder)")
+        for into in ("parts", "heir"):
+            connection.exec_driver_sql(
+                f"INSERT INTO {into} SELECT n %% 14, repeat('w', 40 * (n %% 14)), NULL FROM generate_series(1, 2800) n"
+            )
+    with operating(plain) as op:
+        op.backfill("parts", {"x": 1}, "x IS NULL", batch_size=100)
+        op.backfill("elder", {"x": 1}, "x IS NULL", batch_size=100)
+    with plain.connect() as connection:
+        for table in ("parts", "elder"):
+            assert connection.exec_driver_sql(f"SELECT count(*) FROM {table} WHERE x = 1").scalar() == 2800
+
+
 def test_a_backfill_that_rows_run_away_from_is_given_up(plain: Engine) -> None:
     with plain.connect() as other, operating(plain) as op:
 

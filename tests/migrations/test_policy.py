@@ -304,3 +304,21 @@ def test_bad_input_is_refused_before_anything_is_migrated(
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT to_regclass('shared.new')").scalar() is None
         assert connection.exec_driver_sql("SELECT count(*) FROM tenantkit.runs").scalar() == 0
+
+
+def test_a_check_is_asked_though_the_canaries_went_in_an_earlier_run(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add("three", 'op.execute("CREATE TABLE c ()")', after="two")
+    first = stopped(fleet(), canary=["k0"], check=lambda _wave: False)
+    waves: list[int] = []
+
+    def check(wave: Any) -> bool:
+        waves.append(wave.number)
+        return False
+
+    again = stopped(fleet(), canary=["k0"], check=check)
+
+    assert at(engine, "three") == ["k0"]
+    assert again.left == first.left
+    assert waves == [0]

@@ -56,7 +56,8 @@ class Options(TypedDict, total=False):
     pause: float | None
     """How many seconds to wait after each wave but the last."""
     check: Check | None
-    """Called with each `Wave` but the last, after the pause. If it raises or returns ``False``, the run stops."""
+    """Called with each `Wave` but the last, after the pause; if there is only one, before it, with wave 0. If it raises
+    or returns ``False``, the run stops."""
     max_failures: int | str | None
     """Stop when more tenants have failed: a number, or a share such as ``"2%"`` of those that have something to do."""
     on_error: OnError | None

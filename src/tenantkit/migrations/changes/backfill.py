@@ -24,14 +24,16 @@ _PASSES = 10
 
 _BETWEEN = text("ctid > CAST(:after AS tid) AND ctid < CAST(:end AS tid)")
 
-_PAGES = text(
-    """
-    SELECT coalesce((SELECT max(pg_relation_size(relid)) FROM pg_partition_tree(oid)), pg_relation_size(oid))
-        / current_setting('block_size')::int
-    FROM pg_class
-    WHERE relnamespace = to_regnamespace(quote_ident(coalesce(:schema, current_schema()))) AND relname = :name
-    """
-)
+# Of a table with partitions, or with others that inherit from it, the largest: each has places of its own.
+_PARTS = """
+    WITH RECURSIVE part AS (
+        SELECT oid FROM pg_class
+        WHERE relnamespace = to_regnamespace(quote_ident(coalesce(:schema, current_schema()))) AND relname = :name
+        UNION ALL SELECT inhrelid FROM pg_inherits JOIN part ON inhparent = part.oid
+    )
+"""
+_PAGES = text(f"{_PARTS} SELECT max(pg_relation_size(oid)) / current_setting('block_size')::int FROM part")  # noqa: S608 - ours
+_COUNT = text(f"{_PARTS} SELECT count(*) FROM part")  # noqa: S608 - ours
 
 
 @Operations.register_operation("backfill")
@@ -123,7 +125,8 @@ def _backfill(operations: Operations, operation: BackfillOp) -> None:
         return
     with by_itself(operations):
         done = 0
-        for _ in range(_PASSES):
+        parts: int = ask(operations, _COUNT, schema=operation.schema, name=operation.table_name) or 1
+        for _ in range(_PASSES * parts):
             before, done = done, _go_through(operations, operation, done)
             if done == before:
                 return
