@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.client import HTTPConnection
 from typing import Any
 
@@ -23,7 +24,8 @@ def port(app: Flask) -> Generator[int]:
     thread = threading.Thread(target=server.run)
     thread.start()
     yield server.effective_port
-    server.trigger.pull_trigger(server.close)
+    with suppress(OSError):  # the server may have woken up by itself, and be closed already
+        server.trigger.pull_trigger(server.close)
     server.task_dispatcher.shutdown()
     thread.join(timeout=10)
 
