@@ -13,7 +13,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from tenantkit.drift.queries import COUNT_LOCKS, select_hashes, select_items
 from tenantkit.drift.shape import Item, Key, Kind, Shape
-from tenantkit.provisioning.locks import ATTEMPTS, sqlstate
+from tenantkit.provisioning.locks import ATTEMPTS, is_lock_conflict, sqlstate
 
 _SCHEMAS_AT_ONCE = 250
 """So many schemas of 40 tables make a backend grow by 70 MB, measured; then it is replaced."""
@@ -91,7 +91,7 @@ def _read(engine: Engine, schemas: Collection[str], read: Callable[..., _Found])
             return read(connection, some, locking=locking)
 
     patient = Retrying(
-        retry=retry_if_exception(lambda error: sqlstate(error) == _VANISHED),
+        retry=retry_if_exception(lambda error: sqlstate(error) == _VANISHED or is_lock_conflict(error)),
         wait=wait_random_exponential(multiplier=0.05, max=2),
         stop=stop_after_attempt(ATTEMPTS),
         reraise=True,
