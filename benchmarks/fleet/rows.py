@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum, auto
-from inspect import signature
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -62,16 +61,10 @@ def rows(scripts: Mapping[str, str], *, loop: float, processes: float) -> list[R
             Row(f"raw SQL, {connections} connection{plural}", Kind.LIMIT, _raw(scripts, connections), connections),
             Row(f"tenantkit, jobs={connections}", Kind.TENANTKIT, _tenantkit(jobs=connections), connections),
         ]
-    by_alembic = (
-        # Asked for by name once `migrate` can choose; what plain Alembic would do in as many processes.
-        [Row("tenantkit, jobs=2, engine='alembic'", Kind.OTHER, _tenantkit(jobs=2, engine="alembic"), 2)]
-        if "engine" in signature(migrate).parameters
-        else []
-    )
     return [
         *compared,
         Row("`tenantkit migrate --jobs 4`, start-up included", Kind.OTHER, _command_line(jobs=4), 4),
-        *by_alembic,
+        Row("tenantkit, jobs=2, engine='alembic'", Kind.OTHER, _tenantkit(jobs=2, engine="alembic"), 2),
         Row("Alembic in one process, revisions loaded once", Kind.ALEMBIC, scripts_loaded_once),
         Row(LOOP, Kind.ALEMBIC, command_per_tenant, share=loop),
         Row("Alembic, a process per tenant", Kind.ALEMBIC, process_per_tenant, share=processes),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 from sqlalchemy import URL
 
 from examples.tracker import sample
+from tests.support.processes import unmeasured
 
 PROJECT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def _serving(app: str, database: URL) -> Generator[tuple[int, str]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     environ = {
-        **os.environ,
+        **unmeasured(),
         "PORT": str(port),
         "PYTHONUNBUFFERED": "1",
         "TRACKER_DATABASE_URL": database.render_as_string(hide_password=False),
@@ -42,18 +42,9 @@ def _serving(app: str, database: URL) -> Generator[tuple[int, str]]:
                 printed += line
             yield port, printed
         finally:
-            _end(process)
+            process.terminate()
+            process.communicate(timeout=60)
     assert process.returncode == 0
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Tell a process to stop until it does: coverage.py's tracer may drop what the signal's handler raises within it."""
-    for _ in range(6):
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=10)
-            return
-    process.kill()
 
 
 def test_an_empty_database_gets_tenants_that_one_can_visit(tracker_url: URL) -> None:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from codecs import getincrementaldecoder
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from sqlalchemy import URL
 
 from tenantkit.cli import main
 from tenantkit.migrations import init
+from tests.support.processes import unmeasured
 
 SCRIPT = Path(sys.executable).with_name("tenantkit")
 
@@ -169,9 +170,13 @@ class Project:
         pipe = subprocess.PIPE
         return subprocess.Popen([SCRIPT, *arguments], cwd=self.folder, stdout=pipe, stderr=pipe, text=True)
 
-    def at_terminal(self, *arguments: str, **environment: str) -> Terminal:
-        """Run the console script with a person at a terminal, and stdout going elsewhere."""
-        return Terminal(self.folder, *arguments, **environment)
+    def at_terminal(self, *arguments: str, is_measured: bool = True, **environment: str) -> Terminal:
+        """Run the console script with a person at a terminal, and stdout going elsewhere.
+
+        What is to be interrupted must not be measured.
+        """
+        terminal = {"TERM": "xterm-256color", "COLUMNS": "100", **environment}
+        return Terminal(self.folder, arguments, {**(os.environ if is_measured else unmeasured()), **terminal})
 
 
 _WITH_CTRL_C = (
@@ -183,12 +188,12 @@ _WITH_CTRL_C = (
 class Terminal:
     """The console script as a person sees it: stdin and stderr are a terminal, stdout is a pipe."""
 
-    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self._ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
             [sys.executable, "-c", _WITH_CTRL_C, SCRIPT, *arguments],
             cwd=folder,
-            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment},
+            env=environment,
             stdin=theirs,
             stdout=subprocess.PIPE,
             stderr=theirs,

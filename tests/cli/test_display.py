@@ -121,7 +121,7 @@ def test_colours_that_are_forced_on_a_file_do_not_make_it_a_terminal(large: Proj
 
 
 def test_an_interrupted_run_tells_how_far_it_was(large: Project) -> None:
-    terminal = large.at_terminal("migrate", "--jobs", "1")
+    terminal = large.at_terminal("migrate", "--jobs", "1", is_measured=False)
     terminal.wait_for("by replay")
     terminal.interrupt()
     done = terminal.result()

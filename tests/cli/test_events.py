@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from tests.cli.project import Project
 from tests.cli.test_fleet import FAILS_FOR_INITECH, revisions
+from tests.support.processes import until_asleep
 
 TELLS_SECRETS = """raise ValueError(
         "cannot connect(host='x', password='s3cret') nor postgresql://me:s3cret@host/db nor {'password': \\"s3cret\\"} "
@@ -106,11 +106,8 @@ def test_what_leaves_no_report_ends_with_an_error(fleet: Project) -> None:
 
 def test_an_interrupted_run_ends_with_how_far_it_was(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "op.execute('SELECT pg_sleep(60)')")
-    terminal = fleet.at_terminal("migrate", "--events", "--jobs", "1")
-    asleep = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
-    with project_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        while connection.scalar(asleep) == 0:
-            time.sleep(0.05)
+    terminal = fleet.at_terminal("migrate", "--events", "--jobs", "1", is_measured=False)
+    until_asleep(project_engine)
     terminal.interrupt()
     done = terminal.result()
     assert done.code == 130

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 from sqlalchemy import URL, Engine, text
 
 from tenantkit.cli import app
 from tests.cli.project import Project
+from tests.cli.test_fleet import revisions
+from tests.support.processes import is_asleep, until_asleep
 
 
 def keys(engine: Engine) -> list[str]:
@@ -40,7 +41,7 @@ def test_drop_does_nothing_when_anything_else_is_typed(fleet: Project, project_e
 
 
 def test_an_interrupted_question_is_a_no(fleet: Project, project_engine: Engine) -> None:
-    terminal = fleet.at_terminal("drop", "acme")
+    terminal = fleet.at_terminal("drop", "acme", is_measured=False)
     terminal.wait_for("Type 'acme' to go on: ")
     terminal.interrupt()
     done = terminal.result()
@@ -73,18 +74,15 @@ def test_migrate_shows_a_bar_and_failures_on_stderr_and_data_on_stdout(fleet: Pr
 
 def test_an_interrupted_migration_ends_at_once_and_tells_how_to_go_on(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", 'op.execute("CREATE TABLE slow ()")\n    op.execute("SELECT pg_sleep(60)")')
-    terminal = fleet.at_terminal("migrate", "--jobs", "2")
-    asleep = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
-    with project_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        while connection.scalar(asleep) == 0:
-            time.sleep(0.05)
-        terminal.interrupt()
-        done = terminal.result()
-        assert done.code == 130
-        assert "Interrupted. 'tenantkit status' tells who is done; run the same again" in done.err
-        assert "Traceback" not in done.err
-        assert connection.scalar(asleep) == 0
-        assert connection.scalar(text("SELECT version_num FROM t_acme.alembic_version")) == "t2"
+    terminal = fleet.at_terminal("migrate", "--jobs", "2", is_measured=False)
+    until_asleep(project_engine)
+    terminal.interrupt()
+    done = terminal.result()
+    assert done.code == 130
+    assert "Interrupted. 'tenantkit status' tells who is done; run the same again" in done.err
+    assert "Traceback" not in done.err
+    assert not is_asleep(project_engine)
+    assert revisions(project_engine, "acme") == ["t2"]
 
 
 def test_help_lists_every_command_and_each_has_an_example(bare_project: Project) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from tenantkit import Tenancy
-from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
+from tenantkit.exceptions import ConfigurationError, MigrationError, TenantNotFoundError
 from tenantkit.migrations import downgrade, migrate
 from tenantkit.migrations.lines import Line
 from tenantkit.registry import revisions
@@ -83,6 +83,28 @@ def test_a_tenant_that_newer_code_migrated_is_understood(
     migrate(newer, jobs=0)
     newer.create("gamma")
     assert all(any_fleet.at_revision(key, "r3") for key in ("acme", "beta", "gamma"))
+    with fleet.engine.connect() as connection:  # what was changed since is written down, too
+        environment.add("r4", "pass", after="r2")
+        migrate(migrated_tenancy(), "r3", jobs=0)
+        assert revisions.read_order(connection)["r4"] == ("r2",)
+
+
+def test_what_a_failed_downgrade_may_have_removed_is_not_there(
+    any_fleet: Any, fleet: Tenancy, environment: Environment, migrated_tenancy: Callable[..., Tenancy]
+) -> None:
+    add = 'op.add_column("a", sa.Column("z", sa.Integer), schema="tenant")'
+    drop = 'with op.get_context().autocommit_block():\n    op.execute("ALTER TABLE a DROP COLUMN IF EXISTS z")\n    '
+    environment.add("r4", add, drop + 'op.execute("SELECT 1 / 0")')
+    migrate(migrated_tenancy(), jobs=0)
+    with pytest.raises(MigrationError, match="division by zero"):
+        downgrade(migrated_tenancy(), "r3", tenants=["acme"], jobs=0)
+    assert [any_fleet.at_revision("acme", revision) for revision in ("r3", "r4", "r4")] == [True, False, False]
+    assert any_fleet.at_revision("beta", "r4")
+
+    environment.add("r4", add, drop + "pass", after="r3")
+    downgrade(migrated_tenancy(), "r3", tenants=["acme"], jobs=0)
+    migrate(migrated_tenancy(), jobs=0)
+    assert any_fleet.at_revision("acme", "r4")
 
 
 def test_a_revision_that_nothing_is_known_of_is_no_answer(any_fleet: Any, engine: Engine) -> None:

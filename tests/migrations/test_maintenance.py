@@ -23,7 +23,7 @@ from tenantkit.migrations import downgrade, migrate
 from tenantkit.registry.maintenance import show_alive
 from tests.migrations.environments import Environment
 from tests.migrations.test_fleet import ONE, TWO, revisions
-from tests.support.processes import until
+from tests.support.processes import unmeasured, until
 
 Make = Callable[..., Tenancy]
 KEYS = [f"k{number}" for number in range(6)]
@@ -68,7 +68,9 @@ def running(database: URL, environment: Environment, *, key: str, engine: Engine
     )
     url = database.render_as_string(hide_password=False)
     command = [sys.executable, "-c", script, url, str(environment.folder)]
-    process = subprocess.Popen(command, cwd=Path.cwd(), start_new_session=True, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=Path.cwd(), env=unmeasured(), start_new_session=True, stderr=subprocess.DEVNULL
+    )
     try:
         until(lambda: states(engine)[key][0] == "maintenance")
         yield process

@@ -220,6 +220,8 @@ def test_a_stop_holds_in_the_last_phase_too(fleet: Make, environment: Environmen
     assert at(engine, "three") == KEYS[:4]
     assert at(engine, "two") == KEYS[4:]  # where the others wait, whole, for steps outside of a transaction
     assert keys_of(ledger(engine, report.run_id), "planned") == ["k5", "k6", "k7"]
+    _, outcomes = get_run(fleet(), report.run_id)
+    assert [(each.from_revision, each.to_revision) for each in outcomes if not each.ok] == [("one", "two")] * 4
     environment.add("three", outside, after="two")
     target, keys, _ = unfinished(fleet(), report.run_id)
     migrate(fleet(), target, tenants=keys)

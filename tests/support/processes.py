@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from time import monotonic, sleep
@@ -59,12 +60,29 @@ def worker(url: URL, work: Work, *args: Any, stop_at: int | None = None) -> Gene
         running.close()
 
 
+def unmeasured() -> dict[str, str]:
+    """Return the environment for a process that gets signals: coverage.py's tracer drops what handlers raise in it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def until(condition: Callable[[], object], *, seconds: float = 30) -> None:
     """Wait until *condition* holds."""
     deadline = monotonic() + seconds
     while not condition():
         assert monotonic() < deadline, "it never came true"
         sleep(0.01)
+
+
+def is_asleep(engine: Engine) -> bool:
+    """Return whether another client of this database is in ``pg_sleep``."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(query).scalar_one() > 0
+
+
+def until_asleep(engine: Engine) -> None:
+    """Wait until one is."""
+    until(lambda: is_asleep(engine), seconds=60)
 
 
 def until_alone(engine: Engine) -> None:

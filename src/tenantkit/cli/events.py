@@ -42,7 +42,7 @@ class Events:
 
     def wave_ended(self, wave: Wave) -> None:
         """Write that a wave is done, and another is to follow."""
-        counts = {"done": len(wave.outcomes), "failed": len(wave.failures)}
+        counts = {"done": wave.done, "failed": len(wave.failures)}
         self._write("wave", {"number": wave.number, "count": wave.count, **counts})
 
     def shared(self, outcome: Mapping[str, Any] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -215,48 +216,40 @@ def downgrade(
     - `tenantkit downgrade --run 12`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+    from tenantkit.migrations.rollback import find_deeds  # noqa: PLC0415 - likewise
 
     keys = parse_keys(tenants)
-    if (target is None) == (run_id is None) or (shared and run_id is not None):
-        raise UsageError(
-            "Say where to go, for example -1, or give --run with the number of a run that is to be undone."
-        )
     if shared and not (dry_run or sql):
         refuse_others(context, "--shared")
     if (shared or run_id is not None) and (dry_run or sql):
         raise UsageError("--dry-run and --sql tell of tenants and a target. Leave out --shared and --run.")
     with application(context) as tenancy:
-        if run_id is not None:
-            from tenantkit.migrations.rollback import find_deeds  # noqa: PLC0415 - likewise
+        match target, run_id:
+            case str() as goal, None if dry_run or sql:
+                found = migrations.preview(tenancy, goal, command="downgrade", scripts=sql, tenants=keys)
+                previewing.show(found, sql=sql, as_json=as_json)
+                return
+            case str() as goal, None:
+                whom = "the shared tables" if shared else "every tenant" if keys is None else ", ".join(keys)
+                confirm(f"Take {whom} back to {goal}? What later revisions added is lost.", yes=yes)
+                if shared:
+                    print_shared(migrations.downgrade_shared(tenancy, goal), as_json=as_json, as_events=as_events)
+                    return
+                take_back = partial(migrations.downgrade, tenancy, goal)
+            case None, int() as number if not shared:
+                deeds = find_deeds(tenancy, number, keys)
+                whom = ", ".join(deeds) if len(deeds) <= _NAMED else f"{len(deeds)} tenants"
+                confirm(f"Take back what run {number} did to {whom}? What its revisions added is lost.", yes=yes)
+                take_back = partial(migrations.downgrade_run, tenancy, number)
+            case _:
+                raise UsageError(
+                    "Say where to go, for example -1, or give --run with the number of a run that is to be undone."
+                )
 
-            deeds = find_deeds(tenancy, run_id, keys)
-            whom = ", ".join(deeds) if len(deeds) <= _NAMED else f"{len(deeds)} tenants"
-            confirm(f"Take back what run {run_id} did to {whom}? What its revisions added is lost.", yes=yes)
-            run(
-                lambda progress: migrations.downgrade_run(tenancy, run_id, tenants=keys, jobs=jobs, progress=progress),
-                "Downgrading",
-                "Downgraded",
-                as_json=as_json,
-                as_events=as_events,
-            )
-            return
-        assert target is not None  # noqa: S101 - looked at above
-        if dry_run or sql:
-            found = migrations.preview(tenancy, target, command="downgrade", scripts=sql, tenants=keys)
-            previewing.show(found, sql=sql, as_json=as_json)
-            return
-        whom = "the shared tables" if shared else "every tenant" if keys is None else ", ".join(keys)
-        confirm(f"Take {whom} back to {target}? What later revisions added is lost.", yes=yes)
-        if shared:
-            print_shared(migrations.downgrade_shared(tenancy, target), as_json=as_json, as_events=as_events)
-        else:
-            run(
-                lambda progress: migrations.downgrade(tenancy, target, tenants=keys, jobs=jobs, progress=progress),
-                "Downgrading",
-                "Downgraded",
-                as_json=as_json,
-                as_events=as_events,
-            )
+        def work(progress: FleetProgress) -> MigrationReport:
+            return take_back(tenants=keys, jobs=jobs, progress=progress)
+
+        run(work, "Downgrading", "Downgraded", as_json=as_json, as_events=as_events)
 
 
 def stamp(

@@ -87,7 +87,7 @@ class FleetProgress:
         """Tell that another wave is to follow."""
         if self._events is not None:
             self._events.wave_ended(wave)
-        done = f"{len(wave.outcomes) - len(wave.failures)} done, {len(wave.failures)} failed"
+        done = f"{wave.done} done, {len(wave.failures)} failed"
         err.print(f"Wave {wave.number} of {wave.count}: {done}.", soft_wrap=True)
 
 

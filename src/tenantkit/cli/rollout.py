@@ -126,7 +126,7 @@ def parse_check(command: str | None) -> Callable[[Wave], None] | None:
             "RUN": wave.run_id,
             "WAVE": wave.number,
             "WAVES": wave.count,
-            "MIGRATED": len(wave.outcomes) - len(wave.failures),
+            "MIGRATED": wave.done,
             "FAILED": len(wave.failures),
         }
         environment = {f"TENANTKIT_{name}": str(value) for name, value in facts.items()}

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Result, TextClause
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from tenantkit.drift.queries import COUNT_LOCKS, select_hashes, select_items
 from tenantkit.drift.shape import Item, Key, Kind, Shape
-from tenantkit.provisioning.locks import ATTEMPTS, is_lock_conflict, sqlstate
+from tenantkit.provisioning.locks import is_lock_conflict, sqlstate
 
 _SCHEMAS_AT_ONCE = 250
 """So many schemas of 40 tables make a backend grow by 70 MB, measured; then it is replaced."""
@@ -22,6 +22,10 @@ _LOCKS_AT_ONCE = 1_000
 _CONNECTIONS = 2
 _VANISHED = "XX000"
 """internal_error: an object was dropped after its row had been read."""
+_LOCK_TIMEOUT = "200ms"
+"""Less than the second after which a server looks for deadlocks: who gives up is the check, and never others' DDL."""
+_PATIENCE = 60
+"""For so many seconds the same is tried again."""
 
 _Found = TypeVar("_Found")
 
@@ -93,7 +97,7 @@ def _read(engine: Engine, schemas: Collection[str], read: Callable[..., _Found])
     patient = Retrying(
         retry=retry_if_exception(lambda error: sqlstate(error) == _VANISHED or is_lock_conflict(error)),
         wait=wait_random_exponential(multiplier=0.05, max=2),
-        stop=stop_after_attempt(ATTEMPTS),
+        stop=stop_after_delay(_PATIENCE),
         reraise=True,
     ).wraps(read_batch)
     batches = [(False, batch) for batch in _batches(dict.fromkeys(schemas, 1), _SCHEMAS_AT_ONCE)]
@@ -106,6 +110,7 @@ def _read(engine: Engine, schemas: Collection[str], read: Callable[..., _Found])
 def _reading(engine: Engine) -> Generator[Connection]:
     with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         connection.detach()  # so that it is closed, with all that it remembers of the catalog
         yield connection
 

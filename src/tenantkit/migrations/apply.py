@@ -76,17 +76,7 @@ class Alembic:
             # What came before an autocommit block is kept.
             with suppress(SQLAlchemyError), self.engine.connect() as connection:
                 after = join(read_revisions(connection, [task.site.schema]).get(task.site.schema, ()))
-        return Outcome(
-            key=task.key,
-            schema=task.site.schema,
-            from_revision=before or None,
-            to_revision=after or None,
-            engine="alembic",
-            attempts=task.attempt,
-            duration_ms=round((perf_counter() - start) * 1000),
-            sqlstate=None if error is None else sqlstate(error),
-            error=None if error is None else reason(error),
-        )
+        return task.outcome(before, after, engine="alembic", start=start, error=error)
 
     def close(self) -> None:
         """Close the connection; the next task gets a new one."""

@@ -10,6 +10,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tenantkit.migrations.script import CLAIM
 
+_LOCK = CLAIM.format(schema="%(schema)s")
+
+
+def claim(connection: Connection, schema: str) -> bool:
+    """Claim a schema until the transaction ends, without waiting, and return whether that worked."""
+    claimed: bool = connection.exec_driver_sql(
+        f"SELECT pg_try_advisory_xact_lock({_LOCK})", {"schema": schema}
+    ).scalar_one()
+    return claimed
+
 
 @contextmanager
 def claiming(connection: Connection, schema: str) -> Generator[bool]:
@@ -17,8 +27,7 @@ def claiming(connection: Connection, schema: str) -> Generator[bool]:
 
     Nobody waits: ``CREATE INDEX CONCURRENTLY`` waits for all transactions, and one that waited for it would never end.
     """
-    lock = CLAIM.format(schema="%(schema)s")
-    claimed: bool = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({lock})", {"schema": schema}).scalar_one()
+    claimed: bool = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_LOCK})", {"schema": schema}).scalar_one()
     connection.commit()
     try:
         yield claimed
@@ -27,5 +36,5 @@ def claiming(connection: Connection, schema: str) -> Generator[bool]:
             # If the connection is lost, so is the lock.
             with suppress(SQLAlchemyError):
                 connection.rollback()
-                connection.exec_driver_sql(f"SELECT pg_advisory_unlock({lock})", {"schema": schema})
+                connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_LOCK})", {"schema": schema})
                 connection.commit()

@@ -25,7 +25,7 @@ from tenantkit.migrations.selection import Order, Selection
 from tenantkit.migrations.shared import upgrade_shared
 from tenantkit.migrations.sites import line_of
 from tenantkit.migrations.tasks import Command
-from tenantkit.registry import ledger, maintenance
+from tenantkit.registry import ledger, maintenance, revisions
 from tenantkit.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -115,22 +115,20 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
     :raises MigrationError: with the report, if a tenant failed or the run was stopped.
     :raises ConfigurationError: if the environment, the target or an option is wrong; nothing was changed then.
     """
-    selection, rollout = policy(options)
     line = usable_line(tenancy, target)
-    phase, limits = options.get("phase"), settings_of(options).limits
+    phase = options.get("phase")
     if phase == "expand":
         require_no_end(target)
-    tenancy.install()
-    with tenancy.engine.connect() as connection:  # what is mistyped is refused before anything is migrated
-        rollout.require_canaries({tenant.key for tenant in selection.find(connection)})
-        limits.require_sense(connection)
-    shared = upgrade_shared(tenancy, phase=phase, limits=limits)
-    return _run(tenancy, line, "upgrade", target, _towards(line, "upgrade", target, phase), options, shared=shared)
+
+    def shared() -> Outcome | None:
+        return upgrade_shared(tenancy, phase=phase, limits=settings_of(options).limits)
+
+    return _run(tenancy, line, "upgrade", target, _towards(line, "upgrade", target, phase), options, shared)
 
 
 def downgrade(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:
     """Take every tenant back to *target* (an id, ``-1``, ``base``); the shared tables stay. Otherwise as `migrate`."""
-    line = _installed_line(tenancy)
+    line = line_of(tenancy, "tenant")
     return _run(tenancy, line, "downgrade", target, _towards(line, "downgrade", target), options)
 
 
@@ -141,7 +139,8 @@ def downgrade_run(tenancy: Tenancy, run_id: int, **options: Unpack[Options]) -> 
 
     :raises ConfigurationError: if there is no such run, if it did nothing, or if it was no migration.
     """
-    line = _installed_line(tenancy)
+    line = line_of(tenancy, "tenant")
+    tenancy.install()
     deeds = find_deeds(tenancy, run_id, options.get("tenants"))
 
     def plan(connection: Connection, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
@@ -153,7 +152,7 @@ def downgrade_run(tenancy: Tenancy, run_id: int, **options: Unpack[Options]) -> 
 
 def stamp(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:
     """Write down that every tenant is at *target*, without running a revision. Otherwise as `migrate`."""
-    line = _installed_line(tenancy)
+    line = line_of(tenancy, "tenant")
     return _run(tenancy, line, "stamp", target, _towards(line, "stamp", target), options)
 
 
@@ -199,12 +198,6 @@ def usable_line(tenancy: Tenancy, target: str) -> Line:
     return line
 
 
-def _installed_line(tenancy: Tenancy) -> Line:
-    """Return the tenants' line, with a registry of this version to write down what becomes of it."""
-    tenancy.install()
-    return line_of(tenancy, "tenant")
-
-
 def _run(
     tenancy: Tenancy,
     line: Line,
@@ -212,18 +205,22 @@ def _run(
     target: str,
     planner: Planner,
     options: Options,
-    *,
-    shared: Outcome | None = None,
+    migrate_shared: Callable[[], Outcome | None] = lambda: None,
 ) -> MigrationReport:
     selection, rollout = policy(options)
     settings = settings_of(options)
-    runner = Runner(tenancy, line, settings, stop=Event() if rollout.has_budget else None)
+    tenancy.install()
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         settings.limits.require_sense(connection)
         maintenance.release(connection)
         fleet = selection.find(connection)
         rollout.require_canaries({tenant.key for tenant in fleet})
+    runner = Runner(tenancy, line, settings, stop=Event() if rollout.has_budget else None)
+    # Behind all that may be mistyped, and before it is known where tenants are.
+    shared = migrate_shared()
+    with tenancy.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
     with tenancy.engine.begin() as connection:
         plan = planner(connection, fleet, current)
@@ -240,9 +237,10 @@ def _run(
             connection,
             command=command,
             target=target,
-            options=asdict(settings) | _as_json(_given(options, _WRITTEN_DOWN)) | {"revisions": line.order()},
+            options=asdict(settings) | _as_json(_given(options, _WRITTEN_DOWN)),
             planned=[(tenant.id, join(current.get(tenant.schema, ()))) for tenant in planned],
         )
+        revisions.write_order(connection, line.order())
     campaign = Campaign(
         tenancy=tenancy,
         command=command,

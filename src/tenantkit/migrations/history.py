@@ -60,7 +60,7 @@ def get_run(tenancy: Tenancy, run_id: int) -> tuple[Run, list[Outcome]]:
                 key=row.key,
                 schema=row.schema,
                 from_revision=row.from_revision,
-                to_revision=row.from_revision if row.status == "planned" else row.to_revision,
+                to_revision=row.from_revision if row.engine is None else row.to_revision,
                 engine=row.engine,
                 attempts=row.attempts,
                 duration_ms=row.duration_ms or 0,

@@ -21,11 +21,10 @@ from sqlalchemy.schema import CreateIndex, DropIndex
 
 from tenantkit.naming import quote_identifier, quote_literal
 from tenantkit.provisioning.locks import is_lock_conflict
+from tenantkit.registry.revisions import DOWNGRADE, MARK
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
-
-_MARK = "tenantkit: outside of a transaction, there began: "
 
 _FIND = text(
     """
@@ -63,8 +62,8 @@ class Interruption:
         """Have the revision that was interrupted before take what is there for its own, for the duration of a block."""
         is_in_callers = self._connection.in_transaction()
         comment: str | None = self._connection.execute(_FIND, {"schema": self._schema}).scalar()
-        if comment is not None and comment.startswith(_MARK):
-            self._marked = self._found = comment.removeprefix(_MARK)
+        if comment is not None and comment.startswith(MARK):
+            self._marked = self._found = comment.removeprefix(MARK)
         if not is_in_callers:
             self._connection.rollback()
         if self._found is None:
@@ -79,12 +78,16 @@ class Interruption:
     def expect(self) -> None:
         """Write down, in the transaction before them, that steps outside of one begin."""
         if self._marked != self._running:
-            self._comment(_MARK + self._running)
+            self._comment(MARK + self._running)
             self._marked = self._running
 
     def fail(self, error: Exception) -> None:
-        """Write down that such steps have failed, which is no interruption; unless they are to be tried again."""
-        if self._found != self._running and not is_lock_conflict(error):
+        """Write down that such steps have failed, which is no interruption; unless they are to be tried again.
+
+        Of a downgrade it is kept, as what it has removed by then is gone, whatever the version table says.
+        """
+        is_kept = self._running.startswith(DOWNGRADE) or is_lock_conflict(error)
+        if self._found != self._running and not is_kept:
             with suppress(SQLAlchemyError):  # the connection may be lost, and then it is one
                 self._comment(None)
                 self._marked = None
@@ -99,7 +102,7 @@ class Interruption:
         run: Callable[..., None] = step.migration_fn
 
         def migration_fn(**options: Any) -> None:
-            self._running = f"{'upgrade' if step.is_upgrade else 'downgrade'} {step.revision.revision}"
+            self._running = f"{'upgrade ' if step.is_upgrade else DOWNGRADE}{step.revision.revision}"
             run(**options)
 
         step.migration_fn = migration_fn

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 _FORGET = ";".join(FORGET).encode()
 """What one tenant's script left in the session is not for the next."""
 
-NOT_REPLAYED = "replay"
-"""What the `Outcome.engine` of a failed replay is: whoever gets it may let Alembic try."""
-
 
 @dataclass(slots=True)
 class Replay:
@@ -70,17 +67,7 @@ class Replay:
             error = caught
             if (again := self._again(caught)) is not None:
                 return again
-        return Outcome(
-            key=task.key,
-            schema=task.site.schema,
-            from_revision=before or None,
-            to_revision=(after if error is None else before) or None,
-            engine=NOT_REPLAYED,
-            attempts=task.attempt,
-            duration_ms=round((perf_counter() - start) * 1000),
-            sqlstate=None if error is None else error.sqlstate,
-            error=None if error is None else reason(error),
-        )
+        return task.outcome(before, after if error is None else before, engine="replay", start=start, error=error)
 
     def interrupt(self) -> None:
         """Cancel the statement that is running; the transaction is undone."""

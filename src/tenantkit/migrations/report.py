@@ -56,6 +56,11 @@ class Wave:
     """What came of each of its tenants."""
 
     @property
+    def done(self) -> int:
+        """How many of its tenants did not fail."""
+        return len(self.outcomes) - len(self.failures)
+
+    @property
     def failures(self) -> tuple[Outcome, ...]:
         """Those of its tenants that failed."""
         return tuple(outcome for outcome in self.outcomes if not outcome.ok)

@@ -217,12 +217,8 @@ class Runner:
 
 
 def _refuse(task: Task, obstacle: str) -> Outcome:
-    return Outcome(
-        key=task.key,
-        schema=task.site.schema,
-        from_revision=None,
-        to_revision=None,
-        error=f"It cannot be replayed: {obstacle}. Use engine='auto', which runs Alembic for it.",
+    return replace(
+        task.outcome(), error=f"It cannot be replayed: {obstacle}. Use engine='auto', which runs Alembic for it."
     )
 
 

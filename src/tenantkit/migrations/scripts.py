@@ -11,12 +11,13 @@ from sqlalchemy.schema import CreateSchema
 from tenantkit.migrations.planned import PlannedGroup, Rehearsal
 from tenantkit.migrations.rehearsal import Rehearsed, rehearse
 from tenantkit.migrations.runner import Settings, set_up
+from tenantkit.migrations.shared import SHARED
 from tenantkit.migrations.sites import shared_site, tenant_site
 from tenantkit.migrations.tasks import Command, Task
 from tenantkit.migrations.trial import Trial, attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Engine
 
@@ -55,8 +56,8 @@ class Rehearsing:
     def rehearse_shared(self) -> PlannedGroup | None:
         """Return what the shared tables have to do, with what was found out; comes before the tenants."""
         if self.shared is not None:
-            task = self._task(self.shared.placements[0].key, shared_site(self.tenancy), self._shared_target)
-            trial = Trial(self._engine, self.shared_line, self._others, self._create_shared_schemas)
+            task = self._shared_task
+            trial = self._trial(self.shared_line, self._create_shared_schemas)
             self.shared = replace(self.shared, rehearsal=self._rehearse([task], trial))
         return self.shared
 
@@ -65,21 +66,22 @@ class Rehearsing:
         if (shared := self.shared and self.shared.rehearsal) and (shared.failures or shared.autocommit):
             return replace(group, rehearsal=Rehearsal(script=None, obstacle=_SHARED_FIRST))
         tasks = [self._task(each.key, tenant_site(self.tenancy, each.schema), target) for each in group.placements]
-        trial = Trial(self._engine, self.line, self._others, self._migrate_shared)
+        trial = self._trial(self.line, self._migrate_shared)
         return replace(group, rehearsal=self._rehearse(tasks, trial))
 
     def _task(self, key: str, site: Site, target: str) -> Task:
         return Task(key=key, site=site, command=self.command, target=target)
 
     @property
-    def _shared_target(self) -> str:
-        # With a phase, not the newest one.
+    def _shared_task(self) -> Task:
+        # With a phase, not to the newest revision.
         there = self.shared.to_revision if self.shared is not None else None
-        return "head" if there is None or "," in there else there
+        target = "head" if there is None or "," in there else there
+        return Task(key=SHARED, site=shared_site(self.tenancy), command="upgrade", target=target)
 
-    @property
-    def _others(self) -> list[str]:
-        return [*self.tenancy.shared_schemas, *self.tenancy.extra_schemas]
+    def _trial(self, line: Line, prepare: Callable[[Connection], None]) -> Trial:
+        others = [*self.tenancy.shared_schemas, *self.tenancy.extra_schemas]
+        return Trial(self._engine, line, self.settings.limits, others, prepare)
 
     def _create_shared_schemas(self, connection: Connection) -> None:
         for schema in self.tenancy.shared_schemas:
@@ -88,7 +90,7 @@ class Rehearsing:
     def _migrate_shared(self, connection: Connection) -> None:
         if self.shared is not None:
             self._create_shared_schemas(connection)
-            attempt(connection, self.shared_line, shared_site(self.tenancy), "upgrade", self._shared_target, [])
+            attempt(connection, self.shared_line, self._shared_task, [], limits=self.settings.limits)
 
     def _rehearse(self, tasks: Sequence[Task], trial: Trial) -> Rehearsal:
         """Rehearse as a run does, in the first placements of those that are at one revision."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from queue import SimpleQueue
 from threading import Condition, Event, Thread
-from time import monotonic, sleep
+from time import monotonic, perf_counter, sleep
 from typing import Literal, Protocol, TypeAlias
 
 from tenantkit.migrations.environment import Site
 from tenantkit.migrations.lines import Heads
 from tenantkit.migrations.report import Outcome
+from tenantkit.provisioning.locks import reason, sqlstate
 
 Command: TypeAlias = Literal["upgrade", "downgrade", "stamp"]
 
@@ -40,6 +41,28 @@ class Task:
     attempt: int = 1
     waited: float = 0.0
 
+    def outcome(
+        self,
+        before: str = "",
+        after: str = "",
+        *,
+        engine: str | None = None,
+        start: float | None = None,
+        error: Exception | None = None,
+    ) -> Outcome:
+        """Return what came of it: revisions as `join` has them, *start* by `perf_counter`, *error* if it failed."""
+        return Outcome(
+            key=self.key,
+            schema=self.site.schema,
+            from_revision=before or None,
+            to_revision=after or None,
+            engine=engine,
+            attempts=self.attempt,
+            duration_ms=0 if start is None else round((perf_counter() - start) * 1000),
+            sqlstate=None if error is None else sqlstate(error),
+            error=None if error is None else reason(error),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Again:
@@ -62,15 +85,7 @@ class Again:
         elif task.attempt < ATTEMPTS:
             pause = random.uniform(0, min(2, 0.05 * 2**task.attempt))  # noqa: S311 - no secret
             return replace(task, attempt=task.attempt + 1), pause
-        return Outcome(
-            key=task.key,
-            schema=task.site.schema,
-            from_revision=None,
-            to_revision=None,
-            attempts=task.attempt,
-            sqlstate=self.sqlstate,
-            error=self.error,
-        )
+        return replace(task.outcome(), sqlstate=self.sqlstate, error=self.error)
 
 
 class Performer(Protocol):

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, Engine, event, text
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.apply import plan
-from tenantkit.migrations.environment import Site, run
+from tenantkit.migrations.claims import claim
+from tenantkit.migrations.environment import run
 from tenantkit.migrations.recording import Recorder
 from tenantkit.migrations.report import Outcome, join
-from tenantkit.migrations.script import CLAIM
 from tenantkit.migrations.tasks import Again, Task
-from tenantkit.provisioning.locks import is_lock_conflict, limit_lock_waits, reason, sqlstate
+from tenantkit.provisioning.locks import Limits, is_lock_conflict, reason, sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, MigrationStep
 
     from tenantkit.migrations.lines import Heads, Line
-    from tenantkit.migrations.tasks import Command
 
 _SEQUENCES = text(
     """
@@ -48,6 +47,7 @@ class Trial:
 
     engine: Engine
     line: Line
+    limits: Limits
     schemas: Collection[str] = ()
     """Where else than in its own schema a revision may change something."""
     prepare: Callable[[Connection], None] = lambda _: None
@@ -60,32 +60,25 @@ class Trial:
         if recorder is not None:
             self.recorders[task.key] = recorder
         seen: list[Heads] = []
+        reached: str | None = None
         error: Exception | None = None
         try:
             with rolled_back(self.engine) as connection:
-                if not _claim(connection, task.site.schema):
+                if not claim(connection, task.site.schema):
                     return Again("a run is migrating it. Try again when that has ended", busy=True)
+                self.limits.apply(connection)
                 keep_sequences(connection, [task.site.schema, *self.schemas])
                 self.prepare(connection)
-                attempt(connection, self.line, task.site, task.command, task.target, seen, recorder)
+                attempt(connection, self.line, task, seen, limits=self.limits, recorder=recorder)
         except OutsideTransactionError as stop:
-            seen.append((str(stop),))  # as far as this can show, it would get there
+            reached = str(stop)
         except Exception as caught:  # noqa: BLE001 - one tenant's failure is an outcome, whatever it was
             error = caught
             if is_lock_conflict(caught):
                 return Again(reason(caught), sqlstate=sqlstate(caught))
         before = join(seen[0]) if seen else ""
-        after = before if error is not None or not seen else join(seen[-1])
-        return Outcome(
-            key=task.key,
-            schema=task.site.schema,
-            from_revision=before or None,
-            to_revision=after or None,
-            engine="alembic",
-            attempts=task.attempt,
-            sqlstate=None if error is None else sqlstate(error),
-            error=None if error is None else reason(error),
-        )
+        after = before if error is not None or not seen else reached or join(seen[-1])
+        return task.outcome(before, after, engine="alembic", error=error)
 
 
 @contextmanager
@@ -113,7 +106,6 @@ def keep_sequences(connection: Connection, schemas: Collection[str]) -> None:
     Usually they are not: a sequence is the one thing that a transaction does not cover. Altered, even to what it is, it
     gets a new file that belongs to the transaction, and whoever else wants a number waits for its end.
     """
-    limit_lock_waits(connection)
     statements = connection.execute(_SEQUENCES, {"schemas": list(schemas)}).scalars().all()
     if statements:
         connection.exec_driver_sql("; ".join(statements).replace("%", "%%"))
@@ -122,10 +114,10 @@ def keep_sequences(connection: Connection, schemas: Collection[str]) -> None:
 def attempt(
     connection: Connection,
     line: Line,
-    site: Site,
-    command: Command,
-    target: str,
+    task: Task,
     seen: list[Heads],
+    *,
+    limits: Limits,
     recorder: Recorder | None = None,
 ) -> None:
     """Run Alembic in the caller's transaction, noting in *seen* where the placement was and came to.
@@ -137,7 +129,7 @@ def attempt(
         seen.append(tuple(current))
         if recorder is not None:
             recorder.before = tuple(sorted(current))
-        for step in plan(line, command, target, tuple(current)):
+        for step in plan(line, task.command, task.target, tuple(current)):
 
             def autocommit_block(step: MigrationStep = step) -> None:
                 raise OutsideTransactionError(name_of(step))
@@ -150,17 +142,9 @@ def attempt(
         if recorder is not None:
             recorder.applied(tuple(sorted(heads)))
 
-    run(connection, line, site, steps, recorder=recorder, on_version_apply=applied)
+    run(connection, line, task.site, steps, limits=limits, recorder=recorder, on_version_apply=applied)
 
 
 def name_of(step: MigrationStep) -> str:
     """Return the revision that a step applies or takes back; nothing if it is a stamp."""
     return step.revision.revision if isinstance(step, RevisionStep) else ""
-
-
-def _claim(connection: Connection, schema: str) -> bool:
-    lock = CLAIM.format(schema="%(schema)s")
-    claimed: bool = connection.exec_driver_sql(
-        f"SELECT pg_try_advisory_xact_lock({lock})", {"schema": schema}
-    ).scalar_one()
-    return claimed

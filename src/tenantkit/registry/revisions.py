@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from json import dumps
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -20,18 +21,42 @@ if TYPE_CHECKING:
 TRUSTED_FOR = 5.0
 """For how many seconds a revision that was there is taken to be there still: only a downgrade takes it away."""
 
-_WRITTEN_DOWN = text(
+MARK = "tenantkit: outside of a transaction, there began: "
+"""How the comment on a version table begins while a revision does what cannot be undone."""
+DOWNGRADE = "downgrade "
+"""How it goes on where the revision is taken back."""
+
+
+_WRITE_ORDER = text(
     """
-    SELECT options -> 'revisions' FROM tenantkit.runs
-    WHERE jsonb_exists(options -> 'revisions', :revision) ORDER BY id DESC LIMIT 1
+    INSERT INTO tenantkit.revisions (revision, down_revisions)
+    SELECT key, ARRAY(SELECT jsonb_array_elements_text(value)) FROM jsonb_each(CAST(:order AS jsonb))
+    EXCEPT SELECT revision, down_revisions FROM tenantkit.revisions
+    ORDER BY 1
+    ON CONFLICT (revision) DO UPDATE SET down_revisions = excluded.down_revisions
     """
 )
+"""In one order, and nothing where nothing is new, as runs at the same time must not wait for one another."""
 
 
-def read_heads(connection: Connection, tenant: Tenant) -> tuple[str, ...]:
-    """Return the revisions that a tenant's schema is at."""
-    query = f"SELECT version_num FROM {quote_identifier(tenant.schema)}.alembic_version"  # noqa: S608 - quoted
-    return tuple(connection.exec_driver_sql(query).scalars())
+def write_order(connection: Connection, order: Mapping[str, Sequence[str]]) -> None:
+    """Write down what revisions there are, each with those that come directly before it."""
+    connection.execute(_WRITE_ORDER, {"order": dumps({revision: list(before) for revision, before in order.items()})})
+
+
+def read_order(connection: Connection) -> Graph:
+    """Return what revisions there are, of this code and of others that have migrated tenants."""
+    rows = connection.exec_driver_sql("SELECT revision, down_revisions FROM tenantkit.revisions")
+    return {row.revision: tuple(row.down_revisions) for row in rows}
+
+
+def read_heads(connection: Connection, tenant: Tenant) -> tuple[tuple[str, ...], str | None]:
+    """Return the revisions that a tenant's schema is at, and the one of them of which part may be gone, if any is."""
+    table = f"{quote_identifier(tenant.schema)}.alembic_version"
+    query = f"SELECT version_num, obj_description(tableoid, 'pg_class') FROM {table}"  # noqa: S608 - quoted
+    rows = connection.exec_driver_sql(query).all()
+    began = {comment for _, comment in rows if comment is not None and comment.startswith(MARK + DOWNGRADE)}
+    return tuple(head for head, _ in rows), next((comment.removeprefix(MARK + DOWNGRADE) for comment in began), None)
 
 
 class Migrated(Protocol):
@@ -54,7 +79,7 @@ class Revisions:
         self._clock = clock
         self._graph: Graph | None = None
         self._included: dict[str, frozenset[str]] = {}
-        self._seen: dict[int, tuple[tuple[str, ...], int, float]] = {}
+        self._seen: dict[int, tuple[tuple[str, ...], str | None, int, float]] = {}
 
     def includes(self, tenant: Tenant, revision: str) -> bool:
         """Return whether the schema of *tenant* includes *revision*, from memory or by a query of its own."""
@@ -72,10 +97,10 @@ class Revisions:
             raise ConfigurationError(
                 f"There is no revision {revision!r} in {self._tenancy.migrations}. Write the whole id, or add its file."
             )
-        heads, generation, until = self._seen.get(tenant.id, ((), -1, 0.0))
+        heads, going, generation, until = self._seen.get(tenant.id, ((), None, -1, 0.0))
         if generation != self._tenancy.cache.generation or until <= self._clock():
             return False
-        return any(revision in self._included.get(head, ()) for head in heads)
+        return revision != going and any(revision in self._included[head] for head in heads)
 
     def look_up(self, connection: Connection, tenant: Tenant, revision: str) -> bool:
         """Return whether the schema of *tenant* includes *revision*, and remember where it is.
@@ -83,18 +108,18 @@ class Revisions:
         :raises ConfigurationError: if the tenant is at a revision that nothing is known of.
         """
         generation, now = self._tenancy.cache.generation, self._clock()
-        heads = read_heads(connection, tenant)
+        heads, going = read_heads(connection, tenant)
         for head in heads:
-            self._included.setdefault(head, self._find(connection, tenant, head))
-        self._seen[tenant.id] = (heads, generation, now + TRUSTED_FOR)
-        return any(revision in self._included[head] for head in heads)
+            if head not in self._included:
+                self._included[head] = self._find(connection, tenant, head)
+        self._seen[tenant.id] = (heads, going, generation, now + TRUSTED_FOR)
+        return revision != going and any(revision in self._included[head] for head in heads)
 
     def _find(self, connection: Connection, tenant: Tenant, head: str) -> frozenset[str]:
         """Return what *head* includes. Newer code, which has brought the tenant there, wrote its order down."""
         graph = self._revisions()
         if head not in graph:
-            written: Graph = connection.execute(_WRITTEN_DOWN, {"revision": head}).scalar() or {}
-            graph = graph | written
+            graph = graph | read_order(connection)
         if head not in graph:
             raise ConfigurationError(
                 f"Tenant {tenant.key!r} is at revision {head}, which is not in {self._tenancy.migrations}, nor known "

@@ -129,6 +129,8 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message;
         END $$
         """,
+        # What older code asks that meets a tenant of newer code.
+        "CREATE TABLE tenantkit.revisions (revision text PRIMARY KEY, down_revisions text[] NOT NULL)",
     ),
 )
 
