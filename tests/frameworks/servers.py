@@ -15,6 +15,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
+_PATIENCE = 60  # seconds
+
 
 @contextmanager
 def serving_asgi(app: Any, **options: Any) -> Generator[int]:
@@ -22,7 +24,7 @@ def serving_asgi(app: Any, **options: Any) -> Generator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, lifespan="on", ws="websockets-sansio", **options)
     server = uvicorn.Server(config)
-    thread = Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
         while not server.started and thread.is_alive():
@@ -31,7 +33,8 @@ def serving_asgi(app: Any, **options: Any) -> Generator[int]:
         yield listener.getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join()
+        thread.join(_PATIENCE)
+        assert not thread.is_alive(), "a request, or a client's connection, does not end"
         listener.close()
 
 
@@ -39,6 +42,7 @@ class _KeepAlive(WSGIRequestHandler):
     """Serves several requests on one connection, so that one may see what another left on the thread."""
 
     protocol_version = "HTTP/1.1"
+    timeout = _PATIENCE / 2  # else a client that went away would keep the server from ending
 
     @override
     def log(self, type: str, message: str, *args: Any) -> None:
@@ -55,5 +59,5 @@ def serving_wsgi(app: WSGIApplication, *, threaded: bool = True) -> Generator[in
         yield server.server_port
     finally:
         server.shutdown()
-        thread.join()
+        thread.join(_PATIENCE)
         server.server_close()
