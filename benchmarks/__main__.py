@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a rough run of a minute, which never fails")
     parser.add_argument("--only", choices=PARTS, action="append", help="only this part; may be repeated")
     chosen = parser.parse_args(arguments)
+    # As Python is by default: the files of revisions are compiled once, and not by every run.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     size, console = QUICK if chosen.quick else FULL, Console(width=None if sys.stdout.isatty() else 150)
     with running_server() as url:
         targets = [target for name in chosen.only or PARTS for target in PARTS[name](url, size, console)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ def table_name(number: int) -> str:
     return f"table_{number:02}"
 
 
+@cache
 def declare(schema: str | None, tables: int) -> MetaData:
     """Return so many tables, in *schema*: each refers to the one before, two of five to another one too."""
     metadata = MetaData(schema=schema)
