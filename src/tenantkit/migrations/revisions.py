@@ -45,7 +45,8 @@ def read_revisions(connection: Connection, schemas: Collection[str]) -> dict[str
     For many schemas, *connection* should be in autocommit: a transaction would keep a lock on the table of each.
 
     The tables are copied out, which spares the server the planning of a query and the look at their indexes: for 200
-    tables on a new connection, COPY took 60 ms where UNION ALL in chunks of 50 took 210 (measured side by side).
+    tables on a new connection, COPY took 60 ms where UNION ALL in chunks of 50 took 210 (measured side by side). Of
+    5,000 tables, those of PostgreSQL 18 took 1.3 s with its default of ``effective_io_concurrency``, and 0.4 s with 0.
     """
     for _ in range(_TRIES):
         try:
@@ -68,7 +69,8 @@ def _read(connection: Connection, schemas: Collection[str]) -> dict[str, Heads]:
 
 def _copy(raw: PGconn, copies: Sequence[str]) -> list[Heads]:
     """Return the revisions in each table: one string of statements, and the lines that each sends back."""
-    statements = "; ".join(copies)
+    # PostgreSQL 18 would hand the one page of each table to a process that reads ahead, and wait for it.
+    statements = "; ".join(["SET LOCAL effective_io_concurrency = 0", *copies])
     raw.send_query(statements.encode())
     found: list[Heads] = []
     error: Exception | None = None
