@@ -18,7 +18,8 @@ import psycopg
 from tenantkit.embedded import embedded_database
 url = embedded_database(*sys.argv[1:])
 with psycopg.connect(host=url.query["host"], user=url.username, dbname=url.database) as connection:
-    print(connection.execute("SELECT pg_postmaster_start_time(), current_database()").fetchone(), flush=True)
+    answer = connection.execute("SELECT pg_postmaster_start_time(), current_database()").fetchone()
+print(answer, flush=True)
 sys.stdin.read()
 """
 
