@@ -195,6 +195,16 @@ def test_an_older_registry_is_read_and_left_as_it_is(
     assert [group.placements[0].key for group in found.groups] == ["old"]
 
 
+def test_limits_hold_in_rehearsals_and_must_make_sense(
+    fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview]
+) -> None:
+    environment.add("two", "op.execute('SELECT pg_sleep(5)')")
+    found = untouched(fleet, scripts=True, statement_timeout="100ms")
+    assert {failure.sqlstate for failure in found.would_fail} == {"57014"}
+    with pytest.raises(ConfigurationError, match="lock_timeout='soon' is no length of time"):
+        untouched(fleet, scripts=True, lock_timeout="soon")
+
+
 def test_the_script_does_what_the_migration_does(
     fleet: Tenancy, environment: Environment, engine: Engine, untouched: Callable[..., Preview]
 ) -> None:

@@ -54,6 +54,7 @@ def preview(
     if phase == "expand":
         require_no_end(target)
     with rolled_back(tenancy.engine) as connection:
+        settings_of(options).limits.require_sense(connection)
         is_current = _install(connection)
         fleet = selection.find(connection)
     with tenancy.engine.connect() as connection:

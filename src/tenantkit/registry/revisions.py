@@ -55,8 +55,8 @@ def read_heads(connection: Connection, tenant: Tenant) -> tuple[tuple[str, ...],
     table = f"{quote_identifier(tenant.schema)}.alembic_version"
     query = f"SELECT version_num, obj_description(tableoid, 'pg_class') FROM {table}"  # noqa: S608 - quoted
     rows = connection.exec_driver_sql(query).all()
-    began = {comment for _, comment in rows if comment is not None and comment.startswith(MARK + DOWNGRADE)}
-    return tuple(head for head, _ in rows), next((comment.removeprefix(MARK + DOWNGRADE) for comment in began), None)
+    comment = (rows[0][1] if rows else None) or ""
+    return tuple(sorted(head for head, _ in rows)), comment.partition(MARK + DOWNGRADE)[2] or None
 
 
 class Migrated(Protocol):
@@ -78,8 +78,8 @@ class Revisions:
         self._tenancy = tenancy
         self._clock = clock
         self._graph: Graph | None = None
-        self._included: dict[str, frozenset[str]] = {}
-        self._seen: dict[int, tuple[tuple[str, ...], str | None, int, float]] = {}
+        self._included: dict[tuple[tuple[str, ...], str | None], frozenset[str]] = {}
+        self._seen: dict[int, tuple[frozenset[str], int, float]] = {}
 
     def includes(self, tenant: Tenant, revision: str) -> bool:
         """Return whether the schema of *tenant* includes *revision*, from memory or by a query of its own."""
@@ -97,10 +97,8 @@ class Revisions:
             raise ConfigurationError(
                 f"There is no revision {revision!r} in {self._tenancy.migrations}. Write the whole id, or add its file."
             )
-        heads, going, generation, until = self._seen.get(tenant.id, ((), None, -1, 0.0))
-        if generation != self._tenancy.cache.generation or until <= self._clock():
-            return False
-        return revision != going and any(revision in self._included[head] for head in heads)
+        there, generation, until = self._seen.get(tenant.id, (frozenset(), -1, 0.0))
+        return revision in there and generation == self._tenancy.cache.generation and until > self._clock()
 
     def look_up(self, connection: Connection, tenant: Tenant, revision: str) -> bool:
         """Return whether the schema of *tenant* includes *revision*, and remember where it is.
@@ -108,24 +106,24 @@ class Revisions:
         :raises ConfigurationError: if the tenant is at a revision that nothing is known of.
         """
         generation, now = self._tenancy.cache.generation, self._clock()
-        heads, going = read_heads(connection, tenant)
-        for head in heads:
-            if head not in self._included:
-                self._included[head] = self._find(connection, tenant, head)
-        self._seen[tenant.id] = (heads, going, generation, now + TRUSTED_FOR)
-        return revision != going and any(revision in self._included[head] for head in heads)
+        heads, going = where = read_heads(connection, tenant)
+        if where not in self._included:
+            graph = self._order(connection, tenant, heads)
+            self._included[where] = frozenset[str]().union(*(included(graph, head) for head in heads)) - {going}
+        self._seen[tenant.id] = (self._included[where], generation, now + TRUSTED_FOR)
+        return revision in self._included[where]
 
-    def _find(self, connection: Connection, tenant: Tenant, head: str) -> frozenset[str]:
-        """Return what *head* includes. Newer code, which has brought the tenant there, wrote its order down."""
+    def _order(self, connection: Connection, tenant: Tenant, heads: Sequence[str]) -> Graph:
+        """Return an order that has *heads*. Newer code, which has brought the tenant there, wrote its own down."""
         graph = self._revisions()
-        if head not in graph:
+        if not graph.keys() >= set(heads):
             graph = graph | read_order(connection)
-        if head not in graph:
+        for head in set(heads) - graph.keys():
             raise ConfigurationError(
                 f"Tenant {tenant.key!r} is at revision {head}, which is not in {self._tenancy.migrations}, nor known "
                 "from a run of 'tenantkit migrate'. Update the code."
             )
-        return included(graph, head)
+        return graph
 
     def _revisions(self) -> Graph:
         if self._graph is None:
