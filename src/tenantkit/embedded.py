@@ -21,6 +21,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import IO, TYPE_CHECKING
 
 import psycopg
@@ -190,7 +191,11 @@ def _exit_on_sigterm() -> None:
     """Have the process exit in order when it is told to stop, as `atexit` needs, unless somebody else sees to that."""
     is_main = threading.current_thread() is threading.main_thread()  # only there can a handler be set
     if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(signum: int, _: FrameType | None) -> None:
+    sys.exit(128 + signum)
 
 
 def _leave(place: Path, server: PostgresServer, mark: IO[str]) -> None:
