@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import URL, create_engine, text
 
+from tenantkit.cli.events import Events
 from tenantkit.cli.progress import FleetProgress
 from tenantkit.cli.tally import Tally
 from tenantkit.migrations import Outcome
@@ -148,6 +150,24 @@ def test_failures_of_all_do_not_fill_the_screen(capsys: pytest.CaptureFixture[st
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if line.startswith("failed")] == [f"failed k{number} X: y" for number in range(20)]
     assert lines[20] == "Further failures are counted, and summed up at the end."
+
+
+def test_what_a_server_has_lost_is_told_and_counted_once(capsys: pytest.CaptureFixture[str]) -> None:
+    done = [outcome(number, attempts=2) for number in range(4)]
+    with FleetProgress("Migrating", Events()) as progress:
+        progress.started(4)
+        for each in done:
+            progress.finished(each)
+        progress.lost(done[1:])
+        assert (progress.tally.done, progress.tally.retried, progress.tally.engines) == (1, 1, {"replay": 1})
+        for each in done[1:]:
+            progress.finished(each)
+    told = capsys.readouterr()
+    assert "The server crashed, and lost what was done last: 3 tenants to do again.\n" in told.err
+    assert told.err.splitlines()[-1].startswith("[4/4] k3 ")
+    events = [json.loads(line) for line in told.out.splitlines()]
+    assert [each["key"] for each in events if each["event"] == "lost"] == ["k1", "k2", "k3"]
+    assert len([each for each in events if each["event"] == "outcome"]) == 7
 
 
 def test_an_error_cannot_move_the_cursor_or_begin_a_line(capsys: pytest.CaptureFixture[str]) -> None:

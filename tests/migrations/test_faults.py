@@ -10,7 +10,7 @@ import os
 import random
 import signal
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from time import sleep
@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import URL, Engine, MetaData, NullPool, create_engine, make_url
+from sqlalchemy.exc import OperationalError
 
 from tenantkit import Tenancy
-from tenantkit.migrations import MigrationReport, downgrade, init, migrate
+from tenantkit.migrations import MigrationReport, Outcome, Wave, downgrade, init, migrate
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 from tests.support.processes import until
@@ -219,4 +220,56 @@ def test_a_server_killed_in_a_run_leaves_no_tenant_half_migrated(
         if fleet.check() == forward:
             forward = not forward
     fleet.migrate(migrate)
+    assert fleet.check()
+
+
+class Crash:
+    """Has the server crash once so many tenants have been told as done, and hears what that loses."""
+
+    def __init__(self, engine: Engine, after: int) -> None:
+        self.told: list[Outcome] = []
+        self.losses: list[Outcome] = []
+        self._engine, self._after = engine, after
+
+    def started(self, total: int) -> None:
+        assert total == len(KEYS)
+        # Nothing is written to the disk but what somebody waits for.
+        with self._engine.connect() as connection:
+            query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
+            self._writer = connection.exec_driver_sql(query).scalar_one()
+        os.kill(self._writer, signal.SIGSTOP)
+
+    def finished(self, outcome: Outcome) -> None:
+        self.told.append(outcome)
+        if len(self.told) == self._after:
+            with suppress(OperationalError), self._engine.connect() as connection:
+                # A server does not trust its memory any more when one of its processes is killed.
+                os.kill(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one(), signal.SIGKILL)
+                connection.exec_driver_sql("SELECT")
+            sleep(0.2)  # by then it has told all others to end at once
+            os.kill(self._writer, signal.SIGCONT)
+
+    def lost(self, outcomes: Sequence[Outcome]) -> None:
+        self.losses += outcomes
+
+
+@pytest.mark.parametrize("after", [4, 5, 10])
+def test_what_a_server_that_crashes_has_lost_is_done_again(
+    after: int, server: tuple[URL, Callable[[], None]], folder: Path
+) -> None:
+    url, _ = server
+    fleet = Fleet(url, folder)
+    crash = Crash(fleet.engine, after)
+    checked: list[tuple[str, ...]] = []
+
+    def check(wave: Wave) -> None:
+        checked.append(tuple(outcome.key for outcome in wave.outcomes))
+        found = looks(fleet.engine)
+        assert {key for key in KEYS if found[key] == fleet.ahead} == set(checked[-1])
+
+    with closing(tenancy_of(fleet.url, folder)) as tenancy:
+        report = migrate(tenancy, jobs=2, waves=(50, 100), check=check, progress=crash)
+    assert 0 < len(crash.losses) == len(crash.told) - len(KEYS)
+    assert sorted(outcome.key for outcome in report.migrated) == KEYS
+    assert [len(keys) for keys in checked] == [5]
     assert fleet.check()

@@ -40,6 +40,10 @@ class Events:
         """Write what came of one of them."""
         self._write("outcome", outcome_as_json(outcome))
 
+    def lost(self, outcome: Outcome) -> None:
+        """Write that an outcome does not hold any more."""
+        self._write("lost", outcome_as_json(outcome))
+
     def wave_ended(self, wave: Wave) -> None:
         """Write that a wave is done, and another is to follow."""
         counts = {"done": wave.done, "failed": len(wave.failures)}

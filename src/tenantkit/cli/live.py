@@ -78,7 +78,7 @@ def describe_pace(tally: Tally) -> str:
 
 def describe_counts(tally: Tally) -> str:
     """Return how many tenants came to what."""
-    counts = [f"{count} by {engine}" for engine, count in sorted(tally.engines.items())]
+    counts = [f"{count} by {engine}" for engine, count in sorted(tally.engines.items()) if count]
     counts += [f"{tally.failed} failed"] if tally.failed else []
     counts += [f"{tally.retried} waited for locks"] if tally.retried else []
     return ", ".join(counts)

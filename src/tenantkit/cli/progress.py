@@ -11,9 +11,11 @@ from rich.text import Text
 from tenantkit.cli.errors import in_one_line
 from tenantkit.cli.live import LiveView, describe_counts, describe_pace
 from tenantkit.cli.output import err
+from tenantkit.cli.summary import count
 from tenantkit.cli.tally import Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
@@ -82,6 +84,15 @@ class FleetProgress:
             self._view.failed(Text.assemble(("failed ", "bold red"), failure(outcome)))
             if self.tally.failed == _TOLD:
                 self._view.failed(Text("Further failures are counted, and summed up at the end.", style="dim"))
+
+    def lost(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell that what was done to some of them is to be done again."""
+        for outcome in outcomes:
+            self.tally.remove(outcome)
+            if self._events is not None:
+                self._events.lost(outcome)
+        again = f"{count(len(outcomes))} to do again."
+        err.print(f"The server crashed, and lost what was done last: {again}", soft_wrap=True)
 
     def wave_ended(self, wave: Wave) -> None:
         """Tell that another wave is to follow."""

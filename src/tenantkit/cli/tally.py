@@ -53,6 +53,13 @@ class Tally:
         elif took > self._slowest[0]:
             heapreplace(self._slowest, took)
 
+    def remove(self, outcome: Outcome) -> None:
+        """Take back what came of one."""
+        self.done -= 1
+        self.retried -= outcome.attempts > 1
+        if outcome.engine is not None:
+            self.engines[outcome.engine] -= 1
+
     @property
     def slowest(self) -> list[tuple[str, int]]:
         """The tenants that took longest, and how many milliseconds, the slowest first."""

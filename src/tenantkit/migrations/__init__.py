@@ -10,6 +10,7 @@ from tenantkit.migrations.planned import PlannedGroup, PlannedPlacement, Planned
 from tenantkit.migrations.preview import preview
 from tenantkit.migrations.report import (
     FleetStatus,
+    LossProgress,
     MigrationReport,
     Outcome,
     PlacementStatus,
@@ -23,6 +24,7 @@ from tenantkit.migrations.status import status
 __all__ = [
     "FailureGroup",
     "FleetStatus",
+    "LossProgress",
     "MigrationReport",
     "Options",
     "Outcome",

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from time import sleep
 from typing import TYPE_CHECKING
 
+from tenantkit.migrations.connections import begin
 from tenantkit.migrations.planning import group
-from tenantkit.migrations.report import Outcome, Wave, WaveProgress
+from tenantkit.migrations.report import LossProgress, Outcome, Wave, WaveProgress
 from tenantkit.migrations.sites import tenant_site
 from tenantkit.migrations.tasks import Command, Task
 from tenantkit.registry import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sqlalchemy import Connection
 
     from tenantkit.migrations.lines import Heads
     from tenantkit.migrations.planning import Plan, Work
@@ -60,13 +63,15 @@ class Campaign:
             if self.stopped is not None:
                 break
             before = len(self.outcomes)
-            with closing(self.runner.run(self._tasks([work[key] for key in keys]))) as outcomes:
-                self._count(outcomes)
+            left: Sequence[str] = keys
+            while left and self.stopped is None:
+                with closing(self.runner.run(self._tasks([work[key] for key in left]))) as outcomes:
+                    self._count(outcomes)
+                left = self._forget_lost()
             if number < len(waves) and self.stopped is None:
                 done = tuple(self.outcomes[before:])
                 self._rest(Wave(run_id=self.run_id, number=number, count=len(waves), outcomes=done))
-        with self.tenancy.engine.begin() as connection:
-            ledger.finish_run(connection, self.run_id)
+        begin(self.tenancy.engine, lambda connection: ledger.finish_run(connection, self.run_id))
 
     def _rest(self, wave: Wave) -> None:
         if isinstance(self.progress, WaveProgress):
@@ -84,6 +89,19 @@ class Campaign:
                 self._failures += 1
                 self._stop_if(self.rollout.excess(self._failures, len(self.ids)))
             self.progress.finished(outcome)
+
+    def _forget_lost(self) -> list[str]:
+        """Wait until what was done is on disk; return the tenants of which a server that crashed has lost it."""
+        planned = begin(self.tenancy.engine, lambda connection: ledger.settle(connection, self.run_id))
+        kept: list[Outcome] = []
+        lost: list[Outcome] = []
+        for outcome in self.outcomes:
+            is_lost = outcome.ok and outcome.has_moved and self.ids[outcome.key] in planned
+            (lost if is_lost else kept).append(outcome)
+        self.outcomes = kept
+        if lost and isinstance(self.progress, LossProgress):
+            self.progress.lost(lost)
+        return [outcome.key for outcome in lost]
 
     def _stop_if(self, why: str | None) -> None:
         if why is not None:
@@ -106,7 +124,7 @@ class Campaign:
         return [(heads, [task(each) for each in same]) for (heads, _), same in group(work).items()]
 
     def _record(self, outcome: Outcome) -> None:
-        with self.tenancy.engine.begin() as connection:
+        def record(connection: Connection) -> None:
             ledger.record(
                 connection,
                 self.run_id,
@@ -120,3 +138,5 @@ class Campaign:
                 sqlstate=outcome.sqlstate,
                 error=outcome.error,
             )
+
+        begin(self.tenancy.engine, record)

@@ -1,15 +1,26 @@
-"""How many connections the server has left."""
+"""How many connections the server has left, and what to do when one is lost."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.provisioning.locks import sqlstate
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
+
+T = TypeVar("T")
+
+_PATIENCE = 60
+"""For how many seconds a server may be away before a run gives up."""
+_AWAY = frozenset({None, "57P01", "57P02", "57P03"})
+"""libpq's own errors, admin_shutdown, crash_shutdown, cannot_connect_now (PostgreSQL, appendix A)."""
 
 # Of other roles' connections, only some roles are told the type.
 _FREE = text(
@@ -51,3 +62,26 @@ def room_for_jobs(connection: Connection, *, jobs: int | None, max_connections: 
         f"{needs}, but of the server's {row.all} only {row.free} are free. "
         f"Use at most {max(row.free - besides, 1)} jobs, or raise max_connections."
     )
+
+
+def begin(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """Return what *work* does in a transaction of its own, which is run again while the server is away.
+
+    It may have been committed nevertheless before the connection was lost, so *work* must not mind being done twice.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception(_is_away),
+        wait=wait_random_exponential(multiplier=0.05, max=2),
+        stop=stop_after_delay(_PATIENCE),
+        reraise=True,
+    )
+
+    def attempt() -> T:
+        with engine.begin() as connection:
+            return work(connection)
+
+    return retrying(attempt)
+
+
+def _is_away(error: BaseException) -> bool:
+    return isinstance(error, OperationalError) and sqlstate(error) in _AWAY

@@ -102,9 +102,10 @@ class Replay:
     def _again(self, error: psycopg.Error) -> Again | None:
         """Undo what began, and return whether it is worth another try."""
         connection = self._connection
-        if connection is None or connection.closed or connection.broken:
-            # Whether it was committed is not known. If so, the next try will say that the placement has moved.
-            self._connection = None
+        if connection is None or connection.closed or error.sqlstate is None:
+            # libpq's own error: the connection is lost, even where it does not look so. Whether the transaction was
+            # committed is not known. If so, the next try will say that the placement has moved.
+            self.close()
             return Again(reason(error), sqlstate=error.sqlstate)
         try:
             connection.rollback()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -150,6 +150,14 @@ class WaveProgress(Progress, Protocol):
 
     def wave_ended(self, wave: Wave) -> None:
         """Hear that a wave is done, and another is to follow."""
+
+
+@runtime_checkable
+class LossProgress(Progress, Protocol):
+    """Is told too when the server has crashed and what it had done last is lost."""
+
+    def lost(self, outcomes: Sequence[Outcome]) -> None:
+        """Hear that these, which were told, do not hold any more. Unless the run stops, the tenants are done again."""
 
 
 class NoProgress:

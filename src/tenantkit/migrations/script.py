@@ -26,6 +26,10 @@ _VERSION_TABLE = (
 )
 """As Alembic creates it."""
 
+_ASYNCHRONOUS = "SET LOCAL synchronous_commit = off;\n"
+"""No tenant waits for the disk. What a server loses that crashes is whole tenants, each with its line in the ledger;
+a run looks for them before it calls its work done (PostgreSQL, chapter 28.4)."""
+
 CLAIM = "hashtext('tenantkit migration'), hashtext({schema})"
 """The advisory lock that a run holds while it migrates a schema. It is gone with its connection or transaction."""
 
@@ -61,7 +65,7 @@ class Script:
         path = f"SET LOCAL search_path = {search_path(ALIAS, *others)}\n;\n"
         body = "".join(path + "".join(f"{statement}\n;\n" for statement in step.statements) for step in self.steps)
         text = self._guard() + body + _write_heads(self.before, self.after)
-        return Template(f"BEGIN;\n{limits.sql}", tuple(text.split(QUOTED_ALIAS)))
+        return Template(f"BEGIN;\n{limits.sql}{_ASYNCHRONOUS}", tuple(text.split(QUOTED_ALIAS)))
 
     def _guard(self) -> str:
         # A statement after the claim: the same one would not see what was committed just before it had the lock.
