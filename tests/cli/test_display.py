@@ -15,6 +15,7 @@ from tenantkit.cli.progress import FleetProgress
 from tenantkit.cli.tally import Tally
 from tenantkit.migrations import Outcome
 from tests.cli.project import Project
+from tests.cli.test_events import BACKFILLS
 
 KEYS = [f"tenant-{number:02}" for number in range(64)]
 SLOW_AND_SOMETIMES_FAILS = """op.execute(
@@ -129,6 +130,24 @@ def test_an_interrupted_run_tells_how_far_it_was(large: Project) -> None:
     done = terminal.result()
     assert done.code == 130
     assert re.search(r"\d+ of 64 tenants were done, \d of them failed\.\n", done.err)
+
+
+def test_a_terminal_shows_how_far_a_long_step_is(fleet: Project) -> None:
+    fleet.add_revision("t3", "t2", BACKFILLS)
+    terminal = fleet.at_terminal("migrate", "--tenants", "umbrella")
+    assert terminal.result().code == 0
+    assert "umbrella: backfill of big, 1,000 rows set, " in terminal.seen
+    assert "backfill" not in MOVEMENT.split(terminal.seen)[-1], "what is done is not left on the screen"
+
+
+def test_where_there_is_no_terminal_a_long_step_has_a_line_now_and_then(
+    fleet: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.add_revision("t3", "t2", BACKFILLS)
+    assert "backfill" not in fleet.invoke("migrate", "--tenants", "acme").err
+    monkeypatch.setattr("tenantkit.cli.progress._PAUSE", 0.5)
+    told = [line for line in fleet.invoke("migrate", "--tenants", "umbrella").err.splitlines() if "backfill" in line]
+    assert re.fullmatch(r"umbrella: backfill of big, 3,000 rows set, \d+ % gone through", told[-1])
 
 
 def test_where_there_is_no_terminal_a_large_fleet_has_few_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,9 @@ TELLS_SECRETS = """raise ValueError(
         "nor host=x PASSWORD=s3cret"
     )"""
 
+BACKFILLS = """op.execute("CREATE TABLE big AS SELECT n AS id, NULL::int AS x FROM generate_series(1, 3000) AS n")
+    op.backfill("big", {"x": 1}, "x IS NULL", pause=0.6)"""
+
 
 def events(out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
@@ -138,3 +141,12 @@ def test_waves_are_told(fleet: Project) -> None:
     assert [event["event"] for event in told] == ["started", "outcome", "wave", "outcome", "outcome", "report"]
     wave = told[2]
     assert (wave["number"], wave["count"], wave["done"], wave["failed"]) == (1, 2, 1, 0)
+
+
+def test_long_steps_tell_how_far_they_are_in_this_process_and_in_others(fleet: Project) -> None:
+    fleet.add_revision("t3", "t2", BACKFILLS)
+    steps = [event for event in events(fleet.invoke("migrate", "--events").out) if event["event"] == "step"]
+    for key in ("acme", "initech", "umbrella"):
+        told = [(each["step"], each["rows"]) for each in steps if each["key"] == key]
+        assert told == [("backfill of big", rows) for rows in (1000, 2000, 3000)]
+    assert all(0 < each["percent"] <= 100 for each in steps)

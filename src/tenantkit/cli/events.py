@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from tenantkit.cli.reporting import outcome_as_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tenantkit.migrations import Outcome, Wave
+    from tenantkit.migrations import Advance, Outcome, Wave
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
@@ -39,6 +40,10 @@ class Events:
     def finished(self, outcome: Outcome) -> None:
         """Write what came of one of them."""
         self._write("outcome", outcome_as_json(outcome))
+
+    def advanced(self, advance: Advance) -> None:
+        """Write how far a long step of one of them is."""
+        self._write("step", asdict(advance))
 
     def lost(self, outcome: Outcome) -> None:
         """Write that an outcome does not hold any more."""

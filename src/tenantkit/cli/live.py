@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tenantkit.cli.tally import Tally
-    from tenantkit.migrations import Outcome
+    from tenantkit.migrations import Advance, Outcome
 
 _DRAWN_PER_SECOND = 8
 _WIDEST_BAR = 40
@@ -47,12 +47,16 @@ class LiveView:
         """Print which tenant failed and why, above what is drawn; cut off, as the summary has it whole."""
         err.print(text, no_wrap=True, overflow="ellipsis", crop=True)
 
+    def advanced(self, advance: Advance) -> None:
+        """Leave it to the next drawing."""
+
     def _draw(self) -> RenderableType:
         tally = self._tally
         if not tally.total:
             return one_line(f"{self._doing} ...")
         slowest = ", ".join(f"{key} {took} ms" for key, took in tally.slowest)
-        details = [describe_counts(tally), slowest and f"slowest: {slowest}"]
+        step = tally.advance and describe_advance(tally.advance)
+        details = [step, describe_counts(tally), slowest and f"slowest: {slowest}"]
         return Group(self._bar(), *(one_line(Text(f"  {detail}", style="dim")) for detail in details if detail))
 
     def _bar(self) -> RenderableType:
@@ -82,6 +86,11 @@ def describe_counts(tally: Tally) -> str:
     counts += [f"{tally.failed} failed"] if tally.failed else []
     counts += [f"{tally.retried} waited for locks"] if tally.retried else []
     return ", ".join(counts)
+
+
+def describe_advance(advance: Advance) -> str:
+    """Return how far a long step is."""
+    return f"{advance.key}: {advance.step}, {advance.rows:,} rows set, {advance.percent} % gone through"
 
 
 def _clock(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.text import Text
 
 from tenantkit.cli.errors import in_one_line
-from tenantkit.cli.live import LiveView, describe_counts, describe_pace
+from tenantkit.cli.live import LiveView, describe_advance, describe_counts, describe_pace
 from tenantkit.cli.output import err
 from tenantkit.cli.summary import count
 from tenantkit.cli.tally import Tally
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from tenantkit.cli.events import Events
-    from tenantkit.migrations import Outcome, Wave
+    from tenantkit.migrations import Advance, Outcome, Wave
 
 _EACH = 100
 """So many tenants have a line each where there is no terminal; of more, there is a line now and then."""
@@ -44,6 +44,9 @@ class View(Protocol):
 
     def failed(self, text: Text) -> None:
         """One tenant has failed."""
+
+    def advanced(self, advance: Advance) -> None:
+        """Hear how far a long step of one tenant is."""
 
 
 class FleetProgress:
@@ -84,6 +87,13 @@ class FleetProgress:
             self._view.failed(Text.assemble(("failed ", "bold red"), failure(outcome)))
             if self.tally.failed == _TOLD:
                 self._view.failed(Text("Further failures are counted, and summed up at the end.", style="dim"))
+
+    def advanced(self, advance: Advance) -> None:
+        """Tell how far a long step of one of them is."""
+        self.tally.advance = advance
+        if self._events is not None:
+            self._events.advanced(advance)
+        self._view.advanced(advance)
 
     def lost(self, outcomes: Sequence[Outcome]) -> None:
         """Tell that what was done to some of them is to be done again."""
@@ -129,6 +139,12 @@ class Lines:
     def failed(self, text: Text) -> None:
         """Print which tenant failed and why."""
         err.print(text, soft_wrap=True)
+
+    def advanced(self, advance: Advance) -> None:
+        """Print now and then how far a long step is."""
+        if (now := monotonic()) - self._last >= _PAUSE:
+            self._last = now
+            err.print(describe_advance(advance), soft_wrap=True)
 
 
 def failure(outcome: Outcome) -> Text:

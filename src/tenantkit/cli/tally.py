@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tenantkit.migrations import Outcome
+    from tenantkit.migrations import Advance, Outcome
 
 _WINDOW = 10.0
 """Over how many seconds the rate is taken: long enough to be steady, short enough to show that something changed."""
@@ -31,6 +31,8 @@ class Tally:
         self._slowest: list[tuple[int, str]] = []
         self.total = self.done = self.failed = self.retried = 0
         self.engines: Counter[str] = Counter()
+        self.advance: Advance | None = None
+        """How far the long step of a tenant is that is not done yet; such steps come one after another."""
 
     def start(self, total: int) -> None:
         """Begin to count, with how many tenants have something to do."""
@@ -40,6 +42,8 @@ class Tally:
 
     def add(self, outcome: Outcome) -> None:
         """Count what came of one."""
+        if self.advance is not None and self.advance.key == outcome.key:
+            self.advance = None
         self.done += 1
         self.retried += outcome.attempts > 1
         if not outcome.ok:

@@ -9,6 +9,8 @@ from tenantkit.migrations.history import Run, failed, get_run, list_runs, unfini
 from tenantkit.migrations.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview, Rehearsal
 from tenantkit.migrations.preview import preview
 from tenantkit.migrations.report import (
+    Advance,
+    AdvanceProgress,
     FleetStatus,
     LossProgress,
     MigrationReport,
@@ -22,6 +24,8 @@ from tenantkit.migrations.shared import downgrade_shared, stamp_shared, upgrade_
 from tenantkit.migrations.status import status
 
 __all__ = [
+    "Advance",
+    "AdvanceProgress",
     "FailureGroup",
     "FleetStatus",
     "LossProgress",

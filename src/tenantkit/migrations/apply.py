@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.changes.steps import TELL
 from tenantkit.migrations.claims import claiming
 from tenantkit.migrations.environment import run
 from tenantkit.migrations.indexes import drop_invalid_indexes
-from tenantkit.migrations.report import Outcome, join
+from tenantkit.migrations.report import Advance, Outcome, join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.tasks import Again, Command, Task
 from tenantkit.provisioning.locks import Limits, is_lock_conflict, reason, sqlstate
 from tenantkit.registry import ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from alembic.runtime.migration import MigrationStep
 
     from tenantkit.migrations.lines import Heads, Line
     from tenantkit.migrations.recording import Recorder
+
+
+_TOLD_EVERY = 0.5
+"""Seconds."""
 
 
 def plan(line: Line, command: Command, target: str, current: Heads) -> Sequence[MigrationStep]:
@@ -51,6 +56,8 @@ class Alembic:
     line: Line
     limits: Limits
     placements_per_connection: int
+    tell: Callable[[Advance], object] | None = None
+    """Is told how far long steps are, not more often than is of use."""
     _served: int = 0
 
     def __call__(self, task: Task, recorder: Recorder | None = None) -> Outcome | Again:
@@ -82,6 +89,17 @@ class Alembic:
         """Close the connection; the next task gets a new one."""
         self.engine.dispose()
         self._served = 0
+
+    def _telling(self, key: str) -> Callable[[str, int, int], None]:
+        last = 0.0
+
+        def tell(step: str, rows: int, percent: int) -> None:
+            nonlocal last
+            if self.tell is not None and (now := monotonic()) - last >= _TOLD_EVERY:
+                last = now
+                self.tell(Advance(key=key, step=step, rows=rows, percent=percent))
+
+        return tell
 
     def _attempt(self, connection: Connection, task: Task, seen: list[Heads], recorder: Recorder | None) -> None:
         """Run the task once, noting in *seen* where the placement was and came to."""
@@ -118,6 +136,7 @@ class Alembic:
                 )
                 connection.exec_driver_sql(done.replace("%", "%%"))
 
+        connection.execution_options(**{TELL: self._telling(task.key)})
         drop_invalid_indexes(connection, task.site.schema)
         try:
             run(

@@ -16,7 +16,7 @@ from tenantkit.migrations.connections import room_for_jobs
 from tenantkit.migrations.maintenance import keeping
 from tenantkit.migrations.phases import Phase, require_known, require_no_end
 from tenantkit.migrations.planning import Plan, plan_fleet
-from tenantkit.migrations.report import MigrationReport, NoProgress, Outcome, Progress, join
+from tenantkit.migrations.report import AdvanceProgress, MigrationReport, NoProgress, Outcome, Progress, join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.rollback import find_deeds, plan_rollback
 from tenantkit.migrations.rollout import Check, OnError, Rollout
@@ -216,7 +216,14 @@ def _run(
         maintenance.release(connection)
         fleet = selection.find(connection)
         rollout.require_canaries({tenant.key for tenant in fleet})
-    runner = Runner(tenancy, line, settings, stop=Event() if rollout.has_budget else None)
+    progress = options.get("progress") or NoProgress()
+    runner = Runner(
+        tenancy,
+        line,
+        settings,
+        stop=Event() if rollout.has_budget else None,
+        tell=progress.advanced if isinstance(progress, AdvanceProgress) else None,
+    )
     # Behind all that may be mistyped, and before it is known where tenants are.
     shared = migrate_shared()
     with tenancy.engine.connect() as connection:
@@ -249,7 +256,7 @@ def _run(
         ids={tenant.key: tenant.id for tenant in planned},
         rollout=rollout,
         runner=runner,
-        progress=options.get("progress") or NoProgress(),
+        progress=progress,
     )
     with keeping(tenancy, run_id) if options.get("maintenance") else nullcontext(runner.around) as runner.around:
         campaign.run()

@@ -44,6 +44,19 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Advance:
+    """How far a long step of one tenant's migration is."""
+
+    key: str
+    step: str
+    """What is being done: ``backfill of note``."""
+    rows: int
+    """How many rows have been set."""
+    percent: int
+    """How much of the table has been gone through."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wave:
     """A part of a run that has been done."""
 
@@ -150,6 +163,14 @@ class WaveProgress(Progress, Protocol):
 
     def wave_ended(self, wave: Wave) -> None:
         """Hear that a wave is done, and another is to follow."""
+
+
+@runtime_checkable
+class AdvanceProgress(Progress, Protocol):
+    """Is told too how far long steps are."""
+
+    def advanced(self, advance: Advance) -> None:
+        """Hear it, at most twice a second, and not in the caller's thread if a process is at work on the tenant."""
 
 
 @runtime_checkable

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from tenantkit.migrations.lines import Heads, Line
+    from tenantkit.migrations.report import Advance
     from tenantkit.tenancy import Tenancy
 
 EngineName: TypeAlias = Literal["auto", "replay", "alembic"]
@@ -85,6 +86,8 @@ class Runner:
     """What is made of each performer before it is used."""
     stop: Event | None = None
     """If there is one, nothing is begun once it is set, and nothing between a failure and the caller's look at it."""
+    tell: Callable[[Advance], object] | None = None
+    """Is told how far long steps are."""
     room: int = 1
     """How many jobs there may be at a time, for the connections that they take."""
     reasons: Counter[str] = field(default_factory=Counter[str])
@@ -98,7 +101,7 @@ class Runner:
     def __post_init__(self) -> None:
         self._setup = set_up(self.tenancy, self.line, self.settings.limits, is_sent=self.settings.jobs != 0)
         self._engine = self._setup.open()
-        self._alembic = Alembic(self._engine, self.line, self.settings.limits, PLACEMENTS_PER_CONNECTION)
+        self._alembic = Alembic(self._engine, self.line, self.settings.limits, PLACEMENTS_PER_CONNECTION, self.tell)
 
     def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Generator[Outcome]:
         """Migrate *groups* of placements that are at the same revisions, and go to the same; yield what came of each.
@@ -213,7 +216,7 @@ class Runner:
         return self.around(self._alembic)  # type: ignore[no-any-return]
 
     def _workers(self, count: int) -> list[Callable[[], Performer]]:
-        return [lambda: self.around(Worker(self._setup))] * count
+        return [lambda: self.around(Worker(self._setup, self.tell))] * count
 
 
 def _refuse(task: Task, obstacle: str) -> Outcome:

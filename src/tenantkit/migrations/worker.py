@@ -1,7 +1,7 @@
 """A process that migrates placements, one after another, as its parent says.
 
-Its command line names its end of a pipe on which it receives a `Setup` and `Task`s, and sends an `Outcome` for each. It
-ends when the pipe does, so it does not outlive its parent.
+Its command line names its end of a pipe on which it receives a `Setup` and `Task`s, and sends an `Outcome` for each,
+and before it how far long steps are. It ends when the pipe does, so it does not outlive its parent.
 """
 
 from __future__ import annotations
@@ -60,7 +60,13 @@ def serve(pipe: Pipe) -> None:
     """Do what comes through *pipe* until it is closed."""
     setup: Setup = pipe.recv()
     sys.path[:] = setup.path
-    alembic = Alembic(setup.open(), Line(setup.environment, setup.line), setup.limits, setup.placements_per_connection)
+    alembic = Alembic(
+        setup.open(),
+        Line(setup.environment, setup.line),
+        setup.limits,
+        setup.placements_per_connection,
+        tell=pipe.send,
+    )
     pipe.send("ready")
     while True:
         try:

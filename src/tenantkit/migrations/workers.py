@@ -9,9 +9,11 @@ from multiprocessing import Pipe
 from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.report import Outcome
+from tenantkit.migrations.report import Advance, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tenantkit.migrations.tasks import Again, Task
     from tenantkit.migrations.worker import Setup
 
@@ -24,8 +26,9 @@ _MAIN = (
 class Worker:
     """Does tasks with Alembic in a process of its own; if that dies, its tenant has failed and a new one goes on."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, tell: Callable[[Advance], object] | None = None) -> None:
         self._setup = setup
+        self._tell = tell
         self._process: subprocess.Popen[bytes] | None = None
 
     def __call__(self, task: Task) -> Outcome | Again:
@@ -34,7 +37,11 @@ class Worker:
             self._start()
         try:
             self._pipe.send(task)
-            result: Outcome | Again = self._pipe.recv()
+            result: Outcome | Again | Advance = self._pipe.recv()
+            while isinstance(result, Advance):
+                if self._tell is not None:
+                    self._tell(result)
+                result = self._pipe.recv()
         except (EOFError, OSError):
             return _lost(task, self.close())
         return result

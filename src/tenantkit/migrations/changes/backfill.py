@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import sleep
@@ -12,9 +11,7 @@ from alembic.operations import MigrateOperation, Operations
 from sqlalchemy import ColumnElement, Select, Text, Update, column, literal_column, select, table, text
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.changes.steps import ask, by_itself, step
-
-logger = logging.getLogger(__name__)
+from tenantkit.migrations.changes.steps import ask, by_itself, step, tell
 
 BATCH_SIZE = 1_000
 _START = "(0,0)"
@@ -153,8 +150,8 @@ def _go_through(operations: Operations, operation: BackfillOp, done: int) -> int
         if rows:
             after = max(rows, key=_place)
             done += len(rows)
-            share = 100 * (_place(after)[0] + 1) // pages
-            logger.info("backfill of %s: %d rows set, %d %% gone through", operation.table_name, done, share)
+            percent = 100 * (_place(after)[0] + 1) // pages
+            tell(operations, f"backfill of {operation.table_name}", done, percent)
         if len(rows) < operation.batch_size:
             return done
         sleep(operation.pause)

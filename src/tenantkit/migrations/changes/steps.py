@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import logging
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,11 @@ from tenantkit.provisioning.locks import LIMITS, POLITE, Limits
 
 if TYPE_CHECKING:
     from alembic.operations import Operations
+
+logger = logging.getLogger(__name__)
+
+TELL = "tenantkit_tell"
+"""The execution option with what is called to tell how far a long step is: its name, rows, per cent."""
 
 
 def by_itself(operations: Operations) -> AbstractContextManager[Any]:
@@ -47,6 +53,14 @@ def limits_of(connection: Connection) -> Limits:
     """Return how long a statement may take, as the run was told."""
     limits: Limits = connection.get_execution_options().get(LIMITS, POLITE)
     return limits
+
+
+def tell(operations: Operations, step: str, rows: int, percent: int) -> None:
+    """Tell how far a long step is: the log, and the run if it wants to know."""
+    logger.info("%s: %d rows set, %d %% gone through", step, rows, percent)
+    told: Callable[[str, int, int], None] | None = operations.get_bind().get_execution_options().get(TELL)
+    if told is not None:
+        told(step, rows, percent)
 
 
 def ask(operations: Operations, query: TextClause, *, schema: str | None, **names: str) -> Any:
