@@ -236,6 +236,30 @@ def test_a_killed_run_is_mended_by_doctor(fleet: Make, environment: Environment,
     assert tenancy.diagnose() == []
 
 
+def test_where_a_killed_run_is_still_at_work_in_the_server_maintenance_goes_on(
+    fleet: Make, environment: Environment, engine: Engine, database: URL
+) -> None:
+    environment.add("two", 'op.execute("SELECT pg_sleep(120)")')
+    tenancy = fleet()
+    at_work = "FROM pg_stat_activity WHERE datname = current_database() AND query = 'SELECT pg_sleep(120)'"
+
+    def ask(query: str) -> list[Any]:
+        with engine.connect() as connection:
+            return list(connection.exec_driver_sql(query).scalars())
+
+    with running(database, environment, key="k0", engine=engine) as process:
+        until(lambda: bool(ask(f"SELECT pid {at_work}")))
+        kill(process)
+    environment.add("two", WITNESS, after="one")
+    assert (tenancy.diagnose(), tenancy.repair()) == ([], [])
+    migrate(tenancy, tenants=["k4"])
+    assert states(engine)["k0"][0] == "maintenance"
+    assert ask(f"SELECT pg_terminate_backend(pid) {at_work}") == [True]
+    until(lambda: alone(engine))
+    assert [finding.subject for finding in tenancy.repair()] == ["k0"]
+    assert states(engine) == ACTIVE
+
+
 @pytest.mark.parametrize("again", [True, False])
 def test_a_killed_run_is_mended_by_the_next(
     fleet: Make, environment: Environment, engine: Engine, database: URL, again: bool

@@ -12,8 +12,8 @@ from sqlalchemy import URL, Engine, create_engine, event, text
 
 from tenantkit import ConfigurationError, Tenancy, TenantNotFoundError
 from tenantkit.migrations import Preview, Rehearsal, migrate, preview, upgrade_shared
-from tenantkit.migrations.script import CLAIM
 from tenantkit.registry import versions
+from tenantkit.registry.claims import CLAIM
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 from tests.support.catalog import fingerprint, schemas

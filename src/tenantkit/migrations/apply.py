@@ -12,7 +12,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.changes.steps import TELL
-from tenantkit.migrations.claims import claiming
 from tenantkit.migrations.environment import run
 from tenantkit.migrations.indexes import drop_invalid_indexes
 from tenantkit.migrations.report import Advance, Outcome, join
@@ -20,6 +19,7 @@ from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.tasks import Again, Command, Task
 from tenantkit.provisioning.locks import Limits, is_lock_conflict, reason, sqlstate
 from tenantkit.registry import ledger
+from tenantkit.registry.claims import claiming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tenantkit.naming import quote_identifier, quote_literal, search_path
+from tenantkit.registry.claims import CLAIM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +30,6 @@ _VERSION_TABLE = (
 _ASYNCHRONOUS = "SET LOCAL synchronous_commit = off;\n"
 """No tenant waits for the disk. What a server loses that crashes is whole tenants, each with its line in the ledger;
 a run looks for them before it calls its work done (PostgreSQL, chapter 28.4)."""
-
-CLAIM = "hashtext('tenantkit migration'), hashtext({schema})"
-"""The advisory lock that a run holds while it migrates a schema. It is gone with its connection or transaction."""
 
 
 @dataclass(frozen=True, slots=True)

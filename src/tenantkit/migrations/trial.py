@@ -12,12 +12,12 @@ from sqlalchemy import Connection, Engine, event, text
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.apply import plan
-from tenantkit.migrations.claims import claim
 from tenantkit.migrations.environment import run
 from tenantkit.migrations.recording import Recorder
 from tenantkit.migrations.report import Outcome, join
 from tenantkit.migrations.tasks import Again, Task
 from tenantkit.provisioning.locks import Limits, is_lock_conflict, reason, sqlstate
+from tenantkit.registry.claims import claim
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator

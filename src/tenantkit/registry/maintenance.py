@@ -10,6 +10,8 @@ from enum import Enum, auto
 
 from sqlalchemy import Connection, text
 
+from tenantkit.registry.claims import CLAIM
+
 _LOCK_OF = "hashtext('tenantkit run'), (:run % 2147483647)::int"
 
 _ENTER = text(
@@ -33,12 +35,21 @@ _RUNS = text(
     WHERE status = 'maintenance' AND claim ~ '^run \\d+$' ORDER BY 1
     """
 )
-_KEYS = text("SELECT key FROM tenantkit.tenants WHERE status = 'maintenance' AND claim = ANY(:marks) ORDER BY key")
+# The last statement of a run that is dead may still be at work, and hold the claim of its tenant.
+_ABANDONED = f"""
+    WITH marked AS MATERIALIZED (
+        SELECT id, key, schema FROM tenantkit.tenants WHERE status = 'maintenance' AND claim = ANY(:marks)
+    ), abandoned AS MATERIALIZED (
+        SELECT id, key FROM marked WHERE pg_try_advisory_xact_lock({CLAIM.format(schema="schema")})
+    )
+"""  # noqa: S608 - ours
+_KEYS = text(f"{_ABANDONED} SELECT key FROM abandoned ORDER BY key")  # noqa: S608 - ours
 _RELEASE = text(
-    """
-    UPDATE tenantkit.tenants SET status = 'active', claim = NULL, updated_at = now()
-    WHERE status = 'maintenance' AND claim = ANY(:marks) RETURNING key
-    """
+    f"""
+    {_ABANDONED} UPDATE tenantkit.tenants SET status = 'active', claim = NULL, updated_at = now()
+    FROM abandoned WHERE tenants.id = abandoned.id AND tenants.status = 'maintenance' AND tenants.claim = ANY(:marks)
+    RETURNING tenants.key
+    """  # noqa: S608 - ours
 )
 
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from tenantkit.migrations.script import CLAIM
-
+CLAIM = "hashtext('tenantkit migration'), hashtext({schema})"
+"""The advisory lock that a run holds while it migrates a schema. It is gone with its connection or transaction."""
 _LOCK = CLAIM.format(schema="%(schema)s")
 
 
