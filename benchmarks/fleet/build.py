@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -57,7 +58,8 @@ def build(fleet: Fleet) -> None:
 
 
 def settle(fleet: Fleet) -> None:
-    """Have the server write down what it has in memory, so that what is measured next does not pay for it."""
+    """Have the server write down what it has in memory, and collect garbage here: who is next does not pay for it."""
+    gc.collect()
     with psycopg.connect(fleet.dsn, autocommit=True) as connection:
         connection.execute("CHECKPOINT")
 

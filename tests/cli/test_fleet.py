@@ -154,6 +154,16 @@ def test_status_check_passes_when_everything_is_current(fleet: Project) -> None:
     assert done.json["counts"] == [{"revision": "t2", "tenants": 3}]
 
 
+def test_status_check_of_a_phase(fleet: Project) -> None:
+    path = fleet.add_revision("t3", "t2", "pass")
+    path.write_text(f"{path.read_text()}\nphase = 'contract'\n")
+    assert (fleet.invoke("status", "--check").code, fleet.invoke("status", "--check", "--phase", "expand").code) == (
+        1,
+        0,
+    )
+    assert fleet.invoke("status", "--phase", "expnad").code == 2
+
+
 def test_status_of_an_empty_fleet_says_so(project: Project) -> None:
     done = project.invoke("status")
     assert (done.code, done.out) == (0, "Shared tables  s1  current\n")

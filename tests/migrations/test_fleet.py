@@ -410,6 +410,7 @@ def test_more_tenants_than_a_connection_serves(
         tenancy.create(f"k{number}")
     environment.add("two", 'op.execute("CREATE TABLE pid AS SELECT pg_backend_pid() AS pid")')
     monkeypatch.setattr(runner, "PLACEMENTS_PER_CONNECTION", 5)
+    monkeypatch.setattr(runner, "RELATIONS_PER_CONNECTION", 7)
     migrate(migrated_tenancy(), jobs=1)
     query = " UNION ALL ".join(f"SELECT pid FROM t_k{number}.pid" for number in range(12))
     with engine.connect() as connection:

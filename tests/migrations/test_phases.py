@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from tenantkit import Tenancy
 from tenantkit.exceptions import ConfigurationError, MigrationError
 from tenantkit.lint import lint, squawk
-from tenantkit.migrations import migrate, revision, unfinished, upgrade_shared
+from tenantkit.migrations import migrate, revision, status, unfinished, upgrade_shared
 from tenantkit.migrations.lines import Line
 from tenantkit.migrations.phases import limit
 from tests.migrations.environments import Environment
@@ -54,6 +54,39 @@ def test_the_phase_expand_goes_as_far_as_the_first_revision_that_contracts(fleet
     rest = migrate(fleet, jobs=0)
     assert columns(engine, "acme", "beta") == {key: ["new", "x"] for key in ("acme", "beta")}
     assert rest.target == "head"
+
+
+def test_after_the_phase_expand_status_can_be_asked_whether_that_is_done(
+    fleet: Tenancy, environment: Environment, migrated_tenancy: Callable[..., Tenancy]
+) -> None:
+    def states(phase: Any = None) -> list[str]:
+        found = status(migrated_tenancy(), phase=phase)
+        assert found.is_current == ({each.state for each in found.placements} == {"current"})
+        return [each.state for each in found.placements]
+
+    assert states("expand") == ["behind", "behind"]
+    migrate(fleet, phase="expand", tenants=["acme"], jobs=0)
+    assert states("expand") == ["current", "behind"]
+    migrate(fleet, phase="expand", jobs=0)
+    assert (states("expand"), states()) == (["current", "current"], ["behind", "behind"])
+
+    environment.add("r4", 'op.execute("SELECT 1")', phase="expand")  # which stands behind the one that contracts
+    assert states("expand") == ["behind", "behind"]
+    migrate(migrated_tenancy(), jobs=0)
+    assert (states("expand"), states()) == (["current", "current"], ["current", "current"])
+    with pytest.raises(ConfigurationError, match="no phase 'expnad'"):
+        status(fleet, phase="expnad")
+
+
+def test_the_shared_tables_are_asked_about_the_phase_too(
+    fleet: Tenancy, environment: Environment, migrated_tenancy: Callable[..., Tenancy]
+) -> None:
+    environment.add("s1", "pass", line="shared", phase="expand")
+    environment.add("s2", "pass", line="shared", phase="contract")
+    migrate(migrated_tenancy(), phase="expand", jobs=0)
+    found = status(migrated_tenancy(), phase="expand")
+    assert (found.shared_revision, found.shared_is_current, found.is_current) == ("s1", True, True)
+    assert not status(migrated_tenancy()).shared_is_current
 
 
 def test_the_phase_contract_goes_all_the_way(fleet: Tenancy, engine: Engine) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.text import Text
@@ -27,6 +27,10 @@ def status(
     check: Annotated[
         bool, typer.Option("--check", metavar="", help="Exit with 1 unless everything is at its head.")
     ] = False,
+    phase: Annotated[
+        Literal["expand"] | None,
+        typer.Option("--phase", help="What `migrate --phase expand` has done is enough to be current."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show how many tenants are at which revision, who is behind, and whose migration failed.
@@ -35,12 +39,13 @@ def status(
 
     - `tenantkit status`
     - `tenantkit status --check`
+    - `tenantkit status --check --phase expand`
     - `tenantkit status --json | jq -r '.placements[] | select(.error) | .key'`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
 
     with application(context) as tenancy:
-        fleet = migrations.status(tenancy)
+        fleet = migrations.status(tenancy, phase=phase)
     if as_json:
         print_json(
             {

@@ -31,19 +31,20 @@ if TYPE_CHECKING:
     from tenantkit.migrations.lines import Heads
 
 # Each by its OID: joined, all tables of all tenants would be looked at.
-_FOREIGN_LOCKS = """
-    SELECT EXISTS (
-        SELECT FROM pg_locks
-        WHERE pid = pg_backend_pid() AND locktype = 'relation'
-            AND mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+_LOCKS = """
+    SELECT count(DISTINCT relation) AS relations, coalesce(
+        bool_or(
+            mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
                 'AccessExclusiveLock')
             AND (
                 SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
                 WHERE pg_class.oid = relation
-            ) NOT IN ({schema}, 'pg_catalog', 'pg_toast', 'tenantkit')
-    )
+            ) NOT IN (%(schema)s, 'pg_catalog', 'pg_toast', 'tenantkit')
+        ),
+        false
+    ) AS touches_shared
+    FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'
 """
-
 
 _LEXER = re.compile("standard_conforming_strings|client_encoding|backslash_quote", re.IGNORECASE)
 
@@ -63,6 +64,7 @@ class Recorder:
         self._is_running = False
         self._operations: list[type | None] = []
         self._touches_shared = False
+        self._relations = 1
         self._may_change_session = False
         self.before: Heads = ()
         self.obstacle: str | None = None
@@ -77,6 +79,7 @@ class Recorder:
             steps=tuple(self._steps),
             may_change_session=self._may_change_session,
             touches_shared=self._touches_shared,
+            relations=self._relations,
         )
 
     def refuse(self, why: str) -> None:
@@ -133,8 +136,9 @@ class Recorder:
 
     def before_commit(self, connection: Connection) -> None:
         """Look which tables are locked."""
-        query = _FOREIGN_LOCKS.format(schema="%(schema)s")
-        self._touches_shared |= connection.exec_driver_sql(query, {"schema": self._schema}).scalar_one()
+        found = connection.exec_driver_sql(_LOCKS, {"schema": self._schema}).one()
+        self._touches_shared |= found.touches_shared
+        self._relations = max(self._relations, found.relations)
 
     @contextmanager
     def _inside_operations(self, operations: Operations) -> Generator[None]:

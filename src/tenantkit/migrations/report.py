@@ -213,16 +213,13 @@ class FleetStatus:
     heads: Heads
     shared_heads: Heads
     shared_revision: str | None
+    shared_is_current: bool
+    """Whether the shared tables are at their newest revision, or at the last of the phase that was asked about."""
     placements: tuple[PlacementStatus, ...] = field(repr=False)
 
     @property
-    def shared_is_current(self) -> bool:
-        """Whether the shared tables are at their newest revision."""
-        return (self.shared_revision or "") == join(self.shared_heads)
-
-    @property
     def behind(self) -> tuple[PlacementStatus, ...]:
-        """The tenants that are not at the newest revision, whatever the reason."""
+        """The tenants that are not at the newest revision, or the last of the phase, whatever the reason."""
         return tuple(placement for placement in self.placements if placement.state != "current")
 
     @property

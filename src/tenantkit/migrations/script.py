@@ -51,6 +51,8 @@ class Script:
     """Whether it may leave something in its session: a setting, a role, a temporary table with a tenant's rows."""
     touches_shared: bool = False
     """Whether it locks tables outside of its placement, so that others would wait for one another, or deadlock."""
+    relations: int = 1
+    """How many tables and indexes it uses, of which a backend remembers each."""
 
     @property
     def after(self) -> Heads:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.phases import limit, require_known
 from tenantkit.migrations.report import FleetStatus, PlacementStatus, join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.sites import line_of, shared_site
@@ -13,14 +14,19 @@ from tenantkit.tenant import MIGRATED, Tenant
 
 if TYPE_CHECKING:
     from tenantkit.migrations.lines import Heads, Line
+    from tenantkit.migrations.phases import Phase
     from tenantkit.tenancy import Tenancy
 
 
-def status(tenancy: Tenancy) -> FleetStatus:
+def status(tenancy: Tenancy, *, phase: Phase | None = None) -> FleetStatus:
     """Return where the shared tables and every tenant stand, and which migrations failed.
 
     Tenants that are being created or dropped are not part of it.
+
+    :param phase: with ``expand``, who has gone as far as that phase goes is current.
+    :raises ConfigurationError: if there is no such phase.
     """
+    require_known(phase)
     line, shared_line = line_of(tenancy, "tenant"), line_of(tenancy, "shared")
     site = shared_site(tenancy)
     with tenancy.engine.connect() as connection:
@@ -29,12 +35,12 @@ def status(tenancy: Tenancy) -> FleetStatus:
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
         shared = read_revisions(connection, [site.schema]).get(site.schema, ())
         failures = ledger.last_failures(connection)
-    heads = line.heads()
-    states = {found: _state(line, heads, found) for found in set(current.values())}
+    states = {found: _state(line, found, phase) for found in set(current.values())}
     return FleetStatus(
-        heads=heads,
+        heads=line.heads(),
         shared_heads=shared_line.heads(),
         shared_revision=join(shared) or None,
+        shared_is_current=_state(shared_line, shared, phase) == "current",
         placements=tuple(_place(tenant, current.get(tenant.schema), states, failures) for tenant in fleet),
     )
 
@@ -66,7 +72,16 @@ def _place(tenant: Tenant, heads: Heads | None, states: dict[Heads, str], failur
     )
 
 
-def _state(line: Line, heads: Heads, found: Heads) -> str:
-    if set(found) == set(heads):
+def _state(line: Line, found: Heads, phase: Phase | None) -> str:
+    if set(found) == set(line.heads()):
         return "current"
-    return "behind" if all(line.knows(revision) for revision in found) else "unknown"
+    if not all(line.knows(revision) for revision in found):
+        return "unknown"
+    return "current" if phase == "expand" and _is_expanded(line, found) else "behind"
+
+
+def _is_expanded(line: Line, found: Heads) -> bool:
+    try:
+        return limit(line, "heads", found, "expand") == (join(found) or "base")
+    except ConfigurationError:
+        return False  # which `migrate` tells

@@ -90,7 +90,7 @@ def find(
         query = query.where(tenants.c.key > after)
     if limit is not None:
         query = query.limit(limit)
-    return [_to_tenant(row) for row in connection.execute(query)]
+    return [_to_tenant(row) for row in connection.execute(query).all()]
 
 
 def changed(connection: Connection, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
