@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tenantkit import ConfigurationError, MigrationError, Tenancy
-from tenantkit.migrations import MigrationReport, downgrade, migrate
+from tenantkit.migrations import MigrationReport, downgrade, migrate, preview
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 
@@ -59,6 +59,37 @@ def test_the_first_two_rehearse_and_the_others_are_replayed(
     assert others == [first] * 4
     assert "column a.y integer " in first[0]
     assert first[1]["alembic_version"] == ["(three)"]
+
+
+MANY_COLUMNS = """
+op.create_table("b c", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")
+op.execute("ALTER TABLE a ADD COLUMN own text DEFAULT 'x'; -- a text of one's own is left alone")
+op.add_column("a", sa.Column("one", sa.Integer, server_default=sa.text("1 + 1"), nullable=False), schema="tenant")
+op.add_column("a", sa.Column("two", sa.Text, server_default="it's, ADD COLUMN"), schema="tenant")
+op.add_column("a", sa.Column("three", postgresql.ARRAY(sa.Numeric(10, 2)), comment="III"), schema="tenant")
+op.add_column("a", sa.Column("four", sa.Enum("p", "q", name="pq", schema="tenant")), schema="tenant")
+op.add_column("a", sa.Column("five", sa.Integer, sa.Computed("one + x", persisted=True)), schema="tenant")
+op.add_column("a", sa.Column("six", sa.Integer, sa.ForeignKey("tenant.a.x")), schema="tenant")
+op.add_column("a", sa.Column("seven", sa.BigInteger, sa.Identity()), schema="tenant")
+op.add_column("b c", sa.Column("e f", sa.Integer), schema="tenant")
+op.add_column("b c", sa.Column('g"h', sa.Integer, index=True), schema="tenant")
+op.add_column("b c", sa.Column("i", sa.Integer), schema="tenant")
+op.add_column("a", sa.Column("eight", sa.Integer), schema="tenant")
+"""
+
+
+def test_columns_are_added_in_fewer_statements_to_the_same_end(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add("two", MANY_COLUMNS)
+    (group,) = preview(fleet(), scripts=True).groups
+    assert group.rehearsal is not None
+    script = group.rehearsal.script or ""
+    added = [line for line in script.splitlines() if "ADD COLUMN" in line]
+    assert [line.count("ADD COLUMN ") for line in added] == [1, 3, 1, 1, 1, 1, 2, 1, 1]
+    assert engines(migrate(fleet(), jobs=2)) == REPLAYED
+    first, *others = looks(engine)
+    assert others == [first] * 4
 
 
 NASTY = r"""

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from alembic import op
-from alembic.operations.ops import BulkInsertOp, ExecuteSQLOp
+from alembic.operations.ops import AddColumnOp, BulkInsertOp, ExecuteSQLOp
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import Connection, Select, event
 from typing_extensions import override
 
 from tenantkit.exceptions import TenantkitError
+from tenantkit.migrations.joining import join_columns
 from tenantkit.migrations.literals import write_literals
 from tenantkit.migrations.script import ALIAS, QUOTED_ALIAS, Script, Step
 from tenantkit.naming import quote_identifier
@@ -61,6 +62,8 @@ class Recorder:
         self._steps: list[Step] = []
         self._revision = ""
         self._statements: list[str] = []
+        self._adds_column = False
+        """Whether the last of them is of ``op.add_column``, and nobody's own text."""
         self._is_running = False
         self._operations: list[type | None] = []
         self._touches_shared = False
@@ -123,6 +126,7 @@ class Recorder:
             # Of a stamp, there is nothing to record.
             self._revision = step.revision.revision if isinstance(step, RevisionStep) else ""
             self._statements = []
+            self._adds_column = False
             with self._inside_operations(_proxy()):
                 run(**options)
 
@@ -215,7 +219,15 @@ class Recorder:
             if _LEXER.search(sent):
                 # The whole script is taken apart before its first statement is executed.
                 self.refuse(f"revision {self._revision} changes how statements are read")
-            self._statements.append(sent)
+            self._take_down(sent, adds_column=operation is AddColumnOp)
+
+    def _take_down(self, statement: str, *, adds_column: bool) -> None:
+        joined = join_columns(self._statements[-1], statement) if adds_column and self._adds_column else None
+        if joined is None:
+            self._statements.append(statement)
+        else:
+            self._statements[-1] = joined
+        self._adds_column = adds_column
 
 
 def _proxy() -> Operations:
