@@ -21,6 +21,8 @@ ROWS = 20
 """Rows of each tenant's tables, with the ids from 1 to this."""
 
 _BUILDERS = 4
+_AT_ONCE = 200
+"""After so many tenants there are new connections, as a backend keeps what it learns of every table."""
 
 
 def create_database(server: URL, name: str) -> URL:
@@ -45,15 +47,17 @@ def build(fleet: Fleet) -> None:
     tenancy.close()
     body = _tables_and_rows(fleet.tables)
     with _without_waiting_for_the_disk(fleet):
-        replay(
-            fleet.dsn,
-            lambda schema: (
-                f"BEGIN; CREATE SCHEMA {quote_identifier(schema)}; SET LOCAL search_path = {quote_identifier(schema)}; "
-                f"COMMENT ON SCHEMA {quote_identifier(schema)} IS {quote_literal(marks[schema])}; {body}; COMMIT"
-            ),
-            fleet.schemas,
-            connections=_BUILDERS,
-        )
+        for start in range(0, len(fleet.schemas), _AT_ONCE):
+            replay(
+                fleet.dsn,
+                lambda schema: (
+                    f"BEGIN; CREATE SCHEMA {quote_identifier(schema)}; "
+                    f"SET LOCAL search_path = {quote_identifier(schema)}; "
+                    f"COMMENT ON SCHEMA {quote_identifier(schema)} IS {quote_literal(marks[schema])}; {body}; COMMIT"
+                ),
+                fleet.schemas[start : start + _AT_ONCE],
+                connections=_BUILDERS,
+            )
         _vacuum(fleet)
 
 

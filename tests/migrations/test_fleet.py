@@ -23,7 +23,9 @@ from tenantkit import (
     TenantNotFoundError,
 )
 from tenantkit.migrations import downgrade, migrate, runner, stamp, status
+from tenantkit.migrations.environment import Site
 from tenantkit.migrations.report import Outcome
+from tenantkit.migrations.tasks import Task, perform_all
 from tenantkit.provisioning.locks import attending
 from tests.migrations.environments import Environment
 from tests.support.processes import until
@@ -514,3 +516,21 @@ def test_a_run_takes_no_more_connections_than_it_may(fleet: Make, engine: Engine
     watcher.join()
     assert revisions(engine, "k5") == ["three"]
     assert 2 <= max(counts) - counts[0] <= 4
+
+
+class Exits:
+    """Does tasks in a thread of its own, where somebody exits: who prints to a reader that is gone, for example."""
+
+    def __call__(self, task: Task) -> Outcome:
+        raise SystemExit(task.key)
+
+    def interrupt(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("performers", [1, 3])
+def test_an_exit_in_a_thread_is_not_taken_for_the_end_of_the_work(performers: int) -> None:
+    tasks = [Task(key=f"k{number}", site=Site(schema="s"), command="upgrade", target="head") for number in range(5)]
+    with pytest.raises(SystemExit):
+        list(perform_all(tasks, [Exits] * performers))

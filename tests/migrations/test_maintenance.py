@@ -20,6 +20,8 @@ from sqlalchemy import URL, Engine
 
 from tenantkit import MigrationError, Tenancy, TenantUnavailableError
 from tenantkit.migrations import downgrade, migrate
+from tenantkit.registry import maintenance
+from tenantkit.registry.claims import claim
 from tenantkit.registry.maintenance import show_alive
 from tests.migrations.environments import Environment
 from tests.migrations.test_fleet import ONE, TWO, revisions
@@ -257,6 +259,23 @@ def test_where_a_killed_run_is_still_at_work_in_the_server_maintenance_goes_on(
     assert ask(f"SELECT pg_terminate_backend(pid) {at_work}") == [True]
     until(lambda: alone(engine))
     assert [finding.subject for finding in tenancy.repair()] == ["k0"]
+    assert states(engine) == ACTIVE
+
+
+def test_while_a_lost_connection_is_still_at_work_in_the_server_maintenance_goes_on(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    fleet()
+    with engine.connect() as other, engine.connect() as connection:
+        number = connection.exec_driver_sql("SELECT id FROM tenantkit.tenants WHERE key = 'k0'").scalar_one()
+        assert maintenance.enter(connection, number, 77) is maintenance.Entry.ENTERED
+        assert claim(other, "t_k0")
+        maintenance.leave(connection, number, 77)
+        connection.commit()
+        assert states(engine)["k0"] == ("maintenance", "run 77")
+        other.rollback()
+        maintenance.leave(connection, number, 77)
+        connection.commit()
     assert states(engine) == ACTIVE
 
 

@@ -55,7 +55,8 @@ class LiveView:
         if not tally.total:
             return one_line(f"{self._doing} ...")
         slowest = ", ".join(f"{key} {took} ms" for key, took in tally.slowest)
-        step = tally.advance and describe_advance(tally.advance)
+        advance = tally.advance  # once, as another thread may be done with it
+        step = advance and describe_advance(advance)
         details = [step, describe_counts(tally), slowest and f"slowest: {slowest}"]
         return Group(self._bar(), *(one_line(Text(f"  {detail}", style="dim")) for detail in details if detail))
 

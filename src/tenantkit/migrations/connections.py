@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from tenantkit.exceptions import ConfigurationError
@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 _PATIENCE = 60
 """For how many seconds a server may be away before a run gives up."""
-_AWAY = frozenset({None, "57P01", "57P02", "57P03"})
-"""libpq's own errors, admin_shutdown, crash_shutdown, cannot_connect_now (PostgreSQL, appendix A)."""
+_AWAY = frozenset({None, "57P01", "57P02", "57P03", "57P05"})
+"""libpq's own errors, admin_shutdown, crash_shutdown, cannot_connect_now and idle_session_timeout."""
 
 # Of other roles' connections, only some roles are told the type.
 _FREE = text(
@@ -84,4 +84,6 @@ def begin(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 
 def _is_away(error: BaseException) -> bool:
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
     return isinstance(error, OperationalError) and sqlstate(error) in _AWAY

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Select, event
 from typing_extensions import override
 
 from tenantkit.exceptions import TenantkitError
-from tenantkit.migrations.joining import join_columns
+from tenantkit.migrations.joining import adds_plain_column, join_columns
 from tenantkit.migrations.literals import write_literals
 from tenantkit.migrations.script import ALIAS, QUOTED_ALIAS, Script, Step
 from tenantkit.naming import quote_identifier
@@ -63,7 +63,7 @@ class Recorder:
         self._revision = ""
         self._statements: list[str] = []
         self._adds_column = False
-        """Whether the last of them is of ``op.add_column``, and nobody's own text."""
+        """Whether the last of them adds plain columns, by ``op.add_column`` and not by a text of one's own."""
         self._is_running = False
         self._operations: list[type | None] = []
         self._touches_shared = False
@@ -219,7 +219,7 @@ class Recorder:
             if _LEXER.search(sent):
                 # The whole script is taken apart before its first statement is executed.
                 self.refuse(f"revision {self._revision} changes how statements are read")
-            self._take_down(sent, adds_column=operation is AddColumnOp)
+            self._take_down(sent, adds_column=operation is AddColumnOp and adds_plain_column(sent))
 
     def _take_down(self, statement: str, *, adds_column: bool) -> None:
         joined = join_columns(self._statements[-1], statement) if adds_column and self._adds_column else None

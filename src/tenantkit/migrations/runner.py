@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.apply import Alembic, plan
+from tenantkit.migrations.connections import begin
 from tenantkit.migrations.rehearsal import Rehearsed, rehearse
 from tenantkit.migrations.replay import Replay, has_moved
 from tenantkit.migrations.report import Outcome, join
@@ -24,7 +25,7 @@ from tenantkit.provisioning.locks import CONFLICTS, LOCK_TIMEOUT, Limits
 from tenantkit.registry import ledger
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from tenantkit.migrations.lines import Heads, Line
     from tenantkit.migrations.report import Advance
@@ -201,11 +202,14 @@ class Runner:
 
     def _moved(self, task: Task, outcome: Outcome) -> Outcome | None:
         """Return what came of a placement that was somewhere else than expected; ``None`` if there is more to do."""
-        with self._engine.connect() as connection:
+
+        def look(connection: Connection) -> tuple[Heads, bool]:
             current = read_revisions(connection, [task.site.schema]).get(task.site.schema, ())
-            if ledger.is_done(connection, task.run_id, task.tenant_id):
-                # The connection was lost after all was committed, before we were told.
-                return replace(outcome, to_revision=join(current) or None, sqlstate=None, error=None)
+            return current, ledger.is_done(connection, task.run_id, task.tenant_id)
+
+        current, is_done = begin(self._engine, look)
+        if is_done:  # the connection was lost after all was committed, before we were told
+            return replace(outcome, to_revision=join(current) or None, sqlstate=None, error=None)
         if plan(self.line, task.command, task.target, current):
             return None
         there = join(current) or None

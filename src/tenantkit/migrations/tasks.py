@@ -170,7 +170,7 @@ def _perform(
                 done.put(step)
             else:
                 backlog.put_back(*step)
-    except Exception as error:  # noqa: BLE001 - raised again where it can be handled
+    except BaseException as error:  # noqa: BLE001 - an exit too is raised again, where it can be handled
         done.put(error)
     finally:
         done.put(None)

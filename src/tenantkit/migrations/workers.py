@@ -37,14 +37,17 @@ class Worker:
             self._start()
         try:
             self._pipe.send(task)
-            result: Outcome | Again | Advance = self._pipe.recv()
-            while isinstance(result, Advance):
-                if self._tell is not None:
-                    self._tell(result)
-                result = self._pipe.recv()
-        except (EOFError, OSError):
+        except OSError:
             return _lost(task, self.close())
-        return result
+        while True:
+            try:
+                result: Outcome | Again | Advance = self._pipe.recv()
+            except (EOFError, OSError):
+                return _lost(task, self.close())
+            if not isinstance(result, Advance):
+                return result
+            if self._tell is not None:
+                self._tell(result)
 
     def interrupt(self) -> None:
         """Have the process end at once, as Ctrl-C does."""

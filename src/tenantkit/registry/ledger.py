@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Text, case, cast, func, insert, literal, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.naming import quote_literal
 from tenantkit.registry.tables import outcomes, runs, tenants
 
@@ -25,6 +26,11 @@ _PLAN = text(
     JOIN tenantkit.tenants ON id = tenant_id
     FOR SHARE OF tenants
     """
+)
+
+
+_WAIT_FOR_DISK = text(
+    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 )
 
 
@@ -48,8 +54,13 @@ def settle(connection: Connection, run_id: int) -> set[int]:
 
     A server that crashes loses transactions that did not wait for its disk, though it had answered that they were done.
     """
-    # A commit waits for the disk only if it has something to write.
-    connection.execute(update(runs).where(runs.c.id == run_id).values(target=runs.c.target))
+    # A commit waits for the disk only if it has something to write, and unless somebody has turned that off for all.
+    connection.execute(_WAIT_FOR_DISK)
+    if not connection.execute(update(runs).where(runs.c.id == run_id).values(target=runs.c.target)).rowcount:
+        raise ConfigurationError(
+            f"Run {run_id} is not in the ledger any more, so the server has lost what was done last. "
+            "'tenantkit status' tells where the tenants are; run the same again for those that are behind."
+        )
     query = select(outcomes.c.tenant_id).where(outcomes.c.run_id == run_id, outcomes.c.status == "planned")
     return set(connection.execute(query).scalars())
 

@@ -23,11 +23,14 @@ _ENTER = text(
 _HELD = text(
     "SELECT EXISTS (SELECT FROM tenantkit.tenants WHERE id = :id AND status = 'maintenance' AND claim ^@ 'run ')"
 )
+# Where the connection or the process was lost that migrated it, its last statement may still be at work, and hold the
+# claim. Then the tenant stays in maintenance, and is released later.
+_FREE = f"pg_try_advisory_xact_lock({CLAIM.format(schema='schema')})"
 _LEAVE = text(
-    """
+    f"""
     UPDATE tenantkit.tenants SET status = 'active', claim = NULL, updated_at = now()
-    WHERE id = :id AND status = 'maintenance' AND claim = :mark
-    """
+    WHERE id = :id AND status = 'maintenance' AND claim = :mark AND {_FREE}
+    """  # noqa: S608 - ours
 )
 _RUNS = text(
     """
@@ -35,12 +38,11 @@ _RUNS = text(
     WHERE status = 'maintenance' AND claim ~ '^run \\d+$' ORDER BY 1
     """
 )
-# The last statement of a run that is dead may still be at work, and hold the claim of its tenant.
 _ABANDONED = f"""
     WITH marked AS MATERIALIZED (
         SELECT id, key, schema FROM tenantkit.tenants WHERE status = 'maintenance' AND claim = ANY(:marks)
     ), abandoned AS MATERIALIZED (
-        SELECT id, key FROM marked WHERE pg_try_advisory_xact_lock({CLAIM.format(schema="schema")})
+        SELECT id, key FROM marked WHERE {_FREE}
     )
 """  # noqa: S608 - ours
 _KEYS = text(f"{_ABANDONED} SELECT key FROM abandoned ORDER BY key")  # noqa: S608 - ours
@@ -81,7 +83,7 @@ def enter(connection: Connection, tenant_id: int, run_id: int) -> Entry:
 
 
 def leave(connection: Connection, tenant_id: int, run_id: int) -> None:
-    """Make a tenant active again, unless somebody has changed its status since it entered."""
+    """Make a tenant active again, unless it is still being migrated or somebody has changed its status meanwhile."""
     connection.execute(_LEAVE, {"id": tenant_id, "mark": _mark(run_id)})
 
 
