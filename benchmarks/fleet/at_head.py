@@ -44,16 +44,18 @@ class Command:
 
 
 def measure(fleet: Fleet, *, samples: int) -> list[Command]:
-    """Return what ``status`` and ``migrate`` take when there is nothing to do, and a migration of all tenants."""
+    """Return what ``status`` and ``migrate`` take when there is nothing to do, and migrations of all tenants."""
     at_head = [Command("status"), Command("migrate")]
     for _ in range(samples):
         for command in at_head:
             _run(fleet, command, [command.name])
-    migration = Command("migrate, one revision")
-    [change] = write_changes(fleet, [0])
-    _run(fleet, migration, ["migrate", "--jobs", "4"])
-    verify(fleet, change)
-    return [*at_head, migration]
+    replayed, by_workers = Command("migrate, one revision"), Command("migrate, one revision, by Alembic")
+    first, second = write_changes(fleet, [0, 1])
+    _run(fleet, replayed, ["migrate", first.id, "--jobs", "4"])
+    verify(fleet, first)
+    _run(fleet, by_workers, ["migrate", second.id, "--jobs", "2", "--engine", "alembic"])
+    verify(fleet, second)
+    return [*at_head, replayed, by_workers]
 
 
 def _run(fleet: Fleet, command: Command, words: Sequence[str]) -> None:
