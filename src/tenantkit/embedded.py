@@ -195,6 +195,7 @@ def _exit_on_sigterm() -> None:
 
 
 def _exit(signum: int, _: FrameType | None) -> None:
+    signal.signal(signum, signal.SIG_IGN)  # told once more, it must not leave the server behind
     sys.exit(128 + signum)
 
 

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 from typing import Self
 
 from tests.support.processes import unmeasured
@@ -53,9 +54,11 @@ class ServerUser:
         assert self.process.stdout
         return self.process.stdout.readline()
 
-    def terminate(self) -> int:
-        """Tell it to stop; return its exit code."""
-        self.process.terminate()
+    def terminate(self, *, times: int = 1) -> int:
+        """Tell it to stop, so often; return its exit code."""
+        for _ in range(times):
+            self.process.terminate()
+            sleep(0.1)  # by then it has begun to
         self.process.communicate(timeout=60)
         return self.process.returncode
 

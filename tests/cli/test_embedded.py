@@ -50,10 +50,11 @@ def test_the_server_stops_with_the_last_of_its_processes(folder: Path) -> None:
     assert not runs(folder)
 
 
-def test_a_process_that_is_told_to_stop_takes_the_server_along(folder: Path) -> None:
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_process_that_is_told_to_stop_takes_the_server_along(folder: Path, times: int) -> None:
     process = ServerUser(folder, is_measured=False)
     assert process.answer()
-    assert process.terminate() == 128 + signal.SIGTERM
+    assert process.terminate(times=times) == 128 + signal.SIGTERM
     assert not runs(folder)
 
 
