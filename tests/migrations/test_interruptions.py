@@ -5,15 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from tenantkit import MigrationError, Tenancy
 from tenantkit.migrations import downgrade, migrate
+from tenantkit.registry.revisions import MARK
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
+from tests.support.processes import until
 
 Make = Callable[..., Tenancy]
 
@@ -80,8 +83,8 @@ def test_what_was_done_before_the_kill_is_not_in_the_way(
     killed, undisturbed, other = looks(engine, "killed", "undisturbed", "comment")
     assert killed == undisturbed == other
     with engine.connect() as connection:
-        comments = "SELECT count(*) FROM pg_description WHERE description LIKE 'tenantkit: steps%%'"
-        assert connection.exec_driver_sql(comments).scalar() == 0
+        comments = text("SELECT count(*) FROM pg_description WHERE starts_with(description, :mark)")
+        assert connection.execute(comments, {"mark": MARK}).scalar() == 0
 
 
 def test_without_an_interruption_what_is_in_the_way_is_told(
@@ -115,3 +118,78 @@ def test_going_back_after_an_interruption_works_too(
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM pg_class WHERE relname = 'ix'").scalar() == 0
         assert connection.exec_driver_sql("SELECT version_num FROM t_acme.alembic_version").scalar() == "zero"
+
+
+def indexes(engine: Engine) -> dict[str, bool]:
+    """Return the indexes called ix, by schema, and whether each is valid."""
+    query = """
+        SELECT nspname, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+        JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE relname = 'ix'
+    """
+    with engine.connect() as connection:
+        return {row.nspname: row.indisvalid for row in connection.exec_driver_sql(query)}
+
+
+def test_an_index_that_was_still_being_built_is_built_again(
+    environment: Environment, migrated_tenancy: Make, engine: Engine
+) -> None:
+    environment.add("one", ONE)
+    tenancy = migrated_tenancy()
+    tenancy.create("acme")
+    environment.add("two", revision(STEPS["create"], Path("nowhere")))
+    with engine.connect() as writer:
+        writer.exec_driver_sql("INSERT INTO t_acme.a VALUES (1, 1)")  # for whose end the build waits
+        with ThreadPoolExecutor() as threads:
+            code = threads.submit(run, tenancy, environment.folder)
+            until(lambda: indexes(engine) == {"t_acme": False})
+            with engine.connect() as connection:
+                connection.exec_driver_sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%%'"
+                )
+            assert code.result() != 0
+        writer.commit()
+    assert indexes(engine) == {"t_acme": False}
+
+    migrate(migrated_tenancy(), jobs=0)
+
+    assert indexes(engine) == {"t_acme": True}
+
+
+def test_an_index_that_could_not_be_built_leaves_nothing_behind(
+    environment: Environment, migrated_tenancy: Make, engine: Engine
+) -> None:
+    environment.add("one", ONE)
+    tenancy = migrated_tenancy()
+    tenancy.create("acme")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO t_acme.a VALUES (1, 1), (1, 2)")
+    environment.add("two", revision(STEPS["create as text"], Path("nowhere")))
+    with pytest.raises(MigrationError, match="could not create unique index"):
+        migrate(migrated_tenancy(), jobs=0)
+
+    assert indexes(engine) == {}
+    environment.remove("two")
+    environment.add("other", 'op.create_index("ix", "a", ["x"], schema="tenant")', after="one")
+    migrate(migrated_tenancy(), jobs=0)
+    assert indexes(engine) == {"t_acme": True}
+
+
+def test_an_index_that_somebody_else_is_building_is_left_alone(
+    environment: Environment, migrated_tenancy: Make, engine: Engine
+) -> None:
+    environment.add("one", ONE)
+    tenancy = migrated_tenancy()
+    tenancy.create("acme")
+    environment.add("two", 'op.execute("SELECT 1")')
+    with engine.connect() as writer, ThreadPoolExecutor() as threads:
+        writer.exec_driver_sql("INSERT INTO t_acme.a VALUES (1, 1)")
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as builder:
+            built = threads.submit(builder.exec_driver_sql, "CREATE INDEX CONCURRENTLY ix ON t_acme.a (x)")
+            until(lambda: indexes(engine) == {"t_acme": False})
+            try:
+                migrate(migrated_tenancy(), jobs=0)
+            finally:
+                writer.commit()
+            built.result()
+
+    assert indexes(engine) == {"t_acme": True}

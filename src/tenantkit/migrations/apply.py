@@ -137,7 +137,6 @@ class Alembic:
                 connection.exec_driver_sql(done.replace("%", "%%"))
 
         connection.execution_options(**{TELL: self._telling(task.key)})
-        drop_invalid_indexes(connection, task.site.schema)
         try:
             run(
                 connection,
@@ -149,5 +148,10 @@ class Alembic:
                 before_commit=before_commit,
                 on_version_apply=applied,
             )
+        except Exception:
+            connection.rollback()
+            with suppress(SQLAlchemyError):  # what it could not build would be in the way of the next try
+                drop_invalid_indexes(connection, task.site.schema)
+            raise
         finally:
             connection.rollback()

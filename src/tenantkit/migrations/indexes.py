@@ -1,4 +1,4 @@
-"""Indexes that ``CREATE INDEX CONCURRENTLY`` left behind when it was interrupted."""
+"""Indexes that ``CREATE INDEX CONCURRENTLY`` left behind when it was interrupted, or failed."""
 
 from __future__ import annotations
 

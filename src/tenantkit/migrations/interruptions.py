@@ -19,6 +19,7 @@ from sqlalchemy import Connection, TextClause, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, DropIndex
 
+from tenantkit.migrations.indexes import drop_invalid_indexes
 from tenantkit.naming import quote_identifier, quote_literal
 from tenantkit.provisioning.locks import is_lock_conflict
 from tenantkit.registry.revisions import DOWNGRADE, MARK
@@ -69,6 +70,8 @@ class Interruption:
         if self._found is None:
             yield
             return
+        if not is_in_callers:
+            drop_invalid_indexes(self._connection, self._schema)
         event.listen(self._connection, "before_execute", self._adapt, retval=True)
         try:
             yield
