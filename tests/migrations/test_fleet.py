@@ -24,8 +24,9 @@ from tenantkit import (
 )
 from tenantkit.migrations import downgrade, migrate, runner, stamp, status
 from tenantkit.migrations.environment import Site
+from tenantkit.migrations.performing import perform_all
 from tenantkit.migrations.report import Outcome
-from tenantkit.migrations.tasks import Task, perform_all
+from tenantkit.migrations.tasks import Task
 from tenantkit.provisioning.locks import attending
 from tests.migrations.environments import Environment
 from tests.support.processes import until

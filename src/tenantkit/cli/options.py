@@ -89,8 +89,8 @@ Jobs: TypeAlias = Annotated[
         "-j",
         metavar="N",
         min=0,
-        help="Connections that replay, two for each core by default; processes that run Alembic, one for each core. "
-        "0 runs Alembic in this process, which a debugger can follow.",
+        help="Connections that replay, as many as are of use, by default 8 at most; processes that run Alembic, one "
+        "for each core. 0 runs Alembic in this process, which a debugger can follow.",
         show_default=False,
     ),
 ]

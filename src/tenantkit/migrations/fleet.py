@@ -65,8 +65,9 @@ class Options(TypedDict, total=False):
     maintenance: bool | None
     """Whether each tenant that is active is in maintenance while it is migrated."""
     jobs: int | None
-    """How many connections replay, by default two for each core, eight at most; and how many worker processes run
-    Alembic, by default one for each core. 0 runs Alembic in this process, which a debugger can follow."""
+    """How many connections replay at most, by default eight: there are more than two as long as that gets more done.
+    And how many worker processes run Alembic, by default one for each core. 0 runs Alembic in this process, which a
+    debugger can follow."""
     max_connections: int | None
     """How many connections the run may take in all, those for the ledger and for rehearsals counted; by default as many
     as the server has free. There are fewer jobs then; asked for more, the run is refused."""

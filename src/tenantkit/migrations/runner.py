@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.apply import Alembic, plan
 from tenantkit.migrations.connections import begin
+from tenantkit.migrations.pace import Pace
+from tenantkit.migrations.performing import Performer, perform_all
 from tenantkit.migrations.rehearsal import Rehearsed, rehearse
 from tenantkit.migrations.replay import Replay, has_moved
 from tenantkit.migrations.report import Outcome, join
 from tenantkit.migrations.revisions import read_revisions
-from tenantkit.migrations.tasks import Again, Performer, Task, perform_all, perform_one
+from tenantkit.migrations.tasks import Again, Task, perform_one
 from tenantkit.migrations.worker import Setup
 from tenantkit.migrations.workers import Worker
 from tenantkit.provisioning.locks import CONFLICTS, LOCK_TIMEOUT, Limits
@@ -42,6 +44,7 @@ RELATIONS_PER_CONNECTION = 28_000
 the first ones on a new connection are slow, and a backend that had added a few columns for each of 500 had 9 MB."""
 
 _CORES = os.cpu_count() or 1
+_CONNECTIONS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +75,8 @@ class Settings:
 
     @property
     def connections(self) -> int:
-        """How many connections replay. The server does the work, and part of that is waiting for its disk."""
-        return self.jobs or min(2 * _CORES, 8)
+        """How many connections replay, at most: the work itself finds out how many are of use (see `Pace`)."""
+        return self.jobs or _CONNECTIONS
 
 
 def _unchanged(performer: Any) -> Any:
@@ -184,7 +187,7 @@ class Runner:
 
         # Locks on shared tables would have them wait for one another, or deadlock.
         connections = 1 if found.touches_shared else min(self.settings.connections, self.room)
-        for outcome in perform_all(tasks, [replaying] * connections, self.stop):
+        for outcome in perform_all(tasks, [replaying] * connections, self.stop, Pace(connections)):
             task = by_key[outcome.key]
             if outcome.ok and is_last:
                 yield outcome

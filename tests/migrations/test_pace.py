@@ -1,0 +1,119 @@
+"""How many work at a time: decided without a clock, and kept to by threads."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from threading import Barrier, Event, Lock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenantkit.migrations import Outcome
+from tenantkit.migrations.environment import Site
+from tenantkit.migrations.pace import Pace
+from tenantkit.migrations.performing import perform_all
+from tenantkit.migrations.tasks import Task
+
+
+class Server:
+    """Does tasks in virtual time: so many at once, and none faster with more clients than that."""
+
+    def __init__(self, pace: Pace, seconds: float, seed: int) -> None:
+        self.pace = pace
+        self.seconds = seconds
+        self.now = 100.0
+        self.widths: list[int] = []
+        self._chance = random.Random(seed)
+        pace.start(self.now)
+
+    def work(self, processors: int, tasks: int) -> Sequence[int]:
+        """Do so many tasks, each of which takes a processor 0.7 to 1.3 times as long as most; return the widths."""
+        for _ in range(tasks):
+            end = self.now + self.seconds / min(processors, self.pace.width) * self._chance.uniform(0.7, 1.3)
+            while (patience := self.pace.patience(self.now)) is not None and self.now + patience < end:
+                self.now += patience
+                self.pace.widen(self.now)
+            self.now = end
+            self.pace.finished(self.now)
+            self.widths.append(self.pace.width)
+        return self.widths
+
+
+@given(processors=st.integers(1, 40), limit=st.integers(1, 40), seed=st.integers())
+def test_as_many_work_as_are_of_use(processors: int, limit: int, seed: int) -> None:
+    server = Server(Pace(limit), seconds=0.004, seed=seed)
+    server.work(processors, 4_000)
+    usual = sorted(server.widths)[len(server.widths) // 2]
+    assert min(processors, limit, usual) >= 0.8 * min(processors, limit)
+    assert usual <= min(limit, max(2, 2 * processors))
+    assert max(server.widths) <= limit
+
+
+@given(processors=st.integers(1, 40), limit=st.integers(1, 40), seed=st.integers())
+def test_what_takes_long_is_done_by_as_many_as_there_may_be(processors: int, limit: int, seed: int) -> None:
+    server = Server(Pace(limit), seconds=60, seed=seed)
+    assert server.work(processors, 4)[-1] == limit
+
+
+def test_a_server_that_was_busy_is_tried_again() -> None:
+    server = Server(Pace(8), seconds=0.01, seed=1)
+    assert server.work(1, 1_000)[-1] == 2
+    assert server.work(8, 20_000)[-1] == 8
+
+
+class Performer:
+    """Does tasks as a function says, and keeps account of who did any."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+
+    def __call__(self, task: Task) -> Outcome:
+        self._work()
+        return task.outcome("one", "two")
+
+    def interrupt(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def tasks(count: int) -> list[Task]:
+    return [Task(key=f"k{number}", site=Site(schema="s"), command="upgrade", target="head") for number in range(count)]
+
+
+def test_no_more_work_at_a_time_than_the_pace_says() -> None:
+    class Narrow(Pace):
+        def widen(self, now: float) -> None: ...
+
+    lock, working, most = Lock(), 0, 0
+
+    def work() -> None:
+        nonlocal working, most
+        with lock:
+            working += 1
+            most = max(most, working)
+        Event().wait(0.001)
+        with lock:
+            working -= 1
+
+    assert len(list(perform_all(tasks(200), [lambda: Performer(work)] * 8, None, Narrow(8)))) == 200
+    assert most == 2
+
+
+@pytest.mark.parametrize("performers", [1, 2, 3, 8])
+def test_all_get_work_where_those_before_them_wait(performers: int) -> None:
+    together = Barrier(performers)
+    outcomes = perform_all(
+        tasks(2 * performers), [lambda: Performer(lambda: together.wait(60))] * performers, None, Pace(performers)
+    )
+    assert len(list(outcomes)) == 2 * performers
+
+
+def test_those_whose_turn_has_not_come_end_with_the_others() -> None:
+    stop = Event()
+    outcomes = perform_all(tasks(100), [lambda: Performer(lambda: Event().wait(0.001))] * 8, stop, Pace(8))
+    next(iter(outcomes))
+    stop.set()
+    assert len(list(outcomes)) < 99
+    assert len(list(perform_all(tasks(3), [lambda: Performer(lambda: None)] * 8, None, Pace(8)))) == 3
