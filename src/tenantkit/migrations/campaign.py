@@ -9,10 +9,11 @@ from time import sleep
 from typing import TYPE_CHECKING
 
 from tenantkit.migrations.connections import begin
+from tenantkit.migrations.lines import Command
 from tenantkit.migrations.planning import group
 from tenantkit.migrations.report import LossProgress, Outcome, Wave, WaveProgress
 from tenantkit.migrations.sites import tenant_site
-from tenantkit.migrations.tasks import Command, Task
+from tenantkit.migrations.tasks import Task
 from tenantkit.registry import ledger
 
 if TYPE_CHECKING:

@@ -70,7 +70,7 @@ def begin(engine: Engine, work: Callable[[Connection], T]) -> T:
     It may have been committed nevertheless before the connection was lost, so *work* must not mind being done twice.
     """
     retrying = Retrying(
-        retry=retry_if_exception(_is_away),
+        retry=retry_if_exception(is_away),
         wait=wait_random_exponential(multiplier=0.05, max=2),
         stop=stop_after_delay(_PATIENCE),
         reraise=True,
@@ -83,7 +83,8 @@ def begin(engine: Engine, work: Callable[[Connection], T]) -> T:
     return retrying(attempt)
 
 
-def _is_away(error: BaseException) -> bool:
+def is_away(error: BaseException) -> bool:
+    """Return whether the connection is lost, or none is to be had now."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     return isinstance(error, OperationalError) and sqlstate(error) in _AWAY

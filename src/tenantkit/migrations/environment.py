@@ -95,6 +95,8 @@ class Request:
     recorder: Recorder | None = None
     before_commit: Callable[[Connection], None] | None = None
     """Called when everything is done, in the same transaction."""
+    before_block: Callable[[Connection], None] | None = None
+    """Likewise, when what comes next is outside of it."""
     limits: Limits = POLITE
     interruption: Interruption = field(init=False)
 
@@ -111,14 +113,16 @@ def run(
     limits: Limits = POLITE,
     recorder: Recorder | None = None,
     before_commit: Callable[[Connection], None] | None = None,
+    before_block: Callable[[Connection], None] | None = None,
     **options: Any,
 ) -> None:
     """Run the *steps* of *line* at one site, through its environment's ``env.py``.
 
     Without ``site.in_transaction``, the connection must not be in a transaction:
-    there will be one, committed at the end, after *before_commit* was called.
+    there will be one, committed at the end, after *before_commit* was called, and before that wherever a revision
+    leaves it, after *before_block* was called.
     """
-    request = Request(connection, site, options, recorder, before_commit, limits)
+    request = Request(connection, site, options, recorder, before_commit, before_block, limits)
 
     def watched(current: Heads, migration: MigrationContext) -> Iterable[MigrationStep]:
         return request.interruption.watch(steps(current, migration))
@@ -248,6 +252,8 @@ def _autocommit_block(migration: MigrationContext, request: Request, transaction
     @contextmanager
     def autocommit_block() -> Generator[None]:
         interruption.expect()
+        if request.before_block is not None:
+            request.before_block(request.connection)
         transaction.end()
         with original():
             connection = migration.connection

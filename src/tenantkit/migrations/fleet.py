@@ -13,6 +13,7 @@ from typing_extensions import Unpack
 from tenantkit.exceptions import ConfigurationError, MigrationError
 from tenantkit.migrations.campaign import Campaign
 from tenantkit.migrations.connections import room_for_jobs
+from tenantkit.migrations.lines import Command
 from tenantkit.migrations.maintenance import keeping
 from tenantkit.migrations.phases import Phase, require_known, require_no_end
 from tenantkit.migrations.planning import Plan, plan_fleet
@@ -24,7 +25,6 @@ from tenantkit.migrations.runner import EngineName, Runner, Settings
 from tenantkit.migrations.selection import Order, Selection
 from tenantkit.migrations.shared import upgrade_shared
 from tenantkit.migrations.sites import line_of
-from tenantkit.migrations.tasks import Command
 from tenantkit.registry import ledger, maintenance, revisions
 from tenantkit.tenant import Tenant
 

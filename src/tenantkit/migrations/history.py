@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.report import Outcome
+from tenantkit.migrations.planning import is_relative, make_absolute
+from tenantkit.migrations.report import Outcome, split
+from tenantkit.migrations.sites import line_of
 from tenantkit.registry import ledger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Row
 
+    from tenantkit.migrations.lines import Line
     from tenantkit.migrations.phases import Phase
     from tenantkit.tenancy import Tenancy
 
@@ -75,14 +79,38 @@ def get_run(tenancy: Tenancy, run_id: int) -> tuple[Run, list[Outcome]]:
 def unfinished(tenancy: Tenancy, run_id: int) -> tuple[str, list[str], Phase | None]:
     """Return the target of a migration, the keys of the tenants that it failed for or did not reach, and its phase.
 
-    :raises ConfigurationError: if there is no such run, or it was no migration.
+    A relative target is counted from where the run found those tenants: another run may have moved them since.
+
+    :raises ConfigurationError: if there is no such run, if it was no migration, or if it has several targets.
     """
     run, outcomes = get_run(tenancy, run_id)
     if run.command != "upgrade":
         raise ConfigurationError(
             f"Run {run_id} was a {run.command}, which cannot be resumed. Run the same command again."
         )
-    return run.target, [outcome.key for outcome in outcomes if not outcome.ok], run.phase
+    left = [outcome for outcome in outcomes if not outcome.ok]
+    goals = {run.target: [outcome.key for outcome in left]}
+    if left and is_relative(run.target):
+        goals = _absolute_goals(line_of(tenancy, "tenant"), run.target, left)
+    if len(goals) > 1:
+        commands = "; ".join(f"tenantkit migrate {goal} --tenants {','.join(keys)}" for goal, keys in goals.items())
+        raise ConfigurationError(
+            f"Run {run_id} went {run.target} from several revisions, so it has no one target. Go on with: {commands}"
+        )
+    [(target, keys)] = goals.items()
+    return target, keys, run.phase
+
+
+def _absolute_goals(line: Line, target: str, outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
+    """Return where a relative target leads, with the keys of those whom it leads there.
+
+    :raises ConfigurationError: if it leads nowhere from where one of them was.
+    """
+    goals: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        steps = line.steps("upgrade", target, split(outcome.from_revision))
+        goals.setdefault(make_absolute(target, steps), []).append(outcome.key)
+    return goals
 
 
 def failed(tenancy: Tenancy) -> list[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from alembic.config import Config
 from alembic.runtime.migration import RevisionStep
@@ -17,7 +17,11 @@ from alembic.util import CommandError
 
 from tenantkit.exceptions import ConfigurationError
 
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationStep
+
 LineName: TypeAlias = Literal["shared", "tenant"]
+Command: TypeAlias = Literal["upgrade", "downgrade", "stamp"]
 Heads: TypeAlias = tuple[str, ...]
 """The revisions a placement is at: none, one, or several where branches are applied side by side."""
 
@@ -94,6 +98,19 @@ class Line:
     def knows(self, revision: str) -> bool:
         """Return whether there is such a revision."""
         return revision in self.scripts.revision_map._revision_map  # noqa: SLF001
+
+    def steps(self, command: Command, target: str, current: Heads) -> Sequence[MigrationStep]:
+        """Return the steps that *command* takes from *current*, none if there is nothing to do.
+
+        :raises ConfigurationError: if the target or a current revision is unknown.
+        """
+        match command:
+            case "upgrade":
+                return self.upgrade_steps(target, current)
+            case "downgrade":
+                return self.downgrade_steps(target, current)
+            case "stamp":
+                return [] if self.resolve(target) == tuple(sorted(current)) else self.stamp_steps(target, current)
 
     def upgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps from *current* up to *target*, none if it has been reached.

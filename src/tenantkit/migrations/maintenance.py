@@ -52,7 +52,9 @@ class _Kept:
         match entry:
             case Entry.BUSY:
                 self.keeper.release()  # for the next try, if that other run is dead
-                return Again("another run keeps it in maintenance. Run the same again when that has ended", busy=True)
+                return Again(
+                    "another run keeps it in maintenance. Run the same again when that has ended", takes_time=True
+                )
             case Entry.LEFT_ALONE:
                 return self.performer(task, *args)
             case Entry.ENTERED:

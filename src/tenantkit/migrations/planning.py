@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.apply import plan
+from tenantkit.migrations.lines import Command
 from tenantkit.migrations.phases import Phase, limit
 from tenantkit.migrations.report import Outcome, join
-from tenantkit.migrations.tasks import Command
 from tenantkit.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -70,8 +69,8 @@ def plan_fleet(
         if heads not in targets:
             try:
                 wanted = limit(line, target, heads, phase)
-                steps = plan(line, command, wanted, heads)
-                targets[heads] = _absolute(wanted, steps) if steps else None
+                steps = line.steps(command, wanted, heads)
+                targets[heads] = make_absolute(wanted, steps) if steps else None
                 goals.add(wanted)
             except ConfigurationError as error:
                 targets[heads] = error
@@ -105,8 +104,14 @@ def without_schema(tenant: Tenant) -> Outcome:
     return refuse(tenant, (), f"the schema {tenant.schema!r} does not exist; see 'tenantkit doctor'")
 
 
-def _absolute(target: str, steps: Sequence[MigrationStep]) -> str:
-    if target[0] not in "+-":
+def is_relative(target: str) -> bool:
+    """Return whether a target depends on where one starts."""
+    return target[0] in "+-"
+
+
+def make_absolute(target: str, steps: Sequence[MigrationStep]) -> str:
+    """Return where *steps*, which are those to *target*, lead."""
+    if not is_relative(target):
         return target
     there: tuple[str, ...] = steps[-1].to_revisions_no_deps
     return there[0] if len(there) == 1 else "base" if not there else target

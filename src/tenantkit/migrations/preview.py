@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from sqlalchemy import Connection
 from typing_extensions import Unpack
 
-from tenantkit.migrations.apply import plan
 from tenantkit.migrations.fleet import Options, policy, settings_of, usable_line
 from tenantkit.migrations.phases import Phase, limit, require_no_end
 from tenantkit.migrations.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
@@ -67,7 +66,7 @@ def preview(
         (heads, there): _group(
             line,
             heads,
-            plan(line, command, there, heads),
+            line.steps(command, there, heads),
             [PlannedPlacement(key=each.tenant.key, schema=each.tenant.schema) for each in work],
         )
         for (heads, there), work in group(found.work).items()
@@ -102,7 +101,7 @@ def _plan_shared(tenancy: Tenancy, line: Line, connection: Connection, phase: Ph
         return None
     schema = shared_site(tenancy).schema
     heads = read_revisions(connection, [schema]).get(schema, ())
-    steps = plan(line, "upgrade", limit(line, "head", heads, phase), heads)
+    steps = line.steps("upgrade", limit(line, "head", heads, phase), heads)
     return _group(line, heads, steps, [PlannedPlacement(key=SHARED, schema=schema)]) if steps else None
 
 

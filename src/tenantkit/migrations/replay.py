@@ -47,7 +47,9 @@ class Replay:
         start = perf_counter()
         before, after = join(self.script.before), join(self.script.after)
         if not self.is_last:
-            epilogue = ledger.begun(task.run_id, task.tenant_id, from_revision=before, to_revision=after)
+            epilogue = ledger.begun(
+                task.run_id, task.tenant_id, engine="replay", from_revision=before, to_revision=after
+            )
         else:
             epilogue = ledger.done(
                 task.run_id,
@@ -60,6 +62,9 @@ class Replay:
         error: psycopg.Error | None = None
         try:
             connection = self._open()
+        except psycopg.Error as caught:
+            return Again(reason(caught), takes_time=True, sqlstate=caught.sqlstate)
+        try:
             if self.script.may_change_session and self._served > 1:
                 _send(connection, _FORGET)
             _send(connection, self._template(task.site).render(task.site.schema, epilogue))
@@ -83,7 +88,9 @@ class Replay:
 
     def _template(self, site: Site) -> Template:
         if (template := self._templates.get(site.others)) is None:
-            template = self._templates[site.others] = self.script.template(site.others, self.limits)
+            # What comes next, outside of a transaction, builds on it.
+            template = self.script.template(site.others, self.limits, waits_for_disk=not self.is_last)
+            self._templates[site.others] = template
         return template
 
     def _open(self) -> psycopg.Connection[Any]:
@@ -113,7 +120,7 @@ class Replay:
             self.close()
             return Again(reason(lost), sqlstate=lost.sqlstate)
         if error.sqlstate == BUSY:
-            return Again("another run is migrating it. Run the same again when that has ended", busy=True)
+            return Again("another run is migrating it. Run the same again when that has ended", takes_time=True)
         return Again(reason(error), sqlstate=error.sqlstate) if is_lock_conflict(error) else None
 
 

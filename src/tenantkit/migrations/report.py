@@ -241,3 +241,8 @@ class FleetStatus:
 def join(heads: Heads) -> str:
     """Return revisions as one string."""
     return ",".join(sorted(heads))
+
+
+def split(joined: str | None) -> Heads:
+    """Return the revisions in what `join` returned; none for none."""
+    return tuple(joined.split(",")) if joined else ()

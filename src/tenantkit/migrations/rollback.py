@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.history import get_run
 from tenantkit.migrations.planning import Plan, Work, refuse, without_schema
-from tenantkit.migrations.report import Outcome, join
+from tenantkit.migrations.report import Outcome, join, split
 from tenantkit.registry import ledger
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def find_deeds(tenancy: Tenancy, run_id: int, keys: Collection[str] | None) -> d
     with tenancy.engine.connect() as connection:
         # Of some, only a part was done: they failed, or the run was stopped or killed.
         rows = [row for row in ledger.find_outcomes(connection, run_id) if row.to_revision and _moved_by(row)]
-    deeds = {row.key: Deed(_heads(row.from_revision), _heads(row.to_revision)) for row in rows}
+    deeds = {row.key: Deed(split(row.from_revision), split(row.to_revision)) for row in rows}
     for key in keys or ():
         if key not in deeds:
             raise ConfigurationError(
@@ -101,7 +101,3 @@ def _moved(run_id: int, deed: Deed, heads: Heads, later: int | None) -> str:
 
 def _moved_by(row: Any) -> bool:
     return bool(row.from_revision != row.to_revision)
-
-
-def _heads(joined: str | None) -> Heads:
-    return tuple(joined.split(",")) if joined else ()

@@ -12,7 +12,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.apply import Alembic, plan
+from tenantkit.migrations.apply import Alembic
 from tenantkit.migrations.connections import begin
 from tenantkit.migrations.pace import Pace
 from tenantkit.migrations.performing import Performer, perform_all
@@ -213,7 +213,7 @@ class Runner:
         current, is_done = begin(self._engine, look)
         if is_done:  # the connection was lost after all was committed, before we were told
             return replace(outcome, to_revision=join(current) or None, sqlstate=None, error=None)
-        if plan(self.line, task.command, task.target, current):
+        if self.line.steps(task.command, task.target, current):
             return None
         there = join(current) or None
         return replace(outcome, from_revision=there, to_revision=there, sqlstate=None, error=None)

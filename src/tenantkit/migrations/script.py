@@ -59,13 +59,14 @@ class Script:
         """Where it leads."""
         return self.steps[-1].after if self.steps else self.before
 
-    def template(self, others: Sequence[str], limits: Limits) -> Template:
+    def template(self, others: Sequence[str], limits: Limits, *, waits_for_disk: bool = False) -> Template:
         """Return the transaction for any placement whose statements also see the schemas *others*."""
         # A revision may set the path for its own purposes, so each begins with it. A statement may end with a comment.
         path = f"SET LOCAL search_path = {search_path(ALIAS, *others)}\n;\n"
         body = "".join(path + "".join(f"{statement}\n;\n" for statement in step.statements) for step in self.steps)
         text = self._guard() + body + _write_heads(self.before, self.after)
-        return Template(f"BEGIN;\n{limits.sql}{_ASYNCHRONOUS}", tuple(text.split(QUOTED_ALIAS)))
+        settings = limits.sql if waits_for_disk else limits.sql + _ASYNCHRONOUS
+        return Template(f"BEGIN;\n{settings}", tuple(text.split(QUOTED_ALIAS)))
 
     def _guard(self) -> str:
         # A statement after the claim: the same one would not see what was committed just before it had the lock.

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 from sqlalchemy.schema import CreateSchema
 
+from tenantkit.migrations.lines import Command
 from tenantkit.migrations.planned import PlannedGroup, Rehearsal
 from tenantkit.migrations.rehearsal import Rehearsed, rehearse
 from tenantkit.migrations.runner import Settings, set_up
 from tenantkit.migrations.shared import SHARED
 from tenantkit.migrations.sites import shared_site, tenant_site
-from tenantkit.migrations.tasks import Command, Task
+from tenantkit.migrations.tasks import Task
 from tenantkit.migrations.trial import Trial, attempt
 
 if TYPE_CHECKING:

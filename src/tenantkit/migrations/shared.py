@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy.schema import CreateSchema
 
 from tenantkit.exceptions import MigrationError
-from tenantkit.migrations.apply import Alembic, plan
+from tenantkit.migrations.apply import Alembic
+from tenantkit.migrations.lines import Command
 from tenantkit.migrations.phases import Phase, limit
 from tenantkit.migrations.report import MigrationReport, Outcome
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.runner import set_up
 from tenantkit.migrations.sites import line_of, shared_site
-from tenantkit.migrations.tasks import Command, Task, perform_one
+from tenantkit.migrations.tasks import Task, perform_one
 from tenantkit.provisioning.locks import POLITE, Limits
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _run(
             connection.execute(CreateSchema(schema, if_not_exists=True))
         current = read_revisions(connection, [site.schema])[site.schema]
     target = limit(line, target, current, phase)
-    if not plan(line, command, target, current):
+    if not line.steps(command, target, current):
         return None
     # Not a connection of the application's: a revision may leave something in its session.
     alembic = Alembic(set_up(tenancy, line, limits, is_sent=False).open(), line, limits, placements_per_connection=1)

@@ -11,7 +11,6 @@ from alembic.runtime.migration import RevisionStep
 from sqlalchemy import Connection, Engine, event, text
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.apply import plan
 from tenantkit.migrations.environment import run
 from tenantkit.migrations.recording import Recorder
 from tenantkit.migrations.report import Outcome, join
@@ -65,7 +64,7 @@ class Trial:
         try:
             with rolled_back(self.engine) as connection:
                 if not claim(connection, task.site.schema):
-                    return Again("a run is migrating it. Try again when that has ended", busy=True)
+                    return Again("a run is migrating it. Try again when that has ended", takes_time=True)
                 self.limits.apply(connection)
                 keep_sequences(connection, [task.site.schema, *self.schemas])
                 self.prepare(connection)
@@ -129,7 +128,7 @@ def attempt(
         seen.append(tuple(current))
         if recorder is not None:
             recorder.before = tuple(sorted(current))
-        for step in plan(line, task.command, task.target, tuple(current)):
+        for step in line.steps(task.command, task.target, tuple(current)):
 
             def autocommit_block(step: MigrationStep = step) -> None:
                 raise OutsideTransactionError(name_of(step))

@@ -51,7 +51,7 @@ class Setup:
     def open(self) -> Engine:
         """Return an engine with the application's settings, which keeps one connection."""
         options = {name: value for name, value in self.engine_options.items() if name not in _OF_POOLS}
-        engine = create_engine(self.url, **options, pool_size=1, max_overflow=-1)
+        engine = create_engine(self.url, **options, pool_size=1, max_overflow=-1, pool_pre_ping=True)
         event.listen(engine, "checkin", forget)
         return engine
 

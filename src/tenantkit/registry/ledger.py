@@ -83,10 +83,10 @@ def done(run_id: int, tenant_id: int, *, engine: str, from_revision: str, to_rev
     )
 
 
-def begun(run_id: int, tenant_id: int, *, from_revision: str, to_revision: str) -> str:
+def begun(run_id: int, tenant_id: int, *, engine: str, from_revision: str, to_revision: str) -> str:
     """Return the statement, whole, that writes down that part of what is planned for a tenant is done for good."""
     return _write(
-        run_id, tenant_id, status="planned", engine="replay", from_revision=from_revision, to_revision=to_revision
+        run_id, tenant_id, status="planned", engine=engine, from_revision=from_revision, to_revision=to_revision
     )
 
 
