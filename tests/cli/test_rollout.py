@@ -155,3 +155,24 @@ def test_who_has_moved_on_is_told(fleet: Project, project_engine: Engine) -> Non
     assert done.code == 1
     assert f"failed acme it has moved on since run {number} brought it to t3" in done.err
     assert revisions(project_engine, *ALL) == ["t4", "t2", "t2"]
+
+
+def test_a_downgrade_goes_in_waves_too(fleet: Project, project_engine: Engine) -> None:
+    stopped = fleet.invoke("downgrade", "t1", "--canary", "initech", "--check", "false", "--exclude", "acme", "--yes")
+    assert stopped.code == 1, stopped.err
+    assert "the check after wave 1 of 2 failed" in stopped.err
+    assert revisions(project_engine, *ALL) == ["t2", "t1", "t2"]
+
+
+def test_whom_a_downgrade_is_for_is_asked(fleet: Project, project_engine: Engine) -> None:
+    terminal = fleet.at_terminal("downgrade", "t1", "--exclude", "acme")
+    terminal.wait_for("Take the tenants that these options leave back to t1? What later revisions added is lost. [y/N]")
+    terminal.type("y")
+    assert terminal.result().code == 0
+    assert revisions(project_engine, *ALL) == ["t2", "t1", "t1"]
+
+
+def test_a_preview_of_a_downgrade_is_for_whom_it_would_be(fleet: Project, project_engine: Engine) -> None:
+    [group] = fleet.invoke("downgrade", "t1", "--exclude", "acme", "--dry-run", "--json").json["groups"]
+    assert [each["key"] for each in group["placements"]] == ["initech", "umbrella"]
+    assert revisions(project_engine, *ALL) == ["t2"] * 3

@@ -117,3 +117,11 @@ def test_those_whose_turn_has_not_come_end_with_the_others() -> None:
     stop.set()
     assert len(list(outcomes)) < 99
     assert len(list(perform_all(tasks(3), [lambda: Performer(lambda: None)] * 8, None, Pace(8)))) == 3
+
+
+def test_nothing_is_begun_once_the_caller_has_left() -> None:
+    begun: list[None] = []
+    outcomes = perform_all(tasks(100), [lambda: Performer(lambda: (begun.append(None), Event().wait(0.001)))] * 2)
+    next(outcomes)
+    outcomes.close()
+    assert len(begun) < 50

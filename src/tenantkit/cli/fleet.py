@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,40 +14,19 @@ from tenantkit.cli.confirm import confirm
 from tenantkit.cli.errors import UsageError
 from tenantkit.cli.options import (
     DryRun,
-    Engine,
     Events,
     Jobs,
     Json,
-    LockTimeout,
-    MaxConnections,
     MigratePhase,
     Sql,
-    StatementTimeout,
     Tenants,
     Yes,
-    parse_attributes,
     parse_keys,
     refuse_others,
     was_given,
 )
-from tenantkit.cli.rollout import (
-    Canary,
-    Check,
-    Exclude,
-    Maintenance,
-    MaxFailures,
-    OnError,
-    Order,
-    Pause,
-    Waves,
-    Where,
-    parse_canary,
-    parse_check,
-    parse_waves,
-    require_sense,
-)
+from tenantkit.cli.policy import takes_policy
 from tenantkit.cli.running import print_shared, run
-from tenantkit.provisioning.locks import LOCK_TIMEOUT, Limits
 
 if TYPE_CHECKING:
     from tenantkit.cli.progress import FleetProgress
@@ -61,6 +41,7 @@ _NAMED = 10
 Shared = Annotated[bool, typer.Option("--shared", metavar="", help="The shared tables, and no tenant.")]
 
 
+@takes_policy
 def migrate(
     context: typer.Context,
     target: Annotated[
@@ -68,21 +49,7 @@ def migrate(
     ] = "head",
     *,
     tenants: Tenants = None,
-    exclude: Exclude = None,
-    where: Where = None,
-    order: Order = "key",
-    canary: Canary = None,
-    wave: Waves = None,
-    pause: Pause = 0,
-    check: Check = None,
-    max_failures: MaxFailures = None,
-    on_error: OnError = "continue",
-    maintenance: Maintenance = False,
-    jobs: Jobs = None,
-    max_connections: MaxConnections = None,
-    engine: Engine = "auto",
-    lock_timeout: LockTimeout = LOCK_TIMEOUT,
-    statement_timeout: StatementTimeout = None,
+    options: Options,
     phase: MigratePhase = None,
     resume: Annotated[
         int | None,
@@ -117,27 +84,10 @@ def migrate(
     - `tenantkit migrate --resume 12`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+    from tenantkit.migrations.fleet import settings_of  # noqa: PLC0415 - likewise
 
     keys = parse_keys(tenants)
     _require_sense(context)
-    options: Options = {
-        "exclude": parse_keys(exclude, option="--exclude"),
-        "where": parse_attributes(where),
-        "order": order,
-        "canary": parse_canary(canary),
-        "waves": parse_waves(wave),
-        "pause": pause,
-        "check": parse_check(check),
-        "max_failures": max_failures,
-        "on_error": on_error,
-        "maintenance": maintenance,
-        "jobs": jobs,
-        "max_connections": max_connections,
-        "engine": engine,
-        "lock_timeout": lock_timeout,
-        "statement_timeout": statement_timeout,
-    }
-    require_sense(options)
 
     def work(progress: FleetProgress) -> MigrationReport:
         chosen: Options = {**options, "tenants": keys, "phase": phase, "progress": progress}
@@ -153,7 +103,7 @@ def migrate(
             found = migrations.preview(tenancy, target, scripts=sql, **chosen)
             previewing.show(found, sql=sql, as_json=as_json)
         elif shared_only:
-            limits = Limits(lock_timeout, statement_timeout)
+            limits = settings_of(options).limits
             with tenancy.engine.connect() as connection:
                 limits.require_sense(connection)
             tenancy.install()
@@ -182,6 +132,7 @@ def _require_sense(context: typer.Context) -> None:
         raise UsageError("--resume goes on with the phase that the run was for. Leave --phase out.")
 
 
+@takes_policy
 def downgrade(
     context: typer.Context,
     target: Annotated[
@@ -199,7 +150,7 @@ def downgrade(
         ),
     ] = None,
     tenants: Tenants = None,
-    jobs: Jobs = None,
+    options: Options,
     shared: Shared = False,
     dry_run: DryRun = False,
     sql: Sql = False,
@@ -214,11 +165,12 @@ def downgrade(
     - `tenantkit downgrade -1 --tenants acme`
     - `tenantkit downgrade base --shared --yes`
     - `tenantkit downgrade --run 12`
+    - `tenantkit downgrade --run 12 --canary 1 --check ./smoke-test.sh`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
     from tenantkit.migrations.rollback import find_deeds  # noqa: PLC0415 - likewise
 
-    keys = parse_keys(tenants)
+    keys = options["tenants"] = parse_keys(tenants)
     if shared and not (dry_run or sql):
         refuse_others(context, "--shared")
     if (shared or run_id is not None) and (dry_run or sql):
@@ -226,19 +178,19 @@ def downgrade(
     with application(context) as tenancy:
         match target, run_id:
             case str() as goal, None if dry_run or sql:
-                found = migrations.preview(tenancy, goal, command="downgrade", scripts=sql, tenants=keys)
+                found = migrations.preview(tenancy, goal, command="downgrade", scripts=sql, **options)
                 previewing.show(found, sql=sql, as_json=as_json)
                 return
             case str() as goal, None:
-                whom = "the shared tables" if shared else "every tenant" if keys is None else ", ".join(keys)
+                whom = "the shared tables" if shared else _name(options, "every tenant")
                 confirm(f"Take {whom} back to {goal}? What later revisions added is lost.", yes=yes)
                 if shared:
                     print_shared(migrations.downgrade_shared(tenancy, goal), as_json=as_json, as_events=as_events)
                     return
-                take_back = partial(migrations.downgrade, tenancy, goal)
+                take_back: Callable[..., MigrationReport] = partial(migrations.downgrade, tenancy, goal)
             case None, int() as number if not shared:
                 deeds = find_deeds(tenancy, number, keys)
-                whom = ", ".join(deeds) if len(deeds) <= _NAMED else f"{len(deeds)} tenants"
+                whom = _name(options, ", ".join(deeds) if len(deeds) <= _NAMED else f"{len(deeds)} tenants")
                 confirm(f"Take back what run {number} did to {whom}? What its revisions added is lost.", yes=yes)
                 take_back = partial(migrations.downgrade_run, tenancy, number)
             case _:
@@ -247,9 +199,18 @@ def downgrade(
                 )
 
         def work(progress: FleetProgress) -> MigrationReport:
-            return take_back(tenants=keys, jobs=jobs, progress=progress)
+            options["progress"] = progress
+            return take_back(**options)
 
         run(work, "Downgrading", "Downgraded", as_json=as_json, as_events=as_events)
+
+
+def _name(options: Options, everybody: str) -> str:
+    """Return for whom a command with these options is."""
+    if options.get("exclude") or options.get("where"):
+        return "the tenants that these options leave"
+    keys = options.get("tenants")
+    return everybody if keys is None else ", ".join(keys)
 
 
 def stamp(

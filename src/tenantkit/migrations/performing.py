@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from heapq import heapify, heappop, heappush
 from queue import SimpleQueue
 from threading import Condition, Event, RLock, Thread
@@ -33,7 +33,7 @@ def perform_all(
     performers: Sequence[Callable[[], Performer]],
     stop: Event | None = None,
     pace: Pace | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """Do *tasks*, and yield what came of each as it ends.
 
     As many are done at a time as there are performers, or as *pace* says if that is less.
@@ -163,7 +163,7 @@ class _Backlog:
 
     @property
     def _is_over(self) -> bool:
-        return self._unfinished == 0 or (self._stop is not None and self._stop.is_set())
+        return self._unfinished <= 0 or (self._stop is not None and self._stop.is_set())
 
     def _matters(self, outcome: Outcome) -> bool:
         return self._stop is not None and not outcome.ok
