@@ -255,7 +255,11 @@ class Away:
         self._starting.join()
 
 
-@pytest.mark.parametrize("options", [{"jobs": 2}, {"jobs": 0}], ids=["replay", "Alembic"])
+@pytest.mark.parametrize(
+    "options",
+    [{"jobs": 2}, {"jobs": 0}, {"jobs": 2, "maintenance": True}],
+    ids=["replay", "Alembic", "maintenance"],
+)
 def test_a_server_that_is_away_is_waited_for(options: Any, server: Server, folder: Path) -> None:
     fleet = Fleet(server.url, folder)
     away = Away(server)

@@ -193,3 +193,30 @@ def test_an_index_that_somebody_else_is_building_is_left_alone(
             built.result()
 
     assert indexes(engine) == {"t_acme": True}
+
+
+def test_an_index_whose_build_was_cancelled_is_not_taken_for_built(
+    environment: Environment, migrated_tenancy: Make, engine: Engine
+) -> None:
+    environment.add("one", ONE)
+    tenancy = migrated_tenancy()
+    tenancy.create("acme")
+    step = 'op.execute("CREATE INDEX CONCURRENTLY IF NOT EXISTS ix ON a (x)")'
+    environment.add("two", revision(step, Path("nowhere")))
+    cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY IF%%'"
+    with engine.connect() as writer, ThreadPoolExecutor() as threads:
+        try:
+            writer.exec_driver_sql(
+                "INSERT INTO t_acme.a VALUES (1, 1)"
+            )  # which also keeps the index from being dropped
+            code = threads.submit(run, tenancy, environment.folder)
+            until(lambda: indexes(engine) == {"t_acme": False})
+            with engine.connect() as connection:
+                connection.exec_driver_sql(cancel)
+            assert code.result() != 0
+        finally:
+            writer.commit()
+
+    migrate(migrated_tenancy(), jobs=0)
+
+    assert indexes(engine) == {"t_acme": True}

@@ -63,6 +63,13 @@ def test_a_server_that_was_busy_is_tried_again() -> None:
     assert server.work(8, 20_000)[-1] == 8
 
 
+def test_two_slow_tasks_do_not_hold_up_the_others() -> None:
+    server = Server(Pace(8), seconds=0.01, seed=1)
+    assert server.work(1, 1_000)[-1] == 2
+    server.seconds = 60
+    assert server.work(8, 4)[-1] == 8
+
+
 class Performer:
     """Does tasks as a function says, and keeps account of who did any."""
 
@@ -84,7 +91,8 @@ def tasks(count: int) -> list[Task]:
 
 def test_no_more_work_at_a_time_than_the_pace_says() -> None:
     class Narrow(Pace):
-        def widen(self, now: float) -> None: ...
+        def widen(self, now: float) -> None:
+            self.start(now)
 
     lock, working, most = Lock(), 0, 0
 

@@ -258,6 +258,22 @@ def test_a_relative_target_from_several_revisions_is_resumed_for_each(
         unfinished(fleet(), caught.value.report.run_id)
 
 
+def test_a_relative_target_is_resumed_without_those_whom_it_leads_nowhere(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add("three", FAILS.format("'t_k2'"))
+    migrate(fleet(), "two", tenants=["k0"])
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER SCHEMA t_k7 RENAME TO away")
+    with pytest.raises(MigrationError) as caught:
+        migrate(fleet(), "+2", jobs=1)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER SCHEMA away RENAME TO t_k7")
+        connection.exec_driver_sql("DROP SCHEMA t_k7 CASCADE")
+    target, keys, _ = unfinished(fleet(), caught.value.report.run_id)
+    assert (target, keys) == ("three", ["k2"])
+
+
 def test_a_tenant_for_which_nothing_can_be_done_counts(fleet: Make, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER SCHEMA t_k7 RENAME TO away")

@@ -213,3 +213,53 @@ def test_what_was_done_before_a_kill_in_the_middle_is_taken_back(
         # What the steps outside of a transaction have left, if any, is still to be taken for their own.
         connection.exec_driver_sql("COMMENT ON TABLE t_k0.alembic_version IS NULL")
     assert look(engine) == before
+
+
+def test_what_was_done_before_a_worker_died_is_taken_back(
+    environment: Environment, fleet: Make, engine: Engine, tmp_path: Path
+) -> None:
+    before = look(engine)
+    dies = tmp_path / "dies"
+    dies.touch()
+    # In this process, two tenants rehearse.
+    four = revision('op.execute("SELECT 1")', dies).replace(
+        "if path", "if 'pytest' not in __import__('sys').modules and path"
+    )
+    environment.add("four", four)
+    with pytest.raises(MigrationError, match="the worker process died") as caught:
+        migrate(fleet(), tenants=KEYS[1:], engine="alembic")
+    dies.unlink()
+    number = caught.value.report.run_id
+    _, outcomes = get_run(fleet(), number)
+    assert {(each.from_revision, each.to_revision) for each in outcomes if not each.ok} == {("one", "three")}
+
+    downgrade_run(fleet(), number)
+
+    with engine.begin() as connection:
+        for key in KEYS:
+            connection.exec_driver_sql(f"COMMENT ON TABLE t_{key}.alembic_version IS NULL")
+    assert look(engine) == before
+
+
+def test_a_lock_in_the_way_after_a_part_was_taken_back_is_waited_for(
+    environment: Environment, fleet: Make, engine: Engine, tmp_path: Path
+) -> None:
+    before = look(engine)
+    locked = tmp_path / "locked"
+    undo = f"""
+    import pathlib
+    with op.get_context().autocommit_block():
+        if pathlib.Path({str(locked)!r}).exists():
+            pathlib.Path({str(locked)!r}).unlink()
+            op.execute("DO $$ BEGIN RAISE lock_not_available; END $$")
+    """
+    environment.add("four", "pass", undo)
+    environment.add("five", "pass")
+    run_id = migrate(fleet(), tenants=["k1"]).run_id
+    locked.touch()
+
+    report = downgrade_run(fleet(), run_id, jobs=0)
+
+    assert not locked.exists()
+    assert [each.attempts for each in report.migrated] == [2]
+    assert look(engine) == before

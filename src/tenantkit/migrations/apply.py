@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from tenantkit.migrations.changes.steps import TELL
-from tenantkit.migrations.connections import is_away
+from tenantkit.migrations.connections import Patience
 from tenantkit.migrations.environment import run
 from tenantkit.migrations.indexes import drop_invalid_indexes
 from tenantkit.migrations.journey import Journey
@@ -43,6 +43,7 @@ class Alembic:
     tell: Callable[[Advance], object] | None = None
     """Is told how far long steps are, not more often than is of use."""
     _served: int = 0
+    _patience: Patience = field(default_factory=Patience)
 
     def __call__(self, task: Task, recorder: Recorder | None = None) -> Outcome | Again:
         """Do *task* in a transaction of its own, unless others are in the way."""
@@ -51,21 +52,17 @@ class Alembic:
         self._served += 1
         start = perf_counter()
         journey = Journey(self.line, task, recorder)
-        has_begun = False
         error: Exception | None = None
         try:
-            with self.engine.connect() as connection, claiming(connection, task.site.schema) as claimed:
-                has_begun = True
+            with self._patience(self.engine.connect) as connection, claiming(connection, task.site.schema) as claimed:
                 if not claimed:
-                    return Again("another run is migrating it. Run the same again when that has ended", takes_time=True)
+                    return Again("another run is migrating it. Run the same again when that has ended", busy=True)
                 self._attempt(connection, journey)
         except Exception as caught:  # noqa: BLE001 - one tenant's failure is an outcome, whatever it was
             error = caught
             if is_lock_conflict(caught):
-                return Again(reason(caught), sqlstate=sqlstate(caught))
-            if not has_begun and is_away(caught):
-                return Again(reason(caught), takes_time=True, sqlstate=sqlstate(caught))
-        after = journey.after if error is None else journey.before
+                return Again(reason(caught), sqlstate=sqlstate(caught), reached=journey.kept)
+        after = journey.after if error is None else join(journey.kept or ()) or journey.before
         if error is not None:
             # What came before an autocommit block is kept.
             with suppress(SQLAlchemyError), self.engine.connect() as connection:
@@ -104,9 +101,11 @@ class Alembic:
                 on_version_apply=journey.applied,
             )
         except Exception:
-            connection.rollback()
-            with suppress(SQLAlchemyError):  # what it could not build would be in the way of the next try
-                drop_invalid_indexes(connection, task.site.schema)
+            if journey.has_left_transaction and not connection.invalidated:
+                connection.rollback()
+                # What it could not build would be in the way of a revision that builds it otherwise.
+                with suppress(SQLAlchemyError), connection.begin():
+                    drop_invalid_indexes(connection, task.site.schema)
             raise
         finally:
             connection.rollback()

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from threading import Event
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import psycopg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    sleep_using_event,
+    stop_after_delay,
+    stop_any,
+    stop_when_event_set,
+    wait_random_exponential,
+)
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.provisioning.locks import sqlstate
@@ -64,27 +74,54 @@ def room_for_jobs(connection: Connection, *, jobs: int | None, max_connections: 
     )
 
 
+class Patience:
+    """Waits for a server that is away, for a minute; and if that was in vain, not again until it is back."""
+
+    def __init__(self) -> None:
+        self._is_spent = False
+        self._ended = Event()
+
+    def __call__(self, connect: Callable[[], T]) -> T:
+        """Return what *connect* does, which is tried again while no connection is to be had."""
+        in_vain = stop_any(stop_after_delay(0 if self._is_spent else _PATIENCE), stop_when_event_set(self._ended))
+        retrying = _retrying(stop=in_vain, sleep=sleep_using_event(self._ended))
+        try:
+            connected = retrying(connect)
+        except Exception as error:
+            self._is_spent = is_away(error)
+            raise
+        self._is_spent = False
+        return connected
+
+    def end(self) -> None:
+        """Wait no more; from another thread."""
+        self._ended.set()
+
+
 def begin(engine: Engine, work: Callable[[Connection], T]) -> T:
     """Return what *work* does in a transaction of its own, which is run again while the server is away.
 
     It may have been committed nevertheless before the connection was lost, so *work* must not mind being done twice.
     """
-    retrying = Retrying(
-        retry=retry_if_exception(is_away),
-        wait=wait_random_exponential(multiplier=0.05, max=2),
-        stop=stop_after_delay(_PATIENCE),
-        reraise=True,
-    )
 
     def attempt() -> T:
         with engine.begin() as connection:
             return work(connection)
 
-    return retrying(attempt)
+    return _retrying(stop=stop_after_delay(_PATIENCE))(attempt)
+
+
+def _retrying(**options: Any) -> Retrying:
+    return Retrying(
+        retry=retry_if_exception(is_away),
+        wait=wait_random_exponential(multiplier=0.05, max=2),
+        reraise=True,
+        **options,
+    )
 
 
 def is_away(error: BaseException) -> bool:
     """Return whether the connection is lost, or none is to be had now."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return isinstance(error, OperationalError) and sqlstate(error) in _AWAY
+    return isinstance(error, OperationalError | psycopg.OperationalError) and sqlstate(error) in _AWAY

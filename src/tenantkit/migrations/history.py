@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.planning import is_relative, make_absolute
 from tenantkit.migrations.report import Outcome, split
+from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.sites import line_of
 from tenantkit.registry import ledger
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from tenantkit.migrations.phases import Phase
     from tenantkit.tenancy import Tenancy
 
-_NOT_DONE = "not reached: the run ended before"
+_NOT_REACHED = "not reached: the run ended before"
+_NOT_FINISHED = "not finished: the run ended in the middle"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +42,7 @@ class Run:
     """Those that another run had brought there."""
     failed: int
     planned: int
-    """Those that it has not reached."""
+    """Those that it has not reached, or not finished."""
     phase: Phase | None = None
     """The phase that it was for, if it was for one only."""
 
@@ -69,7 +72,7 @@ def get_run(tenancy: Tenancy, run_id: int) -> tuple[Run, list[Outcome]]:
                 attempts=row.attempts,
                 duration_ms=row.duration_ms or 0,
                 sqlstate=row.sqlstate,
-                error=_NOT_DONE if row.status == "planned" else row.error,
+                error=row.error if row.status != "planned" else _NOT_REACHED if row.engine is None else _NOT_FINISHED,
             )
             for row in ledger.find_outcomes(connection, run_id)
         ]
@@ -91,7 +94,9 @@ def unfinished(tenancy: Tenancy, run_id: int) -> tuple[str, list[str], Phase | N
     left = [outcome for outcome in outcomes if not outcome.ok]
     goals = {run.target: [outcome.key for outcome in left]}
     if left and is_relative(run.target):
-        goals = _absolute_goals(line_of(tenancy, "tenant"), run.target, left)
+        with tenancy.engine.connect() as connection:
+            there = read_revisions(connection, [outcome.schema for outcome in left])
+        goals = _absolute_goals(line_of(tenancy, "tenant"), run.target, [each for each in left if each.schema in there])
     if len(goals) > 1:
         commands = "; ".join(f"tenantkit migrate {goal} --tenants {','.join(keys)}" for goal, keys in goals.items())
         raise ConfigurationError(
@@ -104,12 +109,17 @@ def unfinished(tenancy: Tenancy, run_id: int) -> tuple[str, list[str], Phase | N
 def _absolute_goals(line: Line, target: str, outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
     """Return where a relative target leads, with the keys of those whom it leads there.
 
-    :raises ConfigurationError: if it leads nowhere from where one of them was.
+    :raises ConfigurationError: if it leads nowhere from where any of them was.
     """
     goals: dict[str, list[str]] = {}
     for outcome in outcomes:
-        steps = line.steps("upgrade", target, split(outcome.from_revision))
-        goals.setdefault(make_absolute(target, steps), []).append(outcome.key)
+        with suppress(ConfigurationError):  # it was refused then, and would be now
+            steps = line.steps("upgrade", target, split(outcome.from_revision))
+            goals.setdefault(make_absolute(target, steps), []).append(outcome.key)
+    if not goals:
+        raise ConfigurationError(
+            f"{target} leads nowhere from where the tenants are that are left. 'tenantkit status' tells where."
+        )
     return goals
 
 

@@ -71,7 +71,8 @@ class Interruption:
             yield
             return
         if not is_in_callers:
-            drop_invalid_indexes(self._connection, self._schema)
+            with self._connection.begin():
+                drop_invalid_indexes(self._connection, self._schema)
         event.listen(self._connection, "before_execute", self._adapt, retval=True)
         try:
             yield
@@ -79,7 +80,8 @@ class Interruption:
             event.remove(self._connection, "before_execute", self._adapt)
 
     def expect(self) -> None:
-        """Write down, in the transaction before them, that steps outside of one begin."""
+        """Make room, in the transaction before them, for steps outside of one, and write down that they begin."""
+        drop_invalid_indexes(self._connection, self._schema)
         if self._marked != self._running:
             self._comment(MARK + self._running)
             self._marked = self._running

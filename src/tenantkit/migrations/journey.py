@@ -28,6 +28,10 @@ class Journey:
     line: Line
     task: Task
     recorder: Recorder | None
+    has_left_transaction: bool = False
+    """Whether some of its steps were outside of one."""
+    kept: Heads | None = None
+    """Where it has come to for good before such steps, if it has moved by then."""
     _seen: list[Heads] = field(default_factory=list["Heads"])
 
     @property
@@ -66,7 +70,11 @@ class Journey:
 
     def before_block(self, connection: Connection) -> None:
         """Write down what is kept, whatever becomes of the steps outside of a transaction that come next."""
-        if self.task.run_id and self.before != self.after:
+        self.has_left_transaction = True
+        if self.before == self.after:
+            return
+        self.kept = self._seen[-1]
+        if self.task.run_id:
             ids = self.task.run_id, self.task.tenant_id
             _write(connection, ledger.begun(*ids, engine="alembic", from_revision=self.before, to_revision=self.after))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from tenantkit.migrations.connections import Patience
 from tenantkit.migrations.tasks import Again, Task
 from tenantkit.provisioning.locks import limit_lock_waits, reason, sqlstate
 from tenantkit.registry import maintenance
@@ -51,10 +52,9 @@ class _Kept:
             return Again(f"it cannot be put into maintenance: {reason(error)}", sqlstate=sqlstate(error))
         match entry:
             case Entry.BUSY:
-                self.keeper.release()  # for the next try, if that other run is dead
-                return Again(
-                    "another run keeps it in maintenance. Run the same again when that has ended", takes_time=True
-                )
+                with suppress(SQLAlchemyError):
+                    self.keeper.release()  # for the next try, if that other run is dead
+                return Again("another run keeps it in maintenance. Run the same again when that has ended", busy=True)
             case Entry.LEFT_ALONE:
                 return self.performer(task, *args)
             case Entry.ENTERED:
@@ -64,6 +64,7 @@ class _Kept:
                     self._leave(task)
 
     def interrupt(self) -> None:
+        self.keeper.interrupt()
         self.performer.interrupt()
 
     def close(self) -> object:
@@ -84,6 +85,7 @@ class _Keeper:
         self._run_id = run_id
         self._connection: Connection | None = None
         self._lock = Lock()
+        self._patience = Patience()
 
     def do(self, task: Task, change: Callable[[Connection, int, int], Any]) -> Any:
         """Apply *change* to the tenant of *task*, on a new connection if the one there was is lost."""
@@ -103,6 +105,10 @@ class _Keeper:
         for key in released:
             self._tenancy.cache.forget(key)
 
+    def interrupt(self) -> None:
+        """Wait no more for a server that is away, from another thread."""
+        self._patience.end()
+
     def close(self) -> None:
         """Close the connection, and with it show that the run is over."""
         with self._lock:
@@ -118,7 +124,8 @@ class _Keeper:
             self._tenancy.cache.forget(task.key)
 
     def _open(self) -> Connection:
-        connection = self._tenancy.engine.connect().execution_options(isolation_level="READ COMMITTED")
+        connection = self._patience(self._tenancy.engine.connect)
+        connection.execution_options(isolation_level="READ COMMITTED")
         try:
             connection.detach()  # the application's pool may be small, and is for its requests
             with connection.begin():

@@ -21,7 +21,8 @@ class Pace:
     """Says how many may work at a time: first two, then twice as many, up to *limit*, while that gets more done.
 
     A server whose processors are all busy is slowed down by further connections, and so are its other clients: two
-    processors migrated 500 tenants in 2.1 s over two or four connections, and in 2.5 s over eight.
+    processors migrated 500 tenants in 2.1 s over two or four connections, and in 2.5 s over eight. What takes so long
+    that it cannot be compared soon is done by as many as there may be.
 
     All numbers of seconds are by one clock, that of the caller.
     """
@@ -58,13 +59,17 @@ class Pace:
 
     def patience(self, now: float) -> float | None:
         """Return for how many seconds to wait for `finished` before `widen`; ``None`` for any number."""
-        if self.width == self.limit or (self.width == self._base and now < self._rests_until):
+        if self.width == self.limit:
             return None
-        return max(self._since + _PATIENCE - now, 0.0)
+        until = self._since + _PATIENCE
+        if self.width == self._base:
+            until = max(until, self._rests_until)
+        return max(until - now, 0.0)
 
     def widen(self, now: float) -> None:
         """Let more work, whether or not it is known what that brings."""
         self.width = min(2 * self.width, self.limit)
+        self._rate = 0.0
         self.start(now)
 
     def _judge(self, rate: float, now: float) -> None:
@@ -72,6 +77,7 @@ class Pace:
             self.width = self._base
             self._rests_until = now + _REST
             return
-        self._base, self._rate = self.width, rate
+        self._base = self.width
         if now >= self._rests_until:
             self.widen(now)
+        self._rate = rate

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 
+from tenantkit.migrations.connections import Patience
 from tenantkit.migrations.report import Outcome, join
 from tenantkit.migrations.script import BUSY, MOVED, Script, Template
 from tenantkit.migrations.tasks import Again, Task
@@ -40,6 +41,7 @@ class Replay:
     """Whether a placement is done after it; if not, the ledger has nothing to say yet."""
     _connection: psycopg.Connection[Any] | None = None
     _served: int = 0
+    _patience: Patience = field(default_factory=Patience)
     _templates: dict[tuple[str, ...], Template] = field(default_factory=dict[tuple[str, ...], Template])
 
     def __call__(self, task: Task) -> Outcome | Again:
@@ -61,10 +63,7 @@ class Replay:
             )
         error: psycopg.Error | None = None
         try:
-            connection = self._open()
-        except psycopg.Error as caught:
-            return Again(reason(caught), takes_time=True, sqlstate=caught.sqlstate)
-        try:
+            connection = self._patience(self._open)
             if self.script.may_change_session and self._served > 1:
                 _send(connection, _FORGET)
             _send(connection, self._template(task.site).render(task.site.schema, epilogue))
@@ -76,6 +75,7 @@ class Replay:
 
     def interrupt(self) -> None:
         """Cancel the statement that is running; the transaction is undone."""
+        self._patience.end()
         if (connection := self._connection) is not None:
             with suppress(psycopg.Error):
                 connection.cancel_safe(timeout=5)
@@ -109,7 +109,9 @@ class Replay:
     def _again(self, error: psycopg.Error) -> Again | None:
         """Undo what began, and return whether it is worth another try."""
         connection = self._connection
-        if connection is None or connection.closed or error.sqlstate is None:
+        if connection is None:
+            return None  # none was to be had
+        if connection.closed or error.sqlstate is None:
             # libpq's own error: the connection is lost, even where it does not look so. Whether the transaction was
             # committed is not known. If so, the next try will say that the placement has moved.
             self.close()
@@ -120,7 +122,7 @@ class Replay:
             self.close()
             return Again(reason(lost), sqlstate=lost.sqlstate)
         if error.sqlstate == BUSY:
-            return Again("another run is migrating it. Run the same again when that has ended", takes_time=True)
+            return Again("another run is migrating it. Run the same again when that has ended", busy=True)
         return Again(reason(error), sqlstate=error.sqlstate) if is_lock_conflict(error) else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from time import monotonic, perf_counter, sleep
+from time import perf_counter, sleep
 
 from tenantkit.migrations.environment import Site
 from tenantkit.migrations.lines import Command, Heads
@@ -16,7 +16,7 @@ ATTEMPTS = 8
 """How often a placement is tried when locks stand in the way."""
 
 PATIENCE = 60.0
-"""For how many seconds another run may have a placement, or the server may be away, before it is called a failure."""
+"""For how many seconds a placement may be claimed by another run before this one calls it a failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +33,7 @@ class Task:
     expected: Heads | None = None
     """Where it must be for this to be done; ``None`` for anywhere."""
     attempt: int = 1
-    waits_since: float | None = None
-    """By `monotonic`, if something else than locks was in the way."""
+    waited: float = 0.0
 
     def outcome(
         self,
@@ -64,19 +63,23 @@ class Again:
     """Not done, because somebody else was in the way: to be tried again."""
 
     error: str
-    takes_time: bool = False
-    """Whether another run is at work on the placement, or the server is away, rather than locks in the way."""
+    busy: bool = False
+    """Whether another run is at work on the placement, rather than locks in the way."""
     sqlstate: str | None = None
+    reached: Heads | None = None
+    """Where the placement has come to for good, if it has moved before that."""
 
     def next(self, task: Task) -> tuple[Task, float] | Outcome:
         """Return the task as it is to be tried again, and in how many seconds; or the failure, if it is enough.
 
         The pauses grow, and are random, so that those who were in each other's way do not meet again.
         """
-        if self.takes_time:
-            since = task.waits_since or monotonic()
-            if monotonic() - since < PATIENCE:
-                return replace(task, waits_since=since), random.uniform(0.05, 0.5)  # noqa: S311 - no secret
+        if self.reached is not None and task.expected is not None:
+            task = replace(task, expected=self.reached)
+        if self.busy:
+            pause = random.uniform(0.05, 0.5)  # noqa: S311 - no secret
+            if task.waited < PATIENCE:
+                return replace(task, waited=task.waited + pause), pause
         elif task.attempt < ATTEMPTS:
             pause = random.uniform(0, min(2, 0.05 * 2**task.attempt))  # noqa: S311 - no secret
             return replace(task, attempt=task.attempt + 1), pause

@@ -64,7 +64,7 @@ class Trial:
         try:
             with rolled_back(self.engine) as connection:
                 if not claim(connection, task.site.schema):
-                    return Again("a run is migrating it. Try again when that has ended", takes_time=True)
+                    return Again("a run is migrating it. Try again when that has ended", busy=True)
                 self.limits.apply(connection)
                 keep_sequences(connection, [task.site.schema, *self.schemas])
                 self.prepare(connection)

@@ -115,15 +115,14 @@ def _write(
 
 def record(connection: Connection, run_id: int, tenant_id: int, **values: Any) -> None:
     """Write down what came of a tenant that was not migrated; nothing if it has been dropped meanwhile."""
-    before = values.pop("from_revision")
+    before, after = values.pop("from_revision"), values.pop("to_revision")
+    if before is not None or after is not None:  # otherwise it is not known; a part of it may be done
+        values["from_revision"] = case((outcomes.c.to_revision == before, outcomes.c.from_revision), else_=before)
+        values["to_revision"] = after
     connection.execute(
         update(outcomes)
         .where(outcomes.c.run_id == run_id, outcomes.c.tenant_id == tenant_id, outcomes.c.status != "done")
-        .values(
-            finished_at=func.now(),
-            from_revision=case((outcomes.c.to_revision == before, outcomes.c.from_revision), else_=before),
-            **values,
-        )
+        .values(finished_at=func.now(), **values)
     )
 
 
