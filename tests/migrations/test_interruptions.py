@@ -130,25 +130,38 @@ def indexes(engine: Engine) -> dict[str, bool]:
         return {row.nspname: row.indisvalid for row in connection.exec_driver_sql(query)}
 
 
+def end_in_the_middle(engine: Engine, build: Callable[[], int], function: str) -> None:
+    """Have an index be built, in vain, and end the build by one of PostgreSQL's functions while it waits for a writer."""
+    with engine.connect() as writer, ThreadPoolExecutor() as threads:
+        try:
+            writer.exec_driver_sql(
+                "INSERT INTO t_acme.a VALUES (1, 1)"
+            )  # which also keeps the index from being dropped
+            code = threads.submit(build)
+            until(lambda: indexes(engine) == {"t_acme": False})
+            with engine.connect() as connection:
+                connection.exec_driver_sql(
+                    f"SELECT {function}(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%%'"
+                )
+            assert code.result() != 0
+        finally:
+            writer.commit()
+
+
+@pytest.mark.parametrize("function", ["pg_terminate_backend", "pg_cancel_backend"])
+@pytest.mark.parametrize(
+    "step",
+    [STEPS["create"], 'op.execute("CREATE INDEX CONCURRENTLY IF NOT EXISTS ix ON a (x)")'],
+    ids=["", "if not there"],
+)
 def test_an_index_that_was_still_being_built_is_built_again(
-    environment: Environment, migrated_tenancy: Make, engine: Engine
+    step: str, function: str, environment: Environment, migrated_tenancy: Make, engine: Engine
 ) -> None:
     environment.add("one", ONE)
     tenancy = migrated_tenancy()
     tenancy.create("acme")
-    environment.add("two", revision(STEPS["create"], Path("nowhere")))
-    with engine.connect() as writer:
-        writer.exec_driver_sql("INSERT INTO t_acme.a VALUES (1, 1)")  # for whose end the build waits
-        with ThreadPoolExecutor() as threads:
-            code = threads.submit(run, tenancy, environment.folder)
-            until(lambda: indexes(engine) == {"t_acme": False})
-            with engine.connect() as connection:
-                connection.exec_driver_sql(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%%'"
-                )
-            assert code.result() != 0
-        writer.commit()
-    assert indexes(engine) == {"t_acme": False}
+    environment.add("two", revision(step, Path("nowhere")))
+    end_in_the_middle(engine, lambda: run(tenancy, environment.folder), function)
 
     migrate(migrated_tenancy(), jobs=0)
 
@@ -191,32 +204,5 @@ def test_an_index_that_somebody_else_is_building_is_left_alone(
             finally:
                 writer.commit()
             built.result()
-
-    assert indexes(engine) == {"t_acme": True}
-
-
-def test_an_index_whose_build_was_cancelled_is_not_taken_for_built(
-    environment: Environment, migrated_tenancy: Make, engine: Engine
-) -> None:
-    environment.add("one", ONE)
-    tenancy = migrated_tenancy()
-    tenancy.create("acme")
-    step = 'op.execute("CREATE INDEX CONCURRENTLY IF NOT EXISTS ix ON a (x)")'
-    environment.add("two", revision(step, Path("nowhere")))
-    cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY IF%%'"
-    with engine.connect() as writer, ThreadPoolExecutor() as threads:
-        try:
-            writer.exec_driver_sql(
-                "INSERT INTO t_acme.a VALUES (1, 1)"
-            )  # which also keeps the index from being dropped
-            code = threads.submit(run, tenancy, environment.folder)
-            until(lambda: indexes(engine) == {"t_acme": False})
-            with engine.connect() as connection:
-                connection.exec_driver_sql(cancel)
-            assert code.result() != 0
-        finally:
-            writer.commit()
-
-    migrate(migrated_tenancy(), jobs=0)
 
     assert indexes(engine) == {"t_acme": True}
