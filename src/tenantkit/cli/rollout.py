@@ -1,4 +1,4 @@
-"""The parameters of `migrate` that say for whom it is, in which waves it goes, and when it stops."""
+"""The parameters that say for whom a run is, in which waves it goes, and when it stops."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class Alembic:
                 on_version_apply=journey.applied,
             )
         except Exception:
-            if journey.has_left_transaction and not connection.invalidated:
+            if journey.kept is not None and not connection.invalidated:
                 connection.rollback()
                 # What it could not build would be in the way of a revision that builds it otherwise.
                 with suppress(SQLAlchemyError), connection.begin():

@@ -94,7 +94,7 @@ def unfinished(tenancy: Tenancy, run_id: int) -> tuple[str, list[str], Phase | N
     left = [outcome for outcome in outcomes if not outcome.ok]
     goals = {run.target: [outcome.key for outcome in left]}
     if left and is_relative(run.target):
-        with tenancy.engine.connect() as connection:
+        with tenancy.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             there = read_revisions(connection, [outcome.schema for outcome in left])
         goals = _absolute_goals(line_of(tenancy, "tenant"), run.target, [each for each in left if each.schema in there])
     if len(goals) > 1:

@@ -28,10 +28,8 @@ class Journey:
     line: Line
     task: Task
     recorder: Recorder | None
-    has_left_transaction: bool = False
-    """Whether some of its steps were outside of one."""
     kept: Heads | None = None
-    """Where it has come to for good before such steps, if it has moved by then."""
+    """Where it was for good when steps outside of a transaction began, if any did."""
     _seen: list[Heads] = field(default_factory=list["Heads"])
 
     @property
@@ -70,11 +68,8 @@ class Journey:
 
     def before_block(self, connection: Connection) -> None:
         """Write down what is kept, whatever becomes of the steps outside of a transaction that come next."""
-        self.has_left_transaction = True
-        if self.before == self.after:
-            return
         self.kept = self._seen[-1]
-        if self.task.run_id:
+        if self.task.run_id and self.before != self.after:
             ids = self.task.run_id, self.task.tenant_id
             _write(connection, ledger.begun(*ids, engine="alembic", from_revision=self.before, to_revision=self.after))
 

@@ -67,7 +67,7 @@ class Again:
     """Whether another run is at work on the placement, rather than locks in the way."""
     sqlstate: str | None = None
     reached: Heads | None = None
-    """Where the placement has come to for good, if it has moved before that."""
+    """Where the placement was for good when steps outside of a transaction began, if any did."""
 
     def next(self, task: Task) -> tuple[Task, float] | Outcome:
         """Return the task as it is to be tried again, and in how many seconds; or the failure, if it is enough.
