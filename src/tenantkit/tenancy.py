@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,19 @@ from tenantkit.context import current_tenant
 from tenantkit.engines import check_server_once, open_engine
 from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError, TenantUnavailableError
 from tenantkit.forks import renew_after_fork
-from tenantkit.naming import fold_domain, schema_name, validate_domain, validate_key, validate_prefix
+from tenantkit.naming import schema_name, validate_domain, validate_key, validate_prefix
 from tenantkit.provisioning.create import Builder, Order, Seed, create
 from tenantkit.provisioning.doctor import Findings, diagnose, repair
 from tenantkit.provisioning.drop import drop
 from tenantkit.provisioning.fill import find_builder, run_seed
 from tenantkit.raw_sql import set_path_for_text
-from tenantkit.registry import store, versions
-from tenantkit.registry.cache import Name, TenantCache
-from tenantkit.registry.listener import Listener
-from tenantkit.registry.revisions import Revisions
+from tenantkit.registry.directory import Directory
 from tenantkit.sessions import TenantSession, shared_options
 from tenantkit.tables import NO_TENANT_SCHEMA, Metadata, Tables, classify, shared_schemas
-from tenantkit.tenant import SERVED, Status, Tenant
+from tenantkit.tenant import SERVED, Tenant
 
 
-class Tenancy:
+class Tenancy(Directory):
     """An application's tenants: their sessions, their registry and their life.
 
     Make one when the application starts, and share it between threads. It
@@ -80,11 +77,16 @@ class Tenancy:
         """
         self.metadata = Metadata(shared, tenant)
         self.placeholder = placeholder
-        self.migrations = Path(migrations) if migrations is not None else None
         self.raw_sql: RawSQL = raw_sql
         self.extra_schemas = tuple(extra_schemas)
         self.engine_options = dict(engine_options or {})
-        self.engine = open_engine(database, self.engine_options)
+        super().__init__(
+            open_engine(database, self.engine_options),
+            migrations=migrations,
+            cache_ttl=cache_ttl,
+            cache_size=cache_size,
+            listen=listen,
+        )
         self._seed = seed
         self._schema_prefix = validate_prefix(schema_prefix)
         self._reserved_keys = frozenset(reserved_keys)
@@ -92,10 +94,6 @@ class Tenancy:
         set_path_for_text(self.engine)
         self._checked_tables = 0
         _ = self.tables
-        self._new_cache = partial(TenantCache, ttl=cache_ttl, size=cache_size)
-        self.cache = self._new_cache()
-        self.revisions = Revisions(self)
-        self._listener = Listener(self.engine, self.cache) if listen else None
         self.sessionmaker: sessionmaker[TenantSession] = sessionmaker(
             self.engine, class_=TenantSession, binder=self.binding
         )
@@ -151,67 +149,6 @@ class Tenancy:
             raise TenantUnavailableError(tenant.key, tenant.status)
         return bind(tenant, placeholder=self.placeholder, raw_sql=self.raw_sql, extra_schemas=self.extra_schemas)
 
-    # Registry
-
-    def install(self) -> None:
-        """Create or upgrade the registry's tables. ``tenantkit migrate`` does this first."""
-        with self.engine.begin() as connection:
-            versions.install(connection)
-
-    def get(self, key: str) -> Tenant:
-        """Return the tenant with this key, from this process's memory if it is there.
-
-        :raises TenantNotFoundError: if there is none.
-        """
-        return self.cache.find(("key", key)) or self._look_up(("key", key), store.get)
-
-    def get_by_domain(self, domain: str) -> Tenant:
-        """Return the tenant with this domain, from this process's memory if it is there.
-
-        :raises TenantNotFoundError: if there is none.
-        """
-        name: Name = ("domain", fold_domain(domain))
-        return self.cache.find(name) or self._look_up(name, store.get_by_domain)
-
-    def list(
-        self,
-        *,
-        status: Status | Collection[Status] | None = None,
-        attributes: Mapping[str, Any] | None = None,
-        search: str | None = None,
-        after: str | None = None,
-        limit: int | None = None,
-    ) -> list[Tenant]:
-        """Return tenants in the order of their keys; see `tenantkit.registry.store.find`."""
-        with self.engine.connect() as connection:
-            return store.find(connection, status=status, attributes=attributes, search=search, after=after, limit=limit)
-
-    def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
-        """Set the display name, and merge *attributes* into the tenant's own; ``None`` as a value removes one."""
-        return self._change(key, store.change, name=name, attributes=attributes)
-
-    def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
-        """Give a tenant another domain; its first one is its primary one.
-
-        :raises DomainExistsError: if it is taken.
-        """
-        return self._change(key, store.add_domain, domain, primary=primary)
-
-    def remove_domain(self, key: str, domain: str) -> Tenant:
-        """Take a domain from a tenant."""
-        return self._change(key, store.remove_domain, domain)
-
-    def set_primary_domain(self, key: str, domain: str) -> Tenant:
-        """Make one of a tenant's domains the primary one."""
-        return self._change(key, store.set_primary_domain, domain)
-
-    def at_revision(self, tenant: Tenant | str, revision: str) -> bool:
-        """Return whether the tables of *tenant* include what *revision*, a whole id, did; "yes" is kept for seconds.
-
-        :raises ConfigurationError: if there is no such revision, or nothing is known of the one that the tenant is at.
-        """
-        return self.revisions.includes(self.get(tenant) if isinstance(tenant, str) else tenant, revision)
-
     # Provisioning
 
     def create(
@@ -253,18 +190,6 @@ class Tenancy:
         with self.forgetting(key), self._provisioning() as connection:
             return create(connection, order, build=self._builder, seed=fill)
 
-    def suspend(self, key: str) -> Tenant:
-        """Stop serving a tenant, keeping all it has."""
-        return self._move(key, Status.SUSPENDED)
-
-    def resume(self, key: str) -> Tenant:
-        """Serve a tenant again that was suspended or in maintenance."""
-        return self._move(key, Status.ACTIVE)
-
-    def start_maintenance(self, key: str) -> Tenant:
-        """Stop serving a tenant for a while; visitors are told to come back."""
-        return self._move(key, Status.MAINTENANCE)
-
     def drop(self, key: str) -> Tenant:
         """Remove a tenant and all of its data for good, and return what it was.
 
@@ -287,49 +212,7 @@ class Tenancy:
         finally:
             self.cache.clear()
 
-    def renew(self) -> None:
-        """Forget the parent's connections and listener in a forked process; they stay the parent's."""
-        self.engine.dispose(close=False)
-        self.cache = self._new_cache()  # the old one's lock may have been held when the process forked
-        if self._listener is not None:
-            self._listener = Listener(self.engine, self.cache)
-
-    def close(self) -> None:
-        """Stop listening and close the engine's idle connections."""
-        if self._listener is not None:
-            self._listener.stop()
-        self.engine.dispose()
-
     # Inside
-
-    def look_up(self, connection: Connection, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
-        """Find a tenant by *connection* and remember it."""
-        if self._listener is not None:
-            self._listener.start()
-        generation = self.cache.generation
-        tenant = find(connection, name[1])
-        self.cache.store(name, tenant, generation=generation)
-        return tenant
-
-    def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
-        with self.engine.connect() as connection:
-            return self.look_up(connection, name, find)
-
-    def _move(self, key: str, wanted: Status) -> Tenant:
-        with self.forgetting(key), self.engine.begin() as connection:
-            return store.transition(connection, key, wanted)
-
-    def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
-        with self.forgetting(key), self.engine.begin() as connection:
-            return store.changed(connection, key, change, *args, **options)
-
-    @contextmanager
-    def forgetting(self, key: str) -> Generator[None]:
-        """Drop what this process remembers of a tenant once the change is committed; others are notified."""
-        try:
-            yield
-        finally:
-            self.cache.forget(key)
 
     @contextmanager
     def _provisioning(self) -> Generator[Connection]:

@@ -1,0 +1,147 @@
+"""The tenants that an application knows: looked up, cached, listed and changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from tenantkit.naming import fold_domain
+from tenantkit.registry import store, versions
+from tenantkit.registry.cache import Name, TenantCache
+from tenantkit.registry.listener import Listener
+from tenantkit.registry.revisions import Revisions
+from tenantkit.tenant import Status, Tenant
+
+
+class Directory:
+    """The registry of one application, with the cache of this process and what keeps it true."""
+
+    def __init__(
+        self, engine: Engine, *, migrations: str | Path | None, cache_ttl: float, cache_size: int, listen: bool
+    ) -> None:
+        self.engine = engine
+        self.migrations = Path(migrations) if migrations is not None else None
+        self._new_cache = partial(TenantCache, ttl=cache_ttl, size=cache_size)
+        self.cache = self._new_cache()
+        self.revisions = Revisions(self)
+        self._listener = Listener(self.engine, self.cache) if listen else None
+
+    def install(self) -> None:
+        """Create or upgrade the registry's tables. ``tenantkit migrate`` does this first."""
+        with self.engine.begin() as connection:
+            versions.install(connection)
+
+    def get(self, key: str) -> Tenant:
+        """Return the tenant with this key, from this process's memory if it is there.
+
+        :raises TenantNotFoundError: if there is none.
+        """
+        return self.cache.find(("key", key)) or self._look_up(("key", key), store.get)
+
+    def get_by_domain(self, domain: str) -> Tenant:
+        """Return the tenant with this domain, from this process's memory if it is there.
+
+        :raises TenantNotFoundError: if there is none.
+        """
+        name: Name = ("domain", fold_domain(domain))
+        return self.cache.find(name) or self._look_up(name, store.get_by_domain)
+
+    def list(
+        self,
+        *,
+        status: Status | Collection[Status] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        search: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[Tenant]:
+        """Return tenants in the order of their keys; see `tenantkit.registry.store.find`."""
+        with self.engine.connect() as connection:
+            return store.find(connection, status=status, attributes=attributes, search=search, after=after, limit=limit)
+
+    def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
+        """Set the display name, and merge *attributes* into the tenant's own; ``None`` as a value removes one."""
+        return self._change(key, store.change, name=name, attributes=attributes)
+
+    def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
+        """Give a tenant another domain; its first one is its primary one.
+
+        :raises DomainExistsError: if it is taken.
+        """
+        return self._change(key, store.add_domain, domain, primary=primary)
+
+    def remove_domain(self, key: str, domain: str) -> Tenant:
+        """Take a domain from a tenant."""
+        return self._change(key, store.remove_domain, domain)
+
+    def set_primary_domain(self, key: str, domain: str) -> Tenant:
+        """Make one of a tenant's domains the primary one."""
+        return self._change(key, store.set_primary_domain, domain)
+
+    def at_revision(self, tenant: Tenant | str, revision: str) -> bool:
+        """Return whether the tables of *tenant* include what *revision*, a whole id, did; "yes" is kept for seconds.
+
+        :raises ConfigurationError: if there is no such revision, or nothing is known of the one that the tenant is at.
+        """
+        return self.revisions.includes(self.get(tenant) if isinstance(tenant, str) else tenant, revision)
+
+    def suspend(self, key: str) -> Tenant:
+        """Stop serving a tenant, keeping all it has."""
+        return self._move(key, Status.SUSPENDED)
+
+    def resume(self, key: str) -> Tenant:
+        """Serve a tenant again that was suspended or in maintenance."""
+        return self._move(key, Status.ACTIVE)
+
+    def start_maintenance(self, key: str) -> Tenant:
+        """Stop serving a tenant for a while; visitors are told to come back."""
+        return self._move(key, Status.MAINTENANCE)
+
+    def renew(self) -> None:
+        """Forget the parent's connections and listener in a forked process; they stay the parent's."""
+        self.engine.dispose(close=False)
+        self.cache = self._new_cache()  # the old one's lock may have been held when the process forked
+        if self._listener is not None:
+            self._listener = Listener(self.engine, self.cache)
+
+    def close(self) -> None:
+        """Stop listening and close the engine's idle connections."""
+        if self._listener is not None:
+            self._listener.stop()
+        self.engine.dispose()
+
+    # Inside
+
+    def look_up(self, connection: Connection, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
+        """Find a tenant by *connection* and remember it."""
+        if self._listener is not None:
+            self._listener.start()
+        generation = self.cache.generation
+        tenant = find(connection, name[1])
+        self.cache.store(name, tenant, generation=generation)
+        return tenant
+
+    def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
+        with self.engine.connect() as connection:
+            return self.look_up(connection, name, find)
+
+    def _move(self, key: str, wanted: Status) -> Tenant:
+        with self.forgetting(key), self.engine.begin() as connection:
+            return store.transition(connection, key, wanted)
+
+    def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
+        with self.forgetting(key), self.engine.begin() as connection:
+            return store.changed(connection, key, change, *args, **options)
+
+    @contextmanager
+    def forgetting(self, key: str) -> Generator[None]:
+        """Drop what this process remembers of a tenant once the change is committed; others are notified."""
+        try:
+            yield
+        finally:
+            self.cache.forget(key)
