@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from tenantkit import drivers
 from tenantkit.binding import Binding
 from tenantkit.engines import check_server_once, keep_statements, parse_url, psycopg_url
 from tenantkit.exceptions import ConfigurationError
@@ -23,10 +24,10 @@ from tenantkit.forks import renew_after_fork
 from tenantkit.naming import fold_domain
 from tenantkit.provisioning.create import Seed
 from tenantkit.provisioning.doctor import Findings
-from tenantkit.raw_sql import set_path_for_text
+from tenantkit.raw_sql import watch_statements
 from tenantkit.registry import store
 from tenantkit.registry.cache import Name
-from tenantkit.sessions import TenantSession, shared_options
+from tenantkit.sessions import SharedSession, TenantSession
 from tenantkit.tables import Tables
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Status, Tenant
@@ -73,12 +74,15 @@ class AsyncTenancy:
         )
         """The same tenancy without asyncio: what the command line and migrations work with."""
         check_server_once(self.engine.sync_engine, self.sync.placeholder)
-        set_path_for_text(self.engine.sync_engine)
+        drivers.install(self.engine.sync_engine)
+        watch_statements(self.engine.sync_engine)
         self.sessionmaker: async_sessionmaker[AsyncTenantSession] = async_sessionmaker(
             self.engine, class_=AsyncTenantSession, binder=self.binding
         )
         """A plain SQLAlchemy `async_sessionmaker`; its sessions take the current tenant, or ``tenant=`` a `Tenant`."""
-        self._shared_sessionmaker = async_sessionmaker(self.engine)
+        self._shared_sessionmaker = async_sessionmaker(
+            self.engine, sync_session_class=SharedSession, placeholder=self.sync.placeholder
+        )
         renew_after_fork(self)
 
     @property
@@ -99,7 +103,7 @@ class AsyncTenancy:
 
     def shared_session(self, **options: Any) -> AsyncSession:
         """Return a plain session for shared tables; a tenant table fails in it."""
-        return self._shared_sessionmaker(**shared_options(self.sync.placeholder, options))
+        return self._shared_sessionmaker(**options)
 
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
         """Return what a session needs; without I/O, so a key alone does not do.

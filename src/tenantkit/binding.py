@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from tenantkit.exceptions import TenantMismatchError
 from tenantkit.naming import search_path
 
 if TYPE_CHECKING:
     from tenantkit.tenant import Tenant
 
-RawSQL = Literal["lazy", "always", "forbid"]
-"""What a tenant session does about textual SQL, whose names no map translates.
+RawSQL = Literal["allow", "forbid"]
+"""Whether tenant sessions execute textual SQL, whose names no map translates.
 
-``lazy`` sets a transaction-local ``search_path`` before the first textual
-statement of a transaction, ``always`` does so when the transaction begins, and
-``forbid`` raises `RawSQLForbiddenError`.
+``allow`` does: PostgreSQL looks its names up along the tenant's ``search_path``. ``forbid`` raises
+`RawSQLForbiddenError`.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One tenant's place in the database, as SQLAlchemy execution options say it."""
+    """One tenant's place in the database, as SQLAlchemy execution options and as a setting of transactions."""
 
     tenant: Tenant
+    placeholder: str | None
     raw_sql: RawSQL
-    extra_schemas: Sequence[str]
+    search_path: str
+    """Where the tenant's transactions look up names that no schema qualifies."""
     execution_options: dict[str, Any]
     """For `Session`: made for this binding alone, because SQLAlchemy changes a map that holds None."""
 
     @property
-    def search_path(self) -> str:
-        """Where textual SQL looks names up."""
-        return search_path(self.tenant.schema, *self.extra_schemas)
+    def set_path(self) -> str:
+        """The statement that sets the path. It takes no snapshot, so SET TRANSACTION may follow."""
+        return f"SET LOCAL search_path TO {self.search_path}"
+
+    def require_own_map(self, options: Mapping[str, Any]) -> None:
+        """Raise if execution *options* of the caller's lead to another schema than the tenant's.
+
+        :raises TenantMismatchError: if they do.
+        """
+        given = options.get("schema_translate_map")
+        if given is not None and given.get(self.placeholder, self.tenant.schema) != self.tenant.schema:
+            raise TenantMismatchError(self.tenant.key, None, schema=given[self.placeholder])
 
 
 def bind(tenant: Tenant, *, placeholder: str | None, raw_sql: RawSQL, extra_schemas: Sequence[str] = ()) -> Binding:
     """Return the binding of *tenant*, whose tables are declared with *placeholder*."""
-    binding = Binding(tenant, raw_sql, extra_schemas, {})
+    binding = Binding(tenant, placeholder, raw_sql, search_path(tenant.schema, *extra_schemas), {})
     binding.execution_options.update(schema_translate_map={placeholder: tenant.schema}, tenantkit_binding=binding)
     return binding

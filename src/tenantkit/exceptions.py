@@ -70,15 +70,35 @@ class NoCurrentTenantError(TenantkitError, LookupError):
 
 
 class TenantMismatchError(TenantkitError):
-    """A session that follows the context was used under another tenant."""
+    """A session, an object or a schema of one tenant was used for another."""
 
-    def __init__(self, bound: str, current: str | None) -> None:
+    def __init__(
+        self, bound: str, current: str | None, *, instance: str | None = None, schema: str | None = None
+    ) -> None:
         self.bound = bound
+        """The key of the tenant that the session, or the object, belongs to."""
         self.current = current
-        super().__init__(
-            f"This session belongs to tenant {bound!r}, but the current tenant is {current!r}. "
-            "A session serves one tenant for its whole life: open a new one."
-        )
+        """The key of the tenant that it was used for, or ``None``."""
+        self.instance = instance
+        """The object, if it was one."""
+        self.schema = schema
+        """The schema, if a ``schema_translate_map`` named another than the tenant's."""
+        if instance is not None:
+            text = (
+                f"{instance} is a row of tenant {bound!r}, but this session serves tenant {current!r}. "
+                f"Load the row of {current!r} in this session, or copy the values into a new object."
+            )
+        elif schema is not None:
+            text = (
+                f"This session belongs to tenant {bound!r}, but a schema_translate_map leads to the schema {schema!r}. "
+                "Leave the placeholder out of it: the session has its own map."
+            )
+        else:
+            text = (
+                f"This session belongs to tenant {bound!r}, but the current tenant is {current!r}. "
+                "A session serves one tenant for its whole life: open a new one."
+            )
+        super().__init__(text)
 
 
 class TenantNotFoundError(TenantkitError, LookupError):
@@ -136,7 +156,9 @@ class RawSQLForbiddenError(TenantkitError):
     """Textual SQL was executed in a session with ``raw_sql="forbid"``, or text that would end the transaction."""
 
     def __init__(
-        self, tenant: str, hint: str = "Use ORM or Core constructs on declared tables, or allow it with raw_sql='lazy'."
+        self,
+        tenant: str,
+        hint: str = "Use ORM or Core constructs on declared tables, or pass raw_sql='allow'.",
     ) -> None:
         self.tenant = tenant
         super().__init__(f"This textual SQL is forbidden in sessions of tenant {tenant!r}. {hint}")

@@ -1,17 +1,18 @@
-"""Sessions that see exactly one tenant."""
+"""Sessions that see exactly one tenant, and sessions that see none."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, event, inspect
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Session
 from typing_extensions import override
 
-from tenantkit import raw_sql
 from tenantkit.context import current_tenant_or_none
 from tenantkit.exceptions import ConfigurationError, TenantMismatchError
+from tenantkit.ownership import OWNER, OwnedKey, require_own
 from tenantkit.tables import NO_TENANT_SCHEMA
+from tenantkit.transactions import SHARED, Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,17 +25,6 @@ if TYPE_CHECKING:
 
 
 _T = TypeVar("_T")
-_OWNER = "tenantkit_owner"
-"""Where a detached object keeps the id and the key of the tenant that it came from."""
-
-
-_OF_BINDING = ("schema_translate_map", "tenantkit_binding")
-
-
-class _OwnedKey(int):
-    """The key of a session among all, which also tells the id and the key of its tenant."""
-
-    owner: tuple[int, str]
 
 
 class Binder(Protocol):
@@ -45,7 +35,42 @@ class Binder(Protocol):
         ...
 
 
-class TenantSession(Session):
+class _FramedSession(Session):
+    """A session whose transactions leave nothing on their connection."""
+
+    _transactions: Transactions
+
+    @override
+    def get_bind(self, mapper: Any = None, **arguments: Any) -> Engine | Connection:
+        """Return the engine; called by `Session` on the way of every statement to the database."""
+        bind = super().get_bind(mapper, **arguments)
+        if isinstance(bind, Connection):
+            self._transactions.borrow(bind)
+        return bind
+
+    @override
+    def close(self) -> None:
+        """End the session; a connection of the caller's is as it was before."""
+        super().close()
+        self._transactions.end()
+
+
+class SharedSession(_FramedSession):
+    """A `sqlalchemy.orm.Session` for shared tables; a tenant table fails in it, whatever tenant is current."""
+
+    def __init__(
+        self, bind: Engine | Connection | None = None, *, placeholder: str | None = "tenant", **options: Any
+    ) -> None:
+        options["execution_options"] = {
+            **options.get("execution_options", {}),
+            "schema_translate_map": {placeholder: NO_TENANT_SCHEMA},
+            SHARED: True,
+        }
+        super().__init__(bind, **options)
+        self._transactions = Transactions()
+
+
+class TenantSession(_FramedSession):
     """A `sqlalchemy.orm.Session` for one tenant, for its whole life.
 
     Sessions are made by ``Tenancy.session()`` or ``Tenancy.sessionmaker``. One
@@ -54,7 +79,7 @@ class TenantSession(Session):
     context. After ``close()`` it cannot be used again.
     """
 
-    hash_key: _OwnedKey
+    hash_key: OwnedKey
 
     def __init__(
         self,
@@ -70,16 +95,15 @@ class TenantSession(Session):
         binding = binder(tenant, any_status=any_status)
         self.tenant = binding.tenant
         self._follows_context = tenant is None
-        options["execution_options"] = {**options.get("execution_options", {}), **binding.execution_options}
+        self._transactions = Transactions(binding)
+        own_options = options.get("execution_options", {})
+        binding.require_own_map(own_options)
+        options["execution_options"] = {**own_options, **binding.execution_options}
         options.setdefault("close_resets_only", False)
         super().__init__(bind, **options)
         # Objects keep the key of their session, also when it is garbage and was never closed.
-        self.hash_key = _OwnedKey(self.hash_key)  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.hash_key.owner = self._owner
-
-    @property
-    def _owner(self) -> tuple[int, str]:
-        return (self.tenant.id, self.tenant.key)
+        self.hash_key = OwnedKey(self.hash_key)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.hash_key.owner = (self.tenant.id, self.tenant.key)
 
     @override
     def merge(self, instance: _T, **options: Any) -> _T:
@@ -115,11 +139,7 @@ class TenantSession(Session):
 
         :raises TenantMismatchError: if it does. Rows of shared tables belong to everyone.
         """
-        owner = _owner_of(state)
-        if owner is not None and owner != self._owner:
-            placeholders = self.execution_options["schema_translate_map"]
-            if any(getattr(table, "schema", None) in placeholders for table in state.mapper.tables):
-                raise TenantMismatchError(owner[1], self.tenant.key)
+        require_own(state, self.tenant, self.execution_options["schema_translate_map"])
 
     @override
     def get_bind(self, mapper: Any = None, **arguments: Any) -> Engine | Connection:
@@ -128,11 +148,7 @@ class TenantSession(Session):
         :raises TenantMismatchError: if the session may not work in the current context.
         """
         self.require_same_tenant()
-        bind = super().get_bind(mapper, **arguments)
-        if isinstance(bind, Connection):
-            # A caller's connection may have served the session of another tenant since.
-            bind.execution_options(**{name: self.execution_options[name] for name in _OF_BINDING})
-        return bind
+        return super().get_bind(mapper, **arguments)
 
     def require_same_tenant(self) -> None:
         """Raise unless this session may work in the current context.
@@ -146,15 +162,6 @@ class TenantSession(Session):
                 raise TenantMismatchError(self.tenant.key, current.key if current is not None else None)
 
 
-def _owner_of(state: InstanceState[Any]) -> tuple[int, str] | None:
-    if state.key is None:  # not a row yet
-        return None
-    if isinstance(state.session_id, _OwnedKey):
-        return state.session_id.owner
-    owner: tuple[int, str] | None = state.info.get(_OWNER)
-    return owner
-
-
 @event.listens_for(TenantSession, "before_attach")
 def _check_object(session: TenantSession, instance: object) -> None:
     session.require_own(inspect(instance))
@@ -162,28 +169,15 @@ def _check_object(session: TenantSession, instance: object) -> None:
 
 @event.listens_for(TenantSession, "persistent_to_detached")
 def _remember_owner(session: TenantSession, instance: object) -> None:
-    inspect(instance).info[_OWNER] = session.hash_key.owner
+    inspect(instance).info[OWNER] = session.hash_key.owner
 
 
-@event.listens_for(Mapper, "pickle", raw=True)
-def _pickle_owner(state: InstanceState[Any], pickled: dict[str, Any]) -> None:
-    # One that is pickled in its session, as caches do, is detached where it is unpickled.
-    if isinstance(state.session_id, _OwnedKey):
-        pickled["info"] = {**pickled.get("info", {}), _OWNER: state.session_id.owner}
-
-
-@event.listens_for(TenantSession, "after_begin")
-def _enter_tenant(_session: TenantSession, _transaction: SessionTransaction, connection: Connection) -> None:
-    raw_sql.on_begin(connection)
+@event.listens_for(_FramedSession, "after_begin")
+def _frame_transaction(session: _FramedSession, _transaction: SessionTransaction, connection: Connection) -> None:
+    session._transactions.begin(connection)  # noqa: SLF001 - its own listener
 
 
 @event.listens_for(TenantSession, "before_flush")
 def _check_flush(session: TenantSession, *_: object) -> None:
     # Here too: refused half way through a flush, the session would have to be rolled back.
     session.require_same_tenant()
-
-
-def shared_options(placeholder: str | None, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the *options* of a plain session that reaches shared tables only."""
-    shared = {"schema_translate_map": {placeholder: NO_TENANT_SCHEMA}, raw_sql.SHARED: True}
-    return {**options, "execution_options": {**options.get("execution_options", {}), **shared}}

@@ -21,15 +21,10 @@ _FUNCTION_BODY = re.compile(r"\bbegin\s+atomic\b(?:\s*end\b|.*?;\s*end\b)", re.I
 _ENDS_TRANSACTION = re.compile(
     r"\s*(?:commit|end|abort|rollback(?!(?:\s+(?:work|transaction))?\s+to)|prepare\s+transaction)\b", re.IGNORECASE
 )
-_CHANGES_SETTINGS = re.compile(
-    r"\s*(?:set\s+(?!local\b|transaction\b|constraints\b)|reset|discard|listen|load|prepare|do)\b", re.IGNORECASE
+_PREPARES = re.compile(r"\s*(?:prepare\b|(?:do|call)\b.*\bprepare\b)", re.IGNORECASE | re.DOTALL)
+_RESETS_PATH = re.compile(
+    r'\breset\s+(?:all\b|"?search_path\b)|\bsearch_path"?\s*(?:=|\bto\b)\s*default\b', re.IGNORECASE
 )
-_LEAVES_SOMETHING = re.compile(
-    r"\b(?:create|into)\s+(?:or\s+replace\s+)?(?:(?:local|global)\s+)?temp(?:orary)?\b|\bpg_temp\b|\bwith\s+hold\b"
-    r"|\bpg_(?:try_)?advisory_lock",
-    re.IGNORECASE,
-)
-_SETS_FOR_LONG = re.compile(r'\bset_config"?\s*\((?!(?:[^()]|\([^()]*\))*,\s*true\s*\))', re.IGNORECASE)
 
 
 class SQLText:
@@ -45,16 +40,20 @@ class SQLText:
         return any(map(_ENDS_TRANSACTION.match, self._statements))
 
     @cached_property
-    def outlives_transaction(self) -> bool:
-        """Whether it leaves something on the server's side: temporary tables, settings, locks, cursors.
+    def prepares(self) -> bool:
+        """Whether a statement of it is PREPARE, or may execute that in the body of a ``DO``."""
+        return any(map(_PREPARES.match, (self._words, *self._statements)))
 
-        What ``DO`` does is not looked into, and taken for the worst.
-        """
-        return (
-            _LEAVES_SOMETHING.search(self._words) is not None
-            or any(map(_CHANGES_SETTINGS.match, self._statements))
-            or any(map(_SETS_FOR_LONG.search, self._statements))
-        )
+    @cached_property
+    def resets_path(self) -> bool:
+        """Whether it takes back the ``search_path``, be it in the body of a ``DO``."""
+        return _RESETS_PATH.search(self._words) is not None
+
+    @cached_property
+    def goes_on_after_reset(self) -> bool:
+        """Whether a statement follows the one that takes back the ``search_path``."""
+        *others, _last = [each for each in self._statements if each.strip()] or [""]
+        return any(map(_RESETS_PATH.search, others))
 
 
 @lru_cache(maxsize=1_000)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, MetaData
 from sqlalchemy.orm import Session, sessionmaker
 
+from tenantkit import drivers
 from tenantkit.binding import Binding, RawSQL, bind
 from tenantkit.context import current_tenant
 from tenantkit.engines import check_server_once, open_engine
@@ -21,9 +22,9 @@ from tenantkit.provisioning.create import Builder, Order, Seed, create
 from tenantkit.provisioning.doctor import Findings, diagnose, repair
 from tenantkit.provisioning.drop import drop
 from tenantkit.provisioning.fill import find_builder, run_seed
-from tenantkit.raw_sql import set_path_for_text
+from tenantkit.raw_sql import watch_statements
 from tenantkit.registry.directory import Directory
-from tenantkit.sessions import TenantSession, shared_options
+from tenantkit.sessions import SharedSession, TenantSession
 from tenantkit.tables import NO_TENANT_SCHEMA, Metadata, Tables, classify, shared_schemas
 from tenantkit.tenant import SERVED, Tenant
 
@@ -44,7 +45,7 @@ class Tenancy(Directory):
         placeholder: str | None = "tenant",
         migrations: str | Path | None = None,
         seed: Seed | None = None,
-        raw_sql: RawSQL = "lazy",
+        raw_sql: RawSQL = "allow",
         extra_schemas: Sequence[str] = (),
         schema_prefix: str = "t_",
         reserved_keys: Collection[str] = (),
@@ -62,10 +63,10 @@ class Tenancy(Directory):
         :param migrations: the folder of the Alembic environment, as ``tenantkit init`` makes it. Without
             one, a new tenant gets its tables from the metadata.
         :param seed: called with a session of each new tenant, in the transaction that creates it.
-        :param raw_sql: what sessions do about textual SQL: see `tenantkit.binding.RawSQL`.
-        :param extra_schemas: where textual SQL looks for names behind the tenant's own schema, for example
-            ``("public",)`` for extensions. Nothing by default: a table missing from a tenant's schema
-            must not be found elsewhere.
+        :param raw_sql: whether sessions execute textual SQL: see `tenantkit.binding.RawSQL`.
+        :param extra_schemas: where names are looked up behind the tenant's own schema, for example
+            ``("public",)`` for the types, functions and operators of extensions. Nothing by default: a table
+            missing from a tenant's schema must not be found elsewhere.
         :param schema_prefix: what a new tenant's schema name puts before its key.
         :param reserved_keys: keys refused besides the built-in ones, for example ``("www", "api")``.
         :param cache_ttl: for how many seconds a looked-up tenant is trusted when no notification arrives;
@@ -91,14 +92,15 @@ class Tenancy(Directory):
         self._schema_prefix = validate_prefix(schema_prefix)
         self._reserved_keys = frozenset(reserved_keys)
         check_server_once(self.engine, placeholder)
-        set_path_for_text(self.engine)
+        drivers.install(self.engine)
+        watch_statements(self.engine)
         self._checked_tables = 0
         _ = self.tables
         self.sessionmaker: sessionmaker[TenantSession] = sessionmaker(
             self.engine, class_=TenantSession, binder=self.binding
         )
         """A plain SQLAlchemy `sessionmaker`, for wiring of your own; its sessions take the current tenant."""
-        self._shared_sessionmaker = sessionmaker(self.engine)
+        self._shared_sessionmaker = sessionmaker(self.engine, class_=SharedSession, placeholder=placeholder)
         renew_after_fork(self)
 
     # Tables
@@ -132,7 +134,7 @@ class Tenancy(Directory):
 
     def shared_session(self, **options: Any) -> Session:
         """Return a plain session for shared tables; a tenant table fails in it, whatever tenant is current."""
-        return self._shared_sessionmaker(**shared_options(self.placeholder, options))
+        return self._shared_sessionmaker(**options)
 
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
         """Return what a session needs to serve *tenant*, or the current tenant; raises as `session` does."""

@@ -267,7 +267,7 @@ class create_engine_of:  # noqa: N801 - used like the function
 
 def test_execution_options_of_ones_own_do_not_lose_the_tenant(any_tenancy: Any) -> None:
     any_tenancy.create("acme")
-    options: dict[str, Any] = {"schema_translate_map": {"tenant": "public"}, "yield_per": 10}
+    options: dict[str, Any] = {"schema_translate_map": {"tenant": "t_acme"}, "yield_per": 10}
     with any_tenancy.session("acme", execution_options=options) as session:
         assert in_sync(session, lambda sync: sync.scalars(select(Project)).all()) == []
     with any_tenancy.shared_session(execution_options={"stream_results": False}) as session:

@@ -75,9 +75,5 @@ def run_seed(connection: Connection, binding: Binding, seed: Seed) -> None:
     with TenantSession(
         connection, binder=binder, tenant=binding.tenant, join_transaction_mode="create_savepoint"
     ) as session:
-        try:
-            seed(session)
-            session.commit()
-        finally:
-            # The session left its options on the connection, which has more to do, for the registry or another try.
-            connection.execution_options(tenantkit_binding=None)
+        seed(session)
+        session.commit()

@@ -1,0 +1,129 @@
+"""Connections of psycopg and asyncpg that send more at the borders of a transaction. They know no tenant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from sqlalchemy import Dialect, Engine, event
+from sqlalchemy.exc import InvalidatePoolError
+
+from tenantkit.drivers.frame import READ_SETTINGS, Frame, FramedConnection, StatementCache
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.naming import quote_literal
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+_PROBE = "tenantkit_probe"
+
+_installed: WeakSet[Dialect] = WeakSet()
+
+
+def install(engine: Engine) -> None:
+    """Have *engine* open connections that can frame transactions, and clean them at the end of each framed one."""
+    dialect = engine.dialect
+    if dialect in _installed:
+        return
+    _installed.add(dialect)
+    event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "connect", _Check(dialect))
+    event.listen(engine, "checkout", _checkout)
+
+
+def framed(connection: Connection) -> FramedConnection:
+    """Return the driver's connection behind *connection*.
+
+    :raises ConfigurationError: if its engine is not one that `install` was called for.
+    """
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, FramedConnection):
+        raise ConfigurationError("A tenant session works on its tenancy's engine only: leave out bind=.")
+    return driver
+
+
+def _connect(dialect: Dialect, _entry: ConnectionPoolEntry, arguments: Any, options: dict[str, Any]) -> Any:
+    """Choose the class of a new connection."""
+    if dialect.driver == "asyncpg":
+        from tenantkit.drivers import asyncpg  # noqa: PLC0415 - an extra
+
+        options.setdefault("connection_class", asyncpg.Connection)
+        return None
+    from tenantkit.drivers import psycopg  # noqa: PLC0415 - it needs libpq, which may be missing
+
+    if factory := options.get("cursor_factory"):
+        options["cursor_factory"] = psycopg.marked(factory)
+    if dialect.is_async:
+        options.setdefault("async_creator_fn", psycopg.AsyncConnection.connect)
+        return None
+    return psycopg.Connection.connect(*arguments, **options)
+
+
+class _Check:
+    """Checks new connections: each for its class, and the first one for what the class does."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._works = False
+
+    def __call__(self, connection: Any, _entry: ConnectionPoolEntry) -> None:
+        driver = self._dialect.get_driver_connection(connection)
+        if not isinstance(driver, FramedConnection):
+            raise ConfigurationError(
+                f"tenantkit needs connections of its own class, but the engine made a {type(driver).__name__}. "
+                "Leave out creator= and the like, or let it use connect() of tenantkit.drivers.psycopg.Connection or "
+                "AsyncConnection, or connection_class=tenantkit.drivers.asyncpg.Connection."
+            )
+        # SQLAlchemy's own cache of asyncpg's prepared statements finds them by their text without the mark.
+        if (statements := getattr(connection, "_prepared_statement_cache", None)) is not None:
+            connection._prepared_statement_cache = StatementCache(driver, statements)  # noqa: SLF001 - there is no other way
+        # Where it commits by itself, there is no BEGIN; no session works there.
+        if not self._works and not self._dialect.detect_autocommit_setting(connection):
+            self._try(connection, driver)
+            self._works = True
+
+    def _try(self, connection: Any, driver: FramedConnection) -> None:
+        """Make sure that the head is sent: how psycopg begins a transaction is no public interface of it."""
+        transaction: Any = _OpenTransaction()
+        driver.frame = Frame(lambda: transaction, f"SET LOCAL search_path TO {_PROBE}", "")
+        cursor = connection.cursor()
+        try:
+            cursor.execute("SHOW search_path")
+            (path,) = cursor.fetchone()
+        finally:
+            cursor.close()
+            connection.rollback()
+            driver.frame = None
+        if path != _PROBE or driver.needs_tail:
+            raise ConfigurationError(
+                f"tenantkit cannot work with this version of {self._dialect.driver}: settings are not sent with BEGIN. "
+                "Install a version that tenantkit's documentation names."
+            )
+
+
+class _OpenTransaction:
+    is_active = True
+
+
+def _checkout(connection: Any, entry: ConnectionPoolEntry, _fairy: Any) -> None:
+    """Look, when a connection is used first, after all listeners for ``connect``, what they have set."""
+    driver = entry.driver_connection
+    if not isinstance(driver, FramedConnection):
+        raise InvalidatePoolError("This connection is older than the tenancy.")
+    if driver.settings is None:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(READ_SETTINGS)
+            settings = cursor.fetchall()
+        finally:
+            cursor.close()
+            connection.rollback()
+        driver.settings = tuple(_restore(name, value) for name, value in settings)
+
+
+def _restore(name: str, value: str) -> str:
+    return f"SELECT pg_catalog.set_config({quote_literal(name)}, {quote_literal(value)}, false)"
+
+
+__all__ = ["Frame", "FramedConnection", "framed", "install"]

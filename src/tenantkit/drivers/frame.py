@@ -1,0 +1,103 @@
+"""What a driver's connection sends around a transaction, in the round trips of BEGIN, COMMIT and ROLLBACK.
+
+A session's transaction begins with a *head*, such as ``SET LOCAL search_path``, and ends with a *tail*, which removes
+what the transaction may have left on the connection: settings, temporary tables, locks, cursors. On one request, each
+was measured to cost 2 to 4 %; a statement of its own costs 8 to 10 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping, Sequence
+
+    from sqlalchemy.engine import RootTransaction
+
+CLEAN_UP = (
+    "RESET SESSION AUTHORIZATION",
+    "RESET ROLE",
+    "RESET ALL",
+    "CLOSE ALL",
+    "UNLISTEN *",
+    "SELECT pg_catalog.pg_advisory_unlock_all()",
+    "DISCARD TEMP",
+    "DISCARD SEQUENCES",
+)
+"""Removes what outlives a transaction. Settings go first: a ``statement_timeout`` must not stop the rest.
+
+``DISCARD ALL`` cannot run together with other commands, and would take the driver's prepared statements.
+"""
+
+READ_SETTINGS = """
+SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session'
+UNION ALL SELECT 'role', current_setting('role') WHERE current_setting('role') <> 'none'
+UNION ALL SELECT 'session_authorization', session_user
+    WHERE session_user <> (SELECT usename FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid())
+ORDER BY name DESC
+"""
+"""What the application's own ``connect`` listeners have set; the session's user comes before the role."""
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """What one session sends around a transaction, and in front of each statement."""
+
+    transaction: Callable[[], RootTransaction | None]
+    """The frame holds while this transaction is open: a pooled connection goes on to others."""
+    head: str
+    """A command, or an empty string."""
+    mark: str
+    """A comment in front of every statement: drivers, and PgBouncer, find prepared statements by their text."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the transaction is open."""
+        transaction = self.transaction()
+        return transaction is not None and transaction.is_active
+
+
+class FramedConnection:
+    """The part that connections of all drivers have in common."""
+
+    frame: Frame | None = None
+    needs_tail = False
+    """Whether a transaction has begun with a frame, and has not ended with the tail yet."""
+    settings: tuple[str, ...] | None = None
+    """The commands that set again what was set when the connection was made; ``None`` until that has been read."""
+    has_prepared = False
+    """Whether text has prepared a statement, which the clean-up cannot tell from the driver's own."""
+
+    @property
+    def open_frame(self) -> Frame | None:
+        """The frame, if its transaction is open."""
+        return self.frame if self.frame is not None and self.frame.is_open else None
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The commands of the tail."""
+        return (*CLEAN_UP, *(self.settings or ()), *(("DEALLOCATE ALL",) if self.has_prepared else ()))
+
+    @property
+    def mark(self) -> str:
+        """What is put in front of the next statement."""
+        return self.frame.mark if self.frame is not None and self.frame.is_open else ""
+
+
+class StatementCache:
+    """SQLAlchemy's cache of prepared statements, which finds them by their text, with the mark as a part of the key."""
+
+    def __init__(self, connection: FramedConnection, statements: MutableMapping[Any, Any]) -> None:
+        self._connection = connection
+        self._statements = statements
+
+    def __contains__(self, operation: str) -> bool:
+        return (self._connection.mark, operation) in self._statements
+
+    def __getitem__(self, operation: str) -> Sequence[Any]:
+        found: Sequence[Any] = self._statements[self._connection.mark, operation]
+        return found
+
+    def __setitem__(self, operation: str, statement: Sequence[Any]) -> None:
+        self._statements[self._connection.mark, operation] = statement

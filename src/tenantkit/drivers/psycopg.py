@@ -1,0 +1,145 @@
+"""The connections of psycopg, sync and async, and their cursors.
+
+BEGIN, COMMIT, ROLLBACK and PREPARE TRANSACTION all go through psycopg's ``_exec_command``. That is a private method,
+so each engine tries once whether it works: see `tenantkit.drivers.install`.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import generators, pq
+from psycopg.sql import SQL, Composable
+
+from tenantkit.drivers.frame import FramedConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+logger = logging.getLogger(__name__)
+
+_ENDS = (b"COMMIT", b"ROLLBACK")
+
+
+class _MarkedCursor:
+    """Puts the mark of the connection's frame in front of what is executed."""
+
+    connection: Any
+
+    def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+        """Execute *query*; see psycopg's cursor."""
+        if mark := self.connection.mark:
+            if isinstance(query, str):
+                query = mark + query
+            elif isinstance(query, bytes):
+                query = mark.encode() + query
+            elif isinstance(query, Composable):
+                query = SQL(mark) + query
+            else:  # a template string, which takes no text in front
+                options["prepare"] = False
+        return super().execute(query, *arguments, **options)  # type: ignore[misc]
+
+    def executemany(self, query: Any, *arguments: Any, **options: Any) -> Any:
+        """Execute *query* with each set of parameters; see psycopg's cursor."""
+        if mark := self.connection.mark:
+            query = mark + query if isinstance(query, str) else SQL(mark) + _composed(query)
+        return super().executemany(query, *arguments, **options)  # type: ignore[misc]
+
+
+def _composed(query: Any) -> Composable:
+    return SQL(query.decode()) if isinstance(query, bytes) else query
+
+
+@cache
+def marked(factory: type) -> type:
+    """Return a cursor class like *factory* that marks its statements."""
+    return factory if issubclass(factory, _MarkedCursor) else type(factory.__name__, (_MarkedCursor, factory), {})
+
+
+class _Framed(FramedConnection):
+    """What `Connection` and `AsyncConnection` share: psycopg's generators are the same for both."""
+
+    pgconn: pq.abc.PGconn
+    _pipeline: Any
+    _prepared: Any
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.cursor_factory: Any = marked(self.cursor_factory)
+        self.server_cursor_factory: Any = marked(self.server_cursor_factory)
+
+    def _exec_command(self, command: Any, *arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
+        if isinstance(command, bytes):
+            if command.startswith(b"BEGIN"):
+                return (yield from self._begin(command, *arguments, **options))
+            if self.needs_tail and command in _ENDS:
+                return (yield from self._end(command))
+        elif self.needs_tail and isinstance(command, Composable):
+            text = command.as_bytes(None)
+            if text.startswith(b"PREPARE TRANSACTION"):
+                return (yield from self._end(text))
+        return (yield from super()._exec_command(command, *arguments, **options))  # type: ignore[misc]
+
+    def _begin(self, command: bytes, *arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
+        if self.needs_tail:  # the transaction before ended in a pipeline, which may have broken off
+            yield from self._clean_up()
+        frame = self.open_frame
+        if frame is None:
+            return (yield from super()._exec_command(command, *arguments, **options))  # type: ignore[misc]
+        results = yield from self._send(command, frame.head)
+        for result in results:
+            self._require(result)
+        # Not before: where BEGIN failed, the next statement begins anew, with the head.
+        self.needs_tail = True
+        return results[0] if results else None
+
+    def _end(self, command: bytes) -> Generator[Any, Any, Any]:
+        results = yield from self._send(command, *self.tail)
+        if not results:  # in a pipeline nothing has been answered yet: the next BEGIN sends the tail once more
+            return None
+        if results[0].status == pq.ExecStatus.FATAL_ERROR:
+            # The server has rolled back and has not read the rest.
+            yield from self._clean_up()
+            self._require(results[0])
+        elif results[-1].status == pq.ExecStatus.FATAL_ERROR:
+            # What was asked for is done, so it must not look as if it had failed.
+            logger.warning("A connection is closed that could not be cleaned: %s", results[-1].error_message)
+            self.pgconn.finish()
+        self.needs_tail = False
+        if self.has_prepared:
+            self._prepared.clear()  # the tail has deallocated psycopg's own statements, too
+            self.has_prepared = False
+        return results[0]
+
+    def _clean_up(self) -> Generator[Any, Any, None]:
+        results = yield from self._send(*self.tail)
+        if results and results[-1].status == pq.ExecStatus.FATAL_ERROR:
+            self.pgconn.finish()
+        self.needs_tail = False
+
+    def _send(self, *commands: bytes | str) -> Generator[Any, Any, Sequence[Any]]:
+        """Send *commands* as one query, and return their results up to the first that failed."""
+        encoded = [each if isinstance(each, bytes) else each.encode() for each in commands if each]
+        if self._pipeline:
+            for each in encoded:
+                yield from super()._exec_command(each)  # type: ignore[misc]
+            return []
+        self._check_connection_ok()  # type: ignore[attr-defined]
+        self.pgconn.send_query(b"; ".join(encoded))
+        results: Sequence[Any] = yield from generators.execute(self.pgconn)
+        return results
+
+    def _require(self, result: Any) -> None:
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            raise psycopg.errors.error_from_result(result, encoding=self.pgconn._encoding)  # noqa: SLF001 - as psycopg does
+
+
+class Connection(_Framed, psycopg.Connection[Any]):
+    """A `psycopg.Connection` that frames transactions."""
+
+
+class AsyncConnection(_Framed, psycopg.AsyncConnection[Any]):
+    """A `psycopg.AsyncConnection` that frames transactions."""

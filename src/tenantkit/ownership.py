@@ -1,0 +1,70 @@
+"""Whose row an object of the application stands for: the same primary key is another row in each tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BindParameter, event
+from sqlalchemy.orm import InstanceState, Mapper
+from sqlalchemy.orm.base import state_str
+
+from tenantkit.exceptions import TenantMismatchError
+
+if TYPE_CHECKING:
+    from tenantkit.tenant import Tenant
+
+OWNER = "tenantkit_owner"
+"""Where a detached object keeps the id and the key of the tenant that it came from."""
+
+
+class OwnedKey(int):
+    """The key of a session among all, which also tells the id and the key of its tenant."""
+
+    owner: tuple[int, str]
+
+
+def require_own(state: InstanceState[Any], tenant: Tenant, placeholders: Collection[str | None]) -> None:
+    """Raise if an object stands for a row of another tenant, whose key may be that of a row of *tenant*.
+
+    :raises TenantMismatchError: if it does. Rows of shared tables belong to everyone.
+    """
+    owner = owner_of(state)
+    if (
+        owner is not None
+        and owner[0] != tenant.id
+        and any(getattr(table, "schema", None) in placeholders for table in state.mapper.tables)
+    ):
+        raise TenantMismatchError(owner[1], tenant.key, instance=state_str(state))
+
+
+def require_own_values(
+    parameters: Collection[BindParameter[Any]], tenant: Tenant, placeholders: Collection[str | None]
+) -> None:
+    """Raise if a parameter is the key of another tenant's row, as of ``Task.project == project``.
+
+    Such a parameter has a function that reads the object when the statement is executed.
+
+    :raises TenantMismatchError: if it is.
+    """
+    for parameter in parameters:
+        for cell in getattr(parameter.callable, "__closure__", None) or ():
+            if isinstance(cell.cell_contents, InstanceState):
+                require_own(cell.cell_contents, tenant, placeholders)
+
+
+def owner_of(state: InstanceState[Any]) -> tuple[int, str] | None:
+    """Return the id and the key of the tenant that an object comes from; ``None`` if it is no row yet."""
+    if state.key is None:
+        return None
+    if isinstance(state.session_id, OwnedKey):
+        return state.session_id.owner
+    owner: tuple[int, str] | None = state.info.get(OWNER)
+    return owner
+
+
+@event.listens_for(Mapper, "pickle", raw=True)
+def _pickle_owner(state: InstanceState[Any], pickled: dict[str, Any]) -> None:
+    # One that is pickled in its session, as caches do, is detached where it is unpickled.
+    if isinstance(state.session_id, OwnedKey):
+        pickled["info"] = {**pickled.get("info", {}), OWNER: state.session_id.owner}
