@@ -88,6 +88,7 @@ def make_any_tenancy(request: pytest.FixtureRequest, database: URL) -> Generator
             options = {"listen": False, "engine_options": pool, **APPLICATION, **options}
             url = options.pop("database", database)
             if colour == "sync":
+                options.pop("sync_database", None)
                 return made.enter_context(closing(Tenancy(url, **options)))
             portal: BlockingPortal = request.getfixturevalue("portal")
             tenancy = AsyncTenancy(url.set(drivername=f"postgresql+{driver}"), **options)

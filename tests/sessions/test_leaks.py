@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from anyio.from_thread import BlockingPortal
-from sqlalchemy import URL, Engine, func, select, text, true, update
+from sqlalchemy import URL, Engine, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, selectinload
@@ -183,78 +183,6 @@ def test_threads_and_tasks_over_many_tenants_see_their_own_rows_only(
     assert len(visits) == 160
     assert [(key, seen) for key, seen in visits if not seen <= {key}] == []
     assert owners_of_rows(engine) == {key: {key} for key in KEYS}
-
-
-LEFTOVERS: dict[str, Any] = {
-    "temporary table": "CREATE TEMP TABLE leftover AS SELECT 'secret' AS name",
-    "temporary table by select": "SELECT 'secret' AS name INTO TEMPORARY leftover",
-    "temporary view": "CREATE OR REPLACE TEMP VIEW leftover AS SELECT 'secret' AS name",
-    "temporary table behind a comment": "CREATE /* really */ TEMP TABLE leftover AS SELECT 'secret' AS name",
-    "temporary schema": "CREATE TABLE pg_temp.leftover AS SELECT 'secret' AS name",
-    "search_path": "SET search_path TO t_acme",
-    "setting": "/* first */ SET statement_timeout = '1h'",
-    "set_config": "SELECT set_config('statement_timeout', '1h', false)",
-    "set_config beside a truth": "SELECT set_config('statement_timeout', '1h', false), (true)",
-    "setting in a block": "DO $$ BEGIN SET statement_timeout = '1h'; END $$",
-    "setting by a function": select(func.set_config("statement_timeout", "1h", False)),
-    "lock by a function": select(func.pg_advisory_lock(4711)),
-    "role": "SET ROLE pg_monitor",
-    "lock": "SELECT pg_advisory_lock(4711)",
-    "cursor": "DECLARE leftover CURSOR WITH HOLD FOR SELECT 'secret' AS name",
-    "prepared statement": "PREPARE leftover AS SELECT 'secret' AS name",
-    "listening": "LISTEN leftover",
-}
-LEFT = text(
-    """
-    SELECT to_regclass('pg_temp.leftover') IS NOT NULL, current_setting('search_path') LIKE '%acme%',
-        current_setting('statement_timeout') = '1h', current_user = 'pg_monitor',
-        EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
-        EXISTS (SELECT FROM pg_cursors WHERE name = 'leftover'),
-        EXISTS (SELECT FROM pg_prepared_statements WHERE name = 'leftover'),
-        EXISTS (SELECT FROM pg_listening_channels())
-    """
-)
-
-
-@pytest.mark.parametrize("leftover", LEFTOVERS.values(), ids=LEFTOVERS)
-def test_the_next_user_of_a_connection_finds_nothing_left_on_it(any_tenancy: Any, leftover: Any) -> None:
-    for key in ("acme", "beta"):
-        any_tenancy.create(key)
-    for _ in range(3):
-        with any_tenancy.session("acme") as session:
-            session.execute(text(leftover) if isinstance(leftover, str) else leftover)
-            session.commit()
-    for open_session in (lambda: any_tenancy.session("beta"), any_tenancy.shared_session):
-        with open_session() as session, open_session() as second:
-            for each in (session, second):
-                assert each.execute(LEFT).one() == (False,) * 8
-
-
-@pytest.mark.parametrize("leftover", LEFTOVERS.values(), ids=LEFTOVERS)
-def test_a_session_for_shared_tables_leaves_nothing_for_a_tenant(tenancy: Tenancy, leftover: Any) -> None:
-    tenancy.create("beta")
-    with tenancy.shared_session() as session:
-        session.execute(text(leftover) if isinstance(leftover, str) else leftover)
-        session.commit()
-    with tenancy.session("beta") as session:
-        assert session.execute(LEFT).one() == (False,) * 8
-
-
-def test_ordinary_text_lets_the_connection_go_back_to_the_pool(any_tenancy: Any) -> None:
-    any_tenancy.create("acme")
-    pids = set()
-    for statement in (
-        text("SET LOCAL statement_timeout = '1h'"),
-        text("SELECT set_config('a.b', lower('1'), true)"),
-        text("SELECT 'set role; reset role', ';reset role' AS \";reset role\" -- ; reset role"),
-        select(func.set_config("a.b", "1", True)),
-        select(func.set_config("a.b", "1", true())),
-    ):
-        with any_tenancy.session("acme") as session:
-            session.execute(statement)
-            pids.add(session.scalar(select(func.pg_backend_pid())))
-            session.commit()
-    assert len(pids) == 1
 
 
 @pytest.mark.parametrize(

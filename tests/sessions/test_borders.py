@@ -1,0 +1,279 @@
+"""What may come first in a transaction, whatever begins it, and what happens when its beginning or end fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import URL, Engine, create_engine, event, insert, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Session, selectinload
+
+from tenantkit import ConfigurationError, Tenancy
+from tenantkit.drivers.psycopg import Connection as FramedConnection
+from tests.support.blocking import in_sync
+from tests.support.models import Project, Task
+
+PATH = "SELECT current_setting('search_path')"
+
+
+def path(session: Session) -> Any:
+    return session.scalar(text(PATH))
+
+
+def sets_isolation(session: Session) -> None:
+    session.execute(text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE"))
+    assert session.scalar(text("SHOW transaction_isolation")) == "serializable"
+
+
+def imports_snapshot(session: Session) -> None:
+    with create_engine(session.get_bind().engine.url.set(drivername="postgresql+psycopg")).connect() as other:
+        snapshot = other.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
+        session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        session.execute(text(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
+        other.rollback()
+    other.engine.dispose()
+
+
+def takes_isolation_of_the_connection(session: Session) -> None:
+    session.connection(execution_options={"isolation_level": "SERIALIZABLE"})
+    assert session.scalar(text("SHOW transaction_isolation")) == "serializable"
+
+
+def begins_a_savepoint(session: Session) -> None:
+    savepoint = session.begin_nested()
+    assert path(session) == "t_acme, pg_temp"
+    savepoint.rollback()
+
+
+def streams(session: Session) -> None:
+    options = {"stream_results": True, "yield_per": 1}
+    assert session.scalars(text("SELECT name FROM project"), execution_options=options).all() == ["acme"]
+
+
+def inserts_many(session: Session) -> None:
+    session.execute(insert(Task), [{"title": str(number), "project_id": 1} for number in range(3)])
+
+
+def executes_many(session: Session) -> None:
+    session.execute(text("INSERT INTO project (name) VALUES (:name)"), [{"name": "x"}, {"name": "y"}])
+
+
+def commits_in_between(session: Session) -> None:
+    session.execute(text("SELECT name FROM project"))
+    session.commit()
+
+
+def fails_in_between(session: Session) -> None:
+    with pytest.raises(DBAPIError):
+        session.execute(text("SELECT nothing FROM nowhere"))
+    session.rollback()
+
+
+FIRST = [
+    sets_isolation,
+    imports_snapshot,
+    takes_isolation_of_the_connection,
+    begins_a_savepoint,
+    streams,
+    inserts_many,
+    executes_many,
+    commits_in_between,
+    fails_in_between,
+]
+
+
+@pytest.fixture
+def acme(make_any_tenancy: Callable[..., Any]) -> Any:
+    tenancy = make_any_tenancy(engine_options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 5})
+    for key in ("acme", "beta"):
+        tenancy.create(key, seed=lambda session: session.add(Project(name=session.tenant.key)))
+    return tenancy
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_anything_may_come_first_in_a_transaction(acme: Any, first: Callable[[Session], None]) -> None:
+    def use(session: Session) -> None:
+        first(session)
+        assert path(session) == "t_acme, pg_temp"
+        assert "acme" in session.scalars(text("SELECT name FROM project")).all()
+
+    for _ in range(2):
+        with acme.session("acme") as session:
+            in_sync(session, use)
+        with acme.shared_session() as session:
+            assert "t_acme" not in session.execute(text(PATH)).scalar_one()
+
+
+def test_a_drivers_own_means_see_the_tenant(tenancy: Tenancy) -> None:
+    tenancy.create("acme", seed=lambda session: session.add(Project(name="acme")))
+    names = "SELECT name FROM project"
+    uses: dict[str, Callable[[psycopg.Connection[Any]], Any]] = {
+        "connection": lambda driver: driver.execute(names).fetchall(),
+        "bytes": lambda driver: driver.execute(names.encode()).fetchall(),
+        "composed": lambda driver: driver.execute(psycopg.sql.SQL(names)).fetchall(),
+        "cursor": lambda driver: driver.cursor().execute(names).fetchall(),
+        "server-side cursor": lambda driver: by_server_cursor(driver, names),
+        "stream": lambda driver: list(driver.cursor().stream(names)),
+        "copy": lambda driver: copied(driver, f"COPY ({names}) TO STDOUT"),
+        "transaction": lambda driver: within(driver.transaction(), lambda: driver.execute(names).fetchall()),
+        "pipeline": lambda driver: within(driver.pipeline(), lambda: driver.execute(names).fetchall()),
+    }
+    for name, use in uses.items():
+        with tenancy.session("acme") as session:
+            driver: Any = session.connection().connection.driver_connection
+            assert use(driver) == [("acme",)], name
+            session.rollback()
+
+
+def by_server_cursor(driver: psycopg.Connection[Any], statement: str) -> list[Any]:
+    with driver.cursor("here") as cursor:
+        return cursor.execute(statement).fetchall()
+
+
+def copied(driver: psycopg.Connection[Any], statement: str) -> list[Any]:
+    with driver.cursor().copy(statement) as rows:
+        return list(rows.rows())
+
+
+def within(manager: Any, use: Callable[[], Any]) -> Any:
+    with manager:
+        return use()
+
+
+def test_a_transaction_of_the_drivers_own_leaves_nothing_behind(tenancy: Tenancy) -> None:
+    tenancy.create("acme")
+    with tenancy.session("acme") as session:
+        driver: Any = session.connection().connection.driver_connection
+        with driver.transaction():
+            driver.execute("SET app.who = 'acme'")
+        with driver.pipeline():
+            driver.execute("SET app.who = 'acme'")
+            driver.commit()
+        session.rollback()
+    with Session(tenancy.engine) as session:
+        assert not session.scalar(text("SELECT current_setting('app.who', true)"))
+
+
+@pytest.mark.parametrize("level", ["AUTOCOMMIT", None])
+def test_a_session_that_commits_by_itself_is_refused(make_any_tenancy: Callable[..., Any], level: str | None) -> None:
+    tenancy = make_any_tenancy(engine_options={"isolation_level": level} if level else {})
+    tenancy.create("acme")
+    with tenancy.session("acme") as session:
+        options = {} if level else {"execution_options": {"isolation_level": "AUTOCOMMIT"}}
+        with pytest.raises(ConfigurationError, match="AUTOCOMMIT"):
+            in_sync(session, lambda sync: sync.connection(**options).execute(text("SELECT 1")))
+
+
+def test_a_commit_that_fails_leaves_nothing_behind(acme: Any, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE t_acme.once (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    with acme.session("acme") as session:
+        session.execute(text("SET app.who = 'acme'"))
+        session.execute(text("CREATE TEMP TABLE leftover ()"))
+        session.execute(text("INSERT INTO once VALUES (1), (1)"))
+        with pytest.raises(IntegrityError):
+            session.commit()
+        session.rollback()
+        assert session.execute(text(PATH)).scalar_one() == "t_acme, pg_temp"
+    with acme.session("beta") as session:
+        left = text("SELECT current_setting('app.who', true), to_regclass('pg_temp.leftover')")
+        assert session.execute(left).one() in {("", None), (None, None)}
+
+
+def test_a_killed_backend_ends_one_transaction_only(acme: Any, engine: Engine) -> None:
+    with acme.session("acme") as session:
+        pid = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        session.commit()
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"SELECT pg_terminate_backend({pid}, 5000)")
+        with pytest.raises(DBAPIError):
+            session.execute(text("SELECT name FROM project"))
+        session.rollback()
+        assert session.execute(text("SELECT name FROM project")).scalars().all() == ["acme"]
+
+
+def test_what_the_application_sets_on_new_connections_stays(
+    make_tenancy: Callable[..., Tenancy], engine: Engine
+) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("GRANT pg_monitor TO CURRENT_USER")
+    tenancy = make_tenancy(engine_options={"pool_size": 1, "max_overflow": 0})
+    tenancy.create("acme")
+    acme = tenancy.get("acme")
+    tenancy.engine.dispose()
+
+    @event.listens_for(tenancy.engine, "connect")
+    def connected(connection: Any, _entry: Any) -> None:
+        with closing(connection.cursor()) as cursor:
+            for statement in ("SET TimeZone = 'Asia/Tokyo'", "SET search_path = 'a b', public"):
+                cursor.execute(statement)
+            cursor.execute("SET application_name = 'it''s mine'")
+            cursor.execute("SET ROLE pg_monitor")
+        connection.commit()
+
+    shown = text(
+        "SELECT current_setting('TimeZone'), current_setting('search_path'), current_setting('application_name'), current_user"
+    )
+    for _ in range(3):
+        with Session(tenancy.engine) as session:
+            assert session.execute(shown).one() == ("Asia/Tokyo", '"a b", public', "it's mine", "pg_monitor")
+        with tenancy.session(acme) as session:
+            session.execute(text("SET TimeZone = 'UTC'"))
+            session.execute(text("RESET ROLE"))
+            session.execute(text("SET application_name = 'acme'"))
+            session.commit()
+
+
+@contextmanager
+def engine_with(database: URL, **options: Any) -> Generator[Engine]:
+    engine = create_engine(database, **options)
+    yield engine
+    engine.dispose()
+
+
+def test_connections_that_a_creator_made_must_be_of_the_class(
+    database: URL, make_tenancy: Callable[..., Tenancy]
+) -> None:
+    url = database.set(drivername="postgresql").render_as_string(hide_password=False)
+    with engine_with(database, creator=lambda: psycopg.connect(url)) as engine:
+        tenancy = make_tenancy(database=engine)
+        with pytest.raises(ConfigurationError, match=r"creator=.*tenantkit\.drivers\.psycopg\.Connection"):
+            tenancy.create("acme")
+    with engine_with(database, creator=lambda: FramedConnection.connect(url)) as engine:
+        tenancy = make_tenancy(database=engine)
+        tenancy.create("acme", seed=lambda session: session.add(Project(name="acme")))
+        with tenancy.session("acme") as session:
+            assert session.scalars(text("SELECT name FROM project")).all() == ["acme"]
+
+
+def test_connections_from_before_the_tenancy_are_replaced(database: URL, make_tenancy: Callable[..., Tenancy]) -> None:
+    with engine_with(database, pool_size=2) as engine:
+        with engine.connect(), engine.connect():
+            pass
+        tenancy = make_tenancy(database=engine)
+        tenancy.create("acme", seed=lambda session: session.add(Project(name="acme")))
+        with tenancy.session("acme") as session, tenancy.session("acme") as other:
+            for each in (session, other):
+                assert each.scalars(text("SELECT name FROM project")).all() == ["acme"]
+
+
+def test_cursors_of_the_applications_own_class_see_the_tenant(make_tenancy: Callable[..., Tenancy]) -> None:
+    tenancy = make_tenancy(engine_options={"connect_args": {"cursor_factory": psycopg.ClientCursor}})
+    tenancy.create("acme", seed=lambda session: session.add(Project(name="acme")))
+    with tenancy.session("acme") as session:
+        cursor: Any = session.connection().connection.cursor()
+        assert isinstance(cursor.driver_cursor if hasattr(cursor, "driver_cursor") else cursor, psycopg.ClientCursor)
+        assert session.scalars(select(Project).options(selectinload(Project.tasks))).one().name == "acme"
+
+
+def test_every_statement_carries_the_mark_of_its_tenant(acme: Any) -> None:
+    seen = "SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+    for key in ("acme", "beta"):
+        with acme.session(key) as session:
+            assert session.execute(text(seen)).scalar_one().startswith(f"/* tenant {session.tenant.id} */ ")
+    with acme.shared_session() as session:
+        assert session.execute(text(seen)).scalar_one() == seen
