@@ -42,8 +42,7 @@ class Transactions:
         if connection not in self._borrowed:
             self._borrowed.add(connection)
             loan.borrowers.append(self)
-        if self._options:
-            connection.execution_options(**self._options)
+        connection._execution_options = loan.options.union(self._options)  # noqa: SLF001 - execution_options() only adds
         loan.resume(connection, self._frame(connection))
 
     def begin(self, connection: Connection) -> None:
@@ -64,6 +63,10 @@ class Transactions:
             _loans[connection].begin(connection, self._frame(connection))
         elif driver.open_frame is None:  # neither is it a savepoint in a transaction that this session has begun
             driver.frame = self._frame(connection)
+            if driver.in_transaction:  # one in two phases begins at once
+                driver.needs_tail = True
+                if self._head:
+                    connection.exec_driver_sql(self._head, execution_options={INTERNAL: True})
 
     def end(self) -> None:
         """Give the caller's connections back as they were."""
@@ -91,7 +94,7 @@ class _Loan:
 
     def __init__(self, connection: Connection) -> None:
         self.borrowers: list[Transactions] = []
-        self._options = connection.get_execution_options()
+        self.options: Any = connection.get_execution_options()
         self._transaction: Transaction | None = None
         """The one in which the path was read that stood before."""
         self._path = ""
@@ -118,14 +121,15 @@ class _Loan:
         entered = (head, connection.get_nested_transaction())
         driver = framed(connection)
         driver.frame = frame
-        if entered != self._entered:
+        # With several sessions, one may also roll back, in text, to a savepoint before the other's path.
+        if entered != self._entered or len(self.borrowers) > 1:
             connection.exec_driver_sql(head, execution_options={INTERNAL: True})
             driver.needs_tail = True
             self._entered = entered
 
     def end(self, connection: Connection) -> None:
         """Put everything back as it was."""
-        connection._execution_options = self._options  # noqa: SLF001 - execution_options() only adds
+        connection._execution_options = self.options  # noqa: SLF001 - execution_options() only adds
         if connection.closed or connection.invalidated or self._transaction is not connection.get_transaction():
             return
         if self._transaction is not None:

@@ -17,6 +17,11 @@ from tenantkit.drivers.frame import FramedConnection
 class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
     """An `asyncpg.Connection` that frames transactions."""
 
+    @property
+    @override
+    def in_transaction(self) -> bool:
+        return bool(self.is_in_transaction())
+
     @override
     async def execute(self, query: str, *arguments: Any, **options: Any) -> str:
         """Execute *query*; see asyncpg."""

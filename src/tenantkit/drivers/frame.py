@@ -70,6 +70,11 @@ class FramedConnection:
     """Whether text has prepared a statement, which the clean-up cannot tell from the driver's own."""
 
     @property
+    def in_transaction(self) -> bool:
+        """Whether BEGIN has been sent."""
+        raise NotImplementedError
+
+    @property
     def open_frame(self) -> Frame | None:
         """The frame, if its transaction is open."""
         return self.frame if self.frame is not None and self.frame.is_open else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import generators, pq
 from psycopg.sql import SQL, Composable
+from typing_extensions import override
 
 from tenantkit.drivers.frame import FramedConnection
 
@@ -70,6 +71,11 @@ class _Framed(FramedConnection):
         super().__init__(*arguments, **options)
         self.cursor_factory: Any = marked(self.cursor_factory)
         self.server_cursor_factory: Any = marked(self.server_cursor_factory)
+
+    @property
+    @override
+    def in_transaction(self) -> bool:
+        return self.pgconn.transaction_status != pq.TransactionStatus.IDLE
 
     def _exec_command(self, command: Any, *arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
         if isinstance(command, bytes):

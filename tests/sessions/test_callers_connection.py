@@ -1,0 +1,179 @@
+"""A session on a connection of the caller's gives it back as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from anyio.from_thread import BlockingPortal
+from sqlalchemy import URL, Connection, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from tenantkit import Tenancy
+from tenantkit.asyncio import AsyncTenancy
+from tests.conftest import APPLICATION
+from tests.support.models import Country, Project
+
+PATH = "SELECT current_setting('search_path')"
+MODES = ["conditional_savepoint", "rollback_only", "control_fully", "create_savepoint"]
+
+
+@pytest.fixture
+def acme(make_tenancy: Callable[..., Tenancy]) -> Tenancy:
+    tenancy = make_tenancy(engine_options={"pool_size": 2, "max_overflow": 0, "pool_timeout": 5})
+    for key in ("acme", "beta"):
+        tenancy.create(key, seed=lambda session: session.add(Project(name=session.tenant.key)))
+    return tenancy
+
+
+def reads(session: Session) -> None:
+    assert session.scalars(select(Project.name)).all() == [session.info["key"]]
+
+
+def reads_text(session: Session) -> None:
+    assert session.scalars(text("SELECT name FROM project")).all() == [session.info["key"]]
+
+
+def commits(session: Session) -> None:
+    reads(session)
+    session.commit()
+    reads_text(session)
+
+
+def rolls_back(session: Session) -> None:
+    reads(session)
+    session.rollback()
+    reads_text(session)
+
+
+def nests(session: Session) -> None:
+    with session.begin_nested() as savepoint:
+        reads_text(session)
+        savepoint.rollback()
+    reads_text(session)
+
+
+def fails(session: Session) -> None:
+    with pytest.raises(DBAPIError):
+        session.execute(text("SELECT nothing FROM nowhere"))
+
+
+def nothing(_session: Session) -> None:
+    pass
+
+
+USES = [reads, reads_text, commits, rolls_back, nests, fails, nothing]
+
+
+def state(connection: Connection | None) -> Any:
+    assert connection is not None
+    return dict(connection.get_execution_options())
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("begun", ["not at all", "begun", "used", "path"])
+def test_a_callers_connection_is_as_it_was(
+    acme: Tenancy, mode: str, begun: str, use: Callable[[Session], None]
+) -> None:
+    with acme.engine.connect() as connection:
+        connection.execution_options(logging_token="mine")
+        if begun != "not at all":
+            connection.begin()
+        expected = '"$user", public'
+        if begun in {"used", "path"}:
+            connection.exec_driver_sql("SELECT 1")
+        if begun == "path":
+            connection.exec_driver_sql("SET LOCAL search_path TO shared")
+            expected = "shared"
+        before = state(connection)
+        root = connection.get_transaction()
+        for key in ("acme", "beta"):
+            options: Any = {"bind": connection, "join_transaction_mode": mode, "info": {"key": key}}
+            with acme.session(key, **options) as session:
+                use(session)
+                if root is not None and not root.is_active:
+                    return  # the session has ended the caller's transaction, as the mode says
+            assert state(connection) == before
+        if root is not None and root.is_active and use is not fails:
+            assert connection.exec_driver_sql(PATH).scalar_one() == expected
+        if root is None:
+            connection.rollback()
+            assert connection.exec_driver_sql(PATH).scalar_one() == '"$user", public'
+
+
+def test_a_connection_serves_plain_sessions_after_a_tenants(acme: Tenancy) -> None:
+    with acme.engine.connect() as connection, connection.begin():
+        with acme.session("acme", bind=connection, join_transaction_mode="create_savepoint") as session:
+            assert session.scalars(select(Project.name)).all() == ["acme"]
+        with Session(connection, join_transaction_mode="create_savepoint") as plain:
+            with pytest.raises(DBAPIError, match=r"tenant\.project"), plain.begin_nested():
+                plain.scalars(select(Project.name)).all()
+            with pytest.raises(DBAPIError, match="project"), plain.begin_nested():
+                plain.scalars(text("SELECT name FROM project")).all()
+            query = plain.scalar(text("SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid()"))
+            assert "tenant" not in query
+
+
+def test_sessions_that_end_in_any_order_leave_the_connection_to_those_that_go_on(acme: Tenancy) -> None:
+    with acme.engine.connect() as connection, connection.begin():
+        options: Any = {"bind": connection, "join_transaction_mode": "rollback_only"}
+        ours, theirs, shared = acme.session("acme", **options), acme.session("beta", **options), None
+        for session in (ours, theirs, ours):
+            assert session.scalars(text("SELECT name FROM project")).all() == [session.tenant.key]
+        ours.commit()  # or close() would roll back the caller's transaction
+        ours.close()
+        assert theirs.scalars(text("SELECT name FROM project")).all() == ["beta"]
+        shared = acme.shared_session(**options)
+        assert shared.scalar(text(PATH)) == '"$user", public'
+        assert shared.scalars(select(Country)).all() == []
+        assert theirs.scalars(text("SELECT name FROM project")).all() == ["beta"]
+        theirs.commit()
+        theirs.close()
+        shared.commit()
+        shared.close()
+        assert connection.exec_driver_sql(PATH).scalar_one() == '"$user", public'
+        assert state(connection) == {}
+
+
+def test_a_savepoint_that_is_rolled_back_takes_no_other_tenants_path_along(acme: Tenancy) -> None:
+    with acme.engine.connect() as connection, connection.begin():
+        options: Any = {"bind": connection, "join_transaction_mode": "rollback_only"}
+        with acme.session("acme", **options) as ours, acme.session("beta", **options) as theirs:
+            names = text("SELECT name FROM project")
+            for session in (theirs, ours):
+                assert session.scalars(names).all() == [session.tenant.key]
+            ours.execute(text("SAVEPOINT here"))
+            assert theirs.scalars(names).all() == ["beta"]
+            theirs.execute(text("ROLLBACK TO SAVEPOINT here"))
+            assert theirs.scalars(names).all() == ["beta"]
+            for session in (theirs, ours, theirs):
+                assert session.scalars(names).all() == [session.tenant.key]
+                session.commit()
+
+
+def test_what_the_session_left_ends_with_the_callers_transaction(acme: Tenancy) -> None:
+    with acme.engine.connect() as connection:
+        with connection.begin(), acme.session("acme", bind=connection) as session:
+            session.execute(text("SET app.who = 'acme'"))
+            session.execute(text("CREATE TEMP TABLE leftover ()"))
+        left = "SELECT current_setting('app.who', true), to_regclass('pg_temp.leftover')"
+        assert connection.exec_driver_sql(left).one() == ("", None)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_an_asynchronous_session_gives_the_connection_back(
+    acme: Tenancy, database: URL, portal: BlockingPortal, driver: str
+) -> None:
+    async def use() -> None:
+        tenancy = AsyncTenancy(database.set(drivername=f"postgresql+{driver}"), listen=False, **APPLICATION)
+        async with tenancy.engine.connect() as connection, connection.begin():
+            async with tenancy.session("acme", bind=connection) as session:
+                assert (await session.scalars(text("SELECT name FROM project"))).all() == ["acme"]
+            assert (await connection.exec_driver_sql(PATH)).scalar_one() == '"$user", public'
+            assert state(connection.sync_connection) == {}
+        await tenancy.close()
+
+    portal.call(use)
