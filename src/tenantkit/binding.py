@@ -44,7 +44,7 @@ class Binding:
         """
         given = options.get("schema_translate_map")
         if given is not None and given.get(self.placeholder, self.tenant.schema) != self.tenant.schema:
-            raise TenantMismatchError(self.tenant.key, None, schema=given[self.placeholder])
+            raise TenantMismatchError(self.tenant.key, None, schema=given[self.placeholder] or "none")
 
 
 def bind(tenant: Tenant, *, placeholder: str | None, raw_sql: RawSQL, extra_schemas: Sequence[str] = ()) -> Binding:

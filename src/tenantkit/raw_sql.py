@@ -120,6 +120,8 @@ def _check(statement: str, context: ExecutionContext, send: Callable[[], None]) 
     if binding is not None:
         binding.require_own_map(options)
         if compiled is not None:
+            # The session's map goes before the statement's own, which must not be ignored in silence.
+            binding.require_own_map(getattr(context.invoked_statement, "_execution_options", {}))
             parameters: Any = getattr(context, "extracted_parameters", None) or getattr(compiled, "bind_names", ())
             require_own_values(parameters, binding.tenant, (binding.placeholder,))
     # Of DDL, whose defaults and checks are text, there is no has_text.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gc
 import pickle
+import re
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, insert, select, text
-from sqlalchemy.orm import Session, joinedload, scoped_session
+from sqlalchemy import Engine, create_engine, delete, event, insert, select, text, update
+from sqlalchemy.orm import Session, aliased, joinedload, scoped_session, with_parent
 from sqlalchemy.orm.loading import merge_frozen_result
 
 from tenantkit import (
@@ -219,6 +220,82 @@ def test_sessions_of_two_tenants_may_take_turns_on_one_connection(acme: Tenancy)
                 session.add(Project(name=key))
                 assert session.scalars(names).all() == ["first", key]
                 session.commit()
+
+
+ALIAS = aliased(Task)
+CRITERIA: dict[str, Callable[[Project], Any]] = {
+    "many to one": lambda project: select(Task).where(Task.project == project),
+    "not": lambda project: select(Task).where(Task.project != project),
+    "in an or": lambda project: select(Task).where((Task.title == "x") | (Task.project == project)),
+    "one to many": lambda project: select(Project).where(Project.tasks.contains(project.tasks[0])),
+    "with_parent": lambda project: select(Task).where(with_parent(project, Project.tasks)),
+    "subquery": lambda project: select(Project).where(Project.tasks.any(Task.project == project)),
+    "alias": lambda project: select(ALIAS).where(ALIAS.project == project),
+    "update": lambda project: update(Task).where(Task.project == project).values(title="x"),
+    "delete": lambda project: delete(Task).where(Task.project == project),
+    "join": lambda project: select(Project).join(Task, (Task.project_id == Project.id) & (Task.project == project)),
+}
+
+
+@pytest.mark.parametrize("criterion", CRITERIA.values(), ids=CRITERIA)
+def test_an_object_of_another_tenant_is_refused_in_a_criterion(
+    acme: Tenancy, engine: Engine, criterion: Callable[[Project], Any]
+) -> None:
+    with acme.session("acme", expire_on_commit=False) as session:
+        project = session.scalars(select(Project).options(joinedload(Project.tasks))).unique().one()
+        session.execute(criterion(project))  # its owner may use it
+        session.rollback()
+        with acme.session("beta") as other:
+            for _ in range(2):  # from the compiled cache, too
+                with pytest.raises(TenantMismatchError, match=r"tenant 'acme'.*serves tenant 'beta'"):
+                    other.execute(criterion(project))
+            other.rollback()
+    detached = project
+    with acme.session("beta") as session:
+        with pytest.raises(TenantMismatchError):
+            session.execute(criterion(detached))
+        session.rollback()
+        own = session.scalars(select(Project)).one()
+        session.execute(criterion(own))
+        session.rollback()
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT title FROM t_beta.task").scalars().all() == ["begin"]
+
+
+def test_a_refused_object_is_named_with_its_tenant(acme: Tenancy) -> None:
+    with acme.session("acme") as session:
+        project = session.scalars(select(Project)).one()
+        with acme.session("beta") as other, pytest.raises(TenantMismatchError) as refused:
+            other.merge(project)
+    assert re.match(r"<Project at 0x\w+> is a row of tenant 'acme', .* serves tenant 'beta'", str(refused.value))
+
+
+MAPS: dict[str, Callable[[Session, Any], object]] = {
+    "statement": lambda session, options: session.execute(select(Project.name), execution_options=options),
+    "statement's own": lambda session, options: session.execute(select(Project.name).execution_options(**options)),
+    "connection": lambda session, options: session.connection(execution_options=options).execute(select(Project.name)),
+    "text": lambda session, options: session.execute(text("SELECT 1"), execution_options=options),
+    "insert": lambda session, options: session.execute(insert(Project).values(name="x"), execution_options=options),
+    "get": lambda session, options: session.get(Project, 1, execution_options=options),
+}
+
+
+@pytest.mark.parametrize("use", MAPS.values(), ids=MAPS)
+def test_a_map_that_leads_to_another_schema_is_refused(any_tenancy: Any, use: Callable[[Session, Any], object]) -> None:
+    for key in KEYS:
+        any_tenancy.create(key)
+    for schema in ("t_beta", "public", None):
+        options = {"schema_translate_map": {"tenant": schema}}
+        with any_tenancy.session("acme") as session:
+            with pytest.raises(TenantMismatchError, match="schema_translate_map"):
+                in_sync(session, lambda sync, options=options: use(sync, options))
+            session.rollback()
+            in_sync(session, lambda sync: use(sync, {"schema_translate_map": {"tenant": "t_acme"}}))
+        with (
+            pytest.raises(TenantMismatchError, match="schema_translate_map"),
+            any_tenancy.session("acme", execution_options=options),
+        ):
+            pass
 
 
 def test_shared_rows_may_go_from_tenant_to_tenant(acme: Tenancy) -> None:
