@@ -37,7 +37,8 @@ def parse_url(url: str | URL) -> URL:
             f"tenantkit needs PostgreSQL, but the database URL names {parsed.get_backend_name()!r}. "
             "Use postgresql+psycopg:// (or postgresql+asyncpg:// for AsyncTenancy)."
         )
-    return parsed
+    # To SQLAlchemy 2.0, a URL without a driver means psycopg2.
+    return parsed if "+" in parsed.drivername else parsed.set(drivername="postgresql+psycopg")
 
 
 def psycopg_url(url: URL) -> URL:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, event, inspect
-from sqlalchemy.orm import Session
 from typing_extensions import override
 
 from tenantkit.context import current_tenant_or_none
 from tenantkit.exceptions import ConfigurationError, TenantMismatchError
 from tenantkit.ownership import OWNER, OwnedKey, require_own
+from tenantkit.sqlalchemy_versions import OptionsSession
 from tenantkit.tables import NO_TENANT_SCHEMA
 from tenantkit.transactions import SHARED, Transactions
 
@@ -35,7 +35,7 @@ class Binder(Protocol):
         ...
 
 
-class _FramedSession(Session):
+class _FramedSession(OptionsSession):
     """A session whose transactions leave nothing on their connection."""
 
     _transactions: Transactions
@@ -61,13 +61,10 @@ class SharedSession(_FramedSession):
     def __init__(
         self, bind: Engine | Connection | None = None, *, placeholder: str | None = "tenant", **options: Any
     ) -> None:
-        options["execution_options"] = {
-            **options.get("execution_options", {}),
-            "schema_translate_map": {placeholder: NO_TENANT_SCHEMA},
-            SHARED: True,
-        }
+        own_options = {"schema_translate_map": {placeholder: NO_TENANT_SCHEMA}, SHARED: True}
+        options["execution_options"] = {**options.get("execution_options", {}), **own_options}
+        self._transactions = Transactions(own_options)
         super().__init__(bind, **options)
-        self._transactions = Transactions()
 
 
 class TenantSession(_FramedSession):
@@ -95,7 +92,7 @@ class TenantSession(_FramedSession):
         binding = binder(tenant, any_status=any_status)
         self.tenant = binding.tenant
         self._follows_context = tenant is None
-        self._transactions = Transactions(binding)
+        self._transactions = Transactions(binding.execution_options, binding)
         own_options = options.get("execution_options", {})
         binding.require_own_map(own_options)
         options["execution_options"] = {**own_options, **binding.execution_options}

@@ -27,9 +27,9 @@ SHARED = "tenantkit_shared"
 class Transactions:
     """What one session does as it begins to work on a connection, and as it ends."""
 
-    def __init__(self, binding: Binding | None = None) -> None:
-        """For the tenant of *binding*, or for a session without a tenant, whose transactions are cleaned up only."""
-        self._options: dict[str, Any] = binding.execution_options if binding else {}
+    def __init__(self, options: dict[str, Any], binding: Binding | None = None) -> None:
+        """For a session with these execution *options*; without a *binding*, its transactions are cleaned up only."""
+        self._options = options
         self._head = binding.set_path if binding else ""
         self._mark = f"/* tenant {binding.tenant.id} */ " if binding else ""
         self._borrowed: WeakSet[Connection] = WeakSet()

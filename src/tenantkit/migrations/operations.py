@@ -94,7 +94,7 @@ def _create_named_type(connection: Connection, type_: TypeEngine[Any]) -> None:
     match type_:
         case ARRAY():
             _create_named_type(connection, type_.item_type)
-        case Enum() | DOMAIN() if type_.create_type:
+        case Enum() | DOMAIN() if getattr(type_, "create_type", True):  # SQLAlchemy 2.0's Enum has none
             type_.create(connection, checkfirst=True)
         case _:
             pass

@@ -11,11 +11,12 @@ from json import dumps
 from typing import Any
 
 from sqlalchemy import Connection, Row, Text, case, cast, func, insert, literal, select, text, update
-from sqlalchemy.dialects.postgresql import JSONB, distinct_on
+from sqlalchemy.dialects.postgresql import JSONB
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.naming import quote_literal
 from tenantkit.registry.tables import outcomes, runs, tenants
+from tenantkit.sqlalchemy_versions import distinct_on
 
 # A tenant may have been dropped meanwhile.
 _PLAN = text(
@@ -147,10 +148,10 @@ def changed_since(connection: Connection, run_id: int) -> dict[int, int]:
 
 def last_failures(connection: Connection) -> dict[str, str]:
     """Return the error of each tenant whose last outcome, in any run, is a failure, by key."""
+    all_of_tenants = select(outcomes.c.tenant_id, outcomes.c.status, outcomes.c.error)
     last = (
-        select(outcomes.c.tenant_id, outcomes.c.status, outcomes.c.error)
+        distinct_on(all_of_tenants, outcomes.c.tenant_id)
         .where(outcomes.c.status != "planned")
-        .ext(distinct_on(outcomes.c.tenant_id))
         .order_by(outcomes.c.tenant_id, outcomes.c.run_id.desc())
         .subquery()
     )

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import JSON, ColumnElement, Connection, Row, Select, Text, delete, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.exc import IntegrityError
 
 from tenantkit.exceptions import (
@@ -23,7 +24,7 @@ from tenantkit.registry.tables import domains, former_tenants, tenants
 from tenantkit.tenant import Isolation, Placement, Status, Tenant
 
 _domains_of_tenant = (
-    select(func.array_agg(domains.c.domain).aggregate_order_by(domains.c.is_primary.desc(), domains.c.domain))
+    select(func.array_agg(aggregate_order_by(domains.c.domain, domains.c.is_primary.desc(), domains.c.domain)))
     .where(domains.c.tenant_id == tenants.c.id)
     .scalar_subquery()
 )
