@@ -29,6 +29,14 @@ if TYPE_CHECKING:
     from tenantkit.tenant import Status
 
 
+def as_clause(message: object) -> str:
+    """Return the text of *message*, often another library's error, on one line and without punctuation at its end.
+
+    It can then be part of a sentence of our own, which goes on after it.
+    """
+    return " ".join(str(message).split()).rstrip(".:;, ")
+
+
 class TenantkitError(Exception):
     """The base of every error that tenantkit raises."""
 
@@ -44,7 +52,7 @@ class InvalidTenantKeyError(TenantkitError, ValueError):
         self.key = key
         self.reason = reason
         super().__init__(
-            f"{key!r} is no valid tenant key: {reason}. "
+            f"{key!r} is no valid tenant key: {as_clause(reason)}. "
             "Use lower-case letters, digits, '-' and '_', starting with a letter."
         )
 
@@ -171,7 +179,8 @@ class ProvisioningError(TenantkitError):
         self.tenant = tenant
         self.step = step
         super().__init__(
-            f"Tenant {tenant!r}: {step} failed ({reason}). Mend the cause and run the same again: it resumes."
+            f"Tenant {tenant!r}: {step} failed ({as_clause(reason)}). "
+            "Fix the cause, then run the same again: it resumes."
         )
 
 

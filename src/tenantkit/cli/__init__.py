@@ -12,12 +12,14 @@ import typer
 from tenantkit.cli import authoring, check, doctor, domains, fleet, lint, runs, status, tenants
 from tenantkit.cli.application import Settings
 from tenantkit.cli.errors import print_error, reporting
+from tenantkit.exceptions import as_clause
 
 _HELP = """
 Manage the tenants of an application.
 
-The application is found by `-a package.module:attribute`, which names its `Tenancy`, its `AsyncTenancy`, or a
-function that returns one; by the environment variable `TENANTKIT_APP`; or by `pyproject.toml`:
+The application is found by `-a package.module:attribute` or `-a path/to/module.py:attribute`, which names its
+`Tenancy`, its `AsyncTenancy`, or a function that returns one; by the environment variable `TENANTKIT_APP`; or by
+`pyproject.toml`:
 
     [tool.tenantkit]
     app = "package.module:attribute"
@@ -71,7 +73,7 @@ def main() -> None:
         if message := error.format_message():  # none if it was help that was printed
             context: typer.Context | None = getattr(error, "ctx", None)
             path = context.command_path if context else "tenantkit"
-            print_error(f"{message.rstrip('.')}. See '{path} --help'.")
+            print_error(f"{as_clause(message)}. See '{path} --help'.")
         code = error.exit_code
     sys.exit(code)
 

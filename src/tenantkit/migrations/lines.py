@@ -15,7 +15,7 @@ from alembic.runtime.migration import RevisionStep
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, as_clause
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
@@ -142,7 +142,8 @@ def clear_errors(what: str) -> Generator[None]:
     except (ConfigurationError, KeyboardInterrupt):
         raise
     except Exception as error:
-        raise ConfigurationError(f"{what}: {type(error).__name__}: {error}. Mend the file and run it again.") from error
+        said = as_clause(f"{type(error).__name__}: {error}")
+        raise ConfigurationError(f"{what}: {said}. Mend the file and run it again.") from error
 
 
 def _several(target: str) -> str | tuple[str, ...]:
@@ -150,7 +151,7 @@ def _several(target: str) -> str | tuple[str, ...]:
 
 
 def _hint(message: str) -> str:
-    message = message.rstrip(". ")
+    message = as_clause(message)
     if "Multiple head revisions" in message:
         return (
             f"{message.split(';')[0]}. Join them with 'alembic -n tenant merge heads' (or -n shared), "
