@@ -115,8 +115,12 @@ class TenantNotFoundError(TenantkitError, LookupError):
     def __init__(self, *, key: str | None = None, domain: str | None = None) -> None:
         self.key = key
         self.domain = domain
-        what = f"tenant {key!r}" if domain is None else f"tenant with the domain {domain!r}"
-        super().__init__(f"There is no {what}. 'tenantkit list' shows those that exist.")
+        if key is not None and domain is not None:
+            text = f"Tenant {key!r} does not have the domain {domain!r}. 'tenantkit domain list' shows whose it is."
+        else:
+            what = f"tenant {key!r}" if domain is None else f"tenant with the domain {domain!r}"
+            text = f"There is no {what}. 'tenantkit list' shows those that exist."
+        super().__init__(text)
 
 
 class TenantExistsError(TenantkitError):

@@ -35,7 +35,7 @@ app = typer.Typer(
     epilog="`-a` and `-v` may stand before or behind the command.",
 )
 runs_app = typer.Typer(no_args_is_help=True, help="Show what earlier runs of migrate and the like did.")
-domain_app = typer.Typer(no_args_is_help=True, help="Add and remove a tenant's domains.")
+domain_app = typer.Typer(no_args_is_help=True, help="List, add and remove the tenants' domains.")
 
 _TAKES_NEGATIVE = {"ignore_unknown_options": True}
 """Lets ``-1`` be a revision."""
@@ -134,6 +134,7 @@ for _panel, _commands in _PANELS.items():
         app.command(_name, rich_help_panel=_panel, context_settings=_settings)(reporting(_command))
 for _command in (domains.add, domains.remove, domains.primary):
     domain_app.command()(reporting(_command))
+domain_app.command("list")(reporting(domains.list_))
 app.add_typer(domain_app, name="domain", rich_help_panel="Tenants")
 runs_app.command("list")(reporting(runs.list_))
 runs_app.command("show")(reporting(runs.show))

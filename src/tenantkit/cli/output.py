@@ -75,7 +75,12 @@ def print_tenant(tenant: Tenant) -> None:
         ("updated", f"{tenant.updated_at:%Y-%m-%d %H:%M:%S %Z}"),
     ]
     for name, value in rows:
-        out.print(Text.assemble((f"{name:<12}", "dim"), value), soft_wrap=True)
+        print_field(name, value)
+
+
+def print_field(name: str, value: str | Text) -> None:
+    """Print one line of what is known of a tenant."""
+    out.print(Text.assemble((f"{name:<12}", "dim"), value), soft_wrap=True)
 
 
 def status_text(status: Status | str) -> Text:

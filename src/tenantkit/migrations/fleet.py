@@ -124,7 +124,7 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
     def shared() -> Outcome | None:
         return upgrade_shared(tenancy, phase=phase, limits=settings_of(options).limits)
 
-    return _run(tenancy, line, "upgrade", target, _towards(line, "upgrade", target, phase), options, shared)
+    return _run(tenancy, line, "migrate", target, _towards(line, "migrate", target, phase), options, shared)
 
 
 def downgrade(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
 
 LineName: TypeAlias = Literal["shared", "tenant"]
-Command: TypeAlias = Literal["upgrade", "downgrade", "stamp"]
+Command: TypeAlias = Literal["migrate", "downgrade", "stamp"]
 Heads: TypeAlias = tuple[str, ...]
 """The revisions a placement is at: none, one, or several where branches are applied side by side."""
 
@@ -105,7 +105,7 @@ class Line:
         :raises ConfigurationError: if the target or a current revision is unknown.
         """
         match command:
-            case "upgrade":
+            case "migrate":
                 return self.upgrade_steps(target, current)
             case "downgrade":
                 return self.downgrade_steps(target, current)

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from tenantkit.migrations.lines import Heads, Line
     from tenantkit.tenancy import Tenancy
 
-Previewed: TypeAlias = Literal["upgrade", "downgrade"]
+Previewed: TypeAlias = Literal["migrate", "downgrade"]
 
 
 def preview(
     tenancy: Tenancy,
     target: str = "head",
     *,
-    command: Previewed = "upgrade",
+    command: Previewed = "migrate",
     scripts: bool = False,
     **options: Unpack[Options],
 ) -> Preview:
@@ -47,7 +47,7 @@ def preview(
     :raises ConfigurationError: if the environment, the target or an option is wrong.
     """
     selection, _ = policy(options)
-    line = usable_line(tenancy, target) if command == "upgrade" else line_of(tenancy, "tenant")
+    line = usable_line(tenancy, target) if command == "migrate" else line_of(tenancy, "tenant")
     shared_line = line_of(tenancy, "shared")
     phase = options.get("phase")
     if phase == "expand":
@@ -61,7 +61,7 @@ def preview(
         connection.execution_options(isolation_level="AUTOCOMMIT")
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
         found = plan_fleet(line, command, target, fleet, current, phase)
-        shared = _plan_shared(tenancy, shared_line, connection, phase) if command == "upgrade" else None
+        shared = _plan_shared(tenancy, shared_line, connection, phase) if command == "migrate" else None
     groups = {
         (heads, there): _group(
             line,
@@ -101,7 +101,7 @@ def _plan_shared(tenancy: Tenancy, line: Line, connection: Connection, phase: Ph
         return None
     schema = shared_site(tenancy).schema
     heads = read_revisions(connection, [schema]).get(schema, ())
-    steps = line.steps("upgrade", limit(line, "head", heads, phase), heads)
+    steps = line.steps("migrate", limit(line, "head", heads, phase), heads)
     return _group(line, heads, steps, [PlannedPlacement(key=SHARED, schema=schema)]) if steps else None
 
 

@@ -117,7 +117,7 @@ class MigrationReport:
             return None
         again = (
             f"'tenantkit migrate --resume {self.run_id}' with the same options"
-            if self.command == "upgrade"
+            if self.command == "migrate"
             else "The same command again"
         )
         left = f"{self.left} tenant{' was' if self.left == 1 else 's were'} not begun"

@@ -32,7 +32,7 @@ def upgrade_shared(
     :param phase: with ``expand``, only as far as the last revision before the first that contracts.
     :raises MigrationError: if it failed.
     """
-    return _run(tenancy, "upgrade", target, phase, limits)
+    return _run(tenancy, "migrate", target, phase, limits)
 
 
 def downgrade_shared(tenancy: Tenancy, target: str) -> Outcome | None:
