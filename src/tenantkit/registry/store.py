@@ -248,7 +248,8 @@ def set_primary_domain(connection: Connection, tenant_id: int, domain: str) -> N
 
 
 def _key(connection: Connection, tenant_id: int) -> str:
-    return connection.execute(select(tenants.c.key).where(tenants.c.id == tenant_id)).scalar_one()
+    key: str = connection.execute(select(tenants.c.key).where(tenants.c.id == tenant_id)).scalar_one()
+    return key
 
 
 def set_domains(connection: Connection, tenant_id: int, wanted: Sequence[str]) -> None:
