@@ -61,7 +61,7 @@ def test_revision_of_the_shared_tables_goes_to_their_line(project: Project) -> N
 def test_an_application_without_migrations_is_told_how_to_get_them(project: Project) -> None:
     app = project.folder / "shop" / "app.py"
     app.write_text(app.read_text().replace(', "migrations": "migrations"', ""))
-    for command in (("migrate",), ("status",), ("revision", "-m", "x"), ("stamp", "head")):
+    for command in (("migrate", "head"), ("status",), ("revision", "-m", "x"), ("stamp", "head")):
         done = project.invoke(*command)
         assert (done.code, done.out) == (1, "")
         assert "make the folder with 'tenantkit init'" in done.err

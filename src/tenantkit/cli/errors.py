@@ -26,9 +26,10 @@ _PASSWORD = re.compile(
 )
 """In a URL, in a connection string, in an argument or a dictionary as Python shows them."""
 
+_NO_REGISTRY = "Run 'tenantkit migrate' first: it makes the registry and the shared tables."
 _HINTS: dict[str | None, str] = {
-    "42P01": "Run 'tenantkit migrate' first: it makes the registry and the shared tables.",
-    "3F000": "Run 'tenantkit migrate' first: it makes the registry and the shared tables.",
+    "42P01": _NO_REGISTRY,
+    "3F000": _NO_REGISTRY,
     "42501": "Grant it to the database user, or connect as the owner of the database.",
 }
 """What to do, by SQLSTATE (PostgreSQL, appendix A)."""
@@ -87,7 +88,10 @@ def _describe_database_error(error: BaseException) -> str:
     if state is None:
         hint = next(hint for piece, hint in _CONNECTION_HINTS.items() if piece in str(error))
         return f"The database cannot be reached: {_reason(str(error))}. {hint}"
-    return f"The database refused: {as_clause(message)} ({state}). {_HINTS.get(state, '')}"
+    hint = _HINTS.get(state, "")
+    if hint is _NO_REGISTRY and "tenantkit" not in message:  # some other table, or the placeholder
+        hint = ""
+    return f"The database refused: {as_clause(message)} ({state}). {hint}"
 
 
 def _reason(message: str) -> str:

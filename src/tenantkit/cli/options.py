@@ -18,6 +18,11 @@ def was_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+def any_was_given(context: typer.Context, *, besides: Collection[str]) -> bool:
+    """Return whether a parameter of the command, other than some, was given on the command line."""
+    return any(was_given(context, each.name or "") for each in context.command.params if each.name not in besides)
+
+
 def refuse_others(context: typer.Context, option: str, *, allowed: Collection[str] = ("target",)) -> None:
     """Raise if options were given that would say nothing.
 

@@ -126,8 +126,11 @@ def _write(
     schemas: AbstractSet[str | None],
     tables: AbstractSet[tuple[str | None, str]],
 ) -> _Written:
+    # Tables without revisions were made from the models: the first revision has to make them too.
+    is_first = line.is_empty
+
     def include_name(name: str | None, kind: str, _parents: object) -> bool:
-        return kind != "schema" or name in schemas
+        return name in schemas if kind == "schema" else not (kind == "table" and is_first)
 
     def include_object(item: Any, _name: str | None, kind: str, reflected: bool, _other: object) -> bool:  # noqa: FBT001
         if kind != "table":
@@ -135,7 +138,8 @@ def _write(
         # One metadata may hold the models of the other side too.
         return item.name != "alembic_version" if reflected else (item.schema, item.name) in tables
 
-    existing = {type_["name"] for type_ in cast("PGInspector", inspect(connection)).get_enums(site.schema)}
+    enums = [] if is_first else cast("PGInspector", inspect(connection)).get_enums(site.schema)
+    existing = {type_["name"] for type_ in enums}
 
     found: list[UpgradeOps] = []
 

@@ -19,6 +19,7 @@ from tenantkit.migrations.scripts import Rehearsing
 from tenantkit.migrations.shared import SHARED
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.trial import name_of, rolled_back
+from tenantkit.migrations.unversioned import refuse_unversioned, require_versioned_shared
 from tenantkit.registry import versions
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def preview(
         connection.execution_options(isolation_level="AUTOCOMMIT")
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
         found = plan_fleet(line, command, target, fleet, current, phase)
+        if command == "migrate":
+            found = refuse_unversioned(connection, tenancy, line, found)
         shared = _plan_shared(tenancy, shared_line, connection, phase) if command == "migrate" else None
     groups = {
         (heads, there): _group(
@@ -101,6 +104,7 @@ def _plan_shared(tenancy: Tenancy, line: Line, connection: Connection, phase: Ph
         return None
     schema = shared_site(tenancy).schema
     heads = read_revisions(connection, [schema]).get(schema, ())
+    require_versioned_shared(connection, tenancy, line, heads)
     steps = line.steps("migrate", limit(line, "head", heads, phase), heads)
     return _group(line, heads, steps, [PlannedPlacement(key=SHARED, schema=schema)]) if steps else None
 

@@ -15,6 +15,7 @@ from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.runner import set_up
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.tasks import Task, perform_one
+from tenantkit.migrations.unversioned import require_versioned_shared
 from tenantkit.provisioning.locks import POLITE, Limits
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def _run(
         for schema in tenancy.shared_schemas:
             connection.execute(CreateSchema(schema, if_not_exists=True))
         current = read_revisions(connection, [site.schema])[site.schema]
+        if command == "migrate":
+            require_versioned_shared(connection, tenancy, line, current)
     target = limit(line, target, current, phase)
     if not line.steps(command, target, current):
         return None
