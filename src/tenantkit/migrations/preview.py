@@ -104,8 +104,9 @@ def _plan_shared(tenancy: Tenancy, line: Line, connection: Connection, phase: Ph
         return None
     schema = shared_site(tenancy).schema
     heads = read_revisions(connection, [schema]).get(schema, ())
-    require_versioned_shared(connection, tenancy, line, heads)
-    steps = line.steps("migrate", limit(line, "head", heads, phase), heads)
+    target = limit(line, "head", heads, phase)
+    require_versioned_shared(connection, tenancy, line, heads, target)
+    steps = line.steps("migrate", target, heads)
     return _group(line, heads, steps, [PlannedPlacement(key=SHARED, schema=schema)]) if steps else None
 
 

@@ -57,9 +57,9 @@ def _run(
         for schema in tenancy.shared_schemas:
             connection.execute(CreateSchema(schema, if_not_exists=True))
         current = read_revisions(connection, [site.schema])[site.schema]
+        target = limit(line, target, current, phase)
         if command == "migrate":
-            require_versioned_shared(connection, tenancy, line, current)
-    target = limit(line, target, current, phase)
+            require_versioned_shared(connection, tenancy, line, current, target)
     if not line.steps(command, target, current):
         return None
     # Not a connection of the application's: a revision may leave something in its session.
