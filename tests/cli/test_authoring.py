@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
-from tests.cli.project import Project
+from tests.cli.project import SCRIPT, Project
 
 
 def test_init_makes_an_environment_and_tells_what_comes_next(bare_project: Project) -> None:
@@ -28,6 +30,39 @@ def test_init_overwrites_nothing(bare_project: Project) -> None:
     assert (done.code, done.out) == (1, "")
     assert "exists already, and nothing was overwritten" in done.err
     assert env.read_text() == "# mine"
+
+
+def test_init_suggests_a_folder_that_is_free(bare_project: Project) -> None:
+    assert "for example 'tenantkit init tenant_migrations'" in bare_project.invoke("init").err
+    assert bare_project.invoke("init", "tenant_migrations").code == 0
+
+
+def test_init_keeps_the_configuration_of_an_existing_alembic_project(project: Project) -> None:
+    theirs = "[alembic]\nscript_location = alembic\n"
+    ini = project.write("alembic.ini", theirs)
+    env = project.write("alembic/env.py", "# theirs")
+    done = project.invoke("init", "tenant_migrations")
+    assert done.code == 0
+    assert "Created tenant_migrations/alembic.ini" in done.out.splitlines()
+    assert (
+        "Kept alembic.ini; plain Alembic commands for tenants take -c tenant_migrations/alembic.ini"
+        in done.out.splitlines()
+    )
+    assert (ini.read_text(), env.read_text()) == (theirs, "# theirs")
+
+    app = project.folder / "shop" / "app.py"
+    app.write_text(app.read_text().replace('"migrations": "migrations"', '"migrations": "tenant_migrations"'))
+    for _ in range(2):
+        revision = project.invoke("revision", "-m", "One of two")
+        assert revision.out, revision.err
+        file = Path(revision.out.strip())
+        file.write_text(re.sub(r"down_revision: .*", "down_revision = None", file.read_text()))
+    command = "alembic -c tenant_migrations/alembic.ini -n tenant merge heads"
+    assert f"Join them with '{command}'" in project.invoke("migrate", "--jobs", "0").err
+    program = [str(SCRIPT.with_name("alembic")), *command.split()[1:], "-m", "Both"]
+    merged = subprocess.run(program, cwd=project.folder, capture_output=True, check=False)
+    assert merged.returncode == 0, merged.stderr
+    assert len(list((project.folder / "tenant_migrations" / "tenant").glob("*.py"))) == 3
 
 
 def test_revision_prints_the_path_of_an_empty_one(project: Project) -> None:

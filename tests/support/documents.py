@@ -62,7 +62,11 @@ class Project:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
             "COLUMNS": "100",
-            **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "COVERAGE_", "PYTHONPATH"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if name.startswith(("PIP_", "COVERAGE_", "PYTHONPATH"))
+            },
         }
         self._shell: subprocess.Popen[str] | None = None
 

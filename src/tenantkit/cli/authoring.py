@@ -20,11 +20,12 @@ def init(
 ) -> None:
     """Make a migration environment: `env.py`, a template, and a folder each for shared and tenant revisions.
 
-    Nothing is overwritten.
+    Nothing is overwritten. Where the project has an `alembic.ini`, the one for tenants goes into the folder.
 
-    **Example**
+    **Examples**
 
     - `tenantkit init migrations`
+    - `tenantkit init tenant_migrations`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
 
@@ -34,6 +35,8 @@ def init(
         return
     for file in files:
         print_done("Created", str(file))
+    if (own := folder / "alembic.ini") in files:
+        print_done("Kept", f"{folder.parent / 'alembic.ini'}; plain Alembic commands for tenants take -c {own}")
     out.print(
         "\nNext:\n"
         f"  1. Give it to your application: Tenancy(..., migrations={str(folder)!r}).\n"

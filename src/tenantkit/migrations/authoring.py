@@ -42,19 +42,29 @@ _SCRATCH = "tenantkit_autogenerate"
 def init(folder: Path) -> list[Path]:
     """Make a migration environment in *folder*, with an ``alembic.ini`` beside it, and return the new files.
 
-    :raises ConfigurationError: if one of them exists already; nothing is overwritten.
+    Where another ``alembic.ini`` stands, that is kept, and the new one goes into *folder*.
+
+    :raises ConfigurationError: if *folder* has such a file already; nothing is overwritten.
     """
     templates = resources.files("tenantkit.migrations") / "templates"
+    beside = folder.parent / "alembic.ini"
+    own = folder / "alembic.ini"
+    configuration, name, alembic = (
+        (own, ".", f"alembic -c {own}") if beside.exists() else (beside, folder.name, "alembic")
+    )
     files = {
         folder / "env.py": (templates / "env.py").read_text(),
         folder / "script.py.mako": (templates / "script.py.mako").read_text(),
         folder / "shared" / ".gitkeep": "",
         folder / "tenant" / ".gitkeep": "",
-        folder.parent / "alembic.ini": (templates / "alembic.ini").read_text().replace("{folder}", folder.name),
+        configuration: (templates / "alembic.ini").read_text().replace("{folder}", name).replace("{alembic}", alembic),
     }
     for file in files:
         if file.exists():
-            raise ConfigurationError(f"{file} exists already, and nothing was overwritten. Choose another folder.")
+            raise ConfigurationError(
+                f"{file} exists already, and nothing was overwritten. Choose another folder, for example "
+                f"'tenantkit init {folder.with_name(f'tenant_{folder.name}')}'."
+            )
     for file, content in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
@@ -75,7 +85,7 @@ def revision(
     :raises ConfigurationError: if the environment is not usable, or the shared tables are not migrated yet.
     """
     line = line_of(tenancy, "shared" if shared else "tenant")
-    with clear_errors("The revision cannot be written"):
+    with clear_errors("The revision cannot be written", line.alembic):
         if not autogenerate:
             file = _path(command.revision(line.config, message, version_path=str(line.folder)))
             if file is not None and phase is not None:
