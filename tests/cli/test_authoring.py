@@ -6,6 +6,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.cli.project import SCRIPT, Project
 
 
@@ -85,7 +87,55 @@ def test_revision_autogenerates_what_the_models_have_once(project: Project) -> N
     again = project.run("revision", "-m", "Paid", "--autogenerate")
     assert (again.code, again.out) == (0, "")
     assert again.err.endswith("Nothing to write: the models have nothing that the revisions have not.\n")
-    assert project.run("revision", "-m", "Paid", "--autogenerate", "--json").json == {"path": None}
+    assert project.run("revision", "-m", "Paid", "--autogenerate", "--json").json == {"path": None, "notes": []}
+
+
+@pytest.mark.parametrize("kind", ["{}", "ARRAY({})", "String().with_variant({}, 'postgresql')"])
+@pytest.mark.parametrize(
+    ("line", "base", "written"),
+    [("tenant", "TenantBase", '"priority"'), ("shared", "SharedBase", '"shared"."priority"')],
+)
+def test_revision_names_labels_of_an_enum_that_autogenerate_does_not_write(
+    project: Project, line: str, base: str, written: str, kind: str
+) -> None:
+    enum = kind.format("Enum('low', 'high', name='priority')")
+    app = project.folder / "shop" / "app.py"
+    models = f"""
+from sqlalchemy import ARRAY, Enum, String
+class Task({base}):
+    __tablename__ = "tasks"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    priority: Mapped[str] = mapped_column({enum})
+
+OPTIONS ="""
+    app.write_text(app.read_text().replace("\nOPTIONS =", models))
+    options = ["--shared"] if line == "shared" else []
+    first = project.run("revision", "-m", "Tasks", "--autogenerate", *options)
+    assert (first.code, first.err) == (0, "")
+    assert project.run("migrate").code == 0
+
+    app.write_text(app.read_text().replace("'low', 'high'", "'urgent', 'medium', 'high', \"it's\""))
+    done = project.run("revision", "-m", "Labels", "--autogenerate", *options)
+    assert (done.code, done.out) == (0, "")
+    assert [note.partition(": ")[2] for note in done.err.splitlines()[:3]] == [
+        repr_of(f"ALTER TYPE {written} ADD VALUE 'urgent' BEFORE 'high'"),
+        repr_of(f"ALTER TYPE {written} ADD VALUE 'medium' BEFORE 'high'"),
+        repr_of(f"ALTER TYPE {written} ADD VALUE 'it''s'"),
+    ]
+    assert done.err.splitlines()[3:] == [
+        "The models do not have the label 'low' of the type priority, and PostgreSQL cannot remove one."
+    ]
+    steps = "\n    ".join(note.partition(": ")[2] for note in done.err.splitlines()[:3])
+    head = Path(first.out.strip()).name.partition("_")[0]
+    project.add_revision("labels", head, steps, line)
+    migrated = project.run("migrate")
+    assert migrated.code == 0, migrated.err
+    again = project.run("revision", "-m", "Labels", "--autogenerate", "--json", *options)
+    assert (again.json["path"], len(again.json["notes"])) == (None, 1)
+
+
+def repr_of(statement: str) -> str:
+    return f"op.execute({statement!r})"
 
 
 def test_revision_of_the_shared_tables_goes_to_their_line(project: Project) -> None:

@@ -80,20 +80,25 @@ def revision(
 ) -> None:
     """Write a new revision, and print its file's path.
 
-    With `--autogenerate` nothing is written if the models have nothing new.
+    With `--autogenerate` nothing is written if the models have nothing new. A label of an ENUM type that is new, which
+    Alembic does not write, is named.
 
     **Examples**
 
     - `tenantkit revision -m "Add invoices" --autogenerate`
     - `tenantkit revision -m "Fill in currencies" --shared`
     """
-    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+    from tenantkit.migrations.authoring import write  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
 
     with application(context) as tenancy:
-        path = migrations.revision(tenancy, message, shared=shared, autogenerate=autogenerate, phase=phase)
+        written = write(tenancy, message, shared=shared, autogenerate=autogenerate, phase=phase)
+    path = written.path
     if as_json:
-        print_json({"path": None if path is None else str(path)})
-    elif path is None:
-        err.print("Nothing to write: the models have nothing that the revisions have not.")
-    else:
+        print_json({"path": None if path is None else str(path), "notes": list(written.notes)})
+        return
+    if path is not None:
         out.print(str(path), soft_wrap=True)
+    elif not written.notes:
+        err.print("Nothing to write: the models have nothing that the revisions have not.")
+    for note in written.notes:
+        err.print(note, soft_wrap=True)
