@@ -116,7 +116,10 @@ class TenantNotFoundError(TenantkitError, LookupError):
         self.key = key
         self.domain = domain
         if key is not None and domain is not None:
-            text = f"Tenant {key!r} does not have the domain {domain!r}. 'tenantkit domain list' shows whose it is."
+            text = (
+                f"Tenant {key!r} does not have the domain {domain!r}. "
+                "'tenantkit domain list' shows the tenant of each domain."
+            )
         else:
             what = f"tenant {key!r}" if domain is None else f"tenant with the domain {domain!r}"
             text = f"There is no {what}. 'tenantkit list' shows those that exist."

@@ -208,7 +208,7 @@ def test_a_domain_of_another_tenant_is_not_said_to_be_missing(fleet: Project, co
     done = fleet.invoke("domain", command, "acme", "one.example")
     assert (done.code, done.out) == (1, "")
     assert done.err == (
-        "error: Tenant 'acme' does not have the domain 'one.example'. 'tenantkit domain list' shows whose it is.\n"
+        "error: Tenant 'acme' does not have the domain 'one.example'. 'tenantkit domain list' shows the tenant of each domain.\n"
     )
 
 

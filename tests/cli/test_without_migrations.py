@@ -40,7 +40,7 @@ def test_migrate_makes_the_registry_and_the_shared_tables(plain: Project, plain_
     first = plain.run("migrate")
     assert (first.code, first.out.splitlines()) == (
         0,
-        ["Registry: it is there, at this version.", "Shared tables: created shared.countries."],
+        ["Registry: up to date.", "Shared tables: created shared.countries."],
     )
     assert "'tenantkit init' begins migrations" in first.err
     assert inspect(plain_engine).has_table("countries", schema="shared")
@@ -48,7 +48,7 @@ def test_migrate_makes_the_registry_and_the_shared_tables(plain: Project, plain_
     assert plain.run("create", "acme").code == 0
     assert inspect(plain_engine).has_table("invoices", schema="t_acme")
     assert plain.run("migrate", "--json").json == {"created": []}
-    assert "Shared tables: they were there already." in plain.run("migrate").out
+    assert "Shared tables: unchanged." in plain.run("migrate").out
 
 
 @pytest.mark.parametrize("arguments", [("t1",), ("--tenants", "acme"), ("--dry-run",), ("--jobs", "2")], ids=" ".join)

@@ -19,9 +19,9 @@ def install(tenancy: Tenancy, *, as_json: bool) -> None:
     if as_json:
         print_json({"created": made})
         return
-    print_done("Registry:", "it is there, at this version.")
+    print_done("Registry:", "up to date.")
     if tenancy.tables.shared:
-        print_done("Shared tables:", f"created {', '.join(made)}." if made else "they were there already.")
+        print_done("Shared tables:", f"created {', '.join(made)}." if made else "unchanged.")
     err.print(
         "This tenancy has no migrations: a new tenant gets its tables from the models, and tables that exist do not "
         "change with the models. 'tenantkit init' begins migrations.",

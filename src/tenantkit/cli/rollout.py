@@ -43,7 +43,7 @@ Canary: TypeAlias = Annotated[
     typer.Option(
         "--canary",
         metavar="KEYS|N",
-        help="These tenants, or so many, go before the others, in a wave of their own. Repeat for more keys.",
+        help="These tenants, or this number of tenants, go first, in a wave of their own. Repeat for more keys.",
         show_default=False,
     ),
 ]

@@ -150,7 +150,7 @@ def clear_errors(what: str, alembic: str = "alembic") -> Generator[None]:
         raise
     except Exception as error:
         said = as_clause(f"{type(error).__name__}: {error}")
-        raise ConfigurationError(f"{what}: {said}. Mend the file and run it again.") from error
+        raise ConfigurationError(f"{what}: {said}. Correct the file and run the command again.") from error
 
 
 def _several(target: str) -> str | tuple[str, ...]:
