@@ -70,9 +70,12 @@ class MetadataBuilder:
 def make_shared_tables(connection: Connection, declared: Declared) -> list[str]:
     """Make the schemas of shared tables, and those of the tables that are missing; return the names of these."""
     tables = declared.tables.shared
-    for schema in sorted({table.schema for table in tables if table.schema is not None}):
-        connection.execute(CreateSchema(schema, if_not_exists=True))
-    missing = [table for table in tables if not inspect(connection).has_table(table.name, table.schema)]
+    inspector = inspect(connection)
+    missing = [table for table in tables if not inspector.has_table(table.name, table.schema)]
+    # IF NOT EXISTS would ask for the right to make one even where it is there.
+    for schema in sorted({table.schema for table in missing if table.schema is not None}):
+        if not inspector.has_schema(schema):
+            connection.execute(CreateSchema(schema))
     for metadata in {table.metadata for table in missing}:
         metadata.create_all(connection, tables=missing)
     return sorted(table.fullname for table in missing)
