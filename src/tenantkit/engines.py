@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.naming import quote_literal
 
 OLDEST_SERVER = 14
@@ -21,8 +23,28 @@ out each other's: psycopg then prepares none, asyncpg each of them every time. O
 """
 
 
+_MISSING = {
+    "asyncpg": "pip install 'tenantkit[asyncpg]'.",
+    "greenlet": "pip install 'tenantkit[asyncio]'.",
+    "psycopg": "psycopg needs libpq: pip install 'tenantkit[binary]', or install libpq (Debian's package libpq5).",
+}
+"""What to do, by a word of the error of an import that failed."""
+
+
+@contextmanager
+def explaining_imports() -> Generator[None]:
+    """Turn a failure to import a database driver, within a block, into a `ConfigurationError` that says what to do."""
+    try:
+        yield
+    except ImportError as error:
+        hint = next((hint for word, hint in _MISSING.items() if word in str(error)), _MISSING["psycopg"])
+        raise ConfigurationError(f"The database driver cannot be imported: {as_clause(error)}. {hint}") from error
+
+
 def parse_url(url: str | URL) -> URL:
     """Return *url* parsed, and checked to name PostgreSQL.
+
+    ``postgres://``, which libpq and hosting services write, means ``postgresql://``.
 
     :raises ConfigurationError: without repeating the URL, which may hold a password.
     """
@@ -32,6 +54,8 @@ def parse_url(url: str | URL) -> URL:
         raise ConfigurationError(
             "The database URL cannot be parsed. It should look like postgresql+psycopg://user:password@host/database."
         ) from None
+    if parsed.get_backend_name() == "postgres":
+        parsed = parsed.set(drivername=parsed.drivername.replace("postgres", "postgresql", 1))
     if parsed.get_backend_name() != "postgresql":
         raise ConfigurationError(
             f"tenantkit needs PostgreSQL, but the database URL names {parsed.get_backend_name()!r}. "
@@ -62,7 +86,8 @@ def open_engine(database: str | URL | Engine, options: dict[str, Any]) -> Engine
                 f"tenantkit needs psycopg here, but the database URL names {url.get_driver_name()!r}. "
                 "Use postgresql+psycopg://, or AsyncTenancy with an asynchronous driver."
             )
-        return keep_statements(create_engine(url, **options))
+        with explaining_imports():
+            return keep_statements(create_engine(url, **options))
     if database.dialect.name != "postgresql" or database.dialect.driver != "psycopg":
         raise ConfigurationError(
             f"tenantkit needs PostgreSQL and psycopg, but the engine is for {database.dialect.name} and "

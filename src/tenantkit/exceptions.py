@@ -29,6 +29,14 @@ if TYPE_CHECKING:
     from tenantkit.tenant import Status
 
 
+def as_clause(message: object) -> str:
+    """Return the text of *message*, often another library's error, on one line and without punctuation at its end.
+
+    It can then be part of a sentence of our own, which goes on after it.
+    """
+    return " ".join(str(message).split()).rstrip(".:;, ")
+
+
 class TenantkitError(Exception):
     """The base of every error that tenantkit raises."""
 
@@ -44,7 +52,7 @@ class InvalidTenantKeyError(TenantkitError, ValueError):
         self.key = key
         self.reason = reason
         super().__init__(
-            f"{key!r} is no valid tenant key: {reason}. "
+            f"{key!r} is no valid tenant key: {as_clause(reason)}. "
             "Use lower-case letters, digits, '-' and '_', starting with a letter."
         )
 
@@ -107,8 +115,15 @@ class TenantNotFoundError(TenantkitError, LookupError):
     def __init__(self, *, key: str | None = None, domain: str | None = None) -> None:
         self.key = key
         self.domain = domain
-        what = f"tenant {key!r}" if domain is None else f"tenant with the domain {domain!r}"
-        super().__init__(f"There is no {what}. 'tenantkit list' shows those that exist.")
+        if key is not None and domain is not None:
+            text = (
+                f"Tenant {key!r} does not have the domain {domain!r}. "
+                "'tenantkit domain list' shows the tenant of each domain."
+            )
+        else:
+            what = f"tenant {key!r}" if domain is None else f"tenant with the domain {domain!r}"
+            text = f"There is no {what}. 'tenantkit list' shows those that exist."
+        super().__init__(text)
 
 
 class TenantExistsError(TenantkitError):
@@ -171,7 +186,8 @@ class ProvisioningError(TenantkitError):
         self.tenant = tenant
         self.step = step
         super().__init__(
-            f"Tenant {tenant!r}: {step} failed ({reason}). Mend the cause and run the same again: it resumes."
+            f"Tenant {tenant!r}: {step} failed ({as_clause(reason)}). "
+            "Fix the cause, then run the same again: it resumes."
         )
 
 

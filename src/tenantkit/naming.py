@@ -20,10 +20,10 @@ _DOMAIN = re.compile(
 )
 
 
-def validate_key(key: str, *, reserved: Collection[str] = ()) -> str:
-    """Return *key* if it is a valid tenant key.
+def validate_key(key: str, *, reserved: Collection[str] = (), prefix: str = "") -> str:
+    """Return *key* if it is a valid tenant key, for a new tenant also behind the *prefix* of its schema.
 
-    Valid keys have 1 to 48 bytes of lower-case ASCII letters, digits, ``-``
+    Valid keys have 1 to 48 bytes (fewer behind a prefix of more than 10) of lower-case ASCII letters, digits, ``-``
     and ``_``, start with a letter, do not start with ``pg_`` and are neither in
     `RESERVED_KEYS` nor in *reserved*. Nothing is folded or trimmed: a key that
     needs it is refused.
@@ -38,6 +38,8 @@ def validate_key(key: str, *, reserved: Collection[str] = ()) -> str:
         raise InvalidTenantKeyError(key, "it has characters that are not allowed")
     if len(key) > MAX_KEY_BYTES:
         raise InvalidTenantKeyError(key, f"it is longer than {MAX_KEY_BYTES} bytes")
+    if len(key) > (room := MAX_IDENTIFIER_BYTES - MAX_NUMBER_BYTES - len(prefix)):
+        raise InvalidTenantKeyError(key, f"it is longer than the {room} bytes that schema_prefix={prefix!r} leaves")
     if key.startswith("pg_") or key in RESERVED_KEYS or key in reserved:
         raise InvalidTenantKeyError(key, "it is reserved")
     return key
@@ -62,11 +64,11 @@ def validate_domain(domain: str) -> str:
 
 
 def validate_prefix(prefix: str) -> str:
-    """Return *prefix* if every key makes a schema name with it that PostgreSQL takes, uncut.
+    """Return *prefix* if it can begin a schema name, with room for a key behind it.
 
     :raises ConfigurationError: if not.
     """
-    longest = MAX_IDENTIFIER_BYTES - MAX_KEY_BYTES - MAX_NUMBER_BYTES
+    longest = MAX_IDENTIFIER_BYTES - MAX_NUMBER_BYTES - 1
     if not re.fullmatch(r"[a-z_][a-z0-9_-]*|", prefix, re.ASCII) or len(prefix) > longest or prefix.startswith("pg_"):
         raise ConfigurationError(
             f"schema_prefix={prefix!r} makes no schema names. Use up to {longest} lower-case letters, digits, "

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, as_clause
 
 Graph: TypeAlias = "dict[str, tuple[str, ...]]"
 """Each revision, with those that come directly before it."""
@@ -52,8 +52,8 @@ def _read(file: Path) -> dict[str, Any]:
         return {name: ast.literal_eval(value) for name, value in _assigned(module) if name in _NAMES}
     except (SyntaxError, ValueError) as error:
         raise ConfigurationError(
-            f"The order of revisions cannot be read from {file}: {error}. Write its revision, down_revision and "
-            "depends_on as plain strings."
+            f"The order of revisions cannot be read from {file}: {as_clause(error)}. "
+            "Write its revision, down_revision and depends_on as plain strings."
         ) from error
 
 

@@ -44,7 +44,7 @@ class _Session(Session):
         return self._engines[bind]
 
 
-if TYPE_CHECKING or not IS_2_0:
+if TYPE_CHECKING or not IS_2_0:  # noqa: SIM108 - mypy takes a conditional expression for a variable
     OptionsSession = Session
 else:
     OptionsSession = _Session

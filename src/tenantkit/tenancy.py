@@ -67,7 +67,8 @@ class Tenancy(Directory):
         :param extra_schemas: where names are looked up behind the tenant's own schema, for example
             ``("public",)`` for the types, functions and operators of extensions. Nothing by default: a table
             missing from a tenant's schema must not be found elsewhere.
-        :param schema_prefix: what a new tenant's schema name puts before its key.
+        :param schema_prefix: what a new tenant's schema name puts before its key. Behind more than 10 bytes, keys
+            have fewer than 48: PostgreSQL's names have 63, of which 5 are for later tenants with the same key.
         :param reserved_keys: keys refused besides the built-in ones, for example ``("www", "api")``.
         :param cache_ttl: for how many seconds a looked-up tenant is trusted when no notification arrives;
             0 looks every time.
@@ -173,13 +174,14 @@ class Tenancy(Directory):
         :raises DomainExistsError: if a domain is taken.
         :raises ProvisioningError: if a step failed.
         """
-        schema = schema_name(validate_key(key, reserved=self._reserved_keys), prefix=self._schema_prefix)
+        prefix = self._schema_prefix
+        schema = schema_name(validate_key(key, reserved=self._reserved_keys, prefix=prefix), prefix=prefix)
         if schema in {self.placeholder, NO_TENANT_SCHEMA, *self.shared_schemas}:
             raise InvalidTenantKeyError(key, f"the schema {schema!r} has another use")
         order = Order(
             key=key,
             name=name or key,
-            schema_prefix=self._schema_prefix,
+            schema_prefix=prefix,
             domains=[validate_domain(domain) for domain in domains],
             attributes=attributes or {},
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,7 +60,7 @@ def test_without_a_name_all_the_ways_to_give_one_are_told(bare_project: Project)
 def test_a_malformed_name_is_bad_usage(bare_project: Project, reference: str) -> None:
     done = bare_project.invoke("list", "-a", reference)
     assert (done.code, done.out) == (2, "")
-    assert "Write it as package.module:attribute." in done.err
+    assert "Write it as package.module:attribute, or as path/to/module.py:attribute." in done.err
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_a_malformed_name_is_bad_usage(bare_project: Project, reference: str) ->
         ("nowhere:x", "There is no module 'nowhere'"),
         ("shop.nowhere:x", "There is no module 'shop.nowhere'"),
         ("shop.app:tenanci", "'shop.app' has no attribute 'tenanci'. It has shop.app:tenancy."),
-        ("shop:x", "'shop' has no attribute 'x'. Mend the name after the colon."),
+        ("shop:x", "'shop' has no attribute 'x'. Correct the name after the colon."),
         ("shop.app:OPTIONS", "'shop.app:OPTIONS' is a dict, not a Tenancy or AsyncTenancy."),
         ("shop.app:Invoice", "'shop.app:Invoice' is a DeclarativeAttributeIntercept, not a Tenancy"),
         ("shop.broken:x", "importing 'shop.broken:x' raised ZeroDivisionError: division by zero."),
@@ -75,14 +77,21 @@ def test_a_malformed_name_is_bad_usage(bare_project: Project, reference: str) ->
         ("shop.factories:needs_argument", "calling 'shop.factories:needs_argument' raised TypeError"),
         ("shop.factories:misconfigured", "error: The database URL cannot be parsed."),
         ("shop.misconfigured:x", "error: The database URL cannot be parsed."),
+        ("shop.exits:x", "importing 'shop.exits:x' raised SystemExit: 0. Run"),
+        ("shop.factories:exits", "calling 'shop.factories:exits' raised SystemExit. Run"),
+        ("shop.talks:x", "importing 'shop.talks:x' raised ValueError: No luck. Try again. Run"),
+        ("./shop/nowhere.py:x", "shop/nowhere.py', which './shop/nowhere.py:x' names."),
     ],
 )
 def test_what_cannot_be_loaded_is_told_in_one_line(project: Project, reference: str, message: str) -> None:
     project.write("shop/broken.py", "1 / 0")
     project.write("shop/needs.py", "import not_installed")
+    project.write("shop/exits.py", "import sys\nsys.exit(0)")
+    project.write("shop/talks.py", "raise ValueError('No luck.\\n\\nTry again...')")
     project.write(
         "shop/factories.py",
         "def needs_argument(one): ...\n"
+        "def exits():\n    raise SystemExit\n"
         "def misconfigured():\n    from tenantkit import Tenancy\n    return Tenancy('://secret', tenant=None)",
     )
     project.write("shop/misconfigured.py", "from shop.factories import misconfigured\nx = misconfigured()")
@@ -90,6 +99,50 @@ def test_what_cannot_be_loaded_is_told_in_one_line(project: Project, reference: 
     assert (done.code, done.out) == (1, "")
     assert message in done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "./shop/app.py:tenancy",
+        "shop/app.py:tenancy",
+        "shop/app:tenancy",
+        "{here}/shop/app.py:tenancy",
+        "./front:tenancy",
+    ],
+)
+def test_an_application_is_found_by_the_path_of_its_file(fleet: Project, reference: str) -> None:
+    fleet.write("front/__init__.py", "from .wiring import tenancy")
+    fleet.write("front/wiring.py", "from shop.app import tenancy")
+    done = fleet.run("list", "-a", reference.format(here=fleet.folder), "--json")
+    assert (done.code, [tenant["key"] for tenant in done.json]) == (0, ["acme", "initech", "umbrella"])
+
+
+def test_the_path_of_a_lone_file_finds_what_stands_beside_it(fleet: Project) -> None:
+    fleet.write("scripts/models_of_saas.py", "from shop.app import OPTIONS")
+    fleet.write(
+        "scripts/saas.py",
+        "import os\nfrom models_of_saas import OPTIONS\nfrom tenantkit import Tenancy\n"
+        "tenancy = Tenancy(os.environ['DATABASE_URL'], **OPTIONS)",
+    )
+    assert fleet.run("show", "acme", "-a", "./scripts/saas.py:tenancy").code == 0
+
+
+def test_python_m_is_the_same_command_line(fleet: Project) -> None:
+    module = [sys.executable, "-m", "tenantkit"]
+    done = subprocess.run([*module, "show", "acme"], cwd=fleet.folder, capture_output=True, text=True, check=True)
+    assert done.stdout == fleet.run("show", "acme").out
+    wrong = subprocess.run([*module, "nope"], cwd=fleet.folder, capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stderr) == (2, "error: No such command 'nope'. See 'tenantkit --help'.\n")
+
+
+def test_an_interrupted_import_of_the_application_shows_no_traceback(bare_project: Project) -> None:
+    bare_project.write("shop/slow.py", "import time\nprint('loading', flush=True)\ntime.sleep(60)")
+    terminal = bare_project.at_terminal("list", "-a", "shop.slow:x", is_measured=False)
+    terminal.wait_for("loading")
+    terminal.interrupt()
+    done = terminal.result()
+    assert (done.code, done.out, done.err.replace("^C", "")) == (130, "", "loading\n")
 
 
 def test_verbose_shows_where_an_application_broke(project: Project) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
-from tests.cli.project import Project
+import pytest
+
+from tests.cli.project import SCRIPT, Project
 
 
 def test_init_makes_an_environment_and_tells_what_comes_next(bare_project: Project) -> None:
@@ -30,6 +34,39 @@ def test_init_overwrites_nothing(bare_project: Project) -> None:
     assert env.read_text() == "# mine"
 
 
+def test_init_suggests_a_folder_that_is_free(bare_project: Project) -> None:
+    assert "for example 'tenantkit init tenant_migrations'" in bare_project.invoke("init").err
+    assert bare_project.invoke("init", "tenant_migrations").code == 0
+
+
+def test_init_keeps_the_configuration_of_an_existing_alembic_project(project: Project) -> None:
+    theirs = "[alembic]\nscript_location = alembic\n"
+    ini = project.write("alembic.ini", theirs)
+    env = project.write("alembic/env.py", "# theirs")
+    done = project.invoke("init", "tenant_migrations")
+    assert done.code == 0
+    assert "Created tenant_migrations/alembic.ini" in done.out.splitlines()
+    assert (
+        "Kept alembic.ini; plain Alembic commands for tenants take -c tenant_migrations/alembic.ini"
+        in done.out.splitlines()
+    )
+    assert (ini.read_text(), env.read_text()) == (theirs, "# theirs")
+
+    app = project.folder / "shop" / "app.py"
+    app.write_text(app.read_text().replace('"migrations": "migrations"', '"migrations": "tenant_migrations"'))
+    for _ in range(2):
+        revision = project.invoke("revision", "-m", "One of two")
+        assert revision.out, revision.err
+        file = Path(revision.out.strip())
+        file.write_text(re.sub(r"down_revision: .*", "down_revision = None", file.read_text()))
+    command = "alembic -c tenant_migrations/alembic.ini -n tenant merge heads"
+    assert f"Join them with '{command}'" in project.invoke("migrate", "--jobs", "0").err
+    program = [str(SCRIPT.with_name("alembic")), *command.split()[1:], "-m", "Both"]
+    merged = subprocess.run(program, cwd=project.folder, capture_output=True, check=False)
+    assert merged.returncode == 0, merged.stderr
+    assert len(list((project.folder / "tenant_migrations" / "tenant").glob("*.py"))) == 3
+
+
 def test_revision_prints_the_path_of_an_empty_one(project: Project) -> None:
     done = project.invoke("revision", "-m", "Add things")
     assert done.code == 0
@@ -50,7 +87,55 @@ def test_revision_autogenerates_what_the_models_have_once(project: Project) -> N
     again = project.run("revision", "-m", "Paid", "--autogenerate")
     assert (again.code, again.out) == (0, "")
     assert again.err.endswith("Nothing to write: the models have nothing that the revisions have not.\n")
-    assert project.run("revision", "-m", "Paid", "--autogenerate", "--json").json == {"path": None}
+    assert project.run("revision", "-m", "Paid", "--autogenerate", "--json").json == {"path": None, "notes": []}
+
+
+@pytest.mark.parametrize("kind", ["{}", "ARRAY({})", "String().with_variant({}, 'postgresql')"])
+@pytest.mark.parametrize(
+    ("line", "base", "written"),
+    [("tenant", "TenantBase", '"priority"'), ("shared", "SharedBase", '"shared"."priority"')],
+)
+def test_revision_names_labels_of_an_enum_that_autogenerate_does_not_write(
+    project: Project, line: str, base: str, written: str, kind: str
+) -> None:
+    enum = kind.format("Enum('low', 'high', name='priority')")
+    app = project.folder / "shop" / "app.py"
+    models = f"""
+from sqlalchemy import ARRAY, Enum, String
+class Task({base}):
+    __tablename__ = "tasks"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    priority: Mapped[str] = mapped_column({enum})
+
+OPTIONS ="""
+    app.write_text(app.read_text().replace("\nOPTIONS =", models))
+    options = ["--shared"] if line == "shared" else []
+    first = project.run("revision", "-m", "Tasks", "--autogenerate", *options)
+    assert (first.code, first.err) == (0, "")
+    assert project.run("migrate").code == 0
+
+    app.write_text(app.read_text().replace("'low', 'high'", "'urgent', 'medium', 'high', \"it's\""))
+    done = project.run("revision", "-m", "Labels", "--autogenerate", *options)
+    assert (done.code, done.out) == (0, "")
+    assert [note.partition(": ")[2] for note in done.err.splitlines()[:3]] == [
+        repr_of(f"ALTER TYPE {written} ADD VALUE 'urgent' BEFORE 'high'"),
+        repr_of(f"ALTER TYPE {written} ADD VALUE 'medium' BEFORE 'high'"),
+        repr_of(f"ALTER TYPE {written} ADD VALUE 'it''s'"),
+    ]
+    assert done.err.splitlines()[3:] == [
+        "The models do not have the label 'low' of the type priority, and PostgreSQL cannot remove one."
+    ]
+    steps = "\n    ".join(note.partition(": ")[2] for note in done.err.splitlines()[:3])
+    head = Path(first.out.strip()).name.partition("_")[0]
+    project.add_revision("labels", head, steps, line)
+    migrated = project.run("migrate")
+    assert migrated.code == 0, migrated.err
+    again = project.run("revision", "-m", "Labels", "--autogenerate", "--json", *options)
+    assert (again.json["path"], len(again.json["notes"])) == (None, 1)
+
+
+def repr_of(statement: str) -> str:
+    return f"op.execute({statement!r})"
 
 
 def test_revision_of_the_shared_tables_goes_to_their_line(project: Project) -> None:
@@ -61,7 +146,7 @@ def test_revision_of_the_shared_tables_goes_to_their_line(project: Project) -> N
 def test_an_application_without_migrations_is_told_how_to_get_them(project: Project) -> None:
     app = project.folder / "shop" / "app.py"
     app.write_text(app.read_text().replace(', "migrations": "migrations"', ""))
-    for command in (("migrate",), ("status",), ("revision", "-m", "x"), ("stamp", "head")):
+    for command in (("migrate", "head"), ("status",), ("revision", "-m", "x"), ("stamp", "head")):
         done = project.invoke(*command)
         assert (done.code, done.out) == (1, "")
         assert "make the folder with 'tenantkit init'" in done.err

@@ -7,13 +7,24 @@ from collections.abc import Generator
 
 import psycopg
 import pytest
+from hypothesis import given, strategies
 from sqlalchemy import URL, Engine, exc, text
 
 from tenantkit.cli.errors import describe, without_passwords
+from tenantkit.exceptions import as_clause
 from tests.cli.processes import ServerUser, temporary_folder
 from tests.cli.project import Project, Result
 
 PASSWORD = "s3cret"
+
+
+@given(strategies.text())
+def test_a_message_within_a_sentence_has_one_line_and_no_end(message: str) -> None:
+    clause = as_clause(message)
+    assert len(clause.splitlines()) <= 1
+    assert clause == clause.rstrip(".:;, ")
+    assert clause == as_clause(f"{message}. ...\n")
+    assert " ".join(message.split()).startswith(clause)
 
 
 def assert_one_line(done: Result, *words: str) -> None:

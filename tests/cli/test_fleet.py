@@ -242,7 +242,7 @@ def test_runs_are_listed_and_shown_and_one_that_failed_is_resumed(fleet: Project
     file = fleet.add_revision("t3", "t2", fails)
     assert fleet.invoke("migrate", "t3", "--jobs", "1").code == 1
     (run,) = fleet.invoke("runs", "list", "--json", "--limit", "1").json
-    assert (run["command"], run["target"], run["done"], run["failed"], run["planned"]) == ("upgrade", "t3", 2, 1, 0)
+    assert (run["command"], run["target"], run["done"], run["failed"], run["planned"]) == ("migrate", "t3", 2, 1, 0)
     shown = fleet.invoke("runs", "show", str(run["id"])).out.splitlines()
     assert [line.split() for line in shown if line.startswith("initech")] == [
         ["initech", "t2", "t2", "alembic", shown[-2].split()[4], "1", "RaiseException:", "no", "luck"]
@@ -252,7 +252,7 @@ def test_runs_are_listed_and_shown_and_one_that_failed_is_resumed(fleet: Project
     for how in (["--retry-failed", "--resume", "1"], ["--tenants", "acme", "--retry-failed"]):
         refused = fleet.invoke("migrate", *how)
         assert (refused.code, "Give one of them" in refused.err) == (2, True)
-    assert "There is no run 99. 'tenantkit runs' lists" in fleet.invoke("migrate", "--resume", "99").err
+    assert "There is no run 99. 'tenantkit runs list' shows" in fleet.invoke("migrate", "--resume", "99").err
     done = fleet.invoke("migrate", "--resume", str(run["id"]), "--jobs", "1")
     assert (done.code, "Migrated 1 tenant to t3" in done.out) == (0, True)
     assert revisions(project_engine, "acme", "initech", "umbrella") == ["t3"] * 3

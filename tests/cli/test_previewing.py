@@ -58,7 +58,7 @@ def test_a_dry_run_of_a_current_fleet_says_so(untouched: Callable[..., Result]) 
 def test_json_has_every_placement(fleet: Project, untouched: Callable[..., Result]) -> None:
     fleet.add_revision("t3", "t2", ADD)
     plan = untouched("migrate", "--dry-run", "--json", "--tenants", "acme,umbrella").json
-    assert (plan["command"], plan["target"], plan["would_change"], plan["would_fail"]) == ("upgrade", "head", 2, 0)
+    assert (plan["command"], plan["target"], plan["would_change"], plan["would_fail"]) == ("migrate", "head", 2, 0)
     (group,) = plan["groups"]
     assert group["placements"] == [
         {"key": "acme", "schema": "t_acme"},

@@ -77,6 +77,10 @@ def test_tenants_are_chosen_and_kept_in_maintenance(fleet: Project, project_engi
         (("--canary", "-3"), "-3 is no canary"),
         (("--canary", " , "), "--canary names no tenant"),
         (("--exclude", ""), "--exclude names no tenant"),
+        (("--tenants", "glo*"), "'glo*' is a pattern, and --tenants takes whole keys"),
+        (("-t", "acme", "-t", "%"), "'%' is a pattern, and --tenants takes whole keys"),
+        (("--exclude", "acme,[a-z]"), "'[a-z]' is a pattern, and --exclude takes whole keys"),
+        (("--canary", "?"), "'?' is a pattern, and --canary takes whole keys"),
         (("--pause", "-1", "--canary", "1"), "A pause of -1 seconds"),
         (("--pause", "5"), "there is only one. Give waves"),
         (("--check", "true"), "there is only one. Give waves"),
@@ -98,6 +102,20 @@ def test_options_that_make_no_sense_are_bad_usage(
     assert message in done.err
     assert done.err.count("\n") == 1
     assert revisions(project_engine, *ALL) == ["t2"] * 3
+
+
+def test_tenants_may_be_named_one_by_one(fleet: Project, project_engine: Engine) -> None:
+    fleet.add_revision("t3", "t2", "pass")
+    assert (
+        fleet.invoke(
+            "migrate", "-t", "acme", "-t", "initech,umbrella", "--exclude", "acme", "--exclude", "initech"
+        ).code
+        == 0
+    )
+    assert revisions(project_engine, "acme", "initech", "umbrella") == ["t2", "t2", "t3"]
+    fleet.add_revision("t4", "t3", "pass")
+    stopped = fleet.invoke("migrate", "--canary", "acme", "--canary", "initech", "--check", "false", "--json")
+    assert sorted(each["key"] for each in stopped.json["outcomes"]) == ["acme", "initech"]
 
 
 @pytest.mark.parametrize(

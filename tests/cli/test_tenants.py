@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
@@ -90,6 +91,21 @@ def test_list_does_not_cut_what_is_piped(project: Project) -> None:
     assert name in project.invoke("list").out
 
 
+@pytest.mark.parametrize("command", [("list",), ("status",), ("runs", "list"), ("runs", "show", "1")])
+def test_a_narrow_terminal_breaks_no_word_of_a_table(fleet: Project, command: tuple[str, ...]) -> None:
+    long = "customer-with-a-rather-long-name-for-a-tenant"
+    fleet.invoke("update", "acme", "--name", "Acme Corporation for Explosives and Traps Limited")
+    fleet.invoke("domain", "add", "acme", f"{long}.example.com")
+    fleet.invoke("create", long, "--domain", f"notes.{long}.example.com", "--domain", "b.example")
+    fleet.add_revision("t3", "t2", "op.execute(\"SELECT 1 / (current_schema() <> 't_acme')::int\")")
+    assert fleet.invoke("migrate").code == 1
+    wide = fleet.run(*command).out.split()
+    terminal = {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "80"}
+    narrow = re.sub(r"\x1b\[[0-9;]*m", "", fleet.run(*command, environment=terminal).out)
+    assert sorted(narrow.split()) == sorted(wide)
+    assert narrow.splitlines()[0].split() == wide[: len(narrow.splitlines()[0].split())]
+
+
 def test_list_filters_and_pages(fleet: Project) -> None:
     fleet.invoke("suspend", "acme")
     fleet.invoke("update", "umbrella", "--attribute", "plan=pro")
@@ -121,6 +137,29 @@ def test_show_tells_all_that_is_known(fleet: Project) -> None:
     assert (as_json["schema"], as_json["status"], as_json["attributes"]) == ("t_acme", "active", {"plan": "[bold]pro"})
 
 
+def test_show_tells_the_revision_and_the_last_run(fleet: Project) -> None:
+    shown = fleet.invoke("show", "acme")
+    assert {"revision    t2", "last run    none"} <= set(shown.out.splitlines())
+    fleet.add_revision("t3", "t2", "op.execute(\"SELECT 1 / (current_schema() <> 't_acme')::int\")")
+    fleet.invoke("migrate")
+    fleet.invoke("migrate", "--tenants", "initech")
+    of_initech, of_acme = fleet.invoke("show", "initech", "--json").json, fleet.invoke("show", "acme", "--json").json
+    assert (of_initech["revision"], of_acme["revision"]) == ("t3", "t2")
+    names = ("run", "command", "target", "status", "to_revision")
+    assert [of_initech["last_run"][name] for name in names] == [2, "migrate", "head", "done", "t3"]
+    assert [of_acme["last_run"][name] for name in names] == [2, "migrate", "head", "failed", "t2"]
+    [line] = [line for line in fleet.invoke("show", "acme").out.splitlines() if line.startswith("last run")]
+    assert re.fullmatch(
+        r"last run    2, migrate to head: failed at [\d-]+ [\d:]+ \S+: DivisionByZero: division by zero", line
+    )
+
+
+def test_show_tells_of_a_tenant_that_has_no_schema(fleet: Project, project_engine: Engine) -> None:
+    with project_engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA t_acme CASCADE"))
+    assert "revision    none" in fleet.invoke("show", "acme").out.splitlines()
+
+
 def test_update_changes_what_is_given_and_nothing_else(fleet: Project, project_engine: Engine) -> None:
     fleet.invoke("update", "acme", "--attribute", "plan=pro", "--attribute", "trial=true")
     done = fleet.invoke("update", "acme", "--name", "Acme Corporation", "--attribute", "trial=null")
@@ -138,11 +177,39 @@ def test_domains_are_added_made_primary_and_removed(fleet: Project, project_engi
     fleet.invoke("domain", "add", "acme", "one.example")
     fleet.invoke("domain", "add", "acme", "Two.Example", "--primary")
     assert domains(project_engine) == [("one.example", False), ("two.example", True)]
-    assert fleet.invoke("domain", "primary", "acme", "one.example").out == "Changed acme: one.example, two.example\n"
+    assert fleet.invoke("domain", "primary", "acme", "one.example").out == (
+        "Changed the primary domain of acme to one.example. Its domains: one.example, two.example\n"
+    )
     assert domains(project_engine) == [("one.example", True), ("two.example", False)]
     assert fleet.invoke("domain", "remove", "acme", "one.example", "--json").json["domains"] == ["two.example"]
-    assert fleet.invoke("domain", "remove", "acme", "two.example").out == "Removed acme: no domains\n"
+    assert fleet.invoke("domain", "remove", "acme", "two.example").out == (
+        "Removed two.example from acme. Its domains: none\n"
+    )
     assert domains(project_engine) == []
+
+
+def test_domains_are_listed_with_their_tenants(fleet: Project) -> None:
+    assert fleet.invoke("domain", "list").err == "There are no domains yet.\n"
+    for key, domain in (("acme", "one.example"), ("initech", "three.example"), ("acme", "two.example")):
+        fleet.invoke("domain", "add", key, domain)
+    rows = [["one.example", "acme", "yes"], ["two.example", "acme", "-"], ["three.example", "initech", "yes"]]
+    assert [line.split() for line in fleet.invoke("domain", "list").out.splitlines()[1:]] == rows
+    assert [line.split() for line in fleet.invoke("domain", "list", "initech").out.splitlines()[1:]] == rows[2:]
+    assert fleet.invoke("domain", "list", "acme", "--json").json[1] == {
+        "domain": "two.example", "tenant": "acme", "primary": False,
+    }  # fmt: skip
+    assert fleet.invoke("domain", "list", "umbrella").err == "Tenant 'umbrella' has no domains.\n"
+    assert "There is no tenant 'nobody'" in fleet.invoke("domain", "list", "nobody").err
+
+
+@pytest.mark.parametrize("command", ["remove", "primary"])
+def test_a_domain_of_another_tenant_is_not_said_to_be_missing(fleet: Project, command: str) -> None:
+    fleet.invoke("domain", "add", "initech", "one.example")
+    done = fleet.invoke("domain", command, "acme", "one.example")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        "error: Tenant 'acme' does not have the domain 'one.example'. 'tenantkit domain list' shows the tenant of each domain.\n"
+    )
 
 
 def test_a_domain_belongs_to_one_tenant(fleet: Project, project_engine: Engine) -> None:

@@ -46,6 +46,15 @@ def test_every_public_name_is_in_the_api_reference() -> None:
         assert hasattr(importlib.import_module(module), attribute)
 
 
+def test_every_install_line_of_a_guide_brings_a_libpq() -> None:
+    guides = [DOCS.parent / "README.md", *DOCS.glob("*.md"), *DOCS.glob("howto/*.md")]
+    lines = {
+        line for guide in guides for line in re.findall(r"pip install ['.\w\[,\]-]+", guide.read_text()) if "[" in line
+    }
+    assert len(lines) >= 6
+    assert [line for line in lines if not re.search(r"\[(.*,)?binary\b", line)] == []
+
+
 def public_modules() -> list[ModuleType]:
     """Return the modules that say what is public."""
     found = [tenantkit]

@@ -13,7 +13,7 @@ def failed(key: str, error: str | None, sqlstate: str | None = "23505", schema: 
 
 
 def report(*outcomes: Outcome) -> MigrationReport:
-    return MigrationReport(run_id=1, command="upgrade", target="head", shared=None, outcomes=outcomes, unchanged=0)
+    return MigrationReport(run_id=1, command="migrate", target="head", shared=None, outcomes=outcomes, unchanged=0)
 
 
 def groups(*outcomes: Outcome) -> list[tuple[str, str | None, tuple[str, ...]]]:

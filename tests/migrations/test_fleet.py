@@ -532,6 +532,6 @@ class Exits:
 
 @pytest.mark.parametrize("performers", [1, 3])
 def test_an_exit_in_a_thread_is_not_taken_for_the_end_of_the_work(performers: int) -> None:
-    tasks = [Task(key=f"k{number}", site=Site(schema="s"), command="upgrade", target="head") for number in range(5)]
+    tasks = [Task(key=f"k{number}", site=Site(schema="s"), command="migrate", target="head") for number in range(5)]
     with pytest.raises(SystemExit):
         list(perform_all(tasks, [Exits] * performers))

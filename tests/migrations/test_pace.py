@@ -86,7 +86,7 @@ class Performer:
 
 
 def tasks(count: int) -> list[Task]:
-    return [Task(key=f"k{number}", site=Site(schema="s"), command="upgrade", target="head") for number in range(count)]
+    return [Task(key=f"k{number}", site=Site(schema="s"), command="migrate", target="head") for number in range(count)]
 
 
 def test_no_more_work_at_a_time_than_the_pace_says() -> None:

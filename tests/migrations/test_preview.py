@@ -93,7 +93,7 @@ def test_it_lists_placements_and_steps_by_where_they_are(
         '"""Count things.\n\nAnd more."""\nrevision = "three"\ndown_revision = "two"\ndef upgrade(): pass\n'
     )
     found = untouched(fleet)
-    assert (found.command, found.target, found.registry_is_current, found.shared) == ("upgrade", "head", True, None)
+    assert (found.command, found.target, found.registry_is_current, found.shared) == ("migrate", "head", True, None)
     assert [
         (group.from_revision, group.to_revision, [each.key for each in group.placements]) for group in found.groups
     ] == [("one", "three", ["k0", "k1", "k2", "k4"]), ("two", "three", ["k3"])]

@@ -183,7 +183,7 @@ def test_what_cannot_be_taken_back_is_refused_with_the_reason(fleet: Make, engin
     nothing = migrate(fleet(), tenants=["k1"])
     down = downgrade(fleet(), "-1", tenants=["k1"])
     for number, options, message in (
-        (99, {}, "There is no run 99. 'tenantkit runs' lists"),
+        (99, {}, "There is no run 99. 'tenantkit runs list' shows"),
         (nothing.run_id, {}, "migrated no tenant, so there is nothing to take back"),
         (down.run_id, {}, "was a downgrade, and only a migration can be taken back"),
         (run.run_id, {"tenants": ["k1", "k2"]}, f"did not migrate 'k2'. 'tenantkit runs show {run.run_id}'"),

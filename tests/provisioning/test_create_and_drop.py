@@ -419,7 +419,23 @@ def test_a_schema_prefix_is_part_of_every_name(make_tenancy: Callable[..., Tenan
     assert bare.create("beta").schema == "beta"
 
 
-@pytest.mark.parametrize("prefix", ["pg_", "T_", "1_", "a" * 16, 'a"', "a b", "ä"])
+@pytest.mark.parametrize("prefix", ["p" * 11, "customer_schema_of_our_application_", "p" * 57])
+def test_a_long_schema_prefix_leaves_less_room_for_keys(
+    make_any_tenancy: Callable[..., Any], engine: Engine, prefix: str
+) -> None:
+    tenancy = make_any_tenancy(schema_prefix=prefix)
+    room = 63 - len("~9999") - len(prefix)
+    with pytest.raises(
+        InvalidTenantKeyError, match=f"longer than the {room} bytes that schema_prefix='{prefix}' leaves"
+    ):
+        tenancy.create("k" * (room + 1))
+    tenancy.create("k" * room)
+    tenancy.drop("k" * room)
+    assert tenancy.create("k" * room).schema == f"{prefix}{'k' * room}~2"
+    assert f"{prefix}{'k' * room}~2" in schemas(engine)
+
+
+@pytest.mark.parametrize("prefix", ["pg_", "T_", "1_", "a" * 58, 'a"', "a b", "ä"])
 def test_a_schema_prefix_that_makes_no_names_is_refused(make_tenancy: Callable[..., Tenancy], prefix: str) -> None:
     with pytest.raises(ConfigurationError, match="schema_prefix"):
         make_tenancy(schema_prefix=prefix)

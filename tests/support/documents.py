@@ -1,14 +1,17 @@
 """Running the documentation: what becomes of each kind of code block.
 
 - `python` runs here; all blocks of a document share their names.
-- A block with a caption is a file, written to the document's own folder.
+- A block with a caption, or with the name of a file as its first comment, is a file, written to the document's own
+  folder.
 - `sh` runs in a bash of the document's own, in that folder; it fails if a command does.
 - A block marked `<!-- installs -->` runs in a copy of the source tree, and only if `TENANTKIT_TEST_INSTALL` is set,
   because it needs the network.
 - A block marked `<!-- run by CI -->` is a step of `.ci/run` instead.
 - `text` is part of what the `sh` block before it printed; `...` stands for anything.
+- A hidden block may only check what the visible ones have made: what it defines, and what it exports, is gone after it,
+  and it writes no files.
 
-`DATABASE_URL` names an empty database of the document's own.
+`DATABASE_URL` names an empty database of the document's own. Nothing else is prepared.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ _BLOCK = re.compile(
     r"(?P<source>.*?)^(?P=fence)$",
     re.MULTILINE | re.DOTALL,
 )
+_FILE = re.compile(r"# (?P<caption>[\w./-]+\.\w+)\n")
 _HIDDEN = re.compile(r"^<!-- hidden: (?P<language>[a-z]+)\n(?P<source>.*?)^-->$", re.MULTILINE | re.DOTALL)
 _PORT_IN_DOCUMENTS = "8000"
 _END = "--- end of block ---\n"
@@ -54,12 +58,15 @@ class Project:
         self.printed = ""
         self._environment = {
             "DATABASE_URL": url,
-            "SOURCE_TREE": str(_ROOT),
             "HOME": os.environ.get("HOME", str(folder)),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
             "COLUMNS": "100",
-            **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "COVERAGE_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if name.startswith(("PIP_", "COVERAGE_", "PYTHONPATH"))
+            },
         }
         self._shell: subprocess.Popen[str] | None = None
 
@@ -81,6 +88,15 @@ class Project:
         assert not failed, f"{failed}\n{self.printed}"
         if script.rstrip().endswith("&"):
             _wait_for(self.port)
+
+    def files(self) -> dict[Path, str]:
+        """Return what stands in the folder, except for what programs keep there for themselves."""
+        kept = ("__pycache__", ".tenantkit", ".venv")
+        return {
+            file: file.read_text()
+            for file in self.folder.rglob("*")
+            if file.is_file() and file.suffix != ".log" and not {*file.parts} & {*kept}
+        }
 
     def close(self) -> None:
         """End the shell, and what it left in the background."""
@@ -125,7 +141,8 @@ def project(
 ) -> Generator[Project]:
     """The surroundings of one document."""
     url = make_template().render_as_string(hide_password=False)
-    folder = tmp_path_factory.mktemp(request.path.stem) / "notes"  # as the tutorial calls it
+    named = re.search(r"^cd \.\./(\w+)$", request.path.read_text(), re.MULTILINE)
+    folder = tmp_path_factory.mktemp(request.path.stem) / (named[1] if named else "project")
     folder.mkdir()
     project = Project(folder, url)
     with pytest.MonkeyPatch.context() as patch:
@@ -134,6 +151,9 @@ def project(
         patch.syspath_prepend(project.folder)
         yield project
     project.close()
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]  # another document has another one of this name
 
 
 def parse(document: Document) -> Iterable[Region]:
@@ -143,7 +163,10 @@ def parse(document: Document) -> Iterable[Region]:
             block = match.groupdict()
             if block.get("mark") == "run by CI":
                 continue
-            kind = block.get("mark") or (block.get("caption") and "file") or block["language"]
+            if pattern is _BLOCK and (file := _FILE.match(block["source"])):
+                block |= file.groupdict()
+            hidden = "hidden " if pattern is _HIDDEN else ""
+            kind = block.get("mark") or (block.get("caption") and "file") or hidden + block["language"]
             source = Lexeme(block["source"], 0, document.text.count("\n", match.start(), match.start("source")) - 1)
             yield Region(match.start(), match.end(), source, _EVALUATORS[kind], block)
 
@@ -170,6 +193,24 @@ def _run(example: Example) -> None:
     example.namespace["project"].run(example.parsed)
 
 
+def _check_in_shell(example: Example) -> None:
+    project: Project = example.namespace["project"]
+    before = project.files()
+    printed = project.printed
+    project.run(f"(set -e\n{example.parsed})")
+    project.printed = printed
+    assert project.files() == before, "A hidden block may not write files."
+
+
+def _check_in_python(example: Example) -> None:
+    before = dict(example.namespace)
+    try:
+        _python(example)
+    finally:
+        example.namespace.clear()
+        example.namespace.update(before)
+
+
 def _install(example: Example) -> None:
     if "TENANTKIT_TEST_INSTALL" not in os.environ:
         pytest.skip("installs from the network; set TENANTKIT_TEST_INSTALL=1 to run it")
@@ -189,10 +230,14 @@ def _compare(example: Example) -> str | None:
     return f"The command before this printed:\n{printed}"
 
 
+_python = PythonEvaluator()
+
 _EVALUATORS: dict[str, Evaluator] = {
-    "python": PythonEvaluator(),
+    "python": _python,
+    "hidden python": _check_in_python,
     "file": _write,
     "sh": _run,
+    "hidden sh": _check_in_shell,
     "installs": _install,
     "text": _compare,
 }

@@ -1,14 +1,9 @@
-"""The application of the how-to guides: the tutorial's, on the database that `DATABASE_URL` names."""
+"""The models of the tutorial."""
 
 from __future__ import annotations
 
-import os
-
 from sqlalchemy import ForeignKey, MetaData
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from sqlalchemy.schema import CreateSchema
-
-from tenantkit import Tenancy
 
 
 class SharedBase(DeclarativeBase):
@@ -33,15 +28,3 @@ class Note(TenantBase):
     text: Mapped[str]
     colour_name: Mapped[str | None] = mapped_column(ForeignKey(Colour.name))
     colour: Mapped[Colour | None] = relationship(Colour)
-
-
-def make_tenancy(*keys: str) -> Tenancy:
-    """Return the tenancy, with its registry, its shared tables and a tenant for each of *keys*."""
-    tenancy = Tenancy(os.environ["DATABASE_URL"], shared=SharedBase.metadata, tenant=TenantBase.metadata, listen=False)
-    tenancy.install()
-    with tenancy.engine.begin() as connection:
-        connection.execute(CreateSchema("shared", if_not_exists=True))
-        SharedBase.metadata.create_all(connection)
-    for key in keys:
-        tenancy.create(key)
-    return tenancy

@@ -12,12 +12,14 @@ import typer
 from tenantkit.cli import authoring, check, doctor, domains, fleet, lint, runs, status, tenants
 from tenantkit.cli.application import Settings
 from tenantkit.cli.errors import print_error, reporting
+from tenantkit.exceptions import as_clause
 
 _HELP = """
 Manage the tenants of an application.
 
-The application is found by `-a package.module:attribute`, which names its `Tenancy`, its `AsyncTenancy`, or a
-function that returns one; by the environment variable `TENANTKIT_APP`; or by `pyproject.toml`:
+The application is found by `-a package.module:attribute` or `-a path/to/module.py:attribute`, which names its
+`Tenancy`, its `AsyncTenancy`, or a function that returns one; by the environment variable `TENANTKIT_APP`; or by
+`pyproject.toml`:
 
     [tool.tenantkit]
     app = "package.module:attribute"
@@ -33,7 +35,7 @@ app = typer.Typer(
     epilog="`-a` and `-v` may stand before or behind the command.",
 )
 runs_app = typer.Typer(no_args_is_help=True, help="Show what earlier runs of migrate and the like did.")
-domain_app = typer.Typer(no_args_is_help=True, help="Add and remove a tenant's domains.")
+domain_app = typer.Typer(no_args_is_help=True, help="List, add and remove the tenants' domains.")
 
 _TAKES_NEGATIVE = {"ignore_unknown_options": True}
 """Lets ``-1`` be a revision."""
@@ -71,7 +73,7 @@ def main() -> None:
         if message := error.format_message():  # none if it was help that was printed
             context: typer.Context | None = getattr(error, "ctx", None)
             path = context.command_path if context else "tenantkit"
-            print_error(f"{message.rstrip('.')}. See '{path} --help'.")
+            print_error(f"{as_clause(message)}. See '{path} --help'.")
         code = error.exit_code
     sys.exit(code)
 
@@ -132,6 +134,7 @@ for _panel, _commands in _PANELS.items():
         app.command(_name, rich_help_panel=_panel, context_settings=_settings)(reporting(_command))
 for _command in (domains.add, domains.remove, domains.primary):
     domain_app.command()(reporting(_command))
+domain_app.command("list")(reporting(domains.list_))
 app.add_typer(domain_app, name="domain", rich_help_panel="Tenants")
 runs_app.command("list")(reporting(runs.list_))
 runs_app.command("show")(reporting(runs.show))

@@ -18,7 +18,7 @@ import typer
 
 from tenantkit.cli import pyproject
 from tenantkit.cli.errors import UsageError
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.tenancy import Tenancy
 
 
@@ -77,12 +77,17 @@ def _from_pyproject(start: Path) -> str:
 
 
 def _load(reference: str) -> Tenancy:
-    module_name, _, attribute = reference.partition(":")
+    # Not the first colon, which may be part of a path.
+    module_name, _, attribute = reference.rpartition(":")
     if not module_name or not attribute:
-        raise UsageError(f"{reference!r} names no attribute of a module. Write it as package.module:attribute.")
+        raise UsageError(
+            f"{reference!r} names no attribute of a module. "
+            "Write it as package.module:attribute, or as path/to/module.py:attribute."
+        )
     # The console script's own folder stands first, where `python -m` puts this one.
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
+    _import_from(Path.cwd())
+    if "/" in module_name or module_name.endswith(".py"):
+        module_name = _module_in(Path(module_name), reference)
     with redirect_stdout(sys.stderr):  # what an application prints must not end up in a command's data
         found = _call_factory(reference, _get_attribute(_import(reference, module_name), attribute))
     tenancy = found if isinstance(found, Tenancy) else getattr(found, "sync", None)  # of an AsyncTenancy
@@ -94,16 +99,41 @@ def _load(reference: str) -> Tenancy:
     return tenancy
 
 
+def _import_from(folder: Path) -> None:
+    if (place := str(folder)) not in sys.path:
+        sys.path.insert(0, place)
+
+
+def _module_in(given: Path, reference: str) -> str:
+    """Return the dotted name of the module in a file or package folder, which can be imported from now on.
+
+    As in Flask, the name begins at the outermost package, which is a folder with an ``__init__.py``.
+    """
+    candidates = (given, given.with_name(f"{given.name}.py"), given / "__init__.py")
+    file = next((each for each in candidates if each.is_file()), None)
+    if file is None:
+        raise ConfigurationError(
+            f"There is no file {str(given.absolute())!r}, which {reference!r} names. "
+            "Correct the path, or run the command in the project's folder."
+        )
+    path = (file.parent if file.name == "__init__.py" else file.with_suffix("")).absolute()
+    name, folder = path.name, path.parent
+    while (folder / "__init__.py").is_file():
+        name, folder = f"{folder.name}.{name}", folder.parent
+    _import_from(folder)
+    return name
+
+
 def _import(reference: str, module_name: str) -> ModuleType:
     try:
         return import_module(module_name)
     except ConfigurationError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise ConfigurationError(
                 f"There is no module {error.name!r}, which {reference!r} names: neither installed nor in {Path.cwd()}. "
-                "Mend the name, or run the command in the project's folder."
+                "Correct the name, or run the command in the project's folder."
             ) from error
         raise _broken(reference, "importing", error) from error
 
@@ -114,7 +144,7 @@ def _get_attribute(module: ModuleType, attribute: str) -> Any:
     except AttributeError as error:
         attributes: dict[str, object] = vars(module)
         others = sorted(name for name, value in attributes.items() if isinstance(value, Tenancy))
-        hint = f"It has {module.__name__}:{others[0]}." if others else "Mend the name after the colon."
+        hint = f"It has {module.__name__}:{others[0]}." if others else "Correct the name after the colon."
         raise ConfigurationError(f"{module.__name__!r} has no attribute {attribute!r}. {hint}") from error
 
 
@@ -125,12 +155,12 @@ def _call_factory(reference: str, found: Any) -> Any:
         return found()
     except ConfigurationError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(reference, "calling", error) from error
 
 
-def _broken(reference: str, doing: str, error: Exception) -> ConfigurationError:
+def _broken(reference: str, doing: str, error: BaseException) -> ConfigurationError:
+    said = as_clause(f"{type(error).__name__}: {error}")
     return ConfigurationError(
-        f"The application is broken: {doing} {reference!r} raised {type(error).__name__}: {error}. "
-        "Run the command with -v to see where."
+        f"The application is broken: {doing} {reference!r} raised {said}. Run the command with -v to see where."
     )

@@ -20,11 +20,12 @@ def init(
 ) -> None:
     """Make a migration environment: `env.py`, a template, and a folder each for shared and tenant revisions.
 
-    Nothing is overwritten.
+    Nothing is overwritten. Where the project has an `alembic.ini`, the one for tenants goes into the folder.
 
-    **Example**
+    **Examples**
 
     - `tenantkit init migrations`
+    - `tenantkit init tenant_migrations`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
 
@@ -34,6 +35,8 @@ def init(
         return
     for file in files:
         print_done("Created", str(file))
+    if (own := folder / "alembic.ini") in files:
+        print_done("Kept", f"{folder.parent / 'alembic.ini'}; plain Alembic commands for tenants take -c {own}")
     out.print(
         "\nNext:\n"
         f"  1. Give it to your application: Tenancy(..., migrations={str(folder)!r}).\n"
@@ -77,20 +80,25 @@ def revision(
 ) -> None:
     """Write a new revision, and print its file's path.
 
-    With `--autogenerate` nothing is written if the models have nothing new.
+    With `--autogenerate` nothing is written if the models have nothing new. A label of an ENUM type that is new, which
+    Alembic does not write, is named.
 
     **Examples**
 
     - `tenantkit revision -m "Add invoices" --autogenerate`
     - `tenantkit revision -m "Fill in currencies" --shared`
     """
-    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+    from tenantkit.migrations.authoring import write  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
 
     with application(context) as tenancy:
-        path = migrations.revision(tenancy, message, shared=shared, autogenerate=autogenerate, phase=phase)
+        written = write(tenancy, message, shared=shared, autogenerate=autogenerate, phase=phase)
+    path = written.path
     if as_json:
-        print_json({"path": None if path is None else str(path)})
-    elif path is None:
-        err.print("Nothing to write: the models have nothing that the revisions have not.")
-    else:
+        print_json({"path": None if path is None else str(path), "notes": list(written.notes)})
+        return
+    if path is not None:
         out.print(str(path), soft_wrap=True)
+    elif not written.notes:
+        err.print("Nothing to write: the models have nothing that the revisions have not.")
+    for note in written.notes:
+        err.print(note, soft_wrap=True)

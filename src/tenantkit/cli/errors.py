@@ -13,7 +13,7 @@ from rich.text import Text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tenantkit.cli.output import err
-from tenantkit.exceptions import MigrationError, TenantkitError
+from tenantkit.exceptions import MigrationError, TenantkitError, as_clause
 
 
 class UsageError(TenantkitError):
@@ -26,9 +26,10 @@ _PASSWORD = re.compile(
 )
 """In a URL, in a connection string, in an argument or a dictionary as Python shows them."""
 
+_NO_REGISTRY = "Run 'tenantkit migrate' first: it makes the registry and the shared tables."
 _HINTS: dict[str | None, str] = {
-    "42P01": "Run 'tenantkit migrate' first: it makes the registry and the shared tables.",
-    "3F000": "Run 'tenantkit migrate' first: it makes the registry and the shared tables.",
+    "42P01": _NO_REGISTRY,
+    "3F000": _NO_REGISTRY,
     "42501": "Grant it to the database user, or connect as the owner of the database.",
 }
 """What to do, by SQLSTATE (PostgreSQL, appendix A)."""
@@ -77,7 +78,7 @@ def describe(error: Exception) -> str:
         case SQLAlchemyError():
             text = f"{type(error).__name__}: {error}"
         case _:
-            text = f"{type(error).__name__}: {error}. Run the command with -v to see where."
+            text = as_clause(f"{type(error).__name__}: {error}") + ". Run the command with -v to see where."
     return " ".join(text.split())
 
 
@@ -87,13 +88,16 @@ def _describe_database_error(error: BaseException) -> str:
     if state is None:
         hint = next(hint for piece, hint in _CONNECTION_HINTS.items() if piece in str(error))
         return f"The database cannot be reached: {_reason(str(error))}. {hint}"
-    return f"The database refused: {message.rstrip('.')} ({state}). {_HINTS.get(state, '')}"
+    hint = _HINTS.get(state, "")
+    if hint is _NO_REGISTRY and "tenantkit" not in message:  # some other table, or the placeholder
+        hint = ""
+    return f"The database refused: {as_clause(message)} ({state}). {hint}"
 
 
 def _reason(message: str) -> str:
     """Return the essence of what libpq says of a connection that failed, possibly to each of several addresses."""
     found = re.findall(r"(connection to server .*)", message) or message.splitlines()[:1]
-    return found[0].strip().rstrip(".")
+    return as_clause(found[0])
 
 
 def in_one_line(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tenantkit.cli import previewing
+from tenantkit.cli import installing, previewing
 from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm
 from tenantkit.cli.errors import UsageError
@@ -21,6 +21,7 @@ from tenantkit.cli.options import (
     Sql,
     Tenants,
     Yes,
+    any_was_given,
     parse_keys,
     refuse_others,
     was_given,
@@ -70,6 +71,8 @@ def migrate(
 ) -> None:
     """Migrate the registry, the shared tables, then every tenant.
 
+    Without migrations, that is the registry, and the shared tables that are missing, from the models.
+
     Alembic migrates the first two tenants; what it sent is replayed for the others where that is safe. Each has a
     transaction of its own. One that fails keeps the revision it had and stops no other; the exit
     code is then 1, and the same command again takes up those that are not done.
@@ -94,6 +97,9 @@ def migrate(
         return migrations.migrate(tenancy, target, **chosen)
 
     with application(context) as tenancy:
+        if tenancy.migrations is None and not any_was_given(context, besides=("as_json", "shared_only")):
+            installing.install(tenancy, as_json=as_json)
+            return
         if resume is not None:
             target, keys, phase = migrations.unfinished(tenancy, resume)
         elif retry_failed:

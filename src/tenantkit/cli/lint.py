@@ -144,13 +144,15 @@ def _as_json(finding: Finding, here: Path) -> dict[str, Any]:
 
 
 def _summarize(report: Report) -> None:
-    if not report.has_squawk:
-        err.print(
-            "squawk is not installed, so PostgreSQL's own dangers were not looked for: pip install 'tenantkit[lint]'.",
-            soft_wrap=True,
+    found, where = len(report.findings), f"in {_count(report.revisions, 'revision')}"
+    if report.has_squawk:
+        summary = f"{_count(found, 'finding') if found else 'No findings'} {where}."
+    else:
+        summary = (
+            f"tenantkit's own rules have {_count(found, 'finding')} {where}. PostgreSQL's own dangers were not looked "
+            "for, because squawk is not installed: pip install 'tenantkit[lint]'."
         )
-    found = _count(len(report.findings), "finding") if report.findings else "No findings"
-    err.print(f"{found} in {_count(report.revisions, 'revision')}.")
+    err.print(summary, soft_wrap=True)
 
 
 def _count(number: int, what: str) -> str:

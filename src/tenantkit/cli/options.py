@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias
 
 import typer
@@ -16,6 +16,11 @@ def was_given(context: typer.Context, name: str) -> bool:
     """Return whether a parameter was given on the command line."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def any_was_given(context: typer.Context, *, besides: Collection[str]) -> bool:
+    """Return whether a parameter of the command, other than some, was given on the command line."""
+    return any(was_given(context, each.name or "") for each in context.command.params if each.name not in besides)
 
 
 def refuse_others(context: typer.Context, option: str, *, allowed: Collection[str] = ("target",)) -> None:
@@ -35,6 +40,10 @@ def refuse_others(context: typer.Context, option: str, *, allowed: Collection[st
 
 Key: TypeAlias = Annotated[
     str, typer.Argument(metavar="KEY", help="The tenant's key.", show_default=False, autocompletion=complete_key)
+]
+OptionalKey: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(metavar="[KEY]", help="A tenant's key.", show_default=False, autocompletion=complete_key),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON to stdout.")]
 Events: TypeAlias = Annotated[
@@ -67,9 +76,13 @@ Attributes: TypeAlias = Annotated[
     ),
 ]
 Tenants: TypeAlias = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        "--tenants", "-t", metavar="KEYS", help="Only these tenants: keys, separated by commas.", show_default=False
+        "--tenants",
+        "-t",
+        metavar="KEYS",
+        help="Only these tenants: keys, separated by commas. Repeat for more.",
+        show_default=False,
     ),
 ]
 MaxConnections: TypeAlias = Annotated[
@@ -128,6 +141,10 @@ MigratePhase: TypeAlias = Annotated[
 ]
 
 
+_OF_PATTERNS = frozenset("*?[]{}%")
+"""What a shell or SQL has in patterns and no key has."""
+
+
 def parse_attributes(given: list[str] | None) -> dict[str, Any]:
     """Return attributes given as ``name=value``.
 
@@ -154,14 +171,19 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def parse_keys(given: str | None, *, option: str = "--tenants") -> list[str] | None:
-    """Return keys given as ``a,b``; ``None`` if none were.
+def parse_keys(given: Sequence[str] | None, *, option: str = "--tenants") -> list[str] | None:
+    """Return keys given as ``a,b``, in one option or several; ``None`` if none were.
 
-    :raises UsageError: if the list is empty.
+    :raises UsageError: if the list is empty, or if one is a pattern.
     """
-    if given is None:
+    if not given:
         return None
-    keys = [key for key in (part.strip() for part in given.split(",")) if key]
+    keys = [key for key in (part.strip() for each in given for part in each.split(",")) if key]
     if not keys:
         raise UsageError(f"{option} names no tenant. Give keys separated by commas, or leave it out.")
+    for key in keys:
+        if set(key) & _OF_PATTERNS:
+            raise UsageError(
+                f"{key!r} is a pattern, and {option} takes whole keys. 'tenantkit list --search TEXT' finds them."
+            )
     return keys

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +19,8 @@ err = Console(stderr=True, highlight=False, markup=False)
 
 _STATUS_STYLES = {Status.ACTIVE: "green", Status.FAILED: "red", Status.DROPPING: "red"}
 _UNLIMITED = 10_000
+_WRAPPED_FROM = 24
+"""The length of a cell, in characters, up to which it stays on one line."""
 
 
 def one_line(text: str | Text) -> Text:
@@ -38,14 +41,25 @@ def print_done(verb: str, rest: str) -> None:
 
 
 def print_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> None:
-    """Print a table; at a terminal, long values are wrapped, elsewhere a row is a line."""
+    """Print a table.
+
+    At a terminal that is too narrow, long texts wrap between words. No word breaks, so that keys and domains can be
+    copied: the line exceeds the terminal's width instead. Elsewhere a row is a line.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    body = [list(row) for row in rows]
+    needed = 0
     for number, header in enumerate(headers):
-        table.add_column(header, no_wrap=number == 0, overflow="fold")
-    for row in rows:
+        cells = [header, *(str(row[number]) for row in body)]
+        longest = max(map(cell_len, cells))
+        may_wrap = number > 0 and longest > _WRAPPED_FROM
+        least = max(map(cell_len, " ".join(cells).split())) if may_wrap else longest
+        table.add_column(header, no_wrap=not may_wrap, min_width=least)
+        needed += least + 2
+    for row in body:
         table.add_row(*row)
-    console = out if out.is_terminal else Console(width=_UNLIMITED, highlight=False, markup=False)
-    console.print(table)
+    width = max(out.width, needed) if out.is_terminal else _UNLIMITED
+    Console(width=width, highlight=False, markup=False).print(table, crop=False)
 
 
 def print_tenant(tenant: Tenant) -> None:
@@ -61,7 +75,12 @@ def print_tenant(tenant: Tenant) -> None:
         ("updated", f"{tenant.updated_at:%Y-%m-%d %H:%M:%S %Z}"),
     ]
     for name, value in rows:
-        out.print(Text.assemble((f"{name:<12}", "dim"), value), soft_wrap=True)
+        print_field(name, value)
+
+
+def print_field(name: str, value: str | Text) -> None:
+    """Print one line of what is known of a tenant."""
+    out.print(Text.assemble((f"{name:<12}", "dim"), value), soft_wrap=True)
 
 
 def status_text(status: Status | str) -> Text:

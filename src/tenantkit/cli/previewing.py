@@ -12,6 +12,7 @@ from tenantkit.cli.errors import in_one_line, without_passwords
 from tenantkit.cli.output import err, out, print_json
 from tenantkit.cli.progress import failure
 from tenantkit.cli.summary import count
+from tenantkit.exceptions import as_clause
 from tenantkit.naming import first_lines
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _explain(group: PlannedGroup, *, is_shared: bool) -> Iterator[str]:
     if rehearsal.failures and rehearsal.script is None:
         yield f"No script: the rehearsal failed: {in_one_line(rehearsal.failures[0].error or '')}"
     elif rehearsal.obstacle is not None:
-        yield f"No script: {in_one_line(rehearsal.obstacle)}. {_ALEMBIC}."
+        yield f"No script: {as_clause(in_one_line(rehearsal.obstacle))}. {_ALEMBIC}."
     elif rehearsal.script is not None:
         about = _FEW if len(group.placements) <= _REHEARSING else _MANY
         yield about.format(key=group.placements[0].key)

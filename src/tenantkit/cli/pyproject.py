@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, as_clause
 
 
 def find(start: Path, name: str) -> tuple[Path, Any] | None:
@@ -25,6 +25,6 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}.") from error
+        raise ConfigurationError(f"{file} cannot be read: {as_clause(error)}.") from error
     section: dict[str, Any] = tool.get("tenantkit", {})
     return section

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from tenantkit.migrations import Options, Wave
 
 Exclude: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--exclude", metavar="KEYS", help="Not these tenants: keys, separated by commas.", show_default=False),
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="KEYS",
+        help="Not these tenants: keys, separated by commas. Repeat for more.",
+        show_default=False,
+    ),
 ]
 Where: TypeAlias = Annotated[
     list[str] | None,
@@ -34,11 +39,11 @@ Order: TypeAlias = Annotated[
     Literal["key", "newest", "oldest", "random"], typer.Option("--order", help="Which tenants come first.")
 ]
 Canary: TypeAlias = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--canary",
         metavar="KEYS|N",
-        help="These tenants, or so many, go before the others, in a wave of their own.",
+        help="These tenants, or this number of tenants, go first, in a wave of their own. Repeat for more keys.",
         show_default=False,
     ),
 ]
@@ -87,13 +92,13 @@ class CheckFailedError(TenantkitError):
     """The command that looks whether all is well between waves has said that it is not."""
 
 
-def parse_canary(given: str | None) -> int | list[str] | None:
+def parse_canary(given: Sequence[str] | None) -> int | list[str] | None:
     """Return how many, or which, go first.
 
     :raises UsageError: if the list is empty.
     """
-    if given is not None and re.fullmatch(r"\s*-?\d+\s*", given):
-        return int(given)
+    if given and len(given) == 1 and re.fullmatch(r"\s*-?\d+\s*", given[0]):
+        return int(given[0])
     return parse_keys(given, option="--canary")
 
 

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from tenantkit.cli.errors import in_one_line, print_error
 from tenantkit.cli.output import err, print_done
+from tenantkit.exceptions import as_clause
 from tenantkit.naming import first_lines
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def print_summary(report: MigrationReport, tally: Tally, done: str, *, seconds: 
     if len(report.migrated) > _WORTH_TELLING:
         err.print(_describe_speed(report, tally), style="dim", soft_wrap=True)
     for reason, tenants in report.not_replayed.items():
-        err.print(f"Not replayed for {count(tenants)}: {reason}.", style="dim", soft_wrap=True)
+        err.print(f"Not replayed for {count(tenants)}: {as_clause(reason)}.", style="dim", soft_wrap=True)
     if report.unchanged or not report.outcomes:
         print_done("Unchanged:", f"{count(report.unchanged)} at {report.target} already.")
     if report.failures:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
+from sqlalchemy import Row
 
 from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm_by_typing
-from tenantkit.cli.errors import UsageError
+from tenantkit.cli.errors import UsageError, in_one_line, without_passwords
 from tenantkit.cli.options import Attributes, Json, Key, Yes, parse_attributes
-from tenantkit.cli.output import err, print_done, print_json, print_table, print_tenant, status_text, tenant_as_json
-from tenantkit.registry import store
+from tenantkit.cli.output import (
+    err,
+    print_done,
+    print_field,
+    print_json,
+    print_table,
+    print_tenant,
+    status_text,
+    tenant_as_json,
+)
+from tenantkit.registry import ledger, store
+from tenantkit.registry.revisions import has_revisions, read_heads
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Status, Tenant
 
@@ -90,18 +101,23 @@ def list_(
 
 
 def show(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
-    """Show all that the registry knows of a tenant.
+    """Show all that the registry knows of a tenant, its revision, and its outcome in the last run that reached it.
 
     **Example**
 
     - `tenantkit show acme --json`
     """
-    with application(context) as tenancy:
-        tenant = _find(tenancy, key)
+    with application(context) as tenancy, tenancy.engine.connect() as connection:
+        tenant = store.get(connection, key)
+        heads = read_heads(connection, tenant)[0] if has_revisions(connection, tenant) else ()
+        last = ledger.last_outcome(connection, tenant.id)
+    revision = ",".join(heads) or None
     if as_json:
-        print_json(tenant_as_json(tenant))
+        print_json({**tenant_as_json(tenant), "revision": revision, "last_run": last and _run_as_json(last)})
     else:
         print_tenant(tenant)
+        print_field("revision", revision or "none")
+        print_field("last run", _describe_run(last) if last else "none")
 
 
 def update(
@@ -184,6 +200,20 @@ def _find(tenancy: Tenancy, key: str) -> Tenant:
     # Not tenancy.get(), which begins to listen for changes to what it remembers: this process ends at once.
     with tenancy.engine.connect() as connection:
         return store.get(connection, key)
+
+
+def _run_as_json(outcome: Row[Any]) -> dict[str, Any]:
+    names = ("command", "target", "status", "from_revision", "to_revision", "finished_at", "sqlstate")
+    error = outcome.error and without_passwords(outcome.error)
+    return {"run": outcome.run_id, **{name: getattr(outcome, name) for name in names}, "error": error}
+
+
+def _describe_run(outcome: Row[Any]) -> str:
+    error = f": {in_one_line(outcome.error)}" if outcome.error else ""
+    return (
+        f"{outcome.run_id}, {outcome.command} to {outcome.target}: {outcome.status} at "
+        f"{outcome.finished_at:%Y-%m-%d %H:%M:%S %Z}{error}"
+    )
 
 
 def _print(tenant: Tenant, verb: str, *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import IdentifierError
 
+from tenantkit.exceptions import as_clause
 from tenantkit.lint.contracting import added_columns, contracting
 from tenantkit.lint.sql import NAME, parse_name
 from tenantkit.naming import MAX_IDENTIFIER_BYTES, first_lines
@@ -54,11 +55,10 @@ def not_looked_at(revision: Revision) -> Iterator[Problem]:
             )
     error = revision.first.error
     if error is not None and not isinstance(error, IdentifierError):
-        said = " ".join(str(error).split()).rstrip(".")
         yield Problem(
             revision.first.lines,
             f"upgrade() was not looked at from here on, because it fails on an empty schema: {type(error).__name__}: "
-            f"{said}. Let it bear that no row is found.",
+            f"{as_clause(error)}. Let it bear that no row is found.",
         )
 
 
@@ -158,7 +158,7 @@ def long_name(revision: Revision) -> Iterator[Problem]:
                 "that begin alike clash, and no catalog query finds it by this name. Choose a shorter one.",
             )
     if isinstance(revision.first.error, IdentifierError):
-        yield Problem(revision.first.lines, f"{str(revision.first.error).rstrip('.')}. Choose a shorter name.")
+        yield Problem(revision.first.lines, f"{as_clause(revision.first.error)}. Choose a shorter name.")
 
 
 def mixed_steps(revision: Revision) -> Iterator[Problem]:

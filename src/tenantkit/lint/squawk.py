@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.lint.rules import Problem
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _problem(script: _Script, step: Step, violation: dict[str, Any]) -> tuple[Re
     return (
         script.revision,
         rule,
-        Problem(step.lines, "".join(f"{each.rstrip('. ')}. " for each in said if each).rstrip()),
+        Problem(step.lines, "".join(f"{as_clause(each)}. " for each in said if each).rstrip()),
     )
 
 
@@ -134,7 +134,8 @@ def _run(
         except ValueError as error:
             said = " ".join((done.stderr or done.stdout).split()[:60]) or f"exit code {done.returncode}"
             raise ConfigurationError(
-                f"squawk does not work: {said}. Install the one that tenantkit knows: pip install 'tenantkit[lint]'."
+                f"squawk does not work: {as_clause(said)}. "
+                "Install the one that tenantkit knows: pip install 'tenantkit[lint]'."
             ) from error
     for violation in violations:
         script = files[violation["file"]]

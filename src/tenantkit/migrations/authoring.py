@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from alembic import command
 from sqlalchemy import inspect
 from sqlalchemy.schema import CreateSchema
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.enums import drop_new_types
+from tenantkit.migrations.enums import drop_new_types, label_notes
 from tenantkit.migrations.environment import Request, Site, requesting, run
 from tenantkit.migrations.lines import Line, clear_errors
 from tenantkit.migrations.proposals import propose, write_phase
@@ -26,14 +29,24 @@ if TYPE_CHECKING:
 
     from alembic.operations.ops import MigrationScript, UpgradeOps
     from alembic.script import Script
-    from sqlalchemy import Connection, MetaData
+    from sqlalchemy import Connection, MetaData, Table
     from sqlalchemy.dialects.postgresql.base import PGInspector
 
     from tenantkit.migrations.phases import Phase
     from tenantkit.tenancy import Tenancy
 
-_Written: TypeAlias = "tuple[Path | None, list[UpgradeOps]]"
-"""The file of a new revision, and the operations in it."""
+_log = logging.getLogger("tenantkit.migrations")
+
+
+class Written(NamedTuple):
+    """A new revision."""
+
+    path: Path | None
+    """Its file, if there was something to write."""
+    operations: Sequence[UpgradeOps] = ()
+    notes: Sequence[str] = ()
+    """What autogenerate has found, but cannot write: each a sentence."""
+
 
 _SCRATCH = "tenantkit_autogenerate"
 """The schema that autogenerate builds where tenant tables have no schema, so there is no placeholder's name to use."""
@@ -42,19 +55,29 @@ _SCRATCH = "tenantkit_autogenerate"
 def init(folder: Path) -> list[Path]:
     """Make a migration environment in *folder*, with an ``alembic.ini`` beside it, and return the new files.
 
-    :raises ConfigurationError: if one of them exists already; nothing is overwritten.
+    Where another ``alembic.ini`` stands, that is kept, and the new one goes into *folder*.
+
+    :raises ConfigurationError: if *folder* has such a file already; nothing is overwritten.
     """
     templates = resources.files("tenantkit.migrations") / "templates"
+    beside = folder.parent / "alembic.ini"
+    own = folder / "alembic.ini"
+    configuration, name, alembic = (
+        (own, ".", f"alembic -c {own}") if beside.exists() else (beside, folder.name, "alembic")
+    )
     files = {
         folder / "env.py": (templates / "env.py").read_text(),
         folder / "script.py.mako": (templates / "script.py.mako").read_text(),
         folder / "shared" / ".gitkeep": "",
         folder / "tenant" / ".gitkeep": "",
-        folder.parent / "alembic.ini": (templates / "alembic.ini").read_text().replace("{folder}", folder.name),
+        configuration: (templates / "alembic.ini").read_text().replace("{folder}", name).replace("{alembic}", alembic),
     }
     for file in files:
         if file.exists():
-            raise ConfigurationError(f"{file} exists already, and nothing was overwritten. Choose another folder.")
+            raise ConfigurationError(
+                f"{file} exists already, and nothing was overwritten. Choose another folder, for example "
+                f"'tenantkit init {folder.with_name(f'tenant_{folder.name}')}'."
+            )
     for file, content in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
@@ -72,26 +95,36 @@ def revision(
 
     :param phase: whether it is for before or after the deployment of the code that needs it; see
         `tenantkit.migrations.Options`. With *autogenerate*, the operations decide by default.
+    Labels of an ENUM type that differ are not written, and logged as a warning.
+
     :raises ConfigurationError: if the environment is not usable, or the shared tables are not migrated yet.
     """
+    written = write(tenancy, message, shared=shared, autogenerate=autogenerate, phase=phase)
+    for note in written.notes:
+        _log.warning(note)
+    return written.path
+
+
+def write(tenancy: Tenancy, message: str, *, shared: bool, autogenerate: bool, phase: Phase | None) -> Written:
+    """Do what `revision` does, and return also what it cannot write."""
     line = line_of(tenancy, "shared" if shared else "tenant")
-    with clear_errors("The revision cannot be written"):
+    with clear_errors("The revision cannot be written", line.alembic):
         if not autogenerate:
             file = _path(command.revision(line.config, message, version_path=str(line.folder)))
             if file is not None and phase is not None:
                 write_phase(file, phase)
-            return file
+            return Written(file)
         with tenancy.engine.connect() as connection, connection.begin() as transaction:
             compare = _compare_shared if shared else _compare_tenant
-            file, found = compare(tenancy, connection, line, message)
+            written = compare(tenancy, connection, line, message)
             transaction.rollback()
-        if file is not None:
-            proposed, is_mixed = propose(found)
-            write_phase(file, phase or proposed, is_mixed=is_mixed and phase is None)
-        return file
+        if written.path is not None:
+            proposed, is_mixed = propose(written.operations)
+            write_phase(written.path, phase or proposed, is_mixed=is_mixed and phase is None)
+        return written
 
 
-def _compare_tenant(tenancy: Tenancy, connection: Connection, line: Line, message: str) -> _Written:
+def _compare_tenant(tenancy: Tenancy, connection: Connection, line: Line, message: str) -> Written:
     """Write what the models have and a schema built by the revisions has not.
 
     That schema bears the placeholder's own name, so what is read from the catalog is what
@@ -103,18 +136,18 @@ def _compare_tenant(tenancy: Tenancy, connection: Connection, line: Line, messag
     connection.execute(CreateSchema(schema))
     run(connection, line, site, lambda current, _: line.upgrade_steps("heads", current))
     site = replace(site, is_visible=tenancy.placeholder is None)
-    tables = {(table.schema, table.name) for table in tenancy.tables.tenant}
-    return _write(connection, line, site, message, tenancy.metadata.tenant, {tenancy.placeholder}, tables)
+    return _write(
+        connection, line, site, message, tenancy.metadata.tenant, {tenancy.placeholder}, tenancy.tables.tenant
+    )
 
 
-def _compare_shared(tenancy: Tenancy, connection: Connection, line: Line, message: str) -> _Written:
+def _compare_shared(tenancy: Tenancy, connection: Connection, line: Line, message: str) -> Written:
     """Write what the models have and the shared tables have not."""
     for schema in tenancy.shared_schemas:
         connection.execute(CreateSchema(schema, if_not_exists=True))
     site = replace(shared_site(tenancy), in_transaction=True, is_visible=False)
-    tables = {(table.schema, table.name) for table in tenancy.tables.shared}
     metadata = tenancy.metadata.shared or tenancy.metadata.tenant
-    return _write(connection, line, site, message, metadata, set(tenancy.shared_schemas), tables)
+    return _write(connection, line, site, message, metadata, set(tenancy.shared_schemas), tenancy.tables.shared)
 
 
 def _write(
@@ -124,19 +157,28 @@ def _write(
     message: str,
     metadata: MetaData,
     schemas: AbstractSet[str | None],
-    tables: AbstractSet[tuple[str | None, str]],
-) -> _Written:
+    tables: Sequence[Table],
+) -> Written:
+    names = {(table.schema, table.name) for table in tables}
+    # Tables without revisions were made from the models: the first revision has to make them too.
+    is_first = line.is_empty
+
     def include_name(name: str | None, kind: str, _parents: object) -> bool:
-        return kind != "schema" or name in schemas
+        return name in schemas if kind == "schema" else not (kind == "table" and is_first)
 
     def include_object(item: Any, _name: str | None, kind: str, reflected: bool, _other: object) -> bool:  # noqa: FBT001
         if kind != "table":
             return True
         # One metadata may hold the models of the other side too.
-        return item.name != "alembic_version" if reflected else (item.schema, item.name) in tables
+        return item.name != "alembic_version" if reflected else (item.schema, item.name) in names
 
-    existing = {type_["name"] for type_ in cast("PGInspector", inspect(connection)).get_enums(site.schema)}
-
+    inspector = cast("PGInspector", inspect(connection))
+    labels = {
+        (schema, enum["name"]): enum["labels"]
+        for schema in (() if is_first else schemas)
+        for enum in inspector.get_enums(schema or site.schema)
+    }
+    existing = {name for _, name in labels}
     found: list[UpgradeOps] = []
 
     def complete(_context: object, _revision: object, directives: list[MigrationScript]) -> None:
@@ -160,7 +202,10 @@ def _write(
             version_path=str(line.folder),
             process_revision_directives=complete,
         )
-    return _path(written), found
+    # The package alembic-postgresql-enum, which env.py may import, writes them itself.
+    by_others = "alembic_postgresql_enum" in sys.modules
+    notes = () if by_others else label_notes(tables, labels, is_shared=not site.translates)
+    return Written(_path(written), found, notes)
 
 
 @contextmanager

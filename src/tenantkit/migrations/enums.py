@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from alembic.operations.ops import AddColumnOp, AlterColumnOp, CreateTableOp, ExecuteSQLOp, ModifyTableOps
-from sqlalchemy import ARRAY, Enum
+from sqlalchemy import ARRAY, Enum, TypeDecorator
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
-from tenantkit.naming import quote_identifier
+from tenantkit.naming import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from alembic.operations.ops import MigrateOperation, MigrationScript
+    from sqlalchemy import Table
     from sqlalchemy.types import TypeEngine
+
+
+_DIALECT = PGDialect()  # type: ignore[no-untyped-call]
 
 
 def drop_new_types(script: MigrationScript, existing: Collection[str]) -> None:
@@ -28,6 +33,49 @@ def drop_new_types(script: MigrationScript, existing: Collection[str]) -> None:
     for name in sorted(names):
         # Without a schema, as the placeholder would not be translated in text: the search_path leads there.
         script.downgrade_ops.ops.append(ExecuteSQLOp(f"DROP TYPE {quote_identifier(name)}"))
+
+
+def label_notes(
+    tables: Iterable[Table], existing: Mapping[tuple[str | None, str], Sequence[str]], *, is_shared: bool
+) -> list[str]:
+    """Return what to write by hand where the labels of ENUM types differ: Alembic compares none.
+
+    :param existing: the labels of the types that are there, by the schema and name that the models give them.
+    """
+    declared = {
+        (enum.schema, enum.name): enum.enums
+        for table in tables
+        for column in table.columns
+        for enum in _enums(column.type)
+        if enum.name
+    }
+    notes: list[str] = []
+    for (schema, name), labels in declared.items():
+        if schema is None:  # of a variant, which SQLAlchemy gives no schema
+            schema = next((each for each, other in existing if other == name), None)  # noqa: PLW2901
+        there = existing.get((schema, name), labels)
+        # Without a schema, as the placeholder would not be translated in text: the search_path leads there.
+        written = ".".join(quote_identifier(each) for each in (schema if is_shared else None, name) if each)
+        for label in labels:
+            if label not in there:
+                change = f"ALTER TYPE {written} ADD VALUE {quote_literal(label)}{_place(label, labels, there)}"
+                notes.append(
+                    f"The models have the label {label!r} of the type {name}, which autogenerate does not write. "
+                    f"Write a revision for it: op.execute({change!r})"
+                )
+        notes += [
+            f"The models do not have the label {label!r} of the type {name}, and PostgreSQL cannot remove one."
+            for label in there
+            if label not in labels
+        ]
+    return notes
+
+
+def _place(label: str, labels: Sequence[str], there: Sequence[str]) -> str:
+    """Return where a new label belongs: before the next that is there, or else last."""
+    behind = (each for each in labels[labels.index(label) + 1 :] if each in there)
+    following = next(behind, None)
+    return f" BEFORE {quote_literal(following)}" if following is not None else ""
 
 
 def _types(operations: list[MigrateOperation]) -> Iterator[Enum]:
@@ -47,10 +95,12 @@ def _types(operations: list[MigrateOperation]) -> Iterator[Enum]:
 
 
 def _enums(type_: TypeEngine[Any] | None) -> Iterator[Enum]:
-    match type_:
-        case ARRAY():
-            yield from _enums(type_.item_type)
-        case Enum() if type_.native_enum:
-            yield type_
+    match None if type_ is None else type_.dialect_impl(_DIALECT):  # with variants, the one for PostgreSQL
+        case TypeDecorator() as decorator:
+            yield from _enums(decorator.impl_instance)
+        case ARRAY() as array:
+            yield from _enums(array.item_type)
+        case Enum() as enum if enum.native_enum:
+            yield enum
         case _:
             pass

@@ -25,6 +25,7 @@ from tenantkit.migrations.runner import EngineName, Runner, Settings
 from tenantkit.migrations.selection import Order, Selection
 from tenantkit.migrations.shared import upgrade_shared
 from tenantkit.migrations.sites import line_of
+from tenantkit.migrations.unversioned import refuse_unversioned
 from tenantkit.registry import ledger, maintenance, revisions
 from tenantkit.tenant import Tenant
 
@@ -124,7 +125,11 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
     def shared() -> Outcome | None:
         return upgrade_shared(tenancy, phase=phase, limits=settings_of(options).limits)
 
-    return _run(tenancy, line, "upgrade", target, _towards(line, "upgrade", target, phase), options, shared)
+    def plan(connection: Connection, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
+        found = plan_fleet(line, "migrate", target, fleet, current, phase)
+        return refuse_unversioned(connection, tenancy, line, found)
+
+    return _run(tenancy, line, "migrate", target, plan, options, shared)
 
 
 def downgrade(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:
@@ -183,8 +188,8 @@ def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value if isinstance(value, plain) else list(value) for name, value in options.items()}
 
 
-def _towards(line: Line, command: Command, target: str, phase: Phase | None = None) -> Planner:
-    return lambda _, fleet, current: plan_fleet(line, command, target, fleet, current, phase)
+def _towards(line: Line, command: Command, target: str) -> Planner:
+    return lambda _, fleet, current: plan_fleet(line, command, target, fleet, current)
 
 
 def usable_line(tenancy: Tenancy, target: str) -> Line:

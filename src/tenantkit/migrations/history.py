@@ -61,7 +61,7 @@ def get_run(tenancy: Tenancy, run_id: int) -> tuple[Run, list[Outcome]]:
     with tenancy.engine.connect() as connection:
         found = ledger.find_runs(connection, run_id=run_id)
         if not found:
-            raise ConfigurationError(f"There is no run {run_id}. 'tenantkit runs' lists the last ones.")
+            raise ConfigurationError(f"There is no run {run_id}. 'tenantkit runs list' shows the last ones.")
         outcomes = [
             Outcome(
                 key=row.key,
@@ -87,7 +87,7 @@ def unfinished(tenancy: Tenancy, run_id: int) -> tuple[str, list[str], Phase | N
     :raises ConfigurationError: if there is no such run, if it was no migration, or if it has several targets.
     """
     run, outcomes = get_run(tenancy, run_id)
-    if run.command != "upgrade":
+    if run.command != "migrate":
         raise ConfigurationError(
             f"Run {run_id} was a {run.command}, which cannot be resumed. Run the same command again."
         )
@@ -114,7 +114,7 @@ def _absolute_goals(line: Line, target: str, outcomes: Sequence[Outcome]) -> dic
     goals: dict[str, list[str]] = {}
     for outcome in outcomes:
         with suppress(ConfigurationError):  # it was refused then, and would be now
-            steps = line.steps("upgrade", target, split(outcome.from_revision))
+            steps = line.steps("migrate", target, split(outcome.from_revision))
             goals.setdefault(make_absolute(target, steps), []).append(outcome.key)
     if not goals:
         raise ConfigurationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -15,13 +16,13 @@ from alembic.runtime.migration import RevisionStep
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, as_clause
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
 
 LineName: TypeAlias = Literal["shared", "tenant"]
-Command: TypeAlias = Literal["upgrade", "downgrade", "stamp"]
+Command: TypeAlias = Literal["migrate", "downgrade", "stamp"]
 Heads: TypeAlias = tuple[str, ...]
 """The revisions a placement is at: none, one, or several where branches are applied side by side."""
 
@@ -37,6 +38,12 @@ class Line:
     def folder(self) -> Path:
         """Where this line's revisions are."""
         return self.environment / self.name
+
+    @property
+    def alembic(self) -> str:
+        """How a plain ``alembic`` command begins: its own configuration file may stand where another project's does."""
+        own = self.environment / "alembic.ini"
+        return f"alembic -c {os.path.relpath(own)}" if own.is_file() else "alembic"
 
     @cached_property
     def config(self) -> Config:
@@ -69,7 +76,7 @@ class Line:
 
         :raises ConfigurationError: if a revision cannot be loaded, or they do not form a line.
         """
-        with clear_errors(f"The {self.name} revisions in {self.folder} cannot be used"):
+        with clear_errors(f"The {self.name} revisions in {self.folder} cannot be used", self.alembic):
             scripts = ScriptDirectory.from_config(self.config)
             _ = scripts.revision_map.heads  # reads the files
         return scripts
@@ -92,7 +99,7 @@ class Line:
 
     def resolve(self, target: str) -> Heads:
         """Return the revisions that *target* names; raises as `upgrade_steps` does."""
-        with clear_errors(f"Cannot find {target!r} in the {self.name} line"):
+        with clear_errors(f"Cannot find {target!r} in the {self.name} line", self.alembic):
             return tuple(sorted(script.revision for script in self.scripts.get_revisions(target)))
 
     def knows(self, revision: str) -> bool:
@@ -105,7 +112,7 @@ class Line:
         :raises ConfigurationError: if the target or a current revision is unknown.
         """
         match command:
-            case "upgrade":
+            case "migrate":
                 return self.upgrade_steps(target, current)
             case "downgrade":
                 return self.downgrade_steps(target, current)
@@ -118,42 +125,43 @@ class Line:
         :param target: as Alembic takes it; or several ids, separated by commas.
         :raises ConfigurationError: if the target or a current revision is unknown, or ``head`` is ambiguous.
         """
-        with clear_errors(f"Cannot upgrade the {self.name} line to {target!r}"):
+        with clear_errors(f"Cannot upgrade the {self.name} line to {target!r}", self.alembic):
             return list(self.scripts._upgrade_revs(_several(target), current))  # type: ignore[arg-type]  # noqa: SLF001
 
     def downgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps from *current* down to *target*; raises as `upgrade_steps` does."""
-        with clear_errors(f"Cannot downgrade the {self.name} line to {target!r}"):
+        with clear_errors(f"Cannot downgrade the {self.name} line to {target!r}", self.alembic):
             return list(self.scripts._downgrade_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
 
     def stamp_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps that only write down *target*; raises as `upgrade_steps` does."""
-        with clear_errors(f"Cannot stamp the {self.name} line with {target!r}"):
+        with clear_errors(f"Cannot stamp the {self.name} line with {target!r}", self.alembic):
             return list(self.scripts._stamp_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
 
 
 @contextmanager
-def clear_errors(what: str) -> Generator[None]:
+def clear_errors(what: str, alembic: str = "alembic") -> Generator[None]:
     """Turn what Alembic, or a broken revision file, raises into a `ConfigurationError` that says what to do."""
     try:
         yield
     except CommandError as error:
-        raise ConfigurationError(f"{what}: {_hint(str(error))}") from error
+        raise ConfigurationError(f"{what}: {_hint(str(error), alembic)}") from error
     except (ConfigurationError, KeyboardInterrupt):
         raise
     except Exception as error:
-        raise ConfigurationError(f"{what}: {type(error).__name__}: {error}. Mend the file and run it again.") from error
+        said = as_clause(f"{type(error).__name__}: {error}")
+        raise ConfigurationError(f"{what}: {said}. Correct the file and run the command again.") from error
 
 
 def _several(target: str) -> str | tuple[str, ...]:
     return tuple(target.split(",")) if "," in target else target
 
 
-def _hint(message: str) -> str:
-    message = message.rstrip(". ")
+def _hint(message: str, alembic: str) -> str:
+    message = as_clause(message)
     if "Multiple head revisions" in message:
         return (
-            f"{message.split(';')[0]}. Join them with 'alembic -n tenant merge heads' (or -n shared), "
+            f"{message.split(';')[0]}. Join them with '{alembic} -n tenant merge heads' (or -n shared), "
             "or ask for 'heads' to go to each."
         )
     if "Can't locate revision" in message or "No such revision" in message:

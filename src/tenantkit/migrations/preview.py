@@ -19,6 +19,7 @@ from tenantkit.migrations.scripts import Rehearsing
 from tenantkit.migrations.shared import SHARED
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.trial import name_of, rolled_back
+from tenantkit.migrations.unversioned import refuse_unversioned, require_versioned_shared
 from tenantkit.registry import versions
 
 if TYPE_CHECKING:
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
     from tenantkit.migrations.lines import Heads, Line
     from tenantkit.tenancy import Tenancy
 
-Previewed: TypeAlias = Literal["upgrade", "downgrade"]
+Previewed: TypeAlias = Literal["migrate", "downgrade"]
 
 
 def preview(
     tenancy: Tenancy,
     target: str = "head",
     *,
-    command: Previewed = "upgrade",
+    command: Previewed = "migrate",
     scripts: bool = False,
     **options: Unpack[Options],
 ) -> Preview:
@@ -47,7 +48,7 @@ def preview(
     :raises ConfigurationError: if the environment, the target or an option is wrong.
     """
     selection, _ = policy(options)
-    line = usable_line(tenancy, target) if command == "upgrade" else line_of(tenancy, "tenant")
+    line = usable_line(tenancy, target) if command == "migrate" else line_of(tenancy, "tenant")
     shared_line = line_of(tenancy, "shared")
     phase = options.get("phase")
     if phase == "expand":
@@ -61,7 +62,9 @@ def preview(
         connection.execution_options(isolation_level="AUTOCOMMIT")
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
         found = plan_fleet(line, command, target, fleet, current, phase)
-        shared = _plan_shared(tenancy, shared_line, connection, phase) if command == "upgrade" else None
+        if command == "migrate":
+            found = refuse_unversioned(connection, tenancy, line, found)
+        shared = _plan_shared(tenancy, shared_line, connection, phase) if command == "migrate" else None
     groups = {
         (heads, there): _group(
             line,
@@ -101,7 +104,9 @@ def _plan_shared(tenancy: Tenancy, line: Line, connection: Connection, phase: Ph
         return None
     schema = shared_site(tenancy).schema
     heads = read_revisions(connection, [schema]).get(schema, ())
-    steps = line.steps("upgrade", limit(line, "head", heads, phase), heads)
+    target = limit(line, "head", heads, phase)
+    require_versioned_shared(connection, tenancy, line, heads, target)
+    steps = line.steps("migrate", target, heads)
     return _group(line, heads, steps, [PlannedPlacement(key=SHARED, schema=schema)]) if steps else None
 
 

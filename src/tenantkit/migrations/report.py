@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from typing_extensions import override
 
+from tenantkit.exceptions import as_clause
 from tenantkit.migrations.failures import FailureGroup, group_failures
 from tenantkit.migrations.lines import Heads
 
@@ -116,7 +117,7 @@ class MigrationReport:
             return None
         again = (
             f"'tenantkit migrate --resume {self.run_id}' with the same options"
-            if self.command == "upgrade"
+            if self.command == "migrate"
             else "The same command again"
         )
         left = f"{self.left} tenant{' was' if self.left == 1 else 's were'} not begun"
@@ -142,7 +143,7 @@ class MigrationReport:
             return counts
         first = self.failures[0]
         return (
-            f"{counts}; the first: {first.key}: {(first.error or '').rstrip('.')}. "
+            f"{counts}; the first: {first.key}: {as_clause(first.error or '')}. "
             "Mend the cause and run the same again: tenants that are done are not touched again."
         )
 

@@ -32,7 +32,7 @@ def find_deeds(tenancy: Tenancy, run_id: int, keys: Collection[str] | None) -> d
     :raises ConfigurationError: if there is no such run, if it did nothing, or if it was no migration.
     """
     run, _ = get_run(tenancy, run_id)
-    if run.command != "upgrade":
+    if run.command != "migrate":
         raise ConfigurationError(f"Run {run_id} was a {run.command}, and only a migration can be taken back.")
     with tenancy.engine.connect() as connection:
         # Of some, only a part was done: they failed, or the run was stopped or killed.

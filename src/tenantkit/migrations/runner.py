@@ -11,7 +11,7 @@ from pickle import PicklingError, dumps
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.apply import Alembic
 from tenantkit.migrations.connections import begin
 from tenantkit.migrations.pace import Pace
@@ -232,7 +232,8 @@ class Runner:
 
 def _refuse(task: Task, obstacle: str) -> Outcome:
     return replace(
-        task.outcome(), error=f"It cannot be replayed: {obstacle}. Use engine='auto', which runs Alembic for it."
+        task.outcome(),
+        error=f"It cannot be replayed: {as_clause(obstacle)}. Use engine='auto', which runs Alembic for it.",
     )
 
 
@@ -255,6 +256,7 @@ def set_up(tenancy: Tenancy, line: Line, limits: Limits, *, is_sent: bool) -> Se
             dumps(setup)
     except (PicklingError, TypeError, AttributeError) as error:
         raise ConfigurationError(
-            f"engine_options cannot be sent to worker processes ({error}). Use jobs=0 to migrate in this process."
+            f"engine_options cannot be sent to worker processes ({as_clause(error)}). "
+            "Use jobs=0 to migrate in this process."
         ) from error
     return setup

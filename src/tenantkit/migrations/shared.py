@@ -15,6 +15,7 @@ from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.runner import set_up
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.tasks import Task, perform_one
+from tenantkit.migrations.unversioned import require_versioned_shared
 from tenantkit.provisioning.locks import POLITE, Limits
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def upgrade_shared(
     :param phase: with ``expand``, only as far as the last revision before the first that contracts.
     :raises MigrationError: if it failed.
     """
-    return _run(tenancy, "upgrade", target, phase, limits)
+    return _run(tenancy, "migrate", target, phase, limits)
 
 
 def downgrade_shared(tenancy: Tenancy, target: str) -> Outcome | None:
@@ -56,7 +57,9 @@ def _run(
         for schema in tenancy.shared_schemas:
             connection.execute(CreateSchema(schema, if_not_exists=True))
         current = read_revisions(connection, [site.schema])[site.schema]
-    target = limit(line, target, current, phase)
+        target = limit(line, target, current, phase)
+        if command == "migrate":
+            require_versioned_shared(connection, tenancy, line, current, target)
     if not line.steps(command, target, current):
         return None
     # Not a connection of the application's: a revision may leave something in its session.

@@ -7,7 +7,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy.schema import CreateSchema
 
 from tenantkit.naming import search_path
 from tenantkit.sessions import TenantSession
@@ -64,6 +65,20 @@ class MetadataBuilder:
         """Do so in a transaction of its own."""
         with connection.begin():
             self(connection, placement)
+
+
+def make_shared_tables(connection: Connection, declared: Declared) -> list[str]:
+    """Make the schemas of shared tables, and those of the tables that are missing; return the names of these."""
+    tables = declared.tables.shared
+    inspector = inspect(connection)
+    missing = [table for table in tables if not inspector.has_table(table.name, table.schema)]
+    # IF NOT EXISTS would ask for the right to make one even where it is there.
+    for schema in sorted({table.schema for table in missing if table.schema is not None}):
+        if not inspector.has_schema(schema):
+            connection.execute(CreateSchema(schema))
+    for metadata in {table.metadata for table in missing}:
+        metadata.create_all(connection, tables=missing)
+    return sorted(table.fullname for table in missing)
 
 
 def run_seed(connection: Connection, binding: Binding, seed: Seed) -> None:

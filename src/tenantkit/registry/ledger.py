@@ -163,6 +163,18 @@ def last_failures(connection: Connection) -> dict[str, str]:
     return {row.key: row.error for row in connection.execute(query)}
 
 
+def last_outcome(connection: Connection, tenant_id: int) -> Row[Any] | None:
+    """Return the outcome of a tenant in the last run that has reached it, with the run's command and target."""
+    query = (
+        select(outcomes, runs.c.command, runs.c.target)
+        .join(runs)
+        .where(outcomes.c.tenant_id == tenant_id, outcomes.c.status != "planned")
+        .order_by(outcomes.c.run_id.desc())
+        .limit(1)
+    )
+    return connection.execute(query).one_or_none()
+
+
 def find_runs(connection: Connection, *, run_id: int | None = None, limit: int | None = None) -> Sequence[Row[Any]]:
     """Return runs, the newest first, each with how many of its tenants have which status."""
     counts = {

@@ -59,6 +59,12 @@ def read_heads(connection: Connection, tenant: Tenant) -> tuple[tuple[str, ...],
     return tuple(sorted(head for head, _ in rows)), comment.partition(MARK + DOWNGRADE)[2] or None
 
 
+def has_revisions(connection: Connection, tenant: Tenant) -> bool:
+    """Return whether a tenant's schema has a version table."""
+    table = f"{quote_identifier(tenant.schema)}.alembic_version"
+    return connection.execute(text("SELECT to_regclass(:table)"), {"table": table}).scalar() is not None
+
+
 class Migrated(Protocol):
     """Has revisions, as a `tenantkit.Tenancy` does."""
 

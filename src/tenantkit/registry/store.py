@@ -228,7 +228,7 @@ def remove_domain(connection: Connection, tenant_id: int, domain: str) -> None:
     )
     was_primary = removed.scalar_one_or_none()
     if was_primary is None:
-        raise TenantNotFoundError(domain=host)
+        raise TenantNotFoundError(key=_key(connection, tenant_id), domain=host)
     if was_primary:
         heir = select(func.min(domains.c.domain)).where(of_tenant).scalar_subquery()
         connection.execute(update(domains).where(domains.c.domain == heir).values(is_primary=True))
@@ -242,10 +242,15 @@ def set_primary_domain(connection: Connection, tenant_id: int, domain: str) -> N
     host = validate_domain(domain)
     of_tenant = domains.c.tenant_id == tenant_id
     if connection.execute(select(domains.c.domain).where(of_tenant, domains.c.domain == host)).first() is None:
-        raise TenantNotFoundError(domain=host)
+        raise TenantNotFoundError(key=_key(connection, tenant_id), domain=host)
     # In two statements: a unique index is checked row by row, so one could meet both marks at once.
     connection.execute(update(domains).where(of_tenant, domains.c.is_primary).values(is_primary=False))
     connection.execute(update(domains).where(domains.c.domain == host).values(is_primary=True))
+
+
+def _key(connection: Connection, tenant_id: int) -> str:
+    key: str = connection.execute(select(tenants.c.key).where(tenants.c.id == tenant_id)).scalar_one()
+    return key
 
 
 def set_domains(connection: Connection, tenant_id: int, wanted: Sequence[str]) -> None:
