@@ -6,6 +6,8 @@
 - A block marked `<!-- installs -->` runs in a copy of the source tree, and only if `TENANTKIT_TEST_INSTALL` is set,
   because it needs the network.
 - A block marked `<!-- run by CI -->` is a step of `.ci/run` instead.
+- A document marked `<!-- needs: quart -->` is skipped where that module is not installed; `make test-libraries`
+  installs all of them.
 - `text` is part of what the `sh` block before it printed; `...` stands for anything.
 
 `DATABASE_URL` names an empty database of the document's own.
@@ -13,6 +15,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -40,6 +43,7 @@ _BLOCK = re.compile(
     r"(?P<source>.*?)^(?P=fence)$",
     re.MULTILINE | re.DOTALL,
 )
+_NEEDS = re.compile(r"^<!-- needs: (?P<modules>[\w, ]+) -->$", re.MULTILINE)
 _HIDDEN = re.compile(r"^<!-- hidden: (?P<language>[a-z]+)\n(?P<source>.*?)^-->$", re.MULTILINE | re.DOTALL)
 _PORT_IN_DOCUMENTS = "8000"
 _END = "--- end of block ---\n"
@@ -137,7 +141,10 @@ def project(
 
 
 def parse(document: Document) -> Iterable[Region]:
-    """Find the code blocks of a document, for Sybil."""
+    """Find the code blocks of a document, for Sybil; of one whose modules are missing, nothing but that."""
+    if (needs := _NEEDS.search(document.text)) and (missing := _missing(needs["modules"])):
+        yield Region(needs.start(), needs.end(), missing, _skip)
+        return
     for pattern in (_BLOCK, _HIDDEN):
         for match in pattern.finditer(document.text):
             block = match.groupdict()
@@ -146,6 +153,10 @@ def parse(document: Document) -> Iterable[Region]:
             kind = block.get("mark") or (block.get("caption") and "file") or block["language"]
             source = Lexeme(block["source"], 0, document.text.count("\n", match.start(), match.start("source")) - 1)
             yield Region(match.start(), match.end(), source, _EVALUATORS[kind], block)
+
+
+def _missing(modules: str) -> list[str]:
+    return [module for module in modules.split(", ") if importlib.util.find_spec(module) is None]
 
 
 def name_module(namespace: dict[str, Any]) -> None:
@@ -164,6 +175,10 @@ def _write(example: Example) -> None:
     file = project.folder / str(example.region.lexemes["caption"])
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(example.parsed)
+
+
+def _skip(example: Example) -> None:
+    pytest.skip(f"needs {', '.join(example.parsed)}; 'make test-libraries' installs what the pages of libraries need")
 
 
 def _run(example: Example) -> None:
