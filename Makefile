@@ -15,7 +15,7 @@ help:
 	@echo "make flask    serve the example application in Flask at http://localhost:8000; PORT=... for another port"
 	@echo "make fastapi  serve the example application in FastAPI"
 	@echo "make test     run the test suite; ARGS='-k suspend' and the like are passed to pytest"
-	@echo "make test-libraries  run the documentation of other libraries (SQLModel, Litestar, Celery...), which it installs"
+	@echo "make test-libraries  install SQLModel, Litestar, Celery and others, and run the tests and pages about them"
 	@echo "make lint     ruff, mypy, pyright, import-linter"
 	@echo "make format   format the code with ruff"
 	@echo "make docs     build the documentation into docs/_build"
@@ -35,7 +35,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
 
 test-libraries: $(VENV)/.libraries
-	$(BIN)/python -m pytest docs/howto/use-with $(ARGS)
+	$(BIN)/python -m pytest docs/howto/use-with tests/libraries $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
