@@ -165,13 +165,16 @@ def _state() -> State:
 
 def _refuse_plain_sessions(app: Flask) -> None:
     """Refuse Flask-SQLAlchemy's own sessions for tables without a schema: they would find public's, for any tenant."""
-    db = app.extensions.get("sqlalchemy")
+    db = cast("Any", app.extensions.get("sqlalchemy"))
     if db is None or app.extensions["tenantkit"].tenancy.placeholder is not None:
         return
-    if not issubclass(db.session.session_factory.class_, TenantSession):
+    # With Flask-SQLAlchemy-Lite it is no attribute, but a property that opens a plain session.
+    scoped = cast("dict[str, Any]", vars(db)).get("session")
+    if scoped is None or not issubclass(scoped.session_factory.class_, TenantSession):
         raise ConfigurationError(
             "With placeholder=None, the db.session of Flask-SQLAlchemy would read the tables of the schema public, "
-            "whatever tenant is current. Make it with tenantkit.flask_sqlalchemy.SQLAlchemy."
+            "whatever tenant is current. Make it with tenantkit.flask_sqlalchemy.SQLAlchemy, or declare tenant tables "
+            "with a placeholder schema."
         )
 
 
