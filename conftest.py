@@ -18,7 +18,7 @@ project = documents.project
 
 pytest_collect_file = Sybil(
     parsers=[documents.parse],
-    patterns=["README.md", "docs/*.md", "docs/*/*.md"],
+    patterns=["README.md", "docs/*.md", "docs/*/*.md", "docs/*/*/*.md"],
     fixtures=["project"],
     setup=documents.name_module,
     teardown=documents.close_tenancies,

@@ -27,7 +27,13 @@ from tenantkit.provisioning.doctor import Findings
 from tenantkit.raw_sql import watch_statements
 from tenantkit.registry import store
 from tenantkit.registry.cache import Name
-from tenantkit.sessions import SharedSession, TenantSession
+from tenantkit.session_classes import (
+    check_session_class,
+    check_shared_session_class,
+    check_sync_session_class,
+    shared_class,
+)
+from tenantkit.sessions import TenantSession
 from tenantkit.tables import Tables
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Status, Tenant
@@ -36,7 +42,7 @@ from tenantkit.tenant import Status, Tenant
 class AsyncTenantSession(AsyncSession):
     """A `sqlalchemy.ext.asyncio.AsyncSession` for one tenant; see `TenantSession`."""
 
-    sync_session_class = TenantSession
+    sync_session_class: type[TenantSession] = TenantSession  # pyright: ignore[reportIncompatibleVariableOverride]
     sync_session: TenantSession  # pyright: ignore[reportIncompatibleVariableOverride] - made from the class above
 
     @property
@@ -54,6 +60,9 @@ class AsyncTenancy:
         *,
         sync_database: str | URL | Engine | None = None,
         engine_options: Mapping[str, Any] | None = None,
+        session_class: type[AsyncTenantSession] = AsyncTenantSession,
+        shared_session_class: type[AsyncSession] = AsyncSession,
+        session_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         """Wire a tenancy.
@@ -62,26 +71,42 @@ class AsyncTenancy:
             `AsyncEngine`.
         :param sync_database: where provisioning, the command line and the listener connect, by psycopg; by
             default the same URL. Give it if an `AsyncEngine` has connection arguments that they need too.
+        :param session_class: the class of tenant sessions, a subclass of `AsyncTenantSession`. Seeds get a session
+            of its ``sync_session_class``.
+        :param shared_session_class: the class of sessions for shared tables.
+        :param session_options: options of every session. ``expire_on_commit`` is off unless it is set here, because
+            an expired attribute cannot be loaded without ``await``.
         :param options: those of `tenantkit.Tenancy`.
         :raises ConfigurationError: if the tables are declared in a way that could not work.
         """
         self.engine = _open_async_engine(database, dict(engine_options or {}))
         sync_options = {} if isinstance(sync_database, Engine) else {"pool_size": 1, "max_overflow": 4}
+        check_session_class(session_class, base=AsyncTenantSession, plain=AsyncSession)
+        check_sync_session_class(session_class)
+        check_shared_session_class(shared_session_class, base=AsyncTenantSession, plain=AsyncSession)
         self.sync = Tenancy(
             psycopg_url(self.engine.url) if sync_database is None else sync_database,
             engine_options=sync_options,
+            session_class=session_class.sync_session_class,
+            shared_session_class=shared_session_class.sync_session_class,
+            session_options=session_options,
             **options,
         )
         """The same tenancy without asyncio: what the command line and migrations work with."""
         check_server_once(self.engine.sync_engine, self.sync.placeholder)
         drivers.install(self.engine.sync_engine)
         watch_statements(self.engine.sync_engine)
+        async_options: dict[str, Any] = {"expire_on_commit": False, **(session_options or {})}
         self.sessionmaker: async_sessionmaker[AsyncTenantSession] = async_sessionmaker(
-            self.engine, class_=AsyncTenantSession, binder=self.binding
+            self.engine, class_=session_class, binder=self.binding, **async_options
         )
         """A plain SQLAlchemy `async_sessionmaker`; its sessions take the current tenant, or ``tenant=`` a `Tenant`."""
         self._shared_sessionmaker = async_sessionmaker(
-            self.engine, sync_session_class=SharedSession, placeholder=self.sync.placeholder
+            self.engine,
+            class_=shared_session_class,
+            sync_session_class=shared_class(shared_session_class.sync_session_class),
+            placeholder=self.sync.placeholder,
+            **async_options,
         )
         renew_after_fork(self)
 

@@ -42,6 +42,8 @@ from werkzeug.exceptions import NotFound, ServiceUnavailable
 
 from tenantkit.admission import REFUSAL, UNKNOWN, Refusal, SharedPaths
 from tenantkit.context import current_tenant, current_tenant_or_none
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.sessions import TenantSession
 from tenantkit.wsgi import TenantMiddleware
 
 if TYPE_CHECKING:
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from tenantkit.resolvers import Resolver
-    from tenantkit.sessions import TenantSession
     from tenantkit.tenancy import Tenancy
 
 _SHARED = "tenantkit_shared"
@@ -89,9 +90,12 @@ def refuse_unserved() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
+class State:
+    """What an application serves, as ``app.extensions["tenantkit"]``."""
+
     tenancy: Tenancy
     shared: SharedPaths
+    open_session: Callable[[], TenantSession]
 
 
 class TenantKit:
@@ -109,7 +113,8 @@ class TenantKit:
         def load_session(environ: WSGIEnvironment) -> Mapping[str, Any]:
             return app.session_interface.open_session(app, app.request_class(environ, populate_request=False)) or {}
 
-        app.extensions["tenantkit"] = _State(tenancy, SharedPaths(shared))
+        app.extensions["tenantkit"] = State(tenancy, SharedPaths(shared), tenancy.session)
+        _refuse_plain_sessions(app)
         # Everything passes here, because which view it is for is known later: see _require_tenant.
         app.wsgi_app = TenantMiddleware(  # type: ignore[method-assign]
             app.wsgi_app, tenancy, resolver=resolver, shared=["/*"], load_session=load_session
@@ -134,26 +139,47 @@ class TenantKit:
 
         :raises NoCurrentTenantError: if there is no current tenant.
         """
-        sessions, tenant = _sessions(), current_tenant()
-        if tenant.id not in sessions:
-            sessions[tenant.id] = self.tenancy.session()
-        return cast("TenantSession", sessions[tenant.id])
+        return session_of_tenant()
 
     @property
     def shared_session(self) -> Session:
         """The session of this request (or application context) for shared tables."""
-        sessions = _sessions()
+        sessions = open_sessions()
         if None not in sessions:
             sessions[None] = self.tenancy.shared_session()
         return sessions[None]
 
 
-def _state() -> _State:
-    state: _State = current_app.extensions["tenantkit"]
+def session_of_tenant() -> TenantSession:
+    """Return the session of this request (or application context) for the current tenant; see `TenantKit.session`."""
+    sessions, tenant = open_sessions(), current_tenant()
+    if tenant.id not in sessions:
+        sessions[tenant.id] = _state().open_session()
+    return cast("TenantSession", sessions[tenant.id])
+
+
+def _state() -> State:
+    state: State = current_app.extensions["tenantkit"]
     return state
 
 
+def _refuse_plain_sessions(app: Flask) -> None:
+    """Refuse Flask-SQLAlchemy's own sessions for tables without a schema: they would find public's, for any tenant."""
+    db = cast("Any", app.extensions.get("sqlalchemy"))
+    if db is None or app.extensions["tenantkit"].tenancy.placeholder is not None:
+        return
+    # With Flask-SQLAlchemy-Lite it is no attribute, but a property that opens a plain session.
+    scoped = cast("dict[str, Any]", vars(db)).get("session")
+    if scoped is None or not issubclass(scoped.session_factory.class_, TenantSession):
+        raise ConfigurationError(
+            "With placeholder=None, the db.session of Flask-SQLAlchemy would read the tables of the schema public, "
+            "whatever tenant is current. Make it with tenantkit.flask_sqlalchemy.SQLAlchemy, or declare tenant tables "
+            "with a placeholder schema."
+        )
+
+
 def _require_tenant() -> None:
+    _refuse_plain_sessions(current_app)
     if current_tenant_or_none() is None and not _is_shared():
         _refuse(request.environ.get(REFUSAL, UNKNOWN))
 
@@ -174,7 +200,7 @@ def _is_shared() -> bool:
     )
 
 
-def _sessions() -> dict[int | None, Session]:
+def open_sessions() -> dict[int | None, Session]:
     """Return the sessions, by tenant id: those of the request, if there is one.
 
     An application context may outlive requests, for example in tests that push one.
@@ -185,7 +211,7 @@ def _sessions() -> dict[int | None, Session]:
 
 
 def _close_sessions(_error: BaseException | None) -> None:
-    sessions = _sessions()
+    sessions = open_sessions()
     with ExitStack() as stack:
         while sessions:
             stack.callback(sessions.popitem()[1].close)

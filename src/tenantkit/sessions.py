@@ -64,7 +64,7 @@ class SharedSession(_FramedSession):
         own_options = {"schema_translate_map": {placeholder: NO_TENANT_SCHEMA}, SHARED: True}
         options["execution_options"] = {**options.get("execution_options", {}), **own_options}
         self._transactions = Transactions(own_options)
-        super().__init__(bind, **options)
+        super().__init__(bind=bind, **options)
 
 
 class TenantSession(_FramedSession):
@@ -97,7 +97,7 @@ class TenantSession(_FramedSession):
         binding.require_own_map(own_options)
         options["execution_options"] = {**own_options, **binding.execution_options}
         options.setdefault("close_resets_only", False)
-        super().__init__(bind, **options)
+        super().__init__(bind=bind, **options)  # by keyword: the next class may be another library's
         # Objects keep the key of their session, also when it is garbage and was never closed.
         self.hash_key = OwnedKey(self.hash_key)  # pyright: ignore[reportIncompatibleVariableOverride]
         self.hash_key.owner = (self.tenant.id, self.tenant.key)

@@ -24,6 +24,7 @@ from tenantkit.provisioning.drop import drop
 from tenantkit.provisioning.fill import find_builder, run_seed
 from tenantkit.raw_sql import watch_statements
 from tenantkit.registry.directory import Directory
+from tenantkit.session_classes import check_session_class, check_session_options, shared_class
 from tenantkit.sessions import SharedSession, TenantSession
 from tenantkit.tables import NO_TENANT_SCHEMA, Metadata, Tables, classify, shared_schemas
 from tenantkit.tenant import SERVED, Tenant
@@ -47,6 +48,9 @@ class Tenancy(Directory):
         seed: Seed | None = None,
         raw_sql: RawSQL = "allow",
         extra_schemas: Sequence[str] = (),
+        session_class: type[TenantSession] = TenantSession,
+        shared_session_class: type[Session] = Session,
+        session_options: Mapping[str, Any] | None = None,
         schema_prefix: str = "t_",
         reserved_keys: Collection[str] = (),
         cache_ttl: float = 60.0,
@@ -69,6 +73,12 @@ class Tenancy(Directory):
             missing from a tenant's schema must not be found elsewhere.
         :param schema_prefix: what a new tenant's schema name puts before its key. Behind more than 10 bytes, keys
             have fewer than 48: PostgreSQL's names have 63, of which 5 are for later tenants with the same key.
+        :param session_class: the class of tenant sessions, a subclass of `TenantSession`. Another library's session
+            joins as its second base: ``class AppSession(TenantSession, sqlmodel.Session)``.
+        :param shared_session_class: the class of sessions for shared tables, for example ``sqlmodel.Session``.
+        :param session_options: options of `sqlalchemy.orm.Session` for every session; those of one session replace
+            them.
+        :param schema_prefix: what a new tenant's schema name puts before its key.
         :param reserved_keys: keys refused besides the built-in ones, for example ``("www", "api")``.
         :param cache_ttl: for how many seconds a looked-up tenant is trusted when no notification arrives;
             0 looks every time.
@@ -97,11 +107,16 @@ class Tenancy(Directory):
         watch_statements(self.engine)
         self._checked_tables = 0
         _ = self.tables
+        options = dict(session_options or {})
+        check_session_options(options)
+        check_session_class(session_class)
         self.sessionmaker: sessionmaker[TenantSession] = sessionmaker(
-            self.engine, class_=TenantSession, binder=self.binding
+            self.engine, class_=session_class, binder=self.binding, **options
         )
         """A plain SQLAlchemy `sessionmaker`, for wiring of your own; its sessions take the current tenant."""
-        self._shared_sessionmaker = sessionmaker(self.engine, class_=SharedSession, placeholder=placeholder)
+        self._shared_sessionmaker: sessionmaker[SharedSession] = sessionmaker(
+            self.engine, class_=shared_class(shared_session_class), placeholder=placeholder, **options
+        )
         renew_after_fork(self)
 
     # Tables
@@ -124,7 +139,7 @@ class Tenancy(Directory):
     def session(self, tenant: Tenant | str | None = None, *, any_status: bool = False, **options: Any) -> TenantSession:
         """Return a session for *tenant*, or for the current tenant.
 
-        *options* are those of `sqlalchemy.orm.Session`.
+        It is of the tenancy's ``session_class``; *options* are those of `sqlalchemy.orm.Session`.
 
         :param any_status: also serve a tenant that is not active, for maintenance.
         :raises NoCurrentTenantError: if no tenant is given and none is current.
@@ -189,7 +204,7 @@ class Tenancy(Directory):
 
         def fill(connection: Connection, tenant: Tenant) -> None:
             for each in seeds:
-                run_seed(connection, self.bind(tenant, any_status=True), each)
+                run_seed(connection, self.bind(tenant, any_status=True), each, self.sessionmaker)
 
         with self.forgetting(key), self._provisioning() as connection:
             return create(connection, order, build=self._builder, seed=fill)

@@ -7,6 +7,8 @@
 - A block marked `<!-- installs -->` runs in a copy of the source tree, and only if `TENANTKIT_TEST_INSTALL` is set,
   because it needs the network.
 - A block marked `<!-- run by CI -->` is a step of `.ci/run` instead.
+- A document marked `<!-- needs: quart -->` is skipped where that module is not installed; `make test-libraries`
+  installs all of them.
 - `text` is part of what the `sh` block before it printed; `...` stands for anything.
 - A hidden block may only check what the visible ones have made: what it defines, and what it exports, is gone after it,
   and it writes no files.
@@ -16,6 +18,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -44,6 +47,7 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _FILE = re.compile(r"# (?P<caption>[\w./-]+\.\w+)\n")
+_NEEDS = re.compile(r"^<!-- needs: (?P<modules>[\w, ]+) -->$", re.MULTILINE)
 _HIDDEN = re.compile(r"^<!-- hidden: (?P<language>[a-z]+)\n(?P<source>.*?)^-->$", re.MULTILINE | re.DOTALL)
 _PORT_IN_DOCUMENTS = "8000"
 _END = "--- end of block ---\n"
@@ -157,7 +161,10 @@ def project(
 
 
 def parse(document: Document) -> Iterable[Region]:
-    """Find the code blocks of a document, for Sybil."""
+    """Find the code blocks of a document, for Sybil; of one whose modules are missing, nothing but that."""
+    if (needs := _NEEDS.search(document.text)) and (missing := _missing(needs["modules"])):
+        yield Region(needs.start(), needs.end(), missing, _skip)
+        return
     for pattern in (_BLOCK, _HIDDEN):
         for match in pattern.finditer(document.text):
             block = match.groupdict()
@@ -169,6 +176,10 @@ def parse(document: Document) -> Iterable[Region]:
             kind = block.get("mark") or (block.get("caption") and "file") or hidden + block["language"]
             source = Lexeme(block["source"], 0, document.text.count("\n", match.start(), match.start("source")) - 1)
             yield Region(match.start(), match.end(), source, _EVALUATORS[kind], block)
+
+
+def _missing(modules: str) -> list[str]:
+    return [module for module in modules.split(", ") if importlib.util.find_spec(module) is None]
 
 
 def name_module(namespace: dict[str, Any]) -> None:
@@ -187,6 +198,10 @@ def _write(example: Example) -> None:
     file = project.folder / str(example.region.lexemes["caption"])
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(example.parsed)
+
+
+def _skip(example: Example) -> None:
+    pytest.skip(f"needs {', '.join(example.parsed)}; 'make test-libraries' installs what the pages of libraries need")
 
 
 def _run(example: Example) -> None:

@@ -11,13 +11,15 @@ from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy.schema import CreateSchema
 
 from tenantkit.naming import search_path
-from tenantkit.sessions import TenantSession
 from tenantkit.tables import Tables
 from tenantkit.tenant import Placement
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import sessionmaker
+
     from tenantkit.binding import Binding
     from tenantkit.provisioning.create import Builder, Seed
+    from tenantkit.sessions import TenantSession
 
 
 _ALEMBIC_BUILDER = "tenantkit.migrations.build:AlembicBuilder"
@@ -81,14 +83,14 @@ def make_shared_tables(connection: Connection, declared: Declared) -> list[str]:
     return sorted(table.fullname for table in missing)
 
 
-def run_seed(connection: Connection, binding: Binding, seed: Seed) -> None:
+def run_seed(connection: Connection, binding: Binding, seed: Seed, sessions: sessionmaker[TenantSession]) -> None:
     """Call *seed* with a session of the tenant, inside the caller's transaction."""
 
     def binder(*_: object, **__: object) -> Binding:
         return binding
 
-    with TenantSession(
-        connection, binder=binder, tenant=binding.tenant, join_transaction_mode="create_savepoint"
+    with sessions(
+        bind=connection, binder=binder, tenant=binding.tenant, join_transaction_mode="create_savepoint"
     ) as session:
         seed(session)
         session.commit()
