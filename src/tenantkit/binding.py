@@ -43,7 +43,9 @@ class Binding:
         :raises TenantMismatchError: if they do.
         """
         given = options.get("schema_translate_map")
-        if given is not None and given.get(self.placeholder, self.tenant.schema) != self.tenant.schema:
+        if given is None or given is self.execution_options["schema_translate_map"]:
+            return
+        if given.get(self.placeholder, self.tenant.schema) != self.tenant.schema:
             raise TenantMismatchError(self.tenant.key, None, schema=given[self.placeholder] or "none")
 
 

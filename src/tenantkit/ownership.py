@@ -48,9 +48,10 @@ def require_own_values(
     :raises TenantMismatchError: if it is.
     """
     for parameter in parameters:
-        for cell in getattr(parameter.callable, "__closure__", None) or ():
-            if isinstance(cell.cell_contents, InstanceState):
-                require_own(cell.cell_contents, tenant, placeholders)
+        if parameter.callable is not None:
+            for cell in getattr(parameter.callable, "__closure__", None) or ():
+                if isinstance(cell.cell_contents, InstanceState):
+                    require_own(cell.cell_contents, tenant, placeholders)
 
 
 def owner_of(state: InstanceState[Any]) -> tuple[int, str] | None:

@@ -17,8 +17,6 @@ from tenantkit.sql_text import read_sql
 from tenantkit.transactions import INTERNAL, SHARED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sqlalchemy import TableClause
     from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
 
@@ -99,19 +97,34 @@ def watch_statements(engine: Engine) -> None:
 
 
 def _execute(cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext) -> bool:
-    return _check(statement, context, lambda: context.dialect.do_execute(cursor, statement, parameters, context))
+    if not _check(statement, context):
+        return False
+    context.dialect.do_execute(cursor, statement, parameters, context)
+    return _set_path_again(context)
 
 
 def _executemany(cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext) -> bool:
-    return _check(statement, context, lambda: context.dialect.do_executemany(cursor, statement, parameters, context))
+    if not _check(statement, context):
+        return False
+    context.dialect.do_executemany(cursor, statement, parameters, context)
+    return _set_path_again(context)
 
 
 def _execute_no_params(cursor: DBAPICursor, statement: str, context: ExecutionContext) -> bool:
-    return _check(statement, context, lambda: context.dialect.do_execute_no_params(cursor, statement, context))
+    if not _check(statement, context):
+        return False
+    context.dialect.do_execute_no_params(cursor, statement, context)
+    return _set_path_again(context)
 
 
-def _check(statement: str, context: ExecutionContext, send: Callable[[], None]) -> bool:
-    """Check a statement, and return whether it has been sent already."""
+def _set_path_again(context: ExecutionContext) -> bool:
+    binding: Binding = context.execution_options["tenantkit_binding"]
+    context.root_connection.exec_driver_sql(binding.set_path, execution_options={INTERNAL: True})
+    return True
+
+
+def _check(statement: str, context: ExecutionContext) -> bool:
+    """Check a statement, and return whether it takes back the search_path, which must be set again."""
     options = context.execution_options
     binding: Binding | None = options.get("tenantkit_binding")
     if (binding is None and SHARED not in options) or INTERNAL in options:
@@ -121,19 +134,20 @@ def _check(statement: str, context: ExecutionContext, send: Callable[[], None]) 
         binding.require_own_map(options)
         if compiled is not None:
             # The session's map goes before the statement's own, which must not be ignored in silence.
-            binding.require_own_map(getattr(context.invoked_statement, "_execution_options", {}))
+            if own_options := getattr(context.invoked_statement, "_execution_options", None):
+                binding.require_own_map(own_options)
             parameters: Any = getattr(context, "extracted_parameters", None) or getattr(compiled, "bind_names", ())
             require_own_values(parameters, binding.tenant, (binding.placeholder,))
     # Of DDL, whose defaults and checks are text, there is no has_text.
     if not getattr(compiled, "has_text", True) or _is_sqlalchemys(statement, context):
         return False
-    return _check_text(statement, context, binding, send)
+    return _check_text(statement, context, binding)
 
 
-def _check_text(statement: str, context: ExecutionContext, binding: Binding | None, send: Callable[[], None]) -> bool:
+def _check_text(statement: str, context: ExecutionContext, binding: Binding | None) -> bool:
     sql = read_sql(statement)
     if sql.prepares:
-        framed(context.root_connection).has_prepared = True
+        framed(context.root_connection).deallocate()
         context.root_connection.connection.invalidate(soft=True)
     if binding is None:
         return False
@@ -142,13 +156,9 @@ def _check_text(statement: str, context: ExecutionContext, binding: Binding | No
     if sql.ends_transaction:
         # SQLAlchemy would not know of it, and asyncpg would execute what follows without a transaction and its path.
         raise RawSQLForbiddenError(binding.tenant.key, "End the transaction with the session's commit() or rollback().")
-    if not sql.resets_path:
-        return False
-    if sql.goes_on_after_reset:
+    if sql.resets_path and sql.goes_on_after_reset:
         raise RawSQLForbiddenError(binding.tenant.key, "Execute RESET alone: it takes back the search_path, too.")
-    send()
-    context.root_connection.exec_driver_sql(binding.set_path, execution_options={INTERNAL: True})
-    return True
+    return sql.resets_path
 
 
 def _is_sqlalchemys(statement: str, context: ExecutionContext) -> bool:

@@ -32,13 +32,15 @@ class Transactions:
         self._options = options
         self._head = binding.set_path if binding else ""
         self._mark = f"/* tenant {binding.tenant.id} */ " if binding else ""
-        self._borrowed: WeakSet[Connection] = WeakSet()
+        self._borrowed: WeakSet[Connection] | None = None
 
     def borrow(self, connection: Connection) -> None:
         """Use a connection of the caller's; called before each statement, as other sessions may use it in turn."""
         loan = _loans.get(connection)
         if loan is None:
             loan = _loans[connection] = _Loan(connection)
+        if self._borrowed is None:
+            self._borrowed = WeakSet()
         if connection not in self._borrowed:
             self._borrowed.add(connection)
             loan.borrowers.append(self)
@@ -59,7 +61,7 @@ class Transactions:
                 "Sessions of tenantkit do not work with AUTOCOMMIT: a tenant's search_path lasts for one transaction. "
                 "Leave out isolation_level='AUTOCOMMIT'."
             )
-        if connection in self._borrowed:
+        if self._borrowed and connection in self._borrowed:
             _loans[connection].begin(connection, self._frame(connection))
         elif driver.open_frame is None:  # neither is it a savepoint in a transaction that this session has begun
             driver.frame = self._frame(connection)

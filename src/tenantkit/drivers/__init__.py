@@ -10,7 +10,6 @@ from sqlalchemy.exc import InvalidatePoolError
 
 from tenantkit.drivers.frame import READ_SETTINGS, Frame, FramedConnection, StatementCache
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.naming import quote_literal
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -111,19 +110,14 @@ def _checkout(connection: Any, entry: ConnectionPoolEntry, _fairy: Any) -> None:
     driver = entry.driver_connection
     if not isinstance(driver, FramedConnection):
         raise InvalidatePoolError("This connection is older than the tenancy.")
-    if driver.settings is None:
+    if not driver.knows_settings:
         cursor = connection.cursor()
         try:
             cursor.execute(READ_SETTINGS)
-            settings = cursor.fetchall()
+            driver.restore(cursor.fetchall())
         finally:
             cursor.close()
             connection.rollback()
-        driver.settings = tuple(_restore(name, value) for name, value in settings)
-
-
-def _restore(name: str, value: str) -> str:
-    return f"SELECT pg_catalog.set_config({quote_literal(name)}, {quote_literal(value)}, false)"
 
 
 __all__ = ["Frame", "FramedConnection", "framed", "install"]

@@ -50,7 +50,7 @@ class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
         return status
 
     async def _end(self, query: str, **options: Any) -> str:
-        tail = "; ".join(self.tail)
+        tail = self.joined_tail
         try:
             status: str = await super().execute(f"{query} {tail}", **options)
         except Exception:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tenantkit.naming import quote_literal
+
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping, Sequence
 
@@ -40,6 +42,9 @@ ORDER BY name DESC
 """What the application's own ``connect`` listeners have set; the session's user comes before the role."""
 
 
+_RESTORE = "SELECT pg_catalog.set_config({}, {}, false)"
+
+
 @dataclass(slots=True, eq=False)
 class Frame:
     """What one session sends around a transaction, and in front of each statement."""
@@ -64,10 +69,29 @@ class FramedConnection:
     frame: Frame | None = None
     needs_tail = False
     """Whether a transaction has begun with a frame, and has not ended with the tail yet."""
-    settings: tuple[str, ...] | None = None
-    """The commands that set again what was set when the connection was made; ``None`` until that has been read."""
+    tail: tuple[str, ...] = CLEAN_UP
+    """The commands of the tail: the clean-up, and what sets again what was set when the connection was made."""
+    joined_tail = "; ".join(CLEAN_UP)
+    knows_settings = False
+    """Whether the settings of the new connection have been read."""
     has_prepared = False
     """Whether text has prepared a statement, which the clean-up cannot tell from the driver's own."""
+
+    def restore(self, settings: Sequence[tuple[str, str]]) -> None:
+        """Let the tail set these settings of the new connection again."""
+        self.tail = (*CLEAN_UP, *(_RESTORE.format(*map(quote_literal, setting)) for setting in settings))
+        self.joined_tail = "; ".join(self.tail)
+        self.knows_settings = True
+
+    def restore_tail(self) -> None:
+        """Let the tail keep prepared statements again."""
+        self.has_prepared = False
+        self.joined_tail = "; ".join(self.tail)
+
+    def deallocate(self) -> None:
+        """Let the tail remove all prepared statements, once."""
+        self.has_prepared = True
+        self.joined_tail = "; ".join((*self.tail, "DEALLOCATE ALL"))
 
     @property
     def in_transaction(self) -> bool:
@@ -80,14 +104,10 @@ class FramedConnection:
         return self.frame if self.frame is not None and self.frame.is_open else None
 
     @property
-    def tail(self) -> tuple[str, ...]:
-        """The commands of the tail."""
-        return (*CLEAN_UP, *(self.settings or ()), *(("DEALLOCATE ALL",) if self.has_prepared else ()))
-
-    @property
     def mark(self) -> str:
         """What is put in front of the next statement."""
-        return self.frame.mark if self.frame is not None and self.frame.is_open else ""
+        frame = self.frame
+        return frame.mark if frame is not None and frame.is_open else ""
 
 
 class StatementCache:

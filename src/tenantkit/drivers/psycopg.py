@@ -95,7 +95,7 @@ class _Framed(FramedConnection):
         frame = self.open_frame
         if frame is None:
             return (yield from super()._exec_command(command, *arguments, **options))  # type: ignore[misc]
-        results = yield from self._send(command, frame.head)
+        results = yield from self._send(command, *([frame.head.encode()] if frame.head else []))
         for result in results:
             self._require(result)
         # Not before: where BEGIN failed, the next statement begins anew, with the head.
@@ -103,38 +103,41 @@ class _Framed(FramedConnection):
         return results[0] if results else None
 
     def _end(self, command: bytes) -> Generator[Any, Any, Any]:
-        results = yield from self._send(command, *self.tail)
+        results = yield from self._send(command, *self._tail)
         if not results:  # in a pipeline nothing has been answered yet: the next BEGIN sends the tail once more
             return None
         if results[0].status == pq.ExecStatus.FATAL_ERROR:
             # The server has rolled back and has not read the rest.
             yield from self._clean_up()
             self._require(results[0])
-        elif results[-1].status == pq.ExecStatus.FATAL_ERROR:
-            # What was asked for is done, so it must not look as if it had failed.
+        self._has_cleaned(results)
+        return results[0]
+
+    def _clean_up(self) -> Generator[Any, Any, None]:
+        self._has_cleaned((yield from self._send(*self._tail)))
+
+    def _has_cleaned(self, results: Sequence[Any]) -> None:
+        if results and results[-1].status == pq.ExecStatus.FATAL_ERROR:
+            # The transaction has ended as it was to end, so this must not look as if it had failed.
             logger.warning("A connection is closed that could not be cleaned: %s", results[-1].error_message)
             self.pgconn.finish()
         self.needs_tail = False
         if self.has_prepared:
             self._prepared.clear()  # the tail has deallocated psycopg's own statements, too
-            self.has_prepared = False
-        return results[0]
+            self.restore_tail()
 
-    def _clean_up(self) -> Generator[Any, Any, None]:
-        results = yield from self._send(*self.tail)
-        if results and results[-1].status == pq.ExecStatus.FATAL_ERROR:
-            self.pgconn.finish()
-        self.needs_tail = False
+    @property
+    def _tail(self) -> Sequence[bytes]:
+        return [each.encode() for each in self.tail] if self._pipeline else [self.joined_tail.encode()]
 
-    def _send(self, *commands: bytes | str) -> Generator[Any, Any, Sequence[Any]]:
+    def _send(self, *commands: bytes) -> Generator[Any, Any, Sequence[Any]]:
         """Send *commands* as one query, and return their results up to the first that failed."""
-        encoded = [each if isinstance(each, bytes) else each.encode() for each in commands if each]
         if self._pipeline:
-            for each in encoded:
+            for each in commands:
                 yield from super()._exec_command(each)  # type: ignore[misc]
             return []
         self._check_connection_ok()  # type: ignore[attr-defined]
-        self.pgconn.send_query(b"; ".join(encoded))
+        self.pgconn.send_query(b"; ".join(commands))
         results: Sequence[Any] = yield from generators.execute(self.pgconn)
         return results
 
