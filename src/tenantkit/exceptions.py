@@ -25,6 +25,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 if TYPE_CHECKING:
     from tenantkit.tenant import Status
 
@@ -38,7 +40,19 @@ def as_clause(message: object) -> str:
 
 
 class TenantkitError(Exception):
-    """The base of every error that tenantkit raises."""
+    """The base of every error that tenantkit raises.
+
+    Errors can be pickled and copied, as process pools and task queues do, with their text and attributes.
+    """
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own calls the class with the finished text in place of its arguments.
+        return _restore, (type(self), self.args), self.__dict__
+
+
+def _restore(kind: type[TenantkitError], arguments: tuple[Any, ...]) -> TenantkitError:
+    return kind.__new__(kind, *arguments)
 
 
 class ConfigurationError(TenantkitError):
@@ -143,14 +157,17 @@ class DomainExistsError(TenantkitError):
 
 
 class TenantUnavailableError(TenantkitError):
-    """The tenant exists, but its status does not allow it to be served."""
+    """The tenant exists, but its status, or this version of tenantkit, does not allow it to be served."""
 
-    def __init__(self, tenant: str, status: Status) -> None:
+    def __init__(self, tenant: str, status: Status | str, reason: str | None = None) -> None:
         self.tenant = tenant
         self.status = status
+        self.reason = reason
         super().__init__(
-            f"Tenant {tenant!r} is {status.value}. Only active tenants are served: resume or repair it, "
+            f"Tenant {tenant!r} is {status!s}. Only active tenants are served: resume or repair it, "
             "or open the session with any_status=True for maintenance."
+            if reason is None
+            else f"Tenant {tenant!r} cannot be used here: {reason}. A newer version has set it: update tenantkit."
         )
 
 
