@@ -27,7 +27,7 @@ from tenantkit.registry.directory import Directory
 from tenantkit.session_classes import check_session_class, check_session_options, shared_class
 from tenantkit.sessions import SharedSession, TenantSession
 from tenantkit.tables import NO_TENANT_SCHEMA, Metadata, Tables, classify, shared_schemas
-from tenantkit.tenant import SERVED, Tenant
+from tenantkit.tenant import SERVED, Tenant, require_supported
 
 
 class Tenancy(Directory):
@@ -161,8 +161,10 @@ class Tenancy(Directory):
     def bind(self, tenant: Tenant, *, any_status: bool = False) -> Binding:
         """Return what a session needs to serve *tenant*, without any I/O.
 
-        :raises TenantUnavailableError: if the tenant is not active, unless *any_status*.
+        :raises TenantUnavailableError: if the tenant is not active, unless *any_status*; or if a newer version of
+            tenantkit has given it a status or a place that this one does not know.
         """
+        require_supported(tenant)
         if tenant.status not in SERVED and not any_status:
             raise TenantUnavailableError(tenant.key, tenant.status)
         return bind(tenant, placeholder=self.placeholder, raw_sql=self.raw_sql, extra_schemas=self.extra_schemas)
@@ -210,7 +212,9 @@ class Tenancy(Directory):
             return create(connection, order, build=self._builder, seed=fill)
 
     def drop(self, key: str) -> Tenant:
-        """Remove a tenant and all of its data for good, and return what it was.
+        """Remove a tenant and all of its data for good, and return what it was, with its last status.
+
+        That is the status from before it was dropped, or ``dropping`` if an earlier removal was interrupted.
 
         :raises TenantNotFoundError: if there is no such tenant.
         :raises ProvisioningError: if other schemas depend on the tenant's.

@@ -16,7 +16,7 @@ from tenantkit.migrations.connections import room_for_jobs
 from tenantkit.migrations.lines import Command
 from tenantkit.migrations.maintenance import keeping
 from tenantkit.migrations.phases import Phase, require_known, require_no_end
-from tenantkit.migrations.planning import Plan, plan_fleet
+from tenantkit.migrations.planning import Plan, heads_of, plan_fleet
 from tenantkit.migrations.report import AdvanceProgress, MigrationReport, NoProgress, Outcome, Progress, join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.rollback import find_deeds, plan_rollback
@@ -251,7 +251,7 @@ def _run(
             command=command,
             target=target,
             options=asdict(settings) | _as_json(_given(options, _WRITTEN_DOWN)),
-            planned=[(tenant.id, join(current.get(tenant.schema, ()))) for tenant in planned],
+            planned=[(tenant.id, join(heads_of(tenant, current) or ())) for tenant in planned],
         )
         revisions.write_order(connection, line.order())
     campaign = Campaign(

@@ -25,7 +25,7 @@ from tenantkit.provisioning.drop import finish
 from tenantkit.provisioning.locks import attending, is_unattended, limit_lock_waits, reason, retrying, sqlstate
 from tenantkit.registry import store
 from tenantkit.registry.tables import tenants
-from tenantkit.tenant import Placement, Status, Tenant
+from tenantkit.tenant import MAIN_DATABASE, Placement, Status, Tenant, parse_word, require_supported
 
 if TYPE_CHECKING:
     from tenantkit.sessions import TenantSession
@@ -56,7 +56,7 @@ class Order:
     key: str
     name: str
     schema_prefix: str
-    database: str = "main"
+    database: str = MAIN_DATABASE
     domains: Sequence[str] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -123,6 +123,7 @@ def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
         if store.count_former(connection, order.key) >= number:
             raise TenantExistsError(order.key)
     elif status in _UNFINISHED:
+        require_supported(store.get(connection, order.key))
         connection.execute(
             tenants.update()
             .where(tenants.c.key == order.key)
@@ -182,7 +183,7 @@ def _require_claim(connection: Connection, tenant: Tenant, claim: str) -> None:
         raise TenantExistsError(tenant.key)
 
 
-def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> Status | None:
+def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> Status | str | None:
     """Lock the registry row of *key* and return its state; ``None`` if there is none (or it has another claim)."""
     query = select(tenants.c.status, tenants.c.id).where(tenants.c.key == key).with_for_update(nowait=True)
     if claim is not None:
@@ -198,7 +199,7 @@ def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> 
         return None
     if not is_unattended(connection, row.id):
         raise TenantExistsError(key)
-    return Status(row.status)
+    return parse_word(Status, row.status)
 
 
 def _mark_failed(connection: Connection, tenant: Tenant, claim: str, error: str) -> None:

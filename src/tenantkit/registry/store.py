@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import JSON, ColumnElement, Connection, Row, Select, Text, delete, func, insert, literal, select, update
@@ -21,7 +20,7 @@ from tenantkit.exceptions import (
 )
 from tenantkit.naming import validate_domain, validate_key
 from tenantkit.registry.tables import domains, former_tenants, tenants
-from tenantkit.tenant import Isolation, Placement, Status, Tenant
+from tenantkit.tenant import Isolation, Placement, Status, Tenant, parse_word, require_supported
 
 _domains_of_tenant = (
     select(func.array_agg(aggregate_order_by(domains.c.domain, domains.c.is_primary.desc(), domains.c.domain)))
@@ -155,10 +154,13 @@ def lock(connection: Connection, key: str) -> Tenant:
     Of two processes that change a tenant, one goes first and the other sees what it did.
 
     :raises TenantNotFoundError: if there is no such tenant.
+    :raises TenantUnavailableError: if this version of tenantkit cannot change it.
     """
     if connection.execute(select(tenants.c.id).where(_has_key(key)).with_for_update()).first() is None:
         raise TenantNotFoundError(key=key)
-    return get(connection, key)
+    tenant = get(connection, key)
+    require_supported(tenant)
+    return tenant
 
 
 def lock_by_id(connection: Connection, tenant_id: int) -> bool:
@@ -176,7 +178,7 @@ def transition(connection: Connection, /, key: str, wanted: Status, **values: An
     :raises TenantNotFoundError: if there is no such tenant.
     :raises IllegalTransitionError: if its state does not permit the step.
     """
-    status = lock(connection, key).status
+    status = Status(lock(connection, key).status)
     if not status.may_become(wanted):
         raise IllegalTransitionError(key, status, wanted)
     connection.execute(
@@ -272,20 +274,17 @@ def _has_key(key: str) -> ColumnElement[bool]:
         raise TenantNotFoundError(key=key) from error
 
 
-_NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
-
-
 def _to_tenant(row: Row[Any]) -> Tenant:
     # Thousands of tenants may stay in memory: what is the same in many of them is kept once.
     return Tenant(
         id=row.id,
         key=row.key,
         name=row.name,
-        status=Status(row.status),
-        isolation=Isolation(row.isolation),
+        status=parse_word(Status, row.status),
+        isolation=parse_word(Isolation, row.isolation),
         placement=Placement(sys.intern(row.database), row.schema),
         domains=tuple(row.domains or ()),
-        attributes=MappingProxyType(row.attributes) if row.attributes else _NO_ATTRIBUTES,
+        attributes=row.attributes,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
