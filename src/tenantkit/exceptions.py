@@ -62,13 +62,11 @@ class ConfigurationError(TenantkitError):
 class InvalidTenantKeyError(TenantkitError, ValueError):
     """A tenant key breaks the rules of `tenantkit.naming.validate_key`."""
 
-    def __init__(self, key: object, reason: str) -> None:
+    def __init__(self, key: object, reason: str, hint: str | None = None) -> None:
         self.key = key
         self.reason = reason
-        super().__init__(
-            f"{key!r} is no valid tenant key: {as_clause(reason)}. "
-            "Use lower-case letters, digits, '-' and '_', starting with a letter."
-        )
+        rule = "Use lower-case letters, digits, '-' and '_', starting with a letter."
+        super().__init__(" ".join(filter(None, (f"{key!r} is no valid tenant key: {as_clause(reason)}.", rule, hint))))
 
 
 class InvalidDomainError(TenantkitError, ValueError):

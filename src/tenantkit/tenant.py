@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from tenantkit.arguments import TEXT, instance
 from tenantkit.exceptions import TenantUnavailableError
 from tenantkit.frozen import FrozenDict, freeze
 
@@ -109,6 +110,18 @@ class Tenant:
     def primary_domain(self) -> str | None:
         """The domain to use in links, if the tenant has any."""
         return self.domains[0] if self.domains else None
+
+
+def _advise_tenant(_name: str, value: object) -> str | None:
+    return f"Look it up: tenancy.get({value!r})." if isinstance(value, str) else None
+
+
+def _advise_key(_name: str, value: object) -> str | None:
+    return f"Pass its key: {value.key!r}." if isinstance(value, Tenant) else None
+
+
+TENANT = instance(Tenant, "a Tenant", _advise_tenant)
+KEY = replace(TEXT, takes="a tenant's key, a string", advice=_advise_key)
 
 
 _SUPPORTED: Mapping[str, frozenset[str]] = {

@@ -10,6 +10,7 @@ from sqlalchemy import JSON, ColumnElement, Connection, Row, Select, Text, delet
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.exc import IntegrityError
 
+from tenantkit.arguments import FLAG, JSON_OBJECT, TEXT, Kind, optional, require, require_options, some_of, whole
 from tenantkit.exceptions import (
     DomainExistsError,
     IllegalTransitionError,
@@ -20,7 +21,7 @@ from tenantkit.exceptions import (
 )
 from tenantkit.naming import validate_domain, validate_key
 from tenantkit.registry.tables import domains, former_tenants, tenants
-from tenantkit.tenant import Isolation, Placement, Status, Tenant, parse_word, require_supported
+from tenantkit.tenant import KEY, Isolation, Placement, Status, Tenant, parse_word, require_supported
 
 _domains_of_tenant = (
     select(func.array_agg(aggregate_order_by(domains.c.domain, domains.c.is_primary.desc(), domains.c.domain)))
@@ -61,7 +62,7 @@ def get_by_domain(connection: Connection, domain: str) -> Tenant:
 def find(
     connection: Connection,
     *,
-    status: Status | Collection[Status] | None = None,
+    status: str | Collection[str] | None = None,
     attributes: Mapping[str, Any] | None = None,
     search: str | None = None,
     after: str | None = None,
@@ -69,7 +70,7 @@ def find(
 ) -> list[Tenant]:
     """Return tenants in the order of their keys.
 
-    :param status: only those in this state, or in one of these.
+    :param status: only those in this state, or in one of these: `Status`, or its word.
     :param attributes: only those whose attributes contain all of these.
     :param search: only those whose key, name or a domain contains this text, in any case.
     :param after: only those behind this key: for the next page, the last key of the one before.
@@ -77,7 +78,7 @@ def find(
     """
     query: Select[Any] = _tenant.order_by(tenants.c.key)
     if status is not None:
-        query = query.where(tenants.c.status.in_([status] if isinstance(status, Status) else list(status)))
+        query = query.where(tenants.c.status.in_([status] if isinstance(status, str) else list(status)))
     if attributes:
         query = query.where(tenants.c.attributes.bool_op("@>")(_jsonb(attributes)))
     if search:
@@ -91,6 +92,24 @@ def find(
     if limit is not None:
         query = query.limit(limit)
     return [_to_tenant(row) for row in connection.execute(query).all()]
+
+
+_FILTERS: Mapping[str, Kind] = {
+    "status": optional(some_of(*Status)),
+    "attributes": optional(JSON_OBJECT),
+    "search": optional(TEXT),
+    "after": optional(KEY),
+    "limit": optional(whole(0)),
+}
+
+
+def require_filters(filters: Mapping[str, Any]) -> None:
+    """Raise unless these are options of `find` that it can use.
+
+    :raises TypeError: if one does not exist or has the wrong type.
+    :raises ConfigurationError: if one has a value that cannot be used.
+    """
+    require_options("list", filters, _FILTERS)
 
 
 def changed(connection: Connection, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
@@ -136,6 +155,7 @@ def change(
     connection: Connection, tenant_id: int, *, name: str | None = None, attributes: Mapping[str, Any] | None = None
 ) -> None:
     """Set a tenant's display name, and merge *attributes* into its own; a value of ``None`` removes that attribute."""
+    require(name=(name, optional(TEXT)), attributes=(attributes, optional(JSON_OBJECT)))
     values: dict[str, Any] = {"updated_at": func.now()}
     if name is not None:
         values["name"] = name
@@ -206,6 +226,7 @@ def add_domain(connection: Connection, tenant_id: int, domain: str, *, primary: 
     :raises InvalidDomainError: if it is no host name.
     :raises DomainExistsError: if a tenant, this one included, has it already.
     """
+    require(primary=(primary, FLAG))
     host = validate_domain(domain)
     has_primary = select(domains.c.domain).where(domains.c.tenant_id == tenant_id, domains.c.is_primary).exists()
     first = not connection.execute(select(has_primary)).scalar_one()
