@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tenantkit.arguments import require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.phases import limit, require_known
 from tenantkit.migrations.planning import heads_of
@@ -11,12 +12,12 @@ from tenantkit.migrations.report import FleetStatus, PlacementStatus, join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.registry import ledger, store
+from tenantkit.tenancy import TENANCY, Tenancy
 from tenantkit.tenant import MIGRATED, Tenant, unsupported
 
 if TYPE_CHECKING:
     from tenantkit.migrations.lines import Heads, Line
     from tenantkit.migrations.phases import Phase
-    from tenantkit.tenancy import Tenancy
 
 
 def status(tenancy: Tenancy, *, phase: Phase | None = None) -> FleetStatus:
@@ -27,6 +28,7 @@ def status(tenancy: Tenancy, *, phase: Phase | None = None) -> FleetStatus:
     :param phase: with ``expand``, who has gone as far as that phase goes is current.
     :raises ConfigurationError: if there is no such phase.
     """
+    require(tenancy=(tenancy, TENANCY))
     require_known(phase)
     line, shared_line = line_of(tenancy, "tenant"), line_of(tenancy, "shared")
     site = shared_site(tenancy)
