@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tenantkit.arguments import TEXTS, Kind, require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.resolvers import ByKey, Target
 from tenantkit.tenant import SERVED, Status, Tenant, unsupported
@@ -49,6 +50,8 @@ class Refusal:
 
 UNKNOWN = Refusal(404, "Unknown tenant")
 
+_PATHS = Kind("a list of paths", lambda each: isinstance(each, Iterable))
+
 REFUSAL = "tenantkit.refusal"
 """Where ASGI scope and WSGI environ tell a shared route why the tenant that was named is not served: a `Refusal`."""
 
@@ -82,7 +85,10 @@ class SharedPaths:
         self._exact: set[str] = set()
         starts: list[str] = []
         if isinstance(patterns, str):
-            raise ConfigurationError(f"shared={patterns!r} must be a list of paths.")
+            raise ConfigurationError(f"shared={patterns!r} must be a list of paths. Write shared=[{patterns!r}].")
+        require(shared=(patterns, _PATHS))
+        patterns = list(patterns)
+        require(shared=(patterns, TEXTS))
         for pattern in patterns:
             start = pattern.removesuffix("*")
             if not pattern.startswith("/") or "*" in start or (start != pattern and not start.endswith("/")):

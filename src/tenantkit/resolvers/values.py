@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tenantkit.arguments import NAME, require
 from tenantkit.resolvers.target import ByKey
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class Header:
     """
 
     def __init__(self, name: str) -> None:
+        require(name=(name, NAME))
         self._name = name.lower()
 
     def __call__(self, request: RequestView) -> ByKey | None:
@@ -31,6 +33,7 @@ class Cookie:
     """A cookie's value is the key: ``Cookie("tenant")``. Clients choose it freely, as with `Header`."""
 
     def __init__(self, name: str) -> None:
+        require(name=(name, NAME))
         self._name = name
 
     def __call__(self, request: RequestView) -> ByKey | None:
@@ -47,6 +50,7 @@ class SessionValue:
     """
 
     def __init__(self, name: str) -> None:
+        require(name=(name, NAME))
         self._name = name
 
     def __call__(self, request: RequestView) -> ByKey | None:
