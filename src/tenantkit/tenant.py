@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from tenantkit.arguments import TEXT, instance
+from tenantkit.arguments import TEXT, Kind, instance
 from tenantkit.exceptions import TenantUnavailableError
-from tenantkit.frozen import FrozenDict, freeze
+from tenantkit.frozen import EMPTY, freeze
 
 MAIN_DATABASE = "main"
 """The name of the database that the tenancy itself is given: the only one that this version serves."""
@@ -57,7 +57,7 @@ MIGRATED = frozenset({Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE})
 _Word = TypeVar("_Word", bound=StrEnum)
 
 
-def parse_word(kind: type[_Word], word: str) -> _Word | str:
+def _parse_word(kind: type[_Word], word: str) -> _Word | str:
     """Return *word* as a member of *kind*, or as it is if a newer version of tenantkit has written it."""
     try:
         return kind(word)
@@ -95,11 +95,16 @@ class Tenant:
     """A plain string if this version of tenantkit does not know it."""
     domains: tuple[str, ...] = ()
     """The primary domain first, the others in alphabetical order."""
-    attributes: Mapping[str, Any] = field(default_factory=FrozenDict, hash=False)
+    attributes: Mapping[str, Any] = field(default_factory=lambda: EMPTY, hash=False)
     """Read-only, as are the dicts and lists in it; change them with `tenantkit.Tenancy.update`."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "status", _parse_word(Status, self.status))
+        object.__setattr__(self, "isolation", _parse_word(Isolation, self.isolation))
         object.__setattr__(self, "attributes", freeze(self.attributes))
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Tenant:
+        return self  # nothing in it can be changed
 
     @property
     def schema(self) -> str:
@@ -121,7 +126,7 @@ def _advise_key(_name: str, value: object) -> str | None:
 
 
 TENANT = instance(Tenant, "a Tenant", _advise_tenant)
-KEY = replace(TEXT, takes="a tenant's key, a string", advice=_advise_key)
+KEY = Kind("a tenant's key, a string", TEXT.has_type, advice=_advise_key)
 
 
 _SUPPORTED: Mapping[str, frozenset[str]] = {

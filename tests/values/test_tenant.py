@@ -15,11 +15,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from flask import Flask, jsonify
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from tenantkit import Status, Tenancy, Tenant
+from tenantkit import Isolation, Status, Tenancy, Tenant
 from tests.values.test_errors import WAYS
 
 ATTRIBUTES = {"plan": "pro", "limits": {"seats": [1, {"extra": None}]}, "tags": ["a", "b"]}
@@ -80,6 +80,7 @@ def test_a_tenant_is_a_dictionary_of_json(tenant: Tenant) -> None:
 
 
 @given(attributes=st.dictionaries(st.text(), JSON))
+@example(attributes={"large": 10**400, "deep": {"er": [[]]}, "": {}})
 def test_any_attributes_are_equal_to_plain_ones_and_survive_the_same(attributes: dict[str, Any]) -> None:
     now: Any = None
     tenant = Tenant(
@@ -111,9 +112,23 @@ def test_what_one_caller_holds_cannot_change_what_the_next_one_gets(
 
 def test_a_copy_of_the_attributes_can_be_changed(tenant: Tenant) -> None:
     shallow = {**tenant.attributes, "plan": "free"} | {"new": 1}
-    copied = tenant.attributes.copy()  # type: ignore[attr-defined]
-    copied["tags"] = [*copied["tags"], "c"]
-    assert (shallow["plan"], copied["tags"], tenant.attributes) == ("free", ["a", "b", "c"], ATTRIBUTES)
+    deep = copy.deepcopy(tenant.attributes)
+    plain = dataclasses.asdict(tenant)["attributes"]
+    assert shallow["plan"] == "free"
+    copied: Any
+    for copied in (deep, plain):
+        copied["tags"].append("c")
+        copied["limits"]["seats"][1].update(extra=1)
+        del copied["plan"]
+        assert copied == {"limits": {"seats": [1, {"extra": 1}]}, "tags": ["a", "b", "c"]}
+    assert tenant.attributes == ATTRIBUTES
+
+
+def test_a_status_may_be_given_as_its_word(tenant: Tenant) -> None:
+    plain = {field.name: getattr(tenant, field.name) for field in dataclasses.fields(tenant)}
+    found = Tenant(**{**plain, "status": "active", "isolation": "schema"})
+    assert (found, found.status, found.isolation) == (tenant, Status.ACTIVE, Isolation.SCHEMA)
+    assert (type(found.status), type(found.isolation)) == (Status, Isolation)
 
 
 def test_what_was_given_for_attributes_may_be_changed_afterwards(tenancy: Tenancy) -> None:

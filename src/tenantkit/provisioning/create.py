@@ -25,7 +25,7 @@ from tenantkit.provisioning.drop import finish
 from tenantkit.provisioning.locks import attending, is_unattended, limit_lock_waits, reason, retrying, sqlstate
 from tenantkit.registry import store
 from tenantkit.registry.tables import tenants
-from tenantkit.tenant import MAIN_DATABASE, Placement, Status, Tenant, parse_word, require_supported
+from tenantkit.tenant import MAIN_DATABASE, Placement, Status, Tenant, require_supported
 
 if TYPE_CHECKING:
     from tenantkit.sessions import TenantSession
@@ -74,7 +74,7 @@ def create(
     """
     claim = uuid4().hex
     with connection.begin():
-        doomed = store.get(connection, order.key) if _lock_row(connection, order.key) is Status.DROPPING else None
+        doomed = store.get(connection, order.key) if _lock_row(connection, order.key) == Status.DROPPING else None
     if doomed is not None:
         finish(connection, doomed)
     with connection.begin():
@@ -179,11 +179,11 @@ def _complete(
 
 
 def _require_claim(connection: Connection, tenant: Tenant, claim: str) -> None:
-    if _lock_row(connection, tenant.key, claim=claim) is not Status.PROVISIONING:
+    if _lock_row(connection, tenant.key, claim=claim) != Status.PROVISIONING:
         raise TenantExistsError(tenant.key)
 
 
-def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> Status | str | None:
+def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> str | None:
     """Lock the registry row of *key* and return its state; ``None`` if there is none (or it has another claim)."""
     query = select(tenants.c.status, tenants.c.id).where(tenants.c.key == key).with_for_update(nowait=True)
     if claim is not None:
@@ -199,7 +199,7 @@ def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> 
         return None
     if not is_unattended(connection, row.id):
         raise TenantExistsError(key)
-    return parse_word(Status, row.status)
+    return str(row.status)
 
 
 def _mark_failed(connection: Connection, tenant: Tenant, claim: str, error: str) -> None:

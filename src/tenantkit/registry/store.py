@@ -21,7 +21,7 @@ from tenantkit.exceptions import (
 )
 from tenantkit.naming import validate_domain, validate_key
 from tenantkit.registry.tables import domains, former_tenants, tenants
-from tenantkit.tenant import KEY, Isolation, Placement, Status, Tenant, parse_word, require_supported
+from tenantkit.tenant import KEY, Placement, Status, Tenant, require_supported
 
 _domains_of_tenant = (
     select(func.array_agg(aggregate_order_by(domains.c.domain, domains.c.is_primary.desc(), domains.c.domain)))
@@ -301,8 +301,8 @@ def _to_tenant(row: Row[Any]) -> Tenant:
         id=row.id,
         key=row.key,
         name=row.name,
-        status=parse_word(Status, row.status),
-        isolation=parse_word(Isolation, row.isolation),
+        status=row.status,
+        isolation=row.isolation,
         placement=Placement(sys.intern(row.database), row.schema),
         domains=tuple(row.domains or ()),
         attributes=row.attributes,
