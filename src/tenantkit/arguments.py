@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isfinite
 from os import PathLike
 from reprlib import Repr
 from typing import Any, TypeAlias
@@ -18,6 +19,10 @@ from tenantkit.exceptions import ConfigurationError
 
 Advice: TypeAlias = Callable[[str, Any], str | None]
 """Given a parameter's name and the value that is refused, what to write instead, if that can be guessed."""
+
+
+def _no_advice(_name: str, _value: object) -> None:
+    """There is nothing to propose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Kind:
     has_type: Callable[[Any], bool]
     has_value: Callable[[Any], bool] = lambda _: True
     """Called if the type is right."""
-    advice: Advice = lambda *_: None
+    advice: Advice = _no_advice
     is_secret: bool = False
     """Whether the value may hold a password, so that no message shows it."""
 
@@ -61,12 +66,30 @@ def require_options(function: str, options: Mapping[str, Any], kinds: Mapping[st
     require(**{name: (value, kinds[name]) for name, value in options.items()})
 
 
+def require_no_awaitable(name: str, result: object) -> None:
+    """Raise if what a caller's function returned would have to be awaited.
+
+    :raises TypeError: if it would.
+    """
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(
+            f"{name}= returned an awaitable, which is never awaited. Give a plain function that does the work."
+        )
+
+
+def _is(value: object, *kinds: type) -> bool:
+    """`isinstance`, after which type checkers know no more than before: of *value*, everything is checked here."""
+    return isinstance(value, kinds)
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_texts(value: object) -> bool:
-    return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping) and all(map(_is_text, value))
+def _is_texts(value: Any) -> bool:
+    return _is(value, Collection) and not _is(value, str, bytes, Mapping) and all(map(_is_text, value))
 
 
 def _advise_list(name: str, value: object) -> str | None:
@@ -87,27 +110,21 @@ def _advise_function(_name: str, value: object) -> str | None:
     return "An async function would never be awaited: write a plain one." if _is_async(value) else None
 
 
-def _is_json(value: object) -> bool:
-    match value:
-        case None | bool() | int():
-            return True
-        case float():
-            return value - value == 0  # neither infinite nor NaN
-        case str():
-            return "\0" not in value and not any("\ud800" <= each <= "\udfff" for each in value)
-        case Mapping():
-            return all(isinstance(name, str) and _is_json(name) and _is_json(each) for name, each in value.items())
-        case list() | tuple():
-            return all(map(_is_json, value))
-        case _:
-            return False
+def _is_json(value: Any) -> bool:
+    if _is(value, Mapping):
+        return all(_is_text(name) and _is_json(name) and _is_json(each) for name, each in value.items())
+    if _is(value, list, tuple):
+        return all(map(_is_json, value))
+    if _is(value, str):
+        return not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in value)
+    return value is None or _is(value, int) or (_is(value, float) and isfinite(value))
 
 
 TEXT = Kind("a string", _is_text)
 NAME = Kind("a string that is not empty", _is_text, bool)
 TEXTS = Kind("a collection of strings", _is_texts, advice=_advise_list)
 TEXTS_IN_ORDER = Kind(
-    "a list or tuple of strings", lambda each: isinstance(each, Sequence) and _is_texts(each), advice=_advise_list
+    "a list or tuple of strings", lambda each: _is(each, Sequence) and _is_texts(each), advice=_advise_list
 )
 FLAG = Kind("True or False", lambda each: isinstance(each, bool))
 PATH = Kind("a path", lambda each: isinstance(each, str | PathLike), lambda each: str(each) != "")
@@ -123,11 +140,12 @@ JSON_OBJECT = Kind(
 
 def optional(kind: Kind) -> Kind:
     """Return the kind that takes ``None`` too."""
-    return replace(
-        kind,
-        takes=f"{kind.takes}, or None",
-        has_type=lambda each: each is None or kind.has_type(each),
-        has_value=lambda each: each is None or kind.has_value(each),
+    return Kind(
+        f"{kind.takes}, or None",
+        lambda each: each is None or kind.has_type(each),
+        lambda each: each is None or kind.has_value(each),
+        kind.advice,
+        kind.is_secret,
     )
 
 
@@ -175,15 +193,15 @@ def one_of(*choices: str) -> Kind:
 def some_of(*choices: str) -> Kind:
     """Return the kind that takes one of *choices*, or a collection of them."""
     one = one_of(*choices)
-    return replace(
-        one,
-        takes=f"{one.takes}, or a collection of these",
-        has_type=lambda each: _is_text(each) or _is_texts(each),
-        has_value=lambda each: one.has_value(each) if isinstance(each, str) else all(map(one.has_value, each)),
+    return Kind(
+        f"{one.takes}, or a collection of these",
+        lambda each: _is_text(each) or _is_texts(each),
+        lambda each: one.has_value(each) if _is_text(each) else all(map(one.has_value, each)),
+        one.advice,
     )
 
 
-def instance(kind: type, takes: str, advice: Advice = lambda *_: None) -> Kind:
+def instance(kind: type, takes: str, advice: Advice = _no_advice) -> Kind:
     """Return the kind that takes instances of a class; no message shows a value."""
     return Kind(takes, lambda each: isinstance(each, kind), advice=advice, is_secret=True)
 

@@ -81,7 +81,7 @@ class TenantMiddleware:
         """
         require(
             app=(app, CALLABLE),
-            tenancy=(tenancy.sync if hasattr(tenancy, "sync") else tenancy, _TENANCY),
+            tenancy=(getattr(tenancy, "sync", tenancy), _TENANCY),
             resolver=(resolver, RESOLVER),
             refuse=(refuse, FUNCTION),
         )

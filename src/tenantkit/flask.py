@@ -63,7 +63,7 @@ Shareable = TypeVar("Shareable", bound=Callable[..., Any] | Blueprint)
 _VIEW = Kind(
     "a view function or a blueprint",
     lambda each: callable(each) or isinstance(each, Blueprint),
-    advice=lambda *_: (
+    advice=lambda _name, _value: (
         "Write @shared_route without parentheses, below @app.get(...); paths go into init_app(shared=[...])."
     ),
 )

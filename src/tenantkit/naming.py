@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from tenantkit.arguments import TEXT, TEXTS, require
+from tenantkit.arguments import TEXT, TEXTS, TEXTS_IN_ORDER, Kind, require
 from tenantkit.exceptions import ConfigurationError, InvalidDomainError, InvalidTenantKeyError
 
 MAX_KEY_BYTES = 48
@@ -14,6 +14,13 @@ MAX_IDENTIFIER_BYTES = 63
 """PostgreSQL cuts longer names silently (NAMEDATALEN - 1), at bytes, not characters."""
 
 RESERVED_KEYS = frozenset({"information_schema", "public", "tenantkit"})
+
+SCHEMAS = Kind(
+    "a list or tuple of schemas' names",
+    TEXTS_IN_ORDER.has_type,
+    lambda each: all(name and "," not in name for name in each),
+    TEXTS_IN_ORDER.advice,
+)
 
 _ID_PREFIX = "c-"
 """What an error proposes to put before the id of another system, such as a number or a UUID."""

@@ -33,7 +33,7 @@ from tenantkit.context import current_tenant
 from tenantkit.engines import check_server_once, open_engine
 from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError, TenantUnavailableError
 from tenantkit.forks import renew_after_fork
-from tenantkit.naming import schema_name, validate_domain, validate_key, validate_prefix, validate_reserved
+from tenantkit.naming import SCHEMAS, schema_name, validate_domain, validate_key, validate_prefix, validate_reserved
 from tenantkit.provisioning.create import Builder, Order, Seed, create
 from tenantkit.provisioning.doctor import Findings, diagnose, repair
 from tenantkit.provisioning.drop import drop
@@ -105,6 +105,9 @@ class Tenancy(Directory):
             that makes no sense.
         :raises TypeError: if an option has the wrong type.
         """
+        require(engine_options=(engine_options, optional(MAPPING)))
+        self.engine_options = dict(engine_options or {})
+        engine = open_engine(database, self.engine_options)
         require(
             tenant=(tenant, METADATA),
             shared=(shared, optional(METADATA)),
@@ -112,24 +115,16 @@ class Tenancy(Directory):
             migrations=(migrations, optional(PATH)),
             seed=(seed, optional(FUNCTION)),
             raw_sql=(raw_sql, one_of(*get_args(RawSQL))),
-            extra_schemas=(extra_schemas, TEXTS_IN_ORDER),
+            extra_schemas=(extra_schemas, SCHEMAS),
             cache_ttl=(cache_ttl, number(0)),
             cache_size=(cache_size, whole(1)),
             listen=(listen, FLAG),
-            engine_options=(engine_options, optional(MAPPING)),
         )
         self.metadata = Metadata(shared, tenant)
         self.placeholder = placeholder
         self.raw_sql: RawSQL = raw_sql
         self.extra_schemas = tuple(extra_schemas)
-        self.engine_options = dict(engine_options or {})
-        super().__init__(
-            open_engine(database, self.engine_options),
-            migrations=migrations,
-            cache_ttl=cache_ttl,
-            cache_size=cache_size,
-            listen=listen,
-        )
+        super().__init__(engine, migrations=migrations, cache_ttl=cache_ttl, cache_size=cache_size, listen=listen)
         self._seed = seed
         self._schema_prefix = validate_prefix(schema_prefix)
         self._reserved_keys = validate_reserved(reserved_keys)

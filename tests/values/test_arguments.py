@@ -144,7 +144,7 @@ INIT: dict[str, Wrong] = {
     "migrations": NOT_PATH,
     "seed": NOT_FUNCTION,
     "raw_sql": ("forbidden", "Forbid", "", None, True, 1, ["forbid"]),
-    "extra_schemas": ("public", None, 5, [5], {"public"}, iter(["public"])),
+    "extra_schemas": ("public", None, 5, [5], {"public"}, iter(["public"]), [""], ["public, extensions"]),
     "schema_prefix": (None, 5, True, b"t_", "T_", "pg_", "t" * 20),
     "reserved_keys": ("www", None, 5, [5], ["WWW"], iter(["www"])),
     "cache_ttl": (*NOT_NUMBER, None, -1),
@@ -237,8 +237,8 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
     "admission.SharedPaths": (SharedPaths, {"patterns": (None, 5, "/login", [5])}),
     "Subdomain": (lambda *, bases: resolvers.Subdomain(*bases), {"bases": ([], [5], [["example.com"]], ["Example.com"])}),
     "PathPrefix": (resolvers.PathPrefix, {"prefix": (None, *NOT_TEXT, "t", "/t/")}),
-    "Header": (resolvers.Header, {"name": (None, *NOT_NAME)}),
-    "Cookie": (resolvers.Cookie, {"name": (None, *NOT_NAME)}),
+    "Header": (resolvers.Header, {"name": (None, *NOT_NAME, "X Tenant", "X-Tenant:")}),
+    "Cookie": (resolvers.Cookie, {"name": (None, *NOT_NAME, "a=b", "a;")}),
     "SessionValue": (resolvers.SessionValue, {"name": (None, *NOT_NAME)}),
     "Domain": (resolvers.Domain, {}),
     "first_of": (lambda *, resolvers_: resolvers.first_of(*resolvers_), {"resolvers_": ([], *([each] for each in NOT_RESOLVER))}),
@@ -246,7 +246,7 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
         JWTClaim,
         {
             "claim": (None, *NOT_NAME),
-            "key": (),  # whatever PyJWT takes
+            "key": (None, "", b""),  # else whatever PyJWT takes
             "algorithms": (None, 5, "RS256", [], [5], ["none"], ["HS256", "RS256"]),
             "audience": (5, [5]),
             "issuer": (5, [5]),
@@ -601,3 +601,17 @@ def test_a_step_in_batches_that_could_not_end_is_refused_before_it_begins(
     environment.add("t2", call % wrong)
     with pytest.raises(tenantkit.MigrationError, match=f"{wrong.partition('=')[0]}=.*of at least"):
         migrations.migrate(tenancy, jobs=0)
+
+
+def test_what_a_function_wants_awaited_is_not_dropped(make_tenancy: Callable[..., Tenancy], tmp_path: Path) -> None:
+    migrations.init(tmp_path / "migrations")
+    environment = Environment(tmp_path / "migrations")
+    environment.add("t1", 'op.create_table("note", sa.Column("extra", sa.Text), schema="tenant")')
+    tenancy = make_tenancy(migrations=environment.folder)
+    with pytest.raises(tenantkit.ProvisioningError, match="seed= returned an awaitable"):
+        tenancy.create("acme", seed=lambda _: asynchronous())
+    for key in ("acme", "beta"):
+        tenancy.create(key)
+    environment.add("t2", 'op.add_column("note", sa.Column("more", sa.Text), schema="tenant")')
+    with pytest.raises(tenantkit.MigrationError, match="check= returned an awaitable"):
+        migrations.migrate(tenancy, canary=1, check=lambda _: asynchronous())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from tenantkit.arguments import (
     FLAG,
@@ -24,9 +24,10 @@ from tenantkit.migrations.rollout import OnError
 from tenantkit.migrations.runner import EngineName
 from tenantkit.migrations.selection import Order
 
+_NUMBER = number()
 _NUMBERS = Kind(
     "a list of numbers, such as [5, 25, 100]",
-    lambda each: isinstance(each, Sequence) and all(map(number().has_type, each)),
+    lambda each: isinstance(each, list | tuple) and all(map(_NUMBER.has_type, cast("Sequence[Any]", each))),
     advice=lambda name, each: f"Write {name}=[5, 25, 100] for 5%,25%,100%." if isinstance(each, str) else None,
 )
 KINDS: Mapping[str, Kind] = {
@@ -38,7 +39,7 @@ KINDS: Mapping[str, Kind] = {
         "order": one_of(*get_args(Order)),
         "canary": either(whole(), TEXTS),
         "waves": _NUMBERS,
-        "pause": number(),
+        "pause": _NUMBER,
         "check": FUNCTION,
         "max_failures": either(whole(), TEXT),
         "on_error": one_of(*get_args(OnError)),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeAlias
 
-from tenantkit.arguments import FUNCTION, require
+from tenantkit.arguments import FUNCTION, Kind, require
 from tenantkit.exceptions import ConfigurationError, InvalidDomainError, InvalidTenantKeyError
 from tenantkit.naming import validate_domain, validate_key
 from tenantkit.resolvers.request import RequestView
@@ -16,7 +15,7 @@ Resolver: TypeAlias = Callable[[RequestView], Target | str | None]
 """Tells which tenant a request is for; ``None`` if it names none."""
 
 
-def _advise_resolver(_name: str, value: object) -> str | None:
+def _advise_resolver(name: str, value: object) -> str | None:
     match value:
         case type():
             return f"Make one of the class: {value.__name__}(...)."
@@ -25,14 +24,13 @@ def _advise_resolver(_name: str, value: object) -> str | None:
         case str():
             return f"Write {'PathPrefix' if value.startswith('/') else 'Subdomain'}({value!r}), for example."
         case _:
-            return None
+            return FUNCTION.advice(name, value)
 
 
-RESOLVER = replace(
-    FUNCTION,
-    takes="a resolver, which is a plain function of a RequestView",
-    has_type=lambda each: FUNCTION.has_type(each) and not isinstance(each, type),
-    advice=lambda name, each: _advise_resolver(name, each) or FUNCTION.advice(name, each),
+RESOLVER = Kind(
+    "a resolver, which is a plain function of a RequestView",
+    lambda each: FUNCTION.has_type(each) and not isinstance(each, type),
+    advice=_advise_resolver,
 )
 
 

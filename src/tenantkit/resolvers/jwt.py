@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from tenantkit.arguments import FUNCTION, NAME, TEXT, TEXTS, either, number, optional, require
+from tenantkit.arguments import FUNCTION, NAME, TEXT, TEXTS, Kind, either, number, optional, require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.resolvers.target import ByKey
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tenantkit.resolvers.request import RequestView
 
 _UNKNOWN = ByKey("")
+_KEY = Kind(
+    "a key, not an empty one", bool, advice=lambda _name, _value: "Is the setting set that holds it?", is_secret=True
+)
 
 
 def bearer_token(request: RequestView) -> str | None:
@@ -58,6 +61,7 @@ class JWTClaim:
         """
         require(
             claim=(claim, NAME),
+            key=(key, _KEY),
             algorithms=(algorithms, either(TEXT, TEXTS)),
             audience=(audience, optional(either(TEXT, TEXTS))),
             issuer=(issuer, optional(either(TEXT, TEXTS))),
