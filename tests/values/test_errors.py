@@ -54,6 +54,8 @@ ERRORS: list[TenantkitError] = [
     InvalidDomainError("a b"),
     NoCurrentTenantError(),
     TenantMismatchError("acme", None),
+    TenantMismatchError("acme", "beta", instance="<Note 1>"),
+    TenantMismatchError("acme", None, schema="t_beta"),
     TenantNotFoundError(key="acme"),
     TenantNotFoundError(domain="acme.example.com"),
     TenantExistsError("acme"),
