@@ -120,6 +120,17 @@ def _is_json(value: Any) -> bool:
     return value is None or _is(value, int) or (_is(value, float) and isfinite(value))
 
 
+def _advise_json(name: str, value: Any) -> str | None:
+    if not _is(value, Mapping):
+        return None
+    for key, each in value.items():
+        if not _is_text(key):
+            return f"The name {key!r} is no string."
+        if not _is_json(each):
+            return f"{name}[{key!r}] is {_show(each)}."
+    return None
+
+
 TEXT = Kind("a string", _is_text)
 NAME = Kind("a string that is not empty", _is_text, bool)
 TEXTS = Kind("a collection of strings", _is_texts, advice=_advise_list)
@@ -135,6 +146,7 @@ JSON_OBJECT = Kind(
     "a mapping of names to JSON values: strings, numbers, booleans, None, lists and dicts with strings for keys",
     lambda each: isinstance(each, Mapping),
     _is_json,
+    _advise_json,
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from inspect import isawaitable
 from typing import Any, TypeVar
 
 from tenantkit.arguments import TEXT, Kind, instance
@@ -118,6 +119,8 @@ class Tenant:
 
 
 def _advise_tenant(_name: str, value: object) -> str | None:
+    if isawaitable(value):
+        return "Await it first."
     return f"Look it up: tenancy.get({value!r})." if isinstance(value, str) else None
 
 

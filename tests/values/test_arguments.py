@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from datetime import date
 from itertools import chain
 from math import inf, nan
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, get_args
 
 import flask
@@ -423,6 +424,10 @@ def test_other_functions(tenancy: Tenancy, good: dict[str, Any], name: str) -> N
     refuse(function, {**good, "key": "secret"}, wrong)
 
 
+class asynchronous_get:  # noqa: N801 - what calling an async function returns, without the warning that it is not awaited
+    def __await__(self) -> Any: ...
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(schema="tenant")
 
@@ -433,6 +438,7 @@ class Bare(DeclarativeBase):
 
 MISSPELT: dict[str, Any] = {"tenant": ["acme"]}
 OF_ANOTHER: dict[str, Any] = {"limit": 3}
+NUMBERED: dict[Any, Any] = {1: 2}
 FILTER: dict[str, Any] = {"stat": "active"}
 INTENTIONS: dict[str, tuple[Callable[[Tenancy], Any], str]] = {
     "a misspelt option": (lambda t: migrations.downgrade(t, "-1", **MISSPELT), "Did you mean tenants=?"),
@@ -454,6 +460,9 @@ INTENTIONS: dict[str, tuple[Callable[[Tenancy], Any], str]] = {
     "an async function": (lambda t: t.create("acme", seed=asynchronous), "write a plain one"),
     "a generator": (lambda t: migrations.migrate(t, tenants=(key for key in ["acme"])), "Write tenants=list(...)."),
     "a class of resolvers": (lambda _: resolvers.first_of(resolvers.Domain), "Domain(...)"),
+    "a date among attributes": (lambda t: t.create("acme", attributes={"a": 1, "on": date(2026, 1, 1)}), "attributes['on'] is"),
+    "a number for a name": (lambda t: t.list(attributes=NUMBERED), "The name 1 is no string."),
+    "a tenant that was not awaited": (lambda t: t.session(asynchronous_get()), "Await it first."),
     "no listening": (lambda _: Tenancy(URL, tenant=Base.metadata, listen="no"), "True or False"),
     "no cache": (lambda _: Tenancy(URL, tenant=Base.metadata, cache_size=0), "at least 1"),
 }  # fmt: skip
@@ -615,3 +624,17 @@ def test_what_a_function_wants_awaited_is_not_dropped(make_tenancy: Callable[...
     environment.add("t2", 'op.add_column("note", sa.Column("more", sa.Text), schema="tenant")')
     with pytest.raises(tenantkit.MigrationError, match="check= returned an awaitable"):
         migrations.migrate(tenancy, canary=1, check=lambda _: asynchronous())
+
+
+def test_the_options_of_a_run_may_be_any_mappings_and_collections(
+    make_tenancy: Callable[..., Tenancy], tmp_path: Path
+) -> None:
+    migrations.init(tmp_path / "migrations")
+    environment = Environment(tmp_path / "migrations")
+    environment.add("t1", 'op.create_table("note", sa.Column("extra", sa.Text), schema="tenant")')
+    tenancy = make_tenancy(migrations=environment.folder)
+    tenancy.create("acme", attributes={"plan": {"name": "pro"}})
+    environment.add("t2", 'op.add_column("note", sa.Column("more", sa.Text), schema="tenant")')
+    where = MappingProxyType({"plan": MappingProxyType({"name": "pro"})})
+    report = migrations.migrate(tenancy, tenants=frozenset({"acme"}), exclude=set(), where=where, waves=(100,))
+    assert [outcome.key for outcome in report.migrated] == ["acme"]

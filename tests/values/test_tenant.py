@@ -6,9 +6,11 @@ import copy
 import dataclasses
 import json
 import pickle
+from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -122,6 +124,18 @@ def test_a_copy_of_the_attributes_can_be_changed(tenant: Tenant) -> None:
         del copied["plan"]
         assert copied == {"limits": {"seats": [1, {"extra": 1}]}, "tags": ["a", "b", "c"]}
     assert tenant.attributes == ATTRIBUTES
+
+
+def test_any_mappings_and_tuples_are_taken_for_attributes(any_tenancy: Any) -> None:
+    given_ = MappingProxyType(
+        {"limits": MappingProxyType({"seats": (1, ChainMap({"extra": None}))}), "tags": ("a", "b")}
+    )
+    expected = {"limits": {"seats": [1, {"extra": None}]}, "tags": ["a", "b"]}
+    assert any_tenancy.create("acme", attributes=given_).attributes == expected
+    assert any_tenancy.create("beta").attributes == {}
+    assert any_tenancy.update("beta", attributes=given_).attributes == expected
+    assert [tenant.key for tenant in any_tenancy.list(attributes=given_)] == ["acme", "beta"]
+    assert any_tenancy.update("beta", attributes=any_tenancy.get("acme").attributes).attributes == expected
 
 
 def test_a_status_may_be_given_as_its_word(tenant: Tenant) -> None:

@@ -12,6 +12,7 @@ from typing_extensions import Unpack
 
 from tenantkit.arguments import NAME, require, whole
 from tenantkit.exceptions import ConfigurationError, MigrationError
+from tenantkit.frozen import freeze
 from tenantkit.migrations.campaign import Campaign
 from tenantkit.migrations.connections import room_for_jobs
 from tenantkit.migrations.lines import Command
@@ -194,8 +195,11 @@ def _given(options: Options, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
-    plain = (str, float, int, Mapping)
-    return {name: value if isinstance(value, plain) else list(value) for name, value in options.items()}
+    plain = (str, float, int)
+    return {
+        name: value if isinstance(value, plain) else freeze(value if isinstance(value, Mapping) else list(value))
+        for name, value in options.items()
+    }
 
 
 def _towards(line: Line, command: Command, target: str) -> Planner:

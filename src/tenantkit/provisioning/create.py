@@ -19,6 +19,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
+from tenantkit.frozen import freeze
 from tenantkit.naming import schema_name
 from tenantkit.provisioning import schemas
 from tenantkit.provisioning.drop import finish
@@ -128,7 +129,11 @@ def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
             tenants.update()
             .where(tenants.c.key == order.key)
             .values(
-                status=Status.PROVISIONING, claim=claim, name=order.name, attributes=dict(order.attributes), error=None
+                status=Status.PROVISIONING,
+                claim=claim,
+                name=order.name,
+                attributes=freeze(order.attributes),
+                error=None,
             )
         )
         tenant = store.get(connection, order.key)

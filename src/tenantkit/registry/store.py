@@ -19,6 +19,7 @@ from tenantkit.exceptions import (
     TenantExistsError,
     TenantNotFoundError,
 )
+from tenantkit.frozen import freeze
 from tenantkit.naming import validate_domain, validate_key
 from tenantkit.registry.tables import domains, former_tenants, tenants
 from tenantkit.tenant import KEY, Placement, Status, Tenant, require_supported
@@ -141,7 +142,7 @@ def add(
         "database": placement.database,
         "schema": placement.schema,
         "claim": claim,
-        "attributes": dict(attributes),
+        "attributes": freeze(attributes),
     }
     try:
         with connection.begin_nested():
@@ -284,7 +285,7 @@ def set_domains(connection: Connection, tenant_id: int, wanted: Sequence[str]) -
 
 
 def _jsonb(value: Mapping[str, Any]) -> ColumnElement[Any]:
-    return func.to_jsonb(literal(dict(value), JSON))
+    return func.to_jsonb(literal(freeze(value), JSON))
 
 
 def _has_key(key: str) -> ColumnElement[bool]:
