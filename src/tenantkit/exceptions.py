@@ -42,12 +42,21 @@ def as_clause(message: object) -> str:
 class TenantkitError(Exception):
     """The base of every error that tenantkit raises.
 
-    Errors can be pickled and copied, as process pools and task queues do, with their text and attributes.
+    Errors can be pickled and copied, as process pools and task queues do, with their text and attributes. ``args`` is
+    what the class was called with, not the text, since some queues make an error anew from these.
     """
+
+    def __init__(self, *text: object) -> None:
+        # Not Exception's own, which would put the text in place of the arguments.
+        self._text = text[0] if len(text) == 1 else None
+
+    @override
+    def __str__(self) -> str:
+        return super().__str__() if self._text is None else str(self._text)
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception's own calls the class with the finished text in place of its arguments.
+        # Exception's own calls the class, which may need more than its positional arguments.
         return _restore, (type(self), self.args), self.__dict__
 
 
@@ -124,7 +133,8 @@ class TenantMismatchError(TenantkitError):
 class TenantNotFoundError(TenantkitError, LookupError):
     """The registry knows no such tenant or domain."""
 
-    def __init__(self, *, key: str | None = None, domain: str | None = None) -> None:
+    def __init__(self, key: str | None = None, domain: str | None = None) -> None:
+        self.args = (key, domain)
         self.key = key
         self.domain = domain
         if key is not None and domain is not None:
@@ -177,7 +187,7 @@ class IllegalTransitionError(TenantkitError):
         self.status = status
         self.wanted = wanted
         super().__init__(
-            f"Tenant {tenant!r} is {status.value} and cannot become {wanted.value}. "
+            f"Tenant {tenant!r} is {status!s} and cannot become {wanted!s}. "
             f"'tenantkit show {tenant}' tells where it stands."
         )
 

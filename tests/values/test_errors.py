@@ -61,7 +61,7 @@ ERRORS: list[TenantkitError] = [
     TenantExistsError("acme"),
     DomainExistsError("acme.example.com"),
     TenantUnavailableError("acme", Status.SUSPENDED),
-    TenantUnavailableError("acme", "archived", reason="this version does not know its status"),
+    TenantUnavailableError("acme", "archived", "this version does not know its status"),
     IllegalTransitionError("acme", Status.DROPPING, Status.ACTIVE),
     RawSQLForbiddenError("acme"),
     RawSQLForbiddenError("acme", "Say it otherwise."),
@@ -103,6 +103,12 @@ def test_a_pickled_or_copied_error_has_its_text_and_attributes(way: Callable[[An
         _assert_same(error, original)
         error.add_note("in job 5")
         _assert_same(way(error), error)
+
+
+def test_an_error_made_anew_from_its_arguments_says_the_same() -> None:
+    for error in ERRORS:
+        if not vars(error).keys() & {"instance", "schema"} or not (error.instance or error.schema):  # type: ignore[attr-defined]
+            _assert_same(type(error)(*error.args), error)
 
 
 def test_every_error_comes_back_from_another_process() -> None:
