@@ -80,7 +80,9 @@ class AsyncTenancy:
         :param options: those of `tenantkit.Tenancy`.
         :raises ConfigurationError: if the tables are declared in a way that could not work.
         """
-        require(engine_options=(engine_options, optional(MAPPING)))
+        require(
+            engine_options=(engine_options, optional(MAPPING)), session_options=(session_options, optional(MAPPING))
+        )
         self.engine = _open_async_engine(database, dict(engine_options or {}))
         sync_options = {} if isinstance(sync_database, Engine) else {"pool_size": 1, "max_overflow": 4}
         check_session_class(session_class, base=AsyncTenantSession, plain=AsyncSession)

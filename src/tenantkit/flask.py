@@ -45,6 +45,7 @@ from tenantkit.arguments import Kind, instance, require
 from tenantkit.context import current_tenant, current_tenant_or_none
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.sessions import TenantSession
+from tenantkit.tenancy import TENANCY, Tenancy
 from tenantkit.wsgi import TenantMiddleware
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from tenantkit.resolvers import Resolver
-    from tenantkit.tenancy import Tenancy
 
 _SHARED = "tenantkit_shared"
 _SESSIONS = "tenantkit.sessions"
@@ -121,7 +121,7 @@ class TenantKit:
         :param resolver: tells which tenant a request is for.
         :param shared: paths that need no tenant, besides `shared_route` views and static files.
         """
-        require(app=(app, instance(Flask, "a Flask application")))
+        require(app=(app, instance(Flask, "a Flask application")), tenancy=(tenancy, TENANCY))
 
         def load_session(environ: WSGIEnvironment) -> Mapping[str, Any]:
             return app.session_interface.open_session(app, app.request_class(environ, populate_request=False)) or {}

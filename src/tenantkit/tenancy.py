@@ -119,6 +119,7 @@ class Tenancy(Directory):
             cache_ttl=(cache_ttl, number(0)),
             cache_size=(cache_size, whole(1)),
             listen=(listen, FLAG),
+            session_options=(session_options, optional(MAPPING)),
         )
         self.metadata = Metadata(shared, tenant)
         self.placeholder = placeholder

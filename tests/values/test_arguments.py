@@ -14,7 +14,8 @@ from typing import Any, get_args
 import flask
 import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Session
 
 import tenantkit
 from tenantkit import (
@@ -146,12 +147,15 @@ INIT: dict[str, Wrong] = {
     "seed": NOT_FUNCTION,
     "raw_sql": ("forbidden", "Forbid", "", None, True, 1, ["forbid"]),
     "extra_schemas": ("public", None, 5, [5], {"public"}, iter(["public"]), [""], ["public, extensions"]),
-    "schema_prefix": (None, 5, True, b"t_", "T_", "pg_", "t" * 20),
+    "schema_prefix": (None, 5, True, b"t_", "T_", "pg_", "t" * 60),
     "reserved_keys": ("www", None, 5, [5], ["WWW"], iter(["www"])),
     "cache_ttl": (*NOT_NUMBER, None, -1),
     "cache_size": (*NOT_WHOLE, None, -1, 0),
     "listen": NOT_FLAG,
     "engine_options": ("echo", 5, [("echo", True)]),
+    "session_class": (None, "AppSession", 5, dict, Session, AsyncSession),
+    "shared_session_class": (None, "AppSession", 5, dict, tenantkit.TenantSession),
+    "session_options": ("autoflush", 5, [("autoflush", True)], {"bind": None}),
 }
 MIGRATIONS: dict[str, dict[str, Wrong]] = {
     "migrate": {"tenancy": NOT_TENANCY, "target": (None, ["acme"], *NOT_NAME), **OPTIONS},
@@ -347,7 +351,7 @@ def test_every_public_parameter_is_in_these_tables() -> None:
     for name, wrong in TENANCY.items():
         assert {*parameters(getattr(Tenancy, name))} - {"self"} == wrong.keys(), name
     assert {*parameters(Tenancy)} == INIT.keys()
-    assert {*parameters(AsyncTenancy)} == {"database", "sync_database", "engine_options"}
+    assert {*parameters(AsyncTenancy)} - {"sync_database"} <= INIT.keys()
     assert public(migrations) == MIGRATIONS.keys() | {"run_environment"}
     for name, wrong in MIGRATIONS.items():
         assert {*parameters(getattr(migrations, name))} == wrong.keys(), name
