@@ -17,6 +17,7 @@ from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from tenantkit import drivers
+from tenantkit.arguments import MAPPING, NAME, optional, require
 from tenantkit.binding import Binding
 from tenantkit.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
 from tenantkit.exceptions import ConfigurationError
@@ -36,7 +37,7 @@ from tenantkit.session_classes import (
 from tenantkit.sessions import TenantSession
 from tenantkit.tables import Tables
 from tenantkit.tenancy import Tenancy
-from tenantkit.tenant import Status, Tenant
+from tenantkit.tenant import KEY, TENANT, Status, Tenant
 
 
 class AsyncTenantSession(AsyncSession):
@@ -79,6 +80,9 @@ class AsyncTenancy:
         :param options: those of `tenantkit.Tenancy`.
         :raises ConfigurationError: if the tables are declared in a way that could not work.
         """
+        require(
+            engine_options=(engine_options, optional(MAPPING)), session_options=(session_options, optional(MAPPING))
+        )
         self.engine = _open_async_engine(database, dict(engine_options or {}))
         sync_options = {} if isinstance(sync_database, Engine) else {"pool_size": 1, "max_overflow": 4}
         check_session_class(session_class, base=AsyncTenantSession, plain=AsyncSession)
@@ -159,12 +163,14 @@ class AsyncTenancy:
 
     async def list(self, **filters: Any) -> list[Tenant]:
         """Return tenants in the order of their keys; see `tenantkit.Tenancy.list`."""
+        store.require_filters(filters)
         async with self.engine.connect() as connection:
             return await connection.run_sync(store.find, **filters)
 
     async def at_revision(self, tenant: Tenant | str, revision: str) -> bool:
         """Return whether the tables of *tenant* include *revision*; see `tenantkit.Tenancy.at_revision`."""
         known = await self.get(tenant) if isinstance(tenant, str) else tenant
+        require(tenant=(known, TENANT), revision=(revision, NAME))
         return self.sync.revisions.has(known, revision) or await self._at_revision(known, revision)
 
     async def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
@@ -235,6 +241,7 @@ class AsyncTenancy:
         self.engine.sync_engine.dispose(close=False)
 
     async def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
+        require(key=(name[1], KEY))
         async with self.engine.connect() as connection:
             return await connection.run_sync(self.sync.look_up, name, find)
 

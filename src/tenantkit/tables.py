@@ -8,11 +8,21 @@ from typing import Any, NamedTuple
 from sqlalchemy import ARRAY, Boolean, MetaData, Sequence, Table, TypeDecorator
 from sqlalchemy.types import SchemaType, TypeEngine
 
+from tenantkit.arguments import instance
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.naming import first_lines
 
 NO_TENANT_SCHEMA = "tenantkit_no_tenant"
 """Where the placeholder points when there is no tenant: a schema that never exists, so reads fail."""
+
+
+def _advise_metadata(name: str, value: object) -> str | None:
+    if not isinstance(getattr(value, "metadata", None), MetaData):
+        return None
+    return f"Pass its metadata: {name}={value.__name__ if isinstance(value, type) else '...'}.metadata."
+
+
+METADATA = instance(MetaData, "a MetaData", _advise_metadata)
 
 
 class Metadata(NamedTuple):
@@ -50,12 +60,9 @@ def classify(shared: MetaData | None, tenant: MetaData, *, placeholder: str | No
     else:
         _require_each_table_on_its_side(shared, tenant, placeholder)
         found = Tables(placeholder, tuple(shared.tables.values()), tuple(tenant.tables.values()))
-    _require_schemas(found)
-    if shared is None and found.shared and not found.tenant:
-        raise ConfigurationError(
-            f"No table carries the placeholder schema {placeholder!r}, so nothing would be kept per tenant. "
-            f"Declare tenant tables with MetaData(schema={placeholder!r}), or pass placeholder= the schema they have."
-        )
+    if shared is None:
+        _require_tenant_tables(found)
+    _require_schemas(found, is_one=shared is None or shared is tenant)
     _require_no_reference_to_tenants(found)
     _adopt_names(found)
     return found
@@ -100,8 +107,35 @@ def _require_no_reference_to_tenants(tables: Tables) -> None:
                 )
 
 
-def _require_schemas(tables: Tables) -> None:
+def _require_tenant_tables(tables: Tables) -> None:
+    """Raise if no table is a tenant's: the application has declared all of them in a way that it did not mean."""
+    if tables.tenant or not tables.shared:
+        return
+    if tables.placeholder is None:
+        advice = "Declare them without a schema, as placeholder=None says, or pass placeholder= the schema they have."
+    elif bare := [table.name for table in tables.shared if table.schema is None]:
+        advice = (
+            f"If each tenant has its own {first_lines(bare)}, pass placeholder=None: then tables without a schema are "
+            "tenant tables. If some of these are shared, declare tenant tables with "
+            f"MetaData(schema={tables.placeholder!r}), and shared ones with the real schema that they are in."
+        )
+    else:
+        advice = (
+            f"Declare tenant tables with MetaData(schema={tables.placeholder!r}), or pass placeholder= the schema they "
+            "have, if no real schema has that name."
+        )
+    raise ConfigurationError(
+        f"No table carries the placeholder schema {tables.placeholder!r}, so nothing would be kept per tenant. {advice}"
+    )
+
+
+def _require_schemas(tables: Tables, *, is_one: bool) -> None:
     if bare := [table.name for table in tables.shared if table.schema is None]:
+        if is_one:
+            raise ConfigurationError(
+                f"Tables without a schema: {first_lines(bare)}. If each tenant has its own, declare them with "
+                f"MetaData(schema={tables.placeholder!r}); if all tenants share them, name the real schema they are in."
+            )
         raise ConfigurationError(
             f"Shared tables without a schema: {first_lines(bare)}. Name it, be it MetaData(schema='public'): "
             "textual SQL moves the search_path to the tenant's schema, and an unqualified name with it."

@@ -15,13 +15,16 @@ from alembic import command
 from sqlalchemy import inspect
 from sqlalchemy.schema import CreateSchema
 
+from tenantkit.arguments import FLAG, PATH, TEXT, require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.enums import drop_new_types, label_notes
 from tenantkit.migrations.environment import Request, Site, requesting, run
 from tenantkit.migrations.lines import Line, clear_errors
+from tenantkit.migrations.phases import require_known
 from tenantkit.migrations.proposals import propose, write_phase
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.status import require_shared_is_current
+from tenantkit.tenancy import TENANCY, Tenancy
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql.base import PGInspector
 
     from tenantkit.migrations.phases import Phase
-    from tenantkit.tenancy import Tenancy
 
 _log = logging.getLogger("tenantkit.migrations")
 
@@ -52,13 +54,15 @@ _SCRATCH = "tenantkit_autogenerate"
 """The schema that autogenerate builds where tenant tables have no schema, so there is no placeholder's name to use."""
 
 
-def init(folder: Path) -> list[Path]:
+def init(folder: str | Path) -> list[Path]:
     """Make a migration environment in *folder*, with an ``alembic.ini`` beside it, and return the new files.
 
     Where another ``alembic.ini`` stands, that is kept, and the new one goes into *folder*.
 
     :raises ConfigurationError: if *folder* has such a file already; nothing is overwritten.
     """
+    require(folder=(folder, PATH))
+    folder = Path(folder)
     templates = resources.files("tenantkit.migrations") / "templates"
     beside = folder.parent / "alembic.ini"
     own = folder / "alembic.ini"
@@ -99,6 +103,10 @@ def revision(
 
     :raises ConfigurationError: if the environment is not usable, or the shared tables are not migrated yet.
     """
+    require(
+        tenancy=(tenancy, TENANCY), message=(message, TEXT), shared=(shared, FLAG), autogenerate=(autogenerate, FLAG)
+    )
+    require_known(phase)
     written = write(tenancy, message, shared=shared, autogenerate=autogenerate, phase=phase)
     for note in written.notes:
         _log.warning(note)

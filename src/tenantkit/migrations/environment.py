@@ -6,11 +6,13 @@ stands Alembic, which passes a `Request` through and nothing else.
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from alembic import context
@@ -158,9 +160,11 @@ def run_environment(**options: Any) -> None:
 
     :raises CommandError: under a plain ``alembic`` command, which cannot know which of many schemas it is for.
     :raises ConfigurationError: if an option is tenantkit's to set.
+    :raises TypeError: if an option is misspelt.
     """
     if taken := _SET_BY_TENANTKIT & options.keys():
         raise ConfigurationError(f"env.py passes {first_lines(taken)}, which tenantkit sets itself. Remove it there.")
+    _refuse_misspelt(options)
     request: Request | None = context.config.attributes.get(_OURS)
     if request is None:
         raise CommandError(
@@ -197,6 +201,17 @@ def run_environment(**options: Any) -> None:
             if request.before_commit is not None:
                 request.before_commit(connection)
             transaction.end()
+
+
+def _refuse_misspelt(options: Mapping[str, Any]) -> None:
+    """Raise if an option looks like one of Alembic's, which takes any name and says nothing of those it does not know.
+
+    :raises TypeError: if one does.
+    """
+    known = inspect.signature(EnvironmentContext.configure).parameters.keys() - {"self", "kw"}
+    for name in sorted(options.keys() - known):
+        if meant := get_close_matches(name, known, n=1, cutoff=0.8):
+            raise TypeError(f"env.py passes {name}=, which Alembic does not know. Did you mean {meant[0]}=?")
 
 
 def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,13 +19,14 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
+from tenantkit.frozen import freeze
 from tenantkit.naming import schema_name
 from tenantkit.provisioning import schemas
 from tenantkit.provisioning.drop import finish
 from tenantkit.provisioning.locks import attending, is_unattended, limit_lock_waits, reason, retrying, sqlstate
 from tenantkit.registry import store
 from tenantkit.registry.tables import tenants
-from tenantkit.tenant import Placement, Status, Tenant
+from tenantkit.tenant import MAIN_DATABASE, Placement, Status, Tenant, require_supported
 
 if TYPE_CHECKING:
     from tenantkit.sessions import TenantSession
@@ -56,7 +57,7 @@ class Order:
     key: str
     name: str
     schema_prefix: str
-    database: str = "main"
+    database: str = MAIN_DATABASE
     domains: Sequence[str] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -74,7 +75,7 @@ def create(
     """
     claim = uuid4().hex
     with connection.begin():
-        doomed = store.get(connection, order.key) if _lock_row(connection, order.key) is Status.DROPPING else None
+        doomed = store.get(connection, order.key) if _lock_row(connection, order.key) == Status.DROPPING else None
     if doomed is not None:
         finish(connection, doomed)
     with connection.begin():
@@ -123,11 +124,16 @@ def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
         if store.count_former(connection, order.key) >= number:
             raise TenantExistsError(order.key)
     elif status in _UNFINISHED:
+        require_supported(store.get(connection, order.key))
         connection.execute(
             tenants.update()
             .where(tenants.c.key == order.key)
             .values(
-                status=Status.PROVISIONING, claim=claim, name=order.name, attributes=dict(order.attributes), error=None
+                status=Status.PROVISIONING,
+                claim=claim,
+                name=order.name,
+                attributes=freeze(order.attributes),
+                error=None,
             )
         )
         tenant = store.get(connection, order.key)
@@ -178,11 +184,11 @@ def _complete(
 
 
 def _require_claim(connection: Connection, tenant: Tenant, claim: str) -> None:
-    if _lock_row(connection, tenant.key, claim=claim) is not Status.PROVISIONING:
+    if _lock_row(connection, tenant.key, claim=claim) != Status.PROVISIONING:
         raise TenantExistsError(tenant.key)
 
 
-def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> Status | None:
+def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> str | None:
     """Lock the registry row of *key* and return its state; ``None`` if there is none (or it has another claim)."""
     query = select(tenants.c.status, tenants.c.id).where(tenants.c.key == key).with_for_update(nowait=True)
     if claim is not None:
@@ -198,7 +204,7 @@ def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> 
         return None
     if not is_unattended(connection, row.id):
         raise TenantExistsError(key)
-    return Status(row.status)
+    return str(row.status)
 
 
 def _mark_failed(connection: Connection, tenant: Tenant, claim: str, error: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy.schema import CreateSchema
 
+from tenantkit.arguments import require_no_awaitable
 from tenantkit.naming import search_path
 from tenantkit.tables import Tables
 from tenantkit.tenant import Placement
@@ -92,5 +93,5 @@ def run_seed(connection: Connection, binding: Binding, seed: Seed, sessions: ses
     with sessions(
         bind=connection, binder=binder, tenant=binding.tenant, join_transaction_mode="create_savepoint"
     ) as session:
-        seed(session)
+        require_no_awaitable("seed", seed(session))
         session.commit()

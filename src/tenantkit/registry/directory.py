@@ -10,12 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from tenantkit.arguments import NAME, require
 from tenantkit.naming import fold_domain
 from tenantkit.registry import store, versions
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.listener import Listener
 from tenantkit.registry.revisions import Revisions
-from tenantkit.tenant import Status, Tenant
+from tenantkit.tenant import KEY, TENANT, Status, Tenant
 
 
 class Directory:
@@ -54,15 +55,23 @@ class Directory:
     def list(
         self,
         *,
-        status: Status | Collection[Status] | None = None,
+        status: str | Collection[str] | None = None,
         attributes: Mapping[str, Any] | None = None,
         search: str | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> list[Tenant]:
         """Return tenants in the order of their keys; see `tenantkit.registry.store.find`."""
+        filters: dict[str, Any] = {
+            "status": status,
+            "attributes": attributes,
+            "search": search,
+            "after": after,
+            "limit": limit,
+        }
+        store.require_filters(filters)
         with self.engine.connect() as connection:
-            return store.find(connection, status=status, attributes=attributes, search=search, after=after, limit=limit)
+            return store.find(connection, **filters)
 
     def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
         """Set the display name, and merge *attributes* into the tenant's own; ``None`` as a value removes one."""
@@ -88,7 +97,9 @@ class Directory:
 
         :raises ConfigurationError: if there is no such revision, or nothing is known of the one that the tenant is at.
         """
-        return self.revisions.includes(self.get(tenant) if isinstance(tenant, str) else tenant, revision)
+        known = self.get(tenant) if isinstance(tenant, str) else tenant
+        require(tenant=(known, TENANT), revision=(revision, NAME))
+        return self.revisions.includes(known, revision)
 
     def suspend(self, key: str) -> Tenant:
         """Stop serving a tenant, keeping all it has."""
@@ -127,6 +138,7 @@ class Directory:
         return tenant
 
     def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
+        require(key=(name[1], KEY))
         with self.engine.connect() as connection:
             return self.look_up(connection, name, find)
 
@@ -141,6 +153,7 @@ class Directory:
     @contextmanager
     def forgetting(self, key: str) -> Generator[None]:
         """Drop what this process remembers of a tenant once the change is committed; others are notified."""
+        require(key=(key, KEY))
         try:
             yield
         finally:
