@@ -15,7 +15,6 @@ from typing import Any
 from sqlalchemy import ARRAY, Boolean, Connection, MetaData, Sequence, Table, TypeDecorator, event
 from sqlalchemy.dialects.postgresql import DOMAIN, ENUM
 from sqlalchemy.types import SchemaType, TypeEngine
-from typing_extensions import override
 
 from tenantkit.exceptions import ConfigurationError
 
@@ -135,16 +134,28 @@ def create_by_side(sides: Sides, shared: MetaData | None) -> None:
                 event.listen(metadata, "before_create", _before_create, insert=True)
 
 
-class _Created(set[tuple[str | None, str]]):
-    """The types that a ``create_all`` has created, or must not create because they are the other side's."""
+class TypeFilter:
+    """Decides which types are created; it replaces the set in which SQLAlchemy remembers those that it has created."""
 
     def __init__(self, is_wanted: Callable[[str | None, str], bool]) -> None:
-        super().__init__()
         self._is_wanted = is_wanted
+        self.created: set[tuple[str | None, str]] = set()
 
-    @override
-    def __contains__(self, key: Any) -> bool:
-        return super().__contains__(key) or not self._is_wanted(*key)
+    def __contains__(self, key: tuple[str | None, str]) -> bool:
+        return not self._is_wanted(*key)
+
+    def add(self, key: tuple[str | None, str]) -> None:
+        """Remember a type; called by SQLAlchemy, whether or not it creates the type."""
+        self.created.add(key)
+
+    @property
+    def memo(self) -> dict[str, TypeFilter]:
+        """The filter under the names by which SQLAlchemy looks for it in the ``memo`` of whatever runs DDL."""
+        return {f"pg_{kind.__visit_name__}": self for kind in (ENUM, DOMAIN)}
+
+    def create(self, named: SchemaType, connection: Connection, *, checkfirst: Any = False) -> None:
+        """Create a type if it is wanted and its ``create_type`` is not False."""
+        named._on_metadata_create(named, connection, checkfirst=checkfirst, _ddl_runner=self)  # noqa: SLF001
 
 
 def _before_create(metadata: MetaData, connection: Connection, *, _ddl_runner: Any, **_: Any) -> None:
@@ -152,26 +163,25 @@ def _before_create(metadata: MetaData, connection: Connection, *, _ddl_runner: A
     wanted = _wanted_sides(sides, metadata, connection, _ddl_runner)
 
     def is_wanted(schema: str | None, name: str) -> bool:
-        return sides.is_tenants(schema, name) in wanted
+        return sides.is_tenants(schema, name) in wanted and (schema, name) not in types.created
 
-    created = _Created(is_wanted)
-    create_sequence = _ddl_runner.visit_sequence
+    types = TypeFilter(is_wanted)
+    create_sequence, created = _ddl_runner.visit_sequence, set[tuple[str | None, str]]()
 
     def visit_sequence(sequence: Sequence, **options: Any) -> None:
         key = (sequence.schema, sequence.name)
-        if key not in created:
+        if sides.is_tenants(*key) in wanted and key not in created:
             created.add(key)
             create_sequence(sequence, **options)
 
-    # Where SQLAlchemy looks whether it has created a type, and how it creates a sequence.
-    _ddl_runner.memo.update((f"pg_{kind.__visit_name__}", created) for kind in (ENUM, DOMAIN))
+    _ddl_runner.memo.update(types.memo)
     _ddl_runner.visit_sequence = visit_sequence
     for tenants in wanted:
         # The shared side's objects may have been created with other tables.
         checkfirst = _ddl_runner.checkfirst if tenants else True
         for item in sides.objects(tenants=tenants):
             if isinstance(item, SchemaType):
-                item._on_metadata_create(metadata, connection, checkfirst=checkfirst, _ddl_runner=_ddl_runner)  # noqa: SLF001
+                types.create(item, connection, checkfirst=checkfirst)
             elif not tenants and (item.schema, item.name) not in created:
                 created.add((item.schema, item.name))
                 item.create(connection, checkfirst=True)
