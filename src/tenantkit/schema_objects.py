@@ -93,11 +93,13 @@ class Sides:
         yield from (each for each in sequences.values() if each.column is None)
 
 
-def adopt(sides: Sides) -> None:
+def adopt(sides: Sides, *, by_revisions: bool) -> None:
     """Give a schema to the types and sequences that were declared without one.
 
     Those of tenant tables, and sequences of no table, get the placeholder. Types of shared tables get the schema that
-    SQLAlchemy 2.1 lets them inherit from their metadata; if that is the placeholder, the schema of their table.
+    SQLAlchemy 2.1 lets them inherit from their metadata; if that is the placeholder, the schema of their table. If
+    their metadata has none, ``create_all`` creates them where the connection's search_path leads, but revisions, with
+    *by_revisions*, in the shared schema: so they get that.
 
     :raises ConfigurationError: if one type object without a schema is used by tables of both sides.
     """
@@ -110,7 +112,8 @@ def adopt(sides: Sides) -> None:
             )
     for table, named in types_of(sides.shared):
         inherited = table.metadata.schema
-        if named.schema == sides.placeholder or (named.schema is None and inherited is not None):
+        is_open = named.schema is None and (inherited is not None or by_revisions)
+        if named.schema == sides.placeholder or is_open:
             named.schema = table.schema if inherited in {None, sides.placeholder} else inherited
     for table in sides.shared:
         for sequence in sequences_of([table]):

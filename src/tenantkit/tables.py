@@ -41,11 +41,14 @@ class Tables:
     tenant: tuple[Table, ...]
 
 
-def classify(shared: MetaData | None, tenant: MetaData, *, placeholder: str | None) -> Tables:
+def classify(
+    shared: MetaData | None, tenant: MetaData, *, placeholder: str | None, by_revisions: bool = False
+) -> Tables:
     """Divide the declared tables into shared and tenant ones.
 
     *shared* may be left out, or be the same object as *tenant*: then the
-    schema of each table tells which it is.
+    schema of each table tells which it is. *by_revisions* says that revisions
+    create the tables.
 
     :raises ConfigurationError: if a table is in both metadata or on the wrong
         one, if no table carries the placeholder, or if a shared table
@@ -65,7 +68,7 @@ def classify(shared: MetaData | None, tenant: MetaData, *, placeholder: str | No
     _require_schemas(found, is_one=shared is None or shared is tenant)
     _require_no_reference_to_tenants(found)
     sides = Sides(placeholder, found.shared, found.tenant, tenant)
-    adopt(sides)
+    adopt(sides, by_revisions=by_revisions)
     create_by_side(sides, shared)
     return found
 

@@ -56,18 +56,22 @@ WRAPPERS = {
 }
 
 COMBINATIONS = [(kind, wrapper) for kind in KINDS for wrapper in WRAPPERS]
+WRITTEN = [(kind, wrapper) for kind, wrapper in COMBINATIONS if kind != "domain" and "decorator" not in wrapper]
+"""Those that Alembic can write into a revision."""
+
+Combinations = list[tuple[str, str]]
 
 
-def names(side: str) -> set[str]:
+def names(side: str, among: Combinations = COMBINATIONS) -> set[str]:
     """Return the names of the types that `columns` of *side* need."""
-    return {f"{side}_{kind}_{wrapper}" for kind, wrapper in COMBINATIONS}
+    return {f"{side}_{kind}_{wrapper}" for kind, wrapper in among}
 
 
-def columns(side: str, **options: Any) -> list[Column[Any]]:
+def columns(side: str, among: Combinations = COMBINATIONS, **options: Any) -> list[Column[Any]]:
     """Return a column for each combination; *options* are those of the types."""
     return [
         Column(f"{kind}_{wrapper}", WRAPPERS[wrapper].wrap(KINDS[kind](f"{side}_{kind}_{wrapper}", **options)))
-        for kind, wrapper in COMBINATIONS
+        for kind, wrapper in among
     ]
 
 

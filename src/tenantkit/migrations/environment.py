@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from alembic import context
@@ -24,6 +25,7 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.interruptions import Interruption
 from tenantkit.migrations.operations import adapt_operations
 from tenantkit.migrations.script import ALIAS
+from tenantkit.migrations.server_defaults import defaults_differ
 from tenantkit.migrations.transactions import Transaction
 from tenantkit.naming import first_lines, search_path
 from tenantkit.provisioning.locks import LIMITS, POLITE, Limits
@@ -79,7 +81,12 @@ class Site:
     @property
     def search_path(self) -> str:
         """Where names without a schema lead."""
-        return search_path(self.schema, *self.others) if self.is_visible else "pg_temp"
+        return self.path if self.is_visible else "pg_temp"
+
+    @property
+    def path(self) -> str:
+        """The path of revisions, also where `search_path` hides it from autogenerate."""
+        return search_path(self.schema, *self.others)
 
     def owns(self, schema: str | None) -> bool:
         """Return whether revisions of this line create the types that they declare with *schema*.
@@ -200,6 +207,7 @@ def run_environment(**options: Any) -> None:
         context.configure(connection, version_table_schema=site.schema, **_merged(ours, options))
         migration = context.get_context()
         migration.impl.memo.update(types.memo)
+        migration.impl.compare_server_default = partial(defaults_differ, connection, site.path)  # type: ignore[method-assign]
         if request.recorder is not None:
             request.recorder.guard(migration)
         block = nullcontext if site.in_transaction else _autocommit_block(migration, request, transaction)

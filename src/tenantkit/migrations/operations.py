@@ -39,8 +39,8 @@ def adapt_operations(
 ) -> Generator[None]:
     """Adapt what is executed on *connection* for the duration of a block.
 
-    The *types* of new and changed columns that are wanted are created first. With *in_transaction*, indexes are built in the transaction although a revision says
-    CONCURRENTLY: on a placement that nobody uses yet there is nobody to keep from waiting.
+    The *types* of new and changed columns that are wanted are created first. With *in_transaction*, indexes are built
+    in the transaction although a revision says CONCURRENTLY: no other session uses the placement yet.
     """
 
     def before_execute(
