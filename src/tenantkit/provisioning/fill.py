@@ -12,6 +12,7 @@ from sqlalchemy.schema import CreateSchema
 
 from tenantkit.arguments import require_no_awaitable
 from tenantkit.naming import search_path
+from tenantkit.provisioning.operators import explain, require_operators
 from tenantkit.tables import Tables
 from tenantkit.tenant import Placement
 
@@ -42,10 +43,44 @@ class Declared(Protocol):
 
 def find_builder(tenancy: Declared) -> Builder:
     """Return what gives new tenants of *tenancy* their tables: its revisions, or the metadata if there are none."""
-    if tenancy.migrations is None:
-        return MetadataBuilder(tenancy)
-    builder: Builder = resolve_name(_ALEMBIC_BUILDER)(tenancy)
-    return builder
+    builder = MetadataBuilder if tenancy.migrations is None else resolve_name(_ALEMBIC_BUILDER)
+    return CheckedBuilder(tenancy, builder(tenancy))
+
+
+class _Builds(Protocol):
+    def __call__(self, connection: Connection, placement: Placement) -> None: ...
+
+    def in_steps(self, connection: Connection, placement: Placement) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedBuilder:
+    """Makes a tenant's tables, and refuses columns whose operators the tenant's statements would not find."""
+
+    declared: Declared
+    builds: _Builds
+
+    def __call__(self, connection: Connection, placement: Placement) -> None:
+        """Make the tables within the caller's transaction.
+
+        :raises ConfigurationError: if operators are out of reach.
+        """
+        self.builds(connection, placement)
+        self._check(connection, placement)
+
+    def in_steps(self, connection: Connection, placement: Placement) -> None:
+        """Make the tables in transactions of its own; raises as a call does."""
+        self.builds.in_steps(connection, placement)
+        with connection.begin():
+            self._check(connection, placement)
+
+    def explain(self, connection: Connection, error: Exception) -> str | None:
+        """Return why the tables could not be made, where more can be said than *error* does."""
+        return explain(connection, error, self.declared.extra_schemas)
+
+    def _check(self, connection: Connection, placement: Placement) -> None:
+        extra = self.declared.extra_schemas
+        require_operators(connection, [placement.schema], extra_schemas=extra, shared=self.declared.tables.shared)
 
 
 @dataclass(frozen=True, slots=True)
