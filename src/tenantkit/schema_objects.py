@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ARRAY, Boolean, Connection, MetaData, Sequence, Table, TypeDecorator, event
+from sqlalchemy import ARRAY, Boolean, Connection, Enum, MetaData, Sequence, Table, TypeDecorator, event
 from sqlalchemy.dialects.postgresql import DOMAIN, ENUM
 from sqlalchemy.types import SchemaType, TypeEngine
 
@@ -143,6 +143,8 @@ class TypeFilter:
     def __init__(self, is_wanted: Callable[[str | None, str], bool]) -> None:
         self._is_wanted = is_wanted
         self.created: set[tuple[str | None, str]] = set()
+        self.memo: dict[str, Any] = {f"pg_{kind.__visit_name__}": self for kind in (ENUM, DOMAIN)}
+        """For the attribute of this name of whatever runs DDL, where types look for what they remember."""
 
     def __contains__(self, key: tuple[str | None, str]) -> bool:
         return not self._is_wanted(*key)
@@ -151,14 +153,14 @@ class TypeFilter:
         """Remember a type; called by SQLAlchemy, whether or not it creates the type."""
         self.created.add(key)
 
-    @property
-    def memo(self) -> dict[str, TypeFilter]:
-        """The filter under the names by which SQLAlchemy looks for it in the ``memo`` of whatever runs DDL."""
-        return {f"pg_{kind.__visit_name__}": self for kind in (ENUM, DOMAIN)}
-
     def create(self, named: SchemaType, connection: Connection, *, checkfirst: Any = False) -> None:
-        """Create a type if it is wanted and its ``create_type`` is not False."""
-        named._on_metadata_create(named, connection, checkfirst=checkfirst, _ddl_runner=self)  # noqa: SLF001
+        """Create an ENUM or a DOMAIN if it is wanted and its ``create_type`` is not False.
+
+        Other named types are classes of the application, whose own events create them.
+        """
+        if isinstance(named, Enum | DOMAIN):
+            target: Any = named
+            named._on_metadata_create(target, connection, checkfirst=checkfirst, _ddl_runner=self)  # noqa: SLF001
 
 
 def _before_create(metadata: MetaData, connection: Connection, *, _ddl_runner: Any, **_: Any) -> None:
@@ -177,7 +179,7 @@ def _before_create(metadata: MetaData, connection: Connection, *, _ddl_runner: A
             created.add(key)
             create_sequence(sequence, **options)
 
-    _ddl_runner.memo.update(types.memo)
+    _ddl_runner.memo = types.memo
     _ddl_runner.visit_sequence = visit_sequence
     for tenants in wanted:
         # The shared side's objects may have been created with other tables.

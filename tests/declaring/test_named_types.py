@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import (
+    DDL,
     CheckConstraint,
     Column,
     Computed,
@@ -21,13 +22,15 @@ from sqlalchemy import (
     Text,
     case,
     cast,
+    event,
     func,
     or_,
     select,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import SchemaType, UserDefinedType
 
-from tenantkit import ConfigurationError, Tenancy
+from tenantkit import ConfigurationError, ProvisioningError, Tenancy
 from tests.support import named_types
 from tests.support.catalog import structure
 
@@ -201,3 +204,37 @@ def test_expressions_in_tables_name_the_tenants_own_objects(
             session.commit()
     assert structure(engine, "public") == []
     assert structure(engine, "t_acme") == structure(engine, "t_beta")
+
+
+def test_a_composite_type_that_the_application_creates_by_an_event_is_each_tenants_own(
+    make_any_tenancy: Any, engine: Engine
+) -> None:
+    class Composite(SchemaType, UserDefinedType[Any]):
+        cache_ok = True
+
+        def get_col_spec(self, **_: Any) -> str:
+            return str(self.name)
+
+    metadata = MetaData(schema="tenant")
+    Table("note", metadata, Column("id", Integer, primary_key=True), Column("place", Composite(name="place")))
+    event.listen(metadata, "before_create", DDL("CREATE TYPE place AS (street text, number int)"))
+    tenancy = make_any_tenancy(shared=None, tenant=metadata)
+    for key in TENANTS:
+        tenancy.create(key)
+    assert structure(engine, "public") == []
+    for key in TENANTS:
+        assert ("relation", "place", "c") in structure(engine, f"t_{key}")
+
+
+def test_a_shared_type_that_is_missing_is_named_with_what_creates_it(make_any_tenancy: Any, engine: Engine) -> None:
+    metadata = MetaData(schema="tenant")
+    Table("note", metadata, Column("level", Enum("a", "b", name="level", schema="shared")))
+    tenancy = make_any_tenancy(shared=None, tenant=metadata)
+    with pytest.raises(
+        ProvisioningError, match=r"The type shared\.level .*create_all\(tables=tenancy\.tables\.shared\)"
+    ):
+        tenancy.create("acme")
+    with engine.begin() as connection:
+        metadata.create_all(connection, tables=tenancy.tables.shared)
+    tenancy.create("acme")
+    assert named_types.found(engine) == {"shared": {"level"}}

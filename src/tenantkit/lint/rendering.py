@@ -144,7 +144,7 @@ def _run(
     event.listen(connection, "before_cursor_execute", record)
     context.configure(connection=connection)
     migration = context.get_context()
-    migration.impl.memo.update(types.memo)
+    migration.impl.memo = types.memo
     migration.autocommit_block = autocommit_block  # type: ignore[method-assign]
     with Operations.context(migration):
         module.upgrade()

@@ -206,7 +206,7 @@ def run_environment(**options: Any) -> None:
         connection.execution_options(**{LIMITS: request.limits})
         context.configure(connection, version_table_schema=site.schema, **_merged(ours, options))
         migration = context.get_context()
-        migration.impl.memo.update(types.memo)
+        migration.impl.memo = types.memo
         migration.impl.compare_server_default = partial(defaults_differ, connection, site.path)  # type: ignore[method-assign]
         if request.recorder is not None:
             request.recorder.guard(migration)

@@ -12,7 +12,9 @@ from sqlalchemy.schema import CreateSchema
 
 from tenantkit.arguments import require_no_awaitable
 from tenantkit.naming import search_path
+from tenantkit.provisioning.locks import sqlstate
 from tenantkit.provisioning.operators import explain, require_operators
+from tenantkit.schema_objects import types_of
 from tenantkit.tables import Tables
 from tenantkit.tenant import Placement
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _ALEMBIC_BUILDER = "tenantkit.migrations.build:AlembicBuilder"
 """Named, not imported: Alembic stands above this module, and importing it takes longer than all of tenantkit."""
+
+_UNDEFINED_OBJECT = "42704"
 
 
 class Declared(Protocol):
@@ -76,6 +80,17 @@ class CheckedBuilder:
 
     def explain(self, connection: Connection, error: Exception) -> str | None:
         """Return why the tables could not be made, where more can be said than *error* does."""
+        types = {
+            f"{named.schema}.{named.name}"
+            for _, named in types_of(self.declared.tables.tenant)
+            if named.schema not in {None, self.declared.placeholder}
+        }
+        for name in types:
+            if sqlstate(error) == _UNDEFINED_OBJECT and f'"{name}"' in str(error):
+                return (
+                    f"The type {name} does not exist. It has a real schema, so it is created with the shared tables: "
+                    "run 'tenantkit migrate', or metadata.create_all(tables=tenancy.tables.shared)"
+                )
         return explain(connection, error, self.declared.extra_schemas)
 
     def _check(self, connection: Connection, placement: Placement) -> None:

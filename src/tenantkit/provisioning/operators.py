@@ -128,7 +128,7 @@ def explain(connection: Connection, error: BaseException, extra_schemas: Sequenc
     state = sqlstate(error)
     if state not in _MISSING:
         return None
-    message, *_ = str(getattr(error, "orig", error)).splitlines()
+    message = (str(getattr(error, "orig", error)).splitlines() or [""])[0]
     for found in _MISSING[state].finditer(message):
         name = found[1].replace('"', "").rpartition(".")[2]
         parameters: dict[str, Any] = {"name": name, "state": state, "reachable": list(extra_schemas)}
