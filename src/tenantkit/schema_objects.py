@@ -8,7 +8,7 @@ creates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +35,17 @@ def named_types(type_: TypeEngine[Any] | None) -> Iterator[SchemaType]:
             yield domain
         case Boolean():  # a SchemaType for the CHECK constraint that other databases need
             return
-        case SchemaType() as named:
+        case SchemaType() as named:  # pyright: ignore[reportUnnecessaryComparison] - it is mixed in
             if named.name is not None and getattr(named, "native_enum", True):
                 yield named
         case _:
             return
+
+
+def schema_of(item: SchemaType | Sequence) -> str | None:
+    """Return the schema that a type or sequence is declared with."""
+    schema: Any = item.schema  # pyright: ignore[reportUnknownMemberType]
+    return schema  # type: ignore[no-any-return]
 
 
 def types_of(tables: Iterable[Table]) -> Iterator[tuple[Table, SchemaType]]:
@@ -73,12 +79,12 @@ class Sides:
         """Return whether each tenant has its own type or sequence of this *schema* and *name*."""
         if schema is not None or self.placeholder is None:
             return schema == self.placeholder
-        return name not in {named.name for _, named in types_of(self.shared) if named.schema is None}
+        return name not in {named.name for _, named in types_of(self.shared) if schema_of(named) is None}
 
     def objects(self, *, tenants: bool) -> Iterator[SchemaType | Sequence]:
         """Yield the types and sequences of one side that tables use, and the sequences that no table uses."""
         for item in self._objects_of(self.tenant + self.shared):
-            if self.is_tenants(item.schema, item.name) is tenants:
+            if self.is_tenants(schema_of(item), item.name) is tenants:
                 yield item
 
     def own(self) -> Iterator[SchemaType | Sequence]:
@@ -105,22 +111,22 @@ def adopt(sides: Sides, *, by_revisions: bool) -> None:
     """
     of_shared = {id(named): table for table, named in types_of(sides.shared)}
     for table, named in types_of(sides.tenant):
-        if id(named) in of_shared and named.schema in {None, sides.placeholder}:
+        if id(named) in of_shared and schema_of(named) in {None, sides.placeholder}:
             raise ConfigurationError(
                 f"The type of {table.key} and {of_shared[id(named)].key} is one object without a schema, and only one "
                 f"of these tables is shared. Declare it twice, or with the shared schema: {named.name!r}, schema=..."
             )
     for table, named in types_of(sides.shared):
         inherited = table.metadata.schema
-        is_open = named.schema is None and (inherited is not None or by_revisions)
-        if named.schema == sides.placeholder or is_open:
+        is_open = schema_of(named) is None and (inherited is not None or by_revisions)
+        if schema_of(named) == sides.placeholder or is_open:
             named.schema = table.schema if inherited in {None, sides.placeholder} else inherited
     for table in sides.shared:
         for sequence in sequences_of([table]):
             if sequence.schema == sides.placeholder:
                 sequence.schema = table.schema
     for item in sides.own():
-        if item.schema is None:
+        if schema_of(item) is None:
             item.schema = sides.placeholder
 
 
@@ -196,5 +202,5 @@ def _wanted_sides(sides: Sides, metadata: MetaData, connection: Connection, runn
     """Return whether tables of the tenants' side (True), of the shared side (False) or of both are to be created."""
     tables = set(metadata.tables.values() if runner.tables is None else runner.tables)
     wanted = {side for side, own in ((True, sides.tenant), (False, sides.shared)) if not tables.isdisjoint(own)}
-    options = {} if wanted else connection.get_execution_options()
+    options: Mapping[str, Any] = {} if wanted else connection.get_execution_options()
     return wanted or {sides.placeholder in (options.get("schema_translate_map") or {})}

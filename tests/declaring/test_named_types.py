@@ -31,6 +31,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import SchemaType, UserDefinedType
 
 from tenantkit import ConfigurationError, ProvisioningError, Tenancy
+from tenantkit.provisioning.fill import make_shared_tables
 from tests.support import named_types
 from tests.support.catalog import structure
 
@@ -226,7 +227,9 @@ def test_a_composite_type_that_the_application_creates_by_an_event_is_each_tenan
         assert ("relation", "place", "c") in structure(engine, f"t_{key}")
 
 
-def test_a_shared_type_that_is_missing_is_named_with_what_creates_it(make_any_tenancy: Any, engine: Engine) -> None:
+def test_a_shared_type_that_is_missing_is_named_with_what_creates_it(
+    make_any_tenancy: Any, make_tenancy: Make, engine: Engine
+) -> None:
     metadata = MetaData(schema="tenant")
     Table("note", metadata, Column("level", Enum("a", "b", name="level", schema="shared")))
     tenancy = make_any_tenancy(shared=None, tenant=metadata)
@@ -237,4 +240,7 @@ def test_a_shared_type_that_is_missing_is_named_with_what_creates_it(make_any_te
     with engine.begin() as connection:
         metadata.create_all(connection, tables=tenancy.tables.shared)
     tenancy.create("acme")
+    for _ in range(2):
+        with engine.begin() as connection:
+            assert make_shared_tables(connection, make_tenancy(shared=None, tenant=metadata)) == []
     assert named_types.found(engine) == {"shared": {"level"}}

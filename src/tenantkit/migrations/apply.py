@@ -95,7 +95,7 @@ class Alembic:
     def _require_operators(self, connection: Connection, journey: Journey) -> None:
         """Raise if the first placement on its way has columns whose operators are out of reach; see `operators`."""
         task, way = journey.task, (journey.before, journey.after)
-        if task.command == "upgrade" and task.site.translates and way not in self._checked:
+        if task.command == "migrate" and task.site.translates and way not in self._checked:
             require_operators(connection, [task.site.schema], extra_schemas=task.site.others)
             self._checked.add(way)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Enum
 
 from tenantkit.naming import quote_identifier, quote_literal
-from tenantkit.schema_objects import named_types
+from tenantkit.schema_objects import named_types, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ def label_notes(
     :param existing: the labels of the types that are there, by the schema and name that the models give them.
     """
     declared = {
-        (enum.schema, enum.name): enum.enums
+        (schema_of(enum), str(enum.name)): enum.enums
         for table in tables
         for column in table.columns
         for enum in named_types(column.type)

@@ -249,7 +249,7 @@ def _run(
     shared = migrate_shared()
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
-        if command == "upgrade":
+        if command == "migrate":
             require_operators(connection, (), extra_schemas=tenancy.extra_schemas, shared=tenancy.tables.shared)
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
     with tenancy.engine.begin() as connection:

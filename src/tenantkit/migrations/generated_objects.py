@@ -11,7 +11,7 @@ from sqlalchemy import Sequence
 from sqlalchemy.dialects.postgresql import CreateDomainType, CreateEnumType
 from sqlalchemy.schema import CreateSequence
 
-from tenantkit.schema_objects import named_types
+from tenantkit.schema_objects import named_types, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -77,9 +77,9 @@ class _Missing:
     def note(self, item: SchemaType | Sequence) -> bool:
         """Return whether *item* is missing, and was not noted before."""
         is_left_out = item.optional if isinstance(item, Sequence) else not getattr(item, "create_type", True)
-        if is_left_out or not self._site.owns(item.schema):
+        if is_left_out or not self._site.owns(schema_of(item)):
             return False
-        schema, name = self._site.real(item.schema, self._site.schema), str(item.name)
+        schema, name = self._site.real(schema_of(item), self._site.schema), str(item.name)
         key = isinstance(item, Sequence), schema, name
         if key in self._noted:
             return False
@@ -104,7 +104,7 @@ class _Missing:
         """Return the name of *item* for a revision: without the placeholder, which text cannot have translated."""
         preparer = self._connection.dialect.identifier_preparer
         quoted = preparer.quote(str(item.name))
-        schema = None if item.schema == self._placeholder else item.schema
+        schema = None if schema_of(item) == self._placeholder else schema_of(item)
         return quoted if schema is None else f"{preparer.quote_schema(schema)}.{quoted}"
 
     @property

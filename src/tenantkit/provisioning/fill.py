@@ -14,7 +14,7 @@ from tenantkit.arguments import require_no_awaitable
 from tenantkit.naming import search_path
 from tenantkit.provisioning.locks import sqlstate
 from tenantkit.provisioning.operators import explain, require_operators
-from tenantkit.schema_objects import types_of
+from tenantkit.schema_objects import schema_of, types_of
 from tenantkit.tables import Tables
 from tenantkit.tenant import Placement
 
@@ -81,9 +81,9 @@ class CheckedBuilder:
     def explain(self, connection: Connection, error: Exception) -> str | None:
         """Return why the tables could not be made, where more can be said than *error* does."""
         types = {
-            f"{named.schema}.{named.name}"
+            f"{schema_of(named)}.{named.name}"
             for _, named in types_of(self.declared.tables.tenant)
-            if named.schema not in {None, self.declared.placeholder}
+            if schema_of(named) not in {None, self.declared.placeholder}
         }
         for name in types:
             if sqlstate(error) == _UNDEFINED_OBJECT and f'"{name}"' in str(error):
@@ -121,16 +121,20 @@ class MetadataBuilder:
 
 
 def make_shared_tables(connection: Connection, declared: Declared) -> list[str]:
-    """Make the schemas of shared tables, and those of the tables that are missing; return the names of these."""
-    tables = declared.tables.shared
+    """Make the schemas of shared tables, and those of the tables that are missing; return the names of these.
+
+    Types and sequences with a real schema that tenant tables use are made too.
+    """
+    tables = declared.tables
     inspector = inspect(connection)
-    missing = [table for table in tables if not inspector.has_table(table.name, table.schema)]
+    missing = [table for table in tables.shared if not inspector.has_table(table.name, table.schema)]
+    schemas = {table.schema for table in missing} | {schema_of(named) for _, named in types_of(tables.tenant)}
     # IF NOT EXISTS would ask for the right to make one even where it is there.
-    for schema in sorted({table.schema for table in missing if table.schema is not None}):
+    for schema in sorted(schema for schema in schemas - {declared.placeholder} if schema is not None):
         if not inspector.has_schema(schema):
             connection.execute(CreateSchema(schema))
-    for metadata in {table.metadata for table in missing}:
-        metadata.create_all(connection, tables=missing)
+    for metadata in {table.metadata for table in tables.shared + tables.tenant}:
+        metadata.create_all(connection, tables=[table for table in missing if table.metadata is metadata])
     return sorted(table.fullname for table in missing)
 
 
