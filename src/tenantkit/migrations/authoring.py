@@ -25,8 +25,8 @@ from tenantkit.migrations.phases import require_known
 from tenantkit.migrations.proposals import propose, write_phase
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.status import require_shared_is_current
-from tenantkit.tenancy import TENANCY, Tenancy
 from tenantkit.schema_objects import Sides
+from tenantkit.tenancy import TENANCY, Tenancy
 
 if TYPE_CHECKING:
     from collections.abc import Generator
