@@ -154,7 +154,7 @@ class Tenancy(Directory):
 
         :raises ConfigurationError: if they are declared in a way that could not work.
         """
-        return classify(*self.metadata, placeholder=self.placeholder)
+        return classify(*self.metadata, placeholder=self.placeholder, by_revisions=self.migrations is not None)
 
     @property
     def shared_schemas(self) -> tuple[str, ...]:

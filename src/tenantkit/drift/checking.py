@@ -16,6 +16,7 @@ from tenantkit.drift.shape import restore_words
 from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.migrations.report import join
 from tenantkit.migrations.revisions import read_revisions
+from tenantkit.provisioning.operators import require_operators
 from tenantkit.registry import store
 from tenantkit.tenancy import TENANCY, Tenancy
 from tenantkit.tenant import MIGRATED, Tenant, unsupported
@@ -36,7 +37,8 @@ def check(tenancy: Tenancy, *, tenants: Collection[str] | None = None, models: b
     :param models: compare tenants at the newest revision with what the revisions build, not with one another, and the
         revisions with the models. Both are built in a transaction that is rolled back.
     :raises TenantNotFoundError: if one of *tenants* does not exist, or has no complete schema.
-    :raises ConfigurationError: if revisions or models cannot be built.
+    :raises ConfigurationError: if revisions or models cannot be built, or if the operators of a column's type are in a
+        schema where tenants' statements do not look.
     """
     require(tenancy=(tenancy, TENANCY), tenants=(tenants, optional(TEXTS)), models=(models, FLAG))
     engine = tenancy.engine.execution_options(isolation_level="AUTOCOMMIT")  # reading revisions must not keep locks
@@ -48,6 +50,13 @@ def check(tenancy: Tenancy, *, tenants: Collection[str] | None = None, models: b
     for key in set(tenants or ()) - keys:
         raise TenantNotFoundError(key=key)
     chosen = keys if tenants is None else set(tenants)
+    with engine.connect() as connection:
+        require_operators(
+            connection,
+            [tenant.schema for tenant in fleet if tenant.key in chosen],
+            extra_schemas=tenancy.extra_schemas,
+            shared=tenancy.tables.shared,
+        )
     hashes = read_hashes(tenancy.engine, before)
     with engine.connect() as connection:
         after = read_revisions(connection, before)

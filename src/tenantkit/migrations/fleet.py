@@ -29,6 +29,7 @@ from tenantkit.migrations.selection import Order, Selection
 from tenantkit.migrations.shared import upgrade_shared
 from tenantkit.migrations.sites import line_of
 from tenantkit.migrations.unversioned import refuse_unversioned
+from tenantkit.provisioning.operators import require_operators
 from tenantkit.registry import ledger, maintenance, revisions
 from tenantkit.tenancy import TENANCY, Tenancy
 from tenantkit.tenant import Tenant
@@ -248,6 +249,8 @@ def _run(
     shared = migrate_shared()
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
+        if command == "migrate":
+            require_operators(connection, (), extra_schemas=tenancy.extra_schemas, shared=tenancy.tables.shared)
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
     with tenancy.engine.begin() as connection:
         plan = planner(connection, fleet, current)

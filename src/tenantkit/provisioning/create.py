@@ -49,6 +49,9 @@ class Builder(Protocol):
     def in_steps(self, connection: Connection, placement: Placement) -> None:
         """Make them in transactions of its own, on a connection that has none."""
 
+    def explain(self, connection: Connection, error: Exception) -> str | None:
+        """Return why they could not be made, where more can be said than *error* does."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -96,7 +99,7 @@ def create(
         if progress.step == _CLAIMING and isinstance(error, TenantExistsError):
             raise
         _mark_failed(connection, tenant, claim, f"{progress.step}: {type(error).__name__}")
-        raise ProvisioningError(tenant.key, progress.step, reason(error)) from error
+        raise ProvisioningError(tenant.key, progress.step, _explain(connection, build, error)) from error
     return tenant
 
 
@@ -205,6 +208,12 @@ def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> 
     if not is_unattended(connection, row.id):
         raise TenantExistsError(key)
     return str(row.status)
+
+
+def _explain(connection: Connection, build: Builder, error: Exception) -> str:
+    with suppress(SQLAlchemyError), connection.begin():
+        return build.explain(connection, error) or reason(error)
+    return reason(error)
 
 
 def _mark_failed(connection: Connection, tenant: Tenant, claim: str, error: str) -> None:
