@@ -44,8 +44,8 @@ def named_types(type_: TypeEngine[Any] | None) -> Iterator[SchemaType]:
 
 def schema_of(item: SchemaType | Sequence) -> str | None:
     """Return the schema that a type or sequence is declared with."""
-    schema: Any = item.schema  # pyright: ignore[reportUnknownMemberType]
-    return schema  # type: ignore[no-any-return]
+    schema: str | None = item.schema  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return schema
 
 
 def types_of(tables: Iterable[Table]) -> Iterator[tuple[Table, SchemaType]]:

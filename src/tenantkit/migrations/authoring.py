@@ -98,12 +98,11 @@ def revision(
 
     With *autogenerate*, it holds what the models have and the revisions so far do not; ``None`` is
     returned, and no file written, if that is nothing. The tenants' side is compared with a
-    schema that is built for the purpose, in a transaction that is rolled back: no tenant is touched.
+    schema that is built for the purpose, in a transaction that is rolled back: no tenant is touched. Labels of an ENUM
+    type that differ are not written, but logged as a warning.
 
     :param phase: whether it is for before or after the deployment of the code that needs it; see
         `tenantkit.migrations.Options`. With *autogenerate*, the operations decide by default.
-    Labels of an ENUM type that differ are not written, and logged as a warning.
-
     :raises ConfigurationError: if the environment is not usable, or the shared tables are not migrated yet.
     """
     require(

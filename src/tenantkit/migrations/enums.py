@@ -10,7 +10,7 @@ from tenantkit.naming import quote_identifier, quote_literal
 from tenantkit.schema_objects import named_types, schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import Table
 
@@ -22,33 +22,38 @@ def label_notes(
 
     :param existing: the labels of the types that are there, by the schema and name that the models give them.
     """
-    declared = {
-        (schema_of(enum), str(enum.name)): enum.enums
-        for table in tables
-        for column in table.columns
-        for enum in named_types(column.type)
-        if isinstance(enum, Enum)
-    }
     notes: list[str] = []
-    for (schema, name), labels in declared.items():
-        if schema is None:  # of a variant, which SQLAlchemy gives no schema
-            schema = next((each for each, other in existing if other == name), None)  # noqa: PLW2901
+    for (schema, name), labels in _declared(tables, existing).items():
         there = existing.get((schema, name), labels)
         # Without a schema, as the placeholder would not be translated in text: the search_path leads there.
         written = ".".join(quote_identifier(each) for each in (schema if is_shared else None, name) if each)
-        for label in labels:
-            if label not in there:
-                change = f"ALTER TYPE {written} ADD VALUE {quote_literal(label)}{_place(label, labels, there)}"
-                notes.append(
-                    f"The models have the label {label!r} of the type {name}, which autogenerate does not write. "
-                    f"Write a revision for it: op.execute({change!r})"
-                )
+        for label in [each for each in labels if each not in there]:
+            change = f"ALTER TYPE {written} ADD VALUE {quote_literal(label)}{_place(label, labels, there)}"
+            notes.append(
+                f"The models have the label {label!r} of the type {name}, which autogenerate does not write. "
+                f"Write a revision for it: op.execute({change!r})"
+            )
         notes += [
             f"The models do not have the label {label!r} of the type {name}, and PostgreSQL cannot remove one."
             for label in there
             if label not in labels
         ]
     return notes
+
+
+def _declared(
+    tables: Iterable[Table], existing: Collection[tuple[str | None, str]]
+) -> dict[tuple[str | None, str], Sequence[str]]:
+    """Return the labels that the models give to each type, by its schema and name."""
+    found: dict[tuple[str | None, str], Sequence[str]] = {}
+    for table in tables:
+        for enum in (enum for column in table.columns for enum in named_types(column.type)):
+            if isinstance(enum, Enum):
+                name, schema = str(enum.name), schema_of(enum)
+                if schema is None:  # of a variant, which SQLAlchemy gives no schema
+                    schema = next((each for each, other in existing if other == name), None)
+                found[schema, name] = enum.enums
+    return found
 
 
 def _place(label: str, labels: Sequence[str], there: Sequence[str]) -> str:

@@ -262,8 +262,8 @@ def _set_search_path(connection: Connection, site: Site) -> None:
 
 
 def _has_type(connection: Connection, schema: str, name: str) -> bool:
-    found: bool = connection.dialect.has_type(connection, name, schema=schema)  # type: ignore[attr-defined]
-    return found
+    dialect: Any = connection.dialect
+    return bool(dialect.has_type(connection, name, schema=schema))
 
 
 @contextmanager
