@@ -44,7 +44,7 @@ def named_types(type_: TypeEngine[Any] | None) -> Iterator[SchemaType]:
 
 def schema_of(item: SchemaType | Sequence) -> str | None:
     """Return the schema that a type or sequence is declared with."""
-    schema: str | None = item.schema  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    schema: str | None = getattr(item, "schema", None)
     return schema
 
 
