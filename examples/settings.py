@@ -33,6 +33,11 @@ class Settings:
     domain: str = "localhost"
     https: bool = False
 
+    @property
+    def own_hosts(self) -> list[str]:
+        """The hosts without a tenant. No others must be trusted: redirects are made from the Host header."""
+        return [self.domain, *(["127.0.0.1"] if self.domain == "localhost" else [])]
+
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings that the environment gives, and defaults for development."""

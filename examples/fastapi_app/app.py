@@ -6,8 +6,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.staticfiles import StaticFiles
 
+from examples.fastapi_app import errors, headers
 from examples.fastapi_app.login import Logins
 from examples.fastapi_app.places import Places
 from examples.fastapi_app.routes import access, accounts, page, people, projects, tasks
@@ -28,8 +30,7 @@ TAGS = [
 def create_app(tenancy: AsyncTenancy, settings: Settings) -> FastAPI:
     """Return the application, which closes *tenancy* when it ends.
 
-    Tenants are at ``acme.localhost`` and at ``/t/acme``. The host comes first: at a tenant's own host,
-    no path leads to another tenant.
+    Tenants are at ``acme.localhost`` and at ``/t/acme``. At a tenant's own host, no path leads to another tenant.
     """
 
     @asynccontextmanager
@@ -43,6 +44,8 @@ def create_app(tenancy: AsyncTenancy, settings: Settings) -> FastAPI:
         version="1.0",
         openapi_tags=TAGS,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages take their scripts from another host
+        redoc_url=None,
         root_path_in_servers=False,  # or the document would name every tenant that was asked for it
     )
     app.state.tenancy = tenancy
@@ -50,11 +53,16 @@ def create_app(tenancy: AsyncTenancy, settings: Settings) -> FastAPI:
     app.state.places = Places(settings.domain)
     for router in (accounts.router, access.router, projects.router, tasks.router, people.router, page.router):
         app.include_router(router)
+    errors.init_app(app)
     app.mount("/static", StaticFiles(directory=page.FOLDER), name="static")
     app.add_middleware(
         TenantMiddleware,
         tenancy=tenancy,
         resolver=first_of(Subdomain(settings.domain), PathPrefix("/t")),
-        shared=["/docs", "/openapi.json", "/static/*"],
+        shared=["/openapi.json", "/static/*"],
+        refuse=errors.refuse,
     )
+    # What is added last comes first.
+    app.add_middleware(headers.Protection)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*settings.own_hosts, f"*.{settings.domain}"])
     return app

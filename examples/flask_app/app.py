@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 from examples.flask_app import access, errors, people, projects, tasks, words
 from examples.flask_app.extensions import csrf, kit
@@ -26,12 +26,12 @@ _HEADERS = {
 def create_app(tenancy: Tenancy, settings: Settings) -> Flask:
     """Return the application.
 
-    Tenants are at ``acme.localhost`` and at ``/t/acme``. The host comes first: at a tenant's own host,
-    no path leads to another tenant.
+    Tenants are at ``acme.localhost`` and at ``/t/acme``. At a tenant's own host, no path leads to another tenant.
     """
     app = Flask(__name__)
     app.config.update(
         SECRET_KEY=settings.secret_key,
+        TRUSTED_HOSTS=[*settings.own_hosts, f".{settings.domain}"],
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.https,
         PERMANENT_SESSION_LIFETIME=timedelta(days=7),
@@ -52,4 +52,7 @@ def create_app(tenancy: Tenancy, settings: Settings) -> Flask:
 
 def _protect(response: Response) -> Response:
     response.headers.update(_HEADERS)
+    if request.endpoint != "static":
+        # Pages are for who is logged in: neither a cache nor the Back button shows them to anybody else.
+        response.headers["Cache-Control"] = "no-store"
     return response

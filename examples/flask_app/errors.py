@@ -7,7 +7,7 @@ from http import HTTPStatus
 from flask import Flask, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 
 from tenantkit.admission import REFUSAL
 
@@ -32,6 +32,8 @@ def init_app(app: Flask) -> None:
 def _show(error: HTTPException) -> ResponseReturnValue:
     code = error.code
     if code is None or code < HTTPStatus.BAD_REQUEST:  # a redirect
+        return error
+    if isinstance(error, SecurityError):  # a host that is not trusted, for which no link can be made
         return error
     text = _TEXTS.get(code, error.description)
     if isinstance(error, CSRFError):

@@ -55,7 +55,8 @@ def run(folder: Path, tenants: int) -> None:
     :raises typer.Exit: if a session saw what it must not see.
     """
     with display.step("Starting PostgreSQL") as done:
-        url = embedded_database(folder, "tracker")
+        # Not the database of `make flask`: what people write there is not removed by the next run.
+        url = embedded_database(folder, "demo")
         done(f"PostgreSQL from PyPI, in {folder.name}/")
 
     with closing(make_tenancy(url, migrations=previous_release(folder / "demo"))) as tenancy:

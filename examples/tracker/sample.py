@@ -43,7 +43,7 @@ PASSWORD = "sample-password"  # noqa: S105 - not a secret: it lets one look arou
 """The password of every sample user."""
 
 ATTRIBUTES = {"sample": True}
-"""The attributes of sample tenants, which `make demo` removes when it is run again."""
+"""The attributes of sample tenants; in its own database, `make demo` removes them when it is run again."""
 
 TODAY = date(2026, 4, 15)
 """The day on which the sample data is up to date."""

@@ -4,61 +4,51 @@
 - One that is being provisioned, suspended or in maintenance is refused with 503 and Retry-After.
 - One that a newer version of tenantkit has placed where this one cannot reach it likewise.
 - No tenant, an unknown one, and one whose provisioning failed or that is being dropped are refused with 404.
+  So is a request that names two tenants, for example one by its host and another by its path.
+- A request with a token that does not verify is refused with 401 and WWW-Authenticate.
+- While the database does not answer, and the tenant is not in memory, a request is refused with 503 and Retry-After.
 - A shared route is always served: with its tenant if that is active, else without any.
+- So is a CORS preflight: it asks about a route, and carries neither headers nor cookies that could name a tenant.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError  # noqa: A004 - of the pool
 
 from tenantkit.arguments import TEXTS, Kind, require
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.resolvers import ByKey, Target
+from tenantkit.resolvers import ByDomain, ByKey, Refusal, Target
 from tenantkit.tenant import SERVED, Status, Tenant, unsupported
+
+logger = logging.getLogger(__name__)
 
 _RETRY_AFTER: Mapping[str, int] = {Status.PROVISIONING: 5, Status.MAINTENANCE: 60, Status.SUSPENDED: 3600}
 """In how many seconds to come back; a status that is not here looks like no tenant at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a request is not served: status code 404, or 503 with Retry-After."""
-
-    status: int
-    detail: str
-    retry_after: int | None = None
-    """In seconds."""
-    tenant: Tenant | None = None
-    """The one that is unavailable."""
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What the response must say: a tenant may exist a moment later."""
-        headers = {"cache-control": "no-store"}
-        if self.retry_after is not None:
-            headers["retry-after"] = str(self.retry_after)
-        return headers
-
-    def body(self, accept: str) -> tuple[str, bytes]:
-        """Return content type and content: text where the ``Accept`` header names text, else JSON."""
-        if "text/" in accept:
-            return "text/plain; charset=utf-8", f"{self.detail}\n".encode()
-        return "application/json", json.dumps({"detail": self.detail}).encode()
+_OUTAGES = frozenset({"08", "28", "3D", "53", "57"})
+"""Classes of SQLSTATE: no connection, login or database refused, no resources, an operator's intervention."""
 
 
 UNKNOWN = Refusal(404, "Unknown tenant")
+UNREACHABLE = Refusal(503, "This service is unavailable for a moment", retry_after=5)
 
 _PATHS = Kind("a list of paths", lambda each: isinstance(each, Iterable))
 
 REFUSAL = "tenantkit.refusal"
-"""Where ASGI scope and WSGI environ tell a shared route why the tenant that was named is not served: a `Refusal`."""
+"""The key of ASGI scopes and WSGI environs whose value, a `Refusal`, is why a shared route has no tenant."""
+TENANCY = "tenantkit.tenancy"
+"""The key of ASGI scopes and WSGI environs whose value is the tenancy that serves the request."""
 
 
-def refusal_of(tenant: Tenant | None) -> Refusal | None:
-    """Return why a request for *tenant* is refused, or ``None`` if it is served."""
-    if tenant is None:
+def refusal_of(tenant: Tenant | None, *others: Tenant | None) -> Refusal | None:
+    """Return why a request for *tenant* is refused, or ``None`` if it is served.
+
+    :param others: tenants that the request names as well, by its host or to an outer middleware.
+    """
+    if tenant is None or any(other is not None and other.id != tenant.id for other in others):
         return UNKNOWN
     if unsupported(tenant):
         return Refusal(503, "This tenant is unavailable", _RETRY_AFTER[Status.MAINTENANCE], tenant)
@@ -70,9 +60,39 @@ def refusal_of(tenant: Tenant | None) -> Refusal | None:
     return Refusal(503, f"This tenant is unavailable ({tenant.status})", seconds, tenant)
 
 
-def is_named(target: Target | None, refusal: Refusal) -> bool:
+def refusal_on(error: Exception) -> Refusal:
+    """Return how a request is refused whose tenant cannot be looked up, because the database does not answer.
+
+    :raises Exception: *error* itself, if it has another cause.
+    """
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if (
+        isinstance(error, OperationalError | InterfaceError | TimeoutError | OSError)
+        or (isinstance(error, DBAPIError) and error.connection_invalidated)
+        or str(getattr(cause, "sqlstate", None))[:2] in _OUTAGES
+    ):
+        logger.warning("The tenant of a request cannot be looked up: %s", error)
+        return UNREACHABLE
+    raise error
+
+
+def name_of(target: Target) -> tuple[Literal["key", "domain"], str]:
+    """Return what the cache knows the tenant of *target* by."""
+    match target:
+        case ByKey(key):
+            return "key", key
+        case ByDomain(domain):
+            return "domain", domain
+
+
+def is_named(target: Target | Refusal | None, refusal: Refusal) -> bool:
     """Return whether a refused request named a tenant; a host that is no tenant's may be the application's own."""
-    return isinstance(target, ByKey) or refusal.tenant is not None
+    return isinstance(target, ByKey | Refusal) or refusal.tenant is not None or refusal is UNREACHABLE
+
+
+def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
+    """Return whether a request is a CORS preflight, given its headers by lower-case names."""
+    return method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
 
 
 class SharedPaths:

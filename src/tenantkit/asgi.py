@@ -9,16 +9,26 @@ tenant they were started under.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tenantkit.admission import REFUSAL, Refusal, SharedPaths, is_named, refusal_of
+from tenantkit.admission import (
+    REFUSAL,
+    TENANCY,
+    SharedPaths,
+    is_named,
+    is_preflight,
+    name_of,
+    refusal_of,
+    refusal_on,
+)
 from tenantkit.arguments import CALLABLE, FUNCTION, require
-from tenantkit.context import tenant_context
-from tenantkit.exceptions import TenantNotFoundError
-from tenantkit.resolvers import ByDomain, ByKey, RequestView, Resolver, Target, resolve
-from tenantkit.resolvers.chain import RESOLVER
-from tenantkit.resolvers.request import parse_host
+from tenantkit.context import current_tenant_or_none, tenant_context
+from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
+from tenantkit.resolvers import ByKey, Refusal, RequestView, Resolver, Target
+from tenantkit.resolvers.chain import RESOLVER, is_blocking, mounts, resolve_both
+from tenantkit.resolvers.request import ReadHeaders, parse_host
 from tenantkit.tenancy import TENANCY as _TENANCY
 from tenantkit.tenancy import Tenancy
 
@@ -31,9 +41,6 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-TENANCY = "tenantkit.tenancy"
-"""Where the scope of a request tells by which tenancy it is served."""
 
 
 def refuse(refusal: Refusal) -> ASGIApp:
@@ -78,6 +85,7 @@ class TenantMiddleware:
         :param shared: the paths of routes that need no tenant; see `tenantkit.admission.SharedPaths`.
         :param refuse: makes the response to a refused request: any ASGI application, such as a Starlette response.
         :raises TypeError: if an argument has the wrong type.
+        :raises ConfigurationError: if *resolver* has a `PathPrefix`, and *app* is one route of Litestar or Starlette.
         """
         require(
             app=(app, CALLABLE),
@@ -85,6 +93,11 @@ class TenantMiddleware:
             resolver=(resolver, RESOLVER),
             refuse=(refuse, FUNCTION),
         )
+        if mounts(resolver) and _is_routed(app):
+            raise ConfigurationError(
+                "PathPrefix takes a part off the path, but here the middleware would run after the router. Wrap the "
+                "whole application: app = TenantMiddleware(app, tenancy, resolver=...)."
+            )
         self.app = app
         self._tenancy = tenancy
         self._resolver = resolver
@@ -96,13 +109,20 @@ class TenantMiddleware:
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
-        target = resolve(self._resolver, _view(scope))
-        tenant = await self._find(target) if target is not None else None
+        headers = _headers(scope)
+        read = ReadHeaders(headers)
+        view = _view(scope, headers, read)
+        if is_blocking(self._resolver):
+            target, by_host = await asyncio.to_thread(resolve_both, self._resolver, view)
+        else:
+            target, by_host = resolve_both(self._resolver, view)
+        outer = current_tenant_or_none() if scope.get(TENANCY) is self._tenancy else None
+        tenant, refusal = await self._admit(target, by_host, outer)
         scope = {**_below(scope, target), TENANCY: self._tenancy}
-        refusal = refusal_of(tenant)
+        send = _vary(send, read)
         if refusal is None:
             current = tenant
-        elif self.is_shared(scope):
+        elif self.is_shared(scope) or is_preflight(scope.get("method", ""), headers):
             current = None
             if is_named(target, refusal):
                 scope = {**scope, REFUSAL: refusal}
@@ -117,32 +137,53 @@ class TenantMiddleware:
         """Return whether the route that *scope* leads to needs no tenant."""
         return _route_path(scope) in self._shared
 
+    async def _admit(
+        self, target: Target | Refusal | None, by_host: Target | None, outer: Tenant | None
+    ) -> tuple[Tenant | None, Refusal | None]:
+        """Return the tenant that a request names, and why it is refused, if it is."""
+        if isinstance(target, Refusal):
+            return None, target
+        if target is None:
+            return outer, refusal_of(outer)
+        try:
+            tenant = await self._find(target)
+            others = [outer, await self._find(by_host) if by_host is not None else None]
+        except Exception as error:  # noqa: BLE001 - refusal_on raises what it does not know
+            return None, refusal_on(error)
+        return tenant, refusal_of(tenant, *others)
+
     async def _find(self, target: Target) -> Tenant | None:
         """Look a tenant up without blocking the event loop."""
         tenancy = self._tenancy
+        cache, name = (tenancy if isinstance(tenancy, Tenancy) else tenancy.sync).cache, name_of(target)
+        if (known := cache.find(name)) is not None or cache.is_missing(name):
+            return known
         try:
-            match target:
-                case ByKey(key):
-                    if not isinstance(tenancy, Tenancy):
-                        return await tenancy.get(key)
-                    return tenancy.cache.find(("key", key)) or await asyncio.to_thread(tenancy.get, key)
-                case ByDomain(domain):
-                    if not isinstance(tenancy, Tenancy):
-                        return await tenancy.get_by_domain(domain)
-                    return tenancy.cache.find(("domain", domain)) or await asyncio.to_thread(
-                        tenancy.get_by_domain, domain
-                    )
+            if isinstance(tenancy, Tenancy):
+                if isinstance(target, ByKey):
+                    return await asyncio.to_thread(tenancy.get, target.key)
+                return await asyncio.to_thread(tenancy.get_by_domain, target.domain)
+            if isinstance(target, ByKey):
+                return await tenancy.get(target.key)
+            return await tenancy.get_by_domain(target.domain)
         except TenantNotFoundError:
             return None
 
 
-def _view(scope: Scope) -> RequestView:
-    headers = _headers(scope)
+def _is_routed(app: object) -> bool:
+    """Return whether *app* is what Litestar or Starlette gives to the middleware of one route."""
+    module: str = getattr(app if inspect.isroutine(app) else type(app), "__module__", "")
+    if module.startswith("starlette.routing"):
+        return inspect.isroutine(app)
+    return module.startswith("litestar.") and module != "litestar.app"
+
+
+def _view(scope: Scope, headers: Mapping[str, str], read: ReadHeaders) -> RequestView:
     session = scope.get("session")
     return RequestView(
         host=parse_host(headers.get("host", "")),
         path=_route_path(scope),
-        headers=headers,
+        headers=read,
         load_session=None if session is None else lambda: session,
     )
 
@@ -166,12 +207,56 @@ def _route_path(scope: Scope) -> str:
     return below if below != path and below[:1] in {"", "/"} else path
 
 
-def _below(scope: Scope, target: Target | None) -> Scope:
+def _below(scope: Scope, target: Target | Refusal | None) -> Scope:
     """Return *scope* with the prefix that named the tenant as part of the application's root."""
     if not isinstance(target, ByKey) or not target.prefix:
         return scope
     root = scope.get("root_path", "").rstrip("/")
-    return {**scope, "root_path": root + target.prefix, "path": root + _route_path(scope)}
+    below = {**scope, "root_path": root + target.prefix, "path": root + _route_path(scope)}
+    if "router" in scope:
+        mount = root.removeprefix(scope.get("app_root_path", "").rstrip("/"))
+        below["router"] = _PrefixedRouter(scope["router"], mount, target.prefix)
+    return below
+
+
+class _PrefixedRouter:
+    """Builds URLs for an application that Starlette has mounted: its ``url_for`` asks the outermost router.
+
+    That one knows the mount, but not the prefix behind it.
+    """
+
+    def __init__(self, router: Any, mount: str, prefix: str) -> None:
+        self._router = router
+        self._mount = mount
+        self._prefix = prefix
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> Any:
+        path = self._router.url_path_for(name, **path_params)
+        below = path.removeprefix(self._mount)
+        if below[:1] not in {"", "/"} or len(below) + len(self._mount) != len(path):
+            return path
+        return type(path)(self._mount + self._prefix + below, path.protocol, path.host)
+
+
+def _vary(send: Send, headers: ReadHeaders) -> Send:
+    """Return a *send* that adds to the response's ``Vary`` the headers that name the tenant."""
+    if headers.vary() is None:
+        return send
+
+    async def send_with_vary(message: Message) -> None:
+        if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+            others: list[tuple[bytes, bytes]] = []
+            present: list[str] = []
+            for name, value in message.get("headers", ()):
+                if name.lower() == b"vary":
+                    present.append(value.decode("latin-1"))
+                else:
+                    others.append((name, value))
+            if (vary := headers.vary(*present)) is not None:
+                message = {**message, "headers": [*others, (b"vary", vary.encode("latin-1"))]}
+        await send(message)
+
+    return send_with_vary
 
 
 async def _deny(response: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,7 +10,7 @@
 
     app = FastAPI()
     app.add_middleware(
-        TenantMiddleware, tenancy=tenancy, resolver=first_of(PathPrefix("/t"), Subdomain("example.com"))
+        TenantMiddleware, tenancy=tenancy, resolver=first_of(Subdomain("example.com"), PathPrefix("/t"))
     )
     SessionDep = Annotated[AsyncTenantSession, Depends(async_tenant_session)]
 
@@ -27,7 +27,7 @@ The middleware finds the tenant and refuses requests without one; dependencies o
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, HTTPException
 from fastapi.routing import iter_route_contexts
@@ -37,8 +37,7 @@ from starlette.requests import HTTPConnection
 from starlette.routing import Match
 from typing_extensions import override
 
-from tenantkit.admission import REFUSAL, Refusal
-from tenantkit.asgi import TENANCY
+from tenantkit.admission import REFUSAL, TENANCY
 from tenantkit.asgi import TenantMiddleware as ASGIMiddleware
 from tenantkit.asyncio import AsyncTenancy, AsyncTenantSession
 from tenantkit.context import current_tenant
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from tenantkit.asgi import Scope
+    from tenantkit.resolvers import Refusal
 
 
 async def _no_tenant_needed() -> None:
@@ -99,7 +99,7 @@ class TenantMiddleware(ASGIMiddleware):
     @override
     def is_shared(self, scope: Scope) -> bool:
         """Return whether the route that *scope* leads to needs no tenant."""
-        return super().is_shared(scope) or _leads_to_shared(scope.get("app", self.app).routes, scope)
+        return super().is_shared(scope) or _leads_to_shared(_routes(scope.get("app", self.app)), scope)
 
 
 def tenant_session(connection: HTTPConnection) -> Generator[TenantSession]:
@@ -149,6 +149,20 @@ def _async_tenancy(connection: HTTPConnection) -> AsyncTenancy:
     if isinstance(tenancy, AsyncTenancy):
         return tenancy
     raise ConfigurationError("Asynchronous sessions need TenantMiddleware with an AsyncTenancy; it has a Tenancy.")
+
+
+def _routes(app: Any) -> Sequence[BaseRoute]:
+    """Return the routes of the application that *app* is, or that it wraps as middleware does."""
+    inner = app
+    while not hasattr(inner, "routes"):
+        inner = getattr(inner, "app", None)
+        if inner is None:
+            raise ConfigurationError(
+                f"TenantMiddleware wraps {app!r}, in which it finds no FastAPI application, and so no routes that are "
+                "marked as shared. Let it wrap the application itself: app.add_middleware(TenantMiddleware, ...)."
+            )
+    routes: Sequence[BaseRoute] = inner.routes
+    return routes
 
 
 def _leads_to_shared(routes: Sequence[BaseRoute], scope: Scope) -> bool:

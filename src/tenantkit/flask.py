@@ -11,7 +11,7 @@
 
     def create_app() -> Flask:
         app = Flask(__name__)
-        kit.init_app(app, tenancy, resolver=first_of(PathPrefix("/t"), Subdomain("example.com")))
+        kit.init_app(app, tenancy, resolver=first_of(Subdomain("example.com"), PathPrefix("/t")))
         return app
 
     @app.get("/projects")
@@ -24,8 +24,8 @@
 
 A view that is not shared runs for a tenant or not at all: requests that name
 none end with `werkzeug.exceptions.NotFound`, those for a tenant that is not
-active with ``ServiceUnavailable``, so the application's own error handlers
-answer them. A shared view runs with the tenant if one is named and active, else
+active, or while the database does not answer, with ``ServiceUnavailable``, so
+the application's own error handlers answer them. A shared view runs with the tenant if one is named and active, else
 without. A streamed body still has its tenant, but ``kit.session`` is closed by
 then: wrap it in ``flask.stream_with_context``, or open a session in it.
 """
@@ -37,10 +37,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
-from flask import Blueprint, Flask, current_app, g, has_request_context, request
-from werkzeug.exceptions import NotFound, ServiceUnavailable
+from flask import Blueprint, Flask, Response, after_this_request, current_app, g, has_request_context, request
+from werkzeug.exceptions import SecurityError, abort
 
-from tenantkit.admission import REFUSAL, UNKNOWN, Refusal, SharedPaths
+from tenantkit.admission import REFUSAL, UNKNOWN, SharedPaths, is_preflight
 from tenantkit.arguments import Kind, instance, require
 from tenantkit.context import current_tenant, current_tenant_or_none
 from tenantkit.exceptions import ConfigurationError
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from tenantkit.resolvers import Resolver
+    from tenantkit.resolvers import Refusal, Resolver
 
 _SHARED = "tenantkit_shared"
 _SESSIONS = "tenantkit.sessions"
@@ -95,7 +95,8 @@ def refuse_unserved() -> None:
         accounts.before_request(refuse_unserved)
 
     :raises NotFound: if the tenant is unknown.
-    :raises ServiceUnavailable: if it is not active.
+    :raises ServiceUnavailable: if it is not active, or cannot be looked up.
+    :raises Unauthorized: if the request has a token that does not verify.
     """
     if (refusal := request.environ.get(REFUSAL)) is not None:
         _refuse(refusal)
@@ -120,12 +121,20 @@ class TenantKit:
 
         :param resolver: tells which tenant a request is for.
         :param shared: paths that need no tenant, besides `shared_route` views and static files.
+        :raises ConfigurationError: if *app* is served already.
         """
         require(app=(app, instance(Flask, "a Flask application")), tenancy=(tenancy, TENANCY))
 
         def load_session(environ: WSGIEnvironment) -> Mapping[str, Any]:
-            return app.session_interface.open_session(app, app.request_class(environ, populate_request=False)) or {}
+            request = app.request_class(environ, populate_request=False)
+            if (session := app.session_interface.open_session(app, request)) is None:
+                raise ConfigurationError(
+                    "The tenant is to be found in the session, but Flask has none without app.config['SECRET_KEY']."
+                )
+            return session
 
+        if "tenantkit" in app.extensions:
+            raise ConfigurationError(f"TenantKit serves {app.name!r} already: call init_app() once.")
         app.extensions["tenantkit"] = State(tenancy, SharedPaths(shared), tenancy.session)
         _refuse_plain_sessions(app)
         # Everything passes here, because which view it is for is known later: see _require_tenant.
@@ -193,14 +202,21 @@ def _refuse_plain_sessions(app: Flask) -> None:
 
 def _require_tenant() -> None:
     _refuse_plain_sessions(current_app)
+    if isinstance(request.routing_exception, SecurityError):  # The host is not in TRUSTED_HOSTS: no URL can be built.
+        raise request.routing_exception
     if current_tenant_or_none() is None and not _is_shared():
         _refuse(request.environ.get(REFUSAL, UNKNOWN))
 
 
 def _refuse(refusal: Refusal) -> NoReturn:
-    if refusal.status == UNKNOWN.status:
-        raise NotFound(refusal.detail)
-    raise ServiceUnavailable(refusal.detail, retry_after=refusal.retry_after)
+    @after_this_request
+    def complete(response: Response) -> Response:
+        # Error handlers make responses of their own, often without the headers of the exception.
+        for name, value in refusal.headers.items():
+            response.headers[name] = value
+        return response
+
+    abort(refusal.status, refusal.detail)
 
 
 def _is_shared() -> bool:
@@ -210,6 +226,7 @@ def _is_shared() -> bool:
         or any(hasattr(current_app.blueprints[name], _SHARED) for name in request.blueprints)
         or endpoint.rpartition(".")[2] == "static"
         or request.path in _state().shared
+        or is_preflight(request.method, {name.lower(): value for name, value in request.headers})
     )
 
 

@@ -12,14 +12,24 @@ from contextvars import Context
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from tenantkit.admission import REFUSAL, Refusal, SharedPaths, is_named, refusal_of
+from tenantkit.admission import (
+    REFUSAL,
+    TENANCY,
+    SharedPaths,
+    is_named,
+    is_preflight,
+    name_of,
+    refusal_of,
+    refusal_on,
+)
 from tenantkit.arguments import CALLABLE, FUNCTION, optional, require
-from tenantkit.context import copy_context_for
+from tenantkit.context import copy_context_for, current_tenant_or_none
 from tenantkit.exceptions import TenantNotFoundError
-from tenantkit.resolvers import ByKey, RequestView, Resolver, Target, resolve
-from tenantkit.resolvers.chain import RESOLVER
-from tenantkit.resolvers.request import parse_host
-from tenantkit.tenancy import TENANCY, Tenancy
+from tenantkit.resolvers import ByKey, Refusal, RequestView, Resolver, Target
+from tenantkit.resolvers.chain import RESOLVER, resolve_both
+from tenantkit.resolvers.request import ReadHeaders, parse_host
+from tenantkit.tenancy import TENANCY as _TENANCY
+from tenantkit.tenancy import Tenancy
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -72,7 +82,7 @@ class TenantMiddleware:
         """
         require(
             app=(app, CALLABLE),
-            tenancy=(tenancy, TENANCY),
+            tenancy=(tenancy, _TENANCY),
             resolver=(resolver, RESOLVER),
             load_session=(load_session, optional(FUNCTION)),
             refuse=(refuse, FUNCTION),
@@ -86,12 +96,15 @@ class TenantMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        target = resolve(self._resolver, self._view(environ))
-        tenant = self._find(target) if target is not None else None
-        environ = _below(environ, target)
-        refusal = refusal_of(tenant)
+        headers = _headers(environ)
+        read = ReadHeaders(headers)
+        target, by_host = resolve_both(self._resolver, self._view(environ, headers, read))
+        outer = current_tenant_or_none() if environ.get(TENANCY) is self._tenancy else None
+        tenant, refusal = self._admit(target, by_host, outer)
+        environ = {**_below(environ, target), TENANCY: self._tenancy}
+        start_response = _vary(start_response, read)
         if refusal is not None:
-            if _path(environ) not in self._shared:
+            if _path(environ) not in self._shared and not is_preflight(environ["REQUEST_METHOD"], headers):
                 return self._refuse(refusal)(environ, start_response)
             if is_named(target, refusal):
                 environ[REFUSAL] = refusal
@@ -101,18 +114,34 @@ class TenantMiddleware:
         # A list is finished: no code of the application runs when the server reads it.
         return body if isinstance(body, list) else _Body(context, body)
 
-    def _view(self, environ: WSGIEnvironment) -> RequestView:
+    def _view(self, environ: WSGIEnvironment, headers: Mapping[str, str], read: ReadHeaders) -> RequestView:
         load = self._load_session
         return RequestView(
-            host=parse_host(environ.get("HTTP_HOST", "")),
+            host=parse_host(headers.get("host", "")),
             path=_path(environ),
-            headers={
-                name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")
-            },
+            headers=read,
             load_session=None if load is None else lambda: load(environ),
         )
 
+    def _admit(
+        self, target: Target | Refusal | None, by_host: Target | None, outer: Tenant | None
+    ) -> tuple[Tenant | None, Refusal | None]:
+        """Return the tenant that a request names, and why it is refused, if it is."""
+        if isinstance(target, Refusal):
+            return None, target
+        if target is None:
+            return outer, refusal_of(outer)
+        try:
+            tenant = self._find(target)
+            others = [outer, self._find(by_host) if by_host is not None else None]
+        except Exception as error:  # noqa: BLE001 - refusal_on raises what it does not know
+            return None, refusal_on(error)
+        return tenant, refusal_of(tenant, *others)
+
     def _find(self, target: Target) -> Tenant | None:
+        cache, name = self._tenancy.cache, name_of(target)
+        if (known := cache.find(name)) is not None or cache.is_missing(name):
+            return known
         try:
             if isinstance(target, ByKey):
                 return self._tenancy.get(target.key)
@@ -140,13 +169,31 @@ class _Body:
             self._context.run(close)
 
 
+def _headers(environ: WSGIEnvironment) -> dict[str, str]:
+    return {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
+
+
+def _vary(start_response: StartResponse, headers: ReadHeaders) -> StartResponse:
+    """Return a *start_response* that adds to the response's ``Vary`` the headers that name the tenant."""
+    if headers.vary() is None:
+        return start_response
+
+    def start_with_vary(status: str, fields: list[tuple[str, str]], *exc_info: Any) -> Any:
+        present = [value for name, value in fields if name.lower() == "vary"]
+        if (vary := headers.vary(*present)) is not None:
+            fields = [*((name, value) for name, value in fields if name.lower() != "vary"), ("Vary", vary)]
+        return start_response(status, fields, *exc_info)
+
+    return start_with_vary
+
+
 def _path(environ: WSGIEnvironment) -> str:
     """Return the path as text: WSGI carries its bytes as Latin-1."""
     path: str = environ.get("PATH_INFO", "")
     return path.encode("latin-1").decode("utf-8", "replace")
 
 
-def _below(environ: WSGIEnvironment, target: Target | None) -> WSGIEnvironment:
+def _below(environ: WSGIEnvironment, target: Target | Refusal | None) -> WSGIEnvironment:
     """Return *environ* with the prefix that named the tenant as part of the application's root."""
     if not isinstance(target, ByKey) or not target.prefix:
         return environ

@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from websockets.exceptions import InvalidStatus
 
 from tenantkit import ConfigurationError, NoCurrentTenantError, Tenancy, TenantSession
-from tenantkit.asgi import TENANCY
+from tenantkit.admission import TENANCY
 from tenantkit.asyncio import AsyncTenancy
 from tenantkit.fastapi import TenantMiddleware, async_tenant_session, shared, tenant_session
 from tenantkit.resolvers import PathPrefix
@@ -81,10 +81,13 @@ def test_an_unknown_tenant_is_a_404(site: Site, path: str) -> None:
 
 
 def test_a_suspended_tenant_is_a_503_with_retry_after(site: Site) -> None:
-    response = site.client.get("/t/paused/projects", headers={"accept": "text/html,*/*"})
+    response = site.client.get("/t/paused/projects", headers={"accept": "text/plain,*/*"})
     assert (response.status_code, response.text) == (503, "This tenant is unavailable (suspended)\n")
     assert response.headers["retry-after"] == "3600"
     assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    page = site.client.get("/t/paused/projects", headers={"accept": "text/html,*/*"})
+    assert (page.status_code, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert "<h1>This tenant is unavailable (suspended)</h1>" in page.text
 
 
 def test_a_shared_route_has_its_tenant_if_that_is_active_and_else_none(site: Site) -> None:

@@ -84,10 +84,13 @@ def test_a_body_need_not_have_a_close(tenancy: Tenancy) -> None:
 
 def test_a_refusal_says_why_in_the_format_that_is_asked_for(tenancy: Tenancy) -> None:
     app = TenantMiddleware(whoami, tenancy, resolver=RESOLVER)
-    status, headers, body = call(app, x_tenant="paused", accept="text/html, */*")
+    status, headers, body = call(app, x_tenant="paused", accept="text/plain, */*")
     assert status == "503 Service Unavailable"
     assert (headers["retry-after"], headers["Content-Type"]) == ("3600", "text/plain; charset=utf-8")
     assert b"".join(body) == b"This tenant is unavailable (suspended)\n"
+    status, headers, body = call(app, x_tenant="paused", accept="text/html, */*")
+    assert (status, headers["Content-Type"]) == ("503 Service Unavailable", "text/html; charset=utf-8")
+    assert b"<h1>This tenant is unavailable (suspended)</h1>" in b"".join(body)
     status, headers, body = call(app)
     assert (status, headers["Content-Type"], headers["cache-control"]) == (
         "404 Not Found",

@@ -11,16 +11,16 @@ from tenantkit.fastapi import refuse_unserved, shared
 
 FOLDER = Path(__file__).parents[1] / "page"
 
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
-
 router = APIRouter(dependencies=[shared, refuse_unserved], include_in_schema=False)
 
 
 @router.get("/")
 async def page() -> FileResponse:
     """Return the page."""
-    return FileResponse(FOLDER / "index.html", headers=_HEADERS)
+    return FileResponse(FOLDER / "index.html")
+
+
+@router.get("/docs")
+async def docs() -> FileResponse:
+    """Return the description of the API."""
+    return FileResponse(FOLDER / "docs.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -233,3 +234,29 @@ def test_cookies_are_for_https_only_if_visitors_come_that_way(settings: Settings
         response = Response()
         Logins(replace(settings, https=https)).start_account(response, User(id=1))
         assert ("Secure" in response.headers["set-cookie"]) is https
+
+
+def test_no_answer_is_kept_by_a_cache_or_by_the_browser(start: Client, acme: Client) -> None:
+    acme_paths = ("/", "/docs", "/api/here", "/api/me", "/api/projects", "/api/projects/START/tasks.ndjson", "/nowhere")
+    for client, paths in ((acme, acme_paths), (start, ("/", "/api/account", "/t/nobody/api/me"))):
+        for path in paths:
+            assert client.get(path).headers["cache-control"] == "no-store", path
+    assert "no-store" not in acme.get("/static/page.js").headers.get("cache-control", "")
+
+
+def test_a_browser_sees_a_page_where_there_is_no_tenant(at: At, acme: Client, tenancy: Tenancy) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    tenancy.suspend("gamma")
+    for client, status, title in (
+        (at("nobody"), 404, "This page does not exist"),
+        (at("gamma"), 503, "Closed for the moment"),
+        (acme, 404, "This page does not exist"),
+    ):
+        for path in ("/", "/nowhere/deeper") if client is not acme else ("/nowhere/deeper",):
+            answer = client.get(path, headers=browser)
+            assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+            assert f"<h1>{title}</h1>" in answer.text
+            for asset in re.findall(r'(?:href|src)="([^"]+)"', answer.text):
+                assert client.transport.get(client.root.removesuffix(client.prefix) + asset).status_code == 200
+            program = client.get(path, headers={"Accept": "*/*"})
+            assert program.headers["content-type"] == "application/json"

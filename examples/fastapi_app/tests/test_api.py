@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 
@@ -153,13 +154,13 @@ def test_the_api_is_described(start: Client, acme: Client) -> None:
     assert document["components"]["schemas"]["TaskIn"]["properties"]["title"]["examples"] == ["Choose a typeface"]
 
 
-def test_the_page_is_served_and_uses_no_other_host(start: Client, at: At) -> None:
-    for client in (start, at("acme")):
-        page = client.get("/")
+def test_the_pages_are_served_and_use_no_other_host(start: Client, at: At) -> None:
+    for client, path in itertools.product((start, at("acme")), ("/", "/docs")):
+        page = client.get(path)
         assert page.headers["content-type"].startswith("text/html")
         assert "default-src 'self'" in page.headers["content-security-policy"]
-        assert "http" not in page.text.replace("http-equiv", "")
-        for name in ("page.js", "page.css", "icon.svg"):
+        assert "http" not in page.text
+        for name in ({"/": "page.js", "/docs": "docs.js"}[path], "page.css", "icon.svg"):
             assert f'"static/{name}"' in page.text
             assert client.get(f"/static/{name}").status_code == 200
 

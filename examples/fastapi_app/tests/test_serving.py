@@ -35,6 +35,9 @@ def test_the_host_header_names_the_tenant(url: str) -> None:
     with httpx2.Client(base_url=url, trust_env=False) as client:
         assert client.get("/api/here", headers={"Host": "localhost"}).json() == {"tenant": None}
         assert client.get("/api/here", headers={"Host": "nobody.localhost:8000"}).status_code == 404
+        for host in ("evil.example", "acme.localhost.evil.example", "acmelocalhost"):
+            for path in ("/api/here", "/t/acme/api/here", "/t/acme", "/"):
+                assert client.get(path, headers={"Host": host}).status_code == 400
         answer = client.post("/api/login", json=credentials, headers={"Host": "acme.localhost:8000"})
         assert answer.status_code == 200
         # The client believes to be at one and the same host all the time, and so sends its cookie everywhere.

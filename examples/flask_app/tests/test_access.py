@@ -217,3 +217,14 @@ def test_a_suspended_tenant_is_closed(acme: Browser, tenancy: Tenancy) -> None:
 
 def test_no_path_leads_from_one_tenants_host_to_another_tenant(app: Flask) -> None:
     assert Browser(app, "acme.localhost", "/t/beta").get("/login").status_code == 404
+
+
+def test_no_page_is_kept_by_a_cache_or_by_the_browser(app: Flask, acme: Browser) -> None:
+    for browser, paths in (
+        (acme, ("/projects", "/projects/START", "/members", "/activity", "/login", "/nowhere")),
+        (Browser(app), ("/", "/login", "/sign-up", "/tenants", "/t/nobody/projects")),
+    ):
+        for path in paths:
+            assert browser.get(path).headers["Cache-Control"] == "no-store", path
+    with acme.get("/static/style.css") as style:
+        assert "no-store" not in style.headers["Cache-Control"]

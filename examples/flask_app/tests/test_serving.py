@@ -52,7 +52,9 @@ def test_the_host_header_names_the_tenant(port: int, app: Flask) -> None:
     assert _get(port, "localhost", "/t/beta/projects/START", cookie)[0] == 302
     assert _get(port, "localhost", "/t/acme/projects/START", cookie)[0] == 200
     assert _get(port, "nobody.localhost", "/")[0] == 404
-    assert _get(port, "acme.localhost.evil.example", "/projects", cookie)[0] == 404
+    for host in ("evil.example", "acme.localhost.evil.example", "acmelocalhost"):
+        for path in ("/projects", "/t/acme/projects", "/t/acme", "/login"):
+            assert _get(port, host, path, cookie)[0] == 400
 
 
 def test_many_tenants_at_once_see_their_own(port: int, app: Flask) -> None:

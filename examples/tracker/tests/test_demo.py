@@ -6,16 +6,21 @@ import asyncio
 import os
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
-from sqlalchemy import URL
+from sqlalchemy import URL, select
 
+from examples import start
 from examples.tracker import demo, sample
 from examples.tracker.accounts import hash_password
+from examples.tracker.app import make_tenancy
+from examples.tracker.models import Project
 from tenantkit import Tenancy
+from tenantkit.embedded import embedded_database
 
 
 def run(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -40,6 +45,23 @@ def test_it_runs_in_an_empty_folder_and_once_more(tmp_path: Path) -> None:
         assert "make flask" in result.stdout
     assert "Removing an earlier run" not in first.stdout
     assert "Removing an earlier run" in second.stdout
+
+
+def test_what_people_write_in_the_applications_is_kept(tmp_path: Path) -> None:
+    with closing(make_tenancy(embedded_database(tmp_path, "tracker"), listen=False)) as tenancy:
+        start.prepare(tenancy)
+        key = tenancy.list(limit=1)[0].key
+        with tenancy.session(key) as session:
+            session.scalars(select(Project).limit(1)).one().name = "Written by hand"
+            session.commit()
+        ids = [tenant.id for tenant in tenancy.list()]
+
+        result = run(tmp_path)
+
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert [tenant.id for tenant in tenancy.list()] == ids
+        with tenancy.session(key) as session:
+            assert "Written by hand" in session.scalars(select(Project.name)).all()
 
 
 def test_a_row_of_another_tenant_makes_it_fail(

@@ -16,6 +16,9 @@ from tenantkit.tenant import Tenant
 Name: TypeAlias = "tuple[Literal['key', 'domain'], str]"
 """What a tenant is looked up by."""
 
+MISS_TTL = 5.0
+"""For how many seconds at most a name that no tenant has is remembered."""
+
 
 class TenantCache:
     """Tenants by key and by domain, each for at most *ttl* seconds, *size* entries at most.
@@ -30,6 +33,7 @@ class TenantCache:
         self._size = size
         self._clock = clock
         self._entries: dict[Name, tuple[Tenant, float]] = {}
+        self._misses: dict[Name, float] = {}
         self._writing = Lock()
         self.generation = 0
         """Grows with every invalidation; `store` compares it."""
@@ -53,10 +57,24 @@ class TenantCache:
             own: Name = ("key", tenant.key) if name == ("key", tenant.key) else name
             self._entries[own] = (tenant, self._clock() + self._ttl)
 
+    def is_missing(self, name: Name) -> bool:
+        """Return whether no tenant had this name some seconds ago, as far as this process has heard."""
+        return self._misses.get(name, 0.0) > self._clock()
+
+    def store_miss(self, name: Name, *, generation: int) -> None:
+        """Remember for seconds that no tenant has this name, with the same condition as `store`."""
+        with self._writing:
+            if generation != self.generation or self._ttl <= 0 or self._size <= 0:
+                return
+            if len(self._misses) >= self._size:
+                self._misses = {}
+            self._misses[name] = self._clock() + min(self._ttl, MISS_TTL)
+
     def forget(self, key: str) -> None:
-        """Drop every entry of the tenant with this key."""
+        """Drop every entry of the tenant with this key, and all misses: it may be a new one."""
         with self._writing:
             self.generation += 1
+            self._misses = {}
             self._entries = {name: entry for name, entry in self._entries.items() if entry[0].key != key}
 
     def clear(self) -> None:

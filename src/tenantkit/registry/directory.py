@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from tenantkit.arguments import NAME, require
+from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.naming import fold_domain
 from tenantkit.registry import store, versions
 from tenantkit.registry.cache import Name, TenantCache
@@ -133,7 +134,11 @@ class Directory:
         if self._listener is not None:
             self._listener.start()
         generation = self.cache.generation
-        tenant = find(connection, name[1])
+        try:
+            tenant = find(connection, name[1])
+        except TenantNotFoundError:
+            self.cache.store_miss(name, generation=generation)
+            raise
         self.cache.store(name, tenant, generation=generation)
         return tenant
 

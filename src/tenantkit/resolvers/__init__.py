@@ -1,8 +1,9 @@
 """Which tenant a request is for: pure functions of a small view of the request.
 
 A resolver takes a `RequestView` and returns `ByKey`, `ByDomain`, a key as a
-plain string, or ``None`` if the request names no tenant. Any callable that
-does so is one::
+plain string, a `Refusal`, or ``None`` if the request names no tenant. Any callable that
+does so is one; with an attribute ``blocking`` that is true, it runs in a thread
+under asyncio::
 
     def by_query(request: RequestView) -> str | None:
         return request.headers.get("x-workspace")
@@ -15,7 +16,7 @@ from tenantkit.resolvers.chain import Resolver, first_of, resolve
 from tenantkit.resolvers.host import Domain, Subdomain
 from tenantkit.resolvers.path import PathPrefix
 from tenantkit.resolvers.request import RequestView
-from tenantkit.resolvers.target import ByDomain, ByKey, Target
+from tenantkit.resolvers.target import ByDomain, ByKey, Refusal, Target
 from tenantkit.resolvers.values import Cookie, Header, SessionValue
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Domain",
     "Header",
     "PathPrefix",
+    "Refusal",
     "RequestView",
     "Resolver",
     "SessionValue",

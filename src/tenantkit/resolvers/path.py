@@ -26,6 +26,8 @@ class PathPrefix:
     (``url_for``) puts it back, because it becomes the application's root.
     """
 
+    mounts = True
+
     def __init__(self, prefix: str) -> None:
         require(prefix=(prefix, TEXT))
         if not _PREFIX.fullmatch(prefix):

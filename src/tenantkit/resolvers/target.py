@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TypeAlias
+from html import escape
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from tenantkit.tenant import Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +27,49 @@ class ByDomain:
 
 
 Target: TypeAlias = ByKey | ByDomain
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is not served: 404, 503 with Retry-After, or 401 with WWW-Authenticate."""
+
+    status: int
+    detail: str
+    retry_after: int | None = None
+    """In seconds."""
+    tenant: Tenant | None = None
+    """The one that is unavailable."""
+    challenge: str | None = None
+    """The value of WWW-Authenticate."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the response. It is not cached: a tenant may exist a moment later."""
+        headers = {"cache-control": "no-store"}
+        if self.retry_after is not None:
+            headers["retry-after"] = str(self.retry_after)
+        if self.challenge is not None:
+            headers["www-authenticate"] = self.challenge
+        return headers
+
+    def body(self, accept: str) -> tuple[str, bytes]:
+        """Return content type and content: a page or text where the ``Accept`` header names it, else JSON."""
+        if "text/html" in accept:
+            return "text/html; charset=utf-8", _PAGE.format(status=self.status, detail=escape(self.detail)).encode()
+        if "text/" in accept:
+            return "text/plain; charset=utf-8", f"{self.detail}\n".encode()
+        return "application/json", json.dumps({"detail": self.detail}).encode()
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{status} {detail}</title>
+</head>
+<body>
+<h1>{detail}</h1>
+</body>
+</html>
+"""

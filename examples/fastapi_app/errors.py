@@ -1,0 +1,50 @@
+"""Errors: JSON for programs, a page for browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from string import Template
+
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tenantkit.resolvers import Refusal
+
+_PAGE = Template((Path(__file__).parent / "page" / "error.html").read_text(encoding="utf-8"))
+_TITLES = {404: "This page does not exist", 503: "Closed for the moment"}
+
+
+def init_app(app: FastAPI) -> None:
+    """Answer errors in *app*."""
+
+    async def show(request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        return _answer(request, error.status_code, error.detail, error.headers or {})
+
+    app.add_exception_handler(HTTPException, show)
+
+
+def refuse(refusal: Refusal) -> ASGIApp:
+    """Return the answer to a request that the middleware refuses."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        response = _answer(HTTPConnection(scope), refusal.status, refusal.detail, refusal.headers)
+        await response(scope, receive, send)
+
+    return answer
+
+
+def _answer(connection: HTTPConnection, status: int, detail: str, headers: Mapping[str, str]) -> Response:
+    headers = {**headers, "Vary": "Accept"}
+    if "text/html" not in connection.headers.get("accept", ""):
+        return JSONResponse({"detail": detail}, status, headers)
+    root = escape(connection.scope.get("root_path", ""))
+    page = _PAGE.substitute(root=root, title=escape(_TITLES.get(status, detail)), detail=escape(detail))
+    return HTMLResponse(page, status, headers)
