@@ -12,7 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import documents
 
-pytest_plugins = ["tests.support.databases", "tests.support.hangs"]
+pytest_plugins = ["tests.support.databases", "tests.support.hangs", "tests.support.signals"]
 
 project = documents.project
 

@@ -179,19 +179,13 @@ class Project:
         return Terminal(self.folder, arguments, {**(os.environ if is_measured else unmeasured()), **terminal})
 
 
-_WITH_CTRL_C = (
-    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
-)
-"""Starts a program as a terminal's shell does: what runs in the background, as tests may, ignores Ctrl-C, and so do its children."""
-
-
 class Terminal:
     """The console script as a person sees it: stdin and stderr are a terminal, stdout is a pipe."""
 
     def __init__(self, folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self._ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _WITH_CTRL_C, SCRIPT, *arguments],
+            [SCRIPT, *arguments],
             cwd=folder,
             env=environment,
             stdin=theirs,
