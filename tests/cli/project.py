@@ -20,7 +20,6 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from sqlalchemy import URL
 
 from tenantkit.cli import main
 from tenantkit.migrations import init
@@ -146,11 +145,6 @@ class Project:
         ):
             main()
         return Result(int(exited.value.code or 0), out.getvalue(), err.getvalue().removeprefix(GREETING))
-
-    def run_on(self, url: URL, *arguments: str) -> None:
-        """Run the console script on the database *url*, which must succeed."""
-        done = self.run(*arguments, environment={"DATABASE_URL": url.render_as_string(hide_password=False)})
-        assert done.code == 0, done.err
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Result:
         """Run the console script."""
