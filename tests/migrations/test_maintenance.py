@@ -25,7 +25,7 @@ from tenantkit.registry.claims import claim
 from tenantkit.registry.maintenance import show_alive
 from tests.migrations.environments import Environment
 from tests.migrations.test_fleet import ONE, TWO, revisions
-from tests.support.processes import closed_gate, unmeasured, until, waiting
+from tests.support.processes import closed_gate, unmeasured, until, until_asleep, waiting
 
 Make = Callable[..., Tenancy]
 KEYS = [f"k{number}" for number in range(6)]
@@ -62,9 +62,12 @@ def seen(engine: Engine) -> dict[str, str]:
 
 
 @contextmanager
-def running(database: URL, environment: Environment, *, key: str, engine: Engine, options: str = "") -> Generator[Any]:
+def running(
+    database: URL, environment: Environment, *, key: str, engine: Engine, options: str = "", before: str = ""
+) -> Generator[Any]:
     """Yield a process that migrates with maintenance, once *key* is in maintenance or all is over."""
     script = (
+        f"{before}\n"
         "import sys; from tenantkit import Tenancy; from tenantkit.migrations import migrate\n"
         "from tests.conftest import APPLICATION\n"
         "tenancy = Tenancy(sys.argv[1], migrations=sys.argv[2], listen=False, **APPLICATION)\n"
@@ -310,6 +313,24 @@ def test_an_interrupted_run_leaves_nobody_in_maintenance(
         process.send_signal(signal.SIGINT)
         assert process.wait(60) != 0
     assert states(engine) == ACTIVE
+
+
+def test_the_workers_of_a_run_that_ignores_interrupts_ignore_them_too(
+    fleet: Make, environment: Environment, engine: Engine, database: URL
+) -> None:
+    environment.add("two", waiting(GATE, condition="current_schema() = 't_k3'"))
+    ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # as in the background of a shell script
+    options = "jobs=2, engine='alembic'"
+    with (
+        closed_gate(engine, GATE) as open_gate,
+        running(database, environment, key="k3", engine=engine, options=options, before=ignore) as process,
+    ):
+        until_asleep(engine)  # by then a worker is at the gate
+        os.killpg(process.pid, signal.SIGINT)
+        open_gate()
+        assert process.wait(60) == 0
+    assert states(engine) == ACTIVE
+    assert {key: revisions(engine, key) for key in KEYS} == dict.fromkeys(KEYS, ["two"])
 
 
 def test_what_a_person_orders_meanwhile_stays(
