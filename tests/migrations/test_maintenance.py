@@ -198,7 +198,7 @@ def test_a_tenant_whose_worker_dies_is_active_again(fleet: Make, environment: En
 
 def test_a_pool_of_one_connection_suffices(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", WITNESS)
-    tenancy = fleet(engine_options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 5})
+    tenancy = fleet(engine_options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 60})
     migrate(tenancy, maintenance=True, jobs=3)
     assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
     assert states(engine) == ACTIVE
@@ -330,7 +330,7 @@ def test_the_workers_of_a_run_that_ignores_interrupts_ignore_them_too(
         open_gate()
         assert process.wait(60) == 0
     assert states(engine) == ACTIVE
-    assert {key: revisions(engine, key) for key in KEYS} == dict.fromkeys(KEYS, ["two"])
+    assert {key: revisions(engine, key) for key in KEYS} == {key: ["two"] for key in KEYS}
 
 
 def test_what_a_person_orders_meanwhile_stays(
