@@ -12,7 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import documents
 
-pytest_plugins = ["tests.support.databases", "tests.support.hangs"]
+pytest_plugins = [f"tests.support.{name}" for name in ("databases", "faults", "generated", "hangs", "signals")]
 
 project = documents.project
 

@@ -67,7 +67,7 @@ def make_tenancy(database: URL) -> Generator[Callable[..., Tenancy]]:
 @pytest.fixture
 def tenancy(make_tenancy: Callable[..., Tenancy]) -> Tenancy:
     """The tenancy of the small application, on a real pool of two connections."""
-    return make_tenancy(engine_options={"pool_size": 2, "max_overflow": 0, "pool_timeout": 5})
+    return make_tenancy(engine_options={"pool_size": 2, "max_overflow": 0, "pool_timeout": 60})
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +81,7 @@ def portal() -> Generator[BlockingPortal]:
 def make_any_tenancy(request: pytest.FixtureRequest, database: URL) -> Generator[Callable[..., Any]]:
     """Make a tenancy in every colour, each behind the synchronous face, on a pool of two connections."""
     colour, _, driver = request.param.partition("-")
-    pool = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 5}
+    pool = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 60}
     with ExitStack() as made:
 
         def make(**options: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Generator
@@ -14,6 +13,7 @@ import httpx2
 from sqlalchemy import URL
 
 from examples.tracker import sample
+from tests.support.ports import free_port, wait_for_port
 from tests.support.processes import unmeasured
 
 PROJECT = Path(__file__).parents[2]
@@ -22,8 +22,7 @@ PROJECT = Path(__file__).parents[2]
 @contextmanager
 def _serving(app: str, database: URL) -> Generator[tuple[int, str]]:
     """Serve an example, and yield its port and what it printed; in the end, tell it to stop."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     environ = {
         **unmeasured(),
         "PORT": str(port),
@@ -40,6 +39,7 @@ def _serving(app: str, database: URL) -> Generator[tuple[int, str]]:
                 line = process.stdout.readline()
                 assert line, f"it ended: {printed}"
                 printed += line
+            wait_for_port(port)
             yield port, printed
         finally:
             process.terminate()
@@ -55,7 +55,7 @@ def test_an_empty_database_gets_tenants_that_one_can_visit(tracker_url: URL) -> 
             assert f"http://{keys[0]}.localhost:{port}/" in printed
             form = {"email": re.findall(r"log in as (\S+)", printed)[0], "password": sample.PASSWORD}
             place = f"http://127.0.0.1:{port}/t/{keys[0]}"
-            with httpx2.Client(transport=httpx2.HTTPTransport(retries=5), trust_env=False) as client:
+            with httpx2.Client(timeout=60, trust_env=False) as client:
                 if app == "flask_app":
                     token = re.findall(r'name="csrf_token"[^>]* value="([^"]+)"', client.get(f"{place}/login").text)[0]
                     answer = client.post(f"{place}/login", data={**form, "csrf_token": token})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,28 +13,44 @@ from sqlalchemy import URL, Engine, create_engine
 from tests.cli.project import Project
 
 
-@pytest.fixture
-def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Project]:
-    """A project whose database is not set; commands run in its folder."""
+@contextmanager
+def project_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Project]:
+    """Yield a project in *folder*, which commands run in."""
     monkeypatch.delenv("TENANTKIT_APP", raising=False)
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    project = Project(tmp_path)
-    monkeypatch.chdir(tmp_path)
+    project = Project(folder)
+    monkeypatch.chdir(folder)
     yield project
     for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
         del sys.modules[name]
 
 
+@pytest.fixture
+def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Project]:
+    """A project whose database is not set; commands run in its folder."""
+    with project_in(tmp_path, monkeypatch) as project:
+        yield project
+
+
 @pytest.fixture(scope="session")
 def templates(make_template: Callable[..., URL], tmp_path_factory: pytest.TempPathFactory) -> dict[str, URL]:
     """Databases to copy: with the registry and the shared tables, and with three tenants besides."""
-    project = Project(tmp_path_factory.mktemp("template"))
     migrated = make_template()
-    project.run_on(migrated, "migrate")
-    fleet = make_template(migrated.database or "")
-    for key in ("acme", "initech", "umbrella"):
-        project.run_on(fleet, "create", key)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        project_in(tmp_path_factory.mktemp("template"), patch) as project,
+    ):
+
+        def run(url: URL, *arguments: str) -> None:
+            patch.setenv("DATABASE_URL", url.render_as_string(hide_password=False))
+            done = project.invoke(*arguments)
+            assert done.code == 0, done.err
+
+        run(migrated, "migrate")
+        fleet = make_template(migrated.database or "")
+        for key in ("acme", "initech", "umbrella"):
+            run(fleet, "create", key)
     return {"migrated": migrated, "fleet": fleet}
 
 

@@ -14,6 +14,7 @@ from time import sleep
 from typing import Self
 
 from tests.support.processes import unmeasured
+from tests.support.servers import memory
 
 USE = """
 import sys
@@ -30,7 +31,7 @@ sys.stdin.read()
 @contextmanager
 def temporary_folder() -> Generator[Path]:
     """Yield a folder that other accounts may enter, unlike ``tmp_path``: run by root, the server needs that."""
-    with tempfile.TemporaryDirectory(prefix="tk-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="tk-", dir=memory(), ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
         yield folder

@@ -20,7 +20,6 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from sqlalchemy import URL
 
 from tenantkit.cli import main
 from tenantkit.migrations import init
@@ -147,11 +146,6 @@ class Project:
             main()
         return Result(int(exited.value.code or 0), out.getvalue(), err.getvalue().removeprefix(GREETING))
 
-    def run_on(self, url: URL, *arguments: str) -> None:
-        """Run the console script on the database *url*, which must succeed."""
-        done = self.run(*arguments, environment={"DATABASE_URL": url.render_as_string(hide_password=False)})
-        assert done.code == 0, done.err
-
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Result:
         """Run the console script."""
         done = subprocess.run(
@@ -179,19 +173,13 @@ class Project:
         return Terminal(self.folder, arguments, {**(os.environ if is_measured else unmeasured()), **terminal})
 
 
-_WITH_CTRL_C = (
-    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
-)
-"""Starts a program as a terminal's shell does: what runs in the background, as tests may, ignores Ctrl-C, and so do its children."""
-
-
 class Terminal:
     """The console script as a person sees it: stdin and stderr are a terminal, stdout is a pipe."""
 
     def __init__(self, folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self._ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _WITH_CTRL_C, SCRIPT, *arguments],
+            [SCRIPT, *arguments],
             cwd=folder,
             env=environment,
             stdin=theirs,

@@ -124,6 +124,7 @@ def test_colours_that_are_forced_on_a_file_do_not_make_it_a_terminal(large: Proj
 
 
 def test_an_interrupted_run_tells_how_far_it_was(large: Project) -> None:
+    large.add_revision("t4", "t3", "op.execute(\"SELECT pg_sleep(60) WHERE current_schema() > 't_tenant-20'\")")
     terminal = large.at_terminal("migrate", "--jobs", "1", is_measured=False)
     terminal.wait_for("by replay")
     terminal.interrupt()
@@ -144,8 +145,9 @@ def test_where_there_is_no_terminal_a_long_step_has_a_line_now_and_then(
     fleet: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet.add_revision("t3", "t2", BACKFILLS)
+    monkeypatch.setattr("tenantkit.cli.progress._PAUSE", 3600)
     assert "backfill" not in fleet.invoke("migrate", "--tenants", "acme").err
-    monkeypatch.setattr("tenantkit.cli.progress._PAUSE", 0.5)
+    monkeypatch.setattr("tenantkit.cli.progress._PAUSE", 0)
     told = [line for line in fleet.invoke("migrate", "--tenants", "umbrella").err.splitlines() if "backfill" in line]
     assert re.fullmatch(r"umbrella: backfill of big, 3,000 rows set, \d+ % gone through", told[-1])
 

@@ -73,7 +73,7 @@ def test_the_report_is_the_one_of_json_and_has_failures_by_reason(fleet: Project
 
 
 def test_events_come_as_things_happen(fleet: Project, project_engine: Engine) -> None:
-    fleet.add_revision("t3", "t2", "op.execute('SELECT 1 FROM pg_sleep(3)')")
+    fleet.add_revision("t3", "t2", "op.execute('SELECT 1 FROM pg_sleep(60)')")
     process = fleet.start("migrate", "--events")
     try:
         assert process.stdout

@@ -113,7 +113,7 @@ def read(engine: Engine, schema: str) -> tuple[Shape, int, list[str]]:
     return *ours, theirs
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(wanted=designs(), there=designs())
 def test_any_schema_becomes_any_other(scratch: Engine, wanted: str, there: str) -> None:
     number = next(_numbers)

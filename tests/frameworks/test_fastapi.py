@@ -50,7 +50,7 @@ def site(request: pytest.FixtureRequest, tenancy: Tenancy, database: URL) -> Gen
     """The application on a real server, on a sync or an async tenancy with a pool of two connections."""
     served: Tenancy | AsyncTenancy = tenancy
     if request.param == "asyncio":
-        pool = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 10}
+        pool = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 60}
         served = AsyncTenancy(database, listen=False, engine_options=pool, **APPLICATION)
     app = make_app(served)
     with serving_asgi(app) as port, httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:

@@ -179,6 +179,8 @@ def test_an_exception_of_the_application_restores_the_outer_tenant(tenancy: Tena
 def test_a_header_that_is_sent_twice_names_nobody(tenancy: Tenancy) -> None:
     with serving_wsgi(TenantMiddleware(whoami, tenancy, resolver=RESOLVER)) as port:
         for values in (["acme", "beta"], ["acme", "acme"]):
-            response = httpx2.get(f"http://127.0.0.1:{port}/", headers=[("X-Tenant", value) for value in values])
+            response = httpx2.get(
+                f"http://127.0.0.1:{port}/", timeout=60, headers=[("X-Tenant", value) for value in values]
+            )
             assert response.status_code == 404
-        assert httpx2.get(f"http://127.0.0.1:{port}/", headers={"X-Tenant": "acme"}).text == "acme |/"
+        assert httpx2.get(f"http://127.0.0.1:{port}/", timeout=60, headers={"X-Tenant": "acme"}).text == "acme |/"

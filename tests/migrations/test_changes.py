@@ -287,7 +287,7 @@ def test_a_backfill_that_is_killed_is_finished_by_the_next_run(empty_database: U
         "r2",
         """
         column = sa.Column("x", sa.Integer, nullable=False)
-        op.add_required_column("t", column, sa.column("id") * 2, schema="tenant", batch_size=50, pause=0.01)
+        op.add_required_column("t", column, sa.column("id") * 2, schema="tenant", batch_size=50, pause=0.02)
         op.create_index_concurrently("ix", "t", ["x"], schema="tenant")
         """,
     )
@@ -305,10 +305,10 @@ def test_a_backfill_that_is_killed_is_finished_by_the_next_run(empty_database: U
             return int(connection.exec_driver_sql("SELECT count(x) FROM t_victim.t").scalar_one())
 
     url = empty_database.render_as_string(hide_password=False)
-    for least in (1, 700, 1500, 2200):
+    for least in (1, 300, 600, 900):
         process = _context.Process(target=run, args=(url, folder))
         process.start()
-        until(lambda least=least: done() >= least)
+        until(lambda least=least: done() >= least)  # which leaves more than a second of work
         os.kill(process.pid or 0, signal.SIGKILL)
         process.join()
         assert least <= done() < 3000

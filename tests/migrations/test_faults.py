@@ -1,6 +1,6 @@
 """Runs that are killed at random moments, again and again: no tenant is ever half migrated, and the next run finishes.
 
-CI runs the suite twice, which comes to over 200 kills. The moments follow from pytest-randomly's seed.
+With ``--all-faults`` these are over 80 kills. The moments follow from pytest-randomly's seed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from tenantkit.migrations import MigrationReport, Outcome, Wave, downgrade, init
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 from tests.support.processes import until
+from tests.support.servers import memory
+
+pytestmark = pytest.mark.faults
 
 KEYS = [f"k{number}" for number in range(10)]
 
@@ -140,13 +143,13 @@ class Fleet:
         return all(look == self.ahead for look in found.values())
 
 
-@pytest.mark.parametrize(("engine", "kills", "longest"), [("auto", 50, 0.4), ("alembic", 12, 1.2)])
+@pytest.mark.parametrize(("engine", "few", "many", "longest"), [("auto", 8, 50, 0.4), ("alembic", 3, 12, 1.2)])
 def test_a_run_killed_at_any_moment_leaves_no_tenant_half_migrated(
-    engine: str, kills: int, longest: float, empty_database: URL, folder: Path
+    engine: str, few: int, many: int, longest: float, empty_database: URL, folder: Path, all_faults: bool
 ) -> None:
     fleet = Fleet(empty_database, folder)
     forward = True
-    for _ in range(kills):
+    for _ in range(many if all_faults else few):
         process = fleet.start(forward=forward, engine=engine)
         sleep(random.uniform(0.05, longest))
         with suppress(ProcessLookupError):
@@ -162,10 +165,10 @@ def test_a_run_killed_at_any_moment_leaves_no_tenant_half_migrated(
     assert fleet.check()
 
 
-def test_connections_lost_at_any_moment_are_made_again(empty_database: URL, folder: Path) -> None:
+def test_connections_lost_at_any_moment_are_made_again(empty_database: URL, folder: Path, all_faults: bool) -> None:
     fleet = Fleet(empty_database, folder)
     forward = True
-    for _ in range(15):
+    for _ in range(15 if all_faults else 3):
         process = fleet.start(forward=forward, engine="auto")
         for _ in range(3):
             sleep(random.uniform(0.02, 0.2))
@@ -208,16 +211,18 @@ class Server:
 
 @pytest.fixture
 def server() -> Generator[Server]:
-    with tempfile.TemporaryDirectory(prefix="tenantkit-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="tenantkit-", dir=memory(), ignore_cleanup_errors=True) as folder:
         server = Server(Path(folder) / "data")
         yield server
         server.close()
 
 
-def test_a_server_killed_in_a_run_leaves_no_tenant_half_migrated(server: Server, folder: Path) -> None:
+def test_a_server_killed_in_a_run_leaves_no_tenant_half_migrated(
+    server: Server, folder: Path, all_faults: bool
+) -> None:
     fleet = Fleet(server.url, folder)
     forward = True
-    for _ in range(6):
+    for _ in range(6 if all_faults else 2):
         process = fleet.start(forward=forward, engine="auto")
         sleep(random.uniform(0.1, 0.5))
         server.kill()
@@ -257,8 +262,11 @@ class Away:
 
 @pytest.mark.parametrize(
     "options",
-    [{"jobs": 2}, {"jobs": 0}, {"jobs": 2, "maintenance": True}],
-    ids=["replay", "Alembic", "maintenance"],
+    [
+        pytest.param({"jobs": 2}, id="replay"),
+        pytest.param({"jobs": 0}, id="Alembic", marks=pytest.mark.all_faults),
+        pytest.param({"jobs": 2, "maintenance": True}, id="maintenance", marks=pytest.mark.all_faults),
+    ],
 )
 def test_a_server_that_is_away_is_waited_for(options: Any, server: Server, folder: Path) -> None:
     fleet = Fleet(server.url, folder)
@@ -289,18 +297,22 @@ class Crash:
     def finished(self, outcome: Outcome) -> None:
         self.told.append(outcome)
         if len(self.told) == self._after:
-            with suppress(OperationalError), self._engine.connect() as connection:
-                # A server does not trust its memory any more when one of its processes is killed.
-                os.kill(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one(), signal.SIGKILL)
-                connection.exec_driver_sql("SELECT")
-            sleep(0.2)  # by then it has told all others to end at once
+            with suppress(OperationalError), self._engine.connect() as other:
+                with suppress(OperationalError), self._engine.connect() as connection:
+                    # A server does not trust its memory any more when one of its processes is killed.
+                    os.kill(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one(), signal.SIGKILL)
+                    connection.exec_driver_sql("SELECT")
+                while True:  # until the server ends its other processes too
+                    other.exec_driver_sql("SELECT")
+                    sleep(0.01)
+            sleep(0.2)  # the writer is one of them
             os.kill(self._writer, signal.SIGCONT)
 
     def lost(self, outcomes: Sequence[Outcome]) -> None:
         self.losses += outcomes
 
 
-@pytest.mark.parametrize("after", [4, 5, 10])
+@pytest.mark.parametrize("after", [5, *(pytest.param(number, marks=pytest.mark.all_faults) for number in (4, 10))])
 def test_what_a_server_that_crashes_has_lost_is_done_again(after: int, server: Server, folder: Path) -> None:
     fleet = Fleet(server.url, folder)
     crash = Crash(fleet.engine, after)

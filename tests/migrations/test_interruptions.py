@@ -141,7 +141,8 @@ def end_in_the_middle(engine: Engine, build: Callable[[], int], function: str) -
             until(lambda: indexes(engine) == {"t_acme": False})
             with engine.connect() as connection:
                 connection.exec_driver_sql(
-                    f"SELECT {function}(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%%'"
+                    f"SELECT {function}(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND query LIKE 'CREATE INDEX CONCURRENTLY%%'"
                 )
             assert code.result() != 0
         finally:

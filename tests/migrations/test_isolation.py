@@ -199,7 +199,7 @@ class StopsError(Exception):
 
 
 def test_an_exception_of_who_watches_ends_the_run(fleet: Make, environment: Environment, engine: Engine) -> None:
-    environment.add("two", 'op.execute("SELECT pg_sleep(0.1)")')
+    environment.add("two", 'op.execute("SELECT pg_sleep(0.5)")')
 
     class Watcher:
         def started(self, _total: int) -> None:

@@ -25,7 +25,7 @@ from tenantkit.registry.claims import claim
 from tenantkit.registry.maintenance import show_alive
 from tests.migrations.environments import Environment
 from tests.migrations.test_fleet import ONE, TWO, revisions
-from tests.support.processes import unmeasured, until
+from tests.support.processes import closed_gate, unmeasured, until, until_asleep, waiting
 
 Make = Callable[..., Tenancy]
 KEYS = [f"k{number}" for number in range(6)]
@@ -33,6 +33,8 @@ ACTIVE = dict.fromkeys(KEYS, ("active", None))
 
 WITNESS = 'op.execute("CREATE TABLE seen AS SELECT status FROM tenantkit.tenants WHERE schema = current_schema()")'
 SLOW = 'for _ in range(600):\n    op.execute("SELECT pg_sleep(0.1)")'  # a server sees between statements who is gone
+GATE = 4711
+WAITS = waiting(GATE)
 FAILS = "op.execute(\"DO $$ BEGIN IF current_schema() = 't_k3' THEN RAISE 'no luck'; END IF; END $$\")"
 
 
@@ -60,9 +62,12 @@ def seen(engine: Engine) -> dict[str, str]:
 
 
 @contextmanager
-def running(database: URL, environment: Environment, *, key: str, engine: Engine, options: str = "") -> Generator[Any]:
-    """Yield a process that migrates with maintenance, once *key* is in maintenance."""
+def running(
+    database: URL, environment: Environment, *, key: str, engine: Engine, options: str = "", before: str = ""
+) -> Generator[Any]:
+    """Yield a process that migrates with maintenance, once *key* is in maintenance or all is over."""
     script = (
+        f"{before}\n"
         "import sys; from tenantkit import Tenancy; from tenantkit.migrations import migrate\n"
         "from tests.conftest import APPLICATION\n"
         "tenancy = Tenancy(sys.argv[1], migrations=sys.argv[2], listen=False, **APPLICATION)\n"
@@ -74,7 +79,7 @@ def running(database: URL, environment: Environment, *, key: str, engine: Engine
         command, cwd=Path.cwd(), env=unmeasured(), start_new_session=True, stderr=subprocess.DEVNULL
     )
     try:
-        until(lambda: states(engine)[key][0] == "maintenance")
+        until(lambda: states(engine)[key][0] == "maintenance" or process.poll() is not None)
         yield process
     finally:
         kill(process)
@@ -88,7 +93,10 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def alone(engine: Engine) -> bool:
-    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+    query = (
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+        "WHERE locktype = 'advisory' AND datname = current_database() AND pid <> pg_backend_pid()"
+    )
     with engine.connect() as connection:
         return bool(connection.exec_driver_sql(query).scalar_one() == 0)
 
@@ -139,31 +147,33 @@ def test_a_status_that_a_person_has_set_stays(fleet: Make, environment: Environm
 
 
 def test_other_processes_hear_of_it(fleet: Make, environment: Environment, database: URL, engine: Engine) -> None:
-    environment.add("two", 'op.execute("SELECT pg_sleep(0.3)")')
+    environment.add("two", WAITS)
     other = fleet(listen=True, cache_ttl=3600)
-    other.get("k3")
+    other.get("k0")
     assert other._listener
     assert other._listener.listening.wait(30)
     url = database.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as connection, ThreadPoolExecutor(1) as pool:
         connection.execute("LISTEN tenantkit")
-        run = pool.submit(migrate, fleet(), maintenance=True, jobs=1)
-        until(lambda: other.get("k3").status == "maintenance")
-        with pytest.raises(TenantUnavailableError, match="'k3' is maintenance"):
-            other.session("k3")
+        with closed_gate(engine, GATE):
+            run = pool.submit(migrate, fleet(), maintenance=True, jobs=1)
+            until(lambda: other.get("k0").status == "maintenance")
+            with pytest.raises(TenantUnavailableError, match="'k0' is maintenance"):
+                other.session("k0")
         run.result()
-        until(lambda: other.get("k3").status == "active")
+        until(lambda: other.get("k0").status == "active")
         told = [notification.payload for notification in connection.notifies(timeout=1)]
     assert sorted(told) == sorted(KEYS * 2)
 
 
-def test_the_process_itself_knows_at_once(fleet: Make, environment: Environment) -> None:
-    environment.add("two", 'op.execute("SELECT pg_sleep(0.2)")')
+def test_the_process_itself_knows_at_once(fleet: Make, environment: Environment, engine: Engine) -> None:
+    environment.add("two", WAITS)
     tenancy = fleet(cache_ttl=3600)
     assert tenancy.get("k0").status == "active"
     with ThreadPoolExecutor(1) as pool:
-        run = pool.submit(migrate, tenancy, maintenance=True, jobs=1)
-        until(lambda: tenancy.get("k0").status == "maintenance")
+        with closed_gate(engine, GATE):
+            run = pool.submit(migrate, tenancy, maintenance=True, jobs=1)
+            until(lambda: tenancy.get("k0").status == "maintenance")
         run.result()
     assert tenancy.get("k0").status == "active"
 
@@ -188,7 +198,7 @@ def test_a_tenant_whose_worker_dies_is_active_again(fleet: Make, environment: En
 
 def test_a_pool_of_one_connection_suffices(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", WITNESS)
-    tenancy = fleet(engine_options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 5})
+    tenancy = fleet(engine_options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 60})
     migrate(tenancy, maintenance=True, jobs=3)
     assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
     assert states(engine) == ACTIVE
@@ -200,8 +210,8 @@ CUTS = """
     url = {url!r}
     with sqlalchemy.create_engine(url).connect() as connection:
         connection.exec_driver_sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
-            "AND classid::bigint = (hashtext('tenantkit run')::bigint & 4294967295)"
+            "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+            "WHERE datname = current_database() AND locktype = 'advisory' AND classid::bigint = (hashtext('tenantkit run')::bigint & 4294967295)"
         )
 """
 
@@ -301,19 +311,38 @@ def test_an_interrupted_run_leaves_nobody_in_maintenance(
     environment.add("two", SLOW)
     with running(database, environment, key="k0", engine=engine) as process:
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) != 0
+        assert process.wait(60) != 0
     assert states(engine) == ACTIVE
+
+
+def test_the_workers_of_a_run_that_ignores_interrupts_ignore_them_too(
+    fleet: Make, environment: Environment, engine: Engine, database: URL
+) -> None:
+    environment.add("two", waiting(GATE, condition="current_schema() = 't_k3'"))
+    ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # as in the background of a shell script
+    options = "jobs=2, engine='alembic'"
+    with (
+        closed_gate(engine, GATE) as open_gate,
+        running(database, environment, key="k3", engine=engine, options=options, before=ignore) as process,
+    ):
+        until_asleep(engine)  # by then a worker is at the gate
+        os.killpg(process.pid, signal.SIGINT)
+        open_gate()
+        assert process.wait(60) == 0
+    assert states(engine) == ACTIVE
+    assert {key: revisions(engine, key) for key in KEYS} == {key: ["two"] for key in KEYS}
 
 
 def test_what_a_person_orders_meanwhile_stays(
     fleet: Make, environment: Environment, engine: Engine, database: URL
 ) -> None:
-    environment.add("two", "op.execute(\"SELECT pg_sleep(1) WHERE current_schema() = 't_k0'\")")
+    environment.add("two", WAITS)
     tenancy = fleet()
-    with running(database, environment, key="k0", engine=engine) as process:
+    with closed_gate(engine, GATE) as open_gate, running(database, environment, key="k0", engine=engine) as process:
         tenancy.resume("k0")
         tenancy.start_maintenance("k0")
-        assert process.wait(30) == 0
+        open_gate()
+        assert process.wait(60) == 0
     assert states(engine) == {**ACTIVE, "k0": ("maintenance", None)}
     assert revisions(engine, "k5") == ["two"]
     assert tenancy.repair() == []
@@ -352,12 +381,13 @@ def test_a_tenant_that_another_run_keeps_in_maintenance_waits_for_it(
     assert states(engine) == ACTIVE
 
 
+@pytest.mark.faults
 def test_runs_killed_at_any_moment_are_mended_by_the_next(
-    fleet: Make, environment: Environment, engine: Engine, database: URL
+    fleet: Make, environment: Environment, engine: Engine, database: URL, all_faults: bool
 ) -> None:
     environment.add("two", TWO, 'op.drop_column("a", "y", schema="tenant")')
     environment.add("three", 'op.execute("SELECT pg_sleep(0.03)")')
-    for _ in range(6):
+    for _ in range(6 if all_faults else 2):
         with running(database, environment, key=random.choice(KEYS), engine=engine, options="jobs=2"):
             sleep(random.uniform(0, 0.2))
         until(lambda: alone(engine))

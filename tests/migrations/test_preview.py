@@ -199,7 +199,7 @@ def test_limits_hold_in_rehearsals_and_must_make_sense(
     fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview]
 ) -> None:
     environment.add("two", "op.execute('SELECT pg_sleep(5)')")
-    found = untouched(fleet, scripts=True, statement_timeout="100ms")
+    found = untouched(fleet, scripts=True, statement_timeout="500ms")
     assert {failure.sqlstate for failure in found.would_fail} == {"57014"}
     with pytest.raises(ConfigurationError, match="lock_timeout='soon' is no length of time"):
         untouched(fleet, scripts=True, lock_timeout="soon")
@@ -233,7 +233,10 @@ def test_a_rehearsal_draws_no_numbers_and_leaves_nothing_in_its_session(
     found = untouched(fleet, scripts=True)
     assert "pg_advisory_lock" in (rehearsal(found).script or "")
     with engine.connect() as connection:
-        locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711"
+        locks = (
+            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+            "WHERE datname = current_database() AND locktype = 'advisory' AND objid = 4711"
+        )
         assert connection.exec_driver_sql(locks).scalar() == 0
 
 

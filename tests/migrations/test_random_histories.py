@@ -125,7 +125,6 @@ def template(make_template: Callable[..., URL], tmp_path_factory: pytest.TempPat
 
 @settings(
     max_examples=25,
-    deadline=None,
     database=None,
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -283,7 +283,7 @@ def test_limits_of_time_hold_whatever_the_engine(
 ) -> None:
     environment.add("two", "op.execute(\"SELECT pg_sleep(20) WHERE current_schema() IN ('t_k1', 't_k4')\")")
     with pytest.raises(MigrationError) as caught:
-        migrate(fleet(), jobs=2, engine=chosen, statement_timeout="300ms")
+        migrate(fleet(), jobs=2, engine=chosen, statement_timeout="1s")
     assert {(failure.key, failure.sqlstate) for failure in caught.value.report.failures} == {
         ("k1", "57014"),
         ("k4", "57014"),

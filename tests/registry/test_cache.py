@@ -216,7 +216,7 @@ def test_a_lost_connection_is_made_again_and_what_was_missed_is_forgotten(
 
 
 def test_listening_takes_no_connection_from_the_pool(make_tenancy: Callable[..., Tenancy]) -> None:
-    tenancy = make_tenancy(listen=True, engine_options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 5})
+    tenancy = make_tenancy(listen=True, engine_options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 60})
     tenancy.create("acme")
     hear(tenancy)
     with tenancy.session("acme") as session:

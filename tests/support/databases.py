@@ -54,10 +54,13 @@ def _maker(server_url: URL) -> Generator[Callable[..., URL]]:
     plain = server_url.set(drivername="postgresql").render_as_string(hide_password=False)
     made: list[str] = []
     with psycopg.connect(plain, autocommit=True) as connection:
+        # Copying files instead of writing each page to the log takes less than half of the time if nothing is synced.
+        (fsync,) = connection.execute("SHOW fsync").fetchone() or ("on",)
+        strategy = "file_copy" if fsync == "off" else "wal_log"
 
         def make(template: str = "template0") -> URL:
             name = f"tk_{connection.info.backend_pid}_{next(_numbers)}"
-            connection.execute(f'CREATE DATABASE {name} TEMPLATE "{template}"')
+            connection.execute(f'CREATE DATABASE {name} TEMPLATE "{template}" STRATEGY {strategy}')
             made.append(name)
             return server_url.set(database=name)
 

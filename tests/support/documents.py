@@ -23,12 +23,9 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Generator, Iterable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +35,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.typing import Evaluator
 
 from tenantkit import Tenancy
+from tests.support.ports import free_port, wait_for_port
 
 _ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(
@@ -58,7 +56,7 @@ class Project:
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.printed = ""
         self._environment = {
             "DATABASE_URL": url,
@@ -91,7 +89,7 @@ class Project:
         self.printed = printed.replace(str(self.port), _PORT_IN_DOCUMENTS).rstrip()
         assert not failed, f"{failed}\n{self.printed}"
         if script.rstrip().endswith("&"):
-            _wait_for(self.port)
+            wait_for_port(self.port)
 
     def files(self) -> dict[Path, str]:
         """Return what stands in the folder, except for what programs keep there for themselves."""
@@ -106,7 +104,7 @@ class Project:
         """End the shell, and what it left in the background."""
         if self._shell is not None:
             try:
-                self._shell.communicate("kill $(jobs -p) 2>/dev/null; wait\n", timeout=30)
+                self._shell.communicate("kill $(jobs -p) 2>/dev/null; wait\n", timeout=120)
             except subprocess.TimeoutExpired:
                 os.killpg(self._shell.pid, signal.SIGKILL)
                 raise
@@ -256,19 +254,3 @@ _EVALUATORS: dict[str, Evaluator] = {
     "installs": _install,
     "text": _compare,
 }
-
-
-def _free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-def _wait_for(port: int) -> None:
-    """Wait until something listens on *port*."""
-    for _ in range(600):
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    pytest.fail(f"Nothing listens on port {port}.")

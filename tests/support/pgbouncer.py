@@ -26,8 +26,8 @@ CONFIGURATION = """\
 [pgbouncer]
 listen_port = 6432
 unix_socket_dir = {folder}
-server_connect_timeout = 5
-query_wait_timeout = 20
+server_connect_timeout = 60
+query_wait_timeout = 60
 auth_type = any
 pool_mode = transaction
 default_pool_size = {connections}
@@ -91,7 +91,7 @@ def _account_for(host: str) -> pwd.struct_passwd:
 
 def _wait_for(url: URL, log: Path) -> None:
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    for _ in range(200):
+    for _ in range(600):
         try:
             psycopg.connect(plain).close()
         except psycopg.OperationalError:

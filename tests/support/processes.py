@@ -65,7 +65,7 @@ def unmeasured() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
-def until(condition: Callable[[], object], *, seconds: float = 30) -> None:
+def until(condition: Callable[[], object], *, seconds: float = 60) -> None:
     """Wait until *condition* holds."""
     deadline = monotonic() + seconds
     while not condition():
@@ -82,7 +82,34 @@ def is_asleep(engine: Engine) -> bool:
 
 def until_asleep(engine: Engine) -> None:
     """Wait until one is."""
-    until(lambda: is_asleep(engine), seconds=60)
+    until(lambda: is_asleep(engine))
+
+
+_GATE = """
+SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+WHERE datname = current_database() AND locktype = 'advisory' AND objid = {key}
+"""
+
+
+def waiting(key: int, *, condition: str = "true") -> str:
+    """Return a revision's operation that waits while a test keeps the gate *key* closed, where *condition* holds.
+
+    It asks again and again, as waiting for a lock would reach ``lock_timeout``.
+    """
+    gate = " ".join(_GATE.format(key=key).split())
+    loop = f"WHILE {condition} AND EXISTS ({gate}) LOOP PERFORM pg_sleep(0.01); END LOOP"
+    return f'op.execute("DO $$ BEGIN {loop}; END $$")'
+
+
+@contextmanager
+def closed_gate(engine: Engine, key: int) -> Generator[Callable[[], None]]:
+    """Keep the gate *key* closed until the block ends, or until the function that is yielded is called."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SELECT pg_advisory_lock(%s)", (key,))
+        try:
+            yield lambda: connection.exec_driver_sql("SELECT pg_advisory_unlock_all()").close()
+        finally:
+            connection.exec_driver_sql("SELECT pg_advisory_unlock_all()")
 
 
 def until_alone(engine: Engine) -> None:

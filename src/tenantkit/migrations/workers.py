@@ -17,10 +17,18 @@ if TYPE_CHECKING:
     from tenantkit.migrations.tasks import Again, Task
     from tenantkit.migrations.worker import Setup
 
-_MAIN = (
-    "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); from tenantkit.migrations.worker import main; main()"
-)
-"""Interrupted while it still imports, a worker just ends; `main` takes more care, as there may be a query to cancel."""
+_MAIN = """
+import signal
+if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+from tenantkit.migrations.worker import main
+main()
+"""
+"""Interrupted while it still imports, a worker just ends; `main` takes more care, as there may be a query to cancel.
+
+A worker of a process that ignores SIGINT, such as a background job of a shell script, ignores it too: Ctrl-C reaches
+both, and would fail the tenants of a run that goes on.
+"""
 
 
 class Worker:
