@@ -20,7 +20,7 @@ from tenantkit import drivers
 from tenantkit.binding import Binding
 from tenantkit.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.forks import renew_after_fork
+from tenantkit.forks import connect_in_each_process
 from tenantkit.naming import fold_domain
 from tenantkit.provisioning.create import Seed
 from tenantkit.provisioning.doctor import Findings
@@ -93,6 +93,7 @@ class AsyncTenancy:
             **options,
         )
         """The same tenancy without asyncio: what the command line and migrations work with."""
+        connect_in_each_process(self.engine.sync_engine)
         check_server_once(self.engine.sync_engine, self.sync.placeholder)
         drivers.install(self.engine.sync_engine)
         watch_statements(self.engine.sync_engine)
@@ -108,7 +109,6 @@ class AsyncTenancy:
             placeholder=self.sync.placeholder,
             **async_options,
         )
-        renew_after_fork(self)
 
     @property
     def tables(self) -> Tables:
@@ -229,10 +229,6 @@ class AsyncTenancy:
         await self.engine.dispose()
 
     # Inside
-
-    def renew(self) -> None:
-        """Forget the parent's connections in a forked process; they stay the parent's."""
-        self.engine.sync_engine.dispose(close=False)
 
     async def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         async with self.engine.connect() as connection:

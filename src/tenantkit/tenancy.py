@@ -16,7 +16,6 @@ from tenantkit.binding import Binding, RawSQL, bind
 from tenantkit.context import current_tenant
 from tenantkit.engines import check_server_once, open_engine
 from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError, TenantUnavailableError
-from tenantkit.forks import renew_after_fork
 from tenantkit.naming import schema_name, validate_domain, validate_key, validate_prefix
 from tenantkit.provisioning.create import Builder, Order, Seed, create
 from tenantkit.provisioning.doctor import Findings, diagnose, repair
@@ -117,7 +116,6 @@ class Tenancy(Directory):
         self._shared_sessionmaker: sessionmaker[SharedSession] = sessionmaker(
             self.engine, class_=shared_class(shared_session_class), placeholder=placeholder, **options
         )
-        renew_after_fork(self)
 
     # Tables
 

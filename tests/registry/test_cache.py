@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import URL, Engine, event
+from sqlalchemy import Engine, event
 
 from tenantkit import Placement, Status, Tenancy, Tenant, TenantNotFoundError
 from tenantkit.registry import store
@@ -234,58 +231,3 @@ def test_closing_ends_the_listener(make_tenancy: Callable[..., Tenancy]) -> None
     assert not listener.listening.is_set()
     assert listener._thread is not None
     assert not listener._thread.is_alive()
-
-
-FORKING = """
-import os, sys, time
-from tenantkit import Tenancy
-from tests.conftest import APPLICATION
-
-tenancy = Tenancy(sys.argv[1], cache_ttl=10_000, **APPLICATION)
-tenancy.create("acme")
-tenancy.get("acme")
-assert tenancy._listener.listening.wait(30)
-
-def serve(name):
-    with tenancy.session("acme") as session:
-        return session.connection().exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-
-def hears(name):
-    deadline = time.monotonic() + 30
-    while tenancy.get("acme").name != name:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-before = serve("parent")
-tenancy.cache._writing.acquire()  # as another thread may have done
-child = os.fork()
-if child == 0:
-    tenancy.get("acme")
-    assert tenancy._listener.listening.wait(30)
-    assert serve("child") != before
-    tenancy.update("acme", name="from the child")
-    hears("from the parent")
-    tenancy.close()
-    os._exit(0)
-tenancy.cache._writing.release()
-hears("from the child")
-assert serve("parent") == before
-tenancy.update("acme", name="from the parent")
-_, status = os.waitpid(child, 0)
-assert status == 0, status
-tenancy.close()
-"""
-
-
-def test_a_forked_process_has_connections_and_a_listener_of_its_own(database: URL) -> None:
-    arguments = [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", "-c", FORKING]
-    url = database.render_as_string(hide_password=False)
-    done = subprocess.run(
-        [*arguments, url],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env={**os.environ, "PYTHONPATH": "."},
-    )
-    assert (done.returncode, done.stderr) == (0, "")

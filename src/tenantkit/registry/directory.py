@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from tenantkit.forks import PerProcess, connect_in_each_process
 from tenantkit.naming import fold_domain
 from tenantkit.registry import store, versions
 from tenantkit.registry.cache import Name, TenantCache
@@ -26,10 +26,23 @@ class Directory:
     ) -> None:
         self.engine = engine
         self.migrations = Path(migrations) if migrations is not None else None
-        self._new_cache = partial(TenantCache, ttl=cache_ttl, size=cache_size)
-        self.cache = self._new_cache()
+        connect_in_each_process(self.engine)
+
+        def open_memory() -> tuple[TenantCache, Listener | None]:
+            cache = TenantCache(ttl=cache_ttl, size=cache_size)
+            return cache, Listener(self.engine, cache) if listen else None
+
+        self._memory = PerProcess(open_memory)
         self.revisions = Revisions(self)
-        self._listener = Listener(self.engine, self.cache) if listen else None
+
+    @property
+    def cache(self) -> TenantCache:
+        """The tenants that this process has looked up."""
+        return self._memory.get()[0]
+
+    @property
+    def _listener(self) -> Listener | None:
+        return self._memory.get()[1]
 
     def install(self) -> None:
         """Create or upgrade the registry's tables. ``tenantkit migrate`` does this first."""
@@ -102,13 +115,6 @@ class Directory:
         """Stop serving a tenant for a while; visitors are told to come back."""
         return self._move(key, Status.MAINTENANCE)
 
-    def renew(self) -> None:
-        """Forget the parent's connections and listener in a forked process; they stay the parent's."""
-        self.engine.dispose(close=False)
-        self.cache = self._new_cache()  # the old one's lock may have been held when the process forked
-        if self._listener is not None:
-            self._listener = Listener(self.engine, self.cache)
-
     def close(self) -> None:
         """Stop listening and close the engine's idle connections."""
         if self._listener is not None:
@@ -119,11 +125,12 @@ class Directory:
 
     def look_up(self, connection: Connection, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         """Find a tenant by *connection* and remember it."""
-        if self._listener is not None:
-            self._listener.start()
-        generation = self.cache.generation
+        cache, listener = self._memory.get()
+        if listener is not None:
+            listener.start()
+        generation = cache.generation
         tenant = find(connection, name[1])
-        self.cache.store(name, tenant, generation=generation)
+        cache.store(name, tenant, generation=generation)
         return tenant
 
     def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
