@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from tenantkit import drivers
 from tenantkit.binding import Binding
+from tenantkit.context import current_tenant
 from tenantkit.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.forks import connect_in_each_process
@@ -122,8 +124,13 @@ class AsyncTenancy:
         self, tenant: Tenant | str | None = None, *, any_status: bool = False, **options: Any
     ) -> AsyncGenerator[AsyncTenantSession]:
         """Open a session for *tenant*, or for the current tenant; see `tenantkit.Tenancy.session`."""
-        known = await self.get(tenant) if isinstance(tenant, str) else tenant
-        async with self.sessionmaker(tenant=known, any_status=any_status, **options) as session:
+        self.sync.check_tables_once()
+        known = await (self.get(tenant) if isinstance(tenant, str) else self._renewed(tenant or current_tenant()))
+
+        def binder(*_: object, **__: object) -> Binding:
+            return self.sync.bind(known, any_status=any_status)
+
+        async with self.sessionmaker(tenant=tenant, binder=binder, **options) as session:
             yield session
 
     def shared_session(self, **options: Any) -> AsyncSession:
@@ -133,6 +140,9 @@ class AsyncTenancy:
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
         """Return what a session needs; without I/O, so a key alone does not do.
 
+        A tenant that this process has not in its memory is looked up before the session's first statement, which then
+        raises what `session` raises.
+
         :raises ConfigurationError: if *tenant* is a key.
         """
         if isinstance(tenant, str):
@@ -140,7 +150,16 @@ class AsyncTenancy:
                 f"async_sessionmaker cannot look up tenant {tenant!r}. Use tenancy.session({tenant!r}), "
                 f"or pass tenant=await tenancy.get({tenant!r})."
             )
-        return self.sync.binding(tenant, any_status=any_status)
+        self.sync.check_tables_once()
+        wanted = tenant or current_tenant()
+        if (known := self.sync.known(wanted)) is not None:
+            return self.sync.bind(known, any_status=any_status)
+
+        def verify() -> None:  # in the greenlet of the session's statement
+            with self.engine.sync_engine.connect() as connection:
+                self.sync.bind(self.sync.look_up_again(connection, wanted), any_status=any_status)
+
+        return replace(self.sync.bind(wanted, any_status=True), verify=verify)
 
     # Registry
 
@@ -164,7 +183,7 @@ class AsyncTenancy:
 
     async def at_revision(self, tenant: Tenant | str, revision: str) -> bool:
         """Return whether the tables of *tenant* include *revision*; see `tenantkit.Tenancy.at_revision`."""
-        known = await self.get(tenant) if isinstance(tenant, str) else tenant
+        known = await (self.get(tenant) if isinstance(tenant, str) else self._renewed(tenant))
         return self.sync.revisions.has(known, revision) or await self._at_revision(known, revision)
 
     async def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
@@ -233,6 +252,13 @@ class AsyncTenancy:
     async def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         async with self.engine.connect() as connection:
             return await connection.run_sync(self.sync.look_up, name, find)
+
+    async def _renewed(self, tenant: Tenant) -> Tenant:
+        return self.sync.known(tenant) or await self._look_up_again(tenant)
+
+    async def _look_up_again(self, tenant: Tenant) -> Tenant:
+        async with self.engine.connect() as connection:
+            return await connection.run_sync(self.sync.look_up_again, tenant)
 
     async def _at_revision(self, tenant: Tenant, revision: str) -> bool:
         async with self.engine.connect() as connection:

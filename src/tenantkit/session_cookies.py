@@ -24,15 +24,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tenantkit.tenant import Tenant
 
-_TENANT_ID = "tenantkit.tenant_id"
-"""The id, not the key: a dropped tenant's key may be given to another customer, its id never is."""
+_TENANT = "tenantkit.tenant"
+"""The identity, not the key: a dropped tenant's key may be given to another customer, and another registry may have the
+same key and the same id."""
 
 
 def bind(session: MutableMapping[str, Any], tenant: Tenant) -> None:
     """Bind a web session to *tenant*, and to no other any more."""
-    session[_TENANT_ID] = tenant.id
+    session[_TENANT] = tenant.identity
 
 
 def is_bound(session: Mapping[str, Any], tenant: Tenant) -> bool:
     """Return whether a web session is bound to *tenant*."""
-    return bool(session.get(_TENANT_ID) == tenant.id)
+    return bool(session.get(_TENANT) == tenant.identity)

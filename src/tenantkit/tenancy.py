@@ -135,13 +135,15 @@ class Tenancy(Directory):
     # Sessions
 
     def session(self, tenant: Tenant | str | None = None, *, any_status: bool = False, **options: Any) -> TenantSession:
-        """Return a session for *tenant*, or for the current tenant.
+        """Return a session for *tenant*, or for the current tenant, as it is now.
 
-        It is of the tenancy's ``session_class``; *options* are those of `sqlalchemy.orm.Session`.
+        A `Tenant` is looked up again, in this process's memory if it is there, since its status may have changed.
+        The session is of the tenancy's ``session_class``; *options* are those of `sqlalchemy.orm.Session`.
 
         :param any_status: also serve a tenant that is not active, for maintenance.
         :raises NoCurrentTenantError: if no tenant is given and none is current.
-        :raises TenantNotFoundError: if there is no such tenant.
+        :raises TenantNotFoundError: if there is no such tenant, or not any more.
+        :raises TenantMismatchError: if the tenant is from another registry, or its key belongs to another one now.
         :raises TenantUnavailableError: if the tenant is not active.
         """
         return self.sessionmaker(tenant=tenant, any_status=any_status, **options)
@@ -152,8 +154,8 @@ class Tenancy(Directory):
 
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
         """Return what a session needs to serve *tenant*, or the current tenant; raises as `session` does."""
-        self._check_tables_once()
-        known = self.get(tenant) if isinstance(tenant, str) else tenant or current_tenant()
+        self.check_tables_once()
+        known = self.get(tenant) if isinstance(tenant, str) else self.renewed(tenant or current_tenant())
         return self.bind(known, any_status=any_status)
 
     def bind(self, tenant: Tenant, *, any_status: bool = False) -> Binding:
@@ -241,7 +243,7 @@ class Tenancy(Directory):
     def _builder(self) -> Builder:
         return find_builder(self)
 
-    def _check_tables_once(self) -> None:
+    def check_tables_once(self) -> None:
         """Check the tables that were declared since the last time: models may be imported after the tenancy."""
         count = sum(len(metadata.tables) for metadata in self.metadata if metadata is not None)
         if count != self._checked_tables:

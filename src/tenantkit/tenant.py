@@ -59,8 +59,8 @@ class Placement:
 class Tenant:
     """One customer, as the registry knew it when it was read.
 
-    Tenants are compared by all of their values; ``id`` never changes and is
-    never used again, so it is what identifies one.
+    Tenants are compared by all of their values. ``id`` never changes and is
+    never used again in its registry, so the two identify a tenant.
     """
 
     id: int
@@ -70,10 +70,17 @@ class Tenant:
     placement: Placement
     created_at: datetime
     updated_at: datetime
+    registry: str = ""
+    """The identity of the registry that the tenant was read from; empty if it was read from none."""
     isolation: Isolation = Isolation.SCHEMA
     domains: tuple[str, ...] = ()
     """The primary domain first, the others in alphabetical order."""
     attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+
+    @property
+    def identity(self) -> str:
+        """The tenant among those of all registries: for cookies, caches and files that several applications share."""
+        return f"{self.registry}/{self.id}"
 
     @property
     def schema(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ class Directory:
         """
         return self.cache.find(("key", key)) or self._look_up(("key", key), store.get)
 
+    def renewed(self, tenant: Tenant) -> Tenant:
+        """Return what *tenant* is now, from this process's memory if it is there.
+
+        :raises TenantMismatchError: if it is of another registry, or another tenant has its key now.
+        :raises TenantNotFoundError: if it was dropped, or its key was changed.
+        """
+        if (known := self.known(tenant)) is not None:
+            return known
+        with self.engine.connect() as connection:
+            return self.look_up_again(connection, tenant)
+
     def get_by_domain(self, domain: str) -> Tenant:
         """Return the tenant with this domain, from this process's memory if it is there.
 
@@ -101,7 +113,8 @@ class Directory:
 
         :raises ConfigurationError: if there is no such revision, or nothing is known of the one that the tenant is at.
         """
-        return self.revisions.includes(self.get(tenant) if isinstance(tenant, str) else tenant, revision)
+        known = self.get(tenant) if isinstance(tenant, str) else self.renewed(tenant)
+        return self.revisions.includes(known, revision)
 
     def suspend(self, key: str) -> Tenant:
         """Stop serving a tenant, keeping all it has."""
@@ -122,6 +135,15 @@ class Directory:
         self.engine.dispose()
 
     # Inside
+
+    def known(self, tenant: Tenant) -> Tenant | None:
+        """Return what *tenant* is now if this process has it in its memory; raises as `renewed` does."""
+        now = self.cache.find(("key", tenant.key))
+        return store.require_same(tenant, now) if now is not None else None
+
+    def look_up_again(self, connection: Connection, tenant: Tenant) -> Tenant:
+        """Find what *tenant* is now by *connection* and remember it; raises as `renewed` does."""
+        return self.look_up(connection, ("key", tenant.key), partial(store.get_again, tenant))
 
     def look_up(self, connection: Connection, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         """Find a tenant by *connection* and remember it."""

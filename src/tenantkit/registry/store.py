@@ -7,7 +7,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Connection, Row, Select, Text, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    delete,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.exc import IntegrityError
 
@@ -17,6 +31,7 @@ from tenantkit.exceptions import (
     InvalidDomainError,
     InvalidTenantKeyError,
     TenantExistsError,
+    TenantMismatchError,
     TenantNotFoundError,
 )
 from tenantkit.naming import validate_domain, validate_key
@@ -29,7 +44,20 @@ _domains_of_tenant = (
     .scalar_subquery()
 )
 
-_tenant = select(tenants, _domains_of_tenant.label("domains"))
+# The database's own number is part of it: a copy of a database is a registry of its own, whose next tenants get ids
+# that the original gives to others.
+_identity = literal_column(
+    "(SELECT pg_catalog.md5(registry.id::text || pg_database.oid::text) "
+    "FROM tenantkit.registry, pg_catalog.pg_database WHERE datname = pg_catalog.current_database())",
+    Text,
+)
+
+_tenant = select(tenants, _domains_of_tenant.label("domains"), _identity.label("registry"))
+
+
+def read_identity(connection: Connection) -> str:
+    """Return the identity of the registry: the same in all processes, another one in each database."""
+    return connection.execute(select(_identity)).scalar_one()
 
 
 def get(connection: Connection, key: str) -> Tenant:
@@ -41,6 +69,32 @@ def get(connection: Connection, key: str) -> Tenant:
     if row is None:
         raise TenantNotFoundError(key=key)
     return _to_tenant(row)
+
+
+def get_again(tenant: Tenant, connection: Connection, key: str) -> Tenant:
+    """Return what *tenant*, whose key is *key*, is now.
+
+    :raises TenantMismatchError: if it is of another registry, or another tenant has its key now.
+    :raises TenantNotFoundError: if it was dropped, or its key was changed.
+    """
+    try:
+        return require_same(tenant, get(connection, key))
+    except TenantNotFoundError:
+        if (here := read_identity(connection)) != tenant.registry:
+            raise TenantMismatchError.of_registries(tenant.key, tenant.registry, here) from None
+        raise
+
+
+def require_same(tenant: Tenant, now: Tenant) -> Tenant:
+    """Return *now* if it is the same tenant as *tenant*, possibly changed meanwhile.
+
+    :raises TenantMismatchError: if it is another one.
+    """
+    if now is tenant or now.identity == tenant.identity:
+        return now
+    if now.registry != tenant.registry:
+        raise TenantMismatchError.of_registries(tenant.key, tenant.registry, now.registry)
+    raise TenantMismatchError.of_ids(tenant.key, tenant.id, now.id)
 
 
 def get_by_domain(connection: Connection, domain: str) -> Tenant:
@@ -288,4 +342,5 @@ def _to_tenant(row: Row[Any]) -> Tenant:
         attributes=MappingProxyType(row.attributes) if row.attributes else _NO_ATTRIBUTES,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        registry=sys.intern(row.registry),
     )

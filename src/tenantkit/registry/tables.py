@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, ForeignKey, Integer, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, ForeignKey, Integer, MetaData, Table, Text, Uuid
 
 SCHEMA = "tenantkit"
 CHANNEL = "tenantkit"
@@ -44,6 +44,13 @@ former_tenants = Table(
     Column("key", Text),
     Column("schema", Text),
     Column("dropped_at", DateTime(timezone=True)),
+)
+
+registry = Table(
+    "registry",
+    metadata,
+    Column("single", Boolean, primary_key=True),
+    Column("id", Uuid),
 )
 
 runs = Table(

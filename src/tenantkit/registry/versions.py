@@ -132,6 +132,18 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         # What older code asks that meets a tenant of newer code.
         "CREATE TABLE tenantkit.revisions (revision text PRIMARY KEY, down_revisions text[] NOT NULL)",
     ),
+    (
+        # The registry's identity, which every tenant that is read from it carries.
+        """
+        CREATE TABLE tenantkit.registry (
+            single boolean PRIMARY KEY DEFAULT true CHECK (single),
+            id uuid NOT NULL DEFAULT gen_random_uuid()
+        )
+        """,
+        "INSERT INTO tenantkit.registry DEFAULT VALUES",
+        # So that a role that was given SELECT on the older tables can read this one too.
+        "GRANT SELECT ON tenantkit.registry TO PUBLIC",
+    ),
 )
 
 
