@@ -27,7 +27,7 @@ from tenantkit.naming import fold_domain
 from tenantkit.provisioning.create import Seed
 from tenantkit.provisioning.doctor import Findings
 from tenantkit.raw_sql import watch_statements
-from tenantkit.registry import store
+from tenantkit.registry import applications, store
 from tenantkit.registry.cache import Name
 from tenantkit.session_classes import (
     check_session_class,
@@ -96,6 +96,7 @@ class AsyncTenancy:
         )
         """The same tenancy without asyncio: what the command line and migrations work with."""
         connect_in_each_process(self.engine.sync_engine)
+        applications.check_once(self.engine.sync_engine, self.sync.application)
         check_server_once(self.engine.sync_engine, self.sync.placeholder)
         drivers.install(self.engine.sync_engine)
         watch_statements(self.engine.sync_engine)

@@ -22,6 +22,7 @@ from tenantkit.provisioning.doctor import Findings, diagnose, repair
 from tenantkit.provisioning.drop import drop
 from tenantkit.provisioning.fill import find_builder, run_seed
 from tenantkit.raw_sql import watch_statements
+from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
 from tenantkit.session_classes import check_session_class, check_session_options, shared_class
 from tenantkit.sessions import SharedSession, TenantSession
@@ -50,6 +51,7 @@ class Tenancy(Directory):
         session_class: type[TenantSession] = TenantSession,
         shared_session_class: type[Session] = Session,
         session_options: Mapping[str, Any] | None = None,
+        application: str | None = None,
         schema_prefix: str = "t_",
         reserved_keys: Collection[str] = (),
         cache_ttl: float = 60.0,
@@ -70,6 +72,9 @@ class Tenancy(Directory):
         :param extra_schemas: where names are looked up behind the tenant's own schema, for example
             ``("public",)`` for the types, functions and operators of extensions. Nothing by default: a table
             missing from a tenant's schema must not be found elsewhere.
+        :param application: the name of the application, which the registry keeps. A database has one registry, for one
+            application; one that has another name, or without names another *schema_prefix* or *placeholder*, is
+            refused. With a name, these two may change later.
         :param schema_prefix: what a new tenant's schema name puts before its key. Behind more than 10 bytes, keys
             have fewer than 48: PostgreSQL's names have 63, of which 5 are for later tenants with the same key.
         :param session_class: the class of tenant sessions, a subclass of `TenantSession`. Another library's session
@@ -77,7 +82,6 @@ class Tenancy(Directory):
         :param shared_session_class: the class of sessions for shared tables, for example ``sqlmodel.Session``.
         :param session_options: options of `sqlalchemy.orm.Session` for every session; those of one session replace
             them.
-        :param schema_prefix: what a new tenant's schema name puts before its key.
         :param reserved_keys: keys refused besides the built-in ones, for example ``("www", "api")``.
         :param cache_ttl: for how many seconds a looked-up tenant is trusted when no notification arrives;
             0 looks every time.
@@ -93,13 +97,13 @@ class Tenancy(Directory):
         self.engine_options = dict(engine_options or {})
         super().__init__(
             open_engine(database, self.engine_options),
+            Application(application, validate_prefix(schema_prefix), placeholder),
             migrations=migrations,
             cache_ttl=cache_ttl,
             cache_size=cache_size,
             listen=listen,
         )
         self._seed = seed
-        self._schema_prefix = validate_prefix(schema_prefix)
         self._reserved_keys = frozenset(reserved_keys)
         check_server_once(self.engine, placeholder)
         drivers.install(self.engine)
@@ -189,14 +193,14 @@ class Tenancy(Directory):
         :raises DomainExistsError: if a domain is taken.
         :raises ProvisioningError: if a step failed.
         """
-        prefix = self._schema_prefix
+        prefix = self.application.schema_prefix
         schema = schema_name(validate_key(key, reserved=self._reserved_keys, prefix=prefix), prefix=prefix)
         if schema in {self.placeholder, NO_TENANT_SCHEMA, *self.shared_schemas}:
             raise InvalidTenantKeyError(key, f"the schema {schema!r} has another use")
         order = Order(
             key=key,
             name=name or key,
-            schema_prefix=prefix,
+            application=self.application,
             domains=[validate_domain(domain) for domain in domains],
             attributes=attributes or {},
         )

@@ -23,7 +23,8 @@ from tenantkit.naming import schema_name
 from tenantkit.provisioning import schemas
 from tenantkit.provisioning.drop import finish
 from tenantkit.provisioning.locks import attending, is_unattended, limit_lock_waits, reason, retrying, sqlstate
-from tenantkit.registry import store
+from tenantkit.registry import applications, store
+from tenantkit.registry.applications import Application
 from tenantkit.registry.tables import tenants
 from tenantkit.tenant import Placement, Status, Tenant
 
@@ -55,7 +56,7 @@ class Order:
 
     key: str
     name: str
-    schema_prefix: str
+    application: Application
     database: str = "main"
     domains: Sequence[str] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -74,6 +75,7 @@ def create(
     """
     claim = uuid4().hex
     with connection.begin():
+        applications.claim(connection, order.application)
         doomed = store.get(connection, order.key) if _lock_row(connection, order.key) is Status.DROPPING else None
     if doomed is not None:
         finish(connection, doomed)
@@ -108,7 +110,7 @@ def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
     status = _lock_row(connection, order.key)
     if status is None:
         number = 1 + store.count_former(connection, order.key)
-        schema = schema_name(order.key, prefix=order.schema_prefix, number=number)
+        schema = schema_name(order.key, prefix=order.application.schema_prefix, number=number)
         if schemas.read_mark(connection, schema) is not None:
             raise ProvisioningError(order.key, _CLAIMING, f"the schema {schema!r} exists, and is not tenantkit's")
         tenant = store.add(

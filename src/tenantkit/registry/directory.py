@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine
 
 from tenantkit.forks import PerProcess, connect_in_each_process
 from tenantkit.naming import fold_domain
-from tenantkit.registry import store, versions
+from tenantkit.registry import applications, store, versions
+from tenantkit.registry.applications import Application
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.listener import Listener
 from tenantkit.registry.revisions import Revisions
@@ -23,11 +24,20 @@ class Directory:
     """The registry of one application, with the cache of this process and what keeps it true."""
 
     def __init__(
-        self, engine: Engine, *, migrations: str | Path | None, cache_ttl: float, cache_size: int, listen: bool
+        self,
+        engine: Engine,
+        application: Application,
+        *,
+        migrations: str | Path | None,
+        cache_ttl: float,
+        cache_size: int,
+        listen: bool,
     ) -> None:
         self.engine = engine
         self.migrations = Path(migrations) if migrations is not None else None
+        self.application = application
         connect_in_each_process(self.engine)
+        applications.check_once(self.engine, application)
 
         def open_memory() -> tuple[TenantCache, Listener | None]:
             cache = TenantCache(ttl=cache_ttl, size=cache_size)
@@ -46,9 +56,13 @@ class Directory:
         return self._memory.get()[1]
 
     def install(self) -> None:
-        """Create or upgrade the registry's tables. ``tenantkit migrate`` does this first."""
+        """Create or upgrade the registry's tables. ``tenantkit migrate`` does this first.
+
+        :raises ConfigurationError: if they are newer than this tenantkit, or belong to another application.
+        """
         with self.engine.begin() as connection:
             versions.install(connection)
+            applications.claim(connection, self.application)
 
     def get(self, key: str) -> Tenant:
         """Return the tenant with this key, from this process's memory if it is there.

@@ -51,6 +51,9 @@ registry = Table(
     metadata,
     Column("single", Boolean, primary_key=True),
     Column("id", Uuid),
+    Column("application", Text),
+    Column("schema_prefix", Text),
+    Column("placeholder", Text),
 )
 
 runs = Table(

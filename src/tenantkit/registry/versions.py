@@ -133,11 +133,14 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE tenantkit.revisions (revision text PRIMARY KEY, down_revisions text[] NOT NULL)",
     ),
     (
-        # The registry's identity, which every tenant that is read from it carries.
+        # The registry's identity, which every tenant that is read from it carries, and the application it belongs to.
         """
         CREATE TABLE tenantkit.registry (
             single boolean PRIMARY KEY DEFAULT true CHECK (single),
-            id uuid NOT NULL DEFAULT gen_random_uuid()
+            id uuid NOT NULL DEFAULT gen_random_uuid(),
+            application text,
+            schema_prefix text,
+            placeholder text
         )
         """,
         "INSERT INTO tenantkit.registry DEFAULT VALUES",
