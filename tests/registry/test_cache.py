@@ -67,6 +67,43 @@ def test_forgetting_a_tenant_drops_its_key_and_its_domains_only() -> None:
     assert cache.find(("key", "beta")) is None
 
 
+def test_forgetting_a_tenant_looks_at_no_other() -> None:
+    compared: list[str] = []
+
+    class Key(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            compared.append(str(self))
+            return str.__eq__(self, other)
+
+        def __ne__(self, other: object) -> bool:
+            return not self == other
+
+        __hash__ = str.__hash__
+
+    cache = TenantCache(ttl=10, size=2_000)
+    for number in range(1_000):
+        key = Key(f"k{number}")
+        cache.store(("key", key), tenant(key, number), generation=0)
+        cache.store(("domain", f"{key}.test"), tenant(key, number), generation=0)
+    compared.clear()
+    cache.forget("k7")
+    assert len(compared) < 10
+    assert cache.find(("key", "k7")) is None
+    assert cache.find(("domain", "k7.test")) is None
+    assert cache.find(("domain", "k8.test")) is not None
+
+
+def test_the_cache_keeps_no_names_of_what_it_has_dropped() -> None:
+    cache = TenantCache(ttl=10, size=3)
+    for number in range(10):
+        cache.store(("key", f"k{number}"), tenant(f"k{number}"), generation=0)
+        cache.store(("domain", "moving.test"), tenant(f"k{number}"), generation=0)
+    assert {name for names in cache._names.values() for name in names} == set(cache._entries)
+    assert all(cache._names.values())
+
+
 def test_an_answer_that_was_overtaken_is_not_kept() -> None:
     cache = TenantCache(ttl=10, size=5)
     for invalidate in (lambda: cache.forget("acme"), lambda: cache.forget("other"), cache.clear):
@@ -162,6 +199,8 @@ def test_another_process_is_heard(listening: Tenancy) -> None:
         ("UPDATE tenantkit.tenants SET name = 'by hand'", lambda tenancy: tenancy.get("acme").name == "by hand"),
         ("UPDATE tenantkit.tenants SET key = 'new'", lambda tenancy: tenancy.cache.find(("key", "acme")) is None),
         ("DELETE FROM tenantkit.tenants", lambda tenancy: tenancy.cache.find(("key", "acme")) is None),
+        ("TRUNCATE tenantkit.tenants CASCADE", lambda tenancy: tenancy.cache.find(("key", "acme")) is None),
+        ("TRUNCATE tenantkit.domains", lambda tenancy: tenancy.get("acme").domains == ()),
         ("DELETE FROM tenantkit.domains", lambda tenancy: tenancy.get("acme").domains == ()),
         (
             "UPDATE tenantkit.domains SET domain = 'b.test'",

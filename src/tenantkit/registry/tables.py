@@ -6,7 +6,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, ForeignKey, 
 
 SCHEMA = "tenantkit"
 CHANNEL = "tenantkit"
-"""Every change of a tenant or of its domains is notified on this channel; the payload is the key."""
+"""Every change of a tenant or of its domains is notified on this channel; the payload is the key, or empty for all."""
 
 metadata = MetaData(schema=SCHEMA)
 

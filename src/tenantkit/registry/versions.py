@@ -146,6 +146,22 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO tenantkit.registry DEFAULT VALUES",
         # So that a role that was given SELECT on the older tables can read this one too.
         "GRANT SELECT ON tenantkit.registry TO PUBLIC",
+        # TRUNCATE runs no trigger for each row. An empty payload means all tenants.
+        """
+        CREATE FUNCTION tenantkit.notify_all() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_catalog.pg_notify('tenantkit', '');
+            RETURN NULL;
+        END $$
+        """,
+        """
+        CREATE TRIGGER notify_all AFTER TRUNCATE ON tenantkit.tenants
+            FOR EACH STATEMENT EXECUTE FUNCTION tenantkit.notify_all()
+        """,
+        """
+        CREATE TRIGGER notify_all AFTER TRUNCATE ON tenantkit.domains
+            FOR EACH STATEMENT EXECUTE FUNCTION tenantkit.notify_all()
+        """,
     ),
 )
 
