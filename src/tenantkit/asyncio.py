@@ -193,7 +193,7 @@ class AsyncTenancy:
 
     async def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
         """Give a tenant another domain; see `tenantkit.Tenancy.add_domain`."""
-        return await self._change(key, store.add_domain, domain, primary=primary)
+        return await self._change(key, store.add_domain, self.sync.free_domain(domain), primary=primary)
 
     async def remove_domain(self, key: str, domain: str) -> Tenant:
         """Take a domain from a tenant."""
@@ -268,7 +268,7 @@ class AsyncTenancy:
     async def _move(self, key: str, wanted: Status) -> Tenant:
         with self.sync.forgetting(key):
             async with self.engine.begin() as connection:
-                return await connection.run_sync(store.transition, key, wanted)
+                return await connection.run_sync(store.move, key, wanted)
 
     async def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
         with self.sync.forgetting(key):

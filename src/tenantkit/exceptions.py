@@ -58,12 +58,14 @@ class InvalidTenantKeyError(TenantkitError, ValueError):
 
 
 class InvalidDomainError(TenantkitError, ValueError):
-    """A domain is no host name."""
+    """A domain is no host name, or reserved."""
 
-    def __init__(self, domain: object) -> None:
+    def __init__(self, domain: object, reason: str | None = None) -> None:
         self.domain = domain
+        self.reason = reason
         super().__init__(
-            f"{domain!r} is no valid domain. Use a plain host name such as 'acme.example.com', without scheme or path."
+            f"{domain!r} is no valid domain{f': {reason}' if reason else ''}. "
+            "Use a plain host name such as 'acme.example.com', without scheme or path."
         )
 
 

@@ -16,7 +16,7 @@ from tenantkit.binding import Binding, RawSQL, bind
 from tenantkit.context import current_tenant
 from tenantkit.engines import check_server_once, open_engine
 from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError, TenantUnavailableError
-from tenantkit.naming import schema_name, validate_domain, validate_key, validate_prefix
+from tenantkit.naming import schema_name, validate_key, validate_prefix
 from tenantkit.provisioning.create import Builder, Order, Seed, create
 from tenantkit.provisioning.doctor import Findings, diagnose, repair
 from tenantkit.provisioning.drop import drop
@@ -54,6 +54,7 @@ class Tenancy(Directory):
         application: str | None = None,
         schema_prefix: str = "t_",
         reserved_keys: Collection[str] = (),
+        reserved_domains: Collection[str] = (),
         cache_ttl: float = 60.0,
         cache_size: int = 2_000,
         listen: bool = True,
@@ -83,6 +84,8 @@ class Tenancy(Directory):
         :param session_options: options of `sqlalchemy.orm.Session` for every session; those of one session replace
             them.
         :param reserved_keys: keys refused besides the built-in ones, for example ``("www", "api")``.
+        :param reserved_domains: the application's own hosts, which no tenant may have: ``example.com`` also reserves
+            ``www.example.com``, and ``*.example.com`` every host below it.
         :param cache_ttl: for how many seconds a looked-up tenant is trusted when no notification arrives;
             0 looks every time.
         :param cache_size: how many lookups are kept, of about half a kilobyte each.
@@ -98,6 +101,7 @@ class Tenancy(Directory):
         super().__init__(
             open_engine(database, self.engine_options),
             Application(application, validate_prefix(schema_prefix), placeholder),
+            reserved_domains=reserved_domains,
             migrations=migrations,
             cache_ttl=cache_ttl,
             cache_size=cache_size,
@@ -201,7 +205,7 @@ class Tenancy(Directory):
             key=key,
             name=name or key,
             application=self.application,
-            domains=[validate_domain(domain) for domain in domains],
+            domains=[self.free_domain(domain) for domain in domains],
             attributes=attributes or {},
         )
         seeds = [each for each in (self._seed, seed) if each is not None]

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from tenantkit.forks import PerProcess, connect_in_each_process
-from tenantkit.naming import fold_domain
+from tenantkit.naming import fold_domain, require_free_domain, validate_own_domains
 from tenantkit.registry import applications, store, versions
 from tenantkit.registry.applications import Application
 from tenantkit.registry.cache import Name, TenantCache
@@ -28,6 +28,7 @@ class Directory:
         engine: Engine,
         application: Application,
         *,
+        reserved_domains: Collection[str],
         migrations: str | Path | None,
         cache_ttl: float,
         cache_size: int,
@@ -36,6 +37,7 @@ class Directory:
         self.engine = engine
         self.migrations = Path(migrations) if migrations is not None else None
         self.application = application
+        self._reserved_domains = validate_own_domains(reserved_domains)
         connect_in_each_process(self.engine)
         applications.check_once(self.engine, application)
 
@@ -110,9 +112,10 @@ class Directory:
     def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
         """Give a tenant another domain; its first one is its primary one.
 
+        :raises InvalidDomainError: if it is no host name, or reserved.
         :raises DomainExistsError: if it is taken.
         """
-        return self._change(key, store.add_domain, domain, primary=primary)
+        return self._change(key, store.add_domain, self.free_domain(domain), primary=primary)
 
     def remove_domain(self, key: str, domain: str) -> Tenant:
         """Take a domain from a tenant."""
@@ -131,15 +134,15 @@ class Directory:
         return self.revisions.includes(known, revision)
 
     def suspend(self, key: str) -> Tenant:
-        """Stop serving a tenant, keeping all it has."""
+        """Stop serving a tenant, keeping all it has; nothing changes if it is suspended already."""
         return self._move(key, Status.SUSPENDED)
 
     def resume(self, key: str) -> Tenant:
-        """Serve a tenant again that was suspended or in maintenance."""
+        """Serve a tenant again that was suspended or in maintenance; nothing changes if it is active."""
         return self._move(key, Status.ACTIVE)
 
     def start_maintenance(self, key: str) -> Tenant:
-        """Stop serving a tenant for a while; visitors are told to come back."""
+        """Stop serving a tenant for a while; visitors may come back. Nothing changes if it is in maintenance."""
         return self._move(key, Status.MAINTENANCE)
 
     def close(self) -> None:
@@ -149,6 +152,13 @@ class Directory:
         self.engine.dispose()
 
     # Inside
+
+    def free_domain(self, domain: str) -> str:
+        """Return *domain* as it is stored.
+
+        :raises InvalidDomainError: if it is no host name, or reserved.
+        """
+        return require_free_domain(domain, self._reserved_domains)
 
     def known(self, tenant: Tenant) -> Tenant | None:
         """Return what *tenant* is now if this process has it in its memory; raises as `renewed` does."""
@@ -175,7 +185,7 @@ class Directory:
 
     def _move(self, key: str, wanted: Status) -> Tenant:
         with self.forgetting(key), self.engine.begin() as connection:
-            return store.transition(connection, key, wanted)
+            return store.move(connection, key, wanted)
 
     def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
         with self.forgetting(key), self.engine.begin() as connection:

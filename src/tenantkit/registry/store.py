@@ -239,6 +239,21 @@ def transition(connection: Connection, /, key: str, wanted: Status, **values: An
     return get(connection, key)
 
 
+def move(connection: Connection, key: str, wanted: Status) -> Tenant:
+    """Move a tenant to the state *wanted*, as a person or a webhook asks for it; nothing if it is there already.
+
+    Raises as `transition` does.
+    """
+    tenant = lock(connection, key)
+    if tenant.status is not wanted:
+        return transition(connection, key, wanted)
+    # Maintenance that a run has begun, and would end, is now a person's.
+    connection.execute(
+        update(tenants).where(tenants.c.id == tenant.id, tenants.c.claim.is_not(None)).values(claim=None)
+    )
+    return tenant
+
+
 def remove(connection: Connection, tenant_id: int) -> None:
     """Delete a tenant's row, and with it its domains and outcomes; remember that it was there."""
     was = select(tenants.c.id, tenants.c.key, tenants.c.schema).where(tenants.c.id == tenant_id)
