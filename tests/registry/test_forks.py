@@ -98,6 +98,9 @@ async def serve():
 
 async def begin():
     await tenancy.create("acme")
+    await tenancy.get("acme")
+    # Its thread holds no lock of Python's any more, which a child of C's fork would never get.
+    assert tenancy.sync._listener.listening.wait(30)
     return await serve()
 
 async def work():

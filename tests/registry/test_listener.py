@@ -12,12 +12,12 @@ from threading import Event, Thread
 from time import sleep
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, StaticPool
 
 from tenantkit import Tenancy
+from tenantkit.drivers.psycopg import Connection
 from tenantkit.registry.listener import Listener
 from tests.registry.test_cache import hear
 from tests.support.processes import until
@@ -139,7 +139,7 @@ def test_the_listener_does_not_wait_for_a_connection_of_the_application(make_ten
 
 def custom_creator(url: URL) -> Engine:
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn, application_name="ours"))
+    return create_engine("postgresql+psycopg://", creator=lambda: Connection.connect(dsn, application_name="ours"))
 
 
 def custom_arguments(url: URL) -> Engine:
