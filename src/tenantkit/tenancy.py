@@ -53,6 +53,7 @@ class Tenancy(Directory):
         session_options: Mapping[str, Any] | None = None,
         application: str | None = None,
         schema_prefix: str = "t_",
+        grant_to: str | Collection[str] = (),
         reserved_keys: Collection[str] = (),
         reserved_domains: Collection[str] = (),
         cache_ttl: float = 60.0,
@@ -83,6 +84,9 @@ class Tenancy(Directory):
         :param shared_session_class: the class of sessions for shared tables, for example ``sqlmodel.Session``.
         :param session_options: options of `sqlalchemy.orm.Session` for every session; those of one session replace
             them.
+        :param grant_to: the role, or the roles, that the application connects as, if it is not the one that creates and
+            migrates tenants. Each new tenant's schema lets it read and write what is in it and what migrations add;
+            ``tenantkit migrate`` lets it read the registry.
         :param reserved_keys: keys refused besides the built-in ones, for example ``("www", "api")``.
         :param reserved_domains: the application's own hosts, which no tenant may have: ``example.com`` also reserves
             ``www.example.com``, and ``*.example.com`` every host below it.
@@ -101,6 +105,7 @@ class Tenancy(Directory):
         super().__init__(
             open_engine(database, self.engine_options),
             Application(application, validate_prefix(schema_prefix), placeholder),
+            grant_to=grant_to,
             reserved_domains=reserved_domains,
             migrations=migrations,
             cache_ttl=cache_ttl,
@@ -207,6 +212,7 @@ class Tenancy(Directory):
             application=self.application,
             domains=[self.free_domain(domain) for domain in domains],
             attributes=attributes or {},
+            grant_to=self.grant_to,
         )
         seeds = [each for each in (self._seed, seed) if each is not None]
 

@@ -25,6 +25,7 @@ from tenantkit.provisioning.drop import finish
 from tenantkit.provisioning.locks import attending, is_unattended, limit_lock_waits, reason, retrying, sqlstate
 from tenantkit.registry import applications, store
 from tenantkit.registry.applications import Application
+from tenantkit.registry.grants import let_use_schema
 from tenantkit.registry.tables import tenants
 from tenantkit.tenant import Placement, Status, Tenant
 
@@ -60,6 +61,7 @@ class Order:
     database: str = "main"
     domains: Sequence[str] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    grant_to: Sequence[str] = ()
 
 
 def create(
@@ -86,13 +88,13 @@ def create(
         try:
             for attempt in retrying():
                 with attempt, connection.begin():
-                    _begin(connection, tenant, claim, progress)
+                    _begin(connection, tenant, claim, progress, order.grant_to)
                     build(connection, tenant.placement)
                     tenant = _complete(connection, tenant, seed, progress)
         except DBAPIError as error:
             if sqlstate(error) != _NEW_ENUM_VALUE:
                 raise
-            tenant = _create_in_steps(connection, tenant, claim, build, seed, progress)
+            tenant = _create_in_steps(connection, tenant, claim, build, seed, progress, order.grant_to)
     except Exception as error:
         if progress.step == _CLAIMING and isinstance(error, TenantExistsError):
             raise
@@ -146,6 +148,7 @@ def _create_in_steps(
     build: Builder,
     seed: Callable[[Connection, Tenant], None],
     progress: _Progress,
+    grant_to: Sequence[str],
 ) -> Tenant:
     """Create a tenant in several transactions, where PostgreSQL does not let it be one.
 
@@ -153,20 +156,21 @@ def _create_in_steps(
     """
     with attending(connection, tenant.id):
         with connection.begin():
-            _begin(connection, tenant, claim, progress)
+            _begin(connection, tenant, claim, progress, grant_to)
         build.in_steps(connection, tenant.placement)
         with connection.begin():
             _require_claim(connection, tenant, claim)
             return _complete(connection, tenant, seed, progress)
 
 
-def _begin(connection: Connection, tenant: Tenant, claim: str, progress: _Progress) -> None:
+def _begin(connection: Connection, tenant: Tenant, claim: str, progress: _Progress, grant_to: Sequence[str]) -> None:
     _require_claim(connection, tenant, claim)
     limit_lock_waits(connection)
     progress.step = "creating the schema"
     if schemas.read_mark(connection, tenant.schema) == schemas.mark_of(tenant):
         schemas.drop_schema(connection, tenant.schema)
     schemas.make_schema(connection, tenant)
+    let_use_schema(connection, tenant.schema, grant_to)
     progress.step = "creating the tables"
 
 

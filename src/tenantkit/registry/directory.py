@@ -15,6 +15,7 @@ from tenantkit.naming import fold_domain, require_free_domain, validate_own_doma
 from tenantkit.registry import applications, store, versions
 from tenantkit.registry.applications import Application
 from tenantkit.registry.cache import Name, TenantCache
+from tenantkit.registry.grants import let_read_registry
 from tenantkit.registry.listener import Listener
 from tenantkit.registry.revisions import Revisions
 from tenantkit.tenant import Status, Tenant
@@ -28,6 +29,7 @@ class Directory:
         engine: Engine,
         application: Application,
         *,
+        grant_to: str | Collection[str],
         reserved_domains: Collection[str],
         migrations: str | Path | None,
         cache_ttl: float,
@@ -37,6 +39,7 @@ class Directory:
         self.engine = engine
         self.migrations = Path(migrations) if migrations is not None else None
         self.application = application
+        self.grant_to = (grant_to,) if isinstance(grant_to, str) else tuple(grant_to)
         self._reserved_domains = validate_own_domains(reserved_domains)
         connect_in_each_process(self.engine)
         applications.check_once(self.engine, application)
@@ -65,6 +68,7 @@ class Directory:
         with self.engine.begin() as connection:
             versions.install(connection)
             applications.claim(connection, self.application)
+            let_read_registry(connection, self.grant_to)
 
     def get(self, key: str) -> Tenant:
         """Return the tenant with this key, from this process's memory if it is there.
