@@ -16,6 +16,7 @@ from tenantkit.registry import applications, store, versions
 from tenantkit.registry.applications import Application
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.grants import let_read_registry
+from tenantkit.registry.identity import require_same
 from tenantkit.registry.listener import Listener
 from tenantkit.registry.revisions import Revisions
 from tenantkit.tenant import Status, Tenant
@@ -167,7 +168,7 @@ class Directory:
     def known(self, tenant: Tenant) -> Tenant | None:
         """Return what *tenant* is now if this process has it in its memory; raises as `renewed` does."""
         now = self.cache.find(("key", tenant.key))
-        return store.require_same(tenant, now) if now is not None else None
+        return require_same(tenant, now) if now is not None else None
 
     def look_up_again(self, connection: Connection, tenant: Tenant) -> Tenant:
         """Find what *tenant* is now by *connection* and remember it; raises as `renewed` does."""

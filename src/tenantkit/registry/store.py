@@ -18,7 +18,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    literal_column,
     select,
     update,
 )
@@ -35,6 +34,7 @@ from tenantkit.exceptions import (
     TenantNotFoundError,
 )
 from tenantkit.naming import validate_domain, validate_key
+from tenantkit.registry.identity import identity, read_identity, require_same
 from tenantkit.registry.tables import domains, former_tenants, tenants
 from tenantkit.tenant import Isolation, Placement, Status, Tenant
 
@@ -44,20 +44,7 @@ _domains_of_tenant = (
     .scalar_subquery()
 )
 
-# The database's own number is part of it: a copy of a database is a registry of its own, whose next tenants get ids
-# that the original gives to others.
-_identity = literal_column(
-    "(SELECT pg_catalog.md5(registry.id::text || pg_database.oid::text) "
-    "FROM tenantkit.registry, pg_catalog.pg_database WHERE datname = pg_catalog.current_database())",
-    Text,
-)
-
-_tenant = select(tenants, _domains_of_tenant.label("domains"), _identity.label("registry"))
-
-
-def read_identity(connection: Connection) -> str:
-    """Return the identity of the registry: the same in all processes, another one in each database."""
-    return connection.execute(select(_identity)).scalar_one()
+_tenant = select(tenants, _domains_of_tenant.label("domains"), identity.label("registry"))
 
 
 def get(connection: Connection, key: str) -> Tenant:
@@ -83,18 +70,6 @@ def get_again(tenant: Tenant, connection: Connection, key: str) -> Tenant:
         if (here := read_identity(connection)) != tenant.registry:
             raise TenantMismatchError.of_registries(tenant.key, tenant.registry, here) from None
         raise
-
-
-def require_same(tenant: Tenant, now: Tenant) -> Tenant:
-    """Return *now* if it is the same tenant as *tenant*, possibly changed meanwhile.
-
-    :raises TenantMismatchError: if it is another one.
-    """
-    if now is tenant or now.identity == tenant.identity:
-        return now
-    if now.registry != tenant.registry:
-        raise TenantMismatchError.of_registries(tenant.key, tenant.registry, now.registry)
-    raise TenantMismatchError.of_ids(tenant.key, tenant.id, now.id)
 
 
 def get_by_domain(connection: Connection, domain: str) -> Tenant:
