@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Engine, ForeignKey, Integer, MetaData, Table, Text, insert, inspect, select
+from sqlalchemy import URL, Column, Engine, ForeignKey, Integer, MetaData, Table, Text, insert, inspect, select
 
 from tenantkit import ConfigurationError, ProvisioningError, Status, Tenancy
 from tenantkit.migrations import migrate, revision, upgrade_shared
@@ -68,10 +68,11 @@ def test_shared_rows_go_with_their_tenant_as_their_key_says(
 
 
 def test_autogenerate_writes_the_key_and_leaves_the_registry_alone(
-    environment: Environment, make_tenancy: Callable[..., Tenancy], engine: Engine
+    environment: Environment, make_tenancy: Callable[..., Tenancy], empty_database: URL
 ) -> None:
     shared, tenant, _ = declare(ondelete="CASCADE")
-    tenancy = make_tenancy(shared=shared, tenant=tenant, migrations=environment.folder)
+    tenancy = make_tenancy(database=empty_database, shared=shared, tenant=tenant, migrations=environment.folder)
+    tenancy.install()
     written = revision(tenancy, "first", shared=True, autogenerate=True)
     assert written
     assert "tenantkit.tenants.id" in written.read_text()
@@ -80,7 +81,7 @@ def test_autogenerate_writes_the_key_and_leaves_the_registry_alone(
     assert revision(tenancy, "again", shared=True, autogenerate=True) is None
     assert revision(tenancy, "first", autogenerate=True)
     migrate(tenancy, jobs=0)
-    (key,) = inspect(engine).get_foreign_keys("membership", schema="shared")
+    (key,) = inspect(tenancy.engine).get_foreign_keys("membership", schema="shared")
     assert (key["referred_schema"], key["referred_table"]) == ("tenantkit", "tenants")
 
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import URL
 
 SETTING = """
-import asyncio, ctypes, os, sys, time
+import asyncio, ctypes, gc, logging, os, sys, time
 from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
 from tests.conftest import APPLICATION
@@ -88,6 +88,39 @@ assert tenancy._listener.listening.is_set()
 tenancy.close()
 """
 
+OPEN = """
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from tests.support.models import Project
+
+logging.disable()  # SQLAlchemy logs that it cannot roll back
+tenancy = Tenancy(url, listen=False, engine_options=options, **APPLICATION)
+tenancy.create("acme")
+session = tenancy.session("acme")
+session.add(Project(name="first"))
+session.flush()
+
+def work():
+    try:
+        session.scalars(select(Project)).all()
+    except OperationalError as error:
+        assert "Open a new session in each process" in str(error)
+    else:
+        raise AssertionError
+    session.close()
+    with tenancy.session("acme") as other:
+        assert other.scalars(select(Project.name)).all() == []
+
+for leave in (work, lambda: session.close(), lambda: gc.collect(), lambda: session.connection().invalidate()):
+    ends_well(in_child(leave))
+    session.add(Project(name=f"more {leave}"))
+    session.flush()
+session.commit()
+assert len(session.scalars(select(Project)).all()) == 5
+session.close()
+tenancy.close()
+"""
+
 ASYNCIO = """
 tenancy = AsyncTenancy(url, engine_options=options, **APPLICATION)
 
@@ -145,6 +178,11 @@ def test_a_forked_process_that_ends_leaves_its_parents_connections_alone(
     database: URL, fork: str, pool: object
 ) -> None:
     run(LEAVING, database, fork, repr(pool))
+
+
+@pytest.mark.parametrize("fork", ["python", "c"])
+def test_a_session_that_was_open_when_a_process_forked_works_in_the_parent_only(database: URL, fork: str) -> None:
+    run(OPEN, database, fork, "{}")
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
