@@ -201,7 +201,7 @@ def _is_shared() -> bool:
 
 
 def open_sessions() -> dict[str | None, Session]:
-    """Return the sessions for the current application's tenancy, by the tenant's identity: those of the request, if any.
+    """Return the sessions for the application's tenancy, by the tenant's identity: those of the request, if any.
 
     Several applications may serve one request, one within another. An application context may outlive requests, for
     example in tests that push one.
