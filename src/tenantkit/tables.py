@@ -110,9 +110,10 @@ def _require_no_reference_to_tenants(tables: Tables) -> None:
 
 def _is_resolved(key: ForeignKey) -> bool:
     try:
-        return key.column is not None
+        _ = key.column
     except NoReferencedTableError:
         return False
+    return True
 
 
 def _require_schemas(tables: Tables) -> None:

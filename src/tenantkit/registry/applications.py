@@ -7,9 +7,8 @@ application that created its first tenant, and every tenancy compares them with 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, event, select, update
+from sqlalchemy import Connection, Engine, Executable, event, select, update
 from typing_extensions import override
 
 from tenantkit.exceptions import ConfigurationError
@@ -72,7 +71,7 @@ def check_once(engine: Engine, application: Application) -> None:
 _owner = select(registry.c.application, registry.c.schema_prefix, registry.c.placeholder)
 
 
-def _require_own(connection: Connection, query: Select[Any], application: Application) -> Application | None:
+def _require_own(connection: Connection, query: Executable, application: Application) -> Application | None:
     """Return what the registry has kept of the application that it belongs to, or ``None`` if it belongs to none yet.
 
     :raises ConfigurationError: if that is not *application*.
