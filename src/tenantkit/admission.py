@@ -2,6 +2,7 @@
 
 - A tenant that is active is served.
 - One that is being provisioned, suspended or in maintenance is refused with 503 and Retry-After.
+- One that a newer version of tenantkit has placed where this one cannot reach it likewise.
 - No tenant, an unknown one, and one whose provisioning failed or that is being dropped are refused with 404.
 - A shared route is always served: with its tenant if that is active, else without any.
 """
@@ -12,11 +13,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tenantkit.arguments import TEXTS, Kind, require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.resolvers import ByKey, Target
-from tenantkit.tenant import SERVED, Status, Tenant
+from tenantkit.tenant import SERVED, Status, Tenant, unsupported
 
-_RETRY_AFTER: Mapping[Status, int] = {Status.PROVISIONING: 5, Status.MAINTENANCE: 60, Status.SUSPENDED: 3600}
+_RETRY_AFTER: Mapping[str, int] = {Status.PROVISIONING: 5, Status.MAINTENANCE: 60, Status.SUSPENDED: 3600}
 """In how many seconds to come back; a status that is not here looks like no tenant at all."""
 
 
@@ -48,6 +50,8 @@ class Refusal:
 
 UNKNOWN = Refusal(404, "Unknown tenant")
 
+_PATHS = Kind("a list of paths", lambda each: isinstance(each, Iterable))
+
 REFUSAL = "tenantkit.refusal"
 """Where ASGI scope and WSGI environ tell a shared route why the tenant that was named is not served: a `Refusal`."""
 
@@ -56,12 +60,14 @@ def refusal_of(tenant: Tenant | None) -> Refusal | None:
     """Return why a request for *tenant* is refused, or ``None`` if it is served."""
     if tenant is None:
         return UNKNOWN
+    if unsupported(tenant):
+        return Refusal(503, "This tenant is unavailable", _RETRY_AFTER[Status.MAINTENANCE], tenant)
     if tenant.status in SERVED:
         return None
     seconds = _RETRY_AFTER.get(tenant.status)
     if seconds is None:
         return UNKNOWN
-    return Refusal(503, f"This tenant is unavailable ({tenant.status.value})", seconds, tenant)
+    return Refusal(503, f"This tenant is unavailable ({tenant.status})", seconds, tenant)
 
 
 def is_named(target: Target | None, refusal: Refusal) -> bool:
@@ -79,7 +85,10 @@ class SharedPaths:
         self._exact: set[str] = set()
         starts: list[str] = []
         if isinstance(patterns, str):
-            raise ConfigurationError(f"shared={patterns!r} must be a list of paths.")
+            raise ConfigurationError(f"shared={patterns!r} must be a list of paths. Write shared=[{patterns!r}].")
+        require(shared=(patterns, _PATHS))
+        patterns = list(patterns)
+        require(shared=(patterns, TEXTS))
         for pattern in patterns:
             start = pattern.removesuffix("*")
             if not pattern.startswith("/") or "*" in start or (start != pattern and not start.endswith("/")):

@@ -13,10 +13,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tenantkit.admission import REFUSAL, Refusal, SharedPaths, is_named, refusal_of
+from tenantkit.arguments import CALLABLE, FUNCTION, require
 from tenantkit.context import tenant_context
 from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.resolvers import ByDomain, ByKey, RequestView, Resolver, Target, resolve
+from tenantkit.resolvers.chain import RESOLVER
 from tenantkit.resolvers.request import parse_host
+from tenantkit.tenancy import TENANCY as _TENANCY
 from tenantkit.tenancy import Tenancy
 
 if TYPE_CHECKING:
@@ -74,7 +77,14 @@ class TenantMiddleware:
         :param resolver: tells which tenant a request is for.
         :param shared: the paths of routes that need no tenant; see `tenantkit.admission.SharedPaths`.
         :param refuse: makes the response to a refused request: any ASGI application, such as a Starlette response.
+        :raises TypeError: if an argument has the wrong type.
         """
+        require(
+            app=(app, CALLABLE),
+            tenancy=(getattr(tenancy, "sync", tenancy), _TENANCY),
+            resolver=(resolver, RESOLVER),
+            refuse=(refuse, FUNCTION),
+        )
         self.app = app
         self._tenancy = tenancy
         self._resolver = resolver

@@ -18,6 +18,7 @@ from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from tenantkit import drivers
+from tenantkit.arguments import MAPPING, NAME, optional, require
 from tenantkit.binding import Binding
 from tenantkit.context import current_tenant
 from tenantkit.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
@@ -38,7 +39,7 @@ from tenantkit.session_classes import (
 from tenantkit.sessions import TenantSession
 from tenantkit.tables import Tables
 from tenantkit.tenancy import Tenancy
-from tenantkit.tenant import Status, Tenant
+from tenantkit.tenant import KEY, Status, Tenant
 
 
 class AsyncTenantSession(AsyncSession):
@@ -81,6 +82,9 @@ class AsyncTenancy:
         :param options: those of `tenantkit.Tenancy`.
         :raises ConfigurationError: if the tables are declared in a way that could not work.
         """
+        require(
+            engine_options=(engine_options, optional(MAPPING)), session_options=(session_options, optional(MAPPING))
+        )
         self.engine = _open_async_engine(database, dict(engine_options or {}))
         sync_options = {} if isinstance(sync_database, Engine) else {"pool_size": 1, "max_overflow": 4}
         check_session_class(session_class, base=AsyncTenantSession, plain=AsyncSession)
@@ -126,7 +130,11 @@ class AsyncTenancy:
     ) -> AsyncGenerator[AsyncTenantSession]:
         """Open a session for *tenant*, or for the current tenant; see `tenantkit.Tenancy.session`."""
         self.sync.check_tables_once()
-        known = await (self.get(tenant) if isinstance(tenant, str) else self._renewed(tenant or current_tenant()))
+        known = await (
+            self.get(tenant)
+            if isinstance(tenant, str)
+            else self._renewed(current_tenant() if tenant is None else tenant)
+        )
 
         def binder(*_: object, **__: object) -> Binding:
             return self.sync.bind(known, any_status=any_status)
@@ -152,7 +160,7 @@ class AsyncTenancy:
                 f"or pass tenant=await tenancy.get({tenant!r})."
             )
         self.sync.check_tables_once()
-        wanted = tenant or current_tenant()
+        wanted = current_tenant() if tenant is None else tenant
         if (known := self.sync.known(wanted)) is not None:
             return self.sync.bind(known, any_status=any_status)
 
@@ -179,12 +187,14 @@ class AsyncTenancy:
 
     async def list(self, **filters: Any) -> list[Tenant]:
         """Return tenants in the order of their keys; see `tenantkit.Tenancy.list`."""
+        store.require_filters(filters)
         async with self.engine.connect() as connection:
             return await connection.run_sync(store.find, **filters)
 
     async def at_revision(self, tenant: Tenant | str, revision: str) -> bool:
         """Return whether the tables of *tenant* include *revision*; see `tenantkit.Tenancy.at_revision`."""
         known = await (self.get(tenant) if isinstance(tenant, str) else self._renewed(tenant))
+        require(revision=(revision, NAME))
         return self.sync.revisions.has(known, revision) or await self._at_revision(known, revision)
 
     async def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
@@ -251,6 +261,7 @@ class AsyncTenancy:
     # Inside
 
     async def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
+        require(key=(name[1], KEY))
         async with self.engine.connect() as connection:
             return await connection.run_sync(self.sync.look_up, name, find)
 

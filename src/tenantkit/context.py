@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
-from typing import TYPE_CHECKING
 
+from tenantkit.arguments import optional, require
 from tenantkit.exceptions import NoCurrentTenantError
+from tenantkit.tenant import TENANT, Tenant
 
-if TYPE_CHECKING:
-    from tenantkit.tenant import Tenant
-
+_TENANT = optional(TENANT)
 _current: ContextVar[Tenant | None] = ContextVar("tenantkit_current_tenant", default=None)
 
 
@@ -40,7 +39,10 @@ def tenant_context(tenant: Tenant | None) -> Generator[Tenant | None]:
     block does no I/O, so the same context manager serves threads and tasks
     alike. A thread starts with an empty context: enter a block inside it, or
     run it in a copied context as `asyncio.to_thread` does.
+
+    :raises TypeError: if *tenant* is anything else, such as a key.
     """
+    require(tenant=(tenant, _TENANT))
     token = _current.set(tenant)
     try:
         yield tenant
@@ -54,7 +56,10 @@ def copy_context_for(tenant: Tenant | None) -> Context:
     Its ``run`` calls a function there, as often as needed, and nothing leaks out::
 
         pool.submit(copy_context_for(acme).run, export_invoices)
+
+    :raises TypeError: if *tenant* is no tenant.
     """
+    require(tenant=(tenant, _TENANT))
     context = copy_context()
     context.run(_current.set, tenant)
     return context

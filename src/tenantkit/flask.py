@@ -41,9 +41,11 @@ from flask import Blueprint, Flask, current_app, g, has_request_context, request
 from werkzeug.exceptions import NotFound, ServiceUnavailable
 
 from tenantkit.admission import REFUSAL, UNKNOWN, Refusal, SharedPaths
+from tenantkit.arguments import Kind, instance, require
 from tenantkit.context import current_tenant, current_tenant_or_none
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.sessions import TenantSession
+from tenantkit.tenancy import TENANCY, Tenancy
 from tenantkit.wsgi import TenantMiddleware
 
 if TYPE_CHECKING:
@@ -52,12 +54,19 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from tenantkit.resolvers import Resolver
-    from tenantkit.tenancy import Tenancy
 
 _SHARED = "tenantkit_shared"
 _SESSIONS = "tenantkit.sessions"
 
 Shareable = TypeVar("Shareable", bound=Callable[..., Any] | Blueprint)
+
+_VIEW = Kind(
+    "a view function or a blueprint",
+    lambda each: callable(each) or isinstance(each, Blueprint),
+    advice=lambda _name, _value: (
+        "Write @shared_route without parentheses, below @app.get(...); paths go into init_app(shared=[...])."
+    ),
+)
 
 
 def shared_route(view: Shareable) -> Shareable:
@@ -70,7 +79,10 @@ def shared_route(view: Shareable) -> Shareable:
         def login(): ...
 
         accounts = shared_route(Blueprint("accounts", __name__))
+
+    :raises TypeError: if *view* is neither.
     """
+    require(view=(view, _VIEW))
     setattr(view, _SHARED, True)
     return view
 
@@ -109,6 +121,7 @@ class TenantKit:
         :param resolver: tells which tenant a request is for.
         :param shared: paths that need no tenant, besides `shared_route` views and static files.
         """
+        require(app=(app, instance(Flask, "a Flask application")), tenancy=(tenancy, TENANCY))
 
         def load_session(environ: WSGIEnvironment) -> Mapping[str, Any]:
             return app.session_interface.open_session(app, app.request_class(environ, populate_request=False)) or {}

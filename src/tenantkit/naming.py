@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
+from tenantkit.arguments import TEXT, TEXTS, TEXTS_IN_ORDER, Kind, require
 from tenantkit.exceptions import ConfigurationError, InvalidDomainError, InvalidTenantKeyError
 
 MAX_KEY_BYTES = 48
@@ -13,6 +14,16 @@ MAX_IDENTIFIER_BYTES = 63
 """PostgreSQL cuts longer names silently (NAMEDATALEN - 1), at bytes, not characters."""
 
 RESERVED_KEYS = frozenset({"information_schema", "public", "tenantkit"})
+
+SCHEMAS = Kind(
+    "a list or tuple of schemas' names",
+    TEXTS_IN_ORDER.has_type,
+    lambda each: all(name and "," not in name for name in each),
+    TEXTS_IN_ORDER.advice,
+)
+
+_ID_PREFIX = "c-"
+"""What an error proposes to put before the id of another system, such as a number or a UUID."""
 
 _KEY = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
 _DOMAIN = re.compile(
@@ -31,11 +42,9 @@ def validate_key(key: str, *, reserved: Collection[str] = (), prefix: str = "") 
     :raises InvalidTenantKeyError: if it is not.
     """
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may do without types
-        raise InvalidTenantKeyError(key, "it is not a string")
-    if not key:
-        raise InvalidTenantKeyError(key, "it is empty")
+        raise InvalidTenantKeyError(key, f"it is of the type {type(key).__qualname__}, not a string", _way_out(key))
     if not _KEY.fullmatch(key):
-        raise InvalidTenantKeyError(key, "it has characters that are not allowed")
+        raise InvalidTenantKeyError(key, _broken_rule(key), _way_out(key))
     if len(key) > MAX_KEY_BYTES:
         raise InvalidTenantKeyError(key, f"it is longer than {MAX_KEY_BYTES} bytes")
     if len(key) > (room := MAX_IDENTIFIER_BYTES - MAX_NUMBER_BYTES - len(prefix)):
@@ -45,8 +54,48 @@ def validate_key(key: str, *, reserved: Collection[str] = (), prefix: str = "") 
     return key
 
 
+def _broken_rule(key: str) -> str:
+    """Return what is wrong with a string that does not look like a key."""
+    others = sorted({each for each in key if not re.fullmatch(r"[a-z0-9_-]", each, re.ASCII)})
+    if not key:
+        return "it is empty"
+    if any(each.isascii() and each.isupper() for each in others):
+        return "it has upper-case letters"
+    if others:
+        return f"it has {', '.join(map(ascii, others))}"
+    return f"it starts with {key[0]!r}"
+
+
+def _way_out(value: object) -> str | None:
+    """Return what to do about the id of another system that is to be a key, if it looks like one."""
+    prefixed = f"{_ID_PREFIX}{value}"
+    if value != "" and _KEY.fullmatch(prefixed) and len(prefixed) <= MAX_KEY_BYTES:
+        return f"For the id of another system, put letters before it: {prefixed!r}."
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]+", value, re.ASCII):
+        return (
+            "Never lower-case the ids of another system, as two may differ in case only: keep them in the attributes, "
+            "or hash them."
+        )
+    return None
+
+
+def validate_reserved(keys: Collection[str]) -> frozenset[str]:
+    """Return *keys*, which are kept from tenants.
+
+    :raises ConfigurationError: if one has upper-case letters: no key has, so it would keep nothing from anybody.
+    """
+    require(reserved_keys=(keys, TEXTS))
+    for key in keys:
+        if key != key.lower():
+            raise ConfigurationError(
+                f"reserved_keys names {key!r}, but keys have no upper-case letters. Write {key.lower()!r}."
+            )
+    return frozenset(keys)
+
+
 def fold_domain(domain: str) -> str:
     """Return *domain* in the spelling that domains are stored in: lower case, without a trailing dot."""
+    require(domain=(domain, TEXT))
     return domain.lower().removesuffix(".")
 
 
@@ -57,6 +106,8 @@ def validate_domain(domain: str) -> str:
 
     :raises InvalidDomainError: if it is no host name.
     """
+    if not isinstance(domain, str):  # pyright: ignore[reportUnnecessaryIsInstance] - likewise
+        raise InvalidDomainError(domain)
     folded = fold_domain(domain) if domain.isascii() else ""
     if not _DOMAIN.fullmatch(folded):
         raise InvalidDomainError(domain)
@@ -97,6 +148,7 @@ def validate_prefix(prefix: str) -> str:
 
     :raises ConfigurationError: if not.
     """
+    require(schema_prefix=(prefix, TEXT))
     longest = MAX_IDENTIFIER_BYTES - MAX_NUMBER_BYTES - 1
     if not re.fullmatch(r"[a-z_][a-z0-9_-]*|", prefix, re.ASCII) or len(prefix) > longest or prefix.startswith("pg_"):
         raise ConfigurationError(

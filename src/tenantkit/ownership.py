@@ -50,8 +50,9 @@ def require_own_values(
     for parameter in parameters:
         if parameter.callable is not None:
             for cell in getattr(parameter.callable, "__closure__", None) or ():
-                if isinstance(cell.cell_contents, InstanceState):
-                    require_own(cell.cell_contents, tenant, placeholders)
+                value: Any = cell.cell_contents
+                if isinstance(value, InstanceState):
+                    require_own(value, tenant, placeholders)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def owner_of(state: InstanceState[Any]) -> tuple[str, str] | None:

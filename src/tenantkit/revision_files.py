@@ -21,8 +21,13 @@ _NAMED = re.compile(r"^(?:revision|down_revision|depends_on)\b", re.MULTILINE)
 def read_graph(folder: Path) -> Graph:
     """Return the revisions whose files are in *folder*.
 
-    :raises ConfigurationError: if a file cannot be read.
+    :raises ConfigurationError: if there is no such folder, or a file cannot be read.
     """
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"There is no folder {folder.absolute()}, where the tenants' revisions should be. Make it with "
+            "'tenantkit init', or correct migrations= of the Tenancy: a relative path starts at the current directory."
+        )
     found = [_read(file) for file in sorted(folder.glob("*.py"))]
     return {
         each["revision"]: (*_several(each.get("down_revision")), *_several(each.get("depends_on")))

@@ -19,10 +19,10 @@ The session must be signed or kept on the server, as Flask's and Starlette's are
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tenantkit.tenant import Tenant
+from tenantkit.arguments import MAPPING, require
+from tenantkit.tenant import TENANT, Tenant
 
 _TENANT = "tenantkit.tenant"
 """The identity, not the key: a dropped tenant's key may be given to another customer, and another registry may have the
@@ -31,9 +31,11 @@ same key and the same id."""
 
 def bind(session: MutableMapping[str, Any], tenant: Tenant) -> None:
     """Bind a web session to *tenant*, and to no other any more."""
+    require(session=(session, MAPPING), tenant=(tenant, TENANT))
     session[_TENANT] = tenant.identity
 
 
 def is_bound(session: Mapping[str, Any], tenant: Tenant) -> bool:
     """Return whether a web session is bound to *tenant*."""
+    require(session=(session, MAPPING), tenant=(tenant, TENANT))
     return bool(session.get(_TENANT) == tenant.identity)

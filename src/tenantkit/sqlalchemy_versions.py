@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
-from sqlalchemy import ColumnElement, Engine, Select
+from sqlalchemy import ColumnElement, Engine
 from sqlalchemy.orm import Session
 from typing_extensions import override
 
@@ -50,8 +50,8 @@ else:
     OptionsSession = _Session
 
 
-def distinct_on(statement: Select[Any], *columns: ColumnElement[Any]) -> Select[Any]:
-    """Return *statement* with DISTINCT ON *columns*."""
+def distinct_on(statement: Any, *columns: ColumnElement[Any]) -> Any:
+    """Return *statement*, a `select()`, with DISTINCT ON *columns*."""
     if IS_2_0:
         return statement.distinct(*columns)
     from sqlalchemy.dialects.postgresql import distinct_on as of_2_1  # noqa: PLC0415 - 2.0 does not have it

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ARRAY, Boolean, ForeignKey, MetaData, Sequence, Table, TypeDecorator
+from sqlalchemy import ForeignKey, MetaData, Table
 from sqlalchemy.exc import NoReferencedTableError
-from sqlalchemy.types import SchemaType, TypeEngine
 
+from tenantkit.arguments import instance
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.naming import first_lines
+from tenantkit.schema_objects import Sides, adopt, create_by_side
 
 NO_TENANT_SCHEMA = "tenantkit_no_tenant"
 """Where the placeholder points when there is no tenant: a schema that never exists, so reads fail."""
+
+
+def _advise_metadata(name: str, value: object) -> str | None:
+    if not isinstance(getattr(value, "metadata", None), MetaData):
+        return None
+    return f"Pass its metadata: {name}={value.__name__ if isinstance(value, type) else '...'}.metadata."
+
+
+METADATA = instance(MetaData, "a MetaData", _advise_metadata)
 
 
 class Metadata(NamedTuple):
@@ -32,11 +42,14 @@ class Tables:
     tenant: tuple[Table, ...]
 
 
-def classify(shared: MetaData | None, tenant: MetaData, *, placeholder: str | None) -> Tables:
+def classify(
+    shared: MetaData | None, tenant: MetaData, *, placeholder: str | None, by_revisions: bool = False
+) -> Tables:
     """Divide the declared tables into shared and tenant ones.
 
     *shared* may be left out, or be the same object as *tenant*: then the
-    schema of each table tells which it is.
+    schema of each table tells which it is. *by_revisions* says that revisions
+    create the tables.
 
     :raises ConfigurationError: if a table is in both metadata or on the wrong
         one, if no table carries the placeholder, or if a shared table
@@ -51,14 +64,13 @@ def classify(shared: MetaData | None, tenant: MetaData, *, placeholder: str | No
     else:
         _require_each_table_on_its_side(shared, tenant, placeholder)
         found = Tables(placeholder, tuple(shared.tables.values()), tuple(tenant.tables.values()))
-    _require_schemas(found)
-    if shared is None and found.shared and not found.tenant:
-        raise ConfigurationError(
-            f"No table carries the placeholder schema {placeholder!r}, so nothing would be kept per tenant. "
-            f"Declare tenant tables with MetaData(schema={placeholder!r}), or pass placeholder= the schema they have."
-        )
+    if shared is None:
+        _require_tenant_tables(found)
+    _require_schemas(found, is_one=shared is None or shared is tenant)
     _require_no_reference_to_tenants(found)
-    _adopt_names(found)
+    sides = Sides(placeholder, found.shared, found.tenant, tenant)
+    adopt(sides, by_revisions=by_revisions)
+    create_by_side(sides, shared)
     return found
 
 
@@ -116,51 +128,36 @@ def _is_resolved(key: ForeignKey) -> bool:
     return True
 
 
-def _require_schemas(tables: Tables) -> None:
+def _require_tenant_tables(tables: Tables) -> None:
+    """Raise if no table is a tenant's: the application has declared all of them in a way that it did not mean."""
+    if tables.tenant or not tables.shared:
+        return
+    if tables.placeholder is None:
+        advice = "Declare them without a schema, as placeholder=None says, or pass placeholder= the schema they have."
+    elif bare := [table.name for table in tables.shared if table.schema is None]:
+        advice = (
+            f"If each tenant has its own {first_lines(bare)}, pass placeholder=None: then tables without a schema are "
+            "tenant tables. If some of these are shared, declare tenant tables with "
+            f"MetaData(schema={tables.placeholder!r}), and shared ones with the real schema that they are in."
+        )
+    else:
+        advice = (
+            f"Declare tenant tables with MetaData(schema={tables.placeholder!r}), or pass placeholder= the schema they "
+            "have, if no real schema has that name."
+        )
+    raise ConfigurationError(
+        f"No table carries the placeholder schema {tables.placeholder!r}, so nothing would be kept per tenant. {advice}"
+    )
+
+
+def _require_schemas(tables: Tables, *, is_one: bool) -> None:
     if bare := [table.name for table in tables.shared if table.schema is None]:
+        if is_one:
+            raise ConfigurationError(
+                f"Tables without a schema: {first_lines(bare)}. If each tenant has its own, declare them with "
+                f"MetaData(schema={tables.placeholder!r}); if all tenants share them, name the real schema they are in."
+            )
         raise ConfigurationError(
             f"Shared tables without a schema: {first_lines(bare)}. Name it, be it MetaData(schema='public'): "
             "textual SQL moves the search_path to the tenant's schema, and an unqualified name with it."
         )
-
-
-def _adopt_names(tables: Tables) -> None:
-    """Give the placeholder to types and sequences of tenant tables that were declared without a schema.
-
-    SQLAlchemy 2.1 lets a type inherit its metadata's schema, but not one that it derives from
-    ``Mapped[SomeEnum]``, nor one in a table that names its schema itself, nor a column's sequence.
-    Without this, they would be made once, in ``public``, for all tenants.
-
-    :raises ConfigurationError: if a shared table uses the same type object: it cannot be in two schemas.
-    """
-    of_shared = {id(named): table for table in tables.shared for named in _named_types(table)}
-    for table in tables.tenant:
-        for named in _named_types(table):
-            if named.schema is None:  # pyright: ignore[reportUnknownMemberType]
-                if id(named) in of_shared:
-                    raise ConfigurationError(
-                        f"The type of {table.key} and {of_shared[id(named)].key} is one object without a schema, and "
-                        "only one of these tables is shared. Declare it twice, or with the shared schema."
-                    )
-                named.schema = tables.placeholder
-        for column in table.columns:
-            if isinstance(column.default, Sequence) and column.default.schema is None:
-                column.default.schema = tables.placeholder
-
-
-def _named_types(table: Table) -> list[SchemaType]:
-    return [named for column in table.columns if (named := _named_type(column.type)) is not None]
-
-
-def _named_type(type_: TypeEngine[Any]) -> SchemaType | None:
-    match type_:
-        case Boolean():  # a SchemaType for the CHECK constraint that other databases need; it has no name
-            return None
-        case SchemaType():  # pyright: ignore[reportUnnecessaryComparison] - it is mixed in
-            return type_
-        case ARRAY():
-            return _named_type(type_.item_type)
-        case TypeDecorator():
-            return _named_type(type_.impl_instance)
-        case _:
-            return None

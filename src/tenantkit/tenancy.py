@@ -6,17 +6,33 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import URL, Connection, Engine, MetaData
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenantkit import drivers
+from tenantkit.arguments import (
+    FLAG,
+    FUNCTION,
+    JSON_OBJECT,
+    MAPPING,
+    NAME,
+    PATH,
+    TEXT,
+    TEXTS_IN_ORDER,
+    instance,
+    number,
+    one_of,
+    optional,
+    require,
+    whole,
+)
 from tenantkit.binding import Binding, RawSQL, bind
 from tenantkit.context import current_tenant
 from tenantkit.engines import check_server_once, open_engine
 from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError, TenantUnavailableError
-from tenantkit.naming import schema_name, validate_key, validate_prefix
+from tenantkit.naming import SCHEMAS, schema_name, validate_key, validate_prefix, validate_reserved
 from tenantkit.provisioning.create import Builder, Order, Seed, create
 from tenantkit.provisioning.doctor import Findings, diagnose, repair
 from tenantkit.provisioning.drop import drop
@@ -26,8 +42,8 @@ from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
 from tenantkit.session_classes import check_session_class, check_session_options, shared_class
 from tenantkit.sessions import SharedSession, TenantSession
-from tenantkit.tables import NO_TENANT_SCHEMA, Metadata, Tables, classify, shared_schemas
-from tenantkit.tenant import SERVED, Tenant
+from tenantkit.tables import METADATA, NO_TENANT_SCHEMA, Metadata, Tables, classify, shared_schemas
+from tenantkit.tenant import SERVED, TENANT, Tenant, require_supported
 
 
 class Tenancy(Directory):
@@ -92,18 +108,35 @@ class Tenancy(Directory):
             ``www.example.com``, and ``*.example.com`` every host below it.
         :param cache_ttl: for how many seconds a looked-up tenant is trusted when no notification arrives;
             0 looks every time.
-        :param cache_size: how many lookups are kept, of about half a kilobyte each.
+        :param cache_size: how many lookups are kept, at least 1, of about half a kilobyte each.
         :param listen: hear of changes made by other processes, on one connection of its own. Turn it off behind
             PgBouncer in transaction mode, which does not pass notifications on.
-        :raises ConfigurationError: if the tables are declared in a way that could not work.
+        :raises ConfigurationError: if the tables are declared in a way that could not work, or an option has a value
+            that makes no sense.
+        :raises TypeError: if an option has the wrong type.
         """
+        require(engine_options=(engine_options, optional(MAPPING)))
+        self.engine_options = dict(engine_options or {})
+        engine = open_engine(database, self.engine_options)
+        require(
+            tenant=(tenant, METADATA),
+            shared=(shared, optional(METADATA)),
+            placeholder=(placeholder, optional(NAME)),
+            migrations=(migrations, optional(PATH)),
+            seed=(seed, optional(FUNCTION)),
+            raw_sql=(raw_sql, one_of(*get_args(RawSQL))),
+            extra_schemas=(extra_schemas, SCHEMAS),
+            cache_ttl=(cache_ttl, number(0)),
+            cache_size=(cache_size, whole(1)),
+            listen=(listen, FLAG),
+            session_options=(session_options, optional(MAPPING)),
+        )
         self.metadata = Metadata(shared, tenant)
         self.placeholder = placeholder
         self.raw_sql: RawSQL = raw_sql
         self.extra_schemas = tuple(extra_schemas)
-        self.engine_options = dict(engine_options or {})
         super().__init__(
-            open_engine(database, self.engine_options),
+            engine,
             Application(application, validate_prefix(schema_prefix), placeholder),
             grant_to=grant_to,
             reserved_domains=reserved_domains,
@@ -113,7 +146,7 @@ class Tenancy(Directory):
             listen=listen,
         )
         self._seed = seed
-        self._reserved_keys = frozenset(reserved_keys)
+        self._reserved_keys = validate_reserved(reserved_keys)
         check_server_once(self.engine, placeholder)
         drivers.install(self.engine)
         watch_statements(self.engine)
@@ -138,7 +171,7 @@ class Tenancy(Directory):
 
         :raises ConfigurationError: if they are declared in a way that could not work.
         """
-        return classify(*self.metadata, placeholder=self.placeholder)
+        return classify(*self.metadata, placeholder=self.placeholder, by_revisions=self.migrations is not None)
 
     @property
     def shared_schemas(self) -> tuple[str, ...]:
@@ -168,14 +201,20 @@ class Tenancy(Directory):
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
         """Return what a session needs to serve *tenant*, or the current tenant; raises as `session` does."""
         self.check_tables_once()
-        known = self.get(tenant) if isinstance(tenant, str) else self.renewed(tenant or current_tenant())
+        if isinstance(tenant, str):
+            known = self.get(tenant)
+        else:
+            known = self.renewed(current_tenant() if tenant is None else tenant)
         return self.bind(known, any_status=any_status)
 
     def bind(self, tenant: Tenant, *, any_status: bool = False) -> Binding:
         """Return what a session needs to serve *tenant*, without any I/O.
 
-        :raises TenantUnavailableError: if the tenant is not active, unless *any_status*.
+        :raises TenantUnavailableError: if the tenant is not active, unless *any_status*; or if a newer version of
+            tenantkit has given it a status or a place that this one does not know.
         """
+        require(tenant=(tenant, TENANT), any_status=(any_status, FLAG))
+        require_supported(tenant)
         if tenant.status not in SERVED and not any_status:
             raise TenantUnavailableError(tenant.key, tenant.status)
         return bind(tenant, placeholder=self.placeholder, raw_sql=self.raw_sql, extra_schemas=self.extra_schemas)
@@ -201,7 +240,14 @@ class Tenancy(Directory):
         :raises TenantExistsError: if the key is taken, or another process is creating it.
         :raises DomainExistsError: if a domain is taken.
         :raises ProvisioningError: if a step failed.
+        :raises ConfigurationError: if there is no usable migration environment, or an argument cannot be used.
         """
+        require(
+            name=(name, optional(TEXT)),
+            domains=(domains, TEXTS_IN_ORDER),
+            attributes=(attributes, optional(JSON_OBJECT)),
+            seed=(seed, optional(FUNCTION)),
+        )
         prefix = self.application.schema_prefix
         schema = schema_name(validate_key(key, reserved=self._reserved_keys, prefix=prefix), prefix=prefix)
         if schema in {self.placeholder, NO_TENANT_SCHEMA, *self.shared_schemas}:
@@ -224,7 +270,9 @@ class Tenancy(Directory):
             return create(connection, order, build=self._builder, seed=fill)
 
     def drop(self, key: str) -> Tenant:
-        """Remove a tenant and all of its data for good, and return what it was.
+        """Remove a tenant and all of its data for good, and return what it was, with its last status.
+
+        That is the status from before it was dropped, or ``dropping`` if an earlier removal was interrupted.
 
         :raises TenantNotFoundError: if there is no such tenant.
         :raises ProvisioningError: if other schemas depend on the tenant's.
@@ -264,3 +312,10 @@ class Tenancy(Directory):
             if not self.tables.tenant:
                 raise ConfigurationError("No tenant tables are declared. Import your models before opening a session.")
             self._checked_tables = count
+
+
+def _advise_tenancy(name: str, value: object) -> str | None:
+    return f"Of an AsyncTenancy, pass {name}.sync." if isinstance(getattr(value, "sync", None), Tenancy) else None
+
+
+TENANCY = instance(Tenancy, "a Tenancy", _advise_tenancy)

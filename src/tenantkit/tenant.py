@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any
+from inspect import isawaitable
+from typing import Any, TypeVar
+
+from tenantkit.arguments import TEXT, Kind, instance
+from tenantkit.exceptions import TenantUnavailableError
+from tenantkit.frozen import EMPTY, freeze
+
+MAIN_DATABASE = "main"
+"""The name of the database that the tenancy itself is given: the only one that this version serves."""
 
 
 class Isolation(StrEnum):
@@ -47,6 +55,17 @@ MIGRATED = frozenset({Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE})
 """The states in which a tenant has a complete placement, so that migrations include it."""
 
 
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+def _parse_word(kind: type[_Word], word: str) -> _Word | str:
+    """Return *word* as a member of *kind*, or as it is if a newer version of tenantkit has written it."""
+    try:
+        return kind(word)
+    except ValueError:
+        return sys.intern(word)
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where a tenant's tables live."""
@@ -60,22 +79,35 @@ class Tenant:
     """One customer, as the registry knew it when it was read.
 
     Tenants are compared by all of their values. ``id`` never changes and is
-    never used again in its registry, so the two identify a tenant.
+    never used again in its registry, so the two identify a tenant. A tenant is
+    a plain value: it can be pickled, copied, and given to
+    ``dataclasses.asdict`` or to a web framework as JSON.
     """
 
     id: int
     key: str
     name: str
-    status: Status
+    status: Status | str
+    """A plain string if a newer version of tenantkit has set a status that this one does not know."""
     placement: Placement
     created_at: datetime
     updated_at: datetime
     registry: str = ""
     """The identity of the registry that the tenant was read from; empty if it was read from none."""
-    isolation: Isolation = Isolation.SCHEMA
+    isolation: Isolation | str = Isolation.SCHEMA
+    """A plain string if this version of tenantkit does not know it."""
     domains: tuple[str, ...] = ()
     """The primary domain first, the others in alphabetical order."""
-    attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    attributes: Mapping[str, Any] = field(default_factory=lambda: EMPTY, hash=False)
+    """Read-only, as are the dicts and lists in it; change them with `tenantkit.Tenancy.update`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", _parse_word(Status, self.status))
+        object.__setattr__(self, "isolation", _parse_word(Isolation, self.isolation))
+        object.__setattr__(self, "attributes", freeze(self.attributes))
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Tenant:
+        return self  # nothing in it can be changed
 
     @property
     def identity(self) -> str:
@@ -91,3 +123,46 @@ class Tenant:
     def primary_domain(self) -> str | None:
         """The domain to use in links, if the tenant has any."""
         return self.domains[0] if self.domains else None
+
+
+def _advise_tenant(_name: str, value: object) -> str | None:
+    if isawaitable(value):
+        return "Await it first."
+    return f"Look it up: tenancy.get({value!r})." if isinstance(value, str) else None
+
+
+def _advise_key(_name: str, value: object) -> str | None:
+    return f"Pass its key: {value.key!r}." if isinstance(value, Tenant) else None
+
+
+TENANT = instance(Tenant, "a Tenant", _advise_tenant)
+KEY = Kind("a tenant's key, a string", TEXT.has_type, advice=_advise_key)
+
+
+_SUPPORTED: Mapping[str, frozenset[str]] = {
+    "isolation": frozenset(Isolation),
+    "database": frozenset({MAIN_DATABASE}),
+    "status": frozenset(Status),
+}
+
+
+def unsupported(tenant: Tenant) -> str | None:
+    """Return why this version of tenantkit can neither serve nor change *tenant*; ``None`` if it can."""
+    for name, value in (
+        ("isolation", tenant.isolation),
+        ("database", tenant.placement.database),
+        ("status", tenant.status),
+    ):
+        if value not in _SUPPORTED[name]:
+            return f"this version of tenantkit does not know its {name} {str(value)!r}"
+    return None
+
+
+def require_supported(tenant: Tenant) -> None:
+    """Raise unless this version of tenantkit can serve and change *tenant*.
+
+    :raises TenantUnavailableError: if a newer version placed it where this one cannot reach it, or set its status.
+    """
+    reason = unsupported(tenant)
+    if reason is not None:
+        raise TenantUnavailableError(tenant.key, tenant.status, reason)

@@ -8,7 +8,8 @@ from weakref import WeakKeyDictionary, WeakSet, ref
 
 from sqlalchemy.exc import DBAPIError
 
-from tenantkit.drivers import Frame, framed
+from tenantkit.drivers import framed
+from tenantkit.drivers.frame import Frame
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.naming import quote_literal
 

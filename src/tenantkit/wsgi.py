@@ -13,15 +13,17 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from tenantkit.admission import REFUSAL, Refusal, SharedPaths, is_named, refusal_of
+from tenantkit.arguments import CALLABLE, FUNCTION, optional, require
 from tenantkit.context import copy_context_for
 from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.resolvers import ByKey, RequestView, Resolver, Target, resolve
+from tenantkit.resolvers.chain import RESOLVER
 from tenantkit.resolvers.request import parse_host
+from tenantkit.tenancy import TENANCY, Tenancy
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from tenantkit.tenancy import Tenancy
     from tenantkit.tenant import Tenant
 
 
@@ -66,7 +68,15 @@ class TenantMiddleware:
         :param shared: the paths of routes that need no tenant; see `tenantkit.admission.SharedPaths`.
         :param load_session: reads the framework's session, for `SessionValue`.
         :param refuse: makes the response to a refused request: any WSGI application, such as a Werkzeug response.
+        :raises TypeError: if an argument has the wrong type.
         """
+        require(
+            app=(app, CALLABLE),
+            tenancy=(tenancy, TENANCY),
+            resolver=(resolver, RESOLVER),
+            load_session=(load_session, optional(FUNCTION)),
+            refuse=(refuse, FUNCTION),
+        )
         self.app = app
         self._tenancy = tenancy
         self._resolver = resolver

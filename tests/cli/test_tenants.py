@@ -281,3 +281,17 @@ def test_doctor_fails_while_something_is_left_for_a_person(fleet: Project, proje
     done = fleet.invoke("doctor", "--repair")
     assert done.code == 1
     assert "decide by hand" in done.out
+
+
+def test_a_tenant_of_a_newer_version_is_shown_as_the_registry_has_it(fleet: Project, project_engine: Engine) -> None:
+    with project_engine.begin() as connection:
+        connection.execute(text("ALTER TABLE tenantkit.tenants DROP CONSTRAINT tenants_status_check"))
+        connection.execute(text("UPDATE tenantkit.tenants SET status = 'archived', database = 'eu' WHERE key = 'acme'"))
+    assert "archived" in fleet.invoke("list").out
+    shown = fleet.invoke("show", "acme", "--json").json
+    assert (shown["status"], shown["database"]) == ("archived", "eu")
+    assert "archived" in fleet.invoke("show", "acme").out
+    for command in (("drop", "acme", "--yes"), ("suspend", "acme"), ("update", "acme", "--name", "Acme")):
+        done = fleet.invoke(*command)
+        assert (done.code, "update tenantkit" in done.err) == (1, True)
+    assert "acme" in fleet.invoke("doctor").out

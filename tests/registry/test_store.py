@@ -83,7 +83,7 @@ def test_a_hostile_key_is_refused_and_nothing_is_written(any_tenancy: Any, engin
     assert registered(engine) == {}
     assert schemas(engine) == before
     for use in (any_tenancy.get, any_tenancy.suspend, any_tenancy.drop, any_tenancy.update):
-        with pytest.raises(TenantNotFoundError):
+        with pytest.raises(TenantNotFoundError if isinstance(key, str) else TypeError):
             use(key)
 
 

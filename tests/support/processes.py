@@ -137,7 +137,7 @@ def seed(session: Any) -> None:
 
 def create(tenancy: Tenancy, key: str) -> str:
     """Create a seeded tenant."""
-    return tenancy.create(key, domains=[f"{key}.example.com"], seed=seed).status.value
+    return tenancy.create(key, domains=[f"{key}.example.com"], seed=seed).status
 
 
 def drop(tenancy: Tenancy, key: str) -> str:

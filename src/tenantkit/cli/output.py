@@ -17,7 +17,7 @@ from tenantkit.tenant import Status, Tenant
 out = Console(highlight=False, markup=False)
 err = Console(stderr=True, highlight=False, markup=False)
 
-_STATUS_STYLES = {Status.ACTIVE: "green", Status.FAILED: "red", Status.DROPPING: "red"}
+_STATUS_STYLES: dict[str, str] = {Status.ACTIVE: "green", Status.FAILED: "red", Status.DROPPING: "red"}
 _UNLIMITED = 10_000
 _WRAPPED_FROM = 24
 """The length of a cell, in characters, up to which it stays on one line."""
@@ -83,9 +83,9 @@ def print_field(name: str, value: str | Text) -> None:
     out.print(Text.assemble((f"{name:<12}", "dim"), value), soft_wrap=True)
 
 
-def status_text(status: Status | str) -> Text:
+def status_text(status: str) -> Text:
     """Return a tenant's status in its colour."""
-    return Text(str(status), style=_STATUS_STYLES.get(Status(status), "yellow"))
+    return Text(str(status), style=_STATUS_STYLES.get(status, "yellow"))
 
 
 def tenant_as_json(tenant: Tenant) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from tenantkit.arguments import FLAG, TEXTS, optional, require
 from tenantkit.drift.catalog import read_hashes, read_shapes
 from tenantkit.drift.differences import compare, outermost
 from tenantkit.drift.mending import mend
@@ -15,14 +16,15 @@ from tenantkit.drift.shape import restore_words
 from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.migrations.report import join
 from tenantkit.migrations.revisions import read_revisions
+from tenantkit.provisioning.operators import require_operators
 from tenantkit.registry import store
-from tenantkit.tenant import MIGRATED, Tenant
+from tenantkit.tenancy import TENANCY, Tenancy
+from tenantkit.tenant import MIGRATED, Tenant, unsupported
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from tenantkit.migrations.lines import Heads
-    from tenantkit.tenancy import Tenancy
 
 
 def check(tenancy: Tenancy, *, tenants: Collection[str] | None = None, models: bool = False) -> DriftReport:
@@ -35,16 +37,26 @@ def check(tenancy: Tenancy, *, tenants: Collection[str] | None = None, models: b
     :param models: compare tenants at the newest revision with what the revisions build, not with one another, and the
         revisions with the models. Both are built in a transaction that is rolled back.
     :raises TenantNotFoundError: if one of *tenants* does not exist, or has no complete schema.
-    :raises ConfigurationError: if revisions or models cannot be built.
+    :raises ConfigurationError: if revisions or models cannot be built, or if the operators of a column's type are in a
+        schema where tenants' statements do not look.
     """
+    require(tenancy=(tenancy, TENANCY), tenants=(tenants, optional(TEXTS)), models=(models, FLAG))
     engine = tenancy.engine.execution_options(isolation_level="AUTOCOMMIT")  # reading revisions must not keep locks
     with engine.connect() as connection:
-        fleet = store.find(connection, status=MIGRATED)
+        everyone = store.find(connection, status=MIGRATED)
+        fleet = [tenant for tenant in everyone if unsupported(tenant) is None]
         before = read_revisions(connection, [tenant.schema for tenant in fleet])
-    keys = {tenant.key for tenant in fleet}
+    keys = {tenant.key for tenant in everyone}
     for key in set(tenants or ()) - keys:
         raise TenantNotFoundError(key=key)
     chosen = keys if tenants is None else set(tenants)
+    with engine.connect() as connection:
+        require_operators(
+            connection,
+            [tenant.schema for tenant in fleet if tenant.key in chosen],
+            extra_schemas=tenancy.extra_schemas,
+            shared=tenancy.tables.shared,
+        )
     hashes = read_hashes(tenancy.engine, before)
     with engine.connect() as connection:
         after = read_revisions(connection, before)
@@ -61,7 +73,11 @@ def check(tenancy: Tenancy, *, tenants: Collection[str] | None = None, models: b
     return DriftReport(
         groups=tuple(sorted(groups, key=lambda group: -group.tenants)),
         models=reference.models if reference else (),
-        missing=tuple(each.key for each in fleet if each.key in chosen and each.schema not in before),
+        missing=tuple(
+            each.key
+            for each in everyone
+            if each.key in chosen and (unsupported(each) is not None or each.schema not in before)
+        ),
         moving=tuple(
             each.key for each in fleet if each.key in chosen and before.get(each.schema) != after.get(each.schema)
         ),

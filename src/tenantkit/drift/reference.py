@@ -17,6 +17,7 @@ from tenantkit.migrations.sites import line_of
 from tenantkit.migrations.status import require_shared_is_current
 from tenantkit.provisioning.fill import MetadataBuilder
 from tenantkit.provisioning.locks import limit_lock_waits, retrying, sqlstate
+from tenantkit.provisioning.operators import explain
 from tenantkit.tenant import Placement
 
 if TYPE_CHECKING:
@@ -52,7 +53,14 @@ def build_reference(tenancy: Tenancy) -> Reference:
     """
     if tenancy.migrations is not None:
         require_shared_is_current(tenancy)
-    return retrying()(_build, tenancy)
+    try:
+        return retrying()(_build, tenancy)
+    except DBAPIError as error:
+        with tenancy.engine.connect() as connection:
+            reason = explain(connection, error, tenancy.extra_schemas)
+        if reason is None:
+            raise
+        raise ConfigurationError(reason) from error
 
 
 def _build(tenancy: Tenancy) -> Reference:

@@ -48,7 +48,7 @@ class DriftReport:
     models: tuple[Difference, ...] = ()
     """What the models declare and the revisions do not build, or the reverse."""
     missing: tuple[str, ...] = ()
-    """Tenants that have no schema."""
+    """Tenants that have no schema, or none that this version of tenantkit can reach."""
     moving: tuple[str, ...] = ()
     """Tenants that were migrated during the check, about which nothing is said."""
 

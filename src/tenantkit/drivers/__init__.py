@@ -118,6 +118,3 @@ def _checkout(connection: Any, entry: ConnectionPoolEntry, _fairy: Any) -> None:
         finally:
             cursor.close()
             connection.rollback()
-
-
-__all__ = ["Frame", "FramedConnection", "framed", "install"]

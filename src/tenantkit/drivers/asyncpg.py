@@ -4,6 +4,9 @@ asyncpg sends BEGIN, COMMIT and ROLLBACK by its public ``execute``, and SQLAlche
 ``executemany``.
 """
 
+# asyncpg has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from typing import Any
@@ -43,7 +46,7 @@ class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
         except Exception:
             # To SQLAlchemy the transaction has not begun, so it would not end it, and asyncpg would nest the next one.
             self._top_xact = None
-            if not self.is_closed() and self._protocol.is_in_transaction():
+            if not self.is_closed() and self.in_transaction:
                 await super().execute("ROLLBACK;")
             raise
         self.needs_tail = True

@@ -34,12 +34,8 @@ class _MarkedCursor:
     def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
         """Execute *query*; see psycopg's cursor."""
         if mark := self.connection.mark:
-            if isinstance(query, str):
-                query = mark + query
-            elif isinstance(query, bytes):
-                query = mark.encode() + query
-            elif isinstance(query, Composable):
-                query = SQL(mark) + query
+            if isinstance(query, (str, bytes, Composable)):
+                query = _in_front(mark, query)
             else:  # a template string, which takes no text in front
                 options["prepare"] = False
         return super().execute(query, *arguments, **options)  # type: ignore[misc]
@@ -47,16 +43,18 @@ class _MarkedCursor:
     def executemany(self, query: Any, *arguments: Any, **options: Any) -> Any:
         """Execute *query* with each set of parameters; see psycopg's cursor."""
         if mark := self.connection.mark:
-            query = mark + query if isinstance(query, str) else SQL(mark) + _composed(query)
+            query = _in_front(mark, query)
         return super().executemany(query, *arguments, **options)  # type: ignore[misc]
 
 
-def _composed(query: Any) -> Composable:
-    return SQL(query.decode()) if isinstance(query, bytes) else query
+def _in_front(mark: str, query: str | bytes | Composable) -> str | bytes | Composable:
+    if isinstance(query, str):
+        return mark + query
+    return mark.encode() + query if isinstance(query, bytes) else SQL(mark) + query  # pyright: ignore[reportArgumentType] - no literal, but ours
 
 
 @cache
-def marked(factory: type) -> type:
+def marked(factory: type[Any]) -> type[Any]:
     """Return a cursor class like *factory* that marks its statements."""
     return factory if issubclass(factory, _MarkedCursor) else type(factory.__name__, (_MarkedCursor, factory), {})
 

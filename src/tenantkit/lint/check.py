@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenantkit.arguments import TEXTS, require
 from tenantkit.lint import squawk
 from tenantkit.lint.findings import Finding, Report
 from tenantkit.lint.rendering import Rendering, environment, render
@@ -13,13 +14,13 @@ from tenantkit.lint.revision import Revision, Schemas
 from tenantkit.lint.rules import RULES, Problem
 from tenantkit.lint.selection import Selected, select
 from tenantkit.lint.source import Source
+from tenantkit.tenancy import TENANCY, Tenancy
 
 if TYPE_CHECKING:
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import Script
 
     from tenantkit.migrations.lines import LineName
-    from tenantkit.tenancy import Tenancy
 
 
 def lint(
@@ -41,6 +42,13 @@ def lint(
     :param enable: rules of squawk's that are off by default, to ask all the same.
     :raises ConfigurationError: if there is no such revision, the environment is not usable, or squawk does not work.
     """
+    require(
+        tenancy=(tenancy, TENANCY),
+        revisions=(revisions, TEXTS),
+        since=(since, TEXTS),
+        ignore=(ignore, TEXTS),
+        enable=(enable, TEXTS),
+    )
     rendered = list(_render(tenancy, select(tenancy, revisions, since)))
     problems = [(revision, code, problem) for revision in rendered for code, problem in _ask(revision)]
     program = squawk.find()

@@ -21,6 +21,7 @@ from tenantkit.lint.driver import nowhere
 from tenantkit.lint.sql import Statement, read
 from tenantkit.migrations.lines import clear_errors
 from tenantkit.migrations.operations import adapt_operations
+from tenantkit.schema_objects import TypeFilter
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -93,11 +94,17 @@ def render(
     steps: list[Step] = []
     error: Exception | None = None
     lines: tuple[int, ...] = ()
+
+    def is_wanted(schema: str | None, name: str) -> bool:
+        is_own = not schema_translate_map or schema is None or schema in schema_translate_map
+        return is_own and (schema, name) not in types.created
+
+    types = TypeFilter(is_wanted)
     with nowhere().connect() as connection:
         connection.execution_options(schema_translate_map=dict(schema_translate_map) or None)
-        with adapt_operations(connection, schema_translate_map, in_transaction=False):
+        with adapt_operations(connection, schema_translate_map, types=types, in_transaction=False):
             try:
-                _run(context, module, connection, steps)
+                _run(context, module, connection, steps, types)
             except Exception as caught:  # noqa: BLE001 - whatever it is, it is what there is to report
                 error = caught
                 frames = [*walk_tb(caught.__traceback__)][::-1]
@@ -105,7 +112,9 @@ def render(
     return Rendering(tuple(steps), error, lines)
 
 
-def _run(context: EnvironmentContext, module: ModuleType, connection: Connection, steps: list[Step]) -> None:
+def _run(
+    context: EnvironmentContext, module: ModuleType, connection: Connection, steps: list[Step], types: TypeFilter
+) -> None:
     in_block = False
 
     @contextmanager
@@ -135,6 +144,7 @@ def _run(context: EnvironmentContext, module: ModuleType, connection: Connection
     event.listen(connection, "before_cursor_execute", record)
     context.configure(connection=connection)
     migration = context.get_context()
+    migration.impl.memo = types.memo
     migration.autocommit_block = autocommit_block  # type: ignore[method-assign]
     with Operations.context(migration):
         module.upgrade()

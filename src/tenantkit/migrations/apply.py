@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from tenantkit.migrations.report import Advance, Outcome, join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.tasks import Again, Task
 from tenantkit.provisioning.locks import Limits, is_lock_conflict, reason, sqlstate
+from tenantkit.provisioning.operators import explain, require_operators
 from tenantkit.registry.claims import claiming
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Alembic:
     placements_per_connection: int
     tell: Callable[[Advance], object] | None = None
     """Is told how far long steps are, not more often than is of use."""
+    _checked: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """Ways between revisions on which a placement was found to have all operators in reach."""
     _served: int = 0
     _patience: Patience = field(default_factory=Patience)
 
@@ -63,11 +66,15 @@ class Alembic:
             if is_lock_conflict(caught):
                 return Again(reason(caught), sqlstate=sqlstate(caught), reached=journey.kept)
         after = journey.after if error is None else join(journey.kept or ()) or journey.before
+        explanation: str | None = None
         if error is not None:
             # What came before an autocommit block is kept.
             with suppress(SQLAlchemyError), self.engine.connect() as connection:
                 after = join(read_revisions(connection, [task.site.schema]).get(task.site.schema, ()))
-        return task.outcome(journey.before, after, engine="alembic", start=start, error=error)
+                explanation = explain(connection, error, task.site.others)
+        outcome = task.outcome(journey.before, after, engine="alembic", start=start, error=error)
+        # With what to do about it, it needs no hint by its SQLSTATE.
+        return outcome if explanation is None else replace(outcome, error=explanation, sqlstate=None)
 
     def close(self) -> None:
         """Close the connection; the next task gets a new one."""
@@ -85,9 +92,21 @@ class Alembic:
 
         return tell
 
+    def _require_operators(self, connection: Connection, journey: Journey) -> None:
+        """Raise if the first placement on its way has columns whose operators are out of reach; see `operators`."""
+        task, way = journey.task, (journey.before, journey.after)
+        if task.command == "migrate" and task.site.translates and way not in self._checked:
+            require_operators(connection, [task.site.schema], extra_schemas=task.site.others)
+            self._checked.add(way)
+
     def _attempt(self, connection: Connection, journey: Journey) -> None:
         task = journey.task
         connection.execution_options(**{TELL: self._telling(task.key)})
+
+        def before_commit(connection: Connection) -> None:
+            journey.before_commit(connection)
+            self._require_operators(connection, journey)
+
         try:
             run(
                 connection,
@@ -96,7 +115,7 @@ class Alembic:
                 journey.steps,
                 limits=self.limits,
                 recorder=journey.recorder,
-                before_commit=journey.before_commit,
+                before_commit=before_commit,
                 before_block=journey.before_block,
                 on_version_apply=journey.applied,
             )

@@ -15,25 +15,30 @@ from alembic import command
 from sqlalchemy import inspect
 from sqlalchemy.schema import CreateSchema
 
+from tenantkit.arguments import FLAG, PATH, TEXT, require
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.enums import drop_new_types, label_notes
+from tenantkit.migrations.enums import label_notes
 from tenantkit.migrations.environment import Request, Site, requesting, run
+from tenantkit.migrations.generated_objects import complete, write_without_schema
 from tenantkit.migrations.lines import Line, clear_errors
+from tenantkit.migrations.phases import require_known
 from tenantkit.migrations.proposals import propose, write_phase
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.status import require_shared_is_current
+from tenantkit.schema_objects import Sides
+from tenantkit.tenancy import TENANCY, Tenancy
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from collections.abc import Set as AbstractSet
 
     from alembic.operations.ops import MigrationScript, UpgradeOps
+    from alembic.runtime.migration import MigrationContext
     from alembic.script import Script
-    from sqlalchemy import Connection, MetaData, Table
+    from sqlalchemy import Connection, MetaData
     from sqlalchemy.dialects.postgresql.base import PGInspector
 
     from tenantkit.migrations.phases import Phase
-    from tenantkit.tenancy import Tenancy
 
 _log = logging.getLogger("tenantkit.migrations")
 
@@ -52,13 +57,15 @@ _SCRATCH = "tenantkit_autogenerate"
 """The schema that autogenerate builds where tenant tables have no schema, so there is no placeholder's name to use."""
 
 
-def init(folder: Path) -> list[Path]:
+def init(folder: str | Path) -> list[Path]:
     """Make a migration environment in *folder*, with an ``alembic.ini`` beside it, and return the new files.
 
     Where another ``alembic.ini`` stands, that is kept, and the new one goes into *folder*.
 
     :raises ConfigurationError: if *folder* has such a file already; nothing is overwritten.
     """
+    require(folder=(folder, PATH))
+    folder = Path(folder)
     templates = resources.files("tenantkit.migrations") / "templates"
     beside = folder.parent / "alembic.ini"
     own = folder / "alembic.ini"
@@ -99,6 +106,10 @@ def revision(
 
     :raises ConfigurationError: if the environment is not usable, or the shared tables are not migrated yet.
     """
+    require(
+        tenancy=(tenancy, TENANCY), message=(message, TEXT), shared=(shared, FLAG), autogenerate=(autogenerate, FLAG)
+    )
+    require_known(phase)
     written = write(tenancy, message, shared=shared, autogenerate=autogenerate, phase=phase)
     for note in written.notes:
         _log.warning(note)
@@ -136,9 +147,7 @@ def _compare_tenant(tenancy: Tenancy, connection: Connection, line: Line, messag
     connection.execute(CreateSchema(schema))
     run(connection, line, site, lambda current, _: line.upgrade_steps("heads", current))
     site = replace(site, is_visible=tenancy.placeholder is None)
-    return _write(
-        connection, line, site, message, tenancy.metadata.tenant, {tenancy.placeholder}, tenancy.tables.tenant
-    )
+    return _write(connection, line, site, message, tenancy.metadata.tenant, {tenancy.placeholder}, _sides(tenancy))
 
 
 def _compare_shared(tenancy: Tenancy, connection: Connection, line: Line, message: str) -> Written:
@@ -147,7 +156,12 @@ def _compare_shared(tenancy: Tenancy, connection: Connection, line: Line, messag
         connection.execute(CreateSchema(schema, if_not_exists=True))
     site = replace(shared_site(tenancy), in_transaction=True, is_visible=False)
     metadata = tenancy.metadata.shared or tenancy.metadata.tenant
-    return _write(connection, line, site, message, metadata, set(tenancy.shared_schemas), tenancy.tables.shared)
+    return _write(connection, line, site, message, metadata, set(tenancy.shared_schemas), _sides(tenancy))
+
+
+def _sides(tenancy: Tenancy) -> Sides:
+    tables = tenancy.tables
+    return Sides(tenancy.placeholder, tables.shared, tables.tenant, tenancy.metadata.tenant)
 
 
 def _write(
@@ -157,8 +171,9 @@ def _write(
     message: str,
     metadata: MetaData,
     schemas: AbstractSet[str | None],
-    tables: Sequence[Table],
+    sides: Sides,
 ) -> Written:
+    tables = sides.tenant if site.translates else sides.shared
     names = {(table.schema, table.name) for table in tables}
     # Tables without revisions were made from the models: the first revision has to make them too.
     is_first = line.is_empty
@@ -178,14 +193,16 @@ def _write(
         for schema in (() if is_first else schemas)
         for enum in inspector.get_enums(schema or site.schema)
     }
-    existing = {name for _, name in labels}
     found: list[UpgradeOps] = []
 
-    def complete(_context: object, _revision: object, directives: list[MigrationScript]) -> None:
+    def finish(context: MigrationContext, _revision: object, directives: list[MigrationScript]) -> None:
+        for each in directives:
+            complete(each, connection, site, sides, is_first=is_first)
         directives[:] = [each for each in directives if each.upgrade_ops and not each.upgrade_ops.is_empty()]
         for each in directives:
             found.extend(each.upgrade_ops_list)
-            drop_new_types(each, existing)
+        if site.translates:
+            write_without_schema(context, site.placeholder)
 
     options = {
         "target_metadata": metadata,
@@ -200,7 +217,7 @@ def _write(
             message,
             autogenerate=True,
             version_path=str(line.folder),
-            process_revision_directives=complete,
+            process_revision_directives=finish,
         )
     # The package alembic-postgresql-enum, which env.py may import, writes them itself.
     by_others = "alembic_postgresql_enum" in sys.modules

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError
@@ -12,26 +11,24 @@ from tenantkit.migrations.sites import line_of, tenant_site
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from tenantkit.migrations.lines import Line
     from tenantkit.tenancy import Tenancy
     from tenantkit.tenant import Placement
 
 
 class AlembicBuilder:
-    """Builds placements of *tenancy*; the revisions are read once, when the first one is built."""
+    """Builds placements of *tenancy*; the revisions are read once.
+
+    :raises ConfigurationError: if there are none, or they cannot be used.
+    """
 
     def __init__(self, tenancy: Tenancy) -> None:
         self._tenancy = tenancy
-
-    @cached_property
-    def _line(self) -> Line:
-        line = line_of(self._tenancy, "tenant")
-        if line.is_empty:
+        self._line = line_of(tenancy, "tenant")
+        if self._line.is_empty:
             raise ConfigurationError(
-                f"There are no revisions in {line.folder}, so a new tenant would have no tables. "
+                f"There are no revisions in {self._line.folder}, so a new tenant would have no tables. "
                 "Write the first with 'tenantkit revision --autogenerate -m initial'."
             )
-        return line
 
     def __call__(self, connection: Connection, placement: Placement) -> None:
         """Bring an empty placement to the newest revision, within the caller's transaction."""

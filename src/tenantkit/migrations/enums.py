@@ -1,38 +1,18 @@
-"""ENUM types in generated revisions."""
+"""Labels of ENUM types, which autogenerate does not compare."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from alembic.operations.ops import AddColumnOp, AlterColumnOp, CreateTableOp, ExecuteSQLOp, ModifyTableOps
-from sqlalchemy import ARRAY, Enum, TypeDecorator
-from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy import Enum
 
 from tenantkit.naming import quote_identifier, quote_literal
+from tenantkit.schema_objects import named_types, schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from alembic.operations.ops import MigrateOperation, MigrationScript
     from sqlalchemy import Table
-    from sqlalchemy.types import TypeEngine
-
-
-_DIALECT = PGDialect()  # type: ignore[no-untyped-call]
-
-
-def drop_new_types(script: MigrationScript, existing: Collection[str]) -> None:
-    """Let the downgrade of *script* drop the ENUM types that its upgrade creates.
-
-    They come with the first column that has them, but Alembic does not drop them with the last,
-    and the next upgrade would fail because they are there.
-    """
-    assert script.upgrade_ops is not None  # noqa: S101 - an empty script was dropped before
-    assert script.downgrade_ops is not None  # noqa: S101 - Alembic writes both
-    names = {type_.name for type_ in _types(script.upgrade_ops.ops) if type_.name and type_.name not in existing}
-    for name in sorted(names):
-        # Without a schema, as the placeholder would not be translated in text: the search_path leads there.
-        script.downgrade_ops.ops.append(ExecuteSQLOp(f"DROP TYPE {quote_identifier(name)}"))
 
 
 def label_notes(
@@ -43,11 +23,11 @@ def label_notes(
     :param existing: the labels of the types that are there, by the schema and name that the models give them.
     """
     declared = {
-        (enum.schema, enum.name): enum.enums
+        (schema_of(enum), str(enum.name)): enum.enums
         for table in tables
         for column in table.columns
-        for enum in _enums(column.type)
-        if enum.name
+        for enum in named_types(column.type)
+        if isinstance(enum, Enum)
     }
     notes: list[str] = []
     for (schema, name), labels in declared.items():
@@ -76,31 +56,3 @@ def _place(label: str, labels: Sequence[str], there: Sequence[str]) -> str:
     behind = (each for each in labels[labels.index(label) + 1 :] if each in there)
     following = next(behind, None)
     return f" BEFORE {quote_literal(following)}" if following is not None else ""
-
-
-def _types(operations: list[MigrateOperation]) -> Iterator[Enum]:
-    for operation in operations:
-        match operation:
-            case ModifyTableOps():
-                yield from _types(operation.ops)
-            case CreateTableOp():
-                for column in operation.to_table().columns:
-                    yield from _enums(column.type)
-            case AddColumnOp():
-                yield from _enums(operation.column.type)
-            case AlterColumnOp():
-                yield from _enums(operation.modify_type)
-            case _:
-                pass
-
-
-def _enums(type_: TypeEngine[Any] | None) -> Iterator[Enum]:
-    match None if type_ is None else type_.dialect_impl(_DIALECT):  # with variants, the one for PostgreSQL
-        case TypeDecorator() as decorator:
-            yield from _enums(decorator.impl_instance)
-        case ARRAY() as array:
-            yield from _enums(array.item_type)
-        case Enum() as enum if enum.native_enum:
-            yield enum
-        case _:
-            pass

@@ -6,11 +6,14 @@ stands Alembic, which passes a `Request` through and nothing else.
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from alembic import context
@@ -22,9 +25,11 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.interruptions import Interruption
 from tenantkit.migrations.operations import adapt_operations
 from tenantkit.migrations.script import ALIAS
+from tenantkit.migrations.server_defaults import defaults_differ
 from tenantkit.migrations.transactions import Transaction
 from tenantkit.naming import first_lines, search_path
 from tenantkit.provisioning.locks import LIMITS, POLITE, Limits
+from tenantkit.schema_objects import TypeFilter
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -76,12 +81,23 @@ class Site:
     @property
     def search_path(self) -> str:
         """Where names without a schema lead."""
-        return search_path(self.schema, *self.others) if self.is_visible else "pg_temp"
+        return self.path if self.is_visible else "pg_temp"
 
     @property
-    def schema_translate_map(self) -> dict[str | None, str | None]:
-        """The map for SQLAlchemy, a new one each time."""
-        return {self.placeholder: self.schema} if self.translates else {}
+    def path(self) -> str:
+        """The path of revisions, also where `search_path` hides it from autogenerate."""
+        return search_path(self.schema, *self.others)
+
+    def owns(self, schema: str | None) -> bool:
+        """Return whether revisions of this line create the types that they declare with *schema*.
+
+        In the tenants' revisions, a type with a real schema is the shared side's.
+        """
+        return not self.translates or schema in {None, self.placeholder}
+
+    def real(self, schema: str | None, own: str) -> str:
+        """Return what *schema* means in a revision, where *own* is the schema of the site."""
+        return own if schema is None or (self.translates and schema == self.placeholder) else schema
 
 
 @dataclass(slots=True)
@@ -158,9 +174,11 @@ def run_environment(**options: Any) -> None:
 
     :raises CommandError: under a plain ``alembic`` command, which cannot know which of many schemas it is for.
     :raises ConfigurationError: if an option is tenantkit's to set.
+    :raises TypeError: if an option is misspelt.
     """
     if taken := _SET_BY_TENANTKIT & options.keys():
         raise ConfigurationError(f"env.py passes {first_lines(taken)}, which tenantkit sets itself. Remove it there.")
+    _refuse_misspelt(options)
     request: Request | None = context.config.attributes.get(_OURS)
     if request is None:
         raise CommandError(
@@ -179,13 +197,17 @@ def run_environment(**options: Any) -> None:
     if request.recorder is not None and options.get("on_version_apply"):
         request.recorder.refuse("env.py passes on_version_apply, which is to be called for each tenant")
     ours = {**request.options, "on_version_apply": [applied, *_as_list(request.options.get("on_version_apply"))]}
+    schema = site.schema if request.recorder is None else ALIAS
+    types = TypeFilter(lambda of, name: site.owns(of) and not _has_type(connection, site.real(of, schema), name))
     with (
-        _translating(connection, site, alias=None if request.recorder is None else ALIAS),
+        _translating(connection, site, schema, types),
         nullcontext() if site.in_transaction else interruption.tolerated(),
     ):
         connection.execution_options(**{LIMITS: request.limits})
         context.configure(connection, version_table_schema=site.schema, **_merged(ours, options))
         migration = context.get_context()
+        migration.impl.memo = types.memo
+        migration.impl.compare_server_default = partial(defaults_differ, connection, site.path)  # type: ignore[method-assign]
         if request.recorder is not None:
             request.recorder.guard(migration)
         block = nullcontext if site.in_transaction else _autocommit_block(migration, request, transaction)
@@ -197,6 +219,17 @@ def run_environment(**options: Any) -> None:
             if request.before_commit is not None:
                 request.before_commit(connection)
             transaction.end()
+
+
+def _refuse_misspelt(options: Mapping[str, Any]) -> None:
+    """Raise if an option looks like one of Alembic's, which takes any name and says nothing of those it does not know.
+
+    :raises TypeError: if one does.
+    """
+    known = inspect.signature(EnvironmentContext.configure).parameters.keys() - {"self", "kw"}
+    for name in sorted(options.keys() - known):
+        if meant := get_close_matches(name, known, n=1, cutoff=0.8):
+            raise TypeError(f"env.py passes {name}=, which Alembic does not know. Did you mean {meant[0]}=?")
 
 
 def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,14 +261,19 @@ def _set_search_path(connection: Connection, site: Site) -> None:
     connection.exec_driver_sql(f"SET LOCAL search_path = {site.search_path}")
 
 
+def _has_type(connection: Connection, schema: str, name: str) -> bool:
+    found: bool = connection.dialect.has_type(connection, name, schema=schema)  # type: ignore[attr-defined]
+    return found
+
+
 @contextmanager
-def _translating(connection: Connection, site: Site, *, alias: str | None) -> Generator[None]:
-    """Have SQLAlchemy, and Alembic's own constructs, translate the placeholder on *connection*, perhaps to *alias*."""
+def _translating(connection: Connection, site: Site, schema: str, types: TypeFilter) -> Generator[None]:
+    """Have SQLAlchemy, and Alembic's own constructs, translate the placeholder to *schema* on *connection*."""
     before = connection.get_execution_options().get("schema_translate_map")
-    names = {placeholder: alias or schema for placeholder, schema in site.schema_translate_map.items()}
+    names: dict[str | None, str | None] = {site.placeholder: schema} if site.translates else {}
     connection.execution_options(schema_translate_map=names or None)
     try:
-        with adapt_operations(connection, names, in_transaction=site.in_transaction):
+        with adapt_operations(connection, names, types=types, in_transaction=site.in_transaction):
             yield
     finally:
         connection.execution_options(schema_translate_map=before)

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from typing_extensions import Unpack
 
+from tenantkit.arguments import NAME, require, whole
 from tenantkit.exceptions import ConfigurationError, MigrationError
+from tenantkit.frozen import freeze
 from tenantkit.migrations.campaign import Campaign
 from tenantkit.migrations.connections import room_for_jobs
 from tenantkit.migrations.lines import Command
 from tenantkit.migrations.maintenance import keeping
+from tenantkit.migrations.option_kinds import check_options
 from tenantkit.migrations.phases import Phase, require_known, require_no_end
-from tenantkit.migrations.planning import Plan, plan_fleet
+from tenantkit.migrations.planning import Plan, heads_of, plan_fleet
 from tenantkit.migrations.report import AdvanceProgress, MigrationReport, NoProgress, Outcome, Progress, join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.rollback import find_deeds, plan_rollback
@@ -26,14 +29,15 @@ from tenantkit.migrations.selection import Order, Selection
 from tenantkit.migrations.shared import upgrade_shared
 from tenantkit.migrations.sites import line_of
 from tenantkit.migrations.unversioned import refuse_unversioned
+from tenantkit.provisioning.operators import require_operators
 from tenantkit.registry import ledger, maintenance, revisions
+from tenantkit.tenancy import TENANCY, Tenancy
 from tenantkit.tenant import Tenant
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from tenantkit.migrations.lines import Heads, Line
-    from tenantkit.tenancy import Tenancy
 
 
 class Options(TypedDict, total=False):
@@ -117,6 +121,8 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
     :raises MigrationError: with the report, if a tenant failed or the run was stopped.
     :raises ConfigurationError: if the environment, the target or an option is wrong; nothing was changed then.
     """
+    require(tenancy=(tenancy, TENANCY), target=(target, NAME))
+    check_options("migrate", options)
     line = usable_line(tenancy, target)
     phase = options.get("phase")
     if phase == "expand":
@@ -134,6 +140,8 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
 
 def downgrade(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:
     """Take every tenant back to *target* (an id, ``-1``, ``base``); the shared tables stay. Otherwise as `migrate`."""
+    require(tenancy=(tenancy, TENANCY), target=(target, NAME))
+    check_options("downgrade", options)
     line = line_of(tenancy, "tenant")
     return _run(tenancy, line, "downgrade", target, _towards(line, "downgrade", target), options)
 
@@ -145,6 +153,8 @@ def downgrade_run(tenancy: Tenancy, run_id: int, **options: Unpack[Options]) -> 
 
     :raises ConfigurationError: if there is no such run, if it did nothing, or if it was no migration.
     """
+    require(tenancy=(tenancy, TENANCY), run_id=(run_id, whole()))
+    check_options("downgrade_run", options)
     line = line_of(tenancy, "tenant")
     tenancy.install()
     deeds = find_deeds(tenancy, run_id, options.get("tenants"))
@@ -158,6 +168,8 @@ def downgrade_run(tenancy: Tenancy, run_id: int, **options: Unpack[Options]) -> 
 
 def stamp(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:
     """Write down that every tenant is at *target*, without running a revision. Otherwise as `migrate`."""
+    require(tenancy=(tenancy, TENANCY), target=(target, NAME))
+    check_options("stamp", options)
     line = line_of(tenancy, "tenant")
     return _run(tenancy, line, "stamp", target, _towards(line, "stamp", target), options)
 
@@ -184,8 +196,11 @@ def _given(options: Options, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
-    plain = (str, float, int, Mapping)
-    return {name: value if isinstance(value, plain) else list(value) for name, value in options.items()}
+    plain = (str, float, int)
+    return {
+        name: value if isinstance(value, plain) else freeze(value if isinstance(value, Mapping) else list(value))
+        for name, value in options.items()
+    }
 
 
 def _towards(line: Line, command: Command, target: str) -> Planner:
@@ -234,6 +249,8 @@ def _run(
     shared = migrate_shared()
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
+        if command == "migrate":
+            require_operators(connection, (), extra_schemas=tenancy.extra_schemas, shared=tenancy.tables.shared)
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
     with tenancy.engine.begin() as connection:
         plan = planner(connection, fleet, current)
@@ -251,7 +268,7 @@ def _run(
             command=command,
             target=target,
             options=asdict(settings) | _as_json(_given(options, _WRITTEN_DOWN)),
-            planned=[(tenant.id, join(current.get(tenant.schema, ()))) for tenant in planned],
+            planned=[(tenant.id, join(heads_of(tenant, current) or ())) for tenant in planned],
         )
         revisions.write_order(connection, line.order())
     campaign = Campaign(

@@ -6,12 +6,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tenantkit.arguments import optional, require, whole
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.planning import is_relative, make_absolute
 from tenantkit.migrations.report import Outcome, split
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.sites import line_of
 from tenantkit.registry import ledger
+from tenantkit.tenancy import TENANCY, Tenancy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
     from tenantkit.migrations.lines import Line
     from tenantkit.migrations.phases import Phase
-    from tenantkit.tenancy import Tenancy
 
 _NOT_REACHED = "not reached: the run ended before"
 _NOT_FINISHED = "not finished: the run ended in the middle"
@@ -49,6 +50,7 @@ class Run:
 
 def list_runs(tenancy: Tenancy, *, limit: int | None = 20) -> list[Run]:
     """Return the last runs, the newest first."""
+    require(tenancy=(tenancy, TENANCY), limit=(limit, optional(whole(0))))
     with tenancy.engine.connect() as connection:
         return [_read(row) for row in ledger.find_runs(connection, limit=limit)]
 
@@ -58,6 +60,7 @@ def get_run(tenancy: Tenancy, run_id: int) -> tuple[Run, list[Outcome]]:
 
     :raises ConfigurationError: if there is no such run.
     """
+    require(tenancy=(tenancy, TENANCY), run_id=(run_id, whole()))
     with tenancy.engine.connect() as connection:
         found = ledger.find_runs(connection, run_id=run_id)
         if not found:
@@ -125,6 +128,7 @@ def _absolute_goals(line: Line, target: str, outcomes: Sequence[Outcome]) -> dic
 
 def failed(tenancy: Tenancy) -> list[str]:
     """Return the keys of the tenants whose last migration failed."""
+    require(tenancy=(tenancy, TENANCY))
     with tenancy.engine.connect() as connection:
         return sorted(ledger.last_failures(connection))
 

@@ -53,8 +53,9 @@ class Line:
         """
         if not (self.environment / "env.py").is_file():
             raise ConfigurationError(
-                f"There is no migration environment in {self.environment}: env.py is missing. "
-                "Make one with 'tenantkit init', or mend migrations= of the Tenancy."
+                f"There is no migration environment in {self.environment}: env.py is missing. Make one with "
+                "'tenantkit init', or correct migrations= of the Tenancy: a relative path starts at the current "
+                "directory."
             )
         if not self.folder.is_dir():
             raise ConfigurationError(

@@ -18,9 +18,11 @@ from alembic.ddl.base import AddColumn, AlterTable, ColumnType
 from alembic.ddl.postgresql import PostgresqlColumnType
 from sqlalchemy import Connection, TextClause, event, text
 from sqlalchemy.dialects.postgresql import DOMAIN
-from sqlalchemy.schema import CreateIndex, DropIndex, Table
+from sqlalchemy.schema import CreateIndex, CreateTable, DropIndex, Table
 from sqlalchemy.sql import ClauseElement, TableClause, visitors
-from sqlalchemy.types import ARRAY, Enum, TypeEngine
+from sqlalchemy.types import ARRAY, Enum, TypeDecorator, TypeEngine
+
+from tenantkit.schema_objects import TypeFilter, named_types
 
 _CONCURRENTLY = re.compile(
     r"^(\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX|REINDEX\s+\w+))\s+CONCURRENTLY\b", re.IGNORECASE
@@ -29,12 +31,16 @@ _CONCURRENTLY = re.compile(
 
 @contextmanager
 def adapt_operations(
-    connection: Connection, schema_translate_map: Mapping[str | None, str | None], *, in_transaction: bool
+    connection: Connection,
+    schema_translate_map: Mapping[str | None, str | None],
+    *,
+    types: TypeFilter,
+    in_transaction: bool,
 ) -> Generator[None]:
     """Adapt what is executed on *connection* for the duration of a block.
 
-    With *in_transaction*, indexes are built in the transaction although a revision says
-    CONCURRENTLY: on a placement that nobody uses yet there is nobody to keep from waiting.
+    The *types* of new and changed columns that are wanted are created first. With *in_transaction*, indexes are built
+    in the transaction although a revision says CONCURRENTLY: no other session uses the placement yet.
     """
 
     def before_execute(
@@ -45,12 +51,16 @@ def adapt_operations(
         match construct:
             case AlterTable():
                 if isinstance(construct, AddColumn):
-                    _create_named_type(connection, construct.column.type)
+                    _create_named_types(connection, construct.column.type, types)
                 if isinstance(construct, ColumnType | PostgresqlColumnType):
                     new_type: Any = construct.type_  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-                    _create_named_type(connection, new_type)
-                    construct.type_ = _translated(new_type, schema_translate_map)
+                    _create_named_types(connection, new_type, types)
+                    construct.type_ = _translated(new_type, connection, schema_translate_map)
                 construct.schema = schema_translate_map.get(construct.schema, construct.schema)
+            case CreateTable():
+                # SQLAlchemy's own events do not reach a type in every construct that may be around it.
+                for column in construct.element.columns:
+                    _create_named_types(connection, column.type, types)
             case ClauseElement():
                 _translate_light_tables(construct, schema_translate_map)
             case _:
@@ -78,26 +88,25 @@ def _translate_light_tables(statement: ClauseElement, schema_translate_map: Mapp
             element._use_schema_map = element.schema is not None  # noqa: SLF001
 
 
-def _translated(type_: TypeEngine[Any], schema_translate_map: Mapping[str | None, str | None]) -> Any:
+def _translated(
+    type_: TypeEngine[Any], connection: Connection, schema_translate_map: Mapping[str | None, str | None]
+) -> Any:
     """Return *type_* with its real schema: ALTER COLUMN … TYPE writes it without asking the map."""
-    match type_:
-        case ARRAY():
-            return ARRAY(_translated(type_.item_type, schema_translate_map), dimensions=type_.dimensions)
-        case Enum() | DOMAIN() if type_.schema in schema_translate_map:  # pyright: ignore[reportUnknownMemberType]
-            return type_.adapt(type(type_), schema=schema_translate_map[type_.schema])  # type: ignore[no-untyped-call]
-        case _:
-            return type_
+    match type_._variant_mapping.get("postgresql", type_):  # noqa: SLF001
+        case ARRAY() as array:
+            return ARRAY(_translated(array.item_type, connection, schema_translate_map), dimensions=array.dimensions)
+        case TypeDecorator() as decorator:
+            return _translated(decorator.load_dialect_impl(connection.dialect), connection, schema_translate_map)
+        case (Enum() | DOMAIN()) as named if named.schema in schema_translate_map:  # pyright: ignore[reportUnknownMemberType]
+            return named.adapt(type(named), schema=schema_translate_map[named.schema])  # type: ignore[no-untyped-call]
+        case other:
+            return other
 
 
-def _create_named_type(connection: Connection, type_: TypeEngine[Any]) -> None:
-    """Create the ENUM of a new or changed column if it is missing: Alembic emits no CREATE TYPE for one."""
-    match type_:
-        case ARRAY():
-            _create_named_type(connection, type_.item_type)
-        case Enum() | DOMAIN() if getattr(type_, "create_type", True):  # SQLAlchemy 2.0's Enum has none
-            type_.create(connection, checkfirst=True)
-        case _:
-            pass
+def _create_named_types(connection: Connection, type_: TypeEngine[Any], types: TypeFilter) -> None:
+    """Create the ENUMs and DOMAINs of a new or changed column: Alembic emits no CREATE TYPE for them."""
+    for named in named_types(type_):
+        types.create(named, connection)
 
 
 def _not_concurrently(construct: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.lines import Command
 from tenantkit.migrations.phases import Phase, limit
 from tenantkit.migrations.report import Outcome, join
-from tenantkit.tenant import Tenant
+from tenantkit.tenant import Tenant, unsupported
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
@@ -62,7 +62,7 @@ def plan_fleet(
     work: list[Work] = []
     refused: list[Outcome] = []
     for tenant in fleet:
-        heads = current.get(tenant.schema)
+        heads = heads_of(tenant, current)
         if heads is None:
             refused.append(without_schema(tenant))
             continue
@@ -99,9 +99,18 @@ def refuse(tenant: Tenant, heads: Heads, error: str) -> Outcome:
     return Outcome(key=tenant.key, schema=tenant.schema, from_revision=revision, to_revision=revision, error=error)
 
 
+def heads_of(tenant: Tenant, current: Mapping[str, Heads]) -> Heads | None:
+    """Return where a tenant is, *current* being the revisions by schema; ``None`` if its schema cannot be reached.
+
+    A tenant in another database may have a schema of the same name as one here, which is another tenant's.
+    """
+    return current.get(tenant.schema) if unsupported(tenant) is None else None
+
+
 def without_schema(tenant: Tenant) -> Outcome:
     """Return the failure of a tenant whose schema is not there."""
-    return refuse(tenant, (), f"the schema {tenant.schema!r} does not exist; see 'tenantkit doctor'")
+    problem = unsupported(tenant) or f"the schema {tenant.schema!r} does not exist"
+    return refuse(tenant, (), f"{problem}; see 'tenantkit doctor'")
 
 
 def is_relative(target: str) -> bool:

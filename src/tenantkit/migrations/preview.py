@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from sqlalchemy import Connection
 from typing_extensions import Unpack
 
+from tenantkit.arguments import FLAG, NAME, one_of, require
 from tenantkit.migrations.fleet import Options, policy, settings_of, usable_line
+from tenantkit.migrations.option_kinds import check_options
 from tenantkit.migrations.phases import Phase, limit, require_no_end
 from tenantkit.migrations.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
 from tenantkit.migrations.planning import group, plan_fleet
@@ -21,12 +23,12 @@ from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.trial import name_of, rolled_back
 from tenantkit.migrations.unversioned import refuse_unversioned, require_versioned_shared
 from tenantkit.registry import versions
+from tenantkit.tenancy import TENANCY, Tenancy
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
 
     from tenantkit.migrations.lines import Heads, Line
-    from tenantkit.tenancy import Tenancy
 
 Previewed: TypeAlias = Literal["migrate", "downgrade"]
 
@@ -47,6 +49,13 @@ def preview(
     :param options: those that choose tenants, and those that the scripts depend on; the others say nothing here.
     :raises ConfigurationError: if the environment, the target or an option is wrong.
     """
+    require(
+        tenancy=(tenancy, TENANCY),
+        target=(target, NAME),
+        command=(command, one_of(*get_args(Previewed))),
+        scripts=(scripts, FLAG),
+    )
+    check_options("preview", options)
     selection, _ = policy(options)
     line = usable_line(tenancy, target) if command == "migrate" else line_of(tenancy, "tenant")
     shared_line = line_of(tenancy, "shared")

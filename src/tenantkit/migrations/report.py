@@ -204,7 +204,7 @@ class PlacementStatus:
     state: str
     """``current``, ``behind``, ``unknown`` (a revision that this checkout does not have) or ``missing`` (no schema)."""
     error: str | None = None
-    """Why its last migration failed, if it did and the tenant is not current."""
+    """Why its last migration failed, if it did and the tenant is not current; or why it cannot be migrated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

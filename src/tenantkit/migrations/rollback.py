@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.history import get_run
-from tenantkit.migrations.planning import Plan, Work, refuse, without_schema
+from tenantkit.migrations.planning import Plan, Work, heads_of, refuse, without_schema
 from tenantkit.migrations.report import Outcome, join, split
 from tenantkit.registry import ledger
 
@@ -64,7 +64,7 @@ def plan_rollback(
     refused: list[Outcome] = []
     unchanged = 0
     for tenant in fleet:
-        deed, heads = deeds[tenant.key], current.get(tenant.schema)
+        deed, heads = deeds[tenant.key], heads_of(tenant, current)
         if heads is None:
             refused.append(without_schema(tenant))
         elif set(heads) == set(deed.before):

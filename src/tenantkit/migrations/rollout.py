@@ -9,6 +9,7 @@ from itertools import pairwise
 from math import ceil
 from typing import Literal, TypeAlias, get_args
 
+from tenantkit.arguments import require_no_awaitable
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.report import Wave
 from tenantkit.provisioning.locks import reason
@@ -99,7 +100,9 @@ class Rollout:
         if self.check is None:
             return None
         try:
-            is_well = self.check(wave) is not False
+            answer = self.check(wave)
+            require_no_awaitable("check", answer)
+            is_well = answer is not False
         except Exception as error:  # noqa: BLE001 - whatever it was, all is not well
             return f"the check after wave {wave.number} of {wave.count} failed: {as_clause(reason(error))}"
         return None if is_well else f"the check after wave {wave.number} of {wave.count} said so"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sqlalchemy.schema import CreateSchema
 
+from tenantkit.arguments import NAME, instance, require
 from tenantkit.exceptions import MigrationError
 from tenantkit.migrations.apply import Alembic
 from tenantkit.migrations.lines import Command
-from tenantkit.migrations.phases import Phase, limit
+from tenantkit.migrations.phases import Phase, limit, require_known
 from tenantkit.migrations.report import MigrationReport, Outcome
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.runner import set_up
@@ -17,12 +16,12 @@ from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.tasks import Task, perform_one
 from tenantkit.migrations.unversioned import require_versioned_shared
 from tenantkit.provisioning.locks import POLITE, Limits
-
-if TYPE_CHECKING:
-    from tenantkit.tenancy import Tenancy
+from tenantkit.tenancy import TENANCY, Tenancy
 
 SHARED = "(shared)"
 """What the shared tables are called where outcomes have a tenant's key; no valid key looks like it."""
+
+_LIMITS = instance(Limits, "the limits of `tenantkit.provisioning.locks.Limits`")
 
 
 def upgrade_shared(
@@ -49,6 +48,8 @@ def stamp_shared(tenancy: Tenancy, target: str) -> Outcome | None:
 def _run(
     tenancy: Tenancy, command: Command, target: str, phase: Phase | None = None, limits: Limits = POLITE
 ) -> Outcome | None:
+    require(tenancy=(tenancy, TENANCY), target=(target, NAME), limits=(limits, _LIMITS))
+    require_known(phase)
     line = line_of(tenancy, "shared")
     if line.is_empty:
         return None

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tenantkit.arguments import require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.phases import limit, require_known
+from tenantkit.migrations.planning import heads_of
 from tenantkit.migrations.report import FleetStatus, PlacementStatus, join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.registry import ledger, store
-from tenantkit.tenant import MIGRATED, Tenant
+from tenantkit.tenancy import TENANCY, Tenancy
+from tenantkit.tenant import MIGRATED, Tenant, unsupported
 
 if TYPE_CHECKING:
     from tenantkit.migrations.lines import Heads, Line
     from tenantkit.migrations.phases import Phase
-    from tenantkit.tenancy import Tenancy
 
 
 def status(tenancy: Tenancy, *, phase: Phase | None = None) -> FleetStatus:
@@ -26,6 +28,7 @@ def status(tenancy: Tenancy, *, phase: Phase | None = None) -> FleetStatus:
     :param phase: with ``expand``, who has gone as far as that phase goes is current.
     :raises ConfigurationError: if there is no such phase.
     """
+    require(tenancy=(tenancy, TENANCY))
     require_known(phase)
     line, shared_line = line_of(tenancy, "tenant"), line_of(tenancy, "shared")
     site = shared_site(tenancy)
@@ -41,7 +44,7 @@ def status(tenancy: Tenancy, *, phase: Phase | None = None) -> FleetStatus:
         shared_heads=shared_line.heads(),
         shared_revision=join(shared) or None,
         shared_is_current=_state(shared_line, shared, phase) == "current",
-        placements=tuple(_place(tenant, current.get(tenant.schema), states, failures) for tenant in fleet),
+        placements=tuple(_place(tenant, heads_of(tenant, current), states, failures) for tenant in fleet),
     )
 
 
@@ -68,7 +71,7 @@ def _place(tenant: Tenant, heads: Heads | None, states: dict[Heads, str], failur
         status=tenant.status,
         revision=join(heads or ()) or None,
         state=state,
-        error=None if state == "current" else failures.get(tenant.key),
+        error=None if state == "current" else failures.get(tenant.key, unsupported(tenant)),
     )
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
+from tenantkit.frozen import freeze
 from tenantkit.naming import schema_name
 from tenantkit.provisioning import schemas
 from tenantkit.provisioning.drop import finish
@@ -27,7 +28,7 @@ from tenantkit.registry import applications, store
 from tenantkit.registry.applications import Application
 from tenantkit.registry.grants import let_use_schema
 from tenantkit.registry.tables import tenants
-from tenantkit.tenant import Placement, Status, Tenant
+from tenantkit.tenant import MAIN_DATABASE, Placement, Status, Tenant, require_supported
 
 if TYPE_CHECKING:
     from tenantkit.sessions import TenantSession
@@ -50,6 +51,9 @@ class Builder(Protocol):
     def in_steps(self, connection: Connection, placement: Placement) -> None:
         """Make them in transactions of its own, on a connection that has none."""
 
+    def explain(self, connection: Connection, error: Exception) -> str | None:
+        """Return why they could not be made, where more can be said than *error* does."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -58,7 +62,7 @@ class Order:
     key: str
     name: str
     application: Application
-    database: str = "main"
+    database: str = MAIN_DATABASE
     domains: Sequence[str] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     grant_to: Sequence[str] = ()
@@ -78,7 +82,7 @@ def create(
     claim = uuid4().hex
     with connection.begin():
         applications.claim(connection, order.application)
-        doomed = store.get(connection, order.key) if _lock_row(connection, order.key) is Status.DROPPING else None
+        doomed = store.get(connection, order.key) if _lock_row(connection, order.key) == Status.DROPPING else None
     if doomed is not None:
         finish(connection, doomed)
     with connection.begin():
@@ -99,7 +103,7 @@ def create(
         if progress.step == _CLAIMING and isinstance(error, TenantExistsError):
             raise
         _mark_failed(connection, tenant, claim, f"{progress.step}: {type(error).__name__}")
-        raise ProvisioningError(tenant.key, progress.step, reason(error)) from error
+        raise ProvisioningError(tenant.key, progress.step, _explain(connection, build, error)) from error
     return tenant
 
 
@@ -127,11 +131,16 @@ def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
         if store.count_former(connection, order.key) >= number:
             raise TenantExistsError(order.key)
     elif status in _UNFINISHED:
+        require_supported(store.get(connection, order.key))
         connection.execute(
             tenants.update()
             .where(tenants.c.key == order.key)
             .values(
-                status=Status.PROVISIONING, claim=claim, name=order.name, attributes=dict(order.attributes), error=None
+                status=Status.PROVISIONING,
+                claim=claim,
+                name=order.name,
+                attributes=freeze(order.attributes),
+                error=None,
             )
         )
         tenant = store.get(connection, order.key)
@@ -184,11 +193,11 @@ def _complete(
 
 
 def _require_claim(connection: Connection, tenant: Tenant, claim: str) -> None:
-    if _lock_row(connection, tenant.key, claim=claim) is not Status.PROVISIONING:
+    if _lock_row(connection, tenant.key, claim=claim) != Status.PROVISIONING:
         raise TenantExistsError(tenant.key)
 
 
-def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> Status | None:
+def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> str | None:
     """Lock the registry row of *key* and return its state; ``None`` if there is none (or it has another claim)."""
     query = select(tenants.c.status, tenants.c.id).where(tenants.c.key == key).with_for_update(nowait=True)
     if claim is not None:
@@ -204,7 +213,13 @@ def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> 
         return None
     if not is_unattended(connection, row.id):
         raise TenantExistsError(key)
-    return Status(row.status)
+    return str(row.status)
+
+
+def _explain(connection: Connection, build: Builder, error: Exception) -> str:
+    with suppress(SQLAlchemyError), connection.begin():
+        return build.explain(connection, error) or reason(error)
+    return reason(error)
 
 
 def _mark_failed(connection: Connection, tenant: Tenant, claim: str, error: str) -> None:

@@ -12,7 +12,7 @@ from tenantkit.provisioning import schemas
 from tenantkit.provisioning.drop import finish, require_removable
 from tenantkit.provisioning.locks import is_unattended
 from tenantkit.registry import maintenance, store
-from tenantkit.tenant import MIGRATED, Status, Tenant
+from tenantkit.tenant import MIGRATED, Status, Tenant, unsupported
 
 _MARKED = text(
     r"""
@@ -97,6 +97,8 @@ def _remove(connection: Connection, key: str) -> None:
 
 
 def _examine(connection: Connection, tenant: Tenant, marked: dict[str, int]) -> Finding | None:
+    if (problem := unsupported(tenant)) is not None:
+        return Finding(tenant.key, problem, None)
     match tenant.status:
         case Status.PROVISIONING | Status.FAILED if _is_unattended(connection, tenant.key):
             return Finding(tenant.key, "its creation never finished", "remove it, so that the key is free again")

@@ -10,11 +10,13 @@ from tenantkit.naming import first_lines
 from tenantkit.provisioning import schemas
 from tenantkit.provisioning.locks import limit_lock_waits, reason, retrying
 from tenantkit.registry import store
-from tenantkit.tenant import Status, Tenant
+from tenantkit.tenant import Status, Tenant, require_supported
 
 
 def drop(connection: Connection, key: str) -> Tenant:
-    """Remove a tenant with its schema, or finish a removal that was interrupted; return what it was.
+    """Remove a tenant with its schema, or finish a removal that was interrupted; return it with its last status.
+
+    That is the status from before it was dropped, or `Status.DROPPING` if an earlier removal was interrupted.
 
     Needs a connection without a transaction: the mark `Status.DROPPING` is
     committed first, so nobody is served by a tenant that is half gone. The
@@ -27,7 +29,7 @@ def drop(connection: Connection, key: str) -> Tenant:
         tenant = store.lock(connection, key)
         require_removable(connection, tenant)
         if tenant.status is not Status.DROPPING:
-            tenant = store.transition(connection, key, Status.DROPPING)
+            store.transition(connection, key, Status.DROPPING)
     finish(connection, tenant)
     return tenant
 
@@ -71,7 +73,9 @@ def require_removable(connection: Connection, tenant: Tenant) -> None:
     """Raise unless removing the tenant takes nothing that is not the tenant's, and nothing forbids it.
 
     :raises ProvisioningError: if it does.
+    :raises TenantUnavailableError: if this version of tenantkit cannot tell where the tenant's schema is.
     """
+    require_supported(tenant)
     mark = schemas.read_mark(connection, tenant.schema)
     if mark not in {None, schemas.mark_of(tenant)}:
         raise ProvisioningError(

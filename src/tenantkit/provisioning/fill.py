@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy.schema import CreateSchema
 
+from tenantkit.arguments import require_no_awaitable
 from tenantkit.naming import search_path
+from tenantkit.provisioning.locks import sqlstate
+from tenantkit.provisioning.operators import explain, require_operators
+from tenantkit.schema_objects import schema_of, types_of
 from tenantkit.tables import Tables
 from tenantkit.tenant import Placement
 
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 _ALEMBIC_BUILDER = "tenantkit.migrations.build:AlembicBuilder"
 """Named, not imported: Alembic stands above this module, and importing it takes longer than all of tenantkit."""
+
+_UNDEFINED_OBJECT = "42704"
 
 
 class Declared(Protocol):
@@ -41,10 +47,55 @@ class Declared(Protocol):
 
 def find_builder(tenancy: Declared) -> Builder:
     """Return what gives new tenants of *tenancy* their tables: its revisions, or the metadata if there are none."""
-    if tenancy.migrations is None:
-        return MetadataBuilder(tenancy)
-    builder: Builder = resolve_name(_ALEMBIC_BUILDER)(tenancy)
-    return builder
+    builder = MetadataBuilder if tenancy.migrations is None else resolve_name(_ALEMBIC_BUILDER)
+    return CheckedBuilder(tenancy, builder(tenancy))
+
+
+class _Builds(Protocol):
+    def __call__(self, connection: Connection, placement: Placement) -> None: ...
+
+    def in_steps(self, connection: Connection, placement: Placement) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedBuilder:
+    """Makes a tenant's tables, and refuses columns whose operators the tenant's statements would not find."""
+
+    declared: Declared
+    builds: _Builds
+
+    def __call__(self, connection: Connection, placement: Placement) -> None:
+        """Make the tables within the caller's transaction.
+
+        :raises ConfigurationError: if operators are out of reach.
+        """
+        self.builds(connection, placement)
+        self._check(connection, placement)
+
+    def in_steps(self, connection: Connection, placement: Placement) -> None:
+        """Make the tables in transactions of its own; raises as a call does."""
+        self.builds.in_steps(connection, placement)
+        with connection.begin():
+            self._check(connection, placement)
+
+    def explain(self, connection: Connection, error: Exception) -> str | None:
+        """Return why the tables could not be made, where more can be said than *error* does."""
+        types = {
+            f"{schema_of(named)}.{named.name}"
+            for _, named in types_of(self.declared.tables.tenant)
+            if schema_of(named) not in {None, self.declared.placeholder}
+        }
+        for name in types:
+            if sqlstate(error) == _UNDEFINED_OBJECT and f'"{name}"' in str(error):
+                return (
+                    f"The type {name} does not exist. It has a real schema, so it is created with the shared tables: "
+                    "run 'tenantkit migrate', or metadata.create_all(tables=tenancy.tables.shared)"
+                )
+        return explain(connection, error, self.declared.extra_schemas)
+
+    def _check(self, connection: Connection, placement: Placement) -> None:
+        extra = self.declared.extra_schemas
+        require_operators(connection, [placement.schema], extra_schemas=extra, shared=self.declared.tables.shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +121,20 @@ class MetadataBuilder:
 
 
 def make_shared_tables(connection: Connection, declared: Declared) -> list[str]:
-    """Make the schemas of shared tables, and those of the tables that are missing; return the names of these."""
-    tables = declared.tables.shared
+    """Make the schemas of shared tables, and those of the tables that are missing; return the names of these.
+
+    Types and sequences with a real schema that tenant tables use are made too.
+    """
+    tables = declared.tables
     inspector = inspect(connection)
-    missing = [table for table in tables if not inspector.has_table(table.name, table.schema)]
+    missing = [table for table in tables.shared if not inspector.has_table(table.name, table.schema)]
+    schemas = {table.schema for table in missing} | {schema_of(named) for _, named in types_of(tables.tenant)}
     # IF NOT EXISTS would ask for the right to make one even where it is there.
-    for schema in sorted({table.schema for table in missing if table.schema is not None}):
+    for schema in sorted(schema for schema in schemas - {declared.placeholder} if schema is not None):
         if not inspector.has_schema(schema):
             connection.execute(CreateSchema(schema))
-    for metadata in {table.metadata for table in missing}:
-        metadata.create_all(connection, tables=missing)
+    for metadata in {table.metadata for table in tables.shared + tables.tenant}:
+        metadata.create_all(connection, tables=[table for table in missing if table.metadata is metadata])
     return sorted(table.fullname for table in missing)
 
 
@@ -92,5 +147,5 @@ def run_seed(connection: Connection, binding: Binding, seed: Seed, sessions: ses
     with sessions(
         bind=connection, binder=binder, tenant=binding.tenant, join_transaction_mode="create_savepoint"
     ) as session:
-        seed(session)
+        require_no_awaitable("seed", seed(session))
         session.commit()

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from tenantkit.arguments import NAME, require
 from tenantkit.forks import PerProcess, connect_in_each_process
 from tenantkit.naming import fold_domain, require_free_domain, validate_own_domains
 from tenantkit.registry import applications, store, versions
@@ -19,7 +20,7 @@ from tenantkit.registry.grants import let_read_registry
 from tenantkit.registry.identity import require_same
 from tenantkit.registry.listener import Listener
 from tenantkit.registry.revisions import Revisions
-from tenantkit.tenant import Status, Tenant
+from tenantkit.tenant import KEY, TENANT, Status, Tenant
 
 
 class Directory:
@@ -100,15 +101,23 @@ class Directory:
     def list(
         self,
         *,
-        status: Status | Collection[Status] | None = None,
+        status: str | Collection[str] | None = None,
         attributes: Mapping[str, Any] | None = None,
         search: str | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> list[Tenant]:
         """Return tenants in the order of their keys; see `tenantkit.registry.store.find`."""
+        filters: dict[str, Any] = {
+            "status": status,
+            "attributes": attributes,
+            "search": search,
+            "after": after,
+            "limit": limit,
+        }
+        store.require_filters(filters)
         with self.engine.connect() as connection:
-            return store.find(connection, status=status, attributes=attributes, search=search, after=after, limit=limit)
+            return store.find(connection, **filters)
 
     def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
         """Set the display name, and merge *attributes* into the tenant's own; ``None`` as a value removes one."""
@@ -136,6 +145,7 @@ class Directory:
         :raises ConfigurationError: if there is no such revision, or nothing is known of the one that the tenant is at.
         """
         known = self.get(tenant) if isinstance(tenant, str) else self.renewed(tenant)
+        require(revision=(revision, NAME))
         return self.revisions.includes(known, revision)
 
     def suspend(self, key: str) -> Tenant:
@@ -167,6 +177,8 @@ class Directory:
 
     def known(self, tenant: Tenant) -> Tenant | None:
         """Return what *tenant* is now if this process has it in its memory; raises as `renewed` does."""
+        if not isinstance(tenant, Tenant):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may do without types
+            require(tenant=(tenant, TENANT))
         now = self.cache.find(("key", tenant.key))
         return require_same(tenant, now) if now is not None else None
 
@@ -185,6 +197,7 @@ class Directory:
         return tenant
 
     def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
+        require(key=(name[1], KEY))
         with self.engine.connect() as connection:
             return self.look_up(connection, name, find)
 
@@ -199,6 +212,7 @@ class Directory:
     @contextmanager
     def forgetting(self, key: str) -> Generator[None]:
         """Drop what this process remembers of a tenant once the change is committed; others are notified."""
+        require(key=(key, KEY))
         try:
             yield
         finally:

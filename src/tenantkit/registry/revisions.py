@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Engine, text
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.naming import quote_identifier
 from tenantkit.revision_files import Graph, included, read_graph
+from tenantkit.tenant import Tenant, require_supported
 
 if TYPE_CHECKING:
     from tenantkit.registry.cache import TenantCache
-    from tenantkit.tenant import Tenant
 
 TRUSTED_FOR = 5.0
 """For how many seconds a revision that was there is taken to be there still: only a downgrade takes it away."""
@@ -113,8 +113,10 @@ class Revisions:
     def look_up(self, connection: Connection, tenant: Tenant, revision: str) -> bool:
         """Return whether the schema of *tenant* includes *revision*, and remember where it is.
 
+        :raises TenantUnavailableError: if this version of tenantkit cannot tell where the schema is.
         :raises ConfigurationError: if the tenant is at a revision that nothing is known of.
         """
+        require_supported(tenant)
         generation, now = self._tenancy.cache.generation, self._clock()
         heads, going = where = read_heads(connection, tenant)
         if where not in self._included:

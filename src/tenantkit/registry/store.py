@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import (
@@ -24,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.exc import IntegrityError
 
+from tenantkit.arguments import FLAG, JSON_OBJECT, TEXT, Kind, optional, require, require_options, some_of, whole
 from tenantkit.exceptions import (
     DomainExistsError,
     IllegalTransitionError,
@@ -33,10 +33,11 @@ from tenantkit.exceptions import (
     TenantMismatchError,
     TenantNotFoundError,
 )
+from tenantkit.frozen import freeze
 from tenantkit.naming import validate_domain, validate_key
 from tenantkit.registry.identity import identity, read_identity, require_same
 from tenantkit.registry.tables import domains, former_tenants, tenants
-from tenantkit.tenant import Isolation, Placement, Status, Tenant
+from tenantkit.tenant import KEY, Placement, Status, Tenant, require_supported
 
 _domains_of_tenant = (
     select(func.array_agg(aggregate_order_by(domains.c.domain, domains.c.is_primary.desc(), domains.c.domain)))
@@ -91,7 +92,7 @@ def get_by_domain(connection: Connection, domain: str) -> Tenant:
 def find(
     connection: Connection,
     *,
-    status: Status | Collection[Status] | None = None,
+    status: str | Collection[str] | None = None,
     attributes: Mapping[str, Any] | None = None,
     search: str | None = None,
     after: str | None = None,
@@ -99,7 +100,7 @@ def find(
 ) -> list[Tenant]:
     """Return tenants in the order of their keys.
 
-    :param status: only those in this state, or in one of these.
+    :param status: only those in this state, or in one of these: `Status`, or its word.
     :param attributes: only those whose attributes contain all of these.
     :param search: only those whose key, name or a domain contains this text, in any case.
     :param after: only those behind this key: for the next page, the last key of the one before.
@@ -107,7 +108,7 @@ def find(
     """
     query: Select[Any] = _tenant.order_by(tenants.c.key)
     if status is not None:
-        query = query.where(tenants.c.status.in_([status] if isinstance(status, Status) else list(status)))
+        query = query.where(tenants.c.status.in_([status] if isinstance(status, str) else list(status)))
     if attributes:
         query = query.where(tenants.c.attributes.bool_op("@>")(_jsonb(attributes)))
     if search:
@@ -121,6 +122,24 @@ def find(
     if limit is not None:
         query = query.limit(limit)
     return [_to_tenant(row) for row in connection.execute(query).all()]
+
+
+_FILTERS: Mapping[str, Kind] = {
+    "status": optional(some_of(*Status)),
+    "attributes": optional(JSON_OBJECT),
+    "search": optional(TEXT),
+    "after": optional(KEY),
+    "limit": optional(whole(0)),
+}
+
+
+def require_filters(filters: Mapping[str, Any]) -> None:
+    """Raise unless these are options of `find` that it can use.
+
+    :raises TypeError: if one does not exist or has the wrong type.
+    :raises ConfigurationError: if one has a value that cannot be used.
+    """
+    require_options("list", filters, _FILTERS)
 
 
 def changed(connection: Connection, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
@@ -152,7 +171,7 @@ def add(
         "database": placement.database,
         "schema": placement.schema,
         "claim": claim,
-        "attributes": dict(attributes),
+        "attributes": freeze(attributes),
     }
     try:
         with connection.begin_nested():
@@ -166,6 +185,7 @@ def change(
     connection: Connection, tenant_id: int, *, name: str | None = None, attributes: Mapping[str, Any] | None = None
 ) -> None:
     """Set a tenant's display name, and merge *attributes* into its own; a value of ``None`` removes that attribute."""
+    require(name=(name, optional(TEXT)), attributes=(attributes, optional(JSON_OBJECT)))
     values: dict[str, Any] = {"updated_at": func.now()}
     if name is not None:
         values["name"] = name
@@ -184,10 +204,13 @@ def lock(connection: Connection, key: str) -> Tenant:
     Of two processes that change a tenant, one goes first and the other sees what it did.
 
     :raises TenantNotFoundError: if there is no such tenant.
+    :raises TenantUnavailableError: if this version of tenantkit cannot change it.
     """
     if connection.execute(select(tenants.c.id).where(_has_key(key)).with_for_update()).first() is None:
         raise TenantNotFoundError(key=key)
-    return get(connection, key)
+    tenant = get(connection, key)
+    require_supported(tenant)
+    return tenant
 
 
 def lock_by_id(connection: Connection, tenant_id: int) -> bool:
@@ -205,7 +228,7 @@ def transition(connection: Connection, /, key: str, wanted: Status, **values: An
     :raises TenantNotFoundError: if there is no such tenant.
     :raises IllegalTransitionError: if its state does not permit the step.
     """
-    status = lock(connection, key).status
+    status = Status(lock(connection, key).status)
     if not status.may_become(wanted):
         raise IllegalTransitionError(key, status, wanted)
     connection.execute(
@@ -248,6 +271,7 @@ def add_domain(connection: Connection, tenant_id: int, domain: str, *, primary: 
     :raises InvalidDomainError: if it is no host name.
     :raises DomainExistsError: if a tenant, this one included, has it already.
     """
+    require(primary=(primary, FLAG))
     host = validate_domain(domain)
     has_primary = select(domains.c.domain).where(domains.c.tenant_id == tenant_id, domains.c.is_primary).exists()
     first = not connection.execute(select(has_primary)).scalar_one()
@@ -305,7 +329,7 @@ def set_domains(connection: Connection, tenant_id: int, wanted: Sequence[str]) -
 
 
 def _jsonb(value: Mapping[str, Any]) -> ColumnElement[Any]:
-    return func.to_jsonb(literal(dict(value), JSON))
+    return func.to_jsonb(literal(freeze(value), JSON))
 
 
 def _has_key(key: str) -> ColumnElement[bool]:
@@ -316,20 +340,17 @@ def _has_key(key: str) -> ColumnElement[bool]:
         raise TenantNotFoundError(key=key) from error
 
 
-_NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
-
-
 def _to_tenant(row: Row[Any]) -> Tenant:
     # Thousands of tenants may stay in memory: what is the same in many of them is kept once.
     return Tenant(
         id=row.id,
         key=row.key,
         name=row.name,
-        status=Status(row.status),
-        isolation=Isolation(row.isolation),
+        status=row.status,
+        isolation=row.isolation,
         placement=Placement(sys.intern(row.database), row.schema),
         domains=tuple(row.domains or ()),
-        attributes=MappingProxyType(row.attributes) if row.attributes else _NO_ATTRIBUTES,
+        attributes=row.attributes,
         created_at=row.created_at,
         updated_at=row.updated_at,
         registry=sys.intern(row.registry),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tenantkit.arguments import TEXT, require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.resolvers.request import parse_host
 from tenantkit.resolvers.target import ByDomain, ByKey
@@ -25,6 +26,8 @@ class Subdomain:
     """
 
     def __init__(self, *bases: str) -> None:
+        for base in bases:
+            require(base=(base, TEXT))
         if not bases or any(not base or parse_host(base) != base for base in bases):
             raise ConfigurationError(
                 f"Subdomain{bases!r} needs one or more base domains such as 'example.com': lower case, without port."

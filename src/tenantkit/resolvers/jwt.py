@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
+from tenantkit.arguments import FUNCTION, NAME, TEXT, TEXTS, Kind, either, number, optional, require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.resolvers.target import ByKey
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from tenantkit.resolvers.request import RequestView
 
 _UNKNOWN = ByKey("")
+_KEY = Kind(
+    "a key, not an empty one", bool, advice=lambda _name, _value: "Is the setting set that holds it?", is_secret=True
+)
 
 
 def bearer_token(request: RequestView) -> str | None:
@@ -52,8 +56,18 @@ class JWTClaim:
         :param algorithms: those that are accepted, and no other; of one kind, HMAC or public-key.
         :param leeway: by how many seconds clocks may differ.
         :param token: where the token is, for example ``lambda request: request.cookies.get("token")``.
+        :raises TypeError: if an argument has the wrong type.
         :raises ConfigurationError: if no algorithm is named, ``none`` is among them, or the kinds are mixed.
         """
+        require(
+            claim=(claim, NAME),
+            key=(key, _KEY),
+            algorithms=(algorithms, either(TEXT, TEXTS)),
+            audience=(audience, optional(either(TEXT, TEXTS))),
+            issuer=(issuer, optional(either(TEXT, TEXTS))),
+            leeway=(leeway, number(0)),
+            token=(token, FUNCTION),
+        )
         kinds = {algorithm.startswith("HS") for algorithm in algorithms}
         if isinstance(algorithms, str) or len(kinds) != 1 or any(name.lower() == "none" for name in algorithms):
             raise ConfigurationError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from tenantkit.arguments import TEXT, require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.resolvers.target import ByKey
 
@@ -26,6 +27,7 @@ class PathPrefix:
     """
 
     def __init__(self, prefix: str) -> None:
+        require(prefix=(prefix, TEXT))
         if not _PREFIX.fullmatch(prefix):
             raise ConfigurationError(f"PathPrefix({prefix!r}) needs a path such as '/t', without a slash at its end.")
         self._start = f"{prefix}/"

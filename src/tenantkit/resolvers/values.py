@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from tenantkit.arguments import NAME, Kind, require
 from tenantkit.resolvers.target import ByKey
 
 if TYPE_CHECKING:
     from tenantkit.resolvers.request import RequestView
+
+
+_TOKEN = Kind(
+    "a name without spaces and separators",
+    NAME.has_type,
+    lambda each: re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", each) is not None,
+)
+"""A token of RFC 9110, as the names of headers and cookies are."""
 
 
 class Header:
@@ -19,6 +29,7 @@ class Header:
     """
 
     def __init__(self, name: str) -> None:
+        require(name=(name, _TOKEN))
         self._name = name.lower()
 
     def __call__(self, request: RequestView) -> ByKey | None:
@@ -31,6 +42,7 @@ class Cookie:
     """A cookie's value is the key: ``Cookie("tenant")``. Clients choose it freely, as with `Header`."""
 
     def __init__(self, name: str) -> None:
+        require(name=(name, _TOKEN))
         self._name = name
 
     def __call__(self, request: RequestView) -> ByKey | None:
@@ -47,6 +59,7 @@ class SessionValue:
     """
 
     def __init__(self, name: str) -> None:
+        require(name=(name, NAME))
         self._name = name
 
     def __call__(self, request: RequestView) -> ByKey | None:

@@ -10,6 +10,7 @@ from typing import Any
 from alembic.operations import MigrateOperation, Operations
 from sqlalchemy import ColumnElement, Select, Text, Update, column, literal_column, select, table, text
 
+from tenantkit.arguments import NAME, number, require, whole
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.changes.steps import ask, by_itself, step, tell
 
@@ -76,6 +77,7 @@ class BackfillOp(MigrateOperation):
         :param batch_size: how many rows are locked and committed together.
         :param pause: for how many seconds to rest between two batches, for replicas and vacuum to keep up.
         """
+        require(table_name=(table_name, NAME), batch_size=(batch_size, whole(1)), pause=(pause, number(0)))
         operations.invoke(cls(table_name, values, where, batch_size=batch_size, pause=pause, schema=schema))
 
 

@@ -9,6 +9,7 @@ from alembic.operations.ops import DropColumnOp
 from sqlalchemy import Column, literal_column
 from typing_extensions import override
 
+from tenantkit.arguments import NAME, number, require, whole
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.changes.backfill import BackfillOp
 from tenantkit.migrations.changes.constraints import CreateCheckConstraintConcurrentlyOp, add_at_once, check_rows
@@ -49,6 +50,7 @@ class AddRequiredColumnOp(MigrateOperation):
         :param value: what the rows that are there get: a value or an SQL expression; by default the server default.
         :param batch_size: see `backfill`, as for *pause*.
         """
+        require(table_name=(table_name, NAME), batch_size=(batch_size, whole(1)), pause=(pause, number(0)))
         operations.invoke(cls(table_name, column, value, batch_size=batch_size, pause=pause, schema=schema))
 
     @override

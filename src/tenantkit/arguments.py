@@ -1,0 +1,230 @@
+"""Checks of the arguments that callers give to public functions.
+
+A message names the parameter, its value and what it takes, and says what was probably meant. A value of the wrong type
+is a `TypeError`, one of the right type that cannot be used a `ConfigurationError`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from math import isfinite
+from os import PathLike
+from reprlib import Repr
+from typing import Any, TypeAlias
+
+from tenantkit.exceptions import ConfigurationError
+
+Advice: TypeAlias = Callable[[str, Any], str | None]
+"""Given a parameter's name and the value that is refused, what to write instead, if that can be guessed."""
+
+
+def _no_advice(_name: str, _value: object) -> None:
+    """There is nothing to propose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a parameter takes."""
+
+    takes: str
+    """In words: ``a number of at least 0``."""
+    has_type: Callable[[Any], bool]
+    has_value: Callable[[Any], bool] = lambda _: True
+    """Called if the type is right."""
+    advice: Advice = _no_advice
+    is_secret: bool = False
+    """Whether the value may hold a password, so that no message shows it."""
+
+
+def require(**arguments: tuple[Any, Kind]) -> None:
+    """Raise unless each argument, given by its name, is of its kind.
+
+    :raises TypeError: if one has the wrong type.
+    :raises ConfigurationError: if one has the right type, and a value that cannot be used.
+    """
+    for name, (value, kind) in arguments.items():
+        has_type = kind.has_type(value)
+        if not has_type or not kind.has_value(value):
+            error = ConfigurationError if has_type else TypeError
+            shown = f"{name} is {_type_of(value)}" if kind.is_secret else f"{name}={_show(value)}"
+            raise error(" ".join(filter(None, (f"{shown}: it takes {kind.takes}.", kind.advice(name, value)))))
+
+
+def require_options(function: str, options: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
+    """Raise unless *function* has all of these options, and each is of its kind.
+
+    :raises TypeError: if there is no such option, or one has the wrong type.
+    :raises ConfigurationError: if one has a value that cannot be used.
+    """
+    for name in sorted(options.keys() - kinds.keys()):
+        meant = get_close_matches(name, kinds, n=1)
+        hint = f"Did you mean {meant[0]}=?" if meant else f"Its options are {', '.join(kinds)}."
+        raise TypeError(f"{function}() has no option {name!r}. {hint}")
+    require(**{name: (value, kinds[name]) for name, value in options.items()})
+
+
+def require_no_awaitable(name: str, result: object) -> None:
+    """Raise if what a caller's function returned would have to be awaited.
+
+    :raises TypeError: if it would.
+    """
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(
+            f"{name}= returned an awaitable, which is never awaited. Give a plain function that does the work."
+        )
+
+
+def _is(value: object, *kinds: type) -> bool:
+    """`isinstance`, after which type checkers know no more than before: of *value*, everything is checked here."""
+    return isinstance(value, kinds)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: Any) -> bool:
+    return _is(value, Collection) and not _is(value, str, bytes, Mapping) and all(map(_is_text, value))
+
+
+def _advise_list(name: str, value: object) -> str | None:
+    match value:
+        case str():
+            return f"Write {name}=[{value!r}]."
+        case Iterable() if not isinstance(value, Collection):
+            return f"Write {name}=list(...)."
+        case _:
+            return None
+
+
+def _is_async(value: object) -> bool:
+    return any(map(inspect.iscoroutinefunction, (value, getattr(value, "__call__", None))))  # noqa: B004 - not a test
+
+
+def _advise_function(_name: str, value: object) -> str | None:
+    return "An async function would never be awaited: write a plain one." if _is_async(value) else None
+
+
+def _is_json(value: Any) -> bool:
+    if _is(value, Mapping):
+        return all(_is_text(name) and _is_json(name) and _is_json(each) for name, each in value.items())
+    if _is(value, list, tuple):
+        return all(map(_is_json, value))
+    if _is(value, str):
+        return not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in value)
+    return value is None or _is(value, int) or (_is(value, float) and isfinite(value))
+
+
+def _advise_json(name: str, value: Any) -> str | None:
+    if not _is(value, Mapping):
+        return None
+    for key, each in value.items():
+        if not _is_text(key):
+            return f"The name {key!r} is no string."
+        if not _is_json(each):
+            return f"{name}[{key!r}] is {_show(each)}."
+    return None
+
+
+TEXT = Kind("a string", _is_text)
+NAME = Kind("a string that is not empty", _is_text, bool)
+TEXTS = Kind("a collection of strings", _is_texts, advice=_advise_list)
+TEXTS_IN_ORDER = Kind(
+    "a list or tuple of strings", lambda each: _is(each, Sequence) and _is_texts(each), advice=_advise_list
+)
+FLAG = Kind("True or False", lambda each: isinstance(each, bool))
+PATH = Kind("a path", lambda each: isinstance(each, str | PathLike), lambda each: str(each) != "")
+CALLABLE = Kind("something that can be called", callable)
+FUNCTION = Kind("a function", lambda each: callable(each) and not _is_async(each), advice=_advise_function)
+MAPPING = Kind("a mapping", lambda each: isinstance(each, Mapping), is_secret=True)
+JSON_OBJECT = Kind(
+    "a mapping of names to JSON values: strings, numbers, booleans, None, lists and dicts with strings for keys",
+    lambda each: isinstance(each, Mapping),
+    _is_json,
+    _advise_json,
+)
+
+
+def optional(kind: Kind) -> Kind:
+    """Return the kind that takes ``None`` too."""
+    return Kind(
+        f"{kind.takes}, or None",
+        lambda each: each is None or kind.has_type(each),
+        lambda each: each is None or kind.has_value(each),
+        kind.advice,
+        kind.is_secret,
+    )
+
+
+def either(*kinds: Kind) -> Kind:
+    """Return the kind that takes what one of *kinds* takes."""
+    return Kind(
+        " or ".join(kind.takes for kind in kinds),
+        lambda each: any(kind.has_type(each) for kind in kinds),
+        lambda each: any(kind.has_type(each) and kind.has_value(each) for kind in kinds),
+        lambda name, each: next(filter(None, (kind.advice(name, each) for kind in kinds)), None),
+    )
+
+
+def number(least: float | None = None) -> Kind:
+    """Return the kind that takes numbers, of at least *least*."""
+    return _number("a number", int | float, least)
+
+
+def whole(least: int | None = None) -> Kind:
+    """Return the kind that takes whole numbers, of at least *least*."""
+    return _number("a whole number", int, least)
+
+
+def _number(takes: str, kind: Any, least: float | None) -> Kind:
+    return Kind(
+        takes if least is None else f"{takes} of at least {least}",
+        lambda each: isinstance(each, kind) and not isinstance(each, bool),
+        lambda each: each == each and (least is None or each >= least),  # noqa: PLR0124 - not NaN
+    )
+
+
+def one_of(*choices: str) -> Kind:
+    """Return the kind that takes one of *choices*."""
+
+    def advise(_name: str, value: object) -> str | None:
+        meant = get_close_matches(str(value).lower(), choices, n=1, cutoff=0.5)
+        return f"Did you mean {str(meant[0])!r}?" if meant else None
+
+    *others, last = (repr(str(choice)) for choice in choices)
+    return Kind(
+        f"{', '.join(others)} or {last}", lambda _: True, lambda each: isinstance(each, str) and each in choices, advise
+    )
+
+
+def some_of(*choices: str) -> Kind:
+    """Return the kind that takes one of *choices*, or a collection of them."""
+    one = one_of(*choices)
+    return Kind(
+        f"{one.takes}, or a collection of these",
+        lambda each: _is_text(each) or _is_texts(each),
+        lambda each: one.has_value(each) if _is_text(each) else all(map(one.has_value, each)),
+        one.advice,
+    )
+
+
+def instance(kind: type, takes: str, advice: Advice = _no_advice) -> Kind:
+    """Return the kind that takes instances of a class; no message shows a value."""
+    return Kind(takes, lambda each: isinstance(each, kind), advice=advice, is_secret=True)
+
+
+_repr = Repr()
+_repr.maxstring = _repr.maxother = 60
+
+
+def _show(value: object) -> str:
+    return _repr.repr(value)
+
+
+def _type_of(value: object) -> str:
+    return f"the class {value.__qualname__}" if isinstance(value, type) else f"of the type {type(value).__qualname__}"

@@ -1,0 +1,149 @@
+"""Types, sequences and expressions in generated revisions."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from alembic.operations.ops import AddColumnOp, AlterColumnOp, CreateTableOp, ExecuteSQLOp, ModifyTableOps
+from sqlalchemy import Sequence
+from sqlalchemy.dialects.postgresql import CreateDomainType, CreateEnumType
+from sqlalchemy.schema import CreateSequence
+
+from tenantkit.schema_objects import named_types, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from alembic.operations.ops import MigrateOperation, MigrationScript
+    from alembic.runtime.migration import MigrationContext
+    from sqlalchemy import Connection, Dialect
+    from sqlalchemy.schema import ExecutableDDLElement
+    from sqlalchemy.types import SchemaType, TypeEngine
+
+    from tenantkit.migrations.environment import Site
+    from tenantkit.schema_objects import Sides
+
+_PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w)")
+"""The colon of what ``sqlalchemy.text`` takes for a bound parameter."""
+
+
+def complete(script: MigrationScript, connection: Connection, site: Site, sides: Sides, *, is_first: bool) -> None:
+    """Add what Alembic leaves out: the side's sequences, shared types that only tenant tables use, and their removal.
+
+    A type comes with the first column that has it, but Alembic does not drop it with the last, and the next upgrade
+    would fail because it is there.
+
+    :param is_first: what exists was made without revisions, and the first one creates it too.
+    """
+    assert script.upgrade_ops is not None  # noqa: S101 - Alembic writes both
+    assert script.downgrade_ops is not None  # noqa: S101 - likewise
+    missing = _Missing(connection, site, is_first=is_first)
+    create: list[str] = []
+    drop = [f"DROP TYPE {missing.name(named)}" for named in _types(script.upgrade_ops.ops) if missing.note(named)]
+    for item in sides.objects(tenants=site.translates):
+        # A type of the tenants' own comes with a column, unless env.py leaves that out.
+        if (isinstance(item, Sequence) or not site.translates) and missing.note(item):
+            create.append(missing.create(item))
+            drop.append(f"DROP {'SEQUENCE' if isinstance(item, Sequence) else 'TYPE'} {missing.name(item)}")
+    script.upgrade_ops.ops[:0] = map(ExecuteSQLOp, create)
+    script.downgrade_ops.ops += map(ExecuteSQLOp, drop)
+
+
+def write_without_schema(migration: MigrationContext, placeholder: str | None) -> None:
+    """Have the text of expressions name objects of the *placeholder* schema without it.
+
+    No map translates text; where it is executed, the search_path leads to the tenant's schema.
+    """
+    render: Callable[..., str] = migration.impl.render_ddl_sql_expr
+
+    def render_ddl_sql_expr(*args: Any, **options: Any) -> str:
+        with _without_schema(migration.dialect, placeholder):
+            return render(*args, **options)
+
+    migration.impl.render_ddl_sql_expr = render_ddl_sql_expr  # type: ignore[method-assign]
+
+
+class _Missing:
+    """Types and sequences of one side that neither the database has nor a revision creates so far."""
+
+    def __init__(self, connection: Connection, site: Site, *, is_first: bool) -> None:
+        self._connection = connection
+        self._is_first = is_first
+        self._site = site
+        self._noted: set[tuple[bool, str, str]] = set()
+
+    def note(self, item: SchemaType | Sequence) -> bool:
+        """Return whether *item* is missing, and was not noted before."""
+        is_left_out = item.optional if isinstance(item, Sequence) else not getattr(item, "create_type", True)
+        if is_left_out or not self._site.owns(schema_of(item)):
+            return False
+        schema, name = self._site.real(schema_of(item), self._site.schema), str(item.name)
+        key = isinstance(item, Sequence), schema, name
+        if key in self._noted:
+            return False
+        self._noted.add(key)
+        dialect: Any = self._connection.dialect
+        exists = dialect.has_sequence if isinstance(item, Sequence) else dialect.has_type
+        return self._is_first or not exists(self._connection, name, schema=schema)
+
+    def create(self, item: SchemaType | Sequence) -> str:
+        """Return the statement that creates *item*, as text for a revision."""
+        dialect = self._connection.dialect
+        statement: ExecutableDDLElement
+        if isinstance(item, Sequence):
+            statement = CreateSequence(item)
+        else:
+            type_: Any = cast("TypeEngine[Any]", item).dialect_impl(dialect)
+            statement = (CreateEnumType if hasattr(type_, "enums") else CreateDomainType)(type_)
+        with _without_schema(dialect, self._placeholder):
+            return _PARAMETER.sub(r"\:", str(statement.compile(dialect=dialect)).strip())
+
+    def name(self, item: SchemaType | Sequence) -> str:
+        """Return the name of *item* for a revision: without the placeholder, which text cannot have translated."""
+        preparer = self._connection.dialect.identifier_preparer
+        quoted = preparer.quote(str(item.name))
+        schema = None if schema_of(item) == self._placeholder else schema_of(item)
+        return quoted if schema is None else f"{preparer.quote_schema(schema)}.{quoted}"
+
+    @property
+    def _placeholder(self) -> str | None:
+        return self._site.placeholder if self._site.translates else None
+
+
+@contextmanager
+def _without_schema(dialect: Dialect, schema: str | None) -> Generator[None]:
+    """Have names of *schema* rendered without it.
+
+    The dialect is the engine's, so this is for a command that is alone in its process.
+    """
+    preparer = dialect.identifier_preparer
+    before: Any = preparer.schema_for_object
+
+    def schema_for_object(item: Any) -> str | None:
+        return None if item.schema == schema else before(item)
+
+    preparer.schema_for_object = cast("Any", schema_for_object)
+    try:
+        yield
+    finally:
+        preparer.schema_for_object = before
+
+
+def _types(operations: list[MigrateOperation]) -> Iterator[SchemaType]:
+    for operation in operations:
+        types: list[TypeEngine[Any] | None] = []
+        match operation:
+            case ModifyTableOps():
+                yield from _types(operation.ops)
+            case CreateTableOp():
+                types += [column.type for column in operation.to_table().columns]
+            case AddColumnOp():
+                types.append(operation.column.type)
+            case AlterColumnOp():
+                types.append(operation.modify_type)
+            case _:
+                pass
+        for type_ in types:
+            yield from named_types(type_)

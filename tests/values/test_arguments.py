@@ -1,0 +1,644 @@
+"""Nothing is taken in silence: whatever a public function cannot use is refused at once, by the parameter's name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from datetime import date
+from itertools import chain
+from math import inf, nan
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, get_args
+
+import flask
+import pytest
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Session
+
+import tenantkit
+from tenantkit import (
+    ConfigurationError,
+    InvalidDomainError,
+    InvalidTenantKeyError,
+    Tenancy,
+    asgi,
+    context,
+    drift,
+    lint,
+    migrations,
+    resolvers,
+    session_cookies,
+    wsgi,
+)
+from tenantkit import flask as flask_edge
+from tenantkit.admission import SharedPaths
+from tenantkit.asyncio import AsyncTenancy
+from tenantkit.binding import RawSQL
+from tenantkit.embedded import embedded_database
+from tenantkit.migrations import Options
+from tenantkit.resolvers.jwt import JWTClaim
+from tests.migrations.environments import Environment
+from tests.support.catalog import registered
+from tests.support.models import TenantBase
+
+REFUSED = (TypeError, ConfigurationError, InvalidTenantKeyError, InvalidDomainError)
+URL = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"  # nobody answers: what is refused is refused before
+
+
+async def asynchronous(*_: Any) -> None: ...
+
+
+class AsyncCallable:
+    async def __call__(self, *_: Any) -> None: ...
+
+
+Wrong = tuple[Any, ...]
+NOT_TEXT: Wrong = (5, b"acme", True, 1.5, ("acme",))
+NOT_NAME: Wrong = (*NOT_TEXT, "")
+NOT_TEXTS: Wrong = ("acme", 5, b"ab", [5], ["acme", None], {"acme": 1}, True, iter(["acme"]))
+NOT_FLAG: Wrong = ("no", "false", "", 0, 1, None, [])
+NOT_NUMBER: Wrong = ("5", True, [1], nan)
+NOT_WHOLE: Wrong = ("5", True, [1], 1.5)
+NOT_FUNCTION: Wrong = ("seed", 5, [len], asynchronous, AsyncCallable())
+NOT_JSON: Wrong = (
+    "plan",
+    ["plan"],
+    5,
+    {1: 2},
+    {"a": {1: 2}},
+    {"a": object()},
+    {"a": [nan]},
+    {"a": inf},
+    {"a": "\0"},
+    {"a": {1}},
+)
+NOT_TENANT: Wrong = ("acme", 5, 0, "", [], {"key": "acme"}, SimpleNamespace(key="acme", id=1))
+NOT_TENANCY: Wrong = (None, "acme", Tenancy, object(), AsyncTenancy)
+NOT_PATH: Wrong = (5, "", b"migrations", ["migrations"])
+NOT_CHOICE: Wrong = ("expnd", "Expand", True, 5, [], "")
+NOT_METADATA: Wrong = (TenantBase, "tenant", Table, {}, [TenantBase.metadata])
+NOT_RESOLVER: Wrong = (*NOT_FUNCTION, "/t", resolvers.Domain, [resolvers.Domain()])
+NOT_PHASE = NOT_CHOICE
+A_TENANT = object()
+"""Where a key is wanted: what people have at hand."""
+
+OPTIONS: dict[str, Wrong] = {
+    "tenants": NOT_TEXTS,
+    "exclude": NOT_TEXTS,
+    "where": NOT_JSON,
+    "order": ("keys", "Newest", 1, True),
+    "canary": ("acme", -1, 0, True, 1.5, [5], []),
+    "waves": ("5%", "5%,100%", 5, ["5%"], [True, 100], [0, 100], [-5, 100], [5, 101], [nan, 100]),
+    "pause": (*NOT_NUMBER, -1, inf),
+    "check": NOT_FUNCTION,
+    "max_failures": (True, 1.5, -1, "two", "-1", "101%", [1]),
+    "on_error": ("Stop", "abort", True, 1),
+    "maintenance": ("no", "false", 0, 1, []),
+    "jobs": (*NOT_WHOLE, -1),
+    "max_connections": (*NOT_WHOLE, -1, 0),
+    "engine": ("Auto", "copy", True, 1),
+    "lock_timeout": (2, 2.5, True, b"2s", "soon"),
+    "statement_timeout": (2, True, "soon"),
+    "phase": NOT_PHASE,
+    "progress": ("yes", True, print, 5),
+}
+TENANCY: dict[str, dict[str, Wrong]] = {
+    "install": {},
+    "get": {"key": (5, None, True, A_TENANT)},
+    "get_by_domain": {"domain": (5, None, b"a", ["a"])},
+    "list": {
+        "status": ("actve", "Active", "", 5, True, ["active", "gone"], [5], {"active": 1}),
+        "attributes": NOT_JSON,
+        "search": NOT_TEXT,
+        "after": (*NOT_TEXT, A_TENANT),
+        "limit": (*NOT_WHOLE, -1),
+    },
+    "update": {"key": (5, None, A_TENANT), "name": NOT_TEXT, "attributes": NOT_JSON},
+    "add_domain": {"key": (5, None, A_TENANT), "domain": (5, None, ["a"]), "primary": NOT_FLAG},
+    "remove_domain": {"key": (5, None, A_TENANT), "domain": (5, None, ["a"])},
+    "set_primary_domain": {"key": (5, None, A_TENANT), "domain": (5, None, ["a"])},
+    "at_revision": {"tenant": (5, None, 0, [], SimpleNamespace(id=1, schema="t_beta")), "revision": (None, *NOT_NAME)},
+    "suspend": {"key": (5, None, A_TENANT)},
+    "resume": {"key": (5, None, A_TENANT)},
+    "start_maintenance": {"key": (5, None, A_TENANT)},
+    "session": {"tenant": (5, 0, False, [], {}, SimpleNamespace(id=1)), "any_status": NOT_FLAG},
+    "binding": {"tenant": (5, 0, False, [], {}, SimpleNamespace(id=1)), "any_status": NOT_FLAG},
+    "create": {
+        "key": (5, None, b"acme", ["acme"], A_TENANT),
+        "name": NOT_TEXT,
+        "domains": ("acme.example.com", 5, [5], {"a.example.com"}, {"a": 1}, iter(["a"])),
+        "attributes": NOT_JSON,
+        "seed": NOT_FUNCTION,
+    },
+    "drop": {"key": (5, None, A_TENANT)},
+    "diagnose": {},
+    "repair": {},
+    "close": {},
+    "shared_session": {},
+}
+INIT: dict[str, Wrong] = {
+    "database": (None, 5, b"postgresql://", SimpleNamespace(), Tenancy),
+    "tenant": (None, *NOT_METADATA),
+    "shared": NOT_METADATA,
+    "placeholder": (5, "", True, b"tenant"),
+    "migrations": NOT_PATH,
+    "seed": NOT_FUNCTION,
+    "raw_sql": ("forbidden", "Forbid", "", None, True, 1, ["forbid"]),
+    "extra_schemas": ("public", None, 5, [5], {"public"}, iter(["public"]), [""], ["public, extensions"]),
+    "schema_prefix": (None, 5, True, b"t_", "T_", "pg_", "t" * 60),
+    "reserved_keys": ("www", None, 5, [5], ["WWW"], iter(["www"])),
+    "cache_ttl": (*NOT_NUMBER, None, -1),
+    "cache_size": (*NOT_WHOLE, None, -1, 0),
+    "listen": NOT_FLAG,
+    "engine_options": ("echo", 5, [("echo", True)]),
+    "session_class": (None, "AppSession", 5, dict, Session, AsyncSession),
+    "shared_session_class": (None, "AppSession", 5, dict, tenantkit.TenantSession),
+    "session_options": ("autoflush", 5, [("autoflush", True)], {"bind": None}),
+}
+MIGRATIONS: dict[str, dict[str, Wrong]] = {
+    "migrate": {"tenancy": NOT_TENANCY, "target": (None, ["acme"], *NOT_NAME), **OPTIONS},
+    "downgrade": {"tenancy": NOT_TENANCY, "target": (None, -1, *NOT_NAME), **OPTIONS},
+    "stamp": {"tenancy": NOT_TENANCY, "target": (None, *NOT_NAME), **OPTIONS},
+    "downgrade_run": {"tenancy": NOT_TENANCY, "run_id": (*NOT_WHOLE, None), **OPTIONS},
+    "preview": {
+        "tenancy": NOT_TENANCY,
+        "target": (None, *NOT_NAME),
+        "command": ("Upgrade", "stamp", None, True),
+        "scripts": NOT_FLAG,
+        **OPTIONS,
+    },
+    "upgrade_shared": {
+        "tenancy": NOT_TENANCY,
+        "target": (None, *NOT_NAME),
+        "phase": NOT_PHASE,
+        "limits": ("2s", None, 2),
+    },
+    "downgrade_shared": {"tenancy": NOT_TENANCY, "target": (None, *NOT_NAME)},
+    "stamp_shared": {"tenancy": NOT_TENANCY, "target": (None, *NOT_NAME)},
+    "status": {"tenancy": NOT_TENANCY, "phase": NOT_PHASE},
+    "list_runs": {"tenancy": NOT_TENANCY, "limit": (*NOT_WHOLE, -1)},
+    "get_run": {"tenancy": NOT_TENANCY, "run_id": (*NOT_WHOLE, None)},
+    "unfinished": {"tenancy": NOT_TENANCY, "run_id": (*NOT_WHOLE, None)},
+    "failed": {"tenancy": NOT_TENANCY},
+    "init": {"folder": (None, *NOT_PATH)},
+    "revision": {
+        "tenancy": NOT_TENANCY,
+        "message": (None, *NOT_TEXT),
+        "shared": NOT_FLAG,
+        "autogenerate": NOT_FLAG,
+        "phase": NOT_PHASE,
+    },
+}
+OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
+    "tenant_context": (lambda **options: context.tenant_context(**options).__enter__(), {"tenant": NOT_TENANT}),
+    "copy_context_for": (context.copy_context_for, {"tenant": NOT_TENANT}),
+    "session_cookies.bind": (session_cookies.bind, {"session": (None, "s", 5), "tenant": (None, *NOT_TENANT)}),
+    "session_cookies.is_bound": (session_cookies.is_bound, {"session": (None, "s", 5), "tenant": (None, *NOT_TENANT)}),
+    "lint": (
+        lint.lint,
+        {
+            "tenancy": NOT_TENANCY,
+            "revisions": NOT_TEXTS,
+            "since": NOT_TEXTS,
+            "ignore": NOT_TEXTS,
+            "enable": NOT_TEXTS,
+        },
+    ),
+    "check": (drift.check, {"tenancy": NOT_TENANCY, "tenants": NOT_TEXTS, "models": NOT_FLAG}),
+    "embedded_database": (embedded_database, {"folder": (None, *NOT_PATH), "name": (None, *NOT_NAME)}),
+    "asgi.TenantMiddleware": (
+        asgi.TenantMiddleware,
+        {
+            "app": (None, "app"),
+            "tenancy": NOT_TENANCY,
+            "resolver": (None, *NOT_RESOLVER),
+            "shared": (None, 5, "/login", [5], [None]),
+            "refuse": (None, *NOT_FUNCTION),
+        },
+    ),
+    "wsgi.TenantMiddleware": (
+        wsgi.TenantMiddleware,
+        {
+            "app": (None, "app"),
+            "tenancy": NOT_TENANCY,
+            "resolver": (None, *NOT_RESOLVER),
+            "shared": (None, 5, "/login", [5]),
+            "load_session": NOT_FUNCTION,
+            "refuse": (None, *NOT_FUNCTION),
+        },
+    ),
+    "flask.TenantKit.init_app": (
+        flask_edge.TenantKit().init_app,
+        {
+            "app": (None, "app", flask.Flask),
+            "tenancy": NOT_TENANCY,
+            "resolver": (None, *NOT_RESOLVER),
+            "shared": (None, 5, "/login", [5]),
+        },
+    ),
+    "flask.shared_route": (flask_edge.shared_route, {"view": (None, "/login")}),
+    "admission.SharedPaths": (SharedPaths, {"patterns": (None, 5, "/login", [5])}),
+    "Subdomain": (lambda *, bases: resolvers.Subdomain(*bases), {"bases": ([], [5], [["example.com"]], ["Example.com"])}),
+    "PathPrefix": (resolvers.PathPrefix, {"prefix": (None, *NOT_TEXT, "t", "/t/")}),
+    "Header": (resolvers.Header, {"name": (None, *NOT_NAME, "X Tenant", "X-Tenant:")}),
+    "Cookie": (resolvers.Cookie, {"name": (None, *NOT_NAME, "a=b", "a;")}),
+    "SessionValue": (resolvers.SessionValue, {"name": (None, *NOT_NAME)}),
+    "Domain": (resolvers.Domain, {}),
+    "first_of": (lambda *, resolvers_: resolvers.first_of(*resolvers_), {"resolvers_": ([], *([each] for each in NOT_RESOLVER))}),
+    "JWTClaim": (
+        JWTClaim,
+        {
+            "claim": (None, *NOT_NAME),
+            "key": (None, "", b""),  # else whatever PyJWT takes
+            "algorithms": (None, 5, "RS256", [], [5], ["none"], ["HS256", "RS256"]),
+            "audience": (5, [5]),
+            "issuer": (5, [5]),
+            "leeway": (*NOT_NUMBER, -1),
+            "token": NOT_FUNCTION,
+        },
+    ),
+}  # fmt: skip
+VALUES = {
+    *("Isolation", "Placement", "Status", "Tenant", "TenantSession"),
+    *("ByDomain", "ByKey", "RequestView", "Resolver", "Target"),
+}
+"""What callers get, and types of what they give."""
+
+
+@pytest.fixture
+def good(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Arguments that would do, by the names of their parameters."""
+    return {
+        "key": "acme",
+        "domain": "acme.example.com",
+        "tenant": "acme",
+        "revision": "t1",
+        "message": "what",
+        "target": "head",
+        "run_id": 1,
+        "folder": tmp_path / "new",
+        "app": lambda *_: None,
+        "resolver": resolvers.Domain(),
+        "session": {},
+        "claim": "tenant",
+        "algorithms": ["HS256"],
+        "waves": [5, 100],
+    }
+
+
+def parameters(function: Callable[..., Any]) -> Iterator[str]:
+    """Return the names of a function's parameters, options that are passed through counted."""
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+            yield name
+        elif "Options" in str(parameter.annotation):
+            yield from Options.__annotations__
+
+
+_NAMED = {"bases": "base", "resolvers_": "resolver", "patterns": "shared"}
+"""How errors name what has no name for the caller."""
+
+
+def refuse(function: Callable[..., Any], good: dict[str, Any], wrong: dict[str, Wrong]) -> None:
+    """Assert that each wrong value is refused, by an error that names the parameter."""
+    fine = {name: good[name] for name in {*wrong} & {*good} if _is_needed(function, name)}
+    taken = []
+    for name, values in wrong.items():
+        for value in values:
+            shown = repr(value)
+            try:
+                function(**{**fine, name: value})
+            except REFUSED as error:
+                if _NAMED.get(name, name) not in str(error).lower() and shown not in str(error):
+                    taken.append(f"{name}={shown}: {error!r}")
+            except Exception as error:  # noqa: BLE001 - reported with the others
+                taken.append(f"{name}={shown}: {error!r}")
+            else:
+                taken.append(f"{name}={shown} is taken")
+    assert not taken, "\n".join(taken)
+
+
+def _is_needed(function: Callable[..., Any], name: str) -> bool:
+    found = inspect.signature(function).parameters.get(name)
+    return found is None or found.default is inspect.Parameter.empty
+
+
+def public(owner: Any) -> set[str]:
+    """Return the names of what has parameters."""
+    names = getattr(owner, "__all__", None) or [name for name in dir(owner) if not name.startswith("_")]
+    return {
+        name
+        for name in names
+        if name not in VALUES and callable(getattr(owner, name)) and not _is_value(getattr(owner, name))
+    }
+
+
+def _is_value(item: Any) -> bool:
+    return isinstance(item, type) and (
+        issubclass(item, Exception)
+        or hasattr(item, "__dataclass_fields__")
+        or hasattr(item, "_is_protocol")
+        or item is Options
+    )
+
+
+def test_every_public_parameter_is_in_these_tables() -> None:
+    inside = {"bind", "look_up", "forgetting", "renew", "tables", "shared_schemas"}
+    assert public(Tenancy) - inside == TENANCY.keys()
+    assert public(AsyncTenancy) - inside <= TENANCY.keys()
+    for name, wrong in TENANCY.items():
+        assert {*parameters(getattr(Tenancy, name))} - {"self"} == wrong.keys(), name
+    assert {*parameters(Tenancy)} == INIT.keys()
+    assert {*parameters(AsyncTenancy)} - {"sync_database"} <= INIT.keys()
+    assert public(migrations) == MIGRATIONS.keys() | {"run_environment"}
+    for name, wrong in MIGRATIONS.items():
+        assert {*parameters(getattr(migrations, name))} == wrong.keys(), name
+    assert public(resolvers) - {"resolve"} <= OTHERS.keys()
+    assert public(tenantkit) == {"Tenancy", "current_tenant", "tenant_context"}
+    assert public(lint) == {"lint"}
+    assert public(drift) - {"Change", "Key", "Kind"} == {"check"}
+    for name, (function, wrong) in OTHERS.items():
+        if not name.startswith(("Subdomain", "first_of", "tenant_context")):
+            assert {*parameters(function)} == wrong.keys(), name
+
+
+@pytest.mark.parametrize("parameter", INIT)
+@pytest.mark.parametrize("kind", [Tenancy, AsyncTenancy])
+def test_options_of_a_tenancy(kind: Any, parameter: str) -> None:
+    refuse(
+        kind,
+        {"database": URL, "tenant": MetaData(schema="tenant")},
+        {"database": (), "tenant": (), parameter: INIT[parameter]},
+    )
+
+
+def test_the_other_database_of_an_async_tenancy() -> None:
+    for wrong in (5, ["url"], AsyncTenancy):
+        with pytest.raises(TypeError):
+            AsyncTenancy(URL, tenant=MetaData(schema="tenant"), sync_database=wrong)
+
+
+@pytest.mark.parametrize("name", [name for name, wrong in TENANCY.items() if wrong])
+def test_methods_of_a_tenancy(any_tenancy: Any, engine: Engine, good: dict[str, Any], name: str) -> None:
+    acme = any_tenancy.create("acme", domains=["acme.example.com"])
+    wrong = {
+        parameter: tuple(acme if each is A_TENANT else each for each in values)
+        for parameter, values in TENANCY[name].items()
+    }
+
+    def call(**options: Any) -> None:
+        found = getattr(any_tenancy, name)(**options)
+        if name == "session" and not isinstance(found, tenantkit.TenantSession):
+            found.__enter__()
+
+    if name == "binding":
+        good["tenant"] = acme
+    call.__signature__ = inspect.signature(getattr(Tenancy, name))  # type: ignore[attr-defined]
+    with tenantkit.tenant_context(acme):  # which a wrong tenant must not be replaced by
+        refuse(call, good, wrong)
+    assert registered(engine) == {"acme": "active"}
+
+
+@pytest.mark.parametrize("name", MIGRATIONS)
+def test_functions_of_the_migrations(
+    make_tenancy: Callable[..., Tenancy], engine: Engine, good: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    migrations.init(tmp_path / "migrations")
+    environment = Environment(tmp_path / "migrations")
+    environment.add("t1", 'op.create_table("note", sa.Column("id", sa.Integer), schema="tenant")')
+    tenancy = make_tenancy(migrations=environment.folder)
+    tenancy.create("acme")
+    environment.add("t2", 'op.add_column("note", sa.Column("extra", sa.Text), schema="tenant")')
+    migrations.migrate(tenancy)
+    files = sorted(tmp_path.rglob("*.py"))
+    refuse(getattr(migrations, name), {**good, "tenancy": tenancy}, MIGRATIONS[name])
+    assert sorted(tmp_path.rglob("*.py")) == files
+    assert migrations.status(tenancy).is_current
+    assert len(migrations.list_runs(tenancy)) == 1
+
+
+@pytest.mark.parametrize("name", [name for name, (_, wrong) in OTHERS.items() if wrong])
+def test_other_functions(tenancy: Tenancy, good: dict[str, Any], name: str) -> None:
+    function, wrong = OTHERS[name]
+    good |= {"tenancy": tenancy, "tenant": tenancy.create("acme")}
+    if name.startswith("flask"):
+        good["app"] = flask.Flask(__name__)
+    refuse(function, {**good, "key": "secret"}, wrong)
+
+
+class asynchronous_get:  # noqa: N801 - what calling an async function returns, without the warning that it is not awaited
+    def __await__(self) -> Any: ...
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(schema="tenant")
+
+
+class Bare(DeclarativeBase):
+    pass
+
+
+MISSPELT: dict[str, Any] = {"tenant": ["acme"]}
+OF_ANOTHER: dict[str, Any] = {"limit": 3}
+NUMBERED: dict[Any, Any] = {1: 2}
+FILTER: dict[str, Any] = {"stat": "active"}
+INTENTIONS: dict[str, tuple[Callable[[Tenancy], Any], str]] = {
+    "a misspelt option": (lambda t: migrations.downgrade(t, "-1", **MISSPELT), "Did you mean tenants=?"),
+    "an option of another function": (lambda t: migrations.migrate(t, **OF_ANOTHER), "Its options are tenants, exclude"),
+    "a misspelt filter": (lambda t: t.list(**FILTER), "stat"),
+    "a misspelt word": (lambda _: Tenancy(URL, tenant=Base.metadata, raw_sql="forbidden"), "Did you mean 'forbid'?"),
+    "a word in capitals": (lambda _: Tenancy(URL, tenant=Base.metadata, raw_sql="Forbid"), "Did you mean 'forbid'?"),
+    "a misspelt status": (lambda t: t.list(status="actve"), "Did you mean 'active'?"),
+    "one key for several": (lambda t: migrations.migrate(t, tenants="acme"), "Write tenants=['acme']."),
+    "one reserved key": (lambda _: Tenancy(URL, tenant=Base.metadata, reserved_keys="www"), "Write reserved_keys=['www']."),
+    "a reserved key in capitals": (lambda _: Tenancy(URL, tenant=Base.metadata, reserved_keys=["WWW"]), "Write 'www'."),
+    "one extra schema": (lambda _: Tenancy(URL, tenant=Base.metadata, extra_schemas="public"), "extra_schemas=['public']"),
+    "one domain": (lambda t: t.create("acme", domains="acme.example.com"), "Write domains=['acme.example.com']."),
+    "waves as on the command line": (lambda t: migrations.migrate(t, waves="5%,100%"), "Write waves=[5, 25, 100]"),
+    "a class of models": (lambda _: Tenancy(URL, tenant=Base), "Pass its metadata: tenant=Base.metadata."),
+    "a class of shared models": (lambda _: Tenancy(URL, tenant=Base.metadata, shared=Bare), "shared=Bare.metadata"),
+    "a key for a tenant": (lambda _: context.copy_context_for("acme"), "Look it up: tenancy.get('acme')."),
+    "a URL that is not set": (lambda _: Tenancy(None, tenant=Base.metadata), "environment variable"),
+    "an async function": (lambda t: t.create("acme", seed=asynchronous), "write a plain one"),
+    "a generator": (lambda t: migrations.migrate(t, tenants=(key for key in ["acme"])), "Write tenants=list(...)."),
+    "a class of resolvers": (lambda _: resolvers.first_of(resolvers.Domain), "Domain(...)"),
+    "a date among attributes": (lambda t: t.create("acme", attributes={"a": 1, "on": date(2026, 1, 1)}), "attributes['on'] is"),
+    "a number for a name": (lambda t: t.list(attributes=NUMBERED), "The name 1 is no string."),
+    "a tenant that was not awaited": (lambda t: t.session(asynchronous_get()), "Await it first."),
+    "no listening": (lambda _: Tenancy(URL, tenant=Base.metadata, listen="no"), "True or False"),
+    "no cache": (lambda _: Tenancy(URL, tenant=Base.metadata, cache_size=0), "at least 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INTENTIONS)
+def test_an_error_names_the_likely_intention(tenancy: Tenancy, name: str) -> None:
+    act, advice = INTENTIONS[name]
+    with pytest.raises(REFUSED) as refused:
+        act(tenancy)
+    assert advice in str(refused.value)
+
+
+def test_an_async_tenancy_given_to_a_plain_function_is_told_apart(any_tenancy: Any) -> None:
+    plain = getattr(any_tenancy, "sync", any_tenancy)
+    asynchronous_tenancy = AsyncTenancy(URL, tenant=Base.metadata, listen=False)
+    with pytest.raises(TypeError, match=r"pass tenancy\.sync"):
+        migrations.status(asynchronous_tenancy)
+    with pytest.raises(TypeError, match=r"pass tenancy\.sync"):
+        wsgi.TenantMiddleware(len, asynchronous_tenancy, resolver=resolvers.Domain())
+    asgi.TenantMiddleware(asynchronous, plain, resolver=resolvers.Domain())
+    asgi.TenantMiddleware(asynchronous, asynchronous_tenancy, resolver=resolvers.Domain())
+
+
+@pytest.mark.parametrize("name", migrations.option_kinds.KINDS)
+def test_any_option_of_a_migration_may_be_none(tenancy: Tenancy, name: str) -> None:
+    migrations.option_kinds.check_options("migrate", {name: None})
+
+
+def test_the_words_of_every_choice_are_accepted(make_tenancy: Callable[..., Tenancy]) -> None:
+    for word in get_args(RawSQL):
+        assert make_tenancy(raw_sql=word).raw_sql == word
+    assert migrations.option_kinds.KINDS.keys() == Options.__annotations__.keys()
+
+
+@pytest.mark.parametrize("status", ["active", "suspended", ["active"], ("active", "suspended"), {"suspended"}, []])
+def test_tenants_are_listed_by_the_words_of_their_status(any_tenancy: Any, status: Any) -> None:
+    any_tenancy.create("acme")
+    any_tenancy.create("beta")
+    any_tenancy.suspend("beta")
+    wanted = {"active": ["acme"], "suspended": ["beta"]}
+    words = [status] if isinstance(status, str) else list(status)
+    assert [tenant.key for tenant in any_tenancy.list(status=status)] == sorted(
+        chain.from_iterable(map(wanted.get, words))
+    )
+
+
+def test_models_without_any_schema_are_not_made_shared_by_the_advice() -> None:
+    metadata = MetaData()
+    Table("invoice", metadata, Column("id", Integer, primary_key=True))
+    with pytest.raises(ConfigurationError) as refused:
+        Tenancy(URL, tenant=metadata)
+    advice = str(refused.value)
+    assert "invoice" in advice
+    assert "placeholder=None" in advice
+    assert "MetaData(schema='tenant')" in advice
+    assert "public" not in advice
+    tenancy = Tenancy(URL, tenant=metadata, placeholder=None)
+    assert [table.name for table in tenancy.tables.tenant] == ["invoice"]
+    tenancy.close()
+
+
+def test_one_bare_table_beside_tenant_tables_may_be_of_either_side() -> None:
+    metadata = MetaData()
+    Table("invoice", metadata, Column("id", Integer, primary_key=True), schema="tenant")
+    Table("currency", metadata, Column("code", Integer, primary_key=True))
+    with pytest.raises(
+        ConfigurationError, match=r"without a schema: currency.*MetaData\(schema='tenant'\).*real schema"
+    ):
+        Tenancy(URL, tenant=metadata)
+
+
+def test_a_folder_of_migrations_that_is_not_there_is_named_when_it_is_used(
+    make_tenancy: Callable[..., Tenancy], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tenancy = make_tenancy(migrations="migratons")  # `tenantkit init` makes it, for a tenancy that has been made
+    looked_at = str(tmp_path / "migratons")
+    tenant = make_tenancy().create("acme")
+    for act in (
+        lambda: tenancy.create("beta"),
+        lambda: migrations.migrate(tenancy),
+        lambda: migrations.status(tenancy),
+        lambda: migrations.revision(tenancy, "first"),
+        lambda: tenancy.at_revision(tenant, "0001"),
+        lambda: lint.lint(tenancy),
+        lambda: drift.check(tenancy, models=True),
+    ):
+        with pytest.raises(ConfigurationError) as refused:
+            act()
+        assert looked_at in str(refused.value)
+        assert "tenantkit init" in str(refused.value)
+    assert registered(engine) == {"acme": "active"}
+
+
+@pytest.mark.parametrize(
+    "answer", [7, b"acme", True, ["acme"], asynchronous, resolvers.ByKey(7), resolvers.ByDomain(None)]
+)
+def test_a_resolver_that_returns_no_key_is_a_mistake_and_no_unknown_tenant(answer: Any) -> None:
+    with pytest.raises(TypeError, match="resolver returned"):
+        resolvers.resolve(lambda _: answer, resolvers.RequestView())
+
+
+def test_a_misspelt_option_of_env_py_is_refused(make_tenancy: Callable[..., Tenancy], tmp_path: Path) -> None:
+    migrations.init(tmp_path / "migrations")
+    environment = Environment(tmp_path / "migrations")
+    environment.add("t1", 'op.create_table("note", sa.Column("id", sa.Integer), schema="tenant")')
+    env = environment.folder / "env.py"
+    env.write_text(env.read_text().replace("run_environment(", "run_environment(compare_typ=False, "))
+    with pytest.raises(tenantkit.ProvisioningError, match=r"Did you mean compare_type=\?"):
+        make_tenancy(migrations=environment.folder).create("acme")
+    env.write_text(env.read_text().replace("compare_typ=", "my_plugins_setting="))
+    make_tenancy(migrations=environment.folder).create("acme")
+
+
+def test_no_message_shows_a_password(engine: Engine) -> None:
+    secret = "postgresql+psycopg://app:s3cret@db/app"
+    for act in (
+        lambda: Tenancy(URL, tenant=Base.metadata, engine_options=secret),
+        lambda: Tenancy(secret.encode(), tenant=Base.metadata),
+        lambda: AsyncTenancy(create_engine(secret), tenant=Base.metadata),
+        lambda: migrations.migrate(secret),
+    ):
+        with pytest.raises(TypeError) as refused:
+            act()
+        assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'op.backfill("note", {"extra": "x"}, "extra IS NULL", %s)',
+        'op.add_required_column("note", sa.Column("must", sa.Text, nullable=False), "x", %s)',
+    ],
+)
+@pytest.mark.parametrize("wrong", ["batch_size=0", "batch_size=-1", "batch_size='10'", "pause=-1", "pause='1'"])
+def test_a_step_in_batches_that_could_not_end_is_refused_before_it_begins(
+    make_tenancy: Callable[..., Tenancy], tmp_path: Path, call: str, wrong: str
+) -> None:
+    migrations.init(tmp_path / "migrations")
+    environment = Environment(tmp_path / "migrations")
+    environment.add("t1", 'op.create_table("note", sa.Column("extra", sa.Text), schema="tenant")')
+    tenancy = make_tenancy(migrations=environment.folder)
+    tenancy.create("acme")  # which has no rows
+    environment.add("t2", call % wrong)
+    with pytest.raises(tenantkit.MigrationError, match=f"{wrong.partition('=')[0]}=.*of at least"):
+        migrations.migrate(tenancy, jobs=0)
+
+
+def test_what_a_function_wants_awaited_is_not_dropped(make_tenancy: Callable[..., Tenancy], tmp_path: Path) -> None:
+    migrations.init(tmp_path / "migrations")
+    environment = Environment(tmp_path / "migrations")
+    environment.add("t1", 'op.create_table("note", sa.Column("extra", sa.Text), schema="tenant")')
+    tenancy = make_tenancy(migrations=environment.folder)
+    with pytest.raises(tenantkit.ProvisioningError, match="seed= returned an awaitable"):
+        tenancy.create("acme", seed=lambda _: asynchronous())
+    for key in ("acme", "beta"):
+        tenancy.create(key)
+    environment.add("t2", 'op.add_column("note", sa.Column("more", sa.Text), schema="tenant")')
+    with pytest.raises(tenantkit.MigrationError, match="check= returned an awaitable"):
+        migrations.migrate(tenancy, canary=1, check=lambda _: asynchronous())
+
+
+def test_the_options_of_a_run_may_be_any_mappings_and_collections(
+    make_tenancy: Callable[..., Tenancy], tmp_path: Path
+) -> None:
+    migrations.init(tmp_path / "migrations")
+    environment = Environment(tmp_path / "migrations")
+    environment.add("t1", 'op.create_table("note", sa.Column("extra", sa.Text), schema="tenant")')
+    tenancy = make_tenancy(migrations=environment.folder)
+    tenancy.create("acme", attributes={"plan": {"name": "pro"}})
+    environment.add("t2", 'op.add_column("note", sa.Column("more", sa.Text), schema="tenant")')
+    where = MappingProxyType({"plan": MappingProxyType({"name": "pro"})})
+    report = migrations.migrate(tenancy, tenants=frozenset({"acme"}), exclude=set(), where=where, waves=(100,))
+    assert [outcome.key for outcome in report.migrated] == ["acme"]

@@ -1,0 +1,136 @@
+"""Errors reach whoever waits for them, also from another process, and say the same there."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import pickle
+import pkgutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import pytest
+
+import tenantkit
+from tenantkit import (
+    ConfigurationError,
+    DomainExistsError,
+    IllegalTransitionError,
+    InvalidDomainError,
+    InvalidTenantKeyError,
+    MigrationError,
+    NoCurrentTenantError,
+    ProvisioningError,
+    RawSQLForbiddenError,
+    Status,
+    TenantExistsError,
+    TenantkitError,
+    TenantMismatchError,
+    TenantNotFoundError,
+    TenantUnavailableError,
+)
+from tenantkit.migrations import MigrationReport, Outcome
+from tests.values.raising import fail
+
+OUTCOME = Outcome(
+    key="acme", schema="t_acme", from_revision="0001", to_revision="0001", sqlstate="23505", error="no: 5 % off"
+)
+REPORT = MigrationReport(
+    run_id=7,
+    command="upgrade",
+    target="head",
+    shared=None,
+    outcomes=(OUTCOME,),
+    unchanged=3,
+    not_replayed={"reads": 1},
+)
+ERRORS: list[TenantkitError] = [
+    TenantkitError("what {went} %s wrong"),
+    ConfigurationError("a", "b"),
+    InvalidTenantKeyError("Acme", "it has upper-case letters"),
+    InvalidTenantKeyError(7, "it is an int, not a string"),
+    InvalidDomainError("a b"),
+    NoCurrentTenantError(),
+    TenantMismatchError("acme", None),
+    TenantMismatchError("acme", "beta", instance="<Note 1>"),
+    TenantMismatchError("acme", None, schema="t_beta"),
+    TenantNotFoundError(key="acme"),
+    TenantNotFoundError(domain="acme.example.com"),
+    TenantExistsError("acme"),
+    DomainExistsError("acme.example.com"),
+    TenantUnavailableError("acme", Status.SUSPENDED),
+    TenantUnavailableError("acme", "archived", "this version does not know its status"),
+    IllegalTransitionError("acme", Status.DROPPING, Status.ACTIVE),
+    RawSQLForbiddenError("acme"),
+    RawSQLForbiddenError("acme", "Say it otherwise."),
+    ProvisioningError("acme", "seeding", "KeyError: 'x'"),
+    MigrationError(REPORT),
+]
+
+
+def _plain_kinds() -> Iterator[type[TenantkitError]]:
+    """Every other kind of error in the package: those take a text."""
+    for module in pkgutil.walk_packages(tenantkit.__path__, "tenantkit."):
+        if not module.name.endswith("__main__") and ".templates" not in module.name:
+            importlib.import_module(module.name)
+    waiting = [TenantkitError]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if kind.__module__.startswith("tenantkit") and kind not in {type(error) for error in ERRORS}:
+            yield kind
+
+
+ERRORS += [kind("what {went} %s wrong") for kind in _plain_kinds()]
+WAYS: dict[str, Callable[[Any], Any]] = {
+    **{f"pickle {n}": lambda each, n=n: pickle.loads(pickle.dumps(each, n)) for n in range(6)},  # noqa: S301
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+}
+
+
+def _assert_same(found: BaseException, error: TenantkitError) -> None:
+    assert type(found) is type(error)
+    assert (str(found), repr(found), found.args, vars(found)) == (str(error), repr(error), error.args, vars(error))
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_pickled_or_copied_error_has_its_text_and_attributes(way: Callable[[Any], Any]) -> None:
+    for original in ERRORS:
+        error = way(original)
+        _assert_same(error, original)
+        error.add_note("in job 5")
+        _assert_same(way(error), error)
+
+
+def test_an_error_made_anew_from_its_arguments_says_the_same() -> None:
+    for error in ERRORS:
+        if not vars(error).keys() & {"instance", "schema"} or not (error.instance or error.schema):  # type: ignore[attr-defined]
+            _assert_same(type(error)(*error.args), error)
+
+
+def test_every_error_comes_back_from_another_process() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        for error in ERRORS:
+            found = pool.submit(fail, error).exception(timeout=60)
+            assert found is not None
+            _assert_same(found, error)
+
+
+def test_the_error_of_a_migration_comes_back_with_its_report() -> None:
+    found = pickle.loads(pickle.dumps(MigrationError(REPORT)))  # noqa: S301
+    assert found.report == REPORT
+    assert found.report.failure_groups == REPORT.failure_groups
+
+
+def test_an_error_of_an_application_that_adds_arguments_comes_back_too() -> None:
+    found = pickle.loads(pickle.dumps(QuotaError("acme", limit=3)))  # noqa: S301
+    assert (str(found), found.limit) == ("acme has 3 already", 3)
+
+
+class QuotaError(TenantkitError):
+    def __init__(self, key: str, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"{key} has {limit} already")
