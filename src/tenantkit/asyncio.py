@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine
@@ -19,14 +20,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from tenantkit import drivers
 from tenantkit.arguments import MAPPING, NAME, optional, require
 from tenantkit.binding import Binding
+from tenantkit.context import current_tenant
 from tenantkit.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.forks import renew_after_fork
+from tenantkit.forks import connect_in_each_process
 from tenantkit.naming import fold_domain
 from tenantkit.provisioning.create import Seed
 from tenantkit.provisioning.doctor import Findings
 from tenantkit.raw_sql import watch_statements
-from tenantkit.registry import store
+from tenantkit.registry import applications, store
 from tenantkit.registry.cache import Name
 from tenantkit.session_classes import (
     check_session_class,
@@ -37,7 +39,7 @@ from tenantkit.session_classes import (
 from tenantkit.sessions import TenantSession
 from tenantkit.tables import Tables
 from tenantkit.tenancy import Tenancy
-from tenantkit.tenant import KEY, TENANT, Status, Tenant
+from tenantkit.tenant import KEY, Status, Tenant
 
 
 class AsyncTenantSession(AsyncSession):
@@ -97,6 +99,8 @@ class AsyncTenancy:
             **options,
         )
         """The same tenancy without asyncio: what the command line and migrations work with."""
+        connect_in_each_process(self.engine.sync_engine)
+        applications.check_once(self.engine.sync_engine, self.sync.application)
         check_server_once(self.engine.sync_engine, self.sync.placeholder)
         drivers.install(self.engine.sync_engine)
         watch_statements(self.engine.sync_engine)
@@ -112,7 +116,6 @@ class AsyncTenancy:
             placeholder=self.sync.placeholder,
             **async_options,
         )
-        renew_after_fork(self)
 
     @property
     def tables(self) -> Tables:
@@ -126,8 +129,17 @@ class AsyncTenancy:
         self, tenant: Tenant | str | None = None, *, any_status: bool = False, **options: Any
     ) -> AsyncGenerator[AsyncTenantSession]:
         """Open a session for *tenant*, or for the current tenant; see `tenantkit.Tenancy.session`."""
-        known = await self.get(tenant) if isinstance(tenant, str) else tenant
-        async with self.sessionmaker(tenant=known, any_status=any_status, **options) as session:
+        self.sync.check_tables_once()
+        known = await (
+            self.get(tenant)
+            if isinstance(tenant, str)
+            else self._renewed(current_tenant() if tenant is None else tenant)
+        )
+
+        def binder(*_: object, **__: object) -> Binding:
+            return self.sync.bind(known, any_status=any_status)
+
+        async with self.sessionmaker(tenant=tenant, binder=binder, **options) as session:
             yield session
 
     def shared_session(self, **options: Any) -> AsyncSession:
@@ -137,6 +149,9 @@ class AsyncTenancy:
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
         """Return what a session needs; without I/O, so a key alone does not do.
 
+        A tenant that this process has not in its memory is looked up before the session's first statement, which then
+        raises what `session` raises.
+
         :raises ConfigurationError: if *tenant* is a key.
         """
         if isinstance(tenant, str):
@@ -144,7 +159,16 @@ class AsyncTenancy:
                 f"async_sessionmaker cannot look up tenant {tenant!r}. Use tenancy.session({tenant!r}), "
                 f"or pass tenant=await tenancy.get({tenant!r})."
             )
-        return self.sync.binding(tenant, any_status=any_status)
+        self.sync.check_tables_once()
+        wanted = current_tenant() if tenant is None else tenant
+        if (known := self.sync.known(wanted)) is not None:
+            return self.sync.bind(known, any_status=any_status)
+
+        def verify() -> None:  # in the greenlet of the session's statement
+            with self.engine.sync_engine.connect() as connection:
+                self.sync.bind(self.sync.look_up_again(connection, wanted), any_status=any_status)
+
+        return replace(self.sync.bind(wanted, any_status=True), verify=verify)
 
     # Registry
 
@@ -169,8 +193,8 @@ class AsyncTenancy:
 
     async def at_revision(self, tenant: Tenant | str, revision: str) -> bool:
         """Return whether the tables of *tenant* include *revision*; see `tenantkit.Tenancy.at_revision`."""
-        known = await self.get(tenant) if isinstance(tenant, str) else tenant
-        require(tenant=(known, TENANT), revision=(revision, NAME))
+        known = await (self.get(tenant) if isinstance(tenant, str) else self._renewed(tenant))
+        require(revision=(revision, NAME))
         return self.sync.revisions.has(known, revision) or await self._at_revision(known, revision)
 
     async def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
@@ -179,7 +203,7 @@ class AsyncTenancy:
 
     async def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
         """Give a tenant another domain; see `tenantkit.Tenancy.add_domain`."""
-        return await self._change(key, store.add_domain, domain, primary=primary)
+        return await self._change(key, store.add_domain, self.sync.free_domain(domain), primary=primary)
 
     async def remove_domain(self, key: str, domain: str) -> Tenant:
         """Take a domain from a tenant."""
@@ -236,14 +260,17 @@ class AsyncTenancy:
 
     # Inside
 
-    def renew(self) -> None:
-        """Forget the parent's connections in a forked process; they stay the parent's."""
-        self.engine.sync_engine.dispose(close=False)
-
     async def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         require(key=(name[1], KEY))
         async with self.engine.connect() as connection:
             return await connection.run_sync(self.sync.look_up, name, find)
+
+    async def _renewed(self, tenant: Tenant) -> Tenant:
+        return self.sync.known(tenant) or await self._look_up_again(tenant)
+
+    async def _look_up_again(self, tenant: Tenant) -> Tenant:
+        async with self.engine.connect() as connection:
+            return await connection.run_sync(self.sync.look_up_again, tenant)
 
     async def _at_revision(self, tenant: Tenant, revision: str) -> bool:
         async with self.engine.connect() as connection:
@@ -252,7 +279,7 @@ class AsyncTenancy:
     async def _move(self, key: str, wanted: Status) -> Tenant:
         with self.sync.forgetting(key):
             async with self.engine.begin() as connection:
-                return await connection.run_sync(store.transition, key, wanted)
+                return await connection.run_sync(store.move, key, wanted)
 
     async def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
         with self.sync.forgetting(key):

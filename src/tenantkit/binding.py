@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +31,9 @@ class Binding:
     """Where the tenant's transactions look up names that no schema qualifies."""
     execution_options: dict[str, Any]
     """For `Session`: made for this binding alone, because SQLAlchemy changes a map that holds None."""
+
+    verify: Callable[[], object] | None = None
+    """Raises if the tenant cannot be served; to be called before the first statement, where it was not known before."""
 
     @property
     def set_path(self) -> str:

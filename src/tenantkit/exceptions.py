@@ -79,12 +79,14 @@ class InvalidTenantKeyError(TenantkitError, ValueError):
 
 
 class InvalidDomainError(TenantkitError, ValueError):
-    """A domain is no host name."""
+    """A domain is no host name, or reserved."""
 
-    def __init__(self, domain: object) -> None:
+    def __init__(self, domain: object, reason: str | None = None) -> None:
         self.domain = domain
+        self.reason = reason
         super().__init__(
-            f"{domain!r} is no valid domain. Use a plain host name such as 'acme.example.com', without scheme or path."
+            f"{domain!r} is no valid domain{f': {reason}' if reason else ''}. "
+            "Use a plain host name such as 'acme.example.com', without scheme or path."
         )
 
 
@@ -99,10 +101,16 @@ class NoCurrentTenantError(TenantkitError, LookupError):
 
 
 class TenantMismatchError(TenantkitError):
-    """A session, an object or a schema of one tenant was used for another."""
+    """A session, an object, a schema or a tenancy of one tenant was used for another."""
 
     def __init__(
-        self, bound: str, current: str | None, *, instance: str | None = None, schema: str | None = None
+        self,
+        bound: str,
+        current: str | None,
+        message: str | None = None,
+        *,
+        instance: str | None = None,
+        schema: str | None = None,
     ) -> None:
         self.bound = bound
         """The key of the tenant that the session, or the object, belongs to."""
@@ -112,7 +120,9 @@ class TenantMismatchError(TenantkitError):
         """The object, if it was one."""
         self.schema = schema
         """The schema, if a ``schema_translate_map`` named another than the tenant's."""
-        if instance is not None:
+        if message is not None:
+            text = message
+        elif instance is not None:
             text = (
                 f"{instance} is a row of tenant {bound!r}, but this session serves tenant {current!r}. "
                 f"Load the row of {current!r} in this session, or copy the values into a new object."
@@ -128,6 +138,26 @@ class TenantMismatchError(TenantkitError):
                 "A session serves one tenant for its whole life: open a new one."
             )
         super().__init__(text)
+
+    @classmethod
+    def of_registries(cls, key: str, theirs: str, ours: str) -> TenantMismatchError:
+        """Return the error for a tenant of another registry."""
+        return cls(
+            f"{ours}/{key}",
+            f"{theirs}/{key}",
+            f"Tenant {key!r} is from registry {theirs or 'none'}, but this tenancy has registry {ours}. "
+            "Look the tenant up with the tenancy that is to serve it.",
+        )
+
+    @classmethod
+    def of_ids(cls, key: str, before: int, now: int) -> TenantMismatchError:
+        """Return the error for a tenant whose key belongs to another tenant now."""
+        return cls(
+            f"{key} (id {now})",
+            f"{key} (id {before})",
+            f"The key {key!r} belonged to the tenant with id {before}, and belongs to the tenant with id {now} now. "
+            "Look the tenant up again.",
+        )
 
 
 class TenantNotFoundError(TenantkitError, LookupError):

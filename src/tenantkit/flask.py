@@ -175,9 +175,9 @@ class TenantKit:
 def session_of_tenant() -> TenantSession:
     """Return the session of this request (or application context) for the current tenant; see `TenantKit.session`."""
     sessions, tenant = open_sessions(), current_tenant()
-    if tenant.id not in sessions:
-        sessions[tenant.id] = _state().open_session()
-    return cast("TenantSession", sessions[tenant.id])
+    if tenant.identity not in sessions:
+        sessions[tenant.identity] = _state().open_session()
+    return cast("TenantSession", sessions[tenant.identity])
 
 
 def _state() -> State:
@@ -230,14 +230,15 @@ def _is_shared() -> bool:
     )
 
 
-def open_sessions() -> dict[int | None, Session]:
-    """Return the sessions, by tenant id: those of the request, if there is one.
+def open_sessions() -> dict[str | None, Session]:
+    """Return the sessions for the application's tenancy, by the tenant's identity: those of the request, if any.
 
-    An application context may outlive requests, for example in tests that push one.
+    Several applications may serve one request, one within another. An application context may outlive requests, for
+    example in tests that push one.
     """
     holder = request.environ if has_request_context() else vars(g)
-    sessions: dict[int | None, Session] = holder.setdefault(_SESSIONS, {})
-    return sessions
+    sessions: dict[Tenancy, dict[str | None, Session]] = holder.setdefault(_SESSIONS, {})
+    return sessions.setdefault(_state().tenancy, {})
 
 
 def _close_sessions(_error: BaseException | None) -> None:

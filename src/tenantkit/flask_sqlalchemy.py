@@ -172,19 +172,19 @@ class _Registry(ScopedRegistry[Any]):
     @override
     def has(self) -> bool:
         tenant = current_tenant_or_none()
-        return tenant is not None and tenant.id in open_sessions()
+        return tenant is not None and tenant.identity in open_sessions()
 
     @override
     def set(self, obj: Any) -> None:
         tenant = current_tenant()
-        if obj.tenant.id != tenant.id:
+        if obj.tenant.identity != tenant.identity:
             raise TenantMismatchError(obj.tenant.key, tenant.key)
-        open_sessions()[tenant.id] = obj
+        open_sessions()[tenant.identity] = obj
 
     @override
     def clear(self) -> None:
         if self.has():
-            del open_sessions()[current_tenant().id]
+            del open_sessions()[current_tenant().identity]
 
 
 def _state(app: Flask) -> State:

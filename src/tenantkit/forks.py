@@ -1,25 +1,65 @@
-"""What a forked worker process must not share with its parent."""
+"""Values and connections that belong to one process.
+
+Servers written in C, such as uWSGI, fork without Python's knowledge, so that `os.register_at_fork` does not run. So
+everything here compares the number of the process before each use, which takes about 50 ns.
+"""
 
 from __future__ import annotations
 
 import os
-import weakref
-from typing import Protocol
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from sqlalchemy import Engine, event
+
+Value = TypeVar("Value")
 
 
-class Renewable(Protocol):
-    """Holds connections that must not be shared with a forked process."""
+class PerProcess(Generic[Value]):
+    """A value that each process makes for itself when it first needs it."""
 
-    def renew(self) -> None:
-        """Forget the parent's connections, without closing them."""
+    def __init__(self, make: Callable[[], Value]) -> None:
+        self._make = make
+        self._made = (os.getpid(), make())
+
+    def get(self) -> Value:
+        """Return the value of this process."""
+        process, value = self._made
+        if process == os.getpid():
+            return value
+        # If several threads arrive together, the last one wins. A lock could have been held when the process forked.
+        self._made = (os.getpid(), self._make())
+        return self._made[1]
 
 
-def renew_after_fork(holder: Renewable) -> None:
-    """Give a forked worker (gunicorn --preload) connections and a listener of its own."""
-    reference = weakref.ref(holder)
+def connect_in_each_process(engine: Engine) -> None:
+    """Make *engine* open connections of its own in each process.
 
-    def renew() -> None:
-        if (forked := reference()) is not None:
-            forked.renew()
+    A forked process replaces the parent's pool before it touches anything in it. The pool's lock may have been held
+    when the process forked, and a ping or a Terminate message would reach the parent's session. SQLAlchemy's recipe,
+    the pool event ``checkout``, runs after ``pool_pre_ping`` and ``pool_recycle`` have used the connection.
+    """
+    inherited: list[object] = []
+    """The parent's pools, which are kept: a driver may close a connection that is garbage."""
 
-    os.register_at_fork(after_in_child=renew)
+    def watch(engine: Engine) -> None:
+        process, pool = os.getpid(), engine.pool
+        connect, dispose = pool.connect, pool.dispose
+
+        def connect_here() -> object:
+            if process == os.getpid():
+                return connect()
+            if engine.pool is pool:
+                engine.dispose()
+            return engine.pool.connect()
+
+        def dispose_here() -> None:
+            if process == os.getpid():
+                dispose()
+            else:
+                inherited.append(pool)
+
+        vars(pool).update(connect=connect_here, dispose=dispose_here)
+
+    event.listen(engine, "engine_disposed", watch)
+    watch(engine)

@@ -114,6 +114,35 @@ def validate_domain(domain: str) -> str:
     return folded
 
 
+def validate_own_domains(domains: Collection[str]) -> frozenset[str]:
+    """Return the application's own *domains* as `require_free_domain` takes them; ``*.example.com`` for all below one.
+
+    :raises ConfigurationError: if one is no host name, or a string was given instead of a collection.
+    """
+    if isinstance(domains, str):
+        raise ConfigurationError(f"reserved_domains={domains!r} must be a list of domains, such as [{domains!r}].")
+    try:
+        return frozenset(
+            "*." + validate_domain(domain[2:]) if domain.startswith("*.") else validate_domain(domain)
+            for domain in domains
+        )
+    except InvalidDomainError as error:
+        raise ConfigurationError(f"reserved_domains= holds {error.domain!r}, which is no domain.") from error
+
+
+def require_free_domain(domain: str, reserved: Collection[str]) -> str:
+    """Return *domain* as it is stored, unless it is one of the application's own.
+
+    :raises InvalidDomainError: if it is no host name, is *reserved*, or is the ``www`` of a reserved one.
+    """
+    host = validate_domain(domain)
+    labels = host.split(".")
+    above = {"*." + ".".join(labels[number:]) for number in range(1, len(labels))}
+    if {host, host.removeprefix("www.")} & set(reserved) or above & set(reserved):
+        raise InvalidDomainError(domain, "it is one of the application's own (reserved_domains=)")
+    return host
+
+
 def validate_prefix(prefix: str) -> str:
     """Return *prefix* if it can begin a schema name, with room for a key behind it.
 

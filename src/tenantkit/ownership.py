@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from tenantkit.tenant import Tenant
 
 OWNER = "tenantkit_owner"
-"""Where a detached object keeps the id and the key of the tenant that it came from."""
+"""Where a detached object keeps the identity and the key of the tenant that it came from."""
 
 
 class OwnedKey(int):
-    """The key of a session among all, which also tells the id and the key of its tenant."""
+    """The key of a session among all, which also tells the identity and the key of its tenant."""
 
-    owner: tuple[int, str]
+    owner: tuple[str, str]
 
 
 def require_own(state: InstanceState[Any], tenant: Tenant, placeholders: Collection[str | None]) -> None:
@@ -32,7 +32,7 @@ def require_own(state: InstanceState[Any], tenant: Tenant, placeholders: Collect
     owner = owner_of(state)
     if (
         owner is not None
-        and owner[0] != tenant.id
+        and owner[0] != tenant.identity
         and any(getattr(table, "schema", None) in placeholders for table in state.mapper.tables)
     ):
         raise TenantMismatchError(owner[1], tenant.key, instance=state_str(state))
@@ -55,13 +55,13 @@ def require_own_values(
                     require_own(value, tenant, placeholders)  # pyright: ignore[reportUnknownArgumentType]
 
 
-def owner_of(state: InstanceState[Any]) -> tuple[int, str] | None:
-    """Return the id and the key of the tenant that an object comes from; ``None`` if it is no row yet."""
+def owner_of(state: InstanceState[Any]) -> tuple[str, str] | None:
+    """Return the identity and the key of the tenant that an object comes from; ``None`` if it is no row yet."""
     if state.key is None:
         return None
     if isinstance(state.session_id, OwnedKey):
         return state.session_id.owner
-    owner: tuple[int, str] | None = state.info.get(OWNER)
+    owner: tuple[str, str] | None = state.info.get(OWNER)
     return owner
 
 

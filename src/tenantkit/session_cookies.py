@@ -24,17 +24,18 @@ from typing import Any
 from tenantkit.arguments import MAPPING, require
 from tenantkit.tenant import TENANT, Tenant
 
-_TENANT_ID = "tenantkit.tenant_id"
-"""The id, not the key: a dropped tenant's key may be given to another customer, its id never is."""
+_TENANT = "tenantkit.tenant"
+"""The identity, not the key: a dropped tenant's key may be given to another customer, and another registry may have the
+same key and the same id."""
 
 
 def bind(session: MutableMapping[str, Any], tenant: Tenant) -> None:
     """Bind a web session to *tenant*, and to no other any more."""
     require(session=(session, MAPPING), tenant=(tenant, TENANT))
-    session[_TENANT_ID] = tenant.id
+    session[_TENANT] = tenant.identity
 
 
 def is_bound(session: Mapping[str, Any], tenant: Tenant) -> bool:
     """Return whether a web session is bound to *tenant*."""
     require(session=(session, MAPPING), tenant=(tenant, TENANT))
-    return bool(session.get(_TENANT_ID) == tenant.id)
+    return bool(session.get(_TENANT) == tenant.identity)

@@ -91,6 +91,7 @@ class TenantSession(_FramedSession):
             raise ConfigurationError("A tenant session has one engine, its tenancy's: leave out binds=.")
         binding = binder(tenant, any_status=any_status)
         self.tenant = binding.tenant
+        self._verify = binding.verify
         self._follows_context = tenant is None
         self._transactions = Transactions(binding.execution_options, binding)
         own_options = options.get("execution_options", {})
@@ -100,7 +101,7 @@ class TenantSession(_FramedSession):
         super().__init__(bind=bind, **options)  # by keyword: the next class may be another library's
         # Objects keep the key of their session, also when it is garbage and was never closed.
         self.hash_key = OwnedKey(self.hash_key)  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.hash_key.owner = (self.tenant.id, self.tenant.key)
+        self.hash_key.owner = (self.tenant.identity, self.tenant.key)
 
     @override
     def merge(self, instance: _T, **options: Any) -> _T:
@@ -143,8 +144,12 @@ class TenantSession(_FramedSession):
         """Return the engine; called by `Session` on the way of every statement to the database.
 
         :raises TenantMismatchError: if the session may not work in the current context.
+        :raises TenantUnavailableError: if the tenant is not active.
         """
         self.require_same_tenant()
+        if self._verify is not None:
+            self._verify()
+            self._verify = None
         return super().get_bind(mapper, **arguments)
 
     def require_same_tenant(self) -> None:
@@ -155,7 +160,7 @@ class TenantSession(_FramedSession):
         """
         if self._follows_context:
             current = current_tenant_or_none()
-            if current is None or current.id != self.tenant.id:
+            if current is not self.tenant and (current is None or current.identity != self.tenant.identity):
                 raise TenantMismatchError(self.tenant.key, current.key if current is not None else None)
 
 

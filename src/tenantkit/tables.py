@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import MetaData, Table
+from sqlalchemy import ForeignKey, MetaData, Table
+from sqlalchemy.exc import NoReferencedTableError
 
 from tenantkit.arguments import instance
 from tenantkit.exceptions import ConfigurationError
@@ -102,6 +103,13 @@ def _require_each_table_on_its_side(shared: MetaData, tenant: MetaData, placehol
 
 def _require_no_reference_to_tenants(tables: Tables) -> None:
     tenant_keys = {table.key for table in tables.tenant}
+    for table in (*tables.shared, *tables.tenant):
+        for key in table.foreign_keys:
+            if key.target_fullname.startswith("tenantkit.tenants.") and not _is_resolved(key):
+                raise ConfigurationError(
+                    f"The table {table.key} references tenantkit.tenants by name, but its metadata does not have that "
+                    "table. Write ForeignKey(tenants.c.id), with: from tenantkit.registry.tables import tenants"
+                )
     for table in tables.shared:
         for key in table.foreign_keys:
             target = key.target_fullname.rpartition(".")[0]
@@ -110,6 +118,14 @@ def _require_no_reference_to_tenants(tables: Tables) -> None:
                     f"The shared table {table.key} references the tenant table {target}: a row that all tenants see "
                     "cannot point into one tenant's schema. Turn the reference round, or make both tenant tables."
                 )
+
+
+def _is_resolved(key: ForeignKey) -> bool:
+    try:
+        _ = key.column
+    except NoReferencedTableError:
+        return False
+    return True
 
 
 def _require_tenant_tables(tables: Tables) -> None:

@@ -32,13 +32,13 @@ from tenantkit.binding import Binding, RawSQL, bind
 from tenantkit.context import current_tenant
 from tenantkit.engines import check_server_once, open_engine
 from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError, TenantUnavailableError
-from tenantkit.forks import renew_after_fork
-from tenantkit.naming import SCHEMAS, schema_name, validate_domain, validate_key, validate_prefix, validate_reserved
+from tenantkit.naming import SCHEMAS, schema_name, validate_key, validate_prefix, validate_reserved
 from tenantkit.provisioning.create import Builder, Order, Seed, create
 from tenantkit.provisioning.doctor import Findings, diagnose, repair
 from tenantkit.provisioning.drop import drop
 from tenantkit.provisioning.fill import find_builder, run_seed
 from tenantkit.raw_sql import watch_statements
+from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
 from tenantkit.session_classes import check_session_class, check_session_options, shared_class
 from tenantkit.sessions import SharedSession, TenantSession
@@ -67,8 +67,11 @@ class Tenancy(Directory):
         session_class: type[TenantSession] = TenantSession,
         shared_session_class: type[Session] = Session,
         session_options: Mapping[str, Any] | None = None,
+        application: str | None = None,
         schema_prefix: str = "t_",
+        grant_to: str | Collection[str] = (),
         reserved_keys: Collection[str] = (),
+        reserved_domains: Collection[str] = (),
         cache_ttl: float = 60.0,
         cache_size: int = 2_000,
         listen: bool = True,
@@ -87,6 +90,9 @@ class Tenancy(Directory):
         :param extra_schemas: where names are looked up behind the tenant's own schema, for example
             ``("public",)`` for the types, functions and operators of extensions. Nothing by default: a table
             missing from a tenant's schema must not be found elsewhere.
+        :param application: the name of the application, which the registry keeps. A database has one registry, for one
+            application; one that has another name, or without names another *schema_prefix* or *placeholder*, is
+            refused. With a name, these two may change later.
         :param schema_prefix: what a new tenant's schema name puts before its key. Behind more than 10 bytes, keys
             have fewer than 48: PostgreSQL's names have 63, of which 5 are for later tenants with the same key.
         :param session_class: the class of tenant sessions, a subclass of `TenantSession`. Another library's session
@@ -94,8 +100,12 @@ class Tenancy(Directory):
         :param shared_session_class: the class of sessions for shared tables, for example ``sqlmodel.Session``.
         :param session_options: options of `sqlalchemy.orm.Session` for every session; those of one session replace
             them.
-        :param schema_prefix: what a new tenant's schema name puts before its key.
+        :param grant_to: the role, or the roles, that the application connects as, if it is not the one that creates and
+            migrates tenants. Each new tenant's schema lets it read and write what is in it and what migrations add;
+            ``tenantkit migrate`` lets it read the registry.
         :param reserved_keys: keys refused besides the built-in ones, for example ``("www", "api")``.
+        :param reserved_domains: the application's own hosts, which no tenant may have: ``example.com`` also reserves
+            ``www.example.com``, and ``*.example.com`` every host below it.
         :param cache_ttl: for how many seconds a looked-up tenant is trusted when no notification arrives;
             0 looks every time.
         :param cache_size: how many lookups are kept, at least 1, of about half a kilobyte each.
@@ -125,9 +135,17 @@ class Tenancy(Directory):
         self.placeholder = placeholder
         self.raw_sql: RawSQL = raw_sql
         self.extra_schemas = tuple(extra_schemas)
-        super().__init__(engine, migrations=migrations, cache_ttl=cache_ttl, cache_size=cache_size, listen=listen)
+        super().__init__(
+            engine,
+            Application(application, validate_prefix(schema_prefix), placeholder),
+            grant_to=grant_to,
+            reserved_domains=reserved_domains,
+            migrations=migrations,
+            cache_ttl=cache_ttl,
+            cache_size=cache_size,
+            listen=listen,
+        )
         self._seed = seed
-        self._schema_prefix = validate_prefix(schema_prefix)
         self._reserved_keys = validate_reserved(reserved_keys)
         check_server_once(self.engine, placeholder)
         drivers.install(self.engine)
@@ -144,7 +162,6 @@ class Tenancy(Directory):
         self._shared_sessionmaker: sessionmaker[SharedSession] = sessionmaker(
             self.engine, class_=shared_class(shared_session_class), placeholder=placeholder, **options
         )
-        renew_after_fork(self)
 
     # Tables
 
@@ -164,13 +181,15 @@ class Tenancy(Directory):
     # Sessions
 
     def session(self, tenant: Tenant | str | None = None, *, any_status: bool = False, **options: Any) -> TenantSession:
-        """Return a session for *tenant*, or for the current tenant.
+        """Return a session for *tenant*, or for the current tenant, as it is now.
 
-        It is of the tenancy's ``session_class``; *options* are those of `sqlalchemy.orm.Session`.
+        A `Tenant` is looked up again, in this process's memory if it is there, since its status may have changed.
+        The session is of the tenancy's ``session_class``; *options* are those of `sqlalchemy.orm.Session`.
 
         :param any_status: also serve a tenant that is not active, for maintenance.
         :raises NoCurrentTenantError: if no tenant is given and none is current.
-        :raises TenantNotFoundError: if there is no such tenant.
+        :raises TenantNotFoundError: if there is no such tenant, or not any more.
+        :raises TenantMismatchError: if the tenant is from another registry, or its key belongs to another one now.
         :raises TenantUnavailableError: if the tenant is not active.
         """
         return self.sessionmaker(tenant=tenant, any_status=any_status, **options)
@@ -181,8 +200,11 @@ class Tenancy(Directory):
 
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
         """Return what a session needs to serve *tenant*, or the current tenant; raises as `session` does."""
-        self._check_tables_once()
-        known = self.get(tenant) if isinstance(tenant, str) else current_tenant() if tenant is None else tenant
+        self.check_tables_once()
+        if isinstance(tenant, str):
+            known = self.get(tenant)
+        else:
+            known = self.renewed(current_tenant() if tenant is None else tenant)
         return self.bind(known, any_status=any_status)
 
     def bind(self, tenant: Tenant, *, any_status: bool = False) -> Binding:
@@ -226,16 +248,17 @@ class Tenancy(Directory):
             attributes=(attributes, optional(JSON_OBJECT)),
             seed=(seed, optional(FUNCTION)),
         )
-        prefix = self._schema_prefix
+        prefix = self.application.schema_prefix
         schema = schema_name(validate_key(key, reserved=self._reserved_keys, prefix=prefix), prefix=prefix)
         if schema in {self.placeholder, NO_TENANT_SCHEMA, *self.shared_schemas}:
             raise InvalidTenantKeyError(key, f"the schema {schema!r} has another use")
         order = Order(
             key=key,
             name=name or key,
-            schema_prefix=prefix,
-            domains=[validate_domain(domain) for domain in domains],
+            application=self.application,
+            domains=[self.free_domain(domain) for domain in domains],
             attributes=attributes or {},
+            grant_to=self.grant_to,
         )
         seeds = [each for each in (self._seed, seed) if each is not None]
 
@@ -282,7 +305,7 @@ class Tenancy(Directory):
     def _builder(self) -> Builder:
         return find_builder(self)
 
-    def _check_tables_once(self) -> None:
+    def check_tables_once(self) -> None:
         """Check the tables that were declared since the last time: models may be imported after the tenancy."""
         count = sum(len(metadata.tables) for metadata in self.metadata if metadata is not None)
         if count != self._checked_tables:

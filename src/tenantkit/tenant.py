@@ -78,10 +78,10 @@ class Placement:
 class Tenant:
     """One customer, as the registry knew it when it was read.
 
-    Tenants are compared by all of their values; ``id`` never changes and is
-    never used again, so it is what identifies one. A tenant is a plain value:
-    it can be pickled, copied, and given to ``dataclasses.asdict`` or to a web
-    framework as JSON.
+    Tenants are compared by all of their values. ``id`` never changes and is
+    never used again in its registry, so the two identify a tenant. A tenant is
+    a plain value: it can be pickled, copied, and given to
+    ``dataclasses.asdict`` or to a web framework as JSON.
     """
 
     id: int
@@ -92,6 +92,8 @@ class Tenant:
     placement: Placement
     created_at: datetime
     updated_at: datetime
+    registry: str = ""
+    """The identity of the registry that the tenant was read from; empty if it was read from none."""
     isolation: Isolation | str = Isolation.SCHEMA
     """A plain string if this version of tenantkit does not know it."""
     domains: tuple[str, ...] = ()
@@ -106,6 +108,11 @@ class Tenant:
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Tenant:
         return self  # nothing in it can be changed
+
+    @property
+    def identity(self) -> str:
+        """The tenant among those of all registries: for cookies, caches and files that several applications share."""
+        return f"{self.registry}/{self.id}"
 
     @property
     def schema(self) -> str:

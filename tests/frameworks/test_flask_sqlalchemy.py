@@ -43,7 +43,12 @@ class Shop:
         self.Colour: Any = Colour
         self.kit = TenantKit()
         self.tenancy = Tenancy(
-            url, tenant=db.metadata, placeholder=placeholder, listen=False, engine_options={"pool_size": 2}
+            url,
+            application="shop",  # the same one with either placeholder
+            tenant=db.metadata,
+            placeholder=placeholder,
+            listen=False,
+            engine_options={"pool_size": 2},
         )
 
     def install(self) -> None:

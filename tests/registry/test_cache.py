@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import URL, Engine, event
+from sqlalchemy import Engine, event
 
 from tenantkit import Placement, Status, Tenancy, Tenant, TenantNotFoundError
 from tenantkit.registry import store
@@ -68,6 +65,43 @@ def test_forgetting_a_tenant_drops_its_key_and_its_domains_only() -> None:
     assert cache.find(("key", "beta")) == tenant("beta")
     cache.clear()
     assert cache.find(("key", "beta")) is None
+
+
+def test_forgetting_a_tenant_looks_at_no_other() -> None:
+    compared: list[str] = []
+
+    class Key(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            compared.append(str(self))
+            return str.__eq__(self, other)
+
+        def __ne__(self, other: object) -> bool:
+            return not self == other
+
+        __hash__ = str.__hash__
+
+    cache = TenantCache(ttl=10, size=2_000)
+    for number in range(1_000):
+        key = Key(f"k{number}")
+        cache.store(("key", key), tenant(key, number), generation=0)
+        cache.store(("domain", f"{key}.test"), tenant(key, number), generation=0)
+    compared.clear()
+    cache.forget("k7")
+    assert len(compared) < 10
+    assert cache.find(("key", "k7")) is None
+    assert cache.find(("domain", "k7.test")) is None
+    assert cache.find(("domain", "k8.test")) is not None
+
+
+def test_the_cache_keeps_no_names_of_what_it_has_dropped() -> None:
+    cache = TenantCache(ttl=10, size=3)
+    for number in range(10):
+        cache.store(("key", f"k{number}"), tenant(f"k{number}"), generation=0)
+        cache.store(("domain", "moving.test"), tenant(f"k{number}"), generation=0)
+    assert {name for names in cache._names.values() for name in names} == set(cache._entries)
+    assert all(cache._names.values())
 
 
 def test_an_answer_that_was_overtaken_is_not_kept() -> None:
@@ -165,6 +199,8 @@ def test_another_process_is_heard(listening: Tenancy) -> None:
         ("UPDATE tenantkit.tenants SET name = 'by hand'", lambda tenancy: tenancy.get("acme").name == "by hand"),
         ("UPDATE tenantkit.tenants SET key = 'new'", lambda tenancy: tenancy.cache.find(("key", "acme")) is None),
         ("DELETE FROM tenantkit.tenants", lambda tenancy: tenancy.cache.find(("key", "acme")) is None),
+        ("TRUNCATE tenantkit.tenants CASCADE", lambda tenancy: tenancy.cache.find(("key", "acme")) is None),
+        ("TRUNCATE tenantkit.domains", lambda tenancy: tenancy.get("acme").domains == ()),
         ("DELETE FROM tenantkit.domains", lambda tenancy: tenancy.get("acme").domains == ()),
         (
             "UPDATE tenantkit.domains SET domain = 'b.test'",
@@ -234,58 +270,3 @@ def test_closing_ends_the_listener(make_tenancy: Callable[..., Tenancy]) -> None
     assert not listener.listening.is_set()
     assert listener._thread is not None
     assert not listener._thread.is_alive()
-
-
-FORKING = """
-import os, sys, time
-from tenantkit import Tenancy
-from tests.conftest import APPLICATION
-
-tenancy = Tenancy(sys.argv[1], cache_ttl=10_000, **APPLICATION)
-tenancy.create("acme")
-tenancy.get("acme")
-assert tenancy._listener.listening.wait(30)
-
-def serve(name):
-    with tenancy.session("acme") as session:
-        return session.connection().exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-
-def hears(name):
-    deadline = time.monotonic() + 30
-    while tenancy.get("acme").name != name:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-before = serve("parent")
-tenancy.cache._writing.acquire()  # as another thread may have done
-child = os.fork()
-if child == 0:
-    tenancy.get("acme")
-    assert tenancy._listener.listening.wait(30)
-    assert serve("child") != before
-    tenancy.update("acme", name="from the child")
-    hears("from the parent")
-    tenancy.close()
-    os._exit(0)
-tenancy.cache._writing.release()
-hears("from the child")
-assert serve("parent") == before
-tenancy.update("acme", name="from the parent")
-_, status = os.waitpid(child, 0)
-assert status == 0, status
-tenancy.close()
-"""
-
-
-def test_a_forked_process_has_connections_and_a_listener_of_its_own(database: URL) -> None:
-    arguments = [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", "-c", FORKING]
-    url = database.render_as_string(hide_password=False)
-    done = subprocess.run(
-        [*arguments, url],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env={**os.environ, "PYTHONPATH": "."},
-    )
-    assert (done.returncode, done.stderr) == (0, "")

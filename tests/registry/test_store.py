@@ -257,6 +257,7 @@ LEGAL = {
     (Status.ACTIVE, Status.MAINTENANCE),
     (Status.SUSPENDED, Status.ACTIVE),
     (Status.MAINTENANCE, Status.ACTIVE),
+    *((status, status) for status in (Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE)),  # there already
 }
 
 

@@ -7,6 +7,7 @@ so each engine tries once whether it works: see `tenantkit.drivers.install`.
 from __future__ import annotations
 
 import logging
+import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,7 @@ class _Framed(FramedConnection):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._process = os.getpid()
         self.cursor_factory: Any = marked(self.cursor_factory)
         self.server_cursor_factory: Any = marked(self.server_cursor_factory)
 
@@ -74,6 +76,26 @@ class _Framed(FramedConnection):
     @override
     def in_transaction(self) -> bool:
         return self.pgconn.transaction_status != pq.TransactionStatus.IDLE
+
+    def __del__(self) -> None:
+        if not self.is_inherited:
+            super().__del__()  # type: ignore[misc]
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether another process, from which this one was forked, opened the connection."""
+        return self._process != os.getpid()
+
+    def _require_own_process(self) -> None:
+        """Raise if the connection is inherited: what is sent would reach the other process's session.
+
+        :raises psycopg.OperationalError: if it is.
+        """
+        if self.is_inherited:
+            raise psycopg.OperationalError(
+                f"This connection was opened by process {self._process}, from which process {os.getpid()} was forked. "
+                "Open a new session in each process."
+            )
 
     def _exec_command(self, command: Any, *arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
         if isinstance(command, bytes):
@@ -144,9 +166,49 @@ class _Framed(FramedConnection):
             raise psycopg.errors.error_from_result(result, encoding=self.pgconn._encoding)  # noqa: SLF001 - as psycopg does
 
 
-class Connection(_Framed, psycopg.Connection[Any]):
+class Connection(_Framed, psycopg.Connection[Any]):  # type: ignore[misc]
     """A `psycopg.Connection` that frames transactions."""
 
+    @override
+    def wait(self, *arguments: Any, **options: Any) -> Any:
+        """Wait for the server, as psycopg does for all that it sends; refused in a forked process."""
+        self._require_own_process()
+        return super().wait(*arguments, **options)
 
-class AsyncConnection(_Framed, psycopg.AsyncConnection[Any]):
+    @override
+    def rollback(self) -> None:
+        """Roll back, which in a forked process is not for this one to do."""
+        if not self.is_inherited:
+            super().rollback()
+
+    @override
+    def close(self) -> None:
+        """Close the connection; in a forked process without a word to the server."""
+        if self.is_inherited:
+            self._closed = True
+        else:
+            super().close()
+
+
+class AsyncConnection(_Framed, psycopg.AsyncConnection[Any]):  # type: ignore[misc]
     """A `psycopg.AsyncConnection` that frames transactions."""
+
+    @override
+    async def wait(self, *arguments: Any, **options: Any) -> Any:
+        """Wait for the server, as psycopg does for all that it sends; refused in a forked process."""
+        self._require_own_process()
+        return await super().wait(*arguments, **options)
+
+    @override
+    async def rollback(self) -> None:
+        """Roll back, which in a forked process is not for this one to do."""
+        if not self.is_inherited:
+            await super().rollback()
+
+    @override
+    async def close(self) -> None:
+        """Close the connection; in a forked process without a word to the server."""
+        if self.is_inherited:
+            self._closed = True
+        else:
+            await super().close()

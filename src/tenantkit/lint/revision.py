@@ -41,7 +41,7 @@ class Schemas:
             placeholder=tenancy.placeholder,
             shared=frozenset(tenancy.shared_schemas),
             extra=frozenset(tenancy.extra_schemas),
-            tenant_prefix=tenancy._schema_prefix,  # noqa: SLF001 - nobody else needs it
+            tenant_prefix=tenancy.application.schema_prefix,
             shared_tables=frozenset(table.name for table in tenancy.tables.shared),
             tenant_tables=frozenset(table.name for table in tenancy.tables.tenant),
         )

@@ -24,7 +24,9 @@ from tenantkit.naming import schema_name
 from tenantkit.provisioning import schemas
 from tenantkit.provisioning.drop import finish
 from tenantkit.provisioning.locks import attending, is_unattended, limit_lock_waits, reason, retrying, sqlstate
-from tenantkit.registry import store
+from tenantkit.registry import applications, store
+from tenantkit.registry.applications import Application
+from tenantkit.registry.grants import let_use_schema
 from tenantkit.registry.tables import tenants
 from tenantkit.tenant import MAIN_DATABASE, Placement, Status, Tenant, require_supported
 
@@ -59,10 +61,11 @@ class Order:
 
     key: str
     name: str
-    schema_prefix: str
+    application: Application
     database: str = MAIN_DATABASE
     domains: Sequence[str] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    grant_to: Sequence[str] = ()
 
 
 def create(
@@ -78,6 +81,7 @@ def create(
     """
     claim = uuid4().hex
     with connection.begin():
+        applications.claim(connection, order.application)
         doomed = store.get(connection, order.key) if _lock_row(connection, order.key) == Status.DROPPING else None
     if doomed is not None:
         finish(connection, doomed)
@@ -88,13 +92,13 @@ def create(
         try:
             for attempt in retrying():
                 with attempt, connection.begin():
-                    _begin(connection, tenant, claim, progress)
+                    _begin(connection, tenant, claim, progress, order.grant_to)
                     build(connection, tenant.placement)
                     tenant = _complete(connection, tenant, seed, progress)
         except DBAPIError as error:
             if sqlstate(error) != _NEW_ENUM_VALUE:
                 raise
-            tenant = _create_in_steps(connection, tenant, claim, build, seed, progress)
+            tenant = _create_in_steps(connection, tenant, claim, build, seed, progress, order.grant_to)
     except Exception as error:
         if progress.step == _CLAIMING and isinstance(error, TenantExistsError):
             raise
@@ -112,7 +116,7 @@ def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
     status = _lock_row(connection, order.key)
     if status is None:
         number = 1 + store.count_former(connection, order.key)
-        schema = schema_name(order.key, prefix=order.schema_prefix, number=number)
+        schema = schema_name(order.key, prefix=order.application.schema_prefix, number=number)
         if schemas.read_mark(connection, schema) is not None:
             raise ProvisioningError(order.key, _CLAIMING, f"the schema {schema!r} exists, and is not tenantkit's")
         tenant = store.add(
@@ -153,6 +157,7 @@ def _create_in_steps(
     build: Builder,
     seed: Callable[[Connection, Tenant], None],
     progress: _Progress,
+    grant_to: Sequence[str],
 ) -> Tenant:
     """Create a tenant in several transactions, where PostgreSQL does not let it be one.
 
@@ -160,20 +165,21 @@ def _create_in_steps(
     """
     with attending(connection, tenant.id):
         with connection.begin():
-            _begin(connection, tenant, claim, progress)
+            _begin(connection, tenant, claim, progress, grant_to)
         build.in_steps(connection, tenant.placement)
         with connection.begin():
             _require_claim(connection, tenant, claim)
             return _complete(connection, tenant, seed, progress)
 
 
-def _begin(connection: Connection, tenant: Tenant, claim: str, progress: _Progress) -> None:
+def _begin(connection: Connection, tenant: Tenant, claim: str, progress: _Progress, grant_to: Sequence[str]) -> None:
     _require_claim(connection, tenant, claim)
     limit_lock_waits(connection)
     progress.step = "creating the schema"
     if schemas.read_mark(connection, tenant.schema) == schemas.mark_of(tenant):
         schemas.drop_schema(connection, tenant.schema)
     schemas.make_schema(connection, tenant)
+    let_use_schema(connection, tenant.schema, grant_to)
     progress.step = "creating the tables"
 
 

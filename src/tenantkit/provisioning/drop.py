@@ -23,7 +23,7 @@ def drop(connection: Connection, key: str) -> Tenant:
     schema and the registry row then go in one transaction.
 
     :raises TenantNotFoundError: if there is no such tenant (any more).
-    :raises ProvisioningError: if the schema is not this tenant's, or objects of other schemas depend on it.
+    :raises ProvisioningError: if the schema is not this tenant's, or objects or rows of other schemas depend on it.
     """
     with connection.begin():
         tenant = store.lock(connection, key)
@@ -70,7 +70,7 @@ def _release_shared_tables(connection: Connection, tenant: Tenant) -> None:
 
 
 def require_removable(connection: Connection, tenant: Tenant) -> None:
-    """Raise unless removing the tenant's schema takes nothing that is not the tenant's.
+    """Raise unless removing the tenant takes nothing that is not the tenant's, and nothing forbids it.
 
     :raises ProvisioningError: if it does.
     :raises TenantUnavailableError: if this version of tenantkit cannot tell where the tenant's schema is.
@@ -86,4 +86,10 @@ def require_removable(connection: Connection, tenant: Tenant) -> None:
     if others := schemas.dependants(connection, tenant.schema):
         raise ProvisioningError(
             tenant.key, "dropping", f"other schemas depend on it: {first_lines(others)}; drop these first"
+        )
+    if tables := schemas.referring(connection, tenant):
+        raise ProvisioningError(
+            tenant.key,
+            "dropping",
+            f"rows of {first_lines(tables)} refer to it; delete these first, or give the foreign key ON DELETE CASCADE",
         )

@@ -34,6 +34,8 @@ class TenantCache:
         self._clock = clock
         self._entries: dict[Name, tuple[Tenant, float]] = {}
         self._misses: dict[Name, float] = {}
+        self._names: dict[str, set[Name]] = {}
+        """Under which names each tenant is kept, by its key: thousands of tenants may change in one statement."""
         self._writing = Lock()
         self.generation = 0
         """Grows with every invalidation; `store` compares it."""
@@ -50,12 +52,13 @@ class TenantCache:
         with self._writing:
             if generation != self.generation or self._ttl <= 0 or self._size <= 0:
                 return
-            self._entries.pop(name, None)
+            self._drop(name)
             while len(self._entries) >= self._size:
-                del self._entries[next(iter(self._entries))]
+                self._drop(next(iter(self._entries)))
             # Under the tenant's own string, where it has it: the caller's would be a second one to keep.
             own: Name = ("key", tenant.key) if name == ("key", tenant.key) else name
             self._entries[own] = (tenant, self._clock() + self._ttl)
+            self._names.setdefault(tenant.key, set()).add(own)
 
     def is_missing(self, name: Name) -> bool:
         """Return whether no tenant had this name some seconds ago, as far as this process has heard."""
@@ -75,10 +78,21 @@ class TenantCache:
         with self._writing:
             self.generation += 1
             self._misses = {}
-            self._entries = {name: entry for name, entry in self._entries.items() if entry[0].key != key}
+            for name in self._names.pop(key, ()):
+                del self._entries[name]
 
     def clear(self) -> None:
         """Drop every entry."""
         with self._writing:
             self.generation += 1
             self._entries = {}
+            self._names = {}
+            self._misses = {}
+
+    def _drop(self, name: Name) -> None:
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            names = self._names[entry[0].key]
+            names.discard(name)
+            if not names:
+                del self._names[entry[0].key]

@@ -12,9 +12,13 @@ from sqlalchemy import Connection, Engine
 
 from tenantkit.arguments import NAME, require
 from tenantkit.exceptions import TenantNotFoundError
-from tenantkit.naming import fold_domain
-from tenantkit.registry import store, versions
+from tenantkit.forks import PerProcess, connect_in_each_process
+from tenantkit.naming import fold_domain, require_free_domain, validate_own_domains
+from tenantkit.registry import applications, store, versions
+from tenantkit.registry.applications import Application
 from tenantkit.registry.cache import Name, TenantCache
+from tenantkit.registry.grants import let_read_registry
+from tenantkit.registry.identity import require_same
 from tenantkit.registry.listener import Listener
 from tenantkit.registry.revisions import Revisions
 from tenantkit.tenant import KEY, TENANT, Status, Tenant
@@ -24,19 +28,50 @@ class Directory:
     """The registry of one application, with the cache of this process and what keeps it true."""
 
     def __init__(
-        self, engine: Engine, *, migrations: str | Path | None, cache_ttl: float, cache_size: int, listen: bool
+        self,
+        engine: Engine,
+        application: Application,
+        *,
+        grant_to: str | Collection[str],
+        reserved_domains: Collection[str],
+        migrations: str | Path | None,
+        cache_ttl: float,
+        cache_size: int,
+        listen: bool,
     ) -> None:
         self.engine = engine
         self.migrations = Path(migrations) if migrations is not None else None
-        self._new_cache = partial(TenantCache, ttl=cache_ttl, size=cache_size)
-        self.cache = self._new_cache()
+        self.application = application
+        self.grant_to = (grant_to,) if isinstance(grant_to, str) else tuple(grant_to)
+        self._reserved_domains = validate_own_domains(reserved_domains)
+        connect_in_each_process(self.engine)
+        applications.check_once(self.engine, application)
+
+        def open_memory() -> tuple[TenantCache, Listener | None]:
+            cache = TenantCache(ttl=cache_ttl, size=cache_size)
+            return cache, Listener(self.engine, cache) if listen else None
+
+        self._memory = PerProcess(open_memory)
         self.revisions = Revisions(self)
-        self._listener = Listener(self.engine, self.cache) if listen else None
+
+    @property
+    def cache(self) -> TenantCache:
+        """The tenants that this process has looked up."""
+        return self._memory.get()[0]
+
+    @property
+    def _listener(self) -> Listener | None:
+        return self._memory.get()[1]
 
     def install(self) -> None:
-        """Create or upgrade the registry's tables. ``tenantkit migrate`` does this first."""
+        """Create or upgrade the registry's tables. ``tenantkit migrate`` does this first.
+
+        :raises ConfigurationError: if they are newer than this tenantkit, or belong to another application.
+        """
         with self.engine.begin() as connection:
             versions.install(connection)
+            applications.claim(connection, self.application)
+            let_read_registry(connection, self.grant_to)
 
     def get(self, key: str) -> Tenant:
         """Return the tenant with this key, from this process's memory if it is there.
@@ -44,6 +79,17 @@ class Directory:
         :raises TenantNotFoundError: if there is none.
         """
         return self.cache.find(("key", key)) or self._look_up(("key", key), store.get)
+
+    def renewed(self, tenant: Tenant) -> Tenant:
+        """Return what *tenant* is now, from this process's memory if it is there.
+
+        :raises TenantMismatchError: if it is of another registry, or another tenant has its key now.
+        :raises TenantNotFoundError: if it was dropped, or its key was changed.
+        """
+        if (known := self.known(tenant)) is not None:
+            return known
+        with self.engine.connect() as connection:
+            return self.look_up_again(connection, tenant)
 
     def get_by_domain(self, domain: str) -> Tenant:
         """Return the tenant with this domain, from this process's memory if it is there.
@@ -81,9 +127,10 @@ class Directory:
     def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
         """Give a tenant another domain; its first one is its primary one.
 
+        :raises InvalidDomainError: if it is no host name, or reserved.
         :raises DomainExistsError: if it is taken.
         """
-        return self._change(key, store.add_domain, domain, primary=primary)
+        return self._change(key, store.add_domain, self.free_domain(domain), primary=primary)
 
     def remove_domain(self, key: str, domain: str) -> Tenant:
         """Take a domain from a tenant."""
@@ -98,28 +145,21 @@ class Directory:
 
         :raises ConfigurationError: if there is no such revision, or nothing is known of the one that the tenant is at.
         """
-        known = self.get(tenant) if isinstance(tenant, str) else tenant
-        require(tenant=(known, TENANT), revision=(revision, NAME))
+        known = self.get(tenant) if isinstance(tenant, str) else self.renewed(tenant)
+        require(revision=(revision, NAME))
         return self.revisions.includes(known, revision)
 
     def suspend(self, key: str) -> Tenant:
-        """Stop serving a tenant, keeping all it has."""
+        """Stop serving a tenant, keeping all it has; nothing changes if it is suspended already."""
         return self._move(key, Status.SUSPENDED)
 
     def resume(self, key: str) -> Tenant:
-        """Serve a tenant again that was suspended or in maintenance."""
+        """Serve a tenant again that was suspended or in maintenance; nothing changes if it is active."""
         return self._move(key, Status.ACTIVE)
 
     def start_maintenance(self, key: str) -> Tenant:
-        """Stop serving a tenant for a while; visitors are told to come back."""
+        """Stop serving a tenant for a while; visitors may come back. Nothing changes if it is in maintenance."""
         return self._move(key, Status.MAINTENANCE)
-
-    def renew(self) -> None:
-        """Forget the parent's connections and listener in a forked process; they stay the parent's."""
-        self.engine.dispose(close=False)
-        self.cache = self._new_cache()  # the old one's lock may have been held when the process forked
-        if self._listener is not None:
-            self._listener = Listener(self.engine, self.cache)
 
     def close(self) -> None:
         """Stop listening and close the engine's idle connections."""
@@ -129,17 +169,36 @@ class Directory:
 
     # Inside
 
+    def free_domain(self, domain: str) -> str:
+        """Return *domain* as it is stored.
+
+        :raises InvalidDomainError: if it is no host name, or reserved.
+        """
+        return require_free_domain(domain, self._reserved_domains)
+
+    def known(self, tenant: Tenant) -> Tenant | None:
+        """Return what *tenant* is now if this process has it in its memory; raises as `renewed` does."""
+        if not isinstance(tenant, Tenant):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may do without types
+            require(tenant=(tenant, TENANT))
+        now = self.cache.find(("key", tenant.key))
+        return require_same(tenant, now) if now is not None else None
+
+    def look_up_again(self, connection: Connection, tenant: Tenant) -> Tenant:
+        """Find what *tenant* is now by *connection* and remember it; raises as `renewed` does."""
+        return self.look_up(connection, ("key", tenant.key), partial(store.get_again, tenant))
+
     def look_up(self, connection: Connection, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         """Find a tenant by *connection* and remember it."""
-        if self._listener is not None:
-            self._listener.start()
-        generation = self.cache.generation
+        cache, listener = self._memory.get()
+        if listener is not None:
+            listener.start()
+        generation = cache.generation
         try:
             tenant = find(connection, name[1])
         except TenantNotFoundError:
-            self.cache.store_miss(name, generation=generation)
+            cache.store_miss(name, generation=generation)
             raise
-        self.cache.store(name, tenant, generation=generation)
+        cache.store(name, tenant, generation=generation)
         return tenant
 
     def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
@@ -149,7 +208,7 @@ class Directory:
 
     def _move(self, key: str, wanted: Status) -> Tenant:
         with self.forgetting(key), self.engine.begin() as connection:
-            return store.transition(connection, key, wanted)
+            return store.move(connection, key, wanted)
 
     def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
         with self.forgetting(key), self.engine.begin() as connection:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
+import selectors
+import socket
 import threading
 import weakref
+from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from psycopg import OperationalError
 from sqlalchemy import Engine
 
 from tenantkit.registry.tables import CHANNEL
@@ -16,8 +23,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_WAIT = 1.0
-"""How long one wait for notifications lasts, in seconds: the longest that stopping takes."""
+PING_AFTER = 30.0
+"""After how many seconds without a message the server is asked whether it is still there.
+
+If it does not answer within as many seconds again, the connection is given up. A connection that a firewall or a
+failover has cut without a word would otherwise stay silent for ever.
+"""
+
+_LOOK_AGAIN = 1.0
+"""How many seconds may pass before the thread notices that its cache is garbage."""
 
 
 class Listener:
@@ -25,14 +39,19 @@ class Listener:
 
     While there is no connection, the cache's time to live is all that renews it;
     when there is one again the cache is emptied, since notifications were missed.
-    The thread ends by itself once the cache is garbage.
+    The thread ends with the program, or once the cache is garbage.
     """
 
-    def __init__(self, engine: Engine, cache: TenantCache, *, retry_after: float = 1.0) -> None:
+    def __init__(
+        self, engine: Engine, cache: TenantCache, *, retry_after: float = 1.0, ping_after: float = PING_AFTER
+    ) -> None:
+        self._process = os.getpid()
         self._engine = engine
         self._cache = weakref.ref(cache)
         self._retry_after = retry_after
+        self._ping_after = ping_after
         self._stop = threading.Event()
+        self._waker: socket.socket | None = None
         self.listening = threading.Event()
         """Set while notifications are being received."""
         self._thread: threading.Thread | None = None
@@ -45,39 +64,80 @@ class Listener:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="tenantkit-listener", daemon=True)
                     self._thread.start()
+                    # Before what was registered earlier, such as the end of an embedded server.
+                    atexit.register(_stop, weakref.ref(self))
 
-    def stop(self) -> None:
-        """End the thread and wait for it."""
+    def stop(self, *, timeout: float | None = None) -> None:
+        """End the thread and wait for it, at most *timeout* seconds. A parent's thread is left alone."""
+        if self._process != os.getpid():
+            return
         self._stop.set()
+        if (waker := self._waker) is not None:
+            with suppress(OSError):  # the thread has just ended by itself
+                waker.send(b"\0")
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(timeout)
 
     def _run(self) -> None:
         while not self._stop.is_set() and self._cache() is not None:
             try:
                 self._listen()
             except Exception as error:  # noqa: BLE001 - whatever it was, the time to live stands below
-                logger.warning("registry notifications lost (%s); trying again", type(error).__name__)
+                if not self._stop.is_set():
+                    logger.warning("registry notifications lost (%s); trying again", type(error).__name__)
             finally:
                 self.listening.clear()
             self._stop.wait(self._retry_after)
 
     def _listen(self) -> None:
-        pooled = self._engine.raw_connection()
-        # Taken out of the pool: a connection that listens must not come back to it.
+        # From a pool like the engine's, with its arguments, creator and events, but not of the application's number.
+        pooled = self._engine.pool.recreate().connect()
         connection: Any = pooled.driver_connection
         pooled.detach()
+        woken, self._waker = socket.socketpair()
         try:
             connection.autocommit = True
             connection.execute(f"LISTEN {CHANNEL}")
             if cache := self._cache():
                 cache.clear()
             self.listening.set()
-            while not self._stop.is_set() and (cache := self._cache()) is not None:
-                for notification in connection.notifies(timeout=_WAIT):
-                    cache.forget(notification.payload)
-                    if self._stop.is_set():
-                        break
-                del cache
+            # Not the driver's own waiting, which is C and would block all greenlets of a gevent worker.
+            with selectors.DefaultSelector() as selector:
+                selector.register(connection.pgconn.socket, selectors.EVENT_READ)
+                selector.register(woken, selectors.EVENT_READ)
+                self._hear(connection.pgconn, selector)
         finally:
             connection.close()
+            self._waker.close()
+            self._waker = None
+            woken.close()
+
+    def _hear(self, pgconn: Any, selector: selectors.BaseSelector) -> None:
+        last, is_asked = monotonic(), False
+        while not self._stop.is_set() and (cache := self._cache()) is not None:
+            if selector.select(min(_LOOK_AGAIN, self._ping_after)):
+                pgconn.consume_input()
+                last, is_asked = monotonic(), False
+                while notification := pgconn.notifies():
+                    _forget(cache, notification.extra.decode(errors="replace"))
+                while not pgconn.is_busy() and pgconn.get_result() is not None:
+                    pass  # the answer to SELECT 1
+            elif monotonic() - last > self._ping_after:
+                if is_asked:
+                    raise OperationalError("the server does not answer")
+                pgconn.send_query(b"SELECT 1")
+                last, is_asked = monotonic(), True
+            del cache
+
+
+def _forget(cache: TenantCache, key: str) -> None:
+    """Forget one tenant, or all of them if the notification names none, as that of TRUNCATE does."""
+    if key:
+        cache.forget(key)
+    else:
+        cache.clear()
+
+
+def _stop(reference: weakref.ref[Listener]) -> None:
+    if (listener := reference()) is not None:
+        listener.stop(timeout=_LOOK_AGAIN)  # it may be waiting for a server that cannot be reached

@@ -69,8 +69,12 @@ class Migrated(Protocol):
     """Has revisions, as a `tenantkit.Tenancy` does."""
 
     engine: Engine
-    cache: TenantCache
     migrations: Path | None
+
+    @property
+    def cache(self) -> TenantCache:
+        """The tenants that this process has looked up."""
+        ...
 
 
 class Revisions:

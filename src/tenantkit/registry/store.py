@@ -6,7 +6,20 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Connection, Row, Select, Text, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.exc import IntegrityError
 
@@ -17,10 +30,12 @@ from tenantkit.exceptions import (
     InvalidDomainError,
     InvalidTenantKeyError,
     TenantExistsError,
+    TenantMismatchError,
     TenantNotFoundError,
 )
 from tenantkit.frozen import freeze
 from tenantkit.naming import validate_domain, validate_key
+from tenantkit.registry.identity import identity, read_identity, require_same
 from tenantkit.registry.tables import domains, former_tenants, tenants
 from tenantkit.tenant import KEY, Placement, Status, Tenant, require_supported
 
@@ -30,7 +45,7 @@ _domains_of_tenant = (
     .scalar_subquery()
 )
 
-_tenant = select(tenants, _domains_of_tenant.label("domains"))
+_tenant = select(tenants, _domains_of_tenant.label("domains"), identity.label("registry"))
 
 
 def get(connection: Connection, key: str) -> Tenant:
@@ -42,6 +57,20 @@ def get(connection: Connection, key: str) -> Tenant:
     if row is None:
         raise TenantNotFoundError(key=key)
     return _to_tenant(row)
+
+
+def get_again(tenant: Tenant, connection: Connection, key: str) -> Tenant:
+    """Return what *tenant*, whose key is *key*, is now.
+
+    :raises TenantMismatchError: if it is of another registry, or another tenant has its key now.
+    :raises TenantNotFoundError: if it was dropped, or its key was changed.
+    """
+    try:
+        return require_same(tenant, get(connection, key))
+    except TenantNotFoundError:
+        if (here := read_identity(connection)) != tenant.registry:
+            raise TenantMismatchError.of_registries(tenant.key, tenant.registry, here) from None
+        raise
 
 
 def get_by_domain(connection: Connection, domain: str) -> Tenant:
@@ -208,6 +237,21 @@ def transition(connection: Connection, /, key: str, wanted: Status, **values: An
     return get(connection, key)
 
 
+def move(connection: Connection, key: str, wanted: Status) -> Tenant:
+    """Move a tenant to the state *wanted*, as a person or a webhook asks for it; nothing if it is there already.
+
+    Raises as `transition` does.
+    """
+    tenant = lock(connection, key)
+    if tenant.status is not wanted:
+        return transition(connection, key, wanted)
+    # Maintenance that a run has begun, and would end, is now a person's.
+    connection.execute(
+        update(tenants).where(tenants.c.id == tenant.id, tenants.c.claim.is_not(None)).values(claim=None)
+    )
+    return tenant
+
+
 def remove(connection: Connection, tenant_id: int) -> None:
     """Delete a tenant's row, and with it its domains and outcomes; remember that it was there."""
     was = select(tenants.c.id, tenants.c.key, tenants.c.schema).where(tenants.c.id == tenant_id)
@@ -309,4 +353,5 @@ def _to_tenant(row: Row[Any]) -> Tenant:
         attributes=row.attributes,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        registry=sys.intern(row.registry),
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, ForeignKey, Integer, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, ForeignKey, Integer, MetaData, Table, Text, Uuid
 
 SCHEMA = "tenantkit"
 CHANNEL = "tenantkit"
-"""Every change of a tenant or of its domains is notified on this channel; the payload is the key."""
+"""Every change of a tenant or of its domains is notified on this channel; the payload is the key, or empty for all."""
 
 metadata = MetaData(schema=SCHEMA)
 
@@ -44,6 +44,16 @@ former_tenants = Table(
     Column("key", Text),
     Column("schema", Text),
     Column("dropped_at", DateTime(timezone=True)),
+)
+
+registry = Table(
+    "registry",
+    metadata,
+    Column("single", Boolean, primary_key=True),
+    Column("id", Uuid),
+    Column("application", Text),
+    Column("schema_prefix", Text),
+    Column("placeholder", Text),
 )
 
 runs = Table(

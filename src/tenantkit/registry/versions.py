@@ -132,6 +132,37 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         # What older code asks that meets a tenant of newer code.
         "CREATE TABLE tenantkit.revisions (revision text PRIMARY KEY, down_revisions text[] NOT NULL)",
     ),
+    (
+        # The registry's identity, which every tenant that is read from it carries, and the application it belongs to.
+        """
+        CREATE TABLE tenantkit.registry (
+            single boolean PRIMARY KEY DEFAULT true CHECK (single),
+            id uuid NOT NULL DEFAULT gen_random_uuid(),
+            application text,
+            schema_prefix text,
+            placeholder text
+        )
+        """,
+        "INSERT INTO tenantkit.registry DEFAULT VALUES",
+        # So that a role that was given SELECT on the older tables can read this one too.
+        "GRANT SELECT ON tenantkit.registry TO PUBLIC",
+        # TRUNCATE runs no trigger for each row. An empty payload means all tenants.
+        """
+        CREATE FUNCTION tenantkit.notify_all() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_catalog.pg_notify('tenantkit', '');
+            RETURN NULL;
+        END $$
+        """,
+        """
+        CREATE TRIGGER notify_all AFTER TRUNCATE ON tenantkit.tenants
+            FOR EACH STATEMENT EXECUTE FUNCTION tenantkit.notify_all()
+        """,
+        """
+        CREATE TRIGGER notify_all AFTER TRUNCATE ON tenantkit.domains
+            FOR EACH STATEMENT EXECUTE FUNCTION tenantkit.notify_all()
+        """,
+    ),
 )
 
 

@@ -1,0 +1,92 @@
+"""The application that a registry belongs to: functions of a connection.
+
+Two applications in one database would read, and drop, each other's tenants. So the registry keeps the options of the
+application that created its first tenant, and every tenancy compares them with its own before it uses a connection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection, Engine, Executable, event, select, update
+from typing_extensions import override
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.naming import quote_literal
+from tenantkit.registry.tables import registry
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What tells two applications apart: their names if both have one, else their options."""
+
+    application: str | None
+    schema_prefix: str
+    placeholder: str | None
+
+    def is_same(self, other: Application) -> bool:
+        """Return whether *other*, which the registry has kept, is this application."""
+        if other.application is not None:
+            return other.application == self.application
+        return other.schema_prefix == self.schema_prefix and other.placeholder == self.placeholder
+
+    @override
+    def __str__(self) -> str:
+        name = "" if self.application is None else f"application={self.application!r}, "
+        return f"{name}schema_prefix={self.schema_prefix!r}, placeholder={self.placeholder!r}"
+
+
+def claim(connection: Connection, application: Application) -> None:
+    """Write down that the registry belongs to *application*, in the caller's transaction.
+
+    :raises ConfigurationError: if it belongs to another one.
+    """
+    if _require_own(connection, _owner, application) != application:
+        _require_own(connection, _owner.with_for_update(), application)
+        connection.execute(update(registry).values(asdict(application)))
+
+
+def check_once(engine: Engine, application: Application) -> None:
+    """Have connections of *engine* make sure that the registry belongs to *application*, until one has seen that.
+
+    They raise `ConfigurationError` if it belongs to another one.
+    """
+    passed = False
+
+    def check(connection: Connection) -> None:
+        nonlocal passed
+        if passed:
+            return
+        try:
+            if connection.exec_driver_sql("SELECT to_regclass('tenantkit.registry')").scalar() is not None:
+                passed = _require_own(connection, _owner, application) is not None
+            connection.rollback()
+        except BaseException:
+            connection.close()
+            raise
+
+    event.listen(engine, "engine_connect", check)
+
+
+_owner = select(registry.c.application, registry.c.schema_prefix, registry.c.placeholder)
+
+
+def _require_own(connection: Connection, query: Executable, application: Application) -> Application | None:
+    """Return what the registry has kept of the application that it belongs to, or ``None`` if it belongs to none yet.
+
+    :raises ConfigurationError: if that is not *application*.
+    """
+    row = connection.execute(query).one()
+    if row.schema_prefix is None:
+        return None
+    owner = Application(row.application, row.schema_prefix, row.placeholder)
+    if application.is_same(owner):
+        return owner
+    values = ", ".join(
+        f"{name} = {'NULL' if value is None else quote_literal(value)}" for name, value in asdict(application).items()
+    )
+    hand_over = f"UPDATE tenantkit.registry SET {values}"  # noqa: S608 - quoted, and not sent
+    raise ConfigurationError(
+        f"The registry in this database belongs to another application, with {owner}; this one has {application}. "
+        f"Give each application a database of its own. If it is the same one under other options, run: {hand_over}"
+    )

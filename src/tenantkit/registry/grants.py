@@ -1,0 +1,34 @@
+"""Rights for the roles that the application connects as, where they own neither the registry nor the schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, text
+
+from tenantkit.naming import quote_identifier
+
+_MAY_READ = text(
+    "SELECT has_schema_privilege(:role, 'tenantkit', 'USAGE') "
+    "AND bool_and(has_table_privilege(:role, oid, 'SELECT')) FROM pg_class "
+    "WHERE relnamespace = 'tenantkit'::regnamespace AND relkind = 'r'"
+)
+
+
+def let_read_registry(connection: Connection, roles: Iterable[str]) -> None:
+    """Let *roles* look tenants up. What they may do already is not granted again, as that would need the owner."""
+    for role in roles:
+        if not connection.execute(_MAY_READ, {"role": role}).scalar_one():
+            name = quote_identifier(role)
+            connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA tenantkit TO {name}")
+            connection.exec_driver_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA tenantkit TO {name}")
+
+
+def let_use_schema(connection: Connection, schema: str, roles: Iterable[str]) -> None:
+    """Let *roles* read and write all that the current role will create in a schema, now and in later migrations."""
+    for role in roles:
+        place, name = quote_identifier(schema), quote_identifier(role)
+        connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {place} TO {name}")
+        default = f"ALTER DEFAULT PRIVILEGES IN SCHEMA {place} GRANT"
+        connection.exec_driver_sql(f"{default} SELECT, INSERT, UPDATE, DELETE ON TABLES TO {name}")
+        connection.exec_driver_sql(f"{default} USAGE, SELECT, UPDATE ON SEQUENCES TO {name}")

@@ -1,0 +1,72 @@
+"""The application's own role can use each new tenant, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine, select, text
+from sqlalchemy.exc import ProgrammingError
+
+from tenantkit import ProvisioningError, Tenancy
+from tests.support.models import Project
+
+
+@pytest.fixture
+def role(engine: Engine) -> Generator[str]:
+    """A role that owns nothing and was granted nothing but the shared tables."""
+    name = f'app "{uuid4().hex[:8]}"'
+    quoted = '"' + name.replace('"', '""') + '"'
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {quoted} LOGIN"))
+        connection.execute(text(f"GRANT USAGE ON SCHEMA shared TO {quoted}"))
+    yield name
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP OWNED BY {quoted}; DROP ROLE {quoted}"))
+
+
+def as_role(make: Callable[..., Any], engine: Engine, role: str) -> Any:
+    return make(database=engine.url.set(username=role), grant_to=role)
+
+
+def test_the_applications_role_can_use_new_tenants_and_what_migrations_add(
+    make_any_tenancy: Callable[..., Any], make_tenancy: Callable[..., Tenancy], engine: Engine, role: str
+) -> None:
+    owner = make_tenancy(grant_to=role)
+    owner.install()
+    owner.install()
+    owner.create("acme", domains=["acme.test"])
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE t_acme.later (id serial PRIMARY KEY, body text)"))
+    application = as_role(make_any_tenancy, engine, role)
+    assert application.get("acme") == application.get_by_domain("acme.test")
+    with application.session("acme") as session:
+        session.add(Project(name="written"))
+        session.commit()
+        assert session.scalars(select(Project.name)).all() == ["written"]
+        session.execute(text("INSERT INTO later (body) VALUES ('x')"))
+        session.execute(text("UPDATE later SET body = 'y'"))
+        session.execute(text("DELETE FROM later"))
+        session.commit()
+    with pytest.raises(ProgrammingError, match="permission denied|must be owner"):
+        application.suspend("acme")
+    with application.session("acme") as session, pytest.raises(ProgrammingError, match="must be owner"):
+        session.execute(text("DROP TABLE later"))
+
+
+def test_without_a_grant_a_role_can_use_no_tenant(
+    make_tenancy: Callable[..., Tenancy], engine: Engine, role: str
+) -> None:
+    owner = make_tenancy()
+    owner.install()
+    owner.create("acme")
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        as_role(make_tenancy, engine, role).get("acme")
+
+
+def test_a_role_that_does_not_exist_is_named(make_tenancy: Callable[..., Tenancy]) -> None:
+    tenancy = make_tenancy(grant_to=["nobody_there"])
+    with pytest.raises(ProvisioningError, match="nobody_there"):
+        tenancy.create("acme")
