@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, text
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from tenantkit import Tenancy
 from tests.sessions.leftovers import BODIES, LAST_VALUE, LEFT, LEFTOVERS, NOTHING
-from tests.support.pgbouncer import PGBOUNCER, driver_arguments, pgbouncer
-
-WAYS = [
-    "direct",
-    pytest.param(
-        "pgbouncer", marks=pytest.mark.skipif(PGBOUNCER is None, reason="needs PgBouncer (Debian: pgbouncer)")
-    ),
-]
 
 
-@pytest.fixture(params=WAYS)
-def reached(
-    request: pytest.FixtureRequest, database: URL, tenancy: Tenancy, make_any_tenancy: Callable[..., Any]
-) -> Generator[Any]:
+@pytest.fixture
+def reached(make_reached: Callable[..., Any], tenancy: Tenancy) -> Any:
     """A tenancy with two tenants on one server connection, reached directly or by a PgBouncer in transaction mode."""
     for key in ("acme", "beta"):
         tenancy.create(key)
-    pool: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 5}
-    direct = {"sync_database": tenancy.engine}
-    if request.param == "direct":
-        yield make_any_tenancy(engine_options=pool, **direct)
-        return
-    arguments = driver_arguments("asyncpg" if "asyncpg" in request.node.name else "psycopg")
-    with pgbouncer(database, connections=1) as url:
-        yield make_any_tenancy(database=url, engine_options={**pool, "connect_args": arguments}, **direct)
+    return make_reached()
 
 
 def executable(leftover: Any) -> Any:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from tests.sessions.meaning import KEYS, PROBES, prepare, whose_columns
+from tests.sessions.meaning import KEYS, PROBES, Base, prepare, whose_columns
 from tests.support.blocking import in_sync
 
 POOL = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 5}
@@ -73,6 +73,13 @@ def prepared(make_any_tenancy: Callable[..., Any], engine: Engine) -> Any:
     return prepare(make_any_tenancy, engine, engine_options=POOL)
 
 
+@pytest.fixture
+def reached(make_reached: Callable[..., Any], make_tenancy: Callable[..., Any], engine: Engine) -> Any:
+    """The same, reached directly or by a PgBouncer in transaction mode."""
+    prepare(make_tenancy, engine)
+    return make_reached(tenant=Base.metadata, shared=None, extra_schemas=["ext"])
+
+
 def visit(session: Session, key: str, steps: list[str]) -> None:
     for number, name in enumerate(steps):
         if name in NOISE:
@@ -96,19 +103,19 @@ def test_reflection_sees_the_tenants_tables(prepared: Any) -> None:
         assert in_sync(session, lambda sync: whose_columns(sync.connection()))
 
 
-def test_any_statements_in_any_order_mean_what_they_mean_alone(prepared: Any) -> None:
+def test_any_statements_in_any_order_mean_what_they_mean_alone(reached: Any) -> None:
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(VISITS)
     def check(visits: list[tuple[str, list[str]]]) -> None:
         for key, steps in visits:
-            with prepared.session(key) as session:
+            with reached.session(key) as session:
                 in_sync(session, lambda sync, key=key, steps=steps: visit(sync, key, steps))
 
     check()
 
 
-def test_prepared_statements_serve_one_tenant_only(prepared: Any) -> None:
+def test_prepared_statements_serve_one_tenant_only(reached: Any) -> None:
     for _ in range(8):  # both drivers prepare what they have seen often enough
         for key in KEYS:
-            with prepared.session(key) as session:
+            with reached.session(key) as session:
                 in_sync(session, lambda sync, key=key: visit(sync, key, [f"probe {name}" for name in PROBES]))
