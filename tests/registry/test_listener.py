@@ -124,7 +124,7 @@ def test_a_connection_that_is_half_open_is_noticed(
     until(lambda: relay.accepted == 2)
     until(listener.listening.is_set)
     assert tenancy.cache.find(("key", "acme")) is None
-    assert "registry notifications lost (OperationalError)" in caplog.text
+    assert "registry notifications lost (TimeoutError)" in caplog.text
     listener.stop()
     relay.close()
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from psycopg import OperationalError
 from sqlalchemy import Engine
 
 from tenantkit.registry.tables import CHANNEL
@@ -124,7 +123,7 @@ class Listener:
                     pass  # the answer to SELECT 1
             elif monotonic() - last > self._ping_after:
                 if is_asked:
-                    raise OperationalError("the server does not answer")
+                    raise TimeoutError("the server does not answer")
                 pgconn.send_query(b"SELECT 1")
                 last, is_asked = monotonic(), True
             del cache
