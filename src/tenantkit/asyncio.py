@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from tenantkit import drivers
-from tenantkit.arguments import MAPPING, NAME, optional, require
+from tenantkit.arguments import FLAG, MAPPING, NAME, optional, require
 from tenantkit.binding import Binding
 from tenantkit.context import current_tenant
 from tenantkit.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
@@ -154,6 +154,7 @@ class AsyncTenancy:
 
         :raises ConfigurationError: if *tenant* is a key.
         """
+        require(any_status=(any_status, FLAG))
         if isinstance(tenant, str):
             raise ConfigurationError(
                 f"async_sessionmaker cannot look up tenant {tenant!r}. Use tenancy.session({tenant!r}), "

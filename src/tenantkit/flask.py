@@ -133,14 +133,14 @@ class TenantKit:
                 )
             return session
 
+        state = State(tenancy, SharedPaths(shared), tenancy.session)
+        # Everything passes here, because which view it is for is known later: see _require_tenant.
+        served = TenantMiddleware(app.wsgi_app, tenancy, resolver=resolver, shared=["/*"], load_session=load_session)
         if "tenantkit" in app.extensions:
             raise ConfigurationError(f"TenantKit serves {app.name!r} already: call init_app() once.")
-        app.extensions["tenantkit"] = State(tenancy, SharedPaths(shared), tenancy.session)
+        app.extensions["tenantkit"] = state
         _refuse_plain_sessions(app)
-        # Everything passes here, because which view it is for is known later: see _require_tenant.
-        app.wsgi_app = TenantMiddleware(  # type: ignore[method-assign]
-            app.wsgi_app, tenancy, resolver=resolver, shared=["/*"], load_session=load_session
-        )
+        app.wsgi_app = served  # type: ignore[method-assign]
         # First, so that no other such function runs for a request that is refused.
         app.before_request_funcs.setdefault(None, []).insert(0, _require_tenant)
         app.teardown_request(_close_sessions)

@@ -189,7 +189,7 @@ def test_options_that_do_not_exist_are_refused(
     option: Any, fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("two", 'op.drop_table("note", schema="tenant")\n')
-    with pytest.raises(ConfigurationError, match=r"There is no (phase|engine)"):
+    with pytest.raises(ConfigurationError, match="(phase|engine)=.* it takes"):
         migrate(fleet(), **option)
     assert None not in values(engine, "SELECT to_regclass('{}.note')::text").values()
 

@@ -209,10 +209,7 @@ def test_a_scoped_session_serves_the_tenant_that_was_current_when_it_began(acme:
             registry.remove()
 
 
-def test_copy_reaches_the_tenant_when_the_path_is_always_set(
-    make_tenancy: Callable[..., Tenancy], engine: Engine
-) -> None:
-    tenancy = make_tenancy(raw_sql="always")
+def test_copy_reaches_the_tenant(tenancy: Tenancy, engine: Engine) -> None:
     for key in KEYS:
         tenancy.create(key)
         with tenancy.session(key) as session:
