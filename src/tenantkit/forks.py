@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, Pool
 
 Value = TypeVar("Value")
 
@@ -42,9 +42,9 @@ def connect_in_each_process(engine: Engine) -> None:
     inherited: list[object] = []
     """The parent's pools, which are kept: a driver may close a connection that is garbage."""
 
-    def watch(engine: Engine) -> None:
-        process, pool = os.getpid(), engine.pool
-        connect, dispose = pool.connect, pool.dispose
+    def watch(pool: Pool) -> Pool:
+        process = os.getpid()
+        connect, dispose, recreate = pool.connect, pool.dispose, pool.recreate
 
         def connect_here() -> object:
             if process == os.getpid():
@@ -59,7 +59,8 @@ def connect_in_each_process(engine: Engine) -> None:
             else:
                 inherited.append(pool)
 
-        vars(pool).update(connect=connect_here, dispose=dispose_here)
+        # Not by the event engine_disposed: with a listener for it, SQLAlchemy would dispatch all events of an engine.
+        vars(pool).update(connect=connect_here, dispose=dispose_here, recreate=lambda: watch(recreate()))
+        return pool
 
-    event.listen(engine, "engine_disposed", watch)
-    watch(engine)
+    watch(engine.pool)

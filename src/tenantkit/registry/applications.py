@@ -6,9 +6,12 @@ application that created its first tenant, and every tenancy compares them with 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Executable, event, select, update
+from sqlalchemy.pool import ConnectionPoolEntry
 from typing_extensions import override
 
 from tenantkit.exceptions import ConfigurationError
@@ -53,19 +56,21 @@ def check_once(engine: Engine, application: Application) -> None:
     """
     passed = False
 
-    def check(connection: Connection) -> None:
+    def check(connection: Any, _entry: ConnectionPoolEntry, _fairy: object) -> None:
         nonlocal passed
         if passed:
             return
+        cursor = connection.cursor()
         try:
-            if connection.exec_driver_sql("SELECT to_regclass('tenantkit.registry')").scalar() is not None:
-                passed = _require_own(connection, _owner, application) is not None
+            cursor.execute("SELECT to_regclass('tenantkit.registry') IS NOT NULL")
+            if cursor.fetchone()[0]:
+                cursor.execute("SELECT application, schema_prefix, placeholder FROM tenantkit.registry")
+                passed = _require_same(cursor.fetchone(), application) is not None
+        finally:
+            cursor.close()
             connection.rollback()
-        except BaseException:
-            connection.close()
-            raise
 
-    event.listen(engine, "engine_connect", check)
+    event.listen(engine, "checkout", check)
 
 
 _owner = select(registry.c.application, registry.c.schema_prefix, registry.c.placeholder)
@@ -76,10 +81,14 @@ def _require_own(connection: Connection, query: Executable, application: Applica
 
     :raises ConfigurationError: if that is not *application*.
     """
-    row = connection.execute(query).one()
-    if row.schema_prefix is None:
+    return _require_same(connection.execute(query).one(), application)
+
+
+def _require_same(row: Sequence[str | None], application: Application) -> Application | None:
+    name, schema_prefix, placeholder = row
+    if schema_prefix is None:
         return None
-    owner = Application(row.application, row.schema_prefix, row.placeholder)
+    owner = Application(name, schema_prefix, placeholder)
     if application.is_same(owner):
         return owner
     values = ", ".join(
