@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 from tenantkit.arguments import TEXT, TEXTS, TEXTS_IN_ORDER, Kind, require
 from tenantkit.exceptions import ConfigurationError, InvalidDomainError, InvalidTenantKeyError
@@ -178,6 +179,7 @@ def quote_literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+@lru_cache(maxsize=2_000)
 def search_path(schema: str, *others: str) -> str:
     """Return the value of a ``search_path`` that reaches *schema*, then *others*.
 

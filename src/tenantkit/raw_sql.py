@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnClause, Engine, Insert, Sequence, Table, TextClause, TwoPhaseTransaction, event
 from sqlalchemy.dialects.postgresql import pg_catalog
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import _IdentifiedClause  # SAVEPOINT and the like
 from typing_extensions import override
 
 from tenantkit.drivers import framed
-from tenantkit.exceptions import RawSQLForbiddenError
+from tenantkit.exceptions import ConfigurationError, RawSQLForbiddenError
 from tenantkit.ownership import require_own_values
 from tenantkit.sql_text import read_sql
-from tenantkit.transactions import INTERNAL, SHARED
+from tenantkit.transactions import BINDING, INTERNAL, SHARED, send
 
 if TYPE_CHECKING:
     from sqlalchemy import TableClause
@@ -118,19 +119,20 @@ def _execute_no_params(cursor: DBAPICursor, statement: str, context: ExecutionCo
 
 
 def _set_path_again(context: ExecutionContext) -> bool:
-    binding: Binding = context.execution_options["tenantkit_binding"]
-    context.root_connection.exec_driver_sql(binding.set_path, execution_options={INTERNAL: True})
+    binding: Binding = context.execution_options[BINDING]
+    send(context.root_connection, binding.set_path)
     return True
 
 
 def _check(statement: str, context: ExecutionContext) -> bool:
     """Check a statement, and return whether it takes back the search_path, which must be set again."""
     options = context.execution_options
-    binding: Binding | None = options.get("tenantkit_binding")
+    binding: Binding | None = options.get(BINDING)
     if (binding is None and SHARED not in options) or INTERNAL in options:
         return False
     compiled: Any = context.compiled
     if binding is not None:
+        _require_frame(binding, context)
         binding.require_own_map(options)
         if compiled is not None:
             # The session's map goes before the statement's own, which must not be ignored in silence.
@@ -142,6 +144,24 @@ def _check(statement: str, context: ExecutionContext) -> bool:
     if not getattr(compiled, "has_text", True) or _is_sqlalchemys(statement, context):
         return False
     return _check_text(statement, context, binding)
+
+
+def _require_frame(binding: Binding, context: ExecutionContext) -> None:
+    """Raise unless the tenant's path holds: the caller may have ended the transaction that the session has begun.
+
+    :raises ConfigurationError: if it does not.
+    """
+    connection = context.root_connection
+    frame = framed(connection).frame
+    if frame is not None and frame.owner is binding and frame.transaction() is connection.get_transaction():
+        return
+    # The savepoint of a session on a caller's connection comes before its transaction.
+    if isinstance(getattr(context.compiled, "statement", None), _IdentifiedClause):
+        return
+    raise ConfigurationError(
+        f"The search_path of tenant {binding.tenant.key!r} does not hold on this connection: its transaction was not "
+        "begun by the session, or was ended by the connection's own commit() or rollback(). Use those of the session."
+    )
 
 
 def _check_text(statement: str, context: ExecutionContext, binding: Binding | None) -> bool:

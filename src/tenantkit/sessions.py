@@ -43,16 +43,28 @@ class _FramedSession(OptionsSession):
     @override
     def get_bind(self, mapper: Any = None, **arguments: Any) -> Engine | Connection:
         """Return the engine; called by `Session` on the way of every statement to the database."""
+        if self._transactions.refusal is not None:
+            raise self._transactions.refusal
         bind = super().get_bind(mapper, **arguments)
         if isinstance(bind, Connection):
-            self._transactions.borrow(bind)
+            self._transactions.resume(bind)
         return bind
 
     @override
     def close(self) -> None:
         """End the session; a connection of the caller's is as it was before."""
-        super().close()
-        self._transactions.end()
+        try:
+            super().close()
+        finally:
+            self._transactions.end()
+
+    @override
+    def invalidate(self) -> None:
+        """End the session and close its connections; one of the caller's has its options back."""
+        try:
+            super().invalidate()
+        finally:
+            self._transactions.end()
 
 
 class SharedSession(_FramedSession):
@@ -63,7 +75,7 @@ class SharedSession(_FramedSession):
     ) -> None:
         own_options = {"schema_translate_map": {placeholder: NO_TENANT_SCHEMA}, SHARED: True}
         options["execution_options"] = {**options.get("execution_options", {}), **own_options}
-        self._transactions = Transactions(own_options)
+        self._transactions = Transactions(self, options["execution_options"])
         super().__init__(bind=bind, **options)
 
 
@@ -93,10 +105,10 @@ class TenantSession(_FramedSession):
         self.tenant = binding.tenant
         self._verify = binding.verify
         self._follows_context = tenant is None
-        self._transactions = Transactions(binding.execution_options, binding)
         own_options = options.get("execution_options", {})
         binding.require_own_map(own_options)
         options["execution_options"] = {**own_options, **binding.execution_options}
+        self._transactions = Transactions(self, options["execution_options"])
         options.setdefault("close_resets_only", False)
         super().__init__(bind=bind, **options)  # by keyword: the next class may be another library's
         # Objects keep the key of their session, also when it is garbage and was never closed.
@@ -146,7 +158,8 @@ class TenantSession(_FramedSession):
         :raises TenantMismatchError: if the session may not work in the current context.
         :raises TenantUnavailableError: if the tenant is not active.
         """
-        self.require_same_tenant()
+        if self._follows_context:
+            self.require_same_tenant()
         if self._verify is not None:
             self._verify()
             self._verify = None
@@ -174,9 +187,15 @@ def _remember_owner(session: TenantSession, instance: object) -> None:
     inspect(instance).info[OWNER] = session.hash_key.owner
 
 
-@event.listens_for(_FramedSession, "after_begin")
+@event.listens_for(_FramedSession, "after_begin", insert=True)  # before listeners that send statements
 def _frame_transaction(session: _FramedSession, _transaction: SessionTransaction, connection: Connection) -> None:
     session._transactions.begin(connection)  # noqa: SLF001 - its own listener
+
+
+@event.listens_for(_FramedSession, "after_transaction_end")
+def _leave_connection(session: _FramedSession, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session._transactions.end()  # noqa: SLF001 - its own listener
 
 
 @event.listens_for(TenantSession, "before_flush")

@@ -213,7 +213,8 @@ class Tenancy(Directory):
         :raises TenantUnavailableError: if the tenant is not active, unless *any_status*; or if a newer version of
             tenantkit has given it a status or a place that this one does not know.
         """
-        require(tenant=(tenant, TENANT), any_status=(any_status, FLAG))
+        if type(tenant) is not Tenant or type(any_status) is not bool:  # `require` takes longer than all the rest
+            require(tenant=(tenant, TENANT), any_status=(any_status, FLAG))
         require_supported(tenant)
         if tenant.status not in SERVED and not any_status:
             raise TenantUnavailableError(tenant.key, tenant.status)

@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import URL, Engine, create_engine, event, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.util import await_only as await_
 
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.drivers.psycopg import Connection as FramedConnection
+from tests.conftest import APPLICATION
 from tests.support.blocking import in_sync
 from tests.support.models import Project, Task
 
@@ -277,3 +279,160 @@ def test_every_statement_carries_the_mark_of_its_tenant(acme: Any) -> None:
             assert session.execute(text(seen)).scalar_one().startswith(f"/* tenant {session.tenant.id} */ ")
     with acme.shared_session() as session:
         assert session.execute(text(seen)).scalar_one() == seen
+
+
+def decoy(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE public.project AS SELECT 'public' AS name")
+
+
+NAMES = text("SELECT name FROM project")
+
+
+@pytest.mark.filterwarnings("ignore:transaction already deassociated")
+def test_a_connection_that_was_closed_under_its_session_serves_no_other_with_its_path(
+    acme: Any, engine: Engine
+) -> None:
+    decoy(engine)
+    session = acme.session("acme")
+    with session as entered:
+        in_sync(entered, lambda sync: (sync.scalars(NAMES).all(), sync.connection().connection.close()))
+        with acme.session("beta") as other:
+            assert other.execute(NAMES).scalars().all() == ["beta"]
+            other.commit()
+        with acme.shared_session() as shared:
+            assert "acme" not in shared.execute(text(PATH)).scalar_one()
+        with pytest.raises(Exception, match=r"closed|hold|Assertion"):
+            entered.execute(NAMES)
+
+
+LEVELS: list[dict[str, Any]] = [
+    {"isolation_level": "REPEATABLE READ"},
+    {"isolation_level": "SERIALIZABLE"},
+    {"execution_options": {"postgresql_readonly": True, "postgresql_deferrable": True}},
+]
+
+
+@pytest.mark.parametrize("options", LEVELS, ids=str)
+def test_an_engine_may_have_an_isolation_level(
+    make_any_tenancy: Callable[..., Any], tenancy: Tenancy, options: Any
+) -> None:
+    tenancy.create("acme")
+    pool = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 5}
+    reached = make_any_tenancy(engine_options={**pool, **options}, sync_database=tenancy.engine)
+    pids = set()
+    for _ in range(3):
+        with reached.session("acme") as session:
+            assert session.execute(text(PATH)).scalar_one() == "t_acme, pg_temp"
+            pids.add(session.execute(text("SELECT pg_backend_pid()")).scalar_one())
+            session.commit()
+    assert len(pids) == 1
+
+
+def test_a_session_that_was_refused_stays_refused(acme: Any, engine: Engine) -> None:
+    decoy(engine)
+
+    def use(session: Session) -> None:
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match="AUTOCOMMIT"):
+                session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match="AUTOCOMMIT"):
+                session.scalars(NAMES)
+
+    with acme.session("acme") as session:
+        in_sync(session, use)
+
+
+def test_a_session_that_was_given_another_engine_stays_refused(tenancy: Tenancy, engine: Engine) -> None:
+    decoy(engine)
+    tenancy.create("acme")
+    with tenancy.session("acme", bind=engine) as session:
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match="bind="):
+                session.scalars(NAMES)
+
+
+@pytest.mark.filterwarnings("ignore:transaction already deassociated")
+@pytest.mark.parametrize("end", ["rollback", "commit"])
+def test_text_is_refused_where_the_connections_own_methods_have_ended_the_transaction(
+    acme: Any, engine: Engine, end: str
+) -> None:
+    decoy(engine)
+
+    def use(session: Session) -> None:
+        session.scalars(NAMES).all()
+        getattr(session.connection(), end)()
+        for statement in (NAMES, select(Project.name), text("SET app.who = 'acme'")):
+            with pytest.raises(Exception, match=r"does not hold|inactive|closed"):
+                session.execute(statement)
+        session.rollback()
+        assert session.scalars(NAMES).all() == ["acme"]
+
+    with acme.session("acme") as session:
+        in_sync(session, use)
+
+
+def test_listeners_of_the_application_come_after_the_path(tenancy: Tenancy, engine: Engine) -> None:
+    decoy(engine)
+    tenancy.create("acme", seed=lambda session: session.add(Project(name="acme")))
+    seen: list[str] = []
+
+    def begun(_session: Session, _transaction: Any, connection: Any) -> None:
+        seen.extend(connection.scalars(NAMES))
+
+    event.listen(Session, "after_begin", begun)
+    try:
+        with tenancy.session("acme") as session:
+            session.connection()
+    finally:
+        event.remove(Session, "after_begin", begun)
+    assert seen == ["acme"]
+
+
+def test_settings_of_the_first_connection_stay_whenever_their_listener_was_added(database: URL, engine: Engine) -> None:
+    with engine.begin() as granting:
+        granting.exec_driver_sql("GRANT USAGE ON SCHEMA tenantkit TO pg_monitor")
+        granting.exec_driver_sql("GRANT SELECT ON ALL TABLES IN SCHEMA tenantkit TO pg_monitor")
+    with engine_with(database, pool_size=2) as given:
+
+        @event.listens_for(given, "connect")
+        def connected(connection: Any, _entry: Any) -> None:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute("SET TimeZone = 'Asia/Tokyo'")
+                cursor.execute("SET log_min_duration_statement = 4711")  # the role may not
+                cursor.execute("SET ROLE pg_monitor")
+            connection.commit()
+
+        tenancy = Tenancy(given, listen=False, **APPLICATION)
+        shown = text("SELECT current_setting('TimeZone'), current_setting('log_min_duration_statement'), current_user")
+        pids: set[Any] = set()
+        for _ in range(2):
+            with Session(tenancy.engine) as session, Session(tenancy.engine) as other:
+                for each in (session, other):
+                    assert each.execute(shown).one() == ("Asia/Tokyo", "4711ms", "pg_monitor")
+            with tenancy.shared_session() as shared, tenancy.shared_session() as second:
+                pids = {each.scalar(text("SELECT pg_backend_pid()")) for each in (shared, second)}
+        with Session(tenancy.engine) as session:
+            assert session.scalar(text("SELECT pg_backend_pid()")) in pids
+
+
+def test_asyncpgs_own_methods_see_the_tenant_they_serve(acme: Any, portal: Any, request: pytest.FixtureRequest) -> None:
+    if "asyncio-asyncpg" not in request.node.name:
+        pytest.skip("about asyncpg")
+    for _ in range(3):
+        for key in ("acme", "beta"):
+            with acme.session(key) as session:
+
+                def use(sync: Session) -> list[Any]:
+                    driver: Any = sync.connection().connection.driver_connection
+                    sync.execute(text("SELECT 1"))
+                    fetched = [
+                        await_(driver.fetchval("SELECT name FROM project WHERE id = $1", 1)),
+                        await_(driver.fetchrow("SELECT name FROM project"))["name"],
+                        await_(driver.fetch("SELECT name FROM project"))[0]["name"],
+                    ]
+                    await_(driver.fetchval("SELECT $1::state::text", "OPEN"))
+                    return fetched
+
+                assert in_sync(session, use) == [key] * 3

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from anyio.from_thread import BlockingPortal
-from sqlalchemy import URL, Connection, select, text
+from sqlalchemy import URL, Connection, event, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from tenantkit import Tenancy
+from tenantkit import ConfigurationError, Tenancy
 from tenantkit.asyncio import AsyncTenancy
 from tests.conftest import APPLICATION
 from tests.support.models import Country, Project
@@ -177,3 +180,111 @@ def test_an_asynchronous_session_gives_the_connection_back(
         await tenancy.close()
 
     portal.call(use)
+
+
+def test_the_path_holds_in_each_of_the_callers_transactions_or_there_is_an_error(acme: Tenancy) -> None:
+    with acme.engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS public.project AS SELECT 'public' AS name")
+        connection.commit()
+        session = acme.session("acme", bind=connection)
+        seen = set()
+        for _ in range(3):
+            with connection.begin(), suppress(ConfigurationError):
+                seen |= set(session.scalars(text("SELECT name FROM project")))
+        session.close()
+        assert seen == {"acme"}
+
+
+def test_a_session_on_the_connection_of_another_session_is_refused(acme: Tenancy) -> None:
+    with acme.session("acme") as ours:
+        for other in (
+            acme.session("beta", bind=ours.connection(), join_transaction_mode="create_savepoint"),
+            acme.shared_session(bind=ours.connection(), join_transaction_mode="create_savepoint"),
+        ):
+            with other, pytest.raises(ConfigurationError, match="another tenantkit session"):
+                other.execute(text("SELECT 1"))
+        assert ours.scalars(text("SELECT name FROM project")).all() == ["acme"]
+        assert ours.scalars(select(Project.name)).all() == ["acme"]
+
+
+def test_a_flush_is_not_mixed_with_statements_of_another_session(acme: Tenancy) -> None:
+    with acme.engine.connect() as connection, connection.begin():
+        options: Any = {"bind": connection, "join_transaction_mode": "create_savepoint"}
+        with acme.session("acme", **options) as ours, acme.session("beta", **options) as theirs:
+            theirs.scalars(select(Project.name)).all()
+
+            def inserting(*_: object) -> None:
+                theirs.scalars(text("SELECT name FROM project")).all()
+
+            event.listen(Project, "before_insert", inserting)
+            try:
+                ours.add(Project(name="new"))
+                with pytest.raises(ConfigurationError, match="flush"):
+                    ours.flush()
+            finally:
+                event.remove(Project, "before_insert", inserting)
+            ours.rollback()
+
+
+ENDS: dict[str, Callable[[Session], object]] = {
+    "reset": lambda session: session.reset(),
+    "invalidate": lambda session: session.invalidate(),
+    "commit": lambda session: session.commit(),
+    "rollback": lambda session: session.rollback(),
+    "garbage": lambda _session: None,
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_connection_has_its_options_back_however_a_session_ends(
+    acme: Tenancy, end: Callable[[Session], object]
+) -> None:
+    with acme.engine.connect() as connection:
+        session = acme.session("acme", bind=connection)
+        session.scalars(select(Project.name)).all()
+        end(session)
+        del session
+        gc.collect()
+        assert state(connection) == {}
+
+
+def test_connections_of_the_callers_are_not_kept(acme: Tenancy) -> None:
+    kept = []
+    for _ in range(3):
+        connection = acme.engine.connect()
+        session = acme.session("acme", bind=connection)
+        session.scalars(select(Project.name)).all()
+        connection.close()
+        kept.append(weakref.ref(connection))
+        del session, connection
+    gc.collect()
+    assert [each() for each in kept] == [None] * 3
+
+
+def test_an_odd_path_of_the_callers_is_put_back(acme: Tenancy) -> None:
+    with acme.engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("SET LOCAL search_path TO \"50%%s\", 'a b'")
+        before = connection.exec_driver_sql(PATH).scalar_one()
+        with acme.session("acme", bind=connection, join_transaction_mode="create_savepoint") as session:
+            assert session.scalars(text("SELECT name FROM project")).all() == ["acme"]
+        assert connection.exec_driver_sql(PATH).scalar_one() == before
+
+
+def test_a_text_that_prepares_a_statement_does_not_break_the_callers_connection(
+    acme: Tenancy, database: URL, portal: BlockingPortal
+) -> None:
+    async def use() -> None:
+        tenancy = AsyncTenancy(database.set(drivername="postgresql+asyncpg"), listen=False, **APPLICATION)
+        async with tenancy.engine.connect() as connection:
+            for _ in range(3):
+                async with connection.begin(), tenancy.session("acme", bind=connection) as session:
+                    assert (await session.scalars(text("SELECT name FROM project"))).all() == ["acme"]
+                    await session.execute(text("PREPARE leftover AS SELECT 1"))
+        await tenancy.close()
+
+    portal.call(use)
+    with acme.engine.connect() as connection:
+        for _ in range(9):
+            with connection.begin(), acme.session("acme", bind=connection) as session:
+                assert session.scalars(text("SELECT name FROM project")).all() == ["acme"]
+                session.execute(text("PREPARE leftover AS SELECT 1"))

@@ -1,4 +1,4 @@
-"""Connections of psycopg and asyncpg that send more at the borders of a transaction. They know no tenant."""
+"""Connections of psycopg and asyncpg that send extra commands with BEGIN and COMMIT. They know no tenant."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ class _Check:
             )
         # SQLAlchemy's own cache of asyncpg's prepared statements finds them by their text without the mark.
         if (statements := getattr(connection, "_prepared_statement_cache", None)) is not None:
-            connection._prepared_statement_cache = StatementCache(driver, statements)  # noqa: SLF001 - there is no other way
+            driver.statements = StatementCache(driver, statements)
+            connection._prepared_statement_cache = driver.statements  # noqa: SLF001 - there is no other way
         # Where it commits by itself, there is no BEGIN; no session works there.
         if not self._works and not self._dialect.detect_autocommit_setting(connection):
             self._try(connection, driver)
@@ -92,9 +93,10 @@ class _Check:
             (path,) = cursor.fetchone()
         finally:
             cursor.close()
+            driver.needs_tail, began = False, driver.needs_tail  # a tail would undo what other listeners have set
             connection.rollback()
             driver.frame = None
-        if path != _PROBE or driver.needs_tail:
+        if path != _PROBE or not began:
             raise ConfigurationError(
                 f"tenantkit cannot work with this version of {self._dialect.driver}: settings are not sent with BEGIN. "
                 "Install a version that tenantkit's documentation names."
@@ -106,10 +108,11 @@ class _OpenTransaction:
 
 
 def _checkout(connection: Any, entry: ConnectionPoolEntry, _fairy: Any) -> None:
-    """Look, when a connection is used first, after all listeners for ``connect``, what they have set."""
+    """On first checkout, read the settings that all listeners for ``connect`` have made."""
     driver = entry.driver_connection
     if not isinstance(driver, FramedConnection):
         raise InvalidatePoolError("This connection is older than the tenancy.")
+    driver.frame = None  # of a transaction that was not ended, whose connection was closed
     if not driver.knows_settings:
         cursor = connection.cursor()
         try:

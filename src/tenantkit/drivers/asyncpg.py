@@ -9,12 +9,15 @@ asyncpg sends BEGIN, COMMIT and ROLLBACK by its public ``execute``, and SQLAlche
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import asyncpg
 from typing_extensions import override
 
 from tenantkit.drivers.frame import FramedConnection
+
+logger = logging.getLogger(__name__)
 
 
 class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
@@ -33,7 +36,7 @@ class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
                 return await self._begin(query, **options)
             if self.needs_tail and query in {"COMMIT;", "ROLLBACK;"}:
                 return await self._end(query, **options)
-        status: str = await super().execute(query, *arguments, **options)
+        status: str = await super().execute(self.mark + query if arguments else query, *arguments, **options)
         return status
 
     async def _begin(self, query: str, **options: Any) -> str:
@@ -53,27 +56,82 @@ class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
         return status
 
     async def _end(self, query: str, **options: Any) -> str:
-        tail = self.joined_tail
         try:
-            status: str = await super().execute(f"{query} {tail}", **options)
-        except Exception:
-            if not self.is_closed():
-                # The server has rolled back and has not read the rest.
-                try:
-                    await super().execute(tail)
-                except Exception:  # noqa: BLE001 - the first error counts; the connection goes
-                    self.terminate()
-            self.needs_tail = False
-            raise
+            status: str = await super().execute(f"{query} {self.joined_tail}", **options)
+        except asyncpg.PostgresError as error:
+            status = await self._end_again(query, error)
         self.needs_tail = False
+        if self.has_prepared:  # the tail has deallocated the driver's own statements, too
+            self._drop_local_statement_cache()
+            if self.statements is not None:
+                self.statements.clear()
+            self.restore_tail()
         return status
+
+    async def _end_again(self, query: str, error: asyncpg.PostgresError) -> str:
+        """Tell whether *query* or the tail has failed, and clean up; where it was *query*, raise *error*.
+
+        The server does not say which; where *query* has failed, it has rolled back and has not read the tail.
+        """
+        self.needs_tail = False
+        if self.is_closed():
+            raise error
+        try:
+            await super().execute(self.joined_tail)
+        except asyncpg.PostgresError as another:
+            self.terminate()
+            if another.sqlstate != error.sqlstate:
+                raise error from None
+            # The transaction has ended as it was to end, so this must not look as if it had failed.
+            logger.warning("A connection is closed that could not be cleaned: %s", another)
+            return query.rstrip(";")
+        raise error
 
     @override
     async def prepare(self, query: str, **options: Any) -> Any:
         """Prepare *query*; see asyncpg."""
+        if self.needs_tail and query.startswith("PREPARE TRANSACTION"):
+            await super().execute(f"{query}; {self.joined_tail}")
+            return _Executed()
         return await super().prepare(self.mark + query, **options)
 
     @override
-    async def executemany(self, command: str, args: Any, **options: Any) -> None:
+    async def executemany(self, command: str, args: Any, **options: Any) -> Any:
         """Execute *command* with each set of parameters; see asyncpg."""
-        await super().executemany(self.mark + command, args, **options)
+        return await super().executemany(self.mark + command, args, **options)
+
+    @override
+    async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+        """Return the rows of *query*; see asyncpg."""
+        return await super().fetch(self.mark + query, *args, **options)
+
+    @override
+    async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
+        """Return a value of the first row of *query*; see asyncpg."""
+        return await super().fetchval(self.mark + query, *args, **options)
+
+    @override
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
+        """Return the first row of *query*; see asyncpg."""
+        return await super().fetchrow(self.mark + query, *args, **options)
+
+    @override
+    def cursor(self, query: str, *args: Any, **options: Any) -> Any:
+        """Return a cursor for *query*; see asyncpg."""
+        return super().cursor(self.mark + query, *args, **options)
+
+
+class _Executed:
+    """What SQLAlchemy takes for a prepared statement, when it has been executed already."""
+
+    def get_attributes(self) -> tuple[()]:
+        """Return nothing, as for a statement without rows."""
+        return ()
+
+    async def fetch(self, *_args: object) -> list[Any]:
+        """Return no rows."""
+        return []
+
+    def get_statusmsg(self) -> str:
+        """Return the status."""
+        return "PREPARE TRANSACTION"

@@ -33,13 +33,15 @@ CLEAN_UP = (
 """
 
 READ_SETTINGS = """
-SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session'
-UNION ALL SELECT 'role', current_setting('role') WHERE current_setting('role') <> 'none'
-UNION ALL SELECT 'session_authorization', session_user
-    WHERE session_user <> (SELECT usename FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid())
-ORDER BY name DESC
+SELECT name, setting FROM (
+    SELECT 1, name, setting FROM pg_catalog.pg_settings WHERE source = 'session' AND name !~ '^transaction_'
+    UNION ALL SELECT 2, 'session_authorization', session_user
+        WHERE session_user <> (SELECT usename FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid())
+    UNION ALL SELECT 3, 'role', current_setting('role') WHERE current_setting('role') <> 'none'
+) AS found (place, name, setting)
+ORDER BY place, name
 """
-"""What the application's own ``connect`` listeners have set; the session's user comes before the role."""
+"""What the application's own ``connect`` listeners have set, the role last: it may not be allowed to set the others."""
 
 
 _RESTORE = "SELECT pg_catalog.set_config({}, {}, false)"
@@ -55,6 +57,8 @@ class Frame:
     """A command, or an empty string."""
     mark: str
     """A comment in front of every statement: drivers, and PgBouncer, find prepared statements by their text."""
+    owner: object = None
+    """What the statements in this frame have to belong to."""
 
     @property
     def is_open(self) -> bool:
@@ -76,6 +80,9 @@ class FramedConnection:
     """Whether the settings of the new connection have been read."""
     has_prepared = False
     """Whether text has prepared a statement, which the clean-up cannot tell from the driver's own."""
+
+    statements: StatementCache | None = None
+    """SQLAlchemy's cache of prepared statements, if it keeps one for the driver."""
 
     def restore(self, settings: Sequence[tuple[str, str]]) -> None:
         """Let the tail set these settings of the new connection again."""
@@ -107,7 +114,10 @@ class FramedConnection:
     def mark(self) -> str:
         """What is put in front of the next statement."""
         frame = self.frame
-        return frame.mark if frame is not None and frame.is_open else ""
+        if frame is None:
+            return ""
+        transaction = frame.transaction()
+        return frame.mark if transaction is not None and transaction.is_active else ""
 
 
 class StatementCache:
@@ -116,6 +126,10 @@ class StatementCache:
     def __init__(self, connection: FramedConnection, statements: MutableMapping[Any, Any]) -> None:
         self._connection = connection
         self._statements = statements
+
+    def clear(self) -> None:
+        """Forget all statements."""
+        self._statements.clear()
 
     def __contains__(self, operation: str) -> bool:
         return (self._connection.mark, operation) in self._statements

@@ -29,11 +29,11 @@ _ENDS = (b"COMMIT", b"ROLLBACK")
 class _MarkedCursor:
     """Puts the mark of the connection's frame in front of what is executed."""
 
-    connection: Any
+    _conn: Any  # psycopg's property `connection` costs more than this whole method
 
     def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
         """Execute *query*; see psycopg's cursor."""
-        if mark := self.connection.mark:
+        if mark := self._conn.mark:
             if isinstance(query, (str, bytes, Composable)):
                 query = _in_front(mark, query)
             else:  # a template string, which takes no text in front
@@ -42,7 +42,7 @@ class _MarkedCursor:
 
     def executemany(self, query: Any, *arguments: Any, **options: Any) -> Any:
         """Execute *query* with each set of parameters; see psycopg's cursor."""
-        if mark := self.connection.mark:
+        if mark := self._conn.mark:
             query = _in_front(mark, query)
         return super().executemany(query, *arguments, **options)  # type: ignore[misc]
 
@@ -86,16 +86,12 @@ class _Framed(FramedConnection):
         """Whether another process, from which this one was forked, opened the connection."""
         return self._process != os.getpid()
 
-    def _require_own_process(self) -> None:
-        """Raise if the connection is inherited: what is sent would reach the other process's session.
-
-        :raises psycopg.OperationalError: if it is.
-        """
-        if self.is_inherited:
-            raise psycopg.OperationalError(
-                f"This connection was opened by process {self._process}, from which process {os.getpid()} was forked. "
-                "Open a new session in each process."
-            )
+    def _refuse(self) -> psycopg.OperationalError:
+        """Return the error of an inherited connection: what is sent would reach the other process's session."""
+        return psycopg.OperationalError(
+            f"This connection was opened by process {self._process}, from which process {os.getpid()} was forked. "
+            "Open a new session in each process."
+        )
 
     def _exec_command(self, command: Any, *arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
         if isinstance(command, bytes):
@@ -172,7 +168,8 @@ class Connection(_Framed, psycopg.Connection[Any]):  # type: ignore[misc]
     @override
     def wait(self, *arguments: Any, **options: Any) -> Any:
         """Wait for the server, as psycopg does for all that it sends; refused in a forked process."""
-        self._require_own_process()
+        if self._process != os.getpid():
+            raise self._refuse()
         return super().wait(*arguments, **options)
 
     @override
@@ -196,7 +193,8 @@ class AsyncConnection(_Framed, psycopg.AsyncConnection[Any]):  # type: ignore[mi
     @override
     async def wait(self, *arguments: Any, **options: Any) -> Any:
         """Wait for the server, as psycopg does for all that it sends; refused in a forked process."""
-        self._require_own_process()
+        if self._process != os.getpid():
+            raise self._refuse()
         return await super().wait(*arguments, **options)
 
     @override

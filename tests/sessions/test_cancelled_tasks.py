@@ -1,0 +1,104 @@
+"""Tasks that are cancelled at any moment, as when a client hangs up, cost no other task its commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import ExitStack
+from random import Random
+
+import pytest
+from anyio.from_thread import BlockingPortal
+from sqlalchemy import URL, Engine, text
+
+from tenantkit import Tenancy
+from tenantkit.asyncio import AsyncTenancy
+from tests.conftest import APPLICATION
+from tests.support.models import Project
+from tests.support.pgbouncer import PGBOUNCER, driver_arguments, pgbouncer
+
+KEYS = ("acme", "beta")
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.fixture(
+    params=[
+        (driver, way)
+        for way in (["direct", "pgbouncer"] if PGBOUNCER is not None else ["direct"])
+        for driver in ("psycopg", "asyncpg")
+    ],
+    ids="-".join,
+)
+def reached(
+    request: pytest.FixtureRequest, database: URL, tenancy: Tenancy
+) -> Generator[tuple[str, URL, dict[str, object]]]:
+    """Two tenants, with the driver, the URL and the connection arguments to reach them by."""
+    driver, way = request.param
+    for key in KEYS:
+        tenancy.create(key)
+    with ExitStack() as started:
+        if way == "direct":
+            yield driver, database, {}
+        else:
+            yield driver, started.enter_context(pgbouncer(database)), driver_arguments(driver)
+
+
+def test_no_acknowledged_commit_is_lost_and_nothing_reaches_another_tenant(
+    reached: tuple[str, URL, dict[str, object]],
+    tenancy: Tenancy,
+    engine: Engine,
+    portal: BlockingPortal,
+    all_faults: bool,
+) -> None:
+    driver, url, arguments = reached
+    tasks, random = (1_500 if all_faults else 150), Random(4711)
+    acknowledged: dict[str, set[str]] = {key: set() for key in KEYS}
+    wrong: list[object] = []
+
+    async def visit(asynchronous: AsyncTenancy, number: int) -> None:
+        key = KEYS[number % 2]
+        async with asynchronous.session(key) as session:
+            if random.random() < 0.5:
+                session.add(Project(name=f"{key} {number}"))
+                await session.flush()
+            else:
+                await session.execute(text("INSERT INTO project (name) VALUES (:name)"), {"name": f"{key} {number}"})
+            await session.execute(text("SET app.who = 'somebody'"))
+            found = set(await session.scalars(text("SELECT split_part(name, ' ', 1) FROM project")))
+            wrong.extend(found - {key})
+            await session.commit()
+            acknowledged[key].add(f"{key} {number}")
+
+    async def crowd() -> None:
+        options = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 120, "connect_args": arguments}
+        asynchronous = AsyncTenancy(
+            url.set(drivername=f"postgresql+{driver}"),
+            sync_database=tenancy.engine,
+            listen=False,
+            engine_options=options,
+            **APPLICATION,
+        )
+        for start in range(0, tasks, 30):
+            running = [asyncio.create_task(visit(asynchronous, number)) for number in range(start, start + 30)]
+            for task in random.sample(running, 20):
+                await asyncio.sleep(random.random() / 200)
+                task.cancel()
+            await asyncio.wait(running)
+        async with asynchronous.shared_session() as session, asynchronous.shared_session() as other:
+            for each in (session, other):
+                left = await each.scalar(text("SELECT coalesce(current_setting('app.who', true), '')"))
+                wrong.extend([left] if left else [])
+        await asynchronous.close()
+
+    portal.call(crowd)
+
+    with engine.connect() as connection:
+        for key in KEYS:
+            names = set(connection.exec_driver_sql(f"SELECT name FROM t_{key}.project").scalars())
+            assert acknowledged[key] - names == set()
+            assert {name.split()[0] for name in names} <= {key}
+        idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%%'"
+        assert connection.exec_driver_sql(idle + " AND pid <> pg_backend_pid()").scalar_one() == 0
+    assert wrong == []
+    assert sum(map(len, acknowledged.values())) >= tasks / 10
