@@ -303,12 +303,12 @@ def test_of_threads_that_create_and_drop_one_key_each_ends_cleanly(
 
 def test_a_repair_leaves_alone_what_became_well_meanwhile(tenancy: Tenancy, engine: Engine) -> None:
     """The doctor looked while the creator was between two transactions; it must look again before it removes."""
-    for number in count(15):
+    for number in count(13):
         with worker(engine.url, processes.create, "acme", stop_at=number) as maker:
             assert maker.wait() == "stopped"
             between = bool(tenancy.diagnose())
             if between:
-                with worker(engine.url, processes.repair, "", stop_at=9) as doctor:
+                with worker(engine.url, processes.repair, "", stop_at=7) as doctor:
                     assert doctor.wait() == "stopped"
                     maker.go_on()
                     assert maker.wait() == "active"
@@ -326,7 +326,7 @@ def test_a_create_that_finishes_a_removal_leaves_alone_the_next_tenant_of_that_k
 ) -> None:
     tenancy.create("acme")
     run(engine, "UPDATE tenantkit.tenants SET status = 'dropping'")
-    with worker(engine.url, processes.create, "acme", stop_at=10) as late:
+    with worker(engine.url, processes.create, "acme", stop_at=8) as late:
         assert late.wait() == "stopped"
         tenancy.drop("acme")
         second = tenancy.create("acme", seed=processes.seed)
