@@ -28,7 +28,7 @@ from tenantkit.naming import fold_domain
 from tenantkit.provisioning.create import Seed
 from tenantkit.provisioning.doctor import Findings
 from tenantkit.raw_sql import watch_statements
-from tenantkit.registry import applications, store
+from tenantkit.registry import applications, domains, store
 from tenantkit.registry.cache import Name
 from tenantkit.session_classes import (
     check_session_class,
@@ -204,15 +204,15 @@ class AsyncTenancy:
 
     async def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
         """Give a tenant another domain; see `tenantkit.Tenancy.add_domain`."""
-        return await self._change(key, store.add_domain, self.sync.free_domain(domain), primary=primary)
+        return await self._change(key, domains.add, self.sync.free_domain(domain), primary=primary)
 
     async def remove_domain(self, key: str, domain: str) -> Tenant:
         """Take a domain from a tenant."""
-        return await self._change(key, store.remove_domain, domain)
+        return await self._change(key, domains.remove, domain)
 
     async def set_primary_domain(self, key: str, domain: str) -> Tenant:
         """Make one of a tenant's domains the primary one."""
-        return await self._change(key, store.set_primary_domain, domain)
+        return await self._change(key, domains.set_primary, domain)
 
     async def suspend(self, key: str) -> Tenant:
         """Stop serving a tenant, keeping all it has."""

@@ -20,7 +20,9 @@ from tenantkit.arguments import (
     NAME,
     PATH,
     TEXT,
+    TEXTS,
     TEXTS_IN_ORDER,
+    either,
     instance,
     number,
     one_of,
@@ -129,6 +131,9 @@ class Tenancy(Directory):
             cache_ttl=(cache_ttl, number(0)),
             cache_size=(cache_size, whole(1)),
             listen=(listen, FLAG),
+            application=(application, optional(NAME)),
+            grant_to=(grant_to, either(NAME, TEXTS)),
+            reserved_domains=(reserved_domains, TEXTS),
             session_options=(session_options, optional(MAPPING)),
         )
         self.metadata = Metadata(shared, tenant)

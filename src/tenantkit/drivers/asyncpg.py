@@ -6,6 +6,7 @@ asyncpg sends BEGIN, COMMIT and ROLLBACK by its public ``execute``, and SQLAlche
 
 # asyncpg has no types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from tenantkit.naming import schema_name
 from tenantkit.provisioning import schemas
 from tenantkit.provisioning.drop import finish
 from tenantkit.provisioning.locks import attending, is_unattended, limit_lock_waits, reason, retrying, sqlstate
-from tenantkit.registry import applications, store
+from tenantkit.registry import applications, domains, store
 from tenantkit.registry.applications import Application
 from tenantkit.registry.grants import let_use_schema
 from tenantkit.registry.tables import tenants
@@ -146,7 +146,7 @@ def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
         tenant = store.get(connection, order.key)
     else:
         raise TenantExistsError(order.key)
-    store.set_domains(connection, tenant.id, order.domains)
+    domains.replace(connection, tenant.id, order.domains)
     return store.get(connection, order.key)
 
 

@@ -14,7 +14,7 @@ from tenantkit.arguments import NAME, require
 from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.forks import PerProcess, connect_in_each_process
 from tenantkit.naming import fold_domain, require_free_domain, validate_own_domains
-from tenantkit.registry import applications, store, versions
+from tenantkit.registry import applications, domains, store, versions
 from tenantkit.registry.applications import Application
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.grants import let_read_registry
@@ -130,15 +130,15 @@ class Directory:
         :raises InvalidDomainError: if it is no host name, or reserved.
         :raises DomainExistsError: if it is taken.
         """
-        return self._change(key, store.add_domain, self.free_domain(domain), primary=primary)
+        return self._change(key, domains.add, self.free_domain(domain), primary=primary)
 
     def remove_domain(self, key: str, domain: str) -> Tenant:
         """Take a domain from a tenant."""
-        return self._change(key, store.remove_domain, domain)
+        return self._change(key, domains.remove, domain)
 
     def set_primary_domain(self, key: str, domain: str) -> Tenant:
         """Make one of a tenant's domains the primary one."""
-        return self._change(key, store.set_primary_domain, domain)
+        return self._change(key, domains.set_primary, domain)
 
     def at_revision(self, tenant: Tenant | str, revision: str) -> bool:
         """Return whether the tables of *tenant* include what *revision*, a whole id, did; "yes" is kept for seconds.
