@@ -118,10 +118,8 @@ def validate_domain(domain: str) -> str:
 def validate_own_domains(domains: Collection[str]) -> frozenset[str]:
     """Return the application's own *domains* as `require_free_domain` takes them; ``*.example.com`` for all below one.
 
-    :raises ConfigurationError: if one is no host name, or a string was given instead of a collection.
+    :raises ConfigurationError: if one is no host name.
     """
-    if isinstance(domains, str):
-        raise ConfigurationError(f"reserved_domains={domains!r} must be a list of domains, such as [{domains!r}].")
     try:
         return frozenset(
             "*." + validate_domain(domain[2:]) if domain.startswith("*.") else validate_domain(domain)
