@@ -39,7 +39,8 @@ test-faults: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --all-faults -m "faults or all_faults" tests $(ARGS)
 
 test-libraries: $(VENV)/.libraries
-	$(BIN)/python -m pytest docs/howto/use-with tests/libraries $(ARGS)
+	$(BIN)/python -m pytest docs/howto/use-with tests/libraries tests/frameworks/test_gunicorn.py \
+		tests/frameworks/test_jwt.py tests/frameworks/test_litestar_and_quart.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
