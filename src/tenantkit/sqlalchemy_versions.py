@@ -29,7 +29,7 @@ class _Session(Session):
         execution_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(bind, **options)
+        super().__init__(bind=bind, **options)  # by keyword: the next class may be another library's
         self.execution_options = dict(execution_options or {})
         self._engines: dict[Engine, Engine] = {}
 

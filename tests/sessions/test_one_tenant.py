@@ -219,6 +219,7 @@ def test_sessions_of_two_tenants_may_take_turns_on_one_connection(acme: Tenancy)
         for key in KEYS:
             with acme.session(key, bind=connection, join_transaction_mode="rollback_only") as session:
                 session.add(Project(name=key))
+                session.flush()
                 assert session.scalars(names).all() == ["first", key]
                 session.commit()
 
