@@ -150,7 +150,11 @@ def check_server_once(engine: Engine, placeholder: str | None) -> None:
         finally:
             cursor.close()
             connection.rollback()
-        require_usable_server(version, placeholder if placeholders else None)
+        try:
+            require_usable_server(version, placeholder if placeholders else None)
+        except ConfigurationError:
+            engine.dialect.do_close(connection)  # the pool forgets it open
+            raise
         passed = True
 
     event.listen(engine, "connect", check)

@@ -241,10 +241,17 @@ def test_connections_that_a_creator_made_must_be_of_the_class(
     database: URL, make_tenancy: Callable[..., Tenancy]
 ) -> None:
     url = database.set(drivername="postgresql").render_as_string(hide_password=False)
-    with engine_with(database, creator=lambda: psycopg.connect(url)) as engine:
+    made: list[psycopg.Connection[Any]] = []
+
+    def connect() -> psycopg.Connection[Any]:
+        made.append(psycopg.connect(url))
+        return made[-1]
+
+    with engine_with(database, creator=connect) as engine:
         tenancy = make_tenancy(database=engine)
         with pytest.raises(ConfigurationError, match=r"creator=.*tenantkit\.drivers\.psycopg\.Connection"):
             tenancy.create("acme")
+    assert [each.closed for each in made] == [True]
     with engine_with(database, creator=lambda: FramedConnection.connect(url)) as engine:
         tenancy = make_tenancy(database=engine)
         tenancy.create("acme", seed=lambda session: session.add(Project(name="acme")))

@@ -67,6 +67,13 @@ class _Check:
         self._works = False
 
     def __call__(self, connection: Any, _entry: ConnectionPoolEntry) -> None:
+        try:
+            self._check(connection)
+        except BaseException:
+            self._dialect.do_close(connection)  # the pool forgets it open
+            raise
+
+    def _check(self, connection: Any) -> None:
         driver = self._dialect.get_driver_connection(connection)
         if not isinstance(driver, FramedConnection):
             raise ConfigurationError(
