@@ -28,7 +28,7 @@ TUNED = ", and 1,000 prepared statements"
 """For a hand-made engine with the driver's setting that tenantkit gives to its own."""
 ASYNCPG_TENANTKIT = "asyncpg: tenantkit"
 ASYNCPG_KEPT = "asyncpg: schema_translate_map by hand, an engine kept per tenant"
-TEXT_TENANTKIT = "tenantkit (sets search_path with the first text)"
+TEXT_TENANTKIT = "tenantkit (sets search_path with BEGIN)"
 TEXT_BY_HAND = "SET LOCAL search_path by hand"
 
 POOL: dict[str, Any] = {"pool_size": 1, "max_overflow": 1}
