@@ -2,7 +2,7 @@
 
 - A tenant that is active is served.
 - One that is being provisioned, suspended or in maintenance is refused with 503 and Retry-After.
-- One that a newer version of tenantkit has placed where this one cannot reach it likewise.
+- The same holds for a tenant that a newer version of tenantkit has placed where this one cannot reach it.
 - No tenant, an unknown one, and one whose provisioning failed or that is being dropped are refused with 404.
   So is a request that names two tenants, for example one by its host and another by its path.
 - A request with a token that does not verify is refused with 401 and WWW-Authenticate.

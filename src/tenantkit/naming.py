@@ -107,7 +107,7 @@ def validate_domain(domain: str) -> str:
 
     :raises InvalidDomainError: if it is no host name.
     """
-    if not isinstance(domain, str):  # pyright: ignore[reportUnnecessaryIsInstance] - likewise
+    if not isinstance(domain, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may do without types
         raise InvalidDomainError(domain)
     folded = fold_domain(domain) if domain.isascii() else ""
     if not _DOMAIN.fullmatch(folded):
