@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, event
+from sqlalchemy import event
 from sqlalchemy.orm import InstanceState, Mapper
 from sqlalchemy.orm.base import state_str
 
@@ -38,21 +38,16 @@ def require_own(state: InstanceState[Any], tenant: Tenant, placeholders: Collect
         raise TenantMismatchError(owner[1], tenant.key, instance=state_str(state))
 
 
-def require_own_values(
-    parameters: Collection[BindParameter[Any]], tenant: Tenant, placeholders: Collection[str | None]
-) -> None:
+def require_own_value(read: Callable[[], Any], tenant: Tenant, placeholders: Collection[str | None]) -> None:
     """Raise if a parameter is the key of another tenant's row, as of ``Task.project == project``.
 
-    Such a parameter has a function that reads the object when the statement is executed.
-
+    :param read: the function of the parameter, which reads the object when the statement is executed.
     :raises TenantMismatchError: if it is.
     """
-    for parameter in parameters:
-        if parameter.callable is not None:
-            for cell in getattr(parameter.callable, "__closure__", None) or ():
-                value: Any = cell.cell_contents
-                if isinstance(value, InstanceState):
-                    require_own(value, tenant, placeholders)  # pyright: ignore[reportUnknownArgumentType]
+    for cell in getattr(read, "__closure__", None) or ():
+        value: Any = cell.cell_contents
+        if isinstance(value, InstanceState):
+            require_own(value, tenant, placeholders)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def owner_of(state: InstanceState[Any]) -> tuple[str, str] | None:

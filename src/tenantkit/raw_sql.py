@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from tenantkit.drivers import framed
 from tenantkit.exceptions import ConfigurationError, RawSQLForbiddenError
-from tenantkit.ownership import require_own_values
+from tenantkit.ownership import require_own_value
 from tenantkit.sql_text import read_sql
 from tenantkit.transactions import BINDING, INTERNAL, SHARED, send
 
@@ -135,15 +135,25 @@ def _check(statement: str, context: ExecutionContext) -> bool:
         _require_frame(binding, context)
         binding.require_own_map(options)
         if compiled is not None:
-            # The session's map goes before the statement's own, which must not be ignored in silence.
-            if own_options := getattr(context.invoked_statement, "_execution_options", None):
-                binding.require_own_map(own_options)
-            parameters: Any = getattr(context, "extracted_parameters", None) or getattr(compiled, "bind_names", ())
-            require_own_values(parameters, binding.tenant, (binding.placeholder,))
+            _require_own_parts(binding, context, compiled)
     # Of DDL, whose defaults and checks are text, there is no has_text.
     if not getattr(compiled, "has_text", True) or _is_sqlalchemys(statement, context):
         return False
     return _check_text(statement, context, binding)
+
+
+def _require_own_parts(binding: Binding, context: Any, compiled: Any) -> None:
+    """Raise if a statement has another map than the session's, or values of another tenant's objects.
+
+    :raises TenantMismatchError: if it has.
+    """
+    # The session's map goes before the statement's own, which must not be ignored in silence.
+    if own_options := getattr(context.invoked_statement, "_execution_options", None):
+        binding.require_own_map(own_options)
+    parameters: Any = getattr(context, "extracted_parameters", None) or getattr(compiled, "bind_names", ())
+    for parameter in parameters:
+        if parameter.callable is not None:
+            require_own_value(parameter.callable, binding.tenant, (binding.placeholder,))
 
 
 def _require_frame(binding: Binding, context: ExecutionContext) -> None:

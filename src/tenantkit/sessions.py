@@ -39,16 +39,27 @@ class _FramedSession(OptionsSession):
     """A session whose transactions leave nothing on their connection."""
 
     _transactions: Transactions
+    _has_conditions = False
+    """Whether `_require_conditions` is to be called before each statement."""
 
     @override
     def get_bind(self, mapper: Any = None, **arguments: Any) -> Engine | Connection:
-        """Return the engine; called by `Session` on the way of every statement to the database."""
+        """Return the engine; called by `Session` on the way of every statement to the database.
+
+        :raises TenantMismatchError: if the session may not work in the current context.
+        :raises TenantUnavailableError: if the tenant is not active.
+        """
+        if self._has_conditions:
+            self._require_conditions()
         if self._transactions.refusal is not None:
             raise self._transactions.refusal
         bind = super().get_bind(mapper, **arguments)
         if isinstance(bind, Connection):
             self._transactions.resume(bind)
         return bind
+
+    def _require_conditions(self) -> None:
+        """Raise if the session may not work now."""
 
     @override
     def close(self) -> None:
@@ -105,6 +116,7 @@ class TenantSession(_FramedSession):
         self.tenant = binding.tenant
         self._verify = binding.verify
         self._follows_context = tenant is None
+        self._has_conditions = self._follows_context or self._verify is not None
         own_options = options.get("execution_options", {})
         binding.require_own_map(own_options)
         options["execution_options"] = {**own_options, **binding.execution_options}
@@ -152,18 +164,12 @@ class TenantSession(_FramedSession):
         require_own(state, self.tenant, self.execution_options["schema_translate_map"])
 
     @override
-    def get_bind(self, mapper: Any = None, **arguments: Any) -> Engine | Connection:
-        """Return the engine; called by `Session` on the way of every statement to the database.
-
-        :raises TenantMismatchError: if the session may not work in the current context.
-        :raises TenantUnavailableError: if the tenant is not active.
-        """
-        if self._follows_context:
-            self.require_same_tenant()
+    def _require_conditions(self) -> None:
+        self.require_same_tenant()
         if self._verify is not None:
             self._verify()
             self._verify = None
-        return super().get_bind(mapper, **arguments)
+            self._has_conditions = self._follows_context
 
     def require_same_tenant(self) -> None:
         """Raise unless this session may work in the current context.
@@ -177,25 +183,20 @@ class TenantSession(_FramedSession):
                 raise TenantMismatchError(self.tenant.key, current.key if current is not None else None)
 
 
-@event.listens_for(TenantSession, "before_attach")
-def _check_object(session: TenantSession, instance: object) -> None:
-    session.require_own(inspect(instance))
+@event.listens_for(TenantSession, "before_attach", raw=True)
+def _check_object(session: TenantSession, state: InstanceState[Any]) -> None:
+    if state.key is not None:
+        session.require_own(state)
 
 
-@event.listens_for(TenantSession, "persistent_to_detached")
-def _remember_owner(session: TenantSession, instance: object) -> None:
-    inspect(instance).info[OWNER] = session.hash_key.owner
+@event.listens_for(TenantSession, "persistent_to_detached", raw=True)
+def _remember_owner(session: TenantSession, state: InstanceState[Any]) -> None:
+    state.info[OWNER] = session.hash_key.owner
 
 
 @event.listens_for(_FramedSession, "after_begin", insert=True)  # before listeners that send statements
 def _frame_transaction(session: _FramedSession, _transaction: SessionTransaction, connection: Connection) -> None:
     session._transactions.begin(connection)  # noqa: SLF001 - its own listener
-
-
-@event.listens_for(_FramedSession, "after_transaction_end")
-def _leave_connection(session: _FramedSession, transaction: SessionTransaction) -> None:
-    if transaction.parent is None:
-        session._transactions.end()  # noqa: SLF001 - its own listener
 
 
 @event.listens_for(TenantSession, "before_flush")

@@ -313,7 +313,8 @@ class Tenancy(Directory):
 
     def check_tables_once(self) -> None:
         """Check the tables that were declared since the last time: models may be imported after the tenancy."""
-        count = sum(len(metadata.tables) for metadata in self.metadata if metadata is not None)
+        shared, tenant = self.metadata
+        count = len(tenant.tables) if shared is None else len(tenant.tables) + len(shared.tables)
         if count != self._checked_tables:
             if not self.tables.tenant:
                 raise ConfigurationError("No tenant tables are declared. Import your models before opening a session.")

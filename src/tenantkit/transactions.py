@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 from weakref import ReferenceType, WeakKeyDictionary, finalize, ref
 
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit.drivers import framed
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Transaction
     from sqlalchemy.engine import RootTransaction
-    from sqlalchemy.orm import Session
+    from sqlalchemy.orm import Session, SessionTransaction
 
     from tenantkit.binding import Binding
 
@@ -53,6 +53,8 @@ class Transactions:
         """Go on with a connection of the caller's, which other sessions may use; called before each statement."""
         if self._callers is None:
             self._callers = WeakKeyDictionary()
+            # Of this session alone: a listener of the class would be called in all sessions.
+            event.listen(self._session(), "after_transaction_end", _end_transaction)
         loan = _loans.get(connection)
         if loan is not None and self in loan.borrowers:
             loan.enter(connection, self)
@@ -117,7 +119,7 @@ class Transactions:
 
     def frame(self, connection: Connection) -> Frame:
         """Return the frame for the open transaction of *connection*."""
-        transaction = cast("RootTransaction", connection.get_transaction())  # which the session has begun
+        transaction: Any = connection.get_transaction()  # which the session has begun
         return Frame(ref(transaction), self._head, self._mark, self._binding)
 
     def apply_options(self, connection: Connection, before: Any) -> None:
@@ -215,6 +217,11 @@ class _Loan:
     def _set_path(self, connection: Connection) -> None:
         statement = select(func.pg_catalog.set_config("search_path", self._path, True))  # noqa: FBT003
         connection.execute(statement, execution_options={INTERNAL: True})
+
+
+def _end_transaction(session: Any, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session._transactions.end()  # noqa: SLF001 - its own listener
 
 
 def send(connection: Connection, statement: str) -> Any:

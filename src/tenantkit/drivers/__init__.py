@@ -36,7 +36,11 @@ def framed(connection: Connection) -> FramedConnection:
 
     :raises ConfigurationError: if its engine is not one that `install` was called for.
     """
-    driver = connection.connection.driver_connection
+    pooled = connection.connection
+    driver = pooled.dbapi_connection
+    if isinstance(driver, FramedConnection):  # called for every statement: `driver_connection` takes three calls more
+        return driver
+    driver = pooled.driver_connection
     if not isinstance(driver, FramedConnection):
         raise ConfigurationError("A tenant session works on its tenancy's engine only: leave out bind=.")
     return driver

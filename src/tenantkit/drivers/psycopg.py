@@ -34,7 +34,9 @@ class _MarkedCursor:
     def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
         """Execute *query*; see psycopg's cursor."""
         if mark := self._conn.mark:
-            if isinstance(query, (str, bytes, Composable)):
+            if isinstance(query, str):
+                query = mark + query
+            elif isinstance(query, (bytes, Composable)):
                 query = _in_front(mark, query)
             else:  # a template string, which takes no text in front
                 options["prepare"] = False
@@ -96,14 +98,16 @@ class _Framed(FramedConnection):
     def _exec_command(self, command: Any, *arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
         if isinstance(command, bytes):
             if command.startswith(b"BEGIN"):
-                return (yield from self._begin(command, *arguments, **options))
-            if self.needs_tail and command in _ENDS:
-                return (yield from self._end(command))
+                if self.needs_tail or self.frame is not None:
+                    return self._begin(command, *arguments, **options)
+            elif self.needs_tail and command in _ENDS:
+                return self._end(command)
         elif self.needs_tail and isinstance(command, Composable):
             text = command.as_bytes(None)
             if text.startswith(b"PREPARE TRANSACTION"):
-                return (yield from self._end(text))
-        return (yield from super()._exec_command(command, *arguments, **options))  # type: ignore[misc]
+                return self._end(text)
+        ordinary: Generator[Any, Any, Any] = super()._exec_command(command, *arguments, **options)  # type: ignore[misc]
+        return ordinary
 
     def _begin(self, command: bytes, *arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
         if self.needs_tail:  # the transaction before ended in a pipeline, which may have broken off
