@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ForeignKey, MetaData, text
+from sqlalchemy import ForeignKey, MetaData, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -70,14 +70,26 @@ async def async_serve(session: AsyncSession, models: Models, account_id: int) ->
     await session.commit()
 
 
-_SELECT = text("SELECT id, name, city, balance FROM account WHERE id = :id")
-_INSERT = text("INSERT INTO entry (account_id, amount, note) VALUES (:account, :amount, :note) RETURNING id")
+@dataclass(frozen=True)
+class Texts:
+    """The statements of a request as textual SQL."""
+
+    select: TextClause
+    insert: TextClause
 
 
-def serve_text(session: Session, account_id: int) -> None:
+def texts_for(schema: str) -> Texts:
+    """Return the statements, with *schema* and a dot in front of each table, or an empty string."""
+    return Texts(
+        text(f"SELECT id, name, city, balance FROM {schema}account WHERE id = :id"),
+        text(f"INSERT INTO {schema}entry (account_id, amount, note) VALUES (:account, :amount, :note) RETURNING id"),
+    )
+
+
+def serve_text(session: Session, texts: Texts, account_id: int) -> None:
     """Do the same in textual SQL."""
-    account = session.execute(_SELECT, {"id": account_id}).one()
-    session.execute(_INSERT, {"account": account.id, "amount": account.balance + 1, "note": "paid"}).one()
+    account = session.execute(texts.select, {"id": account_id}).one()
+    session.execute(texts.insert, {"account": account.id, "amount": account.balance + 1, "note": "paid"}).one()
     session.commit()
 
 

@@ -15,7 +15,17 @@ from sqlalchemy import URL, Engine, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from benchmarks.application import ACCOUNTS, TENANT, UNQUALIFIED, async_serve, declare, serve, serve_text
+from benchmarks.application import (
+    ACCOUNTS,
+    TENANT,
+    UNQUALIFIED,
+    Texts,
+    async_serve,
+    declare,
+    serve,
+    serve_text,
+    texts_for,
+)
 from benchmarks.race import Block, Contender, timed
 from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
@@ -30,6 +40,7 @@ ASYNCPG_TENANTKIT = "asyncpg: tenantkit"
 ASYNCPG_KEPT = "asyncpg: schema_translate_map by hand, an engine kept per tenant"
 TEXT_TENANTKIT = "tenantkit (sets search_path with BEGIN)"
 TEXT_BY_HAND = "SET LOCAL search_path by hand"
+TEXT_QUALIFIED = "plain Session, written-out schemas"
 
 POOL: dict[str, Any] = {"pool_size": 1, "max_overflow": 1}
 
@@ -110,24 +121,35 @@ def sync_contenders(url: URL, tenants: Sequence[str]) -> Generator[list[Contende
 
 
 @contextmanager
-def textual_contenders(url: URL) -> Generator[list[Contender]]:
-    """Yield the contenders for a request in textual SQL."""
+def textual_contenders(url: URL, tenants: Sequence[str]) -> Generator[list[Contender]]:
+    """Yield the contenders for a request in textual SQL, all with as many prepared statements."""
     ids = cycle(range(1, ACCOUNTS + 1))
     tenancy = Tenancy(url, tenant=TENANT.metadata, engine_options=POOL, cache_ttl=CACHE_TTL)
-    by_path = create_engine(url, **POOL)
+    by_path, qualified = (keep_statements(create_engine(url, **POOL)) for _ in range(2))
+    unqualified: Texts = texts_for("")
+    written_out = {tenant: texts_for(f"{schema_of(tenant)}.") for tenant in tenants}
 
     def with_tenantkit(tenant: str) -> None:
         with tenancy.session(tenant) as session:
-            serve_text(session, next(ids))
+            serve_text(session, unqualified, next(ids))
 
     def with_search_path(tenant: str) -> None:
         with Session(by_path) as session:
             session.execute(SET_PATH, {"path": search_path(schema_of(tenant))})
-            serve_text(session, next(ids))
+            serve_text(session, unqualified, next(ids))
 
-    yield [Contender(TEXT_TENANTKIT, timed(with_tenantkit)), Contender(TEXT_BY_HAND, timed(with_search_path))]
+    def with_written_out_schemas(tenant: str) -> None:
+        with Session(qualified) as session:
+            serve_text(session, written_out[tenant], next(ids))
+
+    yield [
+        Contender(TEXT_TENANTKIT, timed(with_tenantkit)),
+        Contender(TEXT_BY_HAND, timed(with_search_path)),
+        Contender(TEXT_QUALIFIED, timed(with_written_out_schemas)),
+    ]
     tenancy.close()
     by_path.dispose()
+    qualified.dispose()
 
 
 @contextmanager
