@@ -33,6 +33,9 @@ class FrozenDict(dict[str, Any]):
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
+    def __copy__(self) -> dict[str, Any]:
+        return dict(self)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
         return {name: deepcopy(each, memo) for name, each in self.items()}
 
@@ -52,6 +55,9 @@ class FrozenList(list[Any]):
 
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
     append = clear = extend = insert = pop = remove = reverse = sort = _refuse
+
+    def __copy__(self) -> list[Any]:
+        return list(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> list[Any]:
         return [deepcopy(each, memo) for each in self]

@@ -114,6 +114,9 @@ def test_what_one_caller_holds_cannot_change_what_the_next_one_gets(
 
 def test_a_copy_of_the_attributes_can_be_changed(tenant: Tenant) -> None:
     shallow = {**tenant.attributes, "plan": "free"} | {"new": 1}
+    shallow_too: Any = copy.copy(tenant.attributes)
+    shallow_too["plan"] = copy.copy(tenant.attributes["tags"])
+    shallow_too["plan"].append("c")
     deep = copy.deepcopy(tenant.attributes)
     plain = dataclasses.asdict(tenant)["attributes"]
     assert shallow["plan"] == "free"
