@@ -72,12 +72,14 @@ def _way_out(value: object) -> str | None:
     prefixed = f"{_ID_PREFIX}{value}"
     if value != "" and _KEY.fullmatch(prefixed) and len(prefixed) <= MAX_KEY_BYTES:
         return f"For the id of another system, put letters before it: {prefixed!r}."
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]+", value, re.ASCII):
-        return (
-            "Never lower-case the ids of another system, as two may differ in case only: keep them in the attributes, "
-            "or hash them."
-        )
-    return None
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", value, re.ASCII):
+        return None
+    if value == value.lower():  # too long for letters before it
+        return "Keep the ids of another system in the attributes, or hash them."
+    return (
+        "Never lower-case the ids of another system, as two may differ in case only: keep them in the attributes, "
+        "or hash them."
+    )
 
 
 def validate_reserved(keys: Collection[str]) -> frozenset[str]:

@@ -29,6 +29,7 @@ REASONS: dict[str, tuple[Any, str, str | None]] = {
     "several": ("a.b/c", "it has '.', '/'", None),
     "look-alike": ("\u0430cme", r"it has '\u0430'", None),
     "line": ("acme\n", r"it has '\n'", None),
+    "many digits": ("4" * 47, "it starts with '4'", None),
     "long": ("a" * 49, "it is longer than 48 bytes", None),
     "reserved": ("pg_acme", "it is reserved", None),
 }  # fmt: skip
