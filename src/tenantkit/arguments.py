@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from math import isfinite
 from os import PathLike
 from reprlib import Repr
 from typing import Any, TypeAlias
+
+from typing_extensions import override
 
 from tenantkit.exceptions import ConfigurationError
 
@@ -110,13 +112,24 @@ def _advise_function(_name: str, value: object) -> str | None:
     return "An async function would never be awaited: write a plain one." if _is_async(value) else None
 
 
+def _is_storable(value: str) -> bool:
+    return not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in value)
+
+
 def _is_json(value: Any) -> bool:
+    try:
+        return _is_json_value(value)
+    except RecursionError:  # it is nested too deeply, or holds itself
+        return False
+
+
+def _is_json_value(value: Any) -> bool:
     if _is(value, Mapping):
-        return all(_is_text(name) and _is_json(name) and _is_json(each) for name, each in value.items())
+        return all(_is_text(name) and _is_storable(name) and _is_json_value(each) for name, each in value.items())
     if _is(value, list, tuple):
-        return all(map(_is_json, value))
+        return all(map(_is_json_value, value))
     if _is(value, str):
-        return not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in value)
+        return _is_storable(value)
     return value is None or _is(value, int) or (_is(value, float) and isfinite(value))
 
 
@@ -127,13 +140,15 @@ def _advise_json(name: str, value: Any) -> str | None:
         if not _is_text(key):
             return f"The name {key!r} is no string."
         if not _is_json(each):
-            return f"{name}[{key!r}] is {_show(each)}."
+            return f"{name}[{key!r}] is {_type_of(each)}."  # not its value, which may be a secret
     return None
 
 
 TEXT = Kind("a string", _is_text)
 NAME = Kind("a string that is not empty", _is_text, bool)
+STORABLE = Kind("a string without NUL and lone surrogates, which PostgreSQL cannot store", _is_text, _is_storable)
 TEXTS = Kind("a collection of strings", _is_texts, advice=_advise_list)
+NAMES = Kind("a collection of strings that are not empty", _is_texts, all, _advise_list)
 TEXTS_IN_ORDER = Kind(
     "a list or tuple of strings", lambda each: _is(each, Sequence) and _is_texts(each), advice=_advise_list
 )
@@ -143,10 +158,12 @@ CALLABLE = Kind("something that can be called", callable)
 FUNCTION = Kind("a function", lambda each: callable(each) and not _is_async(each), advice=_advise_function)
 MAPPING = Kind("a mapping", lambda each: isinstance(each, Mapping), is_secret=True)
 JSON_OBJECT = Kind(
-    "a mapping of names to JSON values: strings, numbers, booleans, None, lists and dicts with strings for keys",
+    "a mapping of names to JSON values: strings without NUL and lone surrogates, finite numbers, booleans, None, and "
+    "lists and dicts of these that are not nested too deeply, with strings for keys",
     lambda each: isinstance(each, Mapping),
     _is_json,
     _advise_json,
+    is_secret=True,
 )
 
 
@@ -218,7 +235,15 @@ def instance(kind: type, takes: str, advice: Advice = _no_advice) -> Kind:
     return Kind(takes, lambda each: isinstance(each, kind), advice=advice, is_secret=True)
 
 
-_repr = Repr()
+class _Repr(Repr):
+    """Shows no fields of a `tenantkit.Tenant` or another dataclass, which may be secrets."""
+
+    @override
+    def repr_instance(self, x: Any, level: int) -> str:
+        return f"{type(x).__qualname__}(...)" if is_dataclass(x) else super().repr_instance(x, level)
+
+
+_repr = _Repr()
 _repr.maxstring = _repr.maxother = 60
 
 

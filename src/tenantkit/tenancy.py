@@ -18,8 +18,9 @@ from tenantkit.arguments import (
     JSON_OBJECT,
     MAPPING,
     NAME,
+    NAMES,
     PATH,
-    TEXT,
+    STORABLE,
     TEXTS,
     TEXTS_IN_ORDER,
     either,
@@ -132,7 +133,7 @@ class Tenancy(Directory):
             cache_size=(cache_size, whole(1)),
             listen=(listen, FLAG),
             application=(application, optional(NAME)),
-            grant_to=(grant_to, either(NAME, TEXTS)),
+            grant_to=(grant_to, either(NAME, NAMES)),
             reserved_domains=(reserved_domains, TEXTS),
             session_options=(session_options, optional(MAPPING)),
         )
@@ -249,7 +250,7 @@ class Tenancy(Directory):
         :raises ConfigurationError: if there is no usable migration environment, or an argument cannot be used.
         """
         require(
-            name=(name, optional(TEXT)),
+            name=(name, optional(STORABLE)),
             domains=(domains, TEXTS_IN_ORDER),
             attributes=(attributes, optional(JSON_OBJECT)),
             seed=(seed, optional(FUNCTION)),
@@ -258,11 +259,14 @@ class Tenancy(Directory):
         schema = schema_name(validate_key(key, reserved=self._reserved_keys, prefix=prefix), prefix=prefix)
         if schema in {self.placeholder, NO_TENANT_SCHEMA, *self.shared_schemas}:
             raise InvalidTenantKeyError(key, f"the schema {schema!r} has another use")
+        hosts = [self.free_domain(domain) for domain in domains]
+        if twice := {host for host in hosts if hosts.count(host) > 1}:
+            raise ConfigurationError(f"domains= holds {min(twice)!r} twice. Name it once.")
         order = Order(
             key=key,
             name=name or key,
             application=self.application,
-            domains=[self.free_domain(domain) for domain in domains],
+            domains=hosts,
             attributes=attributes or {},
             grant_to=self.grant_to,
         )

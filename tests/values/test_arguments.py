@@ -57,12 +57,16 @@ class AsyncCallable:
 Wrong = tuple[Any, ...]
 NOT_TEXT: Wrong = (5, b"acme", True, 1.5, ("acme",))
 NOT_NAME: Wrong = (*NOT_TEXT, "")
+NOT_STORABLE: Wrong = (*NOT_TEXT, "a\0b", "a\ud800")
 NOT_TEXTS: Wrong = ("acme", 5, b"ab", [5], ["acme", None], {"acme": 1}, True, iter(["acme"]))
 NOT_FLAG: Wrong = ("no", "false", "", 0, 1, None, [])
 NOT_NUMBER: Wrong = ("5", True, [1], nan)
 NOT_WHOLE: Wrong = ("5", True, [1], 1.5)
 NOT_FUNCTION: Wrong = ("seed", 5, [len], asynchronous, AsyncCallable())
+HOLDS_ITSELF: dict[str, Any] = {"a": []}
+HOLDS_ITSELF["a"].append(HOLDS_ITSELF)
 NOT_JSON: Wrong = (
+    HOLDS_ITSELF,
     "plan",
     ["plan"],
     5,
@@ -111,11 +115,11 @@ TENANCY: dict[str, dict[str, Wrong]] = {
     "list": {
         "status": ("actve", "Active", "", 5, True, ["active", "gone"], [5], {"active": 1}),
         "attributes": NOT_JSON,
-        "search": NOT_TEXT,
-        "after": (*NOT_TEXT, A_TENANT),
+        "search": NOT_STORABLE,
+        "after": (*NOT_STORABLE, A_TENANT),
         "limit": (*NOT_WHOLE, -1),
     },
-    "update": {"key": (5, None, A_TENANT), "name": NOT_TEXT, "attributes": NOT_JSON},
+    "update": {"key": (5, None, A_TENANT), "name": NOT_STORABLE, "attributes": NOT_JSON},
     "add_domain": {"key": (5, None, A_TENANT), "domain": (5, None, ["a"]), "primary": NOT_FLAG},
     "remove_domain": {"key": (5, None, A_TENANT), "domain": (5, None, ["a"])},
     "set_primary_domain": {"key": (5, None, A_TENANT), "domain": (5, None, ["a"])},
@@ -127,7 +131,7 @@ TENANCY: dict[str, dict[str, Wrong]] = {
     "binding": {"tenant": (5, 0, False, [], {}, SimpleNamespace(id=1)), "any_status": NOT_FLAG},
     "create": {
         "key": (5, None, b"acme", ["acme"], A_TENANT),
-        "name": NOT_TEXT,
+        "name": NOT_STORABLE,
         "domains": ("acme.example.com", 5, [5], {"a.example.com"}, {"a": 1}, iter(["a"])),
         "attributes": NOT_JSON,
         "seed": NOT_FUNCTION,
@@ -154,7 +158,7 @@ INIT: dict[str, Wrong] = {
     "listen": NOT_FLAG,
     "engine_options": ("echo", 5, [("echo", True)]),
     "application": NOT_NAME,
-    "grant_to": (None, "", 5, [5], iter(["app"])),
+    "grant_to": (None, "", 5, [5], ["app", ""], iter(["app"])),
     "reserved_domains": ("example.com", None, 5, [5], ["a b"], iter(["example.com"])),
     "session_class": (None, "AppSession", 5, dict, Session, AsyncSession),
     "shared_session_class": (None, "AppSession", 5, dict, tenantkit.TenantSession),
@@ -463,6 +467,7 @@ INTENTIONS: dict[str, tuple[Callable[[Tenancy], Any], str]] = {
     "a class of models": (lambda _: Tenancy(URL, tenant=Base), "Pass its metadata: tenant=Base.metadata."),
     "a class of shared models": (lambda _: Tenancy(URL, tenant=Base.metadata, shared=Bare), "shared=Bare.metadata"),
     "a key for a tenant": (lambda _: context.copy_context_for("acme"), "Look it up: tenancy.get('acme')."),
+    "one domain twice": (lambda t: t.create("acme", domains=["a.test", "A.test."]), "domains= holds 'a.test' twice"),
     "a URL that is not set": (lambda _: Tenancy(None, tenant=Base.metadata), "environment variable"),
     "an async function": (lambda t: t.create("acme", seed=asynchronous), "write a plain one"),
     "a generator": (lambda t: migrations.migrate(t, tenants=(key for key in ["acme"])), "Write tenants=list(...)."),
@@ -481,6 +486,27 @@ def test_an_error_names_the_likely_intention(tenancy: Tenancy, name: str) -> Non
     with pytest.raises(REFUSED) as refused:
         act(tenancy)
     assert advice in str(refused.value)
+
+
+SECRET = "hunter2"
+
+
+REVEALING: dict[str, Callable[[Tenancy, Any], object]] = {
+    "beside a date": lambda t, _: t.update("acme", attributes={"token": SECRET, "on": date(2026, 1, 1)}),
+    "bytes": lambda t, _: t.update("acme", attributes={"token": SECRET.encode()}),
+    "beside a number for a name": lambda t, _: t.list(attributes={"token": SECRET, 1: 2}),
+    "of a tenant for a key": lambda t, tenant: t.get(tenant),
+    "of a tenant to list after": lambda t, tenant: t.list(after=tenant),
+    "of a tenant among keys": lambda t, tenant: migrations.migrate(t, tenants=[tenant]),
+}
+
+
+@pytest.mark.parametrize("act", REVEALING.values(), ids=REVEALING)
+def test_an_error_does_not_show_attributes(tenancy: Tenancy, act: Callable[[Tenancy, Any], object]) -> None:
+    tenant = tenancy.create("acme", attributes={"token": SECRET})
+    with pytest.raises(REFUSED) as refused:
+        act(tenancy, tenant)
+    assert SECRET not in str(refused.value)
 
 
 def test_an_async_tenancy_given_to_a_plain_function_is_told_apart(any_tenancy: Any) -> None:

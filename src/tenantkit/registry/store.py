@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -23,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.exc import IntegrityError
 
-from tenantkit.arguments import JSON_OBJECT, TEXT, Kind, optional, require, require_options, some_of, whole
+from tenantkit.arguments import JSON_OBJECT, STORABLE, Kind, optional, require, require_options, some_of, whole
 from tenantkit.exceptions import (
     IllegalTransitionError,
     InvalidDomainError,
@@ -103,7 +104,7 @@ def find(
     :param attributes: only those whose attributes contain all of these.
     :param search: only those whose key, name or a domain contains this text, in any case.
     :param after: only those behind this key: for the next page, the last key of the one before.
-    :param limit: at most so many.
+    :param limit: the maximum number of tenants.
     """
     query: Select[Any] = _tenant.order_by(tenants.c.key)
     if status is not None:
@@ -126,8 +127,8 @@ def find(
 _FILTERS: Mapping[str, Kind] = {
     "status": optional(some_of(*Status)),
     "attributes": optional(JSON_OBJECT),
-    "search": optional(TEXT),
-    "after": optional(KEY),
+    "search": optional(STORABLE),
+    "after": optional(replace(STORABLE, advice=KEY.advice)),
     "limit": optional(whole(0)),
 }
 
@@ -184,7 +185,7 @@ def change(
     connection: Connection, tenant_id: int, *, name: str | None = None, attributes: Mapping[str, Any] | None = None
 ) -> None:
     """Set a tenant's display name, and merge *attributes* into its own; a value of ``None`` removes that attribute."""
-    require(name=(name, optional(TEXT)), attributes=(attributes, optional(JSON_OBJECT)))
+    require(name=(name, optional(STORABLE)), attributes=(attributes, optional(JSON_OBJECT)))
     values: dict[str, Any] = {"updated_at": func.now()}
     if name is not None:
         values["name"] = name
