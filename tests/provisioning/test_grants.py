@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +12,9 @@ from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from tenantkit import ProvisioningError, Tenancy
+from tenantkit.registry.grants import let_read_registry
 from tests.support.models import Project
+from tests.support.processes import until
 
 
 @pytest.fixture
@@ -54,6 +57,25 @@ def test_the_applications_role_can_use_new_tenants_and_what_migrations_add(
         application.suspend("acme")
     with application.session("acme") as session, pytest.raises(ProgrammingError, match="must be owner"):
         session.execute(text("DROP TABLE later"))
+
+
+def test_processes_that_start_together_grant_once(
+    make_tenancy: Callable[..., Tenancy], engine: Engine, role: str
+) -> None:
+    tenancy = make_tenancy(grant_to=role)
+    waiting = text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+    rights = text("SELECT xmin FROM pg_namespace WHERE nspname = 'tenantkit'")
+    with ThreadPoolExecutor(1) as another:
+        with tenancy.engine.begin() as connection:
+            let_read_registry(connection, [role])
+            installed = another.submit(tenancy.install)
+            with engine.connect() as observer:
+                until(lambda: observer.execute(waiting).scalar())
+        installed.result(timeout=60)
+    with engine.connect() as observer:
+        granted = observer.execute(rights).scalar()
+        tenancy.install()
+        assert observer.execute(rights).scalar() == granted  # and not again
 
 
 def test_without_a_grant_a_role_can_use_no_tenant(

@@ -39,7 +39,12 @@ def test_an_older_registry_becomes_what_a_new_one_is(
         monkeypatch.setattr(versions, "_STEPS", steps[:number])
         with older.begin() as connection:
             versions.install(connection)
+        if number == 1:
+            with older.begin() as connection:
+                connection.exec_driver_sql("INSERT INTO tenantkit.runs (command, target) VALUES ('upgrade', 'head')")
     assert structure(older, "tenantkit") == structure(engine, "tenantkit")
+    with older.connect() as connection:
+        assert connection.exec_driver_sql("SELECT command FROM tenantkit.runs").scalar_one() == "migrate"
     older.dispose()
 
 

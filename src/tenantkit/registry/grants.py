@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, text
 
 from tenantkit.naming import quote_identifier
+from tenantkit.registry.versions import wait_for_others
 
 _MAY_READ = text(
     "SELECT has_schema_privilege(:role, 'tenantkit', 'USAGE') "
@@ -16,12 +17,23 @@ _MAY_READ = text(
 
 
 def let_read_registry(connection: Connection, roles: Iterable[str]) -> None:
-    """Let *roles* look tenants up. What they may do already is not granted again, as that would need the owner."""
+    """Let *roles* look tenants up.
+
+    What they may do already is not granted again: PostgreSQL refuses GRANTs on one object at the same time, and
+    processes start together.
+    """
     for role in roles:
-        if not connection.execute(_MAY_READ, {"role": role}).scalar_one():
+        if _may_read(connection, role):
+            continue
+        wait_for_others(connection)
+        if not _may_read(connection, role):
             name = quote_identifier(role)
             connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA tenantkit TO {name}")
             connection.exec_driver_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA tenantkit TO {name}")
+
+
+def _may_read(connection: Connection, role: str) -> bool:
+    return bool(connection.execute(_MAY_READ, {"role": role}).scalar_one())
 
 
 def let_use_schema(connection: Connection, schema: str, roles: Iterable[str]) -> None:

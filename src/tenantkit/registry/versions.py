@@ -144,6 +144,8 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         )
         """,
         "INSERT INTO tenantkit.registry DEFAULT VALUES",
+        # Runs have the name of their command.
+        "UPDATE tenantkit.runs SET command = 'migrate' WHERE command = 'upgrade'",
         # So that a role that was given SELECT on the older tables can read this one too.
         "GRANT SELECT ON tenantkit.registry TO PUBLIC",
         # TRUNCATE runs no trigger for each row. An empty payload means all tenants.
@@ -175,7 +177,7 @@ def install(connection: Connection) -> None:
     """
     if _is_current(connection):
         return
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+    wait_for_others(connection)
     connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS tenantkit")
     connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS tenantkit.version (version int NOT NULL)")
     if _is_current(connection):  # somebody else's work, while this waited for the lock
@@ -185,6 +187,11 @@ def install(connection: Connection) -> None:
             connection.exec_driver_sql(statement)
     connection.exec_driver_sql("DELETE FROM tenantkit.version")
     connection.exec_driver_sql(f"INSERT INTO tenantkit.version VALUES ({len(_STEPS)})")  # noqa: S608 - a number
+
+
+def wait_for_others(connection: Connection) -> None:
+    """Wait until no other process changes the registry's tables, and let none do so until the transaction ends."""
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
 def _is_current(connection: Connection) -> bool:
