@@ -39,6 +39,16 @@ def test_init_suggests_a_folder_that_is_free(bare_project: Project) -> None:
     assert bare_project.invoke("init", "tenant_migrations").code == 0
 
 
+def test_init_makes_an_environment_of_the_folder_it_runs_in(bare_project: Project) -> None:
+    (bare_project.folder / "alembic.ini").unlink()
+    done = bare_project.invoke("init", ".")
+    assert done.code == 0, done.err
+    assert "script_location = %(here)s/.\n" in (bare_project.folder / "alembic.ini").read_text()
+    again = bare_project.invoke("init", ".")
+    assert (again.code, again.out) == (1, "")
+    assert "for example 'tenantkit init tenant_migrations'" in again.err
+
+
 def test_init_keeps_the_configuration_of_an_existing_alembic_project(project: Project) -> None:
     theirs = "[alembic]\nscript_location = alembic\n"
     ini = project.write("alembic.ini", theirs)

@@ -70,7 +70,7 @@ def init(folder: str | Path) -> list[Path]:
     beside = folder.parent / "alembic.ini"
     own = folder / "alembic.ini"
     configuration, name, alembic = (
-        (own, ".", f"alembic -c {own}") if beside.exists() else (beside, folder.name, "alembic")
+        (own, ".", f"alembic -c {own}") if beside.exists() else (beside, folder.name or ".", "alembic")
     )
     files = {
         folder / "env.py": (templates / "env.py").read_text(),
@@ -81,9 +81,10 @@ def init(folder: str | Path) -> list[Path]:
     }
     for file in files:
         if file.exists():
+            other = folder.parent / f"tenant_{folder.name or 'migrations'}"
             raise ConfigurationError(
                 f"{file} exists already, and nothing was overwritten. Choose another folder, for example "
-                f"'tenantkit init {folder.with_name(f'tenant_{folder.name}')}'."
+                f"'tenantkit init {other}'."
             )
     for file, content in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
