@@ -76,6 +76,7 @@ def test_a_malformed_name_is_bad_usage(bare_project: Project, reference: str) ->
         ("shop.needs:x", "importing 'shop.needs:x' raised ModuleNotFoundError: No module named 'not_installed'."),
         ("shop.factories:needs_argument", "calling 'shop.factories:needs_argument' raised TypeError"),
         ("shop.factories:misconfigured", "error: The database URL cannot be parsed."),
+        ("shop.factories:later", "'shop.factories:later' is an async function, which no command awaits."),
         ("shop.misconfigured:x", "error: The database URL cannot be parsed."),
         ("shop.exits:x", "importing 'shop.exits:x' raised SystemExit: 0. Run"),
         ("shop.factories:exits", "calling 'shop.factories:exits' raised SystemExit. Run"),
@@ -92,6 +93,7 @@ def test_what_cannot_be_loaded_is_told_in_one_line(project: Project, reference: 
         "shop/factories.py",
         "def needs_argument(one): ...\n"
         "def exits():\n    raise SystemExit\n"
+        "async def later(): ...\n"
         "def misconfigured():\n    from tenantkit import Tenancy\n    return Tenancy('://secret', tenant=None)",
     )
     project.write("shop/misconfigured.py", "from shop.factories import misconfigured\nx = misconfigured()")

@@ -151,6 +151,11 @@ def _get_attribute(module: ModuleType, attribute: str) -> Any:
 def _call_factory(reference: str, found: Any) -> Any:
     if not inspect.isroutine(found):
         return found
+    if inspect.iscoroutinefunction(found):
+        raise ConfigurationError(
+            f"{reference!r} is an async function, which no command awaits. "
+            "Name the Tenancy itself, or a plain function without parameters that returns it."
+        )
     try:
         return found()
     except ConfigurationError:
