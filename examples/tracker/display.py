@@ -33,7 +33,7 @@ class Row:
 
 @contextmanager
 def step(doing: str) -> Generator[Callable[[str], None]]:
-    """Show that something is being done; the function it yields says what came of it."""
+    """Show that something is being done; the function it yields shows the result."""
     begin = perf_counter()
     said = doing
     with _console.status(doing):
@@ -97,7 +97,7 @@ def tenants(rows: Iterable[Row]) -> None:
 
 
 def note(text: str) -> None:
-    """Print what came of the step before."""
+    """Print the result of the step before."""
     _console.print(f"  {text}", style="dim")
 
 

@@ -163,7 +163,7 @@ class _Registry(ScopedRegistry[Any]):
     """The sessions of `TenantKit.session`, as ``db.session`` looks for them."""
 
     def __init__(self, factory: Any) -> None:
-        super().__init__(factory, lambda: current_tenant().id)
+        super().__init__(factory, lambda: current_tenant().identity)
 
     @override
     def __call__(self) -> Any:

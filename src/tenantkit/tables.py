@@ -159,5 +159,5 @@ def _require_schemas(tables: Tables, *, is_one: bool) -> None:
             )
         raise ConfigurationError(
             f"Shared tables without a schema: {first_lines(bare)}. Name it, be it MetaData(schema='public'): "
-            "textual SQL moves the search_path to the tenant's schema, and an unqualified name with it."
+            "without one, they would be looked up along the search_path, which leads to the tenant's schema."
         )

@@ -67,7 +67,7 @@ def test_an_unreachable_database(
     assert done.code == 1
     last = done.err.splitlines()[-1]
     assert last.startswith("error: The database cannot be reached: connection to server at")
-    assert last.endswith("Start the server, or mend the database URL.")
+    assert last.endswith("Start the server, or correct the database URL.")
     assert PASSWORD not in done.err
     assert ("Traceback" in done.err) is bool(verbose)
 
@@ -77,7 +77,7 @@ def test_a_wrong_password_is_not_shown(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", server_with_password.render_as_string(hide_password=False))
     done = bare_project.invoke("list")
-    assert_one_line(done, "password authentication failed", "Mend the user or the password in the database URL.")
+    assert_one_line(done, "password authentication failed", "Correct the user or the password in the database URL.")
     verbose = bare_project.invoke("list", "-v")
     assert "Traceback" in verbose.err
     assert PASSWORD not in verbose.err
@@ -88,7 +88,7 @@ def test_a_database_that_does_not_exist(
 ) -> None:
     url = server_url.set(database="nowhere")
     monkeypatch.setenv("DATABASE_URL", url.render_as_string(hide_password=False))
-    assert_one_line(bare_project.invoke("list"), '"nowhere" does not exist', "Create it, or mend the database URL.")
+    assert_one_line(bare_project.invoke("list"), '"nowhere" does not exist', "Create it, or correct the database URL.")
 
 
 def test_a_database_without_the_registry(

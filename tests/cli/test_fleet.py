@@ -73,7 +73,9 @@ def test_a_failure_is_summed_up_with_what_to_do(fleet: Project) -> None:
     fleet.add_revision("t3", "t2", FAILS_FOR_INITECH)
     done = fleet.invoke("migrate", "--jobs", "0")
     assert done.code == 1
-    assert done.err.splitlines()[-1].startswith("error: 1 tenant failed. Mend the cause and run the same again")
+    assert done.err.splitlines()[-1].startswith(
+        "error: 1 tenant failed. Fix the cause, then run the same command again"
+    )
     assert "Migrated 2 tenants" in done.out
 
 

@@ -35,10 +35,10 @@ _HINTS: dict[str | None, str] = {
 """What to do, by SQLSTATE (PostgreSQL, appendix A)."""
 
 _CONNECTION_HINTS = {
-    "password": "Mend the user or the password in the database URL.",
-    "authentication": "Mend the user or the password in the database URL.",
-    "does not exist": "Create it, or mend the database URL.",
-    "": "Start the server, or mend the database URL.",
+    "password": "Correct the user or the password in the database URL.",
+    "authentication": "Correct the user or the password in the database URL.",
+    "does not exist": "Create it, or correct the database URL.",
+    "": "Start the server, or correct the database URL.",
 }
 """What to do, by a piece of the message: failures to connect have no SQLSTATE."""
 

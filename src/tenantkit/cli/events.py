@@ -38,7 +38,7 @@ class Events:
         self._write("started", {"tenants": total})
 
     def finished(self, outcome: Outcome) -> None:
-        """Write what came of one of them."""
+        """Write the outcome of one of them."""
         self._write("outcome", outcome_as_json(outcome))
 
     def advanced(self, advance: Advance) -> None:

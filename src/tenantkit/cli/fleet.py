@@ -87,7 +87,7 @@ def migrate(
     - `tenantkit migrate --resume 12`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
-    from tenantkit.migrations.fleet import settings_of  # noqa: PLC0415 - likewise
+    from tenantkit.migrations.fleet import settings_of  # noqa: PLC0415 - Alembic is slow to import
 
     keys = parse_keys(tenants)
     _require_sense(context)
@@ -174,7 +174,7 @@ def downgrade(
     - `tenantkit downgrade --run 12 --canary 1 --check ./smoke-test.sh`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
-    from tenantkit.migrations.rollback import find_deeds  # noqa: PLC0415 - likewise
+    from tenantkit.migrations.rollback import find_deeds  # noqa: PLC0415 - Alembic is slow to import
 
     keys = options["tenants"] = parse_keys(tenants)
     if shared and not (dry_run or sql):

@@ -77,7 +77,7 @@ class FleetProgress:
             self._events.started(total)
 
     def finished(self, outcome: Outcome) -> None:
-        """Tell what came of one of them."""
+        """Show the outcome of one of them."""
         self.tally.add(outcome)
         if self._events is not None:
             self._events.finished(outcome)

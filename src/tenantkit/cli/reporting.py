@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def outcome_as_json(outcome: Outcome) -> dict[str, Any]:
-    """Return what came of one tenant."""
+    """Return the outcome of one tenant."""
     error = None if outcome.error is None else without_passwords(outcome.error)
     # One is written for each tenant, and asdict() copies what it finds: it took four times as long.
     return {**{name: getattr(outcome, name) for name in outcome.__slots__}, "error": error, "ok": outcome.ok}

@@ -51,7 +51,7 @@ def show(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show what came of each tenant in a run.
+    """Show the outcome of each tenant in a run.
 
     **Examples**
 

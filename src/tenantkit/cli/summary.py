@@ -22,7 +22,7 @@ _WORTH_TELLING = 3
 
 
 def print_summary(report: MigrationReport, tally: Tally, done: str, *, seconds: float) -> None:
-    """Print what came of a run: what was done on stdout, the rest on stderr."""
+    """Print the result of a run: tenants that were migrated on stdout, the rest on stderr."""
     if report.migrated:
         print_done(done, f"{count(len(report.migrated))} to {report.target} in {seconds:.1f} s.")
     if len(report.migrated) > _WORTH_TELLING:
@@ -56,8 +56,8 @@ def _print_failures(report: MigrationReport) -> None:
     if len(groups) > _GROUPS:
         err.print(f"and {len(groups) - _GROUPS} other reasons.", style="dim")
     print_error(
-        f"{count(len(report.failures))} failed. Mend the cause and run the same again: tenants that are done are not "
-        f"touched. 'tenantkit runs show {report.run_id}' has each."
+        f"{count(len(report.failures))} failed. Fix the cause, then run the same command again: tenants that are done "
+        f"are not touched. 'tenantkit runs show {report.run_id}' has each."
     )
 
 

@@ -41,7 +41,7 @@ class Tally:
         self._samples.append((self._began, 0))
 
     def add(self, outcome: Outcome) -> None:
-        """Count what came of one."""
+        """Count the outcome of one."""
         if self.advance is not None and self.advance.key == outcome.key:
             self.advance = None
         self.done += 1
@@ -58,7 +58,7 @@ class Tally:
             heapreplace(self._slowest, took)
 
     def remove(self, outcome: Outcome) -> None:
-        """Take back what came of one."""
+        """Take back the outcome of one."""
         self.done -= 1
         self.retried -= outcome.attempts > 1
         if outcome.engine is not None:

@@ -1,4 +1,4 @@
-"""What came of a check: values."""
+"""Results of a check: values."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Campaign:
         self._stop_if(self.rollout.ask(wave))
 
     def _count(self, outcomes: Iterable[Outcome]) -> None:
-        """Take in what came of tenants, as it comes. When too many have failed, no other is begun."""
+        """Record outcomes as they arrive. When too many tenants have failed, no other is begun."""
         for outcome in outcomes:
             if not (outcome.ok and outcome.has_moved):  # which is written down in the tenant's own transaction
                 self._record(outcome)

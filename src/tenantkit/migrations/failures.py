@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from tenantkit.migrations.report import Outcome
 
 _LOCKED = "Something holds a lock for longer than lock_timeout; pg_stat_activity tells what. Try again, or wait longer."
-_BREAKS_RULE = "The tenants' rows break what the revision asks for. Mend the rows, or let the revision do so first."
+_BREAKS_RULE = "The tenants' rows break what the revision asks for. Correct the rows, or let the revision do so first."
 _UNEXPECTED = "Tables are not what the revision expects: it is mistaken, or these tenants were changed by other means."
 
 _HINTS = {
-    "22": "The tenants' rows do not fit what the revision does with them. Mend the rows, or the revision.",
+    "22": "The tenants' rows do not fit what the revision does with them. Correct the rows, or the revision.",
     "23": _BREAKS_RULE,
     "40P01": _LOCKED,
     "42501": "The database user may not do this. Grant it, or run as the owner of the schemas.",
-    "42601": "The revision sends SQL that is no SQL. Mend the revision.",
+    "42601": "The revision sends SQL with a syntax error. Correct the revision.",
     "42701": _UNEXPECTED,
     "42703": _UNEXPECTED,
     "42704": _UNEXPECTED,

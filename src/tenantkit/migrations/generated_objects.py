@@ -38,7 +38,7 @@ def complete(script: MigrationScript, connection: Connection, site: Site, sides:
     :param is_first: what exists was made without revisions, and the first one creates it too.
     """
     assert script.upgrade_ops is not None  # noqa: S101 - Alembic writes both
-    assert script.downgrade_ops is not None  # noqa: S101 - likewise
+    assert script.downgrade_ops is not None  # noqa: S101 - Alembic writes both
     missing = _Missing(connection, site, is_first=is_first)
     create: list[str] = []
     drop = [f"DROP TYPE {missing.name(named)}" for named in _types(script.upgrade_ops.ops) if missing.note(named)]

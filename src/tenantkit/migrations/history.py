@@ -56,7 +56,7 @@ def list_runs(tenancy: Tenancy, *, limit: int | None = 20) -> list[Run]:
 
 
 def get_run(tenancy: Tenancy, run_id: int) -> tuple[Run, list[Outcome]]:
-    """Return a run, and what came of each of its tenants.
+    """Return a run, and the outcome of each of its tenants.
 
     :raises ConfigurationError: if there is no such run.
     """

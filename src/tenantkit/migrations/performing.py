@@ -34,7 +34,7 @@ def perform_all(
     stop: Event | None = None,
     pace: Pace | None = None,
 ) -> Generator[Outcome]:
-    """Do *tasks*, and yield what came of each as it ends.
+    """Do *tasks*, and yield the outcome of each as it ends.
 
     As many are done at a time as there are performers, or as *pace* says if that is less.
     A performer is made in its own thread, when there is something for it to do. When the caller stops early,
@@ -76,7 +76,7 @@ def _perform(
     backlog: _Backlog,
     done: SimpleQueue[Outcome | BaseException | None],
 ) -> None:
-    """Take tasks until there are none, and put what came of each on *done*, then ``None``."""
+    """Take tasks until there are none, and put the outcome of each on *done*, then ``None``."""
     performer: Performer | None = None
     try:
         while (task := backlog.take(number)) is not None:

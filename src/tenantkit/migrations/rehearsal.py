@@ -35,7 +35,7 @@ class Rehearsed:
 def rehearse(
     tasks: Sequence[Task], alembic: Callable[..., Outcome | Again], *, record: bool = True
 ) -> Iterator[tuple[Outcome, Rehearsed | None]]:
-    """Have Alembic do some of *tasks* from their beginning, and yield what came of each.
+    """Have Alembic do some of *tasks* from their beginning, and yield the outcome of each.
 
     With the last one comes what was found out: with *record*, after two that needed the very same statements.
     """

@@ -1,4 +1,4 @@
-"""What came of migrating a fleet: values."""
+"""Results of a fleet migration: values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tenantkit.migrations.lines import Heads
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of migrating one tenant."""
+    """The result of migrating one tenant."""
 
     key: str
     schema: str
@@ -67,7 +67,7 @@ class Wave:
     count: int
     """How many waves the run has."""
     outcomes: tuple[Outcome, ...]
-    """What came of each of its tenants."""
+    """The result for each of its tenants."""
 
     @property
     def done(self) -> int:
@@ -82,7 +82,7 @@ class Wave:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationReport:
-    """What came of one run over a fleet."""
+    """The result of one run over a fleet."""
 
     run_id: int
     command: str
@@ -144,7 +144,7 @@ class MigrationReport:
         first = self.failures[0]
         return (
             f"{counts}; the first: {first.key}: {as_clause(first.error or '')}. "
-            "Mend the cause and run the same again: tenants that are done are not touched again."
+            "Fix the cause, then run the same command again: tenants that are done are not touched again."
         )
 
 

@@ -70,7 +70,7 @@ class Rollout:
         for key in self._named:
             if key not in keys:
                 raise ConfigurationError(
-                    f"The canary {key!r} is not among the tenants of this run. Mend the key ('tenantkit list' shows "
+                    f"The canary {key!r} is not among the tenants of this run. Correct the key ('tenantkit list' shows "
                     "them), or choose the tenant too."
                 )
 

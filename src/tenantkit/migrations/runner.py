@@ -112,7 +112,7 @@ class Runner:
         self._alembic = Alembic(self._engine, self.line, self.settings.limits, PLACEMENTS_PER_CONNECTION, self.tell)
 
     def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Generator[Outcome]:
-        """Migrate *groups* of placements that are at the same revisions, and go to the same; yield what came of each.
+        """Migrate *groups* of placements that are at the same revisions, and go to the same; yield the outcome of each.
 
         What has steps outside of a transaction comes last, one placement after another: such steps wait for every
         transaction in the database.
@@ -204,7 +204,7 @@ class Runner:
         return failed
 
     def _moved(self, task: Task, outcome: Outcome) -> Outcome | None:
-        """Return what came of a placement that was somewhere else than expected; ``None`` if there is more to do."""
+        """Return the outcome of a placement that was somewhere else than expected; ``None`` if there is more to do."""
 
         def look(connection: Connection) -> tuple[Heads, bool]:
             current = read_revisions(connection, [task.site.schema]).get(task.site.schema, ())

@@ -27,7 +27,7 @@ _LIMITS = instance(Limits, "the limits of `tenantkit.provisioning.locks.Limits`"
 def upgrade_shared(
     tenancy: Tenancy, target: str = "head", *, phase: Phase | None = None, limits: Limits = POLITE
 ) -> Outcome | None:
-    """Bring the shared tables to *target*, and return what came of it; ``None`` if they were there.
+    """Bring the shared tables to *target*, and return the outcome; ``None`` if they were there.
 
     :param phase: with ``expand``, only as far as the last revision before the first that contracts.
     :raises MigrationError: if it failed.

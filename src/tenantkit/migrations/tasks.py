@@ -1,4 +1,4 @@
-"""What is to be done to one placement, and what came of trying."""
+"""What is to be done to one placement, and the outcome of an attempt."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Task:
         start: float | None = None,
         error: Exception | None = None,
     ) -> Outcome:
-        """Return what came of it: revisions as `join` has them, *start* by `perf_counter`, *error* if it failed."""
+        """Return the outcome: revisions as `join` has them, *start* by `perf_counter`, *error* if it failed."""
         return Outcome(
             key=self.key,
             schema=self.site.schema,

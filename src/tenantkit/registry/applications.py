@@ -21,7 +21,7 @@ from tenantkit.registry.tables import registry
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What tells two applications apart: their names if both have one, else their options."""
+    """What tells two applications apart: their names if the first one has one, else their options."""
 
     application: str | None
     schema_prefix: str

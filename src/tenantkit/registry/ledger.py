@@ -115,7 +115,7 @@ def _write(
 
 
 def record(connection: Connection, run_id: int, tenant_id: int, **values: Any) -> None:
-    """Write down what came of a tenant that was not migrated; nothing if it has been dropped meanwhile."""
+    """Write down the outcome of a tenant that was not migrated; nothing if it has been dropped meanwhile."""
     before, after = values.pop("from_revision"), values.pop("to_revision")
     if before is not None or after is not None:  # otherwise it is not known; a part of it may be done
         values["from_revision"] = case((outcomes.c.to_revision == before, outcomes.c.from_revision), else_=before)
@@ -188,6 +188,6 @@ def find_runs(connection: Connection, *, run_id: int | None = None, limit: int |
 
 
 def find_outcomes(connection: Connection, run_id: int) -> Sequence[Row[Any]]:
-    """Return what came of each tenant in a run, in the order of their keys."""
+    """Return the outcome of each tenant in a run, in the order of their keys."""
     query = select(outcomes, tenants.c.key, tenants.c.schema).join(tenants)
     return connection.execute(query.where(outcomes.c.run_id == run_id).order_by(tenants.c.key)).all()

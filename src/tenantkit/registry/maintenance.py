@@ -56,7 +56,7 @@ _RELEASE = text(
 
 
 class Entry(Enum):
-    """What came of asking for a tenant's maintenance."""
+    """The answer to a request for a tenant's maintenance."""
 
     ENTERED = auto()
     LEFT_ALONE = auto()
