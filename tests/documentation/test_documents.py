@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from pathlib import Path
 
@@ -57,6 +58,25 @@ def test_a_hidden_block_may_not_write_files(project: documents.Project, hidden: 
     (project.folder / "page.txt").write_text("here\n")
     with pytest.raises(AssertionError, match="may not write files"):
         run(project, f"<!-- hidden: sh\n{hidden}\n-->\n")
+
+
+@pytest.mark.parametrize(
+    ("hidden", "message"),
+    [
+        ("from pathlib import Path\nPath('saas.py').write_text('x = 1')", "may not write files"),
+        ("from pathlib import Path\nPath('page.txt').unlink()", "may not write files"),
+        ("import os\nos.environ['X'] = '1'", "may not set environment variables"),
+    ],
+)
+def test_a_hidden_block_of_python_may_not_write_files_either(
+    project: documents.Project, monkeypatch: pytest.MonkeyPatch, hidden: str, message: str
+) -> None:
+    monkeypatch.chdir(project.folder)
+    monkeypatch.delenv("X", raising=False)
+    (project.folder / "page.txt").write_text("here\n")
+    with pytest.raises(AssertionError, match=message):
+        run(project, f"<!-- hidden: python\n{hidden}\n-->\n")
+    os.environ.pop("X", None)
 
 
 def test_a_hidden_block_sees_and_keeps_what_the_visible_ones_made(project: documents.Project) -> None:

@@ -216,12 +216,15 @@ def _check_in_shell(example: Example) -> None:
 
 
 def _check_in_python(example: Example) -> None:
-    before = dict(example.namespace)
+    project: Project = example.namespace["project"]
+    files, names, variables = project.files(), dict(example.namespace), dict(os.environ)
     try:
         _python(example)
     finally:
         example.namespace.clear()
-        example.namespace.update(before)
+        example.namespace.update(names)
+    assert project.files() == files, "A hidden block may not write files."
+    assert dict(os.environ) == variables, "A hidden block may not set environment variables."
 
 
 def _install(example: Example) -> None:
