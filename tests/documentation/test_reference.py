@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 import tenantkit
+from tenantkit import Tenancy
+from tenantkit.asyncio import AsyncTenancy
 from tenantkit.exceptions import TenantkitError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -44,6 +46,35 @@ def test_every_public_name_is_in_the_api_reference() -> None:
     for name in documented:
         module, _, attribute = name.rpartition(".")
         assert hasattr(importlib.import_module(module), attribute)
+
+
+def test_what_the_documents_and_examples_import_is_in_the_api_reference() -> None:
+    reference = (DOCS / "reference" / "api.md").read_text()
+    documented = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)$", reference, re.MULTILINE))
+    errors = set(re.findall(r"^## `(\w+)`$", (DOCS / "reference" / "errors.md").read_text(), re.MULTILINE))
+    examples = [file for file in (DOCS.parent / "examples").rglob("*.py") if "tests" not in file.parts]
+    imported = {
+        f"{module}.{name.split()[0]}"
+        for file in [DOCS.parent / "README.md", *DOCS.rglob("*.md"), *examples]
+        for module, names in re.findall(r"^from (tenantkit[\w.]*) import ([\w, ]+)$", file.read_text(), re.MULTILINE)
+        for name in names.split(", ")
+        if name not in errors
+    }
+    assert {"tenantkit.Tenancy", "tenantkit.fastapi.CurrentTenant"} <= imported
+    assert imported - documented == {"tenantkit.session_cookies"}  # a module
+
+
+def test_the_reference_of_a_tenancy_has_what_both_kinds_have() -> None:
+    reference = (DOCS / "reference" / "api.md").read_text()
+    for kind in (Tenancy, AsyncTenancy):
+        name = f"{kind.__module__}.{kind.__name__}".replace("tenantkit.tenancy.", "tenantkit.")
+        found = re.search(rf"^\.\. autoclass:: {name}\n((?:   :.*\n)*)", reference, re.MULTILINE)
+        assert found
+        excluded = set(re.findall(r"\w+", "".join(re.findall(r"^   :exclude-members:(.*)$", found[1], re.MULTILINE))))
+        own = dir(kind) if ":inherited-members:" in found[1] else vars(kind)
+        shown = {each for each in own if not each.startswith("_")} - excluded
+        assert {each for each in excluded if not hasattr(kind, each)} == set()
+        assert shown - {"shared_schemas"} == {each for each in vars(AsyncTenancy) if not each.startswith("_")}
 
 
 def test_every_install_line_of_a_guide_brings_a_libpq() -> None:

@@ -28,6 +28,7 @@ tenants = Table(
     Column("created_at", DateTime(timezone=True)),
     Column("updated_at", DateTime(timezone=True)),
 )
+"""The tenants, for foreign keys of shared tables: ``ForeignKey(tenants.c.id)``."""
 
 domains = Table(
     "domains",
