@@ -12,7 +12,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import documents
 
-pytest_plugins = [f"tests.support.{name}" for name in ("databases", "faults", "generated", "hangs", "signals")]
+pytest_plugins = [
+    f"tests.support.{name}" for name in ("databases", "extensions", "faults", "generated", "hangs", "signals")
+]
 
 project = documents.project
 

@@ -24,14 +24,19 @@ def factory() -> Generator[None]:
     logging.setLogRecordFactory(before)
 
 
+class Handler(logging.Handler):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[str] = []
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        self.written.append(self.format(record))
+
+
 def test_a_record_has_the_key_of_the_tenant_it_was_written_for(tenancy: Tenancy) -> None:
-    written: list[str] = []
-
-    class Handler(logging.Handler):
-        @override
-        def emit(self, record: logging.LogRecord) -> None:
-            written.append(self.format(record))
-
     handler = Handler()
     handler.addFilter(TenantFilter())
     handler.setFormatter(logging.Formatter("[%(tenant)s] %(message)s"))
@@ -41,17 +46,10 @@ def test_a_record_has_the_key_of_the_tenant_it_was_written_for(tenancy: Tenancy)
     with tenant_context(tenancy.get("acme")):
         logger.warning("inside")
     logger.removeHandler(handler)
-    assert written == ["[-] outside", "[acme] inside"]
+    assert handler.written == ["[-] outside", "[acme] inside"]
 
 
 def test_a_record_keeps_the_tenant_that_it_was_written_for_in_another_thread(tenancy: Tenancy) -> None:
-    written: list[str] = []
-
-    class Handler(logging.Handler):
-        @override
-        def emit(self, record: logging.LogRecord) -> None:
-            written.append(self.format(record))
-
     handler = Handler()
     handler.addFilter(TenantFilter())
     handler.addFilter(TenantFilter())
@@ -67,7 +65,7 @@ def test_a_record_keeps_the_tenant_that_it_was_written_for_in_another_thread(ten
         logger.warning("inside", extra={"tenant": "of the application"})
     listener.stop()
     logger.removeHandler(queued)
-    assert written == ["[-] outside", "[acme] inside"]
+    assert handler.written == ["[-] outside", "[acme] inside"]
 
 
 def test_the_applications_own_record_factory_is_kept(tenancy: Tenancy) -> None:

@@ -12,19 +12,9 @@ from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Ten
 from tenantkit.drift import check
 from tenantkit.migrations import migrate
 from tests.migrations.environments import Environment
+from tests.support.extensions import execute
 
 Make = Callable[..., Tenancy]
-
-
-def execute(engine: Engine, *statements: str) -> None:
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-
-
-@pytest.fixture
-def citext(engine: Engine) -> None:
-    execute(engine, "CREATE EXTENSION citext SCHEMA public")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from sqlalchemy.types import UserDefinedType
 from tenantkit import ConfigurationError, ProvisioningError, Tenancy
 from tenantkit.drift import check
 from tests.support.catalog import schemas
+from tests.support.extensions import execute
 
 Make = Callable[..., Tenancy]
 
@@ -43,17 +44,6 @@ def declare(*types: Any) -> MetaData:
     metadata = MetaData(schema="tenant")
     Table("person", metadata, Column("id", Integer), *(Column(f"c{n}", type_) for n, type_ in enumerate(types)))
     return metadata
-
-
-def execute(engine: Engine, *statements: str) -> None:
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-
-
-@pytest.fixture
-def citext(engine: Engine) -> None:
-    execute(engine, "CREATE EXTENSION citext SCHEMA public")
 
 
 @pytest.mark.parametrize(("name", "extension"), EXTENSIONS.items())
