@@ -92,6 +92,22 @@ def test_the_statement_in_the_error_hands_the_registry_over(make_tenancy: Callab
     assert after.create("globex").schema == "c_globex"
 
 
+@pytest.mark.parametrize("use", USES)
+def test_a_registry_that_has_lost_its_row_is_refused_until_it_has_one_again(
+    make_tenancy: Callable[..., Tenancy], engine: Engine, use: str
+) -> None:
+    before = make_tenancy(cache_ttl=0)
+    before.create("acme", domains=["acme.test"])
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM tenantkit.registry"))
+    for tenancy in (before, make_tenancy()):
+        with pytest.raises(ConfigurationError, match="INSERT INTO tenantkit.registry DEFAULT VALUES"):
+            USES[use](tenancy)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO tenantkit.registry DEFAULT VALUES"))
+    assert make_tenancy().get("acme").key == "acme"
+
+
 def test_a_refused_connection_is_given_back(make_any_tenancy: Callable[..., Any]) -> None:
     make_any_tenancy(schema_prefix="crm_").create("acme")
     hr = make_any_tenancy(schema_prefix="hr_")

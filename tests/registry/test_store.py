@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from tenantkit import (
+    ConfigurationError,
     DomainExistsError,
     IllegalTransitionError,
     InvalidDomainError,
@@ -219,8 +220,8 @@ def test_a_domain_belongs_to_one_tenant(any_tenancy: Any, engine: Engine) -> Non
             change("beta", "acme.test")
     with pytest.raises(DomainExistsError):
         any_tenancy.create("gamma", domains=["gamma.test", "acme.test"])
-    with pytest.raises(DomainExistsError):
-        any_tenancy.create("gamma", domains=["gamma.test", "gamma.test"])
+    with pytest.raises(ConfigurationError, match=r"'gamma\.test' twice"):
+        any_tenancy.create("gamma", domains=["gamma.test", "Gamma.test"])
     assert any_tenancy.get("beta") == beta
     assert registered(engine) == {"acme": "active", "beta": "active"}
     assert "t_gamma" not in schemas(engine)

@@ -494,7 +494,7 @@ SECRET = "hunter2"
 REVEALING: dict[str, Callable[[Tenancy, Any], object]] = {
     "beside a date": lambda t, _: t.update("acme", attributes={"token": SECRET, "on": date(2026, 1, 1)}),
     "bytes": lambda t, _: t.update("acme", attributes={"token": SECRET.encode()}),
-    "beside a number for a name": lambda t, _: t.list(attributes={"token": SECRET, 1: 2}),
+    "beside a number for a name": lambda t, _: t.list(attributes={"token": SECRET, **NUMBERED}),
     "of a tenant for a key": lambda t, tenant: t.get(tenant),
     "of a tenant to list after": lambda t, tenant: t.list(after=tenant),
     "of a tenant among keys": lambda t, tenant: migrations.migrate(t, tenants=[tenant]),

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.naming import quote_literal
+from tenantkit.registry.identity import require_row
 from tenantkit.registry.tables import registry
 
 
@@ -81,11 +82,11 @@ def _require_own(connection: Connection, query: Executable, application: Applica
 
     :raises ConfigurationError: if that is not *application*.
     """
-    return _require_same(connection.execute(query).one(), application)
+    return _require_same(connection.execute(query).one_or_none(), application)
 
 
-def _require_same(row: Sequence[str | None], application: Application) -> Application | None:
-    name, schema_prefix, placeholder = row
+def _require_same(row: Sequence[str | None] | None, application: Application) -> Application | None:
+    name, schema_prefix, placeholder = require_row(row)
     if schema_prefix is None:
         return None
     owner = Application(name, schema_prefix, placeholder)

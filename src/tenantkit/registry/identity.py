@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from sqlalchemy import Connection, Text, literal_column, select
 
-from tenantkit.exceptions import TenantMismatchError
+from tenantkit.exceptions import ConfigurationError, TenantMismatchError
 from tenantkit.tenant import Tenant
 
 # The database's own number is part of it: a copy of a database is a registry of its own, whose next tenants get ids
@@ -16,9 +18,25 @@ identity = literal_column(
 )
 
 
+_Found = TypeVar("_Found")
+
+
+def require_row(found: _Found | None) -> _Found:
+    """Return what was read from ``tenantkit.registry``.
+
+    :raises ConfigurationError: if its row is gone, for example after a dump was restored without it.
+    """
+    if found is None:
+        raise ConfigurationError(
+            "The table tenantkit.registry has lost its row, the identity of the registry. Restore it from a backup, or "
+            "run INSERT INTO tenantkit.registry DEFAULT VALUES; then users log in again."
+        )
+    return found
+
+
 def read_identity(connection: Connection) -> str:
     """Return the identity of the registry: the same in all processes, another one in each database."""
-    return connection.execute(select(identity)).scalar_one()
+    return require_row(connection.execute(select(identity)).scalar_one())
 
 
 def require_same(tenant: Tenant, now: Tenant) -> Tenant:

@@ -35,7 +35,7 @@ from tenantkit.exceptions import (
 )
 from tenantkit.frozen import freeze
 from tenantkit.naming import validate_domain, validate_key
-from tenantkit.registry.identity import identity, read_identity, require_same
+from tenantkit.registry.identity import identity, read_identity, require_row, require_same
 from tenantkit.registry.tables import domains, former_tenants, tenants
 from tenantkit.tenant import KEY, Placement, Status, Tenant, require_supported
 
@@ -290,5 +290,5 @@ def _to_tenant(row: Row[Any]) -> Tenant:
         attributes=row.attributes,
         created_at=row.created_at,
         updated_at=row.updated_at,
-        registry=sys.intern(row.registry),
+        registry=sys.intern(require_row(row.registry)),
     )
