@@ -108,10 +108,11 @@ class TenantMismatchError(TenantkitError):
         bound: str,
         current: str | None,
         message: str | None = None,
-        *,
         instance: str | None = None,
         schema: str | None = None,
     ) -> None:
+        if instance is not None or schema is not None:  # which are passed by keyword
+            self.args = (bound, current, message, instance, schema)
         self.bound = bound
         """The key of the tenant that the session, or the object, belongs to."""
         self.current = current
