@@ -60,6 +60,9 @@ def test_what_the_documents_and_examples_import_is_in_the_api_reference() -> Non
         for name in names.split(", ")
         if name not in errors
     }
+    pages = [DOCS.parent / "README.md", *(file for file in DOCS.rglob("*.md") if file.name != "api.md")]
+    named = {name for file in pages for name in re.findall(r"`(tenantkit(?:\.\w+)+)[(`]", file.read_text())}
+    assert {name for name in named - documented if name.rpartition(".")[0] not in {"tenantkit", *documented}} == set()
     assert {"tenantkit.Tenancy", "tenantkit.fastapi.CurrentTenant"} <= imported
     assert imported - documented == {"tenantkit.session_cookies"}  # a module
 
