@@ -95,7 +95,7 @@ class _Framed(FramedConnection):
             "Open a new session in each process."
         )
 
-    def _exec_command(self, command: Any, *arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
+    def _exec_command(self, command: Any, *arguments: Any, **options: Any) -> Any:
         if isinstance(command, bytes):
             if command.startswith(b"BEGIN"):
                 if self.needs_tail or self.frame is not None:
@@ -106,8 +106,7 @@ class _Framed(FramedConnection):
             text = command.as_bytes(None)
             if text.startswith(b"PREPARE TRANSACTION"):
                 return self._end(text)
-        ordinary: Generator[Any, Any, Any] = super()._exec_command(command, *arguments, **options)  # type: ignore[misc]
-        return ordinary
+        return super()._exec_command(command, *arguments, **options)  # type: ignore[misc]
 
     def _begin(self, command: bytes, *arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
         if self.needs_tail:  # the transaction before ended in a pipeline, which may have broken off
