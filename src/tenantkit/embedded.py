@@ -14,14 +14,12 @@ import pwd
 import re
 import signal
 import subprocess
-import sys
 import threading
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import IO, TYPE_CHECKING
 
 from sqlalchemy import URL
@@ -29,6 +27,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from typing_extensions import override
 
 from tenantkit.arguments import NAME, PATH, require
+from tenantkit.cancellation import exit_in_order
 from tenantkit.engines import explaining_imports
 from tenantkit.exceptions import ConfigurationError, as_clause
 
@@ -196,12 +195,7 @@ def _exit_on_sigterm() -> None:
     """Have the process exit in order when it is told to stop, as `atexit` needs, unless somebody else sees to that."""
     is_main = threading.current_thread() is threading.main_thread()  # only there can a handler be set
     if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _exit)
-
-
-def _exit(signum: int, _: FrameType | None) -> None:
-    signal.signal(signum, signal.SIG_IGN)  # told once more, it must not leave the server behind
-    sys.exit(128 + signum)
+        signal.signal(signal.SIGTERM, exit_in_order)
 
 
 def _leave(place: Path, server: PostgresServer, mark: IO[str]) -> None:

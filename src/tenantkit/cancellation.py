@@ -1,0 +1,186 @@
+"""Cancellation of the work of a process by SIGINT and SIGTERM.
+
+The first signal sets a flag, has running statements and worker processes cancelled until the work has ended, and raises
+`KeyboardInterrupt` in the main thread, if that is at a place where this does no harm. Elsewhere the work looks at the
+flag. A second signal ends the process at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from _thread import start_new_thread
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from time import monotonic, sleep
+from types import FrameType, TracebackType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_ECHO = 0.3
+"""Seconds during which a further signal counts as the same one: ``timeout`` signals a process and then its group."""
+_INTERVAL = 0.2
+"""Seconds between two attempts to cancel. A statement may begin right after an attempt."""
+
+
+class Cancellation:
+    """The state of one piece of work: whether its end was requested, and what has to be cancelled then.
+
+    The signal handler takes no lock, as the main thread may hold it: it sets attributes, and starts a thread.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        """The signal that requested the end; ``None`` as long as none has."""
+        self._requested_at = 0.0
+        self._requested = threading.Event()
+        self._is_over = False
+        self._is_deferred = True
+        self._targets: list[Callable[[], object]] = []
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether the work is to end."""
+        return self.number is not None
+
+    def check(self) -> None:
+        """Raise if the work is to end.
+
+        :raises KeyboardInterrupt: if so.
+        """
+        if self.is_requested:
+            raise KeyboardInterrupt
+
+    def check_unless_deferred(self) -> None:
+        """Raise as `check` does, but not where interruptions are deferred."""
+        if not self._is_deferred:
+            self.check()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, in any thread, and raise as `check` does."""
+        self._requested.wait(seconds)
+        self.check()
+
+    def request(self, number: int = signal.SIGINT) -> None:
+        """Have the work end, as the first signal does."""
+        if self.number is None:
+            self._requested_at = monotonic()
+            self.number = number
+            start_new_thread(self._cancel_repeatedly, ())
+
+    @contextmanager
+    def cancelling(self, cancel: Callable[[], object]) -> Generator[None]:
+        """Have *cancel* called during the block once the end is requested, repeatedly, in a thread of its own."""
+        self._targets.append(cancel)
+        try:
+            yield
+        finally:
+            self._targets.remove(cancel)
+
+    def interruptible(self) -> _Mode:
+        """Let a signal raise `KeyboardInterrupt` in the main thread, anywhere in a block. Raises as `check` does."""
+        return _Mode(self, is_deferred=False)
+
+    def deferred(self) -> _Mode:
+        """Let no signal raise anything in a block, except where it is `interruptible`; its end raises as `check`."""
+        return _Mode(self, is_deferred=True)
+
+    def hold(self) -> None:
+        """Defer interruptions up to the end of an `interruptible` block, whose work is done. Raises as `check` does."""
+        self.check()
+        self._is_deferred = True
+
+    def end(self) -> None:
+        """Cancel nothing any more."""
+        self._is_over = True
+
+    def handle(self, number: int, _: FrameType | None) -> None:
+        """Handle a signal."""
+        if self.number is None:
+            self.request(number)
+        elif monotonic() - self._requested_at > _ECHO:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        if not self._is_deferred:
+            self._is_deferred = True  # for what cleans up
+            raise KeyboardInterrupt
+
+    def _cancel_repeatedly(self) -> None:
+        self._requested.set()
+        while not self._is_over:
+            for cancel in list(self._targets):
+                with suppress(Exception):  # the work may end at the same time
+                    cancel()
+            sleep(_INTERVAL)
+
+
+class _Mode:
+    """A block in which signals are deferred, or not. A generator would miss what is raised at the end of the block."""
+
+    def __init__(self, cancellation: Cancellation, *, is_deferred: bool) -> None:
+        self._cancellation = cancellation
+        self._is_deferred = is_deferred
+
+    def __enter__(self) -> None:
+        self._before = self._cancellation._is_deferred  # noqa: SLF001 - its own state
+        self._cancellation._is_deferred = self._is_deferred  # noqa: SLF001 - likewise
+        if self._cancellation.is_requested:  # since then, or it would have been raised
+            self._cancellation._is_deferred = self._before  # noqa: SLF001 - likewise
+            self._cancellation.check()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._cancellation._is_deferred = self._before  # noqa: SLF001 - likewise
+        if self._is_deferred and kind is None:
+            self._cancellation.check()
+
+
+_current: Cancellation | None = None
+
+
+def exit_in_order(number: int, _: FrameType | None) -> None:
+    """Exit with what `atexit` has to do: a handler for SIGTERM, whose default is to end the process without that."""
+    signal.signal(number, signal.SIG_IGN)  # a second signal must not prevent that
+    sys.exit(128 + number)
+
+
+def current() -> Cancellation:
+    """Return the cancellation of the main thread's work; outside of `handling`, one that nothing requests."""
+    return _current or Cancellation()
+
+
+@contextmanager
+def handling() -> Generator[Cancellation]:
+    """Yield the cancellation of the work in a block, which SIGINT and SIGTERM request.
+
+    A signal that the process ignores, or has a handler of its own for, does not. In a nested block, the cancellation is
+    the same. Outside of the main thread, no signal requests it. Interruptions are deferred at first.
+
+    :raises SystemExit: with code 143 at the end of the outermost block if SIGTERM interrupted it.
+    """
+    global _current  # noqa: PLW0603 - signal handlers belong to the process
+    if threading.current_thread() is not threading.main_thread():
+        yield Cancellation()
+        return
+    if _current is not None:
+        yield _current
+        return
+    defaults = (signal.default_int_handler, signal.SIG_DFL, exit_in_order)
+    before = {number: handler for number in SIGNALS if (handler := signal.getsignal(number)) in defaults}
+    cancellation = _current = Cancellation()
+    for number in before:
+        signal.signal(number, cancellation.handle)
+    try:
+        yield cancellation
+    except KeyboardInterrupt:
+        if cancellation.number == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise
+    finally:
+        cancellation.end()
+        _current = None
+        for number, handler in before.items():
+            signal.signal(number, handler)
