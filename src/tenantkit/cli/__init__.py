@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tenantkit.cancellation import handling
 from tenantkit.cli import authoring, check, doctor, domains, fleet, lint, runs, status, tenants
 from tenantkit.cli.application import Settings
 from tenantkit.cli.errors import print_error, reporting
@@ -36,6 +37,9 @@ app = typer.Typer(
 )
 runs_app = typer.Typer(no_args_is_help=True, help="Show what earlier runs of migrate and the like did.")
 domain_app = typer.Typer(no_args_is_help=True, help="List, add and remove the tenants' domains.")
+
+_INTERRUPTED = 130
+"""Typer's exit code after any `KeyboardInterrupt`."""
 
 _TAKES_NEGATIVE = {"ignore_unknown_options": True}
 """Lets ``-1`` be a revision."""
@@ -66,16 +70,29 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
 
 
 def main() -> None:
+    """Run the command line, and end the process with its exit code: 130 or 143 if SIGINT or SIGTERM interrupted it."""
+    with handling() as cancellation:
+        try:
+            with cancellation.interruptible():
+                code = _run()
+        except KeyboardInterrupt:
+            code = _INTERRUPTED
+    if code == _INTERRUPTED and cancellation.number is not None:
+        code = 128 + cancellation.number
+    sys.exit(code)
+
+
+def _run() -> int:
     """Run the command line, and report what Typer finds wrong with it in one line, as all errors are."""
     try:
-        code = app(args=globals_first(sys.argv[1:]), prog_name="tenantkit", standalone_mode=False)
+        code: int = app(args=globals_first(sys.argv[1:]), prog_name="tenantkit", standalone_mode=False)
     except typer.TyperException as error:
         if message := error.format_message():  # none if it was help that was printed
             context: typer.Context | None = getattr(error, "ctx", None)
             path = context.command_path if context else "tenantkit"
             print_error(f"{as_clause(message)}. See '{path} --help'.")
         code = error.exit_code
-    sys.exit(code)
+    return code
 
 
 def globals_first(arguments: Sequence[str]) -> list[str]:

@@ -6,13 +6,16 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Result, TextClause
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from tenantkit.cancellation import current
 from tenantkit.drift.queries import COUNT_LOCKS, select_hashes, select_items
 from tenantkit.drift.shape import Item, Key, Kind, Shape
+from tenantkit.migrations.connections import cancel
 from tenantkit.provisioning.locks import is_lock_conflict, sqlstate
 
 _SCHEMAS_AT_ONCE = 250
@@ -112,7 +115,8 @@ def _reading(engine: Engine) -> Generator[Connection]:
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         connection.detach()  # so that it is closed, with all that it remembers of the catalog
-        yield connection
+        with current().cancelling(partial(cancel, connection)):
+            yield connection
 
 
 def _batches(weights: Mapping[str, int], limit: int) -> Iterator[list[str]]:

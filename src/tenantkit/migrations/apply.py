@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from tenantkit.cancellation import Cancellation
 from tenantkit.migrations.changes.steps import TELL
-from tenantkit.migrations.connections import Patience
+from tenantkit.migrations.connections import Patience, cancel, hear
 from tenantkit.migrations.environment import run
 from tenantkit.migrations.indexes import drop_invalid_indexes
 from tenantkit.migrations.journey import Journey
@@ -43,13 +45,22 @@ class Alembic:
     placements_per_connection: int
     tell: Callable[[Advance], object] | None = None
     """Is told how far long steps are, not more often than is of use."""
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    """Ends a task that is being done, and has no other begin."""
     _checked: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     """Ways between revisions on which a placement was found to have all operators in reach."""
     _served: int = 0
-    _patience: Patience = field(default_factory=Patience)
+    _patience: Patience = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._patience = Patience(self.cancellation)
+        hear(self.engine, self.cancellation)
 
     def __call__(self, task: Task, recorder: Recorder | None = None) -> Outcome | Again:
-        """Do *task* in a transaction of its own, unless others are in the way."""
+        """Do *task* in a transaction of its own, unless others are in the way.
+
+        :raises KeyboardInterrupt: if the run is cancelled before the task is done for good.
+        """
         if self._served == self.placements_per_connection:
             self.close()
         self._served += 1
@@ -57,11 +68,17 @@ class Alembic:
         journey = Journey(self.line, task, recorder)
         error: Exception | None = None
         try:
-            with self._patience(self.engine.connect) as connection, claiming(connection, task.site.schema) as claimed:
+            with (
+                self.cancellation.interruptible(),
+                self._patience(self.engine.connect) as connection,
+                claiming(connection, task.site.schema) as claimed,
+                self.cancellation.cancelling(partial(cancel, connection)),
+            ):
                 if not claimed:
                     return Again("another run is migrating it. Run the same again when that has ended", busy=True)
                 self._attempt(connection, journey)
         except Exception as caught:  # noqa: BLE001 - one tenant's failure is an outcome, whatever it was
+            self.cancellation.check()  # what cleans up, in Alembic or in a revision, may have replaced the interruption
             error = caught
             if is_lock_conflict(caught):
                 return Again(reason(caught), sqlstate=sqlstate(caught), reached=journey.kept)
@@ -69,7 +86,7 @@ class Alembic:
         explanation: str | None = None
         if error is not None:
             # What came before an autocommit block is kept.
-            with suppress(SQLAlchemyError), self.engine.connect() as connection:
+            with suppress(SQLAlchemyError), self.cancellation.interruptible(), self.engine.connect() as connection:
                 after = join(read_revisions(connection, [task.site.schema]).get(task.site.schema, ()))
                 explanation = explain(connection, error, task.site.others)
         outcome = task.outcome(journey.before, after, engine="alembic", start=start, error=error)
@@ -106,6 +123,7 @@ class Alembic:
         def before_commit(connection: Connection) -> None:
             journey.before_commit(connection)
             self._require_operators(connection, journey)
+            self.cancellation.hold()
 
         try:
             run(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from time import sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tenantkit.migrations.connections import begin
 from tenantkit.migrations.lines import Command
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from tenantkit.migrations.rollout import Rollout
     from tenantkit.migrations.runner import Runner
     from tenantkit.tenancy import Tenancy
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,13 +54,16 @@ class Campaign:
         return len(self.ids) - len(self.outcomes)
 
     def run(self) -> None:
-        """Go from wave to wave, with a pause and a check between them, until all is done or the run is to stop."""
+        """Go from wave to wave, with a pause and a check between them, until all is done or the run is to stop.
+
+        :raises KeyboardInterrupt: if the run is cancelled.
+        """
         self.progress.started(len(self.ids))
         self._count(self.plan.refused)
         work = {each.tenant.key: each for each in self.plan.work}
         waves = self.rollout.split(list(work))
         if len(waves) == 1:  # nothing comes between; those who were to go first may have gone in an earlier run
-            self._stop_if(self.rollout.ask(Wave(run_id=self.run_id, number=0, count=1, outcomes=())))
+            self._ask(Wave(run_id=self.run_id, number=0, count=1, outcomes=()))
         for number, keys in enumerate(waves, 1):
             if self.stopped is not None:
                 break
@@ -72,13 +76,18 @@ class Campaign:
             if number < len(waves) and self.stopped is None:
                 done = tuple(self.outcomes[before:])
                 self._rest(Wave(run_id=self.run_id, number=number, count=len(waves), outcomes=done))
-        begin(self.tenancy.engine, lambda connection: ledger.finish_run(connection, self.run_id))
+        self._write(lambda connection: ledger.finish_run(connection, self.run_id))
 
     def _rest(self, wave: Wave) -> None:
         if isinstance(self.progress, WaveProgress):
             self.progress.wave_ended(wave)
-        sleep(self.rollout.pause)
-        self._stop_if(self.rollout.ask(wave))
+        self.runner.cancellation.sleep(self.rollout.pause)
+        self._ask(wave)
+
+    def _ask(self, wave: Wave) -> None:
+        with self.runner.cancellation.interruptible():
+            answer = self.rollout.ask(wave)
+        self._stop_if(answer)
 
     def _count(self, outcomes: Iterable[Outcome]) -> None:
         """Record outcomes as they arrive. When too many tenants have failed, no other is begun."""
@@ -93,7 +102,7 @@ class Campaign:
 
     def _forget_lost(self) -> list[str]:
         """Wait until what was done is on disk; return the tenants of which a server that crashed has lost it."""
-        planned = begin(self.tenancy.engine, lambda connection: ledger.settle(connection, self.run_id))
+        planned = self._write(lambda connection: ledger.settle(connection, self.run_id))
         kept: list[Outcome] = []
         lost: list[Outcome] = []
         for outcome in self.outcomes:
@@ -140,4 +149,7 @@ class Campaign:
                 error=outcome.error,
             )
 
-        begin(self.tenancy.engine, record)
+        self._write(record)
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        return begin(self.tenancy.engine, work, self.runner.cancellation)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Event
+from queue import SimpleQueue
+from threading import Thread, current_thread, main_thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
-from tenacity import (
-    Retrying,
-    retry_if_exception,
-    sleep_using_event,
-    stop_after_delay,
-    stop_any,
-    stop_when_event_set,
-    wait_random_exponential,
-)
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from tenantkit.cancellation import Cancellation
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.provisioning.locks import sqlstate
 
@@ -77,46 +71,98 @@ def room_for_jobs(connection: Connection, *, jobs: int | None, max_connections: 
 class Patience:
     """Waits for a server that is away, for a minute; and if that was in vain, not again until it is back."""
 
-    def __init__(self) -> None:
+    def __init__(self, cancellation: Cancellation) -> None:
         self._is_spent = False
-        self._ended = Event()
+        self._cancellation = cancellation
 
     def __call__(self, connect: Callable[[], T]) -> T:
-        """Return what *connect* does, which is tried again while no connection is to be had."""
-        in_vain = stop_any(stop_after_delay(0 if self._is_spent else _PATIENCE), stop_when_event_set(self._ended))
-        retrying = _retrying(stop=in_vain, sleep=sleep_using_event(self._ended))
+        """Return what *connect* does, which is tried again while no connection is to be had.
+
+        :raises KeyboardInterrupt: if the run is cancelled, however long *connect* goes on in vain.
+        """
+        retrying = _retrying(self._cancellation, patience=0 if self._is_spent else _PATIENCE)
         try:
-            connected = retrying(connect)
+            connected: T = retrying(self._attempt, connect)
         except Exception as error:
             self._is_spent = is_away(error)
             raise
         self._is_spent = False
         return connected
 
-    def end(self) -> None:
-        """Wait no more; from another thread."""
-        self._ended.set()
+    def _attempt(self, connect: Callable[[], T]) -> T:
+        if current_thread() is main_thread():
+            with self._cancellation.interruptible():
+                return connect()
+        return _connect_elsewhere(connect, self._cancellation)
 
 
-def begin(engine: Engine, work: Callable[[Connection], T]) -> T:
+def _connect_elsewhere(connect: Callable[[], T], cancellation: Cancellation) -> T:
+    """Return what *connect* does in another thread, which is left to itself when the run is cancelled.
+
+    Neither a signal nor another thread can interrupt what is waiting there for a server that does not answer.
+    """
+    done = SimpleQueue[tuple[T | None, BaseException | None] | None]()
+
+    def attempt() -> None:
+        try:
+            done.put((connect(), None))
+        except BaseException as error:  # noqa: BLE001 - raised again, in the thread that asked
+            done.put((None, error))
+
+    cancellation.check()
+    with cancellation.cancelling(lambda: done.put(None)):
+        Thread(target=attempt, name="tenantkit-connecting", daemon=True).start()
+        result = done.get()
+    if result is None:
+        raise KeyboardInterrupt
+    connected, error = result
+    if error is not None:
+        raise error
+    return connected  # type: ignore[return-value]
+
+
+def begin(engine: Engine, work: Callable[[Connection], T], cancellation: Cancellation) -> T:
     """Return what *work* does in a transaction of its own, which is run again while the server is away.
 
     It may have been committed nevertheless before the connection was lost, so *work* must not mind being done twice.
+
+    :raises KeyboardInterrupt: if the run is cancelled.
     """
 
     def attempt() -> T:
-        with engine.begin() as connection:
+        with cancellation.interruptible(), engine.begin() as connection:
             return work(connection)
 
-    return _retrying(stop=stop_after_delay(_PATIENCE))(attempt)
+    return _retrying(cancellation)(attempt)
 
 
-def _retrying(**options: Any) -> Retrying:
+def cancel(connection: Connection) -> None:
+    """Cancel the statement that runs on *connection*, if there is one; from another thread."""
+    driver: Any = connection.connection.driver_connection
+    driver.cancel_safe(timeout=1)
+
+
+def hear(engine: Engine, cancellation: Cancellation) -> None:
+    """Have statements on *engine* raise KeyboardInterrupt once the run is cancelled, unless that is deferred.
+
+    The statement that is cancelled raises it too, instead of an error of the database, which callers and revisions
+    could handle as a failure.
+    """
+
+    def check(*_: Any) -> None:
+        cancellation.check_unless_deferred()
+
+    event.listen(engine, "before_cursor_execute", check)
+    event.listen(engine, "handle_error", check)
+
+
+def _retrying(cancellation: Cancellation, patience: float = _PATIENCE) -> Retrying:
     return Retrying(
         retry=retry_if_exception(is_away),
         wait=wait_random_exponential(multiplier=0.05, max=2),
+        stop=stop_after_delay(patience),
+        sleep=cancellation.sleep,
         reraise=True,
-        **options,
     )
 
 

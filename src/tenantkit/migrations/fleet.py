@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 from typing_extensions import Unpack
 
 from tenantkit.arguments import NAME, require, whole
+from tenantkit.cancellation import Cancellation, handling
 from tenantkit.exceptions import ConfigurationError, MigrationError
 from tenantkit.frozen import freeze
 from tenantkit.migrations.campaign import Campaign
@@ -228,6 +228,21 @@ def _run(
     options: Options,
     migrate_shared: Callable[[], Outcome | None] = lambda: None,
 ) -> MigrationReport:
+    with handling() as cancellation, cancellation.interruptible():
+        return _run_until(tenancy, line, command, target, planner, options, migrate_shared, cancellation=cancellation)
+
+
+def _run_until(
+    tenancy: Tenancy,
+    line: Line,
+    command: Command,
+    target: str,
+    planner: Planner,
+    options: Options,
+    migrate_shared: Callable[[], Outcome | None],
+    *,
+    cancellation: Cancellation,
+) -> MigrationReport:
     selection, rollout = policy(options)
     settings = settings_of(options)
     tenancy.install()
@@ -244,6 +259,7 @@ def _run(
         settings,
         stop=Event() if rollout.has_budget else None,
         tell=progress.advanced if isinstance(progress, AdvanceProgress) else None,
+        cancellation=cancellation,
     )
     # Behind all that may be mistyped, and before it is known where tenants are.
     shared = migrate_shared()
@@ -281,7 +297,8 @@ def _run(
         runner=runner,
         progress=progress,
     )
-    with keeping(tenancy, run_id) if options.get("maintenance") else nullcontext(runner.around) as runner.around:
+    keeps = bool(options.get("maintenance"))
+    with cancellation.deferred(), keeping(tenancy, run_id, cancellation, is_wanted=keeps) as runner.around:
         campaign.run()
     done = tuple(outcome for outcome in campaign.outcomes if not outcome.ok or outcome.has_moved)
     report = MigrationReport(

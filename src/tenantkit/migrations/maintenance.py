@@ -7,14 +7,17 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from tenantkit.migrations.connections import Patience
+from tenantkit.cancellation import Cancellation
+from tenantkit.migrations.connections import Patience, cancel
 from tenantkit.migrations.tasks import Again, Task
-from tenantkit.provisioning.locks import limit_lock_waits, reason, sqlstate
+from tenantkit.naming import first_lines
+from tenantkit.provisioning.locks import is_lock_conflict, limit_lock_waits, reason, sqlstate
 from tenantkit.registry import maintenance
 from tenantkit.registry.maintenance import Entry
 
@@ -23,19 +26,67 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE = 5.0
+"""Seconds for which the end of a dead run's last statement is waited for."""
+_INTERVAL = 0.1
+"""Seconds between two looks whether it has ended."""
+_STAYS = (
+    "Still in maintenance, as a statement of a run that has ended is still at work there: %s. The next migrate, "
+    "downgrade or stamp, or 'tenantkit doctor --repair', makes them active when that statement has ended."
+)
+
 Around: TypeAlias = Callable[[Any], Any]
 """Returns a `Performer` that does what another does, and more."""
 
 
 @contextmanager
-def keeping(tenancy: Tenancy, run_id: int) -> Generator[Around]:
-    """Yield what has a run's performers put each tenant into maintenance while they are at work on it."""
-    keeper = _Keeper(tenancy, run_id)
+def keeping(tenancy: Tenancy, run_id: int, cancellation: Cancellation, *, is_wanted: bool) -> Generator[Around]:
+    """Yield what has a run's performers put each tenant into maintenance while they are at work on it, if *is_wanted*.
+
+    At the end, tenants are active again that this run, or any dead one, has left in maintenance.
+    """
+    keeper = _Keeper(tenancy, run_id, cancellation)
     try:
-        yield lambda performer: _Kept(performer, keeper)
+        with cancellation.cancelling(keeper.interrupt):
+            yield lambda performer: _Kept(performer, keeper, cancellation) if is_wanted else performer
     finally:
         keeper.close()
-        keeper.release()  # those that could not be made active when their time came, because the connection was lost
+        if not cancellation.is_requested:
+            release_abandoned(tenancy)
+        elif is_wanted:
+            with suppress(SQLAlchemyError):
+                release_abandoned(tenancy)
+
+
+def release_abandoned(tenancy: Tenancy, *, patience: float = _PATIENCE) -> None:
+    """Make tenants active that dead runs left in maintenance; this one too, once its keeper is closed.
+
+    Where the last statement of such a run is still at work, wait for its end for *patience* seconds, and then log a
+    warning.
+    """
+    deadline = monotonic() + patience
+    while held := _release(tenancy):
+        if monotonic() >= deadline:
+            if patience:
+                logger.warning(_STAYS, first_lines(held))
+            return
+        sleep(_INTERVAL)
+
+
+def _release(tenancy: Tenancy) -> list[str]:
+    """Make tenants active that dead runs left in maintenance; return the keys of those that are still held."""
+    released: list[str] = []
+    try:
+        with tenancy.engine.begin() as connection:
+            limit_lock_waits(connection)
+            released = maintenance.release(connection)
+    except SQLAlchemyError as error:
+        if not is_lock_conflict(error):
+            raise
+    for key in released:
+        tenancy.cache.forget(key)
+    with tenancy.engine.connect() as connection:
+        return maintenance.held(connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +95,18 @@ class _Kept:
 
     performer: Any
     keeper: _Keeper
+    cancellation: Cancellation
 
     def __call__(self, task: Task, *args: Any) -> Any:
+        self.cancellation.check()
         try:
             entry: Entry = self.keeper.do(task, maintenance.enter)
         except SQLAlchemyError as error:
             return Again(f"it cannot be put into maintenance: {reason(error)}", sqlstate=sqlstate(error))
         match entry:
             case Entry.BUSY:
-                with suppress(SQLAlchemyError):
-                    self.keeper.release()  # for the next try, if that other run is dead
+                with suppress(SQLAlchemyError):  # for the next try, if that other run is dead
+                    release_abandoned(self.keeper.tenancy, patience=0)
                 return Again("another run keeps it in maintenance. Run the same again when that has ended", busy=True)
             case Entry.LEFT_ALONE:
                 return self.performer(task, *args)
@@ -64,7 +117,6 @@ class _Kept:
                     self._leave(task)
 
     def interrupt(self) -> None:
-        self.keeper.interrupt()
         self.performer.interrupt()
 
     def close(self) -> object:
@@ -74,18 +126,21 @@ class _Kept:
         try:
             self.keeper.do(task, maintenance.leave)
         except SQLAlchemyError as error:
+            if self.cancellation.is_requested:
+                return  # at the end of the run, which is now
             logger.warning("tenant %r stays in maintenance until the run ends (%s)", task.key, reason(error))
 
 
 class _Keeper:
     """Says in the registry which tenants are in maintenance, on one connection that shows that the run lives."""
 
-    def __init__(self, tenancy: Tenancy, run_id: int) -> None:
-        self._tenancy = tenancy
+    def __init__(self, tenancy: Tenancy, run_id: int, cancellation: Cancellation) -> None:
+        self.tenancy = tenancy
         self._run_id = run_id
         self._connection: Connection | None = None
         self._lock = Lock()
-        self._patience = Patience()
+        self._patience = Patience(cancellation)
+        self._is_entering = False
 
     def do(self, task: Task, change: Callable[[Connection, int, int], Any]) -> Any:
         """Apply *change* to the tenant of *task*, on a new connection if the one there was is lost."""
@@ -98,16 +153,10 @@ class _Keeper:
                 self._close()
                 return self._do(task, change)
 
-    def release(self) -> None:
-        """Make tenants active that dead runs left in maintenance; this one too, once it is closed."""
-        with self._tenancy.engine.begin() as connection:
-            released = maintenance.release(connection)
-        for key in released:
-            self._tenancy.cache.forget(key)
-
     def interrupt(self) -> None:
-        """Wait no more for a server that is away, from another thread."""
-        self._patience.end()
+        """Cancel what puts a tenant into maintenance, from another thread; not what ends it."""
+        if self._is_entering and self._connection is not None:
+            cancel(self._connection)
 
     def close(self) -> None:
         """Close the connection, and with it show that the run is over."""
@@ -116,15 +165,17 @@ class _Keeper:
 
     def _do(self, task: Task, change: Callable[[Connection, int, int], Any]) -> Any:
         connection = self._connection = self._connection or self._open()
+        self._is_entering = change is maintenance.enter
         try:
             with connection.begin():
                 limit_lock_waits(connection)
                 return change(connection, task.tenant_id, self._run_id)
         finally:
-            self._tenancy.cache.forget(task.key)
+            self._is_entering = False
+            self.tenancy.cache.forget(task.key)
 
     def _open(self) -> Connection:
-        connection = self._patience(self._tenancy.engine.connect)
+        connection = self._patience(self.tenancy.engine.connect)
         connection.execution_options(isolation_level="READ COMMITTED")
         try:
             connection.detach()  # the application's pool may be small, and is for its requests

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from queue import SimpleQueue
 from threading import Condition, Event, RLock, Thread
 from time import monotonic
 from typing import Protocol
 
+from tenantkit.cancellation import Cancellation
 from tenantkit.migrations.pace import Pace
 from tenantkit.migrations.report import Outcome
 from tenantkit.migrations.tasks import Again, Task
@@ -22,7 +24,7 @@ class Performer(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """End what is being done, from another thread; nothing of it is kept."""
+        """End what is being done, and keep nothing of it. Called from another thread, repeatedly until it has ended."""
 
     def close(self) -> object:
         """Let go of processes and connections."""
@@ -33,6 +35,7 @@ def perform_all(
     performers: Sequence[Callable[[], Performer]],
     stop: Event | None = None,
     pace: Pace | None = None,
+    cancellation: Cancellation | None = None,
 ) -> Generator[Outcome]:
     """Do *tasks*, and yield the outcome of each as it ends.
 
@@ -40,7 +43,10 @@ def perform_all(
     A performer is made in its own thread, when there is something for it to do. When the caller stops early,
     or once *stop* is set, tasks that have begun are finished and no others are begun. With *stop*, none is begun after
     a failure until the caller, who may set it, asks for the next outcome. What a performer raises is raised here.
+
+    :raises KeyboardInterrupt: if the run is cancelled, after the outcomes of the tasks that were done nevertheless.
     """
+    cancellation = cancellation or Cancellation()
     backlog = _Backlog(tasks, stop, pace)
     done: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
     made: list[Performer] = []
@@ -48,25 +54,39 @@ def perform_all(
         Thread(target=_perform, args=(number, make, made, backlog, done), name=f"tenantkit-migration-{number}")
         for number, make in enumerate(performers[: len(tasks)])
     ]
-    try:
-        for thread in threads:
-            thread.start()
-        for _ in threads:
-            while (result := done.get()) is not None:
+
+    def interrupt() -> None:
+        backlog.stop()
+        for performer in made:
+            with suppress(Exception):  # it may end at the same time
+                performer.interrupt()
+
+    with cancellation.cancelling(interrupt):
+        try:
+            for thread in threads:
+                thread.start()
+            for result in _results(done, len(threads)):
+                if cancellation.is_requested and not getattr(result, "ok", False):
+                    continue  # that is why it failed
                 if isinstance(result, BaseException):
                     raise result
                 yield result
                 backlog.settle(result)
-    except KeyboardInterrupt:
-        backlog.stop()
-        for performer in made:
-            performer.interrupt()
-        raise
-    finally:
-        backlog.stop()
-        for thread in threads:
-            if thread.ident is not None:
+        except KeyboardInterrupt:
+            cancellation.request()  # by a signal, or by what a thread raised
+            raise
+        finally:
+            backlog.stop()
+            for thread in filter(Thread.is_alive, threads):
                 thread.join()
+    cancellation.check()
+
+
+def _results(done: SimpleQueue[Outcome | BaseException | None], threads: int) -> Iterator[Outcome | BaseException]:
+    """Yield what threads put on *done*, until each has put ``None``."""
+    for _ in range(threads):
+        while (result := done.get()) is not None:
+            yield result
 
 
 def _perform(

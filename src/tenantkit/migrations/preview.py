@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from typing_extensions import Unpack
 
 from tenantkit.arguments import FLAG, NAME, one_of, require
+from tenantkit.cancellation import handling
 from tenantkit.migrations.fleet import Options, policy, settings_of, usable_line
 from tenantkit.migrations.option_kinds import check_options
 from tenantkit.migrations.phases import Phase, limit, require_no_end
@@ -85,7 +86,11 @@ def preview(
     }
     if scripts:
         settings = settings_of(options)
-        with closing(Rehearsing(tenancy, shared_line, line, command, settings, shared)) as rehearsing:
+        with (
+            handling() as cancellation,
+            cancellation.interruptible(),
+            closing(Rehearsing(tenancy, shared_line, line, command, settings, cancellation, shared)) as rehearsing,
+        ):
             shared = rehearsing.rehearse_shared()
             groups = {key: rehearsing.rehearse(each, key[1]) for key, each in groups.items()}
     return Preview(

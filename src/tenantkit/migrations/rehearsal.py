@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tenantkit.cancellation import Cancellation
 from tenantkit.migrations.recording import Recorder
 from tenantkit.migrations.tasks import Again, Task, perform_one
 
@@ -33,7 +34,11 @@ class Rehearsed:
 
 
 def rehearse(
-    tasks: Sequence[Task], alembic: Callable[..., Outcome | Again], *, record: bool = True
+    tasks: Sequence[Task],
+    alembic: Callable[..., Outcome | Again],
+    cancellation: Cancellation | None = None,
+    *,
+    record: bool = True,
 ) -> Iterator[tuple[Outcome, Rehearsed | None]]:
     """Have Alembic do some of *tasks* from their beginning, and yield the outcome of each.
 
@@ -47,8 +52,8 @@ def rehearse(
         def perform(task: Task, recorder: Recorder = recorder) -> Outcome | Again:
             return alembic(task, recorder)
 
-        outcome = perform_one(task, perform)
-        if not outcome.ok and (recovered := perform_one(task, alembic)).ok:
+        outcome = perform_one(task, perform, cancellation)
+        if not outcome.ok and (recovered := perform_one(task, alembic, cancellation)).ok:
             recorder.refuse("a revision fails while it is recorded")
             outcome = recovered
         if outcome.ok and not outcome.has_moved:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
 from dataclasses import dataclass, field
-from time import perf_counter
+from socket import SHUT_RDWR, socket
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 
+from tenantkit.cancellation import Cancellation
 from tenantkit.migrations.connections import Patience
 from tenantkit.migrations.report import Outcome, join
 from tenantkit.migrations.script import BUSY, MOVED, Script, Template
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from tenantkit.migrations.environment import Site
+
+_PATIENCE = 5.0
+"""Seconds that the server has to cancel a statement."""
 
 _FORGET = ";".join(FORGET).encode()
 """What one tenant's script left in the session is not for the next."""
@@ -37,15 +42,23 @@ class Replay:
     script: Script
     limits: Limits
     placements_per_connection: int
+    cancellation: Cancellation
     is_last: bool = True
     """Whether a placement is done after it; if not, the ledger has nothing to say yet."""
     _connection: psycopg.Connection[Any] | None = None
     _served: int = 0
-    _patience: Patience = field(default_factory=Patience)
+    _interrupted_at: float | None = None
+    _patience: Patience = field(init=False)
     _templates: dict[tuple[str, ...], Template] = field(default_factory=dict[tuple[str, ...], Template])
 
+    def __post_init__(self) -> None:
+        self._patience = Patience(self.cancellation)
+
     def __call__(self, task: Task) -> Outcome | Again:
-        """Bring one placement to where the script leads; if that fails, it is as it was."""
+        """Bring one placement to where the script leads; if that fails, it is as it was.
+
+        :raises KeyboardInterrupt: if the run is cancelled before that.
+        """
         start = perf_counter()
         before, after = join(self.script.before), join(self.script.after)
         if not self.is_last:
@@ -63,22 +76,30 @@ class Replay:
             )
         error: psycopg.Error | None = None
         try:
-            connection = self._patience(self._open)
+            connection = self._open()
+            self.cancellation.check()
             if self.script.may_change_session and self._served > 1:
                 _send(connection, _FORGET)
             _send(connection, self._template(task.site).render(task.site.schema, epilogue))
         except psycopg.Error as caught:
+            if self.cancellation.is_requested:
+                self.close()
+                raise KeyboardInterrupt from caught
             error = caught
             if (again := self._again(caught)) is not None:
                 return again
         return task.outcome(before, after if error is None else before, engine="replay", start=start, error=error)
 
     def interrupt(self) -> None:
-        """Cancel the statement that is running; the transaction is undone."""
-        self._patience.end()
-        if (connection := self._connection) is not None:
-            with suppress(psycopg.Error):
-                connection.cancel_safe(timeout=5)
+        """Cancel the statement that is running; the transaction is undone. Cut the connection if that is in vain."""
+        if (connection := self._connection) is None:
+            return
+        self._interrupted_at = self._interrupted_at or monotonic()
+        if monotonic() - self._interrupted_at < _PATIENCE:
+            connection.cancel_safe(timeout=1)
+        else:  # nothing else ends libpq's wait for a server that does not answer
+            with socket(fileno=os.dup(connection.fileno())) as end:
+                end.shutdown(SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection."""
@@ -97,13 +118,16 @@ class Replay:
         if self._served == self.placements_per_connection:
             self.close()
         if (connection := self._connection) is None:
-            pooled = self.engine.raw_connection()
-            connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
-            pooled.detach()
-            connection.autocommit = True
-            self._connection = connection
+            connection = self._connection = self._patience(self._connect)
             self._served = 0
         self._served += 1
+        return connection
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        pooled = self.engine.raw_connection()
+        connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
+        pooled.detach()
+        connection.autocommit = True
         return connection
 
     def _again(self, error: psycopg.Error) -> Again | None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from tenantkit.migrations.connections import cancel
 from tenantkit.migrations.lines import Heads
 from tenantkit.naming import quote_identifier
 from tenantkit.provisioning.locks import sqlstate
 
 if TYPE_CHECKING:
-    from psycopg.pq.abc import PGconn
+    from psycopg.pq.abc import PGconn, PGresult
 
 _CHUNK = 250
 """So many tables are locked at a time, of those that a server has room for: 6,400 by default."""
@@ -61,9 +65,15 @@ def _read(connection: Connection, schemas: Collection[str]) -> dict[str, Heads]:
     kinds = {row.nspname: row.kind for row in connection.execute(_VERSION_TABLES, {"schemas": list(schemas)})}
     found: dict[str, Heads] = dict.fromkeys(kinds, ())
     raw = _raw(connection)
-    for chunk in _chunks([schema for schema, kind in kinds.items() if kind is not None]):
-        copies = [_COPY[kinds[schema] == "r"].format(quote_identifier(schema)) for schema in chunk]
-        found.update(zip(chunk, _copy(raw, copies), strict=True))
+    try:
+        for chunk in _chunks([schema for schema, kind in kinds.items() if kind is not None]):
+            copies = [_COPY[kinds[schema] == "r"].format(quote_identifier(schema)) for schema in chunk]
+            found.update(zip(chunk, _copy(raw, copies), strict=True))
+    except KeyboardInterrupt:
+        with suppress(psycopg.Error):
+            cancel(connection)
+        connection.invalidate()  # it is in the middle of a COPY
+        raise
     return found
 
 
@@ -74,7 +84,7 @@ def _copy(raw: PGconn, copies: Sequence[str]) -> list[Heads]:
     raw.send_query(statements.encode())
     found: list[Heads] = []
     error: Exception | None = None
-    while (result := raw.get_result()) is not None:  # to the end, also after an error: the connection is used again
+    while (result := _result(raw)) is not None:  # to the end, also after an error: the connection is used again
         if result.status == ExecStatus.FATAL_ERROR:
             error = error_from_result(result)
         elif result.status == ExecStatus.COPY_OUT:
@@ -84,9 +94,26 @@ def _copy(raw: PGconn, copies: Sequence[str]) -> list[Heads]:
     return found
 
 
+def _result(raw: PGconn) -> PGresult | None:
+    while raw.is_busy():
+        _wait(raw)
+    return raw.get_result()
+
+
 def _lines(raw: PGconn) -> Iterator[str]:
-    while (received := raw.get_copy_data(0))[0] > 0:
-        yield bytes(received[1]).decode().removesuffix("\n")
+    while (received := raw.get_copy_data(1))[0] >= 0:
+        if received[0]:
+            yield bytes(received[1]).decode().removesuffix("\n")
+        else:
+            _wait(raw)
+
+
+def _wait(raw: PGconn) -> None:
+    """Wait for the server; psycopg's functions for results do so without letting any other thread, or signal, in."""
+    poll = select.poll()
+    poll.register(raw.socket, select.POLLIN)
+    poll.poll()
+    raw.consume_input()
 
 
 def _raw(connection: Connection) -> PGconn:

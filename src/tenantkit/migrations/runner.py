@@ -11,6 +11,7 @@ from pickle import PicklingError, dumps
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from tenantkit.cancellation import Cancellation
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.apply import Alembic
 from tenantkit.migrations.connections import begin
@@ -96,6 +97,8 @@ class Runner:
     """If there is one, nothing is begun once it is set, and nothing between a failure and the caller's look at it."""
     tell: Callable[[Advance], object] | None = None
     """Is told how far long steps are."""
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    """Ends the run: nothing is begun after it, and what has begun is cancelled."""
     room: int = 1
     """How many jobs there may be at a time, for the connections that they take."""
     reasons: Counter[str] = field(default_factory=Counter[str])
@@ -109,13 +112,17 @@ class Runner:
     def __post_init__(self) -> None:
         self._setup = set_up(self.tenancy, self.line, self.settings.limits, is_sent=self.settings.jobs != 0)
         self._engine = self._setup.open()
-        self._alembic = Alembic(self._engine, self.line, self.settings.limits, PLACEMENTS_PER_CONNECTION, self.tell)
+        self._alembic = Alembic(
+            self._engine, self.line, self.settings.limits, PLACEMENTS_PER_CONNECTION, self.tell, self.cancellation
+        )
 
     def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Generator[Outcome]:
         """Migrate *groups* of placements that are at the same revisions, and go to the same; yield the outcome of each.
 
         What has steps outside of a transaction comes last, one placement after another: such steps wait for every
         transaction in the database.
+
+        :raises KeyboardInterrupt: if the run is cancelled.
         """
         try:
             yield from self._run(groups)
@@ -133,7 +140,8 @@ class Runner:
                 yield from self._here(tasks)
                 continue
             if kind not in self._found:
-                for outcome, found in rehearse(group, self._in_process, record=self.settings.engine != "alembic"):
+                is_recorded = self.settings.engine != "alembic"
+                for outcome, found in rehearse(group, self._in_process, self.cancellation, record=is_recorded):
                     del tasks[0]
                     if found is not None:
                         self._found[kind] = found
@@ -142,12 +150,12 @@ class Runner:
                         return
             if tasks:
                 yield from self._rest(tasks, self._found[kind], last)
-        yield from perform_all(last, self._workers(1), self.stop)
+        yield from self._perform_all(last, self._workers(1))
 
     def _here(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         for task in tasks:
             if not self._is_stopped:
-                yield perform_one(task, self._in_process)
+                yield perform_one(task, self._in_process, self.cancellation)
 
     def _rest(self, tasks: list[Task], found: Rehearsed, last: list[Task]) -> Iterator[Outcome]:
         """Migrate those that did not rehearse; what is for the last phase is added to *last*."""
@@ -166,7 +174,7 @@ class Runner:
             last += remaining
         else:
             workers = self._workers(1 if found.touches_shared else min(self.settings.processes, self.room))
-            yield from perform_all(remaining, workers, self.stop)
+            yield from self._perform_all(remaining, workers)
 
     def _replay(self, tasks: list[Task], found: Rehearsed, last: list[Task]) -> Generator[Outcome, None, list[Task]]:
         """Send the script to each of *tasks*; return those that Alembic should try instead, with its better errors."""
@@ -181,13 +189,14 @@ class Runner:
                 script,
                 self.settings.limits,
                 max(PLACEMENTS_PER_CONNECTION, RELATIONS_PER_CONNECTION // script.relations),
+                self.cancellation,
                 is_last=is_last,
             )
             return self.around(replay)  # type: ignore[no-any-return]
 
         # Locks on shared tables would have them wait for one another, or deadlock.
         connections = 1 if found.touches_shared else min(self.settings.connections, self.room)
-        for outcome in perform_all(tasks, [replaying] * connections, self.stop, Pace(connections)):
+        for outcome in self._perform_all(tasks, [replaying] * connections, Pace(connections)):
             task = by_key[outcome.key]
             if outcome.ok and is_last:
                 yield outcome
@@ -198,7 +207,7 @@ class Runner:
             elif outcome.sqlstate in CONFLICTS or outcome.sqlstate is None or self.settings.engine == "replay":
                 yield outcome
             elif self.stop is not None:
-                yield perform_one(task, self._in_process)
+                yield perform_one(task, self._in_process, self.cancellation)
             else:
                 failed.append(task)
         return failed
@@ -210,7 +219,7 @@ class Runner:
             current = read_revisions(connection, [task.site.schema]).get(task.site.schema, ())
             return current, ledger.is_done(connection, task.run_id, task.tenant_id)
 
-        current, is_done = begin(self._engine, look)
+        current, is_done = begin(self._engine, look, self.cancellation)
         if is_done:  # the connection was lost after all was committed, before we were told
             return replace(outcome, to_revision=join(current) or None, sqlstate=None, error=None)
         if self.line.steps(task.command, task.target, current):
@@ -218,8 +227,14 @@ class Runner:
         there = join(current) or None
         return replace(outcome, from_revision=there, to_revision=there, sqlstate=None, error=None)
 
+    def _perform_all(
+        self, tasks: Sequence[Task], performers: Sequence[Callable[[], Performer]], pace: Pace | None = None
+    ) -> Generator[Outcome]:
+        return perform_all(tasks, performers, self.stop, pace, self.cancellation)
+
     @property
     def _is_stopped(self) -> bool:
+        self.cancellation.check()
         return self.stop is not None and self.stop.is_set()
 
     @property
@@ -227,7 +242,7 @@ class Runner:
         return self.around(self._alembic)  # type: ignore[no-any-return]
 
     def _workers(self, count: int) -> list[Callable[[], Performer]]:
-        return [lambda: self.around(Worker(self._setup, self.tell))] * count
+        return [lambda: self.around(Worker(self._setup, self.tell, self.cancellation))] * count
 
 
 def _refuse(task: Task, obstacle: str) -> Outcome:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 from sqlalchemy.schema import CreateSchema
 
+from tenantkit.cancellation import Cancellation
+from tenantkit.migrations.connections import hear
 from tenantkit.migrations.lines import Command
 from tenantkit.migrations.planned import PlannedGroup, Rehearsal
 from tenantkit.migrations.rehearsal import Rehearsed, rehearse
@@ -42,6 +44,7 @@ class Rehearsing:
     line: Line
     command: Command
     settings: Settings
+    cancellation: Cancellation
     shared: PlannedGroup | None
     """What the shared tables have to do before."""
     _engine: Engine = field(init=False)
@@ -49,6 +52,7 @@ class Rehearsing:
 
     def __post_init__(self) -> None:
         self._engine = set_up(self.tenancy, self.line, self.settings.limits, is_sent=False).open()
+        hear(self._engine, self.cancellation)
 
     def close(self) -> None:
         """Close its connections."""
@@ -82,7 +86,7 @@ class Rehearsing:
 
     def _trial(self, line: Line, prepare: Callable[[Connection], None]) -> Trial:
         others = [*self.tenancy.shared_schemas, *self.tenancy.extra_schemas]
-        return Trial(self._engine, line, self.settings.limits, others, prepare)
+        return Trial(self._engine, line, self.settings.limits, others, self.cancellation, prepare)
 
     def _create_shared_schemas(self, connection: Connection) -> None:
         for schema in self.tenancy.shared_schemas:
@@ -98,7 +102,7 @@ class Rehearsing:
         found: Rehearsed | None = None
         failures: list[Outcome] = []
         recorder: Recorder | None = None
-        for outcome, rehearsed in rehearse(tasks, trial, record=self.settings.engine != "alembic"):
+        for outcome, rehearsed in rehearse(tasks, trial, self.cancellation, record=self.settings.engine != "alembic"):
             found = rehearsed or found
             if outcome.ok:
                 recorder = trial.recorders[outcome.key]

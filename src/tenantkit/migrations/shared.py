@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy.schema import CreateSchema
 
 from tenantkit.arguments import NAME, instance, require
+from tenantkit.cancellation import handling
 from tenantkit.exceptions import MigrationError
 from tenantkit.migrations.apply import Alembic
 from tenantkit.migrations.lines import Command
@@ -64,9 +65,11 @@ def _run(
     if not line.steps(command, target, current):
         return None
     # Not a connection of the application's: a revision may leave something in its session.
-    alembic = Alembic(set_up(tenancy, line, limits, is_sent=False).open(), line, limits, placements_per_connection=1)
-    outcome = perform_one(Task(key=SHARED, site=site, command=command, target=target), alembic)
-    alembic.close()
+    engine = set_up(tenancy, line, limits, is_sent=False).open()
+    with handling() as cancellation:
+        alembic = Alembic(engine, line, limits, placements_per_connection=1, cancellation=cancellation)
+        outcome = perform_one(Task(key=SHARED, site=site, command=command, target=target), alembic, cancellation)
+        alembic.close()
     if not outcome.ok:
         raise MigrationError(
             MigrationReport(run_id=0, command=command, target=target, shared=outcome, outcomes=(outcome,), unchanged=0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from time import perf_counter, sleep
+from time import perf_counter
 
+from tenantkit.cancellation import Cancellation
 from tenantkit.migrations.environment import Site
 from tenantkit.migrations.lines import Command, Heads
 from tenantkit.migrations.report import Outcome
@@ -86,12 +87,18 @@ class Again:
         return replace(task.outcome(), sqlstate=self.sqlstate, error=self.error)
 
 
-def perform_one(task: Task, perform: Callable[[Task], Outcome | Again]) -> Outcome:
-    """Do one task in this thread, again if need be."""
+def perform_one(
+    task: Task, perform: Callable[[Task], Outcome | Again], cancellation: Cancellation | None = None
+) -> Outcome:
+    """Do one task in this thread, again if need be.
+
+    :raises KeyboardInterrupt: if the run is cancelled.
+    """
+    cancellation = cancellation or Cancellation()
     while isinstance(result := perform(task), Again):
         step = result.next(task)
         if isinstance(step, Outcome):
             return step
         task, pause = step
-        sleep(pause)
+        cancellation.sleep(pause)
     return result

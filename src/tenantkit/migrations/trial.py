@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from alembic.runtime.migration import RevisionStep
 from sqlalchemy import Connection, Engine, event, text
 
+from tenantkit.cancellation import Cancellation
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.environment import run
 from tenantkit.migrations.recording import Recorder
@@ -49,6 +50,7 @@ class Trial:
     limits: Limits
     schemas: Collection[str] = ()
     """Where else than in its own schema a revision may change something."""
+    cancellation: Cancellation = field(default_factory=Cancellation)
     prepare: Callable[[Connection], None] = lambda _: None
     """What is to be done first, in the same transaction."""
     recorders: dict[str, Recorder] = field(default_factory=dict[str, Recorder])
@@ -72,6 +74,7 @@ class Trial:
         except OutsideTransactionError as stop:
             reached = str(stop)
         except Exception as caught:  # noqa: BLE001 - one tenant's failure is an outcome, whatever it was
+            self.cancellation.check()  # what cleans up may have replaced the interruption
             error = caught
             if is_lock_conflict(caught):
                 return Again(reason(caught), sqlstate=sqlstate(caught))

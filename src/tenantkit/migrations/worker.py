@@ -1,25 +1,33 @@
 """A process that migrates placements, one after another, as its parent says.
 
 Its command line names its end of a pipe on which it receives a `Setup` and `Task`s, and sends an `Outcome` for each,
-and before it how far long steps are. It ends when the pipe does, so it does not outlive its parent.
+and before it how far long steps are. When its parent closes the pipe, or dies, it cancels what it is doing
+and ends. Signals that reach all processes of a terminal or a container are the parent's to handle.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from time import sleep
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event
 
+from tenantkit.cancellation import Cancellation
 from tenantkit.migrations.apply import Alembic
 from tenantkit.migrations.lines import Line, LineName
+from tenantkit.migrations.tasks import Task
 from tenantkit.provisioning.locks import Limits
+
+_GRACE = 1.0
+"""Seconds that a task has to end after its statement was cancelled."""
 
 FORGET = (
     "RESET SESSION AUTHORIZATION",
@@ -60,21 +68,52 @@ def serve(pipe: Pipe) -> None:
     """Do what comes through *pipe* until it is closed."""
     setup: Setup = pipe.recv()
     sys.path[:] = setup.path
+    inbox = _Inbox(pipe)
     alembic = Alembic(
         setup.open(),
         Line(setup.environment, setup.line),
         setup.limits,
         setup.placements_per_connection,
         tell=pipe.send,
+        cancellation=inbox.cancellation,
     )
-    pipe.send("ready")
-    while True:
-        try:
-            task = pipe.recv()
-        except EOFError:
-            break
-        pipe.send(alembic(task))
+    inbox.reply("ready")
+    while (task := inbox.get()) is not None:
+        inbox.reply(alembic(task))
     alembic.close()
+
+
+class _Inbox:
+    """Receives tasks in a thread of its own, which notices the end of the pipe while a task is being done."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.cancellation = Cancellation()
+        self._pipe = pipe
+        self._is_busy = True
+        self._tasks = SimpleQueue[Task | None]()
+        Thread(target=self._receive, daemon=True).start()
+
+    def get(self) -> Task | None:
+        """Wait for a task; ``None`` if there will be none."""
+        return self._tasks.get()
+
+    def reply(self, message: Any) -> None:
+        """Send the answer to what was received."""
+        self._is_busy = False
+        self._pipe.send(message)
+
+    def _receive(self) -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                task = self._pipe.recv()
+                self._is_busy = True
+                self._tasks.put(task)
+        self._tasks.put(None)
+        if self._is_busy:
+            self.cancellation.request()
+            sleep(_GRACE)
+            if self._is_busy:  # at work outside of the database
+                os._exit(1)
 
 
 def forget(dbapi_connection: Any, record: Any) -> None:
@@ -89,10 +128,8 @@ def forget(dbapi_connection: Any, record: Any) -> None:
 
 def main() -> None:
     """Serve the pipe that is named on the command line."""
-    # Interrupted, or left by a parent that was killed: there is nobody to tell.
+    # Cancelled, or left by a parent that was killed: there is nobody to tell.
     with Pipe(int(sys.argv[1])) as pipe, suppress(KeyboardInterrupt, BrokenPipeError, EOFError):
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         # A revision that prints must not be taken for data of the command that started us.
         os.dup2(2, 1)
         serve(pipe)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
-from multiprocessing import Pipe
+from multiprocessing.connection import Connection as Pipe
+from socket import SHUT_WR, socketpair
+from time import monotonic
 from typing import TYPE_CHECKING
 
+from tenantkit.cancellation import SIGNALS, Cancellation
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.report import Advance, Outcome
 
@@ -19,71 +23,107 @@ if TYPE_CHECKING:
 
 _MAIN = """
 import signal
-if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+signals = {signal.SIGINT, signal.SIGTERM}
+for number in signals:
+    if signal.getsignal(number) is not signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 from tenantkit.migrations.worker import main
 main()
 """
-"""Interrupted while it still imports, a worker just ends; `main` takes more care, as there may be a query to cancel.
+"""What a worker runs. Ctrl-C reaches all processes of a terminal, and whether the run ends is its parent's to decide.
 
-A worker of a process that ignores SIGINT, such as a background job of a shell script, ignores it too: Ctrl-C reaches
-both, and would fail the tenants of a run that goes on.
+What a revision starts reacts to signals as usual: handlers are not inherited, as the disposition to ignore them is.
 """
+
+_PATIENCE = 5.0
+"""Seconds that a process has to end."""
 
 
 class Worker:
     """Does tasks with Alembic in a process of its own; if that dies, its tenant has failed and a new one goes on."""
 
-    def __init__(self, setup: Setup, tell: Callable[[Advance], object] | None = None) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        tell: Callable[[Advance], object] | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> None:
         self._setup = setup
         self._tell = tell
+        self._cancellation = cancellation or Cancellation()
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_ready = False
+        self._interrupted_at: float | None = None
 
     def __call__(self, task: Task) -> Outcome | Again:
-        """Have *task* done."""
+        """Have *task* done.
+
+        :raises KeyboardInterrupt: if the run is cancelled before that.
+        """
+        self._cancellation.check()
         if self._process is None:
             self._start()
         try:
             self._pipe.send(task)
         except OSError:
-            return _lost(task, self.close())
+            return self._lost(task)
         while True:
             try:
                 result: Outcome | Again | Advance = self._pipe.recv()
             except (EOFError, OSError):
-                return _lost(task, self.close())
+                return self._lost(task)
             if not isinstance(result, Advance):
                 return result
             if self._tell is not None:
                 self._tell(result)
 
     def interrupt(self) -> None:
-        """Have the process end at once, as Ctrl-C does."""
+        """Have the process cancel what it does, and end, as if this one had died; its answer may still come."""
         if (process := self._process) is not None:
-            process.send_signal(signal.SIGINT)
+            self._interrupted_at = self._interrupted_at or monotonic()
+            if not self._is_ready or monotonic() - self._interrupted_at > _PATIENCE:
+                process.kill()
+            self._end.shutdown(SHUT_WR)
 
     def close(self) -> int:
         """Let the process end, and return its exit code."""
         if self._process is None:
             return 0
         self._pipe.close()
+        self._end.close()
         exit_code = self._process.wait()
         self._process = None
         return exit_code
 
     def _start(self) -> None:
-        self._pipe, theirs = Pipe()
-        with theirs:
-            command = [sys.executable, "-c", _MAIN, str(theirs.fileno())]
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)  # noqa: S603
+        self._end, theirs = socketpair()
+        self._pipe = Pipe(os.dup(self._end.fileno()))
+        self._is_ready = False
+        # Before it can handle them, no signal must reach it: it would be taken for dead, before this process is told.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            with theirs:
+                command = [sys.executable, "-c", _MAIN, str(theirs.fileno())]
+                self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)  # noqa: S603
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
             self._pipe.send(self._setup)
             self._pipe.recv()
+            self._is_ready = True
         except (EOFError, OSError) as error:
+            exit_code = self.close()
+            self._cancellation.check()
             raise ConfigurationError(
-                f"A worker process could not start (exit code {self.close()}). What it printed says why; "
+                f"A worker process could not start (exit code {exit_code}). What it printed says why; "
                 "jobs=0 migrates in this process."
             ) from error
+
+    def _lost(self, task: Task) -> Outcome:
+        exit_code = self.close()
+        self._cancellation.check()
+        return _lost(task, exit_code)
 
 
 def _lost(task: Task, exit_code: int) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,10 +28,19 @@ def claiming(connection: Connection, schema: str) -> Generator[bool]:
 
     Nobody waits: ``CREATE INDEX CONCURRENTLY`` waits for all transactions, and one that waited for it would never end.
     """
-    claimed: bool = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_LOCK})", {"schema": schema}).scalar_one()
-    connection.commit()
+    driver: Any = connection.connection.driver_connection
+    claimed = False
     try:
+        claimed = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_LOCK})", {"schema": schema}).scalar_one()
+        connection.commit()
         yield claimed
+    except BaseException as error:
+        if not isinstance(error, Exception):  # interrupted in the middle of anything: the lock goes with the connection
+            claimed = False
+            with suppress(SQLAlchemyError):
+                connection.invalidate()
+            driver.close()
+        raise
     finally:
         if claimed:
             # If the connection is lost, so is the lock.

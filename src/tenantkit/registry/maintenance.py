@@ -46,6 +46,7 @@ _ABANDONED = f"""
     )
 """  # noqa: S608 - ours
 _KEYS = text(f"{_ABANDONED} SELECT key FROM abandoned ORDER BY key")  # noqa: S608 - ours
+_MARKED = text("SELECT key FROM tenantkit.tenants WHERE status = 'maintenance' AND claim = ANY(:marks) ORDER BY key")
 _RELEASE = text(
     f"""
     {_ABANDONED} UPDATE tenantkit.tenants SET status = 'active', claim = NULL, updated_at = now()
@@ -91,6 +92,12 @@ def abandoned(connection: Connection) -> list[str]:
     """Return the keys of tenants that dead runs have left in maintenance."""
     marks = _dead(connection)
     return list(connection.execute(_KEYS, {"marks": marks}).scalars()) if marks else []
+
+
+def held(connection: Connection) -> list[str]:
+    """Return the keys of tenants that dead runs have left in maintenance, also where a statement is still at work."""
+    marks = _dead(connection)
+    return list(connection.execute(_MARKED, {"marks": marks}).scalars()) if marks else []
 
 
 def release(connection: Connection) -> list[str]:

@@ -1,0 +1,111 @@
+"""The command line as a process of its own, which gets signals."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import URL
+
+from tests.support.processes import unmeasured
+
+HANGS = 60.0
+"""Seconds after which a process that should end counts as hanging."""
+
+_APPLICATION = """
+import os
+import threading
+import time
+from pathlib import Path
+
+from sqlalchemy import MetaData, make_url
+
+from tenantkit import Tenancy
+from tenantkit.drivers.psycopg import Connection
+
+URL = make_url(os.environ["DATABASE_URL"])
+
+def connect():
+    # As if a server did not answer, in threads only.
+    if Path("hangs").exists() and threading.current_thread() is not threading.main_thread():
+        Path("hangs").write_text("connecting")
+        time.sleep(300)
+    url = URL.set(drivername="postgresql").render_as_string(hide_password=False)
+    return Connection.connect(url, application_name="victim")
+
+def make_tenancy():
+    return Tenancy(URL, tenant=MetaData(schema="tenant"), migrations="migrations", listen=False,
+        engine_options={"creator": connect})
+"""
+
+
+class Command:
+    """One command, in a process group of its own."""
+
+    def __init__(self, folder: Path, url: URL, *arguments: str, prefix: Iterable[str] = ()) -> None:
+        self.arguments = " ".join(arguments)
+        (folder / "victim.py").write_text(_APPLICATION)
+        environment = {
+            **unmeasured(),
+            "DATABASE_URL": url.render_as_string(hide_password=False),
+            "TENANTKIT_APP": "victim:make_tenancy",
+        }
+        self._out, self._err = folder / "out.txt", folder / "err.txt"
+        with self._out.open("w") as out, self._err.open("w") as err:
+            self.process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "tenantkit", *arguments],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                process_group=0,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def send(self, number: int, *, to_group: bool = False) -> None:
+        """Send a signal to the process, or as a terminal does to its workers too."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number) if to_group else os.kill(self.process.pid, number)
+
+    def wait(self) -> int:
+        """Wait for the end, and return the exit code."""
+        return self.process.wait(HANGS)
+
+    def kill(self) -> None:
+        """Kill it, and its workers, if they are still there."""
+        self.send(signal.SIGKILL, to_group=True)
+        self.process.wait()
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    @property
+    def done(self) -> tuple[int, int] | None:
+        """How many tenants it says were done, and how many of them failed; ``None`` if it was not said."""
+        found = re.search(r"^(\d+) of \d+ tenants? were done, (\d+) of them failed", self.err, re.MULTILINE)
+        return (int(found[1]), int(found[2])) if found else None
