@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm_by_typing
-from tenantkit.cli.errors import UsageError, in_one_line, without_passwords
+from tenantkit.cli.errors import UsageError, in_one_line, print_error, without_passwords
 from tenantkit.cli.options import Attributes, Json, Key, Yes, parse_attributes
 from tenantkit.cli.output import (
     err,
@@ -56,7 +56,11 @@ def create(
     """
     attributes = parse_attributes(attribute)
     with application(context) as tenancy:
-        tenant = tenancy.create(key, name=name, domains=domain or (), attributes=attributes)
+        try:
+            tenant = tenancy.create(key, name=name, domains=domain or (), attributes=attributes)
+        except KeyboardInterrupt:
+            print_error(f"Interrupted. Run the same again to create {key!r}, from the beginning.")
+            raise
     _print(tenant, "Created", as_json=as_json)
 
 

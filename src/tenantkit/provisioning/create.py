@@ -99,10 +99,12 @@ def create(
             if sqlstate(error) != _NEW_ENUM_VALUE:
                 raise
             tenant = _create_in_steps(connection, tenant, claim, build, seed, progress, order.grant_to)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         if progress.step == _CLAIMING and isinstance(error, TenantExistsError):
             raise
         _mark_failed(connection, tenant, claim, f"{progress.step}: {type(error).__name__}")
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise ProvisioningError(tenant.key, progress.step, _explain(connection, build, error)) from error
     return tenant
 
