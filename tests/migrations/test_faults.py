@@ -51,11 +51,11 @@ HISTORY = (
 )
 
 
-def make_fleet(url: URL, folder: Path) -> None:
+def make_fleet(url: URL, folder: Path, history: Sequence[tuple[str, str]]) -> None:
     """Make a fleet at the first revision, whose code has moved on."""
     init(folder)
     environment = Environment(folder)
-    for number, (upgrade, undo) in enumerate(HISTORY, 1):
+    for number, (upgrade, undo) in enumerate(history, 1):
         environment.add(f"r{number}", upgrade, undo)
         if number == 1:
             with closing(tenancy_of(url, folder)) as tenancy:
@@ -111,10 +111,10 @@ def folder(tmp_path: Path) -> Path:
 class Fleet:
     """A fleet, what its tenants are at either end of its history, and a run that can be killed."""
 
-    def __init__(self, url: URL, folder: Path) -> None:
+    def __init__(self, url: URL, folder: Path, history: Sequence[tuple[str, str]] = HISTORY) -> None:
         self.url, self.folder = url, folder
         self.engine = create_engine(url, poolclass=NullPool)
-        make_fleet(url, folder)
+        make_fleet(url, folder, history)
         # What an undisturbed fleet is.
         self.behind = looks(self.engine)["k0"]
         self.migrate(downgrade, "r1", before=migrate)
