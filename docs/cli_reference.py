@@ -20,7 +20,8 @@ _INTRODUCTION = """\
 
 Data goes to stdout, as JSON with `--json`; progress and errors go to stderr. The exit code is 0 if all went well, 1 if
 something failed (with one line that says what to do, and the traceback with `-v`), and 2 if the command itself was
-wrong. `tenantkit --install-completion` teaches your shell to complete commands and keys.
+wrong. Interrupted by Ctrl-C (SIGINT) it is 130, by SIGTERM 143. `tenantkit --install-completion` teaches your shell to
+complete commands and keys.
 """
 
 
