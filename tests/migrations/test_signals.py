@@ -1,0 +1,122 @@
+"""When a signal interrupts what, as far as one process can tell: its handlers are called, no signal is sent."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from tenantkit.cancellation import SIGNALS, Cancellation, current, exit_in_order, handling
+from tests.support.processes import until
+
+
+def send(number: int) -> None:
+    """Call the handler of a signal, as Python does when it has got the signal."""
+    handler: Any = signal.getsignal(number)
+    handler(number, None)
+
+
+def test_a_signal_interrupts_only_where_it_may() -> None:
+    with pytest.raises(KeyboardInterrupt), handling() as cancellation:
+        with cancellation.deferred():
+            send(signal.SIGINT)
+            reached = True
+        pytest.fail("the end of the block raises")
+    assert reached
+
+
+def test_a_signal_interrupts_at_once_where_it_may() -> None:
+    with handling() as cancellation:
+        with pytest.raises(KeyboardInterrupt), cancellation.interruptible():
+            send(signal.SIGINT)
+            pytest.fail("the handler raises")
+        with cancellation.cancelling(Event().set):  # what cleans up is not interrupted
+            assert cancellation.is_requested
+        for wait in (cancellation.check, lambda: cancellation.sleep(60), cancellation.hold):
+            with pytest.raises(KeyboardInterrupt):
+                wait()
+        with pytest.raises(KeyboardInterrupt), cancellation.interruptible():
+            pytest.fail("what begins after it raises")
+
+
+def test_work_that_is_done_for_good_is_not_interrupted_any_more() -> None:
+    with handling() as cancellation:
+        with cancellation.interruptible():
+            cancellation.hold()
+            send(signal.SIGINT)
+            cancellation.check_unless_deferred()
+        assert cancellation.is_requested
+
+
+def test_what_runs_is_cancelled_until_it_has_ended() -> None:
+    cancelled: list[float] = []
+
+    def cancel() -> None:
+        cancelled.append(monotonic())
+        raise OSError
+
+    with handling() as cancellation, cancellation.cancelling(cancel):
+        send(signal.SIGTERM)
+        until(lambda: len(cancelled) >= 3)
+
+
+def test_a_thread_that_sleeps_is_woken() -> None:
+    with handling() as cancellation, ThreadPoolExecutor() as threads:
+        sleeping = threads.submit(cancellation.sleep, 600)
+        send(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            sleeping.result()
+
+
+def test_sigterm_exits_with_its_code() -> None:
+    with pytest.raises(SystemExit) as exit_, handling() as cancellation, cancellation.interruptible():
+        send(signal.SIGTERM)
+    assert exit_.value.code == 143
+
+
+def test_handlers_are_those_of_before_again() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with handling() as cancellation:
+        assert [signal.getsignal(number) for number in SIGNALS] == [cancellation.handle] * 2
+        with handling() as nested:
+            assert nested is cancellation is current()
+        assert current() is cancellation
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert not current().is_requested
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None])
+def test_a_signal_that_the_application_ignores_or_handles_is_left_to_it(handler: Any) -> None:
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with handling():
+            assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_in_other_threads_there_are_no_signals() -> None:
+    def enter() -> Cancellation:
+        with handling() as cancellation:
+            return cancellation
+
+    with handling() as ours, ThreadPoolExecutor() as threads:
+        send(signal.SIGINT)
+        theirs = threads.submit(enter).result()
+        assert ours.is_requested
+        assert not theirs.is_requested
+
+
+def test_an_exit_in_order_is_not_interrupted_by_a_second_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    handled: list[tuple[int, Any]] = []
+    set_handler: Callable[[int, Any], None] = lambda number, handler: handled.append((number, handler))  # noqa: E731
+    monkeypatch.setattr(signal, "signal", set_handler)
+    with pytest.raises(SystemExit) as exit_:
+        exit_in_order(signal.SIGTERM, None)
+    assert exit_.value.code == 143
+    assert handled == [(signal.SIGTERM, signal.SIG_IGN)]
