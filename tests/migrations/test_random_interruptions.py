@@ -144,7 +144,7 @@ def test_commands_interrupted_at_any_moment_end_and_leave_nothing_half_done(
     history = [(f"{PACE}\n{up}", f"{PACE}\n{down}") for up, down in (*HISTORY, *([OUTSIDE] if outside else []))]
     fleet = Fleet(empty_database, tmp_path / "migrations", history)
     forward = True
-    with load(fleet, 2 if all_faults else 0):
+    with load(fleet, 1 if all_faults else 0):
         for _ in range(100 if all_faults else 6):
             target = f"r{len(history)}" if forward else "r1"
             before = revisions(fleet)

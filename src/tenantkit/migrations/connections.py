@@ -82,7 +82,7 @@ class Patience:
         """
         retrying = _retrying(self._cancellation, patience=0 if self._is_spent else _PATIENCE)
         try:
-            connected: T = retrying(self._attempt, connect)
+            connected = retrying(lambda: self._attempt(connect))
         except Exception as error:
             self._is_spent = is_away(error)
             raise
