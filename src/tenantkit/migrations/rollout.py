@@ -13,6 +13,7 @@ from tenantkit.arguments import require_no_awaitable
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.report import Wave
 from tenantkit.provisioning.locks import reason
+from tenantkit.user_code import ContainedExits
 
 OnError: TypeAlias = Literal["continue", "stop"]
 
@@ -100,7 +101,8 @@ class Rollout:
         if self.check is None:
             return None
         try:
-            answer = self.check(wave)
+            with ContainedExits("check="):
+                answer = self.check(wave)
             require_no_awaitable("check", answer)
             is_well = answer is not False
         except Exception as error:  # noqa: BLE001 - whatever it was, all is not well

@@ -29,6 +29,7 @@ from tenantkit.registry.applications import Application
 from tenantkit.registry.grants import let_use_schema
 from tenantkit.registry.tables import tenants
 from tenantkit.tenant import MAIN_DATABASE, Placement, Status, Tenant, require_supported
+from tenantkit.user_code import with_place
 
 if TYPE_CHECKING:
     from tenantkit.sessions import TenantSession
@@ -220,8 +221,8 @@ def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> 
 
 def _explain(connection: Connection, build: Builder, error: Exception) -> str:
     with suppress(SQLAlchemyError), connection.begin():
-        return build.explain(connection, error) or reason(error)
-    return reason(error)
+        return with_place(build.explain(connection, error) or reason(error), error)
+    return with_place(reason(error), error)
 
 
 def _mark_failed(connection: Connection, tenant: Tenant, claim: str, error: str) -> None:

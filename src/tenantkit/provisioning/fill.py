@@ -17,6 +17,7 @@ from tenantkit.provisioning.operators import explain, require_operators
 from tenantkit.schema_objects import schema_of, types_of
 from tenantkit.tables import Tables
 from tenantkit.tenant import Placement
+from tenantkit.user_code import ContainedExits
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import sessionmaker
@@ -147,5 +148,6 @@ def run_seed(connection: Connection, binding: Binding, seed: Seed, sessions: ses
     with sessions(
         bind=connection, binder=binder, tenant=binding.tenant, join_transaction_mode="create_savepoint"
     ) as session:
-        require_no_awaitable("seed", seed(session))
+        with ContainedExits("seed"):
+            require_no_awaitable("seed", seed(session))
         session.commit()

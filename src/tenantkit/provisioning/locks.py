@@ -12,6 +12,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from tenantkit.exceptions import ConfigurationError, TenantkitError
 from tenantkit.naming import quote_literal
+from tenantkit.user_code import describe, storable
 
 LOCK_TIMEOUT = "2s"
 ATTEMPTS = 8
@@ -110,7 +111,5 @@ def retrying() -> Retrying:
 def reason(error: BaseException) -> str:
     """Return why something failed, in one line."""
     if isinstance(error, TenantkitError):
-        return str(error)
-    original = (error.orig or error) if isinstance(error, DBAPIError) else error
-    first, *_ = str(original).splitlines() or [""]
-    return f"{type(original).__name__}: {first}".removesuffix(": ")
+        return storable(str(error))
+    return describe((error.orig or error) if isinstance(error, DBAPIError) else error)

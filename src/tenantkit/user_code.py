@@ -1,0 +1,125 @@
+"""Boundaries around code of the application: revisions, ``env.py``, seeds, checks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from tenantkit.exceptions import TenantkitError, as_clause
+
+_CANCELLATIONS = frozenset({"Cancelled", "CancelledError", "GreenletExit"})
+"""Exceptions by which a caller ends a task or a greenlet, by name: their packages need not be installed."""
+
+
+_PLACE = "_tenantkit_place"
+_ENDINGS = ("_exit", "execv", "execve")
+"""The other functions of the exec family call these."""
+
+
+class ProcessExitError(TenantkitError):
+    """User code did what would end the process, such as to raise SystemExit."""
+
+
+class ContainedExits:
+    """A context manager for a block of user code that raises `ProcessExitError` in place of SystemExit and the like.
+
+    An exit with code 0 would otherwise be taken for success. KeyboardInterrupt and cancellations pass.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    # No generator: it could not tell a GeneratorExit of the block from one of its own.
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        """Replace what would end the process."""
+        if error is None or isinstance(error, Exception | KeyboardInterrupt) or type(error).__name__ in _CANCELLATIONS:
+            return
+        raise exited(self._where, f"raised {describe(error)}") from error
+
+
+@contextmanager
+def without_exits(where: str) -> Generator[None]:
+    """Have the functions of `os` that end a process without an exception raise one, in a block of user code.
+
+    Only in this thread, and not in a process that it forks. The functions belong to the whole process, so no two
+    threads can be in such blocks at a time.
+    """
+    owner = os.getpid(), threading.get_ident()
+
+    def refusing(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(*arguments: Any) -> Any:
+            if (os.getpid(), threading.get_ident()) == owner:
+                raise exited(where, f"called os.{name}()")
+            return original(*arguments)
+
+        return refuse
+
+    originals: dict[str, Callable[..., Any]] = {name: getattr(os, name) for name in _ENDINGS}
+    for name, original in originals.items():
+        setattr(os, name, refusing(name, original))
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(os, name, original)
+
+
+def exited(where: str, did: str) -> ProcessExitError:
+    """Return the error for user code that *did* what would end the process."""
+    return ProcessExitError(f"{where} {did}, which would end the process. Return instead, or raise an Exception.")
+
+
+def set_place(error: BaseException, place: object) -> None:
+    """Note in *error* the place in user code where it happened; its ``str`` is for messages."""
+    setattr(error, _PLACE, place)
+
+
+def get_place(error: BaseException | None) -> object | None:
+    """Return the place noted in *error*, or in what it was raised from; ``None`` if there is none."""
+    while error is not None:
+        if (place := getattr(error, _PLACE, None)) is not None:
+            return place  # type: ignore[no-any-return]
+        error = error.__cause__
+    return None
+
+
+def describe_place(revision: str | None, file: str | None, line: int | None) -> str:
+    """Return a place in words: ``revision 0002, migrations/tenant/0002_notes.py, line 12``."""
+    parts = (
+        None if revision is None else f"revision{'s' if ' ' in revision else ''} {revision}",
+        file,
+        None if line is None else f"line {line}",
+    )
+    return ", ".join(part for part in parts if part is not None)
+
+
+def with_place(message: str, error: BaseException) -> str:
+    """Return *message* with the place noted in *error*, if there is one."""
+    place = str(get_place(error) or "")
+    return f"{as_clause(message)} ({place})" if place else message
+
+
+def describe(error: BaseException) -> str:
+    """Return the type and the first line of an error's text, without characters that a database cannot store.
+
+    The text is user code too: ``__str__`` may raise.
+    """
+    try:
+        first, *_ = str(error).splitlines() or [""]
+    except Exception:  # noqa: BLE001 - the type is known all the same
+        first = ""
+    return storable(f"{type(error).__name__}: {first}".removesuffix(": "))
+
+
+def storable(text: str) -> str:
+    """Return *text* without NUL and lone surrogates, which PostgreSQL's text type cannot hold."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")
