@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from alembic.config import Config
 from alembic.runtime.migration import RevisionStep
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError, TenantkitError, as_clause
+from tenantkit.migrations.places import find_place
+from tenantkit.migrations.revision_scripts import read_scripts
+from tenantkit.provisioning.locks import reason
+from tenantkit.user_code import ContainedExits, get_place, set_place, with_place
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
+    from alembic.script import ScriptDirectory
 
 LineName: TypeAlias = Literal["shared", "tenant"]
 Command: TypeAlias = Literal["migrate", "downgrade", "stamp"]
@@ -77,10 +81,9 @@ class Line:
 
         :raises ConfigurationError: if a revision cannot be loaded, or they do not form a line.
         """
-        with clear_errors(f"The {self.name} revisions in {self.folder} cannot be used", self.alembic):
-            scripts = ScriptDirectory.from_config(self.config)
-            _ = scripts.revision_map.heads  # reads the files
-        return scripts
+        what = f"The {self.name} revisions in {self.folder} cannot be used"
+        with clear_errors(what, self.alembic, self.environment), ContainedExits("A revision's file"):
+            return read_scripts(self.config)
 
     @property
     def is_empty(self) -> bool:
@@ -141,8 +144,8 @@ class Line:
 
 
 @contextmanager
-def clear_errors(what: str, alembic: str = "alembic") -> Generator[None]:
-    """Turn what Alembic, or a broken revision file, raises into a `ConfigurationError` that says what to do."""
+def clear_errors(what: str, alembic: str = "alembic", environment: Path | None = None) -> Generator[None]:
+    """Turn what Alembic, or a broken file of *environment*, raises into a `ConfigurationError` that says what to do."""
     try:
         yield
     except CommandError as error:
@@ -150,7 +153,10 @@ def clear_errors(what: str, alembic: str = "alembic") -> Generator[None]:
     except (ConfigurationError, KeyboardInterrupt):
         raise
     except Exception as error:
-        said = as_clause(f"{type(error).__name__}: {error}")
+        said = str(error) if isinstance(error, TenantkitError) else reason(error)
+        if environment is not None and get_place(error) is None:
+            set_place(error, find_place(error, environment))
+        said = as_clause(with_place(said, error))
         raise ConfigurationError(f"{what}: {said}. Correct the file and run the command again.") from error
 
 
@@ -165,6 +171,8 @@ def _hint(message: str, alembic: str) -> str:
             f"{message.split(';')[0]}. Join them with '{alembic} -n tenant merge heads' (or -n shared), "
             "or ask for 'heads' to go to each."
         )
+    if "Ambiguous walk" in message:
+        return f"{message}. A step such as -1 needs one branch: name the revision to go to instead."
     if "Can't locate revision" in message or "No such revision" in message:
         return f"{message}. It is mistyped, or newer than this checkout: update the code."
     return f"{message}."
