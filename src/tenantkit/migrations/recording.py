@@ -7,6 +7,7 @@ Alembic's operations send returns nothing to it. Everything else that a revision
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from typing_extensions import override
 from tenantkit.exceptions import TenantkitError
 from tenantkit.migrations.joining import adds_plain_column, join_columns
 from tenantkit.migrations.literals import write_literals
+from tenantkit.migrations.outside import OWN_CONNECTION, observing
+from tenantkit.migrations.revision_scripts import replays
 from tenantkit.migrations.script import ALIAS, QUOTED_ALIAS, Script, Step
 from tenantkit.naming import quote_identifier
 
@@ -46,6 +49,10 @@ _LOCKS = """
     ) AS touches_shared
     FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'
 """
+
+_log = logging.getLogger("tenantkit.migrations")
+_told: set[str] = set()
+"""Warnings of this process; a revision runs once for each tenant."""
 
 _LEXER = re.compile("standard_conforming_strings|client_encoding|backslash_quote", re.IGNORECASE)
 
@@ -96,12 +103,10 @@ class Recorder:
         if driver.info.encoding != "utf-8":
             self.refuse(f"connections are in {driver.info.encoding}, and only UTF-8 is replayed (client_encoding)")
         event.listen(connection, "before_cursor_execute", self._hear, retval=True)
-        event.listen(connection.engine, "engine_connect", self._hear_of_another)
         try:
             yield
         finally:
             event.remove(connection, "before_cursor_execute", self._hear)
-            event.remove(connection.engine, "engine_connect", self._hear_of_another)
 
     def guard(self, migration: MigrationContext) -> None:
         """Notice when a revision asks Alembic for the schema, which it may then decide by."""
@@ -120,15 +125,20 @@ class Recorder:
 
     def watch(self, step: MigrationStep) -> MigrationStep:
         """Have the revision of *step* recorded when Alembic runs it."""
-        run: Callable[..., None] = step.migration_fn
+        run: Callable[..., object] = step.migration_fn
 
-        def migration_fn(**options: Any) -> None:
+        def migration_fn(**options: Any) -> object:
             # Of a stamp, there is nothing to record.
             self._revision = step.revision.revision if isinstance(step, RevisionStep) else ""
             self._statements = []
             self._adds_column = False
-            with self._inside_operations(_proxy()):
-                run(**options)
+            operations = _proxy()
+            connection: Any = operations.migration_context.connection
+            driver = connection.connection.driver_connection
+            if isinstance(step, RevisionStep) and not replays(step.revision):
+                self.refuse(f"revision {self._revision} says replay = False")
+            with self._inside_operations(operations), observing(driver, self._note_outside):
+                return run(**options)
 
         step.migration_fn = migration_fn
         return step
@@ -200,10 +210,6 @@ class Recorder:
             raise NotRecordableError(self.obstacle)
         return sent, values
 
-    def _hear_of_another(self, _connection: Connection) -> None:
-        if self._is_running:
-            self.refuse(f"revision {self._revision} opens a connection of its own")
-
     def _note(self, connection: Connection, statement: str, parameters: Any, context: Any, *, many: bool) -> None:
         operation = self._operations[-1] if self._operations else None
         reads = isinstance(getattr(context.compiled, "statement", None), Select)
@@ -220,6 +226,18 @@ class Recorder:
                 # The whole script is taken apart before its first statement is executed.
                 self.refuse(f"revision {self._revision} changes how statements are read")
             self._take_down(sent, adds_column=operation is AddColumnOp and adds_plain_column(sent))
+
+    def _note_outside(self, what: str) -> None:
+        why = f"revision {self._revision} {what}"
+        if what == OWN_CONNECTION and why not in _told:
+            _told.add(why)
+            _log.warning(
+                "Revision %s %s: that is outside of the tenant's transaction and schema, and is not taken back when "
+                "the revision fails. Use op.get_bind().",
+                self._revision,
+                what,
+            )
+        self.refuse(why)
 
     def _take_down(self, statement: str, *, adds_column: bool) -> None:
         joined = join_columns(self._statements[-1], statement) if adds_column and self._adds_column else None

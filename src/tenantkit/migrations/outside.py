@@ -1,0 +1,134 @@
+"""Observation of a revision's work outside of its connection: other connections, files, processes, the network.
+
+A replay would leave that work out. SQLAlchemy's events show neither other engines nor the driver's own cursors, and
+libpq raises no audit events, so calls of psycopg are observed by a profile function, and the rest by an audit hook.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import cache
+from types import CodeType, FrameType
+from typing import Any, TypeAlias
+
+import psycopg
+
+Report: TypeAlias = Callable[[str], object]
+
+OWN_CONNECTION = "opens a connection of its own"
+OWN_CURSOR = "uses the driver's cursor"
+
+_EVENTS = {
+    "socket.connect": "opens a network connection",
+    "socket.sendto": "sends to the network",
+    "socket.sendmsg": "sends to the network",
+    "sqlite3.connect": OWN_CONNECTION,
+    **dict.fromkeys(
+        ("subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn"), "starts a process"
+    ),
+    **dict.fromkeys(
+        (
+            "os.chmod",
+            "os.chown",
+            "os.link",
+            "os.mkdir",
+            "os.remove",
+            "os.rename",
+            "os.rmdir",
+            "os.symlink",
+            "os.truncate",
+            "os.utime",
+        ),
+        "changes files",
+    ),
+}
+"""Audit events (Python documentation, "Audit events table") that show work outside."""
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_IGNORED = ("__pycache__", os.devnull)
+"""What an import writes, and what is no file."""
+
+_observed: dict[int, Report] = {}
+"""Who is told of audit events, by the thread that runs a revision. There is one at a time: see `requesting`."""
+_other_threads: frozenset[int] = frozenset()
+"""Threads that ran before the revision began; what they do is not its work."""
+
+
+@contextmanager
+def observing(connection: object, report: Report) -> Generator[None]:
+    """Call *report* for work outside of a driver's *connection*, in a block that runs a revision."""
+    global _other_threads  # noqa: PLW0603 - an audit hook cannot be removed, so it is told when to listen
+    _listen()
+    here, profile = threading.get_ident(), sys.getprofile()
+    _other_threads = frozenset(thread.ident for thread in threading.enumerate() if thread.ident) - {here}
+    _observed[here] = report
+    observed = profile is None  # else somebody measures
+    of_threads: Any = threading.getprofile()
+    if observed:
+        threading.setprofile(function := _profile(connection, report))
+        sys.setprofile(function)
+    try:
+        yield
+    finally:
+        if observed:
+            sys.setprofile(None)
+            threading.setprofile(of_threads)
+        del _observed[here]
+
+
+@cache
+def _listen() -> None:
+    sys.addaudithook(_hear)
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _observed or threading.get_ident() in _other_threads:
+        return
+    what = _EVENTS.get(event) if event != "open" else _describe_open(*arguments)
+    if what is not None and not any(part in str(arguments[0]) for part in _IGNORED):
+        for report in list(_observed.values()):
+            report(what)
+
+
+def _describe_open(_path: object, mode: str | None, flags: int) -> str | None:
+    is_written = flags & _WRITING if mode is None else any(letter in mode for letter in "wax+")
+    return "writes to files" if is_written else None
+
+
+def _profile(own: object, report: Report) -> Callable[[FrameType, str, Any], None]:
+    """Return a profile function that reports statements on other connections than *own*, or past SQLAlchemy."""
+    codes = _codes_of_psycopg() | _codes_of_others()
+
+    def profile(frame: FrameType, event: str, _argument: Any) -> None:
+        if event != "call" or frame.f_code not in codes:
+            return
+        cursor = frame.f_locals.get("self")
+        if getattr(cursor, "connection", None) is not own:
+            report(OWN_CONNECTION)
+        elif frame.f_back is None or not _is_ours(frame.f_back):
+            report(OWN_CURSOR)
+
+    return profile
+
+
+@cache
+def _codes_of_psycopg() -> frozenset[CodeType]:
+    kinds = (psycopg.Cursor, psycopg.ServerCursor, psycopg.AsyncCursor, psycopg.AsyncServerCursor)
+    names = ("execute", "executemany", "stream", "copy")
+    functions = [getattr(kind, name) for kind in kinds for name in names]
+    # copy() is wrapped by contextlib.
+    return frozenset(getattr(function, "__wrapped__", function).__code__ for function in functions)
+
+
+def _codes_of_others() -> frozenset[CodeType]:
+    connect = getattr(sys.modules.get("psycopg2"), "connect", None)
+    return frozenset() if connect is None else frozenset({connect.__code__})
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Return whether a statement comes from SQLAlchemy, whose events tell of it, or from the driver's own methods."""
+    module = str(frame.f_globals.get("__name__"))
+    return module.partition(".")[0] in {"sqlalchemy", "tenantkit"}

@@ -1,0 +1,212 @@
+"""What a revision does outside of its connection is noticed, said, and never left out by a replay."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from tenantkit import ConfigurationError, Tenancy
+from tenantkit.migrations import migrate
+from tests.migrations.environments import Environment
+
+Make = Callable[..., Tenancy]
+
+COUNT = 5
+KEYS = [f"k{number}" for number in range(COUNT)]
+
+
+@pytest.fixture
+def fleet(environment: Environment, migrated_tenancy: Make) -> Tenancy:
+    """Five tenants, and a table in public for what is written elsewhere."""
+    environment.add("one", 'op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")')
+    tenancy = migrated_tenancy()
+    for key in KEYS:
+        tenancy.create(key)
+    with tenancy.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE public.written (x int)"))
+    return tenancy
+
+
+ADD = "op.add_column('a', sa.Column('y', sa.Integer), schema='tenant')\n"
+
+CONNECTIONS = {
+    "an engine": """
+engine = sa.create_engine(URL)
+with engine.begin() as connection:
+    connection.execute(sa.text("INSERT INTO public.written VALUES (1)"))
+engine.dispose()
+""",
+    "a session": """
+from sqlalchemy.orm import Session
+engine = sa.create_engine(URL)
+with Session(engine) as session:
+    session.execute(sa.text("INSERT INTO public.written VALUES (1)"))
+    session.commit()
+engine.dispose()
+""",
+    "the same engine": """
+with op.get_context().connection.engine.connect() as connection:
+    connection.execute(sa.text("INSERT INTO public.written VALUES (1)"))
+    connection.commit()
+""",
+    "psycopg": """
+import psycopg
+with psycopg.connect(DSN) as connection:
+    connection.execute("INSERT INTO public.written VALUES (1)")
+""",
+    "psycopg's cursor": """
+from psycopg import Connection
+with Connection.connect(DSN, autocommit=True) as connection, connection.cursor() as cursor:
+    cursor.executemany("INSERT INTO public.written VALUES (%s)", [(1,)])
+""",
+    "psycopg's COPY": """
+import psycopg
+with psycopg.connect(DSN) as connection, connection.cursor() as cursor:
+    with cursor.copy("COPY public.written FROM STDIN") as copy:
+        copy.write_row((1,))
+""",
+    "asyncpg": """
+import asyncio
+import asyncpg
+async def write():
+    connection = await asyncpg.connect(PLAIN)
+    await connection.execute("INSERT INTO public.written VALUES (1)")
+    await connection.close()
+asyncio.run(write())
+""",
+    "psycopg in a thread": """
+import psycopg
+from concurrent.futures import ThreadPoolExecutor
+def write():
+    with psycopg.connect(DSN) as connection:
+        connection.execute("INSERT INTO public.written VALUES (1)")
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(write).result()
+""",
+    "the driver's cursor": """
+with op.get_bind().connection.cursor() as cursor:
+    cursor.execute("INSERT INTO public.written VALUES (1)")
+""",
+    "the driver's connection": """
+op.get_bind().connection.driver_connection.execute("INSERT INTO public.written VALUES (1)")
+""",
+}
+
+
+@pytest.mark.parametrize("kind", CONNECTIONS)
+def test_a_connection_of_its_own_is_said_and_never_replayed(
+    kind: str, fleet: Tenancy, environment: Environment, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    dsn = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    url = engine.url.render_as_string(hide_password=False)
+    environment.add(
+        f"r{list(CONNECTIONS).index(kind)}", f"{ADD}URL, DSN, PLAIN = {url!r}, {dsn!r}, {dsn!r}\n{CONNECTIONS[kind]}"
+    )
+    with caplog.at_level(logging.WARNING, "tenantkit.migrations"):
+        report = migrate(fleet)
+    assert [outcome.engine for outcome in report.outcomes] == ["alembic"] * COUNT
+    (why,) = report.not_replayed
+    is_driver = kind.startswith("the driver's")
+    assert ("cursor" if is_driver else "connection of its own") in why or "network connection" in why
+    assert is_driver or "network" in why or "outside of the tenant's transaction" in caplog.text
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM public.written")).scalar() == COUNT
+
+
+EFFECTS = {
+    "append to a file": "open(FILE, 'a').write('x')",
+    "write with pathlib": "from pathlib import Path\nfor _ in [1]:\n    p = Path(FILE)\np.open('ab').write(b'x')",
+    "os.open": "import os\nf = os.open(FILE, os.O_APPEND | os.O_CREAT | os.O_WRONLY)\nos.write(f, b'x')\nos.close(f)",
+    "a process": "import subprocess\nsubprocess.run(['sh', '-c', f'printf x >> {FILE}'], check=True)",
+    "a shell": "import os\nos.system(f'printf x >> {FILE}')",
+    "a directory": "import os, tempfile\nos.mkdir(FILE + str(os.urandom(8).hex()))\nopen(FILE, 'a').write('x')",
+    "a thread": (
+        "from threading import Thread\nfrom pathlib import Path\n"
+        "t = Thread(target=lambda: open(FILE, 'a').write('x'))\nt.start()\nt.join()"
+    ),
+    "the network": (
+        "import socket\n"
+        "with socket.socket(socket.AF_UNIX) as s:\n    try:\n        s.connect(FILE + '.sock')\n    except OSError:\n        pass\n"
+        "import subprocess\nsubprocess.run(['sh', '-c', f'printf x >> {FILE}'], check=True)"
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("kind", EFFECTS)
+def test_work_in_files_and_elsewhere_is_done_for_every_tenant(
+    kind: str, fleet: Tenancy, environment: Environment, tmp_path: Path
+) -> None:
+    file = tmp_path / "effects"
+    environment.add("two", f"{ADD}FILE = {str(file)!r}\n{EFFECTS[kind]}")
+    report = migrate(fleet)
+    assert file.read_text() == "x" * COUNT
+    assert [outcome.engine for outcome in report.outcomes] == ["alembic"] * COUNT
+    (why,) = report.not_replayed
+    assert "revision two" in why
+
+
+def test_a_revision_says_itself_that_it_is_not_replayed(
+    fleet: Tenancy, environment: Environment, tmp_path: Path
+) -> None:
+    file = tmp_path / "effects"
+    environment.add("two", f"{ADD}KEPT_OPEN.write('x')\nKEPT_OPEN.flush()")
+    path = environment.folder / "tenant" / "two.py"
+    path.write_text(f"{path.read_text()}\nreplay = False\nKEPT_OPEN = open({str(file)!r}, 'a', buffering=1)\n")
+    report = migrate(fleet, jobs=1)
+    assert file.read_text() == "x" * COUNT
+    assert report.not_replayed == {"revision two says replay = False": COUNT - 1}
+
+
+@pytest.mark.parametrize("value", ["'no'", "0", "None"])
+def test_a_switch_that_is_no_switch_is_refused(value: str, fleet: Tenancy, environment: Environment) -> None:
+    environment.add("two", ADD)
+    path = environment.folder / "tenant" / "two.py"
+    path.write_text(f"{path.read_text()}\nreplay = {value}\n")
+    with pytest.raises(ConfigurationError, match="Write replay = False"):
+        migrate(fleet)
+
+
+def test_reading_and_importing_are_no_work_outside(
+    fleet: Tenancy, environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "read.csv").write_text("1\n2\n")
+    (tmp_path / "imported_by_a_revision.py").write_text("VALUE = 3")
+    monkeypatch.syspath_prepend(tmp_path)
+    environment.add(
+        "two",
+        f"{ADD}import imported_by_a_revision as other\n"
+        f"from pathlib import Path\nfor line in Path({str(tmp_path / 'read.csv')!r}).read_text().split():\n"
+        "    op.execute(f'INSERT INTO a VALUES ({line})')\nop.execute(f'INSERT INTO a VALUES ({other.VALUE})')",
+    )
+    report = migrate(fleet)
+    assert report.not_replayed == {}
+    assert [outcome.engine for outcome in report.outcomes].count("replay") == COUNT - 2
+
+
+def test_what_other_threads_do_meanwhile_is_not_the_revision_s(
+    fleet: Tenancy, environment: Environment, engine: Engine, tmp_path: Path
+) -> None:
+    from threading import Event, Thread
+
+    ended = Event()
+
+    def write() -> None:
+        while not ended.wait(0.001):
+            (tmp_path / "log").write_text("x")
+            with engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+
+    thread = Thread(target=write)
+    thread.start()
+    try:
+        environment.add("two", ADD)
+        report = migrate(fleet)
+    finally:
+        ended.set()
+        thread.join()
+    assert report.not_replayed == {}
