@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 
 _OPAQUE = re.compile(
@@ -26,6 +28,18 @@ _RESETS_PATH = re.compile(
     r'\breset\s+(?:all\b|"?search_path\b)|\bsearch_path"?\s*(?:=|\bto\b)\s*default\b', re.IGNORECASE
 )
 
+_KINDS = (
+    r"extension|user\s+mapping|role|user|group|database|tablespace|subscription|event\s+trigger|server"
+    r"|foreign\s+data\s+wrapper|(?:(?:trusted\s+)?procedural\s+)?language|cast|transform|access\s+method"
+)
+_ONCE_PER_DATABASE = re.compile(
+    rf"\b(?:(?:create|drop|alter)\s+(?:or\s+replace\s+)?(?:trusted\s+)?(?P<kind>{_KINDS})"
+    # Each tenant's tables can be added to a publication, and its own schema altered.
+    r"|(?:create|drop)\s+(?P<other>publication|schema)|(?:drop|reassign)\s+(?P<owned>owned)|alter\s+(?P<server>system))\b",
+    re.IGNORECASE,
+)
+_EXECUTES_TEXT = re.compile(r"\s*do\b", re.IGNORECASE)
+
 
 class SQLText:
     """A piece of SQL, of one statement or of several, looked at without its comments and literals."""
@@ -38,6 +52,18 @@ class SQLText:
     def ends_transaction(self) -> bool:
         """Whether a statement of it commits or rolls back."""
         return any(map(_ENDS_TRANSACTION.match, self._statements))
+
+    @cached_property
+    def once_per_database(self) -> str | None:
+        """The kind of object that a statement of it creates, alters or drops, and that no schema can hold; or ``None``.
+
+        The body of a ``DO`` is looked at too, with the texts that it may execute.
+        """
+        found: Iterable[re.Match[str] | None] = (_ONCE_PER_DATABASE.match(each.lstrip()) for each in self._statements)
+        if any(map(_EXECUTES_TEXT.match, self._statements)):
+            found = itertools.chain(found, [_ONCE_PER_DATABASE.search(self._words)])
+        first = next(filter(None, found), None)
+        return None if first is None else " ".join((first[first.lastgroup or 0]).lower().split())
 
     @cached_property
     def prepares(self) -> bool:
