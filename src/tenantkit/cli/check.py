@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _SHOWN_KEYS = 3
 _SHOWN_DIFFERENCES = 20
 
+_SEEN_BY_AUTOGENERATE = frozenset({"table", "column", "unique constraint", "foreign key", "index", "sequence"})
+"""Kinds of items that Alembic compares; it compares no checks, exclusions, functions and the like."""
+
 _STANDARDS = {
     "majority": "one another",
     "revisions": "what the revisions build",
@@ -112,10 +115,9 @@ def _print_what_no_sql_mends(console: Console, report: DriftReport) -> None:
         console.print(f"{key}: the schema does not exist; see 'tenantkit doctor'", soft_wrap=True)
     if report.models:
         _print_differences(console, "revisions", report.models)
-        err.print(
-            "The revisions do not build what the models declare: 'tenantkit revision --autogenerate' may help.",
-            soft_wrap=True,
-        )
+        are_seen = any(difference.key.kind in _SEEN_BY_AUTOGENERATE for difference in report.models)
+        advice = "'tenantkit revision --autogenerate' may help" if are_seen else "write a revision by hand"
+        err.print(f"The revisions do not build what the models declare: {advice}.", soft_wrap=True)
 
 
 def _print_differences(console: Console, subject: str, differences: Sequence[Difference]) -> None:

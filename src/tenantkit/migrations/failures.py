@@ -8,34 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tenantkit.migrations.hints import hint_for
+
 if TYPE_CHECKING:
     from tenantkit.migrations.report import Outcome
-
-_LOCKED = "Something holds a lock for longer than lock_timeout; pg_stat_activity tells what. Try again, or wait longer."
-_BREAKS_RULE = "The tenants' rows break what the revision asks for. Correct the rows, or let the revision do so first."
-_UNEXPECTED = "Tables are not what the revision expects: it is mistaken, or these tenants were changed by other means."
-
-_HINTS = {
-    "22": "The tenants' rows do not fit what the revision does with them. Correct the rows, or the revision.",
-    "23": _BREAKS_RULE,
-    "40P01": _LOCKED,
-    "42501": "The database user may not do this. Grant it, or run as the owner of the schemas.",
-    "42601": "The revision sends SQL with a syntax error. Correct the revision.",
-    "42701": _UNEXPECTED,
-    "42703": _UNEXPECTED,
-    "42704": _UNEXPECTED,
-    "42710": _UNEXPECTED,
-    "42P01": _UNEXPECTED,
-    "42P07": _UNEXPECTED,
-    "53100": "The server's disk is full.",
-    "53200": "The server has too little memory. Use fewer jobs, or raise max_locks_per_transaction if it says so.",
-    "53300": "The server has no connection left. Use fewer jobs, or raise max_connections.",
-    "55P03": _LOCKED,
-    "57014": "It took longer than statement_timeout, or was cancelled. Allow more, or make the step shorter.",
-    "57P": "The server was stopped, or ended the connection. Run the same again.",
-    "08": "The connection was lost. Run the same again.",
-}
-"""What to do, by SQLSTATE or its beginning (PostgreSQL, appendix A)."""
 
 _VALUE = re.compile(r': "[^"]*"$')
 """Where PostgreSQL tells which value it did not like."""
@@ -50,24 +26,36 @@ class FailureGroup:
     sqlstate: str | None
     keys: tuple[str, ...]
     """The tenants, in the order in which they failed."""
+    places: tuple[str, ...] = ()
+    """Revision, file and line of the failures, in words, as far as they are known."""
+    traceback: str | None = None
+    """The traceback of the first failure that has one."""
 
     @property
     def hint(self) -> str | None:
         """What to do about it, if that can be known from the SQLSTATE."""
-        state = self.sqlstate or ""
-        return next((_HINTS[state[:length]] for length in (5, 3, 2) if state[:length] in _HINTS), None)
+        return hint_for(self.sqlstate, self.error)
 
 
 def group_failures(failures: Iterable[Outcome]) -> tuple[FailureGroup, ...]:
     """Return *failures* by their reason, the most frequent first."""
     failures = list(failures)
     frequency = Counter(outcome.error for outcome in failures)
-    groups: dict[tuple[str | None, str], list[str]] = {}
+    groups: dict[tuple[str | None, str], list[Outcome]] = {}
     for outcome in failures:
         # What several say word for word has nobody's name in it: a key may be any word of a sentence.
         error = (outcome.error or "") if frequency[outcome.error] > 1 else without_names(outcome)
-        groups.setdefault((outcome.sqlstate, _VALUE.sub(': "..."', error)), []).append(outcome.key)
-    found = [FailureGroup(error=error, sqlstate=state, keys=tuple(keys)) for (state, error), keys in groups.items()]
+        groups.setdefault((outcome.sqlstate, _VALUE.sub(': "..."', error)), []).append(outcome)
+    found = [
+        FailureGroup(
+            error=error,
+            sqlstate=state,
+            keys=tuple(outcome.key for outcome in same),
+            places=tuple(dict.fromkeys(outcome.place for outcome in same if outcome.place)),
+            traceback=next((outcome.traceback for outcome in same if outcome.traceback), None),
+        )
+        for (state, error), same in groups.items()
+    ]
     return tuple(sorted(found, key=lambda group: -len(group.keys)))
 
 

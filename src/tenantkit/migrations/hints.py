@@ -1,0 +1,88 @@
+"""What to do about a failed revision, by SQLSTATE. PostgreSQL's messages may be in any language."""
+
+from __future__ import annotations
+
+import re
+
+_LOCKED = "Something holds a lock for longer than lock_timeout; pg_stat_activity tells what. Try again, or wait longer."
+_BREAKS_RULE = "The tenants' rows break what the revision asks for. Correct the rows, or let the revision do so first."
+_EXISTS = (
+    "It exists already, which is not what the revision expects: it or one before it creates it twice; an earlier "
+    "attempt created it outside of the transaction (autocommit_block), so let that step bear repetition; or these "
+    "tenants were changed by other means."
+)
+_MISSING = (
+    "It does not exist, which is not what the revision expects: a name is mistaken; it was dropped before, by another "
+    "revision or by an earlier attempt outside of the transaction (autocommit_block); or these tenants were changed by "
+    "other means. In text, write names of tenants' tables without a schema."
+)
+
+_HINTS = {
+    "08": "The connection was lost. Run the same again.",
+    "0A000": (
+        "PostgreSQL does not support this. Where a view, rule, policy, trigger or generated column uses the column, "
+        "drop that in the revision first and create it again afterwards."
+    ),
+    "22": "The tenants' rows do not fit what the revision does with them. Correct the rows, or the revision.",
+    "23": _BREAKS_RULE,
+    "25001": (
+        "The statement cannot run in a transaction. Put it into 'with op.get_context().autocommit_block():', in a "
+        "revision of its own."
+    ),
+    "25P02": (
+        "A statement failed before, and the revision caught its error: PostgreSQL refuses what follows in the "
+        "transaction. Run what may fail in 'with op.get_bind().begin_nested():'."
+    ),
+    "2BP01": "Other objects depend on what the revision drops. Let it drop them first, or change them.",
+    "3F000": (
+        "A revision names a schema that does not exist. No text is translated: in op.execute() and sa.text(), write "
+        "names of the tenant's objects without a schema, not with the placeholder. The shared line creates other "
+        "schemas."
+    ),
+    "40001": "Another transaction changed the same rows at the same time. Run the same again.",
+    "40P01": _LOCKED,
+    "42501": "The database user may not do this. Grant it, or run as the owner of the schemas.",
+    "42601": "The revision sends SQL with a syntax error. Correct the revision.",
+    "42701": _EXISTS,
+    "42703": _MISSING,
+    "42704": _MISSING,
+    "42710": _EXISTS,
+    "42804": (
+        "PostgreSQL does not convert one type to the other by itself. For a column, pass postgresql_using= to "
+        "op.alter_column()."
+    ),
+    "42883": (
+        "There is no such function or operator for these types on the search_path. Add the schema of its extension to "
+        "extra_schemas of the Tenancy, or correct the revision."
+    ),
+    "42P01": _MISSING,
+    "42P06": _EXISTS,
+    "42P07": _EXISTS,
+    "42723": _EXISTS,
+    "53100": "The server's disk is full.",
+    "53200": "The server has too little memory. Use fewer jobs, or raise max_locks_per_transaction if it says so.",
+    "53300": "The server has no connection left. Use fewer jobs, or raise max_connections.",
+    "55006": (
+        "The object is in use. After changes to rows with deferred constraints, execute SET CONSTRAINTS ALL IMMEDIATE "
+        "in the revision first, or change the table in a revision that commits separately."
+    ),
+    "55P03": _LOCKED,
+    "55P04": (
+        "A new value of an ENUM cannot be used in the transaction that adds it. Add it in "
+        "'with op.get_context().autocommit_block():', in a revision of its own, before the one that uses it."
+    ),
+    "57014": "It took longer than statement_timeout, or was cancelled. Allow more, or make the step shorter.",
+    "57P": "The server was stopped, or ended the connection. Run the same again.",
+}
+"""What to do, by SQLSTATE or its beginning (PostgreSQL, appendix A)."""
+
+_WITH_SCHEMA = re.compile(r'"(\w+)\.\w+"')
+
+
+def hint_for(state: str | None, error: str) -> str | None:
+    """Return what to do about a failure, if its SQLSTATE tells."""
+    if state is None:
+        return None
+    if state == "42P01" and _WITH_SCHEMA.search(error):
+        state = "3F000"  # a query says so of a table where another statement says it of the schema
+    return next((_HINTS[state[:length]] for length in (5, 3, 2) if state[:length] in _HINTS), None)
