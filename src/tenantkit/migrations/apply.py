@@ -17,6 +17,7 @@ from tenantkit.migrations.connections import Patience, cancel, hear
 from tenantkit.migrations.environment import run
 from tenantkit.migrations.indexes import drop_invalid_indexes
 from tenantkit.migrations.journey import Journey
+from tenantkit.migrations.places import Place, place_of
 from tenantkit.migrations.report import Advance, Outcome, join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.tasks import Again, Task
@@ -47,6 +48,8 @@ class Alembic:
     """Is told how far long steps are, not more often than is of use."""
     cancellation: Cancellation = field(default_factory=Cancellation)
     """Ends a task that is being done, and has no other begin."""
+    starting: Callable[[Place], object] = lambda _: None
+    """Called with each revision before it runs."""
     _checked: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     """Ways between revisions on which a placement was found to have all operators in reach."""
     _served: int = 0
@@ -81,7 +84,7 @@ class Alembic:
             self.cancellation.check()  # what cleans up, in Alembic or in a revision, may have replaced the interruption
             error = caught
             if is_lock_conflict(caught):
-                return Again(reason(caught), sqlstate=sqlstate(caught), reached=journey.kept)
+                return Again(reason(caught), sqlstate=sqlstate(caught), place=place_of(caught), reached=journey.kept)
         after = journey.after if error is None else join(journey.kept or ()) or journey.before
         explanation: str | None = None
         if error is not None:
@@ -135,6 +138,7 @@ class Alembic:
                 recorder=journey.recorder,
                 before_commit=before_commit,
                 before_block=journey.before_block,
+                starting=self.starting,
                 on_version_apply=journey.applied,
             )
         except Exception:

@@ -18,7 +18,8 @@ from sqlalchemy.schema import CreateSchema
 from tenantkit.arguments import FLAG, PATH, TEXT, require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.enums import label_notes
-from tenantkit.migrations.environment import Request, Site, requesting, run
+from tenantkit.migrations.env_file import requesting, require_usable
+from tenantkit.migrations.environment import Request, Site, run
 from tenantkit.migrations.generated_objects import complete, write_without_schema
 from tenantkit.migrations.lines import Line, clear_errors
 from tenantkit.migrations.phases import require_known
@@ -119,12 +120,14 @@ def revision(
 def write(tenancy: Tenancy, message: str, *, shared: bool, autogenerate: bool, phase: Phase | None) -> Written:
     """Do what `revision` does, and return also what it cannot write."""
     line = line_of(tenancy, "shared" if shared else "tenant")
-    with clear_errors("The revision cannot be written", line.alembic):
+    _ = line.scripts  # Alembic would take revisions that are not usable
+    with clear_errors("The revision cannot be written", line.alembic, line.environment):
         if not autogenerate:
             file = _path(command.revision(line.config, message, version_path=str(line.folder)))
             if file is not None and phase is not None:
                 write_phase(file, phase)
             return Written(file)
+        require_usable(line)
         with tenancy.engine.connect() as connection, connection.begin() as transaction:
             compare = _compare_shared if shared else _compare_tenant
             written = compare(tenancy, connection, line, message)

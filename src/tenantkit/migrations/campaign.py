@@ -147,6 +147,10 @@ class Campaign:
                 duration_ms=outcome.duration_ms,
                 sqlstate=outcome.sqlstate,
                 error=outcome.error,
+                revision=outcome.revision,
+                file=outcome.file,
+                line=outcome.line,
+                traceback=outcome.traceback,
             )
 
         self._write(record)

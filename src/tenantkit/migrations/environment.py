@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
@@ -22,8 +21,11 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.env_file import ASKED, Probe, environment, requesting, run_file
 from tenantkit.migrations.interruptions import Interruption
+from tenantkit.migrations.once import refusing_what_exists_once
 from tenantkit.migrations.operations import adapt_operations
+from tenantkit.migrations.places import WatchedSteps
 from tenantkit.migrations.script import ALIAS
 from tenantkit.migrations.server_defaults import defaults_differ
 from tenantkit.migrations.transactions import Transaction
@@ -32,16 +34,14 @@ from tenantkit.provisioning.locks import LIMITS, POLITE, Limits
 from tenantkit.schema_objects import TypeFilter
 
 if TYPE_CHECKING:
-    from alembic.config import Config
     from alembic.runtime.migration import MigrationContext, MigrationStep
 
     from tenantkit.migrations.lines import Heads, Line
+    from tenantkit.migrations.places import Place
     from tenantkit.migrations.recording import Recorder
 
 Steps: TypeAlias = "Callable[[Heads, MigrationContext], Iterable[MigrationStep]]"
 """Given the revisions that a placement is at, what to run there."""
-
-_OURS = "tenantkit"
 
 _SET_BY_TENANTKIT = frozenset(
     {
@@ -56,9 +56,6 @@ _SET_BY_TENANTKIT = frozenset(
         "version_table_schema",
     }
 )
-
-_alembic_is_busy = threading.RLock()
-"""``alembic.op`` and ``alembic.context`` are module globals: in one process, one migration at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +112,11 @@ class Request:
     """Likewise, when what comes next is outside of it."""
     limits: Limits = POLITE
     interruption: Interruption = field(init=False)
+    is_configuring: bool = False
+    """Whether it is tenantkit that calls Alembic's environment now, and not ``env.py``."""
+    is_done: bool = False
+    error: BaseException | None = None
+    """The error of `run_environment`, which ``env.py`` may have caught."""
 
     def __post_init__(self) -> None:
         self.interruption = Interruption(self.connection, self.site.schema)
@@ -130,39 +132,39 @@ def run(
     recorder: Recorder | None = None,
     before_commit: Callable[[Connection], None] | None = None,
     before_block: Callable[[Connection], None] | None = None,
+    starting: Callable[[Place], object] = lambda _: None,
     **options: Any,
 ) -> None:
     """Run the *steps* of *line* at one site, through its environment's ``env.py``.
 
     Without ``site.in_transaction``, the connection must not be in a transaction:
     there will be one, committed at the end, after *before_commit* was called, and before that wherever a revision
-    leaves it, after *before_block* was called.
+    leaves it, after *before_block* was called. Before each revision, *starting* is called with it.
+
+    Errors know where they happened: see `place_of`.
+
+    :raises ConfigurationError: if ``env.py`` does not call `run_environment`.
+    :raises ProcessExitError: if ``env.py`` or a revision raises what would end the process.
     """
     request = Request(connection, site, options, recorder, before_commit, before_block, limits)
+    watch = WatchedSteps(line.environment, starting)
 
     def watched(current: Heads, migration: MigrationContext) -> Iterable[MigrationStep]:
-        return request.interruption.watch(steps(current, migration))
+        return watch.watch(request.interruption.watch(steps(current, migration)))
 
     recording = nullcontext() if recorder is None else recorder.listening(connection)
     # What a revision prints is not for those who read the output of a command.
     with (
         requesting(line.config, request),
-        EnvironmentContext(line.config, line.scripts, fn=watched),
+        environment(line, request, watched),
         redirect_stdout(sys.stderr),
         recording,
     ):
-        line.scripts.run_env()
-
-
-@contextmanager
-def requesting(config: Config, request: Request) -> Generator[None]:
-    """Let ``env.py`` know, for the duration of a block, what it is run for."""
-    with _alembic_is_busy:
-        config.attributes[_OURS] = request
         try:
-            yield
-        finally:
-            del config.attributes[_OURS]
+            run_file(line, request)
+        except Exception as error:
+            watch.mark(error)
+            raise
 
 
 def run_environment(**options: Any) -> None:
@@ -179,12 +181,27 @@ def run_environment(**options: Any) -> None:
     if taken := _SET_BY_TENANTKIT & options.keys():
         raise ConfigurationError(f"env.py passes {first_lines(taken)}, which tenantkit sets itself. Remove it there.")
     _refuse_misspelt(options)
-    request: Request | None = context.config.attributes.get(_OURS)
-    if request is None:
+    request: Request | Probe | None = context.config.attributes.get(ASKED)
+    if isinstance(request, Probe):
+        request.reach()
+    if not isinstance(request, Request):
         raise CommandError(
             "this environment serves many schemas, so it runs under tenantkit only. Use 'tenantkit migrate', "
             "'status', 'downgrade', 'stamp' or 'revision' instead; nothing was changed"
         )
+    request.error = None
+    request.is_configuring = True
+    try:
+        _run(request, options)
+    except BaseException as error:
+        request.error = error
+        raise
+    finally:
+        request.is_configuring = False
+    request.is_done = True
+
+
+def _run(request: Request, options: dict[str, Any]) -> None:
     connection, site = request.connection, request.site
     transaction = Transaction(connection)
     interruption = request.interruption
@@ -202,6 +219,7 @@ def run_environment(**options: Any) -> None:
     with (
         _translating(connection, site, schema, types),
         nullcontext() if site.in_transaction else interruption.tolerated(),
+        refusing_what_exists_once(connection) if site.translates else nullcontext(),
     ):
         connection.execution_options(**{LIMITS: request.limits})
         context.configure(connection, version_table_schema=site.schema, **_merged(ours, options))

@@ -15,6 +15,7 @@ from tenantkit.exceptions import ConfigurationError, MigrationError
 from tenantkit.frozen import freeze
 from tenantkit.migrations.campaign import Campaign
 from tenantkit.migrations.connections import room_for_jobs
+from tenantkit.migrations.env_file import require_usable
 from tenantkit.migrations.lines import Command
 from tenantkit.migrations.maintenance import keeping
 from tenantkit.migrations.option_kinds import check_options
@@ -245,6 +246,7 @@ def _run_until(
 ) -> MigrationReport:
     selection, rollout = policy(options)
     settings = settings_of(options)
+    require_usable(line)
     tenancy.install()
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -76,6 +76,10 @@ def get_run(tenancy: Tenancy, run_id: int) -> tuple[Run, list[Outcome]]:
                 duration_ms=row.duration_ms or 0,
                 sqlstate=row.sqlstate,
                 error=row.error if row.status != "planned" else _NOT_REACHED if row.engine is None else _NOT_FINISHED,
+                revision=row.revision,
+                file=row.file,
+                line=row.line,
+                traceback=row.traceback,
             )
             for row in ledger.find_outcomes(connection, run_id)
         ]

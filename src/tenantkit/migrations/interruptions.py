@@ -104,11 +104,11 @@ class Interruption:
             self._marked = self._found = None
 
     def _watch(self, step: RevisionStep) -> None:
-        run: Callable[..., None] = step.migration_fn
+        run: Callable[..., object] = step.migration_fn
 
-        def migration_fn(**options: Any) -> None:
+        def migration_fn(**options: Any) -> object:
             self._running = f"{'upgrade ' if step.is_upgrade else DOWNGRADE}{step.revision.revision}"
-            run(**options)
+            return run(**options)
 
         step.migration_fn = migration_fn
 

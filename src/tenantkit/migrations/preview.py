@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from tenantkit.arguments import FLAG, NAME, one_of, require
 from tenantkit.cancellation import handling
+from tenantkit.migrations.env_file import require_usable
 from tenantkit.migrations.fleet import Options, policy, settings_of, usable_line
 from tenantkit.migrations.option_kinds import check_options
 from tenantkit.migrations.phases import Phase, limit, require_no_end
@@ -60,6 +61,8 @@ def preview(
     selection, _ = policy(options)
     line = usable_line(tenancy, target) if command == "migrate" else line_of(tenancy, "tenant")
     shared_line = line_of(tenancy, "shared")
+    if scripts:
+        require_usable(line)
     phase = options.get("phase")
     if phase == "expand":
         require_no_end(target)

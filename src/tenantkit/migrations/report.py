@@ -12,6 +12,7 @@ from typing_extensions import override
 from tenantkit.exceptions import as_clause
 from tenantkit.migrations.failures import FailureGroup, group_failures
 from tenantkit.migrations.lines import Heads
+from tenantkit.user_code import describe_place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,25 @@ class Outcome:
     sqlstate: str | None = None
     error: str | None = None
     """Why it failed, in one line; ``None`` if it did not."""
+    revision: str | None = None
+    """The revision that failed, if one did; at a commit, the first and the last of those that it was for."""
+    file: str | None = None
+    """The file in which it failed: the revision's, or ``env.py``."""
+    line: int | None = None
+    """The line of that file."""
+    traceback: str | None = None
+    """The traceback of the failure, if Python code failed. It holds no parameters of statements."""
+
+    @property
+    def reason(self) -> str:
+        """Why it failed and where, in one line; an empty string if it did not fail."""
+        error = self.error or ""
+        return f"{as_clause(error)} ({self.place})" if self.place else error
+
+    @property
+    def place(self) -> str:
+        """Revision, file and line of the failure, in words, as far as they are known; else an empty string."""
+        return describe_place(self.revision, self.file, self.line)
 
     @property
     def ok(self) -> bool:
@@ -143,7 +163,7 @@ class MigrationReport:
             return counts
         first = self.failures[0]
         return (
-            f"{counts}; the first: {first.key}: {as_clause(first.error or '')}. "
+            f"{counts}; the first: {first.key}: {as_clause(first.reason)}. "
             "Fix the cause, then run the same command again: tenants that are done are not touched again."
         )
 

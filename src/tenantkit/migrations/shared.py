@@ -8,6 +8,7 @@ from tenantkit.arguments import NAME, instance, require
 from tenantkit.cancellation import handling
 from tenantkit.exceptions import MigrationError
 from tenantkit.migrations.apply import Alembic
+from tenantkit.migrations.env_file import require_usable
 from tenantkit.migrations.lines import Command
 from tenantkit.migrations.phases import Phase, limit, require_known
 from tenantkit.migrations.report import MigrationReport, Outcome
@@ -54,6 +55,7 @@ def _run(
     line = line_of(tenancy, "shared")
     if line.is_empty:
         return None
+    require_usable(line)
     site = shared_site(tenancy)
     with tenancy.engine.begin() as connection:
         for schema in tenancy.shared_schemas:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tenantkit.arguments import require
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.phases import limit, require_known
 from tenantkit.migrations.planning import heads_of
 from tenantkit.migrations.report import FleetStatus, PlacementStatus, join
@@ -14,6 +14,7 @@ from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.registry import ledger, store
 from tenantkit.tenancy import TENANCY, Tenancy
 from tenantkit.tenant import MIGRATED, Tenant, unsupported
+from tenantkit.user_code import describe_place
 
 if TYPE_CHECKING:
     from tenantkit.migrations.lines import Heads, Line
@@ -37,7 +38,10 @@ def status(tenancy: Tenancy, *, phase: Phase | None = None) -> FleetStatus:
         fleet = store.find(connection, status=MIGRATED)
         current = read_revisions(connection, [tenant.schema for tenant in fleet])
         shared = read_revisions(connection, [site.schema]).get(site.schema, ())
-        failures = ledger.last_failures(connection)
+        failures = {
+            key: _reason(row.error, describe_place(row.revision, row.file, row.line))
+            for key, row in ledger.last_failures(connection).items()
+        }
     states = {found: _state(line, found, phase) for found in set(current.values())}
     return FleetStatus(
         heads=line.heads(),
@@ -73,6 +77,10 @@ def _place(tenant: Tenant, heads: Heads | None, states: dict[Heads, str], failur
         state=state,
         error=None if state == "current" else failures.get(tenant.key, unsupported(tenant)),
     )
+
+
+def _reason(error: str, place: str) -> str:
+    return f"{as_clause(error)} ({place})" if place else error
 
 
 def _state(line: Line, found: Heads, phase: Phase | None) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from tenantkit.cancellation import Cancellation
 from tenantkit.migrations.environment import Site
 from tenantkit.migrations.lines import Command, Heads
+from tenantkit.migrations.places import Place, place_of
 from tenantkit.migrations.report import Outcome
 from tenantkit.provisioning.locks import reason, sqlstate
 
@@ -46,6 +47,7 @@ class Task:
         error: Exception | None = None,
     ) -> Outcome:
         """Return the outcome: revisions as `join` has them, *start* by `perf_counter`, *error* if it failed."""
+        place = Place() if error is None else place_of(error)
         return Outcome(
             key=self.key,
             schema=self.site.schema,
@@ -56,6 +58,10 @@ class Task:
             duration_ms=0 if start is None else round((perf_counter() - start) * 1000),
             sqlstate=None if error is None else sqlstate(error),
             error=None if error is None else reason(error),
+            revision=place.revision,
+            file=place.file,
+            line=place.line,
+            traceback=place.traceback,
         )
 
 
@@ -67,6 +73,7 @@ class Again:
     busy: bool = False
     """Whether another run is at work on the placement, rather than locks in the way."""
     sqlstate: str | None = None
+    place: Place = field(default_factory=Place)
     reached: Heads | None = None
     """Where the placement was for good when steps outside of a transaction began, if any did."""
 
@@ -84,7 +91,16 @@ class Again:
         elif task.attempt < ATTEMPTS:
             pause = random.uniform(0, min(2, 0.05 * 2**task.attempt))  # noqa: S311 - no secret
             return replace(task, attempt=task.attempt + 1), pause
-        return replace(task.outcome(), sqlstate=self.sqlstate, error=self.error)
+        place = self.place
+        return replace(
+            task.outcome(),
+            sqlstate=self.sqlstate,
+            error=self.error,
+            revision=place.revision,
+            file=place.file,
+            line=place.line,
+            traceback=place.traceback,
+        )
 
 
 def perform_one(

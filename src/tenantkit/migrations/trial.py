@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, event, text
 from tenantkit.cancellation import Cancellation
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.environment import run
+from tenantkit.migrations.places import place_of
 from tenantkit.migrations.recording import Recorder
 from tenantkit.migrations.report import Outcome, join
 from tenantkit.migrations.tasks import Again, Task
@@ -77,7 +78,7 @@ class Trial:
             self.cancellation.check()  # what cleans up may have replaced the interruption
             error = caught
             if is_lock_conflict(caught):
-                return Again(reason(caught), sqlstate=sqlstate(caught))
+                return Again(reason(caught), sqlstate=sqlstate(caught), place=place_of(caught))
         before = join(seen[0]) if seen else ""
         after = before if error is not None or not seen else reached or join(seen[-1])
         return task.outcome(before, after, engine="alembic", error=error)

@@ -1,8 +1,8 @@
 """A process that migrates placements, one after another, as its parent says.
 
 Its command line names its end of a pipe on which it receives a `Setup` and `Task`s, and sends an `Outcome` for each,
-and before it how far long steps are. When its parent closes the pipe, or dies, it cancels what it is doing
-and ends. Signals that reach all processes of a terminal or a container are the parent's to handle.
+and before it which revision begins and how far long steps are. When its parent closes the pipe, or dies, it cancels
+what it is doing and ends. Signals that reach all processes of a terminal or a container are the parent's to handle.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def serve(pipe: Pipe) -> None:
         setup.placements_per_connection,
         tell=pipe.send,
         cancellation=inbox.cancellation,
+        starting=pipe.send,
     )
     inbox.reply("ready")
     while (task := inbox.get()) is not None:

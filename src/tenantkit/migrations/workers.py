@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tenantkit.cancellation import SIGNALS, Cancellation
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.places import Place
 from tenantkit.migrations.report import Advance, Outcome
 
 if TYPE_CHECKING:
@@ -68,15 +69,20 @@ class Worker:
             self._pipe.send(task)
         except OSError:
             return self._lost(task)
+        place: Place | None = None
         while True:
             try:
-                result: Outcome | Again | Advance = self._pipe.recv()
+                result: Outcome | Again | Advance | Place = self._pipe.recv()
             except (EOFError, OSError):
-                return self._lost(task)
-            if not isinstance(result, Advance):
-                return result
-            if self._tell is not None:
-                self._tell(result)
+                return self._lost(task, place)
+            match result:
+                case Place():
+                    place = result
+                case Advance():
+                    if self._tell is not None:
+                        self._tell(result)
+                case _:
+                    return result
 
     def interrupt(self) -> None:
         """Have the process cancel what it does, and end, as if this one had died; its answer may still come."""
@@ -120,13 +126,13 @@ class Worker:
                 "jobs=0 migrates in this process."
             ) from error
 
-    def _lost(self, task: Task) -> Outcome:
+    def _lost(self, task: Task, place: Place | None = None) -> Outcome:
         exit_code = self.close()
         self._cancellation.check()
-        return _lost(task, exit_code)
+        return _lost(task, exit_code, place)
 
 
-def _lost(task: Task, exit_code: int) -> Outcome:
+def _lost(task: Task, exit_code: int, place: Place | None = None) -> Outcome:
     return Outcome(
         key=task.key,
         schema=task.site.schema,
@@ -135,4 +141,6 @@ def _lost(task: Task, exit_code: int) -> Outcome:
         engine="alembic",
         attempts=task.attempt,
         error=f"the worker process died (exit code {exit_code}); what it had not committed was rolled back",
+        revision=None if place is None else place.revision,
+        file=None if place is None else place.file,
     )

@@ -146,9 +146,10 @@ def changed_since(connection: Connection, run_id: int) -> dict[int, int]:
     return {row.tenant_id: row.run_id for row in connection.execute(query)}
 
 
-def last_failures(connection: Connection) -> dict[str, str]:
-    """Return the error of each tenant whose last outcome, in any run, is a failure, by key."""
-    all_of_tenants = select(outcomes.c.tenant_id, outcomes.c.status, outcomes.c.error)
+def last_failures(connection: Connection) -> dict[str, Row[Any]]:
+    """Return the error and its place of each tenant whose last outcome, in any run, is a failure, by key."""
+    facts = (outcomes.c.error, outcomes.c.revision, outcomes.c.file, outcomes.c.line)
+    all_of_tenants = select(outcomes.c.tenant_id, outcomes.c.status, *facts)
     last = (
         distinct_on(all_of_tenants, outcomes.c.tenant_id)
         .where(outcomes.c.status != "planned")
@@ -156,11 +157,11 @@ def last_failures(connection: Connection) -> dict[str, str]:
         .subquery()
     )
     query = (
-        select(tenants.c.key, last.c.error)
+        select(tenants.c.key, *(last.c[fact.name] for fact in facts))
         .join(last, last.c.tenant_id == tenants.c.id)
         .where(last.c.status == "failed")
     )
-    return {row.key: row.error for row in connection.execute(query)}
+    return {row.key: row for row in connection.execute(query)}
 
 
 def last_outcome(connection: Connection, tenant_id: int) -> Row[Any] | None:

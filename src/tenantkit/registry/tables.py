@@ -82,4 +82,8 @@ outcomes = Table(
     Column("finished_at", DateTime(timezone=True)),
     Column("engine", Text),
     Column("attempts", Integer),
+    Column("revision", Text),
+    Column("file", Text),
+    Column("line", Integer),
+    Column("traceback", Text),
 )

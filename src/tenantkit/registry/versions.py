@@ -165,6 +165,13 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             FOR EACH STATEMENT EXECUTE FUNCTION tenantkit.notify_all()
         """,
     ),
+    (
+        # Where a migration failed.
+        """
+        ALTER TABLE tenantkit.outcomes
+            ADD COLUMN revision text, ADD COLUMN file text, ADD COLUMN line int, ADD COLUMN traceback text
+        """,
+    ),
 )
 
 

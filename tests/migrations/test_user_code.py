@@ -1,0 +1,264 @@
+"""Nothing that revisions or env.py do turns into a success that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy
+from tenantkit.migrations import Outcome, downgrade, get_run, migrate, preview, revision, stamp, upgrade_shared
+from tests.migrations.environments import Environment
+
+Make = Callable[..., Tenancy]
+
+BASE = 'op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")'
+ADD = 'op.add_column("a", sa.Column("y", sa.Integer), schema="tenant")'
+
+ENGINES: list[dict[str, Any]] = [{"engine": "auto"}, {"engine": "alembic", "jobs": 2}, {"jobs": 0}]
+by_every_engine = pytest.mark.parametrize("options", ENGINES, ids=lambda options: "-".join(map(str, options.values())))
+
+
+@pytest.fixture
+def fleet(environment: Environment, migrated_tenancy: Make) -> Tenancy:
+    """Three tenants at the revision one, with a table of the same name in public."""
+    environment.add("s1", "pass", line="shared")
+    environment.add("one", BASE)
+    tenancy = migrated_tenancy()
+    for number in range(3):
+        tenancy.create(f"k{number}")
+    with tenancy.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE public.a (x int PRIMARY KEY)"))
+    return tenancy
+
+
+def columns(engine: Engine) -> dict[str, int]:
+    """Return how many columns each table a has, by schema."""
+    with engine.connect() as connection:
+        query = "SELECT table_schema, count(*) FROM information_schema.columns WHERE table_name = 'a' GROUP BY 1"
+        return dict(connection.execute(text(query)))
+
+
+UNTOUCHED = {"public": 1, "t_k0": 1, "t_k1": 1, "t_k2": 1}
+
+OWN_ENVIRONMENT = """
+from alembic import context
+from sqlalchemy import create_engine
+
+engine = create_engine({url!r})
+try:
+    with engine.connect() as connection:
+        context.configure(connection=connection)
+        with context.begin_transaction():
+            context.run_migrations()
+finally:
+    engine.dispose()
+"""
+
+USELESS_ENVIRONMENTS = {
+    "own engine": OWN_ENVIRONMENT,
+    "empty": "",
+    "coroutine": "from tenantkit.migrations import run_environment\nasync def run():\n    run_environment()\nrun().close()",
+    "exit": "import sys; sys.exit()",
+    "exit 3": "import sys; sys.exit(3)",
+    "base exception": "class Stop(BaseException): ...\nraise Stop('enough')",
+    "own run": "from alembic import context\ncontext.run_migrations()",
+    "broken": "import no_such_module",
+    "syntax": "def :",
+    "swallowed": (
+        "from alembic import context\nfrom sqlalchemy import create_engine\n"
+        "try:\n    context.configure(url='postgresql://')\nexcept Exception:\n    pass"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", USELESS_ENVIRONMENTS)
+def test_an_environment_that_does_not_run_what_was_asked_for_is_refused_before_any_step(
+    name: str, fleet: Tenancy, environment: Environment, engine: Engine
+) -> None:
+    environment.add("two", ADD)
+    environment.add("s2", "op.execute('CREATE TABLE wrong ()')", line="shared")
+    url = engine.url.render_as_string(hide_password=False)
+    (environment.folder / "env.py").write_text(USELESS_ENVIRONMENTS[name].replace("{url!r}", repr(url)))
+    calls: list[Callable[[], object]] = [
+        lambda: migrate(fleet),
+        lambda: migrate(fleet, engine="alembic", jobs=2),
+        lambda: downgrade(fleet, "base"),
+        lambda: stamp(fleet, "two"),
+        lambda: upgrade_shared(fleet),
+        lambda: preview(fleet, scripts=True),
+        lambda: revision(fleet, "next", autogenerate=True),
+        lambda: revision(fleet, "next", autogenerate=True, shared=True),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigurationError, match=r"env\.py"):
+            call()
+    with pytest.raises(ProvisioningError, match=r"env\.py|no_such_module|invalid syntax"):
+        fleet.create("new")
+    assert columns(engine) == UNTOUCHED
+    assert not fleet.list(status="active", search="new")
+
+
+def test_an_environment_that_catches_errors_does_not_hide_them(fleet: Tenancy, environment: Environment) -> None:
+    environment.add("two", "raise RuntimeError('seen')")
+    (environment.folder / "env.py").write_text(
+        "from tenantkit.migrations import run_environment\ntry:\n    run_environment()\nexcept BaseException:\n    pass\n"
+    )
+    with pytest.raises(MigrationError) as raised:
+        migrate(fleet)
+    assert [outcome.error for outcome in raised.value.report.outcomes] == ["RuntimeError: seen"] * 3
+
+
+def test_an_environment_cannot_run_the_revisions_elsewhere_afterwards(
+    fleet: Tenancy, environment: Environment, engine: Engine
+) -> None:
+    environment.add("two", ADD)
+    url = engine.url.render_as_string(hide_password=False)
+    own = OWN_ENVIRONMENT.replace("{url!r}", repr(url))
+    (environment.folder / "env.py").write_text(
+        f"from tenantkit.migrations import run_environment\nrun_environment()\n{own}"
+    )
+    with pytest.raises(MigrationError, match="context.configure"):
+        migrate(fleet)
+    assert columns(engine)["public"] == 1
+
+
+EXITS = {
+    "sys.exit()": "SystemExit",
+    "sys.exit(0)": "SystemExit",
+    "sys.exit('enough')": "SystemExit: enough",
+    "raise SystemExit": "SystemExit",
+    "raise GeneratorExit": "GeneratorExit",
+    "class Stop(BaseException): ...\nraise Stop('enough')": "Stop: enough",
+    "raise BaseExceptionGroup('both', [SystemExit(0)])": "BaseExceptionGroup",
+    "raise StopIteration": "StopIteration",
+    "import os; os._exit(0)": "os._exit()",
+    "import os; os.execv('/bin/true', ['true'])": "os.execv()",
+}
+
+
+@by_every_engine
+@pytest.mark.parametrize("statement", EXITS)
+def test_a_revision_that_ends_the_process_is_a_failure_of_its_tenant(
+    statement: str, options: dict[str, Any], fleet: Tenancy, environment: Environment, engine: Engine
+) -> None:
+    only_one = f"import sys\n{ADD}\nschema = op.get_bind().exec_driver_sql('SELECT current_schema()').scalar()\n"
+    indented = "\n".join(f"    {each}" for each in statement.splitlines())
+    environment.add("two", f"{only_one}if schema == 't_k1':\n{indented}")
+    with pytest.raises(MigrationError) as raised:
+        migrate(fleet, **options)
+    (failure,) = raised.value.report.failures
+    assert failure.key == "k1"
+    assert EXITS[statement] in (failure.error or "")
+    assert (failure.revision, failure.line is None) == ("two", False)
+    assert columns(engine) == {**UNTOUCHED, "t_k0": 2, "t_k2": 2}
+
+
+def test_a_new_tenant_whose_revisions_end_the_process_is_not_created(
+    fleet: Tenancy, migrated_tenancy: Make, environment: Environment
+) -> None:
+    environment.add("two", "raise SystemExit(0)")
+    with pytest.raises(ProvisioningError, match=r"SystemExit.*revision two, .*two\.py, line 11"):
+        migrated_tenancy().create("new")
+    assert [tenant.status for tenant in fleet.list(search="new")] == ["failed"]
+
+
+def test_shared_revisions_that_end_the_process_fail(fleet: Tenancy, environment: Environment) -> None:
+    environment.add("s2", "raise SystemExit(0)", line="shared")
+    for call in (lambda: upgrade_shared(fleet), lambda: migrate(fleet)):
+        with pytest.raises(MigrationError) as raised:
+            call()
+        shared: Outcome = raised.value.report.shared
+        assert (shared.revision, shared.file is not None, shared.line) == ("s2", True, 11)
+
+
+NOTHING_DONE = {
+    "async def": "async def upgrade():\n    op.execute('CREATE TABLE b ()')",
+    "generator": "def upgrade():\n    yield op.execute('CREATE TABLE b ()')",
+    "async generator": "async def upgrade():\n    yield op.execute('CREATE TABLE b ()')",
+    "partial": "import functools\nasync def work(_): ...\nupgrade = functools.partial(work, 1)",
+}
+
+
+@by_every_engine
+@pytest.mark.parametrize("kind", NOTHING_DONE)
+def test_a_function_that_alembic_would_not_run_is_refused(
+    kind: str, options: dict[str, Any], fleet: Tenancy, environment: Environment
+) -> None:
+    environment.add("two", "pass")
+    file = environment.folder / "tenant" / "two.py"
+    file.write_text(f"{file.read_text()}\n\n{NOTHING_DONE[kind]}\n")
+    with pytest.raises(MigrationError) as raised:
+        migrate(fleet, **options)
+    assert [outcome.to_revision for outcome in raised.value.report.failures] == ["one"] * 3
+    assert "plain function" in str(raised.value)
+
+
+FAILURES = {
+    "python": ("x = 1\nraise TypeError('odd')", 12),
+    "sql": ("op.execute('SELECT 1')\nop.execute('no sql')", 12),
+    "helper": ("from textwrap import dedent\ndedent(None)", 12),
+    "operation": ("pass\nop.add_column('missing', sa.Column('y', sa.Integer), schema='tenant')", 12),
+    "nul": ("raise ValueError('a\\0b\\udc80')", 11),
+    "str": ("class Odd(Exception):\n    def __str__(self): raise KeyError\nraise Odd", 13),
+    "deferred": (
+        (
+            "op.create_table('b', sa.Column('x', sa.Integer, sa.ForeignKey('tenant.a.x', deferrable=True,"
+            " initially='DEFERRED')), schema='tenant')\nop.execute('INSERT INTO b VALUES (7)')"
+        ),
+        None,
+    ),
+}
+
+
+@by_every_engine
+@pytest.mark.parametrize("kind", FAILURES)
+def test_every_failure_names_revision_file_and_line(
+    kind: str, options: dict[str, Any], fleet: Tenancy, environment: Environment
+) -> None:
+    body, line = FAILURES[kind]
+    environment.add("two", body)
+    with pytest.raises(MigrationError) as raised:
+        migrate(fleet, **options)
+    report = raised.value.report
+    for outcome in (*report.failures, *get_run(fleet, report.run_id)[1]):
+        assert (outcome.revision, outcome.line) == ("two", line)
+        if line is not None:
+            assert (outcome.file or "").endswith("two.py")
+            assert f"{environment.folder / 'tenant' / 'two.py'}" in (outcome.traceback or "")
+        assert (outcome.traceback or "").startswith("Traceback")
+    assert "revision two" in str(raised.value)
+    assert all("two.py" in (outcome.file or "two.py") for outcome in report.failures)
+
+
+def test_a_traceback_holds_no_rows(fleet: Tenancy, environment: Environment) -> None:
+    environment.add(
+        "two",
+        "rows = [{'x': 12345}, {'x': 12345}]\n"
+        "op.bulk_insert(sa.table('a', sa.column('x', sa.Integer), schema='tenant'), rows * 1)\n",
+    )
+    with pytest.raises(MigrationError) as raised:
+        migrate(fleet, jobs=0)
+    (failure, *_) = raised.value.report.failures
+    assert failure.sqlstate == "23505"
+    assert "(12345)" not in failure.traceback
+
+
+def test_a_worker_that_dies_names_the_revision(fleet: Tenancy, environment: Environment) -> None:
+    environment.add("two", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    # The first two are migrated in this process.
+    environment.folder.joinpath("env.py").write_text(
+        "from tenantkit.migrations import run_environment\nrun_environment()\n"
+    )
+    from tenantkit.migrations.runner import set_up
+    from tenantkit.migrations.sites import line_of, tenant_site
+    from tenantkit.migrations.tasks import Task, perform_one
+    from tenantkit.migrations.workers import Worker
+    from tenantkit.provisioning.locks import POLITE
+
+    worker = Worker(set_up(fleet, line_of(fleet, "tenant"), POLITE, is_sent=True))
+    outcome = perform_one(Task(key="k0", site=tenant_site(fleet, "t_k0"), command="migrate", target="two"), worker)
+    assert "died" in (outcome.error or "")
+    assert (outcome.revision, (outcome.file or "").endswith("two.py")) == ("two", True)
