@@ -91,7 +91,8 @@ def test_a_terminal_shows_how_far_and_fast_it_is_and_who_fails_and_keeps_a_summa
     assert summary[0].startswith("3 tenants: RaiseException: no luck in {schema}, which is told")
     assert summary[0].endswith("room for it (P0001)")
     assert summary[1] == "  tenant-07, tenant-33, tenant-50"
-    assert re.fullmatch(r"error: 3 tenants failed\. .* 'tenantkit runs show \d+' has each\.", summary[2])
+    assert summary[2] == "  in revision t3, migrations/tenant/t3.py, line 9"
+    assert re.fullmatch(r"error: 3 tenants failed\. .* 'tenantkit runs show \d+' has each\.", summary[3])
     assert re.fullmatch(r"Migrated 61 tenants to head in \d+\.\d s\.\n", done.out)
     assert re.search(r"2 by alembic, 59 by replay; \d+ tenants/s; slowest: tenant-", done.err)
 

@@ -104,7 +104,7 @@ def test_what_would_fail_is_told_and_ends_with_1(
     assert untouched("migrate", "--dry-run").code == 0, "nobody knows yet"
     done = untouched("migrate", "--sql", "--tenants", "initech")
     assert done.code == 1
-    assert "would fail initech RaiseException: no luck (P0001)\n" in done.err
+    assert "would fail initech RaiseException: no luck (P0001), in revision t3, " in done.err
     assert "-- No script: the rehearsal failed: RaiseException: no luck" in done.out
     with project_engine.begin() as connection:
         connection.exec_driver_sql("UPDATE t_acme.alembic_version SET version_num = 'future'")

@@ -20,6 +20,7 @@ from tenantkit.cli import pyproject
 from tenantkit.cli.errors import UsageError
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.tenancy import Tenancy
+from tenantkit.user_code import without_exits
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,12 @@ def application(context: typer.Context) -> Generator[Tenancy]:
     :raises ConfigurationError: if what it names cannot be loaded, or is no tenancy.
     """
     settings: Settings = context.obj
-    tenancy = _load(settings.app or _from_pyproject(Path.cwd()))
-    try:
-        yield tenancy
-    finally:
-        tenancy.close()
+    with without_exits("The application"):
+        tenancy = _load(settings.app or _from_pyproject(Path.cwd()))
+        try:
+            yield tenancy
+        finally:
+            tenancy.close()
 
 
 def complete_key(context: typer.Context, incomplete: str) -> list[str]:

@@ -10,10 +10,12 @@ from typing import Any
 
 import typer
 from rich.text import Text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from tenantkit.cli.output import err
 from tenantkit.exceptions import MigrationError, TenantkitError, as_clause
+from tenantkit.user_code import describe as describe_error
+from tenantkit.user_code import exited, get_place
 
 
 class UsageError(TenantkitError):
@@ -27,6 +29,7 @@ _PASSWORD = re.compile(
 """In a URL, in a connection string, in an argument or a dictionary as Python shows them."""
 
 _NO_REGISTRY = "Run 'tenantkit migrate' first: it makes the registry and the shared tables."
+_OF_REGISTRY = re.compile(r'"tenantkit[."]')
 _HINTS: dict[str | None, str] = {
     "42P01": _NO_REGISTRY,
     "3F000": _NO_REGISTRY,
@@ -52,7 +55,10 @@ def reporting(command: Callable[..., object]) -> Callable[..., None]:
             command(**arguments)
         except typer.Exit:
             raise
-        except Exception as error:
+        except (KeyboardInterrupt, typer.Abort):
+            raise
+        except BaseException as error:
+            # Also SystemExit of the application's code, whose exit code may be 0.
             if arguments["context"].obj.verbose:
                 err.print(Text(without_passwords(traceback.format_exc())), soft_wrap=True)
             print_error(describe(error))
@@ -66,30 +72,40 @@ def print_error(message: str) -> None:
     err.print(Text.assemble(("error: ", "bold red"), without_passwords(message)), soft_wrap=True)
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """Return what went wrong and what to do about it, in one line."""
     match error:
         case MigrationError() if error.report.shared is not None and not error.report.shared.ok:
-            text = f"The shared tables could not be migrated, so no tenant was: {error.report.shared.error}"
+            text = f"The shared tables could not be migrated, so no tenant was: {error.report.shared.reason}"
         case TenantkitError():
             text = str(error)
+        case _ if not isinstance(error, Exception):
+            text = str(exited("The application", f"raised {describe_error(error)}"))
         case DBAPIError(orig=BaseException() as original):
-            text = _describe_database_error(original)
+            text = _describe_database_error(original, is_away=_is_away(error))
         case SQLAlchemyError():
             text = f"{type(error).__name__}: {error}"
         case _:
-            text = as_clause(f"{type(error).__name__}: {error}") + ". Run the command with -v to see where."
-    return " ".join(text.split())
+            text = as_clause(describe_error(error)) + ". Run the command with -v to see where."
+    place = str(get_place(error) or "")
+    return " ".join(text.split()) + (f" It happened in {place}." if place and place not in text else "")
 
 
-def _describe_database_error(error: BaseException) -> str:
+def _is_away(error: DBAPIError) -> bool:
+    """Return whether an error without SQLSTATE is about the connection; others are about a statement's arguments."""
+    return isinstance(error, OperationalError) or error.connection_invalidated
+
+
+def _describe_database_error(error: BaseException, *, is_away: bool) -> str:
     state: str | None = getattr(error, "sqlstate", None)
     message, *_ = str(error).splitlines() or [""]
+    if state is None and not is_away:
+        return f"{as_clause(describe_error(error))}. The driver refused it. Run the command with -v to see where."
     if state is None:
         hint = next(hint for piece, hint in _CONNECTION_HINTS.items() if piece in str(error))
         return f"The database cannot be reached: {_reason(str(error))}. {hint}"
     hint = _HINTS.get(state, "")
-    if hint is _NO_REGISTRY and "tenantkit" not in message:  # some other table, or the placeholder
+    if hint is _NO_REGISTRY and not _OF_REGISTRY.search(message):  # some other table, or the placeholder
         hint = ""
     return f"The database refused: {as_clause(message)} ({state}). {hint}"
 

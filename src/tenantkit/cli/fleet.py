@@ -116,7 +116,7 @@ def migrate(
             upgraded = migrations.upgrade_shared(tenancy, target, phase=phase, limits=limits)
             print_shared(upgraded, as_json=as_json, as_events=as_events)
         else:
-            run(work, "Migrating", "Migrated", as_json=as_json, as_events=as_events)
+            run(work, "Migrating", "Migrated", as_json=as_json, as_events=as_events, verbose=context.obj.verbose)
 
 
 def _require_sense(context: typer.Context) -> None:
@@ -208,7 +208,7 @@ def downgrade(
             options["progress"] = progress
             return take_back(**options)
 
-        run(work, "Downgrading", "Downgraded", as_json=as_json, as_events=as_events)
+        run(work, "Downgrading", "Downgraded", as_json=as_json, as_events=as_events, verbose=context.obj.verbose)
 
 
 def _name(options: Options, everybody: str) -> str:
@@ -252,4 +252,5 @@ def stamp(
                 "Stamped",
                 as_json=as_json,
                 as_events=as_events,
+                verbose=context.obj.verbose,
             )

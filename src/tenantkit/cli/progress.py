@@ -150,4 +150,5 @@ class Lines:
 def failure(outcome: Outcome) -> Text:
     """Return which tenant failed and why, in one line."""
     state = f" ({outcome.sqlstate})" if outcome.sqlstate else ""
-    return Text.assemble((outcome.key, "bold"), " ", in_one_line(f"{outcome.error}{state}"))
+    place = f", in {outcome.place}" if outcome.place else ""
+    return Text.assemble((outcome.key, "bold"), " ", in_one_line(f"{outcome.error}{state}{place}"))

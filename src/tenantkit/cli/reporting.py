@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 def outcome_as_json(outcome: Outcome) -> dict[str, Any]:
     """Return the outcome of one tenant."""
-    error = None if outcome.error is None else without_passwords(outcome.error)
+    texts = {
+        name: text and without_passwords(text)
+        for name, text in (("error", outcome.error), ("traceback", outcome.traceback))
+    }
     # One is written for each tenant, and asdict() copies what it finds: it took four times as long.
-    return {**{name: getattr(outcome, name) for name in outcome.__slots__}, "error": error, "ok": outcome.ok}
+    return {**{name: getattr(outcome, name) for name in outcome.__slots__}, **texts, "ok": outcome.ok}
 
 
 def report_as_json(report: MigrationReport) -> dict[str, Any]:
@@ -32,7 +35,13 @@ def report_as_json(report: MigrationReport) -> dict[str, Any]:
         "engines": report.engines,
         "not_replayed": dict(report.not_replayed),
         "failure_groups": [
-            {**asdict(group), "error": without_passwords(group.error), "tenants": len(group.keys), "hint": group.hint}
+            {
+                **asdict(group),
+                "error": without_passwords(group.error),
+                "traceback": group.traceback and without_passwords(group.traceback),
+                "tenants": len(group.keys),
+                "hint": group.hint,
+            }
             for group in report.failure_groups
         ],
         "shared": None if report.shared is None else outcome_as_json(report.shared),

@@ -27,8 +27,12 @@ def run(
     *,
     as_json: bool = False,
     as_events: bool = False,
+    verbose: bool = False,
 ) -> None:
-    """Run *work*, show how it goes, and print its report, of failures too; events end with it as JSON."""
+    """Run *work*, show how it goes, and print its report, of failures too; events end with it as JSON.
+
+    If *verbose*, the report has the traceback of each reason for failures.
+    """
     started = monotonic()
     events = Events() if as_events else None
     with FleetProgress(doing, events) as progress:
@@ -40,7 +44,7 @@ def run(
     else:
         if report.shared is not None:
             print_shared(report.shared, as_json=False)
-        print_summary(report, progress.tally, done, seconds=monotonic() - started)
+        print_summary(report, progress.tally, done, seconds=monotonic() - started, verbose=verbose)
     if report.failures or report.stopped is not None:
         raise typer.Exit(1)
 

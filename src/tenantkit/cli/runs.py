@@ -9,9 +9,10 @@ import typer
 from rich.text import Text
 
 from tenantkit.cli.application import application
-from tenantkit.cli.errors import without_passwords
+from tenantkit.cli.errors import in_one_line, without_passwords
 from tenantkit.cli.options import Json
 from tenantkit.cli.output import err, out, print_json, print_table
+from tenantkit.cli.reporting import outcome_as_json
 
 if TYPE_CHECKING:
     from tenantkit.migrations import Outcome, Run
@@ -51,7 +52,7 @@ def show(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show the outcome of each tenant in a run.
+    """Show the outcome of each tenant in a run: of failures, revision, file and line; with `-v`, tracebacks.
 
     **Examples**
 
@@ -63,13 +64,17 @@ def show(
     with application(context) as tenancy:
         found, outcomes = migrations.get_run(tenancy, run)
     if as_json:
-        print_json({**asdict(found), "outcomes": [asdict(outcome) for outcome in outcomes]})
+        print_json({**asdict(found), "outcomes": [outcome_as_json(outcome) for outcome in outcomes]})
         return
     print_table(
         ("Run", "Command", "Target", "Started", "Seconds", "Done", "Unchanged", "Failed", "Not reached"), [_row(found)]
     )
     out.print()
     print_table(("Tenant", "From", "To", "Engine", "ms", "Attempts", "Failure"), map(_outcome, outcomes))
+    if context.obj.verbose:
+        for traceback in dict.fromkeys(outcome.traceback for outcome in outcomes if outcome.traceback):
+            out.print()
+            out.print(Text(without_passwords(traceback)), soft_wrap=True)
 
 
 def _row(run: Run) -> tuple[str | Text, ...]:
@@ -96,5 +101,5 @@ def _outcome(outcome: Outcome) -> tuple[str | Text, ...]:
         outcome.engine or "-",
         str(outcome.duration_ms),
         str(outcome.attempts),
-        Text(without_passwords(outcome.error or ""), style="red"),
+        Text(in_one_line(outcome.reason), style="red"),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from tenantkit.cli.errors import in_one_line, print_error
+from tenantkit.cli.errors import in_one_line, print_error, without_passwords
 from tenantkit.cli.output import err, print_done
 from tenantkit.exceptions import as_clause
 from tenantkit.naming import first_lines
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 _GROUPS = 5
 """So many reasons for failures are told."""
+_PLACES = 3
+"""Maximum number of places shown for a reason."""
 _WORTH_TELLING = 3
 """Of so few tenants, how fast it went and which were slowest says nothing."""
 
 
-def print_summary(report: MigrationReport, tally: Tally, done: str, *, seconds: float) -> None:
-    """Print the result of a run: tenants that were migrated on stdout, the rest on stderr."""
+def print_summary(report: MigrationReport, tally: Tally, done: str, *, seconds: float, verbose: bool = False) -> None:
+    """Print the result of a run: tenants that were migrated on stdout, the rest on stderr; if *verbose*, tracebacks."""
     if report.migrated:
         print_done(done, f"{count(len(report.migrated))} to {report.target} in {seconds:.1f} s.")
     if len(report.migrated) > _WORTH_TELLING:
@@ -32,7 +34,7 @@ def print_summary(report: MigrationReport, tally: Tally, done: str, *, seconds: 
     if report.unchanged or not report.outcomes:
         print_done("Unchanged:", f"{count(report.unchanged)} at {report.target} already.")
     if report.failures:
-        _print_failures(report)
+        _print_failures(report, verbose=verbose)
     if report.stop is not None:
         print_error(f"{report.stop[:1].upper()}{report.stop[1:]}")
 
@@ -49,9 +51,11 @@ def _describe_speed(report: MigrationReport, tally: Tally) -> str:
     return "; ".join(part for part in (engines, pace, f"slowest: {slowest}" if slowest else "") if part)
 
 
-def _print_failures(report: MigrationReport) -> None:
+def _print_failures(report: MigrationReport, *, verbose: bool) -> None:
     groups = report.failure_groups
     for group in groups[:_GROUPS]:
+        if verbose and group.traceback:
+            err.print(Text(without_passwords(group.traceback)), soft_wrap=True)
         _print_group(group)
     if len(groups) > _GROUPS:
         err.print(f"and {len(groups) - _GROUPS} other reasons.", style="dim")
@@ -68,5 +72,9 @@ def _print_group(group: FailureGroup) -> None:
     )
     if len(group.keys) > 1:
         err.print(f"  {first_lines(group.keys)}", soft_wrap=True)
+    for place in group.places[:_PLACES]:
+        err.print(f"  in {in_one_line(place)}", soft_wrap=True)
+    if len(group.places) > _PLACES:
+        err.print(f"  and {len(group.places) - _PLACES} other places", style="dim")
     if group.hint:
         err.print(f"  {group.hint}", style="dim", soft_wrap=True)

@@ -26,6 +26,7 @@ from tenantkit.registry import ledger, store
 from tenantkit.registry.revisions import has_revisions, read_heads
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Status, Tenant
+from tenantkit.user_code import describe_place
 
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The display name.", show_default=False)]
 
@@ -208,12 +209,14 @@ def _find(tenancy: Tenancy, key: str) -> Tenant:
 
 def _run_as_json(outcome: Row[Any]) -> dict[str, Any]:
     names = ("command", "target", "status", "from_revision", "to_revision", "finished_at", "sqlstate")
-    error = outcome.error and without_passwords(outcome.error)
-    return {"run": outcome.run_id, **{name: getattr(outcome, name) for name in names}, "error": error}
+    places = ("revision", "file", "line")
+    texts = {name: (text := getattr(outcome, name)) and without_passwords(text) for name in ("error", "traceback")}
+    return {"run": outcome.run_id, **{name: getattr(outcome, name) for name in (*names, *places)}, **texts}
 
 
 def _describe_run(outcome: Row[Any]) -> str:
-    error = f": {in_one_line(outcome.error)}" if outcome.error else ""
+    place = describe_place(outcome.revision, outcome.file, outcome.line)
+    error = f": {in_one_line(outcome.error)}{f', in {place}' if place else ''}" if outcome.error else ""
     return (
         f"{outcome.run_id}, {outcome.command} to {outcome.target}: {outcome.status} at "
         f"{outcome.finished_at:%Y-%m-%d %H:%M:%S %Z}{error}"

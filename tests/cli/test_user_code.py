@@ -1,0 +1,169 @@
+"""No command reports success where the application's code ended it, and each failure names its place."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from psycopg import ProgrammingError
+from sqlalchemy import exc
+
+from tenantkit.cli.errors import describe
+from tests.cli.project import Project
+
+EXITS = {
+    "sys.exit()": "SystemExit",
+    "sys.exit('enough')": "SystemExit: enough",
+    "os._exit(0)": "os._exit()",
+    "raise type('Stop', (BaseException,), {})('enough')": "Stop: enough",
+}
+
+SEEDED = """
+import os, sys
+from shop.app import *
+
+def seed(session):
+    {statement}
+
+seeded = Tenancy(os.environ["DATABASE_URL"], **OPTIONS, seed=seed)
+"""
+
+
+@pytest.mark.parametrize("statement", EXITS)
+def test_a_seed_that_ends_the_process_is_a_failed_creation(statement: str, fleet: Project) -> None:
+    fleet.write("shop/seeded.py", SEEDED.format(statement=statement))
+    done = fleet.run("create", "fresh", "-a", "shop.seeded:seeded")
+    assert (done.code, done.out) == (1, "")
+    assert EXITS[statement] in done.err.splitlines()[-1]
+    (tenant,) = (each for each in fleet.invoke("list", "--json").json if each["key"] == "fresh")
+    assert tenant["status"] in {"failed", "provisioning"}
+
+
+@pytest.mark.parametrize("command", [("list",), ("migrate",), ("status",), ("create", "x"), ("check",), ("lint",)])
+@pytest.mark.parametrize("statement", EXITS)
+def test_an_application_that_ends_the_process_is_an_error(
+    statement: str, command: tuple[str, ...], project: Project
+) -> None:
+    project.write("shop/ending.py", f"import os, sys\n{statement}\n")
+    done = project.run(*command, "-a", "shop.ending:tenancy")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.splitlines()[-1].startswith("error: ")
+    assert EXITS[statement] in done.err
+
+
+COMMANDS = [
+    ("migrate",),
+    ("migrate", "--engine", "alembic"),
+    ("migrate", "--jobs", "0"),
+    ("migrate", "--shared-only"),
+    ("migrate", "--sql"),
+    ("downgrade", "-1", "--yes"),
+    ("downgrade", "base", "--shared", "--yes"),
+    ("stamp", "t3"),
+    ("create", "fresh"),
+    ("revision", "-m", "x", "--autogenerate"),
+    ("revision", "-m", "x", "--autogenerate", "--shared"),
+]
+
+ENVIRONMENTS = {
+    "empty": "",
+    "exit": "import sys\nsys.exit(0)\n",
+    "os._exit": "import os\nos._exit(0)\n",
+    "own": (
+        "from alembic import context\nfrom shop.app import tenancy\n"
+        "with tenancy.engine.connect() as connection:\n    context.configure(connection=connection)\n"
+        "    with context.begin_transaction():\n        context.run_migrations()\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ENVIRONMENTS)
+def test_no_command_succeeds_with_an_environment_of_another_kind(kind: str, fleet: Project) -> None:
+    fleet.add_revision("t3", "t2", "pass")
+    fleet.add_revision("s2", "s1", "pass", "shared")
+    before = fleet.invoke("status", "--json").json
+    fleet.write("migrations/env.py", ENVIRONMENTS[kind])
+    for command in COMMANDS:
+        done = fleet.run(*command) if kind == "os._exit" else fleet.invoke(*command)
+        assert (done.code, done.out) == (1, ""), command
+        assert done.err.count("error: ") == 1, command
+        assert "env.py" in done.err, (command, done.err)
+    (fleet.folder / "migrations" / "shared" / "s2.py").unlink()
+    checked = fleet.run("check", "--models")
+    assert (checked.code, "env.py" in checked.err) == (1, True)
+    after = fleet.invoke("status", "--json").json
+    assert after["counts"] == before["counts"]
+    assert after["shared_revision"] == "s1"
+
+
+def test_a_failure_names_revision_file_and_line_wherever_it_is_shown(fleet: Project) -> None:
+    fleet.add_revision("t3", "t2", "pass")
+    fleet.add_revision("t4", "t3", "x = 1\n    raise TypeError(f'odd {x}, password=s3cret')")
+    place = "revision t4, migrations/tenant/t4.py, line 10"
+    done = fleet.invoke("migrate")
+    assert done.code == 1
+    assert f"failed acme TypeError: odd 1, password=***, in {place}" in done.err
+    assert f"  in {place}\n" in done.err
+    assert "Traceback" not in done.err
+    verbose = fleet.invoke("migrate", "-v", "--engine", "alembic")
+    assert 'migrations/tenant/t4.py", line 10, in upgrade' in verbose.err
+    assert verbose.err.count("Traceback") == 1
+    report = fleet.invoke("migrate", "--json").json
+    (group,) = report["failure_groups"]
+    assert group["places"] == [place]
+    for each in (*report["outcomes"], *fleet.invoke("runs", "show", "3", "--json").json["outcomes"]):
+        assert (each["revision"], each["file"], each["line"]) == ("t4", "migrations/tenant/t4.py", 10)
+        assert "line 10, in upgrade" in each["traceback"]
+        assert "s3cret" not in json.dumps(each)
+    shown = fleet.invoke("runs", "show", "3")
+    assert place in shown.out
+    assert "Traceback" not in shown.out
+    assert fleet.invoke("runs", "show", "3", "-v").out.count("Traceback") == 1
+    assert place in fleet.invoke("status").out
+    assert place in fleet.invoke("show", "acme").out
+    assert fleet.invoke("show", "acme", "--json").json["last_run"]["line"] == 10
+    events = [json.loads(line) for line in fleet.invoke("migrate", "--events").out.splitlines()]
+    assert {each["line"] for each in events if each["event"] == "outcome"} == {10}
+    created = fleet.invoke("create", "fresh")
+    assert place in created.err
+    checked = fleet.invoke("check", "--models")
+    assert place in checked.err
+
+
+def test_a_failed_shared_revision_names_its_place(project: Project) -> None:
+    project.add_revision("s2", "s1", "raise TypeError('odd')", "shared")
+    for command in (("migrate",), ("migrate", "--shared-only")):
+        done = project.invoke(*command)
+        assert done.code == 1
+        assert "revision s2, migrations/shared/s2.py, line 9" in done.err
+
+
+def test_a_driver_s_error_over_arguments_is_no_lost_connection(project: Project) -> None:
+    original = ProgrammingError("the query has 1 placeholder but 2 parameters were passed")
+    told = describe(exc.ProgrammingError("SELECT", {}, original))
+    assert told.startswith("ProgrammingError: the query has 1 placeholder")
+    assert "cannot be reached" not in told
+    project.add_revision("s2", "s1", "op.get_bind().exec_driver_sql('SELECT %s', (1, 2))", "shared")
+    done = project.invoke("migrate")
+    assert "placeholder" in done.err
+    assert "cannot be reached" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("expected", "models"),
+    [
+        (
+            "revision --autogenerate' may help",
+            "class Another(TenantBase):\n    __tablename__ = 'x'\n    id: Mapped[int] = mapped_column(primary_key=True)",
+        ),
+        (
+            "write a revision by hand",
+            "from sqlalchemy import CheckConstraint\nInvoice.__table__.append_constraint(CheckConstraint('id > 0', name='positive'))",
+        ),
+    ],
+)
+def test_autogenerate_is_proposed_where_it_sees_the_difference(expected: str, models: str, fleet: Project) -> None:
+    application = (fleet.folder / "shop" / "app.py").read_text()
+    before, after = application.split("OPTIONS =")
+    fleet.write("shop/app.py", f"{before}{models}\n\nOPTIONS ={after}")
+    assert expected in fleet.run("check", "--models").err
