@@ -150,7 +150,9 @@ def test_show_tells_the_revision_and_the_last_run(fleet: Project) -> None:
     assert [of_acme["last_run"][name] for name in names] == [2, "migrate", "head", "failed", "t2"]
     [line] = [line for line in fleet.invoke("show", "acme").out.splitlines() if line.startswith("last run")]
     assert re.fullmatch(
-        r"last run    2, migrate to head: failed at [\d-]+ [\d:]+ \S+: DivisionByZero: division by zero", line
+        r"last run    2, migrate to head: failed at [\d-]+ [\d:]+ \S+: DivisionByZero: division by zero, "
+        r"in revision t3, migrations/tenant/t3\.py, line 9",
+        line,
     )
 
 

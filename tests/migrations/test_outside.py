@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from tenantkit import ConfigurationError, Tenancy
-from tenantkit.migrations import migrate
+from tenantkit import ConfigurationError, MigrationError, Tenancy
+from tenantkit.migrations import migrate, preview
 from tests.migrations.environments import Environment
 
 Make = Callable[..., Tenancy]
@@ -210,3 +210,43 @@ def test_what_other_threads_do_meanwhile_is_not_the_revision_s(
         ended.set()
         thread.join()
     assert report.not_replayed == {}
+
+
+def test_a_preview_does_not_run_a_revision_that_is_not_replayed(
+    fleet: Tenancy, environment: Environment, tmp_path: Path
+) -> None:
+    file = tmp_path / "effects"
+    environment.add("two", ADD)
+    environment.add("three", f"from pathlib import Path\nPath({str(file)!r}).write_text('x')")
+    path = environment.folder / "tenant" / "three.py"
+    path.write_text(f"{path.read_text()}\nreplay = False\n")
+    (group,) = preview(fleet, scripts=True).groups
+    assert group.rehearsal is not None
+    assert (group.rehearsal.autocommit, group.rehearsal.failures) == ("three", ())
+    assert "ADD COLUMN y" in (group.rehearsal.script or "")
+    assert not file.exists()
+    migrate(fleet)
+    assert file.read_text() == "x"
+
+
+def test_a_connection_of_its_own_is_said_when_a_tenant_is_created_too(
+    fleet: Tenancy, migrated_tenancy: Make, environment: Environment, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = engine.url.render_as_string(hide_password=False)
+    environment.add("own_at_creation", f"{ADD}URL = {url!r}\n{CONNECTIONS['an engine']}")
+    with caplog.at_level(logging.WARNING, "tenantkit.migrations"):
+        migrated_tenancy().create("new")
+    assert "Revision own_at_creation opens a connection of its own" in caplog.text
+    migrate(fleet, jobs=0)
+    assert caplog.text.count("own_at_creation") == 1
+
+
+def test_a_replay_that_fails_names_the_revision(fleet: Tenancy, environment: Environment) -> None:
+    with fleet.engine.begin() as connection:
+        connection.execute(text("INSERT INTO t_k4.a VALUES (1)"))
+    environment.add("two", "op.execute('INSERT INTO a VALUES (1)')")
+    with pytest.raises(MigrationError) as raised:
+        migrate(fleet, engine="replay")
+    (failure,) = raised.value.report.failures
+    assert (failure.key, failure.engine, failure.revision) == ("k4", "replay", "two")
+    assert (failure.file or "").endswith("two.py")

@@ -87,8 +87,8 @@ _REHEARSING = 2
 _FEW = "This is for {key}. Alembic sends as much, statement by statement."
 _MANY = "This is for {key}. Alembic migrates the first two itself; the others are sent this, with their own schema."
 _AUTOCOMMIT = (
-    "From {revision} on: no script. It has steps outside of a transaction, which cannot be rehearsed and taken back. "
-    "Alembic runs for one tenant after another."
+    "From {revision} on: no script. It has steps outside of a transaction, which cannot be rehearsed and taken back, "
+    "or replay = False. Alembic runs for each tenant."
 )
 
 

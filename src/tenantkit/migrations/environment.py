@@ -25,6 +25,7 @@ from tenantkit.migrations.env_file import ASKED, Probe, environment, requesting,
 from tenantkit.migrations.interruptions import Interruption
 from tenantkit.migrations.once import refusing_what_exists_once
 from tenantkit.migrations.operations import adapt_operations
+from tenantkit.migrations.outside import observe_once
 from tenantkit.migrations.places import WatchedSteps
 from tenantkit.migrations.script import ALIAS
 from tenantkit.migrations.server_defaults import defaults_differ
@@ -150,7 +151,8 @@ def run(
     watch = WatchedSteps(line.environment, starting)
 
     def watched(current: Heads, migration: MigrationContext) -> Iterable[MigrationStep]:
-        return watch.watch(request.interruption.watch(steps(current, migration)))
+        found = request.interruption.watch(steps(current, migration))
+        return watch.watch(found if recorder is not None else observe_once(found, connection))
 
     recording = nullcontext() if recorder is None else recorder.listening(connection)
     # What a revision prints is not for those who read the output of a command.

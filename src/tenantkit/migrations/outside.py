@@ -6,16 +6,22 @@ libpq raises no audit events, so calls of psycopg are observed by a profile func
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import CodeType, FrameType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
+from alembic.runtime.migration import RevisionStep
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationStep
+    from sqlalchemy import Connection
 
 Report: TypeAlias = Callable[[str], object]
 
@@ -51,10 +57,49 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _IGNORED = ("__pycache__", os.devnull)
 """What an import writes, and what is no file."""
 
+_log = logging.getLogger("tenantkit.migrations")
+_told: set[str] = set()
+_once: set[tuple[str, bool]] = set()
+
 _observed: dict[int, Report] = {}
 """Who is told of audit events, by the thread that runs a revision. There is one at a time: see `requesting`."""
 _other_threads: frozenset[int] = frozenset()
 """Threads that ran before the revision began; what they do is not its work."""
+
+
+def observe_once(steps: Iterable[MigrationStep], connection: Connection) -> Iterator[MigrationStep]:
+    """Yield *steps*, each so that a connection of its own is warned of when it first runs in this process.
+
+    Observed for every tenant, it would take twice as long.
+    """
+    for step in steps:
+        if isinstance(step, RevisionStep) and (key := (step.revision.path, step.is_upgrade)) not in _once:
+            _once.add(key)
+            _observe(step, connection)
+        yield step
+
+
+def _observe(step: RevisionStep, connection: Connection) -> None:
+    run: Callable[..., object] = step.migration_fn
+    revision = str(step.revision.revision)
+
+    def migration_fn(**options: Any) -> object:
+        with observing(connection.connection.driver_connection, lambda what: warn(revision, what)):
+            return run(**options)
+
+    step.migration_fn = migration_fn
+
+
+def warn(revision: str, what: str) -> None:
+    """Log, once in this process, that a *revision* uses another connection; what else it does outside may be meant."""
+    if what == OWN_CONNECTION and revision not in _told:
+        _told.add(revision)
+        _log.warning(
+            "Revision %s %s: that is outside of the tenant's transaction and schema, and is not taken back when "
+            "the revision fails. Use op.get_bind().",
+            revision,
+            what,
+        )
 
 
 @contextmanager

@@ -7,7 +7,6 @@ Alembic's operations send returns nothing to it. Everything else that a revision
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from typing_extensions import override
 from tenantkit.exceptions import TenantkitError
 from tenantkit.migrations.joining import adds_plain_column, join_columns
 from tenantkit.migrations.literals import write_literals
-from tenantkit.migrations.outside import OWN_CONNECTION, observing
+from tenantkit.migrations.outside import observing, warn
 from tenantkit.migrations.revision_scripts import replays
 from tenantkit.migrations.script import ALIAS, QUOTED_ALIAS, Script, Step
 from tenantkit.naming import quote_identifier
@@ -49,10 +48,6 @@ _LOCKS = """
     ) AS touches_shared
     FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'
 """
-
-_log = logging.getLogger("tenantkit.migrations")
-_told: set[str] = set()
-"""Warnings of this process; a revision runs once for each tenant."""
 
 _LEXER = re.compile("standard_conforming_strings|client_encoding|backslash_quote", re.IGNORECASE)
 
@@ -229,14 +224,7 @@ class Recorder:
 
     def _note_outside(self, what: str) -> None:
         why = f"revision {self._revision} {what}"
-        if what == OWN_CONNECTION and why not in _told:
-            _told.add(why)
-            _log.warning(
-                "Revision %s %s: that is outside of the tenant's transaction and schema, and is not taken back when "
-                "the revision fails. Use op.get_bind().",
-                self._revision,
-                what,
-            )
+        warn(self._revision, what)
         self.refuse(why)
 
     def _take_down(self, statement: str, *, adds_column: bool) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from pickle import PicklingError, dumps
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -17,6 +18,7 @@ from tenantkit.migrations.apply import Alembic
 from tenantkit.migrations.connections import begin
 from tenantkit.migrations.pace import Pace
 from tenantkit.migrations.performing import Performer, perform_all
+from tenantkit.migrations.places import shown
 from tenantkit.migrations.rehearsal import Rehearsed, rehearse
 from tenantkit.migrations.replay import Replay, has_moved
 from tenantkit.migrations.report import Outcome, join
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from tenantkit.migrations.lines import Heads, Line
     from tenantkit.migrations.report import Advance
+    from tenantkit.migrations.script import Script
     from tenantkit.tenancy import Tenancy
 
 EngineName: TypeAlias = Literal["auto", "replay", "alembic"]
@@ -205,12 +208,19 @@ class Runner:
             elif has_moved(outcome) and (known := self._moved(task, outcome)) is not None:
                 yield known
             elif outcome.sqlstate in CONFLICTS or outcome.sqlstate is None or self.settings.engine == "replay":
-                yield outcome
+                yield self._with_place(outcome, script)
             elif self.stop is not None:
                 yield perform_one(task, self._in_process, self.cancellation)
             else:
                 failed.append(task)
         return failed
+
+    def _with_place(self, outcome: Outcome, script: Script) -> Outcome:
+        """Return *outcome* with what is known of where it failed: a script is sent as one string."""
+        first, last = script.steps[0].revision, script.steps[-1].revision
+        if first != last:
+            return replace(outcome, revision=f"{first} to {last}")
+        return replace(outcome, revision=first, file=shown(Path(self.line.scripts.get_revision(first).path)))
 
     def _moved(self, task: Task, outcome: Outcome) -> Outcome | None:
         """Return the outcome of a placement that was somewhere else than expected; ``None`` if there is more to do."""

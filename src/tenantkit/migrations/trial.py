@@ -16,6 +16,7 @@ from tenantkit.migrations.environment import run
 from tenantkit.migrations.places import place_of
 from tenantkit.migrations.recording import Recorder
 from tenantkit.migrations.report import Outcome, join
+from tenantkit.migrations.revision_scripts import replays
 from tenantkit.migrations.tasks import Again, Task
 from tenantkit.provisioning.locks import Limits, is_lock_conflict, reason, sqlstate
 from tenantkit.registry.claims import claim
@@ -39,7 +40,7 @@ _SEQUENCES = text(
 
 
 class OutsideTransactionError(Exception):
-    """A revision would do something outside of a transaction, which could not be rolled back. It has not begun to."""
+    """A revision would do something outside of a transaction, or says so by ``replay = False``. It has not begun to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,10 @@ def attempt(
         if recorder is not None:
             recorder.before = tuple(sorted(current))
         for step in line.steps(task.command, task.target, tuple(current)):
+            if isinstance(step, RevisionStep) and not replays(step.revision):
+                if recorder is not None:
+                    recorder.autocommit = recorder.autocommit or name_of(step)
+                raise OutsideTransactionError(name_of(step))
 
             def autocommit_block(step: MigrationStep = step) -> None:
                 raise OutsideTransactionError(name_of(step))
