@@ -36,6 +36,32 @@ _QUERIES = {
         WHERE relnamespace = :oid AND NOT tgisinternal
     """,
     "function": "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = :oid AND prokind <> 'a'",
+    "domain": """
+        SELECT typname || ' ' || format_type(typbasetype, typtypmod) || typnotnull || coalesce(typdefault, '')
+        FROM pg_type WHERE typnamespace = :oid AND typtype = 'd'
+    """,
+    "sequence": """
+        SELECT relname || ' ' || to_jsonb(s) - 'seqrelid' - 'seqtypid' || ' ' || coalesce(
+            (SELECT refobjid::regclass || '.' || refobjsubid || deptype::text FROM pg_depend
+            WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype IN ('a', 'i')), '')
+        FROM pg_sequence s JOIN pg_class c ON c.oid = seqrelid WHERE relnamespace = :oid
+    """,
+    "view": "SELECT relname || pg_get_viewdef(oid) FROM pg_class WHERE relnamespace = :oid AND relkind IN ('v', 'm')",
+    "options": """
+        SELECT relname || ' ' || relpersistence::text || relrowsecurity || relforcerowsecurity
+            || coalesce(reloptions::text, '') || coalesce(pg_get_partkeydef(oid), '')
+            || coalesce(pg_get_expr(relpartbound, oid), '')
+        FROM pg_class WHERE relnamespace = :oid
+    """,
+    "policy": """
+        SELECT polname || ' ' || polcmd::text || pg_get_expr(polqual, polrelid)
+        FROM pg_policy JOIN pg_class c ON c.oid = polrelid WHERE relnamespace = :oid
+    """,
+    "comment": """
+        SELECT o.type || ' ' || o.identity || ': ' || description
+        FROM pg_description, pg_identify_object(classoid, objoid, objsubid) o
+        WHERE o.schema = (SELECT nspname FROM pg_namespace WHERE oid = :oid)
+    """,
 }
 
 
@@ -52,6 +78,17 @@ def shape(connection: Connection, schema: str) -> list[str]:
     return sorted(line.replace(f"{schema}.", "~.").replace(f"'{schema}'", "'~'") for line in lines)
 
 
+def look(connection: Connection, schema: str) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the shape and the rows of a schema, leaving out Alembic's own table."""
+    data = rows(connection, schema)
+    data.pop("alembic_version", None)
+    # A function that keeps the search_path of its creation keeps tenantkit's, which names pg_temp too.
+    lines = [
+        line.replace("'~', 'pg_temp'", "'~'") for line in shape(connection, schema) if "alembic_version" not in line
+    ]
+    return lines, data
+
+
 def rows(connection: Connection, schema: str) -> dict[str, list[str]]:
     """Return every row of every table of *schema*, as text, in the order of that text."""
     tables = connection.execute(
@@ -65,3 +102,14 @@ def rows(connection: Connection, schema: str) -> dict[str, list[str]]:
         )
         for table in tables.all()
     }
+
+
+def differences(
+    found: tuple[list[str], dict[str, list[str]]], expected: tuple[list[str], dict[str, list[str]]]
+) -> list[str]:
+    """Return what one of two schemas has and the other has not, as `look` describes them."""
+    lines = [
+        {*shape, *(f"row {table} {row}" for table, rows in data.items() for row in rows)}
+        for shape, data in (found, expected)
+    ]
+    return [f"+ {line}" for line in sorted(lines[0] - lines[1])] + [f"- {line}" for line in sorted(lines[1] - lines[0])]

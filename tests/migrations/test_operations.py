@@ -9,13 +9,14 @@ import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 from sqlalchemy.dialects import postgresql
 
 from tenantkit import Tenancy
 from tenantkit.migrations import migrate
 from tests.migrations.environments import Environment
-from tests.migrations.shapes import rows, shape
+from tests.migrations.shapes import look, shape
+from tests.support.models import TenantBase
 
 BASE = """
 
@@ -109,7 +110,7 @@ OPERATIONS = {
         op.drop_constraint("uq", "task", schema=S)
     """,
     "create_primary_key": """
-        op.drop_constraint("task_pkey", "task", schema=S)
+        op.drop_constraint("pk_task", "task", schema=S)
         op.create_primary_key("pk", "task", ["id", "title"], schema=S)
     """,
     "create_table_comment": 'op.create_table_comment("task", "to do", schema=S)',
@@ -257,7 +258,7 @@ def reference(make_database: Callable[..., sa.URL], application_template: str) -
             connection.exec_driver_sql("CREATE SCHEMA plain")
             connection.exec_driver_sql("SET search_path = plain")
             connection.commit()
-            context = MigrationContext.configure(connection)
+            context = MigrationContext.configure(connection, opts={"target_metadata": TenantBase.metadata})
             for code in codes:
                 with context.begin_transaction(), Operations.context(context) as op:
                     exec(compile(code, "<revision>", "exec"), {"op": op, "sa": sa, "postgresql": postgresql, "S": None})
@@ -266,17 +267,6 @@ def reference(make_database: Callable[..., sa.URL], application_template: str) -
         return found
 
     return run
-
-
-def look(connection: Connection, schema: str) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the shape and the rows of a schema, leaving out Alembic's own table."""
-    data = rows(connection, schema)
-    data.pop("alembic_version", None)
-    # A function that keeps the search_path of its creation keeps tenantkit's, which names pg_temp too.
-    lines = [
-        line.replace("'~', 'pg_temp'", "'~'") for line in shape(connection, schema) if "alembic_version" not in line
-    ]
-    return lines, data
 
 
 @pytest.mark.parametrize("schema", ["tenant", None], ids=["placeholder", "no-schema"])

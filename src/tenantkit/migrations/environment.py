@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from alembic import context
 from alembic.runtime.environment import EnvironmentContext
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, MetaData
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.env_file import ASKED, Probe, environment, requesting, run_file
@@ -47,7 +47,6 @@ Steps: TypeAlias = "Callable[[Heads, MigrationContext], Iterable[MigrationStep]]
 _SET_BY_TENANTKIT = frozenset(
     {
         "connection",
-        "include_name",
         "include_schemas",
         "target_metadata",
         "transaction_per_migration",
@@ -147,6 +146,7 @@ def run(
     :raises ConfigurationError: if ``env.py`` does not call `run_environment`.
     :raises ProcessExitError: if ``env.py`` or a revision raises what would end the process.
     """
+    options = {"target_metadata": MetaData(naming_convention=line.naming_convention), **options}
     request = Request(connection, site, options, recorder, before_commit, before_block, limits)
     watch = WatchedSteps(line.environment, starting)
 
@@ -215,7 +215,8 @@ def _run(request: Request, options: dict[str, Any]) -> None:
 
     if request.recorder is not None and options.get("on_version_apply"):
         request.recorder.refuse("env.py passes on_version_apply, which is to be called for each tenant")
-    ours = {**request.options, "on_version_apply": [applied, *_as_list(request.options.get("on_version_apply"))]}
+    hooks = [applied, *_as_list(options.get("on_version_apply")), applied]
+    ours = {**request.options, "on_version_apply": [*hooks, *_as_list(request.options.get("on_version_apply"))]}
     schema = site.schema if request.recorder is None else ALIAS
     types = TypeFilter(lambda of, name: site.owns(of) and not _has_type(connection, site.real(of, schema), name))
     with (
@@ -253,16 +254,15 @@ def _refuse_misspelt(options: Mapping[str, Any]) -> None:
 
 
 def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of both sides; where both have a hook, both are called."""
+    """Return the options of both sides; what one of two filters leaves out is left out."""
     merged = {"compare_server_default": True, **theirs, **ours}
-    if "include_object" in ours and "include_object" in theirs:
-
-        def include_object(*item: Any) -> bool:
-            return bool(ours["include_object"](*item) and theirs["include_object"](*item))
-
-        merged["include_object"] = include_object
-    merged["on_version_apply"] = [*_as_list(ours["on_version_apply"]), *_as_list(theirs.get("on_version_apply"))]
+    for name in ours.keys() & theirs.keys() & {"include_name", "include_object"}:
+        merged[name] = _both(ours[name], theirs[name])
     return merged
+
+
+def _both(first: Callable[..., bool], second: Callable[..., bool]) -> Callable[..., bool]:
+    return lambda *item: bool(first(*item) and second(*item))
 
 
 def _as_list(hooks: Any) -> list[Any]:

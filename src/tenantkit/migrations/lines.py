@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from argparse import Namespace
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from alembic.config import Config
 from alembic.runtime.migration import RevisionStep
 from alembic.util import CommandError
 
 from tenantkit.exceptions import ConfigurationError, TenantkitError, as_clause
+from tenantkit.migrations.configuration import LineConfig
 from tenantkit.migrations.places import find_place
 from tenantkit.migrations.revision_scripts import read_scripts
 from tenantkit.provisioning.locks import reason
@@ -37,6 +36,8 @@ class Line:
 
     environment: Path
     name: LineName
+    naming_convention: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
+    """That of the line's metadata, by which Alembic names constraints and indexes without a name."""
 
     @property
     def folder(self) -> Path:
@@ -50,10 +51,10 @@ class Line:
         return f"alembic -c {os.path.relpath(own)}" if own.is_file() else "alembic"
 
     @cached_property
-    def config(self) -> Config:
-        """Alembic's configuration, which needs no file.
+    def config(self) -> LineConfig:
+        """Alembic's configuration: the line's section of ``alembic.ini``, if there is one, and ``[tool.alembic]``.
 
-        :raises ConfigurationError: if the environment is not complete.
+        :raises ConfigurationError: if the environment is not complete, or a file with options cannot be read.
         """
         if not (self.environment / "env.py").is_file():
             raise ConfigurationError(
@@ -65,15 +66,8 @@ class Line:
             raise ConfigurationError(
                 f"The folder {self.folder} is missing. Create it: it holds the {self.name} revisions."
             )
-        # What Alembic would print belongs to whoever called us; -x options can be read, and there are none.
-        config = Config(cmd_opts=Namespace(quiet=True, x=[]))
-        for option, value in {
-            "script_location": str(self.environment),
-            "version_locations": str(self.folder),
-            "path_separator": "newline",
-        }.items():
-            config.set_main_option(option, value.replace("%", "%%"))
-        return config
+        with clear_errors(f"The options for the {self.name} line cannot be read"):
+            return LineConfig(self.environment, self.name)
 
     @cached_property
     def scripts(self) -> ScriptDirectory:

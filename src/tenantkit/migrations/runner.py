@@ -270,6 +270,7 @@ def set_up(tenancy: Tenancy, line: Line, limits: Limits, *, is_sent: bool) -> Se
     setup = Setup(
         environment=line.environment,
         line=line.name,
+        naming_convention=dict(line.naming_convention),
         url=tenancy.engine.url,
         engine_options=dict(tenancy.engine_options),
         path=sys.path,
@@ -281,7 +282,7 @@ def set_up(tenancy: Tenancy, line: Line, limits: Limits, *, is_sent: bool) -> Se
             dumps(setup)
     except (PicklingError, TypeError, AttributeError) as error:
         raise ConfigurationError(
-            f"engine_options cannot be sent to worker processes ({as_clause(error)}). "
-            "Use jobs=0 to migrate in this process."
+            f"engine_options or the metadata's naming_convention cannot be sent to worker processes "
+            f"({as_clause(error)}). Use a function that can be imported, or jobs=0 to migrate in this process."
         ) from error
     return setup

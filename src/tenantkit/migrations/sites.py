@@ -22,7 +22,9 @@ def line_of(tenancy: Tenancy, name: LineName) -> Line:
             "This tenancy has no migrations: pass Tenancy(..., migrations='migrations'), "
             "and make the folder with 'tenantkit init'."
         )
-    return Line(tenancy.migrations.absolute(), name)
+    metadata = tenancy.metadata
+    own = metadata.tenant if name == "tenant" else metadata.shared or metadata.tenant
+    return Line(tenancy.migrations.absolute(), name, own.naming_convention)
 
 
 def tenant_site(tenancy: Tenancy, schema: str, *, in_transaction: bool = False) -> Site:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
@@ -49,6 +50,7 @@ class Setup:
 
     environment: Path
     line: LineName
+    naming_convention: Mapping[str, Any] = field(default_factory=dict[str, Any])
     url: URL
     engine_options: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     path: list[str] = field(default_factory=list[str])
@@ -71,7 +73,7 @@ def serve(pipe: Pipe) -> None:
     inbox = _Inbox(pipe)
     alembic = Alembic(
         setup.open(),
-        Line(setup.environment, setup.line),
+        Line(setup.environment, setup.line, setup.naming_convention),
         setup.limits,
         setup.placements_per_connection,
         tell=pipe.send,
