@@ -21,7 +21,9 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.directives import adapt_directives
 from tenantkit.migrations.env_file import ASKED, Probe, environment, requesting, run_file
+from tenantkit.migrations.inspecting import inspecting
 from tenantkit.migrations.interruptions import Interruption
 from tenantkit.migrations.once import refusing_what_exists_once
 from tenantkit.migrations.operations import adapt_operations
@@ -151,6 +153,8 @@ def run(
     watch = WatchedSteps(line.environment, starting)
 
     def watched(current: Heads, migration: MigrationContext) -> Iterable[MigrationStep]:
+        if site.translates and site.placeholder is not None:
+            adapt_directives(site.placeholder, site.schema if recorder is None else ALIAS)
         found = request.interruption.watch(steps(current, migration))
         return watch.watch(found if recorder is not None else observe_once(found, connection))
 
@@ -293,7 +297,10 @@ def _translating(connection: Connection, site: Site, schema: str, types: TypeFil
     names: dict[str | None, str | None] = {site.placeholder: schema} if site.translates else {}
     connection.execution_options(schema_translate_map=names or None)
     try:
-        with adapt_operations(connection, names, types=types, in_transaction=site.in_transaction):
+        with (
+            inspecting(connection, site, schema),
+            adapt_operations(connection, names, types=types, in_transaction=site.in_transaction),
+        ):
             yield
     finally:
         connection.execution_options(schema_translate_map=before)

@@ -1,0 +1,106 @@
+"""Directives that other packages add to ``alembic.op``: they know the tenant's schema by the placeholder.
+
+Such packages write the schema into text, which nothing translates. So the arguments of their directives are adapted:
+what is called ``schema`` or ``…_schema``, and names that are written with a schema. Where they use Alembic's own
+operations, those get the placeholder back, by which constraints and indexes are named.
+"""
+
+from __future__ import annotations
+
+import re
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+from inspect import signature
+from operator import is_
+from typing import TYPE_CHECKING, Any
+
+from alembic import op
+from sqlalchemy.sql.visitors import Visitable
+from typing_extensions import override
+
+from tenantkit.naming import quote_identifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from alembic.operations import Operations
+    from alembic.operations.ops import MigrateOperation
+
+_DEPTH = 3
+"""The number of objects within one another that are looked at: a list of references to tables is an example."""
+_KNOWN = ("alembic.", "tenantkit.")
+"""Packages whose directives make constructs of SQLAlchemy."""
+
+
+def adapt_directives(placeholder: str, schema: str) -> None:
+    """Have other packages' directives write *schema* for *placeholder*, as long as the current ``alembic.op`` lasts."""
+    operations: Operations = op.__dict__["_proxy"]
+    invoke, back = operations.invoke, _Renaming(schema, placeholder)
+
+    def invoked(operation: MigrateOperation) -> Any:
+        own = type(operation).__module__.startswith(_KNOWN)
+        return invoke(back.apply("operation", operation) if own else operation)
+
+    operations.invoke = invoked  # type: ignore[method-assign]
+    op.__dict__["_proxy"] = _Directives(operations, _Renaming(placeholder, schema))
+
+
+class _Directives:
+    """The object behind ``alembic.op``; a directive may be registered as late as in the function that calls it."""
+
+    def __init__(self, operations: Operations, renaming: _Renaming) -> None:
+        self.__dict__.update(_operations=operations, _renaming=renaming)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._operations, name)
+        directive = getattr(value, "__globals__", {}).get("op_cls")
+        is_known = directive is None or directive.__module__.startswith(_KNOWN)
+        return value if is_known else partial(self._call, value)
+
+    @override
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._operations, name, value)
+
+    def _call(self, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        given = signature(method).bind(*args, **options)
+        given.arguments.update({name: self._renaming.apply(name, value) for name, value in given.arguments.items()})
+        return method(*given.args, **given.kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Renaming:
+    """Replaces the name of a schema in the arguments of a directive."""
+
+    old: str
+    new: str
+
+    def apply(self, name: str, value: Any, depth: int = _DEPTH) -> Any:
+        """Return *value* of the argument or attribute *name*, with the new name of the schema."""
+        match value:
+            case str() if name.endswith("schema"):
+                return self.new if value == self.old else value
+            case str():
+                qualified = re.match(rf'("?){re.escape(self.old)}\1(?=\.("?)\w+\2$)', value)
+                # Otherwise the same object: ``op.f()`` marks a name by its class.
+                return value if qualified is None else quote_identifier(self.new) + value[qualified.end() :]
+            case list() | tuple() if type(value) in {list, tuple} and depth:
+                items = [self.apply(name, each, depth - 1) for each in value]
+                return value if all(map(is_, items, value)) else type(value)(items)
+            case dict() if depth:
+                values = {key: self.apply(str(key), each, depth - 1) for key, each in value.items()}
+                return value if all(map(is_, values.values(), value.values())) else values
+            case _ if depth and hasattr(value, "__dict__") and not isinstance(value, type | Visitable):
+                return self._apply_to_attributes(value, depth)
+            case _:
+                return value
+
+    def _apply_to_attributes(self, value: Any, depth: int) -> Any:
+        renamed = {name: self.apply(name, each, depth - 1) for name, each in vars(value).items()}
+        changed = {name: each for name, each in renamed.items() if each is not vars(value)[name]}
+        if not changed:
+            return value
+        value = copy(value)
+        for name, each in changed.items():
+            object.__setattr__(value, name, each)  # also if it is frozen
+        return value
