@@ -41,12 +41,16 @@ class Environment:
         line: str = "tenant",
         after: str | tuple[str, ...] | None = None,
         phase: str | None = None,
+        head: str = "",
     ) -> str:
-        """Write a revision behind the last one of its line, or behind *after*; return its id."""
+        """Write a revision behind the last one of its line, or behind *after*; return its id.
+
+        *head* is what the file has besides, before its functions.
+        """
         down = after or self._last.get(line)
         content = _FILE.format(
             revision=revision,
-            head="" if phase is None else f"phase = {phase!r}",
+            head=head if phase is None else f"phase = {phase!r}",
             down=None if down == "base" else down,
             upgrade=indent(dedent(upgrade), "    "),
             downgrade=indent(dedent(downgrade), "    "),

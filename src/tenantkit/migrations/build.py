@@ -31,13 +31,13 @@ class AlembicBuilder:
             )
 
     def __call__(self, connection: Connection, placement: Placement) -> None:
-        """Bring an empty placement to the newest revision, within the caller's transaction."""
+        """Bring an empty placement to the newest revisions, within the caller's transaction."""
         self._run(connection, tenant_site(self._tenancy, placement.schema, in_transaction=True))
 
     def in_steps(self, connection: Connection, placement: Placement) -> None:
-        """Bring an empty placement to the newest revision as a migration does, with ``autocommit_block`` for real."""
+        """Bring an empty placement to the newest revisions as a migration does, with ``autocommit_block`` for real."""
         self._run(connection, tenant_site(self._tenancy, placement.schema))
 
     def _run(self, connection: Connection, site: Site) -> None:
         line = self._line
-        run(connection, line, site, lambda current, _: line.upgrade_steps("head", current))
+        run(connection, line, site, lambda current, _: line.upgrade_steps("heads", current))

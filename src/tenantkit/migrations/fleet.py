@@ -27,7 +27,7 @@ from tenantkit.migrations.rollback import find_deeds, plan_rollback
 from tenantkit.migrations.rollout import Check, OnError, Rollout
 from tenantkit.migrations.runner import EngineName, Runner, Settings
 from tenantkit.migrations.selection import Order, Selection
-from tenantkit.migrations.shared import upgrade_shared
+from tenantkit.migrations.shared import shared_target, upgrade_shared
 from tenantkit.migrations.sites import line_of
 from tenantkit.migrations.unversioned import refuse_unversioned
 from tenantkit.provisioning.operators import require_operators
@@ -130,7 +130,7 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
         require_no_end(target)
 
     def shared() -> Outcome | None:
-        return upgrade_shared(tenancy, phase=phase, limits=settings_of(options).limits)
+        return upgrade_shared(tenancy, shared_target(target), phase=phase, limits=settings_of(options).limits)
 
     def plan(connection: Connection, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
         found = plan_fleet(line, "migrate", target, fleet, current, phase)

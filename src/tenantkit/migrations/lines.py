@@ -85,8 +85,8 @@ class Line:
         return not self.scripts.revision_map.heads
 
     def heads(self) -> Heads:
-        """Return the newest revisions: usually one."""
-        return tuple(self.scripts.get_heads())
+        """Return where a placement is that has every revision: usually one, and none that another depends on."""
+        return tuple(sorted(self.scripts.revision_map._real_heads))  # noqa: SLF001
 
     def order(self) -> dict[str, list[str]]:
         """Return each revision, with those that come directly before it."""

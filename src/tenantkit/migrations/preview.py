@@ -20,7 +20,7 @@ from tenantkit.migrations.planning import group, plan_fleet
 from tenantkit.migrations.report import join
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.scripts import Rehearsing
-from tenantkit.migrations.shared import SHARED
+from tenantkit.migrations.shared import SHARED, shared_target
 from tenantkit.migrations.sites import line_of, shared_site
 from tenantkit.migrations.trial import name_of, rolled_back
 from tenantkit.migrations.unversioned import refuse_unversioned, require_versioned_shared
@@ -77,7 +77,8 @@ def preview(
         found = plan_fleet(line, command, target, fleet, current, phase)
         if command == "migrate":
             found = refuse_unversioned(connection, tenancy, line, found)
-        shared = _plan_shared(tenancy, shared_line, connection, phase) if command == "migrate" else None
+        there = shared_target(target)
+        shared = _plan_shared(tenancy, shared_line, connection, there, phase) if command == "migrate" else None
     groups = {
         (heads, there): _group(
             line,
@@ -116,12 +117,14 @@ def _install(connection: Connection) -> bool:
     return is_current
 
 
-def _plan_shared(tenancy: Tenancy, line: Line, connection: Connection, phase: Phase | None) -> PlannedGroup | None:
+def _plan_shared(
+    tenancy: Tenancy, line: Line, connection: Connection, target: str, phase: Phase | None
+) -> PlannedGroup | None:
     if line.is_empty:
         return None
     schema = shared_site(tenancy).schema
     heads = read_revisions(connection, [schema]).get(schema, ())
-    target = limit(line, "head", heads, phase)
+    target = limit(line, target, heads, phase)
     require_versioned_shared(connection, tenancy, line, heads, target)
     steps = line.steps("migrate", target, heads)
     return _group(line, heads, steps, [PlannedPlacement(key=SHARED, schema=schema)]) if steps else None

@@ -81,7 +81,7 @@ class Rehearsing:
     def _shared_task(self) -> Task:
         # With a phase, not to the newest revision.
         there = self.shared.to_revision if self.shared is not None else None
-        target = "head" if there is None or "," in there else there
+        target = "heads" if there is None or "," in there else there
         return Task(key=SHARED, site=shared_site(self.tenancy), command="migrate", target=target)
 
     def _trial(self, line: Line, prepare: Callable[[Connection], None]) -> Trial:

@@ -37,6 +37,14 @@ def upgrade_shared(
     return _run(tenancy, "migrate", target, phase, limits)
 
 
+def shared_target(target: str) -> str:
+    """Return where the shared tables go when tenants go to *target*: to every newest revision.
+
+    As everywhere, ``head`` is refused where several are the newest.
+    """
+    return "head" if target == "head" else "heads"
+
+
 def downgrade_shared(tenancy: Tenancy, target: str) -> Outcome | None:
     """Take the shared tables back to *target*; otherwise as `upgrade_shared`."""
     return _run(tenancy, "downgrade", target)

@@ -1,0 +1,133 @@
+"""Several branches of one line: with labels, bases of their own, dependencies and merges, as under plain Alembic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine
+
+from tenantkit import ConfigurationError, Tenancy
+from tenantkit.drift import check
+from tenantkit.migrations import downgrade, migrate, preview, status
+from tenantkit.migrations.revisions import read_revisions
+from tests.migrations.environments import Environment
+
+TABLE = 'op.create_table("{}", sa.Column("id", sa.Integer, primary_key=True), schema="tenant")'
+
+
+def branch(environment: Environment, *revisions: str, after: str = "base", head: str = "") -> None:
+    """Write revisions, one after another, each of which creates a table."""
+    for revision in revisions:
+        drop = f'op.drop_table("{revision}", schema="tenant")'
+        environment.add(revision, TABLE.format(revision), drop, after=after, head=head)
+        after, head = revision, ""
+
+
+def versions(engine: Engine, *keys: str) -> list[tuple[str, ...]]:
+    with engine.connect() as connection:
+        found = read_revisions(connection, [f"t_{key}" for key in keys])
+        return [found[f"t_{key}"] for key in keys]
+
+
+def tables(engine: Engine, key: str) -> set[str]:
+    query = "SELECT tablename FROM pg_tables WHERE schemaname = %(schema)s AND tablename <> 'alembic_version'"
+    with engine.connect() as connection:
+        return set(connection.exec_driver_sql(query, {"schema": f"t_{key}"}).scalars())
+
+
+@pytest.fixture
+def fleet(environment: Environment, migrated_tenancy: Callable[..., Tenancy]) -> Callable[[], Tenancy]:
+    """Make four tenants at the first revision of a line, and return what makes the tenancy with later revisions."""
+    branch(environment, "core1", head="branch_labels = ('core',)")
+    tenancy = migrated_tenancy()
+    for key in "abcd":
+        tenancy.create(key)
+    return migrated_tenancy
+
+
+def test_branches_side_by_side_are_migrated_created_and_current(
+    environment: Environment, fleet: Callable[[], Tenancy], engine: Engine
+) -> None:
+    branch(environment, "core2", after="core1")
+    branch(environment, "plug1", "plug2", head="branch_labels = ('plug',)")
+    tenancy = fleet()
+    with pytest.raises(ConfigurationError, match="'heads'"):
+        migrate(tenancy)
+    migrate(tenancy, "plug@head", tenants=["a"])
+    assert versions(engine, "a") == [("core1", "plug2")]
+
+    report = migrate(tenancy, "heads")
+    tenancy.create("new")
+
+    assert {outcome.engine for outcome in report.outcomes} == {"alembic", "replay"}
+    assert versions(engine, *"abcd", "new") == [("core2", "plug2")] * 5
+    assert [tables(engine, key) for key in (*"abcd", "new")] == [{"core1", "core2", "plug1", "plug2"}] * 5
+    assert {placement.state for placement in status(tenancy).placements} == {"current"}
+    assert not check(tenancy).has_drift
+
+    downgrade(tenancy, "plug@base")
+
+    assert versions(engine, *"abcd", "new") == [("core2",)] * 5
+
+
+def test_what_depends_on_another_branch_makes_a_tenant_current(
+    environment: Environment, fleet: Callable[[], Tenancy], engine: Engine
+) -> None:
+    branch(environment, "core2", after="core1")
+    branch(environment, "plug1", head="branch_labels = ('plug',)\ndepends_on = 'core2'")
+    tenancy = fleet()
+
+    migrate(tenancy, "plug@head")
+    tenancy.create("new")
+
+    assert versions(engine, *"abcd", "new") == [("plug1",)] * 5
+    assert [tables(engine, key) for key in (*"abcd", "new")] == [{"core1", "core2", "plug1"}] * 5
+    found = status(tenancy)
+    assert found.heads == ("plug1",)
+    assert {placement.state for placement in found.placements} == {"current"}
+    assert migrate(tenancy, "heads").unchanged == 5
+    environment.add("late", "pass", after="plug1")
+    assert {placement.state for placement in status(fleet()).placements} == {"behind"}
+
+
+def test_branches_that_part_and_merge_lead_to_one_revision_and_back(
+    environment: Environment, fleet: Callable[[], Tenancy], engine: Engine
+) -> None:
+    branch(environment, "left", after="core1")
+    branch(environment, "right1", "right2", after="core1")
+    environment.add("merged", "pass", after=("left", "right2"))
+    branch(environment, "last", after="merged")
+    tenancy = fleet()
+    migrate(tenancy, "left", tenants=["a"])
+
+    migrate(tenancy)
+    tenancy.create("new")
+
+    assert versions(engine, *"abcd", "new") == [("last",)] * 5
+    assert [tables(engine, key) for key in (*"abcd", "new")] == [{"core1", "left", "right1", "right2", "last"}] * 5
+    downgrade(tenancy, "core1")
+    assert versions(engine, *"abcd", "new") == [("core1",)] * 5
+    downgrade(tenancy, "base")
+    assert [tables(engine, key) for key in (*"abcd", "new")] == [set()] * 5
+
+
+def test_shared_branches_are_migrated_with_the_tenants_branches(
+    environment: Environment, fleet: Callable[[], Tenancy]
+) -> None:
+    for revision in ("one", "two"):
+        create = f'op.create_table("{revision}", sa.Column("id", sa.Integer), schema="shared")'
+        environment.add(revision, create, line="shared", after="base")
+    tenancy = fleet()
+    with pytest.raises(ConfigurationError, match="'heads'"):
+        migrate(tenancy)
+
+    planned = preview(tenancy, "heads", scripts=True).shared
+    assert planned is not None
+    assert planned.rehearsal is not None
+    assert planned.rehearsal.failures == ()
+    migrate(tenancy, "heads")
+    migrate(tenancy, "core@head")
+
+    found = status(tenancy)
+    assert (found.shared_revision, found.shared_is_current) == ("one,two", True)
