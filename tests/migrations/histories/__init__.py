@@ -1,0 +1,42 @@
+"""Histories of two applications, rebuilt in the small: their revisions, as text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.migrations.environments import Environment
+
+_REVISION = re.compile(r"^### (\w+) < ([\w, ]+?)(?: \| (.+))?$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A revision as text: its code up and down, and what its file has besides."""
+
+    id: str
+    after: tuple[str, ...]
+    head: str
+    up: str
+    down: str
+
+    def write(self, environment: Environment) -> None:
+        """Write the file."""
+        after = self.after[0] if len(self.after) == 1 else self.after
+        environment.add(self.id, self.up, self.down, after=after, head=self.head)
+
+
+def read(text: str) -> list[Revision]:
+    """Read revisions that are written as ``### id < parents | more``, the code up, ``--- down`` and the code down."""
+    _, *parts = _REVISION.split(text)
+    return [
+        Revision(id_, tuple(after.split(", ")), (head or "").replace("; ", "\n"), *_both(code))
+        for id_, after, head, code in zip(*(parts[n::4] for n in range(4)), strict=True)
+    ]
+
+
+def _both(code: str) -> tuple[str, str]:
+    up, down = code.split("--- down\n")
+    return up.strip("\n"), down.strip("\n") or "pass"

@@ -1,0 +1,21 @@
+"""Two histories of real habits: five tenants go from the base to the newest revision and back as one schema does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from sqlalchemy import URL
+
+from tests.migrations.histories import dashboards, incidents
+from tests.migrations.histories.running import run_history
+
+
+@pytest.mark.parametrize("engine", ["alembic", "auto"])
+@pytest.mark.parametrize("history", [incidents, dashboards], ids=["incidents", "dashboards"])
+def test_a_history_does_to_five_tenants_what_alembic_does_to_one_schema(
+    history: ModuleType, engine: str, tmp_path: Path, make_database: Callable[..., URL]
+) -> None:
+    run_history(history, engine, tmp_path / "migrations", make_database)
