@@ -16,8 +16,11 @@ from sqlalchemy import Connection, Select, event
 from sqlalchemy.dialects.postgresql.base import PGInspector
 from typing_extensions import override
 
+from tenantkit.migrations.catalogs import require_schema
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
     from tenantkit.migrations.environment import Site
 
@@ -51,8 +54,10 @@ def inspecting(connection: Connection, site: Site, alias: str) -> Generator[None
     def before_cursor_execute(
         _connection: Connection, _cursor: Any, statement: str, parameters: Any, context: Any, *_many: bool
     ) -> tuple[str, Any]:
-        # A name of PostgreSQL's catalog: the application's own queries of it are taken literally.
-        if isinstance(getattr(context.compiled, "statement", None), Select) and isinstance(parameters, dict):
+        # SQLAlchemy's own queries, and no text: that is taken literally.
+        if not isinstance(getattr(context.compiled, "statement", None), Select):
+            require_schema(statement)
+        elif isinstance(parameters, dict):
             parameters = {
                 key: site.schema if value in names and key.startswith(_COMPARED) else value
                 for key, value in parameters.items()
@@ -69,7 +74,7 @@ def inspecting(connection: Connection, site: Site, alias: str) -> Generator[None
         connection.dialect = dialect
 
 
-def _dialect(dialect: Any, site: Site, names: Collection[str | None]) -> Any:
+def _dialect(dialect: Any, site: Site, names: AbstractSet[str | None]) -> Any:
     """Return a copy of *dialect*, which is the engine's, for one connection and site."""
     own: Any = copy(dialect)
     own.inspector = _Inspector
@@ -88,7 +93,7 @@ def _dialect(dialect: Any, site: Site, names: Collection[str | None]) -> Any:
         load: Callable[..., list[Any]], connection: Connection, schema: str | None = None, **options: Any
     ) -> Any:
         return [
-            {**each, "schema": site.placeholder if schema in names and each["schema"] in names else each["schema"]}
+            each | ({"schema": site.placeholder} if site.placeholder and {schema, each["schema"]} <= names else {})
             for each in load(connection, schema, **options)
         ]
 
