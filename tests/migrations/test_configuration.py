@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, MetaData, Table, UniqueConstraint
 
-from tenantkit import ConfigurationError, Tenancy
+from tenantkit import ConfigurationError, ProvisioningError, Tenancy
 from tenantkit.migrations import migrate, revision
 from tests.migrations.environments import Environment
 
@@ -203,3 +203,17 @@ def test_filters_of_env_py_apply_besides_those_of_tenantkit(
     environment.add("one", CREATE.format("legacy"))
 
     assert revision(migrated_tenancy(tenant=metadata), "Nothing", autogenerate=True) is None
+
+
+@pytest.mark.parametrize("option", ["as_sql=True", "transactional_ddl=False", "starting_rev='one'", "dialect_name='x'"])
+def test_an_option_that_would_take_the_run_out_of_tenantkits_hands_is_refused(
+    option: str, environment: Environment, migrated_tenancy: Callable[..., Tenancy], engine: Engine
+) -> None:
+    env = environment.folder / "env.py"
+    env.write_text(env.read_text().replace("run_environment()", f"run_environment({option})"))
+    environment.add("one", CREATE.format("one"))
+
+    with pytest.raises(ProvisioningError, match=f"env.py passes {option.partition('=')[0]}, which tenantkit sets"):
+        migrated_tenancy().create("acme")
+
+    assert "one" not in names(engine)

@@ -20,38 +20,46 @@ from tests.migrations.parity.plain import Plain
 from tests.migrations.shapes import differences, look
 
 KEYS = ("alone", "first", "second", "third")
+STATEMENTS = {**statements.BATCHES, **statements.TEXT, **statements.CONNECTIONS}
+OF_PLACEHOLDER = {"schema_that_the_database_names"}
+"""Without a placeholder, there is no other name for the schema."""
 CASES = {
     **operations.TABLES,
     **operations.COLUMNS,
     **operations.CONSTRAINTS,
     **operations.INDEXES,
     **operations.TYPES,
-    **statements.BATCHES,
-    **statements.TEXT,
-    **statements.CONNECTIONS,
+    **STATEMENTS,
 }
-SCHEMAS = pytest.mark.parametrize("schema", ["tenant", None], ids=["placeholder", "no-schema"])
+Way = tuple[str | None, str | None]
+WAYS: dict[str, tuple[Way, dict[str, str]]] = {
+    "placeholder": (("tenant", "tenant"), CASES),
+    "no-schema": ((None, "tenant"), CASES),
+    "no-placeholder": ((None, None), {case: code for case, code in STATEMENTS.items() if case not in OF_PLACEHOLDER}),
+}
+"""The schema that revisions write, the placeholder, and the cases that it matters for."""
 MARKER = "from tests.migrations.parity import marker"
 ENV = f"{MARKER}\nfrom tenantkit.migrations import run_environment\n\nrun_environment(my_option='mine')\n"
 
 
-def metadata() -> MetaData:
-    return MetaData(schema="tenant", naming_convention=operations.CONVENTION)
+def metadata(schema: str | None) -> MetaData:
+    return MetaData(schema=schema, naming_convention=operations.CONVENTION)
 
 
-@pytest.fixture(scope="module", params=["tenant", None], ids=["placeholder", "no-schema"])
+@pytest.fixture(scope="module")
 def template(
     request: pytest.FixtureRequest, make_template: Callable[..., URL], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str | None, str, Path]:
-    """A schema, a database with a fleet and a plain schema at the first revision, and their environment."""
+) -> tuple[Way, str, Path]:
+    """A database with a fleet at the first revision, and its environment."""
+    schema, placeholder = way = request.param
     folder = tmp_path_factory.mktemp("parity") / "migrations"
     init(folder)
     (folder / "env.py").write_text(ENV)
     ini = folder.parent / "alembic.ini"
     ini.write_text(ini.read_text().replace("[tenant]", "[tenant]\nmy_setting = configured"))
-    Environment(folder).add("one", f"S = {request.param!r}\n{operations.BASE}")
+    Environment(folder).add("one", f"S = {schema!r}\n{operations.BASE}")
     url = make_template()
-    with closing(tenancy_of(url, folder)) as tenancy:
+    with closing(tenancy_of(url, folder, placeholder)) as tenancy:
         tenancy.install()
         with tenancy.engine.begin() as connection:
             connection.exec_driver_sql("CREATE SCHEMA shared CREATE TABLE country (code text PRIMARY KEY)")
@@ -59,30 +67,35 @@ def template(
         for key in KEYS:
             tenancy.create(key)
     assert url.database
-    return request.param, url.database, folder
+    return way, url.database, folder
 
 
-def tenancy_of(url: URL, folder: Path) -> Tenancy:
+def tenancy_of(url: URL, folder: Path, placeholder: str | None) -> Tenancy:
     shared = MetaData(schema="shared")
     sa.Table("country", shared, sa.Column("code", sa.Text, primary_key=True))
-    return Tenancy(url, shared=shared, tenant=metadata(), migrations=folder, listen=False)
+    tenant = metadata(placeholder)
+    return Tenancy(url, shared=shared, tenant=tenant, placeholder=placeholder, migrations=folder, listen=False)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("template", "case"),
+    [pytest.param(way, case, id=f"{name}-{case}") for name, (way, cases) in WAYS.items() for case in cases],
+    indirect=["template"],
+)
 def test_a_revision_does_to_each_tenant_what_alembic_does_to_one_schema(
-    case: str, template: tuple[str | None, str, Path], make_database: Callable[..., URL], tmp_path: Path
+    case: str, template: tuple[Way, str, Path], make_database: Callable[..., URL], tmp_path: Path
 ) -> None:
-    schema, database, folder = template
+    (schema, placeholder), database, folder = template
     shutil.copytree(folder.parent, tmp_path, dirs_exist_ok=True)
     migrations = tmp_path / "migrations"
     Environment(migrations, {"tenant": "one"}).add("two", f"S = {schema!r}\n{dedent(CASES[case])}")
     url = make_database(database)
-    Plain(url, migrations / "tenant", metadata(), imports=MARKER, my_option="mine").upgrade("head")
+    Plain(url, migrations / "tenant", metadata(schema), imports=MARKER, my_option="mine").upgrade("head")
     engine = create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
         expected = look(connection, "tenant")
         connection.exec_driver_sql("DROP SCHEMA tenant CASCADE")
-    with closing(tenancy_of(url, migrations)) as tenancy:
+    with closing(tenancy_of(url, migrations, placeholder)) as tenancy:
         migrate(tenancy, tenants=["alone"], engine="alembic", jobs=0)
         migrate(tenancy, jobs=1)
         tenancy.create("new")

@@ -33,17 +33,23 @@ _KNOWN = ("alembic.", "tenantkit.")
 """Packages whose directives make constructs of SQLAlchemy."""
 
 
-def adapt_directives(placeholder: str, schema: str) -> None:
-    """Have other packages' directives write *schema* for *placeholder*, as long as the current ``alembic.op`` lasts."""
+def adapt_directives(placeholder: str, schema: str, alias: str) -> None:
+    """Have other packages' directives write *alias* for *placeholder*, as long as the current ``alembic.op`` lasts.
+
+    Alembic's own operations write *placeholder* for both, also where a revision has asked the database for *schema*.
+    """
     operations: Operations = op.__dict__["_proxy"]
-    invoke, back = operations.invoke, _Renaming(schema, placeholder)
+    invoke = operations.invoke
+    back = [_Renaming(name, placeholder) for name in {schema, alias}]
 
     def invoked(operation: MigrateOperation) -> Any:
-        own = type(operation).__module__.startswith(_KNOWN)
-        return invoke(back.apply("operation", operation) if own else operation)
+        if type(operation).__module__.startswith(_KNOWN):
+            for renaming in back:
+                operation = renaming.apply("operation", operation)
+        return invoke(operation)
 
     operations.invoke = invoked  # type: ignore[method-assign]
-    op.__dict__["_proxy"] = _Directives(operations, _Renaming(placeholder, schema))
+    op.__dict__["_proxy"] = _Directives(operations, _Renaming(placeholder, alias))
 
 
 class _Directives:

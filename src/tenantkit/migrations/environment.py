@@ -48,10 +48,15 @@ Steps: TypeAlias = "Callable[[Heads, MigrationContext], Iterable[MigrationStep]]
 
 _SET_BY_TENANTKIT = frozenset(
     {
+        "as_sql",
         "connection",
+        "dialect_name",
+        "dialect_opts",
         "include_schemas",
+        "starting_rev",
         "target_metadata",
         "transaction_per_migration",
+        "transactional_ddl",
         "url",
         "version_table",
         "version_table_pk",
@@ -154,7 +159,7 @@ def run(
 
     def watched(current: Heads, migration: MigrationContext) -> Iterable[MigrationStep]:
         if site.translates and site.placeholder is not None:
-            adapt_directives(site.placeholder, site.schema if recorder is None else ALIAS)
+            adapt_directives(site.placeholder, site.schema, site.schema if recorder is None else ALIAS)
         found = request.interruption.watch(steps(current, migration))
         return watch.watch(found if recorder is not None else observe_once(found, connection))
 

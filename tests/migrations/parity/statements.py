@@ -150,6 +150,12 @@ CONNECTIONS = {
         op.create_table("opts", sa.Column(op.get_context().opts.get("my_option", "none"), sa.Text), schema=S)
         op.create_table("ini", sa.Column(op.get_context().config.get_main_option("my_setting", "none"), sa.Text), schema=S)
     """,
+    "schema_that_the_database_names": """
+        schema = op.get_bind().scalar(sa.text("SELECT current_schema()"))
+        op.create_table("n", sa.Column("id", sa.Integer, primary_key=True), sa.Column("x", sa.Text, index=True), schema=schema)
+        op.create_index(None, "task", ["hours"], schema=sa.inspect(op.get_bind()).default_schema_name)
+        op.create_foreign_key(None, "task", "n", ["hours"], ["id"], source_schema=schema, referent_schema=schema)
+    """,
     "custom_operation": """
         op.create_marker("marked", schema=S)
     """,
