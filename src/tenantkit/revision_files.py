@@ -28,7 +28,9 @@ def read_graph(folder: Path) -> Graph:
             f"There is no folder {folder.absolute()}, where the tenants' revisions should be. Make it with "
             "'tenantkit init', or correct migrations= of the Tenancy: a relative path starts at the current directory."
         )
-    found = [_read(file) for file in sorted(folder.glob("*.py"))]
+    found = [
+        _read(file) for file in sorted(folder.rglob("*.py"))
+    ]  # `recursive_version_locations` is one of Alembic's options
     return {
         each["revision"]: (*_several(each.get("down_revision")), *_several(each.get("depends_on")))
         for each in found

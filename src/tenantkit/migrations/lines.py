@@ -77,7 +77,11 @@ class Line:
         """
         what = f"The {self.name} revisions in {self.folder} cannot be used"
         with clear_errors(what, self.alembic, self.environment), ContainedExits("A revision's file"):
-            return read_scripts(self.config)
+            return self.read_scripts()
+
+    def read_scripts(self) -> ScriptDirectory:
+        """Return the revisions as they are in the folder now; raises what Alembic raises."""
+        return read_scripts(self.config)
 
     @property
     def is_empty(self) -> bool:
@@ -167,6 +171,11 @@ def _hint(message: str, alembic: str) -> str:
         )
     if "Ambiguous walk" in message:
         return f"{message}. A step such as -1 needs one branch: name the revision to go to instead."
+    if "Multiple heads are present" in message:
+        return (
+            "there are several heads. Name the one that the new revision follows with --head (head= in Python), or "
+            f"join them with '{alembic} -n tenant merge heads' (or -n shared)."
+        )
     if "Can't locate revision" in message or "No such revision" in message:
         return f"{message}. It is mistyped, or newer than this checkout: update the code."
     return f"{message}."
