@@ -2,6 +2,7 @@
 
 from tenantkit.migrations import changes as changes  # operations of ours, for revisions
 from tenantkit.migrations.authoring import init, revision
+from tenantkit.migrations.drafting import Position
 from tenantkit.migrations.environment import run_environment
 from tenantkit.migrations.failures import FailureGroup
 from tenantkit.migrations.fleet import Options, downgrade, downgrade_run, migrate, stamp
@@ -36,6 +37,7 @@ __all__ = [
     "PlannedGroup",
     "PlannedPlacement",
     "PlannedStep",
+    "Position",
     "Preview",
     "Progress",
     "Rehearsal",

@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 
 
 def label_notes(
-    tables: Iterable[Table], existing: Mapping[tuple[str | None, str], Sequence[str]], *, is_shared: bool
+    tables: Iterable[Table],
+    existing: Mapping[tuple[str | None, str], Sequence[str]],
+    *,
+    is_shared: bool,
+    leave_out: Collection[tuple[str | None, str]] = (),
 ) -> list[str]:
     """Return what to write by hand where the labels of ENUM types differ: Alembic compares none.
 
     :param existing: the labels of the types that are there, by the schema and name that the models give them.
+    :param leave_out: the types that another package has written operations for.
     """
     notes: list[str] = []
     for (schema, name), labels in _declared(tables, existing).items():
-        there = existing.get((schema, name), labels)
+        there = labels if (schema, name) in leave_out else existing.get((schema, name), labels)
         # Without a schema, as the placeholder would not be translated in text: the search_path leads there.
         written = ".".join(quote_identifier(each) for each in (schema if is_shared else None, name) if each)
         for label in [each for each in labels if each not in there]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 Steps: TypeAlias = "Callable[[Heads, MigrationContext], Iterable[MigrationStep]]"
 """Given the revisions that a placement is at, what to run there."""
+
+_HOOK = "process_revision_directives"
 
 _SET_BY_TENANTKIT = frozenset(
     {
@@ -263,15 +265,25 @@ def _refuse_misspelt(options: Mapping[str, Any]) -> None:
 
 
 def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of both sides; what one of two filters leaves out is left out."""
+    """Return the options of both sides. What one of two filters leaves out is left out; hooks of env.py run first."""
     merged = {"compare_server_default": True, **theirs, **ours}
-    for name in ours.keys() & theirs.keys() & {"include_name", "include_object"}:
-        merged[name] = _both(ours[name], theirs[name])
+    for name in ("include_name", "include_object"):
+        merged[name] = _all_agree([each[name] for each in (ours, theirs) if each.get(name) is not None])
+    hooks = [each[_HOOK] for each in (theirs, ours) if each.get(_HOOK) is not None]
+    merged[_HOOK] = _each_in_turn(hooks) if hooks else None
     return merged
 
 
-def _both(first: Callable[..., bool], second: Callable[..., bool]) -> Callable[..., bool]:
-    return lambda *item: bool(first(*item) and second(*item))
+def _all_agree(filters: Sequence[Callable[..., bool]]) -> Callable[..., bool] | None:
+    return (lambda *item: all(each(*item) for each in filters)) if filters else None
+
+
+def _each_in_turn(hooks: Sequence[Callable[..., None]]) -> Callable[..., None]:
+    def call(*arguments: Any) -> None:
+        for hook in hooks:
+            hook(*arguments)
+
+    return call
 
 
 def _as_list(hooks: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from sqlalchemy.schema import CreateSequence
 from tenantkit.schema_objects import named_types, schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from alembic.operations.ops import MigrateOperation, MigrationScript
     from alembic.runtime.migration import MigrationContext
@@ -27,28 +27,6 @@ if TYPE_CHECKING:
 
 _PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w)")
 """The colon of what ``sqlalchemy.text`` takes for a bound parameter."""
-
-
-def complete(script: MigrationScript, connection: Connection, site: Site, sides: Sides, *, is_first: bool) -> None:
-    """Add what Alembic leaves out: the side's sequences, shared types that only tenant tables use, and their removal.
-
-    A type comes with the first column that has it, but Alembic does not drop it with the last, and the next upgrade
-    would fail because it is there.
-
-    :param is_first: what exists was made without revisions, and the first one creates it too.
-    """
-    assert script.upgrade_ops is not None  # noqa: S101 - Alembic writes both
-    assert script.downgrade_ops is not None  # noqa: S101 - Alembic writes both
-    missing = _Missing(connection, site, is_first=is_first)
-    create: list[str] = []
-    drop = [f"DROP TYPE {missing.name(named)}" for named in _types(script.upgrade_ops.ops) if missing.note(named)]
-    for item in sides.objects(tenants=site.translates):
-        # A type of the tenants' own comes with a column, unless env.py leaves that out.
-        if (isinstance(item, Sequence) or not site.translates) and missing.note(item):
-            create.append(missing.create(item))
-            drop.append(f"DROP {'SEQUENCE' if isinstance(item, Sequence) else 'TYPE'} {missing.name(item)}")
-    script.upgrade_ops.ops[:0] = map(ExecuteSQLOp, create)
-    script.downgrade_ops.ops += map(ExecuteSQLOp, drop)
 
 
 def write_without_schema(migration: MigrationContext, placeholder: str | None) -> None:
@@ -65,7 +43,7 @@ def write_without_schema(migration: MigrationContext, placeholder: str | None) -
     migration.impl.render_ddl_sql_expr = render_ddl_sql_expr  # type: ignore[method-assign]
 
 
-class _Missing:
+class Missing:
     """Types and sequences of one side that neither the database has nor a revision creates so far."""
 
     def __init__(self, connection: Connection, site: Site, *, is_first: bool) -> None:
@@ -74,7 +52,31 @@ class _Missing:
         self._site = site
         self._noted: set[tuple[bool, str, str]] = set()
 
-    def note(self, item: SchemaType | Sequence) -> bool:
+    def create_objects(self, script: MigrationScript, sides: Sides) -> None:
+        """Add what Alembic leaves out: the side's sequences, and shared types that only tenant tables use."""
+        for item in sides.objects(tenants=self._site.translates):
+            # A type of the tenants' own comes with a column, unless env.py leaves that out.
+            if (isinstance(item, Sequence) or not self._site.translates) and self._note(item):
+                kind = "SEQUENCE" if isinstance(item, Sequence) else "TYPE"
+                script.upgrade_ops_list[-1].ops.insert(0, ExecuteSQLOp(self._create(item)))
+                script.downgrade_ops_list[-1].ops.append(ExecuteSQLOp(f"DROP {kind} {self._name(item)}"))
+
+    def drop_types(self, scripts: Iterable[MigrationScript]) -> None:
+        """Add the removal of the types that *scripts* bring in, unless operations of another package see to it.
+
+        A type comes with the first column that has it, but Alembic does not drop it with the last, and the next upgrade
+        would fail because it is there.
+        """
+        by_others = named_by_others(scripts)
+        for script in scripts:
+            for upgrade, downgrade in zip(script.upgrade_ops_list, script.downgrade_ops_list, strict=False):
+                downgrade.ops += [
+                    ExecuteSQLOp(f"DROP TYPE {self._name(named)}")
+                    for named in _types(upgrade.ops)
+                    if self._note(named) and (schema_of(named) or self._site.schema, named.name) not in by_others
+                ]
+
+    def _note(self, item: SchemaType | Sequence) -> bool:
         """Return whether *item* is missing, and was not noted before."""
         is_left_out = item.optional if isinstance(item, Sequence) else not getattr(item, "create_type", True)
         if is_left_out or not self._site.owns(schema_of(item)):
@@ -88,7 +90,7 @@ class _Missing:
         exists = dialect.has_sequence if isinstance(item, Sequence) else dialect.has_type
         return self._is_first or not exists(self._connection, name, schema=schema)
 
-    def create(self, item: SchemaType | Sequence) -> str:
+    def _create(self, item: SchemaType | Sequence) -> str:
         """Return the statement that creates *item*, as text for a revision."""
         dialect = self._connection.dialect
         statement: ExecutableDDLElement
@@ -100,7 +102,7 @@ class _Missing:
         with _without_schema(dialect, self._placeholder):
             return _PARAMETER.sub(r"\:", str(statement.compile(dialect=dialect)).strip())
 
-    def name(self, item: SchemaType | Sequence) -> str:
+    def _name(self, item: SchemaType | Sequence) -> str:
         """Return the name of *item* for a revision: without the placeholder, which text cannot have translated."""
         preparer = self._connection.dialect.identifier_preparer
         quoted = preparer.quote(str(item.name))
@@ -110,6 +112,17 @@ class _Missing:
     @property
     def _placeholder(self) -> str | None:
         return self._site.placeholder if self._site.translates else None
+
+
+def named_by_others(scripts: Iterable[MigrationScript]) -> set[tuple[str | None, str]]:
+    """Return the objects, by schema and name, for which there are operations that are not Alembic's own."""
+    return {
+        (operation.schema, operation.name)
+        for script in scripts
+        for operations in script.upgrade_ops_list
+        for operation in cast("list[Any]", operations.ops)
+        if not type(operation).__module__.startswith("alembic.") and {"schema", "name"} <= {*dir(operation)}
+    }
 
 
 @contextmanager

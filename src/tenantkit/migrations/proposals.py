@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alembic.operations import ops
@@ -27,14 +26,13 @@ def propose(operations: Iterable[ops.MigrateOperation]) -> tuple[Phase, bool]:
     return ("contract" if True in kinds else "expand"), kinds == {True, False}
 
 
-def write_phase(file: Path, phase: Phase, *, is_mixed: bool = False) -> None:
-    """Write *phase* into a new revision, below its other variables, whatever the template looks like."""
-    text = file.read_text(encoding="utf-8")
+def with_phase(text: str, phase: Phase, *, is_mixed: bool = False) -> str:
+    """Return the *text* of a new revision with its *phase*, below its other variables, whatever the template is."""
     place = max((found.end() for found in _PLACE.finditer(text)), default=None)
     if place is None:
-        return
+        return text
     line = f'{_SPLIT if is_mixed else ""}phase: str | None = "{phase}"\n'
-    file.write_text(text[:place] + line + text[place:], encoding="utf-8")
+    return text[:place] + line + text[place:]
 
 
 def _flat(operations: Iterable[ops.MigrateOperation]) -> Iterator[ops.MigrateOperation]:

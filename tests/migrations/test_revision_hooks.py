@@ -1,0 +1,180 @@
+"""Hooks of env.py have a say in new revisions, as under plain Alembic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from tenantkit import Tenancy
+from tenantkit.migrations import downgrade, migrate, revision
+from tests.migrations.environments import Environment
+from tests.migrations.shapes import shape
+
+Make = Callable[..., Tenancy]
+
+COOKBOOK = """
+def hook(context, revision, directives):
+    script = directives[0]
+    if script.upgrade_ops.is_empty():
+        directives[:] = []
+"""
+"""From Alembic's cookbook, "Don't Generate Empty Migrations with Autogenerate"."""
+
+
+@pytest.fixture
+def metadata() -> sa.MetaData:
+    metadata = sa.MetaData(schema="tenant")
+    sa.Table("note", metadata, sa.Column("id", sa.Integer, primary_key=True))
+    return metadata
+
+
+@pytest.fixture
+def make(make_tenancy: Make, environment: Environment, metadata: sa.MetaData) -> Make:
+    return lambda: make_tenancy(tenant=metadata, shared=sa.MetaData(), migrations=environment.folder)
+
+
+def write_env(environment: Environment, code: str, options: str = "process_revision_directives=hook") -> None:
+    head = "from alembic import context\nfrom alembic.operations import ops\nimport sqlalchemy as sa\n"
+    run = f"from tenantkit.migrations import run_environment\nrun_environment({options})\n"
+    (environment.folder / "env.py").write_text(f"{head}{dedent(code)}\n{run}")
+
+
+def files(environment: Environment, line: str = "tenant") -> list[Path]:
+    return sorted((environment.folder / line).rglob("*.py"))
+
+
+@pytest.mark.parametrize("line", ["tenant", "shared"])
+def test_the_cookbooks_hook_against_empty_revisions_finds_nothing_to_write(
+    line: str, environment: Environment, make: Make
+) -> None:
+    write_env(environment, COOKBOOK)
+    if line == "tenant":
+        assert revision(make(), "first", autogenerate=True)
+    before = files(environment, line)
+    assert revision(make(), "again", shared=line == "shared", autogenerate=True) is None
+    assert files(environment, line) == before
+
+
+def test_a_hook_against_empty_revisions_keeps_new_sequences(
+    environment: Environment, make: Make, metadata: sa.MetaData
+) -> None:
+    write_env(environment, COOKBOOK)
+    assert revision(make(), "first", autogenerate=True)
+    sa.Sequence("ticket_seq", metadata=metadata)
+    written = revision(make(), "second", autogenerate=True)
+    assert written is not None
+    assert "CREATE SEQUENCE ticket_seq" in written.read_text()
+    assert revision(make(), "third", autogenerate=True) is None
+
+
+def test_a_hook_changes_what_is_written_and_how_the_revision_is_called(environment: Environment, make: Make) -> None:
+    write_env(
+        environment,
+        """
+        def hook(context, revision, directives):
+            directives[0].rev_id = "0001"
+            directives[0].message = "by the hook"
+            directives[0].upgrade_ops.ops.append(ops.ExecuteSQLOp("SELECT 1 AS added"))
+        """,
+    )
+    written = revision(make(), "first", autogenerate=True)
+    assert written is not None
+    assert written.name == "0001_by_the_hook.py"
+    assert "SELECT 1 AS added" in written.read_text()
+
+
+def test_what_a_hook_leaves_out_takes_its_type_with_it(
+    environment: Environment, make: Make, metadata: sa.MetaData
+) -> None:
+    assert revision(make(), "first", autogenerate=True)
+    make().create("acme")
+    kind = sa.Enum("a", "b", name="kind")
+    sa.Table("left_out", metadata, sa.Column("kind", kind))
+    sa.Table("kept", metadata, sa.Column("level", sa.Enum("low", "high", name="level")))
+    write_env(
+        environment,
+        """
+        def hook(context, revision, directives):
+            for part in (directives[0].upgrade_ops, directives[0].downgrade_ops):
+                part.ops[:] = [each for each in part.ops if each.table_name != "left_out"]
+        """,
+    )
+    written = revision(make(), "second", autogenerate=True)
+    assert written is not None
+    assert "DROP TYPE level" in written.read_text()
+    assert "kind" not in written.read_text()
+    tenancy = make()
+    for _ in range(2):
+        migrate(tenancy, jobs=0)
+        downgrade(tenancy, "-1", jobs=0)
+
+
+def test_a_hook_divides_a_revision_and_all_parts_are_written(
+    environment: Environment, make: Make, metadata: sa.MetaData, engine: Engine
+) -> None:
+    assert revision(make(), "first", autogenerate=True)
+    make().create("acme")
+    with engine.begin() as connection:
+        before = shape(connection, "t_acme")
+    level = sa.Enum("low", "high", name="level")
+    for name in ("one", "two"):
+        sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("level", level))
+    metadata.tables["tenant.note"].append_column(sa.Column("text", sa.Text))
+    write_env(
+        environment,
+        """
+        def hook(context, revision, directives):
+            script = directives[0]
+            parts = []
+            for number, operation in enumerate(script.upgrade_ops.ops):
+                head = f"part{number - 1}" if number else "head"
+                parts.append(ops.MigrationScript(
+                    f"part{number}", ops.UpgradeOps([operation]), ops.DowngradeOps([operation.reverse()]),
+                    message=f"part {number}", head=head, splice=True, version_path=script.version_path,
+                ))
+            directives[:] = parts
+        """,
+    )
+    written = revision(make(), "second", autogenerate=True)
+    assert written is not None
+    assert [each.name for each in files(environment) if each.name.startswith("part")] == [
+        f"part{number}_part_{number}.py" for number in range(3)
+    ]
+    write_env(environment, "", "")
+    assert revision(make(), "again", autogenerate=True) is None
+    tenancy = make()
+    for _ in range(2):
+        migrate(tenancy, jobs=0)
+        with engine.begin() as connection:
+            assert "enum level low,high" in shape(connection, "t_acme")
+        downgrade(tenancy, "-3", jobs=0)
+        with engine.begin() as connection:
+            assert shape(connection, "t_acme") == before
+
+
+def test_a_hook_may_take_everything_out(environment: Environment, make: Make) -> None:
+    write_env(environment, "def hook(context, revision, directives): directives.clear()")
+    assert revision(make(), "first", autogenerate=True) is None
+    assert files(environment) == []
+
+
+def test_a_rewriter_is_a_hook(environment: Environment, make: Make) -> None:
+    write_env(
+        environment,
+        """
+        from alembic.autogenerate import rewriter
+        hook = rewriter.Rewriter()
+        @hook.rewrites(ops.CreateTableOp)
+        def with_owner(context, revision, operation):
+            operation.columns.append(sa.Column("made_by", sa.Text))
+            return operation
+        """,
+    )
+    written = revision(make(), "first", autogenerate=True)
+    assert written is not None
+    assert "made_by" in written.read_text()
