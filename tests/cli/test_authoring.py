@@ -97,7 +97,11 @@ def test_revision_autogenerates_what_the_models_have_once(project: Project) -> N
     again = project.run("revision", "-m", "Paid", "--autogenerate")
     assert (again.code, again.out) == (0, "")
     assert again.err.endswith("Nothing to write: the models have nothing that the revisions have not.\n")
-    assert project.run("revision", "-m", "Paid", "--autogenerate", "--json").json == {"path": None, "notes": []}
+    assert project.run("revision", "-m", "Paid", "--autogenerate", "--json").json == {
+        "path": None,
+        "paths": [],
+        "notes": [],
+    }
 
 
 @pytest.mark.parametrize("kind", ["{}", "ARRAY({})", "String().with_variant({}, 'postgresql')"])
@@ -146,6 +150,49 @@ OPTIONS ="""
 
 def repr_of(statement: str) -> str:
     return f"op.execute({statement!r})"
+
+
+def test_revision_takes_alembics_options_for_branches(project: Project) -> None:
+    side = project.invoke(
+        "revision", "-m", "Side", "--head", "t1", "--splice", "--branch-label", "billing", "--rev-id", "b1"
+    )
+    assert side.code == 0, side.err
+    refused = project.invoke("revision", "-m", "More")
+    assert (refused.code, refused.out) == (1, "")
+    assert "there are several heads" in refused.err
+    assert "--head" in refused.err
+    more = project.invoke(
+        "revision", "-m", "More", "--head", "billing@head", "--depends-on", "t2", "--depends-on", "t1", "--json"
+    )
+    text = Path(more.json["path"]).read_text()
+    assert "down_revision: str | Sequence[str] | None = 'b1'" in text
+    assert "depends_on: str | Sequence[str] | None = ['t2', 't1']" in text
+
+
+def test_revision_prints_each_file_that_a_hook_makes(project: Project) -> None:
+    project.write(
+        "migrations/env.py",
+        """
+from alembic.operations import ops
+from tenantkit.migrations import run_environment
+
+def hook(context, revision, directives):
+    [script] = directives
+    for name, head in (("p1", "head"), ("p2", "p1")):
+        part = ops.MigrationScript(name, script.upgrade_ops, script.downgrade_ops, message=name, head=head)
+        directives.append(part)
+    del directives[0]
+
+run_environment(process_revision_directives=hook)
+""",
+    )
+    app = project.folder / "shop" / "app.py"
+    app.write_text(
+        app.read_text().replace("note: Mapped[str | None]", "note: Mapped[str | None]\n    paid: Mapped[bool]")
+    )
+    done = project.run("revision", "-m", "Paid", "--autogenerate")
+    assert done.code == 0, done.err
+    assert [Path(line).name for line in done.out.splitlines()] == ["p1_p1.py", "p2_p2.py"]
 
 
 def test_revision_of_the_shared_tables_goes_to_their_line(project: Project) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tenantkit.cli.application import application
 from tenantkit.cli.options import Json
 from tenantkit.cli.output import err, out, print_done, print_json
+
+if TYPE_CHECKING:
+    from tenantkit.migrations.drafting import Position
 
 
 def init(
@@ -76,29 +79,54 @@ def revision(
             show_default=False,
         ),
     ] = None,
+    head: Annotated[
+        str,
+        typer.Option("--head", metavar="REVISION", help="Let it follow this one: an id, branch@head, or base."),
+    ] = "head",
+    splice: Annotated[
+        bool, typer.Option("--splice", metavar="", help="Begin a branch behind a revision that is no head.")
+    ] = False,
+    branch_label: Annotated[
+        str | None, typer.Option("--branch-label", metavar="NAME", help="Name the branch that begins with it.")
+    ] = None,
+    depends_on: Annotated[
+        list[str] | None,
+        typer.Option("--depends-on", metavar="REVISION", help="Apply this one before; may be given several times."),
+    ] = None,
+    rev_id: Annotated[
+        str | None, typer.Option("--rev-id", metavar="ID", help="Its id, instead of random digits.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a new revision, and print its file's path.
 
     With `--autogenerate` nothing is written if the models have nothing new. A label of an ENUM type that is new, which
-    Alembic does not write, is named.
+    Alembic does not write, is named. A hook in `env.py` may make several revisions of it, or none.
 
     **Examples**
 
     - `tenantkit revision -m "Add invoices" --autogenerate`
     - `tenantkit revision -m "Fill in currencies" --shared`
+    - `tenantkit revision -m "Billing" --head 1a2b --splice --branch-label billing`
     """
     from tenantkit.migrations.authoring import write  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
 
+    position: Position = {
+        "head": head,
+        "splice": splice,
+        "branch_label": branch_label,
+        "depends_on": depends_on,
+        "rev_id": rev_id,
+    }
     with application(context) as tenancy:
-        written = write(tenancy, message, shared=shared, autogenerate=autogenerate, phase=phase)
-    path = written.path
+        written = write(tenancy, message, position, shared=shared, autogenerate=autogenerate, phase=phase)
+    paths = [*map(str, written.paths)]
     if as_json:
-        print_json({"path": None if path is None else str(path), "notes": list(written.notes)})
+        print_json({"path": paths[-1] if paths else None, "paths": paths, "notes": list(written.notes)})
         return
-    if path is not None:
-        out.print(str(path), soft_wrap=True)
-    elif not written.notes:
+    for path in paths:
+        out.print(path, soft_wrap=True)
+    if not paths and not written.notes:
         err.print("Nothing to write: the models have nothing that the revisions have not.")
     for note in written.notes:
         err.print(note, soft_wrap=True)
