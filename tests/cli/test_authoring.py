@@ -169,6 +169,45 @@ def test_revision_takes_alembics_options_for_branches(project: Project) -> None:
     assert "depends_on: str | Sequence[str] | None = ['t2', 't1']" in text
 
 
+THINGS = """
+from alembic.autogenerate import comparators
+from alembic.operations.ops import ExecuteSQLOp
+
+class Thing:
+    def __init__(self, schema):
+        self.schema = schema
+
+class Ask(ExecuteSQLOp):
+    def reverse(self):
+        return self
+
+@comparators.dispatch_for("schema")
+def compare(context, upgrade_ops, schemas):
+    # As alembic_utils asks, for objects of all schemas.
+    for schema in ("tenant", "shared", "tenantkit", "public", "other"):
+        parents = {"schema_name": schema, "table_name": "Not applicable"}
+        name = f"{schema}.thing"
+        if context.run_name_filters(name, "thing", parents):
+            upgrade_ops.ops.append(Ask(f"SELECT 'name in {schema}'"))
+        if context.run_object_filters(Thing(schema), name, "thing", False, None):
+            upgrade_ops.ops.append(Ask(f"SELECT 'object in {schema}'"))
+"""
+
+
+@pytest.mark.parametrize("line", ["tenant", "shared"])
+def test_other_packages_compare_objects_of_the_lines_schemas_only(line: str, project: Project) -> None:
+    project.write("shop/things.py", THINGS)
+    env = "import shop.things\nfrom tenantkit.migrations import run_environment\nrun_environment()\n"
+    project.write("migrations/env.py", env)
+    if line == "shared":
+        assert project.run("migrate", "--shared-only").code == 0
+    options = ["--shared"] if line == "shared" else []
+    done = project.run("revision", "-m", "Things", "--autogenerate", *options)
+    assert done.code == 0, done.err
+    found = re.findall(r"(\w+) in (\w+)", Path(done.out.strip()).read_text())
+    assert sorted(found) == sorted([("name", line), ("object", line)] * 2)
+
+
 def test_revision_prints_each_file_that_a_hook_makes(project: Project) -> None:
     project.write(
         "migrations/env.py",

@@ -123,7 +123,9 @@ def _compare(
     }
     labels = _labels(connection, scope)
     default = site.schema if site.is_visible else "pg_temp"
-    with _default_schema(connection, default), requesting(line.config, Request(connection, site, options)):
+    # Nothing is to be translated, neither what is compared nor what is found.
+    request = Request(connection, replace(site, translates=False), options)
+    with _default_schema(connection, default), requesting(line.config, request):
         drafts.run_environment(prepare)
         paths = drafts.write()
     return Written(
