@@ -74,6 +74,8 @@ class Sides:
     tenant: tuple[Table, ...]
     metadata: MetaData
     """The tenants' metadata, which may hold types and sequences that no table uses."""
+    shared_metadata: MetaData | None = None
+    """That of the shared tables, if its sequences count, too."""
 
     def is_tenants(self, schema: str | None, name: str | None) -> bool:
         """Return whether each tenant has its own type or sequence of this *schema* and *name*."""
@@ -83,7 +85,8 @@ class Sides:
 
     def objects(self, *, tenants: bool) -> Iterator[SchemaType | Sequence]:
         """Yield the types and sequences of one side that tables use, and the sequences that no table uses."""
-        for item in self._objects_of(self.tenant + self.shared):
+        unused = () if self.shared_metadata is None else _unused(self.shared_metadata)
+        for item in (*self._objects_of(self.tenant + self.shared), *unused):
             if self.is_tenants(schema_of(item), item.name) is tenants:
                 yield item
 
@@ -95,8 +98,13 @@ class Sides:
         for _, named in types_of(tables):
             yield named
         yield from sequences_of(tables)
-        sequences: dict[str, Sequence] = self.metadata._sequences  # noqa: SLF001
-        yield from (each for each in sequences.values() if each.column is None)
+        yield from _unused(self.metadata)
+
+
+def _unused(metadata: MetaData) -> Iterator[Sequence]:
+    """Yield the sequences of *metadata* that are no column's default."""
+    sequences: dict[str, Sequence] = metadata._sequences  # noqa: SLF001
+    yield from (each for each in sequences.values() if each.column is None)
 
 
 def adopt(sides: Sides, *, by_revisions: bool) -> None:

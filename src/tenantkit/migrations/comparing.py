@@ -14,7 +14,8 @@ from sqlalchemy.schema import CreateSchema
 from tenantkit.migrations.enums import label_notes
 from tenantkit.migrations.env_file import requesting
 from tenantkit.migrations.environment import Request, Site, run
-from tenantkit.migrations.generated_objects import Missing, named_by_others, write_without_schema
+from tenantkit.migrations.generated_objects import Missing, named_by_others
+from tenantkit.migrations.rendering import render_for_revisions, render_string_default
 from tenantkit.migrations.scope import Scope
 from tenantkit.migrations.sites import shared_site
 from tenantkit.migrations.status import require_shared_is_current
@@ -93,7 +94,8 @@ def _consult(connection: Connection, line: Line, site: Site, metadata: MetaData,
 
 def _sides(tenancy: Tenancy) -> Sides:
     tables = tenancy.tables
-    return Sides(tenancy.placeholder, tables.shared, tables.tenant, tenancy.metadata.tenant)
+    metadata = tenancy.metadata
+    return Sides(tenancy.placeholder, tables.shared, tables.tenant, metadata.tenant, metadata.shared)
 
 
 def _compare(
@@ -106,8 +108,7 @@ def _compare(
     def prepare(context: MigrationContext, _revision: object, directives: list[MigrationScript]) -> None:
         for each in directives:
             missing.create_objects(each, sides)
-        if site.translates:
-            write_without_schema(context, site.placeholder)
+        render_for_revisions(context, site.placeholder if site.translates else None)
 
     def finish(_context: object, _revision: object, directives: list[MigrationScript]) -> None:
         directives[:] = [each for each in directives if any(not ops.is_empty() for ops in each.upgrade_ops_list)]
@@ -120,6 +121,7 @@ def _compare(
         "include_name": scope.include_name,
         "include_object": scope.include_object,
         "process_revision_directives": finish,
+        "render_item": render_string_default,
     }
     labels = _labels(connection, scope)
     default = site.schema if site.is_visible else "pg_temp"

@@ -271,6 +271,9 @@ def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
         merged[name] = _all_agree([each[name] for each in (ours, theirs) if each.get(name) is not None])
     hooks = [each[_HOOK] for each in (theirs, ours) if each.get(_HOOK) is not None]
     merged[_HOOK] = _each_in_turn(hooks) if hooks else None
+    merged["render_item"] = _first_that_renders(
+        [each["render_item"] for each in (theirs, ours) if "render_item" in each]
+    )
     return merged
 
 
@@ -284,6 +287,10 @@ def _each_in_turn(hooks: Sequence[Callable[..., None]]) -> Callable[..., None]:
             hook(*arguments)
 
     return call
+
+
+def _first_that_renders(renderers: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    return lambda *item: next((text for each in renderers if (text := each(*item)) is not False), False)
 
 
 def _as_list(hooks: Any) -> list[Any]:

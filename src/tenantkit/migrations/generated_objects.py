@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from alembic.operations.ops import AddColumnOp, AlterColumnOp, CreateTableOp, ExecuteSQLOp, ModifyTableOps
@@ -11,36 +9,19 @@ from sqlalchemy import Sequence
 from sqlalchemy.dialects.postgresql import CreateDomainType, CreateEnumType
 from sqlalchemy.schema import CreateSequence
 
+from tenantkit.migrations.rendering import as_text, escaped
 from tenantkit.schema_objects import named_types, schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from alembic.operations.ops import MigrateOperation, MigrationScript
-    from alembic.runtime.migration import MigrationContext
-    from sqlalchemy import Connection, Dialect
+    from sqlalchemy import Connection
     from sqlalchemy.schema import ExecutableDDLElement
     from sqlalchemy.types import SchemaType, TypeEngine
 
     from tenantkit.migrations.environment import Site
     from tenantkit.schema_objects import Sides
-
-_PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w)")
-"""The colon of what ``sqlalchemy.text`` takes for a bound parameter."""
-
-
-def write_without_schema(migration: MigrationContext, placeholder: str | None) -> None:
-    """Have the text of expressions name objects of the *placeholder* schema without it.
-
-    No map translates text; where it is executed, the search_path leads to the tenant's schema.
-    """
-    render: Callable[..., str] = migration.impl.render_ddl_sql_expr
-
-    def render_ddl_sql_expr(*args: Any, **options: Any) -> str:
-        with _without_schema(migration.dialect, placeholder):
-            return render(*args, **options)
-
-    migration.impl.render_ddl_sql_expr = render_ddl_sql_expr  # type: ignore[method-assign]
 
 
 class Missing:
@@ -99,8 +80,8 @@ class Missing:
         else:
             type_: Any = cast("TypeEngine[Any]", item).dialect_impl(dialect)
             statement = (CreateEnumType if hasattr(type_, "enums") else CreateDomainType)(type_)
-        with _without_schema(dialect, self._placeholder):
-            return _PARAMETER.sub(r"\:", str(statement.compile(dialect=dialect)).strip())
+        with as_text(dialect, self._placeholder):
+            return escaped(str(statement.compile(dialect=dialect)).strip())
 
     def _name(self, item: SchemaType | Sequence) -> str:
         """Return the name of *item* for a revision: without the placeholder, which text cannot have translated."""
@@ -123,25 +104,6 @@ def named_by_others(scripts: Iterable[MigrationScript]) -> set[tuple[str | None,
         for operation in cast("list[Any]", operations.ops)
         if not type(operation).__module__.startswith("alembic.") and {"schema", "name"} <= {*dir(operation)}
     }
-
-
-@contextmanager
-def _without_schema(dialect: Dialect, schema: str | None) -> Generator[None]:
-    """Have names of *schema* rendered without it.
-
-    The dialect is the engine's, so this is for a command that is alone in its process.
-    """
-    preparer = dialect.identifier_preparer
-    before: Any = preparer.schema_for_object
-
-    def schema_for_object(item: Any) -> str | None:
-        return None if item.schema == schema else before(item)
-
-    preparer.schema_for_object = cast("Any", schema_for_object)
-    try:
-        yield
-    finally:
-        preparer.schema_for_object = before
 
 
 def _types(operations: list[MigrateOperation]) -> Iterator[SchemaType]:
