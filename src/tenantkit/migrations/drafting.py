@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from alembic.autogenerate import RevisionContext
 from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
 from alembic.util import asbool
 
 from tenantkit.arguments import FLAG, NAME, TEXTS, Kind, either, optional
@@ -56,7 +57,7 @@ class Drafts:
         self._config = line.config
         self._phase = phase
         self.autogenerate = autogenerate
-        self._scripts = line.read_scripts()
+        self._scripts = ScriptDirectory.from_config(line.config)
         self._fill_in = self._scripts._generate_template  # noqa: SLF001 - no hook comes before those of the user
         self._scripts._generate_template = self._generate  # type: ignore[method-assign] # noqa: SLF001 - likewise
         self._written: list[Path] = []

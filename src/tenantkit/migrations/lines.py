@@ -77,11 +77,7 @@ class Line:
         """
         what = f"The {self.name} revisions in {self.folder} cannot be used"
         with clear_errors(what, self.alembic, self.environment), ContainedExits("A revision's file"):
-            return self.read_scripts()
-
-    def read_scripts(self) -> ScriptDirectory:
-        """Return the revisions as they are in the folder now; raises what Alembic raises."""
-        return read_scripts(self.config)
+            return read_scripts(self.config)
 
     @property
     def is_empty(self) -> bool:
