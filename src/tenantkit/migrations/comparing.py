@@ -15,6 +15,7 @@ from tenantkit.migrations.enums import label_notes
 from tenantkit.migrations.env_file import requesting
 from tenantkit.migrations.environment import Request, Site, run
 from tenantkit.migrations.generated_objects import Missing, named_by_others
+from tenantkit.migrations.other_packages import SCRATCH
 from tenantkit.migrations.rendering import render_for_revisions, render_string_default
 from tenantkit.migrations.scope import Scope
 from tenantkit.migrations.sites import shared_site
@@ -40,10 +41,6 @@ class Written(NamedTuple):
     paths: Sequence[Path]
     notes: Sequence[str] = ()
     """What autogenerate has found, but cannot write: each a sentence."""
-
-
-SCRATCH = "tenantkit_autogenerate"
-"""The schema that autogenerate builds where tenant tables have no schema, so there is no placeholder's name to use."""
 
 
 def compare_tenant(tenancy: Tenancy, connection: Connection, line: Line, drafts: Drafts) -> Written:

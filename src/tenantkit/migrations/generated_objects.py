@@ -35,9 +35,11 @@ class Missing:
 
     def create_objects(self, script: MigrationScript, sides: Sides) -> None:
         """Add what Alembic leaves out: the side's sequences, and shared types that only tenant tables use."""
+        by_others = named_by_others([script])
         for item in sides.objects(tenants=self._site.translates):
             # A type of the tenants' own comes with a column, unless env.py leaves that out.
-            if (isinstance(item, Sequence) or not self._site.translates) and self._note(item):
+            is_wanted = isinstance(item, Sequence) or not self._site.translates
+            if is_wanted and self._note(item) and self._key(item) not in by_others:
                 kind = "SEQUENCE" if isinstance(item, Sequence) else "TYPE"
                 script.upgrade_ops_list[-1].ops.insert(0, ExecuteSQLOp(self._create(item)))
                 script.downgrade_ops_list[-1].ops.append(ExecuteSQLOp(f"DROP {kind} {self._name(item)}"))
@@ -54,7 +56,7 @@ class Missing:
                 downgrade.ops += [
                     ExecuteSQLOp(f"DROP TYPE {self._name(named)}")
                     for named in _types(upgrade.ops)
-                    if self._note(named) and (schema_of(named) or self._site.schema, named.name) not in by_others
+                    if self._note(named) and self._key(named) not in by_others
                 ]
 
     def _note(self, item: SchemaType | Sequence) -> bool:
@@ -70,6 +72,9 @@ class Missing:
         dialect: Any = self._connection.dialect
         exists = dialect.has_sequence if isinstance(item, Sequence) else dialect.has_type
         return self._is_first or not exists(self._connection, name, schema=schema)
+
+    def _key(self, item: SchemaType | Sequence) -> tuple[str, str]:
+        return schema_of(item) or self._site.schema, str(item.name)
 
     def _create(self, item: SchemaType | Sequence) -> str:
         """Return the statement that creates *item*, as text for a revision."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from alembic.ddl.base import AddColumn, AlterTable, ColumnType
@@ -22,6 +22,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DropIndex, Table
 from sqlalchemy.sql import ClauseElement, TableClause, visitors
 from sqlalchemy.types import ARRAY, Enum, TypeDecorator, TypeEngine
 
+from tenantkit.migrations.other_packages import translating_text
 from tenantkit.schema_objects import TypeFilter, named_types
 
 _CONCURRENTLY = re.compile(
@@ -69,7 +70,10 @@ def adapt_operations(
 
     event.listen(connection, "before_execute", before_execute, retval=True)
     try:
-        yield
+        with ExitStack() as translating:
+            for placeholder, schema in schema_translate_map.items():
+                translating.enter_context(translating_text(connection, placeholder, str(schema)))
+            yield
     finally:
         event.remove(connection, "before_execute", before_execute)
 
