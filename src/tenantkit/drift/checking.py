@@ -99,7 +99,7 @@ def _compare(
             found = shapes[tenants[0].schema]
             expected, found = restore_words(standard, found), restore_words(found, standard)
             differences = compare(expected, found)
-            if not differences:  # the numbers differ by a word that happens to be a schema's name
+            if not differences:  # the numbers differ by a word that is a schema's name, or by partitions
                 alike += len(tenants)
             elif schemas := {tenant.key: tenant.schema for tenant in tenants if tenant.key in chosen}:
                 mending = mend(expected, found, differences)

@@ -67,6 +67,7 @@ class Difference:
 
 def compare(expected: Shape, found: Shape) -> tuple[Difference, ...]:
     """Return everything that must change for *found* to be as *expected*, table by table."""
+    expected, found = _without_own_partitions(expected, found), _without_own_partitions(found, expected)
     missing = _without(found, expected)
     extra = _without(expected, found)
     differences = [
@@ -111,6 +112,20 @@ def _without(other: Shape, shape: Shape) -> dict[Key, Item]:
         if key not in other
         and (key.table, key.kind, key.name if key.kind is Kind.COLUMN else None, item.values) not in inherited
     }
+
+
+def _without_own_partitions(shape: Shape, other: Shape) -> Shape:
+    """Return *shape* without the partitions of tables of both that *other* does not have: each tenant has its own."""
+    there = {key.name for key in other if key.kind is Kind.TABLE}
+    tables = [item for key, item in shape.items() if key.kind is Kind.TABLE and key.name not in there]
+    own: set[str] = set()
+    for _ in tables:  # a partition may have partitions
+        own |= {
+            each.key.name
+            for each in tables
+            if each["partition bound"] and unquoted(each["parent"] or "") in there | own
+        }
+    return {key: item for key, item in shape.items() if (key.name if key.kind is Kind.TABLE else key.table) not in own}
 
 
 def _place(difference: Difference) -> tuple[str, int, str]:
