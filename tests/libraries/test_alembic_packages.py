@@ -230,6 +230,7 @@ def test_entities_of_alembic_utils_come_change_and_go(line: str, shop: Shop, eng
     text = shop.revise("fewer")
     assert text is not None
     assert text.count("op.drop_entity(") == 3
+    assert 'phase: str | None = "contract"' in text
     seen.append(look(engine, schemas[0]))
 
     for _ in range(2):

@@ -55,8 +55,8 @@ def _contracts(operation: ops.MigrateOperation) -> bool | None:
             return _alters(operation)
         case ops.DropIndexOp() | ops.DropConstraintOp() | ops.CreateTableCommentOp() | ops.DropTableCommentOp():
             return None
-        case _:
-            return False
+        case _:  # also operations of other packages
+            return type(operation).__name__.startswith("Drop")
 
 
 def _alters(operation: ops.AlterColumnOp) -> bool | None:
