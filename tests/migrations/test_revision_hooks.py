@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from tenantkit import Tenancy
+from tenantkit import ConfigurationError, Tenancy
 from tenantkit.migrations import downgrade, migrate, revision
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import shape
@@ -178,3 +178,30 @@ def test_a_rewriter_is_a_hook(environment: Environment, make: Make) -> None:
     written = revision(make(), "first", autogenerate=True)
     assert written is not None
     assert "made_by" in written.read_text()
+
+
+@pytest.mark.parametrize("line", ["tenant", "shared"])
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def hook(context, revision, directives): raise SystemExit(0)", "would end the process"),
+        ("import sys\ndef hook(*_): sys.exit()", "would end the process"),
+        ("def hook(*_): raise ValueError('by the hook')", "ValueError: by the hook"),
+        ("raise SystemExit(0)", "would end the process|env.py"),
+    ],
+)
+def test_a_hook_that_fails_or_exits_is_an_error(
+    line: str, code: str, message: str, environment: Environment, make: Make
+) -> None:
+    write_env(environment, code)
+    with pytest.raises(ConfigurationError, match=message):
+        revision(make(), "first", shared=line == "shared", autogenerate=True)
+    assert files(environment, line) == []
+
+
+@pytest.mark.parametrize("line", ["tenant", "shared"])
+def test_an_environment_that_compares_nothing_is_an_error(line: str, environment: Environment, make: Make) -> None:
+    (environment.folder / "env.py").write_text("")
+    with pytest.raises(ConfigurationError, match=r"env.py does not call run_environment\(\)"):
+        revision(make(), "first", shared=line == "shared", autogenerate=True)
+    assert files(environment, line) == []

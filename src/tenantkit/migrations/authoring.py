@@ -18,6 +18,7 @@ from tenantkit.migrations.lines import clear_errors
 from tenantkit.migrations.phases import require_known
 from tenantkit.migrations.sites import line_of
 from tenantkit.tenancy import TENANCY, Tenancy
+from tenantkit.user_code import ContainedExits
 
 if TYPE_CHECKING:
     from tenantkit.migrations.phases import Phase
@@ -100,7 +101,8 @@ def write(
     """Do what `revision` does, and return also what it cannot write."""
     line = line_of(tenancy, "shared" if shared else "tenant")
     _ = line.scripts  # Alembic would take revisions that are not usable
-    with clear_errors("The revision cannot be written", line.alembic, line.environment):
+    what = "The revision cannot be written"
+    with clear_errors(what, line.alembic, line.environment), ContainedExits("env.py, or one of its hooks,"):
         drafts = Drafts(line, message, position, phase, autogenerate=autogenerate)
         if not drafts.need_environment:
             return Written(drafts.write())

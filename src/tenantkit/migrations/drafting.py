@@ -92,7 +92,11 @@ class Drafts:
         """Run ``env.py``, which compares the models with the database and calls the hooks, *prepare* first."""
         self._context.process_revision_directives = prepare
 
+        is_asked = False
+
         def compare(revision: Any, migration: MigrationContext) -> list[Any]:
+            nonlocal is_asked
+            is_asked = True
             if self.autogenerate:
                 self._context.run_autogenerate(revision, migration)
             else:
@@ -104,6 +108,11 @@ class Drafts:
             self._config, self._scripts, fn=compare, template_args=arguments, revision_context=self._context
         ):
             self._scripts.run_env()
+        if not is_asked:
+            raise ConfigurationError(
+                "env.py does not call run_environment(), so no revision was written. Call it as the env.py of "
+                "'tenantkit init' does."
+            )
 
     def write(self) -> Sequence[Path]:
         """Write the files and return them. After autogenerate, the operations propose each one's phase."""
