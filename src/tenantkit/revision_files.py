@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,14 +16,26 @@ Graph: TypeAlias = "dict[str, tuple[str, ...]]"
 """Each revision, with those that come directly before it."""
 
 _FIRST_FUNCTION = re.compile(r"^(?:@|(?:async )?def )", re.MULTILINE)
-_NAMES = frozenset({"revision", "down_revision", "depends_on"})
-_NAMED = re.compile(r"^(?:revision|down_revision|depends_on)\b", re.MULTILINE)
+_NAMES = frozenset({"revision", "down_revision", "depends_on", "branch_labels"})
+_OTHERS = ("down_revision", "depends_on", "branch_labels")
+_NAMED = re.compile(r"^(?:revision|down_revision|depends_on|branch_labels)\b", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionFile:
+    """Identifiers in one revision file."""
+
+    path: Path
+    revision: str
+    down_revision: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    branch_labels: tuple[str, ...] = ()
 
 
 def read_graph(folder: Path) -> Graph:
     """Return the revisions whose files are in *folder*.
 
-    :raises ConfigurationError: if there is no such folder, or a file cannot be read.
+    :raises ConfigurationError: if there is no such folder, if a file cannot be read, or as `require_complete` does.
     """
     if not folder.is_dir():
         raise ConfigurationError(
@@ -29,13 +43,45 @@ def read_graph(folder: Path) -> Graph:
             "'tenantkit init', or correct migrations= of the Tenancy: a relative path starts at the current directory."
         )
     found = [
-        _read(file) for file in sorted(folder.rglob("*.py"))
-    ]  # `recursive_version_locations` is one of Alembic's options
-    return {
-        each["revision"]: (*_several(each.get("down_revision")), *_several(each.get("depends_on")))
-        for each in found
-        if each.get("revision")
-    }
+        RevisionFile(file, read["revision"], *(several(read.get(name)) for name in _OTHERS))
+        for file in sorted(folder.rglob("*.py"))  # `recursive_version_locations` is one of Alembic's options
+        if (read := _read(file)).get("revision")
+    ]
+    require_complete(found)
+    return {each.revision: (*each.down_revision, *each.depends_on) for each in found}
+
+
+def require_complete(files: Sequence[RevisionFile]) -> None:
+    """Raise if two files have one revision, or if one names a revision that no file has.
+
+    Alembic keeps one of the two files, and fails with a KeyError for the missing one.
+
+    :raises ConfigurationError: names the files.
+    """
+    known: dict[str, Path] = {}
+    for each in files:
+        if each.revision in known:
+            raise ConfigurationError(
+                f"Two files have the revision {each.revision!r}: {known[each.revision]} and {each.path}. "
+                "Give one of them another revision, or remove it if it is a copy."
+            )
+        known[each.revision] = each.path
+    labels = {label for each in files for label in each.branch_labels}
+    for each in files:
+        for name, named, allowed in (
+            ("down_revision", each.down_revision, known.keys()),
+            ("depends_on", each.depends_on, known.keys() | labels),
+        ):
+            for missing in named:
+                if missing not in allowed:
+                    raise ConfigurationError(_missing(each.path, name, missing, sorted(allowed - {each.revision})))
+
+
+def _missing(path: Path, name: str, missing: str, known: Sequence[str]) -> str:
+    longer = [each for each in known if each.startswith(missing)]
+    close = longer if len(longer) == 1 else get_close_matches(missing, known, n=1)
+    advice = f"Did you mean {close[0]!r}? If not, add" if close else "Correct it, or add"
+    return f"{path} has {name} = {missing!r}, and no file has that revision. {advice} the missing file."
 
 
 def included(graph: Mapping[str, Iterable[str]], revision: str) -> frozenset[str]:
@@ -75,5 +121,6 @@ def _assigned(module: ast.Module) -> Iterable[tuple[str, ast.expr]]:
                 pass
 
 
-def _several(value: str | Iterable[str] | None) -> tuple[str, ...]:
+def several(value: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return the identifiers in *value*, as revision files write them."""
     return (value,) if isinstance(value, str) else tuple(value or ())

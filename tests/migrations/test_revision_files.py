@@ -1,97 +1,99 @@
-"""Revisions whose files do not form a line are refused by every command, with the files named."""
+"""Revision files that do not fit together are named, by whatever reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
-from tenantkit import ConfigurationError, ProvisioningError, Tenancy
-from tenantkit.migrations import downgrade, migrate, preview, revision, stamp, status, upgrade_shared
+from tenantkit import ConfigurationError, Tenancy
+from tenantkit.lint import lint
+from tenantkit.migrations import migrate, status
+from tenantkit.migrations.lines import Line
+from tenantkit.revision_files import read_graph
 from tests.migrations.environments import Environment
 
-Make = Callable[..., Tenancy]
+Read: TypeAlias = Callable[[Path], object]
 
-CALLS: dict[str, Callable[[Tenancy], object]] = {
-    "migrate": migrate,
-    "status": status,
-    "downgrade": lambda tenancy: downgrade(tenancy, "base"),
-    "stamp": lambda tenancy: stamp(tenancy, "head"),
-    "preview": preview,
-    "revision": lambda tenancy: revision(tenancy, "x"),
-    "autogenerate": lambda tenancy: revision(tenancy, "x", autogenerate=True),
-    "create": lambda tenancy: tenancy.create("acme"),
-}
-
-BROKEN = {
-    "two files with one revision": (
-        ("a.py", "revision = 'two'\ndown_revision = 'one'"),
-        ("b.py", "revision = 'two'\ndown_revision = 'one'"),
-        ("a.py", "b.py", "both have the revision 'two'"),
-    ),
-    "a copy of a file": (
-        ("one_copy.py", "revision = 'one'\ndown_revision = None"),
-        ("b.py", "revision = 'two'\ndown_revision = 'one'"),
-        ("one.py", "one_copy.py", "both have the revision 'one'"),
-    ),
-    "a missing predecessor": (
-        ("a.py", "revision = 'two'\ndown_revision = 'gone'"),
-        ("b.py", "revision = 'three'\ndown_revision = 'two'"),
-        ("a.py", "down_revision = 'gone'", "missing"),
-    ),
-    "a missing one of two predecessors": (
-        ("a.py", "revision = 'two'\ndown_revision = ('one', 'gone')"),
-        ("b.py", "revision = 'three'\ndown_revision = 'two'"),
-        ("a.py", "down_revision = 'gone'", "missing"),
-    ),
-    "a missing dependency": (
-        ("a.py", "revision = 'two'\ndown_revision = 'one'\ndepends_on = 'gone'"),
-        ("b.py", "revision = 'three'\ndown_revision = 'two'"),
-        ("a.py", "depends_on = 'gone'", "missing"),
-    ),
-    "a syntax error": (
-        ("a.py", "revision = 'two'\ndown_revision = 'one'\nx ="),
-        ("b.py", "revision = 'three'\ndown_revision = 'two'"),
-        ("a.py, line 3", "SyntaxError"),
-    ),
-    "an error": (
-        ("a.py", "revision = 'two'\ndown_revision = 'one'\nimport no_such_module"),
-        ("b.py", "revision = 'three'\ndown_revision = 'two'"),
-        ("a.py, line 3", "ModuleNotFoundError"),
-    ),
-    "an exit": (
-        ("a.py", "revision = 'two'\ndown_revision = 'one'\nimport sys\nsys.exit()"),
-        ("b.py", "revision = 'three'\ndown_revision = 'two'"),
-        ("a.py, line 4", "SystemExit"),
-    ),
+READERS: dict[str, Read] = {
+    "requests": lambda folder: read_graph(folder / "tenant"),
+    "migrations": lambda folder: Line(folder, "tenant").order(),
 }
 
 
-@pytest.mark.parametrize("line", ["tenant", "shared"])
-@pytest.mark.parametrize("kind", BROKEN)
-def test_files_that_form_no_line_are_named(
-    kind: str, line: str, environment: Environment, migrated_tenancy: Make
+@pytest.fixture
+def history(environment: Environment) -> Environment:
+    environment.add("0001_notes", "pass")
+    environment.add("0002_tags", "pass")
+    environment.add("0003_links", "pass")
+    return environment
+
+
+def rename(history: Environment, file: str, old: str, new: str) -> Path:
+    path = history.folder / "tenant" / f"{file}.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return path
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+@pytest.mark.parametrize("copied", ["0001_notes", "0002_tags", "0003_links"])
+def test_two_files_with_one_revision_are_both_named(history: Environment, copied: str, read: Read) -> None:
+    file = history.folder / "tenant" / f"{copied}.py"
+    copy = file.with_name("copy.py")
+    copy.write_text(file.read_text())
+    with pytest.raises(ConfigurationError, match=f"Two files have the revision '{copied}'") as caught:
+        read(history.folder)
+    assert str(file) in str(caught.value)
+    assert str(copy) in str(caught.value)
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+@pytest.mark.parametrize(
+    ("new", "says"),
+    [
+        ("down_revision = 'gone'", "has down_revision = 'gone', and no file has that revision. Correct it, or add"),
+        ("down_revision = '0002_tag'", "has down_revision = '0002_tag', .* Did you mean '0002_tags'?"),
+        ("down_revision = '0002'", "has down_revision = '0002', .* Did you mean '0002_tags'?"),
+        ("down_revision = ('0002_tags', 'gone')", "has down_revision = 'gone'"),
+        ("down_revision = '0002_tags'\ndepends_on = 'gone'", "has depends_on = 'gone'"),
+        ("down_revision = '0002_tags'\ndepends_on = ['0001_notes', 'gone']", "has depends_on = 'gone'"),
+    ],
+)
+def test_a_revision_that_no_file_has_is_named_with_the_file_that_wants_it(
+    history: Environment, new: str, says: str, read: Read
 ) -> None:
-    *files, words = BROKEN[kind]
-    environment.add("one", "pass", line=line)
-    for name, content in files:
-        (environment.folder / line / name).write_text(f"{content}\ndef upgrade(): ...\ndef downgrade(): ...\n")
-    calls: dict[str, Callable[[Tenancy], object]] = (
-        CALLS if line == "tenant" else {"shared": upgrade_shared, "status": status}
-    )
-    for name, call in calls.items():
-        with pytest.raises((ConfigurationError, ProvisioningError)) as raised:
-            call(migrated_tenancy())
-        assert all(word in str(raised.value) for word in words), (name, str(raised.value))
+    file = rename(history, "0003_links", "down_revision = '0002_tags'", new)
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        read(history.folder)
+    assert str(file) in str(caught.value)
 
 
-def test_a_revision_may_depend_on_a_label(environment: Environment, migrated_tenancy: Make) -> None:
-    for name, content in {
-        "a.py": "revision = 'abcdef'\ndown_revision = None\nbranch_labels = ('crm',)",
-        "b.py": "revision = 'bcdefa'\ndown_revision = None\ndepends_on = 'crm'",
-        "c.py": "revision = 'cdefab'\ndown_revision = ('abcdef', 'bcdefa')",
-    }.items():
-        (environment.folder / "tenant" / name).write_text(f"{content}\ndef upgrade(): ...\ndef downgrade(): ...\n")
-    tenancy = migrated_tenancy()
-    tenancy.create("acme")
-    assert status(tenancy).heads == ("cdefab",)
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_removed_file_is_missed_by_the_next_one(history: Environment, read: Read) -> None:
+    history.remove("0002_tags")
+    with pytest.raises(ConfigurationError, match=r"0003_links\.py has down_revision = '0002_tags'"):
+        read(history.folder)
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_dependency_may_be_a_branch_label(history: Environment, read: Read) -> None:
+    rename(history, "0001_notes", "down_revision = None", "down_revision = None\nbranch_labels = 'base_tables'")
+    history.add("other", "pass", after="base")
+    rename(history, "other", "down_revision = None", "down_revision = None\ndepends_on = 'base_tables'")
+    read(history.folder)
+
+
+def test_every_command_says_it_once(
+    history: Environment, migrated_tenancy: Callable[..., Tenancy], recwarn: pytest.WarningsRecorder
+) -> None:
+    file = history.folder / "tenant" / "0002_tags.py"
+    file.with_name("copy.py").write_text(file.read_text())
+    for command in (migrate, status, lint):
+        with pytest.raises(ConfigurationError) as caught:
+            command(migrated_tenancy())
+        assert str(caught.value).count("Two files have the revision") == 1
+    assert not recwarn.list

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from tenantkit.migrations.configuration import LineConfig
 from tenantkit.migrations.places import find_place
 from tenantkit.migrations.revision_scripts import read_scripts
 from tenantkit.provisioning.locks import reason
+from tenantkit.revision_files import included, several
 from tenantkit.user_code import ContainedExits, get_place, set_place, with_place
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 LineName: TypeAlias = Literal["shared", "tenant"]
 Command: TypeAlias = Literal["migrate", "downgrade", "stamp"]
+_RELATIVE = re.compile(r"(?:(.+?)@)?(\w+)?[+-]\d+")
+"""A number of steps, perhaps from a revision or on a branch, as Alembic reads it."""
 Heads: TypeAlias = tuple[str, ...]
 """The revisions a placement is at: none, one, or several where branches are applied side by side."""
 
@@ -104,6 +108,15 @@ class Line:
         """Return whether there is such a revision."""
         return revision in self.scripts.revision_map._revision_map  # noqa: SLF001
 
+    def require_target(self, command: Command, target: str) -> None:
+        """Raise if *target* leads nowhere for *command*, wherever a placement is.
+
+        :raises ConfigurationError: if so.
+        """
+        relative = _RELATIVE.fullmatch(target) if command == "downgrade" else None
+        for each in [target] if relative is None else filter(None, relative.groups()):
+            self.resolve(each)
+
     def steps(self, command: Command, target: str, current: Heads) -> Sequence[MigrationStep]:
         """Return the steps that *command* takes from *current*, none if there is nothing to do.
 
@@ -115,7 +128,31 @@ class Line:
             case "downgrade":
                 return self.downgrade_steps(target, current)
             case "stamp":
+                self._require_heads(current)
                 return [] if self.resolve(target) == tuple(sorted(current)) else self.stamp_steps(target, current)
+
+    def _require_heads(self, current: Heads) -> None:
+        """Raise unless *current* can be the content of a version table.
+
+        :raises ConfigurationError: if a revision is unknown, or if one includes another.
+        """
+        others = "--shared" if self.name == "shared" else "--tenants KEYS"
+        for revision in current:
+            if not self.knows(revision):
+                raise ConfigurationError(
+                    f"alembic_version has the revision {revision!r}, and no file in {self.folder} has it. If it is "
+                    "newer than this checkout, update the code. If its file was removed for good, write down where "
+                    f"the tables are: 'tenantkit stamp REVISION --purge {others}'."
+                )
+        if len(current) < 2:  # noqa: PLR2004 - one revision cannot overlap
+            return
+        graph = {script.revision: several(script.down_revision) for script in self.scripts.walk_revisions()}
+        for revision in current:
+            for below in (included(graph, revision) - {revision}) & {*current}:
+                raise ConfigurationError(
+                    f"alembic_version has {revision} and {below}, and the one includes the other, so a row is wrong. "
+                    f"Write down where the tables are: 'tenantkit stamp {revision} --purge {others}'."
+                )
 
     def upgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps from *current* up to *target*, none if it has been reached.
@@ -123,16 +160,19 @@ class Line:
         :param target: as Alembic takes it; or several ids, separated by commas.
         :raises ConfigurationError: if the target or a current revision is unknown, or ``head`` is ambiguous.
         """
+        self._require_heads(current)
         with clear_errors(f"Cannot upgrade the {self.name} line to {target!r}", self.alembic):
             return list(self.scripts._upgrade_revs(_several(target), current))  # type: ignore[arg-type]  # noqa: SLF001
 
     def downgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps from *current* down to *target*; raises as `upgrade_steps` does."""
+        self._require_heads(current)
         with clear_errors(f"Cannot downgrade the {self.name} line to {target!r}", self.alembic):
             return list(self.scripts._downgrade_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
 
     def stamp_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps that only write down *target*; raises as `upgrade_steps` does."""
+        self._require_heads(current)
         with clear_errors(f"Cannot stamp the {self.name} line with {target!r}", self.alembic):
             return list(self.scripts._stamp_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
 

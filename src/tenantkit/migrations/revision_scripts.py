@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from alembic.config import Config
@@ -11,6 +10,7 @@ from alembic.script.revision import RevisionMap
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.places import shown
+from tenantkit.revision_files import RevisionFile, require_complete, several
 
 
 def read_scripts(config: Config) -> ScriptDirectory:
@@ -23,8 +23,7 @@ def read_scripts(config: Config) -> ScriptDirectory:
 
     def load() -> list[Script]:
         found = list(scripts._load_revisions())  # noqa: SLF001
-        _require_unique(found)
-        _require_complete(found)
+        require_complete([*map(_as_file, found)])
         for script in found:
             replays(script)
         return found
@@ -48,34 +47,15 @@ def replays(script: Script) -> bool:
     return replay
 
 
-def _require_unique(scripts: Iterable[Script]) -> None:
-    files: dict[str, str] = {}
-    for script in scripts:
-        if (other := files.get(script.revision)) is not None:
-            raise ConfigurationError(
-                f"{other} and {_file(script)} both have the revision {script.revision!r}. Give one of them another id, "
-                "or remove it if it is a copy."
-            )
-        files[script.revision] = _file(script)
-
-
-def _require_complete(scripts: Sequence[Script]) -> None:
-    known = {script.revision for script in scripts}
-    names = known | {label for script in scripts for label in _several(script.module, "branch_labels")}
-    for script in scripts:
-        for variable, choices in (("down_revision", known), ("depends_on", names)):
-            for revision in _several(script.module, variable):
-                if revision not in choices:
-                    raise ConfigurationError(
-                        f"{_file(script)} has {variable} = {revision!r}, and no file in its folder has that revision. "
-                        "Restore the file that is missing, or correct the id."
-                    )
-
-
-def _several(module: object, variable: str) -> tuple[str, ...]:
-    value = getattr(module, variable, None)
-    return (value,) if isinstance(value, str) else tuple(value or ())
-
-
 def _file(script: Script) -> str:
     return shown(Path(script.path))
+
+
+def _as_file(script: Script) -> RevisionFile:
+    return RevisionFile(
+        Path(script.path),
+        script.revision,
+        several(script.down_revision),
+        several(script.dependencies),
+        tuple(sorted(script.branch_labels)),
+    )
