@@ -167,7 +167,7 @@ INIT: dict[str, Wrong] = {
 MIGRATIONS: dict[str, dict[str, Wrong]] = {
     "migrate": {"tenancy": NOT_TENANCY, "target": (None, ["acme"], *NOT_NAME), **OPTIONS},
     "downgrade": {"tenancy": NOT_TENANCY, "target": (None, -1, *NOT_NAME), **OPTIONS},
-    "stamp": {"tenancy": NOT_TENANCY, "target": (None, *NOT_NAME), **OPTIONS},
+    "stamp": {"tenancy": NOT_TENANCY, "target": (None, *NOT_NAME), "purge": NOT_FLAG, **OPTIONS},
     "downgrade_run": {"tenancy": NOT_TENANCY, "run_id": (*NOT_WHOLE, None), **OPTIONS},
     "preview": {
         "tenancy": NOT_TENANCY,
@@ -183,7 +183,7 @@ MIGRATIONS: dict[str, dict[str, Wrong]] = {
         "limits": ("2s", None, 2),
     },
     "downgrade_shared": {"tenancy": NOT_TENANCY, "target": (None, *NOT_NAME)},
-    "stamp_shared": {"tenancy": NOT_TENANCY, "target": (None, *NOT_NAME)},
+    "stamp_shared": {"tenancy": NOT_TENANCY, "target": (None, *NOT_NAME), "purge": NOT_FLAG},
     "status": {"tenancy": NOT_TENANCY, "phase": NOT_PHASE},
     "list_runs": {"tenancy": NOT_TENANCY, "limit": (*NOT_WHOLE, -1)},
     "get_run": {"tenancy": NOT_TENANCY, "run_id": (*NOT_WHOLE, None)},

@@ -140,6 +140,7 @@ class Alembic:
                 before_block=journey.before_block,
                 starting=self.starting,
                 on_version_apply=journey.applied,
+                **({"purge": True} if task.purge else {}),  # Alembic's own
             )
         except Exception:
             if journey.kept is not None and not connection.invalidated:

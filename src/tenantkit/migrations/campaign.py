@@ -126,6 +126,7 @@ class Campaign:
                 site=tenant_site(self.tenancy, each.tenant.schema),
                 command=self.command,
                 target=each.target,
+                purge=self.plan.purge,
                 expected=each.heads if self.plan.is_exact else None,
                 run_id=self.run_id,
                 tenant_id=each.tenant.id,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from typing_extensions import Unpack
 
-from tenantkit.arguments import NAME, require, whole
+from tenantkit.arguments import FLAG, NAME, require, whole
 from tenantkit.cancellation import Cancellation, handling
 from tenantkit.exceptions import ConfigurationError, MigrationError
 from tenantkit.frozen import freeze
@@ -144,6 +144,7 @@ def downgrade(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> Migr
     require(tenancy=(tenancy, TENANCY), target=(target, NAME))
     check_options("downgrade", options)
     line = line_of(tenancy, "tenant")
+    line.require_target("downgrade", target)
     return _run(tenancy, line, "downgrade", target, _towards(line, "downgrade", target), options)
 
 
@@ -167,11 +168,23 @@ def downgrade_run(tenancy: Tenancy, run_id: int, **options: Unpack[Options]) -> 
     return _run(tenancy, line, "downgrade", f"before run {run_id}", plan, options)
 
 
-def stamp(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:
-    """Write down that every tenant is at *target*, without running a revision. Otherwise as `migrate`."""
-    require(tenancy=(tenancy, TENANCY), target=(target, NAME))
+def stamp(tenancy: Tenancy, target: str, *, purge: bool = False, **options: Unpack[Options]) -> MigrationReport:
+    """Write down that every tenant is at *target*, without running a revision. Otherwise as `migrate`.
+
+    :param purge: delete the rows of each version table first. So a tenant whose revision has no file any more, or whose
+        rows contradict each other, can be stamped.
+    """
+    require(tenancy=(tenancy, TENANCY), target=(target, NAME), purge=(purge, FLAG))
     check_options("stamp", options)
     line = line_of(tenancy, "tenant")
+    line.require_target("stamp", target)
+    if purge:
+        options["engine"] = "alembic"  # a replay is for tenants at one known revision
+
+        def plan(_: Connection, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
+            return plan_fleet(line, "stamp", target, fleet, current, purge=True)
+
+        return _run(tenancy, line, "stamp", target, plan, options)
     return _run(tenancy, line, "stamp", target, _towards(line, "stamp", target), options)
 
 

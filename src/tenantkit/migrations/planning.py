@@ -41,6 +41,8 @@ class Plan:
     """How many are there already."""
     is_exact: bool = False
     """Whether it holds for tenants only while they are where they were found."""
+    purge: bool = False
+    """Whether the rows of the version table are deleted first, whatever they are."""
     goals: frozenset[str] = frozenset()
     """Where a phase leads, which depends on where the tenants are."""
 
@@ -52,8 +54,12 @@ def plan_fleet(
     fleet: Sequence[Tenant],
     current: dict[str, Heads],
     phase: Phase | None = None,
+    *,
+    purge: bool = False,
 ) -> Plan:
     """Return what takes every tenant of *fleet* to *target*, as far as *phase* goes.
+
+    With *purge*, which is for stamps, it does not matter where a tenant is.
 
     What a revision needs is worked out once for all the tenants that are at it.
     """
@@ -69,8 +75,11 @@ def plan_fleet(
         if heads not in targets:
             try:
                 wanted = limit(line, target, heads, phase)
-                steps = line.steps(command, wanted, heads)
-                targets[heads] = make_absolute(wanted, steps) if steps else None
+                if purge:
+                    targets[heads] = None if line.resolve(wanted) == heads else wanted
+                else:
+                    steps = line.steps(command, wanted, heads)
+                    targets[heads] = make_absolute(wanted, steps) if steps else None
                 goals.add(wanted)
             except ConfigurationError as error:
                 targets[heads] = error
@@ -82,7 +91,7 @@ def plan_fleet(
             case _:
                 pass
     unchanged = len(fleet) - len(work) - len(refused)
-    return Plan(work, refused, unchanged, goals=frozenset(goals))
+    return Plan(work, refused, unchanged, purge=purge, goals=frozenset(goals))
 
 
 def group(work: Iterable[Work]) -> dict[tuple[Heads, str], list[Work]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.schema import CreateSchema
 
-from tenantkit.arguments import NAME, instance, require
+from tenantkit.arguments import FLAG, NAME, instance, require
 from tenantkit.cancellation import handling
 from tenantkit.exceptions import MigrationError
 from tenantkit.migrations.apply import Alembic
@@ -50,13 +50,23 @@ def downgrade_shared(tenancy: Tenancy, target: str) -> Outcome | None:
     return _run(tenancy, "downgrade", target)
 
 
-def stamp_shared(tenancy: Tenancy, target: str) -> Outcome | None:
-    """Write down that the shared tables are at *target*; otherwise as `upgrade_shared`."""
-    return _run(tenancy, "stamp", target)
+def stamp_shared(tenancy: Tenancy, target: str, *, purge: bool = False) -> Outcome | None:
+    """Write down that the shared tables are at *target*; otherwise as `upgrade_shared`.
+
+    :param purge: see `stamp`.
+    """
+    require(purge=(purge, FLAG))
+    return _run(tenancy, "stamp", target, purge=purge)
 
 
 def _run(
-    tenancy: Tenancy, command: Command, target: str, phase: Phase | None = None, limits: Limits = POLITE
+    tenancy: Tenancy,
+    command: Command,
+    target: str,
+    phase: Phase | None = None,
+    limits: Limits = POLITE,
+    *,
+    purge: bool = False,
 ) -> Outcome | None:
     require(tenancy=(tenancy, TENANCY), target=(target, NAME), limits=(limits, _LIMITS))
     require_known(phase)
@@ -64,6 +74,8 @@ def _run(
     if line.is_empty:
         return None
     require_usable(line)
+    if command != "migrate":
+        line.require_target(command, target)
     site = shared_site(tenancy)
     with tenancy.engine.begin() as connection:
         for schema in tenancy.shared_schemas:
@@ -72,13 +84,14 @@ def _run(
         target = limit(line, target, current, phase)
         if command == "migrate":
             require_versioned_shared(connection, tenancy, line, current, target)
-    if not line.steps(command, target, current):
+    if (line.resolve(target) == current) if purge else not line.steps(command, target, current):
         return None
     # Not a connection of the application's: a revision may leave something in its session.
     engine = set_up(tenancy, line, limits, is_sent=False).open()
+    task = Task(key=SHARED, site=site, command=command, target=target, purge=purge)
     with handling() as cancellation:
         alembic = Alembic(engine, line, limits, placements_per_connection=1, cancellation=cancellation)
-        outcome = perform_one(Task(key=SHARED, site=site, command=command, target=target), alembic, cancellation)
+        outcome = perform_one(task, alembic, cancellation)
         alembic.close()
     if not outcome.ok:
         raise MigrationError(

@@ -34,6 +34,8 @@ class Task:
     """Together they name the row of the ledger; 0 if there is none."""
     expected: Heads | None = None
     """Where it must be for this to be done; ``None`` for anywhere."""
+    purge: bool = False
+    """Whether the rows of the version table are deleted first."""
     attempt: int = 1
     waited: float = 0.0
 
