@@ -5,6 +5,8 @@ Revises: 0004
 Create Date: 2025-10-28 13:11:05
 """
 
+# tenantkit: noqa: TK009 - a tenant of the tracker has some thousands of tasks
+
 import re
 from collections.abc import Sequence
 from itertools import count

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from textwrap import dedent, indent
 
+import psycopg
+from sqlalchemy import create_engine
+
+ENGINE = create_engine("postgresql+psycopg://192.0.2.1/an_application", connect_args={"connect_timeout": 1})
+"""The engine of an application, which a revision may import."""
+
+
+def connect_to_postgresql() -> None:
+    """Connect as an application's function does."""
+    psycopg.connect("host=192.0.2.1 connect_timeout=1")
+
+
 _FILE = """\
 import sqlalchemy as sa
 from alembic import op

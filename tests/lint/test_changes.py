@@ -30,16 +30,29 @@ CHANGES = {
 }
 
 
+FORBIDDING = frozenset({"check", "key to shared"})
+"""Changes that forbid values, which code of before a deployment may write."""
+
+
+def phase_of(change: str) -> str:
+    return f"phase = {'contract' if change in FORBIDDING else 'expand'!r}"
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_long_change_is_well_made(change: str, lint_file: Lint) -> None:
-    assert lint_file(revision(CHANGES[change], head='phase = "expand"')) == []
+    assert lint_file(revision(CHANGES[change], head=phase_of(change))) == []
+
+
+@pytest.mark.parametrize("change", sorted(FORBIDDING))
+def test_a_long_change_that_forbids_values_is_no_expansion(change: str, lint_file: Lint) -> None:
+    assert {each.code for each in lint_file(revision(CHANGES[change], head="phase = 'expand'"))} == {"TK006"}
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_squawk_is_not_asked_about_the_steps_of_a_long_change(
     change: str, migrations: Path, nowhere: Callable[..., Tenancy]
 ) -> None:
-    (migrations / "tenant" / "r1.py").write_text(revision(CHANGES[change], head='phase = "expand"'))
+    (migrations / "tenant" / "r1.py").write_text(revision(CHANGES[change], head=phase_of(change)))
     report = lint(nowhere())
     assert report.has_squawk
     assert report.findings == ()
@@ -57,8 +70,18 @@ def test_null_forbidden_in_a_column_that_was_there_is_no_expansion(lint_file: Li
         op.alter_column("note", "y", server_default="1", schema="tenant")
         op.alter_column("note", "y", nullable=False, schema="tenant")
     """
-    [found] = lint_file(revision(change, head='phase = "expand"'))
-    assert found.code == "TK006"
+    found = lint_file(revision(change, head='phase = "expand"'))
+    assert {each.code for each in found} == {"TK006", "TK009"}
+
+
+def test_null_is_forbidden_at_once_where_a_check_of_an_earlier_revision_says_so(
+    lint_file: Lint, migrations: Path
+) -> None:
+    check = 'op.create_check_constraint_concurrently("ck", "note", "y IS NOT NULL", schema="tenant")'
+    (migrations / "tenant" / "r0.py").write_text(revision(check, name="r0"))
+    change = 'op.alter_column("note", "{}", nullable=False, schema="tenant")'
+    assert lint_file(revision(change.format("y"), down="r0")) == []
+    assert {each.code for each in lint_file(revision(change.format("z"), down="r0"))} == {"TK009"}
 
 
 def test_a_long_change_beside_others_is_found(lint_file: Lint) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ def test_a_query_finds_nothing_and_what_follows_is_looked_at(lint_file: Lint) ->
         connection = op.get_bind()
         for row in connection.execute(sa.text("SELECT id, name FROM project")).mappings().all():
             connection.execute(sa.text("UPDATE project SET name = 'x' WHERE id = :id"), {"id": row["id"]})
-        if not sa.inspect(connection).has_table("task") and connection.scalar(sa.text("SELECT 1")) is None:
+        if not sa.inspect(connection).has_table("task") and connection.scalar(sa.text("SELECT id FROM project")) is None:
             op.execute("DELETE FROM public.task")
     """
     assert set(codes(lint_file, upgrade)) == {"TK001", "TK007"}
@@ -51,7 +52,7 @@ def test_a_session_finds_nothing_too(lint_file: Lint) -> None:
 def test_what_needs_a_row_is_reported_where_it_fails(lint_file: Lint) -> None:
     upgrade = f"""
         op.execute("DROP TABLE public.a")
-        number = op.get_bind().scalars(sa.text("SELECT 7")).one()
+        number = op.get_bind().scalars(sa.text("SELECT id FROM project")).one()
         {NAMES_SCHEMA}
     """
     found = {(finding.code, finding.line) for finding in lint_file(revision(upgrade))}
@@ -105,9 +106,9 @@ def test_chance_is_found_in_functions_that_upgrade_leads_to(lint_file: Lint) -> 
 
 def test_a_revision_with_an_engine_of_its_own_is_not_run(lint_file: Lint, tmp_path: Path) -> None:
     upgrade = f"open({str(tmp_path / 'ran')!r}, 'w').close()\nsa.create_engine('postgresql://192.0.2.1/x')"
-    first, second = lint_file(revision(upgrade))
-    assert (first.code, second.code) == ("TK000", "TK007")
-    assert "was not looked at, because it makes an engine of its own" in first.message
+    found = lint_file(revision(upgrade))
+    assert [(each.line, each.code) for each in found] == [(9, "TK011"), (10, "TK000"), (10, "TK011")]
+    assert "was not looked at, because it makes an engine of its own" in found[1].message
     assert not (tmp_path / "ran").exists()
 
 
@@ -155,9 +156,10 @@ def test_a_key_must_not_be_validated_in_the_transaction_that_adds_it(lint_file: 
         op.execute("ALTER TABLE task VALIDATE CONSTRAINT ck")
         op.execute("ALTER TABLE task VALIDATE CONSTRAINT fk")
     """
-    [finding] = lint_file(revision(upgrade))
-    assert (finding.code, finding.line) == ("TK003", 12)
-    assert "fk is validated in the transaction that adds it" in finding.message
+    check, key = lint_file(revision(upgrade))
+    assert (check.code, check.line, key.code, key.line) == ("TK009", 11, "TK003", 12)
+    assert "ck is checked for every row while reads and writes of task wait: the lock of line 10" in check.message
+    assert "fk is validated in the transaction that adds it" in key.message
 
 
 def test_a_key_may_be_validated_outside_of_the_transaction_that_adds_it(lint_file: Lint) -> None:
@@ -230,6 +232,27 @@ def test_extra_schemas_may_be_named(lint_file: Lint) -> None:
     assert lint_file(revision(upgrade), extra_schemas=("extensions",)) == []
 
 
+def test_an_outside_call_that_is_caught_is_found(lint_file: Lint) -> None:
+    upgrade = f"""
+        try:
+            open("/tmp/x", "w")
+        except Exception:
+            pass
+        {NAMES_SCHEMA}
+    """
+    assert codes(lint_file, upgrade) == ["TK011", "TK001"]
+
+
+def test_the_rest_of_a_revision_that_is_not_replayed_is_said_to_be_unseen(
+    migrations: Path, nowhere: Callable[..., Tenancy]
+) -> None:
+    text = revision(f"open('/tmp/x', 'w')\n{NAMES_SCHEMA}", head="replay = False")
+    (migrations / "tenant" / "r1.py").write_text(text)
+    report = lint(nowhere())
+    assert report.findings == ()
+    assert [(each.code, each.line) for each in report.unseen] == [("TK000", 9)]
+
+
 # Comments that silence
 
 
@@ -267,5 +290,41 @@ def test_rules_can_be_ignored_altogether(
 ) -> None:
     monkeypatch.setattr("tenantkit.lint.squawk.find", lambda: None)
     (migrations / "tenant" / "r1.py").write_text(revision(NAMES_SCHEMA))
-    report = lint(nowhere(), ignore=["TK001"])
-    assert (report.findings, report.revisions, report.has_squawk) == ((), 1, False)
+    for name in ("TK001", "tk001"):
+        report = lint(nowhere(), ignore=[name])
+        assert (report.findings, report.revisions, report.has_squawk) == ((), 1, False)
+
+
+@pytest.mark.parametrize("has_squawk", [False, True])
+@pytest.mark.parametrize("option", ["ignore", "enable"])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("zzz", "There is no rule 'zzz'"),
+        ("prefer-bigint", "Did you mean prefer-bigint-over-int or prefer-bigint-over-smallint?"),
+        ("require-concurent-index-creation", "Did you mean require-concurrent-index-creation"),
+        ("TK01", "Did you mean TK010"),
+        ("TK099", "Did you mean TK009"),
+        ("", "There is no rule ''"),
+    ],
+)
+def test_a_misspelt_rule_is_an_error_that_names_the_nearest(
+    name: str,
+    says: str,
+    option: str,
+    has_squawk: bool,
+    nowhere: Callable[..., Tenancy],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not has_squawk:
+        monkeypatch.setattr("tenantkit.lint.squawk.find", lambda: None)
+    with pytest.raises(ConfigurationError, match=re.escape(says)) as caught:
+        lint(nowhere(), **{option: [name]})
+    assert option in str(caught.value)
+
+
+def test_a_rule_that_only_a_newer_squawk_knows_is_left_to_it(
+    nowhere: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenantkit.lint.squawk._KNOWN", frozenset())
+    assert lint(nowhere(), ignore=["ban-drop-column"], enable=["require-table-schema"]).has_squawk

@@ -40,7 +40,10 @@ def test_the_page_shows_what_is_found_and_what_to_do_instead(
 
 
 @pytest.mark.parametrize("code", RULES)
-def test_what_to_do_instead_can_be_done(code: str, migrations: Path, make_tenancy: Callable[..., Tenancy]) -> None:
+def test_what_to_do_instead_can_be_done(
+    code: str, migrations: Path, make_tenancy: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(migrations)  # a revision may write a file
     _, good = (PAGES / f"{code.lower()}.md").read_text().split("## Instead")
     (migrations / "shared" / "0002.py").write_text(
         revision(

@@ -101,6 +101,18 @@ def test_a_contracting_revision_may_take_things_away_but_not_block(find: Find) -
     assert find(revision(f"{DROP}\n{NOT_NULL}", head="phase = 'contract'")) == [("adding-not-nullable-field", 10)]
 
 
+def test_what_squawk_says_is_not_said_again(find: Find) -> None:
+    alone = "op.execute('REFRESH MATERIALIZED VIEW totals')"
+    upgrade = f"{INDEX}\n{NOT_NULL}\n{alone}"
+    assert find(revision(upgrade)) == [
+        ("require-concurrent-index-creation", 9),
+        ("adding-not-nullable-field", 10),
+        ("TK009", 11),
+    ]
+    others = ["require-concurrent-index-creation", "adding-not-nullable-field"]
+    assert find(revision(upgrade), ignore=others) == [("TK009", 11)]
+
+
 def test_rules_are_ignored_or_enabled_by_name(find: Find) -> None:
     column = "op.add_column('task', sa.Column('number', sa.Integer), schema='tenant')"
     assert find(revision(column)) == []
@@ -130,7 +142,7 @@ def test_another_program_of_that_name_is_reported(find: Find, tmp_path: Path, mo
 
 
 def test_an_unknown_rule_to_enable_is_reported(find: Find) -> None:
-    with pytest.raises(ConfigurationError, match="invalid rule name nothing"):
+    with pytest.raises(ConfigurationError, match="There is no rule 'nothing', which enable names"):
         find(revision(DROP), enable=["nothing"])
 
 

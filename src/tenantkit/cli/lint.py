@@ -96,6 +96,9 @@ def lint(
         for finding in report.findings:
             out.print(_as_annotation(finding, here) if github else _as_line(finding, here), soft_wrap=True)
     _summarize(report)
+    for each in report.unseen:
+        place = f"{os.path.relpath(each.path, here)}:{each.line}"
+        err.print(f"{place}: looked at no further, as it works outside of its connection.", soft_wrap=True)
     if report.findings:
         raise typer.Exit(1)
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenantkit.arguments import TEXTS, require
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.lint import squawk
 from tenantkit.lint.findings import Finding, Report
+from tenantkit.lint.problem import Problem
 from tenantkit.lint.rendering import Rendering, environment, render
 from tenantkit.lint.revision import Revision, Schemas
-from tenantkit.lint.rules import RULES, Problem
+from tenantkit.lint.rules import RULES
 from tenantkit.lint.selection import Selected, select
 from tenantkit.lint.source import Source
 from tenantkit.tenancy import TENANCY, Tenancy
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import Script
 
-    from tenantkit.migrations.lines import LineName
+    from tenantkit.migrations.lines import Line
 
 
 def lint(
@@ -40,7 +45,7 @@ def lint(
         not limited.
     :param ignore: rules to leave out: tenantkit's codes, and names of squawk's.
     :param enable: rules of squawk's that are off by default, to ask all the same.
-    :raises ConfigurationError: if there is no such revision, the environment is not usable, or squawk does not work.
+    :raises ConfigurationError: if there is no such revision or rule, or the environment or squawk does not work.
     """
     require(
         tenancy=(tenancy, TENANCY),
@@ -49,18 +54,53 @@ def lint(
         ignore=(ignore, TEXTS),
         enable=(enable, TEXTS),
     )
-    rendered = list(_render(tenancy, select(tenancy, revisions, since)))
-    problems = [(revision, code, problem) for revision in rendered for code, problem in _ask(revision)]
     program = squawk.find()
+    ignored, enabled = ({_spelled(name) for name in names} for names in (ignore, enable))
+    _require_rules(program, ignore=ignore, enable=enable)
+    rendered: list[Revision] = []
+    problems: list[tuple[Revision, str, Problem]] = []
+    for revision in _render(tenancy, select(tenancy, revisions, since)):
+        rendered.append(revision)
+        problems += ((revision, code, problem) for code, problem in _ask(revision))
     if program is not None:
-        off = squawk.OFF - {*enable}
-        problems += (each for each in squawk.check(program, rendered, enable) if each[1] not in off)
-    findings = {
-        Finding(revision.path, problem.lines[0], code, problem.message)
-        for revision, code, problem in problems
-        if not _is_silenced(revision, code, problem, ignore)
-    }
-    return Report(tuple(sorted(findings)), revisions=len(rendered), has_squawk=program is not None)
+        off = squawk.OFF - enabled
+        others = [each for each in squawk.check(program, rendered, enabled) if each[1] not in off]
+        told = {(id(revision), problem.lines) for revision, code, problem in others if code in squawk.UNDER_LOCK}
+        problems = [each for each in problems if each[1] != "TK009" or (id(each[0]), each[2].lines) not in told]
+        problems += others
+    findings: set[Finding] = set()
+    unseen: set[Finding] = set()
+    for revision, code, problem in problems:
+        if not _is_silenced(revision, code, problem, ignored):
+            is_declared = code == "TK000" and not revision.is_replayed and revision.works_outside
+            (unseen if is_declared else findings).add(Finding(revision.path, problem.lines[0], code, problem.message))
+    return Report(
+        tuple(sorted(findings)),
+        revisions=len(rendered),
+        has_squawk=program is not None,
+        unseen=tuple(sorted(unseen)),
+    )
+
+
+def _spelled(name: str) -> str:
+    """Return the name of a rule as it is spelled, whatever its case."""
+    return name.upper() if name.upper() in RULES else name.lower()
+
+
+def _require_rules(program: str | None, **names: Collection[str]) -> None:
+    """Raise if there is no rule of a name, which would be taken for a rule that finds nothing.
+
+    :raises ConfigurationError: names the nearest ones.
+    """
+    for option, given in names.items():
+        for name in given:
+            if (spelled := _spelled(name)) in RULES or squawk.has_rule(program, spelled):
+                continue
+            known = {each.lower(): each for each in [*RULES, *sorted(squawk.known_rules())]}
+            near = [known[each] for each in known if spelled and spelled in each]
+            near = near or [known[each] for each in get_close_matches(spelled, known, n=3)]
+            hint = f"Did you mean {' or '.join(near[:3])}?" if near else f"tenantkit's are {', '.join(RULES)}."
+            raise ConfigurationError(f"There is no rule {name!r}, which {option} names. {hint}")
 
 
 def _is_silenced(revision: Revision, code: str, problem: Problem, ignore: Collection[str]) -> bool:
@@ -83,21 +123,45 @@ def _render(tenancy: Tenancy, selected: Selected) -> Iterator[Revision]:
         if not scripts:
             continue
         with environment(line) as context:
-            for script in scripts:
-                yield _look_at(context, line.name, script, schemas)
+            look = _Look(context, line, schemas)
+            yield from map(look, scripts)
 
 
-def _look_at(context: EnvironmentContext, line: LineName, script: Script, schemas: Schemas) -> Revision:
+@dataclass
+class _Look:
+    """Looks at the revisions of one line, each once."""
+
+    context: EnvironmentContext
+    line: Line
+    schemas: Schemas
+    _seen: dict[str, Revision] = field(default_factory=dict[str, Revision])
+
+    def __call__(self, script: Script) -> Revision:
+        """Return the revision of *script*."""
+        if script.revision not in self._seen:
+            self._seen[script.revision] = _look_at(self, script)
+        return self._seen[script.revision]
+
+    def before(self, script: Script) -> Iterator[Revision]:
+        """Yield the revisions before *script*, the first one first."""
+        several = list(self.line.scripts.iterate_revisions(script.revision, "base"))
+        return (self(each) for each in reversed(several) if each.revision != script.revision)
+
+
+def _look_at(look: _Look, script: Script) -> Revision:
+    context, line, schemas = look.context, look.line.name, look.schemas
     source = Source.of(Path(script.path))
     leads_to = schemas.schema_translate_map(line)
-    is_safe = not any(suspicion.connects for suspicion in source.suspicions)
+    is_safe = not any(suspicion.kind == "connects" for suspicion in source.suspicions)
     first = render(context, script.module, leads_to) if is_safe else Rendering(())
     return Revision(
         line=line,
         path=Path(script.path),
         phase=getattr(script.module, "phase", None),
+        is_replayed=getattr(script.module, "replay", True) is not False,
         schemas=schemas,
         source=source,
         first=first,
         second=render(context, script.module, leads_to) if is_safe and first.error is None else first,
+        history=partial(look.before, script),
     )

@@ -1,16 +1,19 @@
-"""A database that is not there: statements are taken, and every query finds nothing.
+"""A database that does not exist: statements are accepted, and queries find no rows.
 
 So revisions run as they would on an empty schema, with SQLAlchemy's real connections, inspectors and sessions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.pool import StaticPool
+
+from tenantkit.lint.answers import answer
 
 
 class _Cursor:
@@ -19,22 +22,26 @@ class _Cursor:
     arraysize = 1
     rowcount = 0
     description: tuple[tuple[Any, ...], ...] | None = None
+    rows: Sequence[tuple[Any, ...]] = ()
 
     def execute(self, statement: str, parameters: object = None) -> None:
         """Take a statement."""
 
     executemany = execute
 
-    def fetchone(self) -> None:
-        """Find nothing."""
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """Return the next row."""
+        row, self.rows = next(iter(self.rows), None), self.rows[1:]
+        return row
 
     def fetchall(self) -> list[Any]:
-        """Find nothing."""
-        return []
+        """Return the rows that are left."""
+        return self.fetchmany(len(self.rows))
 
-    def fetchmany(self, _size: int | None = None) -> list[Any]:
-        """Find nothing."""
-        return []
+    def fetchmany(self, size: int = arraysize) -> list[Any]:
+        """Return the next rows."""
+        rows, self.rows = self.rows[:size], self.rows[size:]
+        return [*rows]
 
     def close(self) -> None:
         """Do nothing."""
@@ -56,6 +63,7 @@ class _Dialect(PGDialect):
 
     driver = "nothing"
     supports_statement_cache = True
+    supports_sane_rowcount = supports_sane_multi_rowcount = False
     server_version_info = (18, 0)
 
 
@@ -69,10 +77,12 @@ def nowhere() -> Engine:
 
 
 def _describe(
-    _connection: object, cursor: _Cursor, _statement: str, _parameters: object, context: Any, *_: object
+    _connection: object, cursor: _Cursor, statement: str, _parameters: object, context: Any, *_: object
 ) -> None:
-    """Give the result, which has no rows, the columns that the statement asks for."""
+    """Give the result the columns that the statement asks for, and the rows that it has whatever there is."""
     compiled = context.compiled
-    asked = getattr(compiled.statement, "exported_columns", None) if compiled is not None else None
-    names = [str(column.key) for column in asked] if asked is not None else ["column"]
+    columns = getattr(compiled, "_result_columns", None) or ()
+    names, cursor.rows = answer(statement, [column.type for column in columns])
+    if columns or getattr(compiled, "isinsert", False) or getattr(compiled, "isupdate", False):
+        names = [column.keyname for column in columns]
     cursor.description = tuple((name, None, None, None, None, None, None) for name in names) or None

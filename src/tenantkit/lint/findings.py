@@ -27,3 +27,5 @@ class Report:
     """How many were looked at."""
     has_squawk: bool
     """Whether squawk looked at them too."""
+    unseen: tuple[Finding, ...] = ()
+    """Where revisions with ``replay = False`` were looked at no further, as they work outside of their connection."""

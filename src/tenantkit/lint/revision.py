@@ -7,11 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenantkit.lint.outside import OutsideError
 from tenantkit.lint.rendering import TENANT_SCHEMA
 from tenantkit.lint.sql import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tenantkit.lint.rendering import Rendering, Step
     from tenantkit.lint.source import Source
@@ -81,9 +82,13 @@ class Revision:
     phase: str | None
     schemas: Schemas
     source: Source
+    is_replayed: bool
+    """Whether its statements may be replayed: not with ``replay = False``."""
     first: Rendering
     second: Rendering
     """The same once more: where it differs, something decides that is not in the revision."""
+    history: Callable[[], Iterable[Revision]]
+    """The revisions before it, the first one first; rendering them takes a while."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -96,7 +101,28 @@ class Revision:
             for statement in step.statements:
                 yield step, statement
 
+    @property
+    def works_outside(self) -> bool:
+        """Whether it is not looked at to its end because it works outside of its connection."""
+        return isinstance(self.first.error, OutsideError) or any(
+            suspicion.kind == "connects" for suspicion in self.source.suspicions
+        )
+
+    def all_statements(self) -> Iterator[tuple[Step, Statement]]:
+        """Yield also what a DO has in its body, without the names that it declares."""
+        for step in self.steps:
+            for statement in step.all_statements:
+                yield step, statement
+
+    def earlier(self) -> Iterator[Statement]:
+        """Yield the statements of the revisions before it, in their order."""
+        for revision in self.history():
+            for _, statement in revision.all_statements():
+                yield statement
+
     @cached_property
     def created(self) -> frozenset[str]:
         """What it creates itself, without schemas: nobody uses it yet."""
-        return frozenset(statement.creates.name for _, statement in self.statements() if statement.creates is not None)
+        return frozenset(
+            statement.creates.name for _, statement in self.all_statements() if statement.creates is not None
+        )

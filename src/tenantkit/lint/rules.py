@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import IdentifierError
 
 from tenantkit.exceptions import as_clause
-from tenantkit.lint.contracting import added_columns, contracting
+from tenantkit.lint.contracting import contracts_while_expanding
+from tenantkit.lint.once import exists_once, once_a_database
+from tenantkit.lint.problem import Problem
+from tenantkit.lint.replaying import cannot_be_replayed, works_outside
+from tenantkit.lint.rewriting import rows_under_lock
 from tenantkit.lint.sql import NAME, parse_name
 from tenantkit.naming import MAX_IDENTIFIER_BYTES, first_lines
 from tenantkit.sql_text import read_sql
@@ -34,32 +37,26 @@ _LOOKS_UP = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What a rule finds wrong."""
-
-    lines: tuple[int, ...]
-    """Where, the innermost call first."""
-    message: str
-    """What is wrong, and what to do instead."""
-
-
 def not_looked_at(revision: Revision) -> Iterator[Problem]:
-    """TK000: it fails on an empty schema, so the other rules have not seen all of it."""
+    """TK000: it cannot be run without a database, so the other rules have not seen all of it."""
     for suspicion in revision.source.suspicions:
-        if suspicion.connects:
+        if suspicion.kind == "connects":
             yield Problem(
                 (suspicion.line,),
-                f"upgrade() was not looked at, because {suspicion.reason}, which might reach a real database. "
+                f"upgrade() was not looked at, because {suspicion.reason}, which would reach a real database. "
                 "Use op.execute().",
             )
     error = revision.first.error
-    if error is not None and not isinstance(error, IdentifierError):
-        yield Problem(
-            revision.first.lines,
-            f"upgrade() was not looked at from here on, because it fails on an empty schema: {type(error).__name__}: "
-            f"{as_clause(error)}. Let it bear that no row is found.",
+    if error is None or isinstance(error, IdentifierError):
+        return
+    if revision.first.outside:
+        why = f"because it {revision.first.outside[-1].what}, which was prevented. Do that last"
+    else:
+        said = as_clause(f"{type(error).__name__}: {error}")
+        why = (
+            f"because it fails without a database, where queries find nothing: {said}. Let it bear that no row is found"
         )
+    yield Problem(revision.first.lines, f"upgrade() was not looked at from here on, {why}.")
 
 
 def names_schema(revision: Revision) -> Iterator[Problem]:
@@ -68,6 +65,8 @@ def names_schema(revision: Revision) -> Iterator[Problem]:
         return
     for step, statement in revision.statements():
         for schema in sorted(statement.schemas):
+            if any(once_a_database(statement)):
+                break  # which TK010 says
             if revision.schemas.is_expected(schema):
                 continue
             if schema == revision.schemas.placeholder:
@@ -84,7 +83,7 @@ def names_schema(revision: Revision) -> Iterator[Problem]:
 def wrong_line(revision: Revision) -> Iterator[Problem]:
     """TK002: a tenant revision changes shared tables, or a shared one those of tenants."""
     schemas = revision.schemas
-    for step, statement in revision.statements():
+    for step, statement in revision.all_statements():
         if revision.line == "tenant":
             for name in filter(schemas.is_shared, statement.changes):
                 yield Problem(
@@ -96,7 +95,7 @@ def wrong_line(revision: Revision) -> Iterator[Problem]:
             others = [name for name in statement.changes if schemas.is_of_tenants(name)]
             named = [
                 name
-                for name in sorted(statement.schemas)
+                for name in sorted(statement.schemas if statement in step.statements else ())
                 if name == schemas.placeholder or schemas.is_tenant_schema(name)
             ]
             if others or named:
@@ -112,7 +111,7 @@ def key_is_checked(revision: Revision) -> Iterator[Problem]:
     if revision.line != "tenant":
         return
     added: set[str] = set()
-    for step, statement in revision.statements():
+    for step, statement in revision.all_statements():
         table = statement.altered_table
         if table is None or table.name in revision.created:
             continue
@@ -173,7 +172,7 @@ def mixed_steps(revision: Revision) -> Iterator[Problem]:
                 "This ends the transaction, which is tenantkit's to do, and is refused. What must be committed by "
                 "itself goes into op.get_context().autocommit_block().",
             )
-        elif any(_NOT_IN_TRANSACTION.match(statement.text) for statement in step.statements):
+        elif any(_NOT_IN_TRANSACTION.match(statement.text) for statement in step.all_statements):
             yield Problem(
                 step.lines,
                 "This cannot run in a transaction, and fails for every tenant. Put it into 'with "
@@ -186,38 +185,6 @@ def mixed_steps(revision: Revision) -> Iterator[Problem]:
             "the transaction. A tenant where one of them fails is left with half of the revision. Give the block a "
             "revision of its own.",
         )
-
-
-def contracts_while_expanding(revision: Revision) -> Iterator[Problem]:
-    """TK006: a revision for before the deployment takes away what the running code uses."""
-    if revision.phase != "expand":
-        return
-    added = added_columns(statement for _, statement in revision.statements())
-    for step, statement in revision.statements():
-        for what in contracting(statement, revision.created, added):
-            yield Problem(
-                step.lines,
-                f"This {what}, but the revision's phase is expand: the code of before the deployment still runs and "
-                "relies on it. Move it to a revision with phase = 'contract'.",
-            )
-
-
-def cannot_be_replayed(revision: Revision) -> Iterator[Problem]:
-    """TK007: what it does depends on more than the revision, so each tenant needs a run of Alembic."""
-    if revision.line != "tenant":
-        return
-    slow = "so its statements cannot be replayed and Alembic runs it tenant by tenant. Write it in SQL: op.execute()"
-    suspicions = revision.source.suspicions
-    for suspicion in suspicions:
-        yield Problem((suspicion.line,), f"In this revision {suspicion.reason}, {slow}.")
-    if not suspicions:
-        for step in revision.steps:
-            if not step.by_operation:
-                yield Problem(step.lines, f"A connection is used here and no operation of Alembic, {slow}.")
-        for first, second in zip(revision.first.steps, revision.second.steps, strict=False):
-            if (first.sql, first.parameters) != (second.sql, second.parameters):
-                yield Problem(first.lines, f"Run twice, this is not the same, {slow}.")
-                break
 
 
 def path_is_missing(revision: Revision) -> Iterator[Problem]:
@@ -242,4 +209,7 @@ RULES: dict[str, Callable[[Revision], Iterator[Problem]]] = {
     "TK006": contracts_while_expanding,
     "TK007": cannot_be_replayed,
     "TK008": path_is_missing,
+    "TK009": rows_under_lock,
+    "TK010": exists_once,
+    "TK011": works_outside,
 }

@@ -35,7 +35,7 @@ _NAMED_IN_LITERAL = re.compile(
 )
 
 NAME = r'(?:"(?:[^"]|"")*"|[\w$]+)(?:\.(?:"(?:[^"]|"")*"|[\w$]+))*'
-_NAMES = rf"{NAME}(?: , (?:only )?{NAME})*"
+NAMES = rf"{NAME}(?: , (?:only )?{NAME})*"
 _CREATABLE = (
     "(?:materialized view|foreign table|table|view|sequence|type|domain|function|procedure|aggregate|statistics|schema)"
 )
@@ -45,16 +45,16 @@ _CHANGED = tuple(
     for pattern in (
         rf"\b(?:insert into|delete from|merge into) (?:only )?({NAME})",
         rf"(?:^|[()] )update (?:only )?({NAME})",
-        rf"^(?:truncate|lock) (?:table )?(?:only )?({_NAMES})",
+        rf"^(?:truncate|lock) (?:table )?(?:only )?({NAMES})",
         rf"^copy ({NAME})(?: \( [^)]* \))? from\b",
         rf"^alter {_KIND} (?:if exists )?(?:only )?({NAME})",
-        rf"^drop {_KIND} (?:concurrently )?(?:if exists )?({_NAMES})",
+        rf"^drop {_KIND} (?:concurrently )?(?:if exists )?({NAMES})",
         rf"^create (?:or replace )?(?:unlogged )?(?:recursive )?{_CREATABLE} (?:if not exists )?({NAME})",
         rf"^create (?:unique )?index (?:concurrently )?(?:if not exists )?(?:{NAME} )?on (?:only )?({NAME})",
         rf"^(?:create|alter|drop) (?:or replace )?(?:constraint )?(?:trigger|policy) .*?\bon ({NAME})",
         rf"^comment on (?:{_KIND}|(?:constraint|trigger|policy) {NAME} on) ({NAME})",
         rf"^comment on column ({NAME})\.[^.]+ is",
-        rf"^(?:grant|revoke) .*? on (?:table |sequence |function |type |schema )?({_NAMES})",
+        rf"^(?:grant|revoke) .*? on (?:table |sequence |function |type |schema )?({NAMES})",
         rf"^(?:reindex \w+|vacuum(?: full)?|cluster|refresh materialized view) (?:concurrently )?({NAME})",
     )
 )
@@ -174,6 +174,29 @@ class Statement:
             for token in self.tokens
             if token.is_name and len((name := _unquote(token.text)).encode()) > MAX_IDENTIFIER_BYTES
         )
+
+
+@lru_cache(maxsize=1_000)
+def read_all(sql: str) -> tuple[Statement, ...]:
+    """Return the statements of a piece of SQL, and those in the bodies of its DO, as far as their words tell."""
+    statements = read(sql)
+    bodies = (token for each in statements if each.text.startswith("do ") for token in each.tokens)
+    return (*statements, *(inner for token in bodies if token.kind == "body" for inner in _read_body(token.text)))
+
+
+def _read_body(body: str) -> Iterator[Statement]:
+    tag = body.index("$", 1) + 1
+    for statement in read(body[tag:-tag]):
+        part: list[Token] = []
+        cases = 0
+        for token in statement.tokens:
+            cases += {"case": 1, "end": -1}.get(token.text, 0) if cases or token.text == "case" else 0
+            if not cases and token.text in {"begin", "else", "loop", "then"}:
+                yield Statement(tuple(part))
+                part = []
+            else:
+                part.append(token)
+        yield Statement(tuple(part))
 
 
 @lru_cache(maxsize=1_000)

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tenantkit.exceptions import ConfigurationError, as_clause
-from tenantkit.lint.rules import Problem
+from tenantkit.lint.problem import Problem
 
 if TYPE_CHECKING:
     from tenantkit.lint.rendering import Step
@@ -36,6 +36,44 @@ _TASTE = {
 OFF = frozenset(_BY_TENANTKIT | _OURS | _TASTE)
 """Rules that are not asked unless they are enabled."""
 
+_KNOWN = frozenset(
+    """
+    adding-field-with-default adding-foreign-key-constraint adding-not-nullable-field adding-required-field
+    adding-serial-primary-key-field ban-add-column ban-add-composite-attribute ban-add-enum-value ban-alter-
+    database-options ban-alter-domain-with-add-constraint ban-alter-extension ban-alter-function-options ban-
+    alter-generated-expression ban-alter-identity ban-alter-policy-condition ban-alter-policy-roles ban-alter-
+    role-options ban-alter-row-level-security ban-alter-sequence-values ban-alter-system-options ban-alter-view-
+    options ban-char-field ban-concurrent-index-creation-in-transaction ban-create-domain-with-constraint ban-
+    create-policy ban-detach-inheritance ban-disable-trigger ban-drop-column ban-drop-constraint ban-drop-database
+    ban-drop-domain ban-drop-extension ban-drop-function ban-drop-generated-expression ban-drop-index ban-drop-
+    not-null ban-drop-policy ban-drop-schema ban-drop-sequence ban-drop-table ban-drop-type ban-drop-view ban-new-
+    write-restriction ban-replace-view-function ban-replica-identity ban-revoke ban-set-default ban-set-schema
+    ban-truncate-cascade ban-uncommitted-transaction changing-column-type constraint-missing-not-valid disallowed-
+    unique-constraint identifier-too-long prefer-bigint-over-int prefer-bigint-over-smallint prefer-identity
+    prefer-repack prefer-robust-stmts prefer-text-field prefer-timestamp-tz renaming-column renaming-object
+    renaming-table require-concurrent-index-creation require-concurrent-index-deletion require-concurrent-
+    partition-detach require-concurrent-reindex require-enum-value-ordering require-lock-timeout require-
+    statement-timeout require-table-schema require-timeout-settings syntax-error transaction-nesting unused-ignore
+    """.split()  # noqa: SIM905 - as a list it would take a page
+)
+"""The rules of squawk 2.70. A newer one may have more."""
+
+UNDER_LOCK = frozenset(
+    {
+        "adding-field-with-default",
+        "adding-foreign-key-constraint",
+        "adding-not-nullable-field",
+        "adding-serial-primary-key-field",
+        "ban-alter-domain-with-add-constraint",
+        "changing-column-type",
+        "constraint-missing-not-valid",
+        "disallowed-unique-constraint",
+        "require-concurrent-index-creation",
+        "require-concurrent-reindex",
+    }
+)
+"""Rules about what TK009 also finds. Where squawk says it, that is enough."""
+
 CONTRACTING = ("ban-drop-", "renaming-")
 """How the rules begin that are about what a revision with the phase ``contract`` is for."""
 
@@ -45,6 +83,22 @@ _UNREAD = "syntax-error"
 def find() -> str | None:
     """Return squawk's program, if it is installed."""
     return shutil.which("squawk", path=sysconfig.get_path("scripts")) or shutil.which("squawk")
+
+
+def has_rule(program: str | None, name: str) -> bool:
+    """Return whether squawk has a rule of this name; one that may be newer than this list is left to *program*."""
+    return name in _KNOWN or (program is not None and bool(name) and _knows(program, name))
+
+
+def known_rules() -> frozenset[str]:
+    """Return the names of squawk's rules, as far as they are known without it."""
+    return _KNOWN
+
+
+def _knows(program: str, name: str) -> bool:
+    asked = [program, f"--include={name}", "--stdin-filepath=none.sql"]
+    done = subprocess.run(asked, input="", capture_output=True, text=True, check=False)  # noqa: S603 - it is squawk
+    return done.returncode == 0
 
 
 def check(

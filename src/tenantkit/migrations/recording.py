@@ -49,7 +49,8 @@ _LOCKS = """
     FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'
 """
 
-_LEXER = re.compile("standard_conforming_strings|client_encoding|backslash_quote", re.IGNORECASE)
+LEXER = re.compile("standard_conforming_strings|client_encoding|backslash_quote", re.IGNORECASE)
+"""Settings that change how the text of a statement is read."""
 
 
 class NotRecordableError(TenantkitError):
@@ -217,7 +218,7 @@ class Recorder:
         self._may_change_session |= operation in (ExecuteSQLOp, BulkInsertOp)
         for values in parameters if many else [parameters]:
             sent = statement if context.no_parameters and not values else write_literals(connection, statement, values)
-            if _LEXER.search(sent):
+            if LEXER.search(sent):
                 # The whole script is taken apart before its first statement is executed.
                 self.refuse(f"revision {self._revision} changes how statements are read")
             self._take_down(sent, adds_column=operation is AddColumnOp and adds_plain_column(sent))

@@ -1,0 +1,51 @@
+"""The revisions that the documentation shows are clean, so that nobody learns what lint then finds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tenantkit import Tenancy
+from tenantkit.lint import lint
+from tests.lint.snippets import revision
+from tests.support.notes import SharedBase, TenantBase
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted(
+    file
+    for file in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    if file.parent.name not in {"lint", "_build"} and "migrations/" in file.read_text()
+)
+BLOCK = re.compile(
+    r"^```(?:\{code-block\} )?python\n(?::caption: |# )[\w/]*migrations/(shared|tenant)/(\w+\.py)\n\n?(.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+BAD_ON_PURPOSE = {("lint.md", "0002_categories.py"): "t_acme"}
+"""By document and file, with a word of the version that is shown for what is found in it."""
+
+
+def revisions() -> list[tuple[str, str, str, str]]:
+    return [
+        (file.name, line, name, source)
+        for file in DOCUMENTS
+        for line, name, source in BLOCK.findall(file.read_text())
+        if BAD_ON_PURPOSE.get((file.name, name), "\0") not in source
+    ]
+
+
+def test_there_are_revisions_in_the_documentation() -> None:
+    assert len(revisions()) >= 10
+
+
+@pytest.mark.parametrize(("document", "line", "name", "source"), revisions(), ids=lambda value: str(value)[:40])
+def test_a_revision_of_the_documentation_is_clean(
+    document: str, line: str, name: str, source: str, migrations: Path, nowhere: Callable[..., Tenancy]
+) -> None:
+    (migrations / line / name).write_text(source)
+    for before in re.findall(r'^down_revision.* = "(.*)"', source, re.MULTILINE):
+        (migrations / line / "before.py").write_text(revision("pass", name=before))
+    tenancy = nowhere(shared=SharedBase.metadata, tenant=TenantBase.metadata)
+    assert lint(tenancy).findings == (), document
