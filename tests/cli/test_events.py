@@ -120,7 +120,7 @@ def test_an_interrupted_run_ends_with_how_far_it_was(fleet: Project, project_eng
 
 def test_downgrades_stamps_and_shared_tables_have_events_too(fleet: Project) -> None:
     assert events(fleet.invoke("downgrade", "t1", "--yes", "--events").out)[-1]["command"] == "downgrade"
-    assert events(fleet.invoke("stamp", "t2", "--events").out)[-1]["migrated"] == 3
+    assert events(fleet.invoke("stamp", "t2", "--yes", "--events").out)[-1]["migrated"] == 3
     (event,) = events(fleet.invoke("migrate", "--shared-only", "--events").out)
     assert (event["event"], event["outcome"]) == ("shared", None)
 

@@ -120,14 +120,16 @@ def test_downgrade_without_yes_needs_a_terminal(fleet: Project, project_engine: 
 def test_downgrade_and_stamp_of_the_shared_tables(project: Project, project_engine: Engine) -> None:
     assert project.invoke("downgrade", "base", "--shared", "--yes").out == "Shared tables: s1 -> base\n"
     assert shared_revision(project_engine) is None
-    stamped = project.invoke("stamp", "head", "--shared", "--json")
+    refused = project.invoke("stamp", "head", "--shared")
+    assert (refused.code, "Pass --yes" in refused.err) == (2, True)
+    stamped = project.invoke("stamp", "head", "--shared", "--yes", "--json")
     assert (stamped.json["from_revision"], stamped.json["to_revision"]) == (None, "s1")
     assert shared_revision(project_engine) == "s1"
-    assert project.invoke("stamp", "head", "--shared", "--json").json is None
+    assert project.invoke("stamp", "head", "--shared", "--json").json is None, "nothing to do, so nothing to ask"
 
 
 def test_stamp_writes_the_revision_and_runs_nothing(fleet: Project, project_engine: Engine) -> None:
-    done = fleet.invoke("stamp", "t1", "--tenants", "acme", "--jobs", "0")
+    done = fleet.invoke("stamp", "t1", "--tenants", "acme", "--jobs", "0", "--yes")
     assert done.code == 0, done.err
     assert revisions(project_engine, "acme", "initech") == ["t1", "t2"]
     assert "note" in columns(project_engine, "t_acme")

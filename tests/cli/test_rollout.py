@@ -148,7 +148,9 @@ def test_taking_a_run_back_asks_first(fleet: Project, project_engine: Engine) ->
     fleet.invoke("migrate", "--tenants", "acme,initech")
     number = fleet.invoke("runs", "list", "--json", "--limit", "1").json[0]["id"]
     terminal = fleet.at_terminal("downgrade", "--run", str(number))
-    terminal.wait_for(f"Take back what run {number} did to acme, initech? What its revisions added is lost. [y/N]: ")
+    terminal.wait_for(
+        "2 tenants go back: t3 -> t2 (acme, initech)\nNo table and no column is dropped.\nNo rows are lost. Go on? [y/N]: "
+    )
     terminal.type("n")
     assert terminal.result().code == 1
     assert revisions(project_engine, *ALL) == ["t3", "t3", "t2"]
@@ -184,7 +186,9 @@ def test_a_downgrade_goes_in_waves_too(fleet: Project, project_engine: Engine) -
 
 def test_whom_a_downgrade_is_for_is_asked(fleet: Project, project_engine: Engine) -> None:
     terminal = fleet.at_terminal("downgrade", "t1", "--exclude", "acme")
-    terminal.wait_for("Take the tenants that these options leave back to t1? What later revisions added is lost. [y/N]")
+    terminal.wait_for(
+        "2 tenants go back: t2 -> t1 (initech, umbrella)\nDropped: column invoices.note.\nNo rows are lost."
+    )
     terminal.type("y")
     assert terminal.result().code == 0
     assert revisions(project_engine, *ALL) == ["t2", "t1", "t1"]

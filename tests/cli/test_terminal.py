@@ -50,16 +50,6 @@ def test_an_interrupted_question_is_a_no(fleet: Project, project_engine: Engine)
     assert "acme" in keys(project_engine)
 
 
-@pytest.mark.parametrize(("answer", "revision", "code"), [("n", "t2", 1), ("", "t2", 1), ("y", "t1", 0)])
-def test_downgrade_asks_first(fleet: Project, project_engine: Engine, answer: str, revision: str, code: int) -> None:
-    terminal = fleet.at_terminal("downgrade", "t1", "--tenants", "acme", "--jobs", "0")
-    terminal.wait_for("Take acme back to t1? What later revisions added is lost. [y/N]: ")
-    terminal.type(answer)
-    assert terminal.result().code == code
-    with project_engine.connect() as connection:
-        assert connection.scalar(text("SELECT version_num FROM t_acme.alembic_version")) == revision
-
-
 def test_migrate_shows_a_bar_and_failures_on_stderr_and_data_on_stdout(fleet: Project) -> None:
     fails = "op.execute(\"DO $$ BEGIN IF current_schema() = 't_initech' THEN RAISE 'no luck'; END IF; END $$\")"
     fleet.add_revision("t3", "t2", fails)

@@ -97,7 +97,7 @@ def test_migrations_can_begin_where_tables_were_made_from_the_models(plain: Proj
     refused = plain.run("migrate", "--shared-only")
     assert (refused.code, refused.out) == (1, "")
     assert f"'tenantkit stamp {shared} --shared'" in refused.err
-    assert plain.run("stamp", shared, "--shared").code == 0
+    assert plain.run("stamp", shared, "--shared", "--yes").code == 0
 
     first = written(plain)
     plain.run("create", "umbrella")
@@ -110,7 +110,7 @@ def test_migrations_can_begin_where_tables_were_made_from_the_models(plain: Proj
     assert [plan["key"] for plan in plain.run("migrate", "--dry-run", "--json").json["refused"]] == [
         "acme", "globex", "initech",
     ]  # fmt: skip
-    assert plain.run("stamp", first, "--tenants", "acme,globex,initech").code == 0
+    assert plain.run("stamp", first, "--tenants", "acme,globex,initech", "--yes").code == 0
 
     plain.add_revision("next", first, 'op.add_column("invoices", sa.Column("paid", sa.Boolean), schema="tenant")')
     assert plain.run("migrate").code == 0

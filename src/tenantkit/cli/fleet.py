@@ -10,7 +10,7 @@ import typer
 
 from tenantkit.cli import installing, previewing
 from tenantkit.cli.application import application
-from tenantkit.cli.confirm import confirm
+from tenantkit.cli.asking import ask_before_downgrade, ask_before_stamp
 from tenantkit.cli.errors import UsageError
 from tenantkit.cli.options import (
     DryRun,
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 Target = Annotated[
     str, typer.Argument(metavar="TARGET", help="A revision: an id or its beginning, base, -1.", show_default=False)
 ]
-_NAMED = 10
-"""So many tenants are named in a question; more are counted."""
-
 Shared = Annotated[bool, typer.Option("--shared", metavar="", help="The shared tables, and no tenant.")]
 
 
@@ -166,6 +163,9 @@ def downgrade(
 ) -> None:
     """Take every tenant, or the shared tables, back to a revision. What later revisions added is lost.
 
+    Asks first, with the tables and columns that are dropped. Where rows are lost, the number of tenants, or the
+    key of the only one, has to be typed.
+
     **Examples**
 
     - `tenantkit downgrade -1 --tenants acme`
@@ -174,9 +174,9 @@ def downgrade(
     - `tenantkit downgrade --run 12 --canary 1 --check ./smoke-test.sh`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
-    from tenantkit.migrations.rollback import find_deeds  # noqa: PLC0415 - Alembic is slow to import
+    from tenantkit.migrations import forecast as ahead  # noqa: PLC0415 - Alembic is slow to import
 
-    keys = options["tenants"] = parse_keys(tenants)
+    options["tenants"] = parse_keys(tenants)
     if shared and not (dry_run or sql):
         refuse_others(context, "--shared")
     if (shared or run_id is not None) and (dry_run or sql):
@@ -188,16 +188,20 @@ def downgrade(
                 previewing.show(found, sql=sql, as_json=as_json)
                 return
             case str() as goal, None:
-                whom = "the shared tables" if shared else _name(options, "every tenant")
-                confirm(f"Take {whom} back to {goal}? What later revisions added is lost.", yes=yes)
+                if not yes:
+                    ask_before_downgrade(
+                        tenancy,
+                        ahead.forecast_shared(tenancy, "downgrade", goal)
+                        if shared
+                        else ahead.forecast(tenancy, "downgrade", goal, options),
+                    )
                 if shared:
                     print_shared(migrations.downgrade_shared(tenancy, goal), as_json=as_json, as_events=as_events)
                     return
                 take_back: Callable[..., MigrationReport] = partial(migrations.downgrade, tenancy, goal)
             case None, int() as number if not shared:
-                deeds = find_deeds(tenancy, number, keys)
-                whom = _name(options, ", ".join(deeds) if len(deeds) <= _NAMED else f"{len(deeds)} tenants")
-                confirm(f"Take back what run {number} did to {whom}? What its revisions added is lost.", yes=yes)
+                if not yes:
+                    ask_before_downgrade(tenancy, ahead.forecast_run(tenancy, number, options))
                 take_back = partial(migrations.downgrade_run, tenancy, number)
             case _:
                 raise UsageError(
@@ -211,14 +215,6 @@ def downgrade(
         run(work, "Downgrading", "Downgraded", as_json=as_json, as_events=as_events, verbose=context.obj.verbose)
 
 
-def _name(options: Options, everybody: str) -> str:
-    """Return for whom a command with these options is."""
-    if options.get("exclude") or options.get("where"):
-        return "the tenants that these options leave"
-    keys = options.get("tenants")
-    return everybody if keys is None else ", ".join(keys)
-
-
 def stamp(
     context: typer.Context,
     target: Target,
@@ -226,31 +222,48 @@ def stamp(
     tenants: Tenants = None,
     jobs: Jobs = None,
     shared: Shared = False,
+    purge: Annotated[
+        bool,
+        typer.Option(
+            "--purge",
+            metavar="",
+            help="Whatever alembic_version has: for a revision whose file was removed, or rows that contradict each "
+            "other.",
+        ),
+    ] = False,
+    yes: Yes = False,
     as_json: Json = False,
     as_events: Events = False,
 ) -> None:
-    """Write down that tenants, or the shared tables, are at a revision, without running anything.
+    """Write down that tenants, or the shared tables, are at a revision, without running anything. Asks first.
 
     For schemas that were made by other means.
 
-    **Example**
+    **Examples**
 
     - `tenantkit stamp head --tenants acme`
+    - `tenantkit stamp 8d3f --purge --yes`
     """
     from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+    from tenantkit.migrations import forecast as ahead  # noqa: PLC0415 - Alembic is slow to import
 
     keys = parse_keys(tenants)
     if shared:
-        refuse_others(context, "--shared")
+        refuse_others(context, "--shared", allowed=("target", "purge"))
     with application(context) as tenancy:
-        if shared:
-            print_shared(migrations.stamp_shared(tenancy, target), as_json=as_json, as_events=as_events)
-        else:
-            run(
-                lambda progress: migrations.stamp(tenancy, target, tenants=keys, jobs=jobs, progress=progress),
-                "Stamping",
-                "Stamped",
-                as_json=as_json,
-                as_events=as_events,
-                verbose=context.obj.verbose,
+        if not yes:
+            found = (
+                ahead.forecast_shared(tenancy, "stamp", target, purge=purge)
+                if shared
+                else ahead.forecast(tenancy, "stamp", target, {"tenants": keys}, purge=purge)
             )
+            ask_before_stamp(found, purge=purge)
+        if shared:
+            stamped = migrations.stamp_shared(tenancy, target, purge=purge)
+            print_shared(stamped, as_json=as_json, as_events=as_events)
+            return
+
+        def work(progress: FleetProgress) -> MigrationReport:
+            return migrations.stamp(tenancy, target, purge=purge, tenants=keys, jobs=jobs, progress=progress)
+
+        run(work, "Stamping", "Stamped", as_json=as_json, as_events=as_events, verbose=context.obj.verbose)

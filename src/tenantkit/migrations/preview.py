@@ -68,7 +68,7 @@ def preview(
         require_no_end(target)
     with rolled_back(tenancy.engine) as connection:
         settings_of(options).limits.require_sense(connection)
-        is_current = _install(connection)
+        is_current = install_to_read(connection)
         fleet = selection.find(connection)
     with tenancy.engine.connect() as connection:
         # A transaction would hold a lock on each tenant's table, and a server has room for some thousands only.
@@ -80,7 +80,7 @@ def preview(
         there = shared_target(target)
         shared = _plan_shared(tenancy, shared_line, connection, there, phase) if command == "migrate" else None
     groups = {
-        (heads, there): _group(
+        (heads, there): plan_group(
             line,
             heads,
             line.steps(command, there, heads),
@@ -108,7 +108,7 @@ def preview(
     )
 
 
-def _install(connection: Connection) -> bool:
+def install_to_read(connection: Connection) -> bool:
     """Have the registry as this version needs it, and from then on only read; return whether it was so already."""
     before = versions.installed_version(connection)
     versions.install(connection)
@@ -127,12 +127,13 @@ def _plan_shared(
     target = limit(line, target, heads, phase)
     require_versioned_shared(connection, tenancy, line, heads, target)
     steps = line.steps("migrate", target, heads)
-    return _group(line, heads, steps, [PlannedPlacement(key=SHARED, schema=schema)]) if steps else None
+    return plan_group(line, heads, steps, [PlannedPlacement(key=SHARED, schema=schema)]) if steps else None
 
 
-def _group(
+def plan_group(
     line: Line, heads: Heads, steps: Sequence[MigrationStep], placements: Sequence[PlannedPlacement]
 ) -> PlannedGroup:
+    """Return what *steps* do to *placements* that are at *heads*."""
     return PlannedGroup(
         from_revision=join(heads) or None,
         to_revision=join(_after(line, heads, steps)) or None,

@@ -1,0 +1,99 @@
+"""Questions before a downgrade or a stamp: how many tenants, from where to where, and what is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+from tenantkit.cli.confirm import confirm, confirm_by_typing
+from tenantkit.cli.errors import in_one_line
+from tenantkit.cli.summary import count
+from tenantkit.naming import first_lines
+
+if TYPE_CHECKING:
+    from tenantkit.lint.losses import Losses
+    from tenantkit.migrations.forecast import Forecast
+    from tenantkit.migrations.planned import PlannedGroup
+    from tenantkit.tenancy import Tenancy
+
+_NAMED = 10
+"""Maximum number of tenants, tables or columns listed; more are counted."""
+
+
+def ask_before_downgrade(tenancy: Tenancy, forecast: Forecast) -> None:
+    """Go on only if a person agrees to what *forecast* takes away, by typing if rows may be lost.
+
+    Raises as `confirm` does.
+    """
+    from tenantkit.lint.losses import find_losses  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+    from tenantkit.migrations.forecast import find_rows  # noqa: PLC0415 - Alembic is slow to import
+
+    if not forecast.groups:
+        return
+    losses = find_losses(tenancy, forecast.line, forecast.revisions)
+    tables: dict[str, set[str]] = {}
+    for table in losses.touched:
+        for schema in [table.schema] if table.schema else [each.schema for each in forecast.placements]:
+            tables.setdefault(schema, set()).add(table.name)
+    with_rows = find_rows(tenancy.engine, tables)
+    said = "\n".join([*_describe(forecast, "go back"), *_describe_losses(losses)])
+    if with_rows is None and not losses.unknown:
+        confirm(f"{said}\nNo rows are lost. Go on?", yes=False)
+        return
+    word = _word(forecast)
+    rows = "Rows may be lost." if with_rows is None else f"Rows are lost: {'.'.join(with_rows)} has some."
+    confirm_by_typing(word, f"{said}\n{rows}\nType {word!r} to go on", yes=False)
+
+
+def ask_before_stamp(forecast: Forecast, *, purge: bool) -> None:
+    """Go on only if a person agrees to what *forecast* writes down; raises as `confirm`."""
+    if forecast.groups:
+        rows = " in place of all that alembic_version has" if purge else ""
+        said = "\n".join(_describe(forecast, "are stamped"))
+        confirm(f"{said}\nNo revision is run, only its number is written down{rows}. Go on?", yes=False)
+
+
+def _describe(forecast: Forecast, verb: str) -> Iterator[str]:
+    if forecast.line.name == "shared":
+        [group] = forecast.groups
+        yield f"The shared tables {verb}: {_way(group)}"
+        return
+    for group in forecast.groups:
+        keys = first_lines([placement.key for placement in group.placements], _NAMED)
+        yield f"{count(len(group.placements))} {_agreeing(verb, group)}: {_way(group)} ({keys})"
+
+
+def _agreeing(verb: str, group: PlannedGroup) -> str:
+    return {"go back": "goes back", "are stamped": "is stamped"}[verb] if len(group.placements) == 1 else verb
+
+
+def _way(group: PlannedGroup) -> str:
+    return f"{group.from_revision or 'base'} -> {group.to_revision or 'base'}"
+
+
+def _describe_losses(losses: Losses) -> Iterator[str]:
+    columns = [f"{table}.{column}" for table, names in losses.columns.items() for column in names]
+    dropped = [
+        _several(what, names)
+        for what, names in (("table", [str(each) for each in losses.tables]), ("column", columns))
+        if names
+    ]
+    if dropped:
+        yield f"Dropped: {'; '.join(dropped)}."
+    elif not losses.unknown:
+        yield "No table and no column is dropped."
+    if losses.emptied:
+        yield f"Rows are deleted from {first_lines([str(each) for each in losses.emptied], _NAMED)}."
+    for revision, reason in sorted(losses.unknown.items()):
+        yield f"More may be taken away by {revision}: {in_one_line(reason)}."
+
+
+def _several(what: str, names: Collection[str]) -> str:
+    return f"{what}{'' if len(names) == 1 else 's'} {first_lines(names, _NAMED)}"
+
+
+def _word(forecast: Forecast) -> str:
+    """Return what is to be typed: the key of the only tenant, or how many there are."""
+    if forecast.line.name == "shared":
+        return "shared"
+    return forecast.placements[0].key if len(forecast.placements) == 1 else str(len(forecast.placements))
