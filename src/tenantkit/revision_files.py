@@ -62,8 +62,8 @@ def require_complete(files: Sequence[RevisionFile]) -> None:
     for each in files:
         if each.revision in known:
             raise ConfigurationError(
-                f"Two files have the revision {each.revision!r}: {known[each.revision]} and {each.path}. "
-                "Give one of them another revision, or remove it if it is a copy."
+                f"{known[each.revision]} and {each.path} both have the revision {each.revision!r}. "
+                "Give one of them another id, or remove it if it is a copy."
             )
         known[each.revision] = each.path
     labels = {label for each in files for label in each.branch_labels}
@@ -81,7 +81,7 @@ def _missing(path: Path, name: str, missing: str, known: Sequence[str]) -> str:
     longer = [each for each in known if each.startswith(missing)]
     close = longer if len(longer) == 1 else get_close_matches(missing, known, n=1)
     advice = f"Did you mean {close[0]!r}? If not, add" if close else "Correct it, or add"
-    return f"{path} has {name} = {missing!r}, and no file has that revision. {advice} the missing file."
+    return f"{path} has {name} = {missing!r}, and no file in its folder has that revision. {advice} the missing file."
 
 
 def included(graph: Mapping[str, Iterable[str]], revision: str) -> frozenset[str]:

@@ -210,10 +210,19 @@ PROPOSALS = {
         'sa.Table("note", tenant, id(), text(), sa.Column("size", sa.Integer))',
         'sa.Table("note", tenant, id(), text(), sa.Column("size", sa.Integer, server_default="0", nullable=False))',
         'sa.Table("note", tenant, id(), sa.Column("text", sa.String(50), server_default="x"), sa.Index("i", "text"))',
+        'sa.Table("note", tenant, id(), sa.Column("text", sa.Text))',
+        'sa.Table("note", tenant, id(), sa.Column("text", sa.String(80)))',
+        'sa.Table("note", tenant, id(), text(), sa.Column("up", sa.Integer, sa.ForeignKey("tenant.note.id", name="fk")))',
+        'sa.Table("note", tenant, id(), text(), sa.Column("size", sa.Integer), sa.UniqueConstraint("size", name="uq"))',
+        'sa.Table("note", tenant, id(), text(), sa.Column("size", sa.Integer, index=True))',
     ],
     "contract": [
         'sa.Table("note", tenant, id())',
-        'sa.Table("note", tenant, id(), sa.Column("text", sa.Text))',
+        'sa.Table("note", tenant, id(), sa.Column("text", sa.String(20)))',
+        'sa.Table("note", tenant, id(), sa.Column("text", sa.LargeBinary))',
+        'sa.Table("note", tenant, id(), text(), sa.UniqueConstraint("text", name="uq"))',
+        'sa.Table("note", tenant, id(), sa.Column("text", sa.String(50)), sa.Index("u", "text", unique=True))',
+        'sa.Table("note", tenant, id(), sa.Column("text", sa.String(50), sa.ForeignKey("tenant.note.text", name="fk")))',
         'sa.Table("note", tenant, id(), sa.Column("text", sa.String(50), nullable=False))',
         'sa.Table("note", tenant, id(), text(), sa.Column("size", sa.Integer, nullable=False))',
         'sa.Table("note", tenant, id(), sa.Column("name", sa.String(50)))',
@@ -258,7 +267,8 @@ def test_autogenerate_proposes_the_phase_that_lint_agrees_with(
     assert ("two revisions" in written) is ('"name"' in models)
 
     def found() -> set[str]:
-        return {finding.code for finding in lint(migrated_tenancy(**metadata)).findings}
+        codes = {finding.code for finding in lint(migrated_tenancy(**metadata)).findings}
+        return codes - {"TK009"}  # about locks, whatever the phase
 
     monkeypatch.setattr(squawk, "find", lambda: None)
     assert found() == set()

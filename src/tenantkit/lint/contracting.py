@@ -6,11 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy.types import BigInteger, Float, Integer, SmallInteger
-
 from tenantkit.lint.problem import Problem
 from tenantkit.lint.sql import NAME, NAMES, parse_name
-from tenantkit.lint.widening import Widening
+from tenantkit.migrations.widening import takes_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -264,15 +262,4 @@ def _forbids_by_check(made: _Made, table: str, condition: str) -> str | None:
 def _widens(step: Step, action: str) -> bool:
     """Return whether a new type takes all that the old one takes, so that no code notices."""
     found = re.search(r"\btype (.*?)(?: using .*)?$", action)
-    new = found[1] if found else ""
-    match step.existing_type:
-        case SmallInteger():
-            return new in {"integer", "int", "bigint", "int8", "int4"}
-        case BigInteger():
-            return False
-        case Integer():
-            return new in {"bigint", "int8"}
-        case Float() if type(step.existing_type).__name__ in {"REAL", "Float", "FLOAT"}:
-            return new in {"double precision", "float8"}
-        case _:
-            return bool(Widening(step.existing_type)(new))
+    return found is not None and takes_all(step.existing_type, found[1])

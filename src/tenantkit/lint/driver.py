@@ -5,6 +5,7 @@ So revisions run as they would on an empty schema, with SQLAlchemy's real connec
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.pool import StaticPool
 
 from tenantkit.lint.answers import answer
+from tenantkit.lint.outside import attempt
 
 
 class _Cursor:
@@ -24,8 +26,11 @@ class _Cursor:
     description: tuple[tuple[Any, ...], ...] | None = None
     rows: Sequence[tuple[Any, ...]] = ()
 
-    def execute(self, statement: str, parameters: object = None) -> None:
-        """Take a statement."""
+    def execute(self, _statement: str, _parameters: object = None) -> None:
+        """Take a statement, if it comes from SQLAlchemy, whose events tell of it."""
+        caller = str(sys._getframe(1).f_globals.get("__name__"))  # noqa: SLF001 - there is no public way to the caller
+        if not caller.startswith("sqlalchemy."):
+            attempt("uses the driver's cursor")
 
     executemany = execute
 

@@ -23,7 +23,7 @@ _STATEMENTS = tuple(
         rf"^(?P<what>(?:create|drop|comment on|security label .* on) {_KINDS})\b",
         # A tenant's own tables may join and leave a publication.
         rf"^(?P<what>alter (?!publication \S+ (?:add|drop) ){_KINDS})\b",
-        r"^(?P<what>create (?:or replace )?(?:trusted )?(?:procedural )?language)\b",
+        r"^(?P<what>(?:create (?:or replace )?|drop )(?:trusted )?(?:procedural )?(?:cast|language|transform))\b",
         r"^(?P<what>import foreign schema)\b",
         r"^(?P<what>alter system|reassign owned|drop owned)\b",
         r"^(?P<what>alter default privileges)(?! (?:for (?:role|user) .*? )?in schema)\b",

@@ -79,10 +79,15 @@ def prevented(notice: Callable[[str], None]) -> Generator[None]:
         yield
 
 
-def _hear(name: str, arguments: tuple[Any, ...]) -> None:
-    prevent = _notice.get()
-    if prevent is not None and (what := _outside(name, arguments)) is not None:
+def attempt(what: str) -> None:
+    """Prevent *what*, if work outside of the revision's connection is prevented here."""
+    if (prevent := _notice.get()) is not None:
         prevent(what)
+
+
+def _hear(name: str, arguments: tuple[Any, ...]) -> None:
+    if _notice.get() is not None and (what := _outside(name, arguments)) is not None:
+        attempt(what)
 
 
 def _outside(name: str, arguments: tuple[Any, ...]) -> str | None:

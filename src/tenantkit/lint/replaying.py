@@ -57,8 +57,8 @@ def works_outside(revision: Revision) -> Iterator[Problem]:
         return
     if revision.line == "tenant":
         why = (
-            "Where its statements are replayed, this is not done, and no transaction takes it back. Do it in the "
-            "application, or set replay = False in the revision, so that Alembic runs it for each tenant"
+            "It cannot be replayed, and no transaction takes it back. Do it in the application, or set replay = False "
+            "in the revision: then Alembic runs it for each tenant"
         )
     else:
         why = "No transaction takes it back. Do it in the application, or set replay = False in the revision"

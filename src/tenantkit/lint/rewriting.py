@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tenantkit.lint.locks import Lock, locked
 from tenantkit.lint.problem import Problem
 from tenantkit.lint.sql import NAME, Name, parse_name
-from tenantkit.lint.widening import Widening
+from tenantkit.migrations.widening import is_stored_alike
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +40,8 @@ def rows_under_lock(revision: Revision) -> Iterator[Problem]:
         if step.in_autocommit_block:
             held.clear()
         yield from _while_held(revision, step, statement, held)
-        for each in locked(
-            statement, Widening(step.existing_type), lambda table, column: known.has(revision, table, column)
-        ):
+        widens = partial(is_stored_alike, step.existing_type)
+        for each in locked(statement, widens, partial(known.has, revision)):
             if each.table.name in revision.created:
                 continue
             if each.work is not None and not _is_told_otherwise(revision, statement):

@@ -189,7 +189,9 @@ def _read_body(body: str) -> Iterator[Statement]:
     for statement in read(body[tag:-tag]):
         part: list[Token] = []
         cases = 0
-        for token in statement.tokens:
+        for before, token in zip((Token("", ""), *statement.tokens), statement.tokens, strict=False):
+            if before.text == "execute" and token.kind == "literal":
+                yield from read(token.text[token.text.index("'") + 1 : -1].replace("''", "'"))
             cases += {"case": 1, "end": -1}.get(token.text, 0) if cases or token.text == "case" else 0
             if not cases and token.text in {"begin", "else", "loop", "then"}:
                 yield Statement(tuple(part))

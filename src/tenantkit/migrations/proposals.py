@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from alembic.operations import ops
+from sqlalchemy.dialects.postgresql.base import PGDialect
+
+from tenantkit.migrations.widening import takes_all
 
 if TYPE_CHECKING:
+    from sqlalchemy.types import TypeEngine
+
     from tenantkit.migrations.phases import Phase
 
 _PLACE = re.compile(r"^(?:depends_on|branch_labels|down_revision)\b[^\n=]*=.*\n", re.MULTILINE)
@@ -22,7 +27,13 @@ def propose(operations: Iterable[ops.MigrateOperation]) -> tuple[Phase, bool]:
 
     What takes something away decides: applied too early it breaks the code that runs.
     """
-    kinds = {_contracts(operation) for operation in _flat(operations)}
+    several = list(_flat(operations))
+    new = {
+        (each.table_name, each.column.name)
+        for each in several
+        if isinstance(each, ops.AddColumnOp) and each.column.server_default is None
+    }
+    kinds = {_contracts(operation, new) for operation in several}
     return ("contract" if True in kinds else "expand"), kinds == {True, False}
 
 
@@ -43,9 +54,18 @@ def _flat(operations: Iterable[ops.MigrateOperation]) -> Iterator[ops.MigrateOpe
             yield operation
 
 
-def _contracts(operation: ops.MigrateOperation) -> bool | None:
-    """Return whether *operation* takes something away; ``None`` for what does not matter to code."""
+def _contracts(operation: ops.MigrateOperation, new: Collection[tuple[str, str]]) -> bool | None:
+    """Return whether *operation* takes something away, or forbids it; ``None`` for what does not matter to code.
+
+    Constraints are met by rows of code that does not know a column in them, as it is NULL there if it is in *new*.
+    """
     match operation:
+        case (
+            ops.CreateForeignKeyOp(source_table=table, local_cols=columns)
+            | ops.CreateUniqueConstraintOp(table_name=table, columns=columns)
+            | ops.CreateIndexOp(table_name=table, columns=columns, unique=True)
+        ):
+            return None if any((table, str(column)) in new for column in columns) else True
         case ops.DropTableOp() | ops.DropColumnOp() | ops.RenameTableOp():
             return True
         case ops.AddColumnOp(column=column):
@@ -61,7 +81,7 @@ def _contracts(operation: ops.MigrateOperation) -> bool | None:
 
 def _alters(operation: ops.AlterColumnOp) -> bool | None:
     takes = (
-        operation.modify_type is not None,
+        operation.modify_type is not None and not takes_all(operation.existing_type, _spelled(operation.modify_type)),
         operation.modify_name is not None,
         operation.modify_nullable is False,
         operation.modify_server_default is None and _is_default(operation.existing_server_default),
@@ -69,6 +89,10 @@ def _alters(operation: ops.AlterColumnOp) -> bool | None:
     if any(takes):
         return True
     return False if operation.modify_nullable or _is_default(operation.modify_server_default) else None
+
+
+def _spelled(kind: TypeEngine[Any]) -> str:
+    return kind.compile(dialect=PGDialect())  # type: ignore[no-untyped-call]
 
 
 def _is_default(default: object) -> bool:

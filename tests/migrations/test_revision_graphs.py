@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -45,19 +46,18 @@ def test_two_files_with_one_revision_are_both_named(history: Environment, copied
     file = history.folder / "tenant" / f"{copied}.py"
     copy = file.with_name("copy.py")
     copy.write_text(file.read_text())
-    with pytest.raises(ConfigurationError, match=f"Two files have the revision '{copied}'") as caught:
+    with pytest.raises(ConfigurationError, match=f"both have the revision '{copied}'") as caught:
         read(history.folder)
-    assert str(file) in str(caught.value)
-    assert str(copy) in str(caught.value)
+    assert {file.name, copy.name} <= {*re.findall(r"\w+\.py", str(caught.value))}
 
 
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 @pytest.mark.parametrize(
     ("new", "says"),
     [
-        ("down_revision = 'gone'", "has down_revision = 'gone', and no file has that revision. Correct it, or add"),
-        ("down_revision = '0002_tag'", "has down_revision = '0002_tag', .* Did you mean '0002_tags'?"),
-        ("down_revision = '0002'", "has down_revision = '0002', .* Did you mean '0002_tags'?"),
+        ("down_revision = 'gone'", "has down_revision = 'gone', and no file"),
+        ("down_revision = '0002_tag'", "has down_revision = '0002_tag', .* missing"),
+        ("down_revision = '0002'", "has down_revision = '0002', .* missing"),
         ("down_revision = ('0002_tags', 'gone')", "has down_revision = 'gone'"),
         ("down_revision = '0002_tags'\ndepends_on = 'gone'", "has depends_on = 'gone'"),
         ("down_revision = '0002_tags'\ndepends_on = ['0001_notes', 'gone']", "has depends_on = 'gone'"),
@@ -69,7 +69,7 @@ def test_a_revision_that_no_file_has_is_named_with_the_file_that_wants_it(
     file = rename(history, "0003_links", "down_revision = '0002_tags'", new)
     with pytest.raises(ConfigurationError, match=says) as caught:
         read(history.folder)
-    assert str(file) in str(caught.value)
+    assert file.name in str(caught.value)
 
 
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
@@ -95,5 +95,5 @@ def test_every_command_says_it_once(
     for command in (migrate, status, lint):
         with pytest.raises(ConfigurationError) as caught:
             command(migrated_tenancy())
-        assert str(caught.value).count("Two files have the revision") == 1
+        assert str(caught.value).count("both have the revision") == 1
     assert not recwarn.list
