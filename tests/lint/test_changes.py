@@ -84,6 +84,22 @@ def test_null_is_forbidden_at_once_where_a_check_of_an_earlier_revision_says_so(
     assert {each.code for each in lint_file(revision(change.format("z"), down="r0"))} == {"TK009"}
 
 
+@pytest.mark.parametrize(("states", "is_found"), [("'a', 'b', 'c'", False), ("'a'", True), ("'b', 'c'", True)])
+def test_a_check_that_is_replaced_may_allow_more(
+    states: str, is_found: bool, lint_file: Lint, migrations: Path
+) -> None:
+    columns = "sa.Column('state', sa.Text), sa.CheckConstraint(\"state IN ('a', 'b')\", name='ck')"
+    (migrations / "tenant" / "r0.py").write_text(
+        revision(f"op.create_table('note', {columns}, schema='tenant')", name="r0")
+    )
+    change = f"""
+        op.drop_constraint("ck", "note", schema="tenant")
+        op.execute("ALTER TABLE note ADD CONSTRAINT ck CHECK (state IN ({states})) NOT VALID")
+    """
+    found = lint_file(revision(change, head="phase = 'expand'", down="r0"))
+    assert {each.code for each in found} == ({"TK006"} if is_found else set())
+
+
 def test_a_long_change_beside_others_is_found(lint_file: Lint) -> None:
     change = 'op.add_column("note", sa.Column("z", sa.Integer), schema="tenant")\n' + CHANGES["index"]
     assert [found.code for found in lint_file(revision(change))] == ["TK005"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tenantkit.lint.problem import Problem
@@ -22,6 +23,8 @@ _CONSTRAINT = rf"^add (?:constraint {NAME} )?"
 _ADDS = re.compile(rf"^add (?!(?:constraint|check|unique|primary|foreign|exclude|not)\b){_COLUMN} (.*)")
 _GIVES_DEFAULT = re.compile(rf"^alter {_COLUMN} set default (?!null\b)")
 _DROPS_DEFAULT = re.compile(rf"^alter {_COLUMN} (?:drop (?:default|identity)|set default null)\b")
+_DROPS_CONSTRAINT = re.compile(rf"^drop constraint (?:if exists )?({NAME})")
+_NAMED_CHECK = re.compile(rf"^add constraint ({NAME}) check\b")
 _SETS_NOT_NULL = re.compile(rf"^alter {_COLUMN} set not null")
 _RENAMES = re.compile(rf"^rename (?:column )?({NAME}) to ({NAME})")
 _RENAMES_TABLE = re.compile(rf"^rename to ({NAME})")
@@ -113,6 +116,8 @@ class _Made:
     tables: set[str] = field(default_factory=set[str])
     columns: dict[tuple[str, str], bool] = field(default_factory=dict[tuple[str, str], bool])
     """New columns of tables that were there, and whether a row that does not mention them gets a value."""
+    dropped: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """Constraints, by table, that the revision has dropped."""
     required: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     """Those of them that must not be NULL."""
 
@@ -120,23 +125,28 @@ class _Made:
         """Take in what a statement makes."""
         if statement.creates is not None:
             self.tables.add(statement.creates.name)
-        table = statement.altered_table
-        for action in statement.actions if table is not None else ():
-            assert table is not None  # noqa: S101 - as above
-            if found := _ADDS.match(action):
-                self.columns.setdefault((table.name, found[1]), bool(_HAS_VALUE.search(found[2])))
-                if _FORBIDS_NULL.search(found[2]) or f"check ( {found[1]} is not null )" in found[2]:
-                    self.required.add((table.name, found[1]))
-            elif found := _SETS_NOT_NULL.match(action):
-                self.required.add((table.name, found[1]))
-            elif (found := _GIVES_DEFAULT.match(action)) and (table.name, found[1]) in self.columns:
-                self.columns[table.name, found[1]] = True
-            elif (found := _DROPS_DEFAULT.match(action)) and (table.name, found[1]) in self.columns:
-                self.columns[table.name, found[1]] = False
-            elif (found := _RENAMES.match(action)) and (table.name, found[1]) in self.columns:
-                self.columns[table.name, found[2]] = self.columns.pop((table.name, found[1]))
-            elif (found := _RENAMES_TABLE.match(action)) and table.name in self.tables:
-                self.tables.add(found[1])
+        if statement.altered_table is not None:
+            for action in statement.actions:
+                self._learn(statement.altered_table.name, action)
+
+    def _learn(self, table: str, action: str) -> None:
+        """Take in an action of ALTER TABLE."""
+        if found := _ADDS.match(action):
+            self.columns.setdefault((table, found[1]), bool(_HAS_VALUE.search(found[2])))
+            if _FORBIDS_NULL.search(found[2]) or f"check ( {found[1]} is not null )" in found[2]:
+                self.required.add((table, found[1]))
+        elif found := _DROPS_CONSTRAINT.match(action):
+            self.dropped.add((table, found[1]))
+        elif found := _SETS_NOT_NULL.match(action):
+            self.required.add((table, found[1]))
+        elif (found := _GIVES_DEFAULT.match(action)) and (table, found[1]) in self.columns:
+            self.columns[table, found[1]] = True
+        elif (found := _DROPS_DEFAULT.match(action)) and (table, found[1]) in self.columns:
+            self.columns[table, found[1]] = False
+        elif (found := _RENAMES.match(action)) and (table, found[1]) in self.columns:
+            self.columns[table, found[2]] = self.columns.pop((table, found[1]))
+        elif (found := _RENAMES_TABLE.match(action)) and table in self.tables:
+            self.tables.add(found[1])
 
     def has(self, table: str, column: str) -> bool:
         """Return whether a column is new."""
@@ -155,6 +165,15 @@ class _Made:
         }
         return name in self.revision.created or (kind == "trigger" and name in triggers)
 
+    def widens(self, table: str, statement: Statement, action: str) -> bool:
+        """Return whether an action adds a check again that the revision has dropped, and only allows more literals."""
+        found = _NAMED_CHECK.match(action)
+        if found is None or (table, found[1]) not in self.dropped:
+            return False
+        before = [each for each in map(partial(_check, found[1]), self.revision.earlier()) if each is not None]
+        now = _check(found[1], statement)
+        return bool(before) and now is not None and before[-1][0] == now[0] and before[-1][1] <= now[1]
+
     def body_of(self, function: str) -> str:
         """Return the body that the revision, or one before it, gives a function; nothing if that is not known."""
         own = [each.body for _, each in self.revision.all_statements() if _creates(each, function)]
@@ -163,6 +182,29 @@ class _Made:
             if own
             else "".join([each.body for each in self.revision.earlier() if _creates(each, function)][-1:])
         )
+
+
+def _check(name: str, statement: Statement) -> tuple[str, frozenset[str]] | None:
+    """Return a check that a statement adds: its words without literals and commas, and its literals."""
+    words: list[str] = []
+    literals: set[str] = set()
+    depth = 0
+    tokens = statement.tokens
+    starts = [
+        at
+        for at in range(len(tokens) - 2)
+        if [each.text for each in tokens[at : at + 3 : 2]] == ["constraint", "check"]
+    ]
+    start = next((at for at in starts if parse_name(tokens[at + 1].text).name == name), None)
+    for token in tokens[start + 3 :] if start is not None else ():
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if token.kind == "literal":
+            literals.add(token.text)
+        elif token.text != ",":
+            words.append(token.text)
+        if depth == 0:
+            break
+    return (" ".join(words), frozenset(literals)) if words else None
 
 
 def _creates(statement: Statement, name: str) -> bool:
@@ -215,7 +257,7 @@ def _of_table(made: _Made, step: Step, statement: Statement) -> Iterator[tuple[s
                 for pattern, what in _FORBIDDING.items()
                 if (found := re.match(pattern, action)) and not (found.lastindex and made.has(table, found[1]))
             )
-            if forbidden := _forbids(made, table, action):
+            if (forbidden := _forbids(made, table, action)) and not made.widens(table, statement, action):
                 yield forbidden, _WRITTEN
 
 

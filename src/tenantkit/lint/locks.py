@@ -91,6 +91,8 @@ _SERIAL = re.compile(
     r"^(?:small|big)?serial\b|^serial[248]\b|\bgenerated (?:always|by default) as identity\b|\bstored$"
 )
 
+_MAY_WIDEN = re.compile(r"(?:text|varchar|character varying|numeric|decimal)(?: \(.*\))?$")
+
 _ON = rf".*? on (?:only )?(?P<table>{NAME})"
 _TABLE = rf"(?P<table>{NAME})"
 _AGAIN = "writes the whole table again"
@@ -159,14 +161,7 @@ def locked(
             known = is_known(table, found[1])
             yield Locked(table, Lock.ALL, None if known else "checks every row for NULL", _CHECK_CONCURRENTLY)
         elif found := _RETYPES.match(action):
-            widening = None if " using " in found[2] else widens(found[2])
-            unsure = (
-                ""
-                if widening is None and not re.match(r"(?:text|varchar|character varying|numeric)$", found[2])
-                else (" unless the column's type is stored alike")
-            )
-            work = None if widening else f"writes the whole table again{unsure}"
-            yield Locked(table, Lock.ALL, work, _ALTER)
+            yield _retyping(table, found[2], widens)
         elif found := _ADDS_COLUMN.match(action):
             yield _adding(table, found[2])
         else:
@@ -178,6 +173,15 @@ def locked(
                 ),
                 Locked(table, Lock.ALL),
             )
+
+
+def _retyping(table: Name, new: str, widens: Callable[[str], bool | None]) -> Locked:
+    """Return what a changed type does; *new* is the type, and perhaps an expression that makes it of the old one."""
+    is_alike = False if " using " in new else widens(new)
+    if is_alike:
+        return Locked(table, Lock.ALL)
+    unless = " unless the column's type is stored alike" if is_alike is None and _MAY_WIDEN.match(new) else ""
+    return Locked(table, Lock.ALL, f"{_AGAIN}{unless}", _ALTER)
 
 
 def _adding(table: Name, definition: str) -> Locked:

@@ -1,4 +1,4 @@
-"""The rule about tables whose rows are gone through while nobody can use them."""
+"""The rule about tables whose rows are gone through while others wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tenantkit.lint.sql import Statement
 
 _CHANGES_ROWS = re.compile(
-    rf"(?:^|\( )(?:update (?:only )?|delete from (?:only )?|merge into (?:only )?)(?P<table>{NAME})"  # noqa: S608 - a pattern
+    rf"(?:^|[()] )(?:update (?:only )?|delete from (?:only )?|merge into (?:only )?)(?P<table>{NAME})"  # noqa: S608 - a pattern
 )
 _COPIES_ROWS = re.compile(rf"^insert into (?P<table>{NAME})\b.*\bselect\b.*\bfrom (?P<source>{NAME})")
 _FEW = re.compile(r"\bwhere (?:[\w\"]+\.)?id (?:=|in\b)")

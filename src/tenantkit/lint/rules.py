@@ -54,7 +54,8 @@ def not_looked_at(revision: Revision) -> Iterator[Problem]:
     else:
         said = as_clause(f"{type(error).__name__}: {error}")
         why = (
-            f"because it fails without a database, where queries find nothing: {said}. Let it bear that no row is found"
+            f"because it fails without a database, where queries find nothing: {said}. If it misses a row, let "
+            "it bear that"
         )
     yield Problem(revision.first.lines, f"upgrade() was not looked at from here on, {why}.")
 

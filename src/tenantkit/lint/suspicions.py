@@ -71,7 +71,7 @@ _VARIES = {
 }
 """What gives a different value each time, by function or by module."""
 _VARYING = {"os.environ": "the environment of the process"}
-"""Likewise, by attribute."""
+"""Attributes that give a different value each time."""
 
 _NETWORK = dict.fromkeys(
     (
@@ -123,7 +123,7 @@ _METHODS = {
     ),
     **dict.fromkeys(("apply_async", "delay", "send_task"), "it starts a task"),
 }
-"""Likewise, by method, whatever it is of."""
+"""Work outside of the connection by the name of a method, of whatever object."""
 _MODE = re.compile(r"(?=.*[wax+])[rwax][bt+]*")
 """Of a file that is opened for writing."""
 
