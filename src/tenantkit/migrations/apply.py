@@ -15,7 +15,6 @@ from tenantkit.cancellation import Cancellation
 from tenantkit.migrations.changes.steps import TELL
 from tenantkit.migrations.connections import Patience, cancel, hear
 from tenantkit.migrations.environment import run
-from tenantkit.migrations.indexes import drop_invalid_indexes
 from tenantkit.migrations.journey import Journey
 from tenantkit.migrations.places import Place, place_of
 from tenantkit.migrations.report import Advance, Outcome, join
@@ -142,12 +141,5 @@ class Alembic:
                 on_version_apply=journey.applied,
                 **({"purge": True} if task.purge else {}),  # Alembic's own
             )
-        except Exception:
-            if journey.kept is not None and not connection.invalidated:
-                connection.rollback()
-                # What it could not build would be in the way of a revision that builds it otherwise.
-                with suppress(SQLAlchemyError), connection.begin():
-                    drop_invalid_indexes(connection, task.site.schema)
-            raise
         finally:
             connection.rollback()

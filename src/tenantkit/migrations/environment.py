@@ -349,10 +349,12 @@ def _autocommit_block(migration: MigrationContext, request: Request, transaction
             assert connection is not None  # noqa: S101 - offline mode was refused
             connection.exec_driver_sql(f"SET search_path = {site.search_path}")
             try:
-                yield
-            except Exception as error:
-                interruption.fail(error)
-                raise
+                with request.limits.applied(connection):
+                    try:
+                        yield
+                    except Exception as error:
+                        interruption.fail(error)
+                        raise
             finally:
                 connection.exec_driver_sql("RESET search_path")
         enter(connection, site, request.limits)

@@ -15,11 +15,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.migration import RevisionStep
-from sqlalchemy import Connection, TextClause, event, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.schema import CreateIndex, DropIndex
 
-from tenantkit.migrations.indexes import drop_invalid_indexes
+from tenantkit.migrations.copies import is_autocommit
+from tenantkit.migrations.indexes import drop_left_over, find_index, meant_index, read_create_index
 from tenantkit.naming import quote_identifier, quote_literal
 from tenantkit.provisioning.locks import is_lock_conflict
 from tenantkit.registry.revisions import DOWNGRADE, MARK
@@ -38,6 +38,7 @@ _CREATES = re.compile(
     r"^(\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY|ALTER\s+TYPE\s+\S+\s+ADD\s+VALUE))\s+(?!(?:IF|ON)\b)",
     re.IGNORECASE,
 )
+_BUILDS = re.compile(r"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\b", re.IGNORECASE)
 _DROPS = re.compile(r"^(\s*DROP\s+INDEX\s+CONCURRENTLY)\s+(?!(?:IF|ON)\b)", re.IGNORECASE)
 
 
@@ -50,6 +51,8 @@ class Interruption:
         self._running = ""
         self._marked: str | None = None
         self._found: str | None = None
+        self._built: list[tuple[str, str]] = []
+        """The indexes that the revision has begun to build, and their tables."""
 
     def watch(self, steps: Iterable[MigrationStep]) -> Iterator[MigrationStep]:
         """Know which revision runs when Alembic runs *steps*."""
@@ -67,21 +70,14 @@ class Interruption:
             self._marked = self._found = comment.removeprefix(MARK)
         if not is_in_callers:
             self._connection.rollback()
-        if self._found is None:
-            yield
-            return
-        if not is_in_callers:
-            with self._connection.begin():
-                drop_invalid_indexes(self._connection, self._schema)
-        event.listen(self._connection, "before_execute", self._adapt, retval=True)
+        event.listen(self._connection, "before_cursor_execute", self._adapt, retval=True)
         try:
             yield
         finally:
-            event.remove(self._connection, "before_execute", self._adapt)
+            event.remove(self._connection, "before_cursor_execute", self._adapt)
 
     def expect(self) -> None:
-        """Make room, in the transaction before them, for steps outside of one, and write down that they begin."""
-        drop_invalid_indexes(self._connection, self._schema)
+        """Write down, in the transaction before them, that steps outside of one begin."""
         if self._marked != self._running:
             self._comment(MARK + self._running)
             self._marked = self._running
@@ -89,8 +85,14 @@ class Interruption:
     def fail(self, error: Exception) -> None:
         """Write down that such steps have failed, which is no interruption; unless they are to be tried again.
 
-        Of a downgrade it is kept, as what it has removed by then is gone, whatever the version table says.
+        Of a downgrade it is kept, as what it has removed by then is gone, whatever the version table says. An index
+        that could not be built goes: it would be in the way of a revision that builds it otherwise.
         """
+        for name, table in self._built:
+            with suppress(SQLAlchemyError):
+                there = find_index(self._connection, name, table)
+                if there is not None and there.is_left_over:
+                    drop_left_over(self._connection, there)
         is_kept = self._running.startswith(DOWNGRADE) or is_lock_conflict(error)
         if self._found != self._running and not is_kept:
             with suppress(SQLAlchemyError):  # the connection may be lost, and then it is one
@@ -117,25 +119,29 @@ class Interruption:
         value = "NULL" if comment is None else quote_literal(comment)
         self._connection.exec_driver_sql(f"COMMENT ON TABLE {table} IS {value}".replace("%", "%%"))
 
-    def _adapt(
-        self, _connection: Connection, construct: Any, multiparams: Any, params: Any, _options: Any
-    ) -> tuple[Any, Any, Any]:
-        if self._found == self._running:
-            match construct:
-                case CreateIndex() if _is_concurrent(construct):
-                    construct.if_not_exists = True
-                case DropIndex() if _is_concurrent(construct):
-                    construct.if_exists = True
-                case TextClause() if (bearing := _bearing(construct.text)) != construct.text:
-                    construct = text(bearing)
-                case _:
-                    pass
-        return construct, multiparams, params
+    def _adapt(self, connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        is_again = self._found == self._running
+        if _BUILDS.match(statement) and is_autocommit(connection):
+            bearing = self._make_room(connection, statement.replace("%%", "%"), is_again=is_again)
+        else:
+            bearing = is_again
+        return (_bearing(statement) if bearing else statement), parameters
+
+    def _make_room(self, connection: Connection, statement: str, *, is_again: bool) -> bool:
+        """Drop what an interrupted build of this index has left; return whether it may be taken to be built."""
+        read = read_create_index(statement)
+        if read is None:
+            return False
+        there = find_index(connection, *read)
+        is_ours = there is None
+        if there is not None and there.is_on_table and (there.is_left_over or (is_again and there.is_valid)):
+            is_ours = there.equals(meant_index(connection, statement))
+            if is_ours and there.is_left_over:
+                drop_left_over(connection, there)
+        if is_ours:
+            self._built.append(read)
+        return is_ours and is_again
 
 
 def _bearing(statement: str) -> str:
     return _DROPS.sub(r"\1 IF EXISTS ", _CREATES.sub(r"\1 IF NOT EXISTS ", statement))
-
-
-def _is_concurrent(construct: CreateIndex | DropIndex) -> bool:
-    return bool(construct.element.dialect_options["postgresql"]["concurrently"])

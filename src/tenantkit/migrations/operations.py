@@ -84,12 +84,10 @@ def _translate_light_tables(statement: ClauseElement, schema_translate_map: Mapp
     SQLAlchemy decides this by an attribute of the class; set on the object, it says nothing about any tenant.
     """
     for element in visitors.iterate(statement):
-        if (
-            isinstance(element, TableClause)
-            and not isinstance(element, Table)
-            and element.schema in schema_translate_map
-        ):
-            element._use_schema_map = element.schema is not None  # noqa: SLF001
+        # The tables of UPDATE ... FROM are reached by their columns only.
+        for each in (element, getattr(element, "table", None)):
+            if isinstance(each, TableClause) and not isinstance(each, Table) and each.schema in schema_translate_map:
+                each._use_schema_map = each.schema is not None  # noqa: SLF001
 
 
 def _translated(

@@ -46,14 +46,29 @@ class Limits:
     @property
     def sql(self) -> str:
         """The statements that set them for the rest of a transaction."""
-        settings = f"SET LOCAL lock_timeout = {quote_literal(self.lock_timeout)};\n"
-        if self.statement_timeout is not None:
-            settings += f"SET LOCAL statement_timeout = {quote_literal(self.statement_timeout)};\n"
-        return settings
+        return "".join(f"SET LOCAL {name} = {quote_literal(value)};\n" for name, value in self._settings.items())
+
+    @property
+    def _settings(self) -> dict[str, str]:
+        settings = {"lock_timeout": self.lock_timeout}
+        return settings if self.statement_timeout is None else {**settings, "statement_timeout": self.statement_timeout}
 
     def apply(self, connection: Connection) -> None:
         """Set them for the rest of this transaction."""
         connection.exec_driver_sql(self.sql.replace("%", "%%"))
+
+    @contextmanager
+    def applied(self, connection: Connection) -> Generator[None]:
+        """Set them for the duration of a block, whose statements are transactions of their own."""
+        for name, value in self._settings.items():
+            connection.exec_driver_sql(f"SET {name} = {quote_literal(value)}".replace("%", "%%"))
+        try:
+            yield
+        finally:
+            # If the connection is lost, so are they.
+            with suppress(SQLAlchemyError):
+                for name in self._settings:
+                    connection.exec_driver_sql(f"RESET {name}")
 
     def require_sense(self, connection: Connection) -> None:
         """Raise unless PostgreSQL understands them.

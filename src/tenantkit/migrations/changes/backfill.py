@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from time import sleep
+from collections.abc import Mapping
+from functools import partial
+from math import isfinite
 from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
-from sqlalchemy import ColumnElement, Select, Text, Update, column, literal_column, select, table, text
+from sqlalchemy import ColumnElement, TableClause, TextClause, inspect
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Mapper
+from sqlalchemy.sql import coercions, roles
 
-from tenantkit.arguments import NAME, number, require, whole
+from tenantkit.arguments import NAME, Kind, number, require, whole
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.changes.steps import ask, by_itself, step, tell
+from tenantkit.migrations.changes.batches import Batches
+from tenantkit.migrations.changes.reads import require_own_reads
+from tenantkit.migrations.changes.steps import by_itself, real_schema, step
+from tenantkit.migrations.changes.targets import find_target, make_update
+from tenantkit.migrations.changes.updates import Where, column_name
+from tenantkit.naming import first_lines
 
 BATCH_SIZE = 1_000
-_START = "(0,0)"
-"""Before the first row: PostgreSQL counts the rows of a page from 1."""
-_PASSES = 10
-"""How often a table is gone through; what is added to its end meanwhile is for the next pass."""
-
-_BETWEEN = text("ctid > CAST(:after AS tid) AND ctid < CAST(:end AS tid)")
-
-# Of a table with partitions, or with others that inherit from it, the largest: each has places of its own.
-_PARTS = """
-    WITH RECURSIVE part AS (
-        SELECT oid FROM pg_class
-        WHERE relnamespace = to_regnamespace(quote_ident(coalesce(:schema, current_schema()))) AND relname = :name
-        UNION ALL SELECT inhrelid FROM pg_inherits JOIN part ON inhparent = part.oid
-    )
-"""
-_PAGES = text(f"{_PARTS} SELECT max(pg_relation_size(oid)) / current_setting('block_size')::int FROM part")  # noqa: S608 - ours
-_COUNT = text(f"{_PARTS} SELECT count(*) FROM part")  # noqa: S608 - ours
+PAUSE = Kind("a number of seconds of at least 0", number(0).has_type, lambda each: isfinite(each) and each >= 0)
+_VALUES = Kind("a mapping of columns to values that is not empty", lambda each: isinstance(each, Mapping), bool)
 
 
 @Operations.register_operation("backfill")
@@ -40,125 +33,135 @@ class BackfillOp(MigrateOperation):
 
     def __init__(
         self,
-        table_name: str,
-        values: Mapping[str, Any],
-        where: str | ColumnElement[bool],
+        table_name: str | TableClause,
+        values: Mapping[Any, Any],
+        where: Where,
         *,
         batch_size: int = BATCH_SIZE,
         pause: float = 0,
         schema: str | None = None,
+        required: str | None = None,
     ) -> None:
-        self.table_name = table_name
-        self.values = values
+        self.table = None if isinstance(table_name, str) else table_name
+        self.table_name = table_name if isinstance(table_name, str) else table_name.name
+        self.keys = [*values]
+        self.values = {column_name(key): value for key, value in values.items()}
         self.where = where
         self.batch_size = batch_size
         self.pause = pause
-        self.schema = schema
+        self.schema = schema if self.table is None else self.table.schema
+        self.required = required
+        """The column that must get a value in each row, if the backfill is for one."""
 
     @classmethod
     def backfill(
         cls,
         operations: Operations,
-        table_name: str,
-        values: Mapping[str, Any],
-        where: str | ColumnElement[bool],
+        table_name: str | TableClause,
+        values: Mapping[Any, Any],
+        where: str | ColumnElement[bool] | TextClause,
         *,
         batch_size: int = 1_000,
         pause: float = 0,
         schema: str | None = None,
     ) -> None:
-        """Set *values* in all rows for which *where* holds, in batches that are committed one by one.
+        """Set *values* in all rows for which *where* holds, as ``sa.update()`` does, in batches committed one by one.
 
         *where* says which rows are left, so it must not hold any more for a row that was set. A migration that was
-        interrupted goes on with those that are left.
+        interrupted goes on with those that are left. Rows that are added meanwhile are not waited for.
 
+        :param table_name: the table, by its name or as the object that *values* and *where* refer to.
         :param values: as those of SQLAlchemy's ``update().values()``: by column, values or SQL expressions.
         :param where: a condition, as SQL or as an expression.
-        :param batch_size: how many rows are locked and committed together.
+        :param batch_size: how many rows are locked and committed together, at most.
         :param pause: for how many seconds to rest between two batches, for replicas and vacuum to keep up.
+        :raises TypeError: if an argument has the wrong type.
+        :raises ConfigurationError: if an argument has a wrong value; if not all rows of the table can be seen or set;
+            if a row that was set would be set again; if *values* or *where* depend on what is set in other rows.
         """
-        require(table_name=(table_name, NAME), batch_size=(batch_size, whole(1)), pause=(pause, number(0)))
+        given = table_name
+        if not isinstance(table_name, str):
+            table_name = _table(table_name, schema)
+            schema = None
+        require(
+            table_name=(getattr(table_name, "name", table_name), NAME),
+            values=(values, _VALUES),
+            batch_size=(batch_size, whole(1)),
+            pause=(pause, PAUSE),
+        )
+        mapper: Any = inspect(given, raiseerr=False)
+        if isinstance(mapper, Mapper):
+            values = {_of_attribute(given, key): value for key, value in values.items()}
+        _require_expressions(values, where)
         operations.invoke(cls(table_name, values, where, batch_size=batch_size, pause=pause, schema=schema))
 
 
-@dataclass(frozen=True, slots=True)
-class _Batches:
-    """The statements for one table. Rows are gone through where they lie (``ctid``), which needs no index."""
-
-    operation: BackfillOp
-
-    def next(self, after: str, pages: int) -> Select[Any]:
-        """Return the query that locks the next rows of the first *pages*, and says where they lie."""
-        return (
-            select(literal_column("ctid", Text))
-            .select_from(self._table)
-            .where(_BETWEEN.bindparams(after=after, end=f"({pages},0)"), self._where)
-            .limit(self.operation.batch_size)
-            .with_for_update(key_share=True)
+def _table(given: Any, schema: str | None) -> TableClause:
+    """Return the table that was given as an object, which may be a mapped class."""
+    try:
+        coerced: Any = coercions.expect(roles.DMLTableRole, given)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        table: Any = coerced._deannotate()  # noqa: SLF001 - of mapped classes # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    except ArgumentError:
+        table = None
+    if not isinstance(table, TableClause):
+        raise TypeError(f"table_name={given!r}: it takes a name, or a table of SQLAlchemy.")
+    known: TableClause[Any] = table  # pyright: ignore[reportUnknownVariableType]
+    if schema not in {None, known.schema}:
+        raise ConfigurationError(
+            f"schema={schema!r} is not that of the table, which is {known.schema!r}. Leave it out."
         )
+    return known
 
-    def set(self, rows: Sequence[str]) -> Update:
-        """Return the statement that sets *rows*; it tells of each whether it would be set again."""
-        found = text("ctid = ANY (CAST(:rows AS tid[]))").bindparams(rows=[*rows])
-        return self.set_all().where(found).returning(self._where.label("is_left"))
 
-    def set_all(self) -> Update:
-        """Return the statement that sets all rows at once."""
-        statement: Update = self._table.update().where(self._where).values(dict(self.operation.values))
-        return statement
+def _of_attribute(mapped: Any, key: Any) -> Any:
+    """Return the column of a mapped class's attribute, if *key* is the name of one."""
+    attribute = inspect(mapped).column_attrs.get(key) if isinstance(key, str) else None
+    return key if attribute is None else attribute.columns[0]
 
-    @property
-    def _table(self) -> Any:
-        return table(self.operation.table_name, *map(column, self.operation.values), schema=self.operation.schema)
 
-    @property
-    def _where(self) -> ColumnElement[bool]:
-        where = self.operation.where
-        return literal_column(f"({where})") if isinstance(where, str) else where
+def _require_expressions(values: Mapping[Any, Any], where: Any) -> None:
+    """Raise unless ``sa.update()`` would take these."""
+    if isinstance(where, str):
+        require(where=(where.strip(), NAME))
+    elif where is None or isinstance(where, bool):
+        raise TypeError(f"where={where!r}: it takes a condition, which says which rows are left.")
+    else:
+        coercions.expect(roles.WhereHavingRole, where)
+    names = [column_name(key) for key in values]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigurationError(f"values= sets {first_lines(twice)} twice.")
 
 
 @Operations.implementation_for(BackfillOp)
 def _backfill(operations: Operations, operation: BackfillOp) -> None:
+    make = partial(
+        make_update,
+        operation.table_name,
+        operation.schema,
+        operation.where,
+        operation.values,
+        given=operation.table,
+        keys=operation.keys,
+    )
     if operations.migration_context.as_sql:
-        operations.execute(_Batches(operation).set_all())
+        operations.execute(make().whole)
         return
     with by_itself(operations):
-        done = 0
-        parts: int = ask(operations, _COUNT, schema=operation.schema, name=operation.table_name) or 1
-        for _ in range(_PASSES * parts):
-            before, done = done, _go_through(operations, operation, done)
-            if done == before:
-                return
-    raise ConfigurationError(
-        f"The backfill of {operation.table_name} does not end: rows keep coming for which where= holds. First have new "
-        "rows set, by a default or a trigger, in a revision before."
-    )
+        connection = operations.get_bind()
 
+        def real(schema: str | None) -> str | None:
+            return real_schema(connection, schema)
 
-def _go_through(operations: Operations, operation: BackfillOp, done: int) -> int:
-    """Set what is left from the first row to the last; return how many rows were set in all."""
-    connection, batches = operations.get_bind(), _Batches(operation)
-    pages: int = ask(operations, _PAGES, schema=operation.schema, name=operation.table_name) or 0
-    after = _START
-    while True:
+        target = find_target(connection, operation.table_name, real(operation.schema))
+        update = make(target=target, connection=connection, real=real)
+        if target is None:
+            connection.execute(update.places())
+            return
         with step(operations):
-            rows: Sequence[str] = connection.execute(batches.next(after, pages)).scalars().all()
-            if any(connection.execute(batches.set(rows)).scalars().all() if rows else ()):
-                raise ConfigurationError(
-                    f"The backfill of {operation.table_name} would not end: where= still holds for rows that were set, "
-                    "so nothing says which are left. Let it look at what values= changes, as 'x IS NULL' does, and "
-                    "leave out rows that keep such a value."
-                )
-        if rows:
-            after = max(rows, key=_place)
-            done += len(rows)
-            percent = 100 * (_place(after)[0] + 1) // pages
-            tell(operations, f"backfill of {operation.table_name}", done, percent)
-        if len(rows) < operation.batch_size:
-            return done
-        sleep(operation.pause)
-
-
-def _place(row: str) -> tuple[int, int]:
-    page, number = row.strip("()").split(",")
-    return int(page), int(number)
+            is_repeatable = require_own_reads(connection, target, update.whole, operation.values)
+        batches = Batches(
+            operations, operation.table_name, operation.batch_size, operation.pause, operation.required, target, update
+        )
+        if is_repeatable:
+            batches.look_ahead()
+        batches.run()

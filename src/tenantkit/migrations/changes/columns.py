@@ -6,14 +6,16 @@ from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
 from alembic.operations.ops import DropColumnOp
-from sqlalchemy import Column, literal_column
+from sqlalchemy import Column, literal, literal_column
 from typing_extensions import override
 
-from tenantkit.arguments import NAME, number, require, whole
+from tenantkit.arguments import NAME, require, whole
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.changes.backfill import BackfillOp
+from tenantkit.migrations.changes.backfill import PAUSE, BackfillOp
 from tenantkit.migrations.changes.constraints import CreateCheckConstraintConcurrentlyOp, add_at_once, check_rows
 from tenantkit.migrations.changes.steps import by_itself, step
+from tenantkit.migrations.changes.taken import add_nullable, require_same_column
+from tenantkit.migrations.changes.updates import is_expression
 from tenantkit.naming import MAX_IDENTIFIER_BYTES, quote_identifier
 
 
@@ -49,8 +51,10 @@ class AddRequiredColumnOp(MigrateOperation):
 
         :param value: what the rows that are there get: a value or an SQL expression; by default the server default.
         :param batch_size: see `backfill`, as for *pause*.
+        :raises ConfigurationError: if *value* is NULL for a row; if the table has another column of that name; and as
+            `backfill` does.
         """
-        require(table_name=(table_name, NAME), batch_size=(batch_size, whole(1)), pause=(pause, number(0)))
+        require(table_name=(table_name, NAME), batch_size=(batch_size, whole(1)), pause=(pause, PAUSE))
         operations.invoke(cls(table_name, column, value, batch_size=batch_size, pause=pause, schema=schema))
 
     @override
@@ -64,28 +68,33 @@ def _add(operations: Operations, operation: AddRequiredColumnOp) -> None:
     column, table, schema = operation.column, operation.table_name, operation.schema
     default: Any = column.server_default
     _require_plain(column, has_value=operation.value is not None or default is not None)
+    value = operation.value
+    if value is None:
+        value = literal_column("DEFAULT")  # pyright: ignore[reportUnknownVariableType]
+    if not is_expression(value):
+        value = literal(value, column.type)
     quoted = quote_identifier(column.name)
     name = f"required_{column.name}".encode()[:MAX_IDENTIFIER_BYTES].decode(errors="ignore")
     check = CreateCheckConstraintConcurrentlyOp(name, table, schema=schema, condition=f"{quoted} IS NOT NULL")
     fill = BackfillOp(
         table,
-        {column.name: literal_column("DEFAULT") if operation.value is None else operation.value},
+        {column.name: value},
         f"{quoted} IS NULL",
         batch_size=operation.batch_size,
         pause=operation.pause,
         schema=schema,
+        required=column.name,
     )
     with by_itself(operations):
-        with step(operations):
-            nullable: Column[Any] = Column(column.name, column.type, comment=column.comment)
-            operations.add_column(table, nullable, schema=schema, if_not_exists=True)
-            if default is not None:
-                operations.alter_column(table, column.name, server_default=default.arg, schema=schema)
+        if not require_same_column(operations, table, schema, column):
+            with step(operations):
+                add_nullable(operations, table, schema, column)
         operations.invoke(fill)
-        add_at_once(operations, check)
+        is_validated = add_at_once(operations, check)
         if default is None:
             operations.invoke(fill)  # what came between
-        check_rows(operations, check)
+        if not is_validated:
+            check_rows(operations, check)
         # With a check that is known to hold, PostgreSQL does not look at the rows again.
         with step(operations):
             operations.alter_column(table, column.name, nullable=False, schema=schema)

@@ -7,19 +7,12 @@ from typing import Any
 from alembic.ddl.base import AlterTable, alter_table
 from alembic.operations import MigrateOperation, Operations
 from alembic.operations.ops import DropConstraintOp
-from sqlalchemy import ColumnElement, TextClause, text
+from sqlalchemy import ColumnElement, TextClause
 from sqlalchemy.ext.compiler import compiles
 from typing_extensions import override
 
-from tenantkit.migrations.changes.steps import ask, by_itself, step
-
-_IS_VALIDATED = text(
-    """
-    SELECT convalidated FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
-    WHERE relnamespace = to_regnamespace(quote_ident(coalesce(:schema, current_schema())))
-        AND relname = :table AND conname = :name
-    """
-)
+from tenantkit.migrations.changes.steps import by_itself, step
+from tenantkit.migrations.changes.taken import Meant, find_constraint
 
 
 class ValidateConstraint(AlterTable):
@@ -72,9 +65,17 @@ class TwoStepConstraintOp(MigrateOperation):
         """Return what undoes it."""
         return DropConstraintOp(self.constraint_name, self.table_name, schema=self.schema)
 
-    def add(self, operations: Operations) -> None:
-        """Add it without looking at the rows that are there."""
+    def add(self, operations: Operations, table: str, schema: str | None, referent: str | None) -> None:
+        """Add it to *table* without looking at the rows that are there.
+
+        :param referent: what to refer to in that schema, in place of the table that is meant.
+        """
         raise NotImplementedError
+
+    @property
+    def referent(self) -> tuple[str, str | None] | None:
+        """The table that it refers to, and its schema."""
+        return None
 
 
 @Operations.register_operation("create_check_constraint_concurrently")
@@ -91,17 +92,16 @@ class CreateCheckConstraintConcurrentlyOp(TwoStepConstraintOp):
         *,
         schema: str | None = None,
     ) -> None:
-        """Add a check for new rows at once, then check those that are there, while the table is read and written."""
+        """Add a check for new rows at once, then check those that are there, while the table is read and written.
+
+        :raises ConfigurationError: if the table has another constraint of that name.
+        """
         operations.invoke(cls(constraint_name, table_name, schema=schema, condition=condition))
 
     @override
-    def add(self, operations: Operations) -> None:
+    def add(self, operations: Operations, table: str, schema: str | None, referent: str | None) -> None:
         operations.create_check_constraint(
-            operations.f(self.constraint_name),
-            self.table_name,
-            schema=self.schema,
-            postgresql_not_valid=True,
-            **self.options,
+            operations.f(self.constraint_name), table, schema=schema, postgresql_not_valid=True, **self.options
         )
 
 
@@ -126,6 +126,8 @@ class CreateForeignKeyConcurrentlyOp(TwoStepConstraintOp):
         """Add a foreign key for new rows at once, then check those that are there; as `create_foreign_key` otherwise.
 
         Both tables are read and written meanwhile.
+
+        :raises ConfigurationError: if the table has another constraint of that name.
         """
         kw |= {
             "referent_table": referent_table,
@@ -136,14 +138,18 @@ class CreateForeignKeyConcurrentlyOp(TwoStepConstraintOp):
         operations.invoke(cls(constraint_name, source_table, schema=source_schema, **kw))
 
     @override
-    def add(self, operations: Operations) -> None:
+    def add(self, operations: Operations, table: str, schema: str | None, referent: str | None) -> None:
+        options: dict[str, Any] = self.options
+        if referent is not None:
+            options = {**options, "referent_table": referent, "referent_schema": schema}
         operations.create_foreign_key(
-            operations.f(self.constraint_name),
-            self.table_name,
-            source_schema=self.schema,
-            postgresql_not_valid=True,
-            **self.options,
+            operations.f(self.constraint_name), table, source_schema=schema, postgresql_not_valid=True, **options
         )
+
+    @property
+    @override
+    def referent(self) -> tuple[str, str | None]:
+        return self.options["referent_table"], self.options["referent_schema"]
 
 
 @Operations.implementation_for(ValidateConstraintOp)
@@ -155,27 +161,30 @@ def _validate(operations: Operations, operation: ValidateConstraintOp) -> None:
 @Operations.implementation_for(CreateForeignKeyConcurrentlyOp)
 def _add(operations: Operations, operation: TwoStepConstraintOp) -> None:
     with by_itself(operations):
-        add_at_once(operations, operation)
-        check_rows(operations, operation)
+        if not add_at_once(operations, operation):
+            check_rows(operations, operation)
 
 
-def add_at_once(operations: Operations, operation: TwoStepConstraintOp) -> None:
-    """Add a constraint for new rows, if it is not there."""
-    if _is_validated(operations, operation) is None:
+def add_at_once(operations: Operations, operation: TwoStepConstraintOp) -> bool:
+    """Add a constraint for new rows, if it is not there; return whether it is known to hold for all.
+
+    :raises ConfigurationError: if one that is not the same has its name.
+    """
+
+    def add(table: str, schema: str | None, referent: str | None) -> None:
+        operation.add(operations, table, schema, referent)
+
+    meant = Meant(operation.constraint_name, operation.table_name, operation.schema, add, operation.referent)
+    is_validated = find_constraint(operations, meant)
+    if is_validated is None:
         with step(operations):
-            operation.add(operations)
+            operation.add(operations, operation.table_name, operation.schema, None)
+    return bool(is_validated)
 
 
 def check_rows(operations: Operations, operation: TwoStepConstraintOp) -> None:
-    """Check the rows that are there, if that was not done."""
-    if not _is_validated(operations, operation):
-        with step(operations):
-            operations.invoke(
-                ValidateConstraintOp(operation.constraint_name, operation.table_name, schema=operation.schema)
-            )
-
-
-def _is_validated(operations: Operations, operation: TwoStepConstraintOp) -> bool | None:
-    table, name = operation.table_name, operation.constraint_name
-    found: bool | None = ask(operations, _IS_VALIDATED, schema=operation.schema, table=table, name=name)
-    return found
+    """Check the rows that are there."""
+    with step(operations):
+        operations.invoke(
+            ValidateConstraintOp(operation.constraint_name, operation.table_name, schema=operation.schema)
+        )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, TextClause
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from tenantkit.migrations.copies import is_autocommit
 from tenantkit.provisioning.locks import LIMITS, POLITE, Limits
 
 if TYPE_CHECKING:
@@ -17,15 +18,32 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_QUOTED = text(
+    """
+    SELECT format('%I.%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE pg_class.oid = to_regclass(concat_ws('.', quote_ident(:schema), quote_ident(:name)))
+    """
+)
+
 TELL = "tenantkit_tell"
 """The execution option with what is called to tell how far a long step is: its name, rows, per cent."""
 
 
-def by_itself(operations: Operations) -> AbstractContextManager[Any]:
-    """Leave the revision's transaction for the duration of a block, unless that was done already."""
+@contextmanager
+def by_itself(operations: Operations) -> Generator[None]:
+    """Leave the revision's transaction for the duration of a block, unless that was done already.
+
+    The run's limits hold there, too, unless the revision has set others in a block of its own.
+    """
     if _is_autocommit(operations):
-        return nullcontext()
-    return operations.migration_context.autocommit_block()
+        yield
+        return
+    with operations.migration_context.autocommit_block():
+        connection: Connection | None = operations.migration_context.connection
+        is_run = connection is None or LIMITS in connection.get_execution_options()
+        # In a run, the block itself has set them.
+        with nullcontext() if is_run else POLITE.applied(operations.get_bind()):
+            yield
 
 
 @contextmanager
@@ -63,18 +81,20 @@ def tell(operations: Operations, step: str, rows: int, percent: int) -> None:
         told(step, rows, percent)
 
 
-def ask(operations: Operations, query: TextClause, *, schema: str | None, **names: str) -> Any:
-    """Return what the catalog says of something in *schema*, as the revision knows it; ``None`` if there is none.
-
-    Where statements are only written down (``--sql``), there never is.
-    """
-    connection: Connection | None = operations.migration_context.connection
-    if connection is None:
-        return None
-    schemas: Mapping[str | None, str] = connection.get_execution_options().get("schema_translate_map") or {}
-    return connection.execute(query, {"schema": schemas.get(schema, schema), **names}).scalar()
+def real_schema(connection: Connection, schema: str | None) -> str | None:
+    """Return the schema that *schema* leads to on *connection*, where it may be a placeholder."""
+    schemas: Mapping[str | None, str | None] = connection.get_execution_options().get("schema_translate_map") or {}
+    return schemas.get(schema, schema)
 
 
 def _is_autocommit(operations: Operations) -> bool:
     connection: Connection | None = operations.migration_context.connection
-    return connection is not None and connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+    return connection is not None and is_autocommit(connection)
+
+
+def quoted_table(operations: Operations, name: str, schema: str | None) -> str | None:
+    """Return the real name of a table, quoted; ``None`` if there is none, as where there is no database (lint)."""
+    connection = operations.get_bind()
+    names = {"schema": real_schema(connection, schema), "name": name}
+    found: str | None = connection.execute(_QUOTED, names).scalar()
+    return found
