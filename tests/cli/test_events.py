@@ -150,3 +150,19 @@ def test_long_steps_tell_how_far_they_are_in_this_process_and_in_others(fleet: P
         told = [(each["step"], each["rows"]) for each in steps if each["key"] == key]
         assert told == [("backfill of big", rows) for rows in (1000, 2000, 3000)]
     assert all(0 < each["percent"] <= 100 for each in steps)
+
+
+def test_the_sessions_that_a_tenant_waits_for_are_told(fleet: Project, project_engine: Engine) -> None:
+    fleet.add_revision("t3", "t2", 'op.execute("SELECT 1")')
+    with project_engine.connect() as other:
+        other.exec_driver_sql("SET application_name = 'a report'")
+        other.exec_driver_sql("LOCK TABLE t_acme.alembic_version IN SHARE MODE")
+        pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        with fleet.start("migrate", "--events", "-t", "acme", "--lock-timeout", "1min") as running:
+            assert running.stdout
+            waiting = json.loads(next(line for line in running.stdout if '"waiting"' in line))
+            other.rollback()
+            _, err = running.communicate()
+    assert (waiting["event"], waiting["key"]) == ("waiting", "acme")
+    assert [(each["pid"], each["application"]) for each in waiting["blockers"]] == [(pid, "a report")]
+    assert f"acme waits for process {pid} (a report, user " in err

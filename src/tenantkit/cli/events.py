@@ -15,7 +15,7 @@ from tenantkit.cli.reporting import outcome_as_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tenantkit.migrations import Advance, Outcome, Wave
+    from tenantkit.migrations import Advance, Outcome, Waiting, Wave
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
@@ -44,6 +44,10 @@ class Events:
     def advanced(self, advance: Advance) -> None:
         """Write how far a long step of one of them is."""
         self._write("step", asdict(advance))
+
+    def waiting(self, waiting: Waiting) -> None:
+        """Write which sessions one of them waits for."""
+        self._write("waiting", asdict(waiting))
 
     def lost(self, outcome: Outcome) -> None:
         """Write that an outcome does not hold any more."""

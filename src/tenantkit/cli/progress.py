@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from tenantkit.cli.events import Events
-    from tenantkit.migrations import Advance, Outcome, Wave
+    from tenantkit.migrations import Advance, Outcome, Waiting, Wave
 
 _EACH = 100
 """So many tenants have a line each where there is no terminal; of more, there is a line now and then."""
@@ -94,6 +94,12 @@ class FleetProgress:
         if self._events is not None:
             self._events.advanced(advance)
         self._view.advanced(advance)
+
+    def waiting(self, waiting: Waiting) -> None:
+        """Tell which sessions one of them waits for."""
+        if self._events is not None:
+            self._events.waiting(waiting)
+        err.print(Text.assemble((waiting.key, "bold"), " ", in_one_line(str(waiting))), soft_wrap=True)
 
     def lost(self, outcomes: Sequence[Outcome]) -> None:
         """Tell that what was done to some of them is to be done again."""

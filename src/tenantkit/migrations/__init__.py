@@ -12,12 +12,15 @@ from tenantkit.migrations.preview import preview
 from tenantkit.migrations.report import (
     Advance,
     AdvanceProgress,
+    Blocker,
     FleetStatus,
     LossProgress,
     MigrationReport,
     Outcome,
     PlacementStatus,
     Progress,
+    Waiting,
+    WaitProgress,
     Wave,
     WaveProgress,
 )
@@ -27,6 +30,7 @@ from tenantkit.migrations.status import status
 __all__ = [
     "Advance",
     "AdvanceProgress",
+    "Blocker",
     "FailureGroup",
     "FleetStatus",
     "LossProgress",
@@ -42,6 +46,8 @@ __all__ = [
     "Progress",
     "Rehearsal",
     "Run",
+    "WaitProgress",
+    "Waiting",
     "Wave",
     "WaveProgress",
     "downgrade",

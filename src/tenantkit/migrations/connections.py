@@ -39,20 +39,21 @@ _FREE = text(
     """
 )
 _BESIDES = 2
-"""A run takes one connection for the ledger and one for rehearsals; and one to keep tenants in maintenance."""
+"""A run takes one connection for the ledger and one for rehearsals."""
 
 
-def room_for_jobs(connection: Connection, *, jobs: int | None, max_connections: int | None, maintenance: bool) -> int:
+def room_for_jobs(connection: Connection, *, jobs: int | None, max_connections: int | None, others: int) -> int:
     """Return how many jobs a run may have at a time: connections that replay, or processes that run Alembic.
 
     The application needs connections too, and a run should not be the one that takes the last.
 
     :param jobs: how many were asked for; ``None`` for as many as are of use.
     :param max_connections: how many connections the run may take in all; ``None`` for all that are free.
+    :param others: how many connections it takes besides, for what it does while it migrates.
     :raises ConfigurationError: if that is less than *jobs*, or than one.
     """
     row = connection.execute(_FREE).one()
-    besides = _BESIDES + maintenance
+    besides = _BESIDES + others
     allowed = row.free if max_connections is None else min(row.free, max_connections)
     wanted = max(jobs or 1, 1)
     if wanted + besides <= allowed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
@@ -21,15 +22,24 @@ from tenantkit.migrations.maintenance import keeping
 from tenantkit.migrations.option_kinds import check_options
 from tenantkit.migrations.phases import Phase, require_known, require_no_end
 from tenantkit.migrations.planning import Plan, heads_of, plan_fleet
-from tenantkit.migrations.report import AdvanceProgress, MigrationReport, NoProgress, Outcome, Progress, join
+from tenantkit.migrations.report import (
+    AdvanceProgress,
+    MigrationReport,
+    NoProgress,
+    Outcome,
+    Progress,
+    WaitProgress,
+    join,
+)
 from tenantkit.migrations.revisions import read_revisions
 from tenantkit.migrations.rollback import find_deeds, plan_rollback
 from tenantkit.migrations.rollout import Check, OnError, Rollout
 from tenantkit.migrations.runner import EngineName, Runner, Settings
 from tenantkit.migrations.selection import Order, Selection
-from tenantkit.migrations.shared import shared_target, upgrade_shared
+from tenantkit.migrations.shared import SHARED, shared_target, upgrade_shared
 from tenantkit.migrations.sites import line_of
 from tenantkit.migrations.unversioned import refuse_unversioned
+from tenantkit.migrations.waiting import Watch
 from tenantkit.provisioning.operators import require_operators
 from tenantkit.registry import ledger, maintenance, revisions
 from tenantkit.tenancy import TENANCY, Tenancy
@@ -217,6 +227,18 @@ def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _watching(
+    tenancy: Tenancy, progress: Progress, fleet: Sequence[Tenant]
+) -> Callable[[], AbstractContextManager[None]]:
+    """Return what tells *progress*, for the duration of a block, which sessions are waited for, if it wants to know."""
+    if not isinstance(progress, WaitProgress):
+        return nullcontext
+    keys = {tenant.schema: tenant.key for tenant in fleet}
+    if tenancy.shared_schemas:
+        keys[tenancy.shared_schemas[0]] = SHARED
+    return Watch(tenancy.engine, keys, progress.waiting).watching
+
+
 def _towards(line: Line, command: Command, target: str) -> Planner:
     return lambda _, fleet, current: plan_fleet(line, command, target, fleet, current)
 
@@ -276,8 +298,10 @@ def _run_until(
         tell=progress.advanced if isinstance(progress, AdvanceProgress) else None,
         cancellation=cancellation,
     )
+    watching = _watching(tenancy, progress, fleet)
     # Behind all that may be mistyped, and before it is known where tenants are.
-    shared = migrate_shared()
+    with watching():
+        shared = migrate_shared()
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         if command == "migrate":
@@ -290,7 +314,7 @@ def _run_until(
                 connection,
                 jobs=settings.jobs,
                 max_connections=options.get("max_connections"),
-                maintenance=bool(options.get("maintenance")),
+                others=bool(options.get("maintenance")) + isinstance(progress, WaitProgress),
             )
         failed = {outcome.key for outcome in plan.refused}
         planned = [work.tenant for work in plan.work] + [tenant for tenant in fleet if tenant.key in failed]
@@ -313,7 +337,8 @@ def _run_until(
         progress=progress,
     )
     keeps = bool(options.get("maintenance"))
-    with cancellation.deferred(), keeping(tenancy, run_id, cancellation, is_wanted=keeps) as runner.around:
+    maintained = keeping(tenancy, run_id, cancellation, is_wanted=keeps)
+    with watching(), cancellation.deferred(), maintained as runner.around:
         campaign.run()
     done = tuple(outcome for outcome in campaign.outcomes if not outcome.ok or outcome.has_moved)
     report = MigrationReport(

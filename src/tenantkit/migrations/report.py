@@ -78,6 +78,42 @@ class Advance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Blocker:
+    """A session that others wait for."""
+
+    pid: int
+    """Its process at the server; 0 for a prepared transaction."""
+    user: str | None = None
+    application: str | None = None
+    state: str | None = None
+    """What it does, as ``pg_stat_activity`` has it: ``active`` or ``idle in transaction``."""
+    seconds: int | None = None
+    """The age of its transaction."""
+
+    @override
+    def __str__(self) -> str:
+        if self.pid == 0:
+            return "a prepared transaction"
+        since = None if self.seconds is None else f"for {self.seconds} s"
+        state = " ".join(filter(None, (self.state, since)))
+        details = ", ".join(filter(None, (self.application, self.user and f"user {self.user}", state)))
+        return f"process {self.pid} ({details})" if details else f"process {self.pid}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What one tenant's migration waits for."""
+
+    key: str
+    blockers: tuple[Blocker, ...]
+    """The sessions that hold the lock, or are before it in the queue."""
+
+    @override
+    def __str__(self) -> str:
+        return f"waits for {' and '.join(map(str, self.blockers))}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wave:
     """A part of a run that has been done."""
 
@@ -192,6 +228,14 @@ class AdvanceProgress(Progress, Protocol):
 
     def advanced(self, advance: Advance) -> None:
         """Hear it, at most twice a second, and not in the caller's thread if a process is at work on the tenant."""
+
+
+@runtime_checkable
+class WaitProgress(Progress, Protocol):
+    """Is told too which sessions a migration waits for."""
+
+    def waiting(self, waiting: Waiting) -> None:
+        """Hear it, when it begins and every ten seconds, in another thread. It takes one more connection."""
 
 
 @runtime_checkable

@@ -1,0 +1,136 @@
+"""Limits of time hold wherever a revision's statements run, and waits are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine, create_engine
+
+from tenantkit import MigrationError, Tenancy
+from tenantkit.migrations import Waiting, migrate
+from tests.migrations.environments import Environment
+from tests.migrations.plain import operating
+from tests.support.processes import until
+
+Make = Callable[..., Tenancy]
+
+ONE = 'op.create_table("a", sa.Column("x", sa.Integer), schema="tenant")\nop.execute("INSERT INTO a VALUES (1)")'
+
+BLOCK = "with op.get_context().autocommit_block():\n    "
+STEPS = {
+    "in a transaction": 'op.add_column("a", sa.Column("y", sa.Integer), schema="tenant")',
+    "outside of one": BLOCK + 'op.execute("ALTER TABLE a ADD COLUMN y int")',
+    "outside, by an operation": BLOCK + 'op.add_column("a", sa.Column("y", sa.Integer), schema="tenant")',
+    "concurrent index": 'op.create_index_concurrently("ix", "a", ["x"], schema="tenant")',
+    "concurrent index as text": BLOCK + 'op.execute("CREATE INDEX CONCURRENTLY ix ON a (x)")',
+    "backfill": 'op.backfill("a", {"x": 2}, "x = 1", schema="tenant")',
+    "required column": 'op.add_required_column("a", sa.Column("y", sa.Integer, nullable=False), 1, schema="tenant")',
+    "check": 'op.create_check_constraint_concurrently("ck", "a", "x > 0", schema="tenant")',
+}
+
+
+class Told:
+    """A progress that keeps what it is told of waits."""
+
+    def __init__(self) -> None:
+        self.waits: list[Waiting] = []
+
+    def started(self, total: int) -> None:
+        pass
+
+    def finished(self, outcome: Any) -> None:
+        pass
+
+    def waiting(self, waiting: Waiting) -> None:
+        self.waits.append(waiting)
+
+
+@pytest.fixture
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try each tenant once, for a test not to take the time of eight."""
+    from tenantkit.migrations import tasks
+
+    monkeypatch.setattr(tasks, "ATTEMPTS", 1)
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_a_statement_waits_for_a_lock_as_long_as_it_may(
+    step: str, jobs: int, environment: Environment, migrated_tenancy: Make, engine: Engine, once: None
+) -> None:
+    environment.add("one", ONE)
+    tenancy = migrated_tenancy()
+    tenancy.create("acme")
+    environment.add("two", step)
+    told = Told()
+    with engine.connect() as other:
+        other.exec_driver_sql("SET application_name = 'a report'")
+        pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        other.exec_driver_sql("UPDATE t_acme.a SET x = x")
+        with pytest.raises(MigrationError, match="lock timeout"):
+            migrate(migrated_tenancy(), jobs=jobs, lock_timeout="1500ms", progress=told)
+        other.rollback()
+    assert {(wait.key, *(blocker.pid for blocker in wait.blockers)) for wait in told.waits} == {("acme", pid)}
+    assert f"waits for process {pid} (a report, user " in str(told.waits[0])
+    migrate(migrated_tenancy(), jobs=jobs)
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+@pytest.mark.parametrize("step", ['op.execute("SELECT pg_sleep(60)")', BLOCK + 'op.execute("SELECT pg_sleep(60)")'])
+def test_a_statement_takes_as_long_as_it_may(
+    step: str, jobs: int, environment: Environment, migrated_tenancy: Make
+) -> None:
+    environment.add("one", ONE)
+    tenancy = migrated_tenancy()
+    tenancy.create("acme")
+    environment.add("two", step)
+    with pytest.raises(MigrationError, match="statement timeout"):
+        migrate(migrated_tenancy(), jobs=jobs, statement_timeout="300ms")
+
+
+def test_limits_of_a_block_end_with_it(environment: Environment, migrated_tenancy: Make, engine: Engine) -> None:
+    show = "op.execute(\"INSERT INTO seen VALUES (current_setting('lock_timeout'), current_setting('statement_timeout'))\")"
+    environment.add("one", 'op.execute("CREATE TABLE seen (l text, s text)")')
+    migrated_tenancy().create("acme")
+    environment.add("two", f"{show}\n{BLOCK}{show}\n{show}")
+    migrate(migrated_tenancy(), jobs=0, lock_timeout="7s", statement_timeout="9s")
+    with engine.connect() as connection:
+        seen = connection.exec_driver_sql("SELECT * FROM t_acme.seen").all()
+    assert [tuple(row) for row in seen] == [("7s", "9s")] * 3
+
+
+def test_a_revision_may_let_a_concurrent_build_wait_longer(
+    environment: Environment, migrated_tenancy: Make, engine: Engine, once: None
+) -> None:
+    environment.add("one", ONE)
+    migrated_tenancy().create("acme")
+    longer = BLOCK + "op.execute(\"SET lock_timeout = '1min'\")\n    "
+    environment.add("two", longer + 'op.create_index_concurrently("ix", "a", ["x"], schema="tenant")')
+    told = Told()
+    with engine.connect() as other, ThreadPoolExecutor() as threads:
+        other.exec_driver_sql("UPDATE t_acme.a SET x = x")
+        done = threads.submit(migrate, migrated_tenancy(), jobs=0, lock_timeout="100ms", progress=told)
+        try:
+            until(lambda: bool(told.waits))
+        finally:
+            other.rollback()
+        done.result()
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = 't_acme.ix'::regclass"
+        ).scalar()
+
+
+def test_outside_of_a_run_limits_hold_too(empty_database: Any) -> None:
+    engine = create_engine(empty_database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x int)")
+    with engine.connect() as other:
+        other.exec_driver_sql("INSERT INTO t VALUES (1)")
+        with pytest.raises(sa.exc.OperationalError, match="lock timeout"), operating(engine) as op:
+            op.create_index_concurrently("ix", "t", ["x"])
+    engine.dispose()
