@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from textwrap import shorten
 
 from typing_extensions import override
 
-from tenantkit.drift.shape import ASPECTS, CONSTRAINTS, IN_BRACES, VIEWS, Item, Key, Kind, Shape, unquoted
+from tenantkit.drift.shape import ASPECTS, CONSTRAINTS, IN_BRACES, VIEWS, Item, Key, Kind, Shape, parents
 
 _LONGEST = 120
 """Of longer texts, only the lines that differ are quoted, and these up to here."""
+
+_NOT_INHERITED = frozenset({"identity", "comment"})
+"""What a column of a partition does not have from its parent's."""
 
 _KINDS = list(Kind)
 _OWNERS = frozenset({Kind.TABLE, Kind.DOMAIN, *VIEWS})
@@ -57,17 +60,18 @@ class Difference:
     def __str__(self) -> str:
         """Say what is wrong, in one line."""
         if self.expected is None:
-            return f"{_subject(self.key)} should not be there"
+            return f"{subject(self.key)} should not be there"
         if self.found is None:
             return _missing(self.key)
         if self.change is Change.RENAMED:
-            return f"{_subject(self.found.key)} should be named {self.key.name}"
-        return f"{_subject(self.key)}: {', '.join(_phrases(self.expected, self.found))}"
+            return f"{subject(self.found.key)} should be named {self.key.name}"
+        return f"{subject(self.key)}: {', '.join(_phrases(self.expected, self.found))}"
 
 
 def compare(expected: Shape, found: Shape) -> tuple[Difference, ...]:
     """Return everything that must change for *found* to be as *expected*, table by table."""
     expected, found = _without_own_partitions(expected, found), _without_own_partitions(found, expected)
+    expected, found = _with_inherited_columns(expected, found), _with_inherited_columns(found, expected)
     missing = _without(found, expected)
     extra = _without(expected, found)
     differences = [
@@ -84,7 +88,8 @@ def compare(expected: Shape, found: Shape) -> tuple[Difference, ...]:
 def outermost(differences: Iterable[Difference]) -> tuple[Difference, ...]:
     """Leave out what goes without saying: what belongs to a table that is itself missing, or should not be there."""
     differences = tuple(differences)
-    whole = {(each.change, each.key.name) for each in differences if each.key.kind in _OWNERS}
+    one_sided = (each for each in differences if each.change in {Change.MISSING, Change.EXTRA})
+    whole = {(each.change, each.key.name) for each in one_sided if each.key.kind in _OWNERS}
     return tuple(each for each in differences if (each.change, _owner(each)) not in whole)
 
 
@@ -95,16 +100,13 @@ def _owner(difference: Difference) -> str | None:
 
 def _without(other: Shape, shape: Shape) -> dict[Key, Item]:
     """Return what *shape* has and *other* has not, nor a table that is a partition there of one that has it."""
-    parents = {
-        key.name: [unquoted(parent) for parent in (item["parent"] or "").split(", ")]
-        for key, item in other.items()
-        if key.kind is Kind.TABLE and item["parent"]
-    }
     inherited = {
-        (child, key.kind, key.name if key.kind is Kind.COLUMN else None, item.values)
-        for child, tables in parents.items()
+        (table.key.name, key.kind, key.name if key.kind is Kind.COLUMN else None, item.values)
+        for table in other.values()
+        if table.key.kind is Kind.TABLE
+        for parent in parents(table)
         for key, item in other.items()
-        if key.table in tables
+        if key.table == parent
     }
     return {
         key: item
@@ -128,6 +130,20 @@ def _without_own_partitions(shape: Shape, other: Shape) -> Shape:
     return {key: item for key, item in shape.items() if (key.name if key.kind is Kind.TABLE else key.table) not in own}
 
 
+def _with_inherited_columns(shape: Shape, other: Shape) -> Shape:
+    """Return *shape* with all columns of those tables that have other parents in *other*."""
+    columns: dict[Key, Item] = {}
+    for key, table in shape.items():
+        if key.kind is Kind.TABLE and key in other and parents(table) != parents(other[key]):
+            for column in (each for each in shape.values() if each.key.table in parents(table)):
+                if column.key.kind is Kind.COLUMN:
+                    aspects = zip(ASPECTS[Kind.COLUMN], column.values, strict=True)
+                    values = tuple(None if name in _NOT_INHERITED else value for name, value in aspects)
+                    own = column.key._replace(table=key.name)
+                    columns[own] = replace(column, key=own, values=values)
+    return {**columns, **shape}
+
+
 def _place(difference: Difference) -> tuple[str, int, str]:
     """Return what differences are sorted by: those of one table stand together."""
     key = difference.key
@@ -149,11 +165,12 @@ def _renamed(missing: Shape, extra: Shape) -> list[tuple[Item, Item]]:
 
 def _missing(key: Key) -> str:
     if key.table is None or key.kind is Kind.COLUMN:
-        return f"{_subject(key)} is missing"
+        return f"{subject(key)} is missing"
     return f"{key.kind} {key.name} is missing on {key.table}"
 
 
-def _subject(key: Key) -> str:
+def subject(key: Key) -> str:
+    """Name an item."""
     if key.table is None:
         return f"{key.kind} {key.name}"
     if key.kind is Kind.COLUMN:
@@ -174,9 +191,11 @@ def _phrase(aspect: str, wanted: str, there: str) -> str:
     """Say how two texts differ; of long ones, by the lines that are in one of them only."""
     if all(len(text) <= _LONGEST and "\n" not in text for text in (wanted, there)):
         return f"{aspect} is {there}, not {wanted}".translate(IN_BRACES)
-    lines, others = ([line.strip() for line in text.splitlines()] for text in (wanted, there))
+    lines, others = ([" ".join(line.split()) for line in text.splitlines()] for text in (wanted, there))
     added = _shortened(line for line in others if line not in lines)
     lacking = _shortened(line for line in lines if line not in others)
+    if added == lacking == "nothing":
+        return f"{aspect} differs in white space, line ends, or the order of lines only"
     return f"{aspect} has {added} instead of {lacking}"
 
 

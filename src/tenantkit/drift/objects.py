@@ -20,6 +20,15 @@ def _here(expression: str, path: str = "path") -> str:
     return f"CASE WHEN set_config('search_path', {path}, true) <> '' THEN {expression} END"
 
 
+def _without_parameters(definition: str, options: str) -> str:
+    """Return *definition* without the storage parameters in *options*, as PostgreSQL writes them."""
+    return f"""replace({definition}, coalesce(' WITH (' || (
+        SELECT string_agg(concat(quote_ident(split_part(option, '=', 1)), '=',
+            CASE WHEN quote_ident(value) = value THEN value ELSE quote_literal(value) END), ', ')
+        FROM unnest({options}) AS option CROSS JOIN LATERAL substr(option, 1 + strpos(option, '=')) AS value
+    ) || ')', ''), '')"""
+
+
 _PARENTS = """(
     SELECT string_agg(inhparent::regclass::text, ', ' ORDER BY inhseqno) FROM pg_inherits WHERE inhrelid = base.oid
 )"""
@@ -32,7 +41,14 @@ TABLES = f"""
             CASE WHEN relforcerowsecurity THEN 'on' ELSE 'off' END,
             CASE WHEN relkind = 'p' THEN {_here("pg_get_partkeydef(base.oid)")} END,
             {_here(_PARENTS)},
-            CASE WHEN relispartition THEN {_here("pg_get_expr(relpartbound, 0)")} END,
+            CASE WHEN relispartition THEN {_here("pg_get_expr(relpartbound, 0)")} || CASE WHEN EXISTS (
+                SELECT FROM pg_inherits WHERE inhrelid = base.oid AND inhdetachpending
+            ) THEN ', being detached' ELSE '' END END,
+            CASE relreplident WHEN 'd' THEN 'DEFAULT' WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' ELSE coalesce((
+                SELECT 'USING INDEX ' || quote_ident(indexed.relname)
+                FROM pg_index JOIN pg_class AS indexed ON indexed.oid = indexrelid
+                WHERE indrelid = base.oid AND indisreplident
+            ), 'NOTHING') END,
             description
         ]
     FROM base
@@ -72,17 +88,34 @@ COLUMNS = f"""
     WHERE attnum > 0 AND NOT attisdropped AND attislocal
 """
 
+_CONSTRAINT = _without_parameters(
+    "pg_get_constraintdef(pg_constraint.oid)",
+    "(SELECT reloptions FROM pg_class WHERE oid = conindid AND contype = 'x')",
+)
+
 CONSTRAINTS = f"""
     SELECT base.space,
         CASE contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique constraint' WHEN 'x' THEN 'exclusion constraint'
             WHEN 'c' THEN 'check constraint' ELSE 'foreign key' END,
         base.relname, conname::text, pg_constraint.oid::bigint,
-        ARRAY[{_here("pg_get_constraintdef(pg_constraint.oid)", "base.path")}, referred.relname]
+        ARRAY[
+            {_here(_CONSTRAINT, "base.path")},
+            CASE
+                WHEN unready.indexrelid IS NOT NULL AND contype <> 'f' THEN 'not enforced, its index is invalid'
+                WHEN pg_constraint.oid IN (SELECT disabled FROM silenced)
+                    THEN 'not enforced, triggers of it are disabled'
+                ELSE 'in force'
+            END,
+            referred.relname
+        ]
     FROM pg_constraint
     JOIN base ON base.oid = conrelid
     LEFT JOIN base AS referred ON referred.oid = confrelid AND referred.space = base.space
+    LEFT JOIN unready ON unready.indexrelid = conindid
     WHERE contype IN ('p', 'u', 'x', 'c', 'f') AND conparentid = 0 AND conislocal
 """
+
+_INDEX = _without_parameters("pg_get_indexdef(pg_index.indexrelid)", "indexed.reloptions")
 
 # A definition begins behind the table's name. Those of constraints are in the constraints, those of partitions in the
 # parent's.
@@ -90,11 +123,12 @@ INDEXES = f"""
     SELECT space, 'index', relation.relname, indexed.relname::text, pg_index.indexrelid::bigint,
         ARRAY[
             CASE WHEN indisunique THEN 'yes' ELSE 'no' END,
-            coalesce(definition, substr({_here("pg_get_indexdef(pg_index.indexrelid)")}, 1 + length(
+            coalesce(definition, substr({_here(_INDEX)}, 1 + length(
                 format('CREATE %sINDEX %I ON %s%I.%I ', CASE WHEN indisunique THEN 'UNIQUE ' END, indexed.relname,
                     CASE indexed.relkind WHEN 'I' THEN 'ONLY ' END, schema, relation.relname)
             ))),
-            CASE WHEN indisvalid THEN 'valid' ELSE 'invalid' END
+            CASE WHEN indisvalid AND indisready AND indislive THEN 'valid'
+                WHEN indexed.relkind = 'I' THEN 'not on every partition' ELSE 'invalid' END
         ]
     FROM pg_index
     JOIN relation ON relation.oid = indrelid
@@ -110,10 +144,12 @@ TRIGGERS = f"""
         ARRAY[
             {_here("pg_get_triggerdef(pg_trigger.oid, true)")},
             CASE tgenabled WHEN 'O' THEN 'enabled' WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'enabled on replicas only'
-                ELSE 'enabled always' END
+                ELSE 'enabled always' END || coalesce(' but not on ' || partitions, '')
         ]
-    FROM pg_trigger JOIN relation ON relation.oid = tgrelid
-    WHERE NOT tgisinternal AND tgparentid = 0
+    FROM pg_trigger
+    JOIN relation ON relation.oid = tgrelid
+    LEFT JOIN unlike ON unlike.tgparentid = pg_trigger.oid
+    WHERE NOT tgisinternal AND pg_trigger.tgparentid = 0
 """
 
 SEQUENCES = """
@@ -133,7 +169,7 @@ SEQUENCES = """
 _ATTRIBUTES = """(
     SELECT string_agg(concat(quote_ident(attname), ' ', format_type(atttypid, atttypmod), CASE
         WHEN attcollation NOT IN (0, 100) THEN ' COLLATE ' || attcollation::regcollation END), ', ' ORDER BY attnum)
-    FROM pg_attribute WHERE attrelid = typrelid AND NOT attisdropped
+    FROM pg_attribute WHERE attrelid = typrelid AND attnum > 0 AND NOT attisdropped
 )"""
 
 TYPES = f"""
@@ -166,6 +202,7 @@ TYPES = f"""
 """
 
 
+# Language 12 is "internal". Range types are left out, and so are the functions that come with each of them.
 def functions(which: str) -> str:
     """Return the query for those functions whose body is text, or is kept in parsed form (``BEGIN ATOMIC``)."""
     return f"""
@@ -183,7 +220,7 @@ def functions(which: str) -> str:
             {_here("pg_get_functiondef(pg_proc.oid)")} AS definition
         OFFSET 0
     ) AS written
-    WHERE prokind <> 'a' AND {which}
+    WHERE prokind <> 'a' AND {which} AND NOT (prolang = 12 AND prosrc ~ '^(multi)?range_constructor')
         AND NOT EXISTS (SELECT FROM extended WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid)
     """
 
@@ -193,7 +230,8 @@ VIEWS = f"""
         viewed.oid::bigint,
         ARRAY[
             {_here("pg_get_viewdef(viewed.oid)")},
-            array_to_string(reloptions, ', '),
+            {_here(_ATTRIBUTES.replace("typrelid", "viewed.oid"))},
+            CASE relkind WHEN 'v' THEN array_to_string(reloptions, ', ') END,
             description
         ] || CASE WHEN relkind = 'm' THEN
             ARRAY[CASE WHEN relispopulated THEN 'populated' ELSE 'empty' END]

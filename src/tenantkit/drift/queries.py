@@ -18,7 +18,7 @@ def _relations(kinds: str) -> str:
     """Return the query for relations of some kinds; said where the planner knows how frequent they are."""
     return f"""
         SELECT space.*, pg_class.oid, relname::text, relkind, relpersistence, relrowsecurity, relforcerowsecurity,
-            relispartition, relpartbound, relispopulated, reloptions
+            relispartition, relpartbound, relispopulated, relreplident, reloptions
         FROM pg_class JOIN space ON relnamespace = space
         WHERE relkind IN ({kinds}) AND relname <> 'alembic_version'
             AND NOT EXISTS (SELECT FROM extended WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid)
@@ -78,12 +78,30 @@ _PLAIN_INDEXES = """
         JOIN pg_attribute ON attrelid = indrelid AND attnum = number
         JOIN pg_opclass ON pg_opclass.oid = class
         WHERE indexprs IS NULL AND indpred IS NULL AND NOT indisunique AND indnatts = indnkeyatts
-            AND indexed.reloptions IS NULL
         GROUP BY indexrelid
         HAVING bool_and(
             collated = attcollation AND opcdefault
             AND (opcintype = atttypid OR opcintype = 'text'::regtype AND atttypid = 'varchar'::regtype)
         )
+    )
+"""
+
+# What is not enforced is rare: it is looked up once, not for each constraint and trigger.
+_UNENFORCED = """
+    unready AS MATERIALIZED (
+        SELECT indexrelid FROM pg_index WHERE NOT (indisvalid AND indisready AND indislive)
+    ),
+    silenced (disabled) AS MATERIALIZED (
+        SELECT unnest(ARRAY[pg_constraint.oid, conparentid])
+        FROM pg_trigger JOIN pg_constraint ON pg_constraint.oid = tgconstraint WHERE tgenabled <> 'O'
+    ),
+    unlike AS MATERIALIZED (
+        SELECT part.tgparentid, string_agg(quote_ident(relname), ', ' ORDER BY relname) AS partitions
+        FROM pg_trigger AS part
+        JOIN pg_trigger AS whole ON whole.oid = part.tgparentid AND whole.tgenabled <> part.tgenabled
+        JOIN pg_class ON pg_class.oid = part.tgrelid
+        WHERE part.tgparentid <> 0
+        GROUP BY part.tgparentid
     )
 """
 
@@ -131,7 +149,7 @@ def _with_items(*, locking: bool) -> str:
     """Return the items: what is ``written`` of each, and the same without its own schema's name, to be compared."""
     parts = " UNION ALL ".join(_PARTS[locking])
     return f"""
-    WITH {_SPACES}, {_SEQUENCES}, {_PLAIN_INDEXES},
+    WITH {_SPACES}, {_SEQUENCES}, {_PLAIN_INDEXES}, {_UNENFORCED},
     object (space, kind, parent, name, position, written) AS ({parts} OFFSET 0),
     item AS (
         SELECT object.*, schema, CASE

@@ -49,9 +49,9 @@ VIEWS = (Kind.VIEW, Kind.MATERIALIZED_VIEW)
 ROUTINES = (Kind.FUNCTION, Kind.PROCEDURE)
 CONSTRAINTS = (Kind.PRIMARY_KEY, Kind.UNIQUE, Kind.EXCLUSION, Kind.CHECK, Kind.FOREIGN_KEY)
 
-_CONSTRAINT = ("definition", "referred table")
+_CONSTRAINT = ("definition", "state", "referred table")
 _ROUTINE = ("signature", "body")
-_VIEW = ("definition", "options", "comment")
+_VIEW = ("definition", "columns", "options", "comment")
 
 ASPECTS: Mapping[Kind, tuple[str, ...]] = {
     Kind.DOMAIN: ("type", "collation", "default", "NULL"),
@@ -67,6 +67,7 @@ ASPECTS: Mapping[Kind, tuple[str, ...]] = {
         "partition key",
         "parent",
         "partition bound",
+        "replica identity",
         "comment",
     ),
     Kind.COLUMN: ("type", "collation", "NULL", "default", "generated", "identity", "comment"),
@@ -133,6 +134,11 @@ def _restore_words(item: Item, other: Item) -> Item:
 def owner_of(sequence: Item) -> tuple[str | None, str | None]:
     """Return the table and the column whose numbers a sequence gives out."""
     return sequence["owning table"], sequence["owning column"]
+
+
+def parents(table: Item) -> tuple[str, ...]:
+    """Return the names of the tables that a table inherits from, or is a partition of."""
+    return tuple(unquoted(name) for name in (table["parent"] or "").split(", ") if name)
 
 
 def unquoted(name: str) -> str:
