@@ -34,7 +34,7 @@ CREATE INDEX ix_invoices_latest ON invoices (date DESC, number);
 CREATE INDEX ix_invoices_nulls ON invoices (country NULLS FIRST, date DESC NULLS LAST);
 CREATE INDEX ix_invoices_open ON invoices (lower(number)) WHERE mood = 'ok';
 CREATE INDEX ix_invoices_moods ON invoices USING gin (moods);
-CREATE INDEX ix_invoices_pattern ON invoices (number varchar_pattern_ops) WITH (fillfactor = 80);
+CREATE INDEX ix_invoices_pattern ON invoices (number varchar_pattern_ops);
 CREATE UNIQUE INDEX ux_invoices_code ON invoices (code) INCLUDE (date);
 CREATE TRIGGER touch BEFORE UPDATE OF net ON invoices FOR EACH ROW WHEN (OLD.net <> NEW.net) EXECUTE FUNCTION touch();
 

@@ -1,51 +1,56 @@
-"""The statements that turn a column into another."""
+"""The statements that turn a column into another, in place."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from tenantkit.drift import statements
-from tenantkit.drift.shape import Item, unquoted
+from tenantkit.drift.shape import Item, Key, Kind, Shape, unquoted
 from tenantkit.naming import quote_identifier as quoted
-from tenantkit.naming import quote_literal as literal
 
-_SEQUENCE_OPTION = re.compile(r"START WITH|INCREMENT BY|MINVALUE|MAXVALUE|CACHE|NO CYCLE|CYCLE")
+_TEXTS = ("character varying", "text", "character")
+_FAMILIES = (
+    ("smallint", "integer", "bigint", "numeric", "real", "double precision"),
+    ("date", "timestamp without time zone", "timestamp with time zone"),
+    ("json", "jsonb"),
+)
+"""PostgreSQL assigns a value of one type to a column of another one of its family, and any value to a text."""
+_WIDER: Mapping[str, tuple[str, ...]] = {
+    "smallint": ("integer", "bigint", "numeric"),
+    "integer": ("bigint", "numeric"),
+    "bigint": ("numeric",),
+    "numeric": ("numeric",),
+    "character varying": ("character varying", "text"),
+    "text": ("character varying",),
+}
+"""The types, without a limit, that hold every value of another one."""
 
 
-def alter(expected: Item, found: Item, enums: Collection[str]) -> list[str] | None:
-    """Return what turns *found* into *expected*; ``None`` if the column must be dropped and added again.
+def alter(expected: Item, found: Item) -> list[str] | None:
+    """Return what turns *found* into *expected*; ``None`` if that cannot be done in place.
 
-    What belongs into *enums* are the names of the schema's own, which are not cast to anything but text.
+    The type is changed without ``USING``: PostgreSQL assigns each value, and an error ends it where one does not fit.
     """
-    if expected["generated"] != found["generated"]:
-        return None
     table, name = expected.key.table or "", expected.key.name
     column = f"ALTER TABLE {quoted(table)} ALTER COLUMN {quoted(name)}"
     changes: list[str] = []
     default = found["default"]
+    if (expected["generated"], expected["identity"]) != (found["generated"], found["identity"]):
+        return None
     if changes_type(expected, found):
         if default is not None:  # which may have no meaning in the new type
             changes.append(f"{column} DROP DEFAULT")
             default = None
         collation = f" COLLATE {expected['collation']}" if expected["collation"] else ""
-        using = "" if expected["generated"] else f" USING {_converted(expected, found, enums)}"
-        changes.append(f"{column} TYPE {expected['type']}{collation}{using}")
+        changes += [] if _holds_all(expected, found) else [_warn(expected, found)]
+        changes.append(f"{column} TYPE {expected['type']}{collation}")
     if expected["default"] != default:
         changes.append(f"{column} {statements.set_default(expected)}")
     changes += _alter_null(column, expected, found)
-    if expected["identity"] != found["identity"] and expected["identity"] is not None:
-        changes += _set_identity(column, expected, found)
     if expected["comment"] != found["comment"]:
         changes.append(statements.set_comment(expected))
     return changes
-
-
-def drop_identity(expected: Item, found: Item) -> list[str]:
-    """Return what takes away a column's identity, if none is expected; its sequence may have a name that is needed."""
-    if expected["identity"] is not None or found["identity"] is None:
-        return []
-    return [f"ALTER TABLE {quoted(found.key.table or '')} ALTER COLUMN {quoted(found.key.name)} DROP IDENTITY"]
 
 
 def changes_type(expected: Item, found: Item) -> bool:
@@ -53,15 +58,36 @@ def changes_type(expected: Item, found: Item) -> bool:
     return (expected["type"], expected["collation"]) != (found["type"], found["collation"])
 
 
-def base_type(column: Item) -> str:
-    """Return the name of a column's type, or of what it is an array of."""
-    return unquoted((column["type"] or "").removesuffix("[]"))
+def is_assignable(expected: Item, found: Item, shape: Shape) -> bool:
+    """Return whether PostgreSQL may assign values of a column to one of another type; *shape* has the domains."""
+    wanted, there = (_resolve(item["type"] or "", shape) for item in (expected, found))
+    if wanted.endswith("[]") and there.endswith("[]"):
+        wanted, there = (_resolve(type_.removesuffix("[]"), shape) for type_ in (wanted, there))
+    return wanted == there or wanted in _TEXTS or any(wanted in family and there in family for family in _FAMILIES)
 
 
-def _converted(expected: Item, found: Item, enums: Collection[str]) -> str:
-    """Return the expression that converts a column's values."""
-    by_text = {base_type(expected), base_type(found)} & set(enums)
-    return f"{quoted(expected.key.name)}{'::text' if by_text else ''}::{expected['type']}"
+def _resolve(type_: str, shape: Shape) -> str:
+    """Return the name of a type without its limits; of a domain, that of the type underneath."""
+    while domain := shape.get(Key(Kind.DOMAIN, None, unquoted(type_))):
+        type_ = domain["type"] or ""
+    return re.sub(r"\([\d,]+\)", "", type_)
+
+
+def _holds_all(expected: Item, found: Item) -> bool:
+    wanted, there = expected["type"] or "", found["type"] or ""
+    base, *_ = re.split(r"[(,)]", there)
+    if wanted == there or wanted in _WIDER.get(base, ()):
+        return True
+    shorter, longer = (re.fullmatch(r"character varying\((\d+)\)", type_) for type_ in (there, wanted))
+    return bool(shorter and longer and int(shorter[1]) <= int(longer[1]))
+
+
+def _warn(expected: Item, found: Item) -> str:
+    table, name = expected.key.table, expected.key.name
+    return statements.remark(
+        f"The values of {table}.{name} are converted from {found['type']} to {expected['type']}. Look at them first: "
+        "one that does not fit stops this, and others may be rounded, cut, or read in this session's time zone."
+    )
 
 
 def _alter_null(column: str, expected: Item, found: Item) -> list[str]:
@@ -75,15 +101,3 @@ def _alter_null(column: str, expected: Item, found: Item) -> list[str]:
         table, name = quoted(expected.key.table or ""), quoted(expected.key.name)
         changes.append(f"ALTER TABLE {table} ADD NOT NULL {name} NOT VALID")
     return changes
-
-
-def _set_identity(column: str, expected: Item, found: Item) -> list[str]:
-    if found["identity"]:
-        how, _, options = (expected["identity"] or "").removesuffix(")").partition(" AS IDENTITY (")
-        return [f"{column} SET GENERATED {how} " + _SEQUENCE_OPTION.sub(r"SET \g<0>", options)]
-    table, name = expected.key.table or "", expected.key.name
-    sequence = f"pg_get_serial_sequence({literal(quoted(table))}, {literal(name)})"
-    return [
-        f"{column} ADD GENERATED {expected['identity']}",
-        statements.continue_numbers(sequence, table, name),
-    ]

@@ -15,11 +15,11 @@ class Phase(IntEnum):
     DROP_KEYS = auto()
     DROP_CONSTRAINTS = auto()
     DROP_INDEXES = auto()
-    DROP_REPLACED = auto()
-    RETYPE = auto()
+    DROP_TABLES = auto()
+    RENAME = auto()
     CREATE = auto()
     ALTER = auto()
-    REPLACE = auto()
+    GENERATE = auto()
     OWN = auto()
     CONSTRAINTS = auto()
     INDEXES = auto()
@@ -50,33 +50,27 @@ _DROPPED = {
     **dict.fromkeys(CONSTRAINTS, Phase.DROP_CONSTRAINTS),
     Kind.FOREIGN_KEY: Phase.DROP_KEYS,
     Kind.INDEX: Phase.DROP_INDEXES,
+    Kind.TABLE: Phase.DROP_TABLES,
     Kind.COLUMN: Phase.DROP_COLUMNS,
 }
 
 
-def created_in(item: Item, shape: Shape, *, is_replaced: bool = False) -> Phase:
+def created_in(item: Item, shape: Shape) -> Phase:
     """Return when *item* is made in a schema that will have this *shape*."""
-    if is_generated(item) or (item.key.kind is Kind.COLUMN and is_replaced):
-        return Phase.REPLACE
+    if item.key.kind is Kind.COLUMN and item["generated"] is not None:
+        return Phase.GENERATE
     if item.key.kind is Kind.INDEX and Key(Kind.MATERIALIZED_VIEW, None, item.key.table or "") in shape:
         return Phase.INDEXES_OF_VIEWS
-    return Phase.VIEWS if is_parsed(item) else _CREATED.get(item.key.kind, Phase.CREATE)
+    return Phase.VIEWS if _is_parsed(item) else _CREATED.get(item.key.kind, Phase.CREATE)
 
 
-def dropped_in(item: Item, *, is_replaced: bool) -> Phase:
-    """Return when *item* is dropped, for good or to be replaced."""
-    if is_parsed(item):
-        return Phase.DROP_VIEWS
-    if is_generated(item) or (item.key.kind is Kind.COLUMN and is_replaced):
-        return Phase.DROP_REPLACED
-    return _DROPPED.get(item.key.kind, Phase.DROP_REPLACED if is_replaced else Phase.DROP_OTHERS)
+def dropped_in(item: Item) -> Phase:
+    """Return when *item* is dropped."""
+    if item.key.kind is Kind.COLUMN and item["generated"] is not None:
+        return Phase.DROP_TABLES
+    return Phase.DROP_VIEWS if _is_parsed(item) else _DROPPED.get(item.key.kind, Phase.DROP_OTHERS)
 
 
-def is_parsed(item: Item) -> bool:
+def _is_parsed(item: Item) -> bool:
     """Return whether PostgreSQL keeps an item in a form that holds on to the columns that it reads."""
     return item.key.kind in VIEWS or (item.key.kind in ROUTINES and BODY not in (item["signature"] or ""))
-
-
-def is_generated(item: Item) -> bool:
-    """Return whether an item is a column whose values come from others."""
-    return item.key.kind is Kind.COLUMN and item["generated"] is not None

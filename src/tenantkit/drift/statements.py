@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tenantkit.drift.shape import BODY, CONSTRAINTS, Item, Key, Kind, Shape
+from tenantkit.drift.shape import BODY, CONSTRAINTS, ROUTINES, VIEWS, Item, Key, Kind, Shape
 from tenantkit.naming import quote_identifier as quoted
 from tenantkit.naming import quote_literal as literal
 
@@ -40,14 +40,29 @@ def create(item: Item, shape: Shape) -> list[str]:
 
 
 def drop(item: Item) -> list[str]:
-    """Return what removes an item, and says what is lost with it."""
+    """Return what removes an item for good, and says what is lost with it."""
     kind, table, name = item.key
-    statement = _DROP[kind].format(name=quoted(name), table=quoted(table or ""), signature=name)
+    lost = f"{kind} {name}" if table is None else f"{kind} {name} of {table}"
     if kind is Kind.TABLE:
-        return [remark(f"The rows of {name} are lost."), statement]
-    if kind is Kind.COLUMN and item["generated"] is None:
-        return [remark(f"The values of {table}.{name} are lost."), statement]
-    return [statement]
+        lost += ", its rows, and all that belongs to it"
+    elif kind is Kind.COLUMN:
+        lost += ", its values, and all that belongs to it"
+    elif kind in {*VIEWS, *ROUTINES, Kind.SEQUENCE, Kind.DOMAIN, Kind.COMPOSITE, Kind.ENUM}:
+        lost += ", and the rights on it"
+    return [remark(f"Lost: {lost}."), remove(item)]
+
+
+def remove(item: Item) -> str:
+    """Return the statement that drops an item."""
+    kind, table, name = item.key
+    return _DROP[kind].format(name=quoted(name), table=quoted(table or ""), signature=name)
+
+
+def close(item: Item) -> list[str]:
+    """Return what takes the rights on a new routine or type from PUBLIC, to whom PostgreSQL gives them."""
+    if item.key.kind in ROUTINES:
+        return [f"REVOKE ALL ON {item.key.kind.upper()} {item.key.name} FROM PUBLIC"]
+    return [f"REVOKE ALL ON TYPE {quoted(item.key.name)} FROM PUBLIC"]
 
 
 def remark(text: str) -> str:
@@ -64,30 +79,29 @@ def rename(found: Key, expected: Key) -> list[str]:
 
 
 def own_sequence(item: Item) -> list[str]:
-    """Return what ties a sequence to its column, and lets it go on behind the numbers that are taken."""
-    name, table, column = item.key.name, item["owning table"], item["owning column"]
-    if table is None or column is None:
-        return [f"ALTER SEQUENCE {quoted(name)} OWNED BY NONE"]
-    return [
-        f"ALTER SEQUENCE {quoted(name)} OWNED BY {quoted(table)}.{quoted(column)}",
-        continue_numbers(literal(quoted(name)), table, column),
-    ]
+    """Return what ties a new sequence to its column, and lets it go on behind the numbers that are taken."""
+    table, column = quoted(item["owning table"] or ""), quoted(item["owning column"] or "")
+    owned = f"ALTER SEQUENCE {quoted(item.key.name)} OWNED BY {table}.{column}"
+    if "INCREMENT BY -" in (item["options"] or ""):
+        return [owned, remark(f"{item.key.name} counts down: set it behind the numbers that are taken.")]
+    sequence = literal(quoted(item.key.name))
+    return [owned, f"SELECT setval({sequence}, max({column})) FROM {table} HAVING max({column}) IS NOT NULL"]  # noqa: S608 - quoted
 
 
-def continue_numbers(sequence: str, table: str, column: str) -> str:
-    """Return what lets a *sequence*, given as an SQL expression, go on behind the numbers in a column."""
-    numbers = f"max({quoted(column)})"
-    return f"SELECT setval({sequence}, {numbers}) FROM {quoted(table)} HAVING {numbers} IS NOT NULL"  # noqa: S608 - quoted
+def set_replica_identity(table: Item) -> str:
+    """Return what makes a table write down the same of its old rows for subscribers."""
+    return f"ALTER TABLE {quoted(table.key.name)} REPLICA IDENTITY {table['replica identity']}"
 
 
-def set_trigger_state(item: Item) -> list[str]:
-    """Return what enables or disables a trigger."""
-    state = _TRIGGER_STATES[item["state"] or "enabled"]
+def set_trigger_state(item: Item) -> list[str] | None:
+    """Return what enables or disables a trigger; ``None`` if that differs between partitions."""
+    if (state := _TRIGGER_STATES.get(item["state"] or "enabled")) is None:
+        return None
     return [f"ALTER TABLE {quoted(item.key.table or '')} {state} {quoted(item.key.name)}"]
 
 
 def set_default(item: Item) -> str:
-    """Return what comes behind ``ALTER COLUMN x`` or ``ALTER DOMAIN x`` for it to have its default."""
+    """Return what comes behind ``ALTER COLUMN x`` for it to have its default."""
     return "DROP DEFAULT" if item["default"] is None else f"SET DEFAULT {item['default']}"
 
 
@@ -145,7 +159,7 @@ def _create_index(item: Item) -> list[str]:
 
 
 def _create_trigger(item: Item) -> list[str]:
-    return [item["definition"] or "", *([] if item["state"] == "enabled" else set_trigger_state(item))]
+    return [item["definition"] or "", *((item["state"] != "enabled" and set_trigger_state(item)) or ())]
 
 
 def _add_column(item: Item) -> list[str]:
@@ -184,14 +198,18 @@ def set_row_security(item: Item) -> list[str]:
     """Return what turns a table's row-level security on or off."""
     enable = "ENABLE" if item["row-level security"] == "on" else "DISABLE"
     force = "FORCE" if item["row-level security for its owner"] == "on" else "NO FORCE"
-    return [f"ALTER TABLE {quoted(item.key.name)} {word} ROW LEVEL SECURITY" for word in (enable, force)]
+    return [
+        remark(f"This changes who can see which rows of {item.key.name}."),
+        *(f"ALTER TABLE {quoted(item.key.name)} {word} ROW LEVEL SECURITY" for word in (enable, force)),
+    ]
 
 
 def _create_view(item: Item) -> list[str]:
     kind, definition = item.key.kind, (item["definition"] or "").strip().removesuffix(";")
     options = f" WITH ({item['options']})" if item["options"] else ""
     no_data = kind is Kind.MATERIALIZED_VIEW and item["state"] == "empty"
-    statement = f"CREATE {kind.upper()} {quoted(item.key.name)}{options} AS\n{definition}"
+    create = "CREATE OR REPLACE VIEW" if kind is Kind.VIEW else "CREATE MATERIALIZED VIEW"
+    statement = f"{create} {quoted(item.key.name)}{options} AS\n{definition}"
     return [
         f"{statement} WITH NO DATA" if no_data else statement,
         *([set_comment(item)] if item["comment"] is not None else []),
@@ -201,10 +219,11 @@ def _create_view(item: Item) -> list[str]:
 def _create_policy(item: Item) -> list[str]:
     using, check = item["USING"], item["WITH CHECK"]
     return [
+        remark(f"This changes who can see and change which rows of {item.key.table}."),
         f"CREATE POLICY {quoted(item.key.name)} ON {quoted(item.key.table or '')} AS {item['type']} "
         f"FOR {item['command']} TO {item['roles']}"
         + (f" USING ({using})" if using else "")
-        + (f" WITH CHECK ({check})" if check else "")
+        + (f" WITH CHECK ({check})" if check else ""),
     ]
 
 
