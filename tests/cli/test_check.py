@@ -37,7 +37,7 @@ def test_the_tenant_that_is_odd_is_named_with_its_differences_and_the_code_is_1(
     assert done.code == 1
     assert done.out.splitlines()[1].split()[:4] == ["t2", "3", "2", "1"]
     assert done.out.splitlines()[-1] == f"initech: {OPTIONAL}"
-    assert done.err == "'tenantkit check --sql' prints what would mend the tenants.\n"
+    assert done.err == "'tenantkit check --sql' prints the SQL that repairs the tenants.\n"
     assert drifted.invoke("check", "--tenants", "acme, umbrella").code == 0
 
 
@@ -77,6 +77,21 @@ def test_a_program_gets_everything(drifted: Project) -> None:
     assert (difference["expected"]["NULL"], difference["found"]["NULL"]) == ("forbidden", "allowed")
     with_sql = drifted.invoke("check", "--json", "--sql").json["groups"][0]["odd"][0]["sql"]
     assert 'SET LOCAL search_path = "t_initech", ' in with_sql["initech"]
+
+
+def test_a_tenant_that_is_compared_with_nothing_is_named_and_the_code_is_1(
+    fleet: Project, project_engine: Engine
+) -> None:
+    run(project_engine, "UPDATE t_acme.alembic_version SET version_num = 't1'")
+    done = fleet.invoke("check")
+    assert done.code == 1
+    assert "No drift" not in done.out
+    assert any(line.split() == ["t1", "1", "-", "-", "nothing"] for line in done.out.splitlines())
+    assert "Compared with nothing, because no other tenant is at the same revision: acme." in done.err
+    assert done.err.count("--models") == 1
+    assert fleet.invoke("check", "--tenants", "initech").code == 0
+    assert fleet.invoke("check", "--json").json["groups"][1]["alone"] == ["acme"]
+    assert fleet.invoke("check", "--models").code == 1  # the tables are those of the newest revision
 
 
 def test_what_sql_cannot_mend_is_said_in_words(fleet: Project, project_engine: Engine) -> None:

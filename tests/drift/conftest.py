@@ -75,7 +75,7 @@ class Fleet:
         return words_of(self.check(**options))
 
     def mend(self, report: DriftReport) -> str:
-        """Run what would mend every tenant, and return it."""
+        """Run the SQL that repairs every tenant, and return it."""
         script = "\n".join(odd.script(key) for odd in report.odd for key in odd.schemas)
         run_script(self.url, script)
         return script

@@ -16,7 +16,7 @@ from tenantkit.drift import check, checking
 from tenantkit.drift.catalog import read_hashes
 from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.migrations import init
-from tests.drift.conftest import Fleet, words_of
+from tests.drift.conftest import EVERYTHING, Fleet, words_of
 from tests.migrations.environments import Environment
 
 ALIKE = """
@@ -57,6 +57,59 @@ def test_tenants_are_compared_with_those_at_the_same_revision(migrated: Tenancy,
     run(engine, "ALTER TABLE t_old.project ADD COLUMN country_code varchar")
     report = check(migrated)
     assert words_of(report) == {"old": ["column project.country_code should not be there"]}
+
+
+def test_a_tenant_alone_at_its_revision_is_compared_with_nothing(migrated: Tenancy, engine: Engine) -> None:
+    migrated.drop("older")
+    run(engine, "DROP TABLE t_old.project")
+    report = check(migrated)
+    assert report.alone == ("old",)
+    assert [(group.revision, group.standard, group.tenants, group.alike) for group in report.groups] == [
+        ("r2", "majority", 3, 3),
+        ("r1", "nothing", 1, 0),
+    ]
+    assert check(migrated, tenants=["new"]).alone == ()
+
+
+def test_a_tenant_alone_at_its_revision_is_compared_with_what_the_revisions_build_up_to_there(
+    migrated: Tenancy, engine: Engine
+) -> None:
+    migrated.drop("older")
+    run(engine, "ALTER TABLE t_old.project ADD COLUMN country_code varchar")  # as a half of r2 does
+    report = check(migrated, models=True)
+    assert words_of(report) == {"old": ["column project.country_code should not be there"]}
+    assert report.alone == ()
+
+
+def test_a_tenant_at_a_revision_that_the_code_does_not_have_is_compared_with_the_others(
+    migrated: Tenancy, engine: Engine
+) -> None:
+    run(engine, "UPDATE t_old.alembic_version SET version_num = 'gone'")
+    report = check(migrated, models=True)
+    standards = {group.revision: group.standard for group in report.groups}
+    assert standards == {"r2": "revisions", "r1": "revisions", "gone": "nothing"}
+    assert report.alone == ("old",)
+
+
+def test_each_tenants_script_names_what_that_tenant_would_lose(fleet: Fleet) -> None:
+    fleet.tenancy.create("delta")
+    fleet.run("delta", EVERYTHING.replace("$SCHEMA", '"t_delta"'))
+    fleet.everywhere(
+        "DROP INDEX ix_invoices_date; CREATE INDEX ix_invoices_date ON invoices (net)", keys=("acme", "beta")
+    )
+    fleet.tenancy.create("epsilon")
+    fleet.run("epsilon", EVERYTHING.replace("$SCHEMA", '"t_epsilon"'))
+    fleet.run("beta", "COMMENT ON INDEX ix_invoices_date IS 'mine'")
+    (odd,) = fleet.check().odd
+    assert list(odd.schemas) == ["acme", "beta"]
+    lost = "-- Lost with index ix_invoices_date on invoices: its comment."
+    assert [lost in odd.script(key) for key in odd.schemas] == [False, True]
+
+
+def test_scripts_are_written_on_demand(fleet: Fleet) -> None:
+    fleet.run("acme", "DROP INDEX ix_invoices_date")
+    (odd,) = fleet.check(scripts=False).odd
+    assert odd.mendings == {}
 
 
 def test_of_two_shapes_as_frequent_the_newest_tenants_is_the_standard(fleet: Fleet) -> None:

@@ -15,7 +15,7 @@ from tenantkit.naming import first_lines
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tenantkit.drift import Difference, DriftReport, Item, Odd
+    from tenantkit.drift import Difference, DriftReport, Group, Item, Odd
 
 _SHOWN_KEYS = 3
 _SHOWN_DIFFERENCES = 20
@@ -27,6 +27,7 @@ _STANDARDS = {
     "majority": "one another",
     "revisions": "what the revisions build",
     "models": "what the models declare",
+    "nothing": "nothing",
 }
 
 
@@ -39,16 +40,17 @@ def check(
         typer.Option(
             "--models",
             metavar="",
-            help="Compare tenants at the newest revision with what the revisions build, and that with the models.",
+            help="Compare tenants with what the revisions build up to theirs, and the newest revision with the models.",
         ),
     ] = False,
-    sql: Annotated[bool, typer.Option("--sql", metavar="", help="Print the SQL that would mend each tenant.")] = False,
+    sql: Annotated[bool, typer.Option("--sql", metavar="", help="Print the SQL that repairs each tenant.")] = False,
     as_json: Json = False,
 ) -> None:
     """Find tenants whose tables are not like those of the others at their revision. Nothing is changed.
 
     Everything counts that PostgreSQL knows of a schema, except how it is stored and who may use it: columns, types,
-    defaults, constraints, indexes, triggers, functions, views, policies. The exit code is 1 if there is a difference.
+    defaults, constraints, indexes, triggers, functions, views, policies. The exit code is 1 if there is a difference,
+    or a tenant that is compared with nothing.
 
     **Examples**
 
@@ -60,7 +62,7 @@ def check(
 
     keys = parse_keys(tenants)
     with application(context) as tenancy:
-        report = drift.check(tenancy, tenants=keys, models=models)
+        report = drift.check(tenancy, tenants=keys, models=models, scripts=sql)
     if as_json:
         print_json(_as_json(report, with_sql=sql))
     elif sql:
@@ -72,7 +74,13 @@ def check(
             f"Migrated during the check, and therefore left out: {first_lines(report.moving)}. Run it again.",
             soft_wrap=True,
         )
-    if report.has_drift:
+    if report.alone:
+        err.print(
+            f"Compared with nothing, because no other tenant is at the same revision: {first_lines(report.alone)}. "
+            "'tenantkit check --models' compares with what the code builds.",
+            soft_wrap=True,
+        )
+    if report.has_drift or report.alone:
         raise typer.Exit(1)
 
 
@@ -84,8 +92,7 @@ def _print(report: DriftReport) -> None:
                 (
                     group.revision or "none",
                     str(group.tenants),
-                    str(group.alike),
-                    str(group.tenants - group.alike),
+                    *_count(group),
                     _STANDARDS[group.standard],
                 )
                 for group in report.groups
@@ -98,9 +105,15 @@ def _print(report: DriftReport) -> None:
         _print_differences(out, first_lines(odd.schemas, _SHOWN_KEYS), odd.differences)
     _print_what_no_sql_mends(out, report)
     if report.odd:
-        err.print("'tenantkit check --sql' prints what would mend the tenants.")
-    elif not report.has_drift and report.groups:
+        err.print("'tenantkit check --sql' prints the SQL that repairs the tenants.")
+    elif not report.has_drift and not report.alone and report.groups:
         print_done("No drift:", "tenants at the same revision are the same.")
+
+
+def _count(group: Group) -> tuple[str, str]:
+    if group.standard == "nothing":
+        return "-", "-"
+    return str(group.alike), str(group.tenants - group.alike)
 
 
 def _print_sql(report: DriftReport) -> None:
@@ -142,6 +155,7 @@ def _as_json(report: DriftReport, *, with_sql: bool) -> dict[str, Any]:
                 "standard": group.standard,
                 "tenants": group.tenants,
                 "alike": group.alike,
+                "alone": group.alone,
                 "odd": [_odd_as_json(odd, with_sql=with_sql) for odd in group.odd],
             }
             for group in report.groups

@@ -1,4 +1,4 @@
-"""Drift: tenants whose tables are not what they should be, in words and as the SQL that would mend them."""
+"""Drift: tenants whose tables are not what they should be, in words and as the SQL that repairs them."""
 
 from tenantkit.drift.checking import check
 from tenantkit.drift.differences import Change, Difference

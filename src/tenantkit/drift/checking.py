@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from tenantkit.arguments import FLAG, TEXTS, optional, require
-from tenantkit.drift.catalog import read_hashes, read_shapes
-from tenantkit.drift.differences import compare, outermost
+from tenantkit.drift.catalog import read_details, read_hashes
+from tenantkit.drift.dependencies import Detail
+from tenantkit.drift.differences import Difference, compare, outermost
 from tenantkit.drift.mending import mend
-from tenantkit.drift.reference import Reference, build_reference
+from tenantkit.drift.reference import Reference, build_references
 from tenantkit.drift.report import DriftReport, Group, Odd
 from tenantkit.drift.shape import restore_words
 from tenantkit.exceptions import TenantNotFoundError
@@ -27,20 +28,26 @@ if TYPE_CHECKING:
     from tenantkit.migrations.lines import Heads
 
 
-def check(tenancy: Tenancy, *, tenants: Collection[str] | None = None, models: bool = False) -> DriftReport:
-    """Return which tenants' tables are not what they should be, and what would mend them. Nothing is changed.
+def check(
+    tenancy: Tenancy, *, tenants: Collection[str] | None = None, models: bool = False, scripts: bool = True
+) -> DriftReport:
+    """Return which tenants' tables are not what they should be, and the SQL that repairs them. Nothing is changed.
 
     Tenants at the same revision should be the same in everything that PostgreSQL knows of their schemas: what most of
-    them have is the standard for the others. Of two shapes that are equally frequent, the newest tenant's is.
+    them have is the standard for the others. Of two shapes that are equally frequent, the newest tenant's is. A tenant
+    that is alone at its revision is compared with nothing.
 
     :param tenants: report on these tenants only; they are compared with all the same.
-    :param models: compare tenants at the newest revision with what the revisions build, not with one another, and the
-        revisions with the models. Both are built in a transaction that is rolled back.
+    :param models: compare tenants with what the revisions build up to theirs, not with one another, and the newest
+        revision with the models. All that is built in transactions that are rolled back.
+    :param scripts: write the SQL for each tenant that differs. Without it, only one of each shape is read in full.
     :raises TenantNotFoundError: if one of *tenants* does not exist, or has no complete schema.
     :raises ConfigurationError: if revisions or models cannot be built, or if the operators of a column's type are in a
         schema where tenants' statements do not look.
     """
-    require(tenancy=(tenancy, TENANCY), tenants=(tenants, optional(TEXTS)), models=(models, FLAG))
+    require(
+        tenancy=(tenancy, TENANCY), tenants=(tenants, optional(TEXTS)), models=(models, FLAG), scripts=(scripts, FLAG)
+    )
     engine = tenancy.engine.execution_options(isolation_level="AUTOCOMMIT")  # reading revisions must not keep locks
     with engine.connect() as connection:
         everyone = store.find(connection, status=MIGRATED)
@@ -60,19 +67,21 @@ def check(tenancy: Tenancy, *, tenants: Collection[str] | None = None, models: b
     hashes = read_hashes(tenancy.engine, before)
     with engine.connect() as connection:
         after = read_revisions(connection, before)
-    reference = build_reference(tenancy) if models else None
+    references = build_references(tenancy, set(before.values()) & set(after.values())) if models else None
     cohorts: defaultdict[Heads, defaultdict[int, list[Tenant]]] = defaultdict(lambda: defaultdict(list))
     for tenant in fleet:
         heads = before.get(tenant.schema)
         if heads is not None and heads == after.get(tenant.schema):
             cohorts[heads][hashes[tenant.schema]].append(tenant)
     groups = [
-        _compare(tenancy.engine, heads, cohort, reference if reference and reference.heads == heads else None, chosen)
+        _compare(
+            tenancy.engine, heads, cohort, references.at.get(heads) if references else None, chosen, scripts=scripts
+        )
         for heads, cohort in cohorts.items()
     ]
     return DriftReport(
         groups=tuple(sorted(groups, key=lambda group: -group.tenants)),
-        models=reference.models if reference else (),
+        models=references.models if references else (),
         missing=tuple(
             each.key
             for each in everyone
@@ -85,32 +94,53 @@ def check(tenancy: Tenancy, *, tenants: Collection[str] | None = None, models: b
 
 
 def _compare(
-    engine: Engine, heads: Heads, cohort: Mapping[int, list[Tenant]], reference: Reference | None, chosen: set[str]
+    engine: Engine,
+    heads: Heads,
+    cohort: Mapping[int, list[Tenant]],
+    reference: Reference | None,
+    chosen: set[str],
+    *,
+    scripts: bool,
 ) -> Group:
     """Compare the tenants at one revision, by the numbers of their shapes."""
+    everyone = [tenant for tenants in cohort.values() for tenant in tenants]
+    if reference is None and len(everyone) == 1:
+        alone = tuple(tenant.key for tenant in everyone if tenant.key in chosen)
+        return Group(revision=join(heads) or None, standard="nothing", tenants=1, alike=0, odd=(), alone=alone)
     number = reference.hash if reference else _most_frequent(cohort)
     alike, others = len(cohort.get(number, ())), [tenants for each, tenants in cohort.items() if each != number]
     odd: list[Odd] = []
     if others:
         examples = [tenants[0].schema for tenants in (cohort.get(number, ()), *others) if tenants]
-        shapes = read_shapes(engine, examples)
-        standard = reference.shape if reference else shapes[examples[0]]
+        details = dict(read_details(engine, examples))
+        standard = reference.detail if reference else details[examples[0]]
         for tenants in others:
-            found = shapes[tenants[0].schema]
-            expected, found = restore_words(standard, found), restore_words(found, standard)
-            differences = compare(expected, found)
+            _, _, differences = _distinguish(standard, details[tenants[0].schema])
             if not differences:  # the numbers differ by a word that is a schema's name, or by partitions
                 alike += len(tenants)
             elif schemas := {tenant.key: tenant.schema for tenant in tenants if tenant.key in chosen}:
-                mending = mend(expected, found, differences)
-                odd.append(Odd(schemas=schemas, differences=outermost(differences), mending=mending))
+                keys = {schema: key for key, schema in schemas.items()}
+                mendings = {
+                    keys[schema]: mend(*_distinguish(standard, there))
+                    for schema, there in (read_details(engine, keys) if scripts else ())
+                }
+                odd.append(Odd(schemas=schemas, differences=outermost(differences), mendings=mendings))
     return Group(
         revision=join(heads) or None,
         standard=reference.source if reference else "majority",
-        tenants=sum(map(len, cohort.values())),
+        tenants=len(everyone),
         alike=alike,
         odd=tuple(sorted(odd, key=lambda each: (-len(each.schemas), *each.schemas))),
     )
+
+
+def _distinguish(expected: Detail, found: Detail) -> tuple[Detail, Detail, tuple[Difference, ...]]:
+    """Return both with the words restored that are no schema's name, and how they differ."""
+    expected, found = (
+        each._replace(shape=restore_words(each.shape, other.shape))
+        for each, other in ((expected, found), (found, expected))
+    )
+    return expected, found, compare(expected.shape, found.shape)
 
 
 def _most_frequent(cohort: Mapping[int, list[Tenant]]) -> int:

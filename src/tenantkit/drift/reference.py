@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 
 from tenantkit.drift import catalog
+from tenantkit.drift.dependencies import Detail
 from tenantkit.drift.differences import Change, Difference, compare, outermost
 from tenantkit.drift.shape import ASPECTS, ROUTINES, VIEWS, Item, Kind, Shape, owner_of
 from tenantkit.exceptions import ConfigurationError
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from tenantkit.migrations.lines import Heads
     from tenantkit.tenancy import Tenancy
 
-_REVISIONS, _MODELS = "tenantkit_check_revisions", "tenantkit_check_models"
+_SCRATCH = "tenantkit_check"
 _NEW_ENUM_VALUE = "55P04"
 
 _NOT_DECLARED = frozenset({*ROUTINES, *VIEWS, Kind.TRIGGER, Kind.POLICY})
@@ -35,62 +38,66 @@ _NOT_DECLARED = frozenset({*ROUTINES, *VIEWS, Kind.TRIGGER, Kind.POLICY})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """What a new tenant would get."""
+    """What a tenant at some revision should have."""
 
     source: Literal["revisions", "models"]
-    heads: Heads
-    """The revisions that it is at."""
-    shape: Shape
+    detail: Detail
     hash: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class References:
+    """What the code says about tenants."""
+
+    at: Mapping[Heads, Reference]
+    """What is built, by the revisions that it is at; those that the code does not have are left out."""
     models: tuple[Difference, ...] = ()
-    """How the revisions differ from the models."""
+    """How the newest revisions differ from the models."""
 
 
-def build_reference(tenancy: Tenancy) -> Reference:
-    """Build what a new tenant would get, in a transaction that is rolled back.
+def build_references(tenancy: Tenancy, wanted: Collection[Heads]) -> References:
+    """Build what tenants should have at the newest revision and at those *wanted*, and what the models declare.
 
-    :raises ConfigurationError: if that cannot be built, or the shared tables are not migrated yet.
+    Each is built in a transaction that is rolled back.
+
+    :raises ConfigurationError: if something cannot be built, or the shared tables are not migrated yet.
     """
     if tenancy.migrations is not None:
         require_shared_is_current(tenancy)
     try:
-        return retrying()(_build, tenancy)
+        models = retrying()(_build, tenancy, "models", MetadataBuilder(tenancy))
+        if tenancy.migrations is None:
+            return References(at={(): models})
+        line = line_of(tenancy, "tenant")
+        newest = tuple(sorted(line.heads()))
+        at = {
+            heads: retrying()(_build, tenancy, "revisions", partial(_run_revisions, tenancy, heads))
+            for heads in {newest, *wanted}
+            if all(map(line.knows, heads))
+        }
     except DBAPIError as error:
         with tenancy.engine.connect() as connection:
             reason = explain(connection, error, tenancy.extra_schemas)
         if reason is None:
             raise
         raise ConfigurationError(reason) from error
+    return References(at=at, models=compare_with_models(models.detail.shape, at[newest].detail.shape))
 
 
-def _build(tenancy: Tenancy) -> Reference:
+def _build(tenancy: Tenancy, source: Literal["revisions", "models"], build: Callable[..., None]) -> Reference:
     engine = tenancy.engine.execution_options(isolation_level="READ COMMITTED")
     with engine.connect() as connection, connection.begin() as transaction:
         limit_lock_waits(connection)
-        for schema in (_REVISIONS, _MODELS):
-            connection.execute(CreateSchema(schema))
-        if tenancy.migrations is not None:
-            _run_revisions(tenancy, connection)
-        MetadataBuilder(tenancy)(connection, Placement("main", _MODELS))
-        models = catalog.shape_of(connection, _MODELS)
-        if tenancy.migrations is None:
-            reference = Reference(source="models", heads=(), shape=models, hash=catalog.hash_of(connection, _MODELS))
-        else:
-            built = catalog.shape_of(connection, _REVISIONS)
-            reference = Reference(
-                source="revisions",
-                heads=tuple(sorted(line_of(tenancy, "tenant").heads())),
-                shape=built,
-                hash=catalog.hash_of(connection, _REVISIONS),
-                models=compare_with_models(models, built),
-            )
+        connection.execute(CreateSchema(_SCRATCH))
+        build(connection, Placement("main", _SCRATCH))
+        detail, number = catalog.detail_of(connection, _SCRATCH), catalog.hash_of(connection, _SCRATCH)
         transaction.rollback()
-    return reference
+    return Reference(source=source, detail=detail, hash=number)
 
 
-def _run_revisions(tenancy: Tenancy, connection: Connection) -> None:
+def _run_revisions(tenancy: Tenancy, heads: Heads, connection: Connection, placement: Placement) -> None:
     try:
-        AlembicBuilder(tenancy)(connection, Placement("main", _REVISIONS))
+        AlembicBuilder(tenancy)(connection, placement, heads)
     except DBAPIError as error:
         if sqlstate(error) != _NEW_ENUM_VALUE:
             raise

@@ -18,11 +18,15 @@ class Odd:
     """The schema of each tenant, by its key."""
     differences: tuple[Difference, ...]
     """What is wrong; `str` puts each in words."""
-    mending: Mending = field(repr=False)
+    mendings: Mapping[str, Mending] = field(repr=False)
+    """The repair of each tenant, by its key; empty without ``scripts``."""
 
     def script(self, key: str) -> str:
-        """Return the SQL that would mend the tenant *key*, in a transaction. Read it before you run it."""
-        return self.mending.script(self.schemas[key])
+        """Return the SQL that repairs the tenant *key*, in a transaction. Read it before you run it.
+
+        What a script cannot do without loss stands in front of it, in comments that begin with ``By hand``.
+        """
+        return self.mendings[key].script(self.schemas[key])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +35,14 @@ class Group:
 
     revision: str | None
     """``None`` if they are at none."""
-    standard: Literal["majority", "revisions", "models"]
-    """What they are compared with: how most of them are, or what revisions or models build."""
+    standard: Literal["majority", "revisions", "models", "nothing"]
+    """What they are compared with: how most of them are, what revisions or models build, or nothing at all."""
     tenants: int
     alike: int
     """How many are as they should be."""
     odd: tuple[Odd, ...]
+    alone: tuple[str, ...] = ()
+    """The tenant that is compared with nothing, because no other one is at this revision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +64,11 @@ class DriftReport:
         return tuple(odd for group in self.groups for odd in group.odd)
 
     @property
+    def alone(self) -> tuple[str, ...]:
+        """All that are compared with nothing, whatever their revision."""
+        return tuple(key for group in self.groups for key in group.alone)
+
+    @property
     def has_drift(self) -> bool:
-        """Whether anything is not as it should be."""
+        """Whether anything is not as it should be; nothing is known about those that are `alone`."""
         return bool(self.odd or self.models or self.missing)

@@ -11,6 +11,7 @@ from tenantkit.migrations.sites import line_of, tenant_site
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from tenantkit.migrations.lines import Heads
     from tenantkit.tenancy import Tenancy
     from tenantkit.tenant import Placement
 
@@ -30,14 +31,15 @@ class AlembicBuilder:
                 "Write the first with 'tenantkit revision --autogenerate -m initial'."
             )
 
-    def __call__(self, connection: Connection, placement: Placement) -> None:
-        """Bring an empty placement to the newest revisions, within the caller's transaction."""
-        self._run(connection, tenant_site(self._tenancy, placement.schema, in_transaction=True))
+    def __call__(self, connection: Connection, placement: Placement, heads: Heads | None = None) -> None:
+        """Bring an empty placement to *heads*, by default the newest revisions, within the caller's transaction."""
+        target = "heads" if heads is None else ",".join(heads)
+        self._run(connection, tenant_site(self._tenancy, placement.schema, in_transaction=True), target)
 
     def in_steps(self, connection: Connection, placement: Placement) -> None:
         """Bring an empty placement to the newest revisions as a migration does, with ``autocommit_block`` for real."""
         self._run(connection, tenant_site(self._tenancy, placement.schema))
 
-    def _run(self, connection: Connection, site: Site) -> None:
+    def _run(self, connection: Connection, site: Site, target: str = "heads") -> None:
         line = self._line
-        run(connection, line, site, lambda current, _: line.upgrade_steps("heads", current))
+        run(connection, line, site, lambda current, _: line.upgrade_steps(target, current) if target else [])
