@@ -122,11 +122,7 @@ def _without_own_partitions(shape: Shape, other: Shape) -> Shape:
     tables = [item for key, item in shape.items() if key.kind is Kind.TABLE and key.name not in there]
     own: set[str] = set()
     for _ in tables:  # a partition may have partitions
-        own |= {
-            each.key.name
-            for each in tables
-            if each["partition bound"] and unquoted(each["parent"] or "") in there | own
-        }
+        own |= {each.key.name for each in tables if each["partition bound"] and {*parents(each)} & (there | own)}
     return {key: item for key, item in shape.items() if (key.name if key.kind is Kind.TABLE else key.table) not in own}
 
 

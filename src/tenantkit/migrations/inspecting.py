@@ -37,6 +37,7 @@ class _Inspector(PGInspector):
         return self.bind.dialect
 
     @dialect.setter
+    @override
     def dialect(self, _: object) -> None:
         """Ignore what SQLAlchemy sets."""
 
