@@ -55,7 +55,7 @@ class Drafts:
         self, line: Line, message: str, position: Position, phase: Phase | None, *, autogenerate: bool
     ) -> None:
         self._config = line.config
-        self._phase = phase
+        self._phase: Phase | None = phase
         self.autogenerate = autogenerate
         self._scripts = ScriptDirectory.from_config(line.config)
         self._fill_in = self._scripts._generate_template  # noqa: SLF001 - no hook comes before those of the user
@@ -117,8 +117,10 @@ class Drafts:
     def write(self) -> Sequence[Path]:
         """Write the files and return them. After autogenerate, the operations propose each one's phase."""
         for each in self._context.generated_revisions:
-            proposed, is_mixed = propose(each.upgrade_ops_list) if self.autogenerate else (None, False)
-            self._phases[str(each.rev_id)] = self._phase or proposed, is_mixed and self._phase is None
+            phase, is_mixed = self._phase, False
+            if phase is None and self.autogenerate:
+                phase, is_mixed = propose(each.upgrade_ops_list)
+            self._phases[str(each.rev_id)] = phase, is_mixed
         try:
             return [Path(script.path) for script in self._context.generate_scripts() if script is not None]
         except BaseException:
