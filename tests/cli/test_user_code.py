@@ -70,8 +70,9 @@ ENVIRONMENTS = {
     "exit": "import sys\nsys.exit(0)\n",
     "os._exit": "import os\nos._exit(0)\n",
     "own": (
-        "from alembic import context\nfrom shop.app import tenancy\n"
-        "with tenancy.engine.connect() as connection:\n    context.configure(connection=connection)\n"
+        "import os\nfrom alembic import context\nfrom sqlalchemy import NullPool, create_engine\n"
+        "engine = create_engine(os.environ['DATABASE_URL'], poolclass=NullPool)\n"
+        "with engine.connect() as connection:\n    context.configure(connection=connection)\n"
         "    with context.begin_transaction():\n        context.run_migrations()\n"
     ),
 }
