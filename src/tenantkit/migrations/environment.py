@@ -6,23 +6,20 @@ stands Alembic, which passes a `Request` through and nothing else.
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from alembic import context
-from alembic.runtime.environment import EnvironmentContext
 from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData
 
-from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.directives import adapt_directives
 from tenantkit.migrations.env_file import ASKED, Probe, environment, requesting, run_file
+from tenantkit.migrations.env_options import as_list, check_options, merge
 from tenantkit.migrations.inspecting import inspecting
 from tenantkit.migrations.interruptions import Interruption
 from tenantkit.migrations.once import refusing_what_exists_once
@@ -32,7 +29,7 @@ from tenantkit.migrations.places import WatchedSteps
 from tenantkit.migrations.script import ALIAS
 from tenantkit.migrations.server_defaults import defaults_differ
 from tenantkit.migrations.transactions import Transaction
-from tenantkit.naming import first_lines, search_path
+from tenantkit.naming import search_path
 from tenantkit.provisioning.locks import LIMITS, POLITE, Limits
 from tenantkit.schema_objects import TypeFilter
 
@@ -45,26 +42,6 @@ if TYPE_CHECKING:
 
 Steps: TypeAlias = "Callable[[Heads, MigrationContext], Iterable[MigrationStep]]"
 """Given the revisions that a placement is at, what to run there."""
-
-_HOOK = "process_revision_directives"
-
-_SET_BY_TENANTKIT = frozenset(
-    {
-        "as_sql",
-        "connection",
-        "dialect_name",
-        "dialect_opts",
-        "include_schemas",
-        "starting_rev",
-        "target_metadata",
-        "transaction_per_migration",
-        "transactional_ddl",
-        "url",
-        "version_table",
-        "version_table_pk",
-        "version_table_schema",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,9 +168,7 @@ def run_environment(**options: Any) -> None:
     :raises ConfigurationError: if an option is tenantkit's to set.
     :raises TypeError: if an option is misspelt.
     """
-    if taken := _SET_BY_TENANTKIT & options.keys():
-        raise ConfigurationError(f"env.py passes {first_lines(taken)}, which tenantkit sets itself. Remove it there.")
-    _refuse_misspelt(options)
+    check_options(options)
     request: Request | Probe | None = context.config.attributes.get(ASKED)
     if isinstance(request, Probe):
         request.reach()
@@ -226,8 +201,8 @@ def _run(request: Request, options: dict[str, Any]) -> None:
 
     if request.recorder is not None and options.get("on_version_apply"):
         request.recorder.refuse("env.py passes on_version_apply, which is to be called for each tenant")
-    hooks = [applied, *_as_list(options.get("on_version_apply")), applied]
-    ours = {**request.options, "on_version_apply": [*hooks, *_as_list(request.options.get("on_version_apply"))]}
+    hooks = [applied, *as_list(options.get("on_version_apply")), applied]
+    ours = {**request.options, "on_version_apply": [*hooks, *as_list(request.options.get("on_version_apply"))]}
     schema = site.schema if request.recorder is None else ALIAS
     types = TypeFilter(lambda of, name: site.owns(of) and not _has_type(connection, site.real(of, schema), name))
     with (
@@ -236,7 +211,7 @@ def _run(request: Request, options: dict[str, Any]) -> None:
         refusing_what_exists_once(connection) if site.translates else nullcontext(),
     ):
         connection.execution_options(**{LIMITS: request.limits})
-        context.configure(connection, version_table_schema=site.schema, **_merged(ours, options))
+        context.configure(connection, version_table_schema=site.schema, **merge(ours, options))
         migration = context.get_context()
         migration.impl.memo = types.memo
         migration.impl.compare_server_default = partial(defaults_differ, connection, site.path)  # type: ignore[method-assign]
@@ -251,52 +226,6 @@ def _run(request: Request, options: dict[str, Any]) -> None:
             if request.before_commit is not None:
                 request.before_commit(connection)
             transaction.end()
-
-
-def _refuse_misspelt(options: Mapping[str, Any]) -> None:
-    """Raise if an option looks like one of Alembic's, which takes any name and says nothing of those it does not know.
-
-    :raises TypeError: if one does.
-    """
-    known = inspect.signature(EnvironmentContext.configure).parameters.keys() - {"self", "kw"}
-    for name in sorted(options.keys() - known):
-        if meant := get_close_matches(name, known, n=1, cutoff=0.8):
-            raise TypeError(f"env.py passes {name}=, which Alembic does not know. Did you mean {meant[0]}=?")
-
-
-def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of both sides. What one of two filters leaves out is left out; hooks of env.py run first."""
-    merged = {"compare_server_default": True, **theirs, **ours}
-    for name in ("include_name", "include_object"):
-        merged[name] = _all_agree([each[name] for each in (ours, theirs) if each.get(name) is not None])
-    hooks = [each[_HOOK] for each in (theirs, ours) if each.get(_HOOK) is not None]
-    merged[_HOOK] = _each_in_turn(hooks) if hooks else None
-    merged["render_item"] = _first_that_renders(
-        [each["render_item"] for each in (theirs, ours) if "render_item" in each]
-    )
-    return merged
-
-
-def _all_agree(filters: Sequence[Callable[..., bool]]) -> Callable[..., bool] | None:
-    return (lambda *item: all(each(*item) for each in filters)) if filters else None
-
-
-def _each_in_turn(hooks: Sequence[Callable[..., None]]) -> Callable[..., None]:
-    def call(*arguments: Any) -> None:
-        for hook in hooks:
-            hook(*arguments)
-
-    return call
-
-
-def _first_that_renders(renderers: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
-    return lambda *item: next((text for each in renderers if (text := each(*item)) is not False), False)
-
-
-def _as_list(hooks: Any) -> list[Any]:
-    if hooks is None:
-        return []
-    return [*hooks] if isinstance(hooks, list | tuple) else [hooks]  # pyright: ignore[reportUnknownVariableType]
 
 
 def enter(connection: Connection, site: Site, limits: Limits) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
@@ -36,10 +35,10 @@ from tenantkit.migrations.rollback import find_deeds, plan_rollback
 from tenantkit.migrations.rollout import Check, OnError, Rollout
 from tenantkit.migrations.runner import EngineName, Runner, Settings
 from tenantkit.migrations.selection import Order, Selection
-from tenantkit.migrations.shared import SHARED, shared_target, upgrade_shared
+from tenantkit.migrations.shared import shared_target, upgrade_shared
 from tenantkit.migrations.sites import line_of
 from tenantkit.migrations.unversioned import refuse_unversioned
-from tenantkit.migrations.waiting import Watch
+from tenantkit.migrations.waiting import watching_for
 from tenantkit.provisioning.operators import require_operators
 from tenantkit.registry import ledger, maintenance, revisions
 from tenantkit.tenancy import TENANCY, Tenancy
@@ -227,18 +226,6 @@ def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _watching(
-    tenancy: Tenancy, progress: Progress, fleet: Sequence[Tenant]
-) -> Callable[[], AbstractContextManager[None]]:
-    """Return what tells *progress*, for the duration of a block, which sessions are waited for, if it wants to know."""
-    if not isinstance(progress, WaitProgress):
-        return nullcontext
-    keys = {tenant.schema: tenant.key for tenant in fleet}
-    if tenancy.shared_schemas:
-        keys[tenancy.shared_schemas[0]] = SHARED
-    return Watch(tenancy.engine, keys, progress.waiting).watching
-
-
 def _towards(line: Line, command: Command, target: str) -> Planner:
     return lambda _, fleet, current: plan_fleet(line, command, target, fleet, current)
 
@@ -298,7 +285,7 @@ def _run_until(
         tell=progress.advanced if isinstance(progress, AdvanceProgress) else None,
         cancellation=cancellation,
     )
-    watching = _watching(tenancy, progress, fleet)
+    watching = watching_for(tenancy, progress, fleet)
     # Behind all that may be mistyped, and before it is known where tenants are.
     with watching():
         shared = migrate_shared()

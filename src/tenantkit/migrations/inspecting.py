@@ -31,13 +31,12 @@ _COMPARED = "nspname_"
 class _Inspector(PGInspector):
     """An inspector of one connection's dialect, where SQLAlchemy's takes the engine's."""
 
-    @property
+    @property  # type: ignore[explicit-override] - mypy does not see it on a property with a setter
     @override
     def dialect(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.bind.dialect
 
     @dialect.setter
-    @override
     def dialect(self, _: object) -> None:
         """Ignore what SQLAlchemy sets."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from tenantkit.migrations.report import Blocker, Waiting
+from tenantkit.migrations.report import Blocker, Progress, Waiting, WaitProgress
+from tenantkit.migrations.shared import SHARED
 from tenantkit.registry.claims import CLAIM
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from tenantkit.tenancy import Tenancy
+    from tenantkit.tenant import Tenant
 
 _EVERY = 0.3
 """Seconds between two looks."""
@@ -109,3 +113,15 @@ def _blocker(pid: int, row: object | None) -> Blocker:
         state=getattr(row, "state", None),
         seconds=None if seconds is None else round(float(seconds)),
     )
+
+
+def watching_for(
+    tenancy: Tenancy, progress: Progress, fleet: Sequence[Tenant]
+) -> Callable[[], AbstractContextManager[None]]:
+    """Return what tells *progress*, for the duration of a block, which sessions are waited for, if it wants to know."""
+    if not isinstance(progress, WaitProgress):
+        return nullcontext
+    keys = {tenant.schema: tenant.key for tenant in fleet}
+    if tenancy.shared_schemas:
+        keys[tenancy.shared_schemas[0]] = SHARED
+    return Watch(tenancy.engine, keys, progress.waiting).watching
