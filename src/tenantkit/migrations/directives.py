@@ -90,23 +90,30 @@ class _Renaming:
                 qualified = re.match(rf'("?){re.escape(self.old)}\1(?=\.("?)\w+\2$)', value)
                 # Otherwise the same object: ``op.f()`` marks a name by its class.
                 return value if qualified is None else quote_identifier(self.new) + value[qualified.end() :]
-            case list() | tuple() if type(value) in {list, tuple} and depth:
-                items = [self.apply(name, each, depth - 1) for each in value]
-                return value if all(map(is_, items, value)) else type(value)(items)
+            case list() | tuple() if type(value) in {list, tuple} and depth:  # pyright: ignore[reportUnknownArgumentType]
+                return self._apply_to_items(name, value, depth)  # pyright: ignore[reportUnknownArgumentType]
             case dict() if depth:
-                values = {key: self.apply(str(key), each, depth - 1) for key, each in value.items()}
-                return value if all(map(is_, values.values(), value.values())) else values
+                return self._apply_to_values(value, depth)  # pyright: ignore[reportUnknownArgumentType]
             case _ if depth and hasattr(value, "__dict__") and not isinstance(value, type | Visitable):
                 return self._apply_to_attributes(value, depth)
             case _:
                 return value
 
+    def _apply_to_items(self, name: str, items: Any, depth: int) -> Any:
+        renamed = [self.apply(name, each, depth - 1) for each in items]
+        return items if all(map(is_, renamed, items)) else type(items)(renamed)
+
+    def _apply_to_values(self, values: dict[Any, Any], depth: int) -> dict[Any, Any]:
+        renamed = {name: self.apply(str(name), each, depth - 1) for name, each in values.items()}
+        return values if all(map(is_, renamed.values(), values.values())) else renamed
+
     def _apply_to_attributes(self, value: Any, depth: int) -> Any:
-        renamed = {name: self.apply(name, each, depth - 1) for name, each in vars(value).items()}
-        changed = {name: each for name, each in renamed.items() if each is not vars(value)[name]}
-        if not changed:
+        attributes: dict[str, Any] = value.__dict__
+        renamed = self._apply_to_values(attributes, depth)
+        if renamed is attributes:
             return value
-        value = copy(value)
-        for name, each in changed.items():
-            object.__setattr__(value, name, each)  # also if it is frozen
-        return value
+        changed = copy(value)
+        for name, each in renamed.items():
+            if each is not attributes[name]:
+                object.__setattr__(changed, name, each)  # also if it is frozen
+        return changed

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Select, event
 from sqlalchemy.dialects.postgresql.base import PGInspector
-from typing_extensions import override
 
 from tenantkit.migrations.catalogs import require_schema
 
@@ -31,14 +30,8 @@ _COMPARED = "nspname_"
 class _Inspector(PGInspector):
     """An inspector of one connection's dialect, where SQLAlchemy's takes the engine's."""
 
-    @property  # type: ignore[explicit-override] - mypy does not see it on a property with a setter
-    @override
-    def dialect(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.bind.dialect
-
-    @dialect.setter
-    def dialect(self, _: object) -> None:
-        """Ignore what SQLAlchemy sets."""
+    # What SQLAlchemy sets is ignored.
+    dialect: Any = property(lambda self: self.bind.dialect, lambda _self, _value: None)
 
 
 @contextmanager
@@ -58,10 +51,7 @@ def inspecting(connection: Connection, site: Site, alias: str) -> Generator[None
         if not isinstance(getattr(context.compiled, "statement", None), Select):
             require_schema(statement)
         elif isinstance(parameters, dict):
-            parameters = {
-                key: site.schema if value in names and key.startswith(_COMPARED) else value
-                for key, value in parameters.items()
-            }
+            parameters = _with_schema(parameters, names, site.schema)  # pyright: ignore[reportUnknownArgumentType]
         return statement, parameters
 
     dialect = connection.dialect
@@ -72,6 +62,10 @@ def inspecting(connection: Connection, site: Site, alias: str) -> Generator[None
     finally:
         event.remove(connection, "before_cursor_execute", before_cursor_execute)
         connection.dialect = dialect
+
+
+def _with_schema(parameters: dict[str, Any], names: AbstractSet[str | None], schema: str) -> dict[str, Any]:
+    return {key: schema if key.startswith(_COMPARED) and value in names else value for key, value in parameters.items()}
 
 
 def _dialect(dialect: Any, site: Site, names: AbstractSet[str | None]) -> Any:
