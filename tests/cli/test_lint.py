@@ -145,3 +145,22 @@ def test_the_console_script_lints(offline: Project) -> None:
     done = offline.run("lint", "--json", environment={"PATH": os.defpath})
     assert (done.code, done.json["squawk"]) == (1, True)
     assert Path(done.json["findings"][0]["path"]).name == "t3.py"
+
+
+def test_a_misspelt_rule_is_refused_wherever_it_stands(offline: Project) -> None:
+    done = offline.invoke("lint", "--ignore", "zzz")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "There is no rule 'zzz', which ignore names." in done.err
+    file = offline.folder / "pyproject.toml"
+    file.write_text(f'{file.read_text()}\n[tool.tenantkit.lint]\nenable = ["prefer-bigint"]\n')
+    done = offline.invoke("lint")
+    assert (done.code, done.out) == (1, "")
+    assert "Did you mean prefer-bigint-over-int or prefer-bigint-over-smallint?" in done.err
+
+
+def test_how_far_a_revision_was_looked_at_is_told(offline: Project) -> None:
+    file = offline.add_revision("t3", "t2", "open('/tmp/x', 'a')")
+    file.write_text(f"{file.read_text()}\nreplay = False\n")
+    done = offline.invoke("lint")
+    assert (done.code, done.out) == (0, "")
+    assert "t3.py:9: looked at no further, as it works outside of its connection." in done.err
