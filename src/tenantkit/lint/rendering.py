@@ -190,7 +190,7 @@ def _is_recorded(frames: Sequence[FrameType], construct: Any, statement: str) ->
     is_executed = False
     for frame in frames:
         if frame.f_code is _INVOKE:
-            invoked = type(frame.f_locals["operation"])
+            invoked: type = frame.f_locals["operation"].__class__
             operation = invoked if invoked.__module__.startswith("alembic.") else None
             break
         is_executed = is_executed or frame.f_code is _EXEC

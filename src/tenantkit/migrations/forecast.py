@@ -24,6 +24,7 @@ from tenantkit.provisioning.locks import POLITE
 from tenantkit.registry import ledger
 
 if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationStep
     from sqlalchemy import Engine
 
     from tenantkit.migrations.fleet import Options
@@ -137,7 +138,7 @@ def _group(
     *,
     purge: bool,
 ) -> PlannedGroup:
-    steps = [] if purge else line.steps(command, target, heads)
+    steps: Sequence[MigrationStep] = () if purge else line.steps(command, target, heads)
     found = plan_group(line, () if purge else heads, steps, placements)
     if not purge:
         return found

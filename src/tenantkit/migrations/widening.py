@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from sqlalchemy.types import BigInteger, Float, Integer, Numeric, SmallInteger, String, TypeEngine
 
@@ -10,7 +11,7 @@ _TEXT = re.compile(r"(?:text|citext|(?:varchar|charactervarying)(?:\((\d+)\))?)(
 _NUMERIC = re.compile(r"(?:numeric|decimal)(?:\((\d+)(?:,(\d+))?\))?")
 
 
-def is_stored_alike(existing: TypeEngine[object] | None, new: str) -> bool | None:
+def is_stored_alike(existing: TypeEngine[Any] | None, new: str) -> bool | None:
     """Return whether rows stay as they are when a column's type becomes the one that SQL spells *new*.
 
     ``None`` if the type that it has is not known.
@@ -31,7 +32,7 @@ def is_stored_alike(existing: TypeEngine[object] | None, new: str) -> bool | Non
             return False
 
 
-def takes_all(existing: TypeEngine[object] | None, new: str) -> bool:
+def takes_all(existing: TypeEngine[Any] | None, new: str) -> bool:
     """Return whether the type that SQL spells *new* takes all values of the existing one, so that no code notices."""
     spelled = re.sub(r"\s", "", new.lower())
     match existing:
