@@ -165,4 +165,4 @@ _NOT_COMPARED = re.compile(r" (?:OWNER TO|CLUSTER ON|SET STORAGE|SET COMPRESSION
 def compared(entry: Entry) -> Entry:
     """Return an entry without what a script cannot know of what it makes."""
     lines = [line for line in entry.text.splitlines() if not _NOT_COMPARED.search(line)]
-    return replace(entry, owner="", text="\n".join(lines).replace(" WITH (fillfactor='80')", ""))
+    return replace(entry, owner="", text=re.sub(r" WITH \(fillfactor='\d+'\)", "", "\n".join(lines)))

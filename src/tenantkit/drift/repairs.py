@@ -93,9 +93,10 @@ class Repairs:
                     yield key, user
 
     def needed_by(self, repair: Repair) -> list[Repair]:
-        """Return the repairs that make what another one needs."""
+        """Return the repairs that make what another one needs, as far as PostgreSQL knows."""
         needs = {need for key in repair.makes for need in self.expected.dependencies.needs.get(key, ())}
-        return [self.of_expected[need] for need in sorted({*needs, *repair.needs}, key=str) if need in self.of_expected]
+        made = [need for need in needs if isinstance(need, Key) and need in self.of_expected]
+        return [self.of_expected[need] for need in sorted(made, key=str)]
 
     def _add(self, found: Item | None, expected: Item | None, *steps: tuple[Phase, list[str]]) -> Repair:
         about = found or expected

@@ -111,6 +111,10 @@ def requesting(config: Config, asked: Asked) -> Generator[None]:
             del config.attributes[ASKED]
 
 
+def _no_steps(_heads: object, _migration: object) -> tuple[()]:
+    return ()
+
+
 def require_usable(line: Line) -> None:
     """Raise unless the ``env.py`` of *line* calls `run_environment`; no revision is run.
 
@@ -120,7 +124,7 @@ def require_usable(line: Line) -> None:
     try:
         with (
             requesting(line.config, probe),
-            environment(line, probe, lambda _heads, _migration: ()),
+            environment(line, probe, _no_steps),
             redirect_stdout(sys.stderr),
         ):
             run_file(line, probe)

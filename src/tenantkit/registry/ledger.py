@@ -6,7 +6,7 @@ So after a crash the ledger and the schemas agree, and what is still ``planned``
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from json import dumps
 from typing import Any
 
@@ -161,7 +161,8 @@ def last_failures(connection: Connection) -> dict[str, Row[Any]]:
         .join(last, last.c.tenant_id == tenants.c.id)
         .where(last.c.status == "failed")
     )
-    return {row.key: row for row in connection.execute(query)}
+    found: Iterable[Row[Any]] = connection.execute(query)
+    return {row.key: row for row in found}
 
 
 def last_outcome(connection: Connection, tenant_id: int) -> Row[Any] | None:
