@@ -14,6 +14,7 @@ from tenantkit.migrations.changes.foresight import find_left
 from tenantkit.migrations.changes.steps import step, tell
 from tenantkit.migrations.changes.targets import Target
 from tenantkit.migrations.changes.updates import RowsUpdate
+from tenantkit.migrations.copies import taking_back
 from tenantkit.naming import first_lines
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Batches:
         types = self.target.columns(self._connection)
         width = max(1, _WINDOW // parts)
         for first in range(0, max(pages, 1), width):
-            with step(self.operations):
+            with taking_back(self._connection):
                 window = first, first + width
                 row = find_left(self._connection, self.update, types, self.target.key, window)
             if row is not None:
