@@ -6,11 +6,11 @@ So after a crash the ledger and the schemas agree, and what is still ``planned``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from json import dumps
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, case, cast, func, insert, literal, select, text, update
+from sqlalchemy import Connection, Row, Select, Text, case, cast, func, insert, literal, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from tenantkit.exceptions import ConfigurationError
@@ -156,13 +156,12 @@ def last_failures(connection: Connection) -> dict[str, Row[Any]]:
         .order_by(outcomes.c.tenant_id, outcomes.c.run_id.desc())
         .subquery()
     )
-    query = (
+    query: Select[Any] = (
         select(tenants.c.key, *(last.c[fact.name] for fact in facts))
         .join(last, last.c.tenant_id == tenants.c.id)
         .where(last.c.status == "failed")
     )
-    found: Iterable[Row[Any]] = connection.execute(query)
-    return {row.key: row for row in found}
+    return {row.key: row for row in connection.execute(query)}
 
 
 def last_outcome(connection: Connection, tenant_id: int) -> Row[Any] | None:
