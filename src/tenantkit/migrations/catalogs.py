@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+from sqlalchemy import TextClause, text
+
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.transactions import INTERNAL
 
 _CATALOG = re.compile(
     r"\b(?:information_schema\s*\.\s*\w+|pg_(?:attribute|class|constraint|enum|index|indexes|matviews|policies|policy|proc"
@@ -15,6 +18,11 @@ _NAMES_SCHEMA = re.compile(
     r"(?<!information_)schema|nspname|namespace|\breg(?:class|type|proc|procedure)\b|\bto_reg|_is_visible\b",
     re.IGNORECASE,
 )
+
+
+def own_query(sql: str) -> TextClause:
+    """Return a query of tenantkit's own, which `require_schema` is not to check: it names objects by their oids."""
+    return text(sql).execution_options(**{INTERNAL: True})
 
 
 def require_schema(statement: str) -> None:

@@ -9,9 +9,10 @@ import logging
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from typing_extensions import override
 
+from tenantkit.migrations.catalogs import own_query
 from tenantkit.migrations.copies import copy_table, taking_back
 from tenantkit.naming import quote_identifier
 
@@ -25,7 +26,7 @@ _CREATE = re.compile(
 )
 
 # An index lies in the schema of its table. Its definition is compared behind the names, which come first in the text.
-_FIND = text(
+_FIND = own_query(
     """
     SELECT nspname AS schema, index.relname AS name, index.relkind AS kind,
         on_table.relname AS table,

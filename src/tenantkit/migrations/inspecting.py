@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Select, event
 from sqlalchemy.dialects.postgresql.base import PGInspector
 
 from tenantkit.migrations.catalogs import require_schema
+from tenantkit.transactions import INTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,8 @@ def inspecting(connection: Connection, site: Site, alias: str) -> Generator[None
     ) -> tuple[str, Any]:
         # SQLAlchemy's own queries, and no text: that is taken literally.
         if not isinstance(getattr(context.compiled, "statement", None), Select):
-            require_schema(statement)
+            if INTERNAL not in context.execution_options:
+                require_schema(statement)
         elif isinstance(parameters, dict):
             parameters = _with_schema(parameters, names, site.schema)  # pyright: ignore[reportUnknownArgumentType]
         return statement, parameters

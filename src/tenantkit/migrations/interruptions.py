@@ -15,9 +15,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.migration import RevisionStep
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import SQLAlchemyError
 
+from tenantkit.migrations.catalogs import own_query
 from tenantkit.migrations.copies import is_autocommit
 from tenantkit.migrations.indexes import drop_left_over, find_index, meant_index, read_create_index
 from tenantkit.naming import quote_identifier, quote_literal
@@ -27,7 +28,7 @@ from tenantkit.registry.revisions import DOWNGRADE, MARK
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
 
-_FIND = text(
+_FIND = own_query(
     """
     SELECT obj_description(pg_class.oid, 'pg_class') FROM pg_class
     WHERE relnamespace = to_regnamespace(quote_ident(:schema)) AND relname = 'alembic_version'

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from json import dumps
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Text, case, cast, func, insert, literal, select, text, update
+from sqlalchemy import Connection, Row, Text, case, cast, func, insert, literal, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from tenantkit.exceptions import ConfigurationError
@@ -156,7 +156,7 @@ def last_failures(connection: Connection) -> dict[str, Row[Any]]:
         .order_by(outcomes.c.tenant_id, outcomes.c.run_id.desc())
         .subquery()
     )
-    query: Select[Any] = (
+    query: Any = (
         select(tenants.c.key, *(last.c[fact.name] for fact in facts))
         .join(last, last.c.tenant_id == tenants.c.id)
         .where(last.c.status == "failed")

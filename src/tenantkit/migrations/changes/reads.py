@@ -11,9 +11,10 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Update, event, text
+from sqlalchemy import Connection, Update, event
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.catalogs import own_query
 from tenantkit.migrations.changes.targets import Target
 from tenantkit.naming import first_lines
 
@@ -30,7 +31,7 @@ _FIRST_OWN = 16384
 """The first OID of an object that does not come with PostgreSQL (FirstNormalObjectId)."""
 
 # The table, what it inherits from and what inherits from it have rows in common.
-_FAMILY = text(
+_FAMILY = own_query(
     """
     WITH RECURSIVE above AS (
         SELECT CAST(:oid AS oid) AS oid UNION SELECT inhparent FROM pg_inherits JOIN above ON inhrelid = above.oid
@@ -40,16 +41,16 @@ _FAMILY = text(
     SELECT attrelid, attnum, attname FROM part JOIN pg_attribute ON attrelid = part.oid WHERE attnum > 0
     """
 )
-_BODY = text("SELECT prosqlbody::text FROM pg_proc WHERE oid = CAST(:function AS regprocedure)")
-_VIEWS = text("SELECT ev_action::text FROM pg_rewrite WHERE ev_type = '1' AND ev_class = ANY (:oids)")
-_FUNCTIONS = text(
+_BODY = own_query("SELECT prosqlbody::text FROM pg_proc WHERE oid = CAST(:function AS regprocedure)")
+_VIEWS = own_query("SELECT ev_action::text FROM pg_rewrite WHERE ev_type = '1' AND ev_class = ANY (:oids)")
+_FUNCTIONS = own_query(
     r"""
     SELECT proname FROM pg_proc WHERE oid = ANY (:oids) AND prokind <> 'a'
         AND pg_get_functiondef(oid) ~* ('\m' || :name || '\M')
         AND pg_get_functiondef(oid) ~* ('\m(' || :columns || ')\M')
     """
 )
-_IS_VOLATILE = text("SELECT bool_or(provolatile = 'v') FROM pg_proc WHERE oid = ANY (:oids)")
+_IS_VOLATILE = own_query("SELECT bool_or(provolatile = 'v') FROM pg_proc WHERE oid = ANY (:oids)")
 
 
 def require_own_reads(connection: Connection, target: Target, update: Update, columns: Iterable[str]) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from tenantkit.migrations.catalogs import own_query
 from tenantkit.migrations.copies import is_autocommit
 from tenantkit.provisioning.locks import LIMITS, POLITE, Limits
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_QUOTED = text(
+_QUOTED = own_query(
     """
     SELECT format('%I.%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE pg_class.oid = to_regclass(concat_ws('.', quote_ident(:schema), quote_ident(:name)))

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Connection, text
+from sqlalchemy import Column, Connection
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.catalogs import own_query
 from tenantkit.migrations.changes.steps import quoted_table
 from tenantkit.migrations.copies import copy_table, taking_back
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _COPY, _OTHER = "tenantkit_copy", "tenantkit_copy_of_other"
 
 # Columns by their names, as their numbers are not the same in a copy; and all that says how the constraint acts.
-_CONSTRAINT = text(
+_CONSTRAINT = own_query(
     """
     SELECT convalidated AS is_validated, confrelid::regclass::text AS referent,
         confrelid = to_regclass(:referent) AS is_referent,
@@ -45,7 +46,7 @@ _CONSTRAINT = text(
     """
 )
 
-_COLUMN = text(
+_COLUMN = own_query(
     """
     SELECT jsonb_build_array(
         format_type(atttypid, atttypmod), attcollation::bigint, attidentity, attgenerated, pg_get_expr(adbin, adrelid)

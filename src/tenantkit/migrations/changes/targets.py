@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, TableClause, inspect, literal, table, text
+from sqlalchemy import Connection, Row, TableClause, inspect, literal, table
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.types import JSON, NullType, TypeEngine
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.catalogs import own_query
 from tenantkit.migrations.changes.updates import RowsUpdate, Where, is_expression, tables_in, with_columns
 from tenantkit.naming import first_lines
 
@@ -24,9 +25,9 @@ _PARTS = """
     )
 """
 
-_OID = text("SELECT to_regclass(concat_ws('.', quote_ident(:schema), quote_ident(:name)))::oid")
+_OID = own_query("SELECT to_regclass(concat_ws('.', quote_ident(:schema), quote_ident(:name)))::oid")
 
-_TABLE = text(
+_TABLE = own_query(
     rf"""
     {_PARTS}
     SELECT pg_class.oid, nspname, relname, relkind, current_user AS role,
@@ -47,7 +48,7 @@ _TABLE = text(
 )
 """16 is the bit for UPDATE (src/include/catalog/pg_trigger.h)."""
 
-_PAGES = text(
+_PAGES = own_query(
     rf"""
     {_PARTS}
     SELECT coalesce(max(pg_relation_size(oid)) / current_setting('block_size')::int, 0), count(*) FROM part
