@@ -137,3 +137,13 @@ def test_the_shared_line_makes_it(fleet: Tenancy, environment: Environment, engi
     upgrade_shared(fleet)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT FROM pg_namespace WHERE nspname = 'audit'")).all()
+
+
+@pytest.mark.parametrize("literal", ["'geheim'", "$$geheim$$", "E'geheim'"])
+def test_the_refusal_shows_no_password(literal: str, fleet: Tenancy, environment: Environment) -> None:
+    environment.add("two", f'op.execute("CREATE ROLE reader PASSWORD {literal}")')
+    with pytest.raises(MigrationError) as raised:
+        migrate(fleet)
+    for outcome in raised.value.report.failures:
+        assert "CREATE ROLE reader PASSWORD" in (outcome.error or "")
+        assert "geheim" not in (outcome.error or "")

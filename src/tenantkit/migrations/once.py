@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -46,5 +47,6 @@ def refusing_what_exists_once(connection: Connection) -> Generator[None]:
 
 
 def _begin(statement: str) -> str:
-    words = " ".join(statement.split())
-    return words if len(words) <= 60 else f"{words[:60]}..."  # noqa: PLR2004 - as much as a line has room for
+    """Return the first words of a statement, before any literal, which may be a role's password."""
+    words = " ".join(re.split(r"['$]", statement, maxsplit=1)[0].split())
+    return words if len(words) <= 60 and words == statement.strip() else f"{words[:60]}..."  # noqa: PLR2004 - room in a line
