@@ -38,7 +38,7 @@ def columns(engine: Engine) -> dict[str, int]:
     """Return how many columns each table a has, by schema."""
     with engine.connect() as connection:
         query = "SELECT table_schema, count(*) FROM information_schema.columns WHERE table_name = 'a' GROUP BY 1"
-        return dict(connection.execute(text(query)))
+        return dict(connection.execute(text(query)).all())
 
 
 UNTOUCHED = {"public": 1, "t_k0": 1, "t_k1": 1, "t_k2": 1}
