@@ -62,8 +62,8 @@ def test_the_report_is_the_one_of_json_and_has_failures_by_reason(fleet: Project
         "shared",
         "outcomes",
     } <= set(report)
-    assert report["failure_groups"] == last["failure_groups"]
-    (group,) = report["failure_groups"]
+    (group,), (again,) = report["failure_groups"], last["failure_groups"]
+    assert {**group, "traceback": None} == {**again, "traceback": None}  # its first run in a process is observed
     assert (group["error"], group["tenants"], sorted(group["keys"])) == (
         "RaiseException: no luck in {schema}",
         3,

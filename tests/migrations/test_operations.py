@@ -198,7 +198,7 @@ OPERATIONS = {
         op.drop_index_concurrently("ix_not_there", schema=S)
     """,
     "validate_constraint": """
-        op.create_check_constraint("ck", "task", "hours > 0", schema=S, postgresql_not_valid=True)
+        op.create_check_constraint(op.f("ck"), "task", "hours > 0", schema=S, postgresql_not_valid=True)
         op.validate_constraint("ck", "task", schema=S)
     """,
     "create_constraints_concurrently": """
