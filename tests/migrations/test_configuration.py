@@ -143,6 +143,43 @@ def test_names_that_a_function_makes_are_the_same_in_worker_processes(
         assert "uq_one_1" in names(engine, "constraint", key)
 
 
+BOTH_WAYS = """
+for table, step in (("one", "{step}"), ("two", "{step}_concurrently")):
+    op.create_table(table, sa.Column("id", sa.Integer, primary_key=True), schema="tenant")
+    getattr(op, step)({arguments})
+"""
+
+
+@pytest.mark.parametrize("name", ["positive", "op.f"])
+@pytest.mark.parametrize(
+    ("step", "arguments"),
+    [
+        ("create_check_constraint", 'NAME, table, "id > 0", schema="tenant"'),
+        (
+            "create_foreign_key",
+            'NAME, table, table, ["id"], ["id"], source_schema="tenant", referent_schema="tenant"',
+        ),
+    ],
+)
+def test_constraints_that_are_added_concurrently_are_named_as_alembic_names_others(
+    step: str,
+    arguments: str,
+    name: str,
+    environment: Environment,
+    migrated_tenancy: Callable[..., Tenancy],
+    engine: Engine,
+) -> None:
+    convention = {"ck": "ck_%(table_name)s_%(constraint_name)s", "fk": "fk_%(table_name)s_%(constraint_name)s"}
+    written = 'op.f("positive")' if name == "op.f" else '"positive"'
+    environment.add("one", BOTH_WAYS.format(step=step, arguments=arguments.replace("NAME", written)))
+    migrated_tenancy(tenant=MetaData(schema="tenant", naming_convention=convention)).create("acme")
+    with engine.connect() as connection:
+        query = "SELECT conname FROM pg_constraint WHERE contype IN ('c', 'f') AND conrelid = 't_acme.{}'::regclass"
+        one, two = (connection.exec_driver_sql(query.format(table)).scalar_one() for table in ("one", "two"))
+    assert one.replace("_one_", "_two_") == two
+    assert (one == "positive") == (name == "op.f")
+
+
 def test_a_convention_that_cannot_be_sent_to_workers_is_refused_with_what_to_do(
     environment: Environment, migrated_tenancy: Callable[..., Tenancy]
 ) -> None:

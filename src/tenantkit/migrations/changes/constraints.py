@@ -7,6 +7,7 @@ from typing import Any
 from alembic.ddl.base import AlterTable, alter_table
 from alembic.operations import MigrateOperation, Operations
 from alembic.operations.ops import DropConstraintOp
+from alembic.operations.schemaobj import SchemaObjects
 from sqlalchemy import ColumnElement, TextClause
 from sqlalchemy.ext.compiler import compiles
 from typing_extensions import override
@@ -47,8 +48,15 @@ class ValidateConstraintOp(MigrateOperation):
         """Check a constraint that was added with ``postgresql_not_valid=True``, while its table is read and written.
 
         It is part of the revision's transaction, as any operation.
+
+        :param constraint_name: the name in the database: a naming convention may have put more in front of it.
         """
         operations.invoke(cls(constraint_name, table_name, schema=schema))
+
+
+def _schema_objects(operations: Operations) -> Any:
+    """Return what makes constraints as Alembic's own operations do: with names by the naming convention."""
+    return SchemaObjects(operations.migration_context)
 
 
 class TwoStepConstraintOp(MigrateOperation):
@@ -96,7 +104,8 @@ class CreateCheckConstraintConcurrentlyOp(TwoStepConstraintOp):
 
         :raises ConfigurationError: if the table has another constraint of that name.
         """
-        operations.invoke(cls(constraint_name, table_name, schema=schema, condition=condition))
+        named = _schema_objects(operations).check_constraint(constraint_name, table_name, "true")
+        operations.invoke(cls(str(named.name), table_name, schema=schema, condition=condition))
 
     @override
     def add(self, operations: Operations, table: str, schema: str | None, referent: str | None) -> None:
@@ -135,7 +144,10 @@ class CreateForeignKeyConcurrentlyOp(TwoStepConstraintOp):
             "remote_cols": remote_cols,
             "referent_schema": referent_schema,
         }
-        operations.invoke(cls(constraint_name, source_table, schema=source_schema, **kw))
+        named = _schema_objects(operations).foreign_key_constraint(
+            constraint_name, source_table, referent_table, local_cols, remote_cols
+        )
+        operations.invoke(cls(str(named.name), source_table, schema=source_schema, **kw))
 
     @override
     def add(self, operations: Operations, table: str, schema: str | None, referent: str | None) -> None:
