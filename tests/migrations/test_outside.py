@@ -154,9 +154,10 @@ def test_a_revision_says_itself_that_it_is_not_replayed(
     fleet: Tenancy, environment: Environment, tmp_path: Path
 ) -> None:
     file = tmp_path / "effects"
-    environment.add("two", f"{ADD}KEPT_OPEN.write('x')\nKEPT_OPEN.flush()")
+    environment.add("two", f"{ADD}os.write(KEPT_OPEN, b'x')")
     path = environment.folder / "tenant" / "two.py"
-    path.write_text(f"{path.read_text()}\nreplay = False\nKEPT_OPEN = open({str(file)!r}, 'a', buffering=1)\n")
+    opened = f"import os\nKEPT_OPEN = os.open({str(file)!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)\n"
+    path.write_text(f"{path.read_text()}\nreplay = False\n{opened}")
     report = migrate(fleet, jobs=1)
     assert file.read_text() == "x" * COUNT
     assert report.not_replayed == {"revision two says replay = False": COUNT - 1}

@@ -16,6 +16,7 @@ from sqlalchemy.pool import StaticPool
 
 from tenantkit.lint.answers import answer
 from tenantkit.lint.outside import attempt
+from tenantkit.transactions import INTERNAL
 
 
 class _Cursor:
@@ -87,7 +88,9 @@ def _describe(
     """Give the result the columns that the statement asks for, and the rows that it has whatever there is."""
     compiled = context.compiled
     columns = getattr(compiled, "_result_columns", None) or ()
-    names, cursor.rows = answer(statement, [column.type for column in columns])
+    names, rows = answer(statement, [column.type for column in columns])
+    # tenantkit's own queries are about what is there, and their callers know that there may be no database.
+    cursor.rows = () if INTERNAL in context.execution_options else rows
     if columns or getattr(compiled, "isinsert", False) or getattr(compiled, "isupdate", False):
         names = [column.keyname for column in columns]
     cursor.description = tuple((name, None, None, None, None, None, None) for name in names) or None
