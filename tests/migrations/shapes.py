@@ -42,7 +42,8 @@ _QUERIES = {
     """,
     "sequence": """
         SELECT relname || ' ' || to_jsonb(s) - 'seqrelid' - 'seqtypid' || ' ' || coalesce(
-            (SELECT refobjid::regclass || '.' || refobjsubid || deptype::text FROM pg_depend
+            (SELECT refobjid::regclass || '.' || attname || deptype::text
+            FROM pg_depend JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
             WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype IN ('a', 'i')), '')
         FROM pg_sequence s JOIN pg_class c ON c.oid = seqrelid WHERE relnamespace = :oid
     """,

@@ -145,7 +145,7 @@ def test_a_statement_that_runs_is_cancelled(fleet: Fleet, how: list[str], option
 
 
 @with_a_signal
-@pytest.mark.parametrize("to", [["downgrade", "one", "--yes"], ["stamp", "three"]], ids=["downgrade", "stamp"])
+@pytest.mark.parametrize("to", [["downgrade", "one", "--yes"], ["stamp", "three", "--yes"]], ids=["downgrade", "stamp"])
 @pytest.mark.parametrize(
     "statement",
     [

@@ -94,11 +94,10 @@ def test_each_step_locks_no_more_than_it_must(plain: Engine) -> None:
     ]
     # Each committed at once.
     assert [locks for sent, locks in seen if sent == "COMMIT"] == [set()] * len(held(seen, "COMMIT"))
-    assert (
-        len([sent for sent, _ in seen if sent == "BEGIN"])
-        == len(held(seen, "COMMIT"))
-        == len(held(seen, "SET LOCAL lock_timeout = '2s'"))
-    )
+    assert len(held(seen, "COMMIT")) == len(held(seen, "SET LOCAL lock_timeout = '2s'"))
+    # What only looks at the rows is rolled back.
+    ends = len(held(seen, "COMMIT")) + len([sent for sent, _ in seen if sent == "ROLLBACK"])
+    assert len([sent for sent, _ in seen if sent == "BEGIN"]) == ends
 
 
 def test_not_null_is_set_without_looking_at_the_rows_again(plain: Engine) -> None:

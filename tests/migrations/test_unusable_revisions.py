@@ -27,27 +27,27 @@ BROKEN = {
     "two files with one revision": (
         ("a.py", "revision = 'two'\ndown_revision = 'one'"),
         ("b.py", "revision = 'two'\ndown_revision = 'one'"),
-        ("a.py", "b.py", "Two files have the revision 'two'"),
+        ("a.py", "b.py", "both have the revision 'two'"),
     ),
     "a copy of a file": (
         ("one_copy.py", "revision = 'one'\ndown_revision = None"),
         ("b.py", "revision = 'two'\ndown_revision = 'one'"),
-        ("one.py", "one_copy.py", "Two files have the revision 'one'"),
+        ("one.py", "one_copy.py", "both have the revision 'one'"),
     ),
     "a missing predecessor": (
         ("a.py", "revision = 'two'\ndown_revision = 'gone'"),
         ("b.py", "revision = 'three'\ndown_revision = 'two'"),
-        ("a.py", "down_revision = 'gone'", "no file has that revision"),
+        ("a.py", "down_revision = 'gone'", "missing"),
     ),
     "a missing one of two predecessors": (
         ("a.py", "revision = 'two'\ndown_revision = ('one', 'gone')"),
         ("b.py", "revision = 'three'\ndown_revision = 'two'"),
-        ("a.py", "down_revision = 'gone'", "no file has that revision"),
+        ("a.py", "down_revision = 'gone'", "missing"),
     ),
     "a missing dependency": (
         ("a.py", "revision = 'two'\ndown_revision = 'one'\ndepends_on = 'gone'"),
         ("b.py", "revision = 'three'\ndown_revision = 'two'"),
-        ("a.py", "depends_on = 'gone'", "no file has that revision"),
+        ("a.py", "depends_on = 'gone'", "missing"),
     ),
     "a syntax error": (
         ("a.py", "revision = 'two'\ndown_revision = 'one'\nx ="),

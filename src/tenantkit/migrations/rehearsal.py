@@ -54,9 +54,11 @@ def rehearse(
 
         outcome = perform_one(task, perform, cancellation)
         if not outcome.ok:
-            # What it says may be about the recording only.
+            # What it says may be about the recording only. After a step outside of a transaction, it is the next
+            # attempt whose error misleads: that step has been done.
             recorder.refuse("a revision fails while it is recorded")
-            outcome = perform_one(task, alembic, cancellation)
+            again = perform_one(task, alembic, cancellation)
+            outcome = again if again.ok or recorder.autocommit is None else outcome
         if outcome.ok and not outcome.has_moved:
             found = None  # another run was here, and there was nothing to record
         elif not outcome.ok:
