@@ -59,7 +59,7 @@ COMMANDS = [
     ("migrate", "--sql"),
     ("downgrade", "-1", "--yes"),
     ("downgrade", "base", "--shared", "--yes"),
-    ("stamp", "t3"),
+    ("stamp", "t3", "--yes"),
     ("create", "fresh"),
     ("revision", "-m", "x", "--autogenerate"),
     ("revision", "-m", "x", "--autogenerate", "--shared"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,17 +43,26 @@ def rehearse(
 ) -> Iterator[tuple[Outcome, Rehearsed | None]]:
     """Have Alembic do some of *tasks* from their beginning, and yield the outcome of each.
 
-    With the last one comes what was found out: with *record*, after two that needed the very same statements.
+    With the last one comes what was found out: with *record*, after two that needed the very same statements. One that
+    another run is at work on comes last: the fleet does not wait for it.
     """
     first: Recorder | None = None
     failures = 0
-    for task in tasks:
+    busy: set[str] = set()
+    queue = deque(tasks)
+    while queue:
+        task = queue.popleft()
         recorder = Recorder(task.site.schema)
 
         def perform(task: Task, recorder: Recorder = recorder) -> Outcome | Again:
             return alembic(task, recorder)
 
-        outcome = perform_one(task, perform, cancellation)
+        result = perform(task)
+        if isinstance(result, Again) and result.busy and task.key not in busy and queue:
+            busy.add(task.key)
+            queue.append(task)
+            continue
+        outcome = perform_one(task, perform, cancellation) if isinstance(result, Again) else result
         if not outcome.ok:
             # What it says may be about the recording only. After a step outside of a transaction, it is the next
             # attempt whose error misleads: that step has been done.

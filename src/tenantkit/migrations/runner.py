@@ -145,7 +145,7 @@ class Runner:
             if kind not in self._found:
                 is_recorded = self.settings.engine != "alembic"
                 for outcome, found in rehearse(group, self._in_process, self.cancellation, record=is_recorded):
-                    del tasks[0]
+                    tasks = [task for task in tasks if task.key != outcome.key]
                     if found is not None:
                         self._found[kind] = found
                     yield outcome
