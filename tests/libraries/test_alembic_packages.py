@@ -226,23 +226,25 @@ def test_entities_of_alembic_utils_come_change_and_go(line: str, shop: Shop, eng
     assert text.count("op.replace_entity(") == 6
     seen.append(look(engine, schemas[0]))
 
-    entities("count_notes")
-    text = shop.revise("fewer")
-    assert text is not None
-    assert text.count("op.drop_entity(") == 3
-    assert 'phase: str | None = "contract"' in text
-    seen.append(look(engine, schemas[0]))
+    # Not at once: alembic_utils drops functions and triggers in any order.
+    for names, dropped in (("count_notes, touch", 2), ("count_notes", 1)):
+        entities(names)
+        text = shop.revise(f"fewer by {dropped}")
+        assert text is not None
+        assert text.count("op.drop_entity(") == dropped
+        assert 'phase: str | None = "contract"' in text
+        seen.append(look(engine, schemas[0]))
 
     for _ in range(2):
         for schema in schemas:
-            assert look(engine, schema) == seen[3]
+            assert look(engine, schema) == seen[-1]
         if line == "shared":
             break
-        for before in (seen[2], seen[1], seen[0]):
+        for before in seen[-2::-1]:
             shop.migrate("downgrade", "-1", "--yes")
             for schema in schemas:
                 assert look(engine, schema) == before
         shop.migrate("migrate")
     shop.migrate("create", "umbrella")
     if line == "tenant":
-        assert look(engine, "t_umbrella") == seen[3]
+        assert look(engine, "t_umbrella") == seen[-1]

@@ -49,7 +49,7 @@ TABLES = {
     "create_table_of_its_own_kind": """
         op.create_table("p", sa.Column("k", sa.Integer), sa.Column("v", sa.Boolean), schema=S, postgresql_partition_by="RANGE (k)")
         op.execute("CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM (0) TO (10)")
-        op.create_table("u", sa.Column("k", sa.Integer), schema=S, prefixes=["UNLOGGED"], postgresql_with={"fillfactor": 50})
+        op.create_table("u", sa.Column("k", sa.Integer), schema=S, prefixes=["UNLOGGED"])
         op.create_table("q", sa.Column("Odd Name", sa.Text, primary_key=True), sa.Column("select", sa.Text), schema=S)
     """,
     "create_table_that_is_there": """
