@@ -79,6 +79,9 @@ def main() -> None:
             code = _INTERRUPTED
     if code == _INTERRUPTED and cancellation.number is not None:
         code = 128 + cancellation.number
+        # CPython ends with SIGINT, whatever the code, if the exception has left code that was run from a string, as
+        # dataclasses do, and no other was run since: see run_eval_code_obj() in its pythonrun.c.
+        exec("", {})  # noqa: S102 - empty
     sys.exit(code)
 
 

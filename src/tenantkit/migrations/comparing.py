@@ -16,7 +16,7 @@ from tenantkit.migrations.env_file import requesting
 from tenantkit.migrations.environment import Request, Site, run
 from tenantkit.migrations.generated_objects import Missing, named_by_others
 from tenantkit.migrations.other_packages import SCRATCH
-from tenantkit.migrations.rendering import render_for_revisions, render_string_default
+from tenantkit.migrations.rendering import render_for_revisions, render_item
 from tenantkit.migrations.scope import Scope
 from tenantkit.migrations.sites import shared_site
 from tenantkit.migrations.status import require_shared_is_current
@@ -118,7 +118,7 @@ def _compare(
         "include_name": scope.include_name,
         "include_object": scope.include_object,
         "process_revision_directives": finish,
-        "render_item": render_string_default,
+        "render_item": render_item,
     }
     labels = _labels(connection, scope)
     default = site.schema if site.is_visible else "pg_temp"

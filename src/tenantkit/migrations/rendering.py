@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from alembic.autogenerate.render import _repr_type  # pyright: ignore[reportUnknownVariableType]
 from sqlalchemy import text
+from sqlalchemy.types import SchemaType
 
 from tenantkit.naming import quote_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from alembic.autogenerate.api import AutogenContext
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Dialect
 
@@ -33,13 +37,21 @@ def render_for_revisions(migration: MigrationContext, placeholder: str | None) -
     migration.impl.render_ddl_sql_expr = render_ddl_sql_expr  # type: ignore[method-assign]
 
 
-def render_string_default(kind: str, item: Any, _context: object) -> str | Literal[False]:
-    """Return the string of a ``server_default`` as it is: Alembic takes a quote at either end away.
+def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
+    """Return what a revision has for a default or a type that Alembic would not write as it is meant.
 
-    For Alembic's ``render_item``, so ``False`` for anything else.
+    Of a string in ``server_default``, Alembic takes a quote at either end away. SQLAlchemy 2.0 shows the metadata of a
+    named type, which a revision does not have. For Alembic's ``render_item``, so ``False`` for anything else.
     """
     value = getattr(item, "arg", item)
-    return repr(str(value)) if kind == "server_default" and isinstance(value, str) else False
+    if kind == "server_default" and isinstance(value, str):
+        return repr(str(value))
+    if kind == "type" and isinstance(item, SchemaType) and "metadata=" in repr(item):
+        bare: Any = copy(item)
+        bare.metadata = None
+        rendered: str = _repr_type(bare, context)
+        return rendered
+    return False
 
 
 def without_schema(sql: str, schema: str | None) -> str:
