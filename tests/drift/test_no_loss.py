@@ -159,7 +159,8 @@ def missing(original: Copy, before: Copy, after: Copy, script: str) -> list[Entr
     ]
 
 
-_NOT_COMPARED = re.compile(r" (?:OWNER TO|CLUSTER ON|SET STORAGE|SET COMPRESSION|SET STATISTICS) ")
+_NOT_COMPARED = re.compile(r" (?:OWNER TO|CLUSTER ON|SET STORAGE|SET COMPRESSION|SET STATISTICS|SET \(pg_attver=\d+\))")
+"""The last one is an option that some builds of PostgreSQL give to each column."""
 
 
 def compared(entry: Entry) -> Entry:
