@@ -125,15 +125,15 @@ class _Mode:
 
     def __enter__(self) -> None:
         self._before = self._cancellation._is_deferred  # noqa: SLF001 - its own state
-        self._cancellation._is_deferred = self._is_deferred  # noqa: SLF001 - likewise
+        self._cancellation._is_deferred = self._is_deferred  # noqa: SLF001 - its own state
         if self._cancellation.is_requested:  # since then, or it would have been raised
-            self._cancellation._is_deferred = self._before  # noqa: SLF001 - likewise
+            self._cancellation._is_deferred = self._before  # noqa: SLF001 - its own state
             self._cancellation.check()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._cancellation._is_deferred = self._before  # noqa: SLF001 - likewise
+        self._cancellation._is_deferred = self._before  # noqa: SLF001 - its own state
         if self._is_deferred and kind is None:
             self._cancellation.check()
 

@@ -74,7 +74,7 @@ class Fleet:
         """Return what is said of each tenant that is odd."""
         return words_of(self.check(**options))
 
-    def mend(self, report: DriftReport) -> str:
+    def repair(self, report: DriftReport) -> str:
         """Run the SQL that repairs every tenant, and return it."""
         script = "\n".join(odd.script(key) for odd in report.odd for key in odd.schemas)
         run_script(self.url, script)

@@ -13,7 +13,7 @@ from sqlalchemy import URL, Engine, create_engine, text
 from tenantkit.drift.catalog import detail_of, hash_of
 from tenantkit.drift.dependencies import Detail
 from tenantkit.drift.differences import compare
-from tenantkit.drift.mending import mend
+from tenantkit.drift.repair_script import write_repair
 from tests.drift.conftest import in_schema, run_script
 from tests.migrations.shapes import shape as independent_shape
 
@@ -123,12 +123,12 @@ def test_any_schema_becomes_any_other(scratch: Engine, wanted: str, there: str) 
     found, other_hash, _ = read(scratch, f"f{number}")
     differences = compare(expected.shape, found.shape)
     assert bool(differences) == (expected.shape != found.shape) == (its_hash != other_hash)
-    script = mend(expected, found, differences).script(f"f{number}")
+    script = write_repair(expected, found, differences).script(f"f{number}")
     run_script(scratch.url, script)
-    mended, hash_now, catalog = read(scratch, f"f{number}")
-    left = [str(each) for each in compare(expected.shape, mended.shape)]
+    repaired, hash_now, catalog = read(scratch, f"f{number}")
+    left = [str(each) for each in compare(expected.shape, repaired.shape)]
     assert bool(left) == ("-- By hand: " in script), script
     assert set(left) <= set(map(str, differences))
-    assert left or (mended.shape, hash_now, catalog) == (expected.shape, its_hash, its_catalog)
+    assert left or (repaired.shape, hash_now, catalog) == (expected.shape, its_hash, its_catalog)
     with scratch.begin() as connection:
         connection.execute(text(f"DROP SCHEMA w{number} CASCADE; DROP SCHEMA f{number} CASCADE"))

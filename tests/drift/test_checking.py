@@ -109,7 +109,7 @@ def test_each_tenants_script_names_what_that_tenant_would_lose(fleet: Fleet) -> 
 def test_scripts_are_written_on_demand(fleet: Fleet) -> None:
     fleet.run("acme", "DROP INDEX ix_invoices_date")
     (odd,) = fleet.check(scripts=False).odd
-    assert odd.mendings == {}
+    assert odd.scripts == {}
 
 
 def test_of_two_shapes_as_frequent_the_newest_tenants_is_the_standard(fleet: Fleet) -> None:
@@ -153,7 +153,7 @@ def test_a_schema_that_is_missing_is_drift(fleet: Fleet) -> None:
 def test_an_empty_schema_is_drift(fleet: Fleet) -> None:
     run(fleet.engine, "DROP SCHEMA t_beta CASCADE; CREATE SCHEMA t_beta")
     assert "table invoices is missing" in fleet.words()["beta"]
-    fleet.mend(fleet.check())
+    fleet.repair(fleet.check())
     assert fleet.words() == {}
     assert fleet.catalog("acme") == fleet.catalog("beta")
 

@@ -1,4 +1,4 @@
-"""Every kind of object: broken in one tenant by hand, it is named, and the SQL that is printed mends it."""
+"""Every kind of object: broken in one tenant by hand, it is named, and the SQL that is printed repairs it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BROKEN = {
         each.partition("\n") for each in Path(__file__).with_name("broken.sql").read_text().split("\n--- ")[1:]
     )
 }
-"""What somebody may do to a tenant, what is then said of it, and which of that no script can mend without loss."""
+"""What somebody may do to a tenant, what is then said of it, and which of that no script can repair without loss."""
 
 
 def test_tenants_that_were_made_alike_are_alike(fleet: Fleet) -> None:
@@ -32,12 +32,12 @@ def test_tenants_that_were_made_alike_are_alike(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_broken_by_hand_is_named_and_mended(fleet: Fleet, name: str) -> None:
+def test_what_is_broken_by_hand_is_named_and_repaired(fleet: Fleet, name: str) -> None:
     sql, words, by_hand = BROKEN[name]
     fleet.run("acme", sql)
     report = fleet.check()
     assert _of_any_versions(words_of(report)) == _of_any_versions({"acme": words})
-    script = fleet.mend(report)
+    script = fleet.repair(report)
     assert _of_any_versions(fleet.words()) == _of_any_versions({"acme": by_hand} if by_hand else {})
     assert ("-- By hand: " in script) == bool(by_hand)
     assert by_hand or fleet.catalog("acme") == fleet.catalog("beta")
@@ -56,14 +56,14 @@ def test_what_keeps_rows_from_being_mended_changes_nothing(fleet: Fleet) -> None
     fleet.run("acme", "ALTER TABLE lines DROP COLUMN place, DROP COLUMN price")
     report = fleet.check()
     with pytest.raises(psycopg.errors.NotNullViolation):
-        fleet.mend(report)
+        fleet.repair(report)
     assert words_of(fleet.check()) == words_of(report)
     assert "-- If lines has rows, set lines.place here" in report.odd[0].script("acme")
 
 
 def test_a_column_that_must_be_filled_is_added_where_there_are_no_rows(fleet: Fleet) -> None:
     fleet.run("acme", "DELETE FROM lines; ALTER TABLE lines DROP COLUMN place")
-    fleet.mend(fleet.check())
+    fleet.repair(fleet.check())
     assert fleet.words() == {}
 
 
@@ -84,7 +84,7 @@ def test_triggers_and_policies_on_a_column_whose_type_changes_come_back(fleet: F
     )
     report = fleet.check()
     assert words_of(report) == {"acme": ["column lines.place: type is bigint, not integer"]}
-    fleet.mend(report)
+    fleet.repair(report)
     assert fleet.words() == {}
     assert fleet.catalog("acme") == fleet.catalog("beta")
 
@@ -99,7 +99,7 @@ def test_a_column_that_a_view_reads_is_left_to_a_person(fleet: Fleet) -> None:
         "view codes: columns is code character varying(9), not code text",
         "column lines.code: type is character varying(9), not text",
     ]
-    script = fleet.mend(report)
+    script = fleet.repair(report)
     assert "-- By hand: column lines.code: view codes uses it.\n" in script
     assert "-- By hand: view codes: no statement is known that loses nothing." in script
     assert words_of(fleet.check())["acme"] == words
@@ -118,7 +118,7 @@ def test_rows_survive_conversions(fleet: Fleet, broken: str, remark: str | None)
     lines = "SELECT id, invoice_id, code, place, price FROM lines ORDER BY id"
     before = fleet.rows("acme", lines)
     fleet.run("acme", broken)
-    script = fleet.mend(fleet.check())
+    script = fleet.repair(fleet.check())
     assert fleet.words() == {}
     assert fleet.rows("acme", lines) == before
     assert (remark or "no remark") in script or (remark is None and "are converted" not in script)
@@ -142,7 +142,7 @@ def test_a_value_that_does_not_fit_is_never_cut(fleet: Fleet, wanted: str) -> No
     fleet.run("acme", f"ALTER TABLE narrow ALTER v TYPE {there}; INSERT INTO narrow VALUES ({value})")
     before, report = fleet.rows("acme", "SELECT v::text FROM narrow"), fleet.check()
     with pytest.raises((psycopg.errors.StringDataRightTruncation, psycopg.errors.NumericValueOutOfRange)):
-        fleet.mend(report)
+        fleet.repair(report)
     assert fleet.rows("acme", "SELECT v::text FROM narrow") == before
     assert "-- The values of narrow.v are converted from " in report.odd[0].script("acme")
 
@@ -166,7 +166,7 @@ def test_a_conversion_that_changes_values_is_named_in_front_of_it(fleet: Fleet, 
     there, value = ROUNDED[wanted]
     fleet.everywhere(f"CREATE TABLE narrow (v {wanted})")
     fleet.run("acme", f"ALTER TABLE narrow ALTER v TYPE {there} USING NULL; INSERT INTO narrow VALUES ({value})")
-    script = fleet.mend(fleet.check())
+    script = fleet.repair(fleet.check())
     assert fleet.words() == {}
     assert re.search(r'-- The values of narrow\.v are converted .*\nALTER TABLE "narrow" ALTER COLUMN "v" TYPE', script)
     assert " USING " not in script
@@ -179,7 +179,7 @@ def test_a_conversion_that_is_no_assignment_is_left_to_a_person(fleet: Fleet, wa
     fleet.everywhere(f"CREATE TABLE narrow (v {wanted})")
     fleet.run("acme", f"ALTER TABLE narrow ALTER v TYPE {there}")
     report = fleet.check()
-    assert f"-- By hand: column narrow.v: PostgreSQL does not assign {there} to {wanted}." in fleet.mend(report)
+    assert f"-- By hand: column narrow.v: PostgreSQL does not assign {there} to {wanted}." in fleet.repair(report)
     assert words_of(fleet.check()) == words_of(report)
 
 
@@ -195,8 +195,8 @@ def test_labels_that_rows_may_have_are_never_renamed_or_replaced(fleet: Fleet, b
     invoices = "SELECT id, mood::text, moods::text FROM invoices ORDER BY id"
     fleet.run("acme", broken)
     before = fleet.rows("acme", invoices)
-    script = fleet.mend(fleet.check())
-    assert "-- By hand: enum mood: nobody can tell a renamed label from another one." in script
+    script = fleet.repair(fleet.check())
+    assert "-- By hand: enum mood: the catalogs do not show whether a label was renamed." in script
     assert fleet.rows("acme", invoices) == before
     assert fleet.words()["acme"][0].startswith("enum mood: labels are ")
 
@@ -204,7 +204,7 @@ def test_labels_that_rows_may_have_are_never_renamed_or_replaced(fleet: Fleet, b
 def test_numbers_go_on_behind_those_that_are_taken(fleet: Fleet) -> None:
     fleet.run("acme", "INSERT INTO invoices (id, number) VALUES (70, 'A70')")
     fleet.run("acme", "ALTER TABLE invoices ALTER id DROP DEFAULT; DROP SEQUENCE invoices_id_seq")
-    fleet.mend(fleet.check())
+    fleet.repair(fleet.check())
     assert fleet.words() == {}
     fleet.run("acme", "INSERT INTO invoices (number) VALUES ('A71')")
     assert fleet.rows("acme", "SELECT max(id) FROM invoices") == [(71,)]
@@ -212,14 +212,14 @@ def test_numbers_go_on_behind_those_that_are_taken(fleet: Fleet) -> None:
 
 def test_a_sequence_that_is_there_keeps_its_numbers(fleet: Fleet) -> None:
     fleet.run("acme", "SELECT setval('invoices_id_seq', 900); ALTER SEQUENCE invoices_id_seq INCREMENT 2")
-    fleet.mend(fleet.check())
+    fleet.repair(fleet.check())
     assert fleet.words() == {}
     assert fleet.rows("acme", "SELECT last_value FROM invoices_id_seq") == [(900,)]
 
 
 def test_a_mended_function_speaks_of_its_own_tenant(fleet: Fleet) -> None:
     fleet.run("acme", "DROP FUNCTION qualified(); DROP TRIGGER touch ON invoices; DROP FUNCTION touch()")
-    script = fleet.mend(fleet.check())
+    script = fleet.repair(fleet.check())
     assert "t_beta" not in script
     assert "t_gamma" not in script
     assert fleet.rows("acme", "SELECT qualified()") == [(2,)]
@@ -347,7 +347,7 @@ def test_a_script_can_be_applied_whatever_depends_on_what_differs(fleet: Fleet, 
     report = fleet.check()
     words, rows = words_of(report), fleet.rows("acme", "SELECT count(*) FROM invoices")
     assert words
-    script = fleet.mend(report)
+    script = fleet.repair(report)
     left = fleet.words()
     assert ("-- By hand: " in script) == bool(left) == is_left
     assert set(left.get("acme", ())) <= set(words["acme"])
@@ -360,7 +360,7 @@ def test_functions_and_types_that_are_made_are_as_private_as_elsewhere(fleet: Fl
         "REVOKE ALL ON PROCEDURE forget(date) FROM PUBLIC; REVOKE ALL ON TYPE address FROM PUBLIC"
     )
     fleet.run("acme", "DROP FUNCTION qualified(), latest(); DROP PROCEDURE forget(date); DROP TYPE address")
-    script = fleet.mend(fleet.check())
+    script = fleet.repair(fleet.check())
     assert fleet.words() == {}
     assert "-- Give qualified() the owner and the rights that it has elsewhere.\n" in script
     public = "has_{0}_privilege(0::oid, {1}, '{2}')"
@@ -397,6 +397,6 @@ def test_what_is_changed_in_place_keeps_its_owner_its_rights_and_what_depends_on
         CREATE OR REPLACE VIEW totals AS SELECT country, avg(net) AS net FROM invoices GROUP BY country
         """,
     )
-    fleet.mend(fleet.check())
+    fleet.repair(fleet.check())
     assert fleet.words() == {}
     assert fleet.rows("acme", query) == before

@@ -43,7 +43,7 @@ def test_a_schema_whose_name_must_be_quoted_is_like_all_others(fleet: Fleet) -> 
     fleet.run(
         "odd-key", "DROP FUNCTION touch() CASCADE; DROP FUNCTION qualified(); ALTER TABLE lines DROP COLUMN price"
     )
-    fleet.mend(fleet.check())
+    fleet.repair(fleet.check())
     assert fleet.words() == {}
     assert fleet.rows("odd-key", "SELECT qualified()") == [(2,)]
 
@@ -72,7 +72,7 @@ def test_a_schemas_own_name_in_a_text_is_no_difference_and_is_mended_with_the_te
         ALTER TABLE invoices DROP COLUMN link; DROP TABLE lines CASCADE
         """,
     )
-    script = fleet.mend(fleet.check())
+    script = fleet.repair(fleet.check())
     assert not any(f"t_{key}" in script for key in ("acme", "beta", "gamma"))
     assert fleet.words() == {}
     assert fleet.rows("odd-key", "SELECT own()") == [("t_odd-key20",)]
@@ -94,7 +94,7 @@ def test_the_name_of_a_schema_may_be_a_word_like_any_other(fleet: Fleet) -> None
     fleet.run("beta", "DROP FUNCTION greatest_net(); ALTER TABLE invoices DROP COLUMN link")
     report = fleet.check()
     assert set(words_of(report)) == {"beta"}
-    fleet.mend(report)
+    fleet.repair(report)
     assert fleet.words() == {}
     assert fleet.catalog("beta") == fleet.catalog("gamma")
 
@@ -167,7 +167,7 @@ def test_an_invalid_index_is_a_difference(fleet: Fleet) -> None:
     report = fleet.check()
     assert words_of(report) == {"acme": ["index ux_room on bookings: state is invalid, not valid"]}
     fleet.run("acme", "DELETE FROM bookings")
-    fleet.mend(report)
+    fleet.repair(report)
     assert fleet.words() == {}
 
 
@@ -225,7 +225,7 @@ def test_what_postgresql_does_not_enforce_is_a_difference(fleet: Fleet, what: st
     fleet.run("acme", broken)
     report = fleet.check()
     assert words_of(report) == {"acme": words}
-    script = fleet.mend(report)
+    script = fleet.repair(report)
     assert fleet.words() == ({"acme": words} if "-- By hand: " in script else {})
 
 
@@ -251,7 +251,7 @@ def test_a_constraint_that_is_not_enforced_is_a_difference(fleet: Fleet) -> None
             f"foreign key fk_invoice on lines: definition is {key} NOT ENFORCED, not {key}",
         ]
     }
-    fleet.mend(report)
+    fleet.repair(report)
     assert fleet.words() == {}
 
 
@@ -266,7 +266,7 @@ def test_a_partition_that_is_being_detached_is_a_difference_and_left_to_a_person
     bound = "FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')"
     words = {"acme": [f"table events_2026: partition bound is {bound}, being detached, not {bound}"]}
     assert words_of(report)["acme"][:1] == words["acme"]
-    assert "-- By hand: table events_2026: finish the detaching first: " in fleet.mend(report)
+    assert "-- By hand: table events_2026: finish the detaching first: " in fleet.repair(report)
     assert words_of(fleet.check()) == words_of(report)
 
 
@@ -285,7 +285,7 @@ def test_a_detached_partition_is_compared_with_what_it_had_from_its_parent(fleet
         "column events_2026.kind: type is character varying(9), not text, NULL is forbidden, not allowed, "
         "default is 'x'::character varying, not none"
     )
-    fleet.mend(report)
+    fleet.repair(report)
     assert fleet.words() == {}
     assert fleet.rows("acme", "SELECT kind FROM events") == [("kept",)]
 
@@ -294,7 +294,7 @@ def test_a_column_that_a_detached_partition_lost_is_missing(fleet: Fleet) -> Non
     fleet.run("acme", "ALTER TABLE events DETACH PARTITION events_2026; ALTER TABLE events_2026 DROP COLUMN kind")
     report = fleet.check()
     assert words_of(report)["acme"][1] == "column events_2026.kind is missing"
-    fleet.mend(report)
+    fleet.repair(report)
     assert fleet.words() == {}
 
 
@@ -314,7 +314,7 @@ def test_a_body_with_other_line_ends_is_a_difference_and_said_to_be_one(fleet: F
     assert words_of(report) == {
         "acme": ["function f(): body differs in white space, line ends, or the order of lines only"]
     }
-    fleet.mend(report)
+    fleet.repair(report)
     assert fleet.words() == {}
 
 
@@ -337,7 +337,7 @@ def test_names_of_not_null_constraints_do_not_count_but_their_validity_does(flee
             "column lines.price: NULL is forbidden, not forbidden in new rows",
         ]
     }
-    fleet.mend(report)
+    fleet.repair(report)
     assert fleet.words() == {}
 
 

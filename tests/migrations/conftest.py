@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tenantkit import Tenancy
 from tenantkit.migrations import init
@@ -28,3 +29,19 @@ def migrated_tenancy(make_tenancy: Callable[..., Tenancy], environment: Environm
         return make_tenancy(migrations=environment.folder, **options)
 
     return make
+
+
+@pytest.fixture
+def metadata() -> sa.MetaData:
+    """One tenant table."""
+    metadata = sa.MetaData(schema="tenant")
+    sa.Table("note", metadata, sa.Column("id", sa.Integer, primary_key=True))
+    return metadata
+
+
+@pytest.fixture
+def make(
+    make_tenancy: Callable[..., Tenancy], environment: Environment, metadata: sa.MetaData
+) -> Callable[[], Tenancy]:
+    """Make a tenancy of that table, without shared ones."""
+    return lambda: make_tenancy(tenant=metadata, shared=sa.MetaData(), migrations=environment.folder)

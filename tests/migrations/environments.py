@@ -62,3 +62,15 @@ class Environment:
     def remove(self, revision: str, *, line: str = "tenant") -> None:
         """Take a revision away, as a checkout of older code does."""
         (self.folder / line / f"{revision}.py").unlink()
+
+
+def write_env(environment: Environment, code: str, options: str = "process_revision_directives=hook") -> None:
+    """Write an ``env.py`` with *code* in front, whose ``run_environment()`` gets *options*."""
+    head = "from alembic import context\nfrom alembic.operations import ops\nimport sqlalchemy as sa\n"
+    run = f"from tenantkit.migrations import run_environment\nrun_environment({options})\n"
+    (environment.folder / "env.py").write_text(f"{head}{dedent(code)}\n{run}")
+
+
+def files(environment: Environment, line: str = "tenant") -> list[Path]:
+    """Return the revisions' files of a line."""
+    return sorted((environment.folder / line).rglob("*.py"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from textwrap import dedent
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +10,7 @@ from sqlalchemy import Engine
 
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.migrations import downgrade, migrate, revision
-from tests.migrations.environments import Environment
+from tests.migrations.environments import Environment, files, write_env
 from tests.migrations.shapes import shape
 
 Make = Callable[..., Tenancy]
@@ -24,28 +22,6 @@ def hook(context, revision, directives):
         directives[:] = []
 """
 """From Alembic's cookbook, "Don't Generate Empty Migrations with Autogenerate"."""
-
-
-@pytest.fixture
-def metadata() -> sa.MetaData:
-    metadata = sa.MetaData(schema="tenant")
-    sa.Table("note", metadata, sa.Column("id", sa.Integer, primary_key=True))
-    return metadata
-
-
-@pytest.fixture
-def make(make_tenancy: Make, environment: Environment, metadata: sa.MetaData) -> Make:
-    return lambda: make_tenancy(tenant=metadata, shared=sa.MetaData(), migrations=environment.folder)
-
-
-def write_env(environment: Environment, code: str, options: str = "process_revision_directives=hook") -> None:
-    head = "from alembic import context\nfrom alembic.operations import ops\nimport sqlalchemy as sa\n"
-    run = f"from tenantkit.migrations import run_environment\nrun_environment({options})\n"
-    (environment.folder / "env.py").write_text(f"{head}{dedent(code)}\n{run}")
-
-
-def files(environment: Environment, line: str = "tenant") -> list[Path]:
-    return sorted((environment.folder / line).rglob("*.py"))
 
 
 @pytest.mark.parametrize("line", ["tenant", "shared"])

@@ -13,31 +13,9 @@ from sqlalchemy import Engine
 
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.migrations import init, revision, upgrade_shared
-from tests.migrations.environments import Environment
+from tests.migrations.environments import Environment, files, write_env
 
 Make = Callable[..., Tenancy]
-
-
-@pytest.fixture
-def metadata() -> sa.MetaData:
-    metadata = sa.MetaData(schema="tenant")
-    sa.Table("note", metadata, sa.Column("id", sa.Integer, primary_key=True))
-    return metadata
-
-
-@pytest.fixture
-def make(make_tenancy: Make, environment: Environment, metadata: sa.MetaData) -> Make:
-    return lambda: make_tenancy(tenant=metadata, shared=sa.MetaData(), migrations=environment.folder)
-
-
-def write_env(environment: Environment, code: str, options: str = "process_revision_directives=hook") -> None:
-    head = "from alembic import context\nfrom alembic.operations import ops\nimport sqlalchemy as sa\n"
-    run = f"from tenantkit.migrations import run_environment\nrun_environment({options})\n"
-    (environment.folder / "env.py").write_text(f"{head}{dedent(code)}\n{run}")
-
-
-def files(environment: Environment, line: str = "tenant") -> list[Path]:
-    return sorted((environment.folder / line).rglob("*.py"))
 
 
 def options(environment: Environment, text: str, line: str = "tenant", more: str = "") -> None:

@@ -56,7 +56,7 @@ def check(
 
     - `tenantkit check`
     - `tenantkit check --models --tenants acme`
-    - `tenantkit check --sql > mend.sql`, then read it, then `psql -v ON_ERROR_STOP=1 -f mend.sql`
+    - `tenantkit check --sql > repair.sql`, then read it, then `psql -v ON_ERROR_STOP=1 -f repair.sql`
     """
     from tenantkit import drift  # noqa: PLC0415 - with Alembic, which few commands need and which is slow to import
 

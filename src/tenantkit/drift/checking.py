@@ -10,8 +10,8 @@ from tenantkit.arguments import FLAG, TEXTS, optional, require
 from tenantkit.drift.catalog import read_details, read_hashes
 from tenantkit.drift.dependencies import Detail
 from tenantkit.drift.differences import Difference, compare, outermost
-from tenantkit.drift.mending import mend
 from tenantkit.drift.reference import Reference, build_references
+from tenantkit.drift.repair_script import write_repair
 from tenantkit.drift.report import DriftReport, Group, Odd
 from tenantkit.drift.shape import restore_words
 from tenantkit.exceptions import TenantNotFoundError
@@ -120,11 +120,11 @@ def _compare(
                 alike += len(tenants)
             elif schemas := {tenant.key: tenant.schema for tenant in tenants if tenant.key in chosen}:
                 keys = {schema: key for key, schema in schemas.items()}
-                mendings = {
-                    keys[schema]: mend(*_distinguish(standard, there))
+                repairs = {
+                    keys[schema]: write_repair(*_distinguish(standard, there))
                     for schema, there in (read_details(engine, keys) if scripts else ())
                 }
-                odd.append(Odd(schemas=schemas, differences=outermost(differences), mendings=mendings))
+                odd.append(Odd(schemas=schemas, differences=outermost(differences), scripts=repairs))
     return Group(
         revision=join(heads) or None,
         standard=reference.source if reference else "majority",

@@ -30,8 +30,8 @@ _NO_STATEMENT = (
     "the comments that it has now, and make again what uses it."
 )
 _LABELS = (
-    "nobody can tell a renamed label from another one. If rows keep their meaning, use ALTER TYPE ... RENAME VALUE; "
-    "else convert the columns to a new type."
+    "the catalogs do not show whether a label was renamed. If rows keep their meaning, use ALTER TYPE ... RENAME "
+    "VALUE; else convert the columns to a new type."
 )
 
 

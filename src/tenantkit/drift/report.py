@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tenantkit.drift.differences import Difference
-from tenantkit.drift.mending import Mending
+from tenantkit.drift.repair_script import RepairScript
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class Odd:
     """The schema of each tenant, by its key."""
     differences: tuple[Difference, ...]
     """What is wrong; `str` puts each in words."""
-    mendings: Mapping[str, Mending] = field(repr=False)
+    scripts: Mapping[str, RepairScript] = field(repr=False)
     """The repair of each tenant, by its key; empty without ``scripts``."""
 
     def script(self, key: str) -> str:
@@ -26,7 +26,7 @@ class Odd:
 
         What a script cannot do without loss stands in front of it, in comments that begin with ``By hand``.
         """
-        return self.mendings[key].script(self.schemas[key])
+        return self.scripts[key].script(self.schemas[key])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ def remove(item: Item) -> str:
 
 
 def close(item: Item) -> list[str]:
-    """Return what takes the rights on a new routine or type from PUBLIC, to whom PostgreSQL gives them."""
+    """Return what takes the rights on a new routine or type from PUBLIC, which has them by default."""
     if item.key.kind in ROUTINES:
         return [f"REVOKE ALL ON {item.key.kind.upper()} {item.key.name} FROM PUBLIC"]
     return [f"REVOKE ALL ON TYPE {quoted(item.key.name)} FROM PUBLIC"]

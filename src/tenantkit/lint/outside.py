@@ -6,7 +6,6 @@ engines. What psycopg opens in C has no audit event, so its function is replaced
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -16,28 +15,7 @@ from typing import Any, NoReturn
 import psycopg
 from sqlalchemy import Engine, event
 
-_FILES = frozenset(
-    {
-        "os.chmod",
-        "os.chown",
-        "os.link",
-        "os.mkdir",
-        "os.remove",
-        "os.rename",
-        "os.rmdir",
-        "os.symlink",
-        "os.truncate",
-        "os.utime",
-    }
-)
-_PROCESSES = frozenset(
-    {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn", "subprocess.Popen"}
-)
-_NETWORK = ("ftplib.", "http.client.", "imaplib.", "poplib.", "smtplib.", "socket.", "telnetlib.", "urllib.")
-_HARMLESS = frozenset({"socket.__new__", "socket.gethostname"})
-"""Events of the modules above that reach no other machine."""
-_FOR_WRITING = frozenset("wax+")
-_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+from tenantkit.migrations.audit_events import describe
 
 _notice: ContextVar[Callable[[str], NoReturn] | None] = ContextVar("tenantkit_lint_notice", default=None)
 _hooked: list[bool] = []
@@ -86,30 +64,5 @@ def attempt(what: str) -> None:
 
 
 def _hear(name: str, arguments: tuple[Any, ...]) -> None:
-    if _notice.get() is not None and (what := _outside(name, arguments)) is not None:
+    if _notice.get() is not None and (what := describe(name, arguments)) is not None:
         attempt(what)
-
-
-def _outside(name: str, arguments: tuple[Any, ...]) -> str | None:
-    """Return what an audit event is about, if that is outside of a connection."""
-    if name == "open":
-        return _writing(*arguments)
-    if (name in _FILES or name.startswith("shutil.")) and not _is_cache(arguments[0]):
-        return f"changes files ({name})"
-    if name in _PROCESSES:
-        return f"starts a process ({name})"
-    if name.startswith(_NETWORK) and name not in _HARMLESS:
-        return f"uses the network ({name})"
-    return "opens another database (sqlite3)" if name == "sqlite3.connect" else None
-
-
-def _writing(path: Any, mode: str | None, flags: int, *_: Any) -> str | None:
-    is_writing = bool(_FOR_WRITING & {*mode}) if isinstance(mode, str) else bool(flags & _FLAGS)
-    if not is_writing or isinstance(path, int) or path == os.devnull or _is_cache(path):
-        return None
-    return f"writes to a file ({os.path.basename(os.fsdecode(path))})"  # noqa: PTH119 - it may be bytes
-
-
-def _is_cache(path: Any) -> bool:
-    """Return whether *path* is Python's own, who keeps what it has compiled when a module is imported."""
-    return "__pycache__" in str(path)

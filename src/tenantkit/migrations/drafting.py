@@ -59,7 +59,7 @@ class Drafts:
         self.autogenerate = autogenerate
         self._scripts = ScriptDirectory.from_config(line.config)
         self._fill_in = self._scripts._generate_template  # noqa: SLF001 - no hook comes before those of the user
-        self._scripts._generate_template = self._generate  # type: ignore[method-assign] # noqa: SLF001 - likewise
+        self._scripts._generate_template = self._generate  # type: ignore[method-assign] # noqa: SLF001 - as the line above
         self._written: list[Path] = []
         self._phases: dict[str, tuple[Phase | None, bool]] = {}
         depends_on = position.get("depends_on")

@@ -95,5 +95,5 @@ def _dialect(dialect: Any, site: Site, names: AbstractSet[str | None]) -> Any:
 
     own.get_multi_foreign_keys = get_multi_foreign_keys
     own._load_enums = partial(renamed, dialect._load_enums)  # noqa: SLF001 - what the inspector calls
-    own._load_domains = partial(renamed, dialect._load_domains)  # noqa: SLF001 - likewise
+    own._load_domains = partial(renamed, dialect._load_domains)  # noqa: SLF001 - what the inspector calls
     return own

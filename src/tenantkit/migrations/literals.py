@@ -33,7 +33,7 @@ class _Typed(Dumper):
 class _Integer(_Typed):
     @override
     def quote(self, obj: int) -> bytes:
-        # The smallest type that has it, as psycopg chooses; PostgreSQL reads a bare literal likewise.
+        # The smallest type that has it, as psycopg chooses; PostgreSQL reads a bare literal so, too.
         return self.dump(obj) if obj >= 0 else b"(%s)" % self.dump(obj)
 
 

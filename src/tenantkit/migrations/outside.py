@@ -7,7 +7,6 @@ libpq raises no audit events, so calls of psycopg are observed by a profile func
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import psycopg
 from alembic.runtime.migration import RevisionStep
 
+from tenantkit.migrations.audit_events import describe
+
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
     from sqlalchemy import Connection
@@ -27,35 +28,6 @@ Report: TypeAlias = Callable[[str], object]
 
 OWN_CONNECTION = "opens a connection of its own"
 OWN_CURSOR = "uses the driver's cursor"
-
-_EVENTS = {
-    "socket.connect": "opens a network connection",
-    "socket.sendto": "sends to the network",
-    "socket.sendmsg": "sends to the network",
-    "sqlite3.connect": OWN_CONNECTION,
-    **dict.fromkeys(
-        ("subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn"), "starts a process"
-    ),
-    **dict.fromkeys(
-        (
-            "os.chmod",
-            "os.chown",
-            "os.link",
-            "os.mkdir",
-            "os.remove",
-            "os.rename",
-            "os.rmdir",
-            "os.symlink",
-            "os.truncate",
-            "os.utime",
-        ),
-        "changes files",
-    ),
-}
-"""Audit events (Python documentation, "Audit events table") that show work outside."""
-_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_IGNORED = ("__pycache__", os.devnull)
-"""What an import writes, and what is no file."""
 
 _log = logging.getLogger("tenantkit.migrations")
 _told: set[str] = set()
@@ -132,15 +104,9 @@ def _listen() -> None:
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     if not _observed or threading.get_ident() in _other_threads:
         return
-    what = _EVENTS.get(event) if event != "open" else _describe_open(*arguments)
-    if what is not None and not any(part in str(arguments[0]) for part in _IGNORED):
+    if (what := describe(event, arguments)) is not None:
         for report in list(_observed.values()):
             report(what)
-
-
-def _describe_open(_path: object, mode: str | None, flags: int) -> str | None:
-    is_written = flags & _WRITING if mode is None else any(letter in mode for letter in "wax+")
-    return "writes to files" if is_written else None
 
 
 def _profile(own: object, report: Report) -> Callable[[FrameType, str, Any], None]:

@@ -94,9 +94,9 @@ def as_text(dialect: Dialect, placeholder: str | None) -> Generator[None]:
         return None if item.schema == placeholder else before(item)
 
     preparer.schema_for_object = cast("Any", schema_for_object)
-    preparer._double_percents = False  # noqa: SLF001 - likewise
+    preparer._double_percents = False  # noqa: SLF001 - there is no public way
     try:
         yield
     finally:
         preparer.schema_for_object = before
-        preparer._double_percents = doubled  # noqa: SLF001 - likewise
+        preparer._double_percents = doubled  # noqa: SLF001 - there is no public way

@@ -18,7 +18,7 @@ from tenantkit.provisioning.locks import LOCK_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
-class Mending:
+class RepairScript:
     """What would make a tenant's schema as expected."""
 
     by_hand: tuple[str, ...]
@@ -34,11 +34,11 @@ class Mending:
         return "\n".join([*filter(None, [comments]), *transactions])
 
 
-def mend(expected: Detail, found: Detail, differences: tuple[Difference, ...]) -> Mending:
+def write_repair(expected: Detail, found: Detail, differences: tuple[Difference, ...]) -> RepairScript:
     """Return what turns *found* into *expected*, given how they differ."""
     repairs = Repairs(expected, found, differences)
     refuse(repairs)
-    return Mending(
+    return RepairScript(
         by_hand=tuple(_by_hand(repairs)),
         first=tuple(repairs.labels),
         statements=tuple(part for parts in _in_order(repairs) for part in parts),
