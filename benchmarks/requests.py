@@ -29,7 +29,7 @@ from benchmarks.application import (
 from benchmarks.race import Block, Contender, timed
 from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
-from tenantkit.engines import keep_statements
+from tenantkit.databases.engines import keep_statements
 from tenantkit.naming import search_path
 
 TENANTKIT = "tenantkit"

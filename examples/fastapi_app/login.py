@@ -19,8 +19,9 @@ from examples.fastapi_app.sessions import SessionDep, SharedSessionDep
 from examples.settings import Settings
 from examples.tracker.accounts import role_in
 from examples.tracker.models import Member, User
-from tenantkit import Tenant, session_cookies
+from tenantkit import Tenant
 from tenantkit.fastapi import CurrentTenant
+from tenantkit.web import session_cookies
 
 ACCOUNT_COOKIE = "account"
 TENANT_COOKIE = "session"

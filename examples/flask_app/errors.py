@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, SecurityError
 
-from tenantkit.admission import REFUSAL
+from tenantkit.web.admission import REFUSAL
 
 _TITLES = {
     404: "This page does not exist",

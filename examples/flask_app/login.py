@@ -19,8 +19,9 @@ from typing_extensions import override
 from examples.flask_app.extensions import kit
 from examples.tracker.accounts import role_in
 from examples.tracker.models import Member, Role, User
-from tenantkit import Tenant, current_tenant, session_cookies
+from tenantkit import Tenant, current_tenant
 from tenantkit.context import current_tenant_or_none
+from tenantkit.web import session_cookies
 
 _ACCOUNT = "account_id"
 _MEMBER = "member_id"

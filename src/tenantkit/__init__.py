@@ -17,7 +17,7 @@ from tenantkit.exceptions import (
     TenantNotFoundError,
     TenantUnavailableError,
 )
-from tenantkit.sessions import TenantSession
+from tenantkit.sessions.session import TenantSession
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Isolation, Placement, Status, Tenant
 

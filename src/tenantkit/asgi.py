@@ -13,7 +13,15 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tenantkit.admission import (
+from tenantkit.arguments import CALLABLE, FUNCTION, require
+from tenantkit.context import current_tenant_or_none, tenant_context
+from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
+from tenantkit.resolvers import ByKey, Refusal, RequestView, Resolver, Target
+from tenantkit.resolvers.chain import RESOLVER, is_blocking, mounts, resolve_both
+from tenantkit.resolvers.request import ReadHeaders, parse_host
+from tenantkit.tenancy import TENANCY as _TENANCY
+from tenantkit.tenancy import Tenancy
+from tenantkit.web.admission import (
     REFUSAL,
     TENANCY,
     SharedPaths,
@@ -23,14 +31,6 @@ from tenantkit.admission import (
     refusal_of,
     refusal_on,
 )
-from tenantkit.arguments import CALLABLE, FUNCTION, require
-from tenantkit.context import current_tenant_or_none, tenant_context
-from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
-from tenantkit.resolvers import ByKey, Refusal, RequestView, Resolver, Target
-from tenantkit.resolvers.chain import RESOLVER, is_blocking, mounts, resolve_both
-from tenantkit.resolvers.request import ReadHeaders, parse_host
-from tenantkit.tenancy import TENANCY as _TENANCY
-from tenantkit.tenancy import Tenancy
 
 if TYPE_CHECKING:
     from tenantkit.asyncio import AsyncTenancy
@@ -66,7 +66,7 @@ class TenantMiddleware:
             app, tenancy, resolver=Subdomain("example.com"), shared=["/", "/login", "/static/*"]
         )
 
-    What is refused, and how, `tenantkit.admission` tells. A websocket is refused before it is accepted.
+    What is refused, and how, `tenantkit.web.admission` tells. A websocket is refused before it is accepted.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class TenantMiddleware:
 
         :param tenancy: where tenants are looked up. A `Tenancy` is asked in a thread if it has to ask the database.
         :param resolver: tells which tenant a request is for.
-        :param shared: the paths of routes that need no tenant; see `tenantkit.admission.SharedPaths`.
+        :param shared: the paths of routes that need no tenant; see `tenantkit.web.admission.SharedPaths`.
         :param refuse: makes the response to a refused request: any ASGI application, such as a Starlette response.
         :raises TypeError: if an argument has the wrong type.
         :raises ConfigurationError: if *resolver* has a `PathPrefix`, and *app* is one route of Litestar or Starlette.

@@ -19,24 +19,24 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from tenantkit import drivers
 from tenantkit.arguments import FLAG, MAPPING, NAME, optional, require
-from tenantkit.binding import Binding
 from tenantkit.context import current_tenant
-from tenantkit.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
+from tenantkit.databases.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
+from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.forks import connect_in_each_process
+from tenantkit.isolation.binding import Binding
+from tenantkit.lifecycle.create import Seed
+from tenantkit.lifecycle.doctor import Findings
 from tenantkit.naming import fold_domain
-from tenantkit.provisioning.create import Seed
-from tenantkit.provisioning.doctor import Findings
-from tenantkit.raw_sql import watch_statements
 from tenantkit.registry import applications, domains, store
 from tenantkit.registry.cache import Name
-from tenantkit.session_classes import (
+from tenantkit.sessions.classes import (
     check_session_class,
     check_shared_session_class,
     check_sync_session_class,
     shared_class,
 )
-from tenantkit.sessions import TenantSession
+from tenantkit.sessions.raw_sql import watch_statements
+from tenantkit.sessions.session import TenantSession
 from tenantkit.tables import Tables
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import KEY, Status, Tenant
@@ -215,7 +215,7 @@ class AsyncTenancy:
         return await self._change(key, domains.set_primary, domain)
 
     async def suspend(self, key: str) -> Tenant:
-        """Stop serving a tenant, keeping all it has."""
+        """Stop serving a tenant, maintenance_for all it has."""
         return await self._move(key, Status.SUSPENDED)
 
     async def resume(self, key: str) -> Tenant:

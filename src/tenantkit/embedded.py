@@ -28,7 +28,7 @@ from typing_extensions import override
 
 from tenantkit.arguments import NAME, PATH, require
 from tenantkit.cancellation import exit_in_order
-from tenantkit.engines import explaining_imports
+from tenantkit.databases.engines import explaining_imports
 from tenantkit.exceptions import ConfigurationError, as_clause
 
 with explaining_imports():

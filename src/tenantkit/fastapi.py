@@ -37,14 +37,14 @@ from starlette.requests import HTTPConnection
 from starlette.routing import Match
 from typing_extensions import override
 
-from tenantkit.admission import REFUSAL, TENANCY
 from tenantkit.asgi import TenantMiddleware as ASGIMiddleware
 from tenantkit.asyncio import AsyncTenancy, AsyncTenantSession
 from tenantkit.context import current_tenant
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.sessions import TenantSession
+from tenantkit.sessions.session import TenantSession
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Tenant
+from tenantkit.web.admission import REFUSAL, TENANCY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

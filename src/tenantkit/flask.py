@@ -40,12 +40,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 from flask import Blueprint, Flask, Response, after_this_request, current_app, g, has_request_context, request
 from werkzeug.exceptions import SecurityError, abort
 
-from tenantkit.admission import REFUSAL, UNKNOWN, SharedPaths, is_preflight
 from tenantkit.arguments import Kind, instance, require
 from tenantkit.context import current_tenant, current_tenant_or_none
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.sessions import TenantSession
+from tenantkit.sessions.session import TenantSession
 from tenantkit.tenancy import TENANCY, Tenancy
+from tenantkit.web.admission import REFUSAL, UNKNOWN, SharedPaths, is_preflight
 from tenantkit.wsgi import TenantMiddleware
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from tenantkit.resolvers import Refusal, Resolver
 
 _SHARED = "tenantkit_shared"
-_SESSIONS = "tenantkit.sessions"
+_SESSIONS = "tenantkit.sessions.session"
 
 Shareable = TypeVar("Shareable", bound=Callable[..., Any] | Blueprint)
 

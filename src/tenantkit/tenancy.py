@@ -31,20 +31,20 @@ from tenantkit.arguments import (
     require,
     whole,
 )
-from tenantkit.binding import Binding, RawSQL, bind
 from tenantkit.context import current_tenant
-from tenantkit.engines import check_server_once, open_engine
+from tenantkit.databases.engines import check_server_once, open_engine
 from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError, TenantUnavailableError
+from tenantkit.isolation.binding import Binding, RawSQL, bind
+from tenantkit.lifecycle.builders import find_builder, run_seed
+from tenantkit.lifecycle.create import Builder, Order, Seed, create
+from tenantkit.lifecycle.doctor import Findings, diagnose, repair
+from tenantkit.lifecycle.drop import drop
 from tenantkit.naming import SCHEMAS, schema_name, validate_key, validate_prefix, validate_reserved
-from tenantkit.provisioning.create import Builder, Order, Seed, create
-from tenantkit.provisioning.doctor import Findings, diagnose, repair
-from tenantkit.provisioning.drop import drop
-from tenantkit.provisioning.fill import find_builder, run_seed
-from tenantkit.raw_sql import watch_statements
 from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
-from tenantkit.session_classes import check_session_class, check_session_options, shared_class
-from tenantkit.sessions import SharedSession, TenantSession
+from tenantkit.sessions.classes import check_session_class, check_session_options, shared_class
+from tenantkit.sessions.raw_sql import watch_statements
+from tenantkit.sessions.session import SharedSession, TenantSession
 from tenantkit.tables import METADATA, NO_TENANT_SCHEMA, Metadata, Tables, classify, shared_schemas
 from tenantkit.tenant import SERVED, TENANT, Tenant, require_supported
 
@@ -89,7 +89,7 @@ class Tenancy(Directory):
         :param migrations: the folder of the Alembic environment, as ``tenantkit init`` makes it. Without
             one, a new tenant gets its tables from the metadata.
         :param seed: called with a session of each new tenant, in the transaction that creates it.
-        :param raw_sql: whether sessions execute textual SQL: see `tenantkit.binding.RawSQL`.
+        :param raw_sql: whether sessions execute textual SQL: see `tenantkit.isolation.binding.RawSQL`.
         :param extra_schemas: where names are looked up behind the tenant's own schema, for example
             ``("public",)`` for the types, functions and operators of extensions. Nothing by default: a table
             missing from a tenant's schema must not be found elsewhere.

@@ -12,7 +12,15 @@ from contextvars import Context
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from tenantkit.admission import (
+from tenantkit.arguments import CALLABLE, FUNCTION, optional, require
+from tenantkit.context import copy_context_for, current_tenant_or_none
+from tenantkit.exceptions import TenantNotFoundError
+from tenantkit.resolvers import ByKey, Refusal, RequestView, Resolver, Target
+from tenantkit.resolvers.chain import RESOLVER, resolve_both
+from tenantkit.resolvers.request import ReadHeaders, parse_host
+from tenantkit.tenancy import TENANCY as _TENANCY
+from tenantkit.tenancy import Tenancy
+from tenantkit.web.admission import (
     REFUSAL,
     TENANCY,
     SharedPaths,
@@ -22,14 +30,6 @@ from tenantkit.admission import (
     refusal_of,
     refusal_on,
 )
-from tenantkit.arguments import CALLABLE, FUNCTION, optional, require
-from tenantkit.context import copy_context_for, current_tenant_or_none
-from tenantkit.exceptions import TenantNotFoundError
-from tenantkit.resolvers import ByKey, Refusal, RequestView, Resolver, Target
-from tenantkit.resolvers.chain import RESOLVER, resolve_both
-from tenantkit.resolvers.request import ReadHeaders, parse_host
-from tenantkit.tenancy import TENANCY as _TENANCY
-from tenantkit.tenancy import Tenancy
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -58,7 +58,7 @@ class TenantMiddleware:
             application, tenancy, resolver=Subdomain("example.com"), shared=["/", "/login", "/static/*"]
         )
 
-    What is refused, and how, `tenantkit.admission` tells.
+    What is refused, and how, `tenantkit.web.admission` tells.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class TenantMiddleware:
 
         :param tenancy: where tenants are looked up.
         :param resolver: tells which tenant a request is for.
-        :param shared: the paths of routes that need no tenant; see `tenantkit.admission.SharedPaths`.
+        :param shared: the paths of routes that need no tenant; see `tenantkit.web.admission.SharedPaths`.
         :param load_session: reads the framework's session, for `SessionValue`.
         :param refuse: makes the response to a refused request: any WSGI application, such as a Werkzeug response.
         :raises TypeError: if an argument has the wrong type.

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import URL, create_engine, text
 
-from tenantkit.cli.events import Events
-from tenantkit.cli.progress import FleetProgress
-from tenantkit.cli.tally import Tally
+from tenantkit.cli.display.events import Events
+from tenantkit.cli.display.progress import FleetProgress
+from tenantkit.cli.display.tally import Tally
 from tenantkit.migrations import Outcome
 from tests.cli.project import Project
 from tests.cli.test_events import BACKFILLS
@@ -146,9 +146,9 @@ def test_where_there_is_no_terminal_a_long_step_has_a_line_now_and_then(
     fleet: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet.add_revision("t3", "t2", BACKFILLS)
-    monkeypatch.setattr("tenantkit.cli.progress._PAUSE", 3600)
+    monkeypatch.setattr("tenantkit.cli.display.progress._PAUSE", 3600)
     assert "backfill" not in fleet.invoke("migrate", "--tenants", "acme").err
-    monkeypatch.setattr("tenantkit.cli.progress._PAUSE", 0)
+    monkeypatch.setattr("tenantkit.cli.display.progress._PAUSE", 0)
     told = [line for line in fleet.invoke("migrate", "--tenants", "umbrella").err.splitlines() if "backfill" in line]
     assert re.fullmatch(r"umbrella: backfill of big, 3,000 rows set, \d+ % gone through", told[-1])
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies
 from sqlalchemy import URL, Engine, exc, text
 
-from tenantkit.cli.errors import describe, without_passwords
+from tenantkit.cli.display.errors import describe, without_passwords
 from tenantkit.exceptions import as_clause
 from tests.cli.processes import ServerUser, temporary_folder
 from tests.cli.project import Project, Result

@@ -175,7 +175,7 @@ def test_status_of_an_empty_fleet_says_so(project: Project) -> None:
 
 
 def test_status_shows_a_large_fleet_in_short(fleet: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tenantkit.cli.status._SHOWN", 2)
+    monkeypatch.setattr("tenantkit.cli.commands.status._SHOWN", 2)
     fleet.add_revision("t3", "t2", "pass")
     assert fleet.invoke("status").out.splitlines()[-1] == "and 1 more: --json has them all."
 

@@ -8,7 +8,7 @@ import pytest
 from psycopg import ProgrammingError
 from sqlalchemy import exc
 
-from tenantkit.cli.errors import describe
+from tenantkit.cli.display.errors import describe
 from tests.cli.project import Project
 
 EXITS = {

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import URL, Engine, create_engine, inspect, text
 from sqlalchemy.exc import ProgrammingError
 
-from tenantkit.cli.errors import describe
+from tenantkit.cli.display.errors import describe
 from tests.cli.project import Project
 from tests.cli.test_fleet import revisions
 

@@ -28,7 +28,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.asyncio import AsyncTenancy
-from tenantkit.engines import require_usable_server
+from tenantkit.databases.engines import require_usable_server
 from tests.support.catalog import schemas, structure
 
 URL = "postgresql+psycopg://nobody@127.0.0.1:1/nowhere"

@@ -31,7 +31,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import SchemaType, UserDefinedType
 
 from tenantkit import ConfigurationError, ProvisioningError, Tenancy
-from tenantkit.provisioning.fill import make_shared_tables
+from tenantkit.lifecycle.builders import make_shared_tables
 from tests.support import named_types
 from tests.support.catalog import structure
 

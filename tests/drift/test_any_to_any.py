@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import URL, Engine, create_engine, text
 
-from tenantkit.drift.catalog import detail_of, hash_of
-from tenantkit.drift.dependencies import Detail
-from tenantkit.drift.differences import compare
-from tenantkit.drift.repair_script import write_repair
+from tenantkit.drift.catalog.dependencies import Detail
+from tenantkit.drift.catalog.reader import detail_of, hash_of
+from tenantkit.drift.compare import compare
+from tenantkit.drift.repair.script import write_repair
 from tests.drift.conftest import in_schema, run_script
 from tests.migrations.shapes import shape as independent_shape
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 
 from tenantkit import Tenancy
 from tenantkit.drift import check, checking
-from tenantkit.drift.catalog import read_hashes
+from tenantkit.drift.catalog.reader import read_hashes
 from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.migrations import init
 from tests.drift.conftest import EVERYTHING, Fleet, words_of

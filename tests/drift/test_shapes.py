@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from tenantkit.drift import Kind
-from tenantkit.drift.catalog import shape_of
+from tenantkit.drift.catalog.reader import shape_of
 from tests.drift.conftest import EVERYTHING, Fleet, plain, run_script, words_of
 
 LIKE_ALL_OTHERS = [

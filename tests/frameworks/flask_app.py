@@ -12,10 +12,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import HTTPException
 
-from tenantkit import Tenancy, current_tenant, session_cookies
+from tenantkit import Tenancy, current_tenant
 from tenantkit.context import copy_context_for, current_tenant_or_none
 from tenantkit.flask import TenantKit, shared_route
 from tenantkit.resolvers import Domain, Header, PathPrefix, Subdomain, first_of
+from tenantkit.web import session_cookies
 from tests.support.models import Country, Project
 
 RESOLVER = first_of(PathPrefix("/t"), Subdomain("localhost"), Header("X-Tenant"), Domain())

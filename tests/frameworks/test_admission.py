@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tenantkit import ConfigurationError, Placement, Status, Tenant, session_cookies
-from tenantkit.admission import SharedPaths, refusal_of
+from tenantkit import ConfigurationError, Placement, Status, Tenant
+from tenantkit.web import session_cookies
+from tenantkit.web.admission import SharedPaths, refusal_of
 
 
 def tenant(status: Status = Status.ACTIVE, number: int = 1) -> Tenant:

@@ -21,10 +21,10 @@ from starlette.testclient import TestClient
 from websockets.exceptions import InvalidStatus
 
 from tenantkit import ConfigurationError, NoCurrentTenantError, Tenancy, TenantSession
-from tenantkit.admission import TENANCY
 from tenantkit.asyncio import AsyncTenancy
 from tenantkit.fastapi import TenantMiddleware, async_tenant_session, shared, tenant_session
 from tenantkit.resolvers import PathPrefix
+from tenantkit.web.admission import TENANCY
 from tests.conftest import APPLICATION
 from tests.frameworks.conftest import ACTIVE
 from tests.frameworks.fastapi_app import make_app, names

@@ -188,7 +188,7 @@ def test_pyjwt_and_frameworks_are_imported_only_by_the_modules_that_need_them() 
     # Measured against what is there already: coverage, for one, imports greenlet, and so does SQLAlchemy 2.0.
     code = (
         "import sys, sqlalchemy.orm; before = set(sys.modules)\n"
-        "import tenantkit.asgi, tenantkit.wsgi, tenantkit.resolvers, tenantkit.session_cookies\n"
+        "import tenantkit.asgi, tenantkit.wsgi, tenantkit.resolvers, tenantkit.web.session_cookies\n"
         "edges = {'jwt', 'starlette', 'fastapi', 'flask', 'werkzeug', 'greenlet', 'alembic'}\n"
         "print(edges & (set(sys.modules) - before))"
     )

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tenantkit import Tenancy
 from tenantkit.lint import lint, squawk
-from tenantkit.lint.locks import Lock, locked
+from tenantkit.lint.rules.locks import Lock, locked
 from tenantkit.lint.sql import read
 from tenantkit.migrations import init, migrate
 from tests.lint.conftest import Lint

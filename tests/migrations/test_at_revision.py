@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event
 from tenantkit import Tenancy
 from tenantkit.exceptions import ConfigurationError, MigrationError, TenantNotFoundError
 from tenantkit.migrations import downgrade, migrate
-from tenantkit.migrations.lines import Line
+from tenantkit.migrations.graph.revision_graph import RevisionGraph
 from tenantkit.registry import revisions
 from tenantkit.revision_files import read_graph
 from tests.migrations.environments import Environment
@@ -140,7 +140,7 @@ def test_files_are_read_as_alembic_reads_them(environment: Environment) -> None:
         "depends_on = ['b1']\n@print\ndef upgrade(): ...\n"
     )
     found = read_graph(environment.folder / "tenant")
-    expected = Line(environment.folder, "tenant").order()
+    expected = RevisionGraph(environment.folder, "tenant").order()
     assert {revision: sorted(before) for revision, before in found.items()} == {
         revision: sorted(before) for revision, before in expected.items()
     }
@@ -157,7 +157,7 @@ def test_the_repositorys_own_revisions_are_read_alike() -> None:
     folder = Path("migrations").absolute()
     for name in ("tenant", "shared"):
         found = read_graph(folder / name)
-        assert {revision: list(before) for revision, before in found.items()} == Line(folder, name).order()
+        assert {revision: list(before) for revision, before in found.items()} == RevisionGraph(folder, name).order()
 
 
 def test_asking_imports_no_alembic(fleet: Tenancy, environment: Environment) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.drift import check
 from tenantkit.migrations import downgrade, migrate, preview, status
-from tenantkit.migrations.revisions import read_revisions
+from tenantkit.migrations.planning.version_tables import read_revisions
 from tests.migrations.environments import Environment
 
 TABLE = 'op.create_table("{}", sa.Column("id", sa.Integer, primary_key=True), schema="tenant")'

@@ -172,7 +172,7 @@ def test_a_required_column_needs_a_value(plain: Engine) -> None:
 
 
 def test_reverses_undo(plain: Engine) -> None:
-    from tenantkit.migrations.changes import columns, constraints, indexes
+    from tenantkit.migrations.operations import columns, constraints, indexes
 
     with plain.begin() as connection:
         before = shape(connection, "public")

@@ -22,12 +22,13 @@ from tenantkit import (
     TenantExistsError,
     TenantNotFoundError,
 )
-from tenantkit.migrations import downgrade, migrate, runner, stamp, status
-from tenantkit.migrations.environment import Site
-from tenantkit.migrations.performing import perform_all
-from tenantkit.migrations.report import Outcome
-from tenantkit.migrations.tasks import Task
-from tenantkit.provisioning.locks import attending
+from tenantkit.migrations import downgrade, migrate, stamp, status
+from tenantkit.migrations.environment.run import Site
+from tenantkit.migrations.results.report import Outcome
+from tenantkit.migrations.runs import migrator
+from tenantkit.migrations.tasks.queue import run_tasks
+from tenantkit.migrations.tasks.task import Task
+from tenantkit.postgres.locks import attending
 from tests.migrations.environments import Environment
 from tests.support.processes import until
 
@@ -412,8 +413,8 @@ def test_more_tenants_than_a_connection_serves(
     for number in range(12):
         tenancy.create(f"k{number}")
     environment.add("two", 'op.execute("CREATE TABLE pid AS SELECT pg_backend_pid() AS pid")')
-    monkeypatch.setattr(runner, "PLACEMENTS_PER_CONNECTION", 5)
-    monkeypatch.setattr(runner, "RELATIONS_PER_CONNECTION", 7)
+    monkeypatch.setattr(migrator, "PLACEMENTS_PER_CONNECTION", 5)
+    monkeypatch.setattr(migrator, "RELATIONS_PER_CONNECTION", 7)
     migrate(migrated_tenancy(), jobs=1)
     query = " UNION ALL ".join(f"SELECT pid FROM t_k{number}.pid" for number in range(12))
     with engine.connect() as connection:
@@ -530,7 +531,7 @@ class Exits:
 
 
 @pytest.mark.parametrize("performers", [1, 3])
-def test_an_exit_in_a_thread_is_not_taken_for_the_end_of_the_work(performers: int) -> None:
+def test_an_exit_in_a_thread_is_not_taken_for_the_end_of_the_work(executors: int) -> None:
     tasks = [Task(key=f"k{number}", site=Site(schema="s"), command="migrate", target="head") for number in range(5)]
     with pytest.raises(SystemExit):
-        list(perform_all(tasks, [Exits] * performers))
+        list(run_tasks(tasks, [Exits] * executors))

@@ -52,9 +52,9 @@ class Told:
 @pytest.fixture
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try each tenant once, for a test not to take the time of eight."""
-    from tenantkit.migrations import tasks
+    from tenantkit.migrations.tasks import task
 
-    monkeypatch.setattr(tasks, "ATTEMPTS", 1)
+    monkeypatch.setattr(task, "ATTEMPTS", 1)
 
 
 @pytest.mark.parametrize("jobs", [0, 1])

@@ -20,9 +20,9 @@ from sqlalchemy import URL, Engine
 
 from tenantkit import MigrationError, Tenancy, TenantUnavailableError
 from tenantkit.migrations import downgrade, migrate
-from tenantkit.registry import maintenance
-from tenantkit.registry.claims import claim
-from tenantkit.registry.maintenance import show_alive
+from tenantkit.runs import maintenance
+from tenantkit.runs.claims import claim
+from tenantkit.runs.maintenance import show_alive
 from tests.migrations.environments import Environment
 from tests.migrations.test_fleet import ONE, TWO, revisions
 from tests.support.processes import closed_gate, unmeasured, until, until_asleep, waiting
@@ -364,7 +364,7 @@ def test_two_runs_at_once_keep_tenants_in_maintenance_and_leave_nobody(
 def test_a_tenant_that_another_run_keeps_in_maintenance_waits_for_it(
     fleet: Make, environment: Environment, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tenantkit.migrations.tasks.PATIENCE", 0.3)
+    monkeypatch.setattr("tenantkit.migrations.tasks.task.PATIENCE", 0.3)
     environment.add("two", WITNESS)
     with engine.connect() as connection:
         show_alive(connection, 999)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from tenantkit import MigrationError, ProvisioningError, Tenancy
 from tenantkit.migrations import downgrade, migrate, preview, upgrade_shared
-from tenantkit.sql_text import read_sql
+from tenantkit.postgres.sql_text import read_sql
 from tests.migrations.environments import Environment
 
 Make = Callable[..., Tenancy]

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantkit.migrations import Outcome
-from tenantkit.migrations.environment import Site
-from tenantkit.migrations.pace import Pace
-from tenantkit.migrations.performing import perform_all
-from tenantkit.migrations.tasks import Task
+from tenantkit.migrations.environment.run import Site
+from tenantkit.migrations.tasks.concurrency import ConcurrencyLimit
+from tenantkit.migrations.tasks.queue import run_tasks
+from tenantkit.migrations.tasks.task import Task
 
 
 class Server:
     """Does tasks in virtual time: so many at once, and none faster with more clients than that."""
 
-    def __init__(self, pace: Pace, seconds: float, seed: int) -> None:
+    def __init__(self, pace: ConcurrencyLimit, seconds: float, seed: int) -> None:
         self.pace = pace
         self.seconds = seconds
         self.now = 100.0
@@ -43,7 +43,7 @@ class Server:
 
 @given(processors=st.integers(1, 40), limit=st.integers(1, 40), seed=st.integers())
 def test_as_many_work_as_are_of_use(processors: int, limit: int, seed: int) -> None:
-    server = Server(Pace(limit), seconds=0.004, seed=seed)
+    server = Server(ConcurrencyLimit(limit), seconds=0.004, seed=seed)
     server.work(processors, 4_000)
     usual = sorted(server.widths)[len(server.widths) // 2]
     assert min(processors, limit, usual) >= 0.8 * min(processors, limit)
@@ -53,24 +53,24 @@ def test_as_many_work_as_are_of_use(processors: int, limit: int, seed: int) -> N
 
 @given(processors=st.integers(1, 40), limit=st.integers(1, 40), seed=st.integers())
 def test_what_takes_long_is_done_by_as_many_as_there_may_be(processors: int, limit: int, seed: int) -> None:
-    server = Server(Pace(limit), seconds=60, seed=seed)
+    server = Server(ConcurrencyLimit(limit), seconds=60, seed=seed)
     assert server.work(processors, 4)[-1] == limit
 
 
 def test_a_server_that_was_busy_is_tried_again() -> None:
-    server = Server(Pace(8), seconds=0.01, seed=1)
+    server = Server(ConcurrencyLimit(8), seconds=0.01, seed=1)
     assert server.work(1, 1_000)[-1] == 2
     assert server.work(8, 20_000)[-1] == 8
 
 
 def test_two_slow_tasks_do_not_hold_up_the_others() -> None:
-    server = Server(Pace(8), seconds=0.01, seed=1)
+    server = Server(ConcurrencyLimit(8), seconds=0.01, seed=1)
     assert server.work(1, 1_000)[-1] == 2
     server.seconds = 60
     assert server.work(8, 4)[-1] == 8
 
 
-class Performer:
+class Executor:
     """Does tasks as a function says, and keeps account of who did any."""
 
     def __init__(self, work: Callable[[], object]) -> None:
@@ -90,7 +90,7 @@ def tasks(count: int) -> list[Task]:
 
 
 def test_no_more_work_at_a_time_than_the_pace_says() -> None:
-    class Narrow(Pace):
+    class Narrow(ConcurrencyLimit):
         def widen(self, now: float) -> None:
             self.start(now)
 
@@ -105,31 +105,34 @@ def test_no_more_work_at_a_time_than_the_pace_says() -> None:
         with lock:
             working -= 1
 
-    assert len(list(perform_all(tasks(200), [lambda: Performer(work)] * 8, None, Narrow(8)))) == 200
+    assert len(list(run_tasks(tasks(200), [lambda: Executor(work)] * 8, None, Narrow(8)))) == 200
     assert most == 2
 
 
 @pytest.mark.parametrize("performers", [1, 2, 3, 8])
-def test_all_get_work_where_those_before_them_wait(performers: int) -> None:
-    together = Barrier(performers)
-    outcomes = perform_all(
-        tasks(2 * performers), [lambda: Performer(lambda: together.wait(60))] * performers, None, Pace(performers)
+def test_all_get_work_where_those_before_them_wait(executors: int) -> None:
+    together = Barrier(executors)
+    outcomes = run_tasks(
+        tasks(2 * executors),
+        [lambda: Executor(lambda: together.wait(60))] * executors,
+        None,
+        ConcurrencyLimit(executors),
     )
-    assert len(list(outcomes)) == 2 * performers
+    assert len(list(outcomes)) == 2 * executors
 
 
 def test_those_whose_turn_has_not_come_end_with_the_others() -> None:
     stop = Event()
-    outcomes = perform_all(tasks(100), [lambda: Performer(lambda: Event().wait(0.001))] * 8, stop, Pace(8))
+    outcomes = run_tasks(tasks(100), [lambda: Executor(lambda: Event().wait(0.001))] * 8, stop, ConcurrencyLimit(8))
     next(iter(outcomes))
     stop.set()
     assert len(list(outcomes)) < 99
-    assert len(list(perform_all(tasks(3), [lambda: Performer(lambda: None)] * 8, None, Pace(8)))) == 3
+    assert len(list(run_tasks(tasks(3), [lambda: Executor(lambda: None)] * 8, None, ConcurrencyLimit(8)))) == 3
 
 
 def test_nothing_is_begun_once_the_caller_has_left() -> None:
     begun: list[None] = []
-    outcomes = perform_all(tasks(100), [lambda: Performer(lambda: (begun.append(None), Event().wait(0.001)))] * 2)
+    outcomes = run_tasks(tasks(100), [lambda: Executor(lambda: (begun.append(None), Event().wait(0.001)))] * 2)
     next(outcomes)
     outcomes.close()
     assert len(begun) < 50

@@ -14,8 +14,8 @@ from tenantkit import Tenancy
 from tenantkit.exceptions import ConfigurationError, MigrationError
 from tenantkit.lint import lint, squawk
 from tenantkit.migrations import migrate, revision, status, unfinished, upgrade_shared
-from tenantkit.migrations.lines import Line
-from tenantkit.migrations.phases import limit
+from tenantkit.migrations.graph.revision_graph import RevisionGraph
+from tenantkit.migrations.planning.phases import limit
 from tests.migrations.environments import Environment
 
 FIRST = 'op.create_table("a", sa.Column("x", sa.Integer), sa.Column("old", sa.Integer), schema="tenant")'
@@ -173,19 +173,19 @@ def test_branches_are_each_taken_as_far_as_they_go(environment: Environment) -> 
     environment.add("a2", "pass", phase="expand")
     environment.add("a3", "pass", phase="contract")
     environment.add("b2", "pass", after="a1", phase="expand")
-    line = Line(environment.folder, "tenant")
-    assert limit(line, "heads", ("a1",), "expand") == "a2,b2"
-    assert [step.revision.revision for step in line.upgrade_steps("a2,b2", ("a1",))] in (["a2", "b2"], ["b2", "a2"])
-    assert limit(line, "heads", ("a2",), "expand") == "a2,b2"
-    assert limit(line, "heads", ("a3", "b2"), "expand") == "a3,b2"
+    graph = RevisionGraph(environment.folder, "tenant")
+    assert limit(graph, "heads", ("a1",), "expand") == "a2,b2"
+    assert [step.revision.revision for step in graph.upgrade_steps("a2,b2", ("a1",))] in (["a2", "b2"], ["b2", "a2"])
+    assert limit(graph, "heads", ("a2",), "expand") == "a2,b2"
+    assert limit(graph, "heads", ("a3", "b2"), "expand") == "a3,b2"
     with pytest.raises(ConfigurationError, match="ask for 'heads'"):
-        limit(line, "head", ("a1",), "expand")
+        limit(graph, "head", ("a1",), "expand")
 
     # What joins branches takes nothing away, and adds nothing that the new code could need.
     environment.add("m", "pass", after=("a3", "b2"))
-    line = Line(environment.folder, "tenant")
-    assert limit(line, "head", ("a1",), "expand") == "a2,b2"
-    assert limit(line, "head", (), "contract") == "head"
+    graph = RevisionGraph(environment.folder, "tenant")
+    assert limit(graph, "head", ("a1",), "expand") == "a2,b2"
+    assert limit(graph, "head", (), "contract") == "head"
 
 
 def test_tenants_on_branches_are_migrated_to_the_ends_of_the_phase(

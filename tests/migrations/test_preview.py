@@ -13,7 +13,7 @@ from sqlalchemy import URL, Engine, create_engine, event, text
 from tenantkit import ConfigurationError, Tenancy, TenantNotFoundError
 from tenantkit.migrations import Preview, Rehearsal, migrate, preview, upgrade_shared
 from tenantkit.registry import versions
-from tenantkit.registry.claims import CLAIM
+from tenantkit.runs.claims import CLAIM
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 from tests.support.catalog import fingerprint, schemas
@@ -349,7 +349,7 @@ def test_a_tenant_that_a_run_is_at_work_on_is_let_be(
     untouched: Callable[..., Preview],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tenantkit.migrations.tasks.PATIENCE", 0.2)
+    monkeypatch.setattr("tenantkit.migrations.tasks.task.PATIENCE", 0.2)
     environment.add("two", ADD)
     with engine.connect() as connection:
         connection.execute(text(f"SELECT pg_advisory_lock({CLAIM.format(schema=':schema')})"), {"schema": "t_k0"})

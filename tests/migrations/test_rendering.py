@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenantkit.migrations.rendering import escaped, without_schema
+from tenantkit.migrations.authoring.rendering import escaped, without_schema
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.lint import lint
 from tenantkit.migrations import migrate, status
-from tenantkit.migrations.lines import Line
+from tenantkit.migrations.graph.revision_graph import RevisionGraph
 from tenantkit.revision_files import read_graph
 from tests.migrations.environments import Environment
 
@@ -20,7 +20,7 @@ Read: TypeAlias = Callable[[Path], object]
 
 READERS: dict[str, Read] = {
     "requests": lambda folder: read_graph(folder / "tenant"),
-    "migrations": lambda folder: Line(folder, "tenant").order(),
+    "migrations": lambda folder: RevisionGraph(folder, "tenant").order(),
 }
 
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from tenantkit.migrations import revisions
-from tenantkit.migrations.revisions import read_revisions
+from tenantkit.migrations.planning import version_tables
+from tenantkit.migrations.planning.version_tables import read_revisions
 
 ODD = 'it\'s; a "schema": %s'
 
@@ -40,7 +40,7 @@ def make(connection: Connection, schema: str, *heads: str) -> None:
 def test_every_placement_is_read_whatever_it_is_called(
     connection: Connection, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(revisions, "_CHUNK", chunk)
+    monkeypatch.setattr(version_tables, "_CHUNK", chunk)
     known = {f"s{number}": (f"r{number}",) for number in range(7)}
     others = {"two_heads": ("a", "b"), "nothing_yet": (), "bare": (), ODD: ("odd",)}
 

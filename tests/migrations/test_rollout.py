@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tenantkit import ConfigurationError, TenantNotFoundError
 from tenantkit.migrations import Outcome, Wave
-from tenantkit.migrations.rollout import Rollout
-from tenantkit.migrations.selection import Selection
+from tenantkit.migrations.planning.rollout import Rollout
+from tenantkit.migrations.planning.selection import Selection
 from tenantkit.tenant import Placement, Status, Tenant
 
 KEYS = [f"k{number}" for number in range(10)]

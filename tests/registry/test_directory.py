@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tenantkit import ConfigurationError, InvalidDomainError, Status, Tenancy
-from tenantkit.registry import maintenance
+from tenantkit.runs import maintenance
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ from tenantkit import (
     TenantMismatchError,
     TenantNotFoundError,
     TenantUnavailableError,
-    session_cookies,
     tenant_context,
 )
 from tenantkit.flask import TenantKit
 from tenantkit.resolvers import Header
+from tenantkit.web import session_cookies
 from tests.support.models import Project
 
 Make = Callable[..., Any]

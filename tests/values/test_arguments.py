@@ -29,16 +29,17 @@ from tenantkit import (
     lint,
     migrations,
     resolvers,
-    session_cookies,
     wsgi,
 )
 from tenantkit import flask as flask_edge
-from tenantkit.admission import SharedPaths
 from tenantkit.asyncio import AsyncTenancy
-from tenantkit.binding import RawSQL
 from tenantkit.embedded import embedded_database
+from tenantkit.isolation.binding import RawSQL
 from tenantkit.migrations import Options
+from tenantkit.migrations.runs import option_kinds
 from tenantkit.resolvers.jwt import JWTClaim
+from tenantkit.web import session_cookies
+from tenantkit.web.admission import SharedPaths
 from tests.migrations.environments import Environment
 from tests.support.catalog import registered
 from tests.support.models import TenantBase
@@ -520,15 +521,15 @@ def test_an_async_tenancy_given_to_a_plain_function_is_told_apart(any_tenancy: A
     asgi.TenantMiddleware(asynchronous, asynchronous_tenancy, resolver=resolvers.Domain())
 
 
-@pytest.mark.parametrize("name", migrations.option_kinds.KINDS)
+@pytest.mark.parametrize("name", option_kinds.KINDS)
 def test_any_option_of_a_migration_may_be_none(tenancy: Tenancy, name: str) -> None:
-    migrations.option_kinds.check_options("migrate", {name: None})
+    option_kinds.check_options("migrate", {name: None})
 
 
 def test_the_words_of_every_choice_are_accepted(make_tenancy: Callable[..., Tenancy]) -> None:
     for word in get_args(RawSQL):
         assert make_tenancy(raw_sql=word).raw_sql == word
-    assert migrations.option_kinds.KINDS.keys() == Options.__annotations__.keys()
+    assert option_kinds.KINDS.keys() == Options.__annotations__.keys()
 
 
 @pytest.mark.parametrize("status", ["active", "suspended", ["active"], ("active", "suspended"), {"suspended"}, []])

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from tenantkit.cancellation import handling
-from tenantkit.cli import authoring, check, doctor, domains, fleet, lint, runs, status, tenants
 from tenantkit.cli.application import Settings
-from tenantkit.cli.errors import print_error, reporting
+from tenantkit.cli.commands import authoring, check, doctor, domains, lint, migrate, runs, status, tenants
+from tenantkit.cli.display.errors import print_error, reporting
 from tenantkit.exceptions import as_clause
 
 _HELP = """
@@ -60,11 +60,11 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "init": authoring.init,
         "revision": authoring.revision,
         "lint": lint.lint,
-        "migrate": fleet.migrate,
+        "migrate": migrate.migrate,
         "status": status.status,
         "check": check.check,
-        "downgrade": fleet.downgrade,
-        "stamp": fleet.stamp,
+        "downgrade": migrate.downgrade,
+        "stamp": migrate.stamp,
     },
 }
 

@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 from tenantkit.cli import pyproject
-from tenantkit.cli.errors import UsageError
+from tenantkit.cli.display.errors import UsageError
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.tenancy import Tenancy
 from tenantkit.user_code import without_exits

@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from tenantkit.cli.confirm import confirm, confirm_by_typing
-from tenantkit.cli.errors import in_one_line
-from tenantkit.cli.summary import count
+from tenantkit.cli.display.errors import in_one_line
+from tenantkit.cli.display.summary import count
 from tenantkit.naming import first_lines
 
 if TYPE_CHECKING:
-    from tenantkit.lint.losses import Losses
-    from tenantkit.migrations.forecast import Forecast
-    from tenantkit.migrations.planned import PlannedGroup
+    from tenantkit.lint.rules.losses import Losses
+    from tenantkit.migrations.dry_run.forecast import Forecast
+    from tenantkit.migrations.results.planned import PlannedGroup
     from tenantkit.tenancy import Tenancy
 
 _NAMED = 10
@@ -25,12 +25,12 @@ def ask_before_downgrade(tenancy: Tenancy, forecast: Forecast) -> None:
 
     Raises as `confirm` does.
     """
-    from tenantkit.lint.losses import find_losses  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
-    from tenantkit.migrations.forecast import find_rows  # noqa: PLC0415 - Alembic is slow to import
+    from tenantkit.lint.rules.losses import find_losses  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+    from tenantkit.migrations.dry_run.forecast import find_rows  # noqa: PLC0415 - Alembic is slow to import
 
     if not forecast.groups:
         return
-    losses = find_losses(tenancy, forecast.line, forecast.revisions)
+    losses = find_losses(tenancy, forecast.graph, forecast.revisions)
     tables: dict[str, set[str]] = {}
     for table in losses.touched:
         for schema in [table.schema] if table.schema else [each.schema for each in forecast.placements]:
@@ -54,7 +54,7 @@ def ask_before_stamp(forecast: Forecast, *, purge: bool) -> None:
 
 
 def _describe(forecast: Forecast, verb: str) -> Iterator[str]:
-    if forecast.line.name == "shared":
+    if forecast.graph.scope == "shared":
         [group] = forecast.groups
         yield f"The shared tables {verb}: {_way(group)}"
         return
@@ -94,6 +94,6 @@ def _several(what: str, names: Collection[str]) -> str:
 
 def _word(forecast: Forecast) -> str:
     """Return what is to be typed: the key of the only tenant, or how many there are."""
-    if forecast.line.name == "shared":
+    if forecast.graph.scope == "shared":
         return "shared"
     return forecast.placements[0].key if len(forecast.placements) == 1 else str(len(forecast.placements))

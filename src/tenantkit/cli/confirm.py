@@ -7,8 +7,8 @@ from typing import NoReturn
 
 import typer
 
-from tenantkit.cli.errors import UsageError
-from tenantkit.cli.output import err
+from tenantkit.cli.display.errors import UsageError
+from tenantkit.cli.display.output import err
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tenantkit.cli.errors import describe, print_error
-from tenantkit.cli.events import Events
-from tenantkit.cli.output import err, print_done, print_json
-from tenantkit.cli.progress import FleetProgress
-from tenantkit.cli.reporting import outcome_as_json, report_as_json
-from tenantkit.cli.summary import count, print_summary
+from tenantkit.cli.display.errors import describe, print_error
+from tenantkit.cli.display.events import Events
+from tenantkit.cli.display.output import err, print_done, print_json
+from tenantkit.cli.display.progress import FleetProgress
+from tenantkit.cli.display.reporting import outcome_as_json, report_as_json
+from tenantkit.cli.display.summary import count, print_summary
 from tenantkit.exceptions import MigrationError
 
 if TYPE_CHECKING:

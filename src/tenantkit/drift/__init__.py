@@ -1,8 +1,8 @@
 """Drift: tenants whose tables are not what they should be, in words and as the SQL that repairs them."""
 
+from tenantkit.drift.catalog.shape import Item, Key, Kind
 from tenantkit.drift.checking import check
-from tenantkit.drift.differences import Change, Difference
+from tenantkit.drift.compare import Change, Difference
 from tenantkit.drift.report import DriftReport, Group, Odd
-from tenantkit.drift.shape import Item, Key, Kind
 
 __all__ = ["Change", "Difference", "DriftReport", "Group", "Item", "Key", "Kind", "Odd", "check"]

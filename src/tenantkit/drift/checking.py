@@ -7,17 +7,17 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from tenantkit.arguments import FLAG, TEXTS, optional, require
-from tenantkit.drift.catalog import read_details, read_hashes
-from tenantkit.drift.dependencies import Detail
-from tenantkit.drift.differences import Difference, compare, outermost
+from tenantkit.drift.catalog.dependencies import Detail
+from tenantkit.drift.catalog.reader import read_details, read_hashes
+from tenantkit.drift.catalog.shape import restore_words
+from tenantkit.drift.compare import Difference, compare, outermost
 from tenantkit.drift.reference import Reference, build_references
-from tenantkit.drift.repair_script import write_repair
+from tenantkit.drift.repair.script import write_repair
 from tenantkit.drift.report import DriftReport, Group, Odd
-from tenantkit.drift.shape import restore_words
 from tenantkit.exceptions import TenantNotFoundError
-from tenantkit.migrations.report import join
-from tenantkit.migrations.revisions import read_revisions
-from tenantkit.provisioning.operators import require_operators
+from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.results.report import format_heads
+from tenantkit.postgres.operators import require_operators
 from tenantkit.registry import store
 from tenantkit.tenancy import TENANCY, Tenancy
 from tenantkit.tenant import MIGRATED, Tenant, unsupported
@@ -25,7 +25,7 @@ from tenantkit.tenant import MIGRATED, Tenant, unsupported
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from tenantkit.migrations.lines import Heads
+    from tenantkit.migrations.graph.revision_graph import Heads
 
 
 def check(
@@ -106,7 +106,7 @@ def _compare(
     everyone = [tenant for tenants in cohort.values() for tenant in tenants]
     if reference is None and len(everyone) == 1:
         alone = tuple(tenant.key for tenant in everyone if tenant.key in chosen)
-        return Group(revision=join(heads) or None, standard="nothing", tenants=1, alike=0, odd=(), alone=alone)
+        return Group(revision=format_heads(heads) or None, standard="nothing", tenants=1, alike=0, odd=(), alone=alone)
     number = reference.hash if reference else _most_frequent(cohort)
     alike, others = len(cohort.get(number, ())), [tenants for each, tenants in cohort.items() if each != number]
     odd: list[Odd] = []
@@ -126,7 +126,7 @@ def _compare(
                 }
                 odd.append(Odd(schemas=schemas, differences=outermost(differences), scripts=repairs))
     return Group(
-        revision=join(heads) or None,
+        revision=format_heads(heads) or None,
         standard=reference.source if reference else "majority",
         tenants=len(everyone),
         alike=alike,

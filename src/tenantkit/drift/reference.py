@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 
-from tenantkit.drift import catalog
-from tenantkit.drift.dependencies import Detail
-from tenantkit.drift.differences import Change, Difference, compare, outermost
-from tenantkit.drift.shape import ASPECTS, ROUTINES, VIEWS, Item, Kind, Shape, owner_of
+from tenantkit.drift.catalog import reader
+from tenantkit.drift.catalog.dependencies import Detail
+from tenantkit.drift.catalog.shape import ASPECTS, ROUTINES, VIEWS, Item, Kind, Shape, owner_of
+from tenantkit.drift.compare import Change, Difference, compare, outermost
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.build import AlembicBuilder
-from tenantkit.migrations.sites import line_of
-from tenantkit.migrations.status import require_shared_is_current
-from tenantkit.provisioning.fill import MetadataBuilder
-from tenantkit.provisioning.locks import limit_lock_waits, retrying, sqlstate
-from tenantkit.provisioning.operators import explain
+from tenantkit.lifecycle.builders import MetadataBuilder
+from tenantkit.migrations.environment.builder import AlembicBuilder
+from tenantkit.migrations.environment.sites import graph_of
+from tenantkit.migrations.planning.status import require_shared_is_current
+from tenantkit.postgres.locks import limit_lock_waits, retrying, sqlstate
+from tenantkit.postgres.operators import explain
 from tenantkit.tenant import Placement
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from tenantkit.migrations.lines import Heads
+    from tenantkit.migrations.graph.revision_graph import Heads
     from tenantkit.tenancy import Tenancy
 
 _SCRATCH = "tenantkit_check"
@@ -68,12 +68,12 @@ def build_references(tenancy: Tenancy, wanted: Collection[Heads]) -> References:
         models = retrying()(_build, tenancy, "models", MetadataBuilder(tenancy))
         if tenancy.migrations is None:
             return References(at={(): models})
-        line = line_of(tenancy, "tenant")
-        newest = tuple(sorted(line.heads()))
+        graph = graph_of(tenancy, "tenant")
+        newest = tuple(sorted(graph.heads()))
         at = {
             heads: retrying()(_build, tenancy, "revisions", partial(_run_revisions, tenancy, heads))
             for heads in {newest, *wanted}
-            if all(map(line.knows, heads))
+            if all(map(graph.knows, heads))
         }
     except DBAPIError as error:
         with tenancy.engine.connect() as connection:
@@ -90,7 +90,7 @@ def _build(tenancy: Tenancy, source: Literal["revisions", "models"], build: Call
         limit_lock_waits(connection)
         connection.execute(CreateSchema(_SCRATCH))
         build(connection, Placement("main", _SCRATCH))
-        detail, number = catalog.detail_of(connection, _SCRATCH), catalog.hash_of(connection, _SCRATCH)
+        detail, number = reader.detail_of(connection, _SCRATCH), reader.hash_of(connection, _SCRATCH)
         transaction.rollback()
     return Reference(source=source, detail=detail, hash=number)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tenantkit.drift.differences import Difference
-from tenantkit.drift.repair_script import RepairScript
+from tenantkit.drift.compare import Difference
+from tenantkit.drift.repair.script import RepairScript
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

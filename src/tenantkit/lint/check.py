@@ -13,19 +13,19 @@ from tenantkit.arguments import TEXTS, require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.lint import squawk
 from tenantkit.lint.findings import Finding, Report
-from tenantkit.lint.problem import Problem
-from tenantkit.lint.rendering import Rendering, environment, render
+from tenantkit.lint.rendering.render import Rendering, environment, render
 from tenantkit.lint.revision import Revision, Schemas
-from tenantkit.lint.rules import RULES
+from tenantkit.lint.rules.problem import Problem
+from tenantkit.lint.rules.rules import RULES
 from tenantkit.lint.selection import Selected, select
-from tenantkit.lint.source import Source
+from tenantkit.lint.source.file import Source
 from tenantkit.tenancy import TENANCY, Tenancy
 
 if TYPE_CHECKING:
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import Script
 
-    from tenantkit.migrations.lines import Line
+    from tenantkit.migrations.graph.revision_graph import RevisionGraph
 
 
 def lint(
@@ -132,7 +132,7 @@ class _Look:
     """Looks at the revisions of one line, each once."""
 
     context: EnvironmentContext
-    line: Line
+    graph: RevisionGraph
     schemas: Schemas
     _seen: dict[str, Revision] = field(default_factory=dict[str, Revision])
 
@@ -144,18 +144,18 @@ class _Look:
 
     def before(self, script: Script) -> Iterator[Revision]:
         """Yield the revisions before *script*, the first one first."""
-        several = list(self.line.scripts.iterate_revisions(script.revision, "base"))
+        several = list(self.graph.scripts.iterate_revisions(script.revision, "base"))
         return (self(each) for each in reversed(several) if each.revision != script.revision)
 
 
 def _look_at(look: _Look, script: Script) -> Revision:
-    context, line, schemas = look.context, look.line.name, look.schemas
+    context, scope, schemas = look.context, look.graph.scope, look.schemas
     source = Source.of(Path(script.path))
-    leads_to = schemas.schema_translate_map(line)
+    leads_to = schemas.schema_translate_map(scope)
     is_safe = not any(suspicion.kind == "connects" for suspicion in source.suspicions)
     first = render(context, script.module, leads_to) if is_safe else Rendering(())
     return Revision(
-        line=line,
+        scope=scope,
         path=Path(script.path),
         phase=getattr(script.module, "phase", None),
         is_replayed=getattr(script.module, "replay", True) is not False,

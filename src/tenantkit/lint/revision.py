@@ -7,17 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenantkit.lint.outside import OutsideError
-from tenantkit.lint.rendering import TENANT_SCHEMA
+from tenantkit.lint.rendering.outside import OutsideError
+from tenantkit.lint.rendering.render import TENANT_SCHEMA
 from tenantkit.lint.sql import Name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from tenantkit.lint.rendering import Rendering, Step
-    from tenantkit.lint.source import Source
+    from tenantkit.lint.rendering.render import Rendering, Step
+    from tenantkit.lint.source.file import Source
     from tenantkit.lint.sql import Statement
-    from tenantkit.migrations.lines import LineName
+    from tenantkit.migrations.graph.revision_graph import Scope
     from tenantkit.tenancy import Tenancy
 
 _SYSTEM = frozenset({"information_schema", "pg_catalog", "pg_temp"})
@@ -47,7 +47,7 @@ class Schemas:
             tenant_tables=frozenset(table.name for table in tenancy.tables.tenant),
         )
 
-    def schema_translate_map(self, line: LineName) -> Mapping[str | None, str | None]:
+    def schema_translate_map(self, line: Scope) -> Mapping[str | None, str | None]:
         """Return where the placeholder leads in revisions of *line*."""
         return {self.placeholder: TENANT_SCHEMA} if line == "tenant" else {}
 
@@ -77,7 +77,7 @@ class Schemas:
 class Revision:
     """A revision, what it would send, and what surrounds it."""
 
-    line: LineName
+    scope: Scope
     path: Path
     phase: str | None
     schemas: Schemas

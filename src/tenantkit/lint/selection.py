@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.lines import Line
-from tenantkit.migrations.sites import line_of
+from tenantkit.migrations.environment.sites import graph_of
+from tenantkit.migrations.graph.revision_graph import RevisionGraph
 
 if TYPE_CHECKING:
     from alembic.script import Script
 
     from tenantkit.tenancy import Tenancy
 
-Selected: TypeAlias = "list[tuple[Line, list[Script]]]"
+Selected: TypeAlias = "list[tuple[RevisionGraph, list[Script]]]"
 
 
 def select(tenancy: Tenancy, wanted: Sequence[str], since: Sequence[str]) -> Selected:
@@ -26,41 +26,41 @@ def select(tenancy: Tenancy, wanted: Sequence[str], since: Sequence[str]) -> Sel
 
     :raises ConfigurationError: if there is no such revision, or no migration environment.
     """
-    lines = [line_of(tenancy, "shared"), line_of(tenancy, "tenant")]
-    folder = lines[0].environment
-    chosen = [_choose(lines, folder, name) for name in wanted]
-    known = [_known(lines, name) for name in since]
+    graphs = [graph_of(tenancy, "shared"), graph_of(tenancy, "tenant")]
+    folder = graphs[0].environment
+    chosen = [_choose(graphs, folder, name) for name in wanted]
+    known = [_known(graphs, name) for name in since]
     selected: Selected = []
-    for line in lines:
+    for graph in graphs:
         behind = {
             script.revision
             for found in known
-            if line.name in found
-            for script in line.scripts.iterate_revisions(found[line.name], "base")
+            if graph.scope in found
+            for script in graph.scripts.iterate_revisions(found[graph.scope], "base")
         }
-        scripts = [script for script in line.scripts.walk_revisions() if script.revision not in behind]
+        scripts = [script for script in graph.scripts.walk_revisions() if script.revision not in behind]
         if wanted:
-            scripts = [script for script in scripts if any(_is_chosen(line, script, each) for each in chosen)]
-        selected.append((line, scripts[::-1]))
+            scripts = [script for script in scripts if any(_is_chosen(graph, script, each) for each in chosen)]
+        selected.append((graph, scripts[::-1]))
     return selected
 
 
-def _choose(lines: Sequence[Line], folder: Path, name: str) -> Path | dict[str, str]:
+def _choose(graphs: Sequence[RevisionGraph], folder: Path, name: str) -> Path | dict[str, str]:
     """Return the file or folder that *name* means, or the revision of each line that knows it."""
     path = Path(name)
     if path.exists():
         if not path.resolve().is_relative_to(folder.resolve()):
             raise ConfigurationError(f"{name} is not in {folder}, where this application's revisions are.")
         return path.resolve()
-    return _known(lines, name)
+    return _known(graphs, name)
 
 
-def _known(lines: Sequence[Line], name: str) -> dict[str, str]:
+def _known(graphs: Sequence[RevisionGraph], name: str) -> dict[str, str]:
     """Return the revision that *name* means, for each line that knows it."""
-    line_name, colon, revision = name.rpartition(":")
-    if colon and line_name not in {line.name for line in lines}:
-        raise ConfigurationError(f"There is no line {line_name!r}, which {name!r} names. Write 'shared:' or 'tenant:'.")
-    found = dict(_find([line for line in lines if line_name in {"", line.name}], revision))
+    scope, colon, revision = name.rpartition(":")
+    if colon and scope not in {graph.scope for graph in graphs}:
+        raise ConfigurationError(f"There is no line {scope!r}, which {name!r} names. Write 'shared:' or 'tenant:'.")
+    found = dict(_find([graph for graph in graphs if scope in {"", graph.scope}], revision))
     if not found:
         raise ConfigurationError(
             f"There is no revision {name!r}, nor just one that begins so. 'alembic -n tenant history' lists those of "
@@ -69,17 +69,17 @@ def _known(lines: Sequence[Line], name: str) -> dict[str, str]:
     return found
 
 
-def _find(lines: Sequence[Line], revision: str) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        if line.knows(revision):
-            yield line.name, revision
+def _find(graphs: Sequence[RevisionGraph], revision: str) -> Iterator[tuple[str, str]]:
+    for graph in graphs:
+        if graph.knows(revision):
+            yield graph.scope, revision
             continue
-        ids = [script.revision for script in line.scripts.walk_revisions() if script.revision.startswith(revision)]
+        ids = [script.revision for script in graph.scripts.walk_revisions() if script.revision.startswith(revision)]
         if len(ids) == 1:
-            yield line.name, ids[0]
+            yield graph.scope, ids[0]
 
 
-def _is_chosen(line: Line, script: Script, choice: Path | dict[str, str]) -> bool:
+def _is_chosen(graph: RevisionGraph, script: Script, choice: Path | dict[str, str]) -> bool:
     if isinstance(choice, Path):
         return Path(script.path).resolve().is_relative_to(choice)
-    return choice.get(line.name) == script.revision
+    return choice.get(graph.scope) == script.revision

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from typing_extensions import override
 
 from tenantkit.naming import MAX_IDENTIFIER_BYTES
-from tenantkit.sql_text import end_of_comment
+from tenantkit.postgres.sql_text import end_of_comment
 
 _TOKEN = re.compile(
     r"""

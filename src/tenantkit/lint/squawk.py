@@ -14,10 +14,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tenantkit.exceptions import ConfigurationError, as_clause
-from tenantkit.lint.problem import Problem
+from tenantkit.lint.rules.problem import Problem
 
 if TYPE_CHECKING:
-    from tenantkit.lint.rendering import Step
+    from tenantkit.lint.rendering.render import Step
     from tenantkit.lint.revision import Revision
 
 _BY_TENANTKIT = {"require-lock-timeout", "require-statement-timeout", "require-timeout-settings"}

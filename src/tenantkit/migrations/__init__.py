@@ -1,15 +1,15 @@
 """Migrations of the shared tables and of every tenant's, with Alembic."""
 
-from tenantkit.migrations import changes as changes  # operations of ours, for revisions
-from tenantkit.migrations.authoring import init, revision
-from tenantkit.migrations.drafting import Position
-from tenantkit.migrations.environment import run_environment
-from tenantkit.migrations.failures import FailureGroup
-from tenantkit.migrations.fleet import Options, downgrade, downgrade_run, migrate, stamp
-from tenantkit.migrations.history import Run, failed, get_run, list_runs, unfinished
-from tenantkit.migrations.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview, Rehearsal
-from tenantkit.migrations.preview import preview
-from tenantkit.migrations.report import (
+from tenantkit.migrations import operations as operations  # registers them for revisions
+from tenantkit.migrations.authoring.commands import init, revision
+from tenantkit.migrations.authoring.drafting import Position
+from tenantkit.migrations.dry_run.preview import preview
+from tenantkit.migrations.environment.run import run_environment
+from tenantkit.migrations.planning.history import Run, failed, get_run, list_runs, unfinished
+from tenantkit.migrations.planning.status import status
+from tenantkit.migrations.results.failures import FailureGroup
+from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview, Rehearsal
+from tenantkit.migrations.results.report import (
     Advance,
     AdvanceProgress,
     Blocker,
@@ -24,8 +24,8 @@ from tenantkit.migrations.report import (
     Wave,
     WaveProgress,
 )
-from tenantkit.migrations.shared import downgrade_shared, stamp_shared, upgrade_shared
-from tenantkit.migrations.status import status
+from tenantkit.migrations.runs.commands import Options, downgrade, downgrade_run, migrate, stamp
+from tenantkit.migrations.runs.shared import downgrade_shared, stamp_shared, upgrade_shared
 
 __all__ = [
     "Advance",

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from tenantkit.arguments import NAME, require
+from tenantkit.databases.forks import PerProcess, connect_in_each_process
 from tenantkit.exceptions import TenantNotFoundError
-from tenantkit.forks import PerProcess, connect_in_each_process
 from tenantkit.naming import fold_domain, require_free_domain, validate_own_domains
 from tenantkit.registry import applications, domains, store, versions
 from tenantkit.registry.applications import Application
@@ -150,7 +150,7 @@ class Directory:
         return self.revisions.includes(known, revision)
 
     def suspend(self, key: str) -> Tenant:
-        """Stop serving a tenant, keeping all it has; nothing changes if it is suspended already."""
+        """Stop serving a tenant, maintenance_for all it has; nothing changes if it is suspended already."""
         return self._move(key, Status.SUSPENDED)
 
     def resume(self, key: str) -> Tenant:

@@ -1,0 +1,132 @@
+"""Commands for people who write migrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tenantkit.cli.application import application
+from tenantkit.cli.display.output import err, out, print_done, print_json
+from tenantkit.cli.options.common import Json
+
+if TYPE_CHECKING:
+    from tenantkit.migrations.authoring.drafting import Position
+
+
+def init(
+    context: typer.Context,  # noqa: ARG001 - every command has it
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new folder.")] = Path("migrations"),
+    *,
+    as_json: Json = False,
+) -> None:
+    """Make a migration environment: `env.py`, a template, and a folder each for shared and tenant revisions.
+
+    Nothing is overwritten. Where the project has an `alembic.ini`, the one for tenants goes into the folder.
+
+    **Examples**
+
+    - `tenantkit init migrations`
+    - `tenantkit init tenant_migrations`
+    """
+    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+
+    files = migrations.init(folder)
+    if as_json:
+        print_json([str(file) for file in files])
+        return
+    for file in files:
+        print_done("Created", str(file))
+    if (own := folder / "alembic.ini") in files:
+        print_done("Kept", f"{folder.parent / 'alembic.ini'}; plain Alembic commands for tenants take -c {own}")
+    out.print(
+        "\nNext:\n"
+        f"  1. Give it to your application: Tenancy(..., migrations={str(folder)!r}).\n"
+        "  2. Name the application in pyproject.toml, so that commands find it:\n"
+        "         [tool.tenantkit]\n"
+        '         app = "package.module:tenancy"\n'
+        "  3. tenantkit revision --shared --autogenerate -m 'Shared tables'\n"
+        "  4. tenantkit migrate --shared-only\n"
+        "  5. tenantkit revision --autogenerate -m 'First tables'\n"
+        "  6. tenantkit migrate\n"
+        "No server at hand? tenantkit.embedded.embedded_database() starts one and returns its URL: "
+        "pip install 'tenantkit[embedded]'.",
+        soft_wrap=True,
+    )
+
+
+def revision(
+    context: typer.Context,
+    message: Annotated[
+        str, typer.Option("--message", "-m", metavar="TEXT", help="What it does, in a few words.", show_default=False)
+    ],
+    *,
+    shared: Annotated[
+        bool, typer.Option("--shared", metavar="", help="For the shared tables, not the tenants'.")
+    ] = False,
+    autogenerate: Annotated[
+        bool,
+        typer.Option(
+            "--autogenerate", metavar="", help="Fill it with what the models have and the revisions have not."
+        ),
+    ] = False,
+    phase: Annotated[
+        Literal["expand", "contract"] | None,
+        typer.Option(
+            "--phase",
+            help="For before (expand) or after (contract) a deployment. With --autogenerate, the operations decide.",
+            show_default=False,
+        ),
+    ] = None,
+    head: Annotated[
+        str,
+        typer.Option("--head", metavar="REVISION", help="Let it follow this one: an id, branch@head, or base."),
+    ] = "head",
+    splice: Annotated[
+        bool, typer.Option("--splice", metavar="", help="Begin a branch behind a revision that is no head.")
+    ] = False,
+    branch_label: Annotated[
+        str | None, typer.Option("--branch-label", metavar="NAME", help="Name the branch that begins with it.")
+    ] = None,
+    depends_on: Annotated[
+        list[str] | None,
+        typer.Option("--depends-on", metavar="REVISION", help="Apply this one before; may be given several times."),
+    ] = None,
+    rev_id: Annotated[
+        str | None, typer.Option("--rev-id", metavar="ID", help="Its id, instead of random digits.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a new revision, and print its file's path.
+
+    With `--autogenerate` nothing is written if the models have nothing new. A label of an ENUM type that is new, which
+    Alembic does not write, is named. A hook in `env.py` may make several revisions of it, or none.
+
+    **Examples**
+
+    - `tenantkit revision -m "Add invoices" --autogenerate`
+    - `tenantkit revision -m "Fill in currencies" --shared`
+    - `tenantkit revision -m "Billing" --head 1a2b --splice --branch-label billing`
+    """
+    from tenantkit.migrations.authoring.commands import write  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
+
+    position: Position = {
+        "head": head,
+        "splice": splice,
+        "branch_label": branch_label,
+        "depends_on": depends_on,
+        "rev_id": rev_id,
+    }
+    with application(context) as tenancy:
+        written = write(tenancy, message, position, shared=shared, autogenerate=autogenerate, phase=phase)
+    paths = [*map(str, written.paths)]
+    if as_json:
+        print_json({"path": paths[-1] if paths else None, "paths": paths, "notes": list(written.notes)})
+        return
+    for path in paths:
+        out.print(path, soft_wrap=True)
+    if not paths and not written.notes:
+        err.print("Nothing to write: the models have nothing that the revisions have not.")
+    for note in written.notes:
+        err.print(note, soft_wrap=True)

@@ -1,0 +1,237 @@
+"""Commands for single tenants: thin skins over the methods of `tenantkit.Tenancy`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+from sqlalchemy import Row
+
+from tenantkit.cli.application import application
+from tenantkit.cli.confirm import confirm_by_typing
+from tenantkit.cli.display.errors import UsageError, in_one_line, print_error, without_passwords
+from tenantkit.cli.display.output import (
+    err,
+    print_done,
+    print_field,
+    print_json,
+    print_table,
+    print_tenant,
+    status_text,
+    tenant_as_json,
+)
+from tenantkit.cli.options.common import Attributes, Json, Key, Yes, parse_attributes
+from tenantkit.registry import store
+from tenantkit.registry.revisions import has_revisions, read_heads
+from tenantkit.runs import ledger
+from tenantkit.tenancy import Tenancy
+from tenantkit.tenant import Status, Tenant
+from tenantkit.user_code import describe_place
+
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The display name.", show_default=False)]
+
+
+_STATUS_HELP = f"Only those that are {', '.join(Status)}. Repeat for more."
+
+
+def create(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The new tenant's key.", show_default=False)],
+    *,
+    name: Name = None,
+    domain: Annotated[
+        list[str] | None,
+        typer.Option("--domain", metavar="HOST", help="A domain. Repeat for more; the first is the primary one."),
+    ] = None,
+    attribute: Attributes = None,
+    as_json: Json = False,
+) -> None:
+    """Create a tenant, with its schema and tables at the newest revision.
+
+    A creation that failed or was killed half way is finished by the next one with the same key.
+
+    **Examples**
+
+    - `tenantkit create acme`
+    - `tenantkit create acme --name "Acme Inc." --domain acme.example.com --attribute plan=pro`
+    """
+    attributes = parse_attributes(attribute)
+    with application(context) as tenancy:
+        try:
+            tenant = tenancy.create(key, name=name, domains=domain or (), attributes=attributes)
+        except KeyboardInterrupt:
+            print_error(f"Interrupted. Run the same again to create {key!r}, from the beginning.")
+            raise
+    _print(tenant, "Created", as_json=as_json)
+
+
+def list_(
+    context: typer.Context,
+    *,
+    status: Annotated[
+        list[Status] | None, typer.Option("--status", metavar="STATUS", help=_STATUS_HELP, show_default=False)
+    ] = None,
+    attribute: Attributes = None,
+    search: Annotated[
+        str | None,
+        typer.Option("--search", "-s", metavar="TEXT", help="Only with this in key, name, domain.", show_default=False),
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="KEY", help="Only keys behind this one.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List tenants, in the order of their keys.
+
+    **Examples**
+
+    - `tenantkit list --status suspended`
+    - `tenantkit list --attribute plan=pro --limit 50 --after initech`
+    - `tenantkit list --json | jq -r '.[].key'`
+    """
+    with application(context) as tenancy:
+        tenants = tenancy.list(
+            status=status or None, attributes=parse_attributes(attribute), search=search, after=after, limit=limit
+        )
+    if as_json:
+        print_json([tenant_as_json(tenant) for tenant in tenants])
+    elif tenants:
+        print_table(("Key", "Name", "Status", "Schema", "Domains"), map(_row, tenants))
+    else:
+        filtered = status or attribute or search or after
+        err.print("There are no such tenants." if filtered else "There are no tenants yet.")
+
+
+def show(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
+    """Show all that the registry knows of a tenant, its revision, and its outcome in the last run that reached it.
+
+    **Example**
+
+    - `tenantkit show acme --json`
+    """
+    with application(context) as tenancy, tenancy.engine.connect() as connection:
+        tenant = store.get(connection, key)
+        heads = read_heads(connection, tenant)[0] if has_revisions(connection, tenant) else ()
+        last = ledger.last_outcome(connection, tenant.id)
+    revision = ",".join(heads) or None
+    if as_json:
+        print_json({**tenant_as_json(tenant), "revision": revision, "last_run": last and _run_as_json(last)})
+    else:
+        print_tenant(tenant)
+        print_field("revision", revision or "none")
+        print_field("last run", _describe_run(last) if last else "none")
+
+
+def update(
+    context: typer.Context, key: Key, *, name: Name = None, attribute: Attributes = None, as_json: Json = False
+) -> None:
+    """Change a tenant's display name or attributes. Other attributes stay; the value `null` removes one.
+
+    **Examples**
+
+    - `tenantkit update acme --name "Acme Corporation"`
+    - `tenantkit update acme --attribute seats=25 --attribute trial=null`
+    """
+    attributes = parse_attributes(attribute)
+    if name is None and not attributes:
+        raise UsageError("There is nothing to change. Give --name or --attribute.")
+    with application(context) as tenancy:
+        tenant = tenancy.update(key, name=name, attributes=attributes)
+    _print(tenant, "Updated", as_json=as_json)
+
+
+def suspend(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
+    """Stop serving a tenant. All of its data stays.
+
+    **Example**
+
+    - `tenantkit suspend acme`
+    """
+    with application(context) as tenancy:
+        tenant = tenancy.suspend(key)
+    _print(tenant, "Suspended", as_json=as_json)
+
+
+def resume(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
+    """Serve a tenant again that was suspended or in maintenance.
+
+    **Example**
+
+    - `tenantkit resume acme`
+    """
+    with application(context) as tenancy:
+        tenant = tenancy.resume(key)
+    _print(tenant, "Resumed", as_json=as_json)
+
+
+def maintenance(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
+    """Stop serving a tenant for a while; its visitors are told to come back. `tenantkit resume` ends it.
+
+    **Example**
+
+    - `tenantkit maintenance acme`
+    """
+    with application(context) as tenancy:
+        tenant = tenancy.start_maintenance(key)
+    _print(tenant, "In maintenance:", as_json=as_json)
+
+
+def drop(context: typer.Context, key: Key, *, yes: Yes = False, as_json: Json = False) -> None:
+    """Remove a tenant and all of its data, for good.
+
+    Asks for the key to be typed again. A removal that was killed half way is finished by the next one.
+
+    **Examples**
+
+    - `tenantkit drop acme`
+    - `tenantkit drop acme --yes`
+    """
+    with application(context) as tenancy:
+        tenant = _find(tenancy, key)
+        confirm_by_typing(
+            key,
+            f"This deletes {tenant.name!r} with all of its data in the schema {tenant.schema!r}, for good.\n"
+            f"Type {key!r} to go on",
+            yes=yes,
+        )
+        tenant = tenancy.drop(key)
+    _print(tenant, "Dropped", as_json=as_json)
+
+
+def _find(tenancy: Tenancy, key: str) -> Tenant:
+    # Not tenancy.get(), which begins to listen for changes to what it remembers: this process ends at once.
+    with tenancy.engine.connect() as connection:
+        return store.get(connection, key)
+
+
+def _run_as_json(outcome: Row[Any]) -> dict[str, Any]:
+    names = ("command", "target", "status", "from_revision", "to_revision", "finished_at", "sqlstate")
+    places = ("revision", "file", "line")
+    texts = {name: (text := getattr(outcome, name)) and without_passwords(text) for name in ("error", "traceback")}
+    return {"run": outcome.run_id, **{name: getattr(outcome, name) for name in (*names, *places)}, **texts}
+
+
+def _describe_run(outcome: Row[Any]) -> str:
+    place = describe_place(outcome.revision, outcome.file, outcome.line)
+    error = f": {in_one_line(outcome.error)}{f', in {place}' if place else ''}" if outcome.error else ""
+    return (
+        f"{outcome.run_id}, {outcome.command} to {outcome.target}: {outcome.status} at "
+        f"{outcome.finished_at:%Y-%m-%d %H:%M:%S %Z}{error}"
+    )
+
+
+def _print(tenant: Tenant, verb: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(tenant_as_json(tenant))
+    else:
+        print_done(verb, f"{tenant.key} (schema {tenant.schema})")
+
+
+def _row(tenant: Tenant) -> tuple[str | Text, ...]:
+    domains = tenant.primary_domain or "-"
+    more = f" +{len(tenant.domains) - 1}" if len(tenant.domains) > 1 else ""
+    return tenant.key, tenant.name, status_text(tenant.status), tenant.schema, domains + more

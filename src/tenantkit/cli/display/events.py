@@ -1,0 +1,88 @@
+"""What machines are told while a run goes on: one JSON object a line, on stdout, as things happen."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tenantkit.cli.display.errors import in_one_line
+from tenantkit.cli.display.reporting import outcome_as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tenantkit.migrations import Advance, Outcome, Waiting, Wave
+
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+
+class Events:
+    """Writes events to stdout. The last is a ``report``; an ``error``, if nothing was begun; or ``interrupted``."""
+
+    def __init__(self) -> None:
+        # As it is now: while something is drawn at the terminal, what is printed goes around it.
+        self._out = sys.stdout
+        self._is_read = True
+
+    @property
+    def are_seen(self) -> bool:
+        """Whether they go to a terminal, which has no room for something that is drawn besides."""
+        return self._out.isatty()
+
+    def started(self, total: int) -> None:
+        """Write how many tenants have something to do."""
+        self._write("started", {"tenants": total})
+
+    def finished(self, outcome: Outcome) -> None:
+        """Write the outcome of one of them."""
+        self._write("outcome", outcome_as_json(outcome))
+
+    def advanced(self, advance: Advance) -> None:
+        """Write how far a long step of one of them is."""
+        self._write("step", asdict(advance))
+
+    def waiting(self, waiting: Waiting) -> None:
+        """Write which sessions one of them waits for."""
+        self._write("waiting", asdict(waiting))
+
+    def lost(self, outcome: Outcome) -> None:
+        """Write that an outcome does not hold any more."""
+        self._write("lost", outcome_as_json(outcome))
+
+    def wave_ended(self, wave: Wave) -> None:
+        """Write that a wave is done, and another is to follow."""
+        counts = {"done": wave.done, "failed": len(wave.failures)}
+        self._write("wave", {"number": wave.number, "count": wave.count, **counts})
+
+    def shared(self, outcome: Mapping[str, Any] | None) -> None:
+        """Write what happened to the shared tables, where they are all that a command is about."""
+        self._write("shared", {"outcome": outcome})
+
+    def ended(self, report: Mapping[str, Any]) -> None:
+        """Write the report."""
+        self._write("report", report)
+
+    def failed(self, error: str) -> None:
+        """Write why there is no report."""
+        self._write("error", {"error": in_one_line(error)})
+
+    def interrupted(self, done: int, total: int) -> None:
+        """Write that somebody ended the run, and how far it was."""
+        self._write("interrupted", {"done": done, "tenants": total})
+
+    def _write(self, event: str, values: Mapping[str, Any]) -> None:
+        if not self._is_read:
+            return
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = _encode({"event": event, "time": time, **values})
+        try:
+            self._out.write(f"{line}\n")
+            self._out.flush()
+        except BrokenPipeError:
+            # A migration does not end half-way because nobody listens. Python would complain of it once more at exit.
+            self._is_read = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())

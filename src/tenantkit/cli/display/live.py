@@ -1,0 +1,100 @@
+"""What a person at a terminal sees while a run goes on: some lines at the bottom, drawn a few times in a second."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tenantkit.cli.display.output import err, one_line
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from tenantkit.cli.display.tally import Tally
+    from tenantkit.migrations import Advance, Outcome
+
+_DRAWN_PER_SECOND = 8
+_WIDEST_BAR = 40
+_NARROWEST_BAR = 8
+
+
+class LiveView:
+    """Draws a `Tally` from a thread of its own, so a tenant that is done costs no drawing."""
+
+    def __init__(self, doing: str, tally: Tally) -> None:
+        self._doing = doing
+        self._tally = tally
+        self._live = Live(console=err, get_renderable=self._draw, refresh_per_second=_DRAWN_PER_SECOND, transient=True)
+
+    def start(self) -> None:
+        """Begin to draw."""
+        self._live.start()
+
+    def stop(self) -> None:
+        """Take away what was drawn."""
+        self._live.stop()
+
+    def finished(self, outcome: Outcome) -> None:
+        """Leave it to the next drawing."""
+
+    def failed(self, text: Text) -> None:
+        """Print which tenant failed and why, above what is drawn; cut off, as the summary has it whole."""
+        err.print(text, no_wrap=True, overflow="ellipsis", crop=True)
+
+    def advanced(self, advance: Advance) -> None:
+        """Leave it to the next drawing."""
+
+    def _draw(self) -> RenderableType:
+        tally = self._tally
+        if not tally.total:
+            return one_line(f"{self._doing} ...")
+        slowest = ", ".join(f"{key} {took} ms" for key, took in tally.slowest)
+        advance = tally.advance  # once, as another thread may be done with it
+        step = advance and describe_advance(advance)
+        details = [step, describe_counts(tally), slowest and f"slowest: {slowest}"]
+        return Group(self._bar(), *(one_line(Text(f"  {detail}", style="dim")) for detail in details if detail))
+
+    def _bar(self) -> RenderableType:
+        tally = self._tally
+        before, after = f"{self._doing} ", f" {describe_pace(tally)}"
+        width = min(_WIDEST_BAR, err.width - len(before) - len(after))
+        if width < _NARROWEST_BAR:
+            return one_line(before + after.lstrip())
+        row = Table.grid()
+        row.add_row(before, ProgressBar(tally.total, tally.done, width=width), after)
+        return row
+
+
+def describe_pace(tally: Tally) -> str:
+    """Return how far it is, how fast it goes and how long it will take."""
+    pace = f"{tally.done}/{tally.total}"
+    if (rate := tally.rate()) is None:
+        return pace
+    pace += f", {rate:.0f}/s" if rate >= 10 else f", {rate:.1f}/s"  # noqa: PLR2004 - where the fraction matters
+    left = tally.seconds_left(rate)
+    return pace if not left else f"{pace}, {_clock(left)} left"
+
+
+def describe_counts(tally: Tally) -> str:
+    """Return how many tenants came to what."""
+    counts = [f"{count} by {engine}" for engine, count in sorted(tally.engines.items()) if count]
+    counts += [f"{tally.failed} failed"] if tally.failed else []
+    counts += [f"{tally.retried} waited for locks"] if tally.retried else []
+    return ", ".join(counts)
+
+
+def describe_advance(advance: Advance) -> str:
+    """Return how far a long step is."""
+    return f"{advance.key}: {advance.step}, {advance.rows:,} rows set, {advance.percent} % gone through"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,160 @@
+"""Telling how a run over the fleet goes: on stderr for people, as events on stdout for machines."""
+
+from __future__ import annotations
+
+import sys
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from rich.text import Text
+
+from tenantkit.cli.display.errors import in_one_line
+from tenantkit.cli.display.live import LiveView, describe_advance, describe_counts, describe_pace
+from tenantkit.cli.display.output import err
+from tenantkit.cli.display.summary import count
+from tenantkit.cli.display.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from tenantkit.cli.display.events import Events
+    from tenantkit.migrations import Advance, Outcome, Waiting, Wave
+
+_EACH = 100
+"""So many tenants have a line each where there is no terminal; of more, there is a line now and then."""
+_PAUSE = 5.0
+"""How many seconds there are between those."""
+_TOLD = 20
+"""So many failures are told as they come. A revision that fails for all would fill the screen; the summary has them."""
+
+
+class View(Protocol):
+    """How people see a run."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End, however it went."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """One tenant has not failed."""
+
+    def failed(self, text: Text) -> None:
+        """One tenant has failed."""
+
+    def advanced(self, advance: Advance) -> None:
+        """Hear how far a long step of one tenant is."""
+
+
+class FleetProgress:
+    """Counts and shows how a run goes: live at a terminal, in lines elsewhere; failures are told as they come."""
+
+    def __init__(self, doing: str, events: Events | None = None) -> None:
+        self.tally = Tally()
+        self._events = events
+        # With FORCE_COLOR, as CI has it, rich takes any file for a terminal.
+        is_live = err.is_terminal and not err.is_dumb_terminal and sys.stderr.isatty()
+        if events is not None and events.are_seen:
+            is_live = False
+        self._view: View = LiveView(doing, self.tally) if is_live else Lines(self.tally)
+
+    def __enter__(self) -> Self:
+        self._view.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._view.stop()
+
+    def started(self, total: int) -> None:
+        """Take down how many tenants have something to do."""
+        self.tally.start(total)
+        if self._events is not None:
+            self._events.started(total)
+
+    def finished(self, outcome: Outcome) -> None:
+        """Show the outcome of one of them."""
+        self.tally.add(outcome)
+        if self._events is not None:
+            self._events.finished(outcome)
+        if outcome.ok:
+            self._view.finished(outcome)
+        elif self.tally.failed <= _TOLD:
+            self._view.failed(Text.assemble(("failed ", "bold red"), failure(outcome)))
+            if self.tally.failed == _TOLD:
+                self._view.failed(Text("Further failures are counted, and summed up at the end.", style="dim"))
+
+    def advanced(self, advance: Advance) -> None:
+        """Tell how far a long step of one of them is."""
+        self.tally.advance = advance
+        if self._events is not None:
+            self._events.advanced(advance)
+        self._view.advanced(advance)
+
+    def waiting(self, waiting: Waiting) -> None:
+        """Tell which sessions one of them waits for."""
+        if self._events is not None:
+            self._events.waiting(waiting)
+        err.print(Text.assemble((waiting.key, "bold"), " ", in_one_line(str(waiting))), soft_wrap=True)
+
+    def lost(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell that what was done to some of them is to be done again."""
+        for outcome in outcomes:
+            self.tally.remove(outcome)
+            if self._events is not None:
+                self._events.lost(outcome)
+        again = f"{count(len(outcomes))} to do again."
+        err.print(f"The server crashed, and lost what was done last: {again}", soft_wrap=True)
+
+    def wave_ended(self, wave: Wave) -> None:
+        """Tell that another wave is to follow."""
+        if self._events is not None:
+            self._events.wave_ended(wave)
+        done = f"{wave.done} done, {len(wave.failures)} failed"
+        err.print(f"Wave {wave.number} of {wave.count}: {done}.", soft_wrap=True)
+
+
+class Lines:
+    """Where there is no terminal: a line for each tenant, or for a large fleet every few seconds."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._last = monotonic()
+
+    def start(self) -> None:
+        """Print nothing yet."""
+
+    def stop(self) -> None:
+        """Print nothing more."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Print that one tenant is done, or how far it is."""
+        tally = self._tally
+        if tally.total <= _EACH:
+            place = f"[{tally.done:>{len(str(tally.total))}}/{tally.total}]"
+            step = f"{outcome.from_revision or 'base'} -> {outcome.to_revision or 'base'}"
+            err.print(f"{place} {outcome.key} {step} in {outcome.duration_ms} ms", soft_wrap=True)
+        elif (now := monotonic()) - self._last >= _PAUSE or tally.done == tally.total:
+            self._last = now
+            err.print(f"{describe_pace(tally)}: {describe_counts(tally)}", soft_wrap=True)
+
+    def failed(self, text: Text) -> None:
+        """Print which tenant failed and why."""
+        err.print(text, soft_wrap=True)
+
+    def advanced(self, advance: Advance) -> None:
+        """Print now and then how far a long step is."""
+        if (now := monotonic()) - self._last >= _PAUSE:
+            self._last = now
+            err.print(describe_advance(advance), soft_wrap=True)
+
+
+def failure(outcome: Outcome) -> Text:
+    """Return which tenant failed and why, in one line."""
+    state = f" ({outcome.sqlstate})" if outcome.sqlstate else ""
+    place = f", in {outcome.place}" if outcome.place else ""
+    return Text.assemble((outcome.key, "bold"), " ", in_one_line(f"{outcome.error}{state}{place}"))

@@ -1,0 +1,189 @@
+"""The parameters that several commands have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias
+
+import typer
+
+from tenantkit.cli.application import complete_key
+from tenantkit.cli.display.errors import UsageError
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Return whether a parameter was given on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def any_was_given(context: typer.Context, *, besides: Collection[str]) -> bool:
+    """Return whether a parameter of the command, other than some, was given on the command line."""
+    return any(was_given(context, each.name or "") for each in context.command.params if each.name not in besides)
+
+
+def refuse_others(context: typer.Context, option: str, *, allowed: Collection[str] = ("target",)) -> None:
+    """Raise if options were given that would say nothing.
+
+    :raises UsageError: if so.
+    """
+    fine = {*allowed, "yes", "as_json", "as_events", "shared", "shared_only"}
+    parameters = [(each.name or "", each.opts[0]) for each in context.command.params]
+    others = [flag for name, flag in parameters if name not in fine and was_given(context, name)]
+    if others:
+        names = ", ".join(others)
+        raise UsageError(
+            f"{option} is about the shared tables, and {names} about tenants. Leave out {option} or these."
+        )
+
+
+Key: TypeAlias = Annotated[
+    str, typer.Argument(metavar="KEY", help="The tenant's key.", show_default=False, autocompletion=complete_key)
+]
+OptionalKey: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(metavar="[KEY]", help="A tenant's key.", show_default=False, autocompletion=complete_key),
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON to stdout.")]
+Events: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--events",
+        metavar="",
+        help="Print events to stdout as they happen, each a line of JSON; the last one is the report.",
+    ),
+]
+DryRun: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", metavar="", help="Show which tenants would take which steps, and change nothing.")
+]
+Sql: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--sql",
+        metavar="",
+        help="Print the SQL that would be sent, found out by rehearsals that are rolled back, and change nothing.",
+    ),
+]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask for confirmation.")]
+Attributes: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attribute",
+        metavar="NAME=VALUE",
+        help="An attribute; the value is read as JSON if it is JSON, else as text. Repeat for more.",
+        show_default=False,
+    ),
+]
+Tenants: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tenants",
+        "-t",
+        metavar="KEYS",
+        help="Only these tenants: keys, separated by commas. Repeat for more.",
+        show_default=False,
+    ),
+]
+MaxConnections: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--max-connections",
+        metavar="N",
+        min=3,
+        help="Take at most so many of the server's connections, the two besides jobs counted.",
+        show_default=False,
+    ),
+]
+Jobs: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        min=0,
+        help="Connections that replay, as many as are of use, by default 8 at most; processes that run Alembic, one "
+        "for each core. 0 runs Alembic in this process, which a debugger can follow.",
+        show_default=False,
+    ),
+]
+
+Engine: TypeAlias = Annotated[
+    Literal["auto", "replay", "alembic"],
+    typer.Option(
+        "--engine",
+        help="Replay what Alembic sent for the first tenants, or run it for each: auto replays where that is safe.",
+    ),
+]
+LockTimeout: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--lock-timeout", metavar="TIME", help="How long to wait for a lock before the tenant is tried again later."
+    ),
+]
+StatementTimeout: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--statement-timeout",
+        metavar="TIME",
+        help="How long a replayed statement may take; the server's setting by default.",
+        show_default=False,
+    ),
+]
+MigratePhase: TypeAlias = Annotated[
+    Literal["expand", "contract"] | None,
+    typer.Option(
+        "--phase",
+        help="Before a deployment, expand: only as far as the last revision before the first that contracts. After it, "
+        "contract: all the way, as without a phase.",
+        show_default=False,
+    ),
+]
+
+
+_OF_PATTERNS = frozenset("*?[]{}%")
+"""What a shell or SQL has in patterns and no key has."""
+
+
+def parse_attributes(given: list[str] | None) -> dict[str, Any]:
+    """Return attributes given as ``name=value``.
+
+    :raises UsageError: if one has no ``=``, or no name.
+    """
+    attributes: dict[str, Any] = {}
+    for each in given or []:
+        name, separator, value = each.partition("=")
+        if not separator or not name:
+            raise UsageError(f"{each!r} is no attribute. Write it as name=value.")
+        attributes[name] = _parse_value(value)
+    return attributes
+
+
+def _parse_value(value: str) -> Any:
+    try:
+        return json.loads(value, parse_constant=_refuse_constant)
+    except ValueError:
+        return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Leave ``NaN`` and ``Infinity``, which JSON does not have and PostgreSQL refuses, as text."""
+    raise ValueError(name)
+
+
+def parse_keys(given: Sequence[str] | None, *, option: str = "--tenants") -> list[str] | None:
+    """Return keys given as ``a,b``, in one option or several; ``None`` if none were.
+
+    :raises UsageError: if the list is empty, or if one is a pattern.
+    """
+    if not given:
+        return None
+    keys = [key for key in (part.strip() for each in given for part in each.split(",")) if key]
+    if not keys:
+        raise UsageError(f"{option} names no tenant. Give keys separated by commas, or leave it out.")
+    for key in keys:
+        if set(key) & _OF_PATTERNS:
+            raise UsageError(
+                f"{key!r} is a pattern, and {option} takes whole keys. 'tenantkit list --search TEXT' finds them."
+            )
+    return keys

@@ -1,0 +1,1 @@
+"""The shapes of schemas, read from the catalog."""

@@ -1,0 +1,1 @@
+"""The SQL that makes one shape of another."""

@@ -1,0 +1,86 @@
+"""Which repairs are left to a person: those that would fail, or take something else with them."""
+
+from __future__ import annotations
+
+from tenantkit.drift.catalog.dependencies import Node
+from tenantkit.drift.catalog.shape import ROUTINES, VIEWS, Item, Key, Kind
+from tenantkit.drift.compare import subject
+from tenantkit.drift.repair.phases import Phase, dropped_in
+from tenantkit.drift.repair.repairs import Repair, Repairs
+
+_NAMESPACES = (
+    frozenset({Kind.TABLE, Kind.INDEX, Kind.SEQUENCE, Kind.PRIMARY_KEY, Kind.UNIQUE, Kind.EXCLUSION, *VIEWS}),
+    frozenset({Kind.ENUM, Kind.DOMAIN, Kind.COMPOSITE, Kind.TABLE, *VIEWS}),
+    frozenset(ROUTINES),
+)
+"""The kinds that cannot have the same name in one schema."""
+
+
+def refuse(repairs: Repairs) -> None:
+    """Say of each repair that cannot be executed why, and so of what needs it."""
+    for repair in repairs.all:
+        table = repairs.found.shape.get(Key(Kind.TABLE, None, repair.about.key.table or repair.about.key.name))
+        if table and (table["partition bound"] or "").endswith("being detached"):
+            repair.reason = "finish the detaching first: ALTER TABLE ... DETACH PARTITION ... FINALIZE."
+    is_settled = False
+    while not is_settled:
+        is_settled = True
+        for repair in repairs.all:
+            if repair.reason is None and (reason := _used(repairs, repair) or _lacking(repairs, repair)):
+                repair.reason, is_settled = reason, False
+
+
+def _used(repairs: Repairs, repair: Repair) -> str | None:
+    """Return who uses what is dropped or converted, and goes on using it."""
+    for key, user in repairs.users(repair):
+        if isinstance(user, Key):
+            other = repairs.of_found.get(user)
+            if other is repair or (other and other.reason is None and _lets_go(repairs, other, user, key, repair)):
+                continue
+        return f"{_words(user)} uses it."
+    return None
+
+
+def _lets_go(repairs: Repairs, other: Repair, user: Key, key: Key, repair: Repair) -> bool:
+    """Return whether a repair ends the use of what another one drops or converts, and does it early enough."""
+    until = Phase.DROP_TABLES if repair.retypes else dropped_in(repair.about)
+    if user in other.removes:
+        dropped = repairs.found.shape[user] if user.kind is Kind.FOREIGN_KEY else other.about
+        return dropped_in(dropped) <= until
+    return until > Phase.TRIGGERS and not any(
+        key in repairs.expected.dependencies.needs.get(made, ()) for made in other.makes
+    )
+
+
+def _lacking(repairs: Repairs, repair: Repair) -> str | None:
+    """Return what is needed and will not be there, or is in the way of a name."""
+    for key in sorted(repair.makes, key=str):
+        if key not in repairs.found.shape and (taken := _taken(repairs, key)):
+            return f"{subject(taken)} has its name."
+        for need in sorted({*repairs.expected.dependencies.needs.get(key, ()), *repair.needs}, key=str):
+            if isinstance(need, str):
+                if need not in repairs.found.dependencies.others:
+                    return f"it needs {need}, which is missing and is not compared."
+            elif (other := repairs.of_expected.get(need)) and other is not repair and other.reason:
+                return f"it needs {subject(need)}, which is left to you, too."
+    return None
+
+
+def _taken(repairs: Repairs, key: Key) -> Key | None:
+    """Return what has the name of a new item, and keeps it."""
+    for kinds in _NAMESPACES:
+        for there in repairs.found.shape if key.kind in kinds else ():
+            if there.kind in kinds and there.name == key.name:
+                other = repairs.of_found.get(there)
+                if other is None or other.reason or not _is_freed(there, other):
+                    return there
+    return None
+
+
+def _is_freed(key: Key, repair: Repair) -> bool:
+    about: Item = repair.about
+    return key not in repair.makes and (key not in repair.removes or dropped_in(about) < Phase.CREATE)
+
+
+def _words(node: Node) -> str:
+    return subject(node) if isinstance(node, Key) else node

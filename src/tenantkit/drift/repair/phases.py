@@ -1,0 +1,76 @@
+"""The order of statements: what must be made before what, and dropped after it."""
+
+from __future__ import annotations
+
+from enum import IntEnum, auto
+
+from tenantkit.drift.catalog.shape import BODY, CONSTRAINTS, ROUTINES, VIEWS, Item, Key, Kind, Shape
+
+
+class Phase(IntEnum):
+    """What happens before what: things go before what they need, and come after it."""
+
+    DROP_VIEWS = auto()
+    DROP_TRIGGERS = auto()
+    DROP_KEYS = auto()
+    DROP_CONSTRAINTS = auto()
+    DROP_INDEXES = auto()
+    DROP_TABLES = auto()
+    RENAME = auto()
+    CREATE = auto()
+    ALTER = auto()
+    GENERATE = auto()
+    OWN = auto()
+    CONSTRAINTS = auto()
+    INDEXES = auto()
+    KEYS = auto()
+    VIEWS = auto()
+    INDEXES_OF_VIEWS = auto()
+    TRIGGERS = auto()
+    DROP_COLUMNS = auto()
+    DROP_OTHERS = auto()
+    LAST = auto()
+
+
+BACKWARDS = frozenset(phase for phase in Phase if phase.name.startswith("DROP"))
+
+_CREATED = {
+    Kind.COLUMN: Phase.ALTER,
+    Kind.DOMAIN_CONSTRAINT: Phase.CONSTRAINTS,
+    **dict.fromkeys(CONSTRAINTS, Phase.CONSTRAINTS),
+    Kind.FOREIGN_KEY: Phase.KEYS,
+    Kind.INDEX: Phase.INDEXES,
+    Kind.TRIGGER: Phase.TRIGGERS,
+    Kind.POLICY: Phase.TRIGGERS,
+}
+_DROPPED = {
+    Kind.TRIGGER: Phase.DROP_TRIGGERS,
+    Kind.POLICY: Phase.DROP_TRIGGERS,
+    Kind.DOMAIN_CONSTRAINT: Phase.DROP_CONSTRAINTS,
+    **dict.fromkeys(CONSTRAINTS, Phase.DROP_CONSTRAINTS),
+    Kind.FOREIGN_KEY: Phase.DROP_KEYS,
+    Kind.INDEX: Phase.DROP_INDEXES,
+    Kind.TABLE: Phase.DROP_TABLES,
+    Kind.COLUMN: Phase.DROP_COLUMNS,
+}
+
+
+def created_in(item: Item, shape: Shape) -> Phase:
+    """Return when *item* is made in a schema that will have this *shape*."""
+    if item.key.kind is Kind.COLUMN and item["generated"] is not None:
+        return Phase.GENERATE
+    if item.key.kind is Kind.INDEX and Key(Kind.MATERIALIZED_VIEW, None, item.key.table or "") in shape:
+        return Phase.INDEXES_OF_VIEWS
+    return Phase.VIEWS if _is_parsed(item) else _CREATED.get(item.key.kind, Phase.CREATE)
+
+
+def dropped_in(item: Item) -> Phase:
+    """Return when *item* is dropped."""
+    if item.key.kind is Kind.COLUMN and item["generated"] is not None:
+        return Phase.DROP_TABLES
+    return Phase.DROP_VIEWS if _is_parsed(item) else _DROPPED.get(item.key.kind, Phase.DROP_OTHERS)
+
+
+def _is_parsed(item: Item) -> bool:
+    """Return whether PostgreSQL keeps an item in a form that holds on to the columns that it reads."""
+    return item.key.kind in VIEWS or (item.key.kind in ROUTINES and BODY not in (item["signature"] or ""))

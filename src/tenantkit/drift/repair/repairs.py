@@ -1,0 +1,262 @@
+"""The repairs of a schema: for each difference, statements that are executed together or left to a person.
+
+An object is changed in place, made if it is missing, or dropped if it should not be there. Only constraints, indexes,
+triggers and policies are dropped and made again: they have no owner and no rights, and few things depend on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tenantkit.drift.catalog.dependencies import BLOCKING, PRIVATE, Detail, Node
+from tenantkit.drift.catalog.shape import CONSTRAINTS, ROUTINES, VIEWS, Item, Key, Kind, Shape, parents, unquoted
+from tenantkit.drift.compare import Change, Difference, subject
+from tenantkit.drift.repair import alterations, columns, statements
+from tenantkit.drift.repair.phases import Phase, created_in, dropped_in
+from tenantkit.naming import quote_identifier as quoted
+
+_REMADE = frozenset({*CONSTRAINTS, Kind.DOMAIN_CONSTRAINT, Kind.INDEX, Kind.TRIGGER, Kind.POLICY})
+_KEPT = frozenset({*CONSTRAINTS, Kind.INDEX, Kind.SEQUENCE}) - {Kind.FOREIGN_KEY}
+"""What PostgreSQL itself makes again where the type of a column changes."""
+_REMADE_WITH_TYPES = frozenset({Kind.FOREIGN_KEY, Kind.TRIGGER, Kind.POLICY})
+"""What a script makes again there."""
+_WHOLE = (Kind.TABLE, Kind.DOMAIN, *VIEWS)
+"""What is dropped together with all that belongs to it."""
+_OWNED = frozenset({Kind.TABLE, Kind.SEQUENCE, *ROUTINES, *VIEWS, Kind.ENUM, Kind.DOMAIN, Kind.COMPOSITE})
+
+_NO_STATEMENT = (
+    "no statement is known that loses nothing. If it must be dropped and made again, give it the owner, the rights and "
+    "the comments that it has now, and make again what uses it."
+)
+_LABELS = (
+    "the catalogs do not show whether a label was renamed. If rows keep their meaning, use ALTER TYPE ... RENAME "
+    "VALUE; else convert the columns to a new type."
+)
+
+
+@dataclass(slots=True, eq=False)
+class Repair:
+    """The statements for one difference."""
+
+    about: Item
+    steps: list[tuple[Phase, list[str]]]
+    removes: set[Key] = field(default_factory=set[Key])
+    """What is dropped."""
+    makes: set[Key] = field(default_factory=set[Key])
+    """What is as expected afterwards."""
+    needs: set[Key] = field(default_factory=set[Key])
+    """What must be as expected before, besides what PostgreSQL knows about."""
+    retypes: bool = False
+    """Whether the values of a column are converted."""
+    reason: str | None = None
+    """Why it is left to a person."""
+    causes: list[Repair] = field(default_factory=list["Repair"])
+    """The repairs for which it is needed, if nothing is wrong with what it is about."""
+
+
+class Repairs:
+    """The repairs that turn *found* into *expected*, given how they differ."""
+
+    def __init__(self, expected: Detail, found: Detail, differences: tuple[Difference, ...]) -> None:
+        self.expected, self.found = expected, found
+        self.all: list[Repair] = []
+        self.of_found: dict[Key, Repair] = {}
+        self.of_expected: dict[Key, Repair] = {}
+        self.labels: list[str] = []
+        """The statements that add labels to enums."""
+        for difference in differences:
+            match difference.change, difference.expected, difference.found:
+                case Change.MISSING, Item() as item, None:
+                    self._create(item)
+                case Change.EXTRA, None, Item() as item:
+                    self._drop(item)
+                case Change.RENAMED, Item() as item, Item() as other:
+                    self._add(other, item, (Phase.RENAME, statements.rename(other.key, item.key)))
+                case _, Item() as item, Item() as other:
+                    self._alter(item, other)
+                case _:
+                    pass
+        self._remake_users()
+
+    def users(self, repair: Repair) -> Iterator[tuple[Key, Node]]:
+        """Yield what is dropped or converted, with each object that would not let that happen."""
+        for key in [repair.about.key] if repair.retypes else sorted(repair.removes, key=str):
+            for user, how in self.found.dependencies.uses.get(key, {}).items():
+                if not isinstance(user, Key):
+                    is_in_the_way = how == BLOCKING
+                elif repair.retypes:
+                    is_in_the_way = user.kind not in _KEPT
+                else:
+                    is_in_the_way = how == BLOCKING or user.kind is Kind.COLUMN  # which is computed from it
+                if is_in_the_way:
+                    yield key, user
+
+    def needed_by(self, repair: Repair) -> list[Repair]:
+        """Return the repairs that make what another one needs, as far as PostgreSQL knows."""
+        needs = {need for key in repair.makes for need in self.expected.dependencies.needs.get(key, ())}
+        made = [need for need in needs if isinstance(need, Key) and need in self.of_expected]
+        return [self.of_expected[need] for need in sorted(made, key=str)]
+
+    def _add(self, found: Item | None, expected: Item | None, *steps: tuple[Phase, list[str]]) -> Repair:
+        about = found or expected
+        assert about is not None  # noqa: S101 - one of them is there
+        repair = Repair(about, list(steps))
+        if found is not None:
+            self.of_found[found.key] = repair
+        if expected is not None:
+            self.of_expected[expected.key] = repair
+            repair.makes.add(expected.key)
+        self.all.append(repair)
+        return repair
+
+    def _create(self, item: Item) -> None:
+        key = item.key
+        if key.kind is Kind.COLUMN and Key(Kind.TABLE, None, key.table or "") not in self.found.shape:
+            return  # with its table
+        made = statements.create(item, self.expected.shape)
+        if key.kind in _OWNED:
+            made.insert(0, statements.remark(f"Give {key.name} the owner and the rights that it has elsewhere."))
+        if PRIVATE in self.expected.dependencies.attached.get(key, ()):
+            made += statements.close(item)
+        repair = self._add(None, item, (created_in(item, self.expected.shape), made))
+        self._identify(repair, item)
+        if key.kind is Kind.SEQUENCE and item["owning table"]:
+            repair.steps.append((Phase.OWN, statements.own_sequence(item)))
+        if key.kind is Kind.TABLE:
+            parts = {each for each in self.expected.shape if each.kind is Kind.COLUMN and each.table == key.name}
+            repair.makes |= parts
+            self.of_expected.update(dict.fromkeys(parts, repair))
+            self._suspect_rename(repair)
+
+    def _drop(self, item: Item) -> None:
+        key = item.key
+        if any(whole in self.found.shape and whole not in self.expected.shape for whole in wholes(key)):
+            return  # with what it belongs to
+        repair = self._add(item, None, (dropped_in(item), statements.drop(item)))
+        repair.removes.add(key)
+        if key.kind in _WHOLE:
+            repair.removes |= (parts := {each for each in self.found.shape if key in wholes(each)})
+            self.of_found.update(dict.fromkeys(parts, repair))
+            keys = [self.found.shape[each] for each in parts if each.kind is Kind.FOREIGN_KEY]
+            repair.steps += [(Phase.DROP_KEYS, [statements.remove(each)]) for each in keys]
+            self._suspect_rename(repair)
+
+    def _suspect_rename(self, repair: Repair) -> None:
+        """Leave to a person a table that is missing, or should not be there, and may have been renamed."""
+        expected, found = self.expected.shape, self.found.shape
+        missing, extra = (
+            [each for each in shape if each.kind is Kind.TABLE and each not in other]
+            for shape, other in ((expected, found), (found, expected))
+        )
+        for old, new in ((old, new) for old in extra for new in missing if repair.about.key in (old, new)):
+            if _types_of(found, old) == _types_of(expected, new):
+                rename = f"ALTER TABLE {quoted(old.name)} RENAME TO {quoted(new.name)}"
+                repair.reason = f"{old.name} may be {new.name} under another name. If it is: {rename}."
+                repair.steps.clear()
+
+    def _alter(self, expected: Item, found: Item) -> None:
+        kind, changes = expected.key.kind, alterations.alter(expected, found)
+        if changes is None and kind in _REMADE:
+            self._remake(expected, found)
+        elif changes is None:
+            made = statements.create(expected, {}) if kind in {*ROUTINES, *VIEWS} else []
+            repair = self._add(found, expected, (Phase.LAST, made))
+            repair.reason = _LABELS if kind is Kind.ENUM else _NO_STATEMENT
+        elif kind is Kind.ENUM:
+            self.labels += changes
+        elif kind is Kind.COLUMN:
+            self._alter_column(expected, found, changes)
+        else:
+            phase = created_in(found, self.found.shape) if kind in {*ROUTINES, Kind.VIEW} else Phase.ALTER
+            repair = self._add(found, expected, (phase, changes))
+            if kind is Kind.TABLE and expected["replica identity"] != found["replica identity"]:
+                self._identify(repair, expected)
+            if kind is Kind.TABLE and parents(expected) != parents(found):
+                above = {key for key in self.expected.shape if key.table in parents(expected)}
+                repair.needs |= {key._replace(table=found.key.name) for key in above if key.kind is Kind.COLUMN}
+                if set(_types_of(self.found.shape, found.key)) > {key.name for key in repair.needs}:
+                    repair.reason = "it has columns that its parent does not have."
+
+    def _alter_column(self, expected: Item, found: Item, changes: list[str]) -> None:
+        table = self.found.shape[Key(Kind.TABLE, None, found.key.table or "")]
+        above = [found.key._replace(table=parent) for parent in parents(table)]
+        if any(key in self.expected.shape and self.expected.shape[key] != self.found.shape.get(key) for key in above):
+            return  # with its parent's
+        repair = self._add(found, expected, (Phase.ALTER, changes))
+        repair.retypes = columns.changes_type(expected, found)
+        if repair.retypes:
+            changes[:0] = self._lost(found.key)
+            types = self.found.dependencies.needs.get(found.key, ())
+            domains = {**self.found.shape, **self.expected.shape}
+            if not columns.is_assignable(expected, found, domains):
+                repair.reason = (
+                    f"PostgreSQL does not assign {found['type']} to {expected['type']}. "
+                    "Convert it by hand: ALTER TABLE ... ALTER COLUMN ... TYPE ... USING ..."
+                )
+            elif table.key in types:
+                repair.reason = "its table is partitioned by it."
+            elif above:
+                repair.reason = "it belongs to the parent of its table."
+            elif any(
+                isinstance(user, Key) and user.kind in {Kind.COLUMN, Kind.COMPOSITE}
+                for user in self.found.dependencies.uses.get(table.key, ())
+                if user != found.key
+            ):
+                repair.reason = "the rows of its table are the type of another column."
+
+    def _remake(self, expected: Item, found: Item) -> Repair:
+        drop = dropped_in(found), [*self._lost(found.key), statements.remove(found)]
+        create = created_in(expected, self.expected.shape), statements.create(expected, self.expected.shape)
+        repair = self._add(found, expected, drop, create)
+        repair.removes.add(found.key)
+        self._identify(repair, expected)
+        return repair
+
+    def _lost(self, key: Key) -> list[str]:
+        """Return the remark on what an object loses that is made again."""
+        lost = sorted({*self.found.dependencies.attached.get(key, ())} - {PRIVATE})
+        return [statements.remark(f"Lost with {subject(key)}: {', '.join(lost)}.")] if lost else []
+
+    def _identify(self, repair: Repair, item: Item) -> None:
+        """Give a table its replica identity, when the table or the index for that is made."""
+        table = self.expected.shape.get(Key(Kind.TABLE, None, item.key.table or item.key.name))
+        if table is None or (item is table and table["replica identity"] == "DEFAULT" and repair.about is item):
+            return
+        _, is_index, name = (table["replica identity"] or "").partition("USING INDEX ")
+        if item is table or (
+            is_index and item.key.kind in {*CONSTRAINTS, Kind.INDEX} and item.key.name == unquoted(name)
+        ):
+            repair.steps.append((Phase.LAST, [statements.set_replica_identity(table)]))
+        if item is table and is_index:
+            repair.needs |= {
+                key for key in self.expected.shape if key.table == item.key.name and key.name == unquoted(name)
+            }
+
+    def _remake_users(self) -> None:
+        """Plan for what is as it should be, but stands in the way of a repair and can be made again."""
+        waiting = list(self.all)
+        while waiting:
+            repair = waiting.pop()
+            for _, user in self.users(repair):
+                kinds = _REMADE_WITH_TYPES if repair.retypes else _REMADE
+                if not isinstance(user, Key) or user.kind not in kinds or user not in self.expected.shape:
+                    continue
+                if user not in self.of_found:
+                    made = self._remake(self.expected.shape[user], self.found.shape[user])
+                    made.causes.append(repair)
+                    waiting.append(made)
+                elif self.of_found[user].causes:
+                    self.of_found[user].causes.append(repair)
+
+
+def wholes(key: Key) -> list[Key]:
+    """Return what an item may belong to: a table, a view or a domain of that name."""
+    return [Key(kind, None, key.table) for kind in _WHOLE] if key.table else []
+
+
+def _types_of(shape: Shape, table: Key) -> dict[str, str | None]:
+    """Return the types of a table's columns."""
+    return {
+        key.name: item["type"] for key, item in shape.items() if key.kind is Kind.COLUMN and key.table == table.name
+    }

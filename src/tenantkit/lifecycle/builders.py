@@ -1,0 +1,153 @@
+"""What goes into a new tenant's schema: tables from the metadata, and the first rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy.schema import CreateSchema
+
+from tenantkit.arguments import require_no_awaitable
+from tenantkit.naming import search_path
+from tenantkit.postgres.locks import sqlstate
+from tenantkit.postgres.operators import explain, require_operators
+from tenantkit.schema_objects import schema_of, types_of
+from tenantkit.tables import Tables
+from tenantkit.tenant import Placement
+from tenantkit.user_code import ContainedExits
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import sessionmaker
+
+    from tenantkit.isolation.binding import Binding
+    from tenantkit.lifecycle.create import Builder, Seed
+    from tenantkit.sessions.session import TenantSession
+
+
+_ALEMBIC_BUILDER = "tenantkit.migrations.environment.builder:AlembicBuilder"
+"""Named, not imported: Alembic stands above this module, and importing it takes longer than all of tenantkit."""
+
+_UNDEFINED_OBJECT = "42704"
+
+
+class Declared(Protocol):
+    """Knows the application's tables, as a `tenantkit.Tenancy` does."""
+
+    migrations: Path | None
+    placeholder: str | None
+    extra_schemas: tuple[str, ...]
+
+    @property
+    def tables(self) -> Tables:
+        """The tables, divided into shared and tenant ones."""
+        ...
+
+
+def find_builder(tenancy: Declared) -> Builder:
+    """Return what gives new tenants of *tenancy* their tables: its revisions, or the metadata if there are none."""
+    builder = MetadataBuilder if tenancy.migrations is None else resolve_name(_ALEMBIC_BUILDER)
+    return CheckedBuilder(tenancy, builder(tenancy))
+
+
+class _Builds(Protocol):
+    def __call__(self, connection: Connection, placement: Placement) -> None: ...
+
+    def in_steps(self, connection: Connection, placement: Placement) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedBuilder:
+    """Makes a tenant's tables, and refuses columns whose operators the tenant's statements would not find."""
+
+    declared: Declared
+    builds: _Builds
+
+    def __call__(self, connection: Connection, placement: Placement) -> None:
+        """Make the tables within the caller's transaction.
+
+        :raises ConfigurationError: if operators are out of reach.
+        """
+        self.builds(connection, placement)
+        self._check(connection, placement)
+
+    def in_steps(self, connection: Connection, placement: Placement) -> None:
+        """Make the tables in transactions of its own; raises as a call does."""
+        self.builds.in_steps(connection, placement)
+        with connection.begin():
+            self._check(connection, placement)
+
+    def explain(self, connection: Connection, error: Exception) -> str | None:
+        """Return why the tables could not be made, where more can be said than *error* does."""
+        types = {
+            f"{schema_of(named)}.{named.name}"
+            for _, named in types_of(self.declared.tables.tenant)
+            if schema_of(named) not in {None, self.declared.placeholder}
+        }
+        for name in types:
+            if sqlstate(error) == _UNDEFINED_OBJECT and f'"{name}"' in str(error):
+                return (
+                    f"The type {name} does not exist. It has a real schema, so it is created with the shared tables: "
+                    "run 'tenantkit migrate', or metadata.create_all(tables=tenancy.tables.shared)"
+                )
+        return explain(connection, error, self.declared.extra_schemas)
+
+    def _check(self, connection: Connection, placement: Placement) -> None:
+        extra = self.declared.extra_schemas
+        require_operators(connection, [placement.schema], extra_schemas=extra, shared=self.declared.tables.shared)
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataBuilder:
+    """Makes a tenant's tables as they are declared, for applications without migrations."""
+
+    declared: Declared
+
+    def __call__(self, connection: Connection, placement: Placement) -> None:
+        """Create every tenant table in the schema of *placement*."""
+        tables = list(self.declared.tables.tenant)
+        connection.execution_options(schema_translate_map={self.declared.placeholder: placement.schema})
+        # For the text in defaults, checks and computed columns.
+        path = search_path(placement.schema, *self.declared.extra_schemas)
+        connection.execute(select(func.set_config("search_path", path, True)))  # noqa: FBT003
+        for metadata in {table.metadata for table in tables}:
+            metadata.create_all(connection, tables=tables, checkfirst=False)
+
+    def in_steps(self, connection: Connection, placement: Placement) -> None:
+        """Do so in a transaction of its own."""
+        with connection.begin():
+            self(connection, placement)
+
+
+def make_shared_tables(connection: Connection, declared: Declared) -> list[str]:
+    """Make the schemas of shared tables, and those of the tables that are missing; return the names of these.
+
+    Types and sequences with a real schema that tenant tables use are made too.
+    """
+    tables = declared.tables
+    inspector = inspect(connection)
+    missing = [table for table in tables.shared if not inspector.has_table(table.name, table.schema)]
+    schemas = {table.schema for table in missing} | {schema_of(named) for _, named in types_of(tables.tenant)}
+    # IF NOT EXISTS would ask for the right to make one even where it is there.
+    for schema in sorted(schema for schema in schemas - {declared.placeholder} if schema is not None):
+        if not inspector.has_schema(schema):
+            connection.execute(CreateSchema(schema))
+    for metadata in {table.metadata for table in tables.shared + tables.tenant}:
+        metadata.create_all(connection, tables=[table for table in missing if table.metadata is metadata])
+    return sorted(table.fullname for table in missing)
+
+
+def run_seed(connection: Connection, binding: Binding, seed: Seed, sessions: sessionmaker[TenantSession]) -> None:
+    """Call *seed* with a session of the tenant, inside the caller's transaction."""
+
+    def binder(*_: object, **__: object) -> Binding:
+        return binding
+
+    with sessions(
+        bind=connection, binder=binder, tenant=binding.tenant, join_transaction_mode="create_savepoint"
+    ) as session:
+        with ContainedExits("seed"):
+            require_no_awaitable("seed", seed(session))
+        session.commit()

@@ -1,0 +1,1 @@
+"""Running a revision on a database that does not exist, to see what it sends."""

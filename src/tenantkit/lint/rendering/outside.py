@@ -1,0 +1,68 @@
+"""Work outside of the revision's connection: noticed and prevented while a revision is rendered.
+
+Python's audit events tell of files, processes and sockets, whichever library opens them; SQLAlchemy's events tell of
+engines. What psycopg opens in C has no audit event, so its function is replaced for the time being.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+import psycopg
+from sqlalchemy import Engine, event
+
+from tenantkit.migrations.environment.audit_events import describe
+
+_notice: ContextVar[Callable[[str], NoReturn] | None] = ContextVar("tenantkit_lint_notice", default=None)
+_hooked: list[bool] = []
+
+
+class OutsideError(Exception):
+    """Something was prevented that is no work of the revision's connection."""
+
+
+@contextmanager
+def prevented(notice: Callable[[str], None]) -> Generator[None]:
+    """Prevent, in this thread and for the duration of a block, what is done outside of the revision's connection.
+
+    *notice* is called with what it would have been, and `OutsideError` raised where it was to happen.
+    """
+
+    def prevent(what: str) -> NoReturn:
+        notice(what)
+        raise OutsideError(f"it {what}, which is not done while it is linted")
+
+    def connecting(*_: Any) -> None:
+        if _notice.get() is prevent:  # in this thread
+            prevent("opens a connection of its own")
+
+    def connect(*arguments: Any, **options: Any) -> Any:
+        connecting()
+        return original(*arguments, **options)
+
+    if not _hooked:
+        sys.addaudithook(_hear)  # there is no way to remove one
+        _hooked.append(True)
+    original, psycopg.connect = psycopg.connect, connect
+    with ExitStack() as stack:
+        stack.callback(setattr, psycopg, "connect", original)
+        for name in ("do_connect", "engine_connect"):
+            event.listen(Engine, name, connecting)
+            stack.callback(event.remove, Engine, name, connecting)
+        stack.callback(_notice.reset, _notice.set(prevent))
+        yield
+
+
+def attempt(what: str) -> None:
+    """Prevent *what*, if work outside of the revision's connection is prevented here."""
+    if (prevent := _notice.get()) is not None:
+        prevent(what)
+
+
+def _hear(name: str, arguments: tuple[Any, ...]) -> None:
+    if _notice.get() is not None and (what := describe(name, arguments)) is not None:
+        attempt(what)

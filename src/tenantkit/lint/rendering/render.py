@@ -1,0 +1,214 @@
+"""Statements of a revision, found by running one of its functions on a database that does not exist."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from traceback import walk_tb
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from alembic.ddl.impl import DefaultImpl
+from alembic.operations import Operations
+from alembic.operations.ops import ExecuteSQLOp
+from alembic.runtime.environment import EnvironmentContext
+from alembic.util import CommandError
+from sqlalchemy import Select, event
+
+from tenantkit.lint.rendering.driver import nowhere
+from tenantkit.lint.rendering.outside import prevented
+from tenantkit.lint.sql import Statement, read, read_all
+from tenantkit.migrations.environment.translation import adapt_operations
+from tenantkit.migrations.graph.revision_graph import clear_errors
+from tenantkit.schema_objects import TypeFilter
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.types import TypeEngine
+
+    from tenantkit.migrations.graph.revision_graph import RevisionGraph
+
+TENANT_SCHEMA = "tenantkit_lint"
+"""What stands for a tenant's schema; where the placeholder itself is left, it was not translated."""
+
+_MOST = 10_000
+"""Of statements, before a revision is taken for one that never ends."""
+
+_CHANGES = "tenantkit.migrations.operations."
+
+_EXEC = DefaultImpl._exec.__code__  # noqa: SLF001 # pyright: ignore[reportUnknownMemberType] - there is no public way
+_INVOKE = Operations.invoke.__code__
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a revision sends at once: a statement, or several in one string."""
+
+    sql: str
+    parameters: Any
+    lines: tuple[int, ...]
+    """Where in the revision's file: the innermost call first."""
+    by_operation: bool
+    """Whether an operation of Alembic sent it, so that it can be recorded and replayed; see `Recorder`."""
+    in_autocommit_block: bool
+    existing_type: TypeEngine[Any] | None = None
+    """The type that a column has before, where an operation changes it and says so."""
+    by_long_change: bool = False
+    """Whether it is a step of tenantkit's operations for long changes, which know PostgreSQL's dangers themselves."""
+
+    @cached_property
+    def statements(self) -> tuple[Statement, ...]:
+        """The statements, to look at."""
+        return read(self.sql)
+
+    @cached_property
+    def all_statements(self) -> tuple[Statement, ...]:
+        """Also those that a DO has in its body, without the names that it declares."""
+        return read_all(self.sql)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Work outside of a revision's connection."""
+
+    what: str
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """All that a revision would send to an empty schema."""
+
+    steps: tuple[Step, ...]
+    error: Exception | None = None
+    """What it failed with, if it did."""
+    lines: tuple[int, ...] = ()
+    """Where it failed."""
+    outside: tuple[Outside, ...] = ()
+    """Work outside of its connection, which was prevented."""
+
+
+@contextmanager
+def environment(graph: RevisionGraph) -> Generator[EnvironmentContext]:
+    """Enter a line's environment, as its ``env.py`` sets it up.
+
+    That is run for what it registers, such as operations of one's own. It then refuses to go on, as nothing
+    tells it a schema to migrate.
+    """
+    with EnvironmentContext(graph.config, graph.scripts) as context, clear_errors(f"{graph.environment}/env.py failed"):
+        with suppress(CommandError):
+            graph.scripts.run_env()
+        yield context
+
+
+def render(
+    context: EnvironmentContext,
+    module: ModuleType,
+    schema_translate_map: Mapping[str | None, str | None],
+    *,
+    function: str = "upgrade",
+) -> Rendering:
+    """Run ``upgrade()`` of *module*, or another *function*, and return what it sent until it ended or failed."""
+    steps: list[Step] = []
+    outside: list[Outside] = []
+    error: Exception | None = None
+    lines: tuple[int, ...] = ()
+
+    def is_wanted(schema: str | None, name: str) -> bool:
+        is_own = not schema_translate_map or schema is None or schema in schema_translate_map
+        return is_own and (schema, name) not in types.created
+
+    def notice(what: str) -> None:
+        outside.append(Outside(what, _lines(module, sys._getframe(1))))  # noqa: SLF001 - there is no public way
+
+    types = TypeFilter(is_wanted)
+    with nowhere().connect() as connection:
+        connection.execution_options(schema_translate_map=dict(schema_translate_map) or None)
+        with adapt_operations(connection, schema_translate_map, types=types, in_transaction=False):
+            try:
+                _run(context, module, function, connection, steps, types, notice)
+            except Exception as caught:  # noqa: BLE001 - whatever it is, it is what there is to report
+                error = caught
+                frames = [*walk_tb(caught.__traceback__)][::-1]
+                lines = tuple(line for frame, line in frames if frame.f_globals is vars(module)) or (1,)
+    return Rendering(tuple(steps), error, lines, tuple(outside))
+
+
+def _run(
+    context: EnvironmentContext,
+    module: ModuleType,
+    function: str,
+    connection: Connection,
+    steps: list[Step],
+    types: TypeFilter,
+    notice: Callable[[str], None],
+) -> None:
+    in_block = False
+
+    @contextmanager
+    def autocommit_block() -> Generator[None]:
+        nonlocal in_block
+        before, in_block = in_block, True
+        try:
+            yield
+        finally:
+            in_block = before
+
+    def record(_connection: object, _cursor: object, statement: str, parameters: Any, execution: Any, *_: Any) -> None:
+        frames = [*_frames(sys._getframe(1))]  # noqa: SLF001 - there is no public way to the caller
+        construct: Any = getattr(execution.compiled, "statement", None)
+        steps.append(
+            Step(
+                statement,
+                parameters,
+                lines=_lines(module, frames[0]),
+                by_operation=_is_recorded(frames, construct, statement),
+                in_autocommit_block=in_block,
+                existing_type=getattr(construct, "existing_type", None),
+                by_long_change=any(frame.f_globals.get("__name__", "").startswith(_CHANGES) for frame in frames),
+            )
+        )
+        if len(steps) >= _MOST:
+            raise RuntimeError(f"it sends more than {_MOST:,} statements")
+
+    event.listen(connection, "before_cursor_execute", record)
+    context.configure(connection=connection)
+    migration = context.get_context()
+    migration.impl.memo = types.memo
+    migration.autocommit_block = autocommit_block  # type: ignore[method-assign]
+    with Operations.context(migration), prevented(notice):
+        getattr(module, function)()
+
+
+def _is_recorded(frames: Sequence[FrameType], construct: Any, statement: str) -> bool:
+    """Return whether a run of Alembic records a statement for replay: what `Recorder` does, seen from the frames."""
+    reads = isinstance(construct, Select)
+    operation: type | None = None
+    is_executed = False
+    for frame in frames:
+        if frame.f_code is _INVOKE:
+            invoked: type = frame.f_locals["operation"].__class__
+            operation = invoked if invoked.__module__.startswith("alembic.") else None
+            break
+        is_executed = is_executed or frame.f_code is _EXEC
+    else:
+        operation = object if is_executed else None
+    if operation is ExecuteSQLOp or (reads and "pg_type" in statement):
+        return True  # the latter is how Alembic finds out whether it has to create a named type
+    return operation is not None and not reads
+
+
+def _frames(innermost: FrameType) -> Generator[FrameType]:
+    """Yield *innermost* and those around it, as far as the revision's."""
+    frame: FrameType | None = innermost
+    while frame is not None and frame.f_code is not _run.__code__:
+        yield frame
+        frame = frame.f_back
+
+
+def _lines(module: ModuleType, innermost: FrameType) -> tuple[int, ...]:
+    """Return the lines of *module* that led to a frame, the innermost call first."""
+    return tuple(frame.f_lineno for frame in _frames(innermost) if frame.f_globals is vars(module)) or (1,)

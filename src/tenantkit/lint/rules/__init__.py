@@ -1,0 +1,1 @@
+"""The rules: each finds one kind of problem in a revision."""

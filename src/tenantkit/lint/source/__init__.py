@@ -1,0 +1,1 @@
+"""A revision's file, without running it."""

@@ -1,0 +1,1 @@
+"""Writing environments and revisions."""

@@ -1,0 +1,114 @@
+"""Making a migration environment, and writing revisions."""
+
+from __future__ import annotations
+
+import logging
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typing_extensions import Unpack
+
+from tenantkit.arguments import FLAG, PATH, TEXT, require, require_options
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.authoring.comparing import Written, compare_shared, compare_tenant
+from tenantkit.migrations.authoring.drafting import POSITION, Drafts, Position
+from tenantkit.migrations.environment.env_file import require_usable
+from tenantkit.migrations.environment.sites import graph_of
+from tenantkit.migrations.graph.revision_graph import clear_errors
+from tenantkit.migrations.planning.phases import require_known
+from tenantkit.tenancy import TENANCY, Tenancy
+from tenantkit.user_code import ContainedExits
+
+if TYPE_CHECKING:
+    from tenantkit.migrations.planning.phases import Phase
+
+_log = logging.getLogger("tenantkit.migrations")
+
+
+def init(folder: str | Path) -> list[Path]:
+    """Make a migration environment in *folder*, with an ``alembic.ini`` beside it, and return the new files.
+
+    Where another ``alembic.ini`` stands, that is kept, and the new one goes into *folder*.
+
+    :raises ConfigurationError: if *folder* has such a file already; nothing is overwritten.
+    """
+    require(folder=(folder, PATH))
+    folder = Path(folder)
+    templates = resources.files("tenantkit.migrations") / "templates"
+    beside = folder.parent / "alembic.ini"
+    own = folder / "alembic.ini"
+    configuration, name, alembic = (
+        (own, ".", f"alembic -c {own}") if beside.exists() else (beside, folder.name or ".", "alembic")
+    )
+    files = {
+        folder / "env.py": (templates / "env.py").read_text(),
+        folder / "script.py.mako": (templates / "script.py.mako").read_text(),
+        folder / "shared" / ".gitkeep": "",
+        folder / "tenant" / ".gitkeep": "",
+        configuration: (templates / "alembic.ini").read_text().replace("{folder}", name).replace("{alembic}", alembic),
+    }
+    for file in files:
+        if file.exists():
+            other = folder.parent / f"tenant_{folder.name or 'migrations'}"
+            raise ConfigurationError(
+                f"{file} exists already, and nothing was overwritten. Choose another folder, for example "
+                f"'tenantkit init {other}'."
+            )
+    for file, content in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    return list(files)
+
+
+def revision(
+    tenancy: Tenancy,
+    message: str,
+    *,
+    shared: bool = False,
+    autogenerate: bool = False,
+    phase: Phase | None = None,
+    **position: Unpack[Position],
+) -> Path | None:
+    """Write a new revision of the tenants' tables, or of the shared ones, and return its file.
+
+    With *autogenerate*, it holds what the models have and the revisions so far do not; ``None`` is
+    returned, and no file written, if that is nothing. The tenants' side is compared with a
+    schema that is built for the purpose, in a transaction that is rolled back: no tenant is touched. Labels of an ENUM
+    type that differ are not written, but logged as a warning. If a hook of ``env.py`` makes several revisions of it,
+    the file of the last is returned.
+
+    :param phase: whether it is for before or after the deployment of the code that needs it; see
+        `tenantkit.migrations.Options`. With *autogenerate*, the operations decide by default.
+    :param position: where it stands in its line, see `tenantkit.migrations.Position`.
+    :raises ConfigurationError: if the environment is not usable, the shared tables are not migrated yet, or a revision
+        cannot stand where it is to.
+    """
+    require(
+        tenancy=(tenancy, TENANCY), message=(message, TEXT), shared=(shared, FLAG), autogenerate=(autogenerate, FLAG)
+    )
+    require_options("revision", position, POSITION)
+    require_known(phase)
+    written = write(tenancy, message, position, shared=shared, autogenerate=autogenerate, phase=phase)
+    for note in written.notes:
+        _log.warning(note)
+    return written.paths[-1] if written.paths else None
+
+
+def write(
+    tenancy: Tenancy, message: str, position: Position, *, shared: bool, autogenerate: bool, phase: Phase | None
+) -> Written:
+    """Do what `revision` does, and return also what it cannot write."""
+    graph = graph_of(tenancy, "shared" if shared else "tenant")
+    _ = graph.scripts  # Alembic would take revisions that are not usable
+    what = "The revision cannot be written"
+    with clear_errors(what, graph.alembic, graph.environment), ContainedExits("env.py, or one of its hooks,"):
+        drafts = Drafts(graph, message, position, phase, autogenerate=autogenerate)
+        if not drafts.need_environment:
+            return Written(drafts.write())
+        require_usable(graph)
+        with tenancy.engine.connect() as connection, connection.begin() as transaction:
+            compare = compare_shared if shared else compare_tenant
+            written = compare(tenancy, connection, graph, drafts)
+            transaction.rollback()
+        return written

@@ -1,0 +1,157 @@
+"""Comparing the models with what the revisions build, or have built: autogenerate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from sqlalchemy import inspect
+from sqlalchemy.schema import CreateSchema
+
+from tenantkit.migrations.authoring.enums import label_notes
+from tenantkit.migrations.authoring.generated_objects import Missing, named_by_others
+from tenantkit.migrations.authoring.rendering import render_for_revisions, render_item
+from tenantkit.migrations.authoring.scope import Scope
+from tenantkit.migrations.environment.env_file import requesting
+from tenantkit.migrations.environment.other_packages import SCRATCH
+from tenantkit.migrations.environment.run import Request, Site, run
+from tenantkit.migrations.environment.sites import shared_site
+from tenantkit.migrations.planning.status import require_shared_is_current
+from tenantkit.schema_objects import Sides
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from alembic.operations.ops import MigrationScript
+    from alembic.runtime.migration import MigrationContext
+    from sqlalchemy import Connection, MetaData
+    from sqlalchemy.dialects.postgresql.base import PGInspector
+
+    from tenantkit.migrations.authoring.drafting import Drafts
+    from tenantkit.migrations.graph.revision_graph import RevisionGraph
+    from tenantkit.tenancy import Tenancy
+
+
+class Written(NamedTuple):
+    """New revisions: one, or none, unless hooks of ``env.py`` make several."""
+
+    paths: Sequence[Path]
+    notes: Sequence[str] = ()
+    """What autogenerate has found, but cannot write: each a sentence."""
+
+
+def compare_tenant(tenancy: Tenancy, connection: Connection, graph: RevisionGraph, drafts: Drafts) -> Written:
+    """Find what the models have and a schema built by the revisions has not, and write it.
+
+    That schema bears the placeholder's own name, so what is read from the catalog is what
+    models and revisions say, and nothing needs to be translated back.
+    """
+    site, metadata = _tenant_site(tenancy), tenancy.metadata.tenant
+    connection.execute(CreateSchema(site.schema))
+    if not drafts.autogenerate:
+        return _consult(connection, graph, site, metadata, drafts)
+    require_shared_is_current(tenancy)
+    run(connection, graph, site, lambda current, _: graph.upgrade_steps("heads", current), target_metadata=metadata)
+    site = replace(site, is_visible=tenancy.placeholder is None)
+    scope = Scope(connection, site, {tenancy.placeholder}, tenancy.tables.tenant, is_first=graph.is_empty)
+    return _compare(connection, graph, scope, metadata, _sides(tenancy), drafts)
+
+
+def compare_shared(tenancy: Tenancy, connection: Connection, graph: RevisionGraph, drafts: Drafts) -> Written:
+    """Find what the models have and the shared tables have not, and write it."""
+    for schema in tenancy.shared_schemas:
+        connection.execute(CreateSchema(schema, if_not_exists=True))
+    site = replace(shared_site(tenancy), in_transaction=True, is_visible=False)
+    metadata = tenancy.metadata.shared or tenancy.metadata.tenant
+    if not drafts.autogenerate:
+        return _consult(connection, graph, site, metadata, drafts)
+    # Tables without revisions were made from the models: the first revision has to make them too.
+    scope = Scope(connection, site, {*tenancy.shared_schemas}, tenancy.tables.shared, is_first=graph.is_empty)
+    return _compare(connection, graph, scope, metadata, _sides(tenancy), drafts)
+
+
+def _tenant_site(tenancy: Tenancy) -> Site:
+    return Site(
+        schema=tenancy.placeholder or SCRATCH,
+        others=tenancy.extra_schemas,
+        placeholder=tenancy.placeholder,
+        in_transaction=True,
+    )
+
+
+def _consult(connection: Connection, graph: RevisionGraph, site: Site, metadata: MetaData, drafts: Drafts) -> Written:
+    """Have ``env.py`` run without a comparison, as ``revision_environment`` of ``alembic.ini`` asks for."""
+    with requesting(graph.config, Request(connection, site, {"target_metadata": metadata})):
+        drafts.run_environment()
+    return Written(drafts.write())
+
+
+def _sides(tenancy: Tenancy) -> Sides:
+    tables = tenancy.tables
+    metadata = tenancy.metadata
+    return Sides(tenancy.placeholder, tables.shared, tables.tenant, metadata.tenant, metadata.shared)
+
+
+def _compare(
+    connection: Connection, graph: RevisionGraph, scope: Scope, metadata: MetaData, sides: Sides, drafts: Drafts
+) -> Written:
+    site = scope.site
+    missing = Missing(connection, site, is_first=scope.is_first)
+    found: list[MigrationScript] = []
+
+    def prepare(context: MigrationContext, _revision: object, directives: list[MigrationScript]) -> None:
+        for each in directives:
+            missing.create_objects(each, sides)
+        render_for_revisions(context, site.placeholder if site.translates else None)
+
+    def finish(_context: object, _revision: object, directives: list[MigrationScript]) -> None:
+        directives[:] = [each for each in directives if any(not ops.is_empty() for ops in each.upgrade_ops_list)]
+        missing.drop_types(directives)
+        found.extend(directives)
+
+    options = {
+        "target_metadata": metadata,
+        "include_schemas": scope.schemas != {None},
+        "include_name": scope.include_name,
+        "include_object": scope.include_object,
+        "process_revision_directives": finish,
+        "render_item": render_item,
+    }
+    labels = _labels(connection, scope)
+    default = site.schema if site.is_visible else "pg_temp"
+    # Nothing is to be translated, neither what is compared nor what is found.
+    request = Request(connection, replace(site, translates=False), options)
+    with _default_schema(connection, default), requesting(graph.config, request):
+        drafts.run_environment(prepare)
+        paths = drafts.write()
+    return Written(
+        paths, label_notes(scope.tables, labels, is_shared=not site.translates, leave_out=named_by_others(found))
+    )
+
+
+def _labels(connection: Connection, scope: Scope) -> dict[tuple[str | None, str], list[str]]:
+    """Return the labels of the ENUM types that are there, by schema and name."""
+    inspector = cast("PGInspector", inspect(connection))
+    return {
+        (schema, enum["name"]): enum["labels"]
+        for schema in (() if scope.is_first else scope.schemas)
+        for enum in inspector.get_enums(schema or scope.site.schema)
+    }
+
+
+@contextmanager
+def _default_schema(connection: Connection, schema: str) -> Generator[None]:
+    """Have reflection call *schema* the default one: its tables are found without a schema, all others with theirs.
+
+    The dialect is the engine's, so this is for a command that is alone in its process.
+    """
+    dialect = connection.dialect
+    before = dialect.default_schema_name
+    dialect.default_schema_name = schema
+    try:
+        yield
+    finally:
+        dialect.default_schema_name = before

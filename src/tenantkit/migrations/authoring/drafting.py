@@ -1,0 +1,145 @@
+"""New revisions of one line, from what was asked for to their files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from alembic.autogenerate import RevisionContext
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from alembic.util import asbool
+
+from tenantkit.arguments import FLAG, NAME, TEXTS, Kind, either, optional
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.authoring.proposals import propose, with_phase
+
+if TYPE_CHECKING:
+    from alembic.runtime.environment import ProcessRevisionDirectiveFn
+    from alembic.runtime.migration import MigrationContext
+
+    from tenantkit.migrations.graph.revision_graph import RevisionGraph
+    from tenantkit.migrations.planning.phases import Phase
+
+
+class Position(TypedDict, total=False):
+    """Where a new revision stands in its line, as ``alembic revision`` takes it."""
+
+    head: str
+    """The revision that it follows: an id or a part of it, ``branch@head``, or ``base``. By default the only head."""
+    splice: bool
+    """Whether it may follow a revision that is no head, and so begin a branch."""
+    branch_label: str | None
+    """A name for the branch that begins with it."""
+    depends_on: str | Collection[str] | None
+    """Revisions, or labels of branches, that have to be applied before it."""
+    rev_id: str | None
+    """Its id, by default one of random digits."""
+
+
+POSITION: Mapping[str, Kind] = {
+    "head": NAME,
+    "splice": FLAG,
+    "branch_label": optional(NAME),
+    "depends_on": optional(either(NAME, TEXTS)),
+    "rev_id": optional(NAME),
+}
+"""What each option of a `Position` takes."""
+
+
+class Drafts:
+    """The revisions that one request leads to: one, unless a hook of ``env.py`` makes none of it, or several."""
+
+    def __init__(
+        self, graph: RevisionGraph, message: str, position: Position, phase: Phase | None, *, autogenerate: bool
+    ) -> None:
+        self._config = graph.config
+        self._phase: Phase | None = phase
+        self.autogenerate = autogenerate
+        self._scripts = ScriptDirectory.from_config(graph.config)
+        self._fill_in = self._scripts._generate_template  # noqa: SLF001 - no hook comes before those of the user
+        self._scripts._generate_template = self._generate  # type: ignore[method-assign] # noqa: SLF001 - as the line above
+        self._written: list[Path] = []
+        self._phases: dict[str, tuple[Phase | None, bool]] = {}
+        depends_on = position.get("depends_on")
+        arguments: dict[str, Any] = {
+            "head": "head",
+            "splice": False,
+            "branch_label": None,
+            "rev_id": None,
+            **position,
+            "depends_on": depends_on if depends_on is None or isinstance(depends_on, str) else [*depends_on],
+        }
+        self._context = RevisionContext(
+            graph.config,
+            self._scripts,
+            {
+                **arguments,
+                "message": message,
+                "autogenerate": autogenerate,
+                "sql": False,
+                "version_path": str(graph.folder),
+            },
+        )
+
+    @property
+    def need_environment(self) -> bool:
+        """Whether ``env.py`` has a say, also without autogenerate."""
+        return self.autogenerate or asbool(self._config.get_alembic_option("revision_environment"))
+
+    def run_environment(self, prepare: ProcessRevisionDirectiveFn | None = None) -> None:
+        """Run ``env.py``, which compares the models with the database and calls the hooks, *prepare* first."""
+        self._context.process_revision_directives = prepare
+
+        is_asked = False
+
+        def compare(revision: Any, migration: MigrationContext) -> list[Any]:
+            nonlocal is_asked
+            is_asked = True
+            if self.autogenerate:
+                self._context.run_autogenerate(revision, migration)
+            else:
+                self._context.run_no_autogenerate(revision, migration)
+            return []
+
+        arguments = self._context.template_args
+        with EnvironmentContext(
+            self._config, self._scripts, fn=compare, template_args=arguments, revision_context=self._context
+        ):
+            self._scripts.run_env()
+        if not is_asked:
+            raise ConfigurationError(
+                "env.py does not call run_environment(), so no revision was written. Call it as the env.py of "
+                "'tenantkit init' does."
+            )
+
+    def write(self) -> Sequence[Path]:
+        """Write the files and return them. After autogenerate, the operations propose each one's phase."""
+        for each in self._context.generated_revisions:
+            phase, is_mixed = self._phase, False
+            if phase is None and self.autogenerate:
+                phase, is_mixed = propose(each.upgrade_ops_list)
+            self._phases[str(each.rev_id)] = phase, is_mixed
+        try:
+            return [Path(script.path) for script in self._context.generate_scripts() if script is not None]
+        except BaseException:
+            # Alembic checks labels, and runs hooks, when the file is there; it would be in the way from then on.
+            for file in self._written:
+                file.unlink(missing_ok=True)
+            raise
+
+    def _generate(self, src: Path, dest: Path, **values: Any) -> None:
+        """Fill in the template as Alembic does, with the phase, before its ``post_write_hooks`` see the file."""
+        revision = values["up_revision"]
+        if dest.exists() or revision in self._scripts.revision_map._revision_map:  # noqa: SLF001 - exactly this id
+            raise ConfigurationError(
+                f"There is a revision {revision} already, or a file {dest}, and nothing was overwritten. Give the new "
+                "one another id or message."
+            )
+        self._written.append(dest)
+        self._fill_in(src, dest, **values)
+        phase, is_mixed = self._phases[revision]
+        if phase is not None:
+            encoding = self._scripts.output_encoding
+            dest.write_text(with_phase(dest.read_text(encoding), phase, is_mixed=is_mixed), encoding)

@@ -1,0 +1,1 @@
+"""Queries of the catalog that operations and revisions share."""

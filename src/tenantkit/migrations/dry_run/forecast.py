@@ -1,0 +1,173 @@
+"""Where a downgrade or a stamp is going to lead, for a question before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from tenantkit.migrations.dry_run.preview import install_to_read, plan_group
+from tenantkit.migrations.environment.sites import graph_of, shared_site
+from tenantkit.migrations.executors.trial import rolled_back
+from tenantkit.migrations.planning.plan import group, plan_fleet
+from tenantkit.migrations.planning.rollback import find_applied, plan_rollback
+from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement
+from tenantkit.migrations.results.report import format_heads
+from tenantkit.migrations.runs.commands import policy
+from tenantkit.migrations.runs.shared import SHARED
+from tenantkit.naming import quote_identifier
+from tenantkit.postgres.locks import POLITE
+from tenantkit.runs import ledger
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationStep
+    from sqlalchemy import Engine
+
+    from tenantkit.migrations.graph.revision_graph import Command, Heads, RevisionGraph
+    from tenantkit.migrations.planning.plan import Plan
+    from tenantkit.migrations.runs.commands import Options
+    from tenantkit.tenancy import Tenancy
+    from tenantkit.tenant import Tenant
+
+_TABLES = text(
+    """
+    SELECT nspname AS schema, relname AS name, relforcerowsecurity AS hides_rows
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = ANY(:schemas) AND relname = ANY(:names) AND relkind IN ('f', 'm', 'p', 'r')
+    ORDER BY 1, 2
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Where placements of one line go from where they are."""
+
+    graph: RevisionGraph
+    groups: tuple[PlannedGroup, ...]
+    """Placements that are at the same revision; without those that have nothing to do, or are refused."""
+
+    @property
+    def placements(self) -> tuple[PlannedPlacement, ...]:
+        """Those that something is done to."""
+        return tuple(placement for group in self.groups for placement in group.placements)
+
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """The revisions that are taken back."""
+        return tuple(dict.fromkeys(step.revision for group in self.groups for step in group.steps))
+
+
+def forecast(tenancy: Tenancy, command: Command, target: str, options: Options, *, purge: bool = False) -> Forecast:
+    """Return where *command* takes tenants.
+
+    :raises ConfigurationError: if the target, an option or the environment is wrong.
+    """
+    graph = graph_of(tenancy, "tenant")
+    graph.require_target(command, target)
+
+    def plan(_: Connection, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
+        return plan_fleet(graph, command, target, fleet, current, purge=purge)
+
+    return _forecast(tenancy, graph, command, options, plan)
+
+
+def forecast_run(tenancy: Tenancy, run_id: int, options: Options) -> Forecast:
+    """Return where taking back a run leads; raises as `downgrade_run` does."""
+    graph = graph_of(tenancy, "tenant")
+    applied = find_applied(tenancy, run_id, options.get("tenants"))
+
+    def plan(connection: Connection, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
+        concerned = [tenant for tenant in fleet if tenant.key in applied]
+        return plan_rollback(graph, run_id, applied, ledger.changed_since(connection, run_id), concerned, current)
+
+    return _forecast(tenancy, graph, "downgrade", options, plan)
+
+
+def forecast_shared(tenancy: Tenancy, command: Command, target: str, *, purge: bool = False) -> Forecast:
+    """Return where *command* takes the shared tables; raises as `forecast` does."""
+    line, site = graph_of(tenancy, "shared"), shared_site(tenancy)
+    if line.is_empty:
+        return Forecast(line, ())
+    line.require_target(command, target)
+    with tenancy.engine.connect() as connection:
+        heads = read_revisions(connection, [site.schema]).get(site.schema, ())
+    found = _group(line, command, heads, target, [PlannedPlacement(key=SHARED, schema=site.schema)], purge=purge)
+    return Forecast(line, () if found.from_revision == found.to_revision else (found,))
+
+
+def _forecast(
+    tenancy: Tenancy,
+    graph: RevisionGraph,
+    command: Command,
+    options: Options,
+    planner: Callable[[Connection, Sequence[Tenant], dict[str, Heads]], Plan],
+) -> Forecast:
+    selection, _ = policy(options)
+    with rolled_back(tenancy.engine) as connection:
+        install_to_read(connection)
+        fleet = selection.find(connection)
+    with tenancy.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        current = read_revisions(connection, [tenant.schema for tenant in fleet])
+        plan = planner(connection, fleet, current)
+    groups = tuple(
+        _group(
+            graph,
+            command,
+            heads,
+            there,
+            [PlannedPlacement(key=each.tenant.key, schema=each.tenant.schema) for each in work],
+            purge=plan.purge,
+        )
+        for (heads, there), work in group(plan.work).items()
+    )
+    return Forecast(graph, groups)
+
+
+def _group(
+    graph: RevisionGraph,
+    command: Command,
+    heads: Heads,
+    target: str,
+    placements: Sequence[PlannedPlacement],
+    *,
+    purge: bool,
+) -> PlannedGroup:
+    steps: Sequence[MigrationStep] = () if purge else graph.steps(command, target, heads)
+    found = plan_group(graph, () if purge else heads, steps, placements)
+    if not purge:
+        return found
+    return replace(
+        found, from_revision=format_heads(heads) or None, to_revision=format_heads(graph.resolve(target)) or None
+    )
+
+
+def find_rows(engine: Engine, tables: Mapping[str, Collection[str]]) -> tuple[str, str] | None:
+    """Return the schema and the name of one of *tables* that has rows; ``None`` if none has.
+
+    A table that cannot be looked at, or hides rows, counts as one that has some.
+
+    :param tables: names by schema. Those that do not exist are left out.
+    """
+    names = {name for each in tables.values() for name in each}
+    with engine.connect() as connection:
+        found = connection.execute(_TABLES, {"schemas": list(tables), "names": list(names)}).all()
+    for table in found:
+        if table.name in tables[table.schema] and (table.hides_rows or _has_rows(engine, table.schema, table.name)):
+            return table.schema, table.name
+    return None
+
+
+def _has_rows(engine: Engine, schema: str, name: str) -> bool:
+    table = f"{quote_identifier(schema)}.{quote_identifier(name)}".replace("%", "%%")
+    try:
+        with engine.begin() as connection:
+            POLITE.apply(connection)
+            return bool(connection.exec_driver_sql(f"SELECT EXISTS (SELECT FROM {table})").scalar())  # noqa: S608 - quoted
+    except DBAPIError:
+        return True

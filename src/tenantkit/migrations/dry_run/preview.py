@@ -1,0 +1,156 @@
+"""Telling what a migration would do, without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from sqlalchemy import Connection
+from typing_extensions import Unpack
+
+from tenantkit.arguments import FLAG, NAME, one_of, require
+from tenantkit.cancellation import handling
+from tenantkit.migrations.dry_run.scripts import ScriptPreview
+from tenantkit.migrations.environment.env_file import require_usable
+from tenantkit.migrations.environment.sites import graph_of, shared_site
+from tenantkit.migrations.executors.trial import name_of, rolled_back
+from tenantkit.migrations.planning.phases import Phase, limit, require_no_end
+from tenantkit.migrations.planning.plan import group, plan_fleet
+from tenantkit.migrations.planning.unversioned import refuse_unversioned, require_versioned_shared
+from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
+from tenantkit.migrations.results.report import format_heads
+from tenantkit.migrations.runs.commands import Options, policy, settings_of, usable_graph
+from tenantkit.migrations.runs.option_kinds import check_options
+from tenantkit.migrations.runs.shared import SHARED, shared_target
+from tenantkit.registry import versions
+from tenantkit.tenancy import TENANCY, Tenancy
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationStep
+
+    from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
+
+Previewed: TypeAlias = Literal["migrate", "downgrade"]
+
+
+def preview(
+    tenancy: Tenancy,
+    target: str = "head",
+    *,
+    command: Previewed = "migrate",
+    scripts: bool = False,
+    **options: Unpack[Options],
+) -> Preview:
+    """Return what `migrate`, or `downgrade`, would do. The database is read, and nothing in it is changed.
+
+    With *scripts*, what would be sent is found out as a run does it, by rehearsing in the first placements of each
+    group, in transactions that are rolled back. Until then, they hold the locks that the migration takes.
+
+    :param options: those that choose tenants, and those that the scripts depend on; the others say nothing here.
+    :raises ConfigurationError: if the environment, the target or an option is wrong.
+    """
+    require(
+        tenancy=(tenancy, TENANCY),
+        target=(target, NAME),
+        command=(command, one_of(*get_args(Previewed))),
+        scripts=(scripts, FLAG),
+    )
+    check_options("preview", options)
+    selection, _ = policy(options)
+    graph = usable_graph(tenancy, target) if command == "migrate" else graph_of(tenancy, "tenant")
+    shared_line = graph_of(tenancy, "shared")
+    if scripts:
+        require_usable(graph)
+    phase = options.get("phase")
+    if phase == "expand":
+        require_no_end(target)
+    with rolled_back(tenancy.engine) as connection:
+        settings_of(options).limits.require_sense(connection)
+        is_current = install_to_read(connection)
+        fleet = selection.find(connection)
+    with tenancy.engine.connect() as connection:
+        # A transaction would hold a lock on each tenant's table, and a server has room for some thousands only.
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        current = read_revisions(connection, [tenant.schema for tenant in fleet])
+        found = plan_fleet(graph, command, target, fleet, current, phase)
+        if command == "migrate":
+            found = refuse_unversioned(connection, tenancy, graph, found)
+        there = shared_target(target)
+        shared = _plan_shared(tenancy, shared_line, connection, there, phase) if command == "migrate" else None
+    groups = {
+        (heads, there): plan_group(
+            graph,
+            heads,
+            graph.steps(command, there, heads),
+            [PlannedPlacement(key=each.tenant.key, schema=each.tenant.schema) for each in work],
+        )
+        for (heads, there), work in group(found.work).items()
+    }
+    if scripts:
+        settings = settings_of(options)
+        with (
+            handling() as cancellation,
+            cancellation.interruptible(),
+            closing(ScriptPreview(tenancy, shared_line, graph, command, settings, cancellation, shared)) as rehearsing,
+        ):
+            shared = rehearsing.rehearse_shared()
+            groups = {key: rehearsing.rehearse(each, key[1]) for key, each in groups.items()}
+    return Preview(
+        command=command,
+        target=target,
+        registry_is_current=is_current,
+        shared=shared,
+        groups=tuple(groups.values()),
+        refused=tuple(found.refused),
+        unchanged=found.unchanged,
+    )
+
+
+def install_to_read(connection: Connection) -> bool:
+    """Have the registry as this version needs it, and from then on only read; return whether it was so already."""
+    before = versions.installed_version(connection)
+    versions.install(connection)
+    is_current = before == versions.installed_version(connection)
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    return is_current
+
+
+def _plan_shared(
+    tenancy: Tenancy, graph: RevisionGraph, connection: Connection, target: str, phase: Phase | None
+) -> PlannedGroup | None:
+    if graph.is_empty:
+        return None
+    schema = shared_site(tenancy).schema
+    heads = read_revisions(connection, [schema]).get(schema, ())
+    target = limit(graph, target, heads, phase)
+    require_versioned_shared(connection, tenancy, graph, heads, target)
+    steps = graph.steps("migrate", target, heads)
+    return plan_group(graph, heads, steps, [PlannedPlacement(key=SHARED, schema=schema)]) if steps else None
+
+
+def plan_group(
+    graph: RevisionGraph, heads: Heads, steps: Sequence[MigrationStep], placements: Sequence[PlannedPlacement]
+) -> PlannedGroup:
+    """Return what *steps* do to *placements* that are at *heads*."""
+    return PlannedGroup(
+        from_revision=format_heads(heads) or None,
+        to_revision=format_heads(_after(graph, heads, steps)) or None,
+        steps=tuple(PlannedStep(revision=name_of(step), message=step.doc or "") for step in steps),
+        placements=tuple(placements),
+    )
+
+
+def _after(graph: RevisionGraph, heads: Heads, steps: Sequence[MigrationStep]) -> Heads:
+    after = set(heads)
+    for step in steps:
+        after -= set(step.from_revisions_no_deps)
+        after |= set(step.to_revisions_no_deps)
+    return tuple(
+        sorted(head for head in after if not any(_is_below(graph, head, other) for other in after if other != head))
+    )
+
+
+def _is_below(graph: RevisionGraph, revision: str, head: str) -> bool:
+    return any(script.revision == revision for script in graph.scripts.iterate_revisions(head, "base"))

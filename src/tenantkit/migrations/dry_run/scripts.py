@@ -1,0 +1,132 @@
+"""Finding out what a migration would send, by rehearsals that are rolled back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+from sqlalchemy.schema import CreateSchema
+
+from tenantkit.cancellation import Cancellation
+from tenantkit.migrations.environment.sites import shared_site, tenant_site
+from tenantkit.migrations.executors.trial import Trial, attempt
+from tenantkit.migrations.graph.revision_graph import Command
+from tenantkit.migrations.replay.rehearsal import RehearsalResult, rehearse
+from tenantkit.migrations.results.planned import PlannedGroup, Rehearsal
+from tenantkit.migrations.runs.migrator import Settings, set_up
+from tenantkit.migrations.runs.shared import SHARED
+from tenantkit.migrations.tasks.connections import hear
+from tenantkit.migrations.tasks.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Engine
+
+    from tenantkit.migrations.environment.run import Site
+    from tenantkit.migrations.graph.revision_graph import RevisionGraph
+    from tenantkit.migrations.replay.recorder import Recorder
+    from tenantkit.migrations.replay.script import Script
+    from tenantkit.migrations.results.report import Outcome
+    from tenantkit.tenancy import Tenancy
+
+_EPILOGUE = "-- Here the run writes into its ledger that this is done.\n"
+_SHARED_FIRST = "the shared tables have to be migrated first, with 'tenantkit migrate --shared-only'"
+
+
+@dataclass(slots=True)
+class ScriptPreview:
+    """Rehearses what placements have to do, and keeps nothing of it."""
+
+    tenancy: Tenancy
+    shared_graph: RevisionGraph
+    graph: RevisionGraph
+    command: Command
+    settings: Settings
+    cancellation: Cancellation
+    shared: PlannedGroup | None
+    """What the shared tables have to do before."""
+    _engine: Engine = field(init=False)
+    """For connections that nobody else uses: a revision may leave something in its session."""
+
+    def __post_init__(self) -> None:
+        self._engine = set_up(self.tenancy, self.graph, self.settings.limits, is_sent=False).open()
+        hear(self._engine, self.cancellation)
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._engine.dispose()
+
+    def rehearse_shared(self) -> PlannedGroup | None:
+        """Return what the shared tables have to do, with what was found out; comes before the tenants."""
+        if self.shared is not None:
+            task = self._shared_task
+            trial = self._trial(self.shared_graph, self._create_shared_schemas)
+            self.shared = replace(self.shared, rehearsal=self._rehearse([task], trial))
+        return self.shared
+
+    def rehearse(self, group: PlannedGroup, target: str) -> PlannedGroup:
+        """Return *group* with what was found out."""
+        if (shared := self.shared and self.shared.rehearsal) and (shared.failures or shared.autocommit):
+            return replace(group, rehearsal=Rehearsal(script=None, obstacle=_SHARED_FIRST))
+        tasks = [self._task(each.key, tenant_site(self.tenancy, each.schema), target) for each in group.placements]
+        trial = self._trial(self.graph, self._migrate_shared)
+        return replace(group, rehearsal=self._rehearse(tasks, trial))
+
+    def _task(self, key: str, site: Site, target: str) -> Task:
+        return Task(key=key, site=site, command=self.command, target=target)
+
+    @property
+    def _shared_task(self) -> Task:
+        # With a phase, not to the newest revision.
+        there = self.shared.to_revision if self.shared is not None else None
+        target = "heads" if there is None or "," in there else there
+        return Task(key=SHARED, site=shared_site(self.tenancy), command="migrate", target=target)
+
+    def _trial(self, graph: RevisionGraph, prepare: Callable[[Connection], None]) -> Trial:
+        others = [*self.tenancy.shared_schemas, *self.tenancy.extra_schemas]
+        return Trial(self._engine, graph, self.settings.limits, others, self.cancellation, prepare)
+
+    def _create_shared_schemas(self, connection: Connection) -> None:
+        for schema in self.tenancy.shared_schemas:
+            connection.execute(CreateSchema(schema, if_not_exists=True))
+
+    def _migrate_shared(self, connection: Connection) -> None:
+        if self.shared is not None:
+            self._create_shared_schemas(connection)
+            attempt(connection, self.shared_graph, self._shared_task, [], limits=self.settings.limits)
+
+    def _rehearse(self, tasks: Sequence[Task], trial: Trial) -> Rehearsal:
+        """Rehearse as a run does, in the first placements of those that are at one revision."""
+        found: RehearsalResult | None = None
+        failures: list[Outcome] = []
+        recorder: Recorder | None = None
+        for outcome, rehearsed in rehearse(tasks, trial, self.cancellation, record=self.settings.engine != "alembic"):
+            found = rehearsed or found
+            if outcome.ok:
+                recorder = trial.recorders[outcome.key]
+            else:
+                failures.append(outcome)
+        if found is None and recorder is not None:
+            found = _alone(recorder)
+        if found is None:
+            return Rehearsal(script=None, failures=tuple(failures))
+        return Rehearsal(
+            script=self._render(found.script, tasks[0].site),
+            obstacle=found.obstacle,
+            autocommit=found.autocommit,
+            failures=tuple(failures),
+        )
+
+    def _render(self, script: Script | None, site: Site) -> str | None:
+        if script is None or not script.steps:
+            return None
+        template = script.template(site.others, self.settings.limits)
+        return f"{template.render(site.schema, _EPILOGUE).decode()};\n"
+
+
+def _alone(recorder: Recorder) -> RehearsalResult:
+    """Return what is known from one placement, where there is no other that could be compared with it."""
+    script = recorder.script() if recorder.obstacle is None else None
+    return RehearsalResult(script, recorder.obstacle, autocommit=recorder.autocommit, touches_shared=False)

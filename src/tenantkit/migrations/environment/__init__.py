@@ -1,0 +1,1 @@
+"""Running Alembic's environment for one placement: the only package that changes how Alembic works."""

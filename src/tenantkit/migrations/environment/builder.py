@@ -1,0 +1,45 @@
+"""A new tenant's tables, by running every revision in its empty schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.environment.run import Site, run
+from tenantkit.migrations.environment.sites import graph_of, tenant_site
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from tenantkit.migrations.graph.revision_graph import Heads
+    from tenantkit.tenancy import Tenancy
+    from tenantkit.tenant import Placement
+
+
+class AlembicBuilder:
+    """Builds placements of *tenancy*; the revisions are read once.
+
+    :raises ConfigurationError: if there are none, or they cannot be used.
+    """
+
+    def __init__(self, tenancy: Tenancy) -> None:
+        self._tenancy = tenancy
+        self._line = graph_of(tenancy, "tenant")
+        if self._line.is_empty:
+            raise ConfigurationError(
+                f"There are no revisions in {self._line.folder}, so a new tenant would have no tables. "
+                "Write the first with 'tenantkit revision --autogenerate -m initial'."
+            )
+
+    def __call__(self, connection: Connection, placement: Placement, heads: Heads | None = None) -> None:
+        """Bring an empty placement to *heads*, by default the newest revisions, within the caller's transaction."""
+        target = "heads" if heads is None else ",".join(heads)
+        self._run(connection, tenant_site(self._tenancy, placement.schema, in_transaction=True), target)
+
+    def in_steps(self, connection: Connection, placement: Placement) -> None:
+        """Bring an empty placement to the newest revisions as a migration does, with ``autocommit_block`` for real."""
+        self._run(connection, tenant_site(self._tenancy, placement.schema))
+
+    def _run(self, connection: Connection, site: Site, target: str = "heads") -> None:
+        line = self._line
+        run(connection, line, site, lambda current, _: line.upgrade_steps(target, current) if target else [])

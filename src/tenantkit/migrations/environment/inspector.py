@@ -1,0 +1,99 @@
+"""Reflection in revisions: the inspector knows the tenant's schema by the placeholder.
+
+SQLAlchemy's ``schema_translate_map`` does not reach the inspector. Its queries compare the name of the schema with
+``pg_namespace.nspname``, so that is where the real name is put in. What comes back is called by the placeholder again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from copy import copy
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Select, event
+from sqlalchemy.dialects.postgresql.base import PGInspector
+
+from tenantkit.migrations.catalog.queries import require_schema
+from tenantkit.sessions.transactions import INTERNAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
+
+    from tenantkit.migrations.environment.run import Site
+
+_COMPARED = "nspname_"
+"""How SQLAlchemy names a parameter that is compared with the name of a schema."""
+
+
+class _Inspector(PGInspector):
+    """An inspector of one connection's dialect, where SQLAlchemy's takes the engine's."""
+
+    # What SQLAlchemy sets is ignored.
+    dialect: Any = property(lambda self: self.bind.dialect, lambda _self, _value: None)
+
+
+@contextmanager
+def inspecting(connection: Connection, site: Site, alias: str) -> Generator[None]:
+    """Have whatever reflects on *connection* find the tenant's schema, for the duration of a block.
+
+    It is the default schema too, as for an application whose role has the tenant's ``search_path``.
+
+    :param alias: another name by which statements may know the schema.
+    """
+    names = {site.placeholder, alias, site.schema} - {None} if site.translates else set[str | None]()
+
+    def before_cursor_execute(
+        _connection: Connection, _cursor: Any, statement: str, parameters: Any, context: Any, *_many: bool
+    ) -> tuple[str, Any]:
+        # SQLAlchemy's own queries, and no text: that is taken literally.
+        if not isinstance(getattr(context.compiled, "statement", None), Select):
+            if INTERNAL not in context.execution_options:
+                require_schema(statement)
+        elif isinstance(parameters, dict):
+            parameters = _with_schema(parameters, names, site.schema)  # pyright: ignore[reportUnknownArgumentType]
+        return statement, parameters
+
+    dialect = connection.dialect
+    connection.dialect = _dialect(dialect, site, names)
+    event.listen(connection, "before_cursor_execute", before_cursor_execute, retval=True)
+    try:
+        yield
+    finally:
+        event.remove(connection, "before_cursor_execute", before_cursor_execute)
+        connection.dialect = dialect
+
+
+def _with_schema(parameters: dict[str, Any], names: AbstractSet[str | None], schema: str) -> dict[str, Any]:
+    return {key: schema if key.startswith(_COMPARED) and value in names else value for key, value in parameters.items()}
+
+
+def _dialect(dialect: Any, site: Site, names: AbstractSet[str | None]) -> Any:
+    """Return a copy of *dialect*, which is the engine's, for one connection and site."""
+    own: Any = copy(dialect)
+    own.inspector = _Inspector
+    own.default_schema_name = site.schema if site.is_visible else "pg_temp"
+
+    def get_multi_foreign_keys(connection: Connection, schema: str | None, **options: Any) -> Any:
+        real = site.schema if schema in names else schema
+        found = dialect.get_multi_foreign_keys(connection, schema=real, **options)
+        for (_, table), keys in found:
+            for key in keys:
+                if key["referred_schema"] in names:
+                    key["referred_schema"] = site.placeholder
+            yield (schema, table), keys
+
+    def renamed(
+        load: Callable[..., list[Any]], connection: Connection, schema: str | None = None, **options: Any
+    ) -> Any:
+        return [
+            each | ({"schema": site.placeholder} if site.placeholder and {schema, each["schema"]} <= names else {})
+            for each in load(connection, schema, **options)
+        ]
+
+    own.get_multi_foreign_keys = get_multi_foreign_keys
+    own._load_enums = partial(renamed, dialect._load_enums)  # noqa: SLF001 - what the inspector calls
+    own._load_domains = partial(renamed, dialect._load_domains)  # noqa: SLF001 - what the inspector calls
+    return own

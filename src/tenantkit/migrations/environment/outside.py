@@ -1,0 +1,145 @@
+"""Observation of a revision's work outside of its connection: other connections, files, processes, the network.
+
+A replay would leave that work out. SQLAlchemy's events show neither other engines nor the driver's own cursors, and
+libpq raises no audit events, so calls of psycopg are observed by a profile function, and the rest by an audit hook.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import psycopg
+from alembic.runtime.migration import RevisionStep
+
+from tenantkit.migrations.environment.audit_events import describe
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationStep
+    from sqlalchemy import Connection
+
+Report: TypeAlias = Callable[[str], object]
+
+OWN_CONNECTION = "opens a connection of its own"
+OWN_CURSOR = "uses the driver's cursor"
+
+_log = logging.getLogger("tenantkit.migrations")
+_told: set[str] = set()
+_once: set[tuple[str, bool]] = set()
+
+_observed: dict[int, Report] = {}
+"""Who is told of audit events, by the thread that runs a revision. There is one at a time: see `requesting`."""
+_other_threads: frozenset[int] = frozenset()
+"""Threads that ran before the revision began; what they do is not its work."""
+
+
+def observe_once(steps: Iterable[MigrationStep], connection: Connection) -> Iterator[MigrationStep]:
+    """Yield *steps*, each so that a connection of its own is warned of when it first runs in this process.
+
+    Observed for every tenant, it would take twice as long.
+    """
+    for step in steps:
+        if isinstance(step, RevisionStep) and (key := (step.revision.path, step.is_upgrade)) not in _once:
+            _once.add(key)
+            _observe(step, connection)
+        yield step
+
+
+def _observe(step: RevisionStep, connection: Connection) -> None:
+    run: Callable[..., object] = step.migration_fn
+    revision = str(step.revision.revision)
+
+    def migration_fn(**options: Any) -> object:
+        with observing(connection.connection.driver_connection, lambda what: warn(revision, what)):
+            return run(**options)
+
+    step.migration_fn = migration_fn
+
+
+def warn(revision: str, what: str) -> None:
+    """Log, once in this process, that a *revision* uses another connection; what else it does outside may be meant."""
+    if what == OWN_CONNECTION and revision not in _told:
+        _told.add(revision)
+        _log.warning(
+            "Revision %s %s: that is outside of the tenant's transaction and schema, and is not taken back when "
+            "the revision fails. Use op.get_bind().",
+            revision,
+            what,
+        )
+
+
+@contextmanager
+def observing(connection: object, report: Report) -> Generator[None]:
+    """Call *report* for work outside of a driver's *connection*, in a block that runs a revision."""
+    global _other_threads  # noqa: PLW0603 - an audit hook cannot be removed, so it is told when to listen
+    _listen()
+    here, profile = threading.get_ident(), sys.getprofile()
+    _other_threads = frozenset(thread.ident for thread in threading.enumerate() if thread.ident) - {here}
+    _observed[here] = report
+    observed = profile is None  # else somebody measures
+    of_threads: Any = threading.getprofile()
+    if observed:
+        threading.setprofile(function := _profile(connection, report))
+        sys.setprofile(function)
+    try:
+        yield
+    finally:
+        if observed:
+            sys.setprofile(None)
+            threading.setprofile(of_threads)
+        del _observed[here]
+
+
+@cache
+def _listen() -> None:
+    sys.addaudithook(_hear)
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _observed or threading.get_ident() in _other_threads:
+        return
+    if (what := describe(event, arguments)) is not None:
+        for report in list(_observed.values()):
+            report(what)
+
+
+def _profile(own: object, report: Report) -> Callable[[FrameType, str, Any], None]:
+    """Return a profile function that reports statements on other connections than *own*, or past SQLAlchemy."""
+    codes = _codes_of_psycopg() | _codes_of_others()
+
+    def profile(frame: FrameType, event: str, _argument: Any) -> None:
+        if event != "call" or frame.f_code not in codes:
+            return
+        cursor = frame.f_locals.get("self")
+        if getattr(cursor, "connection", None) is not own:
+            report(OWN_CONNECTION)
+        elif frame.f_back is None or not _is_ours(frame.f_back):
+            report(OWN_CURSOR)
+
+    return profile
+
+
+@cache
+def _codes_of_psycopg() -> frozenset[CodeType]:
+    kinds = (psycopg.Cursor, psycopg.ServerCursor, psycopg.AsyncCursor, psycopg.AsyncServerCursor)
+    names = ("execute", "executemany", "stream", "copy")
+    functions = [getattr(kind, name) for kind in kinds for name in names]
+    # copy() is wrapped by contextlib.
+    return frozenset(getattr(function, "__wrapped__", function).__code__ for function in functions)
+
+
+def _codes_of_others() -> frozenset[CodeType]:
+    connect = getattr(sys.modules.get("psycopg2"), "connect", None)
+    return frozenset() if connect is None else frozenset({connect.__code__})
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Return whether a statement comes from SQLAlchemy, whose events tell of it, or from the driver's own methods."""
+    module = str(frame.f_globals.get("__name__"))
+    return module.partition(".")[0] in {"sqlalchemy", "tenantkit"}

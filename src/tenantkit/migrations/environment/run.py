@@ -1,0 +1,292 @@
+"""Running Alembic's environment for one placement.
+
+`run` is the caller's side; `run_environment` is what ``env.py`` calls. In between
+stands Alembic, which passes a `Request` through and nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from alembic import context
+from alembic.util import CommandError
+from sqlalchemy import Connection, MetaData
+
+from tenantkit.migrations.environment.database_objects import refusing_what_exists_once
+from tenantkit.migrations.environment.directives import adapt_directives
+from tenantkit.migrations.environment.env_file import ASKED, Probe, environment, requesting, run_file
+from tenantkit.migrations.environment.inspector import inspecting
+from tenantkit.migrations.environment.interruptions import Interruption
+from tenantkit.migrations.environment.options import as_list, check_options, merge
+from tenantkit.migrations.environment.outside import observe_once
+from tenantkit.migrations.environment.server_defaults import defaults_differ
+from tenantkit.migrations.environment.transactions import Transaction
+from tenantkit.migrations.environment.translation import adapt_operations
+from tenantkit.migrations.graph.places import WatchedSteps
+from tenantkit.migrations.replay.script import ALIAS
+from tenantkit.naming import search_path
+from tenantkit.postgres.locks import LIMITS, POLITE, Limits
+from tenantkit.schema_objects import TypeFilter
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext, MigrationStep
+
+    from tenantkit.migrations.graph.places import Place
+    from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
+    from tenantkit.migrations.replay.recorder import Recorder
+
+Steps: TypeAlias = "Callable[[Heads, MigrationContext], Iterable[MigrationStep]]"
+"""Given the revisions that a placement is at, what to run there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where a line of revisions is applied."""
+
+    schema: str
+    """The schema of the version table, and where names without a schema lead."""
+    others: tuple[str, ...] = ()
+    """Where else textual SQL may look for names."""
+    placeholder: str | None = None
+    """The schema that revisions write for `schema`."""
+    translates: bool = True
+    """Whether there is a placeholder at all: not for shared tables."""
+    is_visible: bool = True
+    """Whether names without a schema lead there. Autogenerate wants every name read with its schema."""
+    in_transaction: bool = False
+    """Whether everything happens in the caller's transaction, on a placement that nobody uses yet."""
+
+    @property
+    def search_path(self) -> str:
+        """Where names without a schema lead."""
+        return self.path if self.is_visible else "pg_temp"
+
+    @property
+    def path(self) -> str:
+        """The path of revisions, also where `search_path` hides it from autogenerate."""
+        return search_path(self.schema, *self.others)
+
+    def owns(self, schema: str | None) -> bool:
+        """Return whether revisions of this line create the types that they declare with *schema*.
+
+        In the tenants' revisions, a type with a real schema is the shared side's.
+        """
+        return not self.translates or schema in {None, self.placeholder}
+
+    def real(self, schema: str | None, own: str) -> str:
+        """Return what *schema* means in a revision, where *own* is the schema of the site."""
+        return own if schema is None or (self.translates and schema == self.placeholder) else schema
+
+
+@dataclass(slots=True)
+class Request:
+    """What one run of ``env.py`` is for."""
+
+    connection: Connection
+    site: Site
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Further options of Alembic's ``context.configure``."""
+    recorder: Recorder | None = None
+    before_commit: Callable[[Connection], None] | None = None
+    """Called when everything is done, in the same transaction."""
+    before_block: Callable[[Connection], None] | None = None
+    """Likewise, when what comes next is outside of it."""
+    limits: Limits = POLITE
+    interruption: Interruption = field(init=False)
+    is_configuring: bool = False
+    """Whether it is tenantkit that calls Alembic's environment now, and not ``env.py``."""
+    is_done: bool = False
+    error: BaseException | None = None
+    """The error of `run_environment`, which ``env.py`` may have caught."""
+
+    def __post_init__(self) -> None:
+        self.interruption = Interruption(self.connection, self.site.schema)
+
+
+def run(
+    connection: Connection,
+    graph: RevisionGraph,
+    site: Site,
+    steps: Steps,
+    *,
+    limits: Limits = POLITE,
+    recorder: Recorder | None = None,
+    before_commit: Callable[[Connection], None] | None = None,
+    before_block: Callable[[Connection], None] | None = None,
+    starting: Callable[[Place], object] = lambda _: None,
+    **options: Any,
+) -> None:
+    """Run the *steps* of *line* at one site, through its environment's ``env.py``.
+
+    Without ``site.in_transaction``, the connection must not be in a transaction:
+    there will be one, committed at the end, after *before_commit* was called, and before that wherever a revision
+    leaves it, after *before_block* was called. Before each revision, *starting* is called with it.
+
+    Errors know where they happened: see `place_of`.
+
+    :raises ConfigurationError: if ``env.py`` does not call `run_environment`.
+    :raises ProcessExitError: if ``env.py`` or a revision raises what would end the process.
+    """
+    options = {"target_metadata": MetaData(naming_convention=graph.naming_convention), **options}
+    request = Request(connection, site, options, recorder, before_commit, before_block, limits)
+    watch = WatchedSteps(graph.environment, starting)
+
+    def watched(current: Heads, migration: MigrationContext) -> Iterable[MigrationStep]:
+        if site.translates and site.placeholder is not None:
+            adapt_directives(site.placeholder, site.schema, site.schema if recorder is None else ALIAS)
+        found = request.interruption.watch(steps(current, migration))
+        return watch.watch(found if recorder is not None else observe_once(found, connection))
+
+    recording = nullcontext() if recorder is None else recorder.listening(connection)
+    # What a revision prints is not for those who read the output of a command.
+    with (
+        requesting(graph.config, request),
+        environment(graph, request, watched),
+        redirect_stdout(sys.stderr),
+        recording,
+    ):
+        try:
+            run_file(graph, request)
+        except Exception as error:
+            watch.mark(error)
+            raise
+
+
+def run_environment(**options: Any) -> None:
+    """Run what tenantkit asked for; ``env.py`` calls this and needs nothing else.
+
+    *options* are those of Alembic's ``context.configure``, for example
+    ``include_object``, ``process_revision_directives`` or ``user_module_prefix``,
+    except for those that tenantkit must set itself.
+
+    :raises CommandError: under a plain ``alembic`` command, which cannot know which of many schemas it is for.
+    :raises ConfigurationError: if an option is tenantkit's to set.
+    :raises TypeError: if an option is misspelt.
+    """
+    check_options(options)
+    request: Request | Probe | None = context.config.attributes.get(ASKED)
+    if isinstance(request, Probe):
+        request.reach()
+    if not isinstance(request, Request):
+        raise CommandError(
+            "this environment serves many schemas, so it runs under tenantkit only. Use 'tenantkit migrate', "
+            "'status', 'downgrade', 'stamp' or 'revision' instead; nothing was changed"
+        )
+    request.error = None
+    request.is_configuring = True
+    try:
+        _run(request, options)
+    except BaseException as error:
+        request.error = error
+        raise
+    finally:
+        request.is_configuring = False
+    request.is_done = True
+
+
+def _run(request: Request, options: dict[str, Any]) -> None:
+    connection, site = request.connection, request.site
+    transaction = Transaction(connection)
+    interruption = request.interruption
+
+    def applied(**_: object) -> None:
+        # A revision may have changed it, for its own purposes only.
+        _set_search_path(connection, site)
+        interruption.forget()
+
+    if request.recorder is not None and options.get("on_version_apply"):
+        request.recorder.refuse("env.py passes on_version_apply, which is to be called for each tenant")
+    hooks = [applied, *as_list(options.get("on_version_apply")), applied]
+    ours = {**request.options, "on_version_apply": [*hooks, *as_list(request.options.get("on_version_apply"))]}
+    schema = site.schema if request.recorder is None else ALIAS
+    types = TypeFilter(lambda of, name: site.owns(of) and not _has_type(connection, site.real(of, schema), name))
+    with (
+        _translating(connection, site, schema, types),
+        nullcontext() if site.in_transaction else interruption.tolerated(),
+        refusing_what_exists_once(connection) if site.translates else nullcontext(),
+    ):
+        connection.execution_options(**{LIMITS: request.limits})
+        context.configure(connection, version_table_schema=site.schema, **merge(ours, options))
+        migration = context.get_context()
+        migration.impl.memo = types.memo
+        migration.impl.compare_server_default = partial(defaults_differ, connection, site.path)  # type: ignore[method-assign]
+        if request.recorder is not None:
+            request.recorder.guard(migration)
+        block = nullcontext if site.in_transaction else _autocommit_block(migration, request, transaction)
+        migration.autocommit_block = block  # type: ignore[method-assign,assignment]
+        with context.begin_transaction(), transaction.watch():
+            enter(connection, site, request.limits)
+            transaction.begin()
+            context.run_migrations()
+            if request.before_commit is not None:
+                request.before_commit(connection)
+            transaction.end()
+
+
+def enter(connection: Connection, site: Site, limits: Limits) -> None:
+    """Begin to work at *site* in the current transaction: politely, and with names leading there."""
+    limits.apply(connection)
+    _set_search_path(connection, site)
+
+
+def _set_search_path(connection: Connection, site: Site) -> None:
+    connection.exec_driver_sql(f"SET LOCAL search_path = {site.search_path}")
+
+
+def _has_type(connection: Connection, schema: str, name: str) -> bool:
+    dialect: Any = connection.dialect
+    return bool(dialect.has_type(connection, name, schema=schema))
+
+
+@contextmanager
+def _translating(connection: Connection, site: Site, schema: str, types: TypeFilter) -> Generator[None]:
+    """Have SQLAlchemy, and Alembic's own constructs, translate the placeholder to *schema* on *connection*."""
+    before = connection.get_execution_options().get("schema_translate_map")
+    names: dict[str | None, str | None] = {site.placeholder: schema} if site.translates else {}
+    connection.execution_options(schema_translate_map=names or None)
+    try:
+        with (
+            inspecting(connection, site, schema),
+            adapt_operations(connection, names, types=types, in_transaction=site.in_transaction),
+        ):
+            yield
+    finally:
+        connection.execution_options(schema_translate_map=before)
+
+
+def _autocommit_block(migration: MigrationContext, request: Request, transaction: Transaction) -> Callable[[], Any]:
+    """Return Alembic's ``autocommit_block``, for one schema of many.
+
+    A transaction's settings end with it, so inside the block the path is set for the
+    connection, and after it once more for the next transaction.
+    """
+    original, site, interruption = migration.autocommit_block, request.site, request.interruption
+
+    @contextmanager
+    def autocommit_block() -> Generator[None]:
+        interruption.expect()
+        if request.before_block is not None:
+            request.before_block(request.connection)
+        transaction.end()
+        with original():
+            connection = migration.connection
+            assert connection is not None  # noqa: S101 - offline mode was refused
+            connection.exec_driver_sql(f"SET search_path = {site.search_path}")
+            try:
+                with request.limits.applied(connection):
+                    try:
+                        yield
+                    except Exception as error:
+                        interruption.fail(error)
+                        raise
+            finally:
+                connection.exec_driver_sql("RESET search_path")
+        enter(connection, site, request.limits)
+        transaction.begin()
+
+    return autocommit_block

@@ -1,0 +1,1 @@
+"""What migrates a placement: Alembic in this process, or in another one."""

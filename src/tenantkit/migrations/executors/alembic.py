@@ -1,0 +1,145 @@
+"""Migrating one placement with Alembic."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from tenantkit.cancellation import Cancellation
+from tenantkit.migrations.environment.run import run
+from tenantkit.migrations.executors.placement_progress import PlacementProgress
+from tenantkit.migrations.graph.places import Place, place_of
+from tenantkit.migrations.operations.steps import TELL
+from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.results.report import Advance, Outcome, format_heads
+from tenantkit.migrations.tasks.connections import Reconnect, cancel, hear
+from tenantkit.migrations.tasks.task import Retry, Task
+from tenantkit.postgres.locks import Limits, is_lock_conflict, reason, sqlstate
+from tenantkit.postgres.operators import explain, require_operators
+from tenantkit.runs.claims import claiming
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tenantkit.migrations.graph.revision_graph import RevisionGraph
+    from tenantkit.migrations.replay.recorder import Recorder
+
+
+_TOLD_EVERY = 0.5
+"""Seconds."""
+
+
+@dataclass(slots=True)
+class Alembic:
+    """Does tasks by running Alembic in this process: one at a time, as its modules have one state for all threads."""
+
+    engine: Engine
+    graph: RevisionGraph
+    limits: Limits
+    placements_per_connection: int
+    tell: Callable[[Advance], object] | None = None
+    """Is told how far long steps are, not more often than is of use."""
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    """Ends a task that is being done, and has no other begin."""
+    starting: Callable[[Place], object] = lambda _: None
+    """Called with each revision before it runs."""
+    _checked: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """Ways between revisions on which a placement was found to have all operators in reach."""
+    _served: int = 0
+    _patience: Reconnect = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._patience = Reconnect(self.cancellation)
+        hear(self.engine, self.cancellation)
+
+    def __call__(self, task: Task, recorder: Recorder | None = None) -> Outcome | Retry:
+        """Do *task* in a transaction of its own, unless others are in the way.
+
+        :raises KeyboardInterrupt: if the run is cancelled before the task is done for good.
+        """
+        if self._served == self.placements_per_connection:
+            self.close()
+        self._served += 1
+        start = perf_counter()
+        progress = PlacementProgress(self.graph, task, recorder)
+        error: Exception | None = None
+        try:
+            with (
+                self.cancellation.interruptible(),
+                self._patience(self.engine.connect) as connection,
+                claiming(connection, task.site.schema) as claimed,
+                self.cancellation.cancelling(partial(cancel, connection)),
+            ):
+                if not claimed:
+                    return Retry("another run is migrating it. Run the same again when that has ended", busy=True)
+                self._attempt(connection, progress)
+        except Exception as caught:  # noqa: BLE001 - one tenant's failure is an outcome, whatever it was
+            self.cancellation.check()  # what cleans up, in Alembic or in a revision, may have replaced the interruption
+            error = caught
+            if is_lock_conflict(caught):
+                return Retry(reason(caught), sqlstate=sqlstate(caught), place=place_of(caught), reached=progress.kept)
+        after = progress.after if error is None else format_heads(progress.kept or ()) or progress.before
+        explanation: str | None = None
+        if error is not None:
+            # What came before an autocommit block is kept.
+            with suppress(SQLAlchemyError), self.cancellation.interruptible(), self.engine.connect() as connection:
+                after = format_heads(read_revisions(connection, [task.site.schema]).get(task.site.schema, ()))
+                explanation = explain(connection, error, task.site.others)
+        outcome = task.outcome(progress.before, after, engine="alembic", start=start, error=error)
+        # With what to do about it, it needs no hint by its SQLSTATE.
+        return outcome if explanation is None else replace(outcome, error=explanation, sqlstate=None)
+
+    def close(self) -> None:
+        """Close the connection; the next task gets a new one."""
+        self.engine.dispose()
+        self._served = 0
+
+    def _telling(self, key: str) -> Callable[[str, int, int], None]:
+        last = 0.0
+
+        def tell(step: str, rows: int, percent: int) -> None:
+            nonlocal last
+            if self.tell is not None and (now := monotonic()) - last >= _TOLD_EVERY:
+                last = now
+                self.tell(Advance(key=key, step=step, rows=rows, percent=percent))
+
+        return tell
+
+    def _require_operators(self, connection: Connection, progress: PlacementProgress) -> None:
+        """Raise if the first placement on its way has columns whose operators are out of reach; see `operators`."""
+        task, way = progress.task, (progress.before, progress.after)
+        if task.command == "migrate" and task.site.translates and way not in self._checked:
+            require_operators(connection, [task.site.schema], extra_schemas=task.site.others)
+            self._checked.add(way)
+
+    def _attempt(self, connection: Connection, progress: PlacementProgress) -> None:
+        task = progress.task
+        connection.execution_options(**{TELL: self._telling(task.key)})
+
+        def before_commit(connection: Connection) -> None:
+            progress.before_commit(connection)
+            self._require_operators(connection, progress)
+            self.cancellation.hold()
+
+        try:
+            run(
+                connection,
+                self.graph,
+                task.site,
+                progress.steps,
+                limits=self.limits,
+                recorder=progress.recorder,
+                before_commit=before_commit,
+                before_block=progress.before_block,
+                starting=self.starting,
+                on_version_apply=progress.applied,
+                **({"purge": True} if task.purge else {}),  # Alembic's own
+            )
+        finally:
+            connection.rollback()

@@ -1,0 +1,196 @@
+"""Keeping each tenant in maintenance while it is migrated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from threading import Lock
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from tenantkit.cancellation import Cancellation
+from tenantkit.migrations.tasks.connections import Reconnect, cancel
+from tenantkit.migrations.tasks.task import Retry, Task
+from tenantkit.naming import first_lines
+from tenantkit.postgres.locks import is_lock_conflict, limit_lock_waits, reason, sqlstate
+from tenantkit.runs import maintenance
+from tenantkit.runs.maintenance import Entry
+
+if TYPE_CHECKING:
+    from tenantkit.tenancy import Tenancy
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE = 5.0
+"""Seconds for which the end of a dead run's last statement is waited for."""
+_INTERVAL = 0.1
+"""Seconds between two looks whether it has ended."""
+_STAYS = (
+    "Still in maintenance, as a statement of a run that has ended is still at work there: %s. The next migrate, "
+    "downgrade or stamp, or 'tenantkit doctor --repair', makes them active when that statement has ended."
+)
+
+Around: TypeAlias = Callable[[Any], Any]
+"""Returns a `Executor` that does what another does, and more."""
+
+
+@contextmanager
+def maintenance_for(tenancy: Tenancy, run_id: int, cancellation: Cancellation, *, is_wanted: bool) -> Generator[Around]:
+    """Yield what has a run's executors put each tenant into maintenance while they are at work on it, if *is_wanted*.
+
+    At the end, tenants are active again that this run, or any dead one, has left in maintenance.
+    """
+    keeper = _Keeper(tenancy, run_id, cancellation)
+    try:
+        with cancellation.cancelling(keeper.interrupt):
+            yield lambda executor: _Kept(executor, keeper, cancellation) if is_wanted else executor
+    finally:
+        keeper.close()
+        if not cancellation.is_requested:
+            release_abandoned(tenancy)
+        elif is_wanted:
+            with suppress(SQLAlchemyError):
+                release_abandoned(tenancy)
+
+
+def release_abandoned(tenancy: Tenancy, *, patience: float = _PATIENCE) -> None:
+    """Make tenants active that dead runs left in maintenance; this one too, once its keeper is closed.
+
+    Where the last statement of such a run is still at work, wait for its end for *patience* seconds, and then log a
+    warning.
+    """
+    deadline = monotonic() + patience
+    while held := _release(tenancy):
+        if monotonic() >= deadline:
+            if patience:
+                logger.warning(_STAYS, first_lines(held))
+            return
+        sleep(_INTERVAL)
+
+
+def _release(tenancy: Tenancy) -> list[str]:
+    """Make tenants active that dead runs left in maintenance; return the keys of those that are still held."""
+    released: list[str] = []
+    try:
+        with tenancy.engine.begin() as connection:
+            limit_lock_waits(connection)
+            released = maintenance.release(connection)
+    except SQLAlchemyError as error:
+        if not is_lock_conflict(error):
+            raise
+    for key in released:
+        tenancy.cache.forget(key)
+    with tenancy.engine.connect() as connection:
+        return maintenance.held(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Does what its executor does, while the tenant is in maintenance."""
+
+    executor: Any
+    keeper: _Keeper
+    cancellation: Cancellation
+
+    def __call__(self, task: Task, *args: Any) -> Any:
+        self.cancellation.check()
+        try:
+            entry: Entry = self.keeper.do(task, maintenance.enter)
+        except SQLAlchemyError as error:
+            return Retry(f"it cannot be put into maintenance: {reason(error)}", sqlstate=sqlstate(error))
+        match entry:
+            case Entry.BUSY:
+                with suppress(SQLAlchemyError):  # for the next try, if that other run is dead
+                    release_abandoned(self.keeper.tenancy, patience=0)
+                return Retry("another run keeps it in maintenance. Run the same again when that has ended", busy=True)
+            case Entry.LEFT_ALONE:
+                return self.executor(task, *args)
+            case Entry.ENTERED:
+                try:
+                    return self.executor(task, *args)
+                finally:
+                    self._leave(task)
+
+    def interrupt(self) -> None:
+        self.executor.interrupt()
+
+    def close(self) -> object:
+        return self.executor.close()
+
+    def _leave(self, task: Task) -> None:
+        try:
+            self.keeper.do(task, maintenance.leave)
+        except SQLAlchemyError as error:
+            if self.cancellation.is_requested:
+                return  # at the end of the run, which is now
+            logger.warning("tenant %r stays in maintenance until the run ends (%s)", task.key, reason(error))
+
+
+class _Keeper:
+    """Says in the registry which tenants are in maintenance, on one connection that shows that the run lives."""
+
+    def __init__(self, tenancy: Tenancy, run_id: int, cancellation: Cancellation) -> None:
+        self.tenancy = tenancy
+        self._run_id = run_id
+        self._connection: Connection | None = None
+        self._lock = Lock()
+        self._patience = Reconnect(cancellation)
+        self._is_entering = False
+
+    def do(self, task: Task, change: Callable[[Connection, int, int], Any]) -> Any:
+        """Apply *change* to the tenant of *task*, on a new connection if the one there was is lost."""
+        with self._lock:
+            try:
+                return self._do(task, change)
+            except SQLAlchemyError:
+                if self._connection is not None and not (self._connection.closed or self._connection.invalidated):
+                    raise  # not for lack of a connection, and to close this one would tell others that the run is dead
+                self._close()
+                return self._do(task, change)
+
+    def interrupt(self) -> None:
+        """Cancel what puts a tenant into maintenance, from another thread; not what ends it."""
+        if self._is_entering and self._connection is not None:
+            cancel(self._connection)
+
+    def close(self) -> None:
+        """Close the connection, and with it show that the run is over."""
+        with self._lock:
+            self._close()
+
+    def _do(self, task: Task, change: Callable[[Connection, int, int], Any]) -> Any:
+        connection = self._connection = self._connection or self._open()
+        self._is_entering = change is maintenance.enter
+        try:
+            with connection.begin():
+                limit_lock_waits(connection)
+                return change(connection, task.tenant_id, self._run_id)
+        finally:
+            self._is_entering = False
+            self.tenancy.cache.forget(task.key)
+
+    def _open(self) -> Connection:
+        connection = self._patience(self.tenancy.engine.connect)
+        connection.execution_options(isolation_level="READ COMMITTED")
+        try:
+            connection.detach()  # the application's pool may be small, and is for its requests
+            with connection.begin():
+                connection.exec_driver_sql("SET idle_session_timeout = 0")
+                limit_lock_waits(connection)
+                maintenance.show_alive(connection, self._run_id)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            with suppress(SQLAlchemyError), connection.begin():
+                maintenance.show_dead(connection, self._run_id)  # the server may notice the end only later
+            connection.close()

@@ -1,0 +1,93 @@
+"""One placement on its way from revision to revision: what Alembic is to do there, and what is written down of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.results.report import format_heads
+from tenantkit.runs import ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alembic.runtime.migration import MigrationStep
+
+    from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
+    from tenantkit.migrations.replay.recorder import Recorder
+    from tenantkit.migrations.tasks.task import Task
+
+
+@dataclass(slots=True)
+class PlacementProgress:
+    """What `environment.run` calls while a task is done."""
+
+    graph: RevisionGraph
+    task: Task
+    recorder: Recorder | None
+    kept: Heads | None = None
+    """Where it was for good when steps outside of a transaction began, if any did."""
+    _seen: list[Heads] = field(default_factory=list["Heads"])
+
+    @property
+    def before(self) -> str:
+        """Where the placement was; nothing if that is not known yet."""
+        return format_heads(self._seen[0]) if self._seen else ""
+
+    @property
+    def after(self) -> str:
+        """Where it has come to."""
+        return format_heads(self._seen[-1]) if self._seen else ""
+
+    def steps(self, current: Heads, _: object) -> Sequence[MigrationStep]:
+        """Return what is to be done to a placement that is at *current*.
+
+        :raises ConfigurationError: if it is not where it was to be, or the target cannot be reached from there.
+        """
+        heads = tuple(current)
+        self._seen.append(heads)
+        if self.task.expected is not None and set(heads) != set(self.task.expected):
+            raise ConfigurationError(
+                f"it has moved on since this was planned, to {format_heads(heads) or 'base'}, and was not "
+                "touched. Run the same again to see what is possible now"
+            )
+        steps = self.graph.steps(self.task.command, self.task.target, heads)
+        if self.recorder is None:
+            return steps
+        self.recorder.before = tuple(sorted(heads))
+        return [self.recorder.watch(step) for step in steps]
+
+    def applied(self, *, heads: set[str], **_: object) -> None:
+        """Note where the placement is now."""
+        self._seen.append(tuple(heads))
+        if self.recorder is not None:
+            self.recorder.applied(tuple(sorted(heads)))
+
+    def before_block(self, connection: Connection) -> None:
+        """Write down what is kept, whatever becomes of the steps outside of a transaction that come next."""
+        self.kept = self._seen[-1]
+        if self.task.run_id and self.before != self.after:
+            ids = self.task.run_id, self.task.tenant_id
+            _write(connection, ledger.begun(*ids, engine="alembic", from_revision=self.before, to_revision=self.after))
+
+    def before_commit(self, connection: Connection) -> None:
+        """Write down that all is done, in the same transaction."""
+        if self.recorder is not None:
+            self.recorder.before_commit(connection)
+        if self.task.run_id:
+            done = ledger.done(
+                self.task.run_id,
+                self.task.tenant_id,
+                engine="alembic",
+                from_revision=self.before,
+                to_revision=self.after,
+                attempts=self.task.attempt,
+            )
+            _write(connection, done)
+
+
+def _write(connection: Connection, statement: str) -> None:
+    connection.exec_driver_sql(statement.replace("%", "%%"))

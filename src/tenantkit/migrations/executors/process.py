@@ -1,0 +1,146 @@
+"""The parent's side of worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from multiprocessing.connection import Connection as Pipe
+from socket import SHUT_WR, socketpair
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from tenantkit.cancellation import SIGNALS, Cancellation
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.graph.places import Place
+from tenantkit.migrations.results.report import Advance, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tenantkit.migrations.executors.worker import WorkerConfig
+    from tenantkit.migrations.tasks.task import Retry, Task
+
+_MAIN = """
+import signal
+signals = {signal.SIGINT, signal.SIGTERM}
+for number in signals:
+    if signal.getsignal(number) is not signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+from tenantkit.migrations.worker import main
+main()
+"""
+"""What a worker runs. Ctrl-C reaches all processes of a terminal, and whether the run ends is its parent's to decide.
+
+What a revision starts reacts to signals as usual: handlers are not inherited, as the disposition to ignore them is.
+"""
+
+_PATIENCE = 5.0
+"""Seconds that a process has to end."""
+
+
+class Worker:
+    """Does tasks with Alembic in a process of its own; if that dies, its tenant has failed and a new one goes on."""
+
+    def __init__(
+        self,
+        setup: WorkerConfig,
+        tell: Callable[[Advance], object] | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> None:
+        self._setup = setup
+        self._tell = tell
+        self._cancellation = cancellation or Cancellation()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_ready = False
+        self._interrupted_at: float | None = None
+
+    def __call__(self, task: Task) -> Outcome | Retry:
+        """Have *task* done.
+
+        :raises KeyboardInterrupt: if the run is cancelled before that.
+        """
+        self._cancellation.check()
+        if self._process is None:
+            self._start()
+        try:
+            self._pipe.send(task)
+        except OSError:
+            return self._lost(task)
+        place: Place | None = None
+        while True:
+            try:
+                result: Outcome | Retry | Advance | Place = self._pipe.recv()
+            except (EOFError, OSError):
+                return self._lost(task, place)
+            match result:
+                case Place():
+                    place = result
+                case Advance():
+                    if self._tell is not None:
+                        self._tell(result)
+                case _:
+                    return result
+
+    def interrupt(self) -> None:
+        """Have the process cancel what it does, and end, as if this one had died; its answer may still come."""
+        if (process := self._process) is not None:
+            self._interrupted_at = self._interrupted_at or monotonic()
+            if not self._is_ready or monotonic() - self._interrupted_at > _PATIENCE:
+                process.kill()
+            self._end.shutdown(SHUT_WR)
+
+    def close(self) -> int:
+        """Let the process end, and return its exit code."""
+        if self._process is None:
+            return 0
+        self._pipe.close()
+        self._end.close()
+        exit_code = self._process.wait()
+        self._process = None
+        return exit_code
+
+    def _start(self) -> None:
+        self._end, theirs = socketpair()
+        self._pipe = Pipe(os.dup(self._end.fileno()))
+        self._is_ready = False
+        # Before it can handle them, no signal must reach it: it would be taken for dead, before this process is told.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            with theirs:
+                command = [sys.executable, "-c", _MAIN, str(theirs.fileno())]
+                self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)  # noqa: S603
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            self._pipe.send(self._setup)
+            self._pipe.recv()
+            self._is_ready = True
+        except (EOFError, OSError) as error:
+            exit_code = self.close()
+            self._cancellation.check()
+            raise ConfigurationError(
+                f"A worker process could not start (exit code {exit_code}). What it printed says why; "
+                "jobs=0 migrates in this process."
+            ) from error
+
+    def _lost(self, task: Task, place: Place | None = None) -> Outcome:
+        exit_code = self.close()
+        self._cancellation.check()
+        return _lost(task, exit_code, place)
+
+
+def _lost(task: Task, exit_code: int, place: Place | None = None) -> Outcome:
+    return Outcome(
+        key=task.key,
+        schema=task.site.schema,
+        from_revision=None,
+        to_revision=None,
+        engine="alembic",
+        attempts=task.attempt,
+        error=f"the worker process died (exit code {exit_code}); what it had not committed was rolled back",
+        revision=None if place is None else place.revision,
+        file=None if place is None else place.file,
+    )

@@ -1,0 +1,217 @@
+"""The two lines of revisions, and what Alembic needs to know of each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from alembic.runtime.migration import RevisionStep
+from alembic.util import CommandError
+
+from tenantkit.exceptions import ConfigurationError, TenantkitError, as_clause
+from tenantkit.migrations.graph.configuration import GraphConfig
+from tenantkit.migrations.graph.places import find_place
+from tenantkit.migrations.graph.revision_scripts import read_scripts
+from tenantkit.postgres.locks import reason
+from tenantkit.revision_files import included, several
+from tenantkit.user_code import ContainedExits, get_place, set_place, with_place
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationStep
+    from alembic.script import ScriptDirectory
+
+Scope: TypeAlias = Literal["shared", "tenant"]
+Command: TypeAlias = Literal["migrate", "downgrade", "stamp"]
+_RELATIVE = re.compile(r"(?:(.+?)@)?(\w+)?[+-]\d+")
+"""A number of steps, perhaps from a revision or on a branch, as Alembic reads it."""
+Heads: TypeAlias = tuple[str, ...]
+"""The revisions a placement is at: none, one, or several where branches are applied side by side."""
+
+
+@dataclass(frozen=True)
+class RevisionGraph:
+    """One line of revisions: the folder ``shared`` or ``tenant`` of a migration environment."""
+
+    environment: Path
+    scope: Scope
+    naming_convention: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
+    """That of the line's metadata, by which Alembic names constraints and indexes without a name."""
+
+    @property
+    def folder(self) -> Path:
+        """Where this line's revisions are."""
+        return self.environment / self.scope
+
+    @property
+    def alembic(self) -> str:
+        """How a plain ``alembic`` command begins: its own configuration file may stand where another project's does."""
+        own = self.environment / "alembic.ini"
+        return f"alembic -c {os.path.relpath(own)}" if own.is_file() else "alembic"
+
+    @cached_property
+    def config(self) -> GraphConfig:
+        """Alembic's configuration: the line's section of ``alembic.ini``, if there is one, and ``[tool.alembic]``.
+
+        :raises ConfigurationError: if the environment is not complete, or a file with options cannot be read.
+        """
+        if not (self.environment / "env.py").is_file():
+            raise ConfigurationError(
+                f"There is no migration environment in {self.environment}: env.py is missing. Make one with "
+                "'tenantkit init', or correct migrations= of the Tenancy: a relative path starts at the current "
+                "directory."
+            )
+        if not self.folder.is_dir():
+            raise ConfigurationError(
+                f"The folder {self.folder} is missing. Create it: it holds the {self.scope} revisions."
+            )
+        with clear_errors(f"The options for the {self.scope} line cannot be read"):
+            return GraphConfig(self.environment, self.scope)
+
+    @cached_property
+    def scripts(self) -> ScriptDirectory:
+        """This line's revisions, each file loaded once.
+
+        :raises ConfigurationError: if a revision cannot be loaded, or they do not form a line.
+        """
+        what = f"The {self.scope} revisions in {self.folder} cannot be used"
+        with clear_errors(what, self.alembic, self.environment), ContainedExits("A revision's file"):
+            return read_scripts(self.config)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no revision yet."""
+        return not self.scripts.revision_map.heads
+
+    def heads(self) -> Heads:
+        """Return where a placement is that has every revision: usually one, and none that another depends on."""
+        return tuple(sorted(self.scripts.revision_map._real_heads))  # noqa: SLF001
+
+    def order(self) -> dict[str, list[str]]:
+        """Return each revision, with those that come directly before it."""
+        return {
+            script.revision: [*script._all_down_revisions]  # noqa: SLF001
+            for script in self.scripts.walk_revisions()
+        }
+
+    def resolve(self, target: str) -> Heads:
+        """Return the revisions that *target* names; raises as `upgrade_steps` does."""
+        with clear_errors(f"Cannot find {target!r} in the {self.scope} line", self.alembic):
+            return tuple(sorted(script.revision for script in self.scripts.get_revisions(target)))
+
+    def knows(self, revision: str) -> bool:
+        """Return whether there is such a revision."""
+        return revision in self.scripts.revision_map._revision_map  # noqa: SLF001
+
+    def require_target(self, command: Command, target: str) -> None:
+        """Raise if *target* leads nowhere for *command*, wherever a placement is.
+
+        :raises ConfigurationError: if so.
+        """
+        relative = _RELATIVE.fullmatch(target) if command == "downgrade" else None
+        for each in [target] if relative is None else filter(None, relative.groups()):
+            self.resolve(each)
+
+    def steps(self, command: Command, target: str, current: Heads) -> Sequence[MigrationStep]:
+        """Return the steps that *command* takes from *current*, none if there is nothing to do.
+
+        :raises ConfigurationError: if the target or a current revision is unknown.
+        """
+        match command:
+            case "migrate":
+                return self.upgrade_steps(target, current)
+            case "downgrade":
+                return self.downgrade_steps(target, current)
+            case "stamp":
+                self._require_heads(current)
+                return [] if self.resolve(target) == tuple(sorted(current)) else self.stamp_steps(target, current)
+
+    def _require_heads(self, current: Heads) -> None:
+        """Raise unless *current* can be the content of a version table.
+
+        :raises ConfigurationError: if a revision is unknown, or if one includes another.
+        """
+        others = "--shared" if self.scope == "shared" else "--tenants KEYS"
+        for revision in current:
+            if not self.knows(revision):
+                raise ConfigurationError(
+                    f"alembic_version has the revision {revision!r}, and no file in {self.folder} has it. If it is "
+                    "newer than this checkout, update the code. If its file was removed for good, write down where "
+                    f"the tables are: 'tenantkit stamp REVISION --purge {others}'."
+                )
+        if len(current) < 2:  # noqa: PLR2004 - one revision cannot overlap
+            return
+        graph = {script.revision: several(script.down_revision) for script in self.scripts.walk_revisions()}
+        for revision in current:
+            for below in (included(graph, revision) - {revision}) & {*current}:
+                raise ConfigurationError(
+                    f"alembic_version has {revision} and {below}, and the one includes the other, so a row is wrong. "
+                    f"Write down where the tables are: 'tenantkit stamp {revision} --purge {others}'."
+                )
+
+    def upgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
+        """Return the steps from *current* up to *target*, none if it has been reached.
+
+        :param target: as Alembic takes it; or several ids, separated by commas.
+        :raises ConfigurationError: if the target or a current revision is unknown, or ``head`` is ambiguous.
+        """
+        self._require_heads(current)
+        with clear_errors(f"Cannot upgrade the {self.scope} line to {target!r}", self.alembic):
+            return list(self.scripts._upgrade_revs(_several(target), current))  # type: ignore[arg-type]  # noqa: SLF001
+
+    def downgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
+        """Return the steps from *current* down to *target*; raises as `upgrade_steps` does."""
+        self._require_heads(current)
+        with clear_errors(f"Cannot downgrade the {self.scope} line to {target!r}", self.alembic):
+            return list(self.scripts._downgrade_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
+
+    def stamp_steps(self, target: str, current: Heads) -> list[RevisionStep]:
+        """Return the steps that only write down *target*; raises as `upgrade_steps` does."""
+        self._require_heads(current)
+        with clear_errors(f"Cannot stamp the {self.scope} line with {target!r}", self.alembic):
+            return list(self.scripts._stamp_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
+
+
+@contextmanager
+def clear_errors(what: str, alembic: str = "alembic", environment: Path | None = None) -> Generator[None]:
+    """Turn what Alembic, or a broken file of *environment*, raises into a `ConfigurationError` that says what to do."""
+    try:
+        yield
+    except CommandError as error:
+        raise ConfigurationError(f"{what}: {_hint(str(error), alembic)}") from error
+    except (ConfigurationError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        said = str(error) if isinstance(error, TenantkitError) else reason(error)
+        if environment is not None and get_place(error) is None:
+            set_place(error, find_place(error, environment))
+        said = as_clause(with_place(said, error))
+        raise ConfigurationError(f"{what}: {said}. Correct the file and run the command again.") from error
+
+
+def _several(target: str) -> str | tuple[str, ...]:
+    return tuple(target.split(",")) if "," in target else target
+
+
+def _hint(message: str, alembic: str) -> str:
+    message = as_clause(message)
+    if "Multiple head revisions" in message:
+        return (
+            f"{message.split(';')[0]}. Join them with '{alembic} -n tenant merge heads' (or -n shared), "
+            "or ask for 'heads' to go to each."
+        )
+    if "Ambiguous walk" in message:
+        return f"{message}. A step such as -1 needs one branch: name the revision to go to instead."
+    if "Multiple heads are present" in message:
+        return (
+            "there are several heads. Name the one that the new revision follows with --head (head= in Python), or "
+            f"join them with '{alembic} -n tenant merge heads' (or -n shared)."
+        )
+    if "Can't locate revision" in message or "No such revision" in message:
+        return f"{message}. It is mistyped, or newer than this checkout: update the code."
+    return f"{message}."

@@ -1,0 +1,146 @@
+"""Indexes that are built and dropped while their table is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from alembic.operations import MigrateOperation, Operations
+from alembic.operations.ops import CreateIndexOp
+from sqlalchemy import Column, ColumnElement, TextClause
+from sqlalchemy.schema import CreateIndex
+from typing_extensions import override
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.catalog.indexes import drop_left_over, find_index, meant_index
+from tenantkit.migrations.operations.steps import by_itself, quoted_table, real_schema
+
+
+@Operations.register_operation("create_index_concurrently")
+class CreateIndexConcurrentlyOp(MigrateOperation):
+    """Builds an index while its table is read and written."""
+
+    def __init__(
+        self, index_name: str, table_name: str, columns: Sequence[Any], *, schema: str | None, **options: Any
+    ) -> None:
+        self.index_name = index_name
+        self.table_name = table_name
+        self.columns = columns
+        self.schema = schema
+        self.options = options
+
+    @classmethod
+    def create_index_concurrently(
+        cls,
+        operations: Operations,
+        index_name: str,
+        table_name: str,
+        columns: Sequence[str | TextClause | ColumnElement[Any]],
+        *,
+        schema: str | None = None,
+        unique: bool = False,
+        **kw: Any,
+    ) -> None:
+        """Build an index while its table is read and written; as `create_index` otherwise.
+
+        If the same index is there, nothing is done; but one that an interrupted build left invalid is built again.
+
+        :raises ConfigurationError: if its name is taken by another index, or by something else.
+        """
+        operations.invoke(cls(index_name, table_name, columns, schema=schema, unique=unique, **kw))
+
+    @override
+    def reverse(self) -> DropIndexConcurrentlyOp:
+        """Return what undoes it."""
+        return DropIndexConcurrentlyOp(self.index_name, self.table_name, schema=self.schema)
+
+
+@Operations.register_operation("drop_index_concurrently")
+class DropIndexConcurrentlyOp(MigrateOperation):
+    """Drops an index while its table is read and written."""
+
+    def __init__(self, index_name: str, table_name: str | None = None, *, schema: str | None) -> None:
+        self.index_name = index_name
+        self.table_name = table_name
+        self.schema = schema
+
+    @classmethod
+    def drop_index_concurrently(
+        cls, operations: Operations, index_name: str, table_name: str | None = None, *, schema: str | None = None
+    ) -> None:
+        """Drop an index, if it is there, while its table is read and written.
+
+        :raises ConfigurationError: if it is an index of another table than *table_name*.
+        """
+        operations.invoke(cls(index_name, table_name, schema=schema))
+
+
+@Operations.implementation_for(CreateIndexConcurrentlyOp)
+def _create(operations: Operations, operation: CreateIndexConcurrentlyOp) -> None:
+    is_offline = operations.migration_context.as_sql
+    with by_itself(operations):
+        if is_offline or not _is_there(operations, operation):
+            operations.create_index(
+                operations.f(operation.index_name),
+                operation.table_name,
+                operation.columns,
+                schema=operation.schema,
+                if_not_exists=is_offline,
+                postgresql_concurrently=True,
+                **operation.options,
+            )
+
+
+def _is_there(operations: Operations, operation: CreateIndexConcurrentlyOp) -> bool:
+    """Return whether the index has been built; what an interrupted build has left is dropped.
+
+    :raises ConfigurationError: if something else has its name.
+    """
+    connection, name = operations.get_bind(), operation.index_name
+    table = quoted_table(operations, operation.table_name, operation.schema)
+    there = None if table is None else find_index(connection, name, table)
+    if there is None:
+        return False
+    if there.builder is not None:
+        raise ConfigurationError(f"{name} is being built now, by process {there.builder}. Run it again after that.")
+    meant = meant_index(connection, _statement(operations, operation))
+    if not there.is_on_table or not there.equals(meant) or not (there.is_valid or there.is_left_over):
+        raise ConfigurationError(
+            f"The name {name} is taken by {there}. This revision means {meant}. Rename or drop what is there, or give "
+            "the index another name."
+        )
+    if there.is_left_over:
+        drop_left_over(connection, there)
+    return there.is_valid
+
+
+def _statement(operations: Operations, operation: CreateIndexConcurrentlyOp) -> str:
+    connection = operations.get_bind()
+    index = CreateIndexOp(
+        operations.f(operation.index_name),
+        operation.table_name,
+        operation.columns,
+        schema=real_schema(connection, operation.schema),
+        **operation.options,
+    ).to_index(operations.migration_context)
+    # As Alembic does, whose table has the columns only that are in the index itself.
+    for name in index.dialect_options["postgresql"]["include"] or ():
+        if index.table is not None and name not in index.table.c:
+            index.table.append_column(Column(name))
+    return str(CreateIndex(index).compile(dialect=connection.dialect)).replace("%%", "%")
+
+
+@Operations.implementation_for(DropIndexConcurrentlyOp)
+def _drop(operations: Operations, operation: DropIndexConcurrentlyOp) -> None:
+    name, table = operation.index_name, operation.table_name
+    with by_itself(operations):
+        if table is not None and not operations.migration_context.as_sql:
+            quoted = quoted_table(operations, table, operation.schema)
+            there = None if quoted is None else find_index(operations.get_bind(), name, quoted)
+            if there is not None and not there.is_on_table:
+                raise ConfigurationError(
+                    f"{name} is not dropped: it is {there}, and this revision means an index on {table}."
+                )
+        operations.drop_index(
+            operations.f(name), table, schema=operation.schema, if_exists=True, postgresql_concurrently=True
+        )

@@ -1,0 +1,105 @@
+"""Taking back what a run did."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.planning.history import get_run
+from tenantkit.migrations.planning.plan import Plan, Work, heads_of, refuse, without_schema
+from tenantkit.migrations.results.report import Outcome, format_heads, parse_heads
+from tenantkit.runs import ledger
+
+if TYPE_CHECKING:
+    from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
+    from tenantkit.tenancy import Tenancy
+    from tenantkit.tenant import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedMigration:
+    """What a run did to a tenant."""
+
+    before: Heads
+    after: Heads
+
+
+def find_applied(tenancy: Tenancy, run_id: int, keys: Collection[str] | None) -> dict[str, AppliedMigration]:
+    """Return what a run did to the tenants with these keys, or to all.
+
+    :raises ConfigurationError: if there is no such run, if it did nothing, or if it was no migration.
+    """
+    run, _ = get_run(tenancy, run_id)
+    if run.command != "migrate":
+        raise ConfigurationError(f"Run {run_id} was a {run.command}, and only a migration can be taken back.")
+    with tenancy.engine.connect() as connection:
+        # Of some, only a part was done: they failed, or the run was stopped or killed.
+        rows = [row for row in ledger.find_outcomes(connection, run_id) if row.to_revision and _moved_by(row)]
+    applied = {row.key: AppliedMigration(parse_heads(row.from_revision), parse_heads(row.to_revision)) for row in rows}
+    for key in keys or ():
+        if key not in applied:
+            raise ConfigurationError(
+                f"Run {run_id} did not migrate {key!r}. 'tenantkit runs show {run_id}' tells whom it did."
+            )
+    if not applied:
+        raise ConfigurationError(f"Run {run_id} migrated no tenant, so there is nothing to take back.")
+    return {key: migration for key, migration in applied.items() if keys is None or key in keys}
+
+
+def plan_rollback(
+    graph: RevisionGraph,
+    run_id: int,
+    applied: Mapping[str, AppliedMigration],
+    later: Mapping[int, int],
+    fleet: Sequence[Tenant],
+    current: Mapping[str, Heads],
+) -> Plan:
+    """Return what takes every tenant of *fleet* back to where it was before the run.
+
+    Tenants that have moved on since are refused. What took *later* runs to a tenant is its last one, by its id.
+    """
+    work: list[Work] = []
+    refused: list[Outcome] = []
+    unchanged = 0
+    for tenant in fleet:
+        migration, heads = applied[tenant.key], heads_of(tenant, current)
+        if heads is None:
+            refused.append(without_schema(tenant))
+        elif set(heads) == set(migration.before):
+            unchanged += 1
+        elif set(heads) != set(migration.after) or tenant.id in later:
+            refused.append(refuse(tenant, heads, _moved(run_id, migration, heads, later.get(tenant.id))))
+        else:
+            try:
+                work.append(Work(tenant, heads, _way_back(graph, run_id, migration, heads)))
+            except ConfigurationError as error:
+                refused.append(refuse(tenant, heads, str(error)))
+    return Plan(work, refused, unchanged, is_exact=True)
+
+
+def _way_back(graph: RevisionGraph, run_id: int, migration: AppliedMigration, heads: Heads) -> str:
+    """Return the target that undoes exactly the revisions that the run has applied."""
+    applied = {
+        step.revision.revision for after in migration.after for step in graph.upgrade_steps(after, migration.before)
+    }
+    for target in migration.before or ("base",):
+        if {step.revision.revision for step in graph.downgrade_steps(target, heads)} == applied:
+            return target
+    raise ConfigurationError(
+        f"no single downgrade goes from {format_heads(migration.after)} back to {format_heads(migration.before) or 'base'}, where run {run_id} "
+        "found it. Take the branches back one by one with 'tenantkit downgrade'"
+    )
+
+
+def _moved(run_id: int, migration: AppliedMigration, heads: Heads, later: int | None) -> str:
+    by = "" if later is None else f", by run {later}"
+    return (
+        f"it has moved on since run {run_id} brought it to {format_heads(migration.after)}{by}, and is at {format_heads(heads) or 'base'}. "
+        f"Take that back first, or go to {format_heads(migration.before) or 'base'} with 'tenantkit downgrade'"
+    )
+
+
+def _moved_by(row: Any) -> bool:
+    return bool(row.from_revision != row.to_revision)

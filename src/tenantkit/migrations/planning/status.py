@@ -1,0 +1,99 @@
+"""Where a fleet stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenantkit.arguments import require
+from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.migrations.environment.sites import graph_of, shared_site
+from tenantkit.migrations.planning.phases import limit, require_known
+from tenantkit.migrations.planning.plan import heads_of
+from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.results.report import FleetStatus, PlacementStatus, format_heads
+from tenantkit.registry import store
+from tenantkit.runs import ledger
+from tenantkit.tenancy import TENANCY, Tenancy
+from tenantkit.tenant import MIGRATED, Tenant, unsupported
+from tenantkit.user_code import describe_place
+
+if TYPE_CHECKING:
+    from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
+    from tenantkit.migrations.planning.phases import Phase
+
+
+def status(tenancy: Tenancy, *, phase: Phase | None = None) -> FleetStatus:
+    """Return where the shared tables and every tenant stand, and which migrations failed.
+
+    Tenants that are being created or dropped are not part of it.
+
+    :param phase: with ``expand``, who has gone as far as that phase goes is current.
+    :raises ConfigurationError: if there is no such phase.
+    """
+    require(tenancy=(tenancy, TENANCY))
+    require_known(phase)
+    line, shared_line = graph_of(tenancy, "tenant"), graph_of(tenancy, "shared")
+    site = shared_site(tenancy)
+    with tenancy.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        fleet = store.find(connection, status=MIGRATED)
+        current = read_revisions(connection, [tenant.schema for tenant in fleet])
+        shared = read_revisions(connection, [site.schema]).get(site.schema, ())
+        failures = {
+            key: _reason(row.error, describe_place(row.revision, row.file, row.line))
+            for key, row in ledger.last_failures(connection).items()
+        }
+    states = {found: _state(line, found, phase) for found in set(current.values())}
+    return FleetStatus(
+        heads=line.heads(),
+        shared_heads=shared_line.heads(),
+        shared_revision=format_heads(shared) or None,
+        shared_is_current=_state(shared_line, shared, phase) == "current",
+        placements=tuple(_place(tenant, heads_of(tenant, current), states, failures) for tenant in fleet),
+    )
+
+
+def require_shared_is_current(tenancy: Tenancy) -> None:
+    """Raise unless the shared tables, which tenants' revisions may refer to, are at their newest revision.
+
+    :raises ConfigurationError: if they are not.
+    """
+    line, site = graph_of(tenancy, "shared"), shared_site(tenancy)
+    with tenancy.engine.connect() as connection:
+        found = read_revisions(connection, [site.schema]).get(site.schema, ())
+    if set(found) != set(line.heads()):
+        raise ConfigurationError(
+            f"The shared tables are at {format_heads(found) or 'no revision'}, not at {format_heads(line.heads())}. "
+            "Run 'tenantkit migrate' first."
+        )
+
+
+def _place(tenant: Tenant, heads: Heads | None, states: dict[Heads, str], failures: dict[str, str]) -> PlacementStatus:
+    state = "missing" if heads is None else states[heads]
+    return PlacementStatus(
+        key=tenant.key,
+        schema=tenant.schema,
+        status=tenant.status,
+        revision=format_heads(heads or ()) or None,
+        state=state,
+        error=None if state == "current" else failures.get(tenant.key, unsupported(tenant)),
+    )
+
+
+def _reason(error: str, place: str) -> str:
+    return f"{as_clause(error)} ({place})" if place else error
+
+
+def _state(graph: RevisionGraph, found: Heads, phase: Phase | None) -> str:
+    if set(found) == set(graph.heads()):
+        return "current"
+    if not all(graph.knows(revision) for revision in found):
+        return "unknown"
+    return "current" if phase == "expand" and _is_expanded(graph, found) else "behind"
+
+
+def _is_expanded(graph: RevisionGraph, found: Heads) -> bool:
+    try:
+        return limit(graph, "heads", found, "expand") == (format_heads(found) or "base")
+    except ConfigurationError:
+        return False  # which `migrate` tells

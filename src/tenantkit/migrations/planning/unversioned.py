@@ -1,0 +1,103 @@
+"""Tables that were made from the models, before there were revisions: a first revision would make them again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.environment.sites import shared_site
+from tenantkit.migrations.planning.plan import refuse
+from tenantkit.registry import store
+from tenantkit.tenant import MIGRATED
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy import Connection
+
+    from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
+    from tenantkit.migrations.planning.plan import Plan
+    from tenantkit.tenancy import Tenancy
+
+# A downgrade to the base leaves the version table, empty.
+_UNVERSIONED = text(
+    """
+    SELECT nspname FROM pg_namespace WHERE nspname = ANY(:schemas)
+    AND NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = pg_namespace.oid AND relname = 'alembic_version')
+    AND EXISTS (
+        SELECT FROM pg_class
+        WHERE relnamespace = pg_namespace.oid AND relname = ANY(:tables) AND relkind IN ('r', 'p')
+    )
+    """
+)
+_NAMED = 20
+"""The number of tenants up to which a command names them."""
+
+
+_MAKES_TABLE = re.compile(
+    r"""\bcreate_table\(\s*["'](\w+)["']|\bcreate\s+table\s+(?!if\s)(?:["\w]+\.)?"?(\w+)""", re.IGNORECASE
+)
+"""In the text of a revision. What no text shows, such as a loop over models, fails as PostgreSQL says."""
+
+
+def refuse_unversioned(connection: Connection, tenancy: Tenancy, graph: RevisionGraph, plan: Plan) -> Plan:
+    """Return *plan*, with the tenants refused that have no version table, but tables that their revisions make."""
+    first = [work for work in plan.work if not work.heads]
+    targets = {work.target for work in first}
+    tables = {name for target in targets for name in _made_by(graph, target)}
+    tables &= {table.name for table in tenancy.tables.tenant}
+    found = _unversioned(connection, [work.tenant.schema for work in first], tables)
+    if not found:
+        return plan
+    keys = [work.tenant.key for work in first if work.tenant.schema in found]
+    for_all = len(keys) == len(store.find(connection, status=MIGRATED))
+    error = _advice(graph, "" if for_all else f" --tenants {','.join(keys) if len(keys) <= _NAMED else 'KEYS'}")
+    refused = [refuse(work.tenant, work.heads, error) for work in first if work.tenant.schema in found]
+    return replace(
+        plan,
+        work=[work for work in plan.work if work.tenant.schema not in found],
+        refused=[*plan.refused, *refused],
+    )
+
+
+def require_versioned_shared(
+    connection: Connection, tenancy: Tenancy, graph: RevisionGraph, heads: Heads, target: str
+) -> None:
+    """Raise if shared tables were made from the models, so that revisions would make them again.
+
+    :raises ConfigurationError: if so, with the command that writes down where they are.
+    """
+    if heads:
+        return
+    schema = shared_site(tenancy).schema
+    tables = _made_by(graph, target) & {table.name for table in tenancy.tables.shared if table.schema == schema}
+    if _unversioned(connection, [schema], tables):
+        raise ConfigurationError(f"The shared tables cannot be migrated: {_advice(graph, ' --shared')}.")
+
+
+def _made_by(graph: RevisionGraph, target: str) -> set[str]:
+    """Return the names of the tables that the revisions up to *target* make, as far as their text shows it."""
+    texts = [Path(step.revision.path).read_text(encoding="utf-8") for step in graph.upgrade_steps(target, ())]
+    return {
+        name for each in texts if "if_not_exists" not in each for found in _MAKES_TABLE.findall(each) for name in found
+    }
+
+
+def _unversioned(connection: Connection, schemas: Collection[str], tables: Collection[str]) -> set[str]:
+    if not schemas or not tables:
+        return set()
+    return set(connection.execute(_UNVERSIONED, {"schemas": list(schemas), "tables": list(tables)}).scalars())
+
+
+def _advice(graph: RevisionGraph, chosen: str) -> str:
+    bases = graph.scripts.get_bases()
+    first = bases[0] if len(bases) == 1 else "REVISION"
+    return (
+        f"the tables were made from the models, at no revision, and {first} would make them again. If they are what it "
+        f"makes, write that down with 'tenantkit stamp {first}{chosen}', then migrate"
+    )

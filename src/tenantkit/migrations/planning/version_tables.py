@@ -1,0 +1,127 @@
+"""Which revision each placement is at: a few queries for any number of them."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, TransactionStatus
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from tenantkit.migrations.graph.revision_graph import Heads
+from tenantkit.migrations.tasks.connections import cancel
+from tenantkit.naming import quote_identifier
+from tenantkit.postgres.locks import sqlstate
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGconn, PGresult
+
+_CHUNK = 250
+"""So many tables are locked at a time, of those that a server has room for: 6,400 by default."""
+
+_VERSION_TABLES = text(
+    """
+    SELECT nspname,
+        (SELECT relkind FROM pg_class WHERE relnamespace = pg_namespace.oid AND relname = 'alembic_version') AS kind
+    FROM pg_namespace WHERE nspname = ANY(:schemas)
+    """
+)
+
+
+_COPY = {
+    True: "COPY {}.alembic_version (version_num) TO STDOUT",
+    False: "COPY (SELECT version_num FROM {}.alembic_version) TO STDOUT",  # of views and the like
+}
+_GONE = frozenset({"3F000", "42P01"})
+"""invalid_schema_name, undefined_table: a tenant was dropped since the catalog was asked for it."""
+_TRIES = 3
+
+
+def read_revisions(connection: Connection, schemas: Collection[str]) -> dict[str, Heads]:
+    """Return the revisions that each of *schemas* is at; those that do not exist are left out.
+
+    For many schemas, *connection* should be in autocommit: a transaction would keep a lock on the table of each.
+
+    The tables are copied out, which spares the server the planning of a query and the look at their indexes: for 200
+    tables on a new connection, COPY took 60 ms where UNION ALL in chunks of 50 took 210 (measured side by side). Of
+    5,000 tables, those of PostgreSQL 18 took 1.3 s with its default of ``effective_io_concurrency``, and 0.4 s with 0.
+    """
+    for _ in range(_TRIES):
+        try:
+            return _read(connection, schemas)
+        except DBAPIError as error:
+            if sqlstate(error) not in _GONE or _raw(connection).transaction_status != TransactionStatus.IDLE:
+                raise
+    return _read(connection, schemas)
+
+
+def _read(connection: Connection, schemas: Collection[str]) -> dict[str, Heads]:
+    kinds = {row.nspname: row.kind for row in connection.execute(_VERSION_TABLES, {"schemas": list(schemas)})}
+    found: dict[str, Heads] = dict.fromkeys(kinds, ())
+    raw = _raw(connection)
+    try:
+        for chunk in _chunks([schema for schema, kind in kinds.items() if kind is not None]):
+            copies = [_COPY[kinds[schema] == "r"].format(quote_identifier(schema)) for schema in chunk]
+            found.update(zip(chunk, _copy(raw, copies), strict=True))
+    except KeyboardInterrupt:
+        with suppress(psycopg.Error):
+            cancel(connection)
+        connection.invalidate()  # it is in the middle of a COPY
+        raise
+    return found
+
+
+def _copy(raw: PGconn, copies: Sequence[str]) -> list[Heads]:
+    """Return the revisions in each table: one string of statements, and the lines that each sends back."""
+    # PostgreSQL 18 would hand the one page of each table to a process that reads ahead, and wait for it.
+    statements = "; ".join(["SET LOCAL effective_io_concurrency = 0", *copies])
+    raw.send_query(statements.encode())
+    found: list[Heads] = []
+    error: Exception | None = None
+    while (result := _result(raw)) is not None:  # to the end, also after an error: the connection is used again
+        if result.status == ExecStatus.FATAL_ERROR:
+            error = error_from_result(result)
+        elif result.status == ExecStatus.COPY_OUT:
+            found.append(tuple(sorted(_lines(raw))))
+    if error is not None:
+        raise DBAPIError(statements, None, error) from error
+    return found
+
+
+def _result(raw: PGconn) -> PGresult | None:
+    while raw.is_busy():
+        _wait(raw)
+    return raw.get_result()
+
+
+def _lines(raw: PGconn) -> Iterator[str]:
+    while (received := raw.get_copy_data(1))[0] >= 0:
+        if received[0]:
+            yield bytes(received[1]).decode().removesuffix("\n")
+        else:
+            _wait(raw)
+
+
+def _wait(raw: PGconn) -> None:
+    """Wait for the server; psycopg's functions for results do so without letting any other thread, or signal, in."""
+    poll = select.poll()
+    poll.register(raw.socket, select.POLLIN)
+    poll.poll()
+    raw.consume_input()
+
+
+def _raw(connection: Connection) -> PGconn:
+    raw: PGconn = connection.connection.driver_connection.pgconn  # type: ignore[union-attr]
+    return raw
+
+
+def _chunks(schemas: Sequence[str]) -> Iterator[list[str]]:
+    remaining = iter(schemas)
+    while chunk := list(islice(remaining, _CHUNK)):
+        yield chunk

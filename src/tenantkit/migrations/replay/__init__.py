@@ -1,0 +1,1 @@
+"""Recording what Alembic sends to one placement, and sending it to others."""

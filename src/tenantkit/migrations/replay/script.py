@@ -1,0 +1,107 @@
+"""What Alembic sent to one placement, in a form that can be sent to others: values, and the text made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tenantkit.naming import quote_identifier, quote_literal, search_path
+from tenantkit.runs.claims import CLAIM
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tenantkit.migrations.graph.revision_graph import Heads
+    from tenantkit.postgres.locks import Limits
+
+ALIAS = "TK_3f9a51c7_PLACEMENT"
+"""What recorded statements call the schema of their placement. It has capitals, so it is always quoted."""
+QUOTED_ALIAS = quote_identifier(ALIAS)
+
+BUSY, MOVED = "TK001", "TK002"
+"""The SQLSTATEs by which a script stops before it has done anything: another run is at work, or was."""
+
+_VERSION_TABLE = (
+    f"CREATE TABLE IF NOT EXISTS {QUOTED_ALIAS}.alembic_version "
+    "(version_num varchar(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));\n"
+)
+"""As Alembic creates it."""
+
+_ASYNCHRONOUS = "SET LOCAL synchronous_commit = off;\n"
+"""No tenant waits for the disk. What a server loses that crashes is whole tenants, each with its line in the ledger;
+a run looks for them before it calls its work done (PostgreSQL, chapter 28.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One revision: its statements, and where they lead."""
+
+    revision: str
+    statements: tuple[str, ...]
+    after: Heads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """What takes any placement from the revisions *before* to those *after*, in one transaction."""
+
+    before: Heads
+    steps: tuple[Step, ...]
+    may_change_session: bool = False
+    """Whether it may leave something in its session: a setting, a role, a temporary table with a tenant's rows."""
+    touches_shared: bool = False
+    """Whether it locks tables outside of its placement, so that others would wait for one another, or deadlock."""
+    relations: int = 1
+    """How many tables and indexes it uses, of which a backend remembers each."""
+
+    @property
+    def after(self) -> Heads:
+        """Where it leads."""
+        return self.steps[-1].after if self.steps else self.before
+
+    def template(self, others: Sequence[str], limits: Limits, *, waits_for_disk: bool = False) -> Template:
+        """Return the transaction for any placement whose statements also see the schemas *others*."""
+        # A revision may set the path for its own purposes, so each begins with it. A statement may end with a comment.
+        path = f"SET LOCAL search_path = {search_path(ALIAS, *others)}\n;\n"
+        body = "".join(path + "".join(f"{statement}\n;\n" for statement in step.statements) for step in self.steps)
+        text = self._guard() + body + _write_heads(self.before, self.after)
+        settings = limits.sql if waits_for_disk else limits.sql + _ASYNCHRONOUS
+        return Template(f"BEGIN;\n{settings}", tuple(text.split(QUOTED_ALIAS)))
+
+    def _guard(self) -> str:
+        # A statement after the claim: the same one would not see what was committed just before it had the lock.
+        expected = ", ".join(map(quote_literal, sorted(self.before)))
+        found = f'ARRAY(SELECT version_num::text FROM {QUOTED_ALIAS}.alembic_version ORDER BY version_num COLLATE "C")'  # noqa: S608 - quoted
+        guard = _unless(f"{found} = ARRAY[{expected}]::text[]", MOVED, "the tenant is at another revision by now")
+        return guard if self.before else _VERSION_TABLE + guard
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A script's text, cut where the name of a placement's schema goes."""
+
+    settings: str
+    parts: tuple[str, ...]
+
+    def render(self, schema: str, epilogue: str) -> bytes:
+        """Return the whole transaction for one placement, to be sent as one string.
+
+        *epilogue* is done last, in the same transaction.
+        """
+        lock = CLAIM.format(schema=quote_literal(schema))
+        claim = _unless(f"pg_try_advisory_xact_lock({lock})", BUSY, "another run is migrating this tenant")
+        return f"{self.settings}{claim}{quote_identifier(schema).join(self.parts)}{epilogue};\nCOMMIT".encode()
+
+
+def _unless(condition: str, sqlstate: str, message: str) -> str:
+    refuse = f"tenantkit.refuse({quote_literal(sqlstate)}, {quote_literal(message)})"
+    return f"SELECT CASE WHEN NOT {condition} THEN {refuse} END;\n"
+
+
+def _write_heads(before: Heads, after: Heads) -> str:
+    table = f"{QUOTED_ALIAS}.alembic_version"
+    if len(before) == len(after) == 1:
+        return f"UPDATE {table} SET version_num = {quote_literal(after[0])};\n"  # noqa: S608 - quoted
+    rows = ", ".join(f"({quote_literal(revision)})" for revision in after)
+    insert = f"INSERT INTO {table} VALUES {rows};\n" if rows else ""  # noqa: S608 - quoted
+    return f"DELETE FROM {table};\n{insert}"  # noqa: S608 - quoted

@@ -1,0 +1,1 @@
+"""One run over the fleet, from its options to its report."""

@@ -1,0 +1,293 @@
+"""Bringing placements to a revision: by rehearsal and replay where that is possible, else by Alembic in processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from pickle import PicklingError, dumps
+from threading import Event
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from tenantkit.cancellation import Cancellation
+from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.migrations.executors.alembic import Alembic
+from tenantkit.migrations.executors.process import Worker
+from tenantkit.migrations.executors.worker import WorkerConfig
+from tenantkit.migrations.graph.places import shown
+from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.replay.executor import Replay, has_moved
+from tenantkit.migrations.replay.rehearsal import RehearsalResult, rehearse
+from tenantkit.migrations.results.report import Outcome, format_heads
+from tenantkit.migrations.tasks.concurrency import ConcurrencyLimit
+from tenantkit.migrations.tasks.connections import begin
+from tenantkit.migrations.tasks.queue import Executor, run_tasks
+from tenantkit.migrations.tasks.task import Retry, Task, run_task
+from tenantkit.postgres.locks import CONFLICTS, LOCK_TIMEOUT, Limits
+from tenantkit.runs import ledger
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
+    from tenantkit.migrations.replay.script import Script
+    from tenantkit.migrations.results.report import Advance
+    from tenantkit.tenancy import Tenancy
+
+EngineName: TypeAlias = Literal["auto", "replay", "alembic"]
+
+PLACEMENTS_PER_CONNECTION = 100
+"""After so many, a new connection is taken. A backend keeps what it learns of every table
+that it has seen: 84 MB after 100 tenants of 40 tables, measured."""
+
+RELATIONS_PER_CONNECTION = 28_000
+"""That is as much as those 100 tenants have. A replay that uses less of each serves more of them over one connection:
+the first ones on a new connection are slow, and a backend that had added a few columns for each of 500 had 9 MB."""
+
+_CORES = os.cpu_count() or 1
+_CONNECTIONS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a run goes about it."""
+
+    jobs: int | None = None
+    """How many connections replay, and how many processes run Alembic; 0 for Alembic in this process."""
+    engine: EngineName = "auto"
+    lock_timeout: str = LOCK_TIMEOUT
+    statement_timeout: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in get_args(EngineName):
+            raise ConfigurationError(
+                f"There is no engine {self.engine!r}. Use one of {', '.join(get_args(EngineName))}."
+            )
+
+    @property
+    def limits(self) -> Limits:
+        """How long a statement may take."""
+        return Limits(self.lock_timeout, self.statement_timeout)
+
+    @property
+    def processes(self) -> int:
+        """How many processes run Alembic."""
+        return self.jobs or _CORES
+
+    @property
+    def connections(self) -> int:
+        """How many connections replay, at most: the work itself finds out how many are of use (see `ConcurrencyLimit`)."""
+        return self.jobs or _CONNECTIONS
+
+
+def _unchanged(executor: Any) -> Any:
+    return executor
+
+
+@dataclass(slots=True)
+class Migrator:
+    """Migrates the placements of one run, and remembers what their rehearsals found."""
+
+    tenancy: Tenancy
+    graph: RevisionGraph
+    settings: Settings
+    around: Callable[[Any], Any] = _unchanged
+    """What is made of each executor before it is used."""
+    stop: Event | None = None
+    """If there is one, nothing is begun once it is set, and nothing between a failure and the caller's look at it."""
+    tell: Callable[[Advance], object] | None = None
+    """Is told how far long steps are."""
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    """Ends the run: nothing is begun after it, and what has begun is cancelled."""
+    room: int = 1
+    """How many jobs there may be at a time, for the connections that they take."""
+    reasons: Counter[str] = field(default_factory=Counter[str])
+    """Why how many placements were not replayed."""
+    _found: dict[tuple[Heads, str], RehearsalResult] = field(default_factory=dict["tuple[Heads, str]", RehearsalResult])
+    _setup: WorkerConfig = field(init=False)
+    _engine: Engine = field(init=False)
+    """With the application's settings, for connections that are not shared with its requests."""
+    _alembic: Alembic = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._setup = set_up(self.tenancy, self.graph, self.settings.limits, is_sent=self.settings.jobs != 0)
+        self._engine = self._setup.open()
+        self._alembic = Alembic(
+            self._engine, self.graph, self.settings.limits, PLACEMENTS_PER_CONNECTION, self.tell, self.cancellation
+        )
+
+    def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Generator[Outcome]:
+        """Migrate *groups* of placements that are at the same revisions, and go to the same; yield the outcome of each.
+
+        What has steps outside of a transaction comes last, one placement after another: such steps wait for every
+        transaction in the database.
+
+        :raises KeyboardInterrupt: if the run is cancelled.
+        """
+        try:
+            yield from self._run(groups)
+        finally:
+            self._alembic.close()
+
+    def _run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Iterator[Outcome]:
+        last: list[Task] = []
+        for heads, group in groups:
+            if self._is_stopped:
+                return
+            tasks = list(group)
+            kind = heads, tasks[0].target
+            if self.settings.jobs == 0:
+                yield from self._here(tasks)
+                continue
+            if kind not in self._found:
+                is_recorded = self.settings.engine != "alembic"
+                for outcome, found in rehearse(group, self._in_process, self.cancellation, record=is_recorded):
+                    tasks = [task for task in tasks if task.key != outcome.key]
+                    if found is not None:
+                        self._found[kind] = found
+                    yield outcome
+                    if self._is_stopped:
+                        return
+            if tasks:
+                yield from self._rest(tasks, self._found[kind], last)
+        yield from self._perform_all(last, self._workers(1))
+
+    def _here(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        for task in tasks:
+            if not self._is_stopped:
+                yield run_task(task, self._in_process, self.cancellation)
+
+    def _rest(self, tasks: list[Task], found: RehearsalResult, last: list[Task]) -> Iterator[Outcome]:
+        """Migrate those that did not rehearse; what is for the last phase is added to *last*."""
+        script = found.script
+        if script is None and self.settings.engine == "replay" and found.autocommit is None:
+            for task in tasks:
+                if not self._is_stopped:
+                    yield _refuse(task, found.obstacle or "")
+            return
+        remaining = tasks
+        if script is not None and script.steps:
+            remaining = yield from self._replay(tasks, found, last)
+        elif script is None:
+            self.reasons[found.obstacle or ""] += len(tasks)
+        if found.autocommit is not None:
+            last += remaining
+        else:
+            workers = self._workers(1 if found.touches_shared else min(self.settings.processes, self.room))
+            yield from self._perform_all(remaining, workers)
+
+    def _replay(
+        self, tasks: list[Task], found: RehearsalResult, last: list[Task]
+    ) -> Generator[Outcome, None, list[Task]]:
+        """Send the script to each of *tasks*; return those that Alembic should try instead, with its better errors."""
+        assert found.script is not None  # noqa: S101 - the caller looked
+        script, is_last = found.script, found.autocommit is None
+        by_key = {task.key: task for task in tasks}
+        failed: list[Task] = []
+
+        def replaying() -> Executor:
+            replay = Replay(
+                self._engine,
+                script,
+                self.settings.limits,
+                max(PLACEMENTS_PER_CONNECTION, RELATIONS_PER_CONNECTION // script.relations),
+                self.cancellation,
+                is_last=is_last,
+            )
+            return self.around(replay)  # type: ignore[no-any-return]
+
+        # Locks on shared tables would have them wait for one another, or deadlock.
+        connections = 1 if found.touches_shared else min(self.settings.connections, self.room)
+        for outcome in self._perform_all(tasks, [replaying] * connections, ConcurrencyLimit(connections)):
+            task = by_key[outcome.key]
+            if outcome.ok and is_last:
+                yield outcome
+            elif outcome.ok:
+                last.append(task if task.expected is None else replace(task, expected=script.after))
+            elif has_moved(outcome) and (known := self._moved(task, outcome)) is not None:
+                yield known
+            elif outcome.sqlstate in CONFLICTS or outcome.sqlstate is None or self.settings.engine == "replay":
+                yield self._with_place(outcome, script)
+            elif self.stop is not None:
+                yield run_task(task, self._in_process, self.cancellation)
+            else:
+                failed.append(task)
+        return failed
+
+    def _with_place(self, outcome: Outcome, script: Script) -> Outcome:
+        """Return *outcome* with what is known of where it failed: a script is sent as one string."""
+        first, last = script.steps[0].revision, script.steps[-1].revision
+        if first != last:
+            return replace(outcome, revision=f"{first} to {last}")
+        return replace(outcome, revision=first, file=shown(Path(self.graph.scripts.get_revision(first).path)))
+
+    def _moved(self, task: Task, outcome: Outcome) -> Outcome | None:
+        """Return the outcome of a placement that was somewhere else than expected; ``None`` if there is more to do."""
+
+        def look(connection: Connection) -> tuple[Heads, bool]:
+            current = read_revisions(connection, [task.site.schema]).get(task.site.schema, ())
+            return current, ledger.is_done(connection, task.run_id, task.tenant_id)
+
+        current, is_done = begin(self._engine, look, self.cancellation)
+        if is_done:  # the connection was lost after all was committed, before we were told
+            return replace(outcome, to_revision=format_heads(current) or None, sqlstate=None, error=None)
+        if self.graph.steps(task.command, task.target, current):
+            return None
+        there = format_heads(current) or None
+        return replace(outcome, from_revision=there, to_revision=there, sqlstate=None, error=None)
+
+    def _perform_all(
+        self,
+        tasks: Sequence[Task],
+        executors: Sequence[Callable[[], Executor]],
+        concurrency: ConcurrencyLimit | None = None,
+    ) -> Generator[Outcome]:
+        return run_tasks(tasks, executors, self.stop, concurrency, self.cancellation)
+
+    @property
+    def _is_stopped(self) -> bool:
+        self.cancellation.check()
+        return self.stop is not None and self.stop.is_set()
+
+    @property
+    def _in_process(self) -> Callable[..., Outcome | Retry]:
+        return self.around(self._alembic)  # type: ignore[no-any-return]
+
+    def _workers(self, count: int) -> list[Callable[[], Executor]]:
+        return [lambda: self.around(Worker(self._setup, self.tell, self.cancellation))] * count
+
+
+def _refuse(task: Task, obstacle: str) -> Outcome:
+    return replace(
+        task.outcome(),
+        error=f"It cannot be replayed: {as_clause(obstacle)}. Use engine='auto', which runs Alembic for it.",
+    )
+
+
+def set_up(tenancy: Tenancy, graph: RevisionGraph, limits: Limits, *, is_sent: bool) -> WorkerConfig:
+    """Return what a process needs for migrating: if it *is_sent* to another one, in a form that can be.
+
+    :raises ConfigurationError: if it cannot.
+    """
+    setup = WorkerConfig(
+        environment=graph.environment,
+        scope=graph.scope,
+        naming_convention=dict(graph.naming_convention),
+        url=tenancy.engine.url,
+        engine_options=dict(tenancy.engine_options),
+        path=sys.path,
+        limits=limits,
+        placements_per_connection=PLACEMENTS_PER_CONNECTION,
+    )
+    try:
+        if is_sent:
+            dumps(setup)
+    except (PicklingError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"engine_options or the metadata's naming_convention cannot be sent to worker processes "
+            f"({as_clause(error)}). Use a function that can be imported, or jobs=0 to migrate in this process."
+        ) from error
+    return setup

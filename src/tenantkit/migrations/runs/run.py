@@ -1,0 +1,160 @@
+"""One run under way: wave after wave, until it is through or has to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from tenantkit.migrations.environment.sites import tenant_site
+from tenantkit.migrations.graph.revision_graph import Command
+from tenantkit.migrations.planning.plan import group
+from tenantkit.migrations.results.report import LossProgress, Outcome, Wave, WaveProgress
+from tenantkit.migrations.tasks.connections import begin
+from tenantkit.migrations.tasks.task import Task
+from tenantkit.runs import ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+    from tenantkit.migrations.graph.revision_graph import Heads
+    from tenantkit.migrations.planning.plan import Plan, Work
+    from tenantkit.migrations.planning.rollout import Rollout
+    from tenantkit.migrations.results.report import Progress
+    from tenantkit.migrations.runs.migrator import Migrator
+    from tenantkit.tenancy import Tenancy
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, kw_only=True)
+class FleetRun:
+    """Carries out the plan of a run as its rollout says, and keeps account of it, in the ledger too."""
+
+    tenancy: Tenancy
+    command: Command
+    run_id: int
+    plan: Plan
+    ids: Mapping[str, int]
+    """The ids of the tenants that have something to do, by key."""
+    rollout: Rollout
+    migrator: Migrator
+    progress: Progress
+    stopped: str | None = None
+    """Why no other tenant is to be begun, if so."""
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    _failures: int = 0
+
+    @property
+    def left(self) -> int:
+        """How many tenants have no outcome."""
+        return len(self.ids) - len(self.outcomes)
+
+    def run(self) -> None:
+        """Go from wave to wave, with a pause and a check between them, until all is done or the run is to stop.
+
+        :raises KeyboardInterrupt: if the run is cancelled.
+        """
+        self.progress.started(len(self.ids))
+        self._count(self.plan.refused)
+        work = {each.tenant.key: each for each in self.plan.work}
+        waves = self.rollout.split(list(work))
+        if len(waves) == 1:  # nothing comes between; those who were to go first may have gone in an earlier run
+            self._ask(Wave(run_id=self.run_id, number=0, count=1, outcomes=()))
+        for number, keys in enumerate(waves, 1):
+            if self.stopped is not None:
+                break
+            before = len(self.outcomes)
+            left: Sequence[str] = keys
+            while left and self.stopped is None:
+                with closing(self.migrator.run(self._tasks([work[key] for key in left]))) as outcomes:
+                    self._count(outcomes)
+                left = self._forget_lost()
+            if number < len(waves) and self.stopped is None:
+                done = tuple(self.outcomes[before:])
+                self._rest(Wave(run_id=self.run_id, number=number, count=len(waves), outcomes=done))
+        self._write(lambda connection: ledger.finish_run(connection, self.run_id))
+
+    def _rest(self, wave: Wave) -> None:
+        if isinstance(self.progress, WaveProgress):
+            self.progress.wave_ended(wave)
+        self.migrator.cancellation.sleep(self.rollout.pause)
+        self._ask(wave)
+
+    def _ask(self, wave: Wave) -> None:
+        with self.migrator.cancellation.interruptible():
+            answer = self.rollout.ask(wave)
+        self._stop_if(answer)
+
+    def _count(self, outcomes: Iterable[Outcome]) -> None:
+        """Record outcomes as they arrive. When too many tenants have failed, no other is begun."""
+        for outcome in outcomes:
+            if not (outcome.ok and outcome.has_moved):  # which is written down in the tenant's own transaction
+                self._record(outcome)
+            self.outcomes.append(outcome)
+            if not outcome.ok:
+                self._failures += 1
+                self._stop_if(self.rollout.excess(self._failures, len(self.ids)))
+            self.progress.finished(outcome)
+
+    def _forget_lost(self) -> list[str]:
+        """Wait until what was done is on disk; return the tenants of which a server that crashed has lost it."""
+        planned = self._write(lambda connection: ledger.settle(connection, self.run_id))
+        kept: list[Outcome] = []
+        lost: list[Outcome] = []
+        for outcome in self.outcomes:
+            is_lost = outcome.ok and outcome.has_moved and self.ids[outcome.key] in planned
+            (lost if is_lost else kept).append(outcome)
+        self.outcomes = kept
+        if lost and isinstance(self.progress, LossProgress):
+            self.progress.lost(lost)
+        return [outcome.key for outcome in lost]
+
+    def _stop_if(self, why: str | None) -> None:
+        if why is not None:
+            self.stopped = why
+            if self.migrator.stop is not None:
+                self.migrator.stop.set()
+
+    def _tasks(self, work: Sequence[Work]) -> list[tuple[Heads, list[Task]]]:
+        def task(each: Work) -> Task:
+            return Task(
+                key=each.tenant.key,
+                site=tenant_site(self.tenancy, each.tenant.schema),
+                command=self.command,
+                target=each.target,
+                purge=self.plan.purge,
+                expected=each.heads if self.plan.is_exact else None,
+                run_id=self.run_id,
+                tenant_id=each.tenant.id,
+            )
+
+        return [(heads, [task(each) for each in same]) for (heads, _), same in group(work).items()]
+
+    def _record(self, outcome: Outcome) -> None:
+        def record(connection: Connection) -> None:
+            ledger.record(
+                connection,
+                self.run_id,
+                self.ids[outcome.key],
+                status="unchanged" if outcome.ok else "failed",
+                engine=outcome.engine,
+                from_revision=outcome.from_revision,
+                to_revision=outcome.to_revision,
+                attempts=outcome.attempts,
+                duration_ms=outcome.duration_ms,
+                sqlstate=outcome.sqlstate,
+                error=outcome.error,
+                revision=outcome.revision,
+                file=outcome.file,
+                line=outcome.line,
+                traceback=outcome.traceback,
+            )
+
+        self._write(record)
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        return begin(self.tenancy.engine, work, self.migrator.cancellation)

@@ -1,0 +1,100 @@
+"""Migrating the shared tables."""
+
+from __future__ import annotations
+
+from sqlalchemy.schema import CreateSchema
+
+from tenantkit.arguments import FLAG, NAME, instance, require
+from tenantkit.cancellation import handling
+from tenantkit.exceptions import MigrationError
+from tenantkit.migrations.environment.env_file import require_usable
+from tenantkit.migrations.environment.sites import graph_of, shared_site
+from tenantkit.migrations.executors.alembic import Alembic
+from tenantkit.migrations.graph.revision_graph import Command
+from tenantkit.migrations.planning.phases import Phase, limit, require_known
+from tenantkit.migrations.planning.unversioned import require_versioned_shared
+from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.results.report import MigrationReport, Outcome
+from tenantkit.migrations.runs.migrator import set_up
+from tenantkit.migrations.tasks.task import Task, run_task
+from tenantkit.postgres.locks import POLITE, Limits
+from tenantkit.tenancy import TENANCY, Tenancy
+
+SHARED = "(shared)"
+"""What the shared tables are called where outcomes have a tenant's key; no valid key looks like it."""
+
+_LIMITS = instance(Limits, "the limits of `tenantkit.postgres.locks.Limits`")
+
+
+def upgrade_shared(
+    tenancy: Tenancy, target: str = "head", *, phase: Phase | None = None, limits: Limits = POLITE
+) -> Outcome | None:
+    """Bring the shared tables to *target*, and return the outcome; ``None`` if they were there.
+
+    :param phase: with ``expand``, only as far as the last revision before the first that contracts.
+    :raises MigrationError: if it failed.
+    """
+    return _run(tenancy, "migrate", target, phase, limits)
+
+
+def shared_target(target: str) -> str:
+    """Return where the shared tables go when tenants go to *target*: to every newest revision.
+
+    As everywhere, ``head`` is refused where several are the newest.
+    """
+    return "head" if target == "head" else "heads"
+
+
+def downgrade_shared(tenancy: Tenancy, target: str) -> Outcome | None:
+    """Take the shared tables back to *target*; otherwise as `upgrade_shared`."""
+    return _run(tenancy, "downgrade", target)
+
+
+def stamp_shared(tenancy: Tenancy, target: str, *, purge: bool = False) -> Outcome | None:
+    """Write down that the shared tables are at *target*; otherwise as `upgrade_shared`.
+
+    :param purge: see `stamp`.
+    """
+    require(purge=(purge, FLAG))
+    return _run(tenancy, "stamp", target, purge=purge)
+
+
+def _run(
+    tenancy: Tenancy,
+    command: Command,
+    target: str,
+    phase: Phase | None = None,
+    limits: Limits = POLITE,
+    *,
+    purge: bool = False,
+) -> Outcome | None:
+    require(tenancy=(tenancy, TENANCY), target=(target, NAME), limits=(limits, _LIMITS))
+    require_known(phase)
+    graph = graph_of(tenancy, "shared")
+    if graph.is_empty:
+        return None
+    require_usable(graph)
+    if command != "migrate":
+        graph.require_target(command, target)
+    site = shared_site(tenancy)
+    with tenancy.engine.begin() as connection:
+        for schema in tenancy.shared_schemas:
+            connection.execute(CreateSchema(schema, if_not_exists=True))
+        current = read_revisions(connection, [site.schema])[site.schema]
+        target = limit(graph, target, current, phase)
+        if command == "migrate":
+            require_versioned_shared(connection, tenancy, graph, current, target)
+    if (graph.resolve(target) == current) if purge else not graph.steps(command, target, current):
+        return None
+    # Not a connection of the application's: a revision may leave something in its session.
+    engine = set_up(tenancy, graph, limits, is_sent=False).open()
+    task = Task(key=SHARED, site=site, command=command, target=target, purge=purge)
+    with handling() as cancellation:
+        alembic = Alembic(engine, graph, limits, placements_per_connection=1, cancellation=cancellation)
+        outcome = run_task(task, alembic, cancellation)
+        alembic.close()
+    if not outcome.ok:
+        raise MigrationError(
+            MigrationReport(run_id=0, command=command, target=target, shared=outcome, outcomes=(outcome,), unchanged=0)
+        )
+    return outcome

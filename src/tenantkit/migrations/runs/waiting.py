@@ -1,0 +1,127 @@
+"""Which other sessions a run waits for, while it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from threading import Event, Thread
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from tenantkit.migrations.results.report import Blocker, Progress, Waiting, WaitProgress
+from tenantkit.migrations.runs.shared import SHARED
+from tenantkit.runs.claims import CLAIM
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from tenantkit.tenancy import Tenancy
+    from tenantkit.tenant import Tenant
+
+_EVERY = 0.3
+"""Seconds between two looks."""
+_AGAIN = 10.0
+"""Seconds after which a wait for the same sessions is told again."""
+
+_NAMESPACE, _SCHEMA = (f"(({part})::bigint & 4294967295)" for part in CLAIM.format(schema="schema").split(", ", 1))
+"""The two numbers of a claim as pg_locks has them, without a sign."""
+
+# Whoever works on a placement holds the claim on it, whichever engine that is.
+_WAITING = text(
+    f"""
+    SELECT claim.pid, claim.objid::bigint AS claimed, pg_blocking_pids(claim.pid) AS blockers
+    FROM pg_locks claim
+    WHERE claim.locktype = 'advisory' AND claim.granted AND claim.classid::bigint = {_NAMESPACE}
+        AND claim.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND claim.pid IN (
+            SELECT pid FROM pg_locks WHERE NOT granted AND waitstart < clock_timestamp() - interval '300 ms'
+        )
+    """  # noqa: S608 - ours
+)
+_CLAIMS = text(f"SELECT schema, {_SCHEMA} AS claimed FROM unnest(CAST(:schemas AS text[])) AS schema")  # noqa: S608 - ours
+# Not the query, which may hold a tenant's data.
+_BLOCKERS = text(
+    """
+    SELECT pid, usename AS user, application_name AS application, state,
+        extract(epoch FROM clock_timestamp() - xact_start) AS seconds
+    FROM pg_stat_activity WHERE pid = ANY (:pids) ORDER BY pid
+    """
+)
+
+
+class Watch:
+    """Looks a few times in a second whether a placement's migration waits for locks, and tells for which sessions."""
+
+    def __init__(self, engine: Engine, keys: Mapping[str, str], tell: Callable[[Waiting], object]) -> None:
+        """Watch over the schemas that are *keys*, whose values are what the placements are called."""
+        self._engine = engine
+        self._keys = keys
+        self._tell = tell
+        self._claims: dict[int, str] | None = None
+        self._told: dict[str, tuple[tuple[int, ...], float]] = {}
+
+    @contextmanager
+    def watching(self) -> Generator[None]:
+        """Look for the duration of a block, in another thread."""
+        ended = Event()
+        thread = Thread(target=self._watch, args=(ended,), name="tenantkit-waiting", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _watch(self, ended: Event) -> None:
+        while not ended.wait(_EVERY):
+            # Whether the server is away is for those to notice who have something to do there.
+            with suppress(SQLAlchemyError), self._engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+                self._look(connection)
+
+    def _look(self, connection: Connection) -> None:
+        waiting = connection.execute(_WAITING).all()
+        if waiting and self._claims is None:
+            found = connection.execute(_CLAIMS, {"schemas": [*self._keys]})
+            self._claims = {row.claimed: self._keys[row.schema] for row in found}
+        for row in waiting:
+            key = (self._claims or {}).get(row.claimed)
+            pids = tuple(sorted({*row.blockers}))
+            if key is None or not pids or not self._is_news(key, pids):
+                continue
+            rows = {each.pid: each for each in connection.execute(_BLOCKERS, {"pids": [*pids]})}
+            blockers = tuple(_blocker(pid, rows.get(pid)) for pid in pids)
+            self._tell(Waiting(key=key, blockers=blockers))
+
+    def _is_news(self, key: str, pids: tuple[int, ...]) -> bool:
+        before, then = self._told.get(key, ((), 0.0))
+        if before == pids and monotonic() - then < _AGAIN:
+            return False
+        self._told[key] = pids, monotonic()
+        return True
+
+
+def _blocker(pid: int, row: object | None) -> Blocker:
+    seconds = getattr(row, "seconds", None)
+    return Blocker(
+        pid=pid,
+        user=getattr(row, "user", None),
+        application=getattr(row, "application", None) or None,
+        state=getattr(row, "state", None),
+        seconds=None if seconds is None else round(float(seconds)),
+    )
+
+
+def watching_for(
+    tenancy: Tenancy, progress: Progress, fleet: Sequence[Tenant]
+) -> Callable[[], AbstractContextManager[None]]:
+    """Return what tells *progress*, for the duration of a block, which sessions are waited for, if it wants to know."""
+    if not isinstance(progress, WaitProgress):
+        return nullcontext
+    keys = {tenant.schema: tenant.key for tenant in fleet}
+    if tenancy.shared_schemas:
+        keys[tenancy.shared_schemas[0]] = SHARED
+    return Watch(tenancy.engine, keys, progress.waiting).watching

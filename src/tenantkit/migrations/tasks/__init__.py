@@ -1,0 +1,1 @@
+"""Many tasks at once: the queue, its concurrency, and connections. Knows no Alembic."""

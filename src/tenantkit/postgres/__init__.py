@@ -1,0 +1,1 @@
+"""PostgreSQL: errors, limits, locks and SQL text. Knows no tenant."""

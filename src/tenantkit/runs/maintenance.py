@@ -1,0 +1,117 @@
+"""Tenants that a run keeps in maintenance while it migrates them: functions of a connection.
+
+The run's number stands in the tenant's row, and an advisory lock shows that the run lives. So what a run leaves
+behind that was killed is told from maintenance that a person has ordered, which nobody else ends.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from sqlalchemy import Connection, text
+
+from tenantkit.runs.claims import CLAIM
+
+_LOCK_OF = "hashtext('tenantkit run'), (:run % 2147483647)::int"
+
+_ENTER = text(
+    """
+    UPDATE tenantkit.tenants SET status = 'maintenance', claim = :mark, updated_at = now()
+    WHERE id = :id AND (status = 'active' OR (status = 'maintenance' AND claim = :mark))
+    """
+)
+_HELD = text(
+    "SELECT EXISTS (SELECT FROM tenantkit.tenants WHERE id = :id AND status = 'maintenance' AND claim ^@ 'run ')"
+)
+# Where the connection or the process was lost that migrated it, its last statement may still be at work, and hold the
+# claim. Then the tenant stays in maintenance, and is released later.
+_FREE = f"pg_try_advisory_xact_lock({CLAIM.format(schema='schema')})"
+_LEAVE = text(
+    f"""
+    UPDATE tenantkit.tenants SET status = 'active', claim = NULL, updated_at = now()
+    WHERE id = :id AND status = 'maintenance' AND claim = :mark AND {_FREE}
+    """  # noqa: S608 - ours
+)
+_RUNS = text(
+    """
+    SELECT DISTINCT CAST(substr(claim, 5) AS bigint) FROM tenantkit.tenants
+    WHERE status = 'maintenance' AND claim ~ '^run \\d+$' ORDER BY 1
+    """
+)
+_ABANDONED = f"""
+    WITH marked AS MATERIALIZED (
+        SELECT id, key, schema FROM tenantkit.tenants WHERE status = 'maintenance' AND claim = ANY(:marks)
+    ), abandoned AS MATERIALIZED (
+        SELECT id, key FROM marked WHERE {_FREE}
+    )
+"""  # noqa: S608 - ours
+_KEYS = text(f"{_ABANDONED} SELECT key FROM abandoned ORDER BY key")  # noqa: S608 - ours
+_MARKED = text("SELECT key FROM tenantkit.tenants WHERE status = 'maintenance' AND claim = ANY(:marks) ORDER BY key")
+_RELEASE = text(
+    f"""
+    {_ABANDONED} UPDATE tenantkit.tenants SET status = 'active', claim = NULL, updated_at = now()
+    FROM abandoned WHERE tenants.id = abandoned.id AND tenants.status = 'maintenance' AND tenants.claim = ANY(:marks)
+    RETURNING tenants.key
+    """  # noqa: S608 - ours
+)
+
+
+class Entry(Enum):
+    """The answer to a request for a tenant's maintenance."""
+
+    ENTERED = auto()
+    LEFT_ALONE = auto()
+    """The tenant is not served anyway."""
+    BUSY = auto()
+    """Another run keeps it in maintenance."""
+
+
+def show_alive(connection: Connection, run_id: int) -> None:
+    """Show other processes that a run lives for as long as *connection* does."""
+    connection.execute(text(f"SELECT pg_advisory_lock({_LOCK_OF})"), {"run": run_id})
+
+
+def show_dead(connection: Connection, run_id: int) -> None:
+    """Take that back."""
+    connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK_OF})"), {"run": run_id})
+
+
+def enter(connection: Connection, tenant_id: int, run_id: int) -> Entry:
+    """Put a tenant into maintenance for a run, if it is active."""
+    if connection.execute(_ENTER, {"id": tenant_id, "mark": _mark(run_id)}).rowcount:
+        return Entry.ENTERED
+    return Entry.BUSY if connection.execute(_HELD, {"id": tenant_id}).scalar_one() else Entry.LEFT_ALONE
+
+
+def leave(connection: Connection, tenant_id: int, run_id: int) -> None:
+    """Make a tenant active again, unless it is still being migrated or somebody has changed its status meanwhile."""
+    connection.execute(_LEAVE, {"id": tenant_id, "mark": _mark(run_id)})
+
+
+def abandoned(connection: Connection) -> list[str]:
+    """Return the keys of tenants that dead runs have left in maintenance."""
+    marks = _dead(connection)
+    return list(connection.execute(_KEYS, {"marks": marks}).scalars()) if marks else []
+
+
+def held(connection: Connection) -> list[str]:
+    """Return the keys of tenants that dead runs have left in maintenance, also where a statement is still at work."""
+    marks = _dead(connection)
+    return list(connection.execute(_MARKED, {"marks": marks}).scalars()) if marks else []
+
+
+def release(connection: Connection) -> list[str]:
+    """Make tenants active again that dead runs have left in maintenance; return their keys."""
+    marks = _dead(connection)
+    return sorted(connection.execute(_RELEASE, {"marks": marks}).scalars()) if marks else []
+
+
+def _dead(connection: Connection) -> list[str]:
+    """Return the marks of runs that live no more; that they are dead is certain, as a number is never used again."""
+    alive = text(f"SELECT NOT pg_try_advisory_xact_lock({_LOCK_OF})")
+    runs = connection.execute(_RUNS).scalars().all()
+    return [_mark(run) for run in runs if not connection.execute(alive, {"run": run}).scalar_one()]
+
+
+def _mark(run_id: int) -> str:
+    return f"run {run_id}"

@@ -1,0 +1,199 @@
+"""Textual SQL in sessions: `RawSQL` of `tenantkit.isolation.binding`, and text that would end the search_path."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnClause, Engine, Insert, Sequence, Table, TextClause, TwoPhaseTransaction, event
+from sqlalchemy.dialects.postgresql import pg_catalog
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import _IdentifiedClause  # SAVEPOINT and the like
+from typing_extensions import override
+
+from tenantkit.drivers import framed
+from tenantkit.exceptions import ConfigurationError, RawSQLForbiddenError
+from tenantkit.postgres.sql_text import read_sql
+from tenantkit.sessions.ownership import require_own_value
+from tenantkit.sessions.transactions import BINDING, INTERNAL, SHARED, send
+
+if TYPE_CHECKING:
+    from sqlalchemy import TableClause
+    from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
+
+    from tenantkit.isolation.binding import Binding
+
+_TWO_PHASE = re.compile(r"(?:(?:PREPARE TRANSACTION|COMMIT PREPARED|ROLLBACK PREPARED) '[^']*'|BEGIN|ROLLBACK)")
+"""What SQLAlchemy sends as text itself where the driver has no two-phase commit."""
+
+
+class _TextFinder(SQLCompiler):
+    """Sees, while a statement is compiled, whether PostgreSQL will look up a name in it along search_path.
+
+    That is so for text, literal columns and lightweight tables, and they turn up in places that no
+    walk over the statement comes to: mapped attributes, orders of relationships, defaults of columns.
+    """
+
+    has_text = False
+    reads_catalog = False
+    """Whether SQLAlchemy itself made the statement, to reflect tables."""
+
+    @override
+    def visit_textclause(self, textclause: TextClause, *args: Any, **options: Any) -> Any:
+        self.has_text = True
+        return super().visit_textclause(textclause, *args, **options)  # type: ignore[no-untyped-call]
+
+    @override
+    def visit_tstring(self, tstring: Any, *args: Any, **options: Any) -> Any:
+        self.has_text = True
+        return super().visit_tstring(tstring, *args, **options)  # type: ignore[no-untyped-call]
+
+    @override
+    def visit_column(self, column: ColumnClause[Any], *args: Any, **options: Any) -> Any:
+        self.has_text = self.has_text or column.is_literal
+        return super().visit_column(column, *args, **options)
+
+    @override
+    def visit_table(self, table: TableClause, *args: Any, **options: Any) -> Any:
+        self.has_text = self.has_text or self._is_untranslated(table)
+        self.reads_catalog = self.reads_catalog or getattr(table, "metadata", None) is pg_catalog.pg_catalog_meta
+        return super().visit_table(table, *args, **options)  # type: ignore[no-untyped-call]
+
+    @override
+    def visit_sequence(self, sequence: Sequence, *args: Any, **options: Any) -> Any:
+        self.has_text = self.has_text or self._is_untranslated(sequence)
+        return super().visit_sequence(sequence, *args, **options)  # type: ignore[no-untyped-call]
+
+    @override
+    def visit_insert(self, insert_stmt: Insert, *args: Any, **options: Any) -> Any:
+        self.has_text = self.has_text or self._is_untranslated(insert_stmt.table)
+        return super().visit_insert(insert_stmt, *args, **options)  # type: ignore[no-untyped-call]
+
+    @override
+    def get_statement_hint_text(self, hint_texts: Any) -> Any:
+        self.has_text = True
+        return super().get_statement_hint_text(hint_texts)  # type: ignore[no-untyped-call]
+
+    def _is_untranslated(self, named: Any) -> bool:
+        """Return whether a name is sent as it is: without a schema, and not declared so by a placeholder of None."""
+        if getattr(named, "schema", None) is not None:
+            return False
+        return not isinstance(named, (Table, Sequence)) or None not in (self.schema_translate_map or ())
+
+
+def watch_statements(engine: Engine) -> None:
+    """Have the statements of tenant sessions on *engine* checked before they are sent.
+
+    The compiler is replaced by one that also sees whether a statement holds text. The listeners hang on the
+    dialect's hooks, which SQLAlchemy calls only where a statement goes to the driver: a listener for
+    any event of connections makes SQLAlchemy dispatch them all, a tenth of a short request.
+    """
+    dialect = engine.dialect
+    if issubclass(dialect.statement_compiler, _TextFinder):
+        return
+    dialect.statement_compiler = type("TenantkitCompiler", (_TextFinder, dialect.statement_compiler), {})
+    event.listen(engine, "do_execute", _execute, insert=True)
+    event.listen(engine, "do_executemany", _executemany, insert=True)
+    event.listen(engine, "do_execute_no_params", _execute_no_params, insert=True)
+
+
+def _execute(cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext) -> bool:
+    if not _check(statement, context):
+        return False
+    context.dialect.do_execute(cursor, statement, parameters, context)
+    return _set_path_again(context)
+
+
+def _executemany(cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext) -> bool:
+    if not _check(statement, context):
+        return False
+    context.dialect.do_executemany(cursor, statement, parameters, context)
+    return _set_path_again(context)
+
+
+def _execute_no_params(cursor: DBAPICursor, statement: str, context: ExecutionContext) -> bool:
+    if not _check(statement, context):
+        return False
+    context.dialect.do_execute_no_params(cursor, statement, context)
+    return _set_path_again(context)
+
+
+def _set_path_again(context: ExecutionContext) -> bool:
+    binding: Binding = context.execution_options[BINDING]
+    send(context.root_connection, binding.set_path)
+    return True
+
+
+def _check(statement: str, context: ExecutionContext) -> bool:
+    """Check a statement, and return whether it takes back the search_path, which must be set again."""
+    options = context.execution_options
+    binding: Binding | None = options.get(BINDING)
+    if (binding is None and SHARED not in options) or INTERNAL in options:
+        return False
+    compiled: Any = context.compiled
+    if binding is not None:
+        _require_frame(binding, context)
+        binding.require_own_map(options)
+        if compiled is not None:
+            _require_own_parts(binding, context, compiled)
+    # Of DDL, whose defaults and checks are text, there is no has_text.
+    if not getattr(compiled, "has_text", True) or _is_sqlalchemys(statement, context):
+        return False
+    return _check_text(statement, context, binding)
+
+
+def _require_own_parts(binding: Binding, context: Any, compiled: Any) -> None:
+    """Raise if a statement has another map than the session's, or values of another tenant's objects.
+
+    :raises TenantMismatchError: if it has.
+    """
+    # The session's map goes before the statement's own, which must not be ignored in silence.
+    if own_options := getattr(context.invoked_statement, "_execution_options", None):
+        binding.require_own_map(own_options)
+    parameters: Any = getattr(context, "extracted_parameters", None) or getattr(compiled, "bind_names", ())
+    for parameter in parameters:
+        if parameter.callable is not None:
+            require_own_value(parameter.callable, binding.tenant, (binding.placeholder,))
+
+
+def _require_frame(binding: Binding, context: ExecutionContext) -> None:
+    """Raise unless the tenant's path holds: the caller may have ended the transaction that the session has begun.
+
+    :raises ConfigurationError: if it does not.
+    """
+    connection = context.root_connection
+    frame = framed(connection).frame
+    if frame is not None and frame.owner is binding and frame.transaction() is connection.get_transaction():
+        return
+    # The savepoint of a session on a caller's connection comes before its transaction.
+    if isinstance(getattr(context.compiled, "statement", None), _IdentifiedClause):
+        return
+    raise ConfigurationError(
+        f"The search_path of tenant {binding.tenant.key!r} does not hold on this connection: its transaction was not "
+        "begun by the session, or was ended by the connection's own commit() or rollback(). Use those of the session."
+    )
+
+
+def _check_text(statement: str, context: ExecutionContext, binding: Binding | None) -> bool:
+    sql = read_sql(statement)
+    if sql.prepares:
+        framed(context.root_connection).deallocate()
+        context.root_connection.connection.invalidate(soft=True)
+    if binding is None:
+        return False
+    if binding.raw_sql == "forbid":
+        raise RawSQLForbiddenError(binding.tenant.key)
+    if sql.ends_transaction:
+        # SQLAlchemy would not know of it, and asyncpg would execute what follows without a transaction and its path.
+        raise RawSQLForbiddenError(binding.tenant.key, "End the transaction with the session's commit() or rollback().")
+    if sql.resets_path and sql.goes_on_after_reset:
+        raise RawSQLForbiddenError(binding.tenant.key, "Execute RESET alone: it takes back the search_path, too.")
+    return sql.resets_path
+
+
+def _is_sqlalchemys(statement: str, context: ExecutionContext) -> bool:
+    """Return whether a textual statement is one of SQLAlchemy's own: it reflects tables, or commits in two phases."""
+    if getattr(context.compiled, "reads_catalog", False):
+        return True
+    transaction = context.root_connection.get_transaction()
+    return isinstance(transaction, TwoPhaseTransaction) and _TWO_PHASE.fullmatch(statement) is not None

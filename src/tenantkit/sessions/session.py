@@ -1,0 +1,205 @@
+"""Sessions that see exactly one tenant, and sessions that see none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, event, inspect
+from typing_extensions import override
+
+from tenantkit.context import current_tenant_or_none
+from tenantkit.exceptions import ConfigurationError, TenantMismatchError
+from tenantkit.sessions.ownership import OWNER, OwnedKey, require_own
+from tenantkit.sessions.transactions import SHARED, Transactions
+from tenantkit.sqlalchemy_versions import OptionsSession
+from tenantkit.tables import NO_TENANT_SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import InstanceState, SessionTransaction
+
+    from tenantkit.isolation.binding import Binding
+    from tenantkit.tenant import Tenant
+
+
+_T = TypeVar("_T")
+
+
+class Binder(Protocol):
+    """Finds the binding of a tenant; without one, of the current tenant."""
+
+    def __call__(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
+        """Return it, or raise as `tenantkit.Tenancy.binding` does."""
+        ...
+
+
+class _FramedSession(OptionsSession):
+    """A session whose transactions leave nothing on their connection."""
+
+    _transactions: Transactions
+    _has_conditions = False
+    """Whether `_require_conditions` is to be called before each statement."""
+
+    @override
+    def get_bind(self, mapper: Any = None, **arguments: Any) -> Engine | Connection:
+        """Return the engine; called by `Session` on the way of every statement to the database.
+
+        :raises TenantMismatchError: if the session may not work in the current context.
+        :raises TenantUnavailableError: if the tenant is not active.
+        """
+        if self._has_conditions:
+            self._require_conditions()
+        if self._transactions.refusal is not None:
+            raise self._transactions.refusal
+        bind = super().get_bind(mapper, **arguments)
+        if isinstance(bind, Connection):
+            self._transactions.resume(bind)
+        return bind
+
+    def _require_conditions(self) -> None:
+        """Raise if the session may not work now."""
+
+    @override
+    def close(self) -> None:
+        """End the session; a connection of the caller's is as it was before."""
+        try:
+            super().close()
+        finally:
+            self._transactions.end()
+
+    @override
+    def invalidate(self) -> None:
+        """End the session and close its connections; one of the caller's has its options back."""
+        try:
+            super().invalidate()
+        finally:
+            self._transactions.end()
+
+
+class SharedSession(_FramedSession):
+    """A `sqlalchemy.orm.Session` for shared tables; a tenant table fails in it, whatever tenant is current."""
+
+    def __init__(
+        self, bind: Engine | Connection | None = None, *, placeholder: str | None = "tenant", **options: Any
+    ) -> None:
+        own_options = {"schema_translate_map": {placeholder: NO_TENANT_SCHEMA}, SHARED: True}
+        options["execution_options"] = {**options.get("execution_options", {}), **own_options}
+        self._transactions = Transactions(self, options["execution_options"])
+        super().__init__(bind=bind, **options)
+
+
+class TenantSession(_FramedSession):
+    """A `sqlalchemy.orm.Session` for one tenant, for its whole life.
+
+    Sessions are made by ``Tenancy.session()`` or ``Tenancy.sessionmaker``. One
+    that was made without naming a tenant takes the current one, and refuses to
+    work while another is current; one whose tenant was named is free of the
+    context. After ``close()`` it cannot be used again.
+    """
+
+    hash_key: OwnedKey
+
+    def __init__(
+        self,
+        bind: Engine | Connection | None = None,
+        *,
+        binder: Binder,
+        tenant: Tenant | str | None = None,
+        any_status: bool = False,
+        **options: Any,
+    ) -> None:
+        if options.get("binds"):
+            raise ConfigurationError("A tenant session has one engine, its tenancy's: leave out binds=.")
+        binding = binder(tenant, any_status=any_status)
+        self.tenant = binding.tenant
+        self._verify = binding.verify
+        self._follows_context = tenant is None
+        self._has_conditions = self._follows_context or self._verify is not None
+        own_options = options.get("execution_options", {})
+        binding.require_own_map(own_options)
+        options["execution_options"] = {**own_options, **binding.execution_options}
+        self._transactions = Transactions(self, options["execution_options"])
+        options.setdefault("close_resets_only", False)
+        super().__init__(bind=bind, **options)  # by keyword: the next class may be another library's
+        # Objects keep the key of their session, also when it is garbage and was never closed.
+        self.hash_key = OwnedKey(self.hash_key)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.hash_key.owner = (self.tenant.identity, self.tenant.key)
+
+    @override
+    def merge(self, instance: _T, **options: Any) -> _T:
+        """Copy the state of *instance*, and of what its relationships cascade to, into this session.
+
+        :raises TenantMismatchError: if any of it is a row of another tenant.
+        """
+        state = inspect(instance)
+        self.require_own(state)
+        for _, _, related, _ in state.mapper.cascade_iterator("merge", state):
+            self.require_own(related)
+        return super().merge(instance, **options)
+
+    @override
+    def _merge(self, state: InstanceState[Any], *arguments: Any, **options: Any) -> Any:
+        # Whatever merges comes here: also merge_all(), and frozen results from a cache.
+        self.require_own(state)
+        return super()._merge(state, *arguments, **options)
+
+    @override
+    def bulk_save_objects(self, objects: Iterable[object], *arguments: Any, **options: Any) -> None:
+        """Insert or update *objects* in bulk.
+
+        :raises TenantMismatchError: if any of them is a row of another tenant.
+        """
+        objects = list(objects)
+        for instance in objects:
+            self.require_own(inspect(instance))
+        super().bulk_save_objects(objects, *arguments, **options)
+
+    def require_own(self, state: InstanceState[Any]) -> None:
+        """Raise if an object stands for a row of another tenant, whose key may be that of a row here.
+
+        :raises TenantMismatchError: if it does. Rows of shared tables belong to everyone.
+        """
+        require_own(state, self.tenant, self.execution_options["schema_translate_map"])
+
+    @override
+    def _require_conditions(self) -> None:
+        self.require_same_tenant()
+        if self._verify is not None:
+            self._verify()
+            self._verify = None
+            self._has_conditions = self._follows_context
+
+    def require_same_tenant(self) -> None:
+        """Raise unless this session may work in the current context.
+
+        :raises TenantMismatchError: if the session follows the context and
+            another tenant, or none, is current now.
+        """
+        if self._follows_context:
+            current = current_tenant_or_none()
+            if current is not self.tenant and (current is None or current.identity != self.tenant.identity):
+                raise TenantMismatchError(self.tenant.key, current.key if current is not None else None)
+
+
+@event.listens_for(TenantSession, "before_attach", raw=True)
+def _check_object(session: TenantSession, state: InstanceState[Any]) -> None:
+    if state.key is not None:
+        session.require_own(state)
+
+
+@event.listens_for(TenantSession, "persistent_to_detached", raw=True)
+def _remember_owner(session: TenantSession, state: InstanceState[Any]) -> None:
+    state.info[OWNER] = session.hash_key.owner
+
+
+@event.listens_for(_FramedSession, "after_begin", insert=True)  # before listeners that send statements
+def _frame_transaction(session: _FramedSession, _transaction: SessionTransaction, connection: Connection) -> None:
+    session._transactions.begin(connection)  # noqa: SLF001 - its own listener
+
+
+@event.listens_for(TenantSession, "before_flush")
+def _check_flush(session: TenantSession, *_: object) -> None:
+    # Here too: refused half way through a flush, the session would have to be rolled back.
+    session.require_same_tenant()
