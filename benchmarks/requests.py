@@ -30,7 +30,7 @@ from benchmarks.race import Block, Contender, timed
 from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
 from tenantkit.databases.engines import keep_statements
-from tenantkit.naming import search_path
+from tenantkit.postgres.quoting import search_path
 
 TENANTKIT = "tenantkit"
 KEPT = "schema_translate_map by hand, an engine kept per tenant"

@@ -15,7 +15,8 @@ from benchmarks.fleet.replay import replay
 from benchmarks.fleet.revisions import BASE
 from benchmarks.server import set_fsync
 from tenantkit.isolation.schemas import mark_of
-from tenantkit.naming import quote_identifier, quote_literal, schema_name
+from tenantkit.naming import schema_name
+from tenantkit.postgres.quoting import quote_identifier, quote_literal
 
 ROWS = 20
 """Rows of each tenant's tables, with the ids from 1 to this."""

@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 
 import psycopg
 
-from tenantkit.naming import quote_identifier
+from tenantkit.postgres.quoting import quote_identifier
 
 Script = Callable[[str], str]
 """Returns the SQL for a schema."""

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine
 
 from benchmarks.fleet.application import Fleet
 from benchmarks.fleet.revisions import Change, alembic_config
-from tenantkit.naming import quote_identifier
+from tenantkit.postgres.quoting import quote_identifier
 
 
 def process_per_tenant(fleet: Fleet, change: Change, schemas: Sequence[str]) -> None:

@@ -18,8 +18,9 @@ from tenantkit.exceptions import (
     TenantUnavailableError,
 )
 from tenantkit.sessions.session import TenantSession
+from tenantkit.status import Status
 from tenantkit.tenancy import Tenancy
-from tenantkit.tenant import Isolation, Placement, Status, Tenant
+from tenantkit.tenant import Isolation, Placement, Tenant
 
 __all__ = [
     "ConfigurationError",

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tenantkit.arguments import CALLABLE, FUNCTION, require
 from tenantkit.context import current_tenant_or_none, tenant_context
+from tenantkit.deployment import TENANCY as _TENANCY
 from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
 from tenantkit.resolvers import ByKey, Refusal, RequestView, Resolver, Target
 from tenantkit.resolvers.chain import RESOLVER, is_blocking, mounts, resolve_both
 from tenantkit.resolvers.request import ReadHeaders, parse_host
-from tenantkit.tenancy import TENANCY as _TENANCY
 from tenantkit.tenancy import Tenancy
 from tenantkit.web.admission import (
     REFUSAL,

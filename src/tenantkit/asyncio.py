@@ -37,9 +37,10 @@ from tenantkit.sessions.classes import (
 )
 from tenantkit.sessions.raw_sql import watch_statements
 from tenantkit.sessions.session import TenantSession
+from tenantkit.status import Status
 from tenantkit.tables import Tables
 from tenantkit.tenancy import Tenancy
-from tenantkit.tenant import KEY, Status, Tenant
+from tenantkit.tenant import KEY, Tenant
 
 
 class AsyncTenantSession(AsyncSession):
@@ -215,7 +216,7 @@ class AsyncTenancy:
         return await self._change(key, domains.set_primary, domain)
 
     async def suspend(self, key: str) -> Tenant:
-        """Stop serving a tenant, maintenance_for all it has."""
+        """Stop serving a tenant, keeping all it has."""
         return await self._move(key, Status.SUSPENDED)
 
     async def resume(self, key: str) -> Tenant:

@@ -23,12 +23,11 @@ database itself (`sqlalchemy.exc.DBAPIError`) are passed on unchanged.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from typing_extensions import override
 
-if TYPE_CHECKING:
-    from tenantkit.tenant import Status
+from tenantkit.status import Status
 
 
 def as_clause(message: object) -> str:

@@ -42,9 +42,10 @@ from werkzeug.exceptions import SecurityError, abort
 
 from tenantkit.arguments import Kind, instance, require
 from tenantkit.context import current_tenant, current_tenant_or_none
+from tenantkit.deployment import TENANCY
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.sessions.session import TenantSession
-from tenantkit.tenancy import TENANCY, Tenancy
+from tenantkit.tenancy import Tenancy
 from tenantkit.web.admission import REFUSAL, UNKNOWN, SharedPaths, is_preflight
 from tenantkit.wsgi import TenantMiddleware
 

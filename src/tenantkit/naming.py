@@ -1,10 +1,9 @@
-"""The rules for names, in one place: keys, domains, schema names, and how names enter SQL."""
+"""The rules for names: keys, domains and schema names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from functools import lru_cache
 
 from tenantkit.arguments import TEXT, TEXTS, TEXTS_IN_ORDER, Kind, require
 from tenantkit.exceptions import ConfigurationError, InvalidDomainError, InvalidTenantKeyError
@@ -167,26 +166,6 @@ def schema_name(key: str, *, prefix: str = "t_", number: int = 1) -> str:
     to a shell in the middle of a word, and makes SQL that forgot to quote the name fail.
     """
     return prefix + key if number == 1 else f"{prefix}{key}~{number}"
-
-
-def quote_identifier(name: str) -> str:
-    """Return *name* as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quote_literal(value: str) -> str:
-    """Return *value* as an SQL string literal, for statements that take no parameters."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-@lru_cache(maxsize=2_000)
-def search_path(schema: str, *others: str) -> str:
-    """Return the value of a ``search_path`` that reaches *schema*, then *others*.
-
-    ``pg_temp`` is named last: unnamed, PostgreSQL looks there first, and a
-    temporary table left on a pooled connection would hide a tenant's own.
-    """
-    return ", ".join([*map(quote_identifier, (schema, *others)), "pg_temp"])
 
 
 def first_lines(names: Iterable[str], limit: int = 5) -> str:

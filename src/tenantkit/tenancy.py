@@ -24,7 +24,6 @@ from tenantkit.arguments import (
     TEXTS,
     TEXTS_IN_ORDER,
     either,
-    instance,
     number,
     one_of,
     optional,
@@ -33,23 +32,24 @@ from tenantkit.arguments import (
 )
 from tenantkit.context import current_tenant
 from tenantkit.databases.engines import check_server_once, open_engine
+from tenantkit.deployment import Deployment
 from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError, TenantUnavailableError
 from tenantkit.isolation.binding import Binding, RawSQL, bind
-from tenantkit.lifecycle.builders import find_builder, run_seed
+from tenantkit.lifecycle.builders import CheckedBuilder, MetadataBuilder, run_seed
 from tenantkit.lifecycle.create import Builder, Order, Seed, create
 from tenantkit.lifecycle.doctor import Findings, diagnose, repair
 from tenantkit.lifecycle.drop import drop
 from tenantkit.naming import SCHEMAS, schema_name, validate_key, validate_prefix, validate_reserved
 from tenantkit.registry.applications import Application
-from tenantkit.registry.directory import Directory
 from tenantkit.sessions.classes import check_session_class, check_session_options, shared_class
 from tenantkit.sessions.raw_sql import watch_statements
 from tenantkit.sessions.session import SharedSession, TenantSession
-from tenantkit.tables import METADATA, NO_TENANT_SCHEMA, Metadata, Tables, classify, shared_schemas
-from tenantkit.tenant import SERVED, TENANT, Tenant, require_supported
+from tenantkit.status import SERVED
+from tenantkit.tables import METADATA, NO_TENANT_SCHEMA, Metadata
+from tenantkit.tenant import TENANT, Tenant, require_supported
 
 
-class Tenancy(Directory):
+class Tenancy(Deployment):
     """An application's tenants: their sessions, their registry and their life.
 
     Make one when the application starts, and share it between threads. It
@@ -119,8 +119,8 @@ class Tenancy(Directory):
         :raises TypeError: if an option has the wrong type.
         """
         require(engine_options=(engine_options, optional(MAPPING)))
-        self.engine_options = dict(engine_options or {})
-        engine = open_engine(database, self.engine_options)
+        own_options = dict(engine_options or {})
+        engine = open_engine(database, own_options)
         require(
             tenant=(tenant, METADATA),
             shared=(shared, optional(METADATA)),
@@ -137,13 +137,13 @@ class Tenancy(Directory):
             reserved_domains=(reserved_domains, TEXTS),
             session_options=(session_options, optional(MAPPING)),
         )
-        self.metadata = Metadata(shared, tenant)
-        self.placeholder = placeholder
         self.raw_sql: RawSQL = raw_sql
-        self.extra_schemas = tuple(extra_schemas)
         super().__init__(
             engine,
             Application(application, validate_prefix(schema_prefix), placeholder),
+            metadata=Metadata(shared, tenant),
+            extra_schemas=extra_schemas,
+            engine_options=own_options,
             grant_to=grant_to,
             reserved_domains=reserved_domains,
             migrations=migrations,
@@ -168,21 +168,6 @@ class Tenancy(Directory):
         self._shared_sessionmaker: sessionmaker[SharedSession] = sessionmaker(
             self.engine, class_=shared_class(shared_session_class), placeholder=placeholder, **options
         )
-
-    # Tables
-
-    @property
-    def tables(self) -> Tables:
-        """The application's tables, divided into shared and tenant ones.
-
-        :raises ConfigurationError: if they are declared in a way that could not work.
-        """
-        return classify(*self.metadata, placeholder=self.placeholder, by_revisions=self.migrations is not None)
-
-    @property
-    def shared_schemas(self) -> tuple[str, ...]:
-        """The real schemas of shared tables, the one that the shared metadata names first."""
-        return shared_schemas(self.metadata, self.tables)
 
     # Sessions
 
@@ -313,7 +298,12 @@ class Tenancy(Directory):
 
     @cached_property
     def _builder(self) -> Builder:
-        return find_builder(self)
+        if self.migrations is None:
+            return CheckedBuilder(self, MetadataBuilder(self))
+        # Alembic takes longer to import than all of tenantkit.
+        from tenantkit.migrations.environment.builder import AlembicBuilder  # noqa: PLC0415
+
+        return CheckedBuilder(self, AlembicBuilder(self))
 
     def check_tables_once(self) -> None:
         """Check the tables that were declared since the last time: models may be imported after the tenancy."""
@@ -323,10 +313,3 @@ class Tenancy(Directory):
             if not self.tables.tenant:
                 raise ConfigurationError("No tenant tables are declared. Import your models before opening a session.")
             self._checked_tables = count
-
-
-def _advise_tenancy(name: str, value: object) -> str | None:
-    return f"Of an AsyncTenancy, pass {name}.sync." if isinstance(getattr(value, "sync", None), Tenancy) else None
-
-
-TENANCY = instance(Tenancy, "a Tenancy", _advise_tenancy)

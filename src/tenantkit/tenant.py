@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from tenantkit.arguments import TEXT, Kind, instance
 from tenantkit.exceptions import TenantUnavailableError
 from tenantkit.frozen import EMPTY, freeze
+from tenantkit.status import Status
 
 MAIN_DATABASE = "main"
 """The name of the database that the tenancy itself is given: the only one that this version serves."""
@@ -22,37 +23,6 @@ class Isolation(StrEnum):
     """How a tenant's rows are kept apart from those of others."""
 
     SCHEMA = "schema"
-
-
-class Status(StrEnum):
-    """Where a tenant stands in its life."""
-
-    PROVISIONING = "provisioning"
-    ACTIVE = "active"
-    SUSPENDED = "suspended"
-    MAINTENANCE = "maintenance"
-    DROPPING = "dropping"
-    FAILED = "failed"
-
-    def may_become(self, wanted: Status) -> bool:
-        """Return whether a tenant may go from this status to *wanted*."""
-        return wanted in _TRANSITIONS[self]
-
-
-_TRANSITIONS: Mapping[Status, frozenset[Status]] = {
-    Status.PROVISIONING: frozenset({Status.ACTIVE, Status.FAILED, Status.DROPPING}),
-    Status.ACTIVE: frozenset({Status.SUSPENDED, Status.MAINTENANCE, Status.DROPPING}),
-    Status.SUSPENDED: frozenset({Status.ACTIVE, Status.DROPPING}),
-    Status.MAINTENANCE: frozenset({Status.ACTIVE, Status.DROPPING}),
-    Status.DROPPING: frozenset(),
-    Status.FAILED: frozenset({Status.PROVISIONING, Status.DROPPING}),
-}
-
-SERVED = frozenset({Status.ACTIVE})
-"""The states in which a tenant's sessions may be opened."""
-
-MIGRATED = frozenset({Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE})
-"""The states in which a tenant has a complete placement, so that migrations include it."""
 
 
 _Word = TypeVar("_Word", bound=StrEnum)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from tenantkit.arguments import CALLABLE, FUNCTION, optional, require
 from tenantkit.context import copy_context_for, current_tenant_or_none
+from tenantkit.deployment import TENANCY as _TENANCY
 from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.resolvers import ByKey, Refusal, RequestView, Resolver, Target
 from tenantkit.resolvers.chain import RESOLVER, resolve_both
 from tenantkit.resolvers.request import ReadHeaders, parse_host
-from tenantkit.tenancy import TENANCY as _TENANCY
 from tenantkit.tenancy import Tenancy
 from tenantkit.web.admission import (
     REFUSAL,

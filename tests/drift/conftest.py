@@ -13,7 +13,7 @@ from sqlalchemy import URL, Engine, create_engine
 
 from tenantkit import Tenancy
 from tenantkit.drift import DriftReport, check
-from tenantkit.naming import quote_identifier
+from tenantkit.postgres.quoting import quote_identifier
 from tests.conftest import APPLICATION
 from tests.migrations.shapes import shape
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import URL, create_engine
 
 from tenantkit import Tenancy
-from tenantkit.naming import quote_identifier
+from tenantkit.postgres.quoting import quote_identifier
 from tests.conftest import APPLICATION
 from tests.drift.conftest import KEYS, Fleet, in_schema, plain, run_script
 from tests.drift.test_round_trip import BROKEN

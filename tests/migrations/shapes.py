@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from tenantkit.naming import quote_identifier
+from tenantkit.postgres.quoting import quote_identifier
 
 _QUERIES = {
     "relation": """

@@ -22,13 +22,13 @@ from tenantkit import (
     TenantExistsError,
     TenantNotFoundError,
 )
+from tenantkit.lifecycle.attendance import attending
 from tenantkit.migrations import downgrade, migrate, stamp, status
-from tenantkit.migrations.environment.run import Site
-from tenantkit.migrations.results.report import Outcome
+from tenantkit.migrations.environment.target import Site
+from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.runs import migrator
 from tenantkit.migrations.tasks.queue import run_tasks
 from tenantkit.migrations.tasks.task import Task
-from tenantkit.postgres.locks import attending
 from tests.migrations.environments import Environment
 from tests.support.processes import until
 

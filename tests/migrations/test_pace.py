@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantkit.migrations import Outcome
-from tenantkit.migrations.environment.run import Site
+from tenantkit.migrations.environment.target import Site
 from tenantkit.migrations.tasks.concurrency import ConcurrencyLimit
 from tenantkit.migrations.tasks.queue import run_tasks
 from tenantkit.migrations.tasks.task import Task

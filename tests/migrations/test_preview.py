@@ -12,8 +12,8 @@ from sqlalchemy import URL, Engine, create_engine, event, text
 
 from tenantkit import ConfigurationError, Tenancy, TenantNotFoundError
 from tenantkit.migrations import Preview, Rehearsal, migrate, preview, upgrade_shared
+from tenantkit.postgres.advisory_locks import PLACEMENT
 from tenantkit.registry import versions
-from tenantkit.runs.claims import CLAIM
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 from tests.support.catalog import fingerprint, schemas
@@ -352,7 +352,7 @@ def test_a_tenant_that_a_run_is_at_work_on_is_let_be(
     monkeypatch.setattr("tenantkit.migrations.tasks.task.PATIENCE", 0.2)
     environment.add("two", ADD)
     with engine.connect() as connection:
-        connection.execute(text(f"SELECT pg_advisory_lock({CLAIM.format(schema=':schema')})"), {"schema": "t_k0"})
+        connection.execute(text(f"SELECT pg_advisory_lock({PLACEMENT.format(schema=':schema')})"), {"schema": "t_k0"})
         found = untouched(fleet, scripts=True, tenants=["k0"])
     assert ["a run is migrating it" in (outcome.error or "") for outcome in found.would_fail] == [True]
 

@@ -14,7 +14,8 @@ from tenantkit import ConfigurationError, TenantNotFoundError
 from tenantkit.migrations import Outcome, Wave
 from tenantkit.migrations.planning.rollout import Rollout
 from tenantkit.migrations.planning.selection import Selection
-from tenantkit.tenant import Placement, Status, Tenant
+from tenantkit.status import Status
+from tenantkit.tenant import Placement, Tenant
 
 KEYS = [f"k{number}" for number in range(10)]
 

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 
 from tenantkit import Tenancy
 from tenantkit.migrations import init, migrate, revision, upgrade_shared
-from tenantkit.naming import quote_literal
+from tenantkit.postgres.quoting import quote_literal
 from tests.migrations.shapes import shape
 
 SPECIAL = [

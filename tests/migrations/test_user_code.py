@@ -256,7 +256,7 @@ def test_a_worker_that_dies_names_the_revision(fleet: Tenancy, environment: Envi
     from tenantkit.migrations.executors.process import Worker
     from tenantkit.migrations.runs.migrator import set_up
     from tenantkit.migrations.tasks.task import Task, run_task
-    from tenantkit.postgres.locks import POLITE
+    from tenantkit.postgres.limits import POLITE
 
     worker = Worker(set_up(fleet, graph_of(fleet, "tenant"), POLITE, is_sent=True))
     outcome = run_task(Task(key="k0", site=tenant_site(fleet, "t_k0"), command="migrate", target="two"), worker)

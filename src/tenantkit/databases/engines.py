@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tenantkit.exceptions import ConfigurationError, as_clause
-from tenantkit.naming import quote_literal
+from tenantkit.postgres.quoting import quote_literal
 
 OLDEST_SERVER = 14
 

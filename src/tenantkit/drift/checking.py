@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from tenantkit.arguments import FLAG, TEXTS, optional, require
+from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.reader import read_details, read_hashes
 from tenantkit.drift.catalog.shape import restore_words
@@ -16,11 +17,11 @@ from tenantkit.drift.repair.script import write_repair
 from tenantkit.drift.report import DriftReport, Group, Odd
 from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.migrations.planning.version_tables import read_revisions
-from tenantkit.migrations.results.report import format_heads
+from tenantkit.migrations.results.heads import format_heads
 from tenantkit.postgres.operators import require_operators
 from tenantkit.registry import store
-from tenantkit.tenancy import TENANCY, Tenancy
-from tenantkit.tenant import MIGRATED, Tenant, unsupported
+from tenantkit.status import MIGRATED
+from tenantkit.tenant import Tenant, unsupported
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    tenancy: Tenancy, *, tenants: Collection[str] | None = None, models: bool = False, scripts: bool = True
+    tenancy: Deployment, *, tenants: Collection[str] | None = None, models: bool = False, scripts: bool = True
 ) -> DriftReport:
     """Return which tenants' tables are not what they should be, and the SQL that repairs them. Nothing is changed.
 

@@ -19,15 +19,17 @@ from tenantkit.lifecycle.builders import MetadataBuilder
 from tenantkit.migrations.environment.builder import AlembicBuilder
 from tenantkit.migrations.environment.sites import graph_of
 from tenantkit.migrations.planning.status import require_shared_is_current
-from tenantkit.postgres.locks import limit_lock_waits, retrying, sqlstate
+from tenantkit.postgres.errors import sqlstate
+from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.operators import explain
+from tenantkit.postgres.retry import retrying
 from tenantkit.tenant import Placement
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Heads
-    from tenantkit.tenancy import Tenancy
 
 _SCRATCH = "tenantkit_check"
 _NEW_ENUM_VALUE = "55P04"
@@ -55,7 +57,7 @@ class References:
     """How the newest revisions differ from the models."""
 
 
-def build_references(tenancy: Tenancy, wanted: Collection[Heads]) -> References:
+def build_references(tenancy: Deployment, wanted: Collection[Heads]) -> References:
     """Build what tenants should have at the newest revision and at those *wanted*, and what the models declare.
 
     Each is built in a transaction that is rolled back.
@@ -84,7 +86,7 @@ def build_references(tenancy: Tenancy, wanted: Collection[Heads]) -> References:
     return References(at=at, models=compare_with_models(models.detail.shape, at[newest].detail.shape))
 
 
-def _build(tenancy: Tenancy, source: Literal["revisions", "models"], build: Callable[..., None]) -> Reference:
+def _build(tenancy: Deployment, source: Literal["revisions", "models"], build: Callable[..., None]) -> Reference:
     engine = tenancy.engine.execution_options(isolation_level="READ COMMITTED")
     with engine.connect() as connection, connection.begin() as transaction:
         limit_lock_waits(connection)
@@ -95,7 +97,7 @@ def _build(tenancy: Tenancy, source: Literal["revisions", "models"], build: Call
     return Reference(source=source, detail=detail, hash=number)
 
 
-def _run_revisions(tenancy: Tenancy, heads: Heads, connection: Connection, placement: Placement) -> None:
+def _run_revisions(tenancy: Deployment, heads: Heads, connection: Connection, placement: Placement) -> None:
     try:
         AlembicBuilder(tenancy)(connection, placement, heads)
     except DBAPIError as error:

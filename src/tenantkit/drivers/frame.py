@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tenantkit.naming import quote_literal
+from tenantkit.postgres.quoting import quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping, Sequence

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tenantkit.exceptions import TenantMismatchError
-from tenantkit.naming import search_path
+from tenantkit.postgres.quoting import search_path
 
 if TYPE_CHECKING:
     from tenantkit.tenant import Tenant

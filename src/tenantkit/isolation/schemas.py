@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, text
 from sqlalchemy.schema import CreateSchema, DropSchema
 
-from tenantkit.naming import quote_identifier, quote_literal
+from tenantkit.postgres.quoting import quote_identifier, quote_literal
 from tenantkit.tenant import Tenant
 
 _OWNER = text("SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = :schema")

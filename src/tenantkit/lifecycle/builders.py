@@ -3,53 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy.schema import CreateSchema
 
 from tenantkit.arguments import require_no_awaitable
-from tenantkit.naming import search_path
-from tenantkit.postgres.locks import sqlstate
+from tenantkit.postgres.errors import sqlstate
 from tenantkit.postgres.operators import explain, require_operators
+from tenantkit.postgres.quoting import search_path
 from tenantkit.schema_objects import schema_of, types_of
-from tenantkit.tables import Tables
 from tenantkit.tenant import Placement
 from tenantkit.user_code import ContainedExits
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import sessionmaker
 
+    from tenantkit.deployment import Deployment
     from tenantkit.isolation.binding import Binding
-    from tenantkit.lifecycle.create import Builder, Seed
+    from tenantkit.lifecycle.create import Seed
     from tenantkit.sessions.session import TenantSession
 
 
-_ALEMBIC_BUILDER = "tenantkit.migrations.environment.builder:AlembicBuilder"
-"""Named, not imported: Alembic stands above this module, and importing it takes longer than all of tenantkit."""
-
 _UNDEFINED_OBJECT = "42704"
-
-
-class Declared(Protocol):
-    """Knows the application's tables, as a `tenantkit.Tenancy` does."""
-
-    migrations: Path | None
-    placeholder: str | None
-    extra_schemas: tuple[str, ...]
-
-    @property
-    def tables(self) -> Tables:
-        """The tables, divided into shared and tenant ones."""
-        ...
-
-
-def find_builder(tenancy: Declared) -> Builder:
-    """Return what gives new tenants of *tenancy* their tables: its revisions, or the metadata if there are none."""
-    builder = MetadataBuilder if tenancy.migrations is None else resolve_name(_ALEMBIC_BUILDER)
-    return CheckedBuilder(tenancy, builder(tenancy))
 
 
 class _Builds(Protocol):
@@ -62,7 +38,7 @@ class _Builds(Protocol):
 class CheckedBuilder:
     """Makes a tenant's tables, and refuses columns whose operators the tenant's statements would not find."""
 
-    declared: Declared
+    declared: Deployment
     builds: _Builds
 
     def __call__(self, connection: Connection, placement: Placement) -> None:
@@ -103,7 +79,7 @@ class CheckedBuilder:
 class MetadataBuilder:
     """Makes a tenant's tables as they are declared, for applications without migrations."""
 
-    declared: Declared
+    declared: Deployment
 
     def __call__(self, connection: Connection, placement: Placement) -> None:
         """Create every tenant table in the schema of *placement*."""
@@ -121,7 +97,7 @@ class MetadataBuilder:
             self(connection, placement)
 
 
-def make_shared_tables(connection: Connection, declared: Declared) -> list[str]:
+def make_shared_tables(connection: Connection, declared: Deployment) -> list[str]:
     """Make the schemas of shared tables, and those of the tables that are missing; return the names of these.
 
     Types and sequences with a real schema that tenant tables use are made too.

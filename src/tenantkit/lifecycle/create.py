@@ -21,14 +21,18 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
 from tenantkit.frozen import freeze
 from tenantkit.isolation import schemas
+from tenantkit.lifecycle.attendance import attending, is_unattended
 from tenantkit.lifecycle.drop import finish
 from tenantkit.naming import schema_name
-from tenantkit.postgres.locks import attending, is_unattended, limit_lock_waits, reason, retrying, sqlstate
+from tenantkit.postgres.errors import reason, sqlstate
+from tenantkit.postgres.limits import limit_lock_waits
+from tenantkit.postgres.retry import retrying
 from tenantkit.registry import applications, domains, store
 from tenantkit.registry.applications import Application
 from tenantkit.registry.grants import let_use_schema
 from tenantkit.registry.tables import tenants
-from tenantkit.tenant import MAIN_DATABASE, Placement, Status, Tenant, require_supported
+from tenantkit.status import Status
+from tenantkit.tenant import MAIN_DATABASE, Placement, Tenant, require_supported
 from tenantkit.user_code import with_place
 
 if TYPE_CHECKING:

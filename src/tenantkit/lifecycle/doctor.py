@@ -9,11 +9,12 @@ from sqlalchemy import Connection, text
 
 from tenantkit.exceptions import ProvisioningError
 from tenantkit.isolation import schemas
+from tenantkit.lifecycle.attendance import is_unattended
 from tenantkit.lifecycle.drop import finish, require_removable
-from tenantkit.postgres.locks import is_unattended
 from tenantkit.registry import store
 from tenantkit.runs import maintenance
-from tenantkit.tenant import MIGRATED, Status, Tenant, unsupported
+from tenantkit.status import MIGRATED, Status
+from tenantkit.tenant import Tenant, unsupported
 
 _MARKED = text(
     r"""

@@ -8,9 +8,12 @@ from sqlalchemy.exc import DBAPIError
 from tenantkit.exceptions import ProvisioningError
 from tenantkit.isolation import schemas
 from tenantkit.naming import first_lines
-from tenantkit.postgres.locks import limit_lock_waits, reason, retrying
+from tenantkit.postgres.errors import reason
+from tenantkit.postgres.limits import limit_lock_waits
+from tenantkit.postgres.retry import retrying
 from tenantkit.registry import store
-from tenantkit.tenant import Status, Tenant, require_supported
+from tenantkit.status import Status
+from tenantkit.tenant import Tenant, require_supported
 
 
 def drop(connection: Connection, key: str) -> Tenant:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenantkit.arguments import TEXTS, require
+from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.lint import squawk
 from tenantkit.lint.findings import Finding, Report
@@ -19,7 +20,6 @@ from tenantkit.lint.rules.problem import Problem
 from tenantkit.lint.rules.rules import RULES
 from tenantkit.lint.selection import Selected, select
 from tenantkit.lint.source.file import Source
-from tenantkit.tenancy import TENANCY, Tenancy
 
 if TYPE_CHECKING:
     from alembic.runtime.environment import EnvironmentContext
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def lint(
-    tenancy: Tenancy,
+    tenancy: Deployment,
     revisions: Sequence[str] = (),
     *,
     since: Sequence[str] = (),
@@ -117,7 +117,7 @@ def _ask(revision: Revision) -> Iterator[tuple[str, Problem]]:
             yield code, problem
 
 
-def _render(tenancy: Tenancy, selected: Selected) -> Iterator[Revision]:
+def _render(tenancy: Deployment, selected: Selected) -> Iterator[Revision]:
     schemas = Schemas.of(tenancy)
     for line, scripts in selected:
         if not scripts:

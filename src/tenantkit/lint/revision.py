@@ -14,11 +14,11 @@ from tenantkit.lint.sql import Name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from tenantkit.deployment import Deployment
     from tenantkit.lint.rendering.render import Rendering, Step
     from tenantkit.lint.source.file import Source
     from tenantkit.lint.sql import Statement
     from tenantkit.migrations.graph.revision_graph import Scope
-    from tenantkit.tenancy import Tenancy
 
 _SYSTEM = frozenset({"information_schema", "pg_catalog", "pg_temp"})
 
@@ -36,7 +36,7 @@ class Schemas:
     tenant_tables: frozenset[str]
 
     @classmethod
-    def of(cls, tenancy: Tenancy) -> Schemas:
+    def of(cls, tenancy: Deployment) -> Schemas:
         """Return those of *tenancy*."""
         return cls(
             placeholder=tenancy.placeholder,

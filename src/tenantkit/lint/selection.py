@@ -13,12 +13,12 @@ from tenantkit.migrations.graph.revision_graph import RevisionGraph
 if TYPE_CHECKING:
     from alembic.script import Script
 
-    from tenantkit.tenancy import Tenancy
+    from tenantkit.deployment import Deployment
 
 Selected: TypeAlias = "list[tuple[RevisionGraph, list[Script]]]"
 
 
-def select(tenancy: Tenancy, wanted: Sequence[str], since: Sequence[str]) -> Selected:
+def select(tenancy: Deployment, wanted: Sequence[str], since: Sequence[str]) -> Selected:
     """Return the revisions of both lines that are *wanted*, all if none is named, without those up to *since*.
 
     Revisions are named by their ids, ``shared:`` or ``tenant:`` before them where both lines have one, or by their

@@ -8,22 +8,20 @@ from tenantkit.migrations.environment.run import run_environment
 from tenantkit.migrations.planning.history import Run, failed, get_run, list_runs, unfinished
 from tenantkit.migrations.planning.status import status
 from tenantkit.migrations.results.failures import FailureGroup
+from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview, Rehearsal
-from tenantkit.migrations.results.report import (
+from tenantkit.migrations.results.progress import (
     Advance,
     AdvanceProgress,
     Blocker,
-    FleetStatus,
     LossProgress,
-    MigrationReport,
-    Outcome,
-    PlacementStatus,
     Progress,
     Waiting,
     WaitProgress,
-    Wave,
     WaveProgress,
 )
+from tenantkit.migrations.results.report import MigrationReport, Wave
+from tenantkit.migrations.results.status import FleetStatus, PlacementStatus
 from tenantkit.migrations.runs.commands import Options, downgrade, downgrade_run, migrate, stamp
 from tenantkit.migrations.runs.shared import downgrade_shared, stamp_shared, upgrade_shared
 

@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, text
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.naming import quote_identifier
-from tenantkit.postgres.locks import sqlstate
+from tenantkit.postgres.errors import sqlstate
+from tenantkit.postgres.quoting import quote_identifier
 
 # An operator is a type's own if both belong to the same extension, or neither to any.
 _OUTSIDE = """

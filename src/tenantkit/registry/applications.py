@@ -15,7 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from typing_extensions import override
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.naming import quote_literal
+from tenantkit.postgres.quoting import quote_literal
 from tenantkit.registry.identity import require_row
 from tenantkit.registry.tables import registry
 

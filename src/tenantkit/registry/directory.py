@@ -21,7 +21,8 @@ from tenantkit.registry.grants import let_read_registry
 from tenantkit.registry.identity import require_same
 from tenantkit.registry.listener import Listener
 from tenantkit.registry.revisions import Revisions
-from tenantkit.tenant import KEY, TENANT, Status, Tenant
+from tenantkit.status import Status
+from tenantkit.tenant import KEY, TENANT, Tenant
 
 
 class Directory:
@@ -150,7 +151,7 @@ class Directory:
         return self.revisions.includes(known, revision)
 
     def suspend(self, key: str) -> Tenant:
-        """Stop serving a tenant, maintenance_for all it has; nothing changes if it is suspended already."""
+        """Stop serving a tenant, keeping all it has; nothing changes if it is suspended already."""
         return self._move(key, Status.SUSPENDED)
 
     def resume(self, key: str) -> Tenant:

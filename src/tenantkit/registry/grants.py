@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, text
 
-from tenantkit.naming import quote_identifier
+from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.registry.versions import wait_for_others
 
 _MAY_READ = text(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from sqlalchemy import Connection, Engine, text
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.naming import quote_identifier
+from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.revision_files import Graph, included, read_graph
 from tenantkit.tenant import Tenant, require_supported
 

@@ -37,7 +37,8 @@ from tenantkit.frozen import freeze
 from tenantkit.naming import validate_domain, validate_key
 from tenantkit.registry.identity import identity, read_identity, require_row, require_same
 from tenantkit.registry.tables import domains, former_tenants, tenants
-from tenantkit.tenant import KEY, Placement, Status, Tenant, require_supported
+from tenantkit.status import Status
+from tenantkit.tenant import KEY, Placement, Tenant, require_supported
 
 _domains_of_tenant = (
     select(func.array_agg(aggregate_order_by(domains.c.domain, domains.c.is_primary.desc(), domains.c.domain)))

@@ -10,8 +10,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from tenantkit.exceptions import ConfigurationError
-
-_LOCK = 7_265_501_839_001  # any number that no other code takes; see pg_advisory_xact_lock
+from tenantkit.postgres.advisory_locks import INSTALLATION
 
 _STEPS: tuple[tuple[str, ...], ...] = (
     (
@@ -198,7 +197,7 @@ def install(connection: Connection) -> None:
 
 def wait_for_others(connection: Connection) -> None:
     """Wait until no other process changes the registry's tables, and let none do so until the transaction ends."""
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({INSTALLATION})")
 
 
 def _is_current(connection: Connection) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-CLAIM = "hashtext('tenantkit migration'), hashtext({schema})"
-"""The advisory lock that a run holds while it migrates a schema. It is gone with its connection or transaction."""
-_LOCK = CLAIM.format(schema="%(schema)s")
+from tenantkit.postgres.advisory_locks import PLACEMENT
+
+_LOCK = PLACEMENT.format(schema="%(schema)s")
 
 
 def claim(connection: Connection, schema: str) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, Text, case, cast, func, insert, literal,
 from sqlalchemy.dialects.postgresql import JSONB
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.naming import quote_literal
+from tenantkit.postgres.quoting import quote_literal
 from tenantkit.registry.tables import outcomes, runs, tenants
 from tenantkit.sqlalchemy_versions import distinct_on
 

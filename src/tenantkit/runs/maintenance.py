@@ -10,9 +10,7 @@ from enum import Enum, auto
 
 from sqlalchemy import Connection, text
 
-from tenantkit.runs.claims import CLAIM
-
-_LOCK_OF = "hashtext('tenantkit run'), (:run % 2147483647)::int"
+from tenantkit.postgres.advisory_locks import PLACEMENT, RUN
 
 _ENTER = text(
     """
@@ -25,7 +23,7 @@ _HELD = text(
 )
 # Where the connection or the process was lost that migrated it, its last statement may still be at work, and hold the
 # claim. Then the tenant stays in maintenance, and is released later.
-_FREE = f"pg_try_advisory_xact_lock({CLAIM.format(schema='schema')})"
+_FREE = f"pg_try_advisory_xact_lock({PLACEMENT.format(schema='schema')})"
 _LEAVE = text(
     f"""
     UPDATE tenantkit.tenants SET status = 'active', claim = NULL, updated_at = now()
@@ -68,12 +66,12 @@ class Entry(Enum):
 
 def show_alive(connection: Connection, run_id: int) -> None:
     """Show other processes that a run lives for as long as *connection* does."""
-    connection.execute(text(f"SELECT pg_advisory_lock({_LOCK_OF})"), {"run": run_id})
+    connection.execute(text(f"SELECT pg_advisory_lock({RUN})"), {"run": run_id})
 
 
 def show_dead(connection: Connection, run_id: int) -> None:
     """Take that back."""
-    connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK_OF})"), {"run": run_id})
+    connection.execute(text(f"SELECT pg_advisory_unlock({RUN})"), {"run": run_id})
 
 
 def enter(connection: Connection, tenant_id: int, run_id: int) -> Entry:
@@ -108,7 +106,7 @@ def release(connection: Connection) -> list[str]:
 
 def _dead(connection: Connection) -> list[str]:
     """Return the marks of runs that live no more; that they are dead is certain, as a number is never used again."""
-    alive = text(f"SELECT NOT pg_try_advisory_xact_lock({_LOCK_OF})")
+    alive = text(f"SELECT NOT pg_try_advisory_xact_lock({RUN})")
     runs = connection.execute(_RUNS).scalars().all()
     return [_mark(run) for run in runs if not connection.execute(alive, {"run": run}).scalar_one()]
 

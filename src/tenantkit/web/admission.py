@@ -22,7 +22,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, Timeout
 from tenantkit.arguments import TEXTS, Kind, require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.resolvers import ByDomain, ByKey, Refusal, Target
-from tenantkit.tenant import SERVED, Status, Tenant, unsupported
+from tenantkit.status import SERVED, Status
+from tenantkit.tenant import Tenant, unsupported
 
 logger = logging.getLogger(__name__)
 

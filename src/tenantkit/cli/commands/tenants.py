@@ -25,8 +25,9 @@ from tenantkit.cli.options.common import Attributes, Json, Key, Yes, parse_attri
 from tenantkit.registry import store
 from tenantkit.registry.revisions import has_revisions, read_heads
 from tenantkit.runs import ledger
+from tenantkit.status import Status
 from tenantkit.tenancy import Tenancy
-from tenantkit.tenant import Status, Tenant
+from tenantkit.tenant import Tenant
 from tenantkit.user_code import describe_place
 
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The display name.", show_default=False)]

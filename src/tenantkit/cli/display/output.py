@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tenantkit.tenant import Status, Tenant
+from tenantkit.status import Status
+from tenantkit.tenant import Tenant
 
 out = Console(highlight=False, markup=False)
 err = Console(stderr=True, highlight=False, markup=False)

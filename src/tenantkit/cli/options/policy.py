@@ -32,7 +32,7 @@ from tenantkit.cli.options.rollout import (
     parse_waves,
     require_sense,
 )
-from tenantkit.postgres.locks import LOCK_TIMEOUT
+from tenantkit.postgres.limits import LOCK_TIMEOUT
 
 if TYPE_CHECKING:
     from tenantkit.migrations import Options

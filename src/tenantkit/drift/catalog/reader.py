@@ -17,7 +17,7 @@ from tenantkit.drift.catalog.dependencies import SELECT_DEPENDENCIES, Detail, as
 from tenantkit.drift.catalog.queries import COUNT_LOCKS, select_hashes, select_items
 from tenantkit.drift.catalog.shape import Item, Key, Kind, Shape
 from tenantkit.migrations.tasks.connections import cancel
-from tenantkit.postgres.locks import is_lock_conflict, sqlstate
+from tenantkit.postgres.errors import is_lock_conflict, sqlstate
 
 _SCHEMAS_AT_ONCE = 250
 """So many schemas of 40 tables make a backend grow by 70 MB, measured; then it is replaced."""

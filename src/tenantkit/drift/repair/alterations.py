@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from tenantkit.drift.catalog.shape import ASPECTS, CONSTRAINTS, Item, Kind
 from tenantkit.drift.repair import columns, statements
-from tenantkit.naming import quote_identifier as quoted
-from tenantkit.naming import quote_literal as literal
+from tenantkit.postgres.quoting import quote_identifier as quoted
+from tenantkit.postgres.quoting import quote_literal as literal
 
 _SECURITY = ("row-level security", "row-level security for its owner")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from tenantkit.drift.catalog.shape import Item, Key, Kind, Shape, unquoted
 from tenantkit.drift.repair import statements
-from tenantkit.naming import quote_identifier as quoted
+from tenantkit.postgres.quoting import quote_identifier as quoted
 
 _TEXTS = ("character varying", "text", "character")
 _FAMILIES = (

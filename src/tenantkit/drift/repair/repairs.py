@@ -14,7 +14,7 @@ from tenantkit.drift.catalog.shape import CONSTRAINTS, ROUTINES, VIEWS, Item, Ke
 from tenantkit.drift.compare import Change, Difference, subject
 from tenantkit.drift.repair import alterations, columns, statements
 from tenantkit.drift.repair.phases import Phase, created_in, dropped_in
-from tenantkit.naming import quote_identifier as quoted
+from tenantkit.postgres.quoting import quote_identifier as quoted
 
 _REMADE = frozenset({*CONSTRAINTS, Kind.DOMAIN_CONSTRAINT, Kind.INDEX, Kind.TRIGGER, Kind.POLICY})
 _KEPT = frozenset({*CONSTRAINTS, Kind.INDEX, Kind.SEQUENCE}) - {Kind.FOREIGN_KEY}

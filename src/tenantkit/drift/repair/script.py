@@ -13,8 +13,8 @@ from tenantkit.drift.repair.obstacles import refuse
 from tenantkit.drift.repair.phases import BACKWARDS, Phase
 from tenantkit.drift.repair.repairs import Repair, Repairs, wholes
 from tenantkit.drift.repair.statements import remark
-from tenantkit.naming import quote_identifier as quoted
-from tenantkit.postgres.locks import LOCK_TIMEOUT
+from tenantkit.postgres.limits import LOCK_TIMEOUT
+from tenantkit.postgres.quoting import quote_identifier as quoted
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tenantkit.drift.catalog.shape import BODY, CONSTRAINTS, ROUTINES, VIEWS, Item, Key, Kind, Shape
-from tenantkit.naming import quote_identifier as quoted
-from tenantkit.naming import quote_literal as literal
+from tenantkit.postgres.quoting import quote_identifier as quoted
+from tenantkit.postgres.quoting import quote_literal as literal
 
 _TRIGGER_STATES = {
     "enabled": "ENABLE TRIGGER",

@@ -15,10 +15,10 @@ from tenantkit.lint.source.file import Source
 from tenantkit.lint.sql import NAME, NAMES, Name, parse_name
 
 if TYPE_CHECKING:
+    from tenantkit.deployment import Deployment
     from tenantkit.lint.rendering.render import Rendering
     from tenantkit.lint.sql import Statement
     from tenantkit.migrations.graph.revision_graph import RevisionGraph
-    from tenantkit.tenancy import Tenancy
 
 _DROPS_TABLES = re.compile(rf"^drop (?:materialized view|foreign table|table) (?:if exists )?({NAMES})")
 _DROPS_COLUMN = re.compile(rf"^drop (?!constraint\b)(?:column )?(?:if exists )?({NAME})")
@@ -58,7 +58,7 @@ class Losses:
                     self.tables.add(_own(parse_name(found[1])))
 
 
-def find_losses(tenancy: Tenancy, graph: RevisionGraph, revisions: Iterable[str]) -> Losses:
+def find_losses(tenancy: Deployment, graph: RevisionGraph, revisions: Iterable[str]) -> Losses:
     """Return what the downgrades of *revisions* take away.
 
     Each ``downgrade()`` is run on a database that does not exist, as lint runs ``upgrade()``: what it would do

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import Unpack
 
 from tenantkit.arguments import FLAG, PATH, TEXT, require, require_options
+from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.authoring.comparing import Written, compare_shared, compare_tenant
 from tenantkit.migrations.authoring.drafting import POSITION, Drafts, Position
@@ -17,7 +18,6 @@ from tenantkit.migrations.environment.env_file import require_usable
 from tenantkit.migrations.environment.sites import graph_of
 from tenantkit.migrations.graph.revision_graph import clear_errors
 from tenantkit.migrations.planning.phases import require_known
-from tenantkit.tenancy import TENANCY, Tenancy
 from tenantkit.user_code import ContainedExits
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def init(folder: str | Path) -> list[Path]:
 
 
 def revision(
-    tenancy: Tenancy,
+    tenancy: Deployment,
     message: str,
     *,
     shared: bool = False,
@@ -96,7 +96,7 @@ def revision(
 
 
 def write(
-    tenancy: Tenancy, message: str, position: Position, *, shared: bool, autogenerate: bool, phase: Phase | None
+    tenancy: Deployment, message: str, position: Position, *, shared: bool, autogenerate: bool, phase: Phase | None
 ) -> Written:
     """Do what `revision` does, and return also what it cannot write."""
     graph = graph_of(tenancy, "shared" if shared else "tenant")

@@ -17,8 +17,9 @@ from tenantkit.migrations.authoring.rendering import render_for_revisions, rende
 from tenantkit.migrations.authoring.scope import Scope
 from tenantkit.migrations.environment.env_file import requesting
 from tenantkit.migrations.environment.other_packages import SCRATCH
-from tenantkit.migrations.environment.run import Request, Site, run
+from tenantkit.migrations.environment.run import Request, run
 from tenantkit.migrations.environment.sites import shared_site
+from tenantkit.migrations.environment.target import Site
 from tenantkit.migrations.planning.status import require_shared_is_current
 from tenantkit.schema_objects import Sides
 
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, MetaData
     from sqlalchemy.dialects.postgresql.base import PGInspector
 
+    from tenantkit.deployment import Deployment
     from tenantkit.migrations.authoring.drafting import Drafts
     from tenantkit.migrations.graph.revision_graph import RevisionGraph
-    from tenantkit.tenancy import Tenancy
 
 
 class Written(NamedTuple):
@@ -43,7 +44,7 @@ class Written(NamedTuple):
     """What autogenerate has found, but cannot write: each a sentence."""
 
 
-def compare_tenant(tenancy: Tenancy, connection: Connection, graph: RevisionGraph, drafts: Drafts) -> Written:
+def compare_tenant(tenancy: Deployment, connection: Connection, graph: RevisionGraph, drafts: Drafts) -> Written:
     """Find what the models have and a schema built by the revisions has not, and write it.
 
     That schema bears the placeholder's own name, so what is read from the catalog is what
@@ -60,7 +61,7 @@ def compare_tenant(tenancy: Tenancy, connection: Connection, graph: RevisionGrap
     return _compare(connection, graph, scope, metadata, _sides(tenancy), drafts)
 
 
-def compare_shared(tenancy: Tenancy, connection: Connection, graph: RevisionGraph, drafts: Drafts) -> Written:
+def compare_shared(tenancy: Deployment, connection: Connection, graph: RevisionGraph, drafts: Drafts) -> Written:
     """Find what the models have and the shared tables have not, and write it."""
     for schema in tenancy.shared_schemas:
         connection.execute(CreateSchema(schema, if_not_exists=True))
@@ -73,7 +74,7 @@ def compare_shared(tenancy: Tenancy, connection: Connection, graph: RevisionGrap
     return _compare(connection, graph, scope, metadata, _sides(tenancy), drafts)
 
 
-def _tenant_site(tenancy: Tenancy) -> Site:
+def _tenant_site(tenancy: Deployment) -> Site:
     return Site(
         schema=tenancy.placeholder or SCRATCH,
         others=tenancy.extra_schemas,
@@ -89,7 +90,7 @@ def _consult(connection: Connection, graph: RevisionGraph, site: Site, metadata:
     return Written(drafts.write())
 
 
-def _sides(tenancy: Tenancy) -> Sides:
+def _sides(tenancy: Deployment) -> Sides:
     tables = tenancy.tables
     metadata = tenancy.metadata
     return Sides(tenancy.placeholder, tables.shared, tables.tenant, metadata.tenant, metadata.shared)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Enum
 
-from tenantkit.naming import quote_identifier, quote_literal
+from tenantkit.postgres.quoting import quote_identifier, quote_literal
 from tenantkit.schema_objects import named_types, schema_of
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.schema import ExecutableDDLElement
     from sqlalchemy.types import SchemaType, TypeEngine
 
-    from tenantkit.migrations.environment.run import Site
+    from tenantkit.migrations.environment.target import Site
     from tenantkit.schema_objects import Sides
 
 

@@ -11,7 +11,7 @@ from alembic.autogenerate.render import _repr_type  # pyright: ignore[reportUnkn
 from sqlalchemy import text
 from sqlalchemy.types import SchemaType
 
-from tenantkit.naming import quote_identifier
+from tenantkit.postgres.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -14,7 +14,7 @@ from sqlalchemy.schema import SchemaItem
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from tenantkit.migrations.environment.run import Site
+    from tenantkit.migrations.environment.target import Site
 
 # A partition has rows of its parent's, and dropping it loses them.
 _MADE_BY_OTHERS = text(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-from tenantkit.naming import quote_identifier
+from tenantkit.postgres.quoting import quote_identifier
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from tenantkit.migrations.catalog.copies import copy_table, taking_back
 from tenantkit.migrations.catalog.queries import own_query
-from tenantkit.naming import quote_identifier
+from tenantkit.postgres.quoting import quote_identifier
 
 logger = logging.getLogger(__name__)
 

@@ -15,22 +15,22 @@ from tenantkit.migrations.executors.trial import rolled_back
 from tenantkit.migrations.planning.plan import group, plan_fleet
 from tenantkit.migrations.planning.rollback import find_applied, plan_rollback
 from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement
-from tenantkit.migrations.results.report import format_heads
 from tenantkit.migrations.runs.commands import policy
 from tenantkit.migrations.runs.shared import SHARED
-from tenantkit.naming import quote_identifier
-from tenantkit.postgres.locks import POLITE
+from tenantkit.postgres.limits import POLITE
+from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.runs import ledger
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
     from sqlalchemy import Engine
 
+    from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Command, Heads, RevisionGraph
     from tenantkit.migrations.planning.plan import Plan
     from tenantkit.migrations.runs.commands import Options
-    from tenantkit.tenancy import Tenancy
     from tenantkit.tenant import Tenant
 
 _TABLES = text(
@@ -62,7 +62,7 @@ class Forecast:
         return tuple(dict.fromkeys(step.revision for group in self.groups for step in group.steps))
 
 
-def forecast(tenancy: Tenancy, command: Command, target: str, options: Options, *, purge: bool = False) -> Forecast:
+def forecast(tenancy: Deployment, command: Command, target: str, options: Options, *, purge: bool = False) -> Forecast:
     """Return where *command* takes tenants.
 
     :raises ConfigurationError: if the target, an option or the environment is wrong.
@@ -76,7 +76,7 @@ def forecast(tenancy: Tenancy, command: Command, target: str, options: Options, 
     return _forecast(tenancy, graph, command, options, plan)
 
 
-def forecast_run(tenancy: Tenancy, run_id: int, options: Options) -> Forecast:
+def forecast_run(tenancy: Deployment, run_id: int, options: Options) -> Forecast:
     """Return where taking back a run leads; raises as `downgrade_run` does."""
     graph = graph_of(tenancy, "tenant")
     applied = find_applied(tenancy, run_id, options.get("tenants"))
@@ -88,7 +88,7 @@ def forecast_run(tenancy: Tenancy, run_id: int, options: Options) -> Forecast:
     return _forecast(tenancy, graph, "downgrade", options, plan)
 
 
-def forecast_shared(tenancy: Tenancy, command: Command, target: str, *, purge: bool = False) -> Forecast:
+def forecast_shared(tenancy: Deployment, command: Command, target: str, *, purge: bool = False) -> Forecast:
     """Return where *command* takes the shared tables; raises as `forecast` does."""
     line, site = graph_of(tenancy, "shared"), shared_site(tenancy)
     if line.is_empty:
@@ -101,7 +101,7 @@ def forecast_shared(tenancy: Tenancy, command: Command, target: str, *, purge: b
 
 
 def _forecast(
-    tenancy: Tenancy,
+    tenancy: Deployment,
     graph: RevisionGraph,
     command: Command,
     options: Options,

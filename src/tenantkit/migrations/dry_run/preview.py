@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from tenantkit.arguments import FLAG, NAME, one_of, require
 from tenantkit.cancellation import handling
+from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.migrations.dry_run.scripts import ScriptPreview
 from tenantkit.migrations.environment.env_file import require_usable
 from tenantkit.migrations.environment.sites import graph_of, shared_site
@@ -19,13 +20,12 @@ from tenantkit.migrations.planning.phases import Phase, limit, require_no_end
 from tenantkit.migrations.planning.plan import group, plan_fleet
 from tenantkit.migrations.planning.unversioned import refuse_unversioned, require_versioned_shared
 from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
-from tenantkit.migrations.results.report import format_heads
 from tenantkit.migrations.runs.commands import Options, policy, settings_of, usable_graph
 from tenantkit.migrations.runs.option_kinds import check_options
 from tenantkit.migrations.runs.shared import SHARED, shared_target
 from tenantkit.registry import versions
-from tenantkit.tenancy import TENANCY, Tenancy
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
@@ -36,7 +36,7 @@ Previewed: TypeAlias = Literal["migrate", "downgrade"]
 
 
 def preview(
-    tenancy: Tenancy,
+    tenancy: Deployment,
     target: str = "head",
     *,
     command: Previewed = "migrate",
@@ -118,7 +118,7 @@ def install_to_read(connection: Connection) -> bool:
 
 
 def _plan_shared(
-    tenancy: Tenancy, graph: RevisionGraph, connection: Connection, target: str, phase: Phase | None
+    tenancy: Deployment, graph: RevisionGraph, connection: Connection, target: str, phase: Phase | None
 ) -> PlannedGroup | None:
     if graph.is_empty:
         return None

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from tenantkit.migrations.environment.run import Site
+    from tenantkit.deployment import Deployment
+    from tenantkit.migrations.environment.target import Site
     from tenantkit.migrations.graph.revision_graph import RevisionGraph
     from tenantkit.migrations.replay.recorder import Recorder
     from tenantkit.migrations.replay.script import Script
-    from tenantkit.migrations.results.report import Outcome
-    from tenantkit.tenancy import Tenancy
+    from tenantkit.migrations.results.outcome import Outcome
 
 _EPILOGUE = "-- Here the run writes into its ledger that this is done.\n"
 _SHARED_FIRST = "the shared tables have to be migrated first, with 'tenantkit migrate --shared-only'"
@@ -39,7 +39,7 @@ _SHARED_FIRST = "the shared tables have to be migrated first, with 'tenantkit mi
 class ScriptPreview:
     """Rehearses what placements have to do, and keeps nothing of it."""
 
-    tenancy: Tenancy
+    tenancy: Deployment
     shared_graph: RevisionGraph
     graph: RevisionGraph
     command: Command

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.environment.run import Site, run
+from tenantkit.migrations.environment.run import run
 from tenantkit.migrations.environment.sites import graph_of, tenant_site
+from tenantkit.migrations.environment.target import Site
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Heads
-    from tenantkit.tenancy import Tenancy
     from tenantkit.tenant import Placement
 
 
@@ -22,7 +23,7 @@ class AlembicBuilder:
     :raises ConfigurationError: if there are none, or they cannot be used.
     """
 
-    def __init__(self, tenancy: Tenancy) -> None:
+    def __init__(self, tenancy: Deployment) -> None:
         self._tenancy = tenancy
         self._line = graph_of(tenancy, "tenant")
         if self._line.is_empty:

@@ -19,7 +19,7 @@ from alembic import op
 from sqlalchemy.sql.visitors import Visitable
 from typing_extensions import override
 
-from tenantkit.naming import quote_identifier
+from tenantkit.postgres.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable

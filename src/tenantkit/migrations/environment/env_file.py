@@ -13,7 +13,7 @@ from alembic.runtime.environment import EnvironmentContext
 
 from tenantkit.exceptions import ConfigurationError, TenantkitError, as_clause
 from tenantkit.migrations.graph.places import find_place
-from tenantkit.postgres.locks import reason
+from tenantkit.postgres.errors import reason
 from tenantkit.user_code import ContainedExits, describe_place, without_exits
 
 if TYPE_CHECKING:

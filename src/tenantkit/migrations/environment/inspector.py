@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Set as AbstractSet
 
-    from tenantkit.migrations.environment.run import Site
+    from tenantkit.migrations.environment.target import Site
 
 _COMPARED = "nspname_"
 """How SQLAlchemy names a parameter that is compared with the name of a schema."""

@@ -21,8 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from tenantkit.migrations.catalog.copies import is_autocommit
 from tenantkit.migrations.catalog.indexes import drop_left_over, find_index, meant_index, read_create_index
 from tenantkit.migrations.catalog.queries import own_query
-from tenantkit.naming import quote_identifier, quote_literal
-from tenantkit.postgres.locks import is_lock_conflict
+from tenantkit.postgres.errors import is_lock_conflict
+from tenantkit.postgres.quoting import quote_identifier, quote_literal
 from tenantkit.registry.revisions import DOWNGRADE, MARK
 
 if TYPE_CHECKING:

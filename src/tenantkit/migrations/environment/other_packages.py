@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from alembic.operations import base
 from sqlalchemy import Connection, event
 
-from tenantkit.naming import quote_identifier
+from tenantkit.postgres.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from alembic import context
 from alembic.util import CommandError
@@ -25,12 +25,11 @@ from tenantkit.migrations.environment.interruptions import Interruption
 from tenantkit.migrations.environment.options import as_list, check_options, merge
 from tenantkit.migrations.environment.outside import observe_once
 from tenantkit.migrations.environment.server_defaults import defaults_differ
+from tenantkit.migrations.environment.target import ALIAS, Site
 from tenantkit.migrations.environment.transactions import Transaction
 from tenantkit.migrations.environment.translation import adapt_operations
 from tenantkit.migrations.graph.places import WatchedSteps
-from tenantkit.migrations.replay.script import ALIAS
-from tenantkit.naming import search_path
-from tenantkit.postgres.locks import LIMITS, POLITE, Limits
+from tenantkit.postgres.limits import LIMITS, POLITE, Limits
 from tenantkit.schema_objects import TypeFilter
 
 if TYPE_CHECKING:
@@ -38,49 +37,23 @@ if TYPE_CHECKING:
 
     from tenantkit.migrations.graph.places import Place
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
-    from tenantkit.migrations.replay.recorder import Recorder
 
 Steps: TypeAlias = "Callable[[Heads, MigrationContext], Iterable[MigrationStep]]"
 """Given the revisions that a placement is at, what to run there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where a line of revisions is applied."""
+class StatementRecorder(Protocol):
+    """Records what a run sends; see `tenantkit.migrations.replay.recorder`."""
 
-    schema: str
-    """The schema of the version table, and where names without a schema lead."""
-    others: tuple[str, ...] = ()
-    """Where else textual SQL may look for names."""
-    placeholder: str | None = None
-    """The schema that revisions write for `schema`."""
-    translates: bool = True
-    """Whether there is a placeholder at all: not for shared tables."""
-    is_visible: bool = True
-    """Whether names without a schema lead there. Autogenerate wants every name read with its schema."""
-    in_transaction: bool = False
-    """Whether everything happens in the caller's transaction, on a placement that nobody uses yet."""
+    def refuse(self, why: str) -> None:
+        """Note why what is recorded cannot be sent to other placements."""
 
-    @property
-    def search_path(self) -> str:
-        """Where names without a schema lead."""
-        return self.path if self.is_visible else "pg_temp"
+    def listening(self, connection: Connection) -> AbstractContextManager[None]:
+        """Record what is sent on *connection* within a block."""
+        ...
 
-    @property
-    def path(self) -> str:
-        """The path of revisions, also where `search_path` hides it from autogenerate."""
-        return search_path(self.schema, *self.others)
-
-    def owns(self, schema: str | None) -> bool:
-        """Return whether revisions of this line create the types that they declare with *schema*.
-
-        In the tenants' revisions, a type with a real schema is the shared side's.
-        """
-        return not self.translates or schema in {None, self.placeholder}
-
-    def real(self, schema: str | None, own: str) -> str:
-        """Return what *schema* means in a revision, where *own* is the schema of the site."""
-        return own if schema is None or (self.translates and schema == self.placeholder) else schema
+    def guard(self, migration: MigrationContext) -> None:
+        """Refuse if a revision asks Alembic for its schema."""
 
 
 @dataclass(slots=True)
@@ -91,7 +64,7 @@ class Request:
     site: Site
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     """Further options of Alembic's ``context.configure``."""
-    recorder: Recorder | None = None
+    recorder: StatementRecorder | None = None
     before_commit: Callable[[Connection], None] | None = None
     """Called when everything is done, in the same transaction."""
     before_block: Callable[[Connection], None] | None = None
@@ -115,7 +88,7 @@ def run(
     steps: Steps,
     *,
     limits: Limits = POLITE,
-    recorder: Recorder | None = None,
+    recorder: StatementRecorder | None = None,
     before_commit: Callable[[Connection], None] | None = None,
     before_block: Callable[[Connection], None] | None = None,
     starting: Callable[[Place], object] = lambda _: None,

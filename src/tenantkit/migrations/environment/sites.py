@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.environment.run import Site
+from tenantkit.migrations.environment.target import Site
 from tenantkit.migrations.graph.revision_graph import RevisionGraph, Scope
 
 if TYPE_CHECKING:
-    from tenantkit.tenancy import Tenancy
+    from tenantkit.deployment import Deployment
 
 
-def graph_of(tenancy: Tenancy, name: Scope) -> RevisionGraph:
+def graph_of(tenancy: Deployment, name: Scope) -> RevisionGraph:
     """Return one of the tenancy's two lines of revisions.
 
     :raises ConfigurationError: if it has no migration environment.
@@ -27,14 +27,14 @@ def graph_of(tenancy: Tenancy, name: Scope) -> RevisionGraph:
     return RevisionGraph(tenancy.migrations.absolute(), name, own.naming_convention)
 
 
-def tenant_site(tenancy: Tenancy, schema: str, *, in_transaction: bool = False) -> Site:
+def tenant_site(tenancy: Deployment, schema: str, *, in_transaction: bool = False) -> Site:
     """Return the site of a tenant's schema."""
     return Site(
         schema=schema, others=tenancy.extra_schemas, placeholder=tenancy.placeholder, in_transaction=in_transaction
     )
 
 
-def shared_site(tenancy: Tenancy) -> Site:
+def shared_site(tenancy: Deployment) -> Site:
     """Return the site of the shared tables: the first of their schemas holds the version table."""
     first, *others = tenancy.shared_schemas
     return Site(schema=first, others=(*others, *tenancy.extra_schemas), translates=False)

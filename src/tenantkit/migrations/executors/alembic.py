@@ -17,10 +17,13 @@ from tenantkit.migrations.executors.placement_progress import PlacementProgress
 from tenantkit.migrations.graph.places import Place, place_of
 from tenantkit.migrations.operations.steps import TELL
 from tenantkit.migrations.planning.version_tables import read_revisions
-from tenantkit.migrations.results.report import Advance, Outcome, format_heads
+from tenantkit.migrations.results.heads import format_heads
+from tenantkit.migrations.results.outcome import Outcome
+from tenantkit.migrations.results.progress import Advance
 from tenantkit.migrations.tasks.connections import Reconnect, cancel, hear
 from tenantkit.migrations.tasks.task import Retry, Task
-from tenantkit.postgres.locks import Limits, is_lock_conflict, reason, sqlstate
+from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
+from tenantkit.postgres.limits import Limits
 from tenantkit.postgres.operators import explain, require_operators
 from tenantkit.runs.claims import claiming
 

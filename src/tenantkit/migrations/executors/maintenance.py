@@ -17,12 +17,13 @@ from tenantkit.cancellation import Cancellation
 from tenantkit.migrations.tasks.connections import Reconnect, cancel
 from tenantkit.migrations.tasks.task import Retry, Task
 from tenantkit.naming import first_lines
-from tenantkit.postgres.locks import is_lock_conflict, limit_lock_waits, reason, sqlstate
+from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
+from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.runs import maintenance
 from tenantkit.runs.maintenance import Entry
 
 if TYPE_CHECKING:
-    from tenantkit.tenancy import Tenancy
+    from tenantkit.deployment import Deployment
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +37,13 @@ _STAYS = (
 )
 
 Around: TypeAlias = Callable[[Any], Any]
-"""Returns a `Executor` that does what another does, and more."""
+"""Returns an `Executor` that does what another does, and more."""
 
 
 @contextmanager
-def maintenance_for(tenancy: Tenancy, run_id: int, cancellation: Cancellation, *, is_wanted: bool) -> Generator[Around]:
+def maintenance_for(
+    tenancy: Deployment, run_id: int, cancellation: Cancellation, *, is_wanted: bool
+) -> Generator[Around]:
     """Yield what has a run's executors put each tenant into maintenance while they are at work on it, if *is_wanted*.
 
     At the end, tenants are active again that this run, or any dead one, has left in maintenance.
@@ -58,7 +61,7 @@ def maintenance_for(tenancy: Tenancy, run_id: int, cancellation: Cancellation, *
                 release_abandoned(tenancy)
 
 
-def release_abandoned(tenancy: Tenancy, *, patience: float = _PATIENCE) -> None:
+def release_abandoned(tenancy: Deployment, *, patience: float = _PATIENCE) -> None:
     """Make tenants active that dead runs left in maintenance; this one too, once its keeper is closed.
 
     Where the last statement of such a run is still at work, wait for its end for *patience* seconds, and then log a
@@ -73,7 +76,7 @@ def release_abandoned(tenancy: Tenancy, *, patience: float = _PATIENCE) -> None:
         sleep(_INTERVAL)
 
 
-def _release(tenancy: Tenancy) -> list[str]:
+def _release(tenancy: Deployment) -> list[str]:
     """Make tenants active that dead runs left in maintenance; return the keys of those that are still held."""
     released: list[str] = []
     try:
@@ -134,7 +137,7 @@ class _Kept:
 class _Keeper:
     """Says in the registry which tenants are in maintenance, on one connection that shows that the run lives."""
 
-    def __init__(self, tenancy: Tenancy, run_id: int, cancellation: Cancellation) -> None:
+    def __init__(self, tenancy: Deployment, run_id: int, cancellation: Cancellation) -> None:
         self.tenancy = tenancy
         self._run_id = run_id
         self._connection: Connection | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.results.report import format_heads
+from tenantkit.migrations.results.heads import format_heads
 from tenantkit.runs import ledger
 
 if TYPE_CHECKING:

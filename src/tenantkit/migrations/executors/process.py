@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from tenantkit.cancellation import SIGNALS, Cancellation
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.graph.places import Place
-from tenantkit.migrations.results.report import Advance, Outcome
+from tenantkit.migrations.results.outcome import Outcome
+from tenantkit.migrations.results.progress import Advance
 
 if TYPE_CHECKING:
     from collections.abc import Callable

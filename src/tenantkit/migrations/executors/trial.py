@@ -16,9 +16,11 @@ from tenantkit.migrations.environment.run import run
 from tenantkit.migrations.graph.places import place_of
 from tenantkit.migrations.graph.revision_scripts import replays
 from tenantkit.migrations.replay.recorder import Recorder
-from tenantkit.migrations.results.report import Outcome, format_heads
+from tenantkit.migrations.results.heads import format_heads
+from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.tasks.task import Retry, Task
-from tenantkit.postgres.locks import Limits, is_lock_conflict, reason, sqlstate
+from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
+from tenantkit.postgres.limits import Limits
 from tenantkit.runs.claims import claim
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """A process that migrates placements, one after another, as its parent says.
 
-Its command line names its end of a pipe on which it receives a `WorkerConfig` and `Task`s, and sends an `Outcome` for each,
+Its command line names its end of a pipe on which it receives a `WorkerConfig` and `Task`s, and sends an `Outcome`
+for each,
 and before it which revision begins and how far long steps are. When its parent closes the pipe, or dies, it cancels
 what it is doing and ends. Signals that reach all processes of a terminal or a container are the parent's to handle.
 """
@@ -24,20 +25,12 @@ from sqlalchemy import URL, Engine, create_engine, event
 from tenantkit.cancellation import Cancellation
 from tenantkit.migrations.executors.alembic import Alembic
 from tenantkit.migrations.graph.revision_graph import RevisionGraph, Scope
+from tenantkit.migrations.tasks.connections import FORGET
 from tenantkit.migrations.tasks.task import Task
-from tenantkit.postgres.locks import Limits
+from tenantkit.postgres.limits import Limits
 
 _GRACE = 1.0
 """Seconds that a task has to end after its statement was cancelled."""
-
-FORGET = (
-    "RESET SESSION AUTHORIZATION",
-    "RESET ROLE",
-    "RESET ALL",
-    "DISCARD TEMP",
-    "SELECT pg_advisory_unlock_all()",
-)
-"""All of DISCARD ALL but the prepared statements, which the driver keeps account of."""
 
 _OF_POOLS = frozenset(
     {"max_overflow", "pool", "pool_pre_ping", "pool_recycle", "pool_size", "pool_timeout", "poolclass"}

@@ -14,7 +14,7 @@ from alembic.runtime.migration import RevisionStep
 from typing_extensions import override
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.postgres.locks import reason
+from tenantkit.postgres.errors import reason
 from tenantkit.user_code import ContainedExits, describe_place, get_place, set_place, storable
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from tenantkit.exceptions import ConfigurationError, TenantkitError, as_clause
 from tenantkit.migrations.graph.configuration import GraphConfig
 from tenantkit.migrations.graph.places import find_place
 from tenantkit.migrations.graph.revision_scripts import read_scripts
-from tenantkit.postgres.locks import reason
+from tenantkit.postgres.errors import reason
 from tenantkit.revision_files import included, several
 from tenantkit.user_code import ContainedExits, get_place, set_place, with_place
 

@@ -16,7 +16,8 @@ from tenantkit.migrations.operations.constraints import CreateCheckConstraintCon
 from tenantkit.migrations.operations.steps import by_itself, step
 from tenantkit.migrations.operations.taken import add_nullable, require_same_column
 from tenantkit.migrations.operations.updates import is_expression
-from tenantkit.naming import MAX_IDENTIFIER_BYTES, quote_identifier
+from tenantkit.naming import MAX_IDENTIFIER_BYTES
+from tenantkit.postgres.quoting import quote_identifier
 
 
 @Operations.register_operation("add_required_column")

@@ -18,7 +18,7 @@ from sqlalchemy.sql import ClauseElement, coercions, roles
 from sqlalchemy.types import NullType, TypeEngine
 
 from tenantkit.migrations.operations.updates import RowsUpdate, Whole, is_expression
-from tenantkit.postgres.locks import sqlstate
+from tenantkit.postgres.errors import sqlstate
 
 _MARK = "/* new rows */"
 _TABLE = re.compile(r'FROM ((?:(?:"(?:[^"]|"")+"|\w+)\.)?("(?:[^"]|"")+"|\w+))')

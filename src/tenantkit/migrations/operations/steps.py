@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tenantkit.migrations.catalog.copies import is_autocommit
 from tenantkit.migrations.catalog.queries import own_query
-from tenantkit.postgres.locks import LIMITS, POLITE, Limits
+from tenantkit.postgres.limits import LIMITS, POLITE, Limits
 
 if TYPE_CHECKING:
     from alembic.operations import Operations

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenantkit.arguments import optional, require, whole
+from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.environment.sites import graph_of
 from tenantkit.migrations.planning.plan import is_relative, make_absolute
 from tenantkit.migrations.planning.version_tables import read_revisions
-from tenantkit.migrations.results.report import Outcome, parse_heads
+from tenantkit.migrations.results.heads import parse_heads
+from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.runs import ledger
-from tenantkit.tenancy import TENANCY, Tenancy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,14 +49,14 @@ class Run:
     """The phase that it was for, if it was for one only."""
 
 
-def list_runs(tenancy: Tenancy, *, limit: int | None = 20) -> list[Run]:
+def list_runs(tenancy: Deployment, *, limit: int | None = 20) -> list[Run]:
     """Return the last runs, the newest first."""
     require(tenancy=(tenancy, TENANCY), limit=(limit, optional(whole(0))))
     with tenancy.engine.connect() as connection:
         return [_read(row) for row in ledger.find_runs(connection, limit=limit)]
 
 
-def get_run(tenancy: Tenancy, run_id: int) -> tuple[Run, list[Outcome]]:
+def get_run(tenancy: Deployment, run_id: int) -> tuple[Run, list[Outcome]]:
     """Return a run, and the outcome of each of its tenants.
 
     :raises ConfigurationError: if there is no such run.
@@ -86,7 +87,7 @@ def get_run(tenancy: Tenancy, run_id: int) -> tuple[Run, list[Outcome]]:
     return _read(found[0]), outcomes
 
 
-def unfinished(tenancy: Tenancy, run_id: int) -> tuple[str, list[str], Phase | None]:
+def unfinished(tenancy: Deployment, run_id: int) -> tuple[str, list[str], Phase | None]:
     """Return the target of a migration, the keys of the tenants that it failed for or did not reach, and its phase.
 
     A relative target is counted from where the run found those tenants: another run may have moved them since.
@@ -132,7 +133,7 @@ def _absolute_goals(graph: RevisionGraph, target: str, outcomes: Sequence[Outcom
     return goals
 
 
-def failed(tenancy: Tenancy) -> list[str]:
+def failed(tenancy: Deployment) -> list[str]:
     """Return the keys of the tenants whose last migration failed."""
     require(tenancy=(tenancy, TENANCY))
     with tenancy.engine.connect() as connection:

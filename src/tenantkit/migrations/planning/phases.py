@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.results.report import format_heads
+from tenantkit.migrations.results.heads import format_heads
 
 if TYPE_CHECKING:
     from alembic.script import Script

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.graph.revision_graph import Command
 from tenantkit.migrations.planning.phases import Phase, limit
-from tenantkit.migrations.results.report import Outcome, format_heads
+from tenantkit.migrations.results.heads import format_heads
+from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.tenant import Tenant, unsupported
 
 if TYPE_CHECKING:

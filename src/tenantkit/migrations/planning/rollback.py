@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.planning.history import get_run
 from tenantkit.migrations.planning.plan import Plan, Work, heads_of, refuse, without_schema
-from tenantkit.migrations.results.report import Outcome, format_heads, parse_heads
+from tenantkit.migrations.results.heads import format_heads, parse_heads
+from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.runs import ledger
 
 if TYPE_CHECKING:
+    from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
-    from tenantkit.tenancy import Tenancy
     from tenantkit.tenant import Tenant
 
 
@@ -26,7 +27,7 @@ class AppliedMigration:
     after: Heads
 
 
-def find_applied(tenancy: Tenancy, run_id: int, keys: Collection[str] | None) -> dict[str, AppliedMigration]:
+def find_applied(tenancy: Deployment, run_id: int, keys: Collection[str] | None) -> dict[str, AppliedMigration]:
     """Return what a run did to the tenants with these keys, or to all.
 
     :raises ConfigurationError: if there is no such run, if it did nothing, or if it was no migration.
@@ -88,7 +89,8 @@ def _way_back(graph: RevisionGraph, run_id: int, migration: AppliedMigration, he
         if {step.revision.revision for step in graph.downgrade_steps(target, heads)} == applied:
             return target
     raise ConfigurationError(
-        f"no single downgrade goes from {format_heads(migration.after)} back to {format_heads(migration.before) or 'base'}, where run {run_id} "
+        f"no single downgrade goes from {format_heads(migration.after)} back to "
+        f"{format_heads(migration.before) or 'base'}, where run {run_id} "
         "found it. Take the branches back one by one with 'tenantkit downgrade'"
     )
 
@@ -96,7 +98,8 @@ def _way_back(graph: RevisionGraph, run_id: int, migration: AppliedMigration, he
 def _moved(run_id: int, migration: AppliedMigration, heads: Heads, later: int | None) -> str:
     by = "" if later is None else f", by run {later}"
     return (
-        f"it has moved on since run {run_id} brought it to {format_heads(migration.after)}{by}, and is at {format_heads(heads) or 'base'}. "
+        f"it has moved on since run {run_id} brought it to {format_heads(migration.after)}{by}, "
+        f"and is at {format_heads(heads) or 'base'}. "
         f"Take that back first, or go to {format_heads(migration.before) or 'base'} with 'tenantkit downgrade'"
     )
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 from tenantkit.arguments import require_no_awaitable
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.results.report import Wave
-from tenantkit.postgres.locks import reason
+from tenantkit.postgres.errors import reason
 from tenantkit.user_code import ContainedExits
 
 OnError: TypeAlias = Literal["continue", "stop"]

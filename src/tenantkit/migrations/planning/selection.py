@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
 from tenantkit.registry import store
-from tenantkit.tenant import MIGRATED, Tenant
+from tenantkit.status import MIGRATED
+from tenantkit.tenant import Tenant
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

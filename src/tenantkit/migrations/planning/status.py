@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tenantkit.arguments import require
+from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.environment.sites import graph_of, shared_site
 from tenantkit.migrations.planning.phases import limit, require_known
 from tenantkit.migrations.planning.plan import heads_of
 from tenantkit.migrations.planning.version_tables import read_revisions
-from tenantkit.migrations.results.report import FleetStatus, PlacementStatus, format_heads
+from tenantkit.migrations.results.heads import format_heads
+from tenantkit.migrations.results.status import FleetStatus, PlacementStatus
 from tenantkit.registry import store
 from tenantkit.runs import ledger
-from tenantkit.tenancy import TENANCY, Tenancy
-from tenantkit.tenant import MIGRATED, Tenant, unsupported
+from tenantkit.status import MIGRATED
+from tenantkit.tenant import Tenant, unsupported
 from tenantkit.user_code import describe_place
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from tenantkit.migrations.planning.phases import Phase
 
 
-def status(tenancy: Tenancy, *, phase: Phase | None = None) -> FleetStatus:
+def status(tenancy: Deployment, *, phase: Phase | None = None) -> FleetStatus:
     """Return where the shared tables and every tenant stand, and which migrations failed.
 
     Tenants that are being created or dropped are not part of it.
@@ -53,7 +55,7 @@ def status(tenancy: Tenancy, *, phase: Phase | None = None) -> FleetStatus:
     )
 
 
-def require_shared_is_current(tenancy: Tenancy) -> None:
+def require_shared_is_current(tenancy: Deployment) -> None:
     """Raise unless the shared tables, which tenants' revisions may refer to, are at their newest revision.
 
     :raises ConfigurationError: if they are not.

@@ -13,16 +13,16 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.environment.sites import shared_site
 from tenantkit.migrations.planning.plan import refuse
 from tenantkit.registry import store
-from tenantkit.tenant import MIGRATED
+from tenantkit.status import MIGRATED
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from sqlalchemy import Connection
 
+    from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
     from tenantkit.migrations.planning.plan import Plan
-    from tenantkit.tenancy import Tenancy
 
 # A downgrade to the base leaves the version table, empty.
 _UNVERSIONED = text(
@@ -45,7 +45,7 @@ _MAKES_TABLE = re.compile(
 """In the text of a revision. What no text shows, such as a loop over models, fails as PostgreSQL says."""
 
 
-def refuse_unversioned(connection: Connection, tenancy: Tenancy, graph: RevisionGraph, plan: Plan) -> Plan:
+def refuse_unversioned(connection: Connection, tenancy: Deployment, graph: RevisionGraph, plan: Plan) -> Plan:
     """Return *plan*, with the tenants refused that have no version table, but tables that their revisions make."""
     first = [work for work in plan.work if not work.heads]
     targets = {work.target for work in first}
@@ -66,7 +66,7 @@ def refuse_unversioned(connection: Connection, tenancy: Tenancy, graph: Revision
 
 
 def require_versioned_shared(
-    connection: Connection, tenancy: Tenancy, graph: RevisionGraph, heads: Heads, target: str
+    connection: Connection, tenancy: Deployment, graph: RevisionGraph, heads: Heads, target: str
 ) -> None:
     """Raise if shared tables were made from the models, so that revisions would make them again.
 

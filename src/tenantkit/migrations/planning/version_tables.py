@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from tenantkit.migrations.graph.revision_graph import Heads
 from tenantkit.migrations.tasks.connections import cancel
-from tenantkit.naming import quote_identifier
-from tenantkit.postgres.locks import sqlstate
+from tenantkit.postgres.errors import sqlstate
+from tenantkit.postgres.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult

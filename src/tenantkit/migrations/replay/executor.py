@@ -13,18 +13,19 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 
 from tenantkit.cancellation import Cancellation
-from tenantkit.migrations.executors.worker import FORGET
 from tenantkit.migrations.replay.script import BUSY, MOVED, Script, Template
-from tenantkit.migrations.results.report import Outcome, format_heads
-from tenantkit.migrations.tasks.connections import Reconnect
+from tenantkit.migrations.results.heads import format_heads
+from tenantkit.migrations.results.outcome import Outcome
+from tenantkit.migrations.tasks.connections import FORGET, Reconnect
 from tenantkit.migrations.tasks.task import Retry, Task
-from tenantkit.postgres.locks import Limits, is_lock_conflict, reason
+from tenantkit.postgres.errors import is_lock_conflict, reason
+from tenantkit.postgres.limits import Limits
 from tenantkit.runs import ledger
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from tenantkit.migrations.environment.run import Site
+    from tenantkit.migrations.environment.target import Site
 
 _PATIENCE = 5.0
 """Seconds that the server has to cancel a statement."""

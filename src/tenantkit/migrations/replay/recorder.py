@@ -20,11 +20,12 @@ from typing_extensions import override
 
 from tenantkit.exceptions import TenantkitError
 from tenantkit.migrations.environment.outside import observing, warn
+from tenantkit.migrations.environment.target import ALIAS, QUOTED_ALIAS
 from tenantkit.migrations.graph.revision_scripts import replays
 from tenantkit.migrations.replay.joining import adds_plain_column, join_columns
 from tenantkit.migrations.replay.literals import write_literals
-from tenantkit.migrations.replay.script import ALIAS, QUOTED_ALIAS, Script, Step
-from tenantkit.naming import quote_identifier
+from tenantkit.migrations.replay.script import Script, Step
+from tenantkit.postgres.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from alembic.operations import Operations

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tenantkit.migrations.replay.script import Script
-    from tenantkit.migrations.results.report import Outcome
+    from tenantkit.migrations.results.outcome import Outcome
 
 _TRIES = 3
 """After so many failures in a row, what the others need is not sought any more."""

@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tenantkit.naming import quote_identifier, quote_literal, search_path
-from tenantkit.runs.claims import CLAIM
+from tenantkit.migrations.environment.target import ALIAS, QUOTED_ALIAS
+from tenantkit.postgres.advisory_locks import PLACEMENT
+from tenantkit.postgres.quoting import quote_identifier, quote_literal, search_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tenantkit.migrations.graph.revision_graph import Heads
-    from tenantkit.postgres.locks import Limits
-
-ALIAS = "TK_3f9a51c7_PLACEMENT"
-"""What recorded statements call the schema of their placement. It has capitals, so it is always quoted."""
-QUOTED_ALIAS = quote_identifier(ALIAS)
+    from tenantkit.postgres.limits import Limits
 
 BUSY, MOVED = "TK001", "TK002"
 """The SQLSTATEs by which a script stops before it has done anything: another run is at work, or was."""
@@ -88,7 +85,7 @@ class Template:
 
         *epilogue* is done last, in the same transaction.
         """
-        lock = CLAIM.format(schema=quote_literal(schema))
+        lock = PLACEMENT.format(schema=quote_literal(schema))
         claim = _unless(f"pg_try_advisory_xact_lock({lock})", BUSY, "another run is migrating this tenant")
         return f"{self.settings}{claim}{quote_identifier(schema).join(self.parts)}{epilogue};\nCOMMIT".encode()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tenantkit.migrations.results.hints import hint_for
 
 if TYPE_CHECKING:
-    from tenantkit.migrations.results.report import Outcome
+    from tenantkit.migrations.results.outcome import Outcome
 
 _VALUE = re.compile(r': "[^"]*"$')
 """Where PostgreSQL tells which value it did not like."""

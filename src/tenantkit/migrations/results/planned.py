@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tenantkit.migrations.results.report import Outcome
+from tenantkit.migrations.results.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class PlannedPlacement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """What is sent to placements at one revision, as far as that can be known without maintenance_for anything of it."""
+    """What is sent to placements at one revision, as far as that can be known without keeping anything of it."""
 
     script: str | None
     """The transaction for the first of them; what the others get differs in the name of the schema only."""

@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from tenantkit.arguments import FLAG, NAME, require, whole
 from tenantkit.cancellation import Cancellation, handling
+from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError, MigrationError
 from tenantkit.frozen import freeze
 from tenantkit.migrations.environment.env_file import require_usable
@@ -24,15 +25,10 @@ from tenantkit.migrations.planning.rollout import Check, OnError, Rollout
 from tenantkit.migrations.planning.selection import Order, Selection
 from tenantkit.migrations.planning.unversioned import refuse_unversioned
 from tenantkit.migrations.planning.version_tables import read_revisions
-from tenantkit.migrations.results.report import (
-    AdvanceProgress,
-    MigrationReport,
-    NoProgress,
-    Outcome,
-    Progress,
-    WaitProgress,
-    format_heads,
-)
+from tenantkit.migrations.results.heads import format_heads
+from tenantkit.migrations.results.outcome import Outcome
+from tenantkit.migrations.results.progress import AdvanceProgress, NoProgress, Progress, WaitProgress
+from tenantkit.migrations.results.report import MigrationReport
 from tenantkit.migrations.runs.migrator import EngineName, Migrator, Settings
 from tenantkit.migrations.runs.option_kinds import check_options
 from tenantkit.migrations.runs.run import FleetRun
@@ -42,7 +38,6 @@ from tenantkit.migrations.tasks.connections import room_for_jobs
 from tenantkit.postgres.operators import require_operators
 from tenantkit.registry import revisions
 from tenantkit.runs import ledger, maintenance
-from tenantkit.tenancy import TENANCY, Tenancy
 from tenantkit.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -120,7 +115,7 @@ _SETTINGS = ("jobs", "engine", "lock_timeout", "statement_timeout")
 Planner: TypeAlias = "Callable[[Connection, Sequence[Tenant], dict[str, Heads]], Plan]"
 
 
-def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) -> MigrationReport:
+def migrate(tenancy: Deployment, target: str = "head", **options: Unpack[Options]) -> MigrationReport:
     """Bring the registry and the shared tables to their newest version, then every tenant to *target*.
 
     Each tenant has a transaction of its own. A tenant that fails keeps the revision it had,
@@ -149,7 +144,7 @@ def migrate(tenancy: Tenancy, target: str = "head", **options: Unpack[Options]) 
     return _run(tenancy, graph, "migrate", target, plan, options, shared)
 
 
-def downgrade(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> MigrationReport:
+def downgrade(tenancy: Deployment, target: str, **options: Unpack[Options]) -> MigrationReport:
     """Take every tenant back to *target* (an id, ``-1``, ``base``); the shared tables stay. Otherwise as `migrate`."""
     require(tenancy=(tenancy, TENANCY), target=(target, NAME))
     check_options("downgrade", options)
@@ -158,7 +153,7 @@ def downgrade(tenancy: Tenancy, target: str, **options: Unpack[Options]) -> Migr
     return _run(tenancy, graph, "downgrade", target, _towards(graph, "downgrade", target), options)
 
 
-def downgrade_run(tenancy: Tenancy, run_id: int, **options: Unpack[Options]) -> MigrationReport:
+def downgrade_run(tenancy: Deployment, run_id: int, **options: Unpack[Options]) -> MigrationReport:
     """Take back what a run did: each tenant that it migrated goes to the revision where the run found it.
 
     A tenant that has moved on since is not touched, and counts as a failure. Otherwise as `downgrade`.
@@ -178,7 +173,7 @@ def downgrade_run(tenancy: Tenancy, run_id: int, **options: Unpack[Options]) -> 
     return _run(tenancy, graph, "downgrade", f"before run {run_id}", plan, options)
 
 
-def stamp(tenancy: Tenancy, target: str, *, purge: bool = False, **options: Unpack[Options]) -> MigrationReport:
+def stamp(tenancy: Deployment, target: str, *, purge: bool = False, **options: Unpack[Options]) -> MigrationReport:
     """Write down that every tenant is at *target*, without running a revision. Otherwise as `migrate`.
 
     :param purge: delete the rows of each version table first. So a tenant whose revision has no file any more, or whose
@@ -231,7 +226,7 @@ def _towards(graph: RevisionGraph, command: Command, target: str) -> Planner:
     return lambda _, fleet, current: plan_fleet(graph, command, target, fleet, current)
 
 
-def usable_graph(tenancy: Tenancy, target: str) -> RevisionGraph:
+def usable_graph(tenancy: Deployment, target: str) -> RevisionGraph:
     """Return the tenants' line if *target* can be reached from the beginning."""
     graph = graph_of(tenancy, "tenant")
     if graph.is_empty:
@@ -244,7 +239,7 @@ def usable_graph(tenancy: Tenancy, target: str) -> RevisionGraph:
 
 
 def _run(
-    tenancy: Tenancy,
+    tenancy: Deployment,
     graph: RevisionGraph,
     command: Command,
     target: str,
@@ -257,7 +252,7 @@ def _run(
 
 
 def _run_until(
-    tenancy: Tenancy,
+    tenancy: Deployment,
     graph: RevisionGraph,
     command: Command,
     target: str,

@@ -21,21 +21,23 @@ from tenantkit.migrations.graph.places import shown
 from tenantkit.migrations.planning.version_tables import read_revisions
 from tenantkit.migrations.replay.executor import Replay, has_moved
 from tenantkit.migrations.replay.rehearsal import RehearsalResult, rehearse
-from tenantkit.migrations.results.report import Outcome, format_heads
+from tenantkit.migrations.results.heads import format_heads
+from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.tasks.concurrency import ConcurrencyLimit
 from tenantkit.migrations.tasks.connections import begin
 from tenantkit.migrations.tasks.queue import Executor, run_tasks
 from tenantkit.migrations.tasks.task import Retry, Task, run_task
-from tenantkit.postgres.locks import CONFLICTS, LOCK_TIMEOUT, Limits
+from tenantkit.postgres.errors import CONFLICTS
+from tenantkit.postgres.limits import LOCK_TIMEOUT, Limits
 from tenantkit.runs import ledger
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+    from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
     from tenantkit.migrations.replay.script import Script
-    from tenantkit.migrations.results.report import Advance
-    from tenantkit.tenancy import Tenancy
+    from tenantkit.migrations.results.progress import Advance
 
 EngineName: TypeAlias = Literal["auto", "replay", "alembic"]
 
@@ -79,7 +81,7 @@ class Settings:
 
     @property
     def connections(self) -> int:
-        """How many connections replay, at most: the work itself finds out how many are of use (see `ConcurrencyLimit`)."""
+        """The most connections that replay; `ConcurrencyLimit` finds how many of them are of use."""
         return self.jobs or _CONNECTIONS
 
 
@@ -91,7 +93,7 @@ def _unchanged(executor: Any) -> Any:
 class Migrator:
     """Migrates the placements of one run, and remembers what their rehearsals found."""
 
-    tenancy: Tenancy
+    tenancy: Deployment
     graph: RevisionGraph
     settings: Settings
     around: Callable[[Any], Any] = _unchanged
@@ -267,7 +269,7 @@ def _refuse(task: Task, obstacle: str) -> Outcome:
     )
 
 
-def set_up(tenancy: Tenancy, graph: RevisionGraph, limits: Limits, *, is_sent: bool) -> WorkerConfig:
+def set_up(tenancy: Deployment, graph: RevisionGraph, limits: Limits, *, is_sent: bool) -> WorkerConfig:
     """Return what a process needs for migrating: if it *is_sent* to another one, in a form that can be.
 
     :raises ConfigurationError: if it cannot.

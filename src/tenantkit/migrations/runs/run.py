@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 from tenantkit.migrations.environment.sites import tenant_site
 from tenantkit.migrations.graph.revision_graph import Command
 from tenantkit.migrations.planning.plan import group
-from tenantkit.migrations.results.report import LossProgress, Outcome, Wave, WaveProgress
+from tenantkit.migrations.results.outcome import Outcome
+from tenantkit.migrations.results.progress import LossProgress, WaveProgress
+from tenantkit.migrations.results.report import Wave
 from tenantkit.migrations.tasks.connections import begin
 from tenantkit.migrations.tasks.task import Task
 from tenantkit.runs import ledger
@@ -20,12 +22,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Heads
     from tenantkit.migrations.planning.plan import Plan, Work
     from tenantkit.migrations.planning.rollout import Rollout
-    from tenantkit.migrations.results.report import Progress
+    from tenantkit.migrations.results.progress import Progress
     from tenantkit.migrations.runs.migrator import Migrator
-    from tenantkit.tenancy import Tenancy
 
 T = TypeVar("T")
 
@@ -34,7 +36,7 @@ T = TypeVar("T")
 class FleetRun:
     """Carries out the plan of a run as its rollout says, and keeps account of it, in the ledger too."""
 
-    tenancy: Tenancy
+    tenancy: Deployment
     command: Command
     run_id: int
     plan: Plan

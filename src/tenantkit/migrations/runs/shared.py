@@ -6,6 +6,7 @@ from sqlalchemy.schema import CreateSchema
 
 from tenantkit.arguments import FLAG, NAME, instance, require
 from tenantkit.cancellation import handling
+from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import MigrationError
 from tenantkit.migrations.environment.env_file import require_usable
 from tenantkit.migrations.environment.sites import graph_of, shared_site
@@ -14,20 +15,20 @@ from tenantkit.migrations.graph.revision_graph import Command
 from tenantkit.migrations.planning.phases import Phase, limit, require_known
 from tenantkit.migrations.planning.unversioned import require_versioned_shared
 from tenantkit.migrations.planning.version_tables import read_revisions
-from tenantkit.migrations.results.report import MigrationReport, Outcome
+from tenantkit.migrations.results.outcome import Outcome
+from tenantkit.migrations.results.report import MigrationReport
 from tenantkit.migrations.runs.migrator import set_up
 from tenantkit.migrations.tasks.task import Task, run_task
-from tenantkit.postgres.locks import POLITE, Limits
-from tenantkit.tenancy import TENANCY, Tenancy
+from tenantkit.postgres.limits import POLITE, Limits
 
 SHARED = "(shared)"
 """What the shared tables are called where outcomes have a tenant's key; no valid key looks like it."""
 
-_LIMITS = instance(Limits, "the limits of `tenantkit.postgres.locks.Limits`")
+_LIMITS = instance(Limits, "the limits of `tenantkit.postgres.limits.Limits`")
 
 
 def upgrade_shared(
-    tenancy: Tenancy, target: str = "head", *, phase: Phase | None = None, limits: Limits = POLITE
+    tenancy: Deployment, target: str = "head", *, phase: Phase | None = None, limits: Limits = POLITE
 ) -> Outcome | None:
     """Bring the shared tables to *target*, and return the outcome; ``None`` if they were there.
 
@@ -45,12 +46,12 @@ def shared_target(target: str) -> str:
     return "head" if target == "head" else "heads"
 
 
-def downgrade_shared(tenancy: Tenancy, target: str) -> Outcome | None:
+def downgrade_shared(tenancy: Deployment, target: str) -> Outcome | None:
     """Take the shared tables back to *target*; otherwise as `upgrade_shared`."""
     return _run(tenancy, "downgrade", target)
 
 
-def stamp_shared(tenancy: Tenancy, target: str, *, purge: bool = False) -> Outcome | None:
+def stamp_shared(tenancy: Deployment, target: str, *, purge: bool = False) -> Outcome | None:
     """Write down that the shared tables are at *target*; otherwise as `upgrade_shared`.
 
     :param purge: see `stamp`.
@@ -60,7 +61,7 @@ def stamp_shared(tenancy: Tenancy, target: str, *, purge: bool = False) -> Outco
 
 
 def _run(
-    tenancy: Tenancy,
+    tenancy: Deployment,
     command: Command,
     target: str,
     phase: Phase | None = None,

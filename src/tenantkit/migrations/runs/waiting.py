@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from tenantkit.migrations.results.report import Blocker, Progress, Waiting, WaitProgress
+from tenantkit.migrations.results.progress import Blocker, Progress, Waiting, WaitProgress
 from tenantkit.migrations.runs.shared import SHARED
-from tenantkit.runs.claims import CLAIM
+from tenantkit.postgres.advisory_locks import PLACEMENT
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from tenantkit.tenancy import Tenancy
+    from tenantkit.deployment import Deployment
     from tenantkit.tenant import Tenant
 
 _EVERY = 0.3
@@ -26,7 +26,7 @@ _EVERY = 0.3
 _AGAIN = 10.0
 """Seconds after which a wait for the same sessions is told again."""
 
-_NAMESPACE, _SCHEMA = (f"(({part})::bigint & 4294967295)" for part in CLAIM.format(schema="schema").split(", ", 1))
+_NAMESPACE, _SCHEMA = (f"(({part})::bigint & 4294967295)" for part in PLACEMENT.format(schema="schema").split(", ", 1))
 """The two numbers of a claim as pg_locks has them, without a sign."""
 
 # Whoever works on a placement holds the claim on it, whichever engine that is.
@@ -116,7 +116,7 @@ def _blocker(pid: int, row: object | None) -> Blocker:
 
 
 def watching_for(
-    tenancy: Tenancy, progress: Progress, fleet: Sequence[Tenant]
+    tenancy: Deployment, progress: Progress, fleet: Sequence[Tenant]
 ) -> Callable[[], AbstractContextManager[None]]:
     """Return what tells *progress*, for the duration of a block, which sessions are waited for, if it wants to know."""
     if not isinstance(progress, WaitProgress):

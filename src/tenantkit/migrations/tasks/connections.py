@@ -14,12 +14,21 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from tenantkit.cancellation import Cancellation
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.postgres.locks import sqlstate
+from tenantkit.postgres.errors import sqlstate
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 T = TypeVar("T")
+
+FORGET = (
+    "RESET SESSION AUTHORIZATION",
+    "RESET ROLE",
+    "RESET ALL",
+    "DISCARD TEMP",
+    "SELECT pg_advisory_unlock_all()",
+)
+"""All of DISCARD ALL but the prepared statements, which the driver keeps account of."""
 
 _PATIENCE = 60
 """For how many seconds a server may be away before a run gives up."""

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Protocol
 
 from tenantkit.cancellation import Cancellation
-from tenantkit.migrations.results.report import Outcome
+from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.tasks.concurrency import ConcurrencyLimit
 from tenantkit.migrations.tasks.task import Retry, Task
 
@@ -40,9 +40,9 @@ def run_tasks(
     """Do *tasks*, and yield the outcome of each as it ends.
 
     As many are done at a time as there are executors, or as *concurrency* says if that is less.
-    A executor is made in its own thread, when there is something for it to do. When the caller stops early,
+    An executor is made in its own thread, when there is something for it to do. When the caller stops early,
     or once *stop* is set, tasks that have begun are finished and no others are begun. With *stop*, none is begun after
-    a failure until the caller, who may set it, asks for the next outcome. What a executor raises is raised here.
+    a failure until the caller, who may set it, asks for the next outcome. What an executor raises is raised here.
 
     :raises KeyboardInterrupt: if the run is cancelled, after the outcomes of the tasks that were done nevertheless.
     """
@@ -137,7 +137,7 @@ class _TaskQueue:
             concurrency.start(monotonic())
 
     def take(self, number: int) -> Task | None:
-        """Return the next task for a executor, by its number from 0; ``None`` when there will be none.
+        """Return the next task for an executor, by its number from 0; ``None`` when there will be none.
 
         Waits for one if all the others are in work, and while fewer executors are to work.
         """

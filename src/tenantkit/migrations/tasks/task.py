@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from tenantkit.cancellation import Cancellation
-from tenantkit.migrations.environment.run import Site
+from tenantkit.migrations.environment.target import Site
 from tenantkit.migrations.graph.places import Place, place_of
 from tenantkit.migrations.graph.revision_graph import Command, Heads
-from tenantkit.migrations.results.report import Outcome
-from tenantkit.postgres.locks import reason, sqlstate
+from tenantkit.migrations.results.outcome import Outcome
+from tenantkit.postgres.errors import reason, sqlstate
 
 ATTEMPTS = 8
 """How often a placement is tried when locks stand in the way."""

@@ -1,4 +1,4 @@
-"""Waiting politely for locks that other transactions hold."""
+"""Limits of statements: how long they wait for locks, and how long they take."""
 
 from __future__ import annotations
 
@@ -8,30 +8,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from tenantkit.exceptions import ConfigurationError, TenantkitError
-from tenantkit.naming import quote_literal
-from tenantkit.user_code import describe, storable
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.postgres.quoting import quote_literal
 
 LOCK_TIMEOUT = "2s"
-ATTEMPTS = 8
-
-_LOCK_OF = "hashtext('tenantkit provisioning'), (:id % 2147483647)::int"
-
-CONFLICTS = frozenset({"40001", "40P01", "55P03"})
-"""serialization_failure, deadlock_detected, lock_not_available (PostgreSQL, appendix A)."""
-
-
-def sqlstate(error: BaseException) -> str | None:
-    """Return the SQLSTATE of a database error, whichever driver raised it."""
-    original = error.orig if isinstance(error, DBAPIError) else error
-    return getattr(original, "sqlstate", None)
-
-
-def is_lock_conflict(error: BaseException) -> bool:
-    """Return whether the transaction failed only because of others, and may succeed if run again."""
-    return sqlstate(error) in CONFLICTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,39 +73,3 @@ LIMITS = "tenantkit_limits"
 def limit_lock_waits(connection: Connection) -> None:
     """Give up on a lock after `LOCK_TIMEOUT` for the rest of this transaction."""
     POLITE.apply(connection)
-
-
-@contextmanager
-def attending(connection: Connection, tenant_id: int) -> Generator[None]:
-    """Show other processes, while a block of several transactions runs, that this one is at work on a tenant."""
-    with connection.begin():
-        connection.execute(text(f"SELECT pg_advisory_lock({_LOCK_OF})"), {"id": tenant_id})
-    try:
-        yield
-    finally:
-        # If the connection is lost, so is the lock.
-        with suppress(SQLAlchemyError), connection.begin():
-            connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK_OF})"), {"id": tenant_id})
-
-
-def is_unattended(connection: Connection, tenant_id: int) -> bool:
-    """Return whether no other process is `attending` to a tenant, and keep it so until the transaction ends."""
-    free = connection.execute(text(f"SELECT pg_try_advisory_xact_lock({_LOCK_OF})"), {"id": tenant_id})
-    return bool(free.scalar_one())
-
-
-def retrying() -> Retrying:
-    """Return what runs a transaction again after a lock conflict, with growing, random pauses."""
-    return Retrying(
-        retry=retry_if_exception(is_lock_conflict),
-        wait=wait_random_exponential(multiplier=0.05, max=2),
-        stop=stop_after_attempt(ATTEMPTS),
-        reraise=True,
-    )
-
-
-def reason(error: BaseException) -> str:
-    """Return why something failed, in one line."""
-    if isinstance(error, TenantkitError):
-        return storable(str(error))
-    return describe((error.orig or error) if isinstance(error, DBAPIError) else error)

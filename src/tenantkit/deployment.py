@@ -1,0 +1,75 @@
+"""An application's registry, tables and migrations: the part of a `tenantkit.Tenancy` that services work with."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from tenantkit.arguments import instance
+from tenantkit.registry.applications import Application
+from tenantkit.registry.directory import Directory
+from tenantkit.tables import Metadata, Tables, classify, shared_schemas
+
+
+class Deployment(Directory):
+    """One application's tenants, tables and migrations, without sessions.
+
+    A `tenantkit.Tenancy` is one. Functions for operators, such as `tenantkit.migrations.migrate`, need no more of it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        application: Application,
+        *,
+        metadata: Metadata,
+        extra_schemas: Sequence[str],
+        engine_options: Mapping[str, Any],
+        grant_to: str | Collection[str],
+        reserved_domains: Collection[str],
+        migrations: str | Path | None,
+        cache_ttl: float,
+        cache_size: int,
+        listen: bool,
+    ) -> None:
+        self.metadata = metadata
+        self.extra_schemas = tuple(extra_schemas)
+        self.engine_options = engine_options
+        super().__init__(
+            engine,
+            application,
+            grant_to=grant_to,
+            reserved_domains=reserved_domains,
+            migrations=migrations,
+            cache_ttl=cache_ttl,
+            cache_size=cache_size,
+            listen=listen,
+        )
+
+    @property
+    def placeholder(self) -> str | None:
+        """The schema that tenant tables are declared with."""
+        return self.application.placeholder
+
+    @property
+    def tables(self) -> Tables:
+        """The application's tables, divided into shared and tenant ones.
+
+        :raises ConfigurationError: if they are declared in a way that could not work.
+        """
+        return classify(*self.metadata, placeholder=self.placeholder, by_revisions=self.migrations is not None)
+
+    @property
+    def shared_schemas(self) -> tuple[str, ...]:
+        """The real schemas of shared tables, the one that the shared metadata names first."""
+        return shared_schemas(self.metadata, self.tables)
+
+
+def _advise_tenancy(name: str, value: object) -> str | None:
+    return f"Of an AsyncTenancy, pass {name}.sync." if isinstance(getattr(value, "sync", None), Deployment) else None
+
+
+TENANCY = instance(Deployment, "a Tenancy", _advise_tenancy)

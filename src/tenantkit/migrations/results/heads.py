@@ -1,0 +1,15 @@
+"""Revisions of a placement as text."""
+
+from __future__ import annotations
+
+from tenantkit.migrations.graph.revision_graph import Heads
+
+
+def format_heads(heads: Heads) -> str:
+    """Return revisions as one string."""
+    return ",".join(sorted(heads))
+
+
+def parse_heads(joined: str | None) -> Heads:
+    """Return the revisions in what `join` returned; none for none."""
+    return tuple(joined.split(",")) if joined else ()

@@ -1,0 +1,55 @@
+"""The state of a fleet: which revisions its placements are at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tenantkit.migrations.graph.revision_graph import Heads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementStatus:
+    """Where one tenant stands in the line of revisions."""
+
+    key: str
+    schema: str
+    status: str
+    """The tenant's own status, such as ``active``."""
+    revision: str | None
+    state: str
+    """``current``, ``behind``, ``unknown`` (a revision that this checkout does not have) or ``missing`` (no schema)."""
+    error: str | None = None
+    """Why its last migration failed, if it did and the tenant is not current; or why it cannot be migrated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetStatus:
+    """Where a fleet stands."""
+
+    heads: Heads
+    shared_heads: Heads
+    shared_revision: str | None
+    shared_is_current: bool
+    """Whether the shared tables are at their newest revision, or at the last of the phase that was asked about."""
+    placements: tuple[PlacementStatus, ...] = field(repr=False)
+
+    @property
+    def behind(self) -> tuple[PlacementStatus, ...]:
+        """The tenants that are not at the newest revision, or the last of the phase, whatever the reason."""
+        return tuple(placement for placement in self.placements if placement.state != "current")
+
+    @property
+    def failed(self) -> tuple[PlacementStatus, ...]:
+        """The tenants whose last migration failed."""
+        return tuple(placement for placement in self.placements if placement.error is not None)
+
+    @property
+    def counts(self) -> dict[str | None, int]:
+        """How many tenants are at each revision, the most frequent first."""
+        return dict(Counter(placement.revision for placement in self.placements).most_common())
+
+    @property
+    def is_current(self) -> bool:
+        """Whether there is nothing to migrate."""
+        return self.shared_is_current and not self.behind

@@ -1,0 +1,15 @@
+"""Keys of the advisory locks that tenantkit takes, as arguments of PostgreSQL's functions.
+
+They stand in one place so that no two are alike. Those of tenants and runs have the parameters ``:id`` and ``:run``.
+"""
+
+from __future__ import annotations
+
+INSTALLATION = "7265501839001"
+"""Held while the registry's tables are created or upgraded."""
+TENANT = "hashtext('tenantkit provisioning'), (:id % 2147483647)::int"
+"""Held while a tenant is created in several transactions."""
+PLACEMENT = "hashtext('tenantkit migration'), hashtext({schema})"
+"""Held by a run while it migrates a schema."""
+RUN = "hashtext('tenantkit run'), (:run % 2147483647)::int"
+"""Held by a run that keeps tenants in maintenance, as long as it lives."""

@@ -1,0 +1,29 @@
+"""Errors of the database: their SQLSTATEs and their texts."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError
+
+from tenantkit.exceptions import TenantkitError
+from tenantkit.user_code import describe, storable
+
+CONFLICTS = frozenset({"40001", "40P01", "55P03"})
+"""serialization_failure, deadlock_detected, lock_not_available (PostgreSQL, appendix A)."""
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return the SQLSTATE of a database error, whichever driver raised it."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(original, "sqlstate", None)
+
+
+def is_lock_conflict(error: BaseException) -> bool:
+    """Return whether the transaction failed only because of others, and may succeed if run again."""
+    return sqlstate(error) in CONFLICTS
+
+
+def reason(error: BaseException) -> str:
+    """Return why something failed, in one line."""
+    if isinstance(error, TenantkitError):
+        return storable(str(error))
+    return describe((error.orig or error) if isinstance(error, DBAPIError) else error)

@@ -1,0 +1,37 @@
+"""The statuses of a tenant, and which of them may follow each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Where a tenant stands in its life."""
+
+    PROVISIONING = "provisioning"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    MAINTENANCE = "maintenance"
+    DROPPING = "dropping"
+    FAILED = "failed"
+
+    def may_become(self, wanted: Status) -> bool:
+        """Return whether a tenant may go from this status to *wanted*."""
+        return wanted in _TRANSITIONS[self]
+
+
+_TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    Status.PROVISIONING: frozenset({Status.ACTIVE, Status.FAILED, Status.DROPPING}),
+    Status.ACTIVE: frozenset({Status.SUSPENDED, Status.MAINTENANCE, Status.DROPPING}),
+    Status.SUSPENDED: frozenset({Status.ACTIVE, Status.DROPPING}),
+    Status.MAINTENANCE: frozenset({Status.ACTIVE, Status.DROPPING}),
+    Status.DROPPING: frozenset(),
+    Status.FAILED: frozenset({Status.PROVISIONING, Status.DROPPING}),
+}
+
+SERVED = frozenset({Status.ACTIVE})
+"""The states in which a tenant's sessions may be opened."""
+
+MIGRATED = frozenset({Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE})
+"""The states in which a tenant has a complete placement, so that migrations include it."""
