@@ -36,10 +36,10 @@ from sqlalchemy import URL, Connection, Engine, make_url
 from sqlalchemy.util import ScopedRegistry
 from typing_extensions import override
 
-import tenantkit.sessions
 from tenantkit.context import current_tenant, current_tenant_or_none
 from tenantkit.exceptions import ConfigurationError, TenantMismatchError
 from tenantkit.flask import State, open_sessions, session_of_tenant
+from tenantkit.sessions import session as sessions
 from tenantkit.sessions.classes import check_session_options
 
 _ENGINE_SETTINGS = ("SQLALCHEMY_ENGINE_OPTIONS", "SQLALCHEMY_ECHO")
@@ -63,7 +63,7 @@ class _OneEngine(flask_sqlalchemy.session.Session):
         return self.bind or found
 
 
-class TenantSession(tenantkit.sessions.session.TenantSession, _OneEngine):  # type: ignore[misc]
+class TenantSession(sessions.TenantSession, _OneEngine):  # type: ignore[misc]
     """The session class of ``db.session``.
 
     A subclass goes to ``SQLAlchemy(session_options={"class_": AppSession})``.

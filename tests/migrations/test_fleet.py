@@ -530,7 +530,7 @@ class Exits:
     def close(self) -> None: ...
 
 
-@pytest.mark.parametrize("performers", [1, 3])
+@pytest.mark.parametrize("executors", [1, 3])
 def test_an_exit_in_a_thread_is_not_taken_for_the_end_of_the_work(executors: int) -> None:
     tasks = [Task(key=f"k{number}", site=Site(schema="s"), command="migrate", target="head") for number in range(5)]
     with pytest.raises(SystemExit):

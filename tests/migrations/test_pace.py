@@ -109,7 +109,7 @@ def test_no_more_work_at_a_time_than_the_pace_says() -> None:
     assert most == 2
 
 
-@pytest.mark.parametrize("performers", [1, 2, 3, 8])
+@pytest.mark.parametrize("executors", [1, 2, 3, 8])
 def test_all_get_work_where_those_before_them_wait(executors: int) -> None:
     together = Barrier(executors)
     outcomes = run_tasks(

@@ -30,7 +30,7 @@ for number in signals:
     if signal.getsignal(number) is not signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-from tenantkit.migrations.worker import main
+from tenantkit.migrations.executors.worker import main
 main()
 """
 """What a worker runs. Ctrl-C reaches all processes of a terminal, and whether the run ends is its parent's to decide.
