@@ -21,14 +21,20 @@ def in_schema(transaction: str) -> Script:
     return lambda schema: f"BEGIN; SET LOCAL search_path = {quote_identifier(schema)}; {rest}"
 
 
-def replay(dsn: str, script: Script, schemas: Sequence[str], *, connections: int) -> None:
-    """Send the SQL of each schema to the server, over so many new connections in as many threads."""
+def replay(dsn: str, script: Script, schemas: Sequence[str], *, connections: int, waits: bool = True) -> None:
+    """Send the SQL of each schema to the server, over new connections in as many threads.
+
+    :param waits: whether each commit waits for the disk.
+    """
+    commits = "on" if waits else "off"
     todo: SimpleQueue[str] = SimpleQueue()
     for schema in schemas:
         todo.put(schema)
 
     def work() -> None:
-        with psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as connection:
+        with psycopg.connect(
+            dsn, autocommit=True, prepare_threshold=None, options=f"-c synchronous_commit={commits}"
+        ) as connection:
             while True:
                 try:
                     schema = todo.get_nowait()

@@ -27,6 +27,9 @@ class Kind(Enum):
     """What a row is compared as."""
 
     LIMIT = auto()
+    """What the database needs where each commit waits for the disk, as it does by default."""
+    LIMIT_ASYNCHRONOUS = auto()
+    """Likewise, where no commit waits for the disk, as none does when tenantkit replays."""
     TENANTKIT = auto()
     ALEMBIC = auto()
     OTHER = auto()
@@ -59,6 +62,12 @@ def rows(scripts: Mapping[str, str], *, loop: float, processes: float) -> list[R
         plural = "s" if connections > 1 else ""
         compared += [
             Row(f"raw SQL, {connections} connection{plural}", Kind.LIMIT, _raw(scripts, connections), connections),
+            Row(
+                f"raw SQL, {connections} connection{plural}, asynchronous commit",
+                Kind.LIMIT_ASYNCHRONOUS,
+                _raw(scripts, connections, waits=False),
+                connections,
+            ),
             Row(f"tenantkit, jobs={connections}", Kind.TENANTKIT, _tenantkit(jobs=connections), connections),
         ]
     return [
@@ -71,9 +80,9 @@ def rows(scripts: Mapping[str, str], *, loop: float, processes: float) -> list[R
     ]
 
 
-def _raw(scripts: Mapping[str, str], connections: int) -> Run:
+def _raw(scripts: Mapping[str, str], connections: int, *, waits: bool = True) -> Run:
     def run(fleet: Fleet, change: Change, schemas: Sequence[str]) -> None:
-        replay(fleet.dsn, in_schema(scripts[change.id]), schemas, connections=connections)
+        replay(fleet.dsn, in_schema(scripts[change.id]), schemas, connections=connections, waits=waits)
 
     return run
 
