@@ -144,13 +144,13 @@ class TenantMiddleware:
         if isinstance(target, Refusal):
             return None, target
         if target is None:
-            return outer, refusal_of(outer)
+            return outer, refusal_of(self._tenancy.isolations, outer)
         try:
             tenant = await self._find(target)
             others = [outer, await self._find(by_host) if by_host is not None else None]
         except Exception as error:  # noqa: BLE001 - refusal_on raises what it does not know
             return None, refusal_on(error)
-        return tenant, refusal_of(tenant, *others)
+        return tenant, refusal_of(self._tenancy.isolations, tenant, *others)
 
     async def _find(self, target: Target) -> Tenant | None:
         """Look a tenant up without blocking the event loop."""

@@ -20,10 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from tenantkit import drivers
 from tenantkit.arguments import FLAG, MAPPING, NAME, optional, require
 from tenantkit.context import current_tenant
+from tenantkit.databases.base import Databases, OneDatabase
 from tenantkit.databases.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
 from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.binding import Binding
+from tenantkit.isolation.isolations import Isolations
 from tenantkit.lifecycle.create import Seed
 from tenantkit.lifecycle.doctor import Findings
 from tenantkit.naming import fold_domain
@@ -87,6 +89,7 @@ class AsyncTenancy:
             engine_options=(engine_options, optional(MAPPING)), session_options=(session_options, optional(MAPPING))
         )
         self.engine = _open_async_engine(database, dict(engine_options or {}))
+        self.databases: Databases = OneDatabase(self.engine.sync_engine)
         sync_options = {} if isinstance(sync_database, Engine) else {"pool_size": 1, "max_overflow": 4}
         check_session_class(session_class, base=AsyncTenantSession, plain=AsyncSession)
         check_sync_session_class(session_class)
@@ -100,11 +103,11 @@ class AsyncTenancy:
             **options,
         )
         """The same tenancy without asyncio: what the command line and migrations work with."""
-        connect_in_each_process(self.engine.sync_engine)
-        applications.check_once(self.engine.sync_engine, self.sync.application)
-        check_server_once(self.engine.sync_engine, self.sync.placeholder)
-        drivers.install(self.engine.sync_engine)
-        watch_statements(self.engine.sync_engine)
+        self.databases.prepare(connect_in_each_process)
+        applications.check_once(self.databases.main, self.sync.application)
+        self.databases.prepare(lambda engine: check_server_once(engine, self.sync.placeholder))
+        self.databases.prepare(drivers.install)
+        self.databases.prepare(watch_statements)
         async_options: dict[str, Any] = {"expire_on_commit": False, **(session_options or {})}
         self.sessionmaker: async_sessionmaker[AsyncTenantSession] = async_sessionmaker(
             self.engine, class_=session_class, binder=self.binding, **async_options
@@ -117,6 +120,11 @@ class AsyncTenancy:
             placeholder=self.sync.placeholder,
             **async_options,
         )
+
+    @property
+    def isolations(self) -> Isolations:
+        """The isolations of the tenancy's tenants."""
+        return self.sync.isolations
 
     @property
     def tables(self) -> Tables:
@@ -138,7 +146,8 @@ class AsyncTenancy:
         )
 
         def binder(*_: object, **__: object) -> Binding:
-            return self.sync.bind(known, any_status=any_status)
+            binding = self.sync.bind(known, any_status=any_status)
+            return binding if binding.engine is None else self._elsewhere(binding)
 
         async with self.sessionmaker(tenant=tenant, binder=binder, **options) as session:
             yield session
@@ -164,13 +173,14 @@ class AsyncTenancy:
         self.sync.check_tables_once()
         wanted = current_tenant() if tenant is None else tenant
         if (known := self.sync.known(wanted)) is not None:
-            return self.sync.bind(known, any_status=any_status)
+            binding = self.sync.bind(known, any_status=any_status)
+            return binding if binding.engine is None else self._elsewhere(binding)
 
         def verify() -> None:  # in the greenlet of the session's statement
-            with self.engine.sync_engine.connect() as connection:
+            with self.databases.main.connect() as connection:
                 self.sync.bind(self.sync.look_up_again(connection, wanted), any_status=any_status)
 
-        return replace(self.sync.bind(wanted, any_status=True), verify=verify)
+        return self._elsewhere(replace(self.sync.bind(wanted, any_status=True), verify=verify))
 
     # Registry
 
@@ -262,6 +272,10 @@ class AsyncTenancy:
 
     # Inside
 
+    def _elsewhere(self, binding: Binding) -> Binding:
+        """Return *binding* with the engine that is this tenancy's own."""
+        return replace(binding, engine=self.databases.elsewhere(binding.tenant.placement.database))
+
     async def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         require(key=(name[1], KEY))
         async with self.engine.connect() as connection:
@@ -276,17 +290,17 @@ class AsyncTenancy:
 
     async def _at_revision(self, tenant: Tenant, revision: str) -> bool:
         async with self.engine.connect() as connection:
-            return await connection.run_sync(self.sync.revisions.look_up, tenant, revision)
+            return await connection.run_sync(self.sync.revisions.look_up, self.databases, tenant, revision)
 
     async def _move(self, key: str, wanted: Status) -> Tenant:
         with self.sync.forgetting(key):
             async with self.engine.begin() as connection:
-                return await connection.run_sync(store.move, key, wanted)
+                return await connection.run_sync(store.move, self.isolations, key, wanted)
 
     async def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
         with self.sync.forgetting(key):
             async with self.engine.begin() as connection:
-                return await connection.run_sync(store.changed, key, change, *args, **options)
+                return await connection.run_sync(store.changed, self.isolations, key, change, *args, **options)
 
 
 def _open_async_engine(database: str | URL | AsyncEngine, options: dict[str, Any]) -> AsyncEngine:

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
-
 from tenantkit.arguments import instance
+from tenantkit.databases.base import Databases
+from tenantkit.isolation.isolations import Isolations
 from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
 from tenantkit.tables import Metadata, Tables, classify, shared_schemas
@@ -22,7 +22,8 @@ class Deployment(Directory):
 
     def __init__(
         self,
-        engine: Engine,
+        databases: Databases,
+        isolations: Isolations,
         application: Application,
         *,
         metadata: Metadata,
@@ -39,7 +40,8 @@ class Deployment(Directory):
         self.extra_schemas = tuple(extra_schemas)
         self.engine_options = engine_options
         super().__init__(
-            engine,
+            databases,
+            isolations,
             application,
             grant_to=grant_to,
             reserved_domains=reserved_domains,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -31,22 +32,25 @@ from tenantkit.arguments import (
     whole,
 )
 from tenantkit.context import current_tenant
-from tenantkit.databases.engines import check_server_once, open_engine
+from tenantkit.databases.engines import check_server_once, open_databases
+from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.deployment import Deployment
-from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError, TenantUnavailableError
-from tenantkit.isolation.binding import Binding, RawSQL, bind
+from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
+from tenantkit.isolation.binding import Binding, RawSQL
+from tenantkit.isolation.isolations import Isolations
+from tenantkit.isolation.schema import SchemaIsolation
 from tenantkit.lifecycle.builders import CheckedBuilder, MetadataBuilder, run_seed
 from tenantkit.lifecycle.create import Builder, Order, Seed, create
 from tenantkit.lifecycle.doctor import Findings, diagnose, repair
 from tenantkit.lifecycle.drop import drop
-from tenantkit.naming import SCHEMAS, schema_name, validate_key, validate_prefix, validate_reserved
+from tenantkit.naming import SCHEMAS, validate_key, validate_prefix, validate_reserved
 from tenantkit.registry.applications import Application
 from tenantkit.sessions.classes import check_session_class, check_session_options, shared_class
 from tenantkit.sessions.raw_sql import watch_statements
 from tenantkit.sessions.session import SharedSession, TenantSession
 from tenantkit.status import SERVED
 from tenantkit.tables import METADATA, NO_TENANT_SCHEMA, Metadata
-from tenantkit.tenant import TENANT, Tenant, require_supported
+from tenantkit.tenant import TENANT, Tenant
 
 
 class Tenancy(Deployment):
@@ -120,7 +124,7 @@ class Tenancy(Deployment):
         """
         require(engine_options=(engine_options, optional(MAPPING)))
         own_options = dict(engine_options or {})
-        engine = open_engine(database, own_options)
+        databases = open_databases(database, own_options)
         require(
             tenant=(tenant, METADATA),
             shared=(shared, optional(METADATA)),
@@ -137,10 +141,20 @@ class Tenancy(Deployment):
             reserved_domains=(reserved_domains, TEXTS),
             session_options=(session_options, optional(MAPPING)),
         )
+        schema = SchemaIsolation(
+            placeholder=placeholder,
+            raw_sql=raw_sql,
+            extra_schemas=tuple(extra_schemas),
+            prefix=validate_prefix(schema_prefix),
+            grant_to=(grant_to,) if isinstance(grant_to, str) else tuple(grant_to),
+            used=lambda: {placeholder, NO_TENANT_SCHEMA, *self.shared_schemas},
+        )
         self.raw_sql: RawSQL = raw_sql
+        databases.prepare(connect_in_each_process)
         super().__init__(
-            engine,
-            Application(application, validate_prefix(schema_prefix), placeholder),
+            databases,
+            Isolations(databases, schema),
+            Application(application, schema.prefix, placeholder),
             metadata=Metadata(shared, tenant),
             extra_schemas=extra_schemas,
             engine_options=own_options,
@@ -153,9 +167,9 @@ class Tenancy(Deployment):
         )
         self._seed = seed
         self._reserved_keys = validate_reserved(reserved_keys)
-        check_server_once(self.engine, placeholder)
-        drivers.install(self.engine)
-        watch_statements(self.engine)
+        databases.prepare(lambda engine: check_server_once(engine, placeholder))
+        databases.prepare(drivers.install)
+        databases.prepare(watch_statements)
         self._checked_tables = 0
         _ = self.tables
         options = dict(session_options or {})
@@ -206,10 +220,12 @@ class Tenancy(Deployment):
         """
         if type(tenant) is not Tenant or type(any_status) is not bool:  # `require` takes longer than all the rest
             require(tenant=(tenant, TENANT), any_status=(any_status, FLAG))
-        require_supported(tenant)
+        isolation = self.isolations.of(tenant)
         if tenant.status not in SERVED and not any_status:
             raise TenantUnavailableError(tenant.key, tenant.status)
-        return bind(tenant, placeholder=self.placeholder, raw_sql=self.raw_sql, extra_schemas=self.extra_schemas)
+        binding = isolation.bind(tenant)
+        engine = self.databases.elsewhere(tenant.placement.database)
+        return binding if engine is None else replace(binding, engine=engine)
 
     # Provisioning
 
@@ -240,10 +256,7 @@ class Tenancy(Deployment):
             attributes=(attributes, optional(JSON_OBJECT)),
             seed=(seed, optional(FUNCTION)),
         )
-        prefix = self.application.schema_prefix
-        schema = schema_name(validate_key(key, reserved=self._reserved_keys, prefix=prefix), prefix=prefix)
-        if schema in {self.placeholder, NO_TENANT_SCHEMA, *self.shared_schemas}:
-            raise InvalidTenantKeyError(key, f"the schema {schema!r} has another use")
+        validate_key(key, reserved=self._reserved_keys, prefix=self.application.schema_prefix)
         hosts = [self.free_domain(domain) for domain in domains]
         if twice := {host for host in hosts if hosts.count(host) > 1}:
             raise ConfigurationError(f"domains= holds {min(twice)!r} twice. Name it once.")
@@ -253,8 +266,8 @@ class Tenancy(Deployment):
             application=self.application,
             domains=hosts,
             attributes=attributes or {},
-            grant_to=self.grant_to,
         )
+        self.isolations.for_new(order.new_tenant()).place(order.new_tenant())
         seeds = [each for each in (self._seed, seed) if each is not None]
 
         def fill(connection: Connection, tenant: Tenant) -> None:
@@ -262,7 +275,7 @@ class Tenancy(Deployment):
                 run_seed(connection, self.bind(tenant, any_status=True), each, self.sessionmaker)
 
         with self.forgetting(key), self._provisioning() as connection:
-            return create(connection, order, build=self._builder, seed=fill)
+            return create(self, connection, order, build=self._builder, seed=fill)
 
     def drop(self, key: str) -> Tenant:
         """Remove a tenant and all of its data for good, and return what it was, with its last status.
@@ -273,18 +286,18 @@ class Tenancy(Deployment):
         :raises ProvisioningError: if other schemas depend on the tenant's.
         """
         with self.forgetting(key), self._provisioning() as connection:
-            return drop(connection, key)
+            return drop(self, connection, key)
 
     def diagnose(self) -> Findings:
         """Return what interrupted processes left behind."""
         with self._provisioning() as connection:
-            return diagnose(connection)
+            return diagnose(self, connection)
 
     def repair(self) -> Findings:
         """Put right what interrupted processes left behind, and return what was found."""
         try:
             with self._provisioning() as connection:
-                return repair(connection)
+                return repair(self, connection)
         finally:
             self.cache.clear()
 

@@ -11,12 +11,11 @@ from inspect import isawaitable
 from typing import Any, TypeVar
 
 from tenantkit.arguments import TEXT, Kind, instance
-from tenantkit.exceptions import TenantUnavailableError
 from tenantkit.frozen import EMPTY, freeze
 from tenantkit.status import Status
 
 MAIN_DATABASE = "main"
-"""The name of the database that the tenancy itself is given: the only one that this version serves."""
+"""The name of the database with the registry and the shared tables."""
 
 
 class Isolation(StrEnum):
@@ -107,32 +106,3 @@ def _advise_key(_name: str, value: object) -> str | None:
 
 TENANT = instance(Tenant, "a Tenant", _advise_tenant)
 KEY = Kind("a tenant's key, a string", TEXT.has_type, advice=_advise_key)
-
-
-_SUPPORTED: Mapping[str, frozenset[str]] = {
-    "isolation": frozenset(Isolation),
-    "database": frozenset({MAIN_DATABASE}),
-    "status": frozenset(Status),
-}
-
-
-def unsupported(tenant: Tenant) -> str | None:
-    """Return why this version of tenantkit can neither serve nor change *tenant*; ``None`` if it can."""
-    for name, value in (
-        ("isolation", tenant.isolation),
-        ("database", tenant.placement.database),
-        ("status", tenant.status),
-    ):
-        if value not in _SUPPORTED[name]:
-            return f"this version of tenantkit does not know its {name} {str(value)!r}"
-    return None
-
-
-def require_supported(tenant: Tenant) -> None:
-    """Raise unless this version of tenantkit can serve and change *tenant*.
-
-    :raises TenantUnavailableError: if a newer version placed it where this one cannot reach it, or set its status.
-    """
-    reason = unsupported(tenant)
-    if reason is not None:
-        raise TenantUnavailableError(tenant.key, tenant.status, reason)

@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tenantkit import ConfigurationError, Placement, Status, Tenant
+from tenantkit import ConfigurationError, Placement, Status, Tenancy, Tenant
 from tenantkit.web import session_cookies
 from tenantkit.web.admission import SharedPaths, refusal_of
+from tests.conftest import APPLICATION
+
+ISOLATIONS = Tenancy("postgresql://localhost/nobody-connects", listen=False, **APPLICATION).isolations
 
 
 def tenant(status: Status = Status.ACTIVE, number: int = 1) -> Tenant:
@@ -20,24 +23,24 @@ def tenant(status: Status = Status.ACTIVE, number: int = 1) -> Tenant:
 
 
 def test_only_an_active_tenant_is_served() -> None:
-    assert [status for status in Status if refusal_of(tenant(status)) is None] == [Status.ACTIVE]
+    assert [status for status in Status if refusal_of(ISOLATIONS, tenant(status)) is None] == [Status.ACTIVE]
 
 
 @pytest.mark.parametrize("status", [Status.PROVISIONING, Status.SUSPENDED, Status.MAINTENANCE])
 def test_a_tenant_that_may_come_back_is_a_503_that_says_when(status: Status) -> None:
     unavailable = tenant(status)
-    refusal = refusal_of(unavailable)
+    refusal = refusal_of(ISOLATIONS, unavailable)
     assert refusal is not None
     assert (refusal.status, refusal.tenant) == (503, unavailable)
     assert int(refusal.headers["retry-after"]) > 0
 
 
 def test_a_tenant_that_is_gone_looks_like_one_that_never_was() -> None:
-    unknown = refusal_of(None)
+    unknown = refusal_of(ISOLATIONS, None)
     assert unknown is not None
     assert unknown.status == 404
     assert "retry-after" not in unknown.headers
-    assert refusal_of(tenant(Status.FAILED)) == refusal_of(tenant(Status.DROPPING)) == unknown
+    assert refusal_of(ISOLATIONS, tenant(Status.FAILED)) == refusal_of(ISOLATIONS, tenant(Status.DROPPING)) == unknown
 
 
 def test_shared_paths_are_exact_or_all_below_a_folder() -> None:

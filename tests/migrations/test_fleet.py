@@ -22,13 +22,14 @@ from tenantkit import (
     TenantExistsError,
     TenantNotFoundError,
 )
+from tenantkit.isolation.target import MigrationTarget
 from tenantkit.lifecycle.attendance import attending
 from tenantkit.migrations import downgrade, migrate, stamp, status
-from tenantkit.migrations.environment.target import Site
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.runs import migrator
 from tenantkit.migrations.tasks.queue import run_tasks
 from tenantkit.migrations.tasks.task import Task
+from tenantkit.tenant import Placement
 from tests.migrations.environments import Environment
 from tests.support.processes import until
 
@@ -532,6 +533,9 @@ class Exits:
 
 @pytest.mark.parametrize("executors", [1, 3])
 def test_an_exit_in_a_thread_is_not_taken_for_the_end_of_the_work(executors: int) -> None:
-    tasks = [Task(key=f"k{number}", site=Site(schema="s"), command="migrate", target="head") for number in range(5)]
+    tasks = [
+        Task(key=f"k{number}", site=MigrationTarget(placement=Placement("main", "s")), command="migrate", target="head")
+        for number in range(5)
+    ]
     with pytest.raises(SystemExit):
         list(run_tasks(tasks, [Exits] * executors))

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations import Outcome
-from tenantkit.migrations.environment.target import Site
 from tenantkit.migrations.tasks.concurrency import ConcurrencyLimit
 from tenantkit.migrations.tasks.queue import run_tasks
 from tenantkit.migrations.tasks.task import Task
+from tenantkit.tenant import Placement
 
 
 class Server:
@@ -86,7 +87,10 @@ class Executor:
 
 
 def tasks(count: int) -> list[Task]:
-    return [Task(key=f"k{number}", site=Site(schema="s"), command="migrate", target="head") for number in range(count)]
+    return [
+        Task(key=f"k{number}", site=MigrationTarget(placement=Placement("main", "s")), command="migrate", target="head")
+        for number in range(count)
+    ]
 
 
 def test_no_more_work_at_a_time_than_the_pace_says() -> None:

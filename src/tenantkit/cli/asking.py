@@ -9,6 +9,7 @@ from tenantkit.cli.confirm import confirm, confirm_by_typing
 from tenantkit.cli.display.errors import in_one_line
 from tenantkit.cli.display.summary import count
 from tenantkit.naming import first_lines
+from tenantkit.tenant import MAIN_DATABASE, Placement
 
 if TYPE_CHECKING:
     from tenantkit.lint.rules.losses import Losses
@@ -31,11 +32,12 @@ def ask_before_downgrade(tenancy: Tenancy, forecast: Forecast) -> None:
     if not forecast.groups:
         return
     losses = find_losses(tenancy, forecast.graph, forecast.revisions)
-    tables: dict[str, set[str]] = {}
+    tables: dict[Placement, set[str]] = {}
     for table in losses.touched:
-        for schema in [table.schema] if table.schema else [each.schema for each in forecast.placements]:
-            tables.setdefault(schema, set()).add(table.name)
-    with_rows = find_rows(tenancy.engine, tables)
+        everywhere = [each.placement for each in forecast.placements]
+        for place in [Placement(MAIN_DATABASE, table.schema)] if table.schema else everywhere:
+            tables.setdefault(place, set()).add(table.name)
+    with_rows = find_rows(tenancy.databases, tables)
     said = "\n".join([*_describe(forecast, "go back"), *_describe_losses(losses)])
     if with_rows is None and not losses.unknown:
         confirm(f"{said}\nNo rows are lost. Go on?", yes=False)

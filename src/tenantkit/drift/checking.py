@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from tenantkit.arguments import FLAG, TEXTS, optional, require
+from tenantkit.databases.base import Databases, by_database, connected
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.reader import read_details, read_hashes
@@ -16,15 +17,17 @@ from tenantkit.drift.reference import Reference, build_references
 from tenantkit.drift.repair.script import write_repair
 from tenantkit.drift.report import DriftReport, Group, Odd
 from tenantkit.exceptions import TenantNotFoundError
-from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.planning.version_tables import read_placements
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.postgres.operators import require_operators
 from tenantkit.registry import store
 from tenantkit.status import MIGRATED
-from tenantkit.tenant import Tenant, unsupported
+from tenantkit.tenant import MAIN_DATABASE, Placement, Tenant
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
 
     from tenantkit.migrations.graph.revision_graph import Heads
 
@@ -49,53 +52,66 @@ def check(
     require(
         tenancy=(tenancy, TENANCY), tenants=(tenants, optional(TEXTS)), models=(models, FLAG), scripts=(scripts, FLAG)
     )
-    engine = tenancy.engine.execution_options(isolation_level="AUTOCOMMIT")  # reading revisions must not keep locks
+    databases = tenancy.databases
+    engine = databases.main.execution_options(isolation_level="AUTOCOMMIT")  # reading revisions must not keep locks
     with engine.connect() as connection:
         everyone = store.find(connection, status=MIGRATED)
-        fleet = [tenant for tenant in everyone if unsupported(tenant) is None]
-        before = read_revisions(connection, [tenant.schema for tenant in fleet])
+        sites = tenancy.isolations.targets(everyone)
+        fleet = [tenant for tenant in everyone if tenant.placement in sites]
+        before = read_placements(databases, connection, sites)
     keys = {tenant.key for tenant in everyone}
     for key in set(tenants or ()) - keys:
         raise TenantNotFoundError(key=key)
     chosen = keys if tenants is None else set(tenants)
     with engine.connect() as connection:
-        require_operators(
-            connection,
-            [tenant.schema for tenant in fleet if tenant.key in chosen],
-            extra_schemas=tenancy.extra_schemas,
-            shared=tenancy.tables.shared,
-        )
-    hashes = read_hashes(tenancy.engine, before)
+        _require_operators(tenancy, connection, [tenant.placement for tenant in fleet if tenant.key in chosen])
+    hashes = _read_hashes(databases, before)
     with engine.connect() as connection:
-        after = read_revisions(connection, before)
+        after = read_placements(databases, connection, before)
     references = build_references(tenancy, set(before.values()) & set(after.values())) if models else None
     cohorts: defaultdict[Heads, defaultdict[int, list[Tenant]]] = defaultdict(lambda: defaultdict(list))
     for tenant in fleet:
-        heads = before.get(tenant.schema)
-        if heads is not None and heads == after.get(tenant.schema):
-            cohorts[heads][hashes[tenant.schema]].append(tenant)
+        heads = before.get(tenant.placement)
+        if heads is not None and heads == after.get(tenant.placement):
+            cohorts[heads][hashes[tenant.placement]].append(tenant)
     groups = [
-        _compare(
-            tenancy.engine, heads, cohort, references.at.get(heads) if references else None, chosen, scripts=scripts
-        )
+        _compare(databases, heads, cohort, references.at.get(heads) if references else None, chosen, scripts=scripts)
         for heads, cohort in cohorts.items()
     ]
     return DriftReport(
         groups=tuple(sorted(groups, key=lambda group: -group.tenants)),
         models=references.models if references else (),
-        missing=tuple(
-            each.key
-            for each in everyone
-            if each.key in chosen and (unsupported(each) is not None or each.schema not in before)
-        ),
+        missing=tuple(each.key for each in everyone if each.key in chosen and each.placement not in before),
         moving=tuple(
-            each.key for each in fleet if each.key in chosen and before.get(each.schema) != after.get(each.schema)
+            each.key for each in fleet if each.key in chosen and before.get(each.placement) != after.get(each.placement)
         ),
     )
 
 
+def _require_operators(tenancy: Deployment, connection: Connection, placements: Collection[Placement]) -> None:
+    main: dict[str, list[Placement]] = {MAIN_DATABASE: []}  # for the shared tables, at any rate
+    for database, there in (main | by_database(placements)).items():
+        with connected(tenancy.databases, database, connection, isolation_level="AUTOCOMMIT") as other:
+            schemas = [placement.schema for placement in there]
+            require_operators(other, schemas, extra_schemas=tenancy.extra_schemas, shared=tenancy.tables.shared)
+
+
+def _read_hashes(databases: Databases, placements: Collection[Placement]) -> dict[Placement, int]:
+    return {
+        Placement(database, schema): number
+        for database, there in by_database(placements).items()
+        for schema, number in read_hashes(databases.engine(database), [each.schema for each in there]).items()
+    }
+
+
+def _read_details(databases: Databases, placements: Collection[Placement]) -> Iterator[tuple[Placement, Detail]]:
+    for database, there in by_database(placements).items():
+        for schema, detail in read_details(databases.engine(database), [each.schema for each in there]):
+            yield Placement(database, schema), detail
+
+
 def _compare(
-    engine: Engine,
+    databases: Databases,
     heads: Heads,
     cohort: Mapping[int, list[Tenant]],
     reference: Reference | None,
@@ -112,18 +128,18 @@ def _compare(
     alike, others = len(cohort.get(number, ())), [tenants for each, tenants in cohort.items() if each != number]
     odd: list[Odd] = []
     if others:
-        examples = [tenants[0].schema for tenants in (cohort.get(number, ()), *others) if tenants]
-        details = dict(read_details(engine, examples))
+        examples = [tenants[0].placement for tenants in (cohort.get(number, ()), *others) if tenants]
+        details = dict(_read_details(databases, examples))
         standard = reference.detail if reference else details[examples[0]]
         for tenants in others:
-            _, _, differences = _distinguish(standard, details[tenants[0].schema])
+            _, _, differences = _distinguish(standard, details[tenants[0].placement])
             if not differences:  # the numbers differ by a word that is a schema's name, or by partitions
                 alike += len(tenants)
             elif schemas := {tenant.key: tenant.schema for tenant in tenants if tenant.key in chosen}:
-                keys = {schema: key for key, schema in schemas.items()}
+                keys = {tenant.placement: tenant.key for tenant in tenants if tenant.key in chosen}
                 repairs = {
-                    keys[schema]: write_repair(*_distinguish(standard, there))
-                    for schema, there in (read_details(engine, keys) if scripts else ())
+                    keys[placement]: write_repair(*_distinguish(standard, there))
+                    for placement, there in (_read_details(databases, keys) if scripts else ())
                 }
                 odd.append(Odd(schemas=schemas, differences=outermost(differences), scripts=repairs))
     return Group(

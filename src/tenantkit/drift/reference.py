@@ -17,18 +17,18 @@ from tenantkit.drift.compare import Change, Difference, compare, outermost
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.lifecycle.builders import MetadataBuilder
 from tenantkit.migrations.environment.builder import AlembicBuilder
-from tenantkit.migrations.environment.sites import graph_of
+from tenantkit.migrations.environment.sites import graph_of, scratch_site
 from tenantkit.migrations.planning.status import require_shared_is_current
 from tenantkit.postgres.errors import sqlstate
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.operators import explain
 from tenantkit.postgres.retry import retrying
-from tenantkit.tenant import Placement
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from tenantkit.deployment import Deployment
+    from tenantkit.isolation.target import MigrationTarget
     from tenantkit.migrations.graph.revision_graph import Heads
 
 _SCRATCH = "tenantkit_check"
@@ -91,15 +91,15 @@ def _build(tenancy: Deployment, source: Literal["revisions", "models"], build: C
     with engine.connect() as connection, connection.begin() as transaction:
         limit_lock_waits(connection)
         connection.execute(CreateSchema(_SCRATCH))
-        build(connection, Placement("main", _SCRATCH))
+        build(connection, scratch_site(tenancy, _SCRATCH))
         detail, number = reader.detail_of(connection, _SCRATCH), reader.hash_of(connection, _SCRATCH)
         transaction.rollback()
     return Reference(source=source, detail=detail, hash=number)
 
 
-def _run_revisions(tenancy: Deployment, heads: Heads, connection: Connection, placement: Placement) -> None:
+def _run_revisions(tenancy: Deployment, heads: Heads, connection: Connection, site: MigrationTarget) -> None:
     try:
-        AlembicBuilder(tenancy)(connection, placement, heads)
+        AlembicBuilder(tenancy)(connection, site, heads)
     except DBAPIError as error:
         if sqlstate(error) != _NEW_ENUM_VALUE:
             raise

@@ -97,7 +97,7 @@ class _Check:
     def _try(self, connection: Any, driver: FramedConnection) -> None:
         """Make sure that the head is sent: how psycopg begins a transaction is no public interface of it."""
         transaction: Any = _OpenTransaction()
-        driver.frame = Frame(lambda: transaction, f"SET LOCAL search_path TO {_PROBE}", "")
+        driver.frame = Frame(lambda: transaction, (f"SET LOCAL search_path TO {_PROBE}",), "")
         cursor = connection.cursor()
         try:
             cursor.execute("SHOW search_path")

@@ -46,7 +46,7 @@ class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
             status: str = await super().execute(query, **options)
             return status
         try:
-            status = await super().execute(f"{query} {frame.head}", **options)
+            status = await super().execute(f"{query} {'; '.join(frame.head)}", **options)
         except Exception:
             # To SQLAlchemy the transaction has not begun, so it would not end it, and asyncpg would nest the next one.
             self._top_xact = None

@@ -53,8 +53,8 @@ class Frame:
 
     transaction: Callable[[], RootTransaction | None]
     """The frame holds while this transaction is open: a pooled connection goes on to others."""
-    head: str
-    """A command, or an empty string."""
+    head: tuple[str, ...]
+    """Commands."""
     mark: str
     """A comment in front of every statement: drivers, and PgBouncer, find prepared statements by their text."""
     owner: object = None

@@ -114,7 +114,7 @@ class _Framed(FramedConnection):
         frame = self.open_frame
         if frame is None:
             return (yield from super()._exec_command(command, *arguments, **options))  # type: ignore[misc]
-        results = yield from self._send(command, *([frame.head.encode()] if frame.head else []))
+        results = yield from self._send(command, *map(str.encode, frame.head))
         for result in results:
             self._require(result)
         # Not before: where BEGIN failed, the next statement begins anew, with the head.

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tenantkit.exceptions import TenantMismatchError
-from tenantkit.postgres.quoting import search_path
+from tenantkit.postgres.quoting import quote_literal, quote_setting, search_path
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from tenantkit.tenant import Tenant
 
 RawSQL = Literal["allow", "forbid"]
@@ -22,7 +24,7 @@ RawSQL = Literal["allow", "forbid"]
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One tenant's place in the database, as SQLAlchemy execution options and as a setting of transactions."""
+    """One tenant's place in a database, as SQLAlchemy execution options and as settings of transactions."""
 
     tenant: Tenant
     placeholder: str | None
@@ -31,14 +33,20 @@ class Binding:
     """Where the tenant's transactions look up names that no schema qualifies."""
     execution_options: dict[str, Any]
     """For `Session`: made for this binding alone, because SQLAlchemy changes a map that holds None."""
-
+    settings: tuple[tuple[str, str], ...] = ()
+    """Further settings of the tenant's transactions, such as a role: names and values."""
+    engine: Engine | None = None
+    """The engine of the tenant's database, if it is not the one that sessions have unless they are told otherwise."""
     verify: Callable[[], object] | None = None
     """Raises if the tenant cannot be served; to be called before the first statement, where it was not known before."""
 
     @property
-    def set_path(self) -> str:
-        """The statement that sets the path. It takes no snapshot, so SET TRANSACTION may follow."""
-        return f"SET LOCAL search_path TO {self.search_path}"
+    def head(self) -> tuple[str, ...]:
+        """The statements that begin a transaction. They take no snapshot, so SET TRANSACTION may follow."""
+        path = f"SET LOCAL search_path TO {self.search_path}"
+        if not self.settings:
+            return (path,)
+        return (path, *(f"SET LOCAL {quote_setting(name)} TO {quote_literal(value)}" for name, value in self.settings))
 
     def require_own_map(self, options: Mapping[str, Any]) -> None:
         """Raise if execution *options* of the caller's lead to another schema than the tenant's.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import Connection, text
 from sqlalchemy.schema import CreateSchema, DropSchema
 
@@ -46,21 +48,12 @@ _DEPENDANTS = text(
     """
 )
 
-
-_KEYS_TO_TENANTS = text(
-    """
-    SELECT nspname, relname, source.attname AS column, target.attname AS target
-    FROM pg_constraint
-    JOIN pg_class ON pg_class.oid = conrelid
-    JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    JOIN pg_attribute AS source ON source.attrelid = conrelid AND source.attnum = conkey[1]
-    JOIN pg_attribute AS target ON target.attrelid = confrelid AND target.attnum = confkey[1]
-    WHERE contype = 'f' AND conparentid = 0 AND confrelid = 'tenantkit.tenants'::regclass
-        AND confdeltype IN ('a', 'r') AND nspname <> :schema
-    ORDER BY 1, 2, 3
+_MARKED = text(
+    r"""
+    SELECT nspname, split_part(obj_description(oid, 'pg_namespace'), ' ', 3)::bigint AS tenant_id
+    FROM pg_namespace WHERE obj_description(oid, 'pg_namespace') ~ '^tenantkit tenant \d+$'
     """
 )
-"""Foreign keys that forbid that a tenant is deleted; those of the tenant's own schema go with it."""
 
 
 def mark_of(tenant: Tenant) -> str:
@@ -73,11 +66,26 @@ def read_mark(connection: Connection, schema: str) -> str | None:
     return connection.execute(_OWNER, {"schema": schema}).scalar_one_or_none()
 
 
+def read_marks(connection: Connection) -> dict[str, int]:
+    """Return the tenants' ids in the comments of schemas, by the schemas' names."""
+    return {row.nspname: row.tenant_id for row in connection.execute(_MARKED)}
+
+
 def make_schema(connection: Connection, tenant: Tenant) -> None:
     """Create the empty schema of *tenant*, marked as its own."""
     connection.execute(CreateSchema(tenant.schema))
     mark = quote_literal(mark_of(tenant))
     connection.exec_driver_sql(f"COMMENT ON SCHEMA {quote_identifier(tenant.schema)} IS {mark}")
+
+
+def let_use_schema(connection: Connection, schema: str, roles: Iterable[str]) -> None:
+    """Let *roles* read and write all that the current role will create in a schema, now and in later migrations."""
+    for role in roles:
+        place, name = quote_identifier(schema), quote_identifier(role)
+        connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {place} TO {name}")
+        default = f"ALTER DEFAULT PRIVILEGES IN SCHEMA {place} GRANT"
+        connection.exec_driver_sql(f"{default} SELECT, INSERT, UPDATE, DELETE ON TABLES TO {name}")
+        connection.exec_driver_sql(f"{default} USAGE, SELECT, UPDATE ON SEQUENCES TO {name}")
 
 
 def drop_schema(connection: Connection, schema: str) -> None:
@@ -88,21 +96,6 @@ def drop_schema(connection: Connection, schema: str) -> None:
 def dependants(connection: Connection, schema: str) -> list[str]:
     """Return descriptions of what ``DROP SCHEMA … CASCADE`` would take down or change in other schemas."""
     return list(connection.execute(_DEPENDANTS, {"schema": schema}).scalars())
-
-
-def referring(connection: Connection, tenant: Tenant) -> list[str]:
-    """Return the tables outside of the tenant's schema with rows that forbid that the tenant's row is deleted."""
-    found: list[str] = []
-    for key in connection.execute(_KEYS_TO_TENANTS, {"schema": tenant.schema}).all():
-        table = f"{quote_identifier(key.nspname)}.{quote_identifier(key.relname)}"
-        column, target = quote_identifier(key.column), quote_identifier(key.target)
-        rows = text(
-            f"SELECT EXISTS (SELECT FROM {table} WHERE {column} = "  # noqa: S608 - quoted
-            f"(SELECT {target} FROM tenantkit.tenants WHERE id = :id))"
-        )
-        if connection.execute(rows, {"id": tenant.id}).scalar_one():
-            found.append(f"{key.nspname}.{key.relname}")
-    return found
 
 
 def keys_to_others(connection: Connection, schema: str) -> list[tuple[str, str, str]]:

@@ -11,9 +11,7 @@ from sqlalchemy.schema import CreateSchema
 from tenantkit.arguments import require_no_awaitable
 from tenantkit.postgres.errors import sqlstate
 from tenantkit.postgres.operators import explain, require_operators
-from tenantkit.postgres.quoting import search_path
 from tenantkit.schema_objects import schema_of, types_of
-from tenantkit.tenant import Placement
 from tenantkit.user_code import ContainedExits
 
 if TYPE_CHECKING:
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 
     from tenantkit.deployment import Deployment
     from tenantkit.isolation.binding import Binding
+    from tenantkit.isolation.target import MigrationTarget
     from tenantkit.lifecycle.create import Seed
     from tenantkit.sessions.session import TenantSession
 
@@ -29,9 +28,9 @@ _UNDEFINED_OBJECT = "42704"
 
 
 class _Builds(Protocol):
-    def __call__(self, connection: Connection, placement: Placement) -> None: ...
+    def __call__(self, connection: Connection, site: MigrationTarget) -> None: ...
 
-    def in_steps(self, connection: Connection, placement: Placement) -> None: ...
+    def in_steps(self, connection: Connection, site: MigrationTarget) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +40,19 @@ class CheckedBuilder:
     declared: Deployment
     builds: _Builds
 
-    def __call__(self, connection: Connection, placement: Placement) -> None:
+    def __call__(self, connection: Connection, site: MigrationTarget) -> None:
         """Make the tables within the caller's transaction.
 
         :raises ConfigurationError: if operators are out of reach.
         """
-        self.builds(connection, placement)
-        self._check(connection, placement)
+        self.builds(connection, site)
+        self._check(connection, site)
 
-    def in_steps(self, connection: Connection, placement: Placement) -> None:
+    def in_steps(self, connection: Connection, site: MigrationTarget) -> None:
         """Make the tables in transactions of its own; raises as a call does."""
-        self.builds.in_steps(connection, placement)
+        self.builds.in_steps(connection, site)
         with connection.begin():
-            self._check(connection, placement)
+            self._check(connection, site)
 
     def explain(self, connection: Connection, error: Exception) -> str | None:
         """Return why the tables could not be made, where more can be said than *error* does."""
@@ -70,9 +69,9 @@ class CheckedBuilder:
                 )
         return explain(connection, error, self.declared.extra_schemas)
 
-    def _check(self, connection: Connection, placement: Placement) -> None:
+    def _check(self, connection: Connection, site: MigrationTarget) -> None:
         extra = self.declared.extra_schemas
-        require_operators(connection, [placement.schema], extra_schemas=extra, shared=self.declared.tables.shared)
+        require_operators(connection, [site.schema], extra_schemas=extra, shared=self.declared.tables.shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +80,19 @@ class MetadataBuilder:
 
     declared: Deployment
 
-    def __call__(self, connection: Connection, placement: Placement) -> None:
-        """Create every tenant table in the schema of *placement*."""
+    def __call__(self, connection: Connection, site: MigrationTarget) -> None:
+        """Create every tenant table in the schema of *site*."""
         tables = list(self.declared.tables.tenant)
-        connection.execution_options(schema_translate_map={self.declared.placeholder: placement.schema})
+        connection.execution_options(schema_translate_map={self.declared.placeholder: site.schema})
         # For the text in defaults, checks and computed columns.
-        path = search_path(placement.schema, *self.declared.extra_schemas)
-        connection.execute(select(func.set_config("search_path", path, True)))  # noqa: FBT003
+        connection.execute(select(func.set_config("search_path", site.path, True)))  # noqa: FBT003
         for metadata in {table.metadata for table in tables}:
             metadata.create_all(connection, tables=tables, checkfirst=False)
 
-    def in_steps(self, connection: Connection, placement: Placement) -> None:
+    def in_steps(self, connection: Connection, site: MigrationTarget) -> None:
         """Do so in a transaction of its own."""
         with connection.begin():
-            self(connection, placement)
+            self(connection, site)
 
 
 def make_shared_tables(connection: Connection, declared: Deployment) -> list[str]:

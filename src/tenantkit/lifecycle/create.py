@@ -18,21 +18,21 @@ from uuid import uuid4
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from tenantkit.databases.base import connected
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
 from tenantkit.frozen import freeze
-from tenantkit.isolation import schemas
+from tenantkit.isolation.base import NewTenant
+from tenantkit.isolation.target import MigrationTarget
 from tenantkit.lifecycle.attendance import attending, is_unattended
 from tenantkit.lifecycle.drop import finish
-from tenantkit.naming import schema_name
+from tenantkit.lifecycle.operation import Operation
 from tenantkit.postgres.errors import reason, sqlstate
-from tenantkit.postgres.limits import limit_lock_waits
-from tenantkit.postgres.retry import retrying
 from tenantkit.registry import applications, domains, store
 from tenantkit.registry.applications import Application
-from tenantkit.registry.grants import let_use_schema
+from tenantkit.registry.directory import Directory
 from tenantkit.registry.tables import tenants
 from tenantkit.status import Status
-from tenantkit.tenant import MAIN_DATABASE, Placement, Tenant, require_supported
+from tenantkit.tenant import Tenant
 from tenantkit.user_code import with_place
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ _NEW_ENUM_VALUE = "55P04"
 class Builder(Protocol):
     """Makes a tenant's tables in an empty schema, within the caller's transaction."""
 
-    def __call__(self, connection: Connection, placement: Placement) -> None:
+    def __call__(self, connection: Connection, site: MigrationTarget) -> None:
         """Make them."""
 
-    def in_steps(self, connection: Connection, placement: Placement) -> None:
+    def in_steps(self, connection: Connection, site: MigrationTarget) -> None:
         """Make them in transactions of its own, on a connection that has none."""
 
     def explain(self, connection: Connection, error: Exception) -> str | None:
@@ -67,70 +67,57 @@ class Order:
     key: str
     name: str
     application: Application
-    database: str = MAIN_DATABASE
     domains: Sequence[str] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    grant_to: Sequence[str] = ()
+
+    def new_tenant(self, number: int = 1) -> NewTenant:
+        """Return what decides where the tenant's tables go, if it is the *number*-th one with the key."""
+        return NewTenant(key=self.key, number=number, attributes=self.attributes)
 
 
 def create(
-    connection: Connection, order: Order, *, build: Builder, seed: Callable[[Connection, Tenant], None]
+    directory: Directory,
+    connection: Connection,
+    order: Order,
+    *,
+    build: Builder,
+    seed: Callable[[Connection, Tenant], None],
 ) -> Tenant:
     """Create a tenant, or finish one whose creation failed or died; return it, active.
 
-    Needs a connection without a transaction: it commits twice.
+    Needs a connection to the main database without a transaction: it commits twice.
 
     :raises TenantExistsError: if the key is taken, or being provisioned by another process.
     :raises DomainExistsError: if a domain is taken.
     :raises ProvisioningError: if a step failed. The tenant is then `Status.FAILED`, and the next call starts afresh.
     """
-    claim = uuid4().hex
     with connection.begin():
         applications.claim(connection, order.application)
         doomed = store.get(connection, order.key) if _lock_row(connection, order.key) == Status.DROPPING else None
     if doomed is not None:
-        finish(connection, doomed)
+        finish(directory, connection, doomed)
+    claim = uuid4().hex
     with connection.begin():
-        tenant = _claim(connection, order, claim)
-    progress = _Progress()
-    try:
-        try:
-            for attempt in retrying():
-                with attempt, connection.begin():
-                    _begin(connection, tenant, claim, progress, order.grant_to)
-                    build(connection, tenant.placement)
-                    tenant = _complete(connection, tenant, seed, progress)
-        except DBAPIError as error:
-            if sqlstate(error) != _NEW_ENUM_VALUE:
-                raise
-            tenant = _create_in_steps(connection, tenant, claim, build, seed, progress, order.grant_to)
-    except (Exception, KeyboardInterrupt) as error:
-        if progress.step == _CLAIMING and isinstance(error, TenantExistsError):
-            raise
-        _mark_failed(connection, tenant, claim, f"{progress.step}: {type(error).__name__}")
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise ProvisioningError(tenant.key, progress.step, _explain(connection, build, error)) from error
-    return tenant
+        tenant = _claim(directory, connection, order, claim)
+    return _Creation(directory, connection, tenant, claim, build, seed).run()
 
 
-@dataclass(slots=True)
-class _Progress:
-    step: str = _CLAIMING
-
-
-def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
+def _claim(directory: Directory, connection: Connection, order: Order, claim: str) -> Tenant:
     status = _lock_row(connection, order.key)
     if status is None:
         number = 1 + store.count_former(connection, order.key)
-        schema = schema_name(order.key, prefix=order.application.schema_prefix, number=number)
-        if schemas.read_mark(connection, schema) is not None:
-            raise ProvisioningError(order.key, _CLAIMING, f"the schema {schema!r} exists, and is not tenantkit's")
+        isolation = directory.isolations.for_new(order.new_tenant(number))
+        placement = isolation.place(order.new_tenant(number))
+        with connected(directory.databases, placement.database, connection) as there:
+            obstacle = isolation.obstacle_to_create(there, placement)
+        if obstacle is not None:
+            raise ProvisioningError(order.key, _CLAIMING, obstacle)
         tenant = store.add(
             connection,
             key=order.key,
             name=order.name,
-            placement=Placement(order.database, schema),
+            isolation=isolation.name,
+            placement=placement,
             claim=claim,
             attributes=order.attributes,
         )
@@ -138,7 +125,7 @@ def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
         if store.count_former(connection, order.key) >= number:
             raise TenantExistsError(order.key)
     elif status in _UNFINISHED:
-        require_supported(store.get(connection, order.key))
+        directory.isolations.of(store.get(connection, order.key))
         connection.execute(
             tenants.update()
             .where(tenants.c.key == order.key)
@@ -157,51 +144,93 @@ def _claim(connection: Connection, order: Order, claim: str) -> Tenant:
     return store.get(connection, order.key)
 
 
-def _create_in_steps(
-    connection: Connection,
-    tenant: Tenant,
-    claim: str,
-    build: Builder,
-    seed: Callable[[Connection, Tenant], None],
-    progress: _Progress,
-    grant_to: Sequence[str],
-) -> Tenant:
-    """Create a tenant in several transactions, where PostgreSQL does not let it be one.
+class _Creation:
+    """What follows the claim: usually one step, with everything in it."""
 
-    Killed in between, it leaves a schema with the tenant's mark, which the next creation or a repair removes.
-    """
-    with attending(connection, tenant.id):
-        with connection.begin():
-            _begin(connection, tenant, claim, progress, grant_to)
-        build.in_steps(connection, tenant.placement)
-        with connection.begin():
-            _require_claim(connection, tenant, claim)
-            return _complete(connection, tenant, seed, progress)
+    def __init__(
+        self,
+        directory: Directory,
+        connection: Connection,
+        tenant: Tenant,
+        claim: str,
+        build: Builder,
+        seed: Callable[[Connection, Tenant], None],
+    ) -> None:
+        self._directory = directory
+        self._connection = connection
+        self._tenant = tenant
+        self._claim = claim
+        self._build = build
+        self._seed = seed
+        self._isolation = directory.isolations.of(tenant)
+        [self._site] = self._isolation.targets([tenant])
+        self._operation = Operation(directory.databases, connection, _CLAIMING)
 
+    def run(self) -> Tenant:
+        """Return the tenant, active.
 
-def _begin(connection: Connection, tenant: Tenant, claim: str, progress: _Progress, grant_to: Sequence[str]) -> None:
-    _require_claim(connection, tenant, claim)
-    limit_lock_waits(connection)
-    progress.step = "creating the schema"
-    if schemas.read_mark(connection, tenant.schema) == schemas.mark_of(tenant):
-        schemas.drop_schema(connection, tenant.schema)
-    schemas.make_schema(connection, tenant)
-    let_use_schema(connection, tenant.schema, grant_to)
-    progress.step = "creating the tables"
+        :raises ProvisioningError: if a step failed.
+        """
+        database = self._tenant.placement.database
+        try:
+            try:
+                return self._operation.run(database, self._create)
+            except DBAPIError as error:
+                if sqlstate(error) != _NEW_ENUM_VALUE:
+                    raise
+                return self._create_in_steps(database)
+        except (Exception, KeyboardInterrupt) as error:
+            step = self._operation.step
+            if step == _CLAIMING and isinstance(error, TenantExistsError):
+                raise
+            _mark_failed(self._connection, self._tenant, self._claim, f"{step}: {type(error).__name__}")
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise ProvisioningError(self._tenant.key, step, self._explain(database, error)) from error
 
+    def _create(self, there: Connection) -> Tenant:
+        self._make_placement(there)
+        self._build(there, self._site)
+        return self._complete(there)
 
-def _complete(
-    connection: Connection, tenant: Tenant, seed: Callable[[Connection, Tenant], None], progress: _Progress
-) -> Tenant:
-    progress.step = "seeding"
-    seed(connection, tenant)
-    progress.step = "activating"
-    return store.transition(connection, tenant.key, Status.ACTIVE, error=None)
+    def _create_in_steps(self, database: str) -> Tenant:
+        """Create the tenant in several transactions, where PostgreSQL does not let it be one.
 
+        Killed in between, it leaves a placement with the tenant's mark, which the next creation or a repair removes.
+        """
+        with attending(self._connection, self._tenant.id):
+            self._operation.run(database, self._make_placement)
+            with connected(self._directory.databases, database, self._connection) as there:
+                self._build.in_steps(there, self._site)
+            return self._operation.run(database, self._finish)
 
-def _require_claim(connection: Connection, tenant: Tenant, claim: str) -> None:
-    if _lock_row(connection, tenant.key, claim=claim) != Status.PROVISIONING:
-        raise TenantExistsError(tenant.key)
+    def _make_placement(self, there: Connection) -> None:
+        self._require_claim()
+        self._operation.step = "creating the schema"
+        self._isolation.create(there, self._tenant)
+        self._operation.step = "creating the tables"
+
+    def _finish(self, there: Connection) -> Tenant:
+        self._require_claim()
+        return self._complete(there)
+
+    def _complete(self, there: Connection) -> Tenant:
+        self._operation.step = "seeding"
+        self._seed(there, self._tenant)
+        self._operation.step = "activating"
+        return store.transition(
+            self._connection, self._directory.isolations, self._tenant.key, Status.ACTIVE, error=None
+        )
+
+    def _require_claim(self) -> None:
+        if _lock_row(self._connection, self._tenant.key, claim=self._claim) != Status.PROVISIONING:
+            raise TenantExistsError(self._tenant.key)
+
+    def _explain(self, database: str, error: Exception) -> str:
+        databases = self._directory.databases
+        with suppress(SQLAlchemyError), connected(databases, database, self._connection) as there, there.begin():
+            return with_place(self._build.explain(there, error) or reason(error), error)
+        return with_place(reason(error), error)
 
 
 def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> str | None:
@@ -221,12 +250,6 @@ def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> 
     if not is_unattended(connection, row.id):
         raise TenantExistsError(key)
     return str(row.status)
-
-
-def _explain(connection: Connection, build: Builder, error: Exception) -> str:
-    with suppress(SQLAlchemyError), connection.begin():
-        return with_place(build.explain(connection, error) or reason(error), error)
-    return with_place(reason(error), error)
 
 
 def _mark_failed(connection: Connection, tenant: Tenant, claim: str, error: str) -> None:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import TypeAlias
 
 from sqlalchemy import Connection, text
 
+from tenantkit.databases.base import connected, joined
 from tenantkit.exceptions import ProvisioningError
-from tenantkit.isolation import schemas
+from tenantkit.isolation.base import Finding
 from tenantkit.lifecycle.attendance import is_unattended
 from tenantkit.lifecycle.drop import finish, require_removable
+from tenantkit.lifecycle.operation import UNFINISHED
 from tenantkit.registry import store
+from tenantkit.registry.directory import Directory
 from tenantkit.runs import maintenance
 from tenantkit.status import MIGRATED, Status
-from tenantkit.tenant import Tenant, unsupported
+from tenantkit.tenant import Tenant
 
-_MARKED = text(
-    r"""
-    SELECT nspname, split_part(obj_description(oid, 'pg_namespace'), ' ', 3)::bigint AS tenant_id
-    FROM pg_namespace WHERE obj_description(oid, 'pg_namespace') ~ '^tenantkit tenant \d+$'
-    """
-)
 _UNATTENDED = text(
     """
     SELECT id FROM tenantkit.tenants
@@ -30,40 +27,29 @@ _UNATTENDED = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it should be."""
-
-    subject: str
-    """A tenant's key, or a schema's name."""
-    problem: str
-    repair: str | None
-    """What ``repair`` does about it; ``None`` if a person must decide."""
-
-
 Findings: TypeAlias = "list[Finding]"
 
 
-def diagnose(connection: Connection) -> Findings:
+def diagnose(directory: Directory, connection: Connection) -> Findings:
     """Return what is wrong with the tenants; tenants that a live process is at work on are well."""
     with connection.begin():
         tenants = store.find(connection)
-        marked = {row.nspname: row.tenant_id for row in connection.execute(_MARKED)}
-        findings = [finding for tenant in tenants if (finding := _examine(connection, tenant, marked))]
-        findings += [
+        found = {tenant.key: finding for tenant in tenants if (finding := _examine(directory, connection, tenant))}
+        abandoned = [
             Finding(key, "a migration that was interrupted left it in maintenance", "make it active again")
             for key in maintenance.abandoned(connection)
         ]
-    known = {tenant.id for tenant in tenants}
-    findings += [
-        Finding(schema, "its tenant is not in the registry", None)
-        for schema, tenant_id in sorted(marked.items())
-        if tenant_id not in known
+        others = _inspect(directory, connection, tenants)
+    keys = {tenant.key for tenant in tenants}
+    found |= {finding.subject: finding for finding in others if finding.subject in keys}
+    return [
+        *(found[tenant.key] for tenant in tenants if tenant.key in found),
+        *abandoned,
+        *(finding for finding in others if finding.subject not in keys),
     ]
-    return findings
 
 
-def repair(connection: Connection) -> Findings:
+def repair(directory: Directory, connection: Connection) -> Findings:
     """Put right what can be, and return what was found before.
 
     Tenants whose creation never finished are removed; removals are finished; tenants that dead runs left in
@@ -71,12 +57,12 @@ def repair(connection: Connection) -> Findings:
 
     :raises ProvisioningError: the first, once everything else is done, of those that a person must see to.
     """
-    findings = diagnose(connection)
+    findings = diagnose(directory, connection)
     failures: list[ProvisioningError] = []
     for finding in findings:
         if finding.repair is not None:
             try:
-                _remove(connection, finding.subject)
+                _remove(directory, connection, finding.subject)
             except ProvisioningError as error:
                 failures.append(error)
     with connection.begin():
@@ -86,32 +72,41 @@ def repair(connection: Connection) -> Findings:
     return findings
 
 
-def _remove(connection: Connection, key: str) -> None:
+def _remove(directory: Directory, connection: Connection, key: str) -> None:
     # Looked at again, and locked: since it was found, whoever was at work on it may have finished.
     with connection.begin():
         if not _is_unattended(connection, key):
             return
         tenant = store.get(connection, key)
-        require_removable(connection, tenant)
+        with joined(directory.databases, tenant.placement.database, connection) as there:
+            require_removable(directory, connection, there, tenant)
         if tenant.status is not Status.DROPPING:
-            tenant = store.transition(connection, key, Status.DROPPING)
-    finish(connection, tenant)
+            tenant = store.transition(connection, directory.isolations, key, Status.DROPPING)
+    finish(directory, connection, tenant)
 
 
-def _examine(connection: Connection, tenant: Tenant, marked: dict[str, int]) -> Finding | None:
-    if (problem := unsupported(tenant)) is not None:
+def _examine(directory: Directory, connection: Connection, tenant: Tenant) -> Finding | None:
+    if (problem := directory.isolations.problem(tenant)) is not None:
         return Finding(tenant.key, problem, None)
-    match tenant.status:
-        case Status.PROVISIONING | Status.FAILED if _is_unattended(connection, tenant.key):
-            return Finding(tenant.key, "its creation never finished", "remove it, so that the key is free again")
-        case Status.DROPPING if _is_unattended(connection, tenant.key):
-            return Finding(tenant.key, "its removal never finished", "finish the removal")
-        case status if status in MIGRATED and marked.get(tenant.schema) != tenant.id:
-            missing = schemas.read_mark(connection, tenant.schema) is None
-            problem = "does not exist" if missing else f"lacks the comment {schemas.mark_of(tenant)!r}"
-            return Finding(tenant.key, f"its schema {tenant.schema!r} {problem}", None)
-        case _:
-            return None
+    unfinished = UNFINISHED.get(tenant.status)
+    if unfinished is None or not _is_unattended(connection, tenant.key):
+        return None
+    return Finding(tenant.key, unfinished.problem, unfinished.repair)
+
+
+def _inspect(directory: Directory, connection: Connection, tenants: Collection[Tenant]) -> Findings:
+    """Return what is wrong with the placements of tenants that should have complete ones, in each database."""
+    isolations, known = directory.isolations, {tenant.id for tenant in tenants}
+    complete: dict[tuple[str, str], list[Tenant]] = {}
+    for tenant in tenants:
+        if tenant.status in MIGRATED and isolations.problem(tenant) is None:
+            complete.setdefault((tenant.placement.database, tenant.isolation), []).append(tenant)
+    findings: list[Finding] = []
+    for database in directory.databases.keys:
+        with connected(directory.databases, database, connection) as there:
+            for isolation in isolations:
+                findings += isolation.inspect(there, complete.get((database, isolation.name), ()), known)
+    return list(dict.fromkeys(findings))
 
 
 def _is_unattended(connection: Connection, key: str) -> bool:

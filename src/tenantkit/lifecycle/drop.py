@@ -2,97 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from tenantkit.databases.base import connected, joined
 from tenantkit.exceptions import ProvisioningError
-from tenantkit.isolation import schemas
+from tenantkit.lifecycle.operation import Operation
 from tenantkit.naming import first_lines
 from tenantkit.postgres.errors import reason
-from tenantkit.postgres.limits import limit_lock_waits
-from tenantkit.postgres.retry import retrying
 from tenantkit.registry import store
+from tenantkit.registry.directory import Directory
 from tenantkit.status import Status
-from tenantkit.tenant import Tenant, require_supported
+from tenantkit.tenant import Tenant
 
 
-def drop(connection: Connection, key: str) -> Tenant:
-    """Remove a tenant with its schema, or finish a removal that was interrupted; return it with its last status.
+def drop(directory: Directory, connection: Connection, key: str) -> Tenant:
+    """Remove a tenant with its placement, or finish a removal that was interrupted; return it with its last status.
 
     That is the status from before it was dropped, or `Status.DROPPING` if an earlier removal was interrupted.
 
-    Needs a connection without a transaction: the mark `Status.DROPPING` is
+    Needs a connection to the main database without a transaction: the mark `Status.DROPPING` is
     committed first, so nobody is served by a tenant that is half gone. The
-    schema and the registry row then go in one transaction.
+    registry's row then goes with the placement, or right after it.
 
     :raises TenantNotFoundError: if there is no such tenant (any more).
-    :raises ProvisioningError: if the schema is not this tenant's, or objects or rows of other schemas depend on it.
+    :raises ProvisioningError: if the placement is not this tenant's, or objects or rows elsewhere depend on it.
     """
     with connection.begin():
-        tenant = store.lock(connection, key)
-        require_removable(connection, tenant)
+        tenant = store.lock(connection, directory.isolations, key)
+        with joined(directory.databases, tenant.placement.database, connection) as there:
+            require_removable(directory, connection, there, tenant)
         if tenant.status is not Status.DROPPING:
-            store.transition(connection, key, Status.DROPPING)
-    finish(connection, tenant)
+            store.transition(connection, directory.isolations, key, Status.DROPPING)
+    finish(directory, connection, tenant)
     return tenant
 
 
-def finish(connection: Connection, tenant: Tenant) -> None:
+def finish(directory: Directory, connection: Connection, tenant: Tenant) -> None:
     """Remove a tenant that is marked `Status.DROPPING`; nothing, if another process has done so meanwhile.
 
     :raises ProvisioningError: as `drop` does.
     """
+    isolation, database = directory.isolations.of(tenant), tenant.placement.database
+    operation = Operation(directory.databases, connection, "dropping")
+
+    def step(act: Callable[[Connection], object]) -> None:
+        def work(there: Connection) -> None:
+            if store.lock_by_id(connection, tenant.id):
+                require_removable(directory, connection, there, tenant)
+                act(there)
+
+        operation.run(database, work)
+
+    def remove(there: Connection) -> None:
+        isolation.drop(there, tenant)
+        store.remove(connection, tenant.id)
+
     try:
-        _release_shared_tables(connection, tenant)
-        for attempt in retrying():
-            with attempt, connection.begin():
-                limit_lock_waits(connection)
-                if store.lock_by_id(connection, tenant.id):
-                    require_removable(connection, tenant)
-                    schemas.drop_schema(connection, tenant.schema)
-                    store.remove(connection, tenant.id)
+        with connected(directory.databases, database, connection) as there, there.begin():
+            detachments = isolation.detachments(there, tenant)
+        for act in (*detachments, remove):
+            step(act)
     except DBAPIError as error:
-        raise ProvisioningError(tenant.key, "dropping", reason(error)) from error
+        raise ProvisioningError(tenant.key, operation.step, reason(error)) from error
 
 
-def _release_shared_tables(connection: Connection, tenant: Tenant) -> None:
-    """Drop the tenant's foreign keys to other schemas, each in a short transaction of its own.
-
-    Dropping a key locks the table it points to exclusively. Left to ``DROP SCHEMA``,
-    a shared table would be closed to every tenant for as long as that takes.
-    """
-    with connection.begin():
-        keys = schemas.keys_to_others(connection, tenant.schema)
-    for key in keys:
-        for attempt in retrying():
-            with attempt, connection.begin():
-                limit_lock_waits(connection)
-                if store.lock_by_id(connection, tenant.id):
-                    require_removable(connection, tenant)
-                    schemas.drop_key(connection, key)
-
-
-def require_removable(connection: Connection, tenant: Tenant) -> None:
+def require_removable(directory: Directory, connection: Connection, there: Connection, tenant: Tenant) -> None:
     """Raise unless removing the tenant takes nothing that is not the tenant's, and nothing forbids it.
 
+    :param connection: to the main database; *there* is to the placement's.
     :raises ProvisioningError: if it does.
-    :raises TenantUnavailableError: if this version of tenantkit cannot tell where the tenant's schema is.
+    :raises TenantUnavailableError: if this version of tenantkit cannot tell where the tenant's placement is.
     """
-    require_supported(tenant)
-    mark = schemas.read_mark(connection, tenant.schema)
-    if mark not in {None, schemas.mark_of(tenant)}:
-        raise ProvisioningError(
-            tenant.key,
-            "dropping",
-            f"the schema {tenant.schema!r} does not carry the comment {schemas.mark_of(tenant)!r}",
+    obstacle = directory.isolations.of(tenant).obstacle_to_drop(there, tenant)
+    if obstacle is None and (tables := store.referring(connection, tenant)):
+        obstacle = (
+            f"rows of {first_lines(tables)} refer to it; delete these first, or give the foreign key ON DELETE CASCADE"
         )
-    if others := schemas.dependants(connection, tenant.schema):
-        raise ProvisioningError(
-            tenant.key, "dropping", f"other schemas depend on it: {first_lines(others)}; drop these first"
-        )
-    if tables := schemas.referring(connection, tenant):
-        raise ProvisioningError(
-            tenant.key,
-            "dropping",
-            f"rows of {first_lines(tables)} refer to it; delete these first, or give the foreign key ON DELETE CASCADE",
-        )
+    if obstacle is not None:
+        raise ProvisioningError(tenant.key, "dropping", obstacle)

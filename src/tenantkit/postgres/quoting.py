@@ -15,6 +15,11 @@ def quote_literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def quote_setting(name: str) -> str:
+    """Return the *name* of a setting, which has two parts if it is no setting of PostgreSQL's own."""
+    return ".".join(map(quote_identifier, name.split(".")))
+
+
 @lru_cache(maxsize=2_000)
 def search_path(schema: str, *others: str) -> str:
     """Return the value of a ``search_path`` that reaches *schema*, then *others*.

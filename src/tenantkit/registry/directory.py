@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from tenantkit.arguments import NAME, require
-from tenantkit.databases.forks import PerProcess, connect_in_each_process
+from tenantkit.databases.base import Databases
+from tenantkit.databases.forks import PerProcess
 from tenantkit.exceptions import TenantNotFoundError
+from tenantkit.isolation.isolations import Isolations
 from tenantkit.naming import fold_domain, require_free_domain, validate_own_domains
 from tenantkit.registry import applications, domains, store, versions
 from tenantkit.registry.applications import Application
@@ -30,7 +32,8 @@ class Directory:
 
     def __init__(
         self,
-        engine: Engine,
+        databases: Databases,
+        isolations: Isolations,
         application: Application,
         *,
         grant_to: str | Collection[str],
@@ -40,12 +43,13 @@ class Directory:
         cache_size: int,
         listen: bool,
     ) -> None:
-        self.engine = engine
+        self.databases = databases
+        self.isolations = isolations
+        self.engine = databases.main
         self.migrations = Path(migrations) if migrations is not None else None
         self.application = application
         self.grant_to = (grant_to,) if isinstance(grant_to, str) else tuple(grant_to)
         self._reserved_domains = validate_own_domains(reserved_domains)
-        connect_in_each_process(self.engine)
         applications.check_once(self.engine, application)
 
         def open_memory() -> tuple[TenantCache, Listener | None]:
@@ -163,10 +167,10 @@ class Directory:
         return self._move(key, Status.MAINTENANCE)
 
     def close(self) -> None:
-        """Stop listening and close the engine's idle connections."""
+        """Stop listening and close idle connections."""
         if self._listener is not None:
             self._listener.stop()
-        self.engine.dispose()
+        self.databases.dispose()
 
     # Inside
 
@@ -209,11 +213,11 @@ class Directory:
 
     def _move(self, key: str, wanted: Status) -> Tenant:
         with self.forgetting(key), self.engine.begin() as connection:
-            return store.move(connection, key, wanted)
+            return store.move(connection, self.isolations, key, wanted)
 
     def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
         with self.forgetting(key), self.engine.begin() as connection:
-            return store.changed(connection, key, change, *args, **options)
+            return store.changed(connection, self.isolations, key, change, *args, **options)
 
     @contextmanager
     def forgetting(self, key: str) -> Generator[None]:

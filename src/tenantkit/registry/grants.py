@@ -1,4 +1,4 @@
-"""Rights for the roles that the application connects as, where they own neither the registry nor the schemas."""
+"""Rights for the roles that the application connects as, where they do not own the registry."""
 
 from __future__ import annotations
 
@@ -34,13 +34,3 @@ def let_read_registry(connection: Connection, roles: Iterable[str]) -> None:
 
 def _may_read(connection: Connection, role: str) -> bool:
     return bool(connection.execute(_MAY_READ, {"role": role}).scalar_one())
-
-
-def let_use_schema(connection: Connection, schema: str, roles: Iterable[str]) -> None:
-    """Let *roles* read and write all that the current role will create in a schema, now and in later migrations."""
-    for role in roles:
-        place, name = quote_identifier(schema), quote_identifier(role)
-        connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {place} TO {name}")
-        default = f"ALTER DEFAULT PRIVILEGES IN SCHEMA {place} GRANT"
-        connection.exec_driver_sql(f"{default} SELECT, INSERT, UPDATE, DELETE ON TABLES TO {name}")
-        connection.exec_driver_sql(f"{default} USAGE, SELECT, UPDATE ON SEQUENCES TO {name}")

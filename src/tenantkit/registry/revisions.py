@@ -8,12 +8,14 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
+from tenantkit.databases.base import Databases, connected
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.isolations import Isolations
 from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.revision_files import Graph, included, read_graph
-from tenantkit.tenant import Tenant, require_supported
+from tenantkit.tenant import Tenant
 
 if TYPE_CHECKING:
     from tenantkit.registry.cache import TenantCache
@@ -68,7 +70,8 @@ def has_revisions(connection: Connection, tenant: Tenant) -> bool:
 class Migrated(Protocol):
     """Has revisions, as a `tenantkit.Tenancy` does."""
 
-    engine: Engine
+    databases: Databases
+    isolations: Isolations
     migrations: Path | None
 
     @property
@@ -95,8 +98,8 @@ class Revisions:
         """Return whether the schema of *tenant* includes *revision*, from memory or by a query of its own."""
         if self.has(tenant, revision):
             return True
-        with self._tenancy.engine.connect() as connection:
-            return self.look_up(connection, tenant, revision)
+        with self._tenancy.databases.main.connect() as connection:
+            return self.look_up(connection, self._tenancy.databases, tenant, revision)
 
     def has(self, tenant: Tenant, revision: str) -> bool:
         """Return whether *tenant* is known to include *revision*; without I/O, once the files have been read.
@@ -110,15 +113,17 @@ class Revisions:
         there, generation, until = self._seen.get(tenant.id, (frozenset(), -1, 0.0))
         return revision in there and generation == self._tenancy.cache.generation and until > self._clock()
 
-    def look_up(self, connection: Connection, tenant: Tenant, revision: str) -> bool:
+    def look_up(self, connection: Connection, databases: Databases, tenant: Tenant, revision: str) -> bool:
         """Return whether the schema of *tenant* includes *revision*, and remember where it is.
 
+        :param connection: a connection to the main one of *databases*, which also has the order of revisions.
         :raises TenantUnavailableError: if this version of tenantkit cannot tell where the schema is.
         :raises ConfigurationError: if the tenant is at a revision that nothing is known of.
         """
-        require_supported(tenant)
+        self._tenancy.isolations.of(tenant)
         generation, now = self._tenancy.cache.generation, self._clock()
-        heads, going = where = read_heads(connection, tenant)
+        with connected(databases, tenant.placement.database, connection) as there:
+            heads, going = where = read_heads(there, tenant)
         if where not in self._included:
             graph = self._order(connection, tenant, heads)
             self._included[where] = frozenset[str]().union(*(included(graph, head) for head in heads)) - {going}

@@ -19,6 +19,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
@@ -34,17 +35,34 @@ from tenantkit.exceptions import (
     TenantNotFoundError,
 )
 from tenantkit.frozen import freeze
+from tenantkit.isolation.isolations import Isolations
 from tenantkit.naming import validate_domain, validate_key
+from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.registry.identity import identity, read_identity, require_row, require_same
 from tenantkit.registry.tables import domains, former_tenants, tenants
 from tenantkit.status import Status
-from tenantkit.tenant import KEY, Placement, Tenant, require_supported
+from tenantkit.tenant import KEY, Placement, Tenant
 
 _domains_of_tenant = (
     select(func.array_agg(aggregate_order_by(domains.c.domain, domains.c.is_primary.desc(), domains.c.domain)))
     .where(domains.c.tenant_id == tenants.c.id)
     .scalar_subquery()
 )
+
+_KEYS_TO_TENANTS = text(
+    """
+    SELECT nspname, relname, source.attname AS column, target.attname AS target
+    FROM pg_constraint
+    JOIN pg_class ON pg_class.oid = conrelid
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    JOIN pg_attribute AS source ON source.attrelid = conrelid AND source.attnum = conkey[1]
+    JOIN pg_attribute AS target ON target.attrelid = confrelid AND target.attnum = confkey[1]
+    WHERE contype = 'f' AND conparentid = 0 AND confrelid = 'tenantkit.tenants'::regclass
+        AND confdeltype IN ('a', 'r') AND nspname <> :schema
+    ORDER BY 1, 2, 3
+    """
+)
+"""Foreign keys that forbid that a tenant is deleted; those of the tenant's own schema go with it."""
 
 _tenant = select(tenants, _domains_of_tenant.label("domains"), identity.label("registry"))
 
@@ -143,12 +161,14 @@ def require_filters(filters: Mapping[str, Any]) -> None:
     require_options("list", filters, _FILTERS)
 
 
-def changed(connection: Connection, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
+def changed(
+    connection: Connection, isolations: Isolations, key: str, change: Callable[..., None], *args: Any, **options: Any
+) -> Tenant:
     """Apply one of the changes below to the tenant with this key, and return it as it is now.
 
     :raises TenantNotFoundError: if there is no such tenant.
     """
-    change(connection, lock(connection, key).id, *args, **options)
+    change(connection, lock(connection, isolations, key).id, *args, **options)
     return get(connection, key)
 
 
@@ -157,6 +177,7 @@ def add(
     *,
     key: str,
     name: str,
+    isolation: str,
     placement: Placement,
     claim: str,
     attributes: Mapping[str, Any],
@@ -169,6 +190,7 @@ def add(
         "key": key,
         "name": name,
         "status": Status.PROVISIONING,
+        "isolation": isolation,
         "database": placement.database,
         "schema": placement.schema,
         "claim": claim,
@@ -199,7 +221,7 @@ def change(
     connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(values))
 
 
-def lock(connection: Connection, key: str) -> Tenant:
+def lock(connection: Connection, isolations: Isolations, key: str) -> Tenant:
     """Lock a tenant's row until the transaction ends, and return the tenant as it is now.
 
     Of two processes that change a tenant, one goes first and the other sees what it did.
@@ -210,7 +232,7 @@ def lock(connection: Connection, key: str) -> Tenant:
     if connection.execute(select(tenants.c.id).where(_has_key(key)).with_for_update()).first() is None:
         raise TenantNotFoundError(key=key)
     tenant = get(connection, key)
-    require_supported(tenant)
+    isolations.of(tenant)
     return tenant
 
 
@@ -223,13 +245,13 @@ def lock_by_id(connection: Connection, tenant_id: int) -> bool:
     return connection.execute(query).first() is not None
 
 
-def transition(connection: Connection, /, key: str, wanted: Status, **values: Any) -> Tenant:
+def transition(connection: Connection, isolations: Isolations, /, key: str, wanted: Status, **values: Any) -> Tenant:
     """Move a tenant to the state *wanted*, and set the columns *values* with it; return it as it is now.
 
     :raises TenantNotFoundError: if there is no such tenant.
     :raises IllegalTransitionError: if its state does not permit the step.
     """
-    status = Status(lock(connection, key).status)
+    status = Status(lock(connection, isolations, key).status)
     if not status.may_become(wanted):
         raise IllegalTransitionError(key, status, wanted)
     connection.execute(
@@ -238,14 +260,14 @@ def transition(connection: Connection, /, key: str, wanted: Status, **values: An
     return get(connection, key)
 
 
-def move(connection: Connection, key: str, wanted: Status) -> Tenant:
+def move(connection: Connection, isolations: Isolations, key: str, wanted: Status) -> Tenant:
     """Move a tenant to the state *wanted*, as a person or a webhook asks for it; nothing if it is there already.
 
     Raises as `transition` does.
     """
-    tenant = lock(connection, key)
+    tenant = lock(connection, isolations, key)
     if tenant.status is not wanted:
-        return transition(connection, key, wanted)
+        return transition(connection, isolations, key, wanted)
     # Maintenance that a run has begun, and would end, is now a person's.
     connection.execute(
         update(tenants).where(tenants.c.id == tenant.id, tenants.c.claim.is_not(None)).values(claim=None)
@@ -258,6 +280,21 @@ def remove(connection: Connection, tenant_id: int) -> None:
     was = select(tenants.c.id, tenants.c.key, tenants.c.schema).where(tenants.c.id == tenant_id)
     connection.execute(insert(former_tenants).from_select(["id", "key", "schema"], was))
     connection.execute(delete(tenants).where(tenants.c.id == tenant_id))
+
+
+def referring(connection: Connection, tenant: Tenant) -> list[str]:
+    """Return the tables outside of the tenant's schema with rows that forbid that the tenant's row is deleted."""
+    found: list[str] = []
+    for key in connection.execute(_KEYS_TO_TENANTS, {"schema": tenant.schema}).all():
+        table = f"{quote_identifier(key.nspname)}.{quote_identifier(key.relname)}"
+        column, target = quote_identifier(key.column), quote_identifier(key.target)
+        rows = text(
+            f"SELECT EXISTS (SELECT FROM {table} WHERE {column} = "  # noqa: S608 - quoted
+            f"(SELECT {target} FROM tenantkit.tenants WHERE id = :id))"
+        )
+        if connection.execute(rows, {"id": tenant.id}).scalar_one():
+            found.append(f"{key.nspname}.{key.relname}")
+    return found
 
 
 def count_former(connection: Connection, key: str) -> int:

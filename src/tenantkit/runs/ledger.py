@@ -7,12 +7,14 @@ So after a crash the ledger and the schemas agree, and what is still ``planned``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from json import dumps
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, Row, Text, case, cast, func, insert, literal, select, text, update
+from sqlalchemy import Connection, Row, Text, case, cast, exists, func, insert, literal, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 
+from tenantkit.databases.base import Databases, shares_transaction
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.quoting import quote_literal
 from tenantkit.registry.tables import outcomes, runs, tenants
@@ -71,24 +73,112 @@ def finish_run(connection: Connection, run_id: int) -> None:
     connection.execute(update(runs).where(runs.c.id == run_id).values(finished_at=func.now()))
 
 
-def done(run_id: int, tenant_id: int, *, engine: str, from_revision: str, to_revision: str, attempts: int) -> str:
-    """Return the statement, whole, that writes down, in a tenant's own transaction, that it is migrated."""
-    return _write(
-        run_id,
-        tenant_id,
-        status="unchanged" if from_revision == to_revision else "done",
-        engine=engine,
-        from_revision=from_revision,
-        to_revision=to_revision,
-        attempts=attempts,
-    )
+class Ledger(Protocol):
+    """Has the line of one placement in one run: what an executor writes into it, in the placement's own transaction."""
+
+    @property
+    def shares_transaction(self) -> bool:
+        """Whether the line is written so. If not, the run records the outcome after the transaction."""
+        ...
+
+    def done(self, *, engine: str, from_revision: str, to_revision: str, attempts: int) -> str:
+        """Return the statement, whole, that writes down that the placement is migrated; nothing if there is none."""
+        ...
+
+    def begun(self, *, engine: str, from_revision: str, to_revision: str) -> str:
+        """Return the statement, whole, that writes down that part of what is planned is done for good; or nothing."""
+        ...
+
+    def is_done(self, connection: Connection, /) -> bool:
+        """Return whether it is written down that the placement is migrated."""
+        ...
 
 
-def begun(run_id: int, tenant_id: int, *, engine: str, from_revision: str, to_revision: str) -> str:
-    """Return the statement, whole, that writes down that part of what is planned for a tenant is done for good."""
-    return _write(
-        run_id, tenant_id, status="planned", engine=engine, from_revision=from_revision, to_revision=to_revision
+@dataclass(frozen=True, slots=True)
+class JoinedLedger:
+    """The ledger of a placement in the registry's own database."""
+
+    run_id: int
+    tenant_id: int
+
+    @property
+    def shares_transaction(self) -> bool:
+        """True."""
+        return True
+
+    def done(self, *, engine: str, from_revision: str, to_revision: str, attempts: int) -> str:
+        """Return the statement."""
+        return _write(
+            self.run_id,
+            self.tenant_id,
+            status="unchanged" if from_revision == to_revision else "done",
+            engine=engine,
+            from_revision=from_revision,
+            to_revision=to_revision,
+            attempts=attempts,
+        )
+
+    def begun(self, *, engine: str, from_revision: str, to_revision: str) -> str:
+        """Return the statement."""
+        return _write(
+            self.run_id,
+            self.tenant_id,
+            status="planned",
+            engine=engine,
+            from_revision=from_revision,
+            to_revision=to_revision,
+        )
+
+    def is_done(self, connection: Connection, /) -> bool:
+        """Return whether the run has migrated the placement."""
+        query = select(outcomes.c.status)
+        query = query.where(outcomes.c.run_id == self.run_id, outcomes.c.tenant_id == self.tenant_id)
+        return connection.execute(query).scalar() == "done"
+
+
+@dataclass(frozen=True, slots=True)
+class SeparateLedger:
+    """The ledger of a placement in another database: nothing is written there. Nor is it where no run is recorded.
+
+    The run records the outcome once the placement has committed. A run that dies in between leaves the line ``planned``
+    though the version table is further: it is the version table that says where a placement is, and `unsettled` lines
+    are compared with it when the next run begins.
+    """
+
+    @property
+    def shares_transaction(self) -> bool:
+        """False."""
+        return False
+
+    def done(self, **_: Any) -> str:
+        """Return nothing."""
+        return ""
+
+    def begun(self, **_: Any) -> str:
+        """Return nothing."""
+        return ""
+
+    def is_done(self, _connection: Connection, /) -> bool:
+        """Return that nothing is known."""
+        return False
+
+
+def ledger_for(databases: Databases, database: str, run_id: int, tenant_id: int) -> Ledger:
+    """Return the ledger of a placement in *database*."""
+    return JoinedLedger(run_id, tenant_id) if shares_transaction(databases, database) else SeparateLedger()
+
+
+def unsettled(connection: Connection) -> Sequence[Row[Any]]:
+    """Return the last line of each tenant where it is ``planned``, with the tenant's placement and the run's target."""
+    later = outcomes.alias()
+    is_last = ~exists().where(
+        later.c.tenant_id == outcomes.c.tenant_id,
+        later.c.run_id > outcomes.c.run_id,
+        later.c.status.in_(("done", "planned")),
     )
+    query = select(outcomes, runs.c.command, runs.c.target, tenants.c.database, tenants.c.schema)
+    query = query.join_from(outcomes, runs).join(tenants, tenants.c.id == outcomes.c.tenant_id)
+    return connection.execute(query.where(outcomes.c.status == "planned", is_last)).all()
 
 
 def _write(
@@ -115,7 +205,7 @@ def _write(
 
 
 def record(connection: Connection, run_id: int, tenant_id: int, **values: Any) -> None:
-    """Write down the outcome of a tenant that was not migrated; nothing if it has been dropped meanwhile."""
+    """Write down an outcome that is not written down yet; nothing if the tenant has been dropped meanwhile."""
     before, after = values.pop("from_revision"), values.pop("to_revision")
     if before is not None or after is not None:  # otherwise it is not known; a part of it may be done
         values["from_revision"] = case((outcomes.c.to_revision == before, outcomes.c.from_revision), else_=before)
@@ -125,12 +215,6 @@ def record(connection: Connection, run_id: int, tenant_id: int, **values: Any) -
         .where(outcomes.c.run_id == run_id, outcomes.c.tenant_id == tenant_id, outcomes.c.status != "done")
         .values(finished_at=func.now(), **values)
     )
-
-
-def is_done(connection: Connection, run_id: int, tenant_id: int) -> bool:
-    """Return whether a run has migrated a tenant."""
-    query = select(outcomes.c.status).where(outcomes.c.run_id == run_id, outcomes.c.tenant_id == tenant_id)
-    return connection.execute(query).scalar() == "done"
 
 
 def changed_since(connection: Connection, run_id: int) -> dict[int, int]:
@@ -190,5 +274,5 @@ def find_runs(connection: Connection, *, run_id: int | None = None, limit: int |
 
 def find_outcomes(connection: Connection, run_id: int) -> Sequence[Row[Any]]:
     """Return the outcome of each tenant in a run, in the order of their keys."""
-    query = select(outcomes, tenants.c.key, tenants.c.schema).join(tenants)
+    query = select(outcomes, tenants.c.key, tenants.c.database, tenants.c.schema).join(tenants)
     return connection.execute(query.where(outcomes.c.run_id == run_id).order_by(tenants.c.key)).all()

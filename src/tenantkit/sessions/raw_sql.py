@@ -15,7 +15,7 @@ from tenantkit.drivers import framed
 from tenantkit.exceptions import ConfigurationError, RawSQLForbiddenError
 from tenantkit.postgres.sql_text import read_sql
 from tenantkit.sessions.ownership import require_own_value
-from tenantkit.sessions.transactions import BINDING, INTERNAL, SHARED, send
+from tenantkit.sessions.transactions import BINDING, INTERNAL, SHARED, send_all
 
 if TYPE_CHECKING:
     from sqlalchemy import TableClause
@@ -120,7 +120,7 @@ def _execute_no_params(cursor: DBAPICursor, statement: str, context: ExecutionCo
 
 def _set_path_again(context: ExecutionContext) -> bool:
     binding: Binding = context.execution_options[BINDING]
-    send(context.root_connection, binding.set_path)
+    send_all(context.root_connection, binding.head)
     return True
 
 

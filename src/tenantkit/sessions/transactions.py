@@ -14,7 +14,7 @@ from tenantkit.drivers.frame import Frame
 from tenantkit.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Connection, Transaction
     from sqlalchemy.engine import RootTransaction
@@ -44,7 +44,7 @@ class Transactions:
         self._session = ref(session)
         self._options = options
         self._binding = binding
-        self._head = binding.set_path if binding else ""
+        self._head = binding.head if binding else ()
         self._mark = f"/* tenant {binding.tenant.id} */ " if binding else ""
         self._callers: WeakKeyDictionary[Connection, Any] | None = None
         """Connections of the caller's, with the options that they had before: SQLAlchemy 2.1 adds the session's."""
@@ -101,8 +101,7 @@ class Transactions:
         driver.frame = self.frame(connection)
         if driver.in_transaction:  # one in two phases begins at once
             driver.needs_tail = True
-            if self._head:
-                send(connection, self._head)
+            send_all(connection, self._head)
 
     def end(self) -> None:
         """Give the caller's connections back as they were."""
@@ -127,8 +126,8 @@ class Transactions:
         connection._execution_options = before.union(self._options)  # noqa: SLF001 - execution_options() only adds
 
     @property
-    def head(self) -> str:
-        """The statement that sets the path, or an empty string."""
+    def head(self) -> tuple[str, ...]:
+        """The statements that begin a transaction."""
         return self._head
 
     @property
@@ -183,7 +182,7 @@ class _Loan:
             driver.frame = borrower.frame(connection)
             driver.needs_tail = True
             if borrower.head:
-                send(connection, borrower.head)
+                send_all(connection, borrower.head)
             else:
                 self._set_path(connection)
 
@@ -222,6 +221,12 @@ class _Loan:
 def _end_transaction(session: Any, transaction: SessionTransaction) -> None:
     if transaction.parent is None:
         session._transactions.end()  # noqa: SLF001 - its own listener
+
+
+def send_all(connection: Connection, statements: Iterable[str]) -> None:
+    """Execute statements of tenantkit's own; each alone, as asyncpg prepares them."""
+    for statement in statements:
+        send(connection, statement)
 
 
 def send(connection: Connection, statement: str) -> Any:

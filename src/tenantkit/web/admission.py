@@ -21,9 +21,10 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, Timeout
 
 from tenantkit.arguments import TEXTS, Kind, require
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.isolations import Isolations
 from tenantkit.resolvers import ByDomain, ByKey, Refusal, Target
 from tenantkit.status import SERVED, Status
-from tenantkit.tenant import Tenant, unsupported
+from tenantkit.tenant import Tenant
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +45,15 @@ TENANCY = "tenantkit.tenancy"
 """The key of ASGI scopes and WSGI environs whose value is the tenancy that serves the request."""
 
 
-def refusal_of(tenant: Tenant | None, *others: Tenant | None) -> Refusal | None:
+def refusal_of(isolations: Isolations, tenant: Tenant | None, *others: Tenant | None) -> Refusal | None:
     """Return why a request for *tenant* is refused, or ``None`` if it is served.
 
+    :param isolations: those of the tenancy, which know whether the tenant can be reached.
     :param others: tenants that the request names as well, by its host or to an outer middleware.
     """
     if tenant is None or any(other is not None and other.id != tenant.id for other in others):
         return UNKNOWN
-    if unsupported(tenant):
+    if isolations.problem(tenant) is not None:
         return Refusal(503, "This tenant is unavailable", _RETRY_AFTER[Status.MAINTENANCE], tenant)
     if tenant.status in SERVED:
         return None

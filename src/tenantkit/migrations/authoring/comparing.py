@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from sqlalchemy import inspect
 from sqlalchemy.schema import CreateSchema
 
+from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.authoring.enums import label_notes
 from tenantkit.migrations.authoring.generated_objects import Missing, named_by_others
 from tenantkit.migrations.authoring.rendering import render_for_revisions, render_item
@@ -18,8 +19,7 @@ from tenantkit.migrations.authoring.scope import Scope
 from tenantkit.migrations.environment.env_file import requesting
 from tenantkit.migrations.environment.other_packages import SCRATCH
 from tenantkit.migrations.environment.run import Request, run
-from tenantkit.migrations.environment.sites import shared_site
-from tenantkit.migrations.environment.target import Site
+from tenantkit.migrations.environment.sites import scratch_site, shared_site
 from tenantkit.migrations.planning.status import require_shared_is_current
 from tenantkit.schema_objects import Sides
 
@@ -50,7 +50,8 @@ def compare_tenant(tenancy: Deployment, connection: Connection, graph: RevisionG
     That schema bears the placeholder's own name, so what is read from the catalog is what
     models and revisions say, and nothing needs to be translated back.
     """
-    site, metadata = _tenant_site(tenancy), tenancy.metadata.tenant
+    site = replace(scratch_site(tenancy, tenancy.placeholder or SCRATCH), in_transaction=True)
+    metadata = tenancy.metadata.tenant
     connection.execute(CreateSchema(site.schema))
     if not drafts.autogenerate:
         return _consult(connection, graph, site, metadata, drafts)
@@ -74,16 +75,9 @@ def compare_shared(tenancy: Deployment, connection: Connection, graph: RevisionG
     return _compare(connection, graph, scope, metadata, _sides(tenancy), drafts)
 
 
-def _tenant_site(tenancy: Deployment) -> Site:
-    return Site(
-        schema=tenancy.placeholder or SCRATCH,
-        others=tenancy.extra_schemas,
-        placeholder=tenancy.placeholder,
-        in_transaction=True,
-    )
-
-
-def _consult(connection: Connection, graph: RevisionGraph, site: Site, metadata: MetaData, drafts: Drafts) -> Written:
+def _consult(
+    connection: Connection, graph: RevisionGraph, site: MigrationTarget, metadata: MetaData, drafts: Drafts
+) -> Written:
     """Have ``env.py`` run without a comparison, as ``revision_environment`` of ``alembic.ini`` asks for."""
     with requesting(graph.config, Request(connection, site, {"target_metadata": metadata})):
         drafts.run_environment()

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from sqlalchemy.schema import ExecutableDDLElement
     from sqlalchemy.types import SchemaType, TypeEngine
 
-    from tenantkit.migrations.environment.target import Site
+    from tenantkit.isolation.target import MigrationTarget
     from tenantkit.schema_objects import Sides
 
 
 class Missing:
     """Types and sequences of one side that neither the database has nor a revision creates so far."""
 
-    def __init__(self, connection: Connection, site: Site, *, is_first: bool) -> None:
+    def __init__(self, connection: Connection, site: MigrationTarget, *, is_first: bool) -> None:
         self._connection = connection
         self._is_first = is_first
         self._site = site

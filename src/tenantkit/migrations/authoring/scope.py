@@ -14,7 +14,7 @@ from sqlalchemy.schema import SchemaItem
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from tenantkit.migrations.environment.target import Site
+    from tenantkit.isolation.target import MigrationTarget
 
 # A partition has rows of its parent's, and dropping it loses them.
 _MADE_BY_OTHERS = text(
@@ -45,7 +45,7 @@ class Scope:
     """The side of the models that is compared, and the schemas in which it exists."""
 
     connection: Connection
-    site: Site
+    site: MigrationTarget
     schemas: AbstractSet[str | None]
     """As the models name them."""
     tables: Collection[Table]

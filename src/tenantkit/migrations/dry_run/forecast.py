@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from tenantkit.migrations.dry_run.preview import install_to_read, plan_group
+from tenantkit.databases.base import by_database
+from tenantkit.migrations.dry_run.preview import install_to_read, placements_of, plan_group
 from tenantkit.migrations.environment.sites import graph_of, shared_site
 from tenantkit.migrations.executors.trial import rolled_back
 from tenantkit.migrations.planning.plan import group, plan_fleet
 from tenantkit.migrations.planning.rollback import find_applied, plan_rollback
-from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.planning.version_tables import read_placements, read_revisions
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement
 from tenantkit.migrations.runs.commands import policy
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
     from sqlalchemy import Engine
 
+    from tenantkit.databases.base import Databases
     from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Command, Heads, RevisionGraph
     from tenantkit.migrations.planning.plan import Plan
     from tenantkit.migrations.runs.commands import Options
-    from tenantkit.tenant import Tenant
+    from tenantkit.tenant import Placement, Tenant
 
 _TABLES = text(
     """
@@ -70,8 +72,8 @@ def forecast(tenancy: Deployment, command: Command, target: str, options: Option
     graph = graph_of(tenancy, "tenant")
     graph.require_target(command, target)
 
-    def plan(_: Connection, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
-        return plan_fleet(graph, command, target, fleet, current, purge=purge)
+    def plan(_: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
+        return plan_fleet(tenancy.isolations, graph, command, target, fleet, current, purge=purge)
 
     return _forecast(tenancy, graph, command, options, plan)
 
@@ -81,9 +83,10 @@ def forecast_run(tenancy: Deployment, run_id: int, options: Options) -> Forecast
     graph = graph_of(tenancy, "tenant")
     applied = find_applied(tenancy, run_id, options.get("tenants"))
 
-    def plan(connection: Connection, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
+    def plan(connection: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
         concerned = [tenant for tenant in fleet if tenant.key in applied]
-        return plan_rollback(graph, run_id, applied, ledger.changed_since(connection, run_id), concerned, current)
+        later = ledger.changed_since(connection, run_id)
+        return plan_rollback(tenancy.isolations, graph, run_id, applied, later, concerned, current)
 
     return _forecast(tenancy, graph, "downgrade", options, plan)
 
@@ -105,7 +108,7 @@ def _forecast(
     graph: RevisionGraph,
     command: Command,
     options: Options,
-    planner: Callable[[Connection, Sequence[Tenant], dict[str, Heads]], Plan],
+    planner: Callable[[Connection, Sequence[Tenant], Mapping[Placement, Heads]], Plan],
 ) -> Forecast:
     selection, _ = policy(options)
     with rolled_back(tenancy.engine) as connection:
@@ -113,7 +116,7 @@ def _forecast(
         fleet = selection.find(connection)
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
-        current = read_revisions(connection, [tenant.schema for tenant in fleet])
+        current = read_placements(tenancy.databases, connection, tenancy.isolations.targets(fleet))
         plan = planner(connection, fleet, current)
     groups = tuple(
         _group(
@@ -121,10 +124,10 @@ def _forecast(
             command,
             heads,
             there,
-            [PlannedPlacement(key=each.tenant.key, schema=each.tenant.schema) for each in work],
+            placements_of(database, work),
             purge=plan.purge,
         )
-        for (heads, there), work in group(plan.work).items()
+        for (database, heads, there), work in group(plan.work).items()
     )
     return Forecast(graph, groups)
 
@@ -147,13 +150,21 @@ def _group(
     )
 
 
-def find_rows(engine: Engine, tables: Mapping[str, Collection[str]]) -> tuple[str, str] | None:
+def find_rows(databases: Databases, tables: Mapping[Placement, Collection[str]]) -> tuple[str, str] | None:
     """Return the schema and the name of one of *tables* that has rows; ``None`` if none has.
 
     A table that cannot be looked at, or hides rows, counts as one that has some.
 
-    :param tables: names by schema. Those that do not exist are left out.
+    :param tables: names by placement. Those that do not exist are left out.
     """
+    for database, placements in by_database(tables).items():
+        names = {placement.schema: tables[placement] for placement in placements}
+        if (found := _find_rows(databases.engine(database), names)) is not None:
+            return found
+    return None
+
+
+def _find_rows(engine: Engine, tables: Mapping[str, Collection[str]]) -> tuple[str, str] | None:
     names = {name for each in tables.values() for name in each}
     with engine.connect() as connection:
         found = connection.execute(_TABLES, {"schemas": list(tables), "names": list(names)}).all()

@@ -19,7 +19,7 @@ from tenantkit.migrations.executors.trial import name_of, rolled_back
 from tenantkit.migrations.planning.phases import Phase, limit, require_no_end
 from tenantkit.migrations.planning.plan import group, plan_fleet
 from tenantkit.migrations.planning.unversioned import refuse_unversioned, require_versioned_shared
-from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.planning.version_tables import read_placements, read_revisions
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
 from tenantkit.migrations.runs.commands import Options, policy, settings_of, usable_graph
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
 
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
+    from tenantkit.migrations.planning.plan import Work
 
 Previewed: TypeAlias = Literal["migrate", "downgrade"]
 
@@ -73,20 +74,18 @@ def preview(
     with tenancy.engine.connect() as connection:
         # A transaction would hold a lock on each tenant's table, and a server has room for some thousands only.
         connection.execution_options(isolation_level="AUTOCOMMIT")
-        current = read_revisions(connection, [tenant.schema for tenant in fleet])
-        found = plan_fleet(graph, command, target, fleet, current, phase)
+        sites = tenancy.isolations.targets(fleet)
+        current = read_placements(tenancy.databases, connection, sites)
+        found = plan_fleet(tenancy.isolations, graph, command, target, fleet, current, phase)
         if command == "migrate":
             found = refuse_unversioned(connection, tenancy, graph, found)
         there = shared_target(target)
         shared = _plan_shared(tenancy, shared_line, connection, there, phase) if command == "migrate" else None
     groups = {
-        (heads, there): plan_group(
-            graph,
-            heads,
-            graph.steps(command, there, heads),
-            [PlannedPlacement(key=each.tenant.key, schema=each.tenant.schema) for each in work],
+        (database, heads, there): plan_group(
+            graph, heads, graph.steps(command, there, heads), placements_of(database, work)
         )
-        for (heads, there), work in group(found.work).items()
+        for (database, heads, there), work in group(found.work).items()
     }
     if scripts:
         settings = settings_of(options)
@@ -96,7 +95,10 @@ def preview(
             closing(ScriptPreview(tenancy, shared_line, graph, command, settings, cancellation, shared)) as rehearsing,
         ):
             shared = rehearsing.rehearse_shared()
-            groups = {key: rehearsing.rehearse(each, key[1]) for key, each in groups.items()}
+            groups = {
+                (database, heads, there): rehearsing.rehearse(each, database, there, sites)
+                for (database, heads, there), each in groups.items()
+            }
     return Preview(
         command=command,
         target=target,
@@ -140,6 +142,11 @@ def plan_group(
         steps=tuple(PlannedStep(revision=name_of(step), message=step.doc or "") for step in steps),
         placements=tuple(placements),
     )
+
+
+def placements_of(database: str, work: Sequence[Work]) -> list[PlannedPlacement]:
+    """Return the placements, all in one database, that something is to be done to."""
+    return [PlannedPlacement(key=each.tenant.key, schema=each.tenant.schema, database=database) for each in work]
 
 
 def _after(graph: RevisionGraph, heads: Heads, steps: Sequence[MigrationStep]) -> Heads:

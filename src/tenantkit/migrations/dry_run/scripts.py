@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 from sqlalchemy.schema import CreateSchema
 
 from tenantkit.cancellation import Cancellation
-from tenantkit.migrations.environment.sites import shared_site, tenant_site
+from tenantkit.databases.base import shares_transaction
+from tenantkit.migrations.environment.sites import shared_site
 from tenantkit.migrations.executors.trial import Trial, attempt
 from tenantkit.migrations.graph.revision_graph import Command
 from tenantkit.migrations.replay.rehearsal import RehearsalResult, rehearse
@@ -20,16 +21,17 @@ from tenantkit.migrations.tasks.connections import hear
 from tenantkit.migrations.tasks.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Engine
 
     from tenantkit.deployment import Deployment
-    from tenantkit.migrations.environment.target import Site
+    from tenantkit.isolation.target import MigrationTarget
     from tenantkit.migrations.graph.revision_graph import RevisionGraph
     from tenantkit.migrations.replay.recorder import Recorder
     from tenantkit.migrations.replay.script import Script
     from tenantkit.migrations.results.outcome import Outcome
+    from tenantkit.tenant import Placement
 
 _EPILOGUE = "-- Here the run writes into its ledger that this is done.\n"
 _SHARED_FIRST = "the shared tables have to be migrated first, with 'tenantkit migrate --shared-only'"
@@ -47,34 +49,34 @@ class ScriptPreview:
     cancellation: Cancellation
     shared: PlannedGroup | None
     """What the shared tables have to do before."""
-    _engine: Engine = field(init=False)
-    """For connections that nobody else uses: a revision may leave something in its session."""
-
-    def __post_init__(self) -> None:
-        self._engine = set_up(self.tenancy, self.graph, self.settings.limits, is_sent=False).open()
-        hear(self._engine, self.cancellation)
+    _engines: dict[str, Engine] = field(default_factory=dict[str, "Engine"])
+    """By database, for connections that nobody else uses: a revision may leave something in its session."""
 
     def close(self) -> None:
         """Close its connections."""
-        self._engine.dispose()
+        for engine in self._engines.values():
+            engine.dispose()
 
     def rehearse_shared(self) -> PlannedGroup | None:
         """Return what the shared tables have to do, with what was found out; comes before the tenants."""
         if self.shared is not None:
             task = self._shared_task
-            trial = self._trial(self.shared_graph, self._create_shared_schemas)
+            trial = self._trial(task.site.placement.database, self.shared_graph, self._create_shared_schemas)
             self.shared = replace(self.shared, rehearsal=self._rehearse([task], trial))
         return self.shared
 
-    def rehearse(self, group: PlannedGroup, target: str) -> PlannedGroup:
-        """Return *group* with what was found out."""
+    def rehearse(
+        self, group: PlannedGroup, database: str, target: str, sites: Mapping[Placement, MigrationTarget]
+    ) -> PlannedGroup:
+        """Return *group*, whose placements are in *database*, with what was found out."""
         if (shared := self.shared and self.shared.rehearsal) and (shared.failures or shared.autocommit):
             return replace(group, rehearsal=Rehearsal(script=None, obstacle=_SHARED_FIRST))
-        tasks = [self._task(each.key, tenant_site(self.tenancy, each.schema), target) for each in group.placements]
-        trial = self._trial(self.graph, self._migrate_shared)
+        tasks = [self._task(each.key, sites[each.placement], target) for each in group.placements]
+        has_shared = shares_transaction(self.tenancy.databases, database)
+        trial = self._trial(database, self.graph, self._migrate_shared if has_shared else lambda _: None)
         return replace(group, rehearsal=self._rehearse(tasks, trial))
 
-    def _task(self, key: str, site: Site, target: str) -> Task:
+    def _task(self, key: str, site: MigrationTarget, target: str) -> Task:
         return Task(key=key, site=site, command=self.command, target=target)
 
     @property
@@ -84,9 +86,13 @@ class ScriptPreview:
         target = "heads" if there is None or "," in there else there
         return Task(key=SHARED, site=shared_site(self.tenancy), command="migrate", target=target)
 
-    def _trial(self, graph: RevisionGraph, prepare: Callable[[Connection], None]) -> Trial:
+    def _trial(self, database: str, graph: RevisionGraph, prepare: Callable[[Connection], None]) -> Trial:
+        if (engine := self._engines.get(database)) is None:
+            engine = set_up(self.tenancy, self.graph, self.settings.limits, database, is_sent=False).open()
+            self._engines[database] = engine
+            hear(engine, self.cancellation)
         others = [*self.tenancy.shared_schemas, *self.tenancy.extra_schemas]
-        return Trial(self._engine, graph, self.settings.limits, others, self.cancellation, prepare)
+        return Trial(engine, graph, self.settings.limits, others, self.cancellation, prepare)
 
     def _create_shared_schemas(self, connection: Connection) -> None:
         for schema in self.tenancy.shared_schemas:
@@ -119,7 +125,7 @@ class ScriptPreview:
             failures=tuple(failures),
         )
 
-    def _render(self, script: Script | None, site: Site) -> str | None:
+    def _render(self, script: Script | None, site: MigrationTarget) -> str | None:
         if script is None or not script.steps:
             return None
         template = script.template(site.others, self.settings.limits)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.environment.run import run
-from tenantkit.migrations.environment.sites import graph_of, tenant_site
-from tenantkit.migrations.environment.target import Site
+from tenantkit.migrations.environment.sites import graph_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Heads
-    from tenantkit.tenant import Placement
 
 
 class AlembicBuilder:
@@ -24,7 +24,6 @@ class AlembicBuilder:
     """
 
     def __init__(self, tenancy: Deployment) -> None:
-        self._tenancy = tenancy
         self._line = graph_of(tenancy, "tenant")
         if self._line.is_empty:
             raise ConfigurationError(
@@ -32,15 +31,15 @@ class AlembicBuilder:
                 "Write the first with 'tenantkit revision --autogenerate -m initial'."
             )
 
-    def __call__(self, connection: Connection, placement: Placement, heads: Heads | None = None) -> None:
+    def __call__(self, connection: Connection, site: MigrationTarget, heads: Heads | None = None) -> None:
         """Bring an empty placement to *heads*, by default the newest revisions, within the caller's transaction."""
         target = "heads" if heads is None else ",".join(heads)
-        self._run(connection, tenant_site(self._tenancy, placement.schema, in_transaction=True), target)
+        self._run(connection, replace(site, in_transaction=True), target)
 
-    def in_steps(self, connection: Connection, placement: Placement) -> None:
+    def in_steps(self, connection: Connection, site: MigrationTarget) -> None:
         """Bring an empty placement to the newest revisions as a migration does, with ``autocommit_block`` for real."""
-        self._run(connection, tenant_site(self._tenancy, placement.schema))
+        self._run(connection, site)
 
-    def _run(self, connection: Connection, site: Site, target: str = "heads") -> None:
+    def _run(self, connection: Connection, site: MigrationTarget, target: str = "heads") -> None:
         line = self._line
         run(connection, line, site, lambda current, _: line.upgrade_steps(target, current) if target else [])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Set as AbstractSet
 
-    from tenantkit.migrations.environment.target import Site
+    from tenantkit.isolation.target import MigrationTarget
 
 _COMPARED = "nspname_"
 """How SQLAlchemy names a parameter that is compared with the name of a schema."""
@@ -36,7 +36,7 @@ class _Inspector(PGInspector):
 
 
 @contextmanager
-def inspecting(connection: Connection, site: Site, alias: str) -> Generator[None]:
+def inspecting(connection: Connection, site: MigrationTarget, alias: str) -> Generator[None]:
     """Have whatever reflects on *connection* find the tenant's schema, for the duration of a block.
 
     It is the default schema too, as for an application whose role has the tenant's ``search_path``.
@@ -70,7 +70,7 @@ def _with_schema(parameters: dict[str, Any], names: AbstractSet[str | None], sch
     return {key: schema if key.startswith(_COMPARED) and value in names else value for key, value in parameters.items()}
 
 
-def _dialect(dialect: Any, site: Site, names: AbstractSet[str | None]) -> Any:
+def _dialect(dialect: Any, site: MigrationTarget, names: AbstractSet[str | None]) -> Any:
     """Return a copy of *dialect*, which is the engine's, for one connection and site."""
     own: Any = copy(dialect)
     own.inspector = _Inspector

@@ -17,6 +17,7 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData
 
+from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.environment.database_objects import refusing_what_exists_once
 from tenantkit.migrations.environment.directives import adapt_directives
 from tenantkit.migrations.environment.env_file import ASKED, Probe, environment, requesting, run_file
@@ -25,7 +26,7 @@ from tenantkit.migrations.environment.interruptions import Interruption
 from tenantkit.migrations.environment.options import as_list, check_options, merge
 from tenantkit.migrations.environment.outside import observe_once
 from tenantkit.migrations.environment.server_defaults import defaults_differ
-from tenantkit.migrations.environment.target import ALIAS, Site
+from tenantkit.migrations.environment.target import ALIAS
 from tenantkit.migrations.environment.transactions import Transaction
 from tenantkit.migrations.environment.translation import adapt_operations
 from tenantkit.migrations.graph.places import WatchedSteps
@@ -61,7 +62,7 @@ class Request:
     """What one run of ``env.py`` is for."""
 
     connection: Connection
-    site: Site
+    site: MigrationTarget
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     """Further options of Alembic's ``context.configure``."""
     recorder: StatementRecorder | None = None
@@ -84,7 +85,7 @@ class Request:
 def run(
     connection: Connection,
     graph: RevisionGraph,
-    site: Site,
+    site: MigrationTarget,
     steps: Steps,
     *,
     limits: Limits = POLITE,
@@ -201,13 +202,13 @@ def _run(request: Request, options: dict[str, Any]) -> None:
             transaction.end()
 
 
-def enter(connection: Connection, site: Site, limits: Limits) -> None:
+def enter(connection: Connection, site: MigrationTarget, limits: Limits) -> None:
     """Begin to work at *site* in the current transaction: politely, and with names leading there."""
     limits.apply(connection)
     _set_search_path(connection, site)
 
 
-def _set_search_path(connection: Connection, site: Site) -> None:
+def _set_search_path(connection: Connection, site: MigrationTarget) -> None:
     connection.exec_driver_sql(f"SET LOCAL search_path = {site.search_path}")
 
 
@@ -217,7 +218,7 @@ def _has_type(connection: Connection, schema: str, name: str) -> bool:
 
 
 @contextmanager
-def _translating(connection: Connection, site: Site, schema: str, types: TypeFilter) -> Generator[None]:
+def _translating(connection: Connection, site: MigrationTarget, schema: str, types: TypeFilter) -> Generator[None]:
     """Have SQLAlchemy, and Alembic's own constructs, translate the placeholder to *schema* on *connection*."""
     before = connection.get_execution_options().get("schema_translate_map")
     names: dict[str | None, str | None] = {site.placeholder: schema} if site.translates else {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.environment.target import Site
+from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.graph.revision_graph import RevisionGraph, Scope
+from tenantkit.tenant import MAIN_DATABASE, Placement
 
 if TYPE_CHECKING:
     from tenantkit.deployment import Deployment
@@ -27,14 +28,14 @@ def graph_of(tenancy: Deployment, name: Scope) -> RevisionGraph:
     return RevisionGraph(tenancy.migrations.absolute(), name, own.naming_convention)
 
 
-def tenant_site(tenancy: Deployment, schema: str, *, in_transaction: bool = False) -> Site:
-    """Return the site of a tenant's schema."""
-    return Site(
-        schema=schema, others=tenancy.extra_schemas, placeholder=tenancy.placeholder, in_transaction=in_transaction
-    )
+def scratch_site(tenancy: Deployment, schema: str) -> MigrationTarget:
+    """Return the target for a schema in the main database that is like a tenant's and is nobody's."""
+    placement = Placement(MAIN_DATABASE, schema)
+    return MigrationTarget(placement=placement, others=tenancy.extra_schemas, placeholder=tenancy.placeholder)
 
 
-def shared_site(tenancy: Deployment) -> Site:
-    """Return the site of the shared tables: the first of their schemas holds the version table."""
+def shared_site(tenancy: Deployment) -> MigrationTarget:
+    """Return the target for the shared tables: the first of their schemas holds the version table."""
     first, *others = tenancy.shared_schemas
-    return Site(schema=first, others=(*others, *tenancy.extra_schemas), translates=False)
+    placement = Placement(MAIN_DATABASE, first)
+    return MigrationTarget(placement=placement, others=(*others, *tenancy.extra_schemas), translates=False)

@@ -1,50 +1,9 @@
-"""Where revisions are applied, and what recorded statements call that place."""
+"""The name that recorded statements have for the schema of their placement."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from tenantkit.postgres.quoting import quote_identifier, search_path
+from tenantkit.postgres.quoting import quote_identifier
 
 ALIAS = "TK_3f9a51c7_PLACEMENT"
 """What recorded statements call the schema of their placement. It has capitals, so it is always quoted."""
 QUOTED_ALIAS = quote_identifier(ALIAS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where a line of revisions is applied."""
-
-    schema: str
-    """The schema of the version table, and where names without a schema lead."""
-    others: tuple[str, ...] = ()
-    """Where else textual SQL may look for names."""
-    placeholder: str | None = None
-    """The schema that revisions write for `schema`."""
-    translates: bool = True
-    """Whether there is a placeholder at all: not for shared tables."""
-    is_visible: bool = True
-    """Whether names without a schema lead there. Autogenerate wants every name read with its schema."""
-    in_transaction: bool = False
-    """Whether everything happens in the caller's transaction, on a placement that nobody uses yet."""
-
-    @property
-    def search_path(self) -> str:
-        """Where names without a schema lead."""
-        return self.path if self.is_visible else "pg_temp"
-
-    @property
-    def path(self) -> str:
-        """The path of revisions, also where `search_path` hides it from autogenerate."""
-        return search_path(self.schema, *self.others)
-
-    def owns(self, schema: str | None) -> bool:
-        """Return whether revisions of this line create the types that they declare with *schema*.
-
-        In the tenants' revisions, a type with a real schema is the shared side's.
-        """
-        return not self.translates or schema in {None, self.placeholder}
-
-    def real(self, schema: str | None, own: str) -> str:
-        """Return what *schema* means in a revision, where *own* is the schema of the site."""
-        return own if schema is None or (self.translates and schema == self.placeholder) else schema

@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.results.heads import format_heads
-from tenantkit.runs import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,25 +68,20 @@ class PlacementProgress:
     def before_block(self, connection: Connection) -> None:
         """Write down what is kept, whatever becomes of the steps outside of a transaction that come next."""
         self.kept = self._seen[-1]
-        if self.task.run_id and self.before != self.after:
-            ids = self.task.run_id, self.task.tenant_id
-            _write(connection, ledger.begun(*ids, engine="alembic", from_revision=self.before, to_revision=self.after))
+        if self.before != self.after:
+            begun = self.task.ledger.begun(engine="alembic", from_revision=self.before, to_revision=self.after)
+            _write(connection, begun)
 
     def before_commit(self, connection: Connection) -> None:
         """Write down that all is done, in the same transaction."""
         if self.recorder is not None:
             self.recorder.before_commit(connection)
-        if self.task.run_id:
-            done = ledger.done(
-                self.task.run_id,
-                self.task.tenant_id,
-                engine="alembic",
-                from_revision=self.before,
-                to_revision=self.after,
-                attempts=self.task.attempt,
-            )
-            _write(connection, done)
+        done = self.task.ledger.done(
+            engine="alembic", from_revision=self.before, to_revision=self.after, attempts=self.task.attempt
+        )
+        _write(connection, done)
 
 
 def _write(connection: Connection, statement: str) -> None:
-    connection.exec_driver_sql(statement.replace("%", "%%"))
+    if statement:
+        connection.exec_driver_sql(statement.replace("%", "%%"))

@@ -137,6 +137,7 @@ def _lost(task: Task, exit_code: int, place: Place | None = None) -> Outcome:
     return Outcome(
         key=task.key,
         schema=task.site.schema,
+        database=task.site.placement.database,
         from_revision=None,
         to_revision=None,
         engine="alembic",

@@ -11,7 +11,7 @@ from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.environment.sites import graph_of
 from tenantkit.migrations.planning.plan import is_relative, make_absolute
-from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.planning.version_tables import read_placements
 from tenantkit.migrations.results.heads import parse_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.runs import ledger
@@ -70,6 +70,7 @@ def get_run(tenancy: Deployment, run_id: int) -> tuple[Run, list[Outcome]]:
             Outcome(
                 key=row.key,
                 schema=row.schema,
+                database=row.database,
                 from_revision=row.from_revision,
                 to_revision=row.from_revision if row.engine is None else row.to_revision,
                 engine=row.engine,
@@ -103,9 +104,9 @@ def unfinished(tenancy: Deployment, run_id: int) -> tuple[str, list[str], Phase 
     goals = {run.target: [outcome.key for outcome in left]}
     if left and is_relative(run.target):
         with tenancy.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            there = read_revisions(connection, [outcome.schema for outcome in left])
+            there = read_placements(tenancy.databases, connection, [outcome.placement for outcome in left])
         goals = _absolute_goals(
-            graph_of(tenancy, "tenant"), run.target, [each for each in left if each.schema in there]
+            graph_of(tenancy, "tenant"), run.target, [each for each in left if each.placement in there]
         )
     if len(goals) > 1:
         commands = "; ".join(f"tenantkit migrate {goal} --tenants {','.join(keys)}" for goal, keys in goals.items())

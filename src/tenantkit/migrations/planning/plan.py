@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.isolations import Isolations
 from tenantkit.migrations.graph.revision_graph import Command
 from tenantkit.migrations.planning.phases import Phase, limit
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
-from tenantkit.tenant import Tenant, unsupported
+from tenantkit.tenant import Placement, Tenant
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be done to one tenant."""
+    """What is to be done to one placement."""
 
     tenant: Tenant
+    """The tenant whose placement it is, or the first of those who share it: the ledger has its line."""
     heads: Heads
     """Where it is."""
     target: str
@@ -49,16 +51,17 @@ class Plan:
 
 
 def plan_fleet(
+    isolations: Isolations,
     graph: RevisionGraph,
     command: Command,
     target: str,
     fleet: Sequence[Tenant],
-    current: dict[str, Heads],
+    current: Mapping[Placement, Heads],
     phase: Phase | None = None,
     *,
     purge: bool = False,
 ) -> Plan:
-    """Return what takes every tenant of *fleet* to *target*, as far as *phase* goes.
+    """Return what takes the placement of every tenant of *fleet* to *target*, as far as *phase* goes.
 
     With *purge*, which is for stamps, it does not matter where a tenant is.
 
@@ -68,10 +71,13 @@ def plan_fleet(
     goals: set[str] = set()
     work: list[Work] = []
     refused: list[Outcome] = []
-    for tenant in fleet:
-        heads = heads_of(tenant, current)
+    units: dict[tuple[str, Placement], Tenant] = {}
+    for tenant in fleet:  # some may share a placement
+        units.setdefault((tenant.isolation, tenant.placement), tenant)
+    for tenant in units.values():
+        heads = current.get(tenant.placement)
         if heads is None:
-            refused.append(without_schema(tenant))
+            refused.append(without_placement(isolations, tenant))
             continue
         if heads not in targets:
             try:
@@ -91,35 +97,34 @@ def plan_fleet(
                 work.append(Work(tenant, heads, there))
             case _:
                 pass
-    unchanged = len(fleet) - len(work) - len(refused)
+    unchanged = len(units) - len(work) - len(refused)
     return Plan(work, refused, unchanged, purge=purge, goals=frozenset(goals))
 
 
-def group(work: Iterable[Work]) -> dict[tuple[Heads, str], list[Work]]:
-    """Return what is to be done by where they are and where they are to go: one script serves all of a group."""
-    groups: dict[tuple[Heads, str], list[Work]] = {}
+def group(work: Iterable[Work]) -> dict[tuple[str, Heads, str], list[Work]]:
+    """Return what is to be done by the database, where they are and where they are to go: one script serves a group."""
+    groups: dict[tuple[str, Heads, str], list[Work]] = {}
     for each in work:
-        groups.setdefault((each.heads, each.target), []).append(each)
+        groups.setdefault((each.tenant.placement.database, each.heads, each.target), []).append(each)
     return groups
 
 
 def refuse(tenant: Tenant, heads: Heads, error: str) -> Outcome:
     """Return the failure of a tenant that is not touched."""
     revision = format_heads(heads) or None
-    return Outcome(key=tenant.key, schema=tenant.schema, from_revision=revision, to_revision=revision, error=error)
+    return Outcome(
+        key=tenant.key,
+        schema=tenant.schema,
+        database=tenant.placement.database,
+        from_revision=revision,
+        to_revision=revision,
+        error=error,
+    )
 
 
-def heads_of(tenant: Tenant, current: Mapping[str, Heads]) -> Heads | None:
-    """Return where a tenant is, *current* being the revisions by schema; ``None`` if its schema cannot be reached.
-
-    A tenant in another database may have a schema of the same name as one here, which is another tenant's.
-    """
-    return current.get(tenant.schema) if unsupported(tenant) is None else None
-
-
-def without_schema(tenant: Tenant) -> Outcome:
-    """Return the failure of a tenant whose schema is not there."""
-    problem = unsupported(tenant) or f"the schema {tenant.schema!r} does not exist"
+def without_placement(isolations: Isolations, tenant: Tenant) -> Outcome:
+    """Return the failure of a tenant whose placement is not there."""
+    problem = isolations.problem(tenant) or f"the schema {tenant.schema!r} does not exist"
     return refuse(tenant, (), f"{problem}; see 'tenantkit doctor'")
 
 

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.planning.history import get_run
-from tenantkit.migrations.planning.plan import Plan, Work, heads_of, refuse, without_schema
+from tenantkit.migrations.planning.plan import Plan, Work, refuse, without_placement
 from tenantkit.migrations.results.heads import format_heads, parse_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.runs import ledger
 
 if TYPE_CHECKING:
     from tenantkit.deployment import Deployment
+    from tenantkit.isolation.isolations import Isolations
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
-    from tenantkit.tenant import Tenant
+    from tenantkit.tenant import Placement, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,13 @@ def find_applied(tenancy: Deployment, run_id: int, keys: Collection[str] | None)
 
 
 def plan_rollback(
+    isolations: Isolations,
     graph: RevisionGraph,
     run_id: int,
     applied: Mapping[str, AppliedMigration],
     later: Mapping[int, int],
     fleet: Sequence[Tenant],
-    current: Mapping[str, Heads],
+    current: Mapping[Placement, Heads],
 ) -> Plan:
     """Return what takes every tenant of *fleet* back to where it was before the run.
 
@@ -65,9 +67,9 @@ def plan_rollback(
     refused: list[Outcome] = []
     unchanged = 0
     for tenant in fleet:
-        migration, heads = applied[tenant.key], heads_of(tenant, current)
+        migration, heads = applied[tenant.key], current.get(tenant.placement)
         if heads is None:
-            refused.append(without_schema(tenant))
+            refused.append(without_placement(isolations, tenant))
         elif set(heads) == set(migration.before):
             unchanged += 1
         elif set(heads) != set(migration.after) or tenant.id in later:

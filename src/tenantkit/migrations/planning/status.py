@@ -9,14 +9,13 @@ from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.environment.sites import graph_of, shared_site
 from tenantkit.migrations.planning.phases import limit, require_known
-from tenantkit.migrations.planning.plan import heads_of
-from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.planning.version_tables import read_placements, read_revisions
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.status import FleetStatus, PlacementStatus
 from tenantkit.registry import store
 from tenantkit.runs import ledger
 from tenantkit.status import MIGRATED
-from tenantkit.tenant import Tenant, unsupported
+from tenantkit.tenant import Tenant
 from tenantkit.user_code import describe_place
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def status(tenancy: Deployment, *, phase: Phase | None = None) -> FleetStatus:
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         fleet = store.find(connection, status=MIGRATED)
-        current = read_revisions(connection, [tenant.schema for tenant in fleet])
+        current = read_placements(tenancy.databases, connection, tenancy.isolations.targets(fleet))
         shared = read_revisions(connection, [site.schema]).get(site.schema, ())
         failures = {
             key: _reason(row.error, describe_place(row.revision, row.file, row.line))
@@ -51,7 +50,7 @@ def status(tenancy: Deployment, *, phase: Phase | None = None) -> FleetStatus:
         shared_heads=shared_line.heads(),
         shared_revision=format_heads(shared) or None,
         shared_is_current=_state(shared_line, shared, phase) == "current",
-        placements=tuple(_place(tenant, heads_of(tenant, current), states, failures) for tenant in fleet),
+        placements=tuple(_place(tenancy, tenant, current.get(tenant.placement), states, failures) for tenant in fleet),
     )
 
 
@@ -70,7 +69,9 @@ def require_shared_is_current(tenancy: Deployment) -> None:
         )
 
 
-def _place(tenant: Tenant, heads: Heads | None, states: dict[Heads, str], failures: dict[str, str]) -> PlacementStatus:
+def _place(
+    tenancy: Deployment, tenant: Tenant, heads: Heads | None, states: dict[Heads, str], failures: dict[str, str]
+) -> PlacementStatus:
     state = "missing" if heads is None else states[heads]
     return PlacementStatus(
         key=tenant.key,
@@ -78,7 +79,7 @@ def _place(tenant: Tenant, heads: Heads | None, states: dict[Heads, str], failur
         status=tenant.status,
         revision=format_heads(heads or ()) or None,
         state=state,
-        error=None if state == "current" else failures.get(tenant.key, unsupported(tenant)),
+        error=None if state == "current" else failures.get(tenant.key, tenancy.isolations.problem(tenant)),
     )
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from tenantkit.databases.base import by_database, connected
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.environment.sites import shared_site
 from tenantkit.migrations.planning.plan import refuse
 from tenantkit.registry import store
 from tenantkit.status import MIGRATED
+from tenantkit.tenant import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -51,16 +53,20 @@ def refuse_unversioned(connection: Connection, tenancy: Deployment, graph: Revis
     targets = {work.target for work in first}
     tables = {name for target in targets for name in _made_by(graph, target)}
     tables &= {table.name for table in tenancy.tables.tenant}
-    found = _unversioned(connection, [work.tenant.schema for work in first], tables)
+    found: set[Placement] = set()
+    for database, there in by_database(work.tenant.placement for work in first).items():
+        with connected(tenancy.databases, database, connection) as other:
+            schemas = _unversioned(other, [placement.schema for placement in there], tables)
+        found |= {Placement(database, schema) for schema in schemas}
     if not found:
         return plan
-    keys = [work.tenant.key for work in first if work.tenant.schema in found]
+    keys = [work.tenant.key for work in first if work.tenant.placement in found]
     for_all = len(keys) == len(store.find(connection, status=MIGRATED))
     error = _advice(graph, "" if for_all else f" --tenants {','.join(keys) if len(keys) <= _NAMED else 'KEYS'}")
-    refused = [refuse(work.tenant, work.heads, error) for work in first if work.tenant.schema in found]
+    refused = [refuse(work.tenant, work.heads, error) for work in first if work.tenant.placement in found]
     return replace(
         plan,
-        work=[work for work in plan.work if work.tenant.schema not in found],
+        work=[work for work in plan.work if work.tenant.placement not in found],
         refused=[*plan.refused, *refused],
     )
 

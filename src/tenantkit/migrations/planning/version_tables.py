@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -14,10 +14,12 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from tenantkit.databases.base import Databases, by_database, connected
 from tenantkit.migrations.graph.revision_graph import Heads
 from tenantkit.migrations.tasks.connections import cancel
 from tenantkit.postgres.errors import sqlstate
 from tenantkit.postgres.quoting import quote_identifier
+from tenantkit.tenant import Placement
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
@@ -59,6 +61,20 @@ def read_revisions(connection: Connection, schemas: Collection[str]) -> dict[str
             if sqlstate(error) not in _GONE or _raw(connection).transaction_status != TransactionStatus.IDLE:
                 raise
     return _read(connection, schemas)
+
+
+def read_placements(databases: Databases, main: Connection, placements: Iterable[Placement]) -> dict[Placement, Heads]:
+    """Return the revisions that each of *placements* is at; those that are not there or out of reach are left out.
+
+    :param main: a connection to the main database, which is used as by `read_revisions`.
+    """
+    found: dict[Placement, Heads] = {}
+    for database, there in by_database(placements).items():
+        if database in databases.keys:
+            with connected(databases, database, main, isolation_level="AUTOCOMMIT") as connection:
+                heads = read_revisions(connection, [placement.schema for placement in there])
+            found |= {Placement(database, schema): each for schema, each in heads.items()}
+    return found
 
 
 def _read(connection: Connection, schemas: Collection[str]) -> dict[str, Heads]:

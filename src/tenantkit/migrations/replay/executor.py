@@ -20,12 +20,9 @@ from tenantkit.migrations.tasks.connections import FORGET, Reconnect
 from tenantkit.migrations.tasks.task import Retry, Task
 from tenantkit.postgres.errors import is_lock_conflict, reason
 from tenantkit.postgres.limits import Limits
-from tenantkit.runs import ledger
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
-
-    from tenantkit.migrations.environment.target import Site
 
 _PATIENCE = 5.0
 """Seconds that the server has to cancel a statement."""
@@ -50,7 +47,9 @@ class Replay:
     _served: int = 0
     _interrupted_at: float | None = None
     _patience: Reconnect = field(init=False)
-    _templates: dict[tuple[str, ...], Template] = field(default_factory=dict[tuple[str, ...], Template])
+    _templates: dict[tuple[tuple[str, ...], bool], Template] = field(
+        default_factory=dict[tuple[tuple[str, ...], bool], Template]
+    )
 
     def __post_init__(self) -> None:
         self._patience = Reconnect(self.cancellation)
@@ -63,25 +62,16 @@ class Replay:
         start = perf_counter()
         before, after = format_heads(self.script.before), format_heads(self.script.after)
         if not self.is_last:
-            epilogue = ledger.begun(
-                task.run_id, task.tenant_id, engine="replay", from_revision=before, to_revision=after
-            )
+            epilogue = task.ledger.begun(engine="replay", from_revision=before, to_revision=after)
         else:
-            epilogue = ledger.done(
-                task.run_id,
-                task.tenant_id,
-                engine="replay",
-                from_revision=before,
-                to_revision=after,
-                attempts=task.attempt,
-            )
+            epilogue = task.ledger.done(engine="replay", from_revision=before, to_revision=after, attempts=task.attempt)
         error: psycopg.Error | None = None
         try:
             connection = self._open()
             self.cancellation.check()
             if self.script.may_change_session and self._served > 1:
                 _send(connection, _FORGET)
-            _send(connection, self._template(task.site).render(task.site.schema, epilogue))
+            _send(connection, self._template(task).render(task.site.schema, epilogue))
         except psycopg.Error as caught:
             if self.cancellation.is_requested:
                 self.close()
@@ -108,11 +98,13 @@ class Replay:
             self._connection.close()
             self._connection = None
 
-    def _template(self, site: Site) -> Template:
-        if (template := self._templates.get(site.others)) is None:
-            # What comes next, outside of a transaction, builds on it.
-            template = self.script.template(site.others, self.limits, waits_for_disk=not self.is_last)
-            self._templates[site.others] = template
+    def _template(self, task: Task) -> Template:
+        # What comes next builds on it: steps outside of a transaction, or a line in the ledger of another database.
+        waits_for_disk = not (self.is_last and task.ledger.shares_transaction)
+        key = task.site.others, waits_for_disk
+        if (template := self._templates.get(key)) is None:
+            template = self.script.template(task.site.others, self.limits, waits_for_disk=waits_for_disk)
+            self._templates[key] = template
         return template
 
     def _open(self) -> psycopg.Connection[Any]:

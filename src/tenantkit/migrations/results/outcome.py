@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tenantkit.exceptions import as_clause
+from tenantkit.tenant import MAIN_DATABASE, Placement
 from tenantkit.user_code import describe_place
 
 
@@ -14,6 +15,7 @@ class Outcome:
 
     key: str
     schema: str
+    database: str = field(default=MAIN_DATABASE, repr=False)
     from_revision: str | None
     """Where the tenant was; ``None`` if at no revision. Several heads are joined by commas."""
     to_revision: str | None
@@ -34,6 +36,11 @@ class Outcome:
     """The line of that file."""
     traceback: str | None = None
     """The traceback of the failure, if Python code failed. It holds no parameters of statements."""
+
+    @property
+    def placement(self) -> Placement:
+        """Where the tenant's tables are."""
+        return Placement(self.database, self.schema)
 
     @property
     def reason(self) -> str:

@@ -19,18 +19,19 @@ from tenantkit.migrations.environment.sites import graph_of
 from tenantkit.migrations.executors.maintenance import maintenance_for
 from tenantkit.migrations.graph.revision_graph import Command
 from tenantkit.migrations.planning.phases import Phase, require_known, require_no_end
-from tenantkit.migrations.planning.plan import Plan, heads_of, plan_fleet
+from tenantkit.migrations.planning.plan import Plan, plan_fleet
 from tenantkit.migrations.planning.rollback import find_applied, plan_rollback
 from tenantkit.migrations.planning.rollout import Check, OnError, Rollout
 from tenantkit.migrations.planning.selection import Order, Selection
 from tenantkit.migrations.planning.unversioned import refuse_unversioned
-from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.planning.version_tables import read_placements
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.progress import AdvanceProgress, NoProgress, Progress, WaitProgress
 from tenantkit.migrations.results.report import MigrationReport
 from tenantkit.migrations.runs.migrator import EngineName, Migrator, Settings
 from tenantkit.migrations.runs.option_kinds import check_options
+from tenantkit.migrations.runs.reconcile import reconcile
 from tenantkit.migrations.runs.run import FleetRun
 from tenantkit.migrations.runs.shared import shared_target, upgrade_shared
 from tenantkit.migrations.runs.waiting import watching_for
@@ -38,7 +39,7 @@ from tenantkit.migrations.tasks.connections import room_for_jobs
 from tenantkit.postgres.operators import require_operators
 from tenantkit.registry import revisions
 from tenantkit.runs import ledger, maintenance
-from tenantkit.tenant import Tenant
+from tenantkit.tenant import Placement, Tenant
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -112,7 +113,7 @@ _WRITTEN_DOWN = (
 )
 _SETTINGS = ("jobs", "engine", "lock_timeout", "statement_timeout")
 
-Planner: TypeAlias = "Callable[[Connection, Sequence[Tenant], dict[str, Heads]], Plan]"
+Planner: TypeAlias = "Callable[[Connection, Sequence[Tenant], Mapping[Placement, Heads]], Plan]"
 
 
 def migrate(tenancy: Deployment, target: str = "head", **options: Unpack[Options]) -> MigrationReport:
@@ -137,8 +138,8 @@ def migrate(tenancy: Deployment, target: str = "head", **options: Unpack[Options
     def shared() -> Outcome | None:
         return upgrade_shared(tenancy, shared_target(target), phase=phase, limits=settings_of(options).limits)
 
-    def plan(connection: Connection, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
-        found = plan_fleet(graph, "migrate", target, fleet, current, phase)
+    def plan(connection: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
+        found = plan_fleet(tenancy.isolations, graph, "migrate", target, fleet, current, phase)
         return refuse_unversioned(connection, tenancy, graph, found)
 
     return _run(tenancy, graph, "migrate", target, plan, options, shared)
@@ -150,7 +151,7 @@ def downgrade(tenancy: Deployment, target: str, **options: Unpack[Options]) -> M
     check_options("downgrade", options)
     graph = graph_of(tenancy, "tenant")
     graph.require_target("downgrade", target)
-    return _run(tenancy, graph, "downgrade", target, _towards(graph, "downgrade", target), options)
+    return _run(tenancy, graph, "downgrade", target, _towards(tenancy, graph, "downgrade", target), options)
 
 
 def downgrade_run(tenancy: Deployment, run_id: int, **options: Unpack[Options]) -> MigrationReport:
@@ -164,11 +165,14 @@ def downgrade_run(tenancy: Deployment, run_id: int, **options: Unpack[Options]) 
     check_options("downgrade_run", options)
     graph = graph_of(tenancy, "tenant")
     tenancy.install()
+    with tenancy.engine.begin() as connection:
+        reconcile(tenancy, connection, graph)
     applied = find_applied(tenancy, run_id, options.get("tenants"))
 
-    def plan(connection: Connection, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
+    def plan(connection: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
         concerned = [tenant for tenant in fleet if tenant.key in applied]
-        return plan_rollback(graph, run_id, applied, ledger.changed_since(connection, run_id), concerned, current)
+        later = ledger.changed_since(connection, run_id)
+        return plan_rollback(tenancy.isolations, graph, run_id, applied, later, concerned, current)
 
     return _run(tenancy, graph, "downgrade", f"before run {run_id}", plan, options)
 
@@ -186,11 +190,11 @@ def stamp(tenancy: Deployment, target: str, *, purge: bool = False, **options: U
     if purge:
         options["engine"] = "alembic"  # a replay is for tenants at one known revision
 
-        def plan(_: Connection, fleet: Sequence[Tenant], current: dict[str, Heads]) -> Plan:
-            return plan_fleet(graph, "stamp", target, fleet, current, purge=True)
+        def plan(_: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
+            return plan_fleet(tenancy.isolations, graph, "stamp", target, fleet, current, purge=True)
 
         return _run(tenancy, graph, "stamp", target, plan, options)
-    return _run(tenancy, graph, "stamp", target, _towards(graph, "stamp", target), options)
+    return _run(tenancy, graph, "stamp", target, _towards(tenancy, graph, "stamp", target), options)
 
 
 def policy(options: Options) -> tuple[Selection, Rollout]:
@@ -222,8 +226,8 @@ def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _towards(graph: RevisionGraph, command: Command, target: str) -> Planner:
-    return lambda _, fleet, current: plan_fleet(graph, command, target, fleet, current)
+def _towards(tenancy: Deployment, graph: RevisionGraph, command: Command, target: str) -> Planner:
+    return lambda _, fleet, current: plan_fleet(tenancy.isolations, graph, command, target, fleet, current)
 
 
 def usable_graph(tenancy: Deployment, target: str) -> RevisionGraph:
@@ -270,6 +274,7 @@ def _run_until(
         connection.execution_options(isolation_level="AUTOCOMMIT")
         settings.limits.require_sense(connection)
         maintenance.release(connection)
+        reconcile(tenancy, connection, graph)
         fleet = selection.find(connection)
         rollout.require_canaries({tenant.key for tenant in fleet})
     progress = options.get("progress") or NoProgress()
@@ -289,7 +294,7 @@ def _run_until(
         connection.execution_options(isolation_level="AUTOCOMMIT")
         if command == "migrate":
             require_operators(connection, (), extra_schemas=tenancy.extra_schemas, shared=tenancy.tables.shared)
-        current = read_revisions(connection, [tenant.schema for tenant in fleet])
+        current = read_placements(tenancy.databases, connection, tenancy.isolations.targets(fleet))
     with tenancy.engine.begin() as connection:
         plan = planner(connection, fleet, current)
         if plan.work:
@@ -306,7 +311,7 @@ def _run_until(
             command=command,
             target=target,
             options=asdict(settings) | _as_json(_given(options, _WRITTEN_DOWN)),
-            planned=[(tenant.id, format_heads(heads_of(tenant, current) or ())) for tenant in planned],
+            planned=[(tenant.id, format_heads(current.get(tenant.placement, ()))) for tenant in planned],
         )
         revisions.write_order(connection, graph.order())
     fleet_run = FleetRun(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pickle import PicklingError, dumps
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 from tenantkit.cancellation import Cancellation
 from tenantkit.exceptions import ConfigurationError, as_clause
@@ -29,7 +29,7 @@ from tenantkit.migrations.tasks.queue import Executor, run_tasks
 from tenantkit.migrations.tasks.task import Retry, Task, run_task
 from tenantkit.postgres.errors import CONFLICTS
 from tenantkit.postgres.limits import LOCK_TIMEOUT, Limits
-from tenantkit.runs import ledger
+from tenantkit.tenant import MAIN_DATABASE
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -85,6 +85,15 @@ class Settings:
         return self.jobs or _CONNECTIONS
 
 
+class _Database(NamedTuple):
+    """What works in one database."""
+
+    setup: WorkerConfig
+    engine: Engine
+    """With the application's settings, for connections that are not shared with its requests."""
+    alembic: Alembic
+
+
 def _unchanged(executor: Any) -> Any:
     return executor
 
@@ -108,21 +117,16 @@ class Migrator:
     """How many jobs there may be at a time, for the connections that they take."""
     reasons: Counter[str] = field(default_factory=Counter[str])
     """Why how many placements were not replayed."""
-    _found: dict[tuple[Heads, str], RehearsalResult] = field(default_factory=dict["tuple[Heads, str]", RehearsalResult])
-    _setup: WorkerConfig = field(init=False)
-    _engine: Engine = field(init=False)
-    """With the application's settings, for connections that are not shared with its requests."""
-    _alembic: Alembic = field(init=False)
+    _found: dict[tuple[str, Heads, str], RehearsalResult] = field(
+        default_factory=dict["tuple[str, Heads, str]", RehearsalResult]
+    )
+    _databases: dict[str, _Database] = field(default_factory=dict[str, "_Database"])
 
     def __post_init__(self) -> None:
-        self._setup = set_up(self.tenancy, self.graph, self.settings.limits, is_sent=self.settings.jobs != 0)
-        self._engine = self._setup.open()
-        self._alembic = Alembic(
-            self._engine, self.graph, self.settings.limits, PLACEMENTS_PER_CONNECTION, self.tell, self.cancellation
-        )
+        self._at(MAIN_DATABASE)  # what cannot be sent to another process is refused before the run begins
 
     def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Generator[Outcome]:
-        """Migrate *groups* of placements that are at the same revisions, and go to the same; yield the outcome of each.
+        """Migrate *groups* of placements in one database, from and to the same revisions; yield the outcome of each.
 
         What has steps outside of a transaction comes last, one placement after another: such steps wait for every
         transaction in the database.
@@ -132,21 +136,35 @@ class Migrator:
         try:
             yield from self._run(groups)
         finally:
-            self._alembic.close()
+            for database in self._databases.values():
+                database.alembic.close()
+
+    def _at(self, key: str) -> _Database:
+        """Return what works in the database *key*."""
+        if (found := self._databases.get(key)) is None:
+            limits = self.settings.limits
+            setup = set_up(self.tenancy, self.graph, limits, key, is_sent=self.settings.jobs != 0)
+            engine = setup.open()
+            alembic = Alembic(engine, self.graph, limits, PLACEMENTS_PER_CONNECTION, self.tell, self.cancellation)
+            found = self._databases[key] = _Database(setup, engine, alembic)
+        return found
 
     def _run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Iterator[Outcome]:
-        last: list[Task] = []
+        last: dict[str, list[Task]] = {}
         for heads, group in groups:
             if self._is_stopped:
                 return
             tasks = list(group)
-            kind = heads, tasks[0].target
+            database = database_of(tasks)
+            kind = database, heads, tasks[0].target
             if self.settings.jobs == 0:
                 yield from self._here(tasks)
                 continue
             if kind not in self._found:
                 is_recorded = self.settings.engine != "alembic"
-                for outcome, found in rehearse(group, self._in_process, self.cancellation, record=is_recorded):
+                for outcome, found in rehearse(
+                    group, self._in_process(database), self.cancellation, record=is_recorded
+                ):
                     tasks = [task for task in tasks if task.key != outcome.key]
                     if found is not None:
                         self._found[kind] = found
@@ -154,13 +172,14 @@ class Migrator:
                     if self._is_stopped:
                         return
             if tasks:
-                yield from self._rest(tasks, self._found[kind], last)
-        yield from self._perform_all(last, self._workers(1))
+                yield from self._rest(tasks, self._found[kind], last.setdefault(database, []))
+        for database, tasks in last.items():
+            yield from self._perform_all(tasks, self._workers(database, 1))
 
     def _here(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         for task in tasks:
             if not self._is_stopped:
-                yield run_task(task, self._in_process, self.cancellation)
+                yield run_task(task, self._in_process(database_of(tasks)), self.cancellation)
 
     def _rest(self, tasks: list[Task], found: RehearsalResult, last: list[Task]) -> Iterator[Outcome]:
         """Migrate those that did not rehearse; what is for the last phase is added to *last*."""
@@ -178,7 +197,9 @@ class Migrator:
         if found.autocommit is not None:
             last += remaining
         else:
-            workers = self._workers(1 if found.touches_shared else min(self.settings.processes, self.room))
+            workers = self._workers(
+                database_of(tasks), 1 if found.touches_shared else min(self.settings.processes, self.room)
+            )
             yield from self._perform_all(remaining, workers)
 
     def _replay(
@@ -189,10 +210,11 @@ class Migrator:
         script, is_last = found.script, found.autocommit is None
         by_key = {task.key: task for task in tasks}
         failed: list[Task] = []
+        database = database_of(tasks)
 
         def replaying() -> Executor:
             replay = Replay(
-                self._engine,
+                self._at(database).engine,
                 script,
                 self.settings.limits,
                 max(PLACEMENTS_PER_CONNECTION, RELATIONS_PER_CONNECTION // script.relations),
@@ -214,7 +236,7 @@ class Migrator:
             elif outcome.sqlstate in CONFLICTS or outcome.sqlstate is None or self.settings.engine == "replay":
                 yield self._with_place(outcome, script)
             elif self.stop is not None:
-                yield run_task(task, self._in_process, self.cancellation)
+                yield run_task(task, self._in_process(database), self.cancellation)
             else:
                 failed.append(task)
         return failed
@@ -231,9 +253,9 @@ class Migrator:
 
         def look(connection: Connection) -> tuple[Heads, bool]:
             current = read_revisions(connection, [task.site.schema]).get(task.site.schema, ())
-            return current, ledger.is_done(connection, task.run_id, task.tenant_id)
+            return current, task.ledger.is_done(connection)
 
-        current, is_done = begin(self._engine, look, self.cancellation)
+        current, is_done = begin(self._at(task.site.placement.database).engine, look, self.cancellation)
         if is_done:  # the connection was lost after all was committed, before we were told
             return replace(outcome, to_revision=format_heads(current) or None, sqlstate=None, error=None)
         if self.graph.steps(task.command, task.target, current):
@@ -254,12 +276,17 @@ class Migrator:
         self.cancellation.check()
         return self.stop is not None and self.stop.is_set()
 
-    @property
-    def _in_process(self) -> Callable[..., Outcome | Retry]:
-        return self.around(self._alembic)  # type: ignore[no-any-return]
+    def _in_process(self, database: str) -> Callable[..., Outcome | Retry]:
+        return self.around(self._at(database).alembic)  # type: ignore[no-any-return]
 
-    def _workers(self, count: int) -> list[Callable[[], Executor]]:
-        return [lambda: self.around(Worker(self._setup, self.tell, self.cancellation))] * count
+    def _workers(self, database: str, count: int) -> list[Callable[[], Executor]]:
+        setup = self._at(database).setup
+        return [lambda: self.around(Worker(setup, self.tell, self.cancellation))] * count
+
+
+def database_of(tasks: Sequence[Task]) -> str:
+    """Return the key of the database that all of *tasks* are for."""
+    return tasks[0].site.placement.database
 
 
 def _refuse(task: Task, obstacle: str) -> Outcome:
@@ -269,8 +296,10 @@ def _refuse(task: Task, obstacle: str) -> Outcome:
     )
 
 
-def set_up(tenancy: Deployment, graph: RevisionGraph, limits: Limits, *, is_sent: bool) -> WorkerConfig:
-    """Return what a process needs for migrating: if it *is_sent* to another one, in a form that can be.
+def set_up(
+    tenancy: Deployment, graph: RevisionGraph, limits: Limits, database: str = MAIN_DATABASE, *, is_sent: bool
+) -> WorkerConfig:
+    """Return what a process needs for migrating in *database*: if it *is_sent* to another one, in a form that can be.
 
     :raises ConfigurationError: if it cannot.
     """
@@ -278,7 +307,7 @@ def set_up(tenancy: Deployment, graph: RevisionGraph, limits: Limits, *, is_sent
         environment=graph.environment,
         scope=graph.scope,
         naming_convention=dict(graph.naming_convention),
-        url=tenancy.engine.url,
+        url=tenancy.databases.engine(database).url,
         engine_options=dict(tenancy.engine_options),
         path=sys.path,
         limits=limits,

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from tenantkit.migrations.environment.sites import tenant_site
+from tenantkit.databases.base import shares_transaction
 from tenantkit.migrations.graph.revision_graph import Command
 from tenantkit.migrations.planning.plan import group
 from tenantkit.migrations.results.outcome import Outcome
@@ -94,7 +94,7 @@ class FleetRun:
     def _count(self, outcomes: Iterable[Outcome]) -> None:
         """Record outcomes as they arrive. When too many tenants have failed, no other is begun."""
         for outcome in outcomes:
-            if not (outcome.ok and outcome.has_moved):  # which is written down in the tenant's own transaction
+            if not self._is_written(outcome):
                 self._record(outcome)
             self.outcomes.append(outcome)
             if not outcome.ok:
@@ -109,11 +109,19 @@ class FleetRun:
         lost: list[Outcome] = []
         for outcome in self.outcomes:
             is_lost = outcome.ok and outcome.has_moved and self.ids[outcome.key] in planned
+            if is_lost and not self._is_written(outcome):  # only the line is lost
+                self._record(outcome)
+                is_lost = False
             (lost if is_lost else kept).append(outcome)
         self.outcomes = kept
         if lost and isinstance(self.progress, LossProgress):
             self.progress.lost(lost)
         return [outcome.key for outcome in lost]
+
+    def _is_written(self, outcome: Outcome) -> bool:
+        """Return whether the placement's own transaction has written *outcome* down."""
+        databases = self.tenancy.databases
+        return outcome.ok and outcome.has_moved and shares_transaction(databases, outcome.database)
 
     def _stop_if(self, why: str | None) -> None:
         if why is not None:
@@ -122,19 +130,21 @@ class FleetRun:
                 self.migrator.stop.set()
 
     def _tasks(self, work: Sequence[Work]) -> list[tuple[Heads, list[Task]]]:
+        databases, sites = self.tenancy.databases, self.tenancy.isolations.targets(each.tenant for each in work)
+
         def task(each: Work) -> Task:
             return Task(
                 key=each.tenant.key,
-                site=tenant_site(self.tenancy, each.tenant.schema),
+                site=sites[each.tenant.placement],
                 command=self.command,
                 target=each.target,
                 purge=self.plan.purge,
                 expected=each.heads if self.plan.is_exact else None,
-                run_id=self.run_id,
+                ledger=ledger.ledger_for(databases, each.tenant.placement.database, self.run_id, each.tenant.id),
                 tenant_id=each.tenant.id,
             )
 
-        return [(heads, [task(each) for each in same]) for (heads, _), same in group(work).items()]
+        return [(heads, [task(each) for each in same]) for (_, heads, _), same in group(work).items()]
 
     def _record(self, outcome: Outcome) -> None:
         def record(connection: Connection) -> None:
@@ -142,7 +152,7 @@ class FleetRun:
                 connection,
                 self.run_id,
                 self.ids[outcome.key],
-                status="unchanged" if outcome.ok else "failed",
+                status="failed" if not outcome.ok else "done" if outcome.has_moved else "unchanged",
                 engine=outcome.engine,
                 from_revision=outcome.from_revision,
                 to_revision=outcome.to_revision,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from tenantkit.databases.base import by_database
+from tenantkit.migrations.environment.sites import shared_site
 from tenantkit.migrations.results.progress import Blocker, Progress, Waiting, WaitProgress
 from tenantkit.migrations.runs.shared import SHARED
 from tenantkit.postgres.advisory_locks import PLACEMENT
@@ -121,7 +123,21 @@ def watching_for(
     """Return what tells *progress*, for the duration of a block, which sessions are waited for, if it wants to know."""
     if not isinstance(progress, WaitProgress):
         return nullcontext
-    keys = {tenant.schema: tenant.key for tenant in fleet}
+    keys = {tenant.placement: tenant.key for tenant in fleet}
     if tenancy.shared_schemas:
-        keys[tenancy.shared_schemas[0]] = SHARED
-    return Watch(tenancy.engine, keys, progress.waiting).watching
+        keys[shared_site(tenancy).placement] = SHARED
+    databases, tell = tenancy.databases, progress.waiting
+    watches = [
+        Watch(databases.engine(database), {each.schema: keys[each] for each in placements}, tell)
+        for database, placements in by_database(keys).items()
+        if database in databases.keys
+    ]
+
+    @contextmanager
+    def watching() -> Generator[None]:
+        with ExitStack() as stack:
+            for watch in watches:
+                stack.enter_context(watch.watching())
+            yield
+
+    return watching

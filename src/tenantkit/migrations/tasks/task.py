@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from tenantkit.cancellation import Cancellation
-from tenantkit.migrations.environment.target import Site
+from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.graph.places import Place, place_of
 from tenantkit.migrations.graph.revision_graph import Command, Heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.postgres.errors import reason, sqlstate
+from tenantkit.runs.ledger import Ledger, SeparateLedger
 
 ATTEMPTS = 8
 """How often a placement is tried when locks stand in the way."""
@@ -26,12 +27,12 @@ class Task:
     """One placement's part of a run."""
 
     key: str
-    site: Site
+    site: MigrationTarget
     command: Command
     target: str
-    run_id: int = 0
+    ledger: Ledger = field(default_factory=SeparateLedger)
     tenant_id: int = 0
-    """Together they name the row of the ledger; 0 if there is none."""
+    """0 if it is no tenant's."""
     expected: Heads | None = None
     """Where it must be for this to be done; ``None`` for anywhere."""
     purge: bool = False
@@ -53,6 +54,7 @@ class Task:
         return Outcome(
             key=self.key,
             schema=self.site.schema,
+            database=self.site.placement.database,
             from_revision=before or None,
             to_revision=after or None,
             engine=engine,

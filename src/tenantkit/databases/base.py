@@ -1,0 +1,111 @@
+"""The databases of a deployment: one holds the registry and the shared tables, any of them the tables of tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Iterable
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+from sqlalchemy import Connection, Engine
+
+from tenantkit.postgres.limits import limit_lock_waits
+from tenantkit.tenant import MAIN_DATABASE, Placement
+
+
+@runtime_checkable
+class Databases(Protocol):
+    """Gives the engine of each database, by the name that placements have for it."""
+
+    @property
+    def main(self) -> Engine:
+        """The engine of the database with the registry and the shared tables."""
+        ...
+
+    @property
+    def keys(self) -> Collection[str]:
+        """The names of all databases."""
+        ...
+
+    def engine(self, key: str, /) -> Engine:
+        """Return the engine of the database *key*, one of `keys`; without I/O."""
+        ...
+
+    def elsewhere(self, key: str, /) -> Engine | None:
+        """Return the engine of the database *key* if that is not the main one; called for every session."""
+        ...
+
+    def prepare(self, hook: Callable[[Engine], object]) -> None:
+        """Have *hook* called once with each engine, before it connects for the first time."""
+
+    def dispose(self) -> None:
+        """Close the idle connections of all engines."""
+
+
+class OneDatabase:
+    """The registry, the shared tables and all tenants in one database."""
+
+    keys = frozenset({MAIN_DATABASE})
+
+    def __init__(self, engine: Engine) -> None:
+        self.main = engine
+
+    def engine(self, _key: str, /) -> Engine:
+        """Return the one engine."""
+        return self.main
+
+    def elsewhere(self, _key: str, /) -> Engine | None:
+        """Return ``None``: there is no other database."""
+        return None
+
+    def prepare(self, hook: Callable[[Engine], object]) -> None:
+        """Call *hook* with the one engine."""
+        hook(self.main)
+
+    def dispose(self) -> None:
+        """Close idle connections."""
+        self.main.dispose()
+
+
+def shares_transaction(databases: Databases, key: str) -> bool:
+    """Return whether the tables of the database *key* and the registry can change in one transaction."""
+    return databases.elsewhere(key) is None
+
+
+@contextmanager
+def connected(
+    databases: Databases, key: str, main: Connection, *, isolation_level: str = "READ COMMITTED"
+) -> Generator[Connection]:
+    """Yield a connection to the database *key*: *main* itself where that is its database.
+
+    :param main: a connection to the main database.
+    :param isolation_level: of a connection to another database.
+    """
+    if shares_transaction(databases, key):
+        yield main
+        return
+    with databases.engine(key).connect() as connection:
+        yield connection.execution_options(isolation_level=isolation_level)
+
+
+@contextmanager
+def joined(databases: Databases, key: str, main: Connection) -> Generator[Connection]:
+    """Yield a connection in a transaction of the database *key*, which ends before that of *main*, or is the same.
+
+    So the registry, which *main* writes to, does not say that something is there before it is. Statements in another
+    database give up waiting for a lock as those of `limit_lock_waits` do.
+    """
+    with connected(databases, key, main) as connection:
+        if connection is main:
+            yield main
+            return
+        with connection.begin():
+            limit_lock_waits(connection)
+            yield connection
+
+
+def by_database(placements: Iterable[Placement]) -> dict[str, list[Placement]]:
+    """Return *placements* by the key of their database."""
+    found: dict[str, list[Placement]] = {}
+    for placement in placements:
+        found.setdefault(placement.database, []).append(placement)
+    return found

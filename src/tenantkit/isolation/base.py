@@ -1,0 +1,87 @@
+"""What an isolation decides, as a protocol: everything above asks one of these, and none by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+
+from tenantkit.isolation.binding import Binding
+from tenantkit.isolation.target import MigrationTarget
+from tenantkit.tenant import Placement, Tenant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTenant:
+    """What decides where a new tenant's tables go."""
+
+    key: str
+    number: int = 1
+    """Which of the tenants that have had this key it is."""
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    subject: str
+    """A tenant's key, or a schema's name."""
+    problem: str
+    repair: str | None
+    """What ``repair`` does about it; ``None`` if a person must decide."""
+
+
+class Isolation(Protocol):
+    """Keeps the tenants of one kind apart: `Tenant.isolation` names it.
+
+    Values are decided without I/O. What acts is given a connection to the placement's database, and may be called again
+    after a process has died in the middle of it.
+    """
+
+    @property
+    def name(self) -> str:
+        """What `Tenant.isolation` says."""
+        ...
+
+    def place(self, tenant: NewTenant) -> Placement:
+        """Return where a new tenant's tables go.
+
+        :raises InvalidTenantKeyError: if its key makes no name for them.
+        """
+        ...
+
+    def bind(self, tenant: Tenant) -> Binding:
+        """Return what a session needs to serve *tenant*."""
+        ...
+
+    def targets(self, tenants: Iterable[Tenant]) -> Iterable[MigrationTarget]:
+        """Return where the tables of *tenants* are migrated: one for each placement."""
+        ...
+
+    def obstacle_to_create(self, connection: Connection, placement: Placement) -> str | None:
+        """Return what is in the way of a new tenant at *placement*."""
+        ...
+
+    def create(self, connection: Connection, tenant: Tenant) -> None:
+        """Make the empty placement of *tenant*, marked as its own, in place of what an earlier try has left."""
+
+    def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:
+        """Return why the placement of *tenant* cannot be removed: it is another's, or others depend on it."""
+        ...
+
+    def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:
+        """Return what is to be done before `drop`, each in a short transaction of its own, so that others can work."""
+        ...
+
+    def drop(self, connection: Connection, tenant: Tenant) -> None:
+        """Remove the placement of *tenant* and all in it, if it is there."""
+
+    def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
+        """Return what is wrong in one database with the placements of *tenants*, who should have complete ones there.
+
+        :param known: the ids of all tenants: a placement of any other belongs to nobody.
+        """
+        ...

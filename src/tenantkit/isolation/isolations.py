@@ -1,0 +1,63 @@
+"""The isolations of a deployment: which of its tenants can be served, and by which of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tenantkit.databases.base import Databases
+from tenantkit.exceptions import TenantUnavailableError
+from tenantkit.isolation.base import Isolation, NewTenant
+from tenantkit.isolation.target import MigrationTarget
+from tenantkit.status import Status
+from tenantkit.tenant import Placement, Tenant
+
+
+class Isolations:
+    """Finds the isolation of each tenant; new tenants get the first one."""
+
+    def __init__(self, databases: Databases, *isolations: Isolation) -> None:
+        self._databases = databases
+        self._by_name = {isolation.name: isolation for isolation in isolations}
+
+    def of(self, tenant: Tenant) -> Isolation:
+        """Return the isolation that keeps *tenant* apart.
+
+        :raises TenantUnavailableError: if a newer version of tenantkit has placed the tenant where this one does not
+            reach it, or set its status.
+        """
+        isolation = self._by_name.get(tenant.isolation)
+        if (
+            isolation is None
+            or tenant.placement.database not in self._databases.keys
+            or type(tenant.status) is not Status
+        ):
+            raise TenantUnavailableError(tenant.key, tenant.status, self.problem(tenant))
+        return isolation
+
+    def problem(self, tenant: Tenant) -> str | None:
+        """Return why this version of tenantkit can neither serve nor change *tenant*; ``None`` if it can."""
+        for name, value, known in (
+            ("isolation", tenant.isolation, self._by_name),
+            ("database", tenant.placement.database, self._databases.keys),
+            ("status", tenant.status, frozenset(Status)),
+        ):
+            if value not in known:
+                return f"this version of tenantkit does not know its {name} {str(value)!r}"
+        return None
+
+    def for_new(self, _tenant: NewTenant) -> Isolation:
+        """Return the isolation that a new tenant gets."""
+        return next(iter(self._by_name.values()))
+
+    def targets(self, tenants: Iterable[Tenant]) -> dict[Placement, MigrationTarget]:
+        """Return where the tables of *tenants* are migrated, by placement; of tenants that can be reached."""
+        reached: dict[str, list[Tenant]] = {}
+        for tenant in tenants:
+            if self.problem(tenant) is None:
+                reached.setdefault(tenant.isolation, []).append(tenant)
+        return {
+            target.placement: target for name, alike in reached.items() for target in self._by_name[name].targets(alike)
+        }
+
+    def __iter__(self) -> Iterator[Isolation]:
+        return iter(self._by_name.values())

@@ -1,0 +1,107 @@
+"""A schema for each tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tenantkit.exceptions import InvalidTenantKeyError
+from tenantkit.isolation import schemas
+from tenantkit.isolation.base import Finding, NewTenant
+from tenantkit.isolation.binding import Binding, RawSQL, bind
+from tenantkit.isolation.target import MigrationTarget
+from tenantkit.naming import first_lines, schema_name
+from tenantkit.tenant import MAIN_DATABASE, Placement, Tenant
+from tenantkit.tenant import Isolation as Name
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaIsolation:
+    """Gives each tenant a schema of its own in the main database."""
+
+    name: str = Name.SCHEMA
+    placeholder: str | None
+    raw_sql: RawSQL
+    extra_schemas: Sequence[str]
+    prefix: str
+    """What a schema's name puts before the key."""
+    grant_to: Collection[str]
+    """The roles that may use the tables, where they do not own them."""
+    used: Callable[[], Collection[str | None]]
+    """Returns the schemas that no tenant may have."""
+
+    def place(self, tenant: NewTenant) -> Placement:
+        """Return the main database, and a schema whose name no tenant before had."""
+        schema = schema_name(tenant.key, prefix=self.prefix, number=tenant.number)
+        if schema in self.used():
+            raise InvalidTenantKeyError(tenant.key, f"the schema {schema!r} has another use")
+        return Placement(MAIN_DATABASE, schema)
+
+    def bind(self, tenant: Tenant) -> Binding:
+        """Return what a session needs to serve *tenant*."""
+        return bind(tenant, placeholder=self.placeholder, raw_sql=self.raw_sql, extra_schemas=self.extra_schemas)
+
+    def targets(self, tenants: Iterable[Tenant]) -> Iterable[MigrationTarget]:
+        """Return one for each tenant."""
+        others = tuple(self.extra_schemas)
+        for tenant in tenants:
+            yield MigrationTarget(placement=tenant.placement, others=others, placeholder=self.placeholder)
+
+    def obstacle_to_create(self, connection: Connection, placement: Placement) -> str | None:
+        """Return what is in the way: a schema of that name."""
+        if schemas.read_mark(connection, placement.schema) is None:
+            return None
+        return f"the schema {placement.schema!r} exists, and is not tenantkit's"
+
+    def create(self, connection: Connection, tenant: Tenant) -> None:
+        """Make the empty schema; one with the tenant's mark is removed before."""
+        if schemas.read_mark(connection, tenant.schema) == schemas.mark_of(tenant):
+            schemas.drop_schema(connection, tenant.schema)
+        schemas.make_schema(connection, tenant)
+        schemas.let_use_schema(connection, tenant.schema, self.grant_to)
+
+    def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:
+        """Return why the schema cannot be removed: it lacks the tenant's mark, or other schemas depend on it."""
+        if schemas.read_mark(connection, tenant.schema) not in {None, schemas.mark_of(tenant)}:
+            return f"the schema {tenant.schema!r} does not carry the comment {schemas.mark_of(tenant)!r}"
+        if others := schemas.dependants(connection, tenant.schema):
+            return f"other schemas depend on it: {first_lines(others)}; drop these first"
+        return None
+
+    def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:
+        """Return what drops the tenant's foreign keys to other schemas.
+
+        Dropping a key locks the table it points to exclusively. Left to ``DROP SCHEMA``, a shared table would be closed
+        to every tenant for as long as that takes.
+        """
+        return [partial(schemas.drop_key, key=key) for key in schemas.keys_to_others(connection, tenant.schema)]
+
+    def drop(self, connection: Connection, tenant: Tenant) -> None:
+        """Remove the schema and all in it, if it is there."""
+        schemas.drop_schema(connection, tenant.schema)
+
+    def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
+        """Return schemas that are missing or not marked, and those whose tenant does not exist."""
+        marked = schemas.read_marks(connection)
+        return [
+            *(
+                Finding(tenant.key, f"its schema {tenant.schema!r} {self._problem(connection, tenant)}", None)
+                for tenant in tenants
+                if marked.get(tenant.schema) != tenant.id
+            ),
+            *(
+                Finding(schema, "its tenant is not in the registry", None)
+                for schema, tenant_id in sorted(marked.items())
+                if tenant_id not in known
+            ),
+        ]
+
+    def _problem(self, connection: Connection, tenant: Tenant) -> str:
+        if schemas.read_mark(connection, tenant.schema) is None:
+            return "does not exist"
+        return f"lacks the comment {schemas.mark_of(tenant)!r}"

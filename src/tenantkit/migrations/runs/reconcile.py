@@ -1,0 +1,55 @@
+"""Lines of the ledger that runs did not live to write: those of placements in other databases than the registry's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenantkit.databases.base import shares_transaction
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.planning.version_tables import read_placements
+from tenantkit.migrations.results.heads import format_heads
+from tenantkit.runs.ledger import JoinedLedger, unsettled
+from tenantkit.tenant import Placement
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from tenantkit.deployment import Deployment
+    from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
+
+_ENGINE = "unknown"
+"""The engine in a line that was written so."""
+
+
+def reconcile(tenancy: Deployment, connection: Connection, graph: RevisionGraph) -> None:
+    """Have the ledger say of placements in other databases what their version tables say.
+
+    A placement that has moved since its last run planned to migrate it was moved by that run. It is done if it is where
+    the run was to take it; otherwise the part is written down that is done for good.
+    """
+    databases = tenancy.databases
+    if all(shares_transaction(databases, key) for key in databases.keys):
+        return
+    lines = {
+        Placement(row.database, row.schema): row
+        for row in unsettled(connection)
+        if row.database in databases.keys and not shares_transaction(databases, row.database)
+    }
+    for placement, heads in read_placements(databases, connection, lines).items():
+        line, there = lines[placement], format_heads(heads)
+        before = line.to_revision if line.engine is not None else line.from_revision
+        if there == (before or ""):
+            continue
+        ledger = JoinedLedger(line.run_id, line.tenant_id)
+        moved = {"engine": line.engine or _ENGINE, "from_revision": before or "", "to_revision": there}
+        is_there = _resolve(graph, line.target) == heads
+        statement = ledger.done(**moved, attempts=1) if is_there else ledger.begun(**moved)
+        connection.exec_driver_sql(statement.replace("%", "%%"))
+
+
+def _resolve(graph: RevisionGraph, target: str) -> Heads | None:
+    """Return the revisions that a run's target means; ``None`` if that depends on where each placement was."""
+    try:
+        return tuple(sorted(graph.resolve(target)))
+    except ConfigurationError:
+        return None
