@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.util.concurrency import greenlet_spawn
 
 from tenantkit import drivers
 from tenantkit.arguments import FLAG, MAPPING, NAME, optional, require
@@ -64,7 +65,7 @@ class AsyncTenancy:
         self,
         database: str | URL | AsyncEngine,
         *,
-        sync_database: str | URL | Engine | None = None,
+        sync_database: str | URL | Engine | Databases | None = None,
         engine_options: Mapping[str, Any] | None = None,
         session_class: type[AsyncTenantSession] = AsyncTenantSession,
         shared_session_class: type[AsyncSession] = AsyncSession,
@@ -89,8 +90,8 @@ class AsyncTenancy:
             engine_options=(engine_options, optional(MAPPING)), session_options=(session_options, optional(MAPPING))
         )
         self.engine = _open_async_engine(database, dict(engine_options or {}))
-        self.databases: Databases = OneDatabase(self.engine.sync_engine)
-        sync_options = {} if isinstance(sync_database, Engine) else {"pool_size": 1, "max_overflow": 4}
+        self.databases = self._open_databases()
+        sync_options = {} if isinstance(sync_database, Engine | Databases) else {"pool_size": 1, "max_overflow": 4}
         check_session_class(session_class, base=AsyncTenantSession, plain=AsyncSession)
         check_sync_session_class(session_class)
         check_shared_session_class(shared_session_class, base=AsyncTenantSession, plain=AsyncSession)
@@ -268,9 +269,12 @@ class AsyncTenancy:
     async def close(self) -> None:
         """Stop listening and close idle connections."""
         await asyncio.to_thread(self.sync.close)
-        await self.engine.dispose()
+        await greenlet_spawn(self.databases.dispose)
 
     # Inside
+
+    def _open_databases(self) -> Databases:
+        return OneDatabase(self.engine.sync_engine)
 
     def _elsewhere(self, binding: Binding) -> Binding:
         """Return *binding* with the engine that is this tenancy's own."""

@@ -32,6 +32,7 @@ from tenantkit.arguments import (
     whole,
 )
 from tenantkit.context import current_tenant
+from tenantkit.databases.base import Databases
 from tenantkit.databases.engines import check_server_once, open_databases
 from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.deployment import Deployment
@@ -62,7 +63,7 @@ class Tenancy(Deployment):
 
     def __init__(
         self,
-        database: str | URL | Engine,
+        database: str | URL | Engine | Databases,
         *,
         tenant: MetaData,
         shared: MetaData | None = None,
@@ -86,7 +87,8 @@ class Tenancy(Deployment):
     ) -> None:
         """Wire a tenancy.
 
-        :param database: a URL, for which an engine is made with *engine_options*, or an `Engine`.
+        :param database: a URL, for which an engine is made with *engine_options*, or an `Engine`. `Databases` are a
+            protocol that may still change, for more than one.
         :param tenant: the metadata of tenant tables, or of all tables.
         :param shared: the metadata of shared tables, if they have one of their own.
         :param placeholder: the schema that tenant tables are declared with; ``None`` if with none at all.

@@ -103,9 +103,10 @@ def joined(databases: Databases, key: str, main: Connection) -> Generator[Connec
             yield connection
 
 
-def by_database(placements: Iterable[Placement]) -> dict[str, list[Placement]]:
-    """Return *placements* by the key of their database."""
+def by_database(databases: Databases, placements: Iterable[Placement]) -> dict[str, list[Placement]]:
+    """Return those of *placements* that are in one of *databases*, by the key of their database."""
     found: dict[str, list[Placement]] = {}
     for placement in placements:
-        found.setdefault(placement.database, []).append(placement)
+        if placement.database in databases.keys:
+            found.setdefault(placement.database, []).append(placement)
     return found

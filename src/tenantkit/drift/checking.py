@@ -90,7 +90,7 @@ def check(
 
 def _require_operators(tenancy: Deployment, connection: Connection, placements: Collection[Placement]) -> None:
     main: dict[str, list[Placement]] = {MAIN_DATABASE: []}  # for the shared tables, at any rate
-    for database, there in (main | by_database(placements)).items():
+    for database, there in (main | by_database(tenancy.databases, placements)).items():
         with connected(tenancy.databases, database, connection, isolation_level="AUTOCOMMIT") as other:
             schemas = [placement.schema for placement in there]
             require_operators(other, schemas, extra_schemas=tenancy.extra_schemas, shared=tenancy.tables.shared)
@@ -99,13 +99,13 @@ def _require_operators(tenancy: Deployment, connection: Connection, placements: 
 def _read_hashes(databases: Databases, placements: Collection[Placement]) -> dict[Placement, int]:
     return {
         Placement(database, schema): number
-        for database, there in by_database(placements).items()
+        for database, there in by_database(databases, placements).items()
         for schema, number in read_hashes(databases.engine(database), [each.schema for each in there]).items()
     }
 
 
 def _read_details(databases: Databases, placements: Collection[Placement]) -> Iterator[tuple[Placement, Detail]]:
-    for database, there in by_database(placements).items():
+    for database, there in by_database(databases, placements).items():
         for schema, detail in read_details(databases.engine(database), [each.schema for each in there]):
             yield Placement(database, schema), detail
 

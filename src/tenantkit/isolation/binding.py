@@ -60,8 +60,15 @@ class Binding:
             raise TenantMismatchError(self.tenant.key, None, schema=given[self.placeholder] or "none")
 
 
-def bind(tenant: Tenant, *, placeholder: str | None, raw_sql: RawSQL, extra_schemas: Sequence[str] = ()) -> Binding:
+def bind(
+    tenant: Tenant,
+    *,
+    placeholder: str | None,
+    raw_sql: RawSQL,
+    extra_schemas: Sequence[str] = (),
+    settings: tuple[tuple[str, str], ...] = (),
+) -> Binding:
     """Return the binding of *tenant*, whose tables are declared with *placeholder*."""
-    binding = Binding(tenant, placeholder, raw_sql, search_path(tenant.schema, *extra_schemas), {})
+    binding = Binding(tenant, placeholder, raw_sql, search_path(tenant.schema, *extra_schemas), {}, settings)
     binding.execution_options.update(schema_translate_map={placeholder: tenant.schema}, tenantkit_binding=binding)
     return binding

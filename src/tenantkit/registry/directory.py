@@ -77,6 +77,10 @@ class Directory:
             versions.install(connection)
             applications.claim(connection, self.application)
             let_read_registry(connection, self.grant_to)
+        for key in self.databases.keys:
+            if (engine := self.databases.elsewhere(key)) is not None:
+                with engine.begin() as connection:
+                    versions.install_elsewhere(connection)
 
     def get(self, key: str) -> Tenant:
         """Return the tenant with this key, from this process's memory if it is there.

@@ -12,6 +12,14 @@ from sqlalchemy import Connection
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.advisory_locks import INSTALLATION
 
+_REFUSE = """
+    CREATE FUNCTION tenantkit.refuse(sqlstate text, message text) RETURNS void LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message;
+    END $$
+"""
+"""How a migration's script stops: plain SQL cannot raise, and a DO block is compiled anew each time."""
+
 _STEPS: tuple[tuple[str, ...], ...] = (
     (
         """
@@ -121,13 +129,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE tenantkit.runs ADD COLUMN options jsonb NOT NULL DEFAULT '{}'",
     ),
     (
-        # How a migration's script stops: plain SQL cannot raise, and a DO block is compiled anew each time.
-        """
-        CREATE FUNCTION tenantkit.refuse(sqlstate text, message text) RETURNS void LANGUAGE plpgsql AS $$
-        BEGIN
-            RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message;
-        END $$
-        """,
+        _REFUSE,
         # What older code asks that meets a tenant of newer code.
         "CREATE TABLE tenantkit.revisions (revision text PRIMARY KEY, down_revisions text[] NOT NULL)",
     ),
@@ -193,6 +195,21 @@ def install(connection: Connection) -> None:
             connection.exec_driver_sql(statement)
     connection.exec_driver_sql("DELETE FROM tenantkit.version")
     connection.exec_driver_sql(f"INSERT INTO tenantkit.version VALUES ({len(_STEPS)})")  # noqa: S608 - a number
+
+
+def install_elsewhere(connection: Connection) -> None:
+    """Make, in the caller's transaction, what migrations need in a database without the registry."""
+    if _is_elsewhere_current(connection):
+        return
+    wait_for_others(connection)
+    if not _is_elsewhere_current(connection):
+        connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS tenantkit")
+        connection.exec_driver_sql(_REFUSE)
+
+
+def _is_elsewhere_current(connection: Connection) -> bool:
+    found = connection.exec_driver_sql("SELECT to_regproc('tenantkit.refuse') IS NOT NULL").scalar()
+    return bool(found)
 
 
 def wait_for_others(connection: Connection) -> None:

@@ -168,8 +168,8 @@ def ledger_for(databases: Databases, database: str, run_id: int, tenant_id: int)
     return JoinedLedger(run_id, tenant_id) if shares_transaction(databases, database) else SeparateLedger()
 
 
-def unsettled(connection: Connection) -> Sequence[Row[Any]]:
-    """Return the last line of each tenant where it is ``planned``, with the tenant's placement and the run's target."""
+def unsettled(connection: Connection, databases: Sequence[str]) -> Sequence[Row[Any]]:
+    """Return the last line of each tenant in *databases* where it is ``planned``, with its placement and the target."""
     later = outcomes.alias()
     is_last = ~exists().where(
         later.c.tenant_id == outcomes.c.tenant_id,
@@ -178,7 +178,8 @@ def unsettled(connection: Connection) -> Sequence[Row[Any]]:
     )
     query = select(outcomes, runs.c.command, runs.c.target, tenants.c.database, tenants.c.schema)
     query = query.join_from(outcomes, runs).join(tenants, tenants.c.id == outcomes.c.tenant_id)
-    return connection.execute(query.where(outcomes.c.status == "planned", is_last)).all()
+    is_there = tenants.c.database.in_(databases)
+    return connection.execute(query.where(outcomes.c.status == "planned", is_last, is_there)).all()
 
 
 def _write(

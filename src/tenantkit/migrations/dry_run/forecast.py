@@ -157,7 +157,7 @@ def find_rows(databases: Databases, tables: Mapping[Placement, Collection[str]])
 
     :param tables: names by placement. Those that do not exist are left out.
     """
-    for database, placements in by_database(tables).items():
+    for database, placements in by_database(databases, tables).items():
         names = {placement.schema: tables[placement] for placement in placements}
         if (found := _find_rows(databases.engine(database), names)) is not None:
             return found

@@ -54,7 +54,7 @@ def refuse_unversioned(connection: Connection, tenancy: Deployment, graph: Revis
     tables = {name for target in targets for name in _made_by(graph, target)}
     tables &= {table.name for table in tenancy.tables.tenant}
     found: set[Placement] = set()
-    for database, there in by_database(work.tenant.placement for work in first).items():
+    for database, there in by_database(tenancy.databases, (work.tenant.placement for work in first)).items():
         with connected(tenancy.databases, database, connection) as other:
             schemas = _unversioned(other, [placement.schema for placement in there], tables)
         found |= {Placement(database, schema) for schema in schemas}

@@ -69,11 +69,10 @@ def read_placements(databases: Databases, main: Connection, placements: Iterable
     :param main: a connection to the main database, which is used as by `read_revisions`.
     """
     found: dict[Placement, Heads] = {}
-    for database, there in by_database(placements).items():
-        if database in databases.keys:
-            with connected(databases, database, main, isolation_level="AUTOCOMMIT") as connection:
-                heads = read_revisions(connection, [placement.schema for placement in there])
-            found |= {Placement(database, schema): each for schema, each in heads.items()}
+    for database, there in by_database(databases, placements).items():
+        with connected(databases, database, main, isolation_level="AUTOCOMMIT") as connection:
+            heads = read_revisions(connection, [placement.schema for placement in there])
+        found |= {Placement(database, schema): each for schema, each in heads.items()}
     return found
 
 

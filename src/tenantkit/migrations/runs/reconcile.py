@@ -28,13 +28,10 @@ def reconcile(tenancy: Deployment, connection: Connection, graph: RevisionGraph)
     the run was to take it; otherwise the part is written down that is done for good.
     """
     databases = tenancy.databases
-    if all(shares_transaction(databases, key) for key in databases.keys):
+    others = [key for key in databases.keys if not shares_transaction(databases, key)]
+    if not others:
         return
-    lines = {
-        Placement(row.database, row.schema): row
-        for row in unsettled(connection)
-        if row.database in databases.keys and not shares_transaction(databases, row.database)
-    }
+    lines = {Placement(row.database, row.schema): row for row in unsettled(connection, others)}
     for placement, heads in read_placements(databases, connection, lines).items():
         line, there = lines[placement], format_heads(heads)
         before = line.to_revision if line.engine is not None else line.from_revision

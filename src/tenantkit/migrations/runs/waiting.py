@@ -129,8 +129,7 @@ def watching_for(
     databases, tell = tenancy.databases, progress.waiting
     watches = [
         Watch(databases.engine(database), {each.schema: keys[each] for each in placements}, tell)
-        for database, placements in by_database(keys).items()
-        if database in databases.keys
+        for database, placements in by_database(databases, keys).items()
     ]
 
     @contextmanager

@@ -1,0 +1,360 @@
+"""Nothing above assumes that a tenant is a schema in the one database: a throw-away isolation shows it.
+
+Two databases hold the tenants; each schema of one has a decoy of the same name in the other, with other rows.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Generator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, Engine, create_engine, select, text
+
+import tenantkit
+from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
+from tenantkit.tenant import Placement
+from tests.isolation.two_databases import EU, Note, Plan, Shared, dying, make_async, make_sync
+from tests.migrations.environments import Environment
+from tests.support.blocking import blocking
+from tests.support.catalog import schemas
+
+R1 = """
+op.create_table("note", sa.Column("id", sa.Integer, primary_key=True), sa.Column("text", sa.String, nullable=False),
+    schema="tenant")
+"""
+R2 = 'op.add_column("note", sa.Column("pinned", sa.Boolean), schema="tenant")'
+
+
+@pytest.fixture
+def urls(make_database: Callable[..., URL]) -> tuple[URL, URL]:
+    return make_database(), make_database()
+
+
+@pytest.fixture
+def main(urls: tuple[URL, URL]) -> Generator[Engine]:
+    engine = create_engine(urls[0])
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def eu(urls: tuple[URL, URL]) -> Generator[Engine]:
+    engine = create_engine(urls[1])
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    migrations.init(tmp_path / "migrations")
+    environment = Environment(tmp_path / "migrations")
+    environment.add("r1", R1, 'op.drop_table("note", schema="tenant")')
+    return environment
+
+
+@pytest.fixture
+def tenancy(urls: tuple[URL, URL], environment: Environment) -> Generator[Tenancy]:
+    with closing(make_sync(*urls, migrations=environment.folder)) as tenancy:
+        tenancy.install()
+        with tenancy.engine.begin() as connection:
+            connection.exec_driver_sql("CREATE SCHEMA shared")
+            Shared.metadata.create_all(connection)
+        yield tenancy
+
+
+@pytest.fixture
+def pair(tenancy: Tenancy) -> Tenancy:
+    """Two tenants with a note each: ``acme`` in the main database, ``berta`` in the other; and decoys."""
+    for key, attributes, other in (("acme", {}, "eu"), ("berta", EU, "main")):
+        tenancy.create(key, attributes=attributes, seed=lambda session, key=key: session.add(Note(id=1, text=key)))
+        with tenancy.databases.engine(other).begin() as connection:
+            connection.exec_driver_sql(f"CREATE SCHEMA t_{key}")
+            connection.exec_driver_sql(f"CREATE TABLE t_{key}.note AS SELECT 1 AS id, 'decoy' AS text")
+    return tenancy
+
+
+@pytest.fixture(params=["sync", "psycopg", "asyncpg"])
+def any_tenancy(request: pytest.FixtureRequest, pair: Tenancy, urls: tuple[URL, URL]) -> Generator[Any]:
+    """A tenancy of that pair in every colour."""
+    options: dict[str, Any] = {"migrations": pair.migrations}
+    if request.param == "sync":
+        with closing(make_sync(*urls, **options)) as made:
+            yield made
+        return
+    with blocking(make_async(*urls, request.param, **options), request.getfixturevalue("portal")) as made:
+        yield made
+
+
+@pytest.fixture
+def fleet(tenancy: Tenancy, environment: Environment) -> Tenancy:
+    """Four tenants in each database, at the first of two revisions."""
+    for number in range(4):
+        tenancy.create(f"m{number}")
+        tenancy.create(f"e{number}", attributes=EU)
+    environment.add("r2", R2, 'op.drop_column("note", "pinned", schema="tenant")')
+    return tenancy
+
+
+def test_a_tenants_session_works_in_its_own_database(any_tenancy: Any) -> None:
+    for key in ("acme", "berta"):
+        with any_tenancy.session(key) as session:
+            assert session.scalars(select(Note.text)).all() == [key]
+            assert session.execute(text("SELECT text FROM note")).scalar_one() == key
+            session.add(Note(id=2, text="more"))
+            session.commit()
+            assert session.scalars(select(Note.text).order_by(Note.id)).all() == [key, "more"]
+    with any_tenancy.session("acme") as session:
+        assert session.execute(text("SELECT current_database()")).scalar_one() == any_tenancy.engine.url.database
+
+
+def test_shared_tables_stay_in_the_main_database(any_tenancy: Any) -> None:
+    with any_tenancy.shared_session() as session:
+        session.add(Plan(name="free"))
+        session.commit()
+        assert session.scalars(select(Plan.name)).all() == ["free"]
+
+
+def test_settings_of_a_binding_hold_in_each_transaction_and_nowhere_else(any_tenancy: Any) -> None:
+    asked = text("SELECT current_setting('tenantkit.tenant', true)")
+    with any_tenancy.session("berta") as session:
+        number = str(session.tenant.id)
+        assert session.execute(asked).scalar_one() == number
+        session.execute(text("RESET ALL"))
+        assert session.execute(asked).scalar_one() == number
+        assert session.execute(text("SELECT text FROM note")).scalar_one() == "berta"
+        session.rollback()
+        assert session.execute(asked).scalar_one() == number
+    with any_tenancy.session("acme") as session:
+        assert session.execute(asked).scalar_one() in {None, ""}
+
+
+def test_code_asks_for_the_revision_of_a_tenant_in_its_own_database(any_tenancy: Any) -> None:
+    assert any_tenancy.at_revision("acme", "r1")
+    assert any_tenancy.at_revision("berta", "r1")
+
+
+def test_a_connection_to_another_database_is_refused(pair: Tenancy) -> None:
+    with pair.engine.connect() as connection, pytest.raises(ConfigurationError, match="another database"):
+        pair.session("berta", bind=connection)
+    with pair.databases.engine("eu").connect() as connection, pair.session("berta", bind=connection) as session:
+        assert session.scalars(select(Note.text)).all() == ["berta"]
+        assert session.execute(text("SELECT current_setting('tenantkit.tenant')")).scalar_one()
+
+
+def test_a_tenant_of_another_database_lives_and_dies_there(tenancy: Tenancy, main: Engine, eu: Engine) -> None:
+    before = schemas(main), schemas(eu)
+    berta = tenancy.create("berta", domains=["berta.example.com"], attributes=EU)
+    assert (berta.isolation, berta.placement) == ("database", Placement("eu", "t_berta"))
+    assert (schemas(main), schemas(eu)) == (before[0], before[1] | {"t_berta"})
+    assert tenancy.diagnose() == []
+    tenancy.suspend("berta")
+    assert tenancy.drop("berta").key == "berta"
+    assert (schemas(main), schemas(eu), tenancy.list()) == (*before, [])
+    assert tenancy.create("berta", attributes=EU).schema == "t_berta~2"
+
+
+def test_a_schema_of_that_name_is_in_the_way_in_its_own_database_only(
+    tenancy: Tenancy, main: Engine, eu: Engine
+) -> None:
+    for engine, key in ((main, "acme"), (eu, "berta")):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"CREATE SCHEMA t_{key}")
+    with pytest.raises(ProvisioningError, match="'t_berta' exists"):
+        tenancy.create("berta", attributes=EU)
+    assert tenancy.create("acme", attributes=EU).placement == Placement("eu", "t_acme")
+
+
+def test_a_creation_that_failed_leaves_nothing_in_the_other_database(tenancy: Tenancy, eu: Engine) -> None:
+    def fail(_session: object) -> None:
+        raise ValueError("no")
+
+    before = schemas(eu)
+    with pytest.raises(ProvisioningError, match="seeding"):
+        tenancy.create("berta", attributes=EU, seed=fail)
+    assert schemas(eu) == before
+    assert tenancy.create("berta", attributes=EU).status == "active"
+
+
+def _statement(part: str) -> Callable[..., bool]:
+    return lambda _connection, _cursor, statement, *_: part in statement
+
+
+@pytest.mark.parametrize("recover", ["create", "drop", "repair"])
+def test_a_creation_that_died_between_the_two_commits_is_taken_up(tenancy: Tenancy, eu: Engine, recover: str) -> None:
+    """The placement is committed, the registry does not say so."""
+    commits: list[object] = []
+
+    def at_the_third(*_: object) -> bool:  # the claims of registry and key are the first two
+        commits.append(None)
+        return len(commits) == 3
+
+    with dying(tenancy.engine, "commit", at_the_third), pytest.raises(SystemExit):
+        tenancy.create("berta", attributes=EU, seed=lambda session: session.add(Note(id=1, text="first")))
+    assert "t_berta" in schemas(eu)
+    tenancy.cache.clear()
+    (finding,) = tenancy.diagnose()
+    assert (finding.subject, finding.problem) == ("berta", "its creation never finished")
+    if recover == "create":
+        tenancy.create("berta", attributes=EU)
+        with tenancy.session("berta") as session:
+            assert session.scalars(select(Note)).all() == []
+    else:
+        tenancy.drop("berta") if recover == "drop" else tenancy.repair()
+        assert "t_berta" not in schemas(eu)
+        assert tenancy.list() == []
+    assert tenancy.diagnose() == []
+
+
+@pytest.mark.parametrize("recover", ["create", "drop", "repair"])
+def test_a_removal_that_died_between_the_two_commits_is_finished(tenancy: Tenancy, eu: Engine, recover: str) -> None:
+    tenancy.create("berta", attributes=EU)
+    with (
+        dying(tenancy.engine, "before_cursor_execute", _statement("DELETE FROM tenantkit.tenants")),
+        pytest.raises(SystemExit),
+    ):
+        tenancy.drop("berta")
+    commits: list[object] = []
+
+    def at_the_last(*_: object) -> bool:
+        commits.append(None)
+        return len(commits) == 2
+
+    with dying(tenancy.engine, "commit", at_the_last), pytest.raises(SystemExit):
+        tenancy.drop("berta")
+    assert "t_berta" not in schemas(eu)
+    assert [tenant.status for tenant in tenancy.list()] == ["dropping"]
+    if recover == "create":
+        assert tenancy.create("berta", attributes=EU).schema == "t_berta~2"
+    else:
+        tenancy.drop("berta") if recover == "drop" else tenancy.repair()
+        assert tenancy.list() == []
+    assert tenancy.diagnose() == []
+
+
+def test_the_doctor_looks_into_each_database(fleet: Tenancy, main: Engine, eu: Engine) -> None:
+    with eu.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA t_e1 CASCADE")
+        connection.exec_driver_sql("COMMENT ON SCHEMA t_e2 IS 'mine'")
+        connection.exec_driver_sql("CREATE SCHEMA lost")
+        connection.exec_driver_sql("COMMENT ON SCHEMA lost IS 'tenantkit tenant 99999'")
+    with main.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA t_e1")
+    found = [(finding.subject, finding.problem.partition(" ")[2]) for finding in fleet.diagnose()]
+    assert [subject for subject, _ in found] == ["e1", "e2", "lost"]
+    assert "does not exist" in found[0][1]
+    assert "lacks the comment" in found[1][1]
+    assert "is not in the registry" in found[2][1]
+
+
+@pytest.mark.parametrize("options", [{}, {"jobs": 0}, {"engine": "alembic", "jobs": 1}, {"maintenance": True}])
+def test_a_fleet_in_two_databases_is_migrated_and_the_ledger_knows(fleet: Tenancy, options: dict[str, Any]) -> None:
+    report = migrations.migrate(fleet, **options)
+    assert sorted(outcome.key for outcome in report.migrated) == sorted(tenant.key for tenant in fleet.list())
+    assert report.failures == ()
+    if not options:
+        assert report.engines == {"alembic": 4, "replay": 4}
+    run, outcomes = migrations.get_run(fleet, report.run_id)
+    assert (run.done, run.failed, run.planned) == (8, 0, 0)
+    assert {(each.from_revision, each.to_revision, each.ok) for each in outcomes} == {("r1", "r2", True)}
+    assert {each.key: each.placement for each in outcomes} == {each.key: each.placement for each in fleet.list()}
+    status = migrations.status(fleet)
+    assert [placement.state for placement in status.placements] == ["current"] * 8
+    assert {tenant.status for tenant in fleet.list()} == {"active"}
+    assert migrations.migrate(fleet).unchanged == 8
+    back = migrations.downgrade_run(fleet, report.run_id)
+    assert len(back.migrated) == 8
+    assert {placement.revision for placement in migrations.status(fleet).placements} == {"r1"}
+
+
+def test_a_preview_tells_what_goes_to_each_database(fleet: Tenancy, eu: Engine) -> None:
+    preview = migrations.preview(fleet, scripts=True)
+    assert [(len(group.placements), group.rehearsal and group.rehearsal.obstacle) for group in preview.groups] == [
+        (4, None),
+        (4, None),
+    ]
+    assert {each.placement for group in preview.groups for each in group.placements} == {
+        tenant.placement for tenant in fleet.list()
+    }
+    assert {placement.revision for placement in migrations.status(fleet).placements} == {"r1"}
+
+
+def test_a_failure_in_the_other_database_is_written_down(fleet: Tenancy, eu: Engine) -> None:
+    with eu.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE t_e3.note ADD COLUMN pinned boolean")
+    with pytest.raises(MigrationError) as failed:
+        migrations.migrate(fleet)
+    (failure,) = failed.value.report.failures
+    assert (failure.key, failure.sqlstate) == ("e3", "42701")
+    run, outcomes = migrations.get_run(fleet, failed.value.report.run_id)
+    assert (run.done, run.failed) == (7, 1)
+    assert [outcome.key for outcome in outcomes if not outcome.ok] == ["e3"]
+    status = {placement.key: placement for placement in migrations.status(fleet).placements}
+    assert (status["e3"].state, status["m3"].state) == ("behind", "current")
+    assert "already exists" in (status["e3"].error or "")
+
+
+def test_what_a_run_did_not_live_to_write_down_is_read_from_the_version_tables(fleet: Tenancy) -> None:
+    """It dies after the placement's commit, and before the ledger has its line."""
+    with (
+        dying(fleet.engine, "before_cursor_execute", _statement("UPDATE tenantkit.outcomes SET")),
+        pytest.raises(SystemExit),
+    ):
+        migrations.migrate(fleet, tenants=["e0", "e1"], jobs=0)
+    (run, *_), placements = migrations.list_runs(fleet), migrations.status(fleet).placements
+    assert (run.done, run.planned) == (0, 2)
+    assert {placement.key: placement.revision for placement in placements}["e0"] == "r2"
+    report = migrations.migrate(fleet, tenants=["e0", "e1"], jobs=0)
+    assert [outcome.key for outcome in report.migrated] == ["e1"]
+    _, outcomes = migrations.get_run(fleet, run.id)
+    assert [(each.key, each.from_revision, each.to_revision, each.ok) for each in outcomes] == [
+        ("e0", "r1", "r2", True),
+        ("e1", "r1", "r1", False),
+    ]
+    assert [outcome.key for outcome in migrations.downgrade_run(fleet, run.id).migrated] == ["e0"]
+
+
+def test_a_check_compares_the_tenants_of_all_databases(fleet: Tenancy, eu: Engine) -> None:
+    assert not drift.check(fleet).has_drift
+    with eu.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE t_e2.note ADD COLUMN extra int")
+    report = drift.check(fleet, models=True)
+    (odd,) = report.odd
+    assert dict(odd.schemas) == {"e2": "t_e2"}
+    with eu.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA t_e3 CASCADE")
+    assert drift.check(fleet).missing == ("e3",)
+
+
+NAMES = frozenset({"isolation", "database"})
+"""Attributes whose value is the name of an isolation or of a database."""
+
+
+def _compares(node: ast.AST) -> bool:
+    if isinstance(node, ast.Match):
+        return _is_name(node.subject)
+    if not isinstance(node, ast.Compare):
+        return False
+    return any(map(_is_name, (node.left, *node.comparators)))
+
+
+def _is_name(node: ast.expr) -> bool:
+    return (isinstance(node, ast.Attribute) and node.attr in NAMES) or (
+        isinstance(node, ast.Name) and node.id == "MAIN_DATABASE"
+    )
+
+
+def test_no_module_outside_of_isolation_and_databases_compares_their_names() -> None:
+    root = Path(tenantkit.__file__).parent
+    modules = [path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in {"isolation", "databases"}]
+    assert len(modules) > 200
+    found = [
+        f"{path.relative_to(root)}:{node.lineno}"
+        for path in modules
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare | ast.Match) and _compares(node)
+    ]
+    assert found == []
