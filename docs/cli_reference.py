@@ -38,7 +38,7 @@ def _walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
         for name, below in command.commands.items():
             yield from _walk(below, f"{path} {name}")
     else:
-        yield path, command
+        yield path, command.load()
 
 
 def _render(path: str, command: Any) -> str:

@@ -8,7 +8,8 @@ import sys
 import pytest
 from sqlalchemy import URL, Engine, text
 
-from tenantkit.cli import app
+from tenantkit.cli.lazy import LazyCommand
+from tenantkit.cli.table import COMMANDS, DOMAIN_COMMANDS, RUNS_COMMANDS
 from tests.cli.project import Project
 from tests.cli.test_fleet import revisions
 from tests.support.processes import is_asleep, until_asleep
@@ -78,15 +79,22 @@ def test_an_interrupted_migration_ends_at_once_and_tells_how_to_go_on(fleet: Pro
 def test_help_lists_every_command_and_each_has_an_example(bare_project: Project) -> None:
     overview = bare_project.invoke("--help")
     assert overview.code == 0
-    commands = [[str(command.name)] for command in app.registered_commands]
-    commands += [["domain", name] for name in ("add", "remove", "primary")]
-    commands += [["runs", name] for name in ("list", "show")]
-    assert len(commands) == 22
+    commands = [[str(command.name)] for command in COMMANDS]
+    commands += [["domain", str(command.name)] for command in DOMAIN_COMMANDS]
+    commands += [["runs", str(command.name)] for command in RUNS_COMMANDS]
+    assert len(commands) == 23
     for command in commands:
         assert command[0] in overview.out
         described = bare_project.invoke(*command, "--help")
         assert described.code == 0
         assert f"tenantkit {' '.join(command)} " in described.out.partition("Example")[2].replace("\n", " ") + " "
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *DOMAIN_COMMANDS, *RUNS_COMMANDS], ids=lambda command: command.help)
+def test_the_list_of_commands_has_the_summary_that_a_commands_own_help_begins_with(command: LazyCommand) -> None:
+    loaded = command.load()
+    assert loaded.name == command.name
+    assert " ".join(loaded.help.split("\n\n")[0].split()) == command.help
 
 
 def test_without_a_command_help_is_shown_and_the_usage_is_wrong(bare_project: Project) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version as version_of
 from typing import Annotated
 
@@ -11,8 +11,9 @@ import typer
 
 from tenantkit.cancellation import handling
 from tenantkit.cli.application import Settings
-from tenantkit.cli.commands import authoring, check, doctor, domains, lint, migrate, runs, status, tenants
-from tenantkit.cli.display.errors import print_error, reporting
+from tenantkit.cli.display.errors import print_error
+from tenantkit.cli.lazy import MARKUP, group_of
+from tenantkit.cli.table import COMMANDS, DOMAIN_COMMANDS, RUNS_COMMANDS
 from tenantkit.exceptions import as_clause
 
 _HELP = """
@@ -28,45 +29,25 @@ The application is found by `-a package.module:attribute` or `-a path/to/module.
 
 app = typer.Typer(
     name="tenantkit",
+    cls=group_of(COMMANDS),
     help=_HELP,
-    rich_markup_mode="markdown",
+    rich_markup_mode=MARKUP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="`-a` and `-v` may stand before or behind the command.",
 )
-runs_app = typer.Typer(no_args_is_help=True, help="Show what earlier runs of migrate and the like did.")
-domain_app = typer.Typer(no_args_is_help=True, help="List, add and remove the tenants' domains.")
+_domain = typer.Typer(
+    cls=group_of(DOMAIN_COMMANDS), no_args_is_help=True, help="List, add and remove the tenants' domains."
+)
+_runs = typer.Typer(
+    cls=group_of(RUNS_COMMANDS), no_args_is_help=True, help="Show what earlier runs of migrate and the like did."
+)
+app.add_typer(_domain, name="domain", rich_help_panel="Tenants")
+app.add_typer(_runs, name="runs", rich_help_panel="Migrations")
 
 _INTERRUPTED = 130
 """Typer's exit code after any `KeyboardInterrupt`."""
-
-_TAKES_NEGATIVE = {"ignore_unknown_options": True}
-"""Lets ``-1`` be a revision."""
-
-_PANELS: dict[str, dict[str, Callable[..., None]]] = {
-    "Tenants": {
-        "create": tenants.create,
-        "list": tenants.list_,
-        "show": tenants.show,
-        "update": tenants.update,
-        "suspend": tenants.suspend,
-        "resume": tenants.resume,
-        "maintenance": tenants.maintenance,
-        "drop": tenants.drop,
-        "doctor": doctor.doctor,
-    },
-    "Migrations": {
-        "init": authoring.init,
-        "revision": authoring.revision,
-        "lint": lint.lint,
-        "migrate": migrate.migrate,
-        "status": status.status,
-        "check": check.check,
-        "downgrade": migrate.downgrade,
-        "stamp": migrate.stamp,
-    },
-}
 
 
 def main() -> None:
@@ -146,16 +127,3 @@ def options(
 ) -> None:
     """Take the options of every command."""
     context.obj = Settings(application, verbose)
-
-
-for _panel, _commands in _PANELS.items():
-    for _name, _command in _commands.items():
-        _settings = _TAKES_NEGATIVE if _name == "downgrade" else {}
-        app.command(_name, rich_help_panel=_panel, context_settings=_settings)(reporting(_command))
-for _command in (domains.add, domains.remove, domains.primary):
-    domain_app.command()(reporting(_command))
-domain_app.command("list")(reporting(domains.list_))
-app.add_typer(domain_app, name="domain", rich_help_panel="Tenants")
-runs_app.command("list")(reporting(runs.list_))
-runs_app.command("show")(reporting(runs.show))
-app.add_typer(runs_app, name="runs", rich_help_panel="Migrations")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
 
 from tenantkit.cli.confirm import confirm, confirm_by_typing
 from tenantkit.cli.display.errors import in_one_line
 from tenantkit.cli.display.summary import count
+from tenantkit.lint.rules.losses import Losses, find_losses
+from tenantkit.migrations.dry_run.forecast import Forecast, find_rows
+from tenantkit.migrations.results.planned import PlannedGroup
 from tenantkit.naming import first_lines
+from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import MAIN_DATABASE, Placement
-
-if TYPE_CHECKING:
-    from tenantkit.lint.rules.losses import Losses
-    from tenantkit.migrations.dry_run.forecast import Forecast
-    from tenantkit.migrations.results.planned import PlannedGroup
-    from tenantkit.tenancy import Tenancy
 
 _NAMED = 10
 """Maximum number of tenants, tables or columns listed; more are counted."""
@@ -26,9 +23,6 @@ def ask_before_downgrade(tenancy: Tenancy, forecast: Forecast) -> None:
 
     Raises as `confirm` does.
     """
-    from tenantkit.lint.rules.losses import find_losses  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
-    from tenantkit.migrations.dry_run.forecast import find_rows  # noqa: PLC0415 - Alembic is slow to import
-
     if not forecast.groups:
         return
     losses = find_losses(tenancy, forecast.graph, forecast.revisions)

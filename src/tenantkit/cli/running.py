@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,9 +14,7 @@ from tenantkit.cli.display.progress import FleetProgress
 from tenantkit.cli.display.reporting import outcome_as_json, report_as_json
 from tenantkit.cli.display.summary import count, print_summary
 from tenantkit.exceptions import MigrationError
-
-if TYPE_CHECKING:
-    from tenantkit.migrations import MigrationReport, Outcome
+from tenantkit.migrations import MigrationReport, Outcome
 
 
 def run(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
+from tenantkit import drift
 from tenantkit.cli.application import application
 from tenantkit.cli.display.output import err, out, print_done, print_json, print_table
 from tenantkit.cli.options.common import Json, Tenants, parse_keys
+from tenantkit.drift import Difference, DriftReport, Group, Item, Odd
 from tenantkit.naming import first_lines
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from tenantkit.drift import Difference, DriftReport, Group, Item, Odd
 
 _SHOWN_KEYS = 3
 _SHOWN_DIFFERENCES = 20
@@ -58,8 +56,6 @@ def check(
     - `tenantkit check --models --tenants acme`
     - `tenantkit check --sql > repair.sql`, then read it, then `psql -v ON_ERROR_STOP=1 -f repair.sql`
     """
-    from tenantkit import drift  # noqa: PLC0415 - with Alembic, which few commands need and which is slow to import
-
     keys = parse_keys(tenants)
     with application(context) as tenancy:
         report = drift.check(tenancy, tenants=keys, models=models, scripts=sql)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tenantkit.cli.display.output import err, print_done, print_json
 from tenantkit.lifecycle.builders import make_shared_tables
-
-if TYPE_CHECKING:
-    from tenantkit.tenancy import Tenancy
+from tenantkit.tenancy import Tenancy
 
 
 def install(tenancy: Tenancy, *, as_json: bool) -> None:

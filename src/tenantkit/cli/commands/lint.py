@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -17,9 +17,8 @@ from tenantkit.cli.application import application
 from tenantkit.cli.display.output import err, out, print_json
 from tenantkit.cli.options.common import Json
 from tenantkit.exceptions import ConfigurationError
-
-if TYPE_CHECKING:
-    from tenantkit.lint import Finding, Report
+from tenantkit.lint import Finding, Report
+from tenantkit.lint import lint as look_for
 
 _SETTINGS = ("enable", "ignore", "since")
 
@@ -75,8 +74,6 @@ def lint(
     # The application's own folder may be another one.
     named = [str(Path(each).resolve()) if Path(each).exists() else each for each in revisions or ()]
     with application(context) as tenancy, redirect_stdout(sys.stderr):  # what revisions print is no finding
-        from tenantkit.lint import lint as look_for  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
-
         report = look_for(
             tenancy,
             named,

@@ -1,27 +1,24 @@
-"""Commands over the whole fleet: thin skins over `tenantkit.migrations`."""
+"""The command that migrates the fleet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from tenantkit import migrations
 from tenantkit.cli.application import application
-from tenantkit.cli.asking import ask_before_downgrade, ask_before_stamp
 from tenantkit.cli.commands import installing
 from tenantkit.cli.display import previewing
 from tenantkit.cli.display.errors import UsageError
+from tenantkit.cli.display.progress import FleetProgress
 from tenantkit.cli.options.common import (
     DryRun,
     Events,
-    Jobs,
     Json,
     MigratePhase,
     Sql,
     Tenants,
-    Yes,
     any_was_given,
     parse_keys,
     refuse_others,
@@ -29,15 +26,8 @@ from tenantkit.cli.options.common import (
 )
 from tenantkit.cli.options.policy import takes_policy
 from tenantkit.cli.running import print_shared, run
-
-if TYPE_CHECKING:
-    from tenantkit.cli.display.progress import FleetProgress
-    from tenantkit.migrations import MigrationReport, Options
-
-Target = Annotated[
-    str, typer.Argument(metavar="TARGET", help="A revision: an id or its beginning, base, -1.", show_default=False)
-]
-Shared = Annotated[bool, typer.Option("--shared", metavar="", help="The shared tables, and no tenant.")]
+from tenantkit.migrations import MigrationReport, Options
+from tenantkit.migrations.runs.commands import settings_of
 
 
 @takes_policy
@@ -84,9 +74,6 @@ def migrate(
     - `tenantkit migrate --canary 2 --wave 10%,100% --check ./smoke-test.sh --max-failures 1%`
     - `tenantkit migrate --resume 12`
     """
-    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
-    from tenantkit.migrations.runs.commands import settings_of  # noqa: PLC0415 - Alembic is slow to import
-
     keys = parse_keys(tenants)
     _require_sense(context)
 
@@ -134,137 +121,3 @@ def _require_sense(context: typer.Context) -> None:
         raise UsageError("--resume goes on to the target that the run had. Leave TARGET out.")
     if was_given(context, "resume") and was_given(context, "phase"):
         raise UsageError("--resume goes on with the phase that the run was for. Leave --phase out.")
-
-
-@takes_policy
-def downgrade(
-    context: typer.Context,
-    target: Annotated[
-        str | None,
-        typer.Argument(metavar="[TARGET]", help="A revision: an id or its beginning, base, -1.", show_default=False),
-    ] = None,
-    *,
-    run_id: Annotated[
-        int | None,
-        typer.Option(
-            "--run",
-            metavar="RUN",
-            help="Take back what this run of migrate did, and nothing else, instead of going to a TARGET.",
-            show_default=False,
-        ),
-    ] = None,
-    tenants: Tenants = None,
-    options: Options,
-    shared: Shared = False,
-    dry_run: DryRun = False,
-    sql: Sql = False,
-    yes: Yes = False,
-    as_json: Json = False,
-    as_events: Events = False,
-) -> None:
-    """Take every tenant, or the shared tables, back to a revision. What later revisions added is lost.
-
-    Asks first, with the tables and columns that are dropped. Where rows are lost, the number of tenants, or the
-    key of the only one, has to be typed.
-
-    **Examples**
-
-    - `tenantkit downgrade -1 --tenants acme`
-    - `tenantkit downgrade base --shared --yes`
-    - `tenantkit downgrade --run 12`
-    - `tenantkit downgrade --run 12 --canary 1 --check ./smoke-test.sh`
-    """
-    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
-    from tenantkit.migrations.dry_run import forecast as ahead  # noqa: PLC0415 - Alembic is slow to import
-
-    options["tenants"] = parse_keys(tenants)
-    if shared and not (dry_run or sql):
-        refuse_others(context, "--shared")
-    if (shared or run_id is not None) and (dry_run or sql):
-        raise UsageError("--dry-run and --sql tell of tenants and a target. Leave out --shared and --run.")
-    with application(context) as tenancy:
-        match target, run_id:
-            case str() as goal, None if dry_run or sql:
-                found = migrations.preview(tenancy, goal, command="downgrade", scripts=sql, **options)
-                previewing.show(found, sql=sql, as_json=as_json)
-                return
-            case str() as goal, None:
-                if not yes:
-                    ask_before_downgrade(
-                        tenancy,
-                        ahead.forecast_shared(tenancy, "downgrade", goal)
-                        if shared
-                        else ahead.forecast(tenancy, "downgrade", goal, options),
-                    )
-                if shared:
-                    print_shared(migrations.downgrade_shared(tenancy, goal), as_json=as_json, as_events=as_events)
-                    return
-                take_back: Callable[..., MigrationReport] = partial(migrations.downgrade, tenancy, goal)
-            case None, int() as number if not shared:
-                if not yes:
-                    ask_before_downgrade(tenancy, ahead.forecast_run(tenancy, number, options))
-                take_back = partial(migrations.downgrade_run, tenancy, number)
-            case _:
-                raise UsageError(
-                    "Say where to go, for example -1, or give --run with the number of a run that is to be undone."
-                )
-
-        def work(progress: FleetProgress) -> MigrationReport:
-            options["progress"] = progress
-            return take_back(**options)
-
-        run(work, "Downgrading", "Downgraded", as_json=as_json, as_events=as_events, verbose=context.obj.verbose)
-
-
-def stamp(
-    context: typer.Context,
-    target: Target,
-    *,
-    tenants: Tenants = None,
-    jobs: Jobs = None,
-    shared: Shared = False,
-    purge: Annotated[
-        bool,
-        typer.Option(
-            "--purge",
-            metavar="",
-            help="Whatever alembic_version has: for a revision whose file was removed, or rows that contradict each "
-            "other.",
-        ),
-    ] = False,
-    yes: Yes = False,
-    as_json: Json = False,
-    as_events: Events = False,
-) -> None:
-    """Write down that tenants, or the shared tables, are at a revision, without running anything. Asks first.
-
-    For schemas that were made by other means.
-
-    **Examples**
-
-    - `tenantkit stamp head --tenants acme`
-    - `tenantkit stamp 8d3f --purge --yes`
-    """
-    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
-    from tenantkit.migrations.dry_run import forecast as ahead  # noqa: PLC0415 - Alembic is slow to import
-
-    keys = parse_keys(tenants)
-    if shared:
-        refuse_others(context, "--shared", allowed=("target", "purge"))
-    with application(context) as tenancy:
-        if not yes:
-            found = (
-                ahead.forecast_shared(tenancy, "stamp", target, purge=purge)
-                if shared
-                else ahead.forecast(tenancy, "stamp", target, {"tenants": keys}, purge=purge)
-            )
-            ask_before_stamp(found, purge=purge)
-        if shared:
-            stamped = migrations.stamp_shared(tenancy, target, purge=purge)
-            print_shared(stamped, as_json=as_json, as_events=as_events)
-            return
-
-        def work(progress: FleetProgress) -> MigrationReport:
-            return migrations.stamp(tenancy, target, purge=purge, tenants=keys, jobs=jobs, progress=progress)
-
-        run(work, "Stamping", "Stamped", as_json=as_json, as_events=as_events, verbose=context.obj.verbose)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from tenantkit import migrations
 from tenantkit.cli.application import application
 from tenantkit.cli.display.errors import in_one_line, without_passwords
 from tenantkit.cli.display.output import err, out, print_json, print_table
 from tenantkit.cli.display.reporting import outcome_as_json
 from tenantkit.cli.options.common import Json
-
-if TYPE_CHECKING:
-    from tenantkit.migrations import Outcome, Run
+from tenantkit.migrations import Outcome, Run
 
 
 def list_(
@@ -31,8 +30,6 @@ def list_(
     - `tenantkit runs list`
     - `tenantkit runs list --limit 5`
     """
-    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
-
     with application(context) as tenancy:
         runs = migrations.list_runs(tenancy, limit=limit)
     if as_json:
@@ -59,8 +56,6 @@ def show(
     - `tenantkit runs show 12`
     - `tenantkit runs show 12 --json | jq -r '.outcomes[] | select(.error) | .key'`
     """
-    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
-
     with application(context) as tenancy:
         found, outcomes = migrations.get_run(tenancy, run)
     if as_json:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.text import Text
 
+from tenantkit import migrations
 from tenantkit.cli.application import application
 from tenantkit.cli.display.errors import without_passwords
 from tenantkit.cli.display.output import err, out, print_json, print_table, status_text
 from tenantkit.cli.options.common import Json
-
-if TYPE_CHECKING:
-    from tenantkit.migrations import FleetStatus, PlacementStatus
+from tenantkit.migrations import FleetStatus, PlacementStatus
 
 _SHOWN = 20
 
@@ -42,8 +41,6 @@ def status(
     - `tenantkit status --check --phase expand`
     - `tenantkit status --json | jq -r '.placements[] | select(.error) | .key'`
     """
-    from tenantkit import migrations  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
-
     with application(context) as tenancy:
         fleet = migrations.status(tenancy, phase=phase)
     if as_json:

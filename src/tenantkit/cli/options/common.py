@@ -57,6 +57,7 @@ Events: TypeAlias = Annotated[
 DryRun: TypeAlias = Annotated[
     bool, typer.Option("--dry-run", metavar="", help="Show which tenants would take which steps, and change nothing.")
 ]
+Shared: TypeAlias = Annotated[bool, typer.Option("--shared", metavar="", help="The shared tables, and no tenant.")]
 Sql: TypeAlias = Annotated[
     bool,
     typer.Option(

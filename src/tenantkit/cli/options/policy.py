@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 from tenantkit.cli.options.common import (
     Engine,
@@ -32,10 +32,8 @@ from tenantkit.cli.options.rollout import (
     parse_waves,
     require_sense,
 )
+from tenantkit.migrations import Options
 from tenantkit.postgres.limits import LOCK_TIMEOUT
-
-if TYPE_CHECKING:
-    from tenantkit.migrations import Options
 
 
 def policy(
@@ -99,6 +97,5 @@ def takes_policy(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    # What the options come to is a type of the migrations, which are slow to import.
-    annotations = get_type_hints(function, localns={"Options": dict}, include_extras=True)
+    annotations = get_type_hints(function, include_extras=True)
     return [each.replace(annotation=annotations[each.name]) for each in inspect.signature(function).parameters.values()]

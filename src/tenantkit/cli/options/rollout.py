@@ -6,16 +6,15 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
 from tenantkit.cli.display.errors import UsageError
 from tenantkit.cli.options.common import parse_keys
 from tenantkit.exceptions import ConfigurationError, TenantkitError
-
-if TYPE_CHECKING:
-    from tenantkit.migrations import Options, Wave
+from tenantkit.migrations import Options, Wave
+from tenantkit.migrations.runs import commands as runs
 
 Exclude: TypeAlias = Annotated[
     list[str] | None,
@@ -147,9 +146,7 @@ def require_sense(options: Options) -> None:
 
     :raises UsageError: if so.
     """
-    from tenantkit.migrations.runs.commands import policy  # noqa: PLC0415 - Alembic, which few commands need, is slow to import
-
     try:
-        policy(options)
+        runs.policy(options)
     except ConfigurationError as error:
         raise UsageError(str(error)) from error
