@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, text
 
+from tenantkit.cli.options.fleet import PARAMETERS
+from tenantkit.migrations import Options
 from tests.cli.project import Project
 from tests.cli.test_fleet import FAILS_FOR_INITECH, revisions
 
@@ -14,6 +16,10 @@ ALL = ("acme", "initech", "umbrella")
 def statuses(engine: Engine) -> list[str]:
     with engine.connect() as connection:
         return list(connection.scalars(text("SELECT DISTINCT status FROM tenantkit.tenants")))
+
+
+def test_the_command_line_takes_every_option_of_a_run() -> None:
+    assert {*PARAMETERS, "tenants", "phase", "progress"} == Options.__annotations__.keys()
 
 
 def test_a_check_command_is_told_where_the_run_is_and_stops_it(fleet: Project, project_engine: Engine) -> None:

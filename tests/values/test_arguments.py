@@ -36,7 +36,7 @@ from tenantkit.asyncio import AsyncTenancy
 from tenantkit.embedded import embedded_database
 from tenantkit.isolation.binding import RawSQL
 from tenantkit.migrations import Options
-from tenantkit.migrations.runs import option_kinds
+from tenantkit.migrations.options import KINDS, MigrateOptions
 from tenantkit.resolvers.jwt import JWTClaim
 from tenantkit.web import session_cookies
 from tenantkit.web.admission import SharedPaths
@@ -521,15 +521,15 @@ def test_an_async_tenancy_given_to_a_plain_function_is_told_apart(any_tenancy: A
     asgi.TenantMiddleware(asynchronous, asynchronous_tenancy, resolver=resolvers.Domain())
 
 
-@pytest.mark.parametrize("name", option_kinds.KINDS)
+@pytest.mark.parametrize("name", KINDS)
 def test_any_option_of_a_migration_may_be_none(tenancy: Tenancy, name: str) -> None:
-    option_kinds.check_options("migrate", {name: None})
+    assert MigrateOptions.of("migrate", {name: None}) == MigrateOptions.of("migrate", {})
 
 
 def test_the_words_of_every_choice_are_accepted(make_tenancy: Callable[..., Tenancy]) -> None:
     for word in get_args(RawSQL):
         assert make_tenancy(raw_sql=word).raw_sql == word
-    assert option_kinds.KINDS.keys() == Options.__annotations__.keys()
+    assert KINDS.keys() == Options.__annotations__.keys()
 
 
 @pytest.mark.parametrize("status", ["active", "suspended", ["active"], ("active", "suspended"), {"suspended"}, []])

@@ -5,6 +5,7 @@ from tenantkit.migrations.authoring.commands import init, revision
 from tenantkit.migrations.authoring.drafting import Position
 from tenantkit.migrations.dry_run.preview import preview
 from tenantkit.migrations.environment.run import run_environment
+from tenantkit.migrations.options import Options
 from tenantkit.migrations.planning.history import Run, failed, get_run, list_runs, unfinished
 from tenantkit.migrations.planning.status import status
 from tenantkit.migrations.results.failures import FailureGroup
@@ -22,7 +23,7 @@ from tenantkit.migrations.results.progress import (
 )
 from tenantkit.migrations.results.report import MigrationReport, Wave
 from tenantkit.migrations.results.status import FleetStatus, PlacementStatus
-from tenantkit.migrations.runs.commands import Options, downgrade, downgrade_run, migrate, stamp
+from tenantkit.migrations.runs.commands import downgrade, downgrade_run, migrate, stamp
 from tenantkit.migrations.runs.shared import downgrade_shared, stamp_shared, upgrade_shared
 
 __all__ = [

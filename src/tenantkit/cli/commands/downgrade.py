@@ -15,13 +15,13 @@ from tenantkit.cli.display import previewing
 from tenantkit.cli.display.errors import UsageError
 from tenantkit.cli.display.progress import FleetProgress
 from tenantkit.cli.options.common import DryRun, Events, Json, Shared, Sql, Tenants, Yes, parse_keys, refuse_others
-from tenantkit.cli.options.policy import takes_policy
+from tenantkit.cli.options.fleet import takes_options
 from tenantkit.cli.running import print_shared, run
 from tenantkit.migrations import MigrationReport, Options
 from tenantkit.migrations.dry_run import forecast as ahead
 
 
-@takes_policy
+@takes_options
 def downgrade(
     context: typer.Context,
     target: Annotated[

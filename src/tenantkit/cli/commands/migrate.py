@@ -24,13 +24,13 @@ from tenantkit.cli.options.common import (
     refuse_others,
     was_given,
 )
-from tenantkit.cli.options.policy import takes_policy
+from tenantkit.cli.options.fleet import takes_options
 from tenantkit.cli.running import print_shared, run
 from tenantkit.migrations import MigrationReport, Options
-from tenantkit.migrations.runs.commands import settings_of
+from tenantkit.migrations.options import MigrateOptions
 
 
-@takes_policy
+@takes_options
 def migrate(
     context: typer.Context,
     target: Annotated[
@@ -94,7 +94,7 @@ def migrate(
             found = migrations.preview(tenancy, target, scripts=sql, **chosen)
             previewing.show(found, sql=sql, as_json=as_json)
         elif shared_only:
-            limits = settings_of(options).limits
+            limits = MigrateOptions.of("migrate", options).settings.limits
             with tenancy.engine.connect() as connection:
                 limits.require_sense(connection)
             tenancy.install()

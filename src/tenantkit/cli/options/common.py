@@ -86,51 +86,17 @@ Tenants: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
-MaxConnections: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        "--max-connections",
-        metavar="N",
-        min=3,
-        help="Take at most so many of the server's connections, the two besides jobs counted.",
-        show_default=False,
-    ),
-]
-Jobs: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        "--jobs",
-        "-j",
-        metavar="N",
-        min=0,
-        help="Connections that replay, as many as are of use, by default 8 at most; processes that run Alembic, one "
-        "for each core. 0 runs Alembic in this process, which a debugger can follow.",
-        show_default=False,
-    ),
-]
+JOBS: Any = typer.Option(
+    "--jobs",
+    "-j",
+    metavar="N",
+    min=0,
+    help="Connections that replay, as many as are of use, by default 8 at most; processes that run Alembic, one for "
+    "each core. 0 runs Alembic in this process, which a debugger can follow.",
+    show_default=False,
+)
+Jobs: TypeAlias = Annotated[int | None, JOBS]
 
-Engine: TypeAlias = Annotated[
-    Literal["auto", "replay", "alembic"],
-    typer.Option(
-        "--engine",
-        help="Replay what Alembic sent for the first tenants, or run it for each: auto replays where that is safe.",
-    ),
-]
-LockTimeout: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--lock-timeout", metavar="TIME", help="How long to wait for a lock before the tenant is tried again later."
-    ),
-]
-StatementTimeout: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--statement-timeout",
-        metavar="TIME",
-        help="How long a replayed statement may take; the server's setting by default.",
-        show_default=False,
-    ),
-]
 MigratePhase: TypeAlias = Annotated[
     Literal["expand", "contract"] | None,
     typer.Option(

@@ -13,12 +13,12 @@ from tenantkit.databases.base import by_database
 from tenantkit.migrations.dry_run.preview import install_to_read, placements_of, plan_group
 from tenantkit.migrations.environment.sites import graph_of, shared_site
 from tenantkit.migrations.executors.trial import rolled_back
+from tenantkit.migrations.options import MigrateOptions, Options
 from tenantkit.migrations.planning.plan import group, plan_fleet
 from tenantkit.migrations.planning.rollback import find_applied, plan_rollback
 from tenantkit.migrations.planning.version_tables import read_placements, read_revisions
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement
-from tenantkit.migrations.runs.commands import policy
 from tenantkit.migrations.runs.shared import SHARED
 from tenantkit.postgres.limits import POLITE
 from tenantkit.postgres.quoting import quote_identifier
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Command, Heads, RevisionGraph
     from tenantkit.migrations.planning.plan import Plan
-    from tenantkit.migrations.runs.commands import Options
     from tenantkit.tenant import Placement, Tenant
 
 _TABLES = text(
@@ -110,7 +109,7 @@ def _forecast(
     options: Options,
     planner: Callable[[Connection, Sequence[Tenant], Mapping[Placement, Heads]], Plan],
 ) -> Forecast:
-    selection, _ = policy(options)
+    selection = MigrateOptions.of(command, options).selection
     with rolled_back(tenancy.engine) as connection:
         install_to_read(connection)
         fleet = selection.find(connection)

@@ -16,14 +16,14 @@ from tenantkit.migrations.dry_run.scripts import ScriptPreview
 from tenantkit.migrations.environment.env_file import require_usable
 from tenantkit.migrations.environment.sites import graph_of, shared_site
 from tenantkit.migrations.executors.trial import name_of, rolled_back
+from tenantkit.migrations.options import MigrateOptions, Options
 from tenantkit.migrations.planning.phases import Phase, limit, require_no_end
 from tenantkit.migrations.planning.plan import group, plan_fleet
 from tenantkit.migrations.planning.unversioned import refuse_unversioned, require_versioned_shared
 from tenantkit.migrations.planning.version_tables import read_placements, read_revisions
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
-from tenantkit.migrations.runs.commands import Options, policy, settings_of, usable_graph
-from tenantkit.migrations.runs.option_kinds import check_options
+from tenantkit.migrations.runs.commands import usable_graph
 from tenantkit.migrations.runs.shared import SHARED, shared_target
 from tenantkit.registry import versions
 
@@ -58,19 +58,18 @@ def preview(
         command=(command, one_of(*get_args(Previewed))),
         scripts=(scripts, FLAG),
     )
-    check_options("preview", options)
-    selection, _ = policy(options)
+    chosen = MigrateOptions.of("preview", options)
     graph = usable_graph(tenancy, target) if command == "migrate" else graph_of(tenancy, "tenant")
     shared_line = graph_of(tenancy, "shared")
     if scripts:
         require_usable(graph)
-    phase = options.get("phase")
+    phase = chosen.phase
     if phase == "expand":
         require_no_end(target)
     with rolled_back(tenancy.engine) as connection:
-        settings_of(options).limits.require_sense(connection)
+        chosen.settings.limits.require_sense(connection)
         is_current = install_to_read(connection)
-        fleet = selection.find(connection)
+        fleet = chosen.selection.find(connection)
     with tenancy.engine.connect() as connection:
         # A transaction would hold a lock on each tenant's table, and a server has room for some thousands only.
         connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -88,7 +87,7 @@ def preview(
         for (database, heads, there), work in group(found.work).items()
     }
     if scripts:
-        settings = settings_of(options)
+        settings = chosen.settings
         with (
             handling() as cancellation,
             cancellation.interruptible(),

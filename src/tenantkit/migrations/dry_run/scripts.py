@@ -13,9 +13,10 @@ from tenantkit.databases.base import shares_transaction
 from tenantkit.migrations.environment.sites import shared_site
 from tenantkit.migrations.executors.trial import Trial, attempt
 from tenantkit.migrations.graph.revision_graph import Command
+from tenantkit.migrations.options import Settings
 from tenantkit.migrations.replay.rehearsal import RehearsalResult, rehearse
 from tenantkit.migrations.results.planned import PlannedGroup, Rehearsal
-from tenantkit.migrations.runs.migrator import Settings, set_up
+from tenantkit.migrations.runs.migrator import set_up
 from tenantkit.migrations.runs.shared import SHARED
 from tenantkit.migrations.tasks.connections import hear
 from tenantkit.migrations.tasks.task import Task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pickle import PicklingError, dumps
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tenantkit.cancellation import Cancellation
 from tenantkit.exceptions import ConfigurationError, as_clause
@@ -18,6 +17,7 @@ from tenantkit.migrations.executors.alembic import Alembic
 from tenantkit.migrations.executors.process import Worker
 from tenantkit.migrations.executors.worker import WorkerConfig
 from tenantkit.migrations.graph.places import shown
+from tenantkit.migrations.options import Settings
 from tenantkit.migrations.planning.version_tables import read_revisions
 from tenantkit.migrations.replay.executor import Replay, has_moved
 from tenantkit.migrations.replay.rehearsal import RehearsalResult, rehearse
@@ -28,7 +28,7 @@ from tenantkit.migrations.tasks.connections import begin
 from tenantkit.migrations.tasks.queue import Executor, run_tasks
 from tenantkit.migrations.tasks.task import Retry, Task, run_task
 from tenantkit.postgres.errors import CONFLICTS
-from tenantkit.postgres.limits import LOCK_TIMEOUT, Limits
+from tenantkit.postgres.limits import Limits
 from tenantkit.tenant import MAIN_DATABASE
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from tenantkit.migrations.replay.script import Script
     from tenantkit.migrations.results.progress import Advance
 
-EngineName: TypeAlias = Literal["auto", "replay", "alembic"]
-
 PLACEMENTS_PER_CONNECTION = 100
 """After so many, a new connection is taken. A backend keeps what it learns of every table
 that it has seen: 84 MB after 100 tenants of 40 tables, measured."""
@@ -48,41 +46,6 @@ that it has seen: 84 MB after 100 tenants of 40 tables, measured."""
 RELATIONS_PER_CONNECTION = 28_000
 """That is as much as those 100 tenants have. A replay that uses less of each serves more of them over one connection:
 the first ones on a new connection are slow, and a backend that had added a few columns for each of 500 had 9 MB."""
-
-_CORES = os.cpu_count() or 1
-_CONNECTIONS = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How a run goes about it."""
-
-    jobs: int | None = None
-    """How many connections replay, and how many processes run Alembic; 0 for Alembic in this process."""
-    engine: EngineName = "auto"
-    lock_timeout: str = LOCK_TIMEOUT
-    statement_timeout: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.engine not in get_args(EngineName):
-            raise ConfigurationError(
-                f"There is no engine {self.engine!r}. Use one of {', '.join(get_args(EngineName))}."
-            )
-
-    @property
-    def limits(self) -> Limits:
-        """How long a statement may take."""
-        return Limits(self.lock_timeout, self.statement_timeout)
-
-    @property
-    def processes(self) -> int:
-        """How many processes run Alembic."""
-        return self.jobs or _CORES
-
-    @property
-    def connections(self) -> int:
-        """The most connections that replay; `ConcurrencyLimit` finds how many of them are of use."""
-        return self.jobs or _CONNECTIONS
 
 
 class _Database(NamedTuple):
