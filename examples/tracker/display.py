@@ -13,7 +13,9 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import override
 
+from tenantkit import migrations
 from tenantkit.migrations import Outcome
 
 _console = Console(highlight=False)
@@ -54,8 +56,8 @@ def bar(title: str, total: int) -> Generator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-class MigrationBar:
-    """Shows the progress of a migration, as `tenantkit.migrations.Progress` says."""
+class MigrationBar(migrations.Progress):
+    """Shows the progress of a migration."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -69,11 +71,13 @@ class MigrationBar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    @override
     def started(self, total: int) -> None:
         """Show an empty bar."""
         self._task = self._progress.add_task(self._title, total=total)
 
-    def finished(self, outcome: Outcome) -> None:  # noqa: ARG002 - failures come with the report
+    @override
+    def finished(self, outcome: Outcome) -> None:
         """Move the bar on by one tenant."""
         self._progress.advance(self._task)
 

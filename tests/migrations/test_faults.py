@@ -22,7 +22,7 @@ from sqlalchemy import URL, Engine, MetaData, NullPool, create_engine, make_url
 from sqlalchemy.exc import OperationalError
 
 from tenantkit import Tenancy
-from tenantkit.migrations import MigrationReport, Outcome, Wave, downgrade, init, migrate
+from tenantkit.migrations import MigrationReport, Outcome, Progress, Wave, downgrade, init, migrate
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 from tests.support.processes import until
@@ -236,15 +236,13 @@ def test_a_server_killed_in_a_run_leaves_no_tenant_half_migrated(
     assert fleet.check()
 
 
-class Away:
+class Away(Progress):
     """Has the server be away for some seconds, once four tenants have been told as done."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._told: list[Outcome] = []
         self._starting = Thread(target=self._start)
-
-    def started(self, total: int) -> None: ...
 
     def finished(self, outcome: Outcome) -> None:
         self._told.append(outcome)
@@ -278,7 +276,7 @@ def test_a_server_that_is_away_is_waited_for(options: Any, server: Server, folde
     assert fleet.check()
 
 
-class Crash:
+class Crash(Progress):
     """Has the server crash once so many tenants have been told as done, and hears what that loses."""
 
     def __init__(self, engine: Engine, after: int) -> None:

@@ -24,7 +24,7 @@ from tenantkit import (
 )
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.lifecycle.attendance import attending
-from tenantkit.migrations import downgrade, migrate, stamp, status
+from tenantkit.migrations import Progress, downgrade, migrate, stamp, status
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.runs import migrator
 from tenantkit.migrations.tasks.queue import run_tasks
@@ -70,7 +70,7 @@ def everywhere(*names: str) -> dict[str, list[str]]:
     return {f"t_k{number}": list(names) for number in range(6)}
 
 
-class Witness:
+class Witness(Progress):
     """Remembers what a run tells of itself."""
 
     def __init__(self) -> None:
@@ -178,10 +178,9 @@ def test_a_killed_run_is_resumed_by_the_next(
 ) -> None:
     environment.add("three", THREE + '\nop.execute("SELECT pg_sleep(0.2)")')
     script = (
-        "import sys, json; from tenantkit import Tenancy; from tenantkit.migrations import migrate\n"
+        "import sys, json; from tenantkit import Tenancy; from tenantkit.migrations import Progress, migrate\n"
         "from tests.conftest import APPLICATION\n"
-        "class P:\n"
-        "    def started(self, total): pass\n"
+        "class P(Progress):\n"
         "    def finished(self, outcome): print(outcome.key, flush=True)\n"
         "url, folder = json.load(sys.stdin)\n"
         "migrate(Tenancy(url, migrations=folder, listen=False, **APPLICATION), jobs=2, progress=P())\n"

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tenantkit import ConfigurationError, MigrationError, Tenancy
-from tenantkit.migrations import MigrationReport, downgrade_run, migrate
+from tenantkit.migrations import MigrationReport, Progress, downgrade_run, migrate
 from tests.migrations.environments import Environment
 
 Make = Callable[..., Tenancy]
@@ -169,14 +169,11 @@ def test_taking_back_a_run_does_not_take_back_what_another_did_meanwhile(
     report = migrate(fleet(), jobs=2)
     environment.add("three", 'op.execute("CREATE TABLE newer ()")', 'op.execute("DROP TABLE newer")')
 
-    class Meanwhile:
+    class Meanwhile(Progress):
         """Migrates the others as soon as the run has been planned."""
 
         def started(self, _total: int) -> None:
             migrate(fleet(), jobs=1)
-
-        def finished(self, _outcome: object) -> None:
-            pass
 
     with pytest.raises(MigrationError, match="it has moved on since this was planned, to three"):
         downgrade_run(fleet(), report.run_id, jobs=2, progress=Meanwhile())
@@ -201,10 +198,7 @@ class StopsError(Exception):
 def test_an_exception_of_who_watches_ends_the_run(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", 'op.execute("SELECT pg_sleep(0.5)")')
 
-    class Watcher:
-        def started(self, _total: int) -> None:
-            pass
-
+    class Watcher(Progress):
         def finished(self, _outcome: object) -> None:
             raise StopsError
 

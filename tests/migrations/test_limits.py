@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine, create_engine
 
 from tenantkit import MigrationError, Tenancy
-from tenantkit.migrations import Waiting, migrate
+from tenantkit.migrations import Progress, Waiting, migrate
 from tests.migrations.environments import Environment
 from tests.migrations.plain import operating
 from tests.support.processes import until
@@ -33,17 +33,11 @@ STEPS = {
 }
 
 
-class Told:
+class Told(Progress):
     """A progress that keeps what it is told of waits."""
 
     def __init__(self) -> None:
         self.waits: list[Waiting] = []
-
-    def started(self, total: int) -> None:
-        pass
-
-    def finished(self, outcome: Any) -> None:
-        pass
 
     def waiting(self, waiting: Waiting) -> None:
         self.waits.append(waiting)

@@ -11,7 +11,17 @@ import pytest
 from sqlalchemy import Engine
 
 from tenantkit import ConfigurationError, MigrationError, Tenancy, TenantNotFoundError
-from tenantkit.migrations import MigrationReport, Outcome, Wave, downgrade, get_run, migrate, stamp, unfinished
+from tenantkit.migrations import (
+    MigrationReport,
+    Outcome,
+    Progress,
+    Wave,
+    downgrade,
+    get_run,
+    migrate,
+    stamp,
+    unfinished,
+)
 from tests.migrations.environments import Environment
 from tests.migrations.test_fleet import ONE, TWO
 
@@ -62,7 +72,7 @@ def keys_of(states: dict[str, str], state: str) -> list[str]:
     return sorted(key for key, each in states.items() if each == state)
 
 
-class Watcher:
+class Watcher(Progress):
     """Remembers what it is told, and looks at the catalogs between waves."""
 
     def __init__(self, engine: Engine) -> None:

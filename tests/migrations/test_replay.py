@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tenantkit import ConfigurationError, MigrationError, Tenancy
-from tenantkit.migrations import MigrationReport, downgrade, migrate, preview
+from tenantkit.migrations import MigrationReport, Progress, downgrade, migrate, preview
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 
@@ -317,7 +317,7 @@ def test_the_ledger_tells_what_was_done_by_which_engine(fleet: Make, environment
     assert found == {key: ("done", name, "one", "two", 1) for key, name in REPLAYED.items()}
 
 
-class Meanwhile:
+class Meanwhile(Progress):
     """Lets something happen between the plan of a run and its execution."""
 
     def __init__(self, action: Callable[[], object]) -> None:
@@ -325,9 +325,6 @@ class Meanwhile:
 
     def started(self, _total: int) -> None:
         self._action()
-
-    def finished(self, outcome: object) -> None:
-        pass
 
 
 @pytest.mark.parametrize("name", ["auto", "alembic"])

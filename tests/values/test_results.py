@@ -46,7 +46,7 @@ def test_every_result_can_be_pickled_and_copied(make_tenancy: Callable[..., Tena
         "run": migrations.get_run(tenancy, 1),
         "failed": migrations.failed(tenancy),
         "tables": tenancy.tables.placeholder,
-        "advance": migrations.Advance(key="acme", step="backfill of note", rows=1, percent=2),
+        "advance": migrations.StepProgress(key="acme", step="backfill of note", rows=1, percent=2),
         "waiting": migrations.Waiting(key="acme", blockers=(migrations.Blocker(pid=7),)),
         "wave": migrations.Wave(run_id=1, number=1, count=2, outcomes=failed.value.report.outcomes),
     }

@@ -12,14 +12,10 @@ from tenantkit.migrations.results.failures import FailureGroup
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview, Rehearsal
 from tenantkit.migrations.results.progress import (
-    Advance,
-    AdvanceProgress,
     Blocker,
-    LossProgress,
     Progress,
+    StepProgress,
     Waiting,
-    WaitProgress,
-    WaveProgress,
 )
 from tenantkit.migrations.results.report import MigrationReport, Wave
 from tenantkit.migrations.results.status import FleetStatus, PlacementStatus
@@ -27,12 +23,9 @@ from tenantkit.migrations.runs.commands import downgrade, downgrade_run, migrate
 from tenantkit.migrations.runs.shared import downgrade_shared, stamp_shared, upgrade_shared
 
 __all__ = [
-    "Advance",
-    "AdvanceProgress",
     "Blocker",
     "FailureGroup",
     "FleetStatus",
-    "LossProgress",
     "MigrationReport",
     "Options",
     "Outcome",
@@ -45,10 +38,9 @@ __all__ = [
     "Progress",
     "Rehearsal",
     "Run",
-    "WaitProgress",
+    "StepProgress",
     "Waiting",
     "Wave",
-    "WaveProgress",
     "downgrade",
     "downgrade_run",
     "downgrade_shared",

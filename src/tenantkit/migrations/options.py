@@ -19,6 +19,7 @@ from tenantkit.arguments import (
     TEXTS,
     Kind,
     either,
+    instance,
     number,
     one_of,
     optional,
@@ -30,14 +31,14 @@ from tenantkit.frozen import freeze
 from tenantkit.migrations.planning.phases import Phase
 from tenantkit.migrations.planning.rollout import Check, OnError, Rollout
 from tenantkit.migrations.planning.selection import Order, Selection
-from tenantkit.migrations.results.progress import NoProgress, Progress
+from tenantkit.migrations.results.progress import Progress
 from tenantkit.postgres.limits import LOCK_TIMEOUT, Limits
 
 EngineName: TypeAlias = Literal["auto", "replay", "alembic"]
 
 _CORES = os.cpu_count() or 1
 _CONNECTIONS = 8
-_SILENT = NoProgress()
+_SILENT = Progress()
 _Part = TypeVar("_Part", Selection, Rollout, "Settings")
 
 
@@ -87,7 +88,7 @@ class Options(TypedDict, total=False):
     phase: Phase | None
     """``expand`` goes only as far as the last revision before the first that contracts, by default all the way."""
     progress: Progress | None
-    """Is told of every outcome as it comes."""
+    """Hears of every outcome as it comes."""
 
 
 _NUMBER = number()
@@ -116,7 +117,7 @@ KINDS: Mapping[str, Kind] = {
         "lock_timeout": TEXT,
         "statement_timeout": TEXT,
         "phase": one_of(*get_args(Phase)),
-        "progress": Kind("an object with started() and finished()", lambda each: hasattr(each, "finished")),
+        "progress": instance(Progress, "a tenantkit.migrations.Progress"),
     }.items()
 }
 """What each of `Options` takes."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tenantkit.cli.display.errors import in_one_line
 from tenantkit.cli.display.reporting import outcome_as_json
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tenantkit.migrations import Advance, Outcome, Waiting, Wave
+from tenantkit.migrations import Outcome, StepProgress, Waiting, Wave
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
@@ -41,9 +38,9 @@ class Events:
         """Write the outcome of one of them."""
         self._write("outcome", outcome_as_json(outcome))
 
-    def advanced(self, advance: Advance) -> None:
+    def advanced(self, step: StepProgress) -> None:
         """Write how far a long step of one of them is."""
-        self._write("step", asdict(advance))
+        self._write("step", asdict(step))
 
     def waiting(self, waiting: Waiting) -> None:
         """Write which sessions one of them waits for."""

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import override
 
 from tenantkit.cli.display.output import err, one_line
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from tenantkit.cli.display.tally import Tally
-    from tenantkit.migrations import Advance, Outcome
+from tenantkit.cli.display.tally import Tally
+from tenantkit.cli.display.view import View
+from tenantkit.migrations import StepProgress
 
 _DRAWN_PER_SECOND = 8
 _WIDEST_BAR = 40
 _NARROWEST_BAR = 8
 
 
-class LiveView:
+class LiveView(View):
     """Draws a `Tally` from a thread of its own, so a tenant that is done costs no drawing."""
 
     def __init__(self, doing: str, tally: Tally) -> None:
@@ -32,32 +29,28 @@ class LiveView:
         self._tally = tally
         self._live = Live(console=err, get_renderable=self._draw, refresh_per_second=_DRAWN_PER_SECOND, transient=True)
 
+    @override
     def start(self) -> None:
         """Begin to draw."""
         self._live.start()
 
+    @override
     def stop(self) -> None:
         """Take away what was drawn."""
         self._live.stop()
 
-    def finished(self, outcome: Outcome) -> None:
-        """Leave it to the next drawing."""
-
+    @override
     def failed(self, text: Text) -> None:
         """Print which tenant failed and why, above what is drawn; cut off, as the summary has it whole."""
         err.print(text, no_wrap=True, overflow="ellipsis", crop=True)
-
-    def advanced(self, advance: Advance) -> None:
-        """Leave it to the next drawing."""
 
     def _draw(self) -> RenderableType:
         tally = self._tally
         if not tally.total:
             return one_line(f"{self._doing} ...")
         slowest = ", ".join(f"{key} {took} ms" for key, took in tally.slowest)
-        advance = tally.advance  # once, as another thread may be done with it
-        step = advance and describe_advance(advance)
-        details = [step, describe_counts(tally), slowest and f"slowest: {slowest}"]
+        step = tally.step  # once, as another thread may be done with it
+        details = [step and describe_step(step), describe_counts(tally), slowest and f"slowest: {slowest}"]
         return Group(self._bar(), *(one_line(Text(f"  {detail}", style="dim")) for detail in details if detail))
 
     def _bar(self) -> RenderableType:
@@ -89,9 +82,9 @@ def describe_counts(tally: Tally) -> str:
     return ", ".join(counts)
 
 
-def describe_advance(advance: Advance) -> str:
+def describe_step(step: StepProgress) -> str:
     """Return how far a long step is."""
-    return f"{advance.key}: {advance.step}, {advance.rows:,} rows set, {advance.percent} % gone through"
+    return f"{step.key}: {step.step}, {step.rows:,} rows set, {step.percent} % gone through"
 
 
 def _clock(seconds: float) -> str:

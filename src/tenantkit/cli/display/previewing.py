@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 from rich.text import Text
@@ -13,12 +14,8 @@ from tenantkit.cli.display.output import err, out, print_json
 from tenantkit.cli.display.progress import failure
 from tenantkit.cli.display.summary import count
 from tenantkit.exceptions import as_clause
+from tenantkit.migrations import PlannedGroup, PlannedStep, Preview
 from tenantkit.naming import first_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tenantkit.migrations import PlannedGroup, PlannedStep, Preview
 
 _SHOWN = 20
 """So many tenants of a group are named."""

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from types import TracebackType
+from typing import Self
 
 from rich.text import Text
+from typing_extensions import override
 
 from tenantkit.cli.display.errors import in_one_line
-from tenantkit.cli.display.live import LiveView, describe_advance, describe_counts, describe_pace
+from tenantkit.cli.display.events import Events
+from tenantkit.cli.display.live import LiveView, describe_counts, describe_pace, describe_step
 from tenantkit.cli.display.output import err
 from tenantkit.cli.display.summary import count
 from tenantkit.cli.display.tally import Tally
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
-    from typing import Self
-
-    from tenantkit.cli.display.events import Events
-    from tenantkit.migrations import Advance, Outcome, Waiting, Wave
+from tenantkit.cli.display.view import View
+from tenantkit.migrations import Outcome, Progress, StepProgress, Waiting, Wave
 
 _EACH = 100
 """So many tenants have a line each where there is no terminal; of more, there is a line now and then."""
@@ -30,26 +28,7 @@ _TOLD = 20
 """So many failures are told as they come. A revision that fails for all would fill the screen; the summary has them."""
 
 
-class View(Protocol):
-    """How people see a run."""
-
-    def start(self) -> None:
-        """Begin."""
-
-    def stop(self) -> None:
-        """End, however it went."""
-
-    def finished(self, outcome: Outcome) -> None:
-        """One tenant has not failed."""
-
-    def failed(self, text: Text) -> None:
-        """One tenant has failed."""
-
-    def advanced(self, advance: Advance) -> None:
-        """Hear how far a long step of one tenant is."""
-
-
-class FleetProgress:
+class FleetProgress(Progress):
     """Counts and shows how a run goes: live at a terminal, in lines elsewhere; failures are told as they come."""
 
     def __init__(self, doing: str, events: Events | None = None) -> None:
@@ -70,12 +49,14 @@ class FleetProgress:
     ) -> None:
         self._view.stop()
 
+    @override
     def started(self, total: int) -> None:
         """Take down how many tenants have something to do."""
         self.tally.start(total)
         if self._events is not None:
             self._events.started(total)
 
+    @override
     def finished(self, outcome: Outcome) -> None:
         """Show the outcome of one of them."""
         self.tally.add(outcome)
@@ -88,19 +69,22 @@ class FleetProgress:
             if self.tally.failed == _TOLD:
                 self._view.failed(Text("Further failures are counted, and summed up at the end.", style="dim"))
 
-    def advanced(self, advance: Advance) -> None:
+    @override
+    def advanced(self, step: StepProgress) -> None:
         """Tell how far a long step of one of them is."""
-        self.tally.advance = advance
+        self.tally.step = step
         if self._events is not None:
-            self._events.advanced(advance)
-        self._view.advanced(advance)
+            self._events.advanced(step)
+        self._view.advanced(step)
 
+    @override
     def waiting(self, waiting: Waiting) -> None:
         """Tell which sessions one of them waits for."""
         if self._events is not None:
             self._events.waiting(waiting)
         err.print(Text.assemble((waiting.key, "bold"), " ", in_one_line(str(waiting))), soft_wrap=True)
 
+    @override
     def lost(self, outcomes: Sequence[Outcome]) -> None:
         """Tell that what was done to some of them is to be done again."""
         for outcome in outcomes:
@@ -110,6 +94,7 @@ class FleetProgress:
         again = f"{count(len(outcomes))} to do again."
         err.print(f"The server crashed, and lost what was done last: {again}", soft_wrap=True)
 
+    @override
     def wave_ended(self, wave: Wave) -> None:
         """Tell that another wave is to follow."""
         if self._events is not None:
@@ -118,19 +103,14 @@ class FleetProgress:
         err.print(f"Wave {wave.number} of {wave.count}: {done}.", soft_wrap=True)
 
 
-class Lines:
+class Lines(View):
     """Where there is no terminal: a line for each tenant, or for a large fleet every few seconds."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
         self._last = monotonic()
 
-    def start(self) -> None:
-        """Print nothing yet."""
-
-    def stop(self) -> None:
-        """Print nothing more."""
-
+    @override
     def finished(self, outcome: Outcome) -> None:
         """Print that one tenant is done, or how far it is."""
         tally = self._tally
@@ -142,15 +122,17 @@ class Lines:
             self._last = now
             err.print(f"{describe_pace(tally)}: {describe_counts(tally)}", soft_wrap=True)
 
+    @override
     def failed(self, text: Text) -> None:
         """Print which tenant failed and why."""
         err.print(text, soft_wrap=True)
 
-    def advanced(self, advance: Advance) -> None:
+    @override
+    def advanced(self, step: StepProgress) -> None:
         """Print now and then how far a long step is."""
         if (now := monotonic()) - self._last >= _PAUSE:
             self._last = now
-            err.print(describe_advance(advance), soft_wrap=True)
+            err.print(describe_step(step), soft_wrap=True)
 
 
 def failure(outcome: Outcome) -> Text:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tenantkit.cli.display.errors import without_passwords
-
-if TYPE_CHECKING:
-    from tenantkit.migrations import MigrationReport, Outcome
+from tenantkit.migrations import MigrationReport, Outcome
 
 
 def outcome_as_json(outcome: Outcome) -> dict[str, Any]:

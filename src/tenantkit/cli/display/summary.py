@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.text import Text
 
 from tenantkit.cli.display.errors import in_one_line, print_error, without_passwords
 from tenantkit.cli.display.output import err, print_done
+from tenantkit.cli.display.tally import Tally
 from tenantkit.exceptions import as_clause
+from tenantkit.migrations import FailureGroup, MigrationReport
 from tenantkit.naming import first_lines
-
-if TYPE_CHECKING:
-    from tenantkit.cli.display.tally import Tally
-    from tenantkit.migrations import FailureGroup, MigrationReport
 
 _GROUPS = 5
 """So many reasons for failures are told."""

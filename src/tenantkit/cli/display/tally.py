@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from heapq import heappush, heapreplace
 from time import monotonic
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tenantkit.migrations import Advance, Outcome
+from tenantkit.migrations import Outcome, StepProgress
 
 _WINDOW = 10.0
 """Over how many seconds the rate is taken: long enough to be steady, short enough to show that something changed."""
@@ -31,7 +28,7 @@ class Tally:
         self._slowest: list[tuple[int, str]] = []
         self.total = self.done = self.failed = self.retried = 0
         self.engines: Counter[str] = Counter()
-        self.advance: Advance | None = None
+        self.step: StepProgress | None = None
         """How far the long step of a tenant is that is not done yet; such steps come one after another."""
 
     def start(self, total: int) -> None:
@@ -42,8 +39,8 @@ class Tally:
 
     def add(self, outcome: Outcome) -> None:
         """Count the outcome of one."""
-        if self.advance is not None and self.advance.key == outcome.key:
-            self.advance = None
+        if self.step is not None and self.step.key == outcome.key:
+            self.step = None
         self.done += 1
         self.retried += outcome.attempts > 1
         if not outcome.ok:

@@ -19,7 +19,7 @@ from tenantkit.migrations.operations.steps import TELL
 from tenantkit.migrations.planning.version_tables import read_revisions
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
-from tenantkit.migrations.results.progress import Advance
+from tenantkit.migrations.results.progress import StepProgress
 from tenantkit.migrations.tasks.connections import Reconnect, cancel, hear
 from tenantkit.migrations.tasks.task import Retry, Task
 from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
@@ -46,7 +46,7 @@ class Alembic:
     graph: RevisionGraph
     limits: Limits
     placements_per_connection: int
-    tell: Callable[[Advance], object] | None = None
+    tell: Callable[[StepProgress], object] | None = None
     """Is told how far long steps are, not more often than is of use."""
     cancellation: Cancellation = field(default_factory=Cancellation)
     """Ends a task that is being done, and has no other begin."""
@@ -110,7 +110,7 @@ class Alembic:
             nonlocal last
             if self.tell is not None and (now := monotonic()) - last >= _TOLD_EVERY:
                 last = now
-                self.tell(Advance(key=key, step=step, rows=rows, percent=percent))
+                self.tell(StepProgress(key=key, step=step, rows=rows, percent=percent))
 
         return tell
 

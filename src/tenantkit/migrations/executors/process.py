@@ -15,7 +15,7 @@ from tenantkit.cancellation import SIGNALS, Cancellation
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.graph.places import Place
 from tenantkit.migrations.results.outcome import Outcome
-from tenantkit.migrations.results.progress import Advance
+from tenantkit.migrations.results.progress import StepProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ class Worker:
     def __init__(
         self,
         setup: WorkerConfig,
-        tell: Callable[[Advance], object] | None = None,
+        tell: Callable[[StepProgress], object] | None = None,
         cancellation: Cancellation | None = None,
     ) -> None:
         self._setup = setup
@@ -73,13 +73,13 @@ class Worker:
         place: Place | None = None
         while True:
             try:
-                result: Outcome | Retry | Advance | Place = self._pipe.recv()
+                result: Outcome | Retry | StepProgress | Place = self._pipe.recv()
             except (EOFError, OSError):
                 return self._lost(task, place)
             match result:
                 case Place():
                     place = result
-                case Advance():
+                case StepProgress():
                     if self._tell is not None:
                         self._tell(result)
                 case _:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from typing_extensions import override
 
@@ -13,7 +12,7 @@ from tenantkit.migrations.results.report import Wave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advance:
+class StepProgress:
     """How far a long step of one tenant's migration is."""
 
     key: str
@@ -61,53 +60,34 @@ class Waiting:
         return f"waits for {' and '.join(map(str, self.blockers))}"
 
 
-class Progress(Protocol):
-    """Is told how a run goes, in the caller's thread."""
+class Progress:
+    """Hears how a run goes. Override the methods that are of interest: the others do nothing.
+
+    Methods are called in the caller's thread, but for those that say otherwise.
+    """
 
     def started(self, total: int) -> None:
-        """*total* tenants have something to do."""
+        """Hear how many tenants have something to do."""
 
     def finished(self, outcome: Outcome) -> None:
-        """One of them is done."""
-
-
-@runtime_checkable
-class WaveProgress(Progress, Protocol):
-    """Is told of waves too."""
+        """Hear that one of them is done, or has failed."""
 
     def wave_ended(self, wave: Wave) -> None:
         """Hear that a wave is done, and another is to follow."""
 
+    def lost(self, outcomes: Sequence[Outcome]) -> None:
+        """Hear which outcomes a server that crashed has lost. Unless the run stops, the tenants are done again."""
 
-@runtime_checkable
-class AdvanceProgress(Progress, Protocol):
-    """Is told too how far long steps are."""
-
-    def advanced(self, advance: Advance) -> None:
-        """Hear it, at most twice a second, and not in the caller's thread if a process is at work on the tenant."""
-
-
-@runtime_checkable
-class WaitProgress(Progress, Protocol):
-    """Is told too which sessions a migration waits for."""
+    def advanced(self, step: StepProgress) -> None:
+        """Hear how far a long step is: at most twice a second, and in another thread if a process does the work."""
 
     def waiting(self, waiting: Waiting) -> None:
-        """Hear it, when it begins and every ten seconds, in another thread. It takes one more connection."""
+        """Hear which sessions a migration waits for: when that begins and every ten seconds, in another thread.
 
+        A run whose progress overrides this takes one more connection.
+        """
 
-@runtime_checkable
-class LossProgress(Progress, Protocol):
-    """Is told too when the server has crashed and what it had done last is lost."""
-
-    def lost(self, outcomes: Sequence[Outcome]) -> None:
-        """Hear that these, which were told, do not hold any more. Unless the run stops, the tenants are done again."""
-
-
-class NoProgress:
-    """Keeps what it is told to itself."""
-
-    def started(self, total: int) -> None:
-        """Ignore it."""
-
-    def finished(self, outcome: Outcome) -> None:
-        """Ignore it."""
+    @property
+    def watches_waits(self) -> bool:
+        """Whether `waiting` is overridden."""
+        return type(self).waiting is not Progress.waiting

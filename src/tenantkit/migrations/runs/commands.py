@@ -24,7 +24,6 @@ from tenantkit.migrations.planning.unversioned import refuse_unversioned
 from tenantkit.migrations.planning.version_tables import read_placements
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
-from tenantkit.migrations.results.progress import AdvanceProgress, WaitProgress
 from tenantkit.migrations.results.report import MigrationReport
 from tenantkit.migrations.runs.migrator import Migrator
 from tenantkit.migrations.runs.reconcile import reconcile
@@ -181,7 +180,7 @@ def _run_until(
         graph,
         settings,
         stop=Event() if rollout.has_budget else None,
-        tell=progress.advanced if isinstance(progress, AdvanceProgress) else None,
+        tell=progress.advanced,
         cancellation=cancellation,
     )
     watching = watching_for(tenancy, progress, fleet)
@@ -200,7 +199,7 @@ def _run_until(
                 connection,
                 jobs=settings.jobs,
                 max_connections=options.max_connections,
-                others=options.maintenance + isinstance(progress, WaitProgress),
+                others=options.maintenance + progress.watches_waits,
             )
         failed = {outcome.key for outcome in plan.refused}
         planned = [work.tenant for work in plan.work] + [tenant for tenant in fleet if tenant.key in failed]

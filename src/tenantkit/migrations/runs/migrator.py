@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
     from tenantkit.migrations.replay.script import Script
-    from tenantkit.migrations.results.progress import Advance
+    from tenantkit.migrations.results.progress import StepProgress
 
 PLACEMENTS_PER_CONNECTION = 100
 """After so many, a new connection is taken. A backend keeps what it learns of every table
@@ -72,7 +72,7 @@ class Migrator:
     """What is made of each executor before it is used."""
     stop: Event | None = None
     """If there is one, nothing is begun once it is set, and nothing between a failure and the caller's look at it."""
-    tell: Callable[[Advance], object] | None = None
+    tell: Callable[[StepProgress], object] | None = None
     """Is told how far long steps are."""
     cancellation: Cancellation = field(default_factory=Cancellation)
     """Ends the run: nothing is begun after it, and what has begun is cancelled."""

@@ -11,7 +11,6 @@ from tenantkit.databases.base import shares_transaction
 from tenantkit.migrations.graph.revision_graph import Command
 from tenantkit.migrations.planning.plan import group
 from tenantkit.migrations.results.outcome import Outcome
-from tenantkit.migrations.results.progress import LossProgress, WaveProgress
 from tenantkit.migrations.results.report import Wave
 from tenantkit.migrations.tasks.connections import begin
 from tenantkit.migrations.tasks.task import Task
@@ -81,8 +80,7 @@ class FleetRun:
         self._write(lambda connection: ledger.finish_run(connection, self.run_id))
 
     def _rest(self, wave: Wave) -> None:
-        if isinstance(self.progress, WaveProgress):
-            self.progress.wave_ended(wave)
+        self.progress.wave_ended(wave)
         self.migrator.cancellation.sleep(self.rollout.pause)
         self._ask(wave)
 
@@ -114,7 +112,7 @@ class FleetRun:
                 is_lost = False
             (lost if is_lost else kept).append(outcome)
         self.outcomes = kept
-        if lost and isinstance(self.progress, LossProgress):
+        if lost:
             self.progress.lost(lost)
         return [outcome.key for outcome in lost]
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tenantkit.databases.base import by_database
 from tenantkit.migrations.environment.sites import shared_site
-from tenantkit.migrations.results.progress import Blocker, Progress, Waiting, WaitProgress
+from tenantkit.migrations.results.progress import Blocker, Progress, Waiting
 from tenantkit.migrations.runs.shared import SHARED
 from tenantkit.postgres.advisory_locks import PLACEMENT
 
@@ -121,7 +121,7 @@ def watching_for(
     tenancy: Deployment, progress: Progress, fleet: Sequence[Tenant]
 ) -> Callable[[], AbstractContextManager[None]]:
     """Return what tells *progress*, for the duration of a block, which sessions are waited for, if it wants to know."""
-    if not isinstance(progress, WaitProgress):
+    if not progress.watches_waits:
         return nullcontext
     keys = {tenant.placement: tenant.key for tenant in fleet}
     if tenancy.shared_schemas:
