@@ -80,7 +80,7 @@ op.add_column("a", sa.Column("nine", sa.Integer), schema="tenant")
 """
 
 
-def test_columns_are_added_in_fewer_statements_to_the_same_end(
+def test_each_column_is_added_by_the_statement_that_alembic_sent(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("two", MANY_COLUMNS)
@@ -88,7 +88,7 @@ def test_columns_are_added_in_fewer_statements_to_the_same_end(
     assert group.rehearsal is not None
     script = group.rehearsal.script or ""
     added = [statement for statement in script.split("\n;\n") if "ADD COLUMN" in statement]
-    assert [statement.count("ADD COLUMN ") for statement in added] == [1, 4, 1, 1, 1, 1, 2, 1, 1, 1]
+    assert [statement.count("ADD COLUMN ") for statement in added] == [1] * 14
     assert engines(migrate(fleet(), jobs=2)) == REPLAYED
     first, *others = looks(engine)
     assert others == [first] * 4

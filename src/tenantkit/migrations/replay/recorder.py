@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from alembic import op
-from alembic.operations.ops import AddColumnOp, BulkInsertOp, ExecuteSQLOp
+from alembic.operations.ops import BulkInsertOp, ExecuteSQLOp
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import Connection, Select, event
 from typing_extensions import override
@@ -22,7 +22,6 @@ from tenantkit.exceptions import TenantkitError
 from tenantkit.migrations.environment.outside import observing, warn
 from tenantkit.migrations.environment.target import ALIAS, QUOTED_ALIAS
 from tenantkit.migrations.graph.revision_scripts import replays
-from tenantkit.migrations.replay.joining import adds_plain_column, join_columns
 from tenantkit.migrations.replay.literals import write_literals
 from tenantkit.migrations.replay.script import Script, Step
 from tenantkit.postgres.quoting import quote_identifier
@@ -66,8 +65,6 @@ class Recorder:
         self._steps: list[Step] = []
         self._revision = ""
         self._statements: list[str] = []
-        self._adds_column = False
-        """Whether the last of them adds plain columns, by ``op.add_column`` and not by a text of one's own."""
         self._is_running = False
         self._operations: list[type | None] = []
         self._touches_shared = False
@@ -128,7 +125,6 @@ class Recorder:
             # Of a stamp, there is nothing to record.
             self._revision = step.revision.revision if isinstance(step, RevisionStep) else ""
             self._statements = []
-            self._adds_column = False
             operations = _proxy()
             connection: Any = operations.migration_context.connection
             driver = connection.connection.driver_connection
@@ -222,20 +218,12 @@ class Recorder:
             if LEXER.search(sent):
                 # The whole script is taken apart before its first statement is executed.
                 self.refuse(f"revision {self._revision} changes how statements are read")
-            self._take_down(sent, adds_column=operation is AddColumnOp and adds_plain_column(sent))
+            self._statements.append(sent)
 
     def _note_outside(self, what: str) -> None:
         why = f"revision {self._revision} {what}"
         warn(self._revision, what)
         self.refuse(why)
-
-    def _take_down(self, statement: str, *, adds_column: bool) -> None:
-        joined = join_columns(self._statements[-1], statement) if adds_column and self._adds_column else None
-        if joined is None:
-            self._statements.append(statement)
-        else:
-            self._statements[-1] = joined
-        self._adds_column = adds_column
 
 
 def _proxy() -> Operations:
