@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenantkit.arguments import optional, require, whole
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.environment.sites import graph_of
-from tenantkit.migrations.planning.plan import is_relative, make_absolute
-from tenantkit.migrations.planning.version_tables import read_placements
-from tenantkit.migrations.results.heads import parse_heads
+from tenantkit.migrations.planning.plan import is_relative
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.runs import ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Row
 
-    from tenantkit.migrations.graph.revision_graph import RevisionGraph
     from tenantkit.migrations.planning.phases import Phase
 
 _NOT_REACHED = "not reached: the run ended before"
@@ -91,47 +85,22 @@ def get_run(tenancy: Deployment, run_id: int) -> tuple[Run, list[Outcome]]:
 def unfinished(tenancy: Deployment, run_id: int) -> tuple[str, list[str], Phase | None]:
     """Return the target of a migration, the keys of the tenants that it failed for or did not reach, and its phase.
 
-    A relative target is counted from where the run found those tenants: another run may have moved them since.
-
-    :raises ConfigurationError: if there is no such run, if it was no migration, or if it has several targets.
+    :raises ConfigurationError: if there is no such run, if it was no migration, or if its target was relative, such as
+        ``+1``: another run may have moved the tenants since.
     """
     run, outcomes = get_run(tenancy, run_id)
     if run.command != "migrate":
         raise ConfigurationError(
             f"Run {run_id} was a {run.command}, which cannot be resumed. Run the same command again."
         )
-    left = [outcome for outcome in outcomes if not outcome.ok]
-    goals = {run.target: [outcome.key for outcome in left]}
-    if left and is_relative(run.target):
-        with tenancy.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            there = read_placements(tenancy.databases, connection, [outcome.placement for outcome in left])
-        goals = _absolute_goals(
-            graph_of(tenancy, "tenant"), run.target, [each for each in left if each.placement in there]
-        )
-    if len(goals) > 1:
-        commands = "; ".join(f"tenantkit migrate {goal} --tenants {','.join(keys)}" for goal, keys in goals.items())
+    keys = [outcome.key for outcome in outcomes if not outcome.ok]
+    if keys and is_relative(run.target):
         raise ConfigurationError(
-            f"Run {run_id} went {run.target} from several revisions, so it has no one target. Go on with: {commands}"
+            f"Run {run_id} went {run.target}, which may lead elsewhere from where its tenants are now. Name the "
+            f"revision: 'tenantkit migrate REVISION --tenants {','.join(keys)}'. 'tenantkit runs show {run_id}' shows "
+            "the revision to which each tenant went."
         )
-    [(target, keys)] = goals.items()
-    return target, keys, run.phase
-
-
-def _absolute_goals(graph: RevisionGraph, target: str, outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
-    """Return where a relative target leads, with the keys of those whom it leads there.
-
-    :raises ConfigurationError: if it leads nowhere from where any of them was.
-    """
-    goals: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        with suppress(ConfigurationError):  # it was refused then, and would be now
-            steps = graph.steps("migrate", target, parse_heads(outcome.from_revision))
-            goals.setdefault(make_absolute(target, steps), []).append(outcome.key)
-    if not goals:
-        raise ConfigurationError(
-            f"{target} leads nowhere from where the tenants are that are left. 'tenantkit status' tells where."
-        )
-    return goals
+    return run.target, keys, run.phase
 
 
 def failed(tenancy: Deployment) -> list[str]:
