@@ -38,6 +38,7 @@ class Cancellation:
         self._requested = threading.Event()
         self._is_over = False
         self._is_deferred = True
+        self._exits = False
         self._targets: list[Callable[[], object]] = []
 
     @property
@@ -79,6 +80,18 @@ class Cancellation:
         finally:
             self._targets.remove(cancel)
 
+    @contextmanager
+    def exiting(self) -> Generator[None]:
+        """Let a signal end the process at once in a block, which does nothing that would have to be undone.
+
+        An exception could be lost there: Python ignores those that are raised in callbacks of its import locks.
+        """
+        self._exits = True
+        try:
+            yield
+        finally:
+            self._exits = False
+
     def interruptible(self) -> _Mode:
         """Let a signal raise `KeyboardInterrupt` in the main thread, anywhere in a block. Raises as `check` does."""
         return _Mode(self, is_deferred=False)
@@ -98,6 +111,8 @@ class Cancellation:
 
     def handle(self, number: int, _: FrameType | None) -> None:
         """Handle a signal."""
+        if self._exits:
+            os._exit(128 + number)
         if self.number is None:
             self.request(number)
         elif monotonic() - self._requested_at > _ECHO:

@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tenantkit.cancellation import SIGNALS
 from tenantkit.cli import globals_first
 from tests.cli.project import Project
+from tests.support.processes import unmeasured
+
+CONSOLE_SCRIPT = """
+from importlib.metadata import entry_points
+[script] = entry_points(group="console_scripts", name="tenantkit")
+script.load()()
+"""
 
 
 @pytest.mark.parametrize(
@@ -145,6 +153,18 @@ def test_an_interrupted_import_of_the_application_shows_no_traceback(bare_projec
     terminal.interrupt()
     done = terminal.result()
     assert (done.code, done.out, done.err.replace("^C", "")) == (130, "", "loading\n")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("module", ["sqlalchemy", "typer"])
+@pytest.mark.parametrize("start", [["-m", "tenantkit"], ["-c", CONSOLE_SCRIPT]], ids=["module", "script"])
+def test_a_signal_while_the_command_line_is_imported_ends_it(
+    start: list[str], module: str, number: int, tmp_path: Path
+) -> None:
+    (tmp_path / f"{module}.py").write_text(f"import os, time\nos.kill(os.getpid(), {int(number)})\ntime.sleep(60)")
+    environment = {**unmeasured(), "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, *start], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
 
 
 def test_verbose_shows_where_an_application_broke(project: Project) -> None:

@@ -27,7 +27,7 @@ def test_every_error_is_explained() -> None:
     explained = set(re.findall(r"^## `(\w+)`$", (DOCS / "reference" / "errors.md").read_text(), re.MULTILINE))
     exist = {
         error.__name__
-        for error in vars(tenantkit).values()
+        for error in (getattr(tenantkit, name) for name in tenantkit.__all__)
         if inspect.isclass(error) and issubclass(error, TenantkitError)
     }
     assert explained == exist
