@@ -21,6 +21,10 @@ op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), sa.Column("t"
 op.execute("INSERT INTO a VALUES (1, 'one')")
 """
 ADD = 'op.add_column("a", sa.Column("y", sa.Integer), schema="tenant")'
+CHILD = """
+x = sa.Column("x", sa.Integer, sa.ForeignKey("tenant.a.x", deferrable=True))
+op.create_table("child", x, schema="tenant")
+"""
 
 
 @pytest.fixture
@@ -273,6 +277,46 @@ def test_a_lock_in_the_way_is_waited_for_and_told(fleet: Make, environment: Envi
     assert (failure.key, failure.sqlstate, failure.attempts) == ("k3", "55P03", 8)
     report = migrate(fleet(), jobs=2)
     assert engines(report) == {"k3": "alembic"}
+    first, *others = looks(engine)
+    assert others == [first] * 4
+
+
+WAYS_TO_FAIL = {
+    "lock": "SELECT pg_advisory_xact_lock(hashtext(current_schema()))",
+    "row": "SELECT 1 / (SELECT count(*) FROM a WHERE t = 'one')",
+    "commit": "SET CONSTRAINTS ALL DEFERRED; INSERT INTO child SELECT 9 FROM a WHERE t = 'odd'",
+}
+
+
+@pytest.mark.parametrize(
+    ("way", "revision", "named"),
+    [
+        ("lock", "three", "three"),
+        ("lock", "four", "four"),
+        ("row", "three", "three"),
+        ("row", "four", "four"),
+        ("commit", "three", "three to four"),
+    ],
+)
+def test_the_revision_of_a_script_that_fails_is_named(
+    way: str, revision: str, named: str, fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    environment.add("two", CHILD)
+    migrate(fleet())
+    for each in ("three", "four"):
+        environment.add(each, f'op.execute("{WAYS_TO_FAIL[way] if each == revision else "SELECT 1"}")')
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE t_k3.a SET t = 'odd'")
+    with engine.connect() as holder:
+        holder.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('t_k3'))")
+        with pytest.raises(MigrationError) as caught:
+            migrate(fleet(), jobs=2, lock_timeout="20ms", engine="auto" if way == "lock" else "replay")
+    (failure,) = caught.value.report.failures
+    assert (failure.key, failure.engine, failure.revision) == ("k3", None if way == "lock" else "replay", named)
+    assert (failure.file or "").endswith(f"{named}.py") == (named == revision)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE t_k3.a SET t = 'one'")
+    migrate(fleet(), jobs=2)
     first, *others = looks(engine)
     assert others == [first] * 4
 

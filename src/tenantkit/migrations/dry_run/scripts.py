@@ -130,7 +130,7 @@ class ScriptPreview:
         if script is None or not script.steps:
             return None
         template = script.template(site.others, self.settings.limits)
-        return f"{template.render(site.schema, _EPILOGUE).decode()};\n"
+        return f"{template.render(site.schema, _EPILOGUE)};\n"
 
 
 def _alone(recorder: Recorder) -> RehearsalResult:

@@ -13,15 +13,19 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 
 from tenantkit.cancellation import Cancellation
+from tenantkit.migrations.graph.places import Place, place_of
 from tenantkit.migrations.replay.script import BUSY, MOVED, Script, Template
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.tasks.connections import FORGET, Reconnect
-from tenantkit.migrations.tasks.task import Retry, Task
+from tenantkit.migrations.tasks.task import ATTEMPTS, Retry, Task
 from tenantkit.postgres.errors import is_lock_conflict, reason
 from tenantkit.postgres.limits import Limits
+from tenantkit.user_code import set_place
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Engine
 
 _PATIENCE = 5.0
@@ -43,6 +47,8 @@ class Replay:
     cancellation: Cancellation
     is_last: bool = True
     """Whether a placement is done after it; if not, the ledger has nothing to say yet."""
+    locates: bool = False
+    """Whether a script that fails is sent again, revision by revision, for the caller to know which of them failed."""
     _connection: psycopg.Connection[Any] | None = None
     _served: int = 0
     _interrupted_at: float | None = None
@@ -59,6 +65,14 @@ class Replay:
 
         :raises KeyboardInterrupt: if the run is cancelled before that.
         """
+        is_located = len(self.script.steps) == 1 or task.attempt == ATTEMPTS
+        result = self._attempt(task, in_pieces=task.attempt == ATTEMPTS)
+        if isinstance(result, Outcome) and not (result.ok or is_located or has_moved(result)) and self.locates:
+            return self._attempt(task, in_pieces=True)
+        return result
+
+    def _attempt(self, task: Task, *, in_pieces: bool) -> Outcome | Retry:
+        """Send the script; *in_pieces*, an error knows the revision that failed, which costs a round trip for each."""
         start = perf_counter()
         before, after = format_heads(self.script.before), format_heads(self.script.after)
         if not self.is_last:
@@ -71,7 +85,11 @@ class Replay:
             self.cancellation.check()
             if self.script.may_change_session and self._served > 1:
                 _send(connection, _FORGET)
-            _send(connection, self._template(task).render(task.site.schema, epilogue))
+            template, schema = self._template(task), task.site.schema
+            if in_pieces:
+                self._send_pieces(connection, template.pieces(schema, epilogue))
+            else:
+                _send(connection, template.render(schema, epilogue).encode())
         except psycopg.Error as caught:
             if self.cancellation.is_requested:
                 self.close()
@@ -80,6 +98,15 @@ class Replay:
             if (again := self._again(caught)) is not None:
                 return again
         return task.outcome(before, after if error is None else before, engine="replay", start=start, error=error)
+
+    def _send_pieces(self, connection: psycopg.Connection[Any], pieces: Iterator[tuple[str | None, str]]) -> None:
+        for revision, text in pieces:
+            self.cancellation.check()
+            try:
+                _send(connection, text.encode())
+            except psycopg.Error as error:
+                set_place(error, Place(revision=revision))
+                raise
 
     def interrupt(self) -> None:
         """Cancel the statement that is running; the transaction is undone. Cut the connection if that is in vain."""
@@ -132,7 +159,7 @@ class Replay:
             # libpq's own error: the connection is lost, even where it does not look so. Whether the transaction was
             # committed is not known. If so, the next try will say that the placement has moved.
             self.close()
-            return Retry(reason(error), sqlstate=error.sqlstate)
+            return Retry(reason(error), sqlstate=error.sqlstate, place=place_of(error))
         try:
             connection.rollback()
         except psycopg.Error as lost:
@@ -140,7 +167,9 @@ class Replay:
             return Retry(reason(lost), sqlstate=lost.sqlstate)
         if error.sqlstate == BUSY:
             return Retry("another run is migrating it. Run the same again when that has ended", busy=True)
-        return Retry(reason(error), sqlstate=error.sqlstate) if is_lock_conflict(error) else None
+        if is_lock_conflict(error):
+            return Retry(reason(error), sqlstate=error.sqlstate, place=place_of(error))
+        return None
 
 
 def _send(connection: psycopg.Connection[Any], text: bytes) -> None:

@@ -10,7 +10,7 @@ from tenantkit.postgres.advisory_locks import PLACEMENT
 from tenantkit.postgres.quoting import quote_identifier, quote_literal, search_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tenantkit.migrations.graph.revision_graph import Heads
     from tenantkit.postgres.limits import Limits
@@ -60,10 +60,15 @@ class Script:
         """Return the transaction for any placement whose statements also see the schemas *others*."""
         # A revision may set the path for its own purposes, so each begins with it. A statement may end with a comment.
         path = f"SET LOCAL search_path = {search_path(ALIAS, *others)}\n;\n"
-        body = "".join(path + "".join(f"{statement}\n;\n" for statement in step.statements) for step in self.steps)
-        text = self._guard() + body + _write_heads(self.before, self.after)
+        texts = [path + "".join(f"{statement}\n;\n" for statement in step.statements) for step in self.steps]
+        revisions = [step.revision for step in self.steps]
         settings = limits.sql if waits_for_disk else limits.sql + _ASYNCHRONOUS
-        return Template(f"BEGIN;\n{settings}", tuple(text.split(QUOTED_ALIAS)))
+        return Template(
+            settings=f"BEGIN;\n{settings}",
+            guard=_cut(self._guard()),
+            steps=tuple(zip(revisions, map(_cut, texts), strict=True)),
+            end=_cut(_write_heads(self.before, self.after)),
+        )
 
     def _guard(self) -> str:
         # A statement after the claim: the same one would not see what was committed just before it had the lock.
@@ -73,21 +78,36 @@ class Script:
         return guard if self.before else _VERSION_TABLE + guard
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A script's text, cut where the name of a placement's schema goes."""
+    """A script's text, in pieces that are cut where the name of a placement's schema goes."""
 
     settings: str
-    parts: tuple[str, ...]
+    guard: tuple[str, ...]
+    steps: tuple[tuple[str, tuple[str, ...]], ...]
+    """Each revision and its text."""
+    end: tuple[str, ...]
 
-    def render(self, schema: str, epilogue: str) -> bytes:
+    def render(self, schema: str, epilogue: str) -> str:
         """Return the whole transaction for one placement, to be sent as one string.
 
         *epilogue* is done last, in the same transaction.
         """
+        return "".join(text for _, text in self.pieces(schema, epilogue))
+
+    def pieces(self, schema: str, epilogue: str) -> Iterator[tuple[str | None, str]]:
+        """Yield the transaction piece by piece, each with its revision: the first and the last piece have none."""
         lock = PLACEMENT.format(schema=quote_literal(schema))
         claim = _unless(f"pg_try_advisory_xact_lock({lock})", BUSY, "another run is migrating this tenant")
-        return f"{self.settings}{claim}{quote_identifier(schema).join(self.parts)}{epilogue};\nCOMMIT".encode()
+        name = quote_identifier(schema)
+        yield None, f"{self.settings}{claim}{name.join(self.guard)}"
+        for revision, parts in self.steps:
+            yield revision, name.join(parts)
+        yield None, f"{name.join(self.end)}{epilogue};\nCOMMIT"
+
+
+def _cut(text: str) -> tuple[str, ...]:
+    return tuple(text.split(QUOTED_ALIAS))
 
 
 def _unless(condition: str, sqlstate: str, message: str) -> str:

@@ -183,6 +183,7 @@ class Migrator:
                 max(PLACEMENTS_PER_CONNECTION, RELATIONS_PER_CONNECTION // script.relations),
                 self.cancellation,
                 is_last=is_last,
+                locates=self.settings.engine == "replay",  # otherwise Alembic tells
             )
             return self.around(replay)  # type: ignore[no-any-return]
 
@@ -205,11 +206,12 @@ class Migrator:
         return failed
 
     def _with_place(self, outcome: Outcome, script: Script) -> Outcome:
-        """Return *outcome* with what is known of where it failed: a script is sent as one string."""
+        """Return the *outcome* of a failed replay with its revision and file; at a commit, all revisions are named."""
         first, last = script.steps[0].revision, script.steps[-1].revision
-        if first != last:
+        revision = outcome.revision or (first if first == last else None)
+        if revision is None:
             return replace(outcome, revision=f"{first} to {last}")
-        return replace(outcome, revision=first, file=shown(Path(self.graph.scripts.get_revision(first).path)))
+        return replace(outcome, revision=revision, file=shown(Path(self.graph.scripts.get_revision(revision).path)))
 
     def _moved(self, task: Task, outcome: Outcome) -> Outcome | None:
         """Return the outcome of a placement that was somewhere else than expected; ``None`` if there is more to do."""
