@@ -112,6 +112,10 @@ def _advise_function(_name: str, value: object) -> str | None:
     return "An async function would never be awaited: write a plain one." if _is_async(value) else None
 
 
+def _is_not_blank(value: str) -> bool:
+    return bool(value.strip())
+
+
 def _is_storable(value: str) -> bool:
     return not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in value)
 
@@ -145,10 +149,17 @@ def _advise_json(name: str, value: Any) -> str | None:
 
 
 TEXT = Kind("a string", _is_text)
-NAME = Kind("a string that is not empty", _is_text, bool)
+NAME = Kind("a string that is not blank", _is_text, _is_not_blank)
 STORABLE = Kind("a string without NUL and lone surrogates, which PostgreSQL cannot store", _is_text, _is_storable)
+STORABLE_NAME = Kind(
+    "a string that is not blank, without NUL and lone surrogates, which PostgreSQL cannot store",
+    _is_text,
+    lambda each: _is_not_blank(each) and _is_storable(each),
+)
 TEXTS = Kind("a collection of strings", _is_texts, advice=_advise_list)
-NAMES = Kind("a collection of strings that are not empty", _is_texts, all, _advise_list)
+NAMES = Kind(
+    "a collection of strings that are not blank", _is_texts, lambda each: all(map(_is_not_blank, each)), _advise_list
+)
 TEXTS_IN_ORDER = Kind(
     "a list or tuple of strings", lambda each: _is(each, Sequence) and _is_texts(each), advice=_advise_list
 )

@@ -92,12 +92,12 @@ class SQLAlchemy(flask_sqlalchemy.SQLAlchemy):
         """
         chosen = dict(session_options or {})
         class_ = chosen.pop("class_", TenantSession)
-        check_session_options(chosen)
         if not (isinstance(class_, type) and issubclass(class_, TenantSession)) or "scopefunc" in chosen:
             raise ConfigurationError(
                 "db.session serves the current tenant: leave scopefunc out of session_options=, and let its class_ be "
                 "a subclass of tenantkit.flask_sqlalchemy.TenantSession."
             )
+        check_session_options(chosen, class_)
         if options.get("engine_options"):
             raise ConfigurationError(_not_ours("engine_options="))
         super().__init__(session_options={**chosen, "class_": class_}, **options)

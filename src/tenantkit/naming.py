@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from tenantkit.arguments import TEXT, TEXTS, TEXTS_IN_ORDER, Kind, require
+from tenantkit.arguments import NAMES, TEXT, TEXTS_IN_ORDER, Kind, require
 from tenantkit.exceptions import ConfigurationError, InvalidDomainError, InvalidTenantKeyError
 
 MAX_KEY_BYTES = 48
@@ -86,7 +86,7 @@ def validate_reserved(keys: Collection[str]) -> frozenset[str]:
 
     :raises ConfigurationError: if one has upper-case letters: no key has, so it would keep nothing from anybody.
     """
-    require(reserved_keys=(keys, TEXTS))
+    require(reserved_keys=(keys, NAMES))
     for key in keys:
         if key != key.lower():
             raise ConfigurationError(

@@ -21,7 +21,7 @@ from tenantkit.arguments import (
     NAME,
     NAMES,
     PATH,
-    STORABLE,
+    STORABLE_NAME,
     TEXTS,
     TEXTS_IN_ORDER,
     either,
@@ -175,8 +175,8 @@ class Tenancy(Deployment):
         self._checked_tables = 0
         _ = self.tables
         options = dict(session_options or {})
-        check_session_options(options)
         check_session_class(session_class)
+        check_session_options(options, session_class)
         self.sessionmaker: sessionmaker[TenantSession] = sessionmaker(
             self.engine, class_=session_class, binder=self.binding, **options
         )
@@ -253,7 +253,7 @@ class Tenancy(Deployment):
         :raises ConfigurationError: if there is no usable migration environment, or an argument cannot be used.
         """
         require(
-            name=(name, optional(STORABLE)),
+            name=(name, optional(STORABLE_NAME)),
             domains=(domains, TEXTS_IN_ORDER),
             attributes=(attributes, optional(JSON_OBJECT)),
             seed=(seed, optional(FUNCTION)),
@@ -264,7 +264,7 @@ class Tenancy(Deployment):
             raise ConfigurationError(f"domains= holds {min(twice)!r} twice. Name it once.")
         order = Order(
             key=key,
-            name=name or key,
+            name=key if name is None else name,
             application=self.application,
             domains=hosts,
             attributes=attributes or {},

@@ -278,6 +278,7 @@ def test_settings_for_another_engine_are_refused(shop: Shop, config: dict[str, A
         {"session_options": {"class_": flask_sqlalchemy.session.Session}},
         {"session_options": {"scopefunc": lambda: 1}},
         {"session_options": {"tenant": "acme"}},
+        {"session_options": {"misspelt": 1}},
         {"session_options": {"bind": create_engine("postgresql+psycopg://")}},
     ],
 )

@@ -231,3 +231,38 @@ def test_options_of_all_sessions_name_no_tenant_and_no_engine(
         make_tenancy(session_options={name: None})
     with pytest.raises(ConfigurationError, match=f"session_options= cannot set {name}"):
         AsyncTenancy(database, session_options={name: None}, **APPLICATION)
+
+
+class Strict(TenantSession):
+    """Takes one option of its own, and no other that `Session` has not."""
+
+    def __init__(
+        self, bind: Any = None, *, audit: bool = False, binder: Any, tenant: Any, any_status: Any = False
+    ) -> None:
+        super().__init__(bind, binder=binder, tenant=tenant, any_status=any_status)
+        self.audit = audit
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"auto_flush": False}, "session_options= holds 'auto_flush', .*TenantSession does not .* mean 'autoflush'?"),
+        ({"misspelt": 1}, "session_options= holds 'misspelt', which .*TenantSession does not take. Give options of"),
+        ({"autocommit": True}, "session_options= cannot be used: autocommit=True is no longer supported"),
+        ({"future": False}, "session_options= cannot be used: .*may only be set to True"),
+    ],
+)
+def test_options_that_no_session_takes_are_refused_at_once(
+    make_tenancy: Callable[..., Tenancy], database: URL, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        make_tenancy(session_options=options)
+    with pytest.raises(ConfigurationError, match=message):
+        AsyncTenancy(database, session_options=options, **APPLICATION)
+
+
+def test_a_class_of_the_applications_own_may_take_others(make_tenancy: Callable[..., Tenancy]) -> None:
+    with pytest.raises(ConfigurationError, match=r"holds 'library', which .*Strict does not take"):
+        make_tenancy(session_class=Strict, session_options={"library": "ours"})
+    make_tenancy(session_class=Strict, session_options={"audit": True})
+    make_tenancy(session_class=AppSession, session_options={"not_named": 1})

@@ -57,7 +57,7 @@ class AsyncCallable:
 
 Wrong = tuple[Any, ...]
 NOT_TEXT: Wrong = (5, b"acme", True, 1.5, ("acme",))
-NOT_NAME: Wrong = (*NOT_TEXT, "")
+NOT_NAME: Wrong = (*NOT_TEXT, "", " ")
 NOT_STORABLE: Wrong = (*NOT_TEXT, "a\0b", "a\ud800")
 NOT_TEXTS: Wrong = ("acme", 5, b"ab", [5], ["acme", None], {"acme": 1}, True, iter(["acme"]))
 NOT_FLAG: Wrong = ("no", "false", "", 0, 1, None, [])
@@ -120,7 +120,7 @@ TENANCY: dict[str, dict[str, Wrong]] = {
         "after": (*NOT_STORABLE, A_TENANT),
         "limit": (*NOT_WHOLE, -1),
     },
-    "update": {"key": (5, None, A_TENANT), "name": NOT_STORABLE, "attributes": NOT_JSON},
+    "update": {"key": (5, None, A_TENANT), "name": (*NOT_STORABLE, "", " "), "attributes": NOT_JSON},
     "add_domain": {"key": (5, None, A_TENANT), "domain": (5, None, ["a"]), "primary": NOT_FLAG},
     "remove_domain": {"key": (5, None, A_TENANT), "domain": (5, None, ["a"])},
     "set_primary_domain": {"key": (5, None, A_TENANT), "domain": (5, None, ["a"])},
@@ -132,7 +132,7 @@ TENANCY: dict[str, dict[str, Wrong]] = {
     "binding": {"tenant": (5, 0, False, [], {}, SimpleNamespace(id=1)), "any_status": NOT_FLAG},
     "create": {
         "key": (5, None, b"acme", ["acme"], A_TENANT),
-        "name": NOT_STORABLE,
+        "name": (*NOT_STORABLE, "", " "),
         "domains": ("acme.example.com", 5, [5], {"a.example.com"}, {"a": 1}, iter(["a"])),
         "attributes": NOT_JSON,
         "seed": NOT_FUNCTION,
@@ -147,23 +147,26 @@ INIT: dict[str, Wrong] = {
     "database": (None, 5, b"postgresql://", SimpleNamespace(), Tenancy),
     "tenant": (None, *NOT_METADATA),
     "shared": NOT_METADATA,
-    "placeholder": (5, "", True, b"tenant"),
+    "placeholder": (5, "", " ", True, b"tenant"),
     "migrations": NOT_PATH,
     "seed": NOT_FUNCTION,
     "raw_sql": ("forbidden", "Forbid", "", None, True, 1, ["forbid"]),
     "extra_schemas": ("public", None, 5, [5], {"public"}, iter(["public"]), [""], ["public, extensions"]),
     "schema_prefix": (None, 5, True, b"t_", "T_", "pg_", "t" * 60),
-    "reserved_keys": ("www", None, 5, [5], ["WWW"], iter(["www"])),
+    "reserved_keys": ("www", None, 5, [5], ["WWW"], [""], iter(["www"])),
     "cache_ttl": (*NOT_NUMBER, None, -1),
     "cache_size": (*NOT_WHOLE, None, -1, 0),
     "listen": NOT_FLAG,
     "engine_options": ("echo", 5, [("echo", True)]),
     "application": NOT_NAME,
-    "grant_to": (None, "", 5, [5], ["app", ""], iter(["app"])),
-    "reserved_domains": ("example.com", None, 5, [5], ["a b"], iter(["example.com"])),
+    "grant_to": (None, "", " ", 5, [5], ["app", ""], [" "], iter(["app"])),
+    "reserved_domains": ("example.com", None, 5, [5], [""], ["a b"], iter(["example.com"])),
     "session_class": (None, "AppSession", 5, dict, Session, AsyncSession),
     "shared_session_class": (None, "AppSession", 5, dict, tenantkit.TenantSession),
-    "session_options": ("autoflush", 5, [("autoflush", True)], {"bind": None}),
+    "session_options": (
+        *("autoflush", 5, [("autoflush", True)]),
+        *({"bind": None}, {"misspelt": 1}, {"": 1}, {"autocommit": True}, {"join_transaction_mode": "x"}, {"info": 5}),
+    ),
 }
 MIGRATIONS: dict[str, dict[str, Wrong]] = {
     "migrate": {"tenancy": NOT_TENANCY, "target": (None, ["acme"], *NOT_NAME), **OPTIONS},
@@ -193,7 +196,7 @@ MIGRATIONS: dict[str, dict[str, Wrong]] = {
     "init": {"folder": (None, *NOT_PATH)},
     "revision": {
         "tenancy": NOT_TENANCY,
-        "message": (None, *NOT_TEXT),
+        "message": (None, *NOT_NAME),
         "shared": NOT_FLAG,
         "autogenerate": NOT_FLAG,
         "phase": NOT_PHASE,
@@ -261,8 +264,8 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
             "claim": (None, *NOT_NAME),
             "key": (None, "", b""),  # else whatever PyJWT takes
             "algorithms": (None, 5, "RS256", [], [5], ["none"], ["HS256", "RS256"]),
-            "audience": (5, [5]),
-            "issuer": (5, [5]),
+            "audience": (5, [5], "", ["a", ""]),
+            "issuer": (5, [5], "", ["a", ""]),
             "leeway": (*NOT_NUMBER, -1),
             "token": NOT_FUNCTION,
         },

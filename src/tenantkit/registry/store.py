@@ -25,7 +25,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.exc import IntegrityError
 
-from tenantkit.arguments import JSON_OBJECT, STORABLE, Kind, optional, require, require_options, some_of, whole
+from tenantkit.arguments import (
+    JSON_OBJECT,
+    STORABLE,
+    STORABLE_NAME,
+    Kind,
+    optional,
+    require,
+    require_options,
+    some_of,
+    whole,
+)
 from tenantkit.exceptions import (
     IllegalTransitionError,
     InvalidDomainError,
@@ -208,7 +218,7 @@ def change(
     connection: Connection, tenant_id: int, *, name: str | None = None, attributes: Mapping[str, Any] | None = None
 ) -> None:
     """Set a tenant's display name, and merge *attributes* into its own; a value of ``None`` removes that attribute."""
-    require(name=(name, optional(STORABLE)), attributes=(attributes, optional(JSON_OBJECT)))
+    require(name=(name, optional(STORABLE_NAME)), attributes=(attributes, optional(JSON_OBJECT)))
     values: dict[str, Any] = {"updated_at": func.now()}
     if name is not None:
         values["name"] = name

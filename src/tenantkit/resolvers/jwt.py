@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 from jwt.algorithms import requires_cryptography
 
-from tenantkit.arguments import FUNCTION, NAME, TEXT, TEXTS, Kind, either, number, optional, require
+from tenantkit.arguments import FUNCTION, NAME, NAMES, Kind, either, number, optional, require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.resolvers.target import ByKey, Refusal
 
@@ -71,9 +71,9 @@ class JWTClaim:
         require(
             claim=(claim, NAME),
             key=(key, _KEY),
-            algorithms=(algorithms, either(TEXT, TEXTS)),
-            audience=(audience, optional(either(TEXT, TEXTS))),
-            issuer=(issuer, optional(either(TEXT, TEXTS))),
+            algorithms=(algorithms, either(NAME, NAMES)),
+            audience=(audience, optional(either(NAME, NAMES))),
+            issuer=(issuer, optional(either(NAME, NAMES))),
             leeway=(leeway, number(0)),
             token=(token, FUNCTION),
         )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
+from inspect import Parameter, signature
 from typing import Any, cast
 
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.sessions.session import SharedSession, TenantSession
+from tenantkit.sqlalchemy_versions import OptionsSession
 
 _RESERVED = {"any_status", "bind", "binder", "binds", "class_", "placeholder", "sync_session_class", "tenant"}
+_PASS_ON = ("sqlalchemy.", "tenantkit.", "flask_sqlalchemy.")
+"""Packages whose session classes pass on, to `Session` itself, each option that they do not name."""
 
 
 def check_session_class(chosen: Any, *, base: type = TenantSession, plain: type = Session) -> None:
@@ -79,16 +85,49 @@ def shared_class(chosen: type[Session]) -> type[SharedSession]:
     return chosen if issubclass(chosen, SharedSession) else type(chosen.__name__, (SharedSession, chosen), {})
 
 
-def check_session_options(options: Mapping[str, Any]) -> None:
-    """Check the options of every session.
+def check_session_options(options: Mapping[str, Any], chosen: type[Session]) -> None:
+    """Check the options of every session, for the *chosen* class of tenant sessions.
 
-    :raises ConfigurationError: if they name a tenant, an engine or a class, which are not theirs to choose.
+    :raises ConfigurationError: if they name a tenant, an engine or a class, which are not theirs to choose; if the
+        class has no such option; or if SQLAlchemy refuses the value.
     """
     if reserved := sorted(_RESERVED & options.keys()):
         raise ConfigurationError(
             f"session_options= cannot set {', '.join(reserved)}. The tenant is that of each session, the engine is the "
             "tenancy's, and the class is session_class=. Give options of sqlalchemy.orm.Session, such as autoflush."
         )
+    known = _options_of(chosen)
+    for name in options:
+        if known is None or name in known:
+            continue
+        meant = get_close_matches(str(name), known - _RESERVED, n=1)
+        hint = f"Did you mean {meant[0]!r}?" if meant else "Give options of sqlalchemy.orm.Session."
+        raise ConfigurationError(f"session_options= holds {name!r}, which {_name(chosen)} does not take. {hint}")
+    plain = _options_of(OptionsSession) or ()
+    try:
+        OptionsSession(**{name: value for name, value in options.items() if name in plain})
+    except (ArgumentError, TypeError) as error:
+        raise ConfigurationError(f"session_options= cannot be used: {as_clause(error)}.") from error
+
+
+def _options_of(chosen: type) -> set[str] | None:
+    """Return the options of a session class; ``None`` if one of its bases takes options that it does not name."""
+    found: set[str] = set()
+    for base in chosen.__mro__:
+        if "__init__" in vars(base) and base is not object:
+            parameters = _parameters(base)
+            found |= parameters.keys()
+            if _is_open(parameters) and not base.__module__.startswith(_PASS_ON):
+                return None
+    return found
+
+
+def _parameters(base: type) -> Mapping[str, Parameter]:
+    return signature(base.__init__).parameters  # type: ignore[misc]
+
+
+def _is_open(parameters: Mapping[str, Parameter]) -> bool:
+    return any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
 
 
 def _name(chosen: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Unpack
 
-from tenantkit.arguments import FLAG, PATH, TEXT, require, require_options
+from tenantkit.arguments import FLAG, NAME, PATH, require, require_options
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.authoring.comparing import Written, compare_shared, compare_tenant
@@ -85,7 +85,7 @@ def revision(
         cannot stand where it is to.
     """
     require(
-        tenancy=(tenancy, TENANCY), message=(message, TEXT), shared=(shared, FLAG), autogenerate=(autogenerate, FLAG)
+        tenancy=(tenancy, TENANCY), message=(message, NAME), shared=(shared, FLAG), autogenerate=(autogenerate, FLAG)
     )
     require_options("revision", position, POSITION)
     require_known(phase)

@@ -11,7 +11,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import asbool
 
-from tenantkit.arguments import FLAG, NAME, TEXTS, Kind, either, optional
+from tenantkit.arguments import FLAG, NAME, NAMES, Kind, either, optional
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.authoring.proposals import propose, with_phase
 
@@ -42,7 +42,7 @@ POSITION: Mapping[str, Kind] = {
     "head": NAME,
     "splice": FLAG,
     "branch_label": optional(NAME),
-    "depends_on": optional(either(NAME, TEXTS)),
+    "depends_on": optional(either(NAME, NAMES)),
     "rev_id": optional(NAME),
 }
 """What each option of a `Position` takes."""
