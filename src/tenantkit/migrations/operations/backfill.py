@@ -70,6 +70,10 @@ class BackfillOp(MigrateOperation):
         *where* says which rows are left, so it must not hold any more for a row that was set. A migration that was
         interrupted goes on with those that are left. Rows that are added meanwhile are not waited for.
 
+        *values* and *where* must not read, in other rows, what is set: this is refused as far as PostgreSQL's parser
+        and the text of the functions that they call show it. What these functions read by SQL that they compose at run
+        time, or by functions that they call in turn, is not seen.
+
         :param table_name: the table, by its name or as the object that *values* and *where* refer to.
         :param values: as those of SQLAlchemy's ``update().values()``: by column, values or SQL expressions.
         :param where: a condition, as SQL or as an expression.
