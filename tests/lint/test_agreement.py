@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 from tenantkit import Tenancy
 from tenantkit.lint import lint, squawk
-from tenantkit.lint.rules.locks import Lock, locked
-from tenantkit.lint.sql import read
+from tenantkit.lint.analysis.locks import Lock, locked
+from tenantkit.lint.sql.statement import read
 from tenantkit.migrations import init, migrate
 from tests.lint.conftest import Lint
 from tests.lint.snippets import revision

@@ -10,7 +10,7 @@ import pytest
 
 from tenantkit import Tenancy
 from tenantkit.lint import lint
-from tenantkit.lint.rules.rules import RULES
+from tenantkit.lint.rules import RULES
 from tenantkit.migrations import downgrade, migrate, status, upgrade_shared
 from tests.lint.snippets import revision
 from tests.support.notes import SharedBase, TenantBase

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from tenantkit.cli.confirm import confirm, confirm_by_typing
 from tenantkit.cli.display.errors import in_one_line
 from tenantkit.cli.display.summary import count
-from tenantkit.lint.rules.losses import Losses, find_losses
+from tenantkit.lint.losses import Losses, find_losses
 from tenantkit.migrations.dry_run.forecast import Forecast, find_rows
 from tenantkit.migrations.results.planned import PlannedGroup
 from tenantkit.naming import first_lines

@@ -16,10 +16,10 @@ from tenantkit.lint import squawk
 from tenantkit.lint.findings import Finding, Report
 from tenantkit.lint.rendering.render import Rendering, environment, render
 from tenantkit.lint.revision import Revision, Schemas
-from tenantkit.lint.rules.problem import Problem
-from tenantkit.lint.rules.rules import RULES
+from tenantkit.lint.rules import RULES, Problem
 from tenantkit.lint.selection import Selected, select
 from tenantkit.lint.source.file import Source
+from tenantkit.lint.sql.statement import MISSING, has_parser
 
 if TYPE_CHECKING:
     from alembic.runtime.environment import EnvironmentContext
@@ -45,7 +45,8 @@ def lint(
         not limited.
     :param ignore: rules to leave out: tenantkit's codes, and names of squawk's.
     :param enable: rules of squawk's that are off by default, to ask all the same.
-    :raises ConfigurationError: if there is no such revision or rule, or the environment or squawk does not work.
+    :raises ConfigurationError: if there is no such revision or rule, or the environment, squawk or the parser
+        does not work.
     """
     require(
         tenancy=(tenancy, TENANCY),
@@ -54,6 +55,8 @@ def lint(
         ignore=(ignore, TEXTS),
         enable=(enable, TEXTS),
     )
+    if not has_parser():
+        raise ConfigurationError(f"{MISSING}.")
     program = squawk.find()
     ignored, enabled = ({_spelled(name) for name in names} for names in (ignore, enable))
     _require_rules(program, ignore=ignore, enable=enable)
@@ -65,8 +68,8 @@ def lint(
     if program is not None:
         off = squawk.OFF - enabled
         others = [each for each in squawk.check(program, rendered, enabled) if each[1] not in off]
-        told = {(id(revision), problem.lines) for revision, code, problem in others if code in squawk.UNDER_LOCK}
-        problems = [each for each in problems if each[1] != "TK009" or (id(each[0]), each[2].lines) not in told]
+        told = {(id(revision), squawk.SAME.get(code), problem.lines) for revision, code, problem in others}
+        problems = [each for each in problems if (id(each[0]), each[1], each[2].lines) not in told]
         problems += others
     findings: set[Finding] = set()
     unseen: set[Finding] = set()
@@ -112,9 +115,9 @@ def _is_silenced(revision: Revision, code: str, problem: Problem, ignore: Collec
 
 
 def _ask(revision: Revision) -> Iterator[tuple[str, Problem]]:
-    for code, rule in RULES.items():
-        for problem in rule(revision):
-            yield code, problem
+    for rule in RULES.values():
+        for problem in rule.check(revision):
+            yield rule.code, problem
 
 
 def _render(tenancy: Deployment, selected: Selected) -> Iterator[Revision]:

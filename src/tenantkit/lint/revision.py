@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tenantkit.lint.rendering.outside import OutsideError
 from tenantkit.lint.rendering.render import TENANT_SCHEMA
-from tenantkit.lint.sql import Name
+from tenantkit.lint.sql.tree import Name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tenantkit.deployment import Deployment
     from tenantkit.lint.rendering.render import Rendering, Step
     from tenantkit.lint.source.file import Source
-    from tenantkit.lint.sql import Statement
+    from tenantkit.lint.sql.statement import Statement
     from tenantkit.migrations.graph.revision_graph import Scope
 
 _SYSTEM = frozenset({"information_schema", "pg_catalog", "pg_temp"})
@@ -55,10 +55,10 @@ class Schemas:
         """Return whether a tenant revision may name *schema*."""
         return schema == TENANT_SCHEMA or schema in self.shared | self.extra | _SYSTEM
 
-    def is_shared(self, name: Name) -> bool:
+    def is_shared(self, name: Name | None) -> bool:
         """Return whether *name*, in a tenant revision, leads to a shared table."""
-        if name.schema is not None:
-            return name.schema in self.shared
+        if name is None or name.schema is not None:
+            return name is not None and name.schema in self.shared
         is_visible = bool(self.shared & self.extra)
         return is_visible and name.name in self.shared_tables - self.tenant_tables
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tenantkit.exceptions import ConfigurationError, as_clause
-from tenantkit.lint.rules.problem import Problem
+from tenantkit.lint.rules import Problem
 
 if TYPE_CHECKING:
     from tenantkit.lint.rendering.render import Step
@@ -58,26 +58,30 @@ _KNOWN = frozenset(
 )
 """The rules of squawk 2.70. A newer one may have more."""
 
-UNDER_LOCK = frozenset(
-    {
-        "adding-field-with-default",
-        "adding-foreign-key-constraint",
-        "adding-not-nullable-field",
-        "adding-serial-primary-key-field",
-        "ban-alter-domain-with-add-constraint",
-        "changing-column-type",
-        "constraint-missing-not-valid",
-        "disallowed-unique-constraint",
-        "require-concurrent-index-creation",
-        "require-concurrent-reindex",
-    }
-)
-"""Rules about what TK009 also finds. Where squawk says it, that is enough."""
+_UNREAD = "syntax-error"
+
+SAME = {
+    _UNREAD: "TK000",
+    **dict.fromkeys(
+        (
+            "adding-field-with-default",
+            "adding-foreign-key-constraint",
+            "adding-not-nullable-field",
+            "adding-serial-primary-key-field",
+            "ban-alter-domain-with-add-constraint",
+            "changing-column-type",
+            "constraint-missing-not-valid",
+            "disallowed-unique-constraint",
+            "require-concurrent-index-creation",
+            "require-concurrent-reindex",
+        ),
+        "TK009",
+    ),
+}
+"""Rules of squawk's with the one of ours that finds the same. Where squawk says it, that is enough."""
 
 CONTRACTING = ("ban-drop-", "renaming-")
 """How the rules begin that are about what a revision with the phase ``contract`` is for."""
-
-_UNREAD = "syntax-error"
 
 
 def find() -> str | None:

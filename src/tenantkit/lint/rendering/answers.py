@@ -6,7 +6,6 @@ INSERT with RETURNING. Of their values, those are worked out that revisions ask 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -15,17 +14,16 @@ from uuid import UUID
 
 from sqlalchemy.types import TypeEngine
 
-from tenantkit.lint.sql import Token, read
+from tenantkit.lint.sql.expressions import constant, functions, without_cast
+from tenantkit.lint.sql.statement import read
+from tenantkit.lint.sql.tree import Node, find, parts, untag
 
 _AGGREGATES = frozenset(
     {"array_agg", "avg", "bool_and", "bool_or", "count", "every", "max", "min", "string_agg", "sum"}
 )
-_MORE = frozenset({"except", "group", "having", "intersect", "limit", "offset", "over", "union"})
-"""Words with which a SELECT may have no row, or several."""
-_VALUES = re.compile(r"^insert into [^()]+(?:\( [^()]+ \) )?(?:values|default values|select .* from \( values) ")
-"""An INSERT of given rows, also in the form in which SQLAlchemy inserts many."""
+_MORE = frozenset({"distinctClause", "groupClause", "havingClause", "larg", "limitCount", "limitOffset", "valuesLists"})
+"""Parts with which a SELECT may have no row, or several."""
 _CALLS = {"current_database": "postgres", "current_schema": "tenantkit_lint", "version": "PostgreSQL 18.0"}
-_BEGINNINGS = {"exists": False, "not exists": True, "true": True, "false": False}
 _SETTINGS = {"server_version": "18.0", "server_version_num": "180000"}
 
 
@@ -37,15 +35,28 @@ def answer(sql: str, types: Sequence[TypeEngine[Any] | None]) -> tuple[list[str]
     statement, *others = read(sql) or (None,)
     if statement is None or others:
         return ["column"], []
-    text = statement.text
-    if text.startswith("insert into ") and " returning " in text and _VALUES.search(text):
-        rows = range(1, text.count(") , ( ") + 2)
-        return ["column"], [tuple(_new_value(each, number) for each in types or (None,)) for number in rows]
-    if text.startswith("show "):
-        name = text.removeprefix("show ")
-        return [name], [(_SETTINGS.get(name, ""),)]
-    items = _items(statement.tokens) if text.startswith("select ") else []
-    return [_name(item) for item in items] or ["column"], [tuple(map(_value, items))] if items else []
+    match statement.kind:
+        case "InsertStmt" if "returningList" in statement.node:
+            rows = range(1, _count_rows(statement.node) + 1)
+            return ["column"], [tuple(_new_value(each, number) for each in types or (None,)) for number in rows]
+        case "VariableShowStmt":
+            name = statement.node["name"]
+            return [name], [(_SETTINGS.get(name, ""),)]
+        case "SelectStmt" if _has_one_row(statement.node):
+            items = [each["ResTarget"] for each in statement.node["targetList"]]
+            return [*map(_name, items)], [tuple(_value(each["val"]) for each in items)]
+        case _:
+            return ["column"], []
+
+
+def _count_rows(insert: Node) -> int:
+    """Return the number of rows that an INSERT lists, also in the form in which SQLAlchemy inserts many."""
+    if "selectStmt" not in insert:
+        return 1  # DEFAULT VALUES
+    select = insert["selectStmt"]["SelectStmt"]
+    for source in find(select.get("fromClause", [])[:1], "RangeSubselect"):
+        select = source["subquery"]["SelectStmt"]
+    return len(select.get("valuesLists", ()))
 
 
 def _new_value(kind: TypeEngine[Any] | None, number: int) -> Any:
@@ -67,54 +78,50 @@ def _new_value(kind: TypeEngine[Any] | None, number: int) -> Any:
     return values.get(wanted)
 
 
-def _items(tokens: Sequence[Token]) -> list[list[Token]]:
-    """Return the items of a SELECT that has one row whatever there is; none if it may have another number."""
-    items: list[list[Token]] = [[]]
-    depth = 0
-    for at, token in enumerate(tokens[1:], 1):
-        depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if depth == 0 and token.text in {"from", "where"}:
-            rest = {token.text for token in tokens[at:]}
-            is_one = any(map(_is_aggregate, items)) and all(_is_aggregate(item) or _is_constant(item) for item in items)
-            return items if is_one and not rest & _MORE else []
-        if depth == 0 and token.text in _MORE:
-            return []
-        if depth == 0 and token.text == ",":
-            items.append([])
-        else:
-            items[-1].append(token)
-    return items
+def _has_one_row(select: Node) -> bool:
+    """Return whether a SELECT has one row whatever there is."""
+    if "targetList" not in select or _MORE & select.keys() or any("over" in each for each in find(select, "FuncCall")):
+        return False
+    if "fromClause" not in select and "whereClause" not in select:
+        return True
+    values = [each["ResTarget"]["val"] for each in select["targetList"]]
+    return any(map(_is_aggregate, values)) and all(_is_aggregate(each) or "A_Const" in each for each in values)
 
 
-def _is_aggregate(item: Sequence[Token]) -> bool:
-    words = [token.text for token in item]
-    return words[0] in _AGGREGATES or (words[0] == "coalesce" and words[2] in _AGGREGATES)
+def _is_aggregate(value: Node) -> bool:
+    kind, fields = without_cast(value)
+    first = fields["args"][0] if kind == "CoalesceExpr" else {kind: fields}
+    return "FuncCall" in first and next(functions(first)) in _AGGREGATES
 
 
-def _is_constant(item: Sequence[Token]) -> bool:
-    return item[0].kind == "literal" or item[0].text.isdigit()
-
-
-def _name(item: Sequence[Token]) -> str:
-    return item[-1].text if len(item) > 1 and item[-2].text == "as" else item[0].text if item[0].is_name else "column"
-
-
-def _value(item: Sequence[Token]) -> Any:
-    words = [token.text for token in item]
-    if words[-2:-1] == ["as"]:
-        words = words[:-2]
-    match words:
-        case ["count", "(", *_, ")"]:
-            return 0
-        case ["coalesce", *_, ",", last, ")"]:
-            return _literal(last)
-        case [name, "(", ")"] if name in _CALLS:
-            return _CALLS[name]
+def _name(item: Node) -> str:
+    kind, fields = untag(item["val"])
+    match kind:
+        case _ if "name" in item:
+            return str(item["name"])
+        case "FuncCall":
+            return parts(fields["funcname"])[-1]
+        case "CoalesceExpr":
+            return "coalesce"
+        case "SubLink" if fields["subLinkType"] == "EXISTS_SUBLINK":
+            return "exists"
         case _:
-            return _BEGINNINGS.get(" ".join(words[:2]), _BEGINNINGS.get(words[0], _literal("".join(words))))
+            return "column"
 
 
-def _literal(text: str) -> Any:
-    if text.startswith("'") and text.endswith("'"):
-        return text[1:-1].replace("''", "'")
-    return int(text) if text.isdigit() else None
+def _value(value: Node) -> Any:
+    """Return the value of an expression where there are no rows; ``None`` if it is not worked out."""
+    kind, fields = without_cast(value)
+    match kind:
+        case "CoalesceExpr":
+            return next((each for each in map(_value, fields["args"]) if each is not None), None)
+        case "FuncCall":
+            name = parts(fields["funcname"])[-1]
+            return 0 if name == "count" else _CALLS.get(name)
+        case "SubLink" if fields["subLinkType"] == "EXISTS_SUBLINK":
+            return False
+        case "BoolExpr" if fields["boolop"] == "NOT_EXPR":
+            inner = _value(fields["args"][0])
+            return None if inner is None else not inner
+        case _:
+            return constant(value)

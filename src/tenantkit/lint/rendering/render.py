@@ -20,7 +20,7 @@ from sqlalchemy import Select, event
 
 from tenantkit.lint.rendering.driver import nowhere
 from tenantkit.lint.rendering.outside import prevented
-from tenantkit.lint.sql import Statement, read, read_all
+from tenantkit.lint.sql.statement import Statement, read, read_all
 from tenantkit.migrations.environment.translation import adapt_operations
 from tenantkit.migrations.graph.revision_graph import clear_errors
 from tenantkit.schema_objects import TypeFilter

@@ -1,11 +1,11 @@
-"""Rules about what cannot be replayed: what is not in the statements, or is no statement."""
+"""TK007: what a revision does depends on more than the revision."""
 
 from __future__ import annotations
 
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from tenantkit.lint.rules.problem import Problem
+from tenantkit.lint.rules.rule import Problem, Rule
 from tenantkit.migrations.replay.recorder import LEXER
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _SLOW = "so its statements cannot be replayed and Alembic runs it tenant by tena
 
 
 def cannot_be_replayed(revision: Revision) -> Iterator[Problem]:
-    """TK007: what it does depends on more than the revision."""
+    """Find why the statements of one tenant cannot be replayed for the others."""
     if revision.scope != "tenant" or not revision.is_replayed:
         return
     connections = tuple(each.line for each in revision.source.suspicions if each.kind == "reads")
@@ -51,28 +51,9 @@ def cannot_be_replayed(revision: Revision) -> Iterator[Problem]:
         yield Problem(differing.lines, f"Run twice, this is not the same, {_SLOW}. Write it in SQL.")
 
 
-def works_outside(revision: Revision) -> Iterator[Problem]:
-    """TK011: it does something outside of its connection, which a replay leaves out."""
-    if not revision.is_replayed:
-        return
-    if revision.scope == "tenant":
-        why = (
-            "It cannot be replayed, and no transaction takes it back. Do it in the application, or set replay = False "
-            "in the revision: then Alembic runs it for each tenant"
-        )
-    else:
-        why = "No transaction takes it back. Do it in the application, or set replay = False in the revision"
-    for outside in revision.first.outside:
-        yield Problem(outside.lines, f"This {outside.what}, outside of the revision's connection. {why}.")
-    seen = {line for outside in revision.first.outside for line in outside.lines}
-    for suspicion in revision.source.suspicions:
-        if suspicion.kind in {"connects", "outside"} and suspicion.line not in seen:
-            yield Problem(
-                (suspicion.line,),
-                f"In this revision {suspicion.reason}, outside of the revision's connection. {why}.",
-            )
-
-
 def _recorded(rendering: Rendering) -> Sequence[Step]:
     """Return the steps that a recording would have: it ends where something is committed by itself."""
     return [*takewhile(lambda step: not step.in_autocommit_block, rendering.steps)]
+
+
+RULE = Rule("TK007", "what a revision does is not all in the revision", cannot_be_replayed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,19 +11,17 @@ from tenantkit.exceptions import as_clause
 from tenantkit.lint.rendering.render import TENANT_SCHEMA, environment, render
 from tenantkit.lint.revision import Schemas
 from tenantkit.lint.source.file import Source
-from tenantkit.lint.sql import NAME, NAMES, Name, parse_name
+from tenantkit.lint.sql.statement import MISSING, has_parser
+from tenantkit.lint.sql.tree import Name, find, name_of, walk
 
 if TYPE_CHECKING:
     from tenantkit.deployment import Deployment
     from tenantkit.lint.rendering.render import Rendering
-    from tenantkit.lint.sql import Statement
+    from tenantkit.lint.sql.statement import Statement
     from tenantkit.migrations.graph.revision_graph import RevisionGraph
 
-_DROPS_TABLES = re.compile(rf"^drop (?:materialized view|foreign table|table) (?:if exists )?({NAMES})")
-_DROPS_COLUMN = re.compile(rf"^drop (?!constraint\b)(?:column )?(?:if exists )?({NAME})")
-_EMPTIES = re.compile(rf"^(?:truncate (?:table )?|delete from )(?:only )?({NAMES})")  # noqa: S608 - a pattern
-_DROPS_MORE = re.compile(r"^drop (?:schema|extension|owned)\b|\bcascade$")
-_DROPS_PARTITION = re.compile(rf"^detach partition ({NAME})")
+_TABLES = frozenset({"OBJECT_FOREIGN_TABLE", "OBJECT_MATVIEW", "OBJECT_TABLE"})
+_DROPS_MORE = frozenset({"OBJECT_EXTENSION", "OBJECT_SCHEMA"})
 
 
 @dataclass(slots=True)
@@ -46,16 +43,18 @@ class Losses:
 
     def learn(self, statement: Statement) -> None:
         """Take in what a statement drops."""
-        if found := _DROPS_TABLES.match(statement.text):
-            self.tables |= {_own(parse_name(each)) for each in found[1].split(" , ")}
-        elif found := _EMPTIES.match(statement.text):
-            self.emptied |= {_own(parse_name(each)) for each in found[1].replace("only ", "").split(" , ")}
-        if (table := statement.altered_table) is not None:
-            for action in statement.actions:
-                if found := _DROPS_COLUMN.match(action):
-                    self.columns.setdefault(_own(table), set()).add(parse_name(found[1]).name)
-                elif found := _DROPS_PARTITION.match(action):
-                    self.tables.add(_own(parse_name(found[1])))
+        kind, node = statement.kind, statement.node
+        if kind == "DropStmt" and node["removeType"] in _TABLES:
+            self.tables |= {*map(_own, statement.changes)}
+        elif kind == "TruncateStmt":
+            self.emptied |= {*map(_own, statement.changes)}
+        deleted = (name_of(each["relation"]) for each in find({kind: node}, "DeleteStmt"))
+        self.emptied |= {*map(_own, filter(None, deleted))}
+        for action in statement.actions:
+            if action.kind == "DropColumn" and statement.altered_table is not None:
+                self.columns.setdefault(_own(statement.altered_table), set()).add(action.name)
+            elif action.kind == "DetachPartition" and action.partition is not None:
+                self.tables.add(_own(action.partition))
 
 
 def find_losses(tenancy: Deployment, graph: RevisionGraph, revisions: Iterable[str]) -> Losses:
@@ -67,6 +66,9 @@ def find_losses(tenancy: Deployment, graph: RevisionGraph, revisions: Iterable[s
     :raises ConfigurationError: if the environment is not usable.
     """
     losses = Losses()
+    if not has_parser():
+        losses.unknown = dict.fromkeys(revisions, f"statements are not looked at, as {MISSING}")
+        return losses
     leads_to = Schemas.of(tenancy).schema_translate_map(graph.scope)
     with environment(graph) as context:
         for revision in revisions:
@@ -96,8 +98,16 @@ def _unknown(rendering: Rendering) -> str | None:
     if any(not step.by_operation and not step.by_long_change for step in rendering.steps):
         return "it uses the database itself, and what it finds there decides"
     statements = [each for step in rendering.steps for each in step.all_statements]
-    more = next((each.text for each in statements if _DROPS_MORE.search(each.text)), None)
+    unread = next((each.error for each in statements if each.error is not None), None)
+    if unread is not None:
+        return f"PostgreSQL 17's parser does not read it: {unread}"
+    more = next((each.text for each in statements if _drops_more(each)), None)
     return None if more is None else f"'{more}' drops what belongs to it, too"
+
+
+def _drops_more(statement: Statement) -> bool:
+    is_cascading = any(node.get("behavior") == "DROP_CASCADE" for node in walk(statement.node))
+    return is_cascading or statement.kind == "DropOwnedStmt" or statement.node.get("removeType") in _DROPS_MORE
 
 
 def _own(name: Name) -> Name:

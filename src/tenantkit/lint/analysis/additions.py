@@ -1,0 +1,130 @@
+"""What a revision has made so far, which no running code knows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from tenantkit.lint.sql.expressions import constant
+from tenantkit.lint.sql.tree import Node, find, parts
+
+if TYPE_CHECKING:
+    from tenantkit.lint.revision import Revision
+    from tenantkit.lint.sql.actions import Action, Constraint
+    from tenantkit.lint.sql.statement import Statement
+
+
+@dataclass
+class Additions:
+    """Tables and columns that a revision has made, and what it has dropped."""
+
+    revision: Revision
+    tables: set[str] = field(default_factory=set[str])
+    columns: dict[tuple[str, str], bool] = field(default_factory=dict[tuple[str, str], bool])
+    """New columns of tables that were there, and whether a row that does not mention them gets a value."""
+    dropped: set[tuple[str, str | None]] = field(default_factory=set[tuple[str, str | None]])
+    """Constraints, by table, that the revision has dropped."""
+    required: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """Columns that must not be NULL."""
+
+    def learn(self, statement: Statement) -> None:
+        """Take in what a statement makes."""
+        if statement.creates is not None:
+            self.tables.add(statement.creates.name)
+        if statement.altered_table is not None:
+            for action in statement.actions:
+                self._learn(statement.altered_table.name, action)
+
+    def _learn(self, table: str, action: Action) -> None:
+        """Take in an action of ALTER TABLE."""
+        key = (table, action.name)
+        match action.kind:
+            case "AddColumn":
+                self.columns.setdefault(key, action.column.has_value)
+                if action.column.forbids_null:
+                    self.required.add(key)
+            case "DropConstraint":
+                self.dropped.add(key)
+            case "SetNotNull":
+                self.required.add(key)
+            case "RenameColumn" if key in self.columns:
+                self.columns[table, action.new_name] = self.columns.pop(key)
+            case "RenameTable" if table in self.tables:
+                self.tables.add(action.new_name)
+            case _ if key in self.columns and (action.gives_default or action.takes_default):
+                self.columns[key] = action.gives_default
+            case _:
+                pass
+
+    def has(self, table: str, column: str) -> bool:
+        """Return whether a column is new."""
+        return (table, column) in self.columns
+
+    def is_empty(self, table: str, column: str) -> bool:
+        """Return whether a column is new, and NULL in the rows of code that does not know it."""
+        return self.columns.get((table, column)) is False
+
+    def replaces(self, kind: str, name: str) -> bool:
+        """Return whether what is dropped was made by the revision, or is made again by it."""
+        if kind in {"OBJECT_TABLE", "OBJECT_FOREIGN_TABLE"}:
+            return name in self.tables
+        triggers = {
+            each.node["trigname"] for _, each in self.revision.all_statements() if each.kind == "CreateTrigStmt"
+        }
+        return name in self.revision.created or (kind == "OBJECT_TRIGGER" and name in triggers)
+
+    def widens(self, table: str, check: Constraint) -> bool:
+        """Return whether a check is added again that the revision has dropped, and only lists more values."""
+        if check.kind != "CHECK" or (table, check.name) not in self.dropped:
+            return False
+        before = [
+            each["raw_expr"]
+            for statement in self.revision.earlier()
+            for each in find(statement.node, "Constraint")
+            if each.get("conname") == check.name and "raw_expr" in each
+        ]
+        return bool(before) and _lists_more(check.expression, before[-1])
+
+    def program_of(self, function: str) -> list[Node]:
+        """Return the PL/pgSQL that the revision, or one before it, gives a function; nothing if that is not known."""
+        own = [each.program for _, each in self.revision.all_statements() if _makes(each, function)]
+        return (own or [each.program for each in self.revision.earlier() if _makes(each, function)] or [[]])[-1]
+
+
+def _makes(statement: Statement, function: str) -> bool:
+    return statement.kind == "CreateFunctionStmt" and parts(statement.node["funcname"])[-1] == function
+
+
+def _lists_more(now: Any, before: Any) -> bool:
+    """Return whether two conditions differ only in lists of values after IN, of which the first one has more."""
+    listed: tuple[set[Any], set[Any]] = (set(), set())
+    shapes = [json.dumps(_without_lists(each, values)) for each, values in zip((now, before), listed, strict=True)]
+    return shapes[0] == shapes[1] and listed[0] >= listed[1]
+
+
+def _without_lists(value: Any, listed: set[Any]) -> Any:
+    """Return a condition without places and without the values after IN, which are added to *listed*."""
+    match value:
+        case {"A_Expr": {"kind": "AEXPR_IN" | "AEXPR_OP_ANY", "name": operator, "lexpr": left, "rexpr": right}} if (
+            parts(operator) == ("=",) and all(map(_is_constant, _items(right)))
+        ):
+            listed |= {(json.dumps(_without_lists(left, set())), constant(each)) for each in _items(right)}
+            return {"listed": _without_lists(left, listed)}
+        case {"BoolExpr": {"boolop": "NOT_EXPR"}}:
+            return value
+        case dict():
+            fields = cast("Node", value)
+            return {key: _without_lists(each, listed) for key, each in fields.items() if key != "location"}
+        case list():
+            return [_without_lists(each, listed) for each in cast("list[Node]", value)]
+        case _:
+            return value
+
+
+def _items(value: Node) -> list[Node]:
+    return [each for values in find(value, "List", "A_ArrayExpr") for each in values.get("items") or values["elements"]]
+
+
+def _is_constant(value: Node) -> bool:
+    return constant(value) is not None

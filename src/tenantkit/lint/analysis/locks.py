@@ -1,0 +1,193 @@
+"""Locks that a statement takes on tables, and what it does while it holds them (PostgreSQL, chapter 13.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from tenantkit.lint.sql.actions import Action, Column, Constraint
+from tenantkit.lint.sql.expressions import functions
+from tenantkit.lint.sql.statement import Statement
+from tenantkit.lint.sql.tree import Name
+
+
+class Lock(IntEnum):
+    """What a lock on a table keeps others from."""
+
+    WRITES = 1
+    ALL = 2
+
+    @property
+    def forbids(self) -> str:
+        """What waits, in words."""
+        return "reads and writes" if self is Lock.ALL else "writes"
+
+
+class Locked(NamedTuple):
+    """A table that a statement locks until the transaction ends."""
+
+    table: Name
+    lock: Lock
+    work: str | None = None
+    """What the statement does meanwhile that takes long for many rows; nothing if it does not."""
+    advice: str = ""
+
+
+_AGAIN = "writes the whole table again"
+_ALTER = "Add a column of the new kind, set it with op.backfill() in a revision of its own, and change over"
+_CONCURRENTLY = "Use op.create_index_concurrently() in a revision of its own"
+_NOT_VALID = "Add it with postgresql_not_valid=True, and validate it in a revision of its own"
+_CHECK_CONCURRENTLY = (
+    "Use op.create_check_constraint_concurrently() with 'IS NOT NULL' in a revision before: then PostgreSQL knows it"
+)
+_FILL = "Add the column without it, and set it with op.backfill() in a revision of its own"
+
+_STABLE = frozenset(
+    """
+    age array_to_string btrim char_length chr concat current_database current_schema current_setting date date_part
+    date_trunc daterange decode digest encode extract float format format_type hashtext initcap int4range int8range
+    json_build_array json_build_object json_object jsonb_build_array jsonb_build_object jsonb_object left length lower
+    lpad ltrim make_date make_interval make_time make_timestamp make_timestamptz md5 now numrange overlay
+    pg_current_xact_id position quote_literal regexp_replace repeat replace reverse right round row_to_json rpad rtrim
+    sha256 split_part statement_timestamp string_to_array strpos substr substring sign timestamp timestamptz timezone
+    to_char to_date to_json to_jsonb to_number to_timestamp transaction_timestamp translate trim trunc tsrange tstzrange
+    upper
+    """.split()  # noqa: SIM905 - as a list it would take a page
+)
+"""Functions that are worked out once for a new column, as they are no more volatile than the statement."""
+
+_MILD = frozenset(
+    """
+    AttachPartition ClusterOn DetachPartitionFinalize DropCluster ReplaceRelOptions ResetOptions ResetRelOptions
+    SetOptions SetRelOptions SetStatistics ValidateConstraint
+    """.split()  # noqa: SIM905 - as a list it would take a page
+)
+"""Actions of ALTER TABLE that let others read and write meanwhile."""
+_REWRITES = {
+    **dict.fromkeys(("SetAccessMethod", "SetLogged", "SetTableSpace", "SetUnLogged"), "Leave it as it is"),
+    "SetExpression": _ALTER,
+}
+_SHARE_UPDATE_EXCLUSIVE, _EXCLUSIVE = 4, 7
+"""Modes of LOCK, as PostgreSQL counts them from 1, ACCESS SHARE, to 8, ACCESS EXCLUSIVE."""
+_STATEMENTS: dict[str, tuple[Lock, str | None, str]] = {
+    "AlterPolicyStmt": (Lock.ALL, None, ""),
+    "ClusterStmt": (Lock.ALL, _AGAIN, "Leave the order to PostgreSQL"),
+    "CreatePolicyStmt": (Lock.ALL, None, ""),
+    "CreateTrigStmt": (Lock.WRITES, None, ""),
+    "DropStmt": (Lock.ALL, None, ""),
+    "IndexStmt": (Lock.WRITES, "builds an index", _CONCURRENTLY),
+    "LockStmt": (Lock.ALL, "waits for the rest of the revision", "Lock rows, with SELECT ... FOR UPDATE"),
+    "RefreshMatViewStmt": (
+        Lock.ALL,
+        "works out the whole view again",
+        "Use REFRESH MATERIALIZED VIEW CONCURRENTLY",
+    ),
+    "ReindexStmt": (
+        Lock.WRITES,
+        "builds its indexes again",
+        "Use REINDEX TABLE CONCURRENTLY in op.get_context().autocommit_block()",
+    ),
+    "TruncateStmt": (Lock.ALL, None, ""),
+    "VacuumStmt": (Lock.ALL, _AGAIN, "Use VACUUM without FULL"),
+}
+"""Locks of other statements, and what they do meanwhile."""
+_WIDENABLE = ("numeric", "text", "varchar")
+
+
+def locked(
+    statement: Statement, widens: Callable[[str], bool | None], is_known: Callable[[Name, str], bool]
+) -> Iterator[Locked]:
+    """Yield what *statement* locks.
+
+    :param widens: tells of a new type whether the old one is stored alike; ``None`` if that is not known.
+    :param is_known: tells of a column whether a validated check says that it is not NULL.
+    """
+    if (table := statement.altered_table) is not None:
+        for action in statement.actions:
+            if action.kind not in _MILD and not action.is_concurrent:
+                yield _by_action(table, action, widens, is_known)
+    else:
+        yield from _by_statement(statement)
+
+
+def _by_statement(statement: Statement) -> Iterator[Locked]:
+    """Yield what a statement locks that is no ALTER TABLE."""
+    if statement.kind in _STATEMENTS and not _is_mild(statement):
+        lock, work, advice = _STATEMENTS[statement.kind]
+        if statement.kind == "LockStmt" and statement.node["mode"] <= _EXCLUSIVE:
+            lock = Lock.WRITES
+        yield from (Locked(table, lock, work, advice) for table in statement.changes)
+
+
+def _is_mild(statement: Statement) -> bool:
+    """Return whether a statement lets others read and write meanwhile."""
+    node = statement.node
+    match statement.kind:
+        case "DropStmt":
+            return node["removeType"] not in {"OBJECT_POLICY", "OBJECT_TRIGGER"}
+        case "LockStmt":
+            return bool(node["mode"] <= _SHARE_UPDATE_EXCLUSIVE)
+        case "ReindexStmt":
+            return node["kind"] != "REINDEX_OBJECT_TABLE" or "concurrently" in statement.options
+        case "VacuumStmt":
+            return "full" not in statement.options
+        case _:
+            return bool(node.get("concurrent"))
+
+
+def _by_action(
+    table: Name, action: Action, widens: Callable[[str], bool | None], is_known: Callable[[Name, str], bool]
+) -> Locked:
+    """Return what an action of ALTER TABLE locks."""
+    match action.kind:
+        case "SetNotNull":
+            work = None if is_known(table, action.name) else "checks every row for NULL"
+            return Locked(table, Lock.ALL, work, _CHECK_CONCURRENTLY)
+        case "AlterColumnType":
+            return _retyping(table, action.column, widens)
+        case "AddColumn":
+            return _adding(table, action.column)
+        case kind if kind in _REWRITES:
+            return Locked(table, Lock.ALL, _AGAIN, _REWRITES[kind])
+        case kind if kind.startswith(("EnableTrig", "EnableAlwaysTrig", "EnableReplicaTrig", "DisableTrig")):
+            return Locked(table, Lock.WRITES)
+        case _:
+            return Locked(table, Lock.ALL) if action.constraint is None else _constraining(table, action.constraint)
+
+
+def _constraining(table: Name, constraint: Constraint) -> Locked:
+    """Return what adding a constraint does."""
+    lock = Lock.WRITES if constraint.kind == "FOREIGN" else Lock.ALL
+    if constraint.kind in {"CHECK", "FOREIGN"}:
+        return Locked(table, lock, None if constraint.is_not_valid else "checks every row", _NOT_VALID)
+    return Locked(table, lock, None if "indexname" in constraint.node else "builds an index", _CONCURRENTLY)
+
+
+def _retyping(table: Name, column: Column, widens: Callable[[str], bool | None]) -> Locked:
+    """Return what a changed type does, and perhaps an expression that makes its values of the old ones."""
+    is_alike = widens(column.type) if column.using is None else False
+    if is_alike:
+        return Locked(table, Lock.ALL)
+    may_be = is_alike is None and column.type.startswith(_WIDENABLE)
+    unless = " unless the column's type is stored alike" if may_be else ""
+    return Locked(table, Lock.ALL, f"{_AGAIN}{unless}", _ALTER)
+
+
+def _adding(table: Name, column: Column) -> Locked:
+    """Return what adding a column does, by its type and what follows."""
+    if column.is_numbered or column.has("GENERATED"):
+        return Locked(table, Lock.ALL, f"{_AGAIN}, with a value in every row", _FILL)
+    if volatile := sorted({*functions(column.default)} - _STABLE):
+        return Locked(
+            table,
+            Lock.ALL,
+            f"{_AGAIN}, as the default {volatile[0]}() is worked out for every row",
+            "Add the column without the default, set the default by op.alter_column(), and the rows that are there by "
+            "op.backfill() in a revision of its own",
+        )
+    if column.has("UNIQUE", "PRIMARY"):
+        return Locked(table, Lock.ALL, "builds an index", _CONCURRENTLY)
+    if column.has("CHECK") or (column.default is not None and column.has("FOREIGN")):
+        return Locked(table, Lock.ALL, "checks every row", _NOT_VALID)
+    return Locked(table, Lock.ALL)

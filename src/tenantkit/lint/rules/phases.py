@@ -1,0 +1,237 @@
+"""TK006: a revision for before the deployment takes away, or forbids, what the running code uses and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tenantkit.lint.analysis.additions import Additions
+from tenantkit.lint.rules.rule import Problem, Rule
+from tenantkit.lint.sql.expressions import columns, functions
+from tenantkit.lint.sql.tree import Node, find, name_of, parts, walk
+from tenantkit.migrations.authoring.widening import takes_all
+
+if TYPE_CHECKING:
+    from tenantkit.lint.rendering.render import Step
+    from tenantkit.lint.revision import Revision
+    from tenantkit.lint.sql.actions import Action, Column, Constraint
+    from tenantkit.lint.sql.statement import Statement
+
+_USED = "relies on it"
+_WRITTEN = "may write what it forbids"
+_SAME = "forbids two rows with the same values"
+_RENAMES = "renames what code calls by its name"
+
+_OF_COLUMNS = {
+    "AlterColumnType": "changes a column's type",
+    "DropColumn": "drops a column",
+    "DropExpression": "drops a default",
+    "RenameColumn": _RENAMES,
+}
+"""Actions of ALTER TABLE that take away a column as it was."""
+_OF_TABLES = {
+    "DetachPartition": "takes away the rows of a partition",
+    "DetachPartitionFinalize": "takes away the rows of a partition",
+    "RenameTable": _RENAMES,
+    "SetSchema": "moves a table",
+}
+_HIDING = frozenset({"EnableRowSecurity", "ForceRowSecurity"})
+_UNUSED = frozenset(f"OBJECT_{kind}" for kind in ("INDEX", "POLICY", "RULE", "STATISTIC_EXT"))
+"""Kinds of objects that no code calls by their names."""
+_NAMED = frozenset(
+    f"OBJECT_{kind}"
+    for kind in (
+        "AGGREGATE ATTRIBUTE COLUMN DOMAIN FUNCTION MATVIEW PROCEDURE ROUTINE SEQUENCE TYPE VIEW".split()  # noqa: SIM905 - shorter
+    )
+)
+_FORBIDS_IN_DOMAIN = frozenset({"C", "O"})
+"""Of ALTER DOMAIN: ADD CONSTRAINT and SET NOT NULL."""
+_BEFORE, _INSTEAD, _OF_UPDATE = 2, 64, 16
+"""Bits with which PostgreSQL describes triggers."""
+_ERROR = 21
+"""The level of RAISE EXCEPTION."""
+_COUNTS_NULL = frozenset({"num_nonnulls", "num_nulls"})
+
+
+def contracts_while_expanding(revision: Revision) -> Iterator[Problem]:
+    """Find what the code of before the deployment relies on, or may write."""
+    if revision.phase != "expand":
+        return
+    made = Additions(revision)
+    for step, statement in revision.all_statements():
+        for what, why in (*_of_statement(made, statement), *_of_table(made, step, statement)):
+            or_else = ", or leave the phase out if no running code writes it" if why == _WRITTEN else ""
+            yield Problem(
+                step.lines,
+                f"This {what}, but the revision's phase is expand: the code of before the deployment still runs "
+                f"and {why}. Move it to a revision with phase = 'contract'{or_else}.",
+            )
+        made.learn(statement)
+
+
+def _of_statement(made: Additions, statement: Statement) -> Iterator[tuple[str, str]]:
+    """Yield what a statement other than ALTER TABLE takes away or forbids, and why that matters."""
+    if statement.kind == "DropStmt":
+        kind, dropped = statement.node["removeType"], map(name_of, statement.node["objects"])
+        is_own = kind in _UNUSED or all(each and made.replaces(kind, each.name) for each in dropped)
+    else:
+        is_own = any(name.name in made.tables for name in statement.changes)
+    if not is_own:
+        yield from ((what, _USED) for what in _taken_away(statement))
+        if (what := _forbidden(made, statement)) is not None:
+            yield what, _WRITTEN
+
+
+def _taken_away(statement: Statement) -> Iterator[str]:
+    kind, node = statement.kind, statement.node
+    if any("whereClause" not in each and "usingClause" not in each for each in find({kind: node}, "DeleteStmt")):
+        yield "empties a table"
+    match kind:
+        case _ if kind.startswith("Drop"):
+            yield "drops what code uses"
+        case "TruncateStmt":
+            yield "empties a table"
+        case "RenameStmt" if node["renameType"] in _NAMED and not statement.actions:
+            yield _RENAMES
+        case "AlterEnumStmt" if "oldVal" in node:
+            yield _RENAMES
+        case "AlterTableStmt" if node["objtype"] == "OBJECT_TYPE":
+            if any(each["subtype"] != "AT_AddColumn" for each in find(node, "AlterTableCmd")):
+                yield "changes a type"
+        case "GrantStmt" | "GrantRoleStmt" if not node.get("is_grant"):
+            yield "takes rights away"
+        case _:
+            pass
+
+
+def _forbidden(made: Additions, statement: Statement) -> str | None:
+    node = statement.node
+    what: str | None = None
+    match statement.kind:
+        case "AlterDomainStmt" if node["subtype"] in _FORBIDS_IN_DOMAIN:
+            what = "forbids values of a domain"
+        case "CreatePolicyStmt" if not node.get("permissive"):
+            what = "forbids rows"
+        case "RuleStmt" if node.get("instead"):
+            what = "has something else done to rows"
+        case "IndexStmt" if node.get("unique"):
+            names = [each.get("name", "") for each in find(node["indexParams"], "IndexElem")]
+            what = None if _allows_null(made, node["relation"]["relname"], names, node) else _SAME
+        case "CreateTrigStmt":
+            what = _of_trigger(made, node)
+        case _:
+            pass
+    return what
+
+
+def _of_trigger(made: Additions, node: Node) -> str | None:
+    """Return what a trigger does to rows of code that does not know the revision, if it refuses or drops them."""
+    only = parts(node.get("columns"))
+    is_of_new = only and all(made.has(node["relation"]["relname"], column) for column in only)
+    if node.get("timing") == _INSTEAD or (is_of_new and node["events"] == _OF_UPDATE):
+        return None
+    program = made.program_of(parts(node["funcname"])[-1])
+    raises = [each for each in find(program, "PLpgSQL_stmt_raise") if each["elog_level"] >= _ERROR]
+    refuses = [each for each in raises if {"condname", "message", "options"} & each.keys()]  # others raise again
+    if refuses or [*find(program, "PLpgSQL_stmt_assert")]:
+        return "adds a trigger that refuses rows"
+    returned = [each.get("expr") for each in find(program, "PLpgSQL_stmt_return")]
+    drops = any(each and each["PLpgSQL_expr"]["query"].upper() == "NULL" for each in returned)
+    return "adds a trigger that drops rows" if drops and node.get("timing") == _BEFORE else None
+
+
+def _of_table(made: Additions, step: Step, statement: Statement) -> Iterator[tuple[str, str]]:
+    """Yield what an ALTER TABLE takes away or forbids, and why that matters."""
+    if statement.altered_table is None or statement.altered_table.name in made.tables:
+        return
+    table = statement.altered_table.name
+    for action in statement.actions:
+        if action.kind in _OF_COLUMNS or action.takes_default:
+            is_wider = action.kind == "AlterColumnType" and takes_all(step.existing_type, action.column.type)
+            if not made.has(table, action.name):
+                if not is_wider:
+                    yield _OF_COLUMNS.get(action.kind, "drops a default"), _USED
+            elif action.takes_default and (table, action.name) in made.required:
+                yield "leaves a new column that must be given", _USED
+        elif action.kind in _OF_TABLES:
+            yield _OF_TABLES[action.kind], _USED
+        elif (forbidden := _forbids(made, table, action)) is not None:
+            yield forbidden, _WRITTEN
+
+
+def _forbids(made: Additions, table: str, action: Action) -> str | None:
+    """Return which values an action forbids that code writes which does not know the revision, if it does."""
+    match action.kind:
+        case "AddIdentity" | "SetIdentity" if _is_always(action) and not made.has(table, action.name):
+            return "forbids to write a column"
+        case kind if kind in _HIDING:
+            return "hides and forbids rows for which there is no policy"
+        case "SetNotNull":
+            return None if made.columns.get((table, action.name)) else "forbids NULL"
+        case "AddColumn":
+            return _forbids_by_column(action.column)
+        case _ if action.constraint is not None and not made.widens(table, action.constraint):
+            return _forbids_by_constraint(made, table, action.constraint)
+        case _:
+            return None
+
+
+def _is_always(action: Action) -> bool:
+    """Return whether an identity is GENERATED ALWAYS."""
+    return any(
+        node.get("generated_when") == "a" or ("Integer" in node and node["Integer"].get("ival") == ord("a"))
+        for node in walk(action.node)
+    )
+
+
+def _forbids_by_column(column: Column) -> str | None:
+    if column.forbids_null and not column.has_value:
+        return "adds a column that must be given"
+    is_plain = column.default is not None and not [*functions(column.default)]
+    return "adds a unique column that is the same in all new rows" if is_plain and column.has("UNIQUE") else None
+
+
+def _forbids_by_constraint(made: Additions, table: str, constraint: Constraint) -> str | None:
+    if constraint.kind == "CHECK":
+        return _forbids_by_check(made, table, constraint.expression)
+    if constraint.kind == "EXCLUSION":
+        return "forbids values"
+    if constraint.kind != "PRIMARY" and _allows_null(made, table, constraint.columns, constraint.node):
+        return None
+    return "forbids values that refer to nothing" if constraint.kind == "FOREIGN" else _SAME
+
+
+def _allows_null(made: Additions, table: str, names: tuple[str, ...] | list[str], node: Node) -> bool:
+    """Return whether a key allows all rows in which its new columns are NULL."""
+    return "nulls_not_distinct" not in node and any(made.is_empty(table, name) for name in names)
+
+
+def _forbids_by_check(made: Additions, table: str, condition: Node | None) -> str | None:
+    """Return what a CHECK forbids; nothing if it holds for rows in which the new columns have not been set."""
+    values = {made.columns.get((table, column)) for column in columns(condition)}
+    if values == {True}:
+        return None  # they have their defaults
+    asked = {*_asks_for_null(condition)}
+    has_and = any(each["boolop"] == "AND_EXPR" for each in find(condition, "BoolExpr"))
+    if not asked and (values == {False} or (False in values and not has_and)):
+        return None  # NULL is no violation
+    if asked == {"IS_NULL"} and None not in values:
+        return None
+    return "forbids NULL" if "IS_NOT_NULL" in asked else "forbids values"
+
+
+def _asks_for_null(condition: Node | None) -> Iterator[str]:
+    """Yield how a condition tells NULL from other values."""
+    for node in walk(condition):
+        match node:
+            case {"NullTest": {"nulltesttype": kind}}:
+                yield kind
+            case {"A_Expr": {"kind": "AEXPR_DISTINCT" | "AEXPR_NOT_DISTINCT"}} | {"CoalesceExpr": _}:
+                yield "values"
+            case {"FuncCall": _} if not _COUNTS_NULL.isdisjoint(functions([node])):
+                yield "values"
+            case _:
+                pass
+
+
+RULE = Rule("TK006", "an expanding revision takes something away, or forbids it", contracts_while_expanding)

@@ -1,0 +1,146 @@
+"""TK009: a table is written again, or its rows are changed or checked, while others wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tenantkit.lint.analysis.locks import Lock, locked
+from tenantkit.lint.rules.rule import Problem, Rule
+from tenantkit.lint.sql.expressions import columns, not_null_column
+from tenantkit.lint.sql.tree import Name, Node, find, name_of, parts, untag, walk
+from tenantkit.migrations.authoring.widening import is_stored_alike
+
+if TYPE_CHECKING:
+    from tenantkit.lint.rendering.render import Step
+    from tenantkit.lint.revision import Revision
+    from tenantkit.lint.sql.actions import Action
+    from tenantkit.lint.sql.statement import Statement
+
+
+def rows_under_lock(revision: Revision) -> Iterator[Problem]:
+    """Find what takes long for many rows under locks of the same statement, or of those before it."""
+    held: dict[str, tuple[Lock, int]] = {}
+    known = _Known()
+    for step, statement in revision.all_statements():
+        if step.in_autocommit_block:
+            held.clear()
+        yield from _while_held(revision, step, statement, held)
+        widens = partial(is_stored_alike, step.existing_type)
+        for each in locked(statement, widens, partial(known.has, revision)):
+            if each.table.name in revision.created:
+                continue
+            if each.work is not None and not any(_is_key_to_shared(revision, action) for action in statement.actions):
+                yield Problem(
+                    step.lines,
+                    f"This {each.work} while {each.lock.forbids} of {each.table.name} wait. {each.advice}.",
+                )
+            if not step.in_autocommit_block:
+                before = held.get(each.table.name)
+                if before is None or before[0] < each.lock:
+                    held[each.table.name] = (each.lock, step.lines[0])
+        known.learn(statement)
+
+
+def _while_held(
+    revision: Revision, step: Step, statement: Statement, held: dict[str, tuple[Lock, int]]
+) -> Iterator[Problem]:
+    """Yield what takes long for many rows while locks of statements before are held."""
+    for named, table in _gone_through(statement, held):
+        lock, line = held[table]
+        yield Problem(
+            step.lines,
+            f"This goes through the rows of {named} while {lock.forbids} of {table} wait: the "
+            f"lock of line {line} is held until the revision is committed. "
+            "Do it in a revision of its own, a large table with op.backfill().",
+        )
+        return
+    altered = statement.altered_table
+    if altered is not None and altered.name in held:
+        lock, line = held[altered.name]
+        for action in statement.actions:
+            if action.kind == "ValidateConstraint" and action.name not in _keys_to_shared(revision):
+                yield Problem(
+                    step.lines,
+                    f"{action.name} is checked for every row while {lock.forbids} of {altered.name} wait: the lock of "
+                    f"line {line} is held until the revision is committed. Validate it in a revision of its own.",
+                )
+
+
+def _gone_through(statement: Statement, held: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield the tables whose rows *statement* goes through, each with a locked table that waits for it."""
+    for change in find({statement.kind: statement.node}, "DeleteStmt", "MergeStmt", "UpdateStmt"):
+        table = name_of(change["relation"])
+        assert table is not None  # noqa: S101 - the grammar asks for one
+        where = change.get("whereClause")
+        if table.name in held and not _finds_by_key(where):
+            yield table.name, table.name
+        elif where is None and "mergeWhenClauses" not in change:
+            yield from ((table.name, each) for each in held)
+    for copy in find({statement.kind: statement.node}, "InsertStmt"):
+        sources = [node["relname"] for node in walk(copy.get("selectStmt")) if "relname" in node]
+        tables = [copy["relation"]["relname"], *sources] if sources else ()
+        yield from ((each, each) for each in tables if each in held)
+
+
+def _finds_by_key(where: Node | None) -> bool:
+    """Return whether a condition finds rows by values of their key."""
+    kind, fields = untag(where)
+    match kind, fields:
+        case "BoolExpr", {"boolop": "AND_EXPR", "args": conditions}:
+            return any(map(_finds_by_key, conditions))
+        case "A_Expr", {"kind": "AEXPR_OP" | "AEXPR_IN" | "AEXPR_OP_ANY", "lexpr": key, "rexpr": value}:
+            is_key = "ColumnRef" in key and [*columns(key)] == ["id"]
+            return is_key and parts(fields["name"]) == ("=",) and not [*columns(value)]
+        case _:
+            return False
+
+
+def _is_key_to_shared(revision: Revision, action: Action) -> bool:
+    """Return whether an action adds a key that TK003 is about."""
+    key = action.constraint
+    return revision.scope == "tenant" and key is not None and revision.schemas.is_shared(key.target)
+
+
+def _keys_to_shared(revision: Revision) -> set[str | None]:
+    """Return the keys to shared tables that the revision adds, which TK003 is about."""
+    return {
+        action.constraint.name
+        for _, statement in revision.all_statements()
+        for action in statement.actions
+        if action.constraint is not None and _is_key_to_shared(revision, action)
+    }
+
+
+class _Known:
+    """Columns of which a validated check says that they are not NULL, so that PostgreSQL need not look."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, str | None], str] = {}
+        self._columns: set[tuple[str, str]] = set()
+
+    def learn(self, statement: Statement) -> None:
+        """Take in what a statement checks."""
+        table = statement.altered_table
+        if table is None:
+            return
+        for action in statement.actions:
+            check = action.constraint
+            if check is not None and (column := not_null_column(check.expression)) is not None:
+                if check.is_not_valid:
+                    self._waiting[table.name, check.name] = column
+                else:
+                    self._columns.add((table.name, column))
+            elif action.kind == "ValidateConstraint" and (table.name, action.name) in self._waiting:
+                self._columns.add((table.name, self._waiting[table.name, action.name]))
+
+    def has(self, revision: Revision, table: Name, column: str) -> bool:
+        """Return whether a column is known, from *revision* so far or from those before it."""
+        if (table.name, column) not in self._columns:
+            for statement in revision.earlier():
+                self.learn(statement)
+        return (table.name, column) in self._columns
+
+
+RULE = Rule("TK009", "rows are gone through while others wait", rows_under_lock)

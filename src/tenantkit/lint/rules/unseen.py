@@ -1,0 +1,48 @@
+"""TK000: the other rules have not seen all of a revision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import IdentifierError
+
+from tenantkit.exceptions import as_clause
+from tenantkit.lint.rules.rule import Problem, Rule
+
+if TYPE_CHECKING:
+    from tenantkit.lint.revision import Revision
+
+
+def not_looked_at(revision: Revision) -> Iterator[Problem]:
+    """Find where a revision cannot be run without a database, and SQL that cannot be read."""
+    for suspicion in revision.source.suspicions:
+        if suspicion.kind == "connects":
+            yield Problem(
+                (suspicion.line,),
+                f"upgrade() was not looked at, because {suspicion.reason}, which would reach a real database. "
+                "Use op.execute().",
+            )
+    for step, statement in revision.statements():
+        for each in (statement, *statement.body):
+            if each.error is not None:
+                what = "statement" if each is statement else "body of a function or a DO"
+                yield Problem(
+                    step.lines,
+                    f"The {what} was not looked at, as PostgreSQL 17's parser does not read it: {each.error}.",
+                )
+    error = revision.first.error
+    if error is None or isinstance(error, IdentifierError):
+        return
+    if revision.first.outside:
+        why = f"because it {revision.first.outside[-1].what}, which was prevented. Do that last"
+    else:
+        said = as_clause(f"{type(error).__name__}: {error}")
+        why = (
+            f"because it fails without a database, where queries find nothing: {said}. If it misses a row, let "
+            "it bear that"
+        )
+    yield Problem(revision.first.lines, f"upgrade() was not looked at from here on, {why}.")
+
+
+RULE = Rule("TK000", "the revision cannot be looked at", not_looked_at)

@@ -1,0 +1,174 @@
+"""A statement, and the statements in the bodies of functions and of DO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.lint.sql.actions import Action, actions_of
+from tenantkit.lint.sql.expressions import constant
+from tenantkit.lint.sql.names import changed_by, created_by, long_names, schemas_in, schemas_of
+from tenantkit.lint.sql.tree import Name, Node, find, name_of, options, parts, untag, walk
+
+MISSING = "pgparse, which reads SQL, is not installed: pip install 'tenantkit[lint]'"
+
+
+def has_parser() -> bool:
+    """Return whether the parser is installed."""
+    return find_spec("pgparse") is not None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement, or a piece of SQL that is not to be read."""
+
+    sql: str
+    """Its text."""
+    kind: str
+    """PostgreSQL's own name for it, such as ``AlterTableStmt``; empty if it is not to be read."""
+    node: Node
+    error: str | None = None
+    """Why it is not to be read, if so."""
+
+    @property
+    def text(self) -> str:
+        """Its text in one line."""
+        return " ".join(self.sql.split())
+
+    @cached_property
+    def creates(self) -> Name | None:
+        """The object that it creates, if that has a name in a schema."""
+        return created_by(self.kind, self.node)
+
+    @cached_property
+    def changes(self) -> tuple[Name, ...]:
+        """What it creates, alters, drops, locks or writes to."""
+        return tuple(changed_by(self.kind, self.node))
+
+    @cached_property
+    def actions(self) -> tuple[Action, ...]:
+        """What it does to a table, if it is an ALTER TABLE."""
+        return tuple(actions_of(self.kind, self.node))
+
+    @cached_property
+    def altered_table(self) -> Name | None:
+        """The table of an ALTER TABLE."""
+        return name_of(self.node.get("relation")) if self.actions else None
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The options of a function, a DO, a VACUUM or a REINDEX by their names."""
+        return options(self.node, "args" if self.kind == "DoStmt" else "params" if "params" in self.node else "options")
+
+    @cached_property
+    def schemas(self) -> frozenset[str]:
+        """The schemas that it names, and those in which the bodies of functions look for something."""
+        inner = {schema for each in self.body for schema in schemas_in({each.kind: each.node})}
+        return frozenset({*schemas_of(self.kind, self.node), *inner, *_declared(self.program)})
+
+    @cached_property
+    def long_names(self) -> tuple[str, ...]:
+        """Names that PostgreSQL would cut."""
+        return tuple(long_names(self.sql, self.node))
+
+    @cached_property
+    def program(self) -> list[Node]:
+        """The tree of its body, if that is PL/pgSQL; empty if it cannot be read."""
+        return _read_program(self.sql)[0] if self._language == "plpgsql" else []
+
+    @cached_property
+    def body(self) -> tuple[Statement, ...]:
+        """The statements in the body of the function that it creates, or of its DO, also of those in these."""
+        match self._language:
+            case "plpgsql":
+                trees, error = _read_program(self.sql)
+                found = tuple(_statements_of(trees)) if error is None else (Statement(self.sql, "", {}, error),)
+            case "sql":
+                found = read("".join(parts(self.options.get("as"))[:1]))
+            case _:
+                found = ()
+        return tuple(each for statement in found for each in (statement, *statement.body))
+
+    @property
+    def _language(self) -> str | None:
+        if self.kind not in {"CreateFunctionStmt", "DoStmt"} or "as" not in self.options:
+            return None
+        default = "plpgsql" if self.kind == "DoStmt" else "sql"
+        return next(iter(parts(self.options.get("language"))), default).lower()
+
+
+@lru_cache(maxsize=1_000)
+def read(sql: str) -> tuple[Statement, ...]:
+    """Return the statements of a piece of SQL; one with an error if it is not to be read."""
+    parser = _parser()
+    try:
+        found: list[Node] = parser.parse(sql)
+    except parser.PGQueryError as error:
+        return (Statement(sql, "", {}, error.message),)
+    encoded = sql.encode()  # in which the places are counted
+    statements: list[Statement] = []
+    for each in found:
+        start = each.get("stmt_location", 0)
+        end = start + each["stmt_len"] if "stmt_len" in each else None
+        statements.append(Statement(encoded[start:end].decode(), *untag(each["stmt"])))
+    return tuple(statements)
+
+
+@lru_cache(maxsize=1_000)
+def read_all(sql: str) -> tuple[Statement, ...]:
+    """Return the statements of a piece of SQL, and those in the bodies of its DO."""
+    statements = read(sql)
+    return (*statements, *(inner for each in statements if each.kind == "DoStmt" for inner in each.body))
+
+
+@lru_cache(maxsize=1_000)
+def _read_program(sql: str) -> tuple[list[Node], str | None]:
+    parser = _parser()
+    try:
+        return parser.parse_pgsql(sql), None
+    except parser.PGQueryError as error:
+        return [], error.message
+
+
+def _statements_of(program: list[Node]) -> Iterator[Statement]:
+    """Yield the statements of a PL/pgSQL function; its expressions are read as those of a SELECT."""
+    for node in walk(program):
+        match node:
+            case {"PLpgSQL_expr": {"query": query, "parseMode": 0}}:
+                yield from read(query)
+            case {"PLpgSQL_expr": {"query": query, "parseMode": 2}}:
+                yield from read(f"SELECT {query}")
+            case {"PLpgSQL_expr": {"query": query}}:  # an assignment
+                yield from read(f"SELECT {query.partition('=')[2]}")
+            case {"PLpgSQL_stmt_dynexecute": {"query": query}} | {"PLpgSQL_stmt_dynfors": {"query": query}}:
+                yield from _executed(query)
+            case {"dynquery": query}:
+                yield from _executed(query)
+            case _:
+                pass
+
+
+def _executed(expression: Node) -> Iterator[Statement]:
+    """Yield the statements of a text that EXECUTE is given, if that is a constant."""
+    [statement] = read(f"SELECT {expression['PLpgSQL_expr']['query']}")
+    text = next((constant(each.get("val")) for each in find(statement.node, "ResTarget")), None)
+    yield from (each for each in read(text if isinstance(text, str) else "") if each.error is None)
+
+
+def _declared(program: list[Node]) -> Iterator[str]:
+    """Yield the schemas of the types that variables are declared with."""
+    for kind in find(program, "PLpgSQL_type"):
+        names = str(kind["typname"]).split(".")
+        yield from names[-3:-2] if kind["typname"].endswith("%TYPE") else names[-2:-1]
+
+
+def _parser() -> Any:
+    try:
+        import pgparse  # noqa: PLC0415 - it comes with the extra
+    except ImportError as error:
+        raise ConfigurationError(f"{MISSING}.") from error
+    return pgparse
