@@ -2,69 +2,49 @@
 
 from __future__ import annotations
 
+import re
+
 from tenantkit.lint.sql.expressions import functions
 from tenantkit.lint.sql.statement import Statement
 from tenantkit.lint.sql.tree import Node, options
 
-_STATEMENTS = {
-    "AlterDefaultPrivilegesStmt": "alter default privileges",
-    "AlterPublicationStmt": "alter publication",
-    "ReindexStmt": "reindex",
-    "VacuumStmt": "vacuum",
-    "AlterDatabaseRefreshCollStmt": "alter database",
-    "AlterDatabaseSetStmt": "alter database",
-    "AlterDatabaseStmt": "alter database",
-    "AlterEventTrigStmt": "alter event trigger",
-    "AlterExtensionContentsStmt": "alter extension",
-    "AlterExtensionStmt": "alter extension",
-    "AlterFdwStmt": "alter foreign data wrapper",
-    "AlterForeignServerStmt": "alter server",
-    "AlterRoleSetStmt": "alter role",
-    "AlterRoleStmt": "alter role",
-    "AlterSubscriptionStmt": "alter subscription",
-    "AlterSystemStmt": "alter system",
-    "AlterTableSpaceOptionsStmt": "alter tablespace",
-    "AlterUserMappingStmt": "alter user mapping",
-    "CreateAmStmt": "create access method",
-    "CreateCastStmt": "create cast",
-    "CreateEventTrigStmt": "create event trigger",
-    "CreateExtensionStmt": "create extension",
-    "CreateFdwStmt": "create foreign data wrapper",
-    "CreateForeignServerStmt": "create server",
-    "CreatePLangStmt": "create language",
-    "CreatePublicationStmt": "create publication",
-    "CreateSchemaStmt": "create schema",
-    "CreateSubscriptionStmt": "create subscription",
-    "CreateTableSpaceStmt": "create tablespace",
-    "CreateTransformStmt": "create transform",
-    "CreateUserMappingStmt": "create user mapping",
-    "CreatedbStmt": "create database",
-    "DropOwnedStmt": "drop owned",
-    "DropRoleStmt": "drop role",
-    "DropSubscriptionStmt": "drop subscription",
-    "DropTableSpaceStmt": "drop tablespace",
-    "DropUserMappingStmt": "drop user mapping",
-    "DropdbStmt": "drop database",
-    "ImportForeignSchemaStmt": "import foreign schema",
-    "ReassignOwnedStmt": "reassign owned",
+_STATEMENTS = frozenset(
+    """
+    AlterDatabaseRefreshCollStmt AlterDatabaseSetStmt AlterDatabaseStmt AlterDefaultPrivilegesStmt AlterEventTrigStmt
+    AlterExtensionContentsStmt AlterExtensionStmt AlterFdwStmt AlterForeignServerStmt AlterPublicationStmt
+    AlterRoleSetStmt AlterRoleStmt AlterSubscriptionStmt AlterSystemStmt AlterTableSpaceOptionsStmt AlterUserMappingStmt
+    CreateAmStmt CreateCastStmt CreateEventTrigStmt CreateExtensionStmt CreateFdwStmt CreateForeignServerStmt
+    CreatePLangStmt CreatePublicationStmt CreateRoleStmt CreateSchemaStmt CreateSubscriptionStmt CreateTableSpaceStmt
+    CreateTransformStmt CreateUserMappingStmt CreatedbStmt DropOwnedStmt DropRoleStmt DropSubscriptionStmt
+    DropTableSpaceStmt DropUserMappingStmt DropdbStmt GrantRoleStmt GrantStmt ImportForeignSchemaStmt ReassignOwnedStmt
+    ReindexStmt VacuumStmt
+    """.split()  # noqa: SIM905 - as a list it would take a page
+)
+_SPELLED = {
+    r"db(?=Stmt)": "Database",
+    r"Am(?=Stmt)": "AccessMethod",
+    r"Fdw": "ForeignDataWrapper",
+    r"ForeignServer": "Server",
+    r"PLang": "Language",
+    r"TableSpace": "Tablespace",
+    r"Trig(?=Stmt)": "Trigger",
+    r"(?:RefreshColl|Set|Contents|Options)?Stmt$": "",
+    r"(?<=[a-z])(?=[A-Z])": " ",
 }
+"""How the name of a statement becomes the words of SQL, in this order."""
 _OBJECTS = {
-    f"OBJECT_{name.upper().replace(' ', '_')}": name
-    for name in (
-        "access method",
-        "cast",
-        "database",
-        "event trigger",
-        "extension",
-        "language",
-        "publication",
-        "role",
-        "schema",
-        "subscription",
-        "tablespace",
-        "transform",
-    )
-} | {"OBJECT_FDW": "foreign data wrapper", "OBJECT_FOREIGN_SERVER": "server"}
+    "OBJECT_FDW": "foreign data wrapper",
+    "OBJECT_FOREIGN_SERVER": "server",
+    **{
+        f"OBJECT_{kind.upper()}": kind.replace("_", " ")
+        for kind in (
+            """
+            access_method cast database event_trigger extension language publication role schema subscription tablespace
+            transform
+            """.split()  # noqa: SIM905 - as a list it would take a page
+        )
+    },
+}
 _VERBS = {
     "AlterOwnerStmt": ("alter", "objectType"),
     "CommentStmt": ("comment on", "objtype"),
@@ -80,21 +60,26 @@ _SLOTS = frozenset(f"pg_{verb}_replication_slot" for verb in ("create_logical", 
 def about_database(statement: Statement) -> str | None:
     """Return what *statement* does to something that exists once in a database, in the words of SQL."""
     kind, node = statement.kind, statement.node
-    if kind in _VERBS:
-        verb, field = _VERBS[kind]
-        return f"{verb} {_OBJECTS[node[field]]}" if node[field] in _OBJECTS else None
-    if kind == "CreateRoleStmt":
-        return f"create {node['stmt_type'].removeprefix('ROLESTMT_').lower()}"
-    if kind in {"GrantRoleStmt", "GrantStmt"}:
-        verb = "grant" if node.get("is_grant") else "revoke"
-        return verb if kind == "GrantRoleStmt" else _granting(verb, node)
+    if kind in _VERBS and node[_VERBS[kind][1]] in _OBJECTS:
+        return f"{_VERBS[kind][0]} {_OBJECTS[node[_VERBS[kind][1]]]}"
     if kind in _STATEMENTS and not _is_about_tables(kind, node):
-        return _STATEMENTS[kind] if kind != "VacuumStmt" or "is_vacuumcmd" in node else "analyze"
+        return _spell(kind, node)
     return next((each for each in functions(node) if each in _SLOTS or each.startswith("cron.")), None)
 
 
-def _granting(verb: str, node: Node) -> str | None:
-    return f"{verb} on {_OBJECTS[node['objtype']]}" if node["objtype"] in _GRANTED else None
+def _spell(kind: str, node: Node) -> str:
+    match kind:
+        case "CreateRoleStmt":
+            return f"create {node['stmt_type'].removeprefix('ROLESTMT_').lower()}"
+        case "GrantRoleStmt" | "GrantStmt":
+            on = f" on {_OBJECTS[node['objtype']]}" if "objtype" in node else ""
+            return ("grant" if node.get("is_grant") else "revoke") + on
+        case "VacuumStmt":
+            return "vacuum" if node.get("is_vacuumcmd") else "analyze"
+        case _:
+            for pattern, words in _SPELLED.items():
+                kind = re.sub(pattern, words, kind)
+            return kind.lower()
 
 
 def _is_about_tables(kind: str, node: Node) -> bool:
@@ -104,7 +89,7 @@ def _is_about_tables(kind: str, node: Node) -> bool:
             return "schemas" in options(node)
         case "AlterPublicationStmt":
             return "options" not in node and node["action"] != "AP_SetObjects"
-        case "ReindexStmt" | "VacuumStmt":
-            return "relation" in node or "rels" in node
+        case "GrantStmt":
+            return node["objtype"] not in _GRANTED
         case _:
-            return False
+            return "relation" in node or "rels" in node

@@ -10,57 +10,39 @@ from tenantkit.lint.sql.expressions import constant
 from tenantkit.lint.sql.tree import Name, Node, find, name_of, parent_of, parts, walk
 from tenantkit.naming import MAX_IDENTIFIER_BYTES
 
-_CREATED = {
-    "CompositeTypeStmt": "typevar",
-    "CreateDomainStmt": "domainname",
-    "CreateEnumStmt": "typeName",
-    "CreateFunctionStmt": "funcname",
-    "CreateRangeStmt": "typeName",
-    "CreateSeqStmt": "sequence",
-    "CreateStatsStmt": "defnames",
-    "CreateStmt": "relation",
-    "DefineStmt": "defnames",
-    "ViewStmt": "view",
+_CREATING = frozenset(
+    """
+    CompositeTypeStmt CreateDomainStmt CreateEnumStmt CreateFunctionStmt CreateRangeStmt CreateSeqStmt CreateStatsStmt
+    CreateStmt DefineStmt ViewStmt
+    """.split()  # noqa: SIM905 - as a list it would take a page
+)
+_FIELDS = {
+    kind: field
+    for field, kinds in {
+        "defnames": "AlterStatsStmt CreateStatsStmt DefineStmt",
+        "domainname": "CreateDomainStmt",
+        "funcname": "CreateFunctionStmt",
+        "objects": "DropStmt GrantStmt",
+        "relation": (
+            "AlterTableStmt ClusterStmt CreateStmt CreateTrigStmt IndexStmt RefreshMatViewStmt ReindexStmt RuleStmt"
+        ),
+        "relations": "LockStmt TruncateStmt",
+        "sequence": "AlterSeqStmt CreateSeqStmt",
+        "table": "AlterPolicyStmt CreatePolicyStmt",
+        "typeName": "AlterDomainStmt AlterEnumStmt CreateEnumStmt CreateRangeStmt",
+        "typevar": "CompositeTypeStmt",
+        "view": "ViewStmt",
+    }.items()
+    for kind in kinds.split()
 }
-"""By the kind of the statement, the field with the name of what is created."""
-_CHANGED = {
-    **_CREATED,
-    "AlterDomainStmt": "typeName",
-    "AlterEnumStmt": "typeName",
-    "AlterFunctionStmt": "func",
-    "AlterPolicyStmt": "table",
-    "AlterSeqStmt": "sequence",
-    "AlterStatsStmt": "defnames",
-    "AlterTableStmt": "relation",
-    "ClusterStmt": "relation",
-    "CreatePolicyStmt": "table",
-    "CreateTrigStmt": "relation",
-    "DropStmt": "objects",
-    "GrantStmt": "objects",
-    "IndexStmt": "relation",
-    "LockStmt": "relations",
-    "RefreshMatViewStmt": "relation",
-    "ReindexStmt": "relation",
-    "RuleStmt": "relation",
-    "TruncateStmt": "relations",
-}
-"""Likewise of what is changed or locked."""
+"""By the kind of a statement, the field with the name of what it creates, changes or locks."""
 _PARTS_OF_TABLES = frozenset(f"OBJECT_{kind}" for kind in ("COLUMN", "POLICY", "RULE", "TABCONSTRAINT", "TRIGGER"))
 _WRITES = ("DeleteStmt", "InsertStmt", "MergeStmt", "UpdateStmt")
 
-_QUALIFIED = (
-    "collname",
-    "defnames",
-    "domainname",
-    "funcname",
-    "name",  # of an operator
-    "names",  # of a type
-    "objname",
-    "opclass",
-    "opclassname",
-    "opfamilyname",
-    "operName",
-    "typeName",
+_QUALIFIED = tuple(
+    """
+    collname defnames domainname funcname name names objname opclass opclassname opfamilyname operName typeName
+    """.split()  # noqa: SIM905 - as a list it would take a page
 )
 """Fields with a name that may begin with a schema."""
 _BY_TEXT = frozenset(
@@ -84,7 +66,7 @@ def created_by(kind: str, node: Node) -> Name | None:
         case "SelectStmt" if "intoClause" in node:
             return name_of(node["intoClause"]["rel"])
         case _:
-            return name_of(node.get(_CREATED.get(kind, "")))
+            return name_of(node.get(_FIELDS[kind])) if kind in _CREATING else None
 
 
 def changed_by(kind: str, node: Node) -> Iterator[Name]:
@@ -105,12 +87,11 @@ def changed_by(kind: str, node: Node) -> Iterator[Name]:
             found = ()
         case "AlterFunctionStmt":
             found = [node["func"].get("objname")]
-        case _ if kind in _CHANGED:
-            value: Any = node.get(_CHANGED[kind])
-            found = value if _CHANGED[kind] in {"objects", "relations"} else [value]
+        case _ if kind in _FIELDS:
+            value: Any = node.get(_FIELDS[kind])
+            found = value if _FIELDS[kind] in {"objects", "relations"} else [value]
         case _:
-            found = filter(None, [created_by(kind, node)])
-            yield from found
+            yield from filter(None, [created_by(kind, node)])
             return
     yield from filter(None, map(find_name, found))
 

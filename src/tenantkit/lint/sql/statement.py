@@ -8,7 +8,6 @@ from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-from tenantkit.exceptions import ConfigurationError
 from tenantkit.lint.sql.actions import Action, actions_of
 from tenantkit.lint.sql.expressions import constant
 from tenantkit.lint.sql.names import changed_by, created_by, long_names, schemas_in, schemas_of
@@ -107,8 +106,8 @@ def read(sql: str) -> tuple[Statement, ...]:
     parser = _parser()
     try:
         found: list[Node] = parser.parse(sql)
-    except parser.PGQueryError as error:
-        return (Statement(sql, "", {}, error.message),)
+    except (parser.PGQueryError, RecursionError, ValueError) as error:
+        return (Statement(sql, "", {}, str(error)),)
     encoded = sql.encode()  # in which the places are counted
     statements: list[Statement] = []
     for each in found:
@@ -130,8 +129,8 @@ def _read_program(sql: str) -> tuple[list[Node], str | None]:
     parser = _parser()
     try:
         return parser.parse_pgsql(sql), None
-    except parser.PGQueryError as error:
-        return [], error.message
+    except (parser.PGQueryError, RecursionError, ValueError) as error:
+        return [], str(error)
 
 
 def _statements_of(program: list[Node]) -> Iterator[Statement]:
@@ -167,8 +166,6 @@ def _declared(program: list[Node]) -> Iterator[str]:
 
 
 def _parser() -> Any:
-    try:
-        import pgparse  # noqa: PLC0415 - it comes with the extra
-    except ImportError as error:
-        raise ConfigurationError(f"{MISSING}.") from error
+    import pgparse  # noqa: PLC0415 - it comes with the extra
+
     return pgparse

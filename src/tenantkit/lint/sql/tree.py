@@ -27,14 +27,15 @@ class Name(NamedTuple):
 
 def walk(value: Any) -> Iterator[Node]:
     """Yield the dictionaries in *value*, the outer ones first, in the order of the text."""
-    if isinstance(value, dict):
-        node = cast("Node", value)
-        yield node
-        for each in node.values():
-            yield from walk(each)
-    elif isinstance(value, list):
-        for each in cast("list[Node]", value):
-            yield from walk(each)
+    waiting = [value]  # a chain of UNION is nested more deeply than functions may be
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            node = cast("Node", each)
+            yield node
+            waiting += reversed(node.values())
+        elif isinstance(each, list):
+            waiting += reversed(cast("list[Node]", each))
 
 
 def find(value: Any, *kinds: str) -> Iterator[Node]:
