@@ -100,6 +100,19 @@ def test_a_check_that_is_replaced_may_allow_more(
     assert {each.code for each in found} == ({"TK006"} if is_found else set())
 
 
+def test_a_check_that_excludes_more_forbids_more(lint_file: Lint, migrations: Path) -> None:
+    check = 'op.execute("ALTER TABLE note ADD CONSTRAINT ck CHECK ({}) NOT VALID")'
+    drop = 'op.drop_constraint("ck", "note", schema="tenant")'
+    for before, now in (
+        ("state NOT IN ('a')", "state NOT IN ('a', 'b')"),
+        ("NOT state IN ('a')", "NOT state IN ('a', 'b')"),
+        ("size > 1 AND state IN ('a')", "size > 2 AND state IN ('a', 'b')"),
+    ):
+        (migrations / "tenant" / "r0.py").write_text(revision(check.format(before), name="r0"))
+        found = lint_file(revision(f"{drop}\n{check.format(now)}", head="phase = 'expand'", down="r0"))
+        assert [each.code for each in found] == ["TK006"], now
+
+
 def test_a_long_change_beside_others_is_found(lint_file: Lint) -> None:
     change = 'op.add_column("note", sa.Column("z", sa.Integer), schema="tenant")\n' + CHANGES["index"]
     assert [found.code for found in lint_file(revision(change))] == ["TK005"]

@@ -33,7 +33,7 @@ def test_the_page_shows_what_is_found_and_what_to_do_instead(
     code: str, migrations: Path, nowhere: Callable[..., Tenancy]
 ) -> None:
     page = (PAGES / f"{code.lower()}.md").read_text()
-    assert page.startswith(f"# {code}: ")
+    assert page.startswith(f"# {code}: {RULES[code].title}\n")
     bad, good = page.split("## Instead")
     assert code in find(bad, migrations, nowhere)
     assert find(good, migrations, nowhere) == set()

@@ -122,6 +122,9 @@ BAD = [
     Case("TK009", "op.add_column('task', sa.Column('x', sa.Integer, sa.Computed('a + 1', persisted=True)), schema='tenant')", "writes the whole table again"),
     Case("TK009", "op.alter_column('task', 'size', type_=sa.BigInteger, schema='tenant')", "writes the whole table again"),
     Case("TK009", "op.execute('ALTER TABLE task ADD y int; WITH s AS (SELECT 1) UPDATE task SET x = 1 FROM s')", "goes through the rows of task"),
+    Case("TK009", "op.execute('ALTER TABLE task ADD y int; WITH s AS (UPDATE task SET x = 1 RETURNING 1) SELECT 1')", "goes through the rows of task"),
+    Case("TK009", "op.execute('ALTER TABLE task ADD y int; DO $$ BEGIN IF true THEN UPDATE task SET x = 1; END IF; END $$')", "goes through the rows of task"),
+    Case("TK009", "op.execute('ALTER TABLE task ADD y int; UPDATE task SET x = 1 FROM project p WHERE task.id = p.x')", "goes through the rows of task"),
     Case("TK009", "op.execute('ALTER TABLE task ADD y int; DELETE FROM task WHERE title IS NULL')", "goes through the rows of task"),
     Case("TK009", "op.execute('ALTER TABLE task ADD y int; INSERT INTO other SELECT * FROM task')", "goes through the rows of"),
     Case("TK009", "op.execute('ALTER TABLE task ADD y int; UPDATE project SET name = 1')", "of project while reads and writes of task wait"),
@@ -299,6 +302,7 @@ GOOD = [
     # TK008
     "op.execute('CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path FROM CURRENT AS $$ SELECT 1 FROM task $$')",
     "op.execute('CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS $$ SELECT a + 1 $$')",
+    "op.execute('CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ WITH a AS (SELECT 1 AS b) SELECT b FROM a -- FROM task\\n $$')",
     "op.execute('CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql RETURN (SELECT count(*) FROM task)')",
     "op.execute('CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT count(*) FROM shared.country $$')",
 ]  # fmt: skip
