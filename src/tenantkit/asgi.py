@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from tenantkit.asyncio import AsyncTenancy
     from tenantkit.tenant import Tenant
 
+__all__ = ["TenantMiddleware", "refuse"]
+
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]

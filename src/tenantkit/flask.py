@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
     from tenantkit.resolvers import Refusal, Resolver
 
+__all__ = ["TenantKit", "refuse_unserved", "shared_route"]
+
 _SHARED = "tenantkit_shared"
 _SESSIONS = "tenantkit.sessions.session"
 

@@ -42,6 +42,8 @@ from tenantkit.flask import State, open_sessions, session_of_tenant
 from tenantkit.sessions import session as sessions
 from tenantkit.sessions.classes import check_session_options
 
+__all__ = ["SQLAlchemy", "TenantSession"]
+
 _ENGINE_SETTINGS = ("SQLALCHEMY_ENGINE_OPTIONS", "SQLALCHEMY_ECHO")
 
 

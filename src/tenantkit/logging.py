@@ -10,6 +10,8 @@ from typing_extensions import override
 
 from tenantkit.context import current_tenant_or_none
 
+__all__ = ["TenantFilter"]
+
 
 class TenantFilter(logging.Filter):
     """Gives every record the key of the tenant that it was written for as ``tenant``, or ``-``.

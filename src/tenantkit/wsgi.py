@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from tenantkit.tenant import Tenant
 
+__all__ = ["TenantMiddleware", "refuse"]
+
 
 def refuse(refusal: Refusal) -> WSGIApplication:
     """Return the application that answers a refused request, in JSON or plain text."""

@@ -10,6 +10,8 @@ import runpy
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 import tenantkit
 from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
@@ -36,16 +38,41 @@ def test_every_error_is_explained() -> None:
 def test_every_public_name_is_in_the_api_reference() -> None:
     reference = (DOCS / "reference" / "api.md").read_text()
     documented = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)$", reference, re.MULTILINE))
-    public = {
-        f"{module.__name__}.{name}"
-        for module in public_modules()
-        for name in module.__all__
-        if not name.endswith("Error")  # these have a page of their own
-    }
+    public = {f"{module.__name__}.{name}" for module in public_modules() for name in module.__all__}
     assert public - documented == set()
     for name in documented:
         module, _, attribute = name.rpartition(".")
         assert hasattr(importlib.import_module(module), attribute)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "asgi",
+        "asyncio",
+        "drift",
+        "embedded",
+        "fastapi",
+        "flask",
+        "flask_sqlalchemy",
+        "lint",
+        "logging",
+        "migrations",
+        "resolvers",
+        "resolvers.jwt",
+        "web.session_cookies",
+        "wsgi",
+    ],
+)
+def test_a_module_that_applications_import_declares_its_public_names(name: str) -> None:
+    assert f"tenantkit.{name}" in {module.__name__ for module in public_modules()}
+
+
+def test_every_word_of_the_vocabulary_is_explained_once() -> None:
+    terms = re.findall(r"^(\w[^\n]*)\n: ", (DOCS / "reference" / "vocabulary.md").read_text(), re.MULTILINE)
+    words = [word for term in terms for word in term.split(", ")]
+    assert len(words) == len(set(words))
+    assert {"tenant", "placement", "binding", "fleet", "wave", "run", "ledger", "shared revisions"} <= {*words}
 
 
 def test_what_the_documents_and_examples_import_is_in_the_api_reference() -> None:
@@ -93,7 +120,7 @@ def test_every_install_line_of_a_guide_brings_a_libpq() -> None:
 
 
 def public_modules() -> list[ModuleType]:
-    """Return the modules that say what is public."""
+    """Return the modules that declare their public names."""
     found = [tenantkit]
     for each in pkgutil.walk_packages(tenantkit.__path__, "tenantkit."):
         if "templates" not in each.name:

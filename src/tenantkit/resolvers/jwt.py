@@ -16,6 +16,8 @@ from tenantkit.resolvers.target import ByKey, Refusal
 if TYPE_CHECKING:
     from tenantkit.resolvers.request import RequestView
 
+__all__ = ["JWTClaim", "bearer_token"]
+
 logger = logging.getLogger(__name__)
 
 _UNKNOWN = ByKey("")

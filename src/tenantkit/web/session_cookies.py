@@ -24,6 +24,8 @@ from typing import Any
 from tenantkit.arguments import MAPPING, require
 from tenantkit.tenant import TENANT, Tenant
 
+__all__ = ["bind", "is_bound"]
+
 _TENANT = "tenantkit.tenant"
 """The identity, not the key: a dropped tenant's key may be given to another customer, and another registry may have the
 same key and the same id."""
