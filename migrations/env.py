@@ -1,4 +1,4 @@
-"""The Alembic environment of both lines of revisions; tenantkit runs it once for every tenant."""
+"""The Alembic environment of the shared and the tenant revisions; tenantkit runs it once for every tenant."""
 
 from tenantkit.migrations import run_environment
 

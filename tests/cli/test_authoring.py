@@ -245,4 +245,4 @@ def test_an_application_without_migrations_is_told_how_to_get_them(project: Proj
     for command in (("migrate", "head"), ("status",), ("revision", "-m", "x"), ("stamp", "head")):
         done = project.invoke(*command)
         assert (done.code, done.out) == (1, "")
-        assert "make the folder with 'tenantkit init'" in done.err
+        assert "create the folder with 'tenantkit init'" in done.err

@@ -55,7 +55,7 @@ def test_migrate_makes_the_registry_and_the_shared_tables(plain: Project, plain_
 def test_what_only_migrations_can_do_is_refused(plain: Project, arguments: tuple[str, ...]) -> None:
     done = plain.run("migrate", *arguments)
     assert (done.code, done.out) == (1, "")
-    assert "make the folder with 'tenantkit init'" in done.err
+    assert "create the folder with 'tenantkit init'" in done.err
 
 
 @pytest.mark.parametrize("statement", ["SELECT FROM nowhere", "SELECT FROM tenant.invoices"])

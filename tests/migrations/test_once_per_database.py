@@ -125,7 +125,7 @@ def test_a_tenant_revision_is_refused_that_makes_what_exists_once(
 def test_a_downgrade_does_not_drop_what_others_need(fleet: Tenancy, environment: Environment, engine: Engine) -> None:
     environment.add("two", "pass", downgrade="op.execute('DROP EXTENSION plpgsql CASCADE')")
     migrate(fleet)
-    with pytest.raises(MigrationError, match="shared line"):
+    with pytest.raises(MigrationError, match="a shared revision"):
         downgrade(fleet, "one")
     with engine.connect() as connection:
         assert connection.execute(text("SELECT FROM pg_extension WHERE extname = 'plpgsql'")).all()

@@ -154,7 +154,7 @@ def test_an_environment_of_its_own_does_not_take_options_of_the_project(tmp_path
 
 def test_options_that_cannot_be_read_are_an_error_that_names_the_line(environment: Environment, make: Make) -> None:
     (environment.folder.parent / "alembic.ini").write_text("no section")
-    with pytest.raises(ConfigurationError, match="options for the tenant line cannot be read"):
+    with pytest.raises(ConfigurationError, match="options for the tenant revisions cannot be read"):
         revision(make(), "first")
 
 

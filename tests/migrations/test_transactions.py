@@ -35,9 +35,9 @@ def tables(engine: Engine) -> list[str]:
     ("ending", "message"),
     [
         ("op.get_bind().commit()", r"called commit\(\).*autocommit_block"),
-        ('op.execute("COMMIT")', "executed what ends.*autocommit_block"),
-        ('op.execute("/* so */ SELECT 1; Commit; CREATE TABLE new3 ()")', "executed what ends"),
-        ('op.get_bind().exec_driver_sql("-- so\\n ROLLBACK")', "executed what ends"),
+        ('op.execute("COMMIT")', "executed a statement that ends.*autocommit_block"),
+        ('op.execute("/* so */ SELECT 1; Commit; CREATE TABLE new3 ()")', "executed a statement that ends"),
+        ('op.get_bind().exec_driver_sql("-- so\\n ROLLBACK")', "executed a statement that ends"),
         ("op.get_bind().rollback()", "ended its transaction"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Empty copies of tables, on which statements are tried to see what they make."""
+"""Empty copies of tables, on which statements are executed to read their result from the catalog."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tenantkit.postgres.quoting import quote_identifier
 
 @contextmanager
 def taking_back(connection: Connection) -> Generator[None]:
-    """Take back what a block does, inside or outside of a transaction."""
+    """Roll back a block's changes, inside or outside of a transaction."""
     is_alone = is_autocommit(connection)
     connection.exec_driver_sql("BEGIN" if is_alone else "SAVEPOINT tenantkit_copy")
     try:

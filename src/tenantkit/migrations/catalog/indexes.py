@@ -1,4 +1,4 @@
-"""Indexes that have a name already: what they are, compared with what a statement means, and those that are left over.
+"""Existing indexes: comparison with the index that a statement creates, and removal of those left by interruptions.
 
 ``CREATE INDEX CONCURRENTLY`` leaves an invalid index behind when it is interrupted, or fails.
 """
@@ -51,27 +51,27 @@ _KINDS = {"r": "a table", "p": "a table", "v": "a view", "m": "a materialized vi
 
 @dataclass(frozen=True, slots=True)
 class NamedIndex:
-    """What has the name of an index that is to be created."""
+    """The existing object that has the name of a new index."""
 
     schema: str
     name: str
     kind: str
-    """PostgreSQL's letter for what it is, which need not be an index."""
+    """PostgreSQL's letter for the kind of object, which need not be an index."""
     table: str | None
     is_on_table: bool
-    """Whether it is an index of the table that is meant."""
+    """Whether it is an index of the statement's table."""
     is_valid: bool
     is_unique: bool
     definition: str
-    """What comes behind the name of the table."""
+    """The part of its definition that follows the name of the table."""
     builder: int | None
-    """The process that is building it."""
+    """The number of the process that is building it."""
     is_needed: bool
-    """Whether a partitioned index or a constraint consists of it."""
+    """Whether it is a part of a partitioned index or of a constraint."""
 
     @property
     def is_left_over(self) -> bool:
-        """Whether an interrupted build has left it, so that nothing uses it."""
+        """Whether it remains from an interrupted build, so that nothing uses it."""
         return self.is_on_table and not self.is_valid and not self.is_needed and self.builder is None
 
     def equals(self, other: NamedIndex) -> bool:
@@ -80,7 +80,7 @@ class NamedIndex:
 
     @override
     def __str__(self) -> str:
-        """Say what it is."""
+        """Return its description for messages."""
         if self.table is None:
             return _KINDS.get(self.kind, "something else")
         words = f"{'' if self.is_valid else 'invalid '}{'unique ' if self.is_unique else ''}index"
@@ -88,7 +88,7 @@ class NamedIndex:
 
 
 def find_index(connection: Connection, name: str, table: str) -> NamedIndex | None:
-    """Return what is called *name* in the schema of *table*, which is quoted; ``None`` if nothing is."""
+    """Return the object called *name* in the schema of *table*, which is quoted; ``None`` if there is none."""
     row = connection.execute(_FIND, {"name": name, "table": table}).one_or_none()
     if row is None:
         return None
@@ -113,7 +113,7 @@ def read_create_index(statement: str) -> tuple[str, str] | None:
 
 
 def meant_index(connection: Connection, statement: str) -> NamedIndex:
-    """Return the index that a CREATE INDEX statement makes, found out on an empty copy of its table."""
+    """Return the index that a CREATE INDEX statement creates, determined on an empty copy of its table."""
     found = _CREATE.match(statement)
     assert found is not None  # noqa: S101 - the caller has read it
     with taking_back(connection):
@@ -127,7 +127,7 @@ def meant_index(connection: Connection, statement: str) -> NamedIndex:
 
 
 def drop_left_over(connection: Connection, index: NamedIndex) -> None:
-    """Drop an index that an interrupted build has left, outside of a transaction."""
+    """Drop an index that remains from an interrupted build, outside of a transaction."""
     logger.warning("drop the index %s of %s, which an interrupted build left invalid", index.name, index.table)
     name = f"{quote_identifier(index.schema)}.{quote_identifier(index.name)}"
     connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {name}".replace("%", "%%"))

@@ -1,4 +1,4 @@
-"""Keeping revisions from taking other tenants' tables, types and constraints for their own."""
+"""Protection of revisions' own queries from the tables, types and constraints of other tenants."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _NAMES_SCHEMA = re.compile(
 
 
 def own_query(sql: str) -> TextClause:
-    """Return a query of tenantkit's own, which `require_schema` is not to check: it names objects by their oids."""
+    """Return a query of tenantkit that `require_schema` must not check, because it names objects by their oids."""
     return text(sql).execution_options(**{INTERNAL: True})
 
 
 def require_schema(statement: str) -> None:
-    """Raise if a revision's own SQL looks into a catalog without limiting it to a schema.
+    """Raise if a revision's own SQL reads a catalog without limiting it to a schema.
 
     A guard such as ``SELECT FROM pg_type WHERE typname = 'mood'`` is right in a database of one schema. In one of many
     tenants, it finds what the first tenant has, and the revision leaves it out in all others.
@@ -36,7 +36,7 @@ def require_schema(statement: str) -> None:
     found = _CATALOG.search(statement)
     if found is not None and not _NAMES_SCHEMA.search(statement):
         raise ConfigurationError(
-            f"A revision looks into {found[0]}, which has the objects of all tenants, and names no schema there. "
+            f"A revision reads {found[0]}, which has the objects of all tenants, and names no schema there. "
             "Limit it to the tenant's, for example by table_schema = current_schema(), or by typnamespace = "
             "current_schema()::regnamespace; or use sa.inspect(op.get_bind())"
         )

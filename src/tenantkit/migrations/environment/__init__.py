@@ -1,1 +1,1 @@
-"""Running Alembic's environment for one placement: the only package that changes how Alembic works."""
+"""Execution of Alembic's environment for one placement: the only package that changes Alembic's behaviour."""

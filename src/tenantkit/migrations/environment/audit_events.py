@@ -27,13 +27,13 @@ _PROCESSES = frozenset(
 )
 _NETWORK = ("ftplib.", "http.client.", "imaplib.", "poplib.", "smtplib.", "socket.", "telnetlib.", "urllib.")
 _HARMLESS = frozenset({"socket.__new__", "socket.gethostname"})
-"""Events of the modules above that reach no other machine."""
+"""Events of these modules that reach no other machine."""
 _FOR_WRITING = frozenset("wax+")
 _FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 def describe(name: str, arguments: tuple[Any, ...]) -> str | None:
-    """Return what the work is that an audit event shows; ``None`` if it changes nothing outside of this process."""
+    """Return a description of an audit event; ``None`` if it changes nothing outside of this process."""
     if name == "open":
         return _writing(*arguments)
     if (name in _FILES or name.startswith("shutil.")) and not _is_cache(arguments[0]):
@@ -53,5 +53,5 @@ def _writing(path: Any, mode: str | None, flags: int, *_: Any) -> str | None:
 
 
 def _is_cache(path: Any) -> bool:
-    """Return whether *path* is Python's own, who keeps what it has compiled when a module is imported."""
+    """Return whether *path* is in Python's cache of compiled modules, which an import writes."""
     return "__pycache__" in str(path)

@@ -1,4 +1,4 @@
-"""A new tenant's tables, by running every revision in its empty schema."""
+"""Creation of a new tenant's tables by every revision, in its empty schema."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class AlembicBuilder:
-    """Builds placements of *tenancy*; the revisions are read once.
+    """Builds placements of *tenancy*, and reads the revisions once.
 
     :raises ConfigurationError: if there are none, or they cannot be used.
     """
 
     def __init__(self, tenancy: Deployment) -> None:
-        self._line = graph_of(tenancy, "tenant")
-        if self._line.is_empty:
+        self._graph = graph_of(tenancy, "tenant")
+        if self._graph.is_empty:
             raise ConfigurationError(
-                f"There are no revisions in {self._line.folder}, so a new tenant would have no tables. "
+                f"There are no revisions in {self._graph.folder}, so a new tenant would have no tables. "
                 "Write the first with 'tenantkit revision --autogenerate -m initial'."
             )
 
@@ -37,9 +37,9 @@ class AlembicBuilder:
         self._run(connection, replace(site, in_transaction=True), target)
 
     def in_steps(self, connection: Connection, site: MigrationTarget) -> None:
-        """Bring an empty placement to the newest revisions as a migration does, with ``autocommit_block`` for real."""
+        """Bring an empty placement to the newest revisions as a migration does, with its ``autocommit_block``s."""
         self._run(connection, site)
 
     def _run(self, connection: Connection, site: MigrationTarget, target: str = "heads") -> None:
-        line = self._line
-        run(connection, line, site, lambda current, _: line.upgrade_steps(target, current) if target else [])
+        graph = self._graph
+        run(connection, graph, site, lambda current, _: graph.upgrade_steps(target, current) if target else [])

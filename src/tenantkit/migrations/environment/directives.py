@@ -1,8 +1,8 @@
-"""Directives that other packages add to ``alembic.op``: they know the tenant's schema by the placeholder.
+"""Translation of the placeholder in directives that other packages add to ``alembic.op``.
 
 Such packages write the schema into text, which nothing translates. So the arguments of their directives are adapted:
-what is called ``schema`` or ``…_schema``, and names that are written with a schema. Where they use Alembic's own
-operations, those get the placeholder back, by which constraints and indexes are named.
+those called ``schema`` or ``…_schema``, and names that are written with a schema. Alembic's own operations that
+they use get the placeholder back, by which constraints and indexes are named.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from alembic.operations.ops import MigrateOperation
 
 _DEPTH = 3
-"""The number of objects within one another that are looked at: a list of references to tables is an example."""
+"""Maximum depth of nested objects that are adapted, as in a list of references to tables."""
 _KNOWN = ("alembic.", "tenantkit.")
 """Packages whose directives make constructs of SQLAlchemy."""
 
 
 def adapt_directives(placeholder: str, schema: str, alias: str) -> None:
-    """Have other packages' directives write *alias* for *placeholder*, as long as the current ``alembic.op`` lasts.
+    """Make other packages' directives write *alias* for *placeholder*, for the lifetime of the current ``alembic.op``.
 
-    Alembic's own operations write *placeholder* for both, also where a revision has asked the database for *schema*.
+    Alembic's own operations write *placeholder* for both, also where a revision has read *schema* from the database.
     """
     operations: Operations = op.__dict__["_proxy"]
     invoke = operations.invoke

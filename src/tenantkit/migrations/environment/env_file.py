@@ -29,14 +29,14 @@ _ADVICE = (
 
 
 ASKED = "tenantkit"
-"""The attribute of Alembic's configuration that says what ``env.py`` is run for."""
+"""The attribute of Alembic's configuration that holds the purpose of a run of ``env.py``."""
 
 _alembic_is_busy = threading.RLock()
 """``alembic.op`` and ``alembic.context`` are module globals: in one process, one migration at a time."""
 
 
 class Asked(Protocol):
-    """What ``env.py`` is run for, as far as it matters here."""
+    """The purpose of a run of ``env.py``."""
 
     is_configuring: bool
     is_done: bool
@@ -63,7 +63,7 @@ class _ReachedError(BaseException):
 
 @contextmanager
 def environment(graph: RevisionGraph, asked: Asked, fn: Any) -> Generator[EnvironmentContext]:
-    """Provide Alembic's environment for a block; only `run_environment` can configure it and run revisions."""
+    """Provide Alembic's environment during a block; only `run_environment` can configure it and run revisions."""
 
     def require_ours(call: str) -> None:
         if not asked.is_configuring:
@@ -80,7 +80,7 @@ def environment(graph: RevisionGraph, asked: Asked, fn: Any) -> Generator[Enviro
             require_ours("context.run_migrations()")
             run_migrations(**options)
 
-        # On the object: Alembic gives its module ``context`` to this very class only.
+        # On the object: Alembic sets its module ``context`` up for this very class only.
         found.configure = guarded_configure  # type: ignore[method-assign]
         found.run_migrations = guarded_run_migrations  # type: ignore[method-assign]
         yield found
@@ -102,7 +102,7 @@ def run_file(graph: RevisionGraph, asked: Asked) -> None:
 
 @contextmanager
 def requesting(config: Config, asked: Asked) -> Generator[None]:
-    """Let ``env.py`` know, for the duration of a block, what it is run for."""
+    """Pass *asked* to ``env.py`` through Alembic's configuration during a block."""
     with _alembic_is_busy:
         config.attributes[ASKED] = asked
         try:
@@ -116,7 +116,7 @@ def _no_steps(_heads: object, _migration: object) -> tuple[()]:
 
 
 def require_usable(graph: RevisionGraph) -> None:
-    """Raise unless the ``env.py`` of *line* calls `run_environment`; no revision is run.
+    """Raise unless the ``env.py`` of *graph* calls `run_environment`; no revision is run.
 
     :raises ConfigurationError: if it does not, or fails before.
     """

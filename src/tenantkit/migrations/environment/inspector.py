@@ -1,7 +1,7 @@
-"""Reflection in revisions: the inspector knows the tenant's schema by the placeholder.
+"""Translation of the placeholder in reflection by revisions.
 
 SQLAlchemy's ``schema_translate_map`` does not reach the inspector. Its queries compare the name of the schema with
-``pg_namespace.nspname``, so that is where the real name is put in. What comes back is called by the placeholder again.
+``pg_namespace.nspname``: that parameter gets the real name, and the results get the placeholder.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from tenantkit.isolation.target import MigrationTarget
 
 _COMPARED = "nspname_"
-"""How SQLAlchemy names a parameter that is compared with the name of a schema."""
+"""The prefix of SQLAlchemy's name for a parameter that is compared with the name of a schema."""
 
 
 class _Inspector(PGInspector):
     """An inspector of one connection's dialect, where SQLAlchemy's takes the engine's."""
 
-    # What SQLAlchemy sets is ignored.
+    # SQLAlchemy's assignment is ignored.
     dialect: Any = property(lambda self: self.bind.dialect, lambda _self, _value: None)
 
 
 @contextmanager
 def inspecting(connection: Connection, site: MigrationTarget, alias: str) -> Generator[None]:
-    """Have whatever reflects on *connection* find the tenant's schema, for the duration of a block.
+    """Make reflection on *connection* find the tenant's schema during a block.
 
     It is the default schema too, as for an application whose role has the tenant's ``search_path``.
 
@@ -48,7 +48,7 @@ def inspecting(connection: Connection, site: MigrationTarget, alias: str) -> Gen
     def before_cursor_execute(
         _connection: Connection, _cursor: Any, statement: str, parameters: Any, context: Any, *_many: bool
     ) -> tuple[str, Any]:
-        # SQLAlchemy's own queries, and no text: that is taken literally.
+        # SQLAlchemy's own queries only: a schema in text is taken literally.
         if not isinstance(getattr(context.compiled, "statement", None), Select):
             if INTERNAL not in context.execution_options:
                 require_schema(statement)

@@ -1,10 +1,10 @@
-"""Going on where a revision was interrupted outside of its transaction, after part of it was done for good.
+"""Continuation of a revision that was interrupted outside of its transaction, after part of it was committed.
 
 ``CREATE INDEX CONCURRENTLY`` and the like are done before the version table can say so. A process that dies in between
 would leave a tenant that has the index and, as far as is known, not the revision; it would fail for ever. So a
-comment on the version table says which revision has begun such steps, from the transaction before them to that which
-writes the new version. Where it is found, these steps of this revision are taken to be done if what they make is there.
-A step that fails is no interruption: then the comment goes, and what is in the way is told.
+comment on the version table names the revision that has begun such steps, from the transaction before them to the one
+that writes the new version. Where it is found, a step of this revision counts as done if its result exists.
+A step that fails is no interruption: then the comment is removed, and the error names the obstacle.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _DROPS = re.compile(r"^(\s*DROP\s+INDEX\s+CONCURRENTLY)\s+(?!(?:IF|ON)\b)", re.I
 
 
 class Interruption:
-    """What is known of steps outside of a transaction that began, in one schema, and may not have ended."""
+    """The steps outside of a transaction that have begun in one schema, and may not have ended."""
 
     def __init__(self, connection: Connection, schema: str) -> None:
         self._connection = connection
@@ -53,10 +53,10 @@ class Interruption:
         self._marked: str | None = None
         self._found: str | None = None
         self._built: list[tuple[str, str]] = []
-        """The indexes that the revision has begun to build, and their tables."""
+        """The indexes that the revision has begun to build, each with its table."""
 
     def watch(self, steps: Iterable[MigrationStep]) -> Iterator[MigrationStep]:
-        """Know which revision runs when Alembic runs *steps*."""
+        """Yield *steps*, and note the running revision of each."""
         for step in steps:
             if isinstance(step, RevisionStep):
                 self._watch(step)
@@ -64,7 +64,7 @@ class Interruption:
 
     @contextmanager
     def tolerated(self) -> Generator[None]:
-        """Have the revision that was interrupted before take what is there for its own, for the duration of a block."""
+        """Let the interrupted revision accept existing results of its steps as its own, during a block."""
         is_in_callers = self._connection.in_transaction()
         comment: str | None = self._connection.execute(_FIND, {"schema": self._schema}).scalar()
         if comment is not None and comment.startswith(MARK):
@@ -78,16 +78,16 @@ class Interruption:
             event.remove(self._connection, "before_cursor_execute", self._adapt)
 
     def expect(self) -> None:
-        """Write down, in the transaction before them, that steps outside of one begin."""
+        """Record, in the transaction before them, that steps outside of one begin."""
         if self._marked != self._running:
             self._comment(MARK + self._running)
             self._marked = self._running
 
     def fail(self, error: Exception) -> None:
-        """Write down that such steps have failed, which is no interruption; unless they are to be tried again.
+        """Record that such steps have failed, which is no interruption, unless they will be repeated.
 
-        Of a downgrade it is kept, as what it has removed by then is gone, whatever the version table says. An index
-        that could not be built goes: it would be in the way of a revision that builds it otherwise.
+        The record of a downgrade is kept, because removed objects are gone, whatever the version table says. An index
+        that could not be built is dropped: it would obstruct a revision that builds it differently.
         """
         for name, table in self._built:
             with suppress(SQLAlchemyError):
@@ -96,12 +96,12 @@ class Interruption:
                     drop_left_over(self._connection, there)
         is_kept = self._running.startswith(DOWNGRADE) or is_lock_conflict(error)
         if self._found != self._running and not is_kept:
-            with suppress(SQLAlchemyError):  # the connection may be lost, and then it is one
+            with suppress(SQLAlchemyError):  # the connection may be lost, which is an interruption
                 self._comment(None)
                 self._marked = None
 
     def forget(self) -> None:
-        """Write down, in the transaction of the new version, that they are done."""
+        """Record, in the transaction of the new version, that they are done."""
         if self._marked == self._running:
             self._comment(None)
             self._marked = self._found = None
@@ -129,7 +129,7 @@ class Interruption:
         return (_bearing(statement) if bearing else statement), parameters
 
     def _make_room(self, connection: Connection, statement: str, *, is_again: bool) -> bool:
-        """Drop what an interrupted build of this index has left; return whether it may be taken to be built."""
+        """Drop the remains of an interrupted build of this index; return whether the index counts as built."""
         read = read_create_index(statement)
         if read is None:
             return False

@@ -1,4 +1,4 @@
-"""The options of Alembic's ``context.configure``: those of ``env.py``, and tenantkit's own."""
+"""The options of Alembic's ``context.configure``, from ``env.py`` and from tenantkit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SET_BY_TENANTKIT = frozenset(
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Check what ``env.py`` passes: Alembic takes any name and says nothing of those that it does not know.
+    """Check the options that ``env.py`` passes: Alembic accepts any name, and ignores unknown ones without a message.
 
     :raises ConfigurationError: if an option is tenantkit's to set.
     :raises TypeError: if an option is misspelt.
@@ -48,7 +48,7 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def merge(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of both sides. What one of two filters leaves out is left out; hooks of env.py run first."""
+    """Return the options of both. An object must pass both filters; hooks of env.py run first."""
     merged = {"compare_server_default": True, **theirs, **ours}
     for name in ("include_name", "include_object"):
         merged[name] = _all_agree([each[name] for each in (ours, theirs) if each.get(name) is not None])
@@ -77,7 +77,7 @@ def _first_that_renders(renderers: Sequence[Callable[..., Any]]) -> Callable[...
 
 
 def as_list(hooks: Any) -> list[Any]:
-    """Return hooks as a list: Alembic takes one, several, or none."""
+    """Return hooks as a list: Alembic accepts one, several, or none."""
     if hooks is None:
         return []
     return [*hooks] if isinstance(hooks, list | tuple) else [hooks]  # pyright: ignore[reportUnknownVariableType]

@@ -1,7 +1,7 @@
-"""Text that operations of other packages send, such as those of alembic_utils and alembic-postgresql-enum.
+"""Translation of the placeholder in SQL text of other packages, such as alembic_utils and alembic-postgresql-enum.
 
-They write the schema that a revision gives them, which is the placeholder, into SQL of their own. No map translates
-text, and that of a revision itself is taken literally; but here the placeholder can mean nothing else.
+Their operations write the schema that a revision gives them, the placeholder, into SQL text. No map translates
+text, and a revision's own text is taken literally; but here the placeholder has only one possible meaning.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from types import FrameType
 
 SCRATCH = "tenantkit_autogenerate"
-"""The placeholder in such operations where tenant tables have no schema: that of the schema that autogenerate reads."""
+"""The placeholder in such operations where tenant tables have no schema: the name of autogenerate's schema."""
 
 _KNOWN = ("alembic.", "tenantkit.")
-"""Where the operations are whose constructs are adapted as such."""
+"""Packages whose operations use constructs of SQLAlchemy, which are adapted elsewhere."""
 
 
 @contextmanager
 def translating_text(connection: Connection, placeholder: str | None, schema: str) -> Generator[None]:
-    """Have what other packages' operations send on *connection* name *schema* for *placeholder*."""
+    """Replace *placeholder* by *schema* in the text that other packages' operations send on *connection*."""
     written = placeholder or SCRATCH
     if schema == written:  # autogenerate's own
         yield
         return
-    # Behind another name or in one, it is something else; an operator may follow, too.
+    # Within a name, or after another name, it is not the schema; an operator may follow.
     name = rf'(?<![\w.$"])(?:{re.escape(quote_identifier(written))}|(?i:{re.escape(written)}))\.(?=[^\s*])'
     pattern = re.compile(name)
 
@@ -57,7 +57,7 @@ def _is_of_another_package(frame: FrameType) -> bool:
 
 
 def _operations(frame: FrameType | None) -> Iterator[type]:
-    """Yield the operations that are being performed, by what Alembic calls: a function for each, and `invoke`."""
+    """Yield the operations in progress, found by the functions that Alembic calls: one for each, and `invoke`."""
     while frame is not None:
         if frame.f_globals.get("__name__") == base.__name__:
             if "op_cls" in frame.f_globals:

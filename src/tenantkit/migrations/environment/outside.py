@@ -34,15 +34,15 @@ _told: set[str] = set()
 _once: set[tuple[str, bool]] = set()
 
 _observed: dict[int, Report] = {}
-"""Who is told of audit events, by the thread that runs a revision. There is one at a time: see `requesting`."""
+"""The callback for audit events, by the thread that runs a revision. There is one at a time: see `requesting`."""
 _other_threads: frozenset[int] = frozenset()
-"""Threads that ran before the revision began; what they do is not its work."""
+"""Threads that ran before the revision began; their work is not the revision's."""
 
 
 def observe_once(steps: Iterable[MigrationStep], connection: Connection) -> Iterator[MigrationStep]:
-    """Yield *steps*, each so that a connection of its own is warned of when it first runs in this process.
+    """Yield *steps*; the first run of each in this process logs a warning if it opens a connection of its own.
 
-    Observed for every tenant, it would take twice as long.
+    Observation of every tenant would take twice as long.
     """
     for step in steps:
         if isinstance(step, RevisionStep) and (key := (step.revision.path, step.is_upgrade)) not in _once:
@@ -63,11 +63,11 @@ def _observe(step: RevisionStep, connection: Connection) -> None:
 
 
 def warn(revision: str, what: str) -> None:
-    """Log, once in this process, that a *revision* uses another connection; what else it does outside may be meant."""
+    """Log, once in this process, that a *revision* uses another connection; other outside work may be intended."""
     if what == OWN_CONNECTION and revision not in _told:
         _told.add(revision)
         _log.warning(
-            "Revision %s %s: that is outside of the tenant's transaction and schema, and is not taken back when "
+            "Revision %s %s: that is outside of the tenant's transaction and schema, and is not rolled back when "
             "the revision fails. Use op.get_bind().",
             revision,
             what,
@@ -76,13 +76,13 @@ def warn(revision: str, what: str) -> None:
 
 @contextmanager
 def observing(connection: object, report: Report) -> Generator[None]:
-    """Call *report* for work outside of a driver's *connection*, in a block that runs a revision."""
-    global _other_threads  # noqa: PLW0603 - an audit hook cannot be removed, so it is told when to listen
+    """Call *report* for work outside of a driver's *connection* during a block that runs a revision."""
+    global _other_threads  # noqa: PLW0603 - an audit hook cannot be removed, so a variable turns it on and off
     _listen()
     here, profile = threading.get_ident(), sys.getprofile()
     _other_threads = frozenset(thread.ident for thread in threading.enumerate() if thread.ident) - {here}
     _observed[here] = report
-    observed = profile is None  # else somebody measures
+    observed = profile is None  # otherwise a profiler or debugger is active
     of_threads: Any = threading.getprofile()
     if observed:
         threading.setprofile(function := _profile(connection, report))
@@ -140,6 +140,6 @@ def _codes_of_others() -> frozenset[CodeType]:
 
 
 def _is_ours(frame: FrameType) -> bool:
-    """Return whether a statement comes from SQLAlchemy, whose events tell of it, or from the driver's own methods."""
+    """Return whether a statement comes from SQLAlchemy, whose events report it, or from the driver's own methods."""
     module = str(frame.f_globals.get("__name__"))
     return module.partition(".")[0] in {"sqlalchemy", "tenantkit"}

@@ -1,7 +1,7 @@
-"""Running Alembic's environment for one placement.
+"""Execution of Alembic's environment for one placement.
 
-`run` is the caller's side; `run_environment` is what ``env.py`` calls. In between
-stands Alembic, which passes a `Request` through and nothing else.
+The caller calls `run`, and ``env.py`` calls `run_environment`. Alembic, between them,
+passes a `Request` through and nothing else.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ if TYPE_CHECKING:
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
 
 Steps: TypeAlias = "Callable[[Heads, MigrationContext], Iterable[MigrationStep]]"
-"""Given the revisions that a placement is at, what to run there."""
+"""A function that returns the steps to run, given the current revisions of a placement."""
 
 
 class StatementRecorder(Protocol):
-    """Records what a run sends; see `tenantkit.migrations.replay.recorder`."""
+    """Records the statements of a run; see `tenantkit.migrations.replay.recorder`."""
 
     def refuse(self, why: str) -> None:
-        """Note why what is recorded cannot be sent to other placements."""
+        """Note the reason why the recording cannot be sent to other placements."""
 
     def listening(self, connection: Connection) -> AbstractContextManager[None]:
-        """Record what is sent on *connection* within a block."""
+        """Record the statements that are sent on *connection* during a block."""
         ...
 
     def guard(self, migration: MigrationContext) -> None:
-        """Refuse if a revision asks Alembic for its schema."""
+        """Refuse if a revision reads the schema from Alembic."""
 
 
 @dataclass(slots=True)
 class Request:
-    """What one run of ``env.py`` is for."""
+    """The purpose of one run of ``env.py``."""
 
     connection: Connection
     site: MigrationTarget
@@ -67,13 +67,13 @@ class Request:
     """Further options of Alembic's ``context.configure``."""
     recorder: StatementRecorder | None = None
     before_commit: Callable[[Connection], None] | None = None
-    """Called when everything is done, in the same transaction."""
+    """Called after the last step, in the same transaction."""
     before_block: Callable[[Connection], None] | None = None
-    """Likewise, when what comes next is outside of it."""
+    """Called before a step outside of the transaction, at the end of the transaction."""
     limits: Limits = POLITE
     interruption: Interruption = field(init=False)
     is_configuring: bool = False
-    """Whether it is tenantkit that calls Alembic's environment now, and not ``env.py``."""
+    """Whether tenantkit, not ``env.py``, is calling Alembic's environment now."""
     is_done: bool = False
     error: BaseException | None = None
     """The error of `run_environment`, which ``env.py`` may have caught."""
@@ -95,16 +95,15 @@ def run(
     starting: Callable[[Place], object] = lambda _: None,
     **options: Any,
 ) -> None:
-    """Run the *steps* of *line* at one site, through its environment's ``env.py``.
+    """Run the *steps* of *graph* at one site, through its environment's ``env.py``.
 
     Without ``site.in_transaction``, the connection must not be in a transaction:
-    there will be one, committed at the end, after *before_commit* was called, and before that wherever a revision
-    leaves it, after *before_block* was called. Before each revision, *starting* is called with it.
-
-    Errors know where they happened: see `place_of`.
+    a transaction is begun. It is committed at the end, after a call of *before_commit*, and wherever a revision
+    leaves it, after a call of *before_block*. Before each revision, *starting* is called with it.
+    Errors carry their place: see `place_of`.
 
     :raises ConfigurationError: if ``env.py`` does not call `run_environment`.
-    :raises ProcessExitError: if ``env.py`` or a revision raises what would end the process.
+    :raises ProcessExitError: if ``env.py`` or a revision would end the process.
     """
     options = {"target_metadata": MetaData(naming_convention=graph.naming_convention), **options}
     request = Request(connection, site, options, recorder, before_commit, before_block, limits)
@@ -117,7 +116,7 @@ def run(
         return watch.watch(found if recorder is not None else observe_once(found, connection))
 
     recording = nullcontext() if recorder is None else recorder.listening(connection)
-    # What a revision prints is not for those who read the output of a command.
+    # Text that a revision prints must not mix with the output of a command.
     with (
         requesting(graph.config, request),
         environment(graph, request, watched),
@@ -132,13 +131,13 @@ def run(
 
 
 def run_environment(**options: Any) -> None:
-    """Run what tenantkit asked for; ``env.py`` calls this and needs nothing else.
+    """Run the steps that tenantkit has requested; ``env.py`` calls this function only.
 
     *options* are those of Alembic's ``context.configure``, for example
     ``include_object``, ``process_revision_directives`` or ``user_module_prefix``,
     except for those that tenantkit must set itself.
 
-    :raises CommandError: under a plain ``alembic`` command, which cannot know which of many schemas it is for.
+    :raises CommandError: under a plain ``alembic`` command, which has no tenant.
     :raises ConfigurationError: if an option is tenantkit's to set.
     :raises TypeError: if an option is misspelt.
     """
@@ -169,7 +168,7 @@ def _run(request: Request, options: dict[str, Any]) -> None:
     interruption = request.interruption
 
     def applied(**_: object) -> None:
-        # A revision may have changed it, for its own purposes only.
+        # A revision may have changed the search_path for itself.
         _set_search_path(connection, site)
         interruption.forget()
 
@@ -203,7 +202,7 @@ def _run(request: Request, options: dict[str, Any]) -> None:
 
 
 def enter(connection: Connection, site: MigrationTarget, limits: Limits) -> None:
-    """Begin to work at *site* in the current transaction: politely, and with names leading there."""
+    """Prepare the current transaction for work at *site*: a limit for locks, and the search_path."""
     limits.apply(connection)
     _set_search_path(connection, site)
 
@@ -219,7 +218,7 @@ def _has_type(connection: Connection, schema: str, name: str) -> bool:
 
 @contextmanager
 def _translating(connection: Connection, site: MigrationTarget, schema: str, types: TypeFilter) -> Generator[None]:
-    """Have SQLAlchemy, and Alembic's own constructs, translate the placeholder to *schema* on *connection*."""
+    """Make SQLAlchemy and Alembic's own constructs translate the placeholder to *schema* on *connection*."""
     before = connection.get_execution_options().get("schema_translate_map")
     names: dict[str | None, str | None] = {site.placeholder: schema} if site.translates else {}
     connection.execution_options(schema_translate_map=names or None)
@@ -234,10 +233,10 @@ def _translating(connection: Connection, site: MigrationTarget, schema: str, typ
 
 
 def _autocommit_block(migration: MigrationContext, request: Request, transaction: Transaction) -> Callable[[], Any]:
-    """Return Alembic's ``autocommit_block``, for one schema of many.
+    """Return Alembic's ``autocommit_block``, with the search_path of one schema of many.
 
-    A transaction's settings end with it, so inside the block the path is set for the
-    connection, and after it once more for the next transaction.
+    A transaction's settings end with it, so the path is set for the connection inside the block,
+    and for the next transaction after it.
     """
     original, site, interruption = migration.autocommit_block, request.site, request.interruption
 

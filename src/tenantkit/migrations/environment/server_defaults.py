@@ -1,4 +1,4 @@
-"""Comparing the defaults of columns, for autogenerate."""
+"""Comparison of the defaults of columns, for autogenerate."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def defaults_differ(
 ) -> bool:
     """Return whether the default of a column differs from the declared one; this replaces Alembic's comparison.
 
-    Alembic compares texts, and if they differ, the values that they have at the moment: those of a sequence always
-    differ, and a text with a quote in it is an error. Here, both are compared as PostgreSQL writes them.
+    Alembic compares texts, and if they differ, their current values: those of a sequence always differ, and a text
+    with a quote in it is an error. This function compares both as PostgreSQL writes them.
     """
     if inspected_default == rendered or (declared.primary_key and declared is declared.table.autoincrement_column):
         return False
@@ -43,7 +43,7 @@ def defaults_differ(
     table = ".".join(map(quote_identifier, names))
     change = f"ALTER TABLE {_SCRATCH} ALTER COLUMN {quote_identifier(inspected.name)} SET DEFAULT"
     differ = True
-    # An error means that it cannot be the default of this column, whose type may change too.
+    # An error means that the declared default does not fit this column, whose type may change too.
     with suppress(DBAPIError), connection.begin_nested() as scratch:
         for statement in (
             f"SET LOCAL search_path = {search_path}",

@@ -1,4 +1,4 @@
-"""What the lines and sites of a tenancy are."""
+"""The revision graphs and sites of a tenancy."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def graph_of(tenancy: Deployment, name: Scope) -> RevisionGraph:
-    """Return one of the tenancy's two lines of revisions.
+    """Return the shared or the tenant revisions of a tenancy.
 
     :raises ConfigurationError: if it has no migration environment.
     """
     if tenancy.migrations is None:
         raise ConfigurationError(
             "This tenancy has no migrations: pass Tenancy(..., migrations='migrations'), "
-            "and make the folder with 'tenantkit init'."
+            "and create the folder with 'tenantkit init'."
         )
     metadata = tenancy.metadata
     own = metadata.tenant if name == "tenant" else metadata.shared or metadata.tenant

@@ -1,7 +1,7 @@
-"""Keeping revisions from ending the transaction that they run in.
+"""Protection of the transaction of revisions from being ended by them.
 
-After a COMMIT of its own, a revision would go on without the tenant's ``search_path``, that is, in ``public``, and what
-failed later could not be taken back.
+After a COMMIT of its own, a revision would go on without the tenant's ``search_path``, that is, in ``public``, and a
+later failure could not roll it back.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.sql_text import read_sql
 
 _ADVICE = (
-    "A revision's transaction is tenantkit's to begin and end. Take that out; what must be committed by itself goes "
-    "into 'with op.get_context().autocommit_block():', in a revision of its own"
+    "tenantkit begins and ends the transaction of a revision. Remove the commit; a step that must be committed by "
+    "itself goes into 'with op.get_context().autocommit_block():', in a revision of its own"
 )
 
 
@@ -35,19 +35,19 @@ class Transaction:
         self._is_ours = False
 
     def end(self) -> None:
-        """Let the transaction be ended.
+        """Permit the end of the transaction.
 
-        :raises ConfigurationError: if a revision did so already, in a way that could not be refused.
+        :raises ConfigurationError: if a revision has ended it already, in a way that could not be refused.
         """
         self._is_ours = True
         if self._now() != self._began:
             raise ConfigurationError(
-                f"A revision ended its transaction, so what came before may be kept without it. {_ADVICE}."
+                f"A revision ended its transaction, so its earlier steps may be committed without it. {_ADVICE}."
             )
 
     @contextmanager
     def watch(self) -> Generator[None]:
-        """Refuse what would end the transaction between `begin` and `end`."""
+        """Refuse statements and calls that would end the transaction between `begin` and `end`."""
         listeners: dict[str, Callable[..., None]] = {
             "commit": self._refuse_commit,
             "before_cursor_execute": self._refuse_statement,
@@ -66,10 +66,10 @@ class Transaction:
 
     def _refuse_commit(self, connection: Connection) -> None:
         if not self._is_ours:
-            # SQLAlchemy takes the transaction for ended, whatever is raised here.
+            # SQLAlchemy considers the transaction ended, even if an error is raised here.
             connection.connection.rollback()
             raise ConfigurationError(f"A revision called commit(). {_ADVICE}.")
 
     def _refuse_statement(self, _connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         if not self._is_ours and read_sql(statement).ends_transaction:
-            raise ConfigurationError(f"A revision executed what ends its transaction. {_ADVICE}.")
+            raise ConfigurationError(f"A revision executed a statement that ends its transaction. {_ADVICE}.")

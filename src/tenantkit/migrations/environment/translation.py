@@ -1,4 +1,4 @@
-"""What Alembic's operations need so that the placeholder leads to a tenant's schema.
+"""Translation of the placeholder in Alembic's operations.
 
 SQLAlchemy's ``schema_translate_map`` does not reach Alembic's own constructs
 (add, alter and drop column, rename table) nor lightweight ``sa.table()``s. Both
@@ -38,7 +38,7 @@ def adapt_operations(
     types: TypeFilter,
     in_transaction: bool,
 ) -> Generator[None]:
-    """Adapt what is executed on *connection* for the duration of a block.
+    """Adapt the constructs that are executed on *connection* during a block.
 
     The *types* of new and changed columns that are wanted are created first. With *in_transaction*, indexes are built
     in the transaction although a revision says CONCURRENTLY: no other session uses the placement yet.
@@ -59,7 +59,7 @@ def adapt_operations(
                     construct.type_ = _translated(new_type, connection, schema_translate_map)
                 construct.schema = schema_translate_map.get(construct.schema, construct.schema)
             case CreateTable():
-                # SQLAlchemy's own events do not reach a type in every construct that may be around it.
+                # SQLAlchemy's own events do not reach a type in every construct that may contain it.
                 for column in construct.element.columns:
                     _create_named_types(connection, column.type, types)
             case ClauseElement():
@@ -79,9 +79,9 @@ def adapt_operations(
 
 
 def _translate_light_tables(statement: ClauseElement, schema_translate_map: Mapping[str | None, str | None]) -> None:
-    """Let the map apply to each ``sa.table("x", schema="tenant")`` as it does to declared tables.
+    """Apply the map to each ``sa.table("x", schema="tenant")`` as to declared tables.
 
-    SQLAlchemy decides this by an attribute of the class; set on the object, it says nothing about any tenant.
+    SQLAlchemy decides this by an attribute of the class; on the object, it depends on no tenant.
     """
     for element in visitors.iterate(statement):
         # The tables of UPDATE ... FROM are reached by their columns only.
@@ -93,7 +93,7 @@ def _translate_light_tables(statement: ClauseElement, schema_translate_map: Mapp
 def _translated(
     type_: TypeEngine[Any], connection: Connection, schema_translate_map: Mapping[str | None, str | None]
 ) -> Any:
-    """Return *type_* with its real schema: ALTER COLUMN … TYPE writes it without asking the map."""
+    """Return *type_* with its real schema: ALTER COLUMN … TYPE writes the schema without the map."""
     match type_._variant_mapping.get("postgresql", type_):  # noqa: SLF001
         case ARRAY() as array:
             return ARRAY(_translated(array.item_type, connection, schema_translate_map), dimensions=array.dimensions)

@@ -20,29 +20,29 @@ from tenantkit.user_code import ContainedExits, describe_place, get_place, set_p
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
 
-_MOST = 20_000
+_MAX_TRACEBACK = 20_000
 """Maximum length of a stored traceback, in characters; the end is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a migration failed, as far as that is known."""
+    """The location of a migration's failure, as far as it is known."""
 
     revision: str | None = None
-    """The revision that was running; at a commit, the first and the last of those that it was for."""
+    """The revision that was running; at a commit, the first and the last revision of the transaction."""
     file: str | None = None
-    """The revision's file, or another of the environment, relative to the current directory if it is below that."""
+    """The revision's file, or another file of the environment, relative to the current directory if it is below it."""
     line: int | None = None
     traceback: str | None = None
 
     @override
     def __str__(self) -> str:
-        """Return revision, file and line, in words; nothing if none is known."""
+        """Return revision, file and line in words; an empty string if none is known."""
         return describe_place(self.revision, self.file, self.line)
 
 
 class WatchedSteps:
-    """The steps of one run of Alembic, watched: which of them is running when something fails."""
+    """Records which step of one run of Alembic is running, so that an error can name it."""
 
     def __init__(self, environment: Path, starting: Callable[[Place], object] = lambda _: None) -> None:
         self._environment = environment
@@ -51,14 +51,14 @@ class WatchedSteps:
         self._is_running = False
 
     def watch(self, steps: Iterable[MigrationStep]) -> Iterator[MigrationStep]:
-        """Yield *steps*, each so that what ends the process, or does nothing by mistake, is an error."""
+        """Yield *steps*; each raises an error if its revision would end the process, or does nothing by mistake."""
         for step in steps:
             if isinstance(step, RevisionStep):
                 self._watch(step)
             yield step
 
     def mark(self, error: BaseException) -> None:
-        """Note in an *error* where it happened, unless that is noted already."""
+        """Attach its place to *error*, unless it has one."""
         if get_place(error) is None:
             set_place(error, self._find(error))
 
@@ -93,7 +93,7 @@ class WatchedSteps:
 
 
 def place_of(error: BaseException) -> Place:
-    """Return the place that `WatchedSteps.mark` noted in *error*, or in what it was raised from."""
+    """Return the place that `WatchedSteps.mark` attached to *error*, or to an error that it was raised from."""
     place = get_place(error)
     return place if isinstance(place, Place) else Place(traceback=format_traceback(error))
 
@@ -110,14 +110,14 @@ def find_place(error: BaseException, path: Path) -> Place:
 
 
 def format_traceback(error: BaseException) -> str:
-    """Return the traceback of *error* and of those that it comes from; of their texts, the first line.
+    """Return the traceback of *error* and of its causes, with the first line of each text.
 
     The other lines of a database's error hold parameters and rows of a tenant.
     """
     parts = [
         "".join([*traceback.format_tb(each.__traceback__), reason(each), "\n"]) for each in reversed(_chain(error))
     ]
-    return storable("Traceback (most recent call last):\n" + "\nwhich led to:\n\n".join(parts))[-_MOST:]
+    return storable("Traceback (most recent call last):\n" + "\nwhich led to:\n\n".join(parts))[-_MAX_TRACEBACK:]
 
 
 def shown(path: Path) -> str:
@@ -127,7 +127,7 @@ def shown(path: Path) -> str:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Return *error*, then what it was raised from or while handling."""
+    """Return *error* and its causes and contexts."""
     found: list[BaseException] = []
     each: BaseException | None = error
     while each is not None and not any(each is other for other in found):
@@ -150,7 +150,7 @@ def _file(step: MigrationStep) -> Path:
 
 
 def _require_done(returned: object, step: RevisionStep) -> None:
-    """Raise if a revision's function only returned what would have done the work.
+    """Raise if a revision's function returned an object that would have done the work.
 
     :raises ConfigurationError: if it is a coroutine function or a generator.
     """

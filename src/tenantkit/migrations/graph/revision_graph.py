@@ -1,4 +1,4 @@
-"""The two lines of revisions, and what Alembic needs to know of each."""
+"""The two graphs of revisions, shared and tenant, as Alembic uses them."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
 Scope: TypeAlias = Literal["shared", "tenant"]
 Command: TypeAlias = Literal["migrate", "downgrade", "stamp"]
 _RELATIVE = re.compile(r"(?:(.+?)@)?(\w+)?[+-]\d+")
-"""A number of steps, perhaps from a revision or on a branch, as Alembic reads it."""
+"""A relative target of Alembic: a number of steps, optionally from a revision or on a branch."""
 Heads: TypeAlias = tuple[str, ...]
-"""The revisions a placement is at: none, one, or several where branches are applied side by side."""
+"""The current revisions of a placement: none, one, or several where branches are applied side by side."""
 
 
 @dataclass(frozen=True)
 class RevisionGraph:
-    """One line of revisions: the folder ``shared`` or ``tenant`` of a migration environment."""
+    """The shared or the tenant revisions: one folder of a migration environment."""
 
     environment: Path
     scope: Scope
     naming_convention: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
-    """That of the line's metadata, by which Alembic names constraints and indexes without a name."""
+    """The naming convention of the graph's metadata, by which Alembic names constraints and indexes without a name."""
 
     @property
     def folder(self) -> Path:
-        """Where this line's revisions are."""
+        """The folder of the revisions."""
         return self.environment / self.scope
 
     @property
     def alembic(self) -> str:
-        """How a plain ``alembic`` command begins: its own configuration file may stand where another project's does."""
+        """The beginning of a plain ``alembic`` command, with ``-c`` if the configuration is in the environment."""
         own = self.environment / "alembic.ini"
         return f"alembic -c {os.path.relpath(own)}" if own.is_file() else "alembic"
 
     @cached_property
     def config(self) -> GraphConfig:
-        """Alembic's configuration: the line's section of ``alembic.ini``, if there is one, and ``[tool.alembic]``.
+        """Alembic's configuration: the graph's section of ``alembic.ini``, if there is one, and ``[tool.alembic]``.
 
         :raises ConfigurationError: if the environment is not complete, or a file with options cannot be read.
         """
@@ -70,14 +70,14 @@ class RevisionGraph:
             raise ConfigurationError(
                 f"The folder {self.folder} is missing. Create it: it holds the {self.scope} revisions."
             )
-        with clear_errors(f"The options for the {self.scope} line cannot be read"):
+        with clear_errors(f"The options for the {self.scope} revisions cannot be read"):
             return GraphConfig(self.environment, self.scope)
 
     @cached_property
     def scripts(self) -> ScriptDirectory:
-        """This line's revisions, each file loaded once.
+        """The revisions, with each file loaded once.
 
-        :raises ConfigurationError: if a revision cannot be loaded, or they do not form a line.
+        :raises ConfigurationError: if a revision cannot be loaded, or they do not form a graph.
         """
         what = f"The {self.scope} revisions in {self.folder} cannot be used"
         with clear_errors(what, self.alembic, self.environment), ContainedExits("A revision's file"):
@@ -89,11 +89,11 @@ class RevisionGraph:
         return not self.scripts.revision_map.heads
 
     def heads(self) -> Heads:
-        """Return where a placement is that has every revision: usually one, and none that another depends on."""
+        """Return the heads: the revisions, usually one, of a placement that has all of them."""
         return tuple(sorted(self.scripts.revision_map._real_heads))  # noqa: SLF001
 
     def order(self) -> dict[str, list[str]]:
-        """Return each revision, with those that come directly before it."""
+        """Return each revision with its direct predecessors."""
         return {
             script.revision: [*script._all_down_revisions]  # noqa: SLF001
             for script in self.scripts.walk_revisions()
@@ -101,7 +101,7 @@ class RevisionGraph:
 
     def resolve(self, target: str) -> Heads:
         """Return the revisions that *target* names; raises as `upgrade_steps` does."""
-        with clear_errors(f"Cannot find {target!r} in the {self.scope} line", self.alembic):
+        with clear_errors(f"Cannot find {target!r} in the {self.scope} revisions", self.alembic):
             return tuple(sorted(script.revision for script in self.scripts.get_revisions(target)))
 
     def knows(self, revision: str) -> bool:
@@ -109,7 +109,7 @@ class RevisionGraph:
         return revision in self.scripts.revision_map._revision_map  # noqa: SLF001
 
     def require_target(self, command: Command, target: str) -> None:
-        """Raise if *target* leads nowhere for *command*, wherever a placement is.
+        """Raise if *command* cannot reach *target* from any revision.
 
         :raises ConfigurationError: if so.
         """
@@ -141,7 +141,7 @@ class RevisionGraph:
             if not self.knows(revision):
                 raise ConfigurationError(
                     f"alembic_version has the revision {revision!r}, and no file in {self.folder} has it. If it is "
-                    "newer than this checkout, update the code. If its file was removed for good, write down where "
+                    "newer than this checkout, update the code. If its file was removed for good, record where "
                     f"the tables are: 'tenantkit stamp REVISION --purge {others}'."
                 )
         if len(current) < 2:  # noqa: PLR2004 - one revision cannot overlap
@@ -151,7 +151,7 @@ class RevisionGraph:
             for below in (included(graph, revision) - {revision}) & {*current}:
                 raise ConfigurationError(
                     f"alembic_version has {revision} and {below}, and the one includes the other, so a row is wrong. "
-                    f"Write down where the tables are: 'tenantkit stamp {revision} --purge {others}'."
+                    f"Record where the tables are: 'tenantkit stamp {revision} --purge {others}'."
                 )
 
     def upgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
@@ -161,25 +161,25 @@ class RevisionGraph:
         :raises ConfigurationError: if the target or a current revision is unknown, or ``head`` is ambiguous.
         """
         self._require_heads(current)
-        with clear_errors(f"Cannot upgrade the {self.scope} line to {target!r}", self.alembic):
+        with clear_errors(f"Cannot upgrade the {self.scope} tables to {target!r}", self.alembic):
             return list(self.scripts._upgrade_revs(_several(target), current))  # type: ignore[arg-type]  # noqa: SLF001
 
     def downgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps from *current* down to *target*; raises as `upgrade_steps` does."""
         self._require_heads(current)
-        with clear_errors(f"Cannot downgrade the {self.scope} line to {target!r}", self.alembic):
+        with clear_errors(f"Cannot downgrade the {self.scope} tables to {target!r}", self.alembic):
             return list(self.scripts._downgrade_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
 
     def stamp_steps(self, target: str, current: Heads) -> list[RevisionStep]:
-        """Return the steps that only write down *target*; raises as `upgrade_steps` does."""
+        """Return the steps that only record *target*; raises as `upgrade_steps` does."""
         self._require_heads(current)
-        with clear_errors(f"Cannot stamp the {self.scope} line with {target!r}", self.alembic):
+        with clear_errors(f"Cannot stamp the {self.scope} tables with {target!r}", self.alembic):
             return list(self.scripts._stamp_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
 
 
 @contextmanager
 def clear_errors(what: str, alembic: str = "alembic", environment: Path | None = None) -> Generator[None]:
-    """Turn what Alembic, or a broken file of *environment*, raises into a `ConfigurationError` that says what to do."""
+    """Turn errors of Alembic, or of a broken file of *environment*, into a `ConfigurationError` with a remedy."""
     try:
         yield
     except CommandError as error:

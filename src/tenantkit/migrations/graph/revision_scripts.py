@@ -1,4 +1,4 @@
-"""Alembic's revisions, with checks of their files that Alembic does without, or reports as a KeyError."""
+"""Alembic's revisions, with checks of their files that Alembic omits, or reports as a KeyError."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tenantkit.revision_files import RevisionFile, require_complete, several
 
 
 def read_scripts(config: Config) -> ScriptDirectory:
-    """Return the revisions of a line, each file loaded once.
+    """Return the revisions of a graph, with each file loaded once.
 
-    :raises ConfigurationError: if two files have one revision, if a revision is behind one that is missing, or if
+    :raises ConfigurationError: if two files have one revision, if a revision follows one that is missing, or if
         ``replay`` is neither True nor False.
     """
     scripts = ScriptDirectory.from_config(config)
@@ -34,7 +34,7 @@ def read_scripts(config: Config) -> ScriptDirectory:
 
 
 def replays(script: Script) -> bool:
-    """Return whether a revision may be replayed, as far as its own variable ``replay`` says.
+    """Return whether the revision's variable ``replay`` permits a replay.
 
     :raises ConfigurationError: if that is neither True nor False.
     """
