@@ -101,7 +101,7 @@ def test_a_value_that_depends_on_other_rows_that_are_set_is_refused(value: Any, 
         "CREATE FUNCTION how_many() RETURNS bigint STABLE LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(x) FROM t); END'",
         "CREATE FUNCTION how_many_parsed() RETURNS bigint STABLE LANGUAGE sql BEGIN ATOMIC SELECT count(x) FROM t; END",
     )
-    refuse(plain, "must not depend on what is set in other rows of t", "t", {"x": value}, where)
+    refuse(plain, "must not depend on the columns that are set in other rows of t", "t", {"x": value}, where)
 
 
 def test_a_value_that_depends_on_other_columns_of_other_rows_is_taken(plain: Engine) -> None:
@@ -118,8 +118,8 @@ def test_a_subquery_over_a_partition_reads_the_same_rows(plain: Engine) -> None:
         "CREATE TABLE part PARTITION OF parts DEFAULT",
         "INSERT INTO parts SELECT generate_series(1, 10)",
     )
-    refuse(plain, "depend on what is set", "parts", {"x": sa.text("(SELECT count(x) FROM part)")}, "x IS NULL")
-    refuse(plain, "depend on what is set", "part", {"x": sa.text("(SELECT count(x) FROM parts)")}, "x IS NULL")
+    refuse(plain, "depend on the columns that are set", "parts", {"x": sa.text("(SELECT count(x) FROM part)")}, "x IS NULL")
+    refuse(plain, "depend on the columns that are set", "part", {"x": sa.text("(SELECT count(x) FROM parts)")}, "x IS NULL")
 
 
 def test_the_table_may_not_be_two_objects(plain: Engine) -> None:

@@ -1,10 +1,11 @@
-"""Operations for changes that take long on large tables, so that nobody waits for them: ``op.backfill`` and others.
+"""Operations for slow changes of large tables that do not block other sessions: ``op.backfill`` and others.
 
-Each is made of steps that are committed by themselves and can be repeated, so a migration that was interrupted goes on
-where it was. As `autocommit_block` does, they commit what comes before them: give each a revision of its own.
+Each consists of steps that are committed one by one and can be repeated, so an interrupted migration continues
+at the step that it had reached. As `autocommit_block` does, they commit earlier operations: give each a revision of
+its own.
 """
 
-# Each registers its operations.
+# Each module registers its operations.
 from tenantkit.migrations.operations import (
     backfill,  # noqa: F401 # pyright: ignore[reportUnusedImport]
     columns,  # noqa: F401 # pyright: ignore[reportUnusedImport]

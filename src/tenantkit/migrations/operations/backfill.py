@@ -1,4 +1,4 @@
-"""Setting values in the rows that a table has already, in batches."""
+"""Updates of a table's existing rows in batches."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class BackfillOp(MigrateOperation):
         self.pause = pause
         self.schema = schema if self.table is None else self.table.schema
         self.required = required
-        """The column that must get a value in each row, if the backfill is for one."""
+        """The column that must get a value in each row, if the backfill is for a required column."""
 
     @classmethod
     def backfill(
@@ -67,8 +67,8 @@ class BackfillOp(MigrateOperation):
     ) -> None:
         """Set *values* in all rows for which *where* holds, as ``sa.update()`` does, in batches committed one by one.
 
-        *where* says which rows are left, so it must not hold any more for a row that was set. A migration that was
-        interrupted goes on with those that are left. Rows that are added meanwhile are not waited for.
+        *where* selects the remaining rows, so it must be false for a row that was set. An interrupted migration
+        continues with the remaining rows. The operation does not wait for rows that are added meanwhile.
 
         *values* and *where* must not read, in other rows, what is set: this is refused as far as PostgreSQL's parser
         and the text of the functions that they call show it. What these functions read by SQL that they compose at run
@@ -77,8 +77,8 @@ class BackfillOp(MigrateOperation):
         :param table_name: the table, by its name or as the object that *values* and *where* refer to.
         :param values: as those of SQLAlchemy's ``update().values()``: by column, values or SQL expressions.
         :param where: a condition, as SQL or as an expression.
-        :param batch_size: how many rows are locked and committed together, at most.
-        :param pause: for how many seconds to rest between two batches, for replicas and vacuum to keep up.
+        :param batch_size: the maximum number of rows that are locked and committed together.
+        :param pause: seconds to wait between two batches, for replicas and vacuum to keep up.
         :raises TypeError: if an argument has the wrong type.
         :raises ConfigurationError: if an argument has a wrong value; if not all rows of the table can be seen or set;
             if a row that was set would be set again; if *values* or *where* depend on what is set in other rows.
@@ -101,7 +101,7 @@ class BackfillOp(MigrateOperation):
 
 
 def _table(given: Any, schema: str | None) -> TableClause:
-    """Return the table that was given as an object, which may be a mapped class."""
+    """Return the table of a given object, which may be a mapped class."""
     try:
         coerced: Any = coercions.expect(roles.DMLTableRole, given)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         table: Any = coerced._deannotate()  # noqa: SLF001 - of mapped classes # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
@@ -124,11 +124,11 @@ def _of_attribute(mapped: Any, key: Any) -> Any:
 
 
 def _require_expressions(values: Mapping[Any, Any], where: Any) -> None:
-    """Raise unless ``sa.update()`` would take these."""
+    """Raise unless ``sa.update()`` accepts these."""
     if isinstance(where, str):
         require(where=(where.strip(), NAME))
     elif where is None or isinstance(where, bool):
-        raise TypeError(f"where={where!r}: it takes a condition, which says which rows are left.")
+        raise TypeError(f"where={where!r}: it takes a condition, which selects the remaining rows.")
     else:
         coercions.expect(roles.WhereHavingRole, where)
     names = [column_name(key) for key in values]

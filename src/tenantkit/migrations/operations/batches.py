@@ -1,4 +1,4 @@
-"""The batches of a backfill: which rows they take, and what each must leave behind."""
+"""The batches of a backfill: selection of their rows, and checks of their results."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Row
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.catalog.copies import taking_back
-from tenantkit.migrations.operations.foresight import find_left
 from tenantkit.migrations.operations.steps import step, tell
 from tenantkit.migrations.operations.targets import Target
+from tenantkit.migrations.operations.termination import find_left
 from tenantkit.migrations.operations.updates import RowsUpdate
 from tenantkit.naming import first_lines
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from alembic.operations import Operations
 
 _WINDOW = 1_024
-"""Number of pages that one statement searches, in all partitions together, for it to be short."""
-_MOST = 100_000
-"""Maximum number of rows whose places are kept at a time."""
+"""Number of pages that one statement searches, in all partitions together, so that it is short."""
+_MAX_PLACES = 100_000
+"""Maximum number of rows whose places are kept in memory."""
 
 
 @dataclass(slots=True)
 class Batches:
-    """One backfill under way."""
+    """One backfill in progress."""
 
     operations: Operations
     table_name: str
@@ -53,17 +53,17 @@ class Batches:
                 raise ConfigurationError(self._would_not_end(row))
 
     def run(self) -> None:
-        """Set all rows that are left.
+        """Set all remaining rows.
 
-        First those of a few pages at a time, then all others that one statement finds: when all of these have been set
-        where they were found, none was left at that moment, however many have been added since.
+        First those of a few pages at a time, then all others that one statement finds: if all of these could be set
+        where they were found, none remained at that moment. Rows that were added since do not count.
         """
         self._go_through()
         while not (self._set_found() or self._set_locked()):
             pass
 
     def _go_through(self) -> None:
-        """Set what is found from the first page to the last, which others may add to meanwhile."""
+        """Set the rows from the first page to the last; other sessions may add pages meanwhile."""
         first = 0
         pages, parts = self.target.pages(self._connection)
         width = max(1, _WINDOW // parts)
@@ -75,17 +75,17 @@ class Batches:
                 pages, _ = self.target.pages(self._connection)
 
     def _set_found(self) -> bool:
-        """Set what is found by one statement; return whether nothing is left."""
-        places = self._connection.execute(self.update.places(limit=_MOST)).scalars().all()
+        """Set the rows that one statement finds; return whether none remains."""
+        places = self._connection.execute(self.update.places(limit=_MAX_PLACES)).scalars().all()
         moved = self._set(places, 100)
-        return not moved and len(places) < _MOST
+        return not moved and len(places) < _MAX_PLACES
 
     def _set_locked(self) -> bool:
-        """Set a batch of rows that are locked as they are found, so that none moves; return whether it is the last."""
+        """Lock and set a batch of rows, so that none moves in between; return whether it is the last."""
         return self._set_batch(None) < self.size
 
     def _set(self, places: Sequence[str], percent: int) -> bool:
-        """Set the rows at *places*; return whether some were not there any more, or needed not be set."""
+        """Set the rows at *places*; return whether some had moved or were set already."""
         batches = [places[start : start + self.size] for start in range(0, len(places), self.size)]
         moved = False
         before = self.percent
@@ -98,7 +98,7 @@ class Batches:
         return moved
 
     def _set_batch(self, places: Sequence[str] | None) -> int:
-        """Set the rows at *places*, or the first that are found, in a transaction; return how many there were."""
+        """Set the rows at *places*, or the first that are found, in a transaction; return their number."""
         if self.done:
             sleep(self.pause)
         connection = self._connection
@@ -113,12 +113,12 @@ class Batches:
         return len(rows)
 
     def _require_set(self, rows: Sequence[str], places: Sequence[str]) -> None:
-        """Raise, which takes the batch back, if a row was not set, or would be set again where it lies now."""
+        """Raise, which rolls the batch back, if a row was not set, or would be set again at its new place."""
         name, connection = self.target.name, self._connection
         if len(places) < len(rows):
             raise ConfigurationError(
                 f"The backfill of {name} cannot set all rows: an update of {len(rows)} rows left out "
-                f"{len(rows) - len(places)}{self._by_triggers}. Disable it in the revision, or leave such rows out by "
+                f"{len(rows) - len(places)}{self._by_triggers}. Disable it in the revision, or exclude such rows by "
                 "where=."
             )
         if self.target.triggers:
@@ -142,8 +142,8 @@ class Batches:
             )
         return (
             f"The backfill of {self.target.name} would not end: where= still holds for rows that were set{such_as}"
-            f"{self._or_triggers}, so nothing says which are left. Let it look at what values= changes, as 'x IS NULL' "
-            "does, and leave out rows that keep such a value."
+            f"{self._or_triggers}, so it does not select the remaining rows. Use a condition on what values= changes, "
+            "such as 'x IS NULL', and exclude rows that keep such a value."
         )
 
     @property

@@ -1,4 +1,4 @@
-"""Columns without NULL, for tables that have rows."""
+"""NOT NULL columns for tables that have rows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tenantkit.arguments import NAME, require, whole
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.operations.backfill import PAUSE, BackfillOp
 from tenantkit.migrations.operations.constraints import CreateCheckConstraintConcurrentlyOp, add_at_once, check_rows
+from tenantkit.migrations.operations.existing import add_nullable, require_same_column
 from tenantkit.migrations.operations.steps import by_itself, step
-from tenantkit.migrations.operations.taken import add_nullable, require_same_column
 from tenantkit.migrations.operations.updates import is_expression
 from tenantkit.naming import MAX_IDENTIFIER_BYTES
 from tenantkit.postgres.quoting import quote_identifier
@@ -22,7 +22,7 @@ from tenantkit.postgres.quoting import quote_identifier
 
 @Operations.register_operation("add_required_column")
 class AddRequiredColumnOp(MigrateOperation):
-    """Adds a column that is NOT NULL, and sets it in the rows that are there."""
+    """Adds a column that is NOT NULL, and sets it in existing rows."""
 
     def __init__(
         self, table_name: str, column: Column[Any], value: Any, *, batch_size: int, pause: float, schema: str | None
@@ -46,11 +46,11 @@ class AddRequiredColumnOp(MigrateOperation):
         pause: float = 0,
         schema: str | None = None,
     ) -> None:
-        """Add a column that is NOT NULL, and set it in the rows that are there, while the table is read and written.
+        """Add a column that is NOT NULL, and set it in existing rows, while the table is read and written.
 
         The column's ``server_default`` is for new rows, also for those of code that does not know the column.
 
-        :param value: what the rows that are there get: a value or an SQL expression; by default the server default.
+        :param value: the value of existing rows, or an SQL expression; by default the server default.
         :param batch_size: see `backfill`, as for *pause*.
         :raises ConfigurationError: if *value* is NULL for a row; if the table has another column of that name; and as
             `backfill` does.
@@ -60,7 +60,7 @@ class AddRequiredColumnOp(MigrateOperation):
 
     @override
     def reverse(self) -> DropColumnOp:
-        """Return what undoes it."""
+        """Return the operation that reverses it."""
         return DropColumnOp(self.table_name, self.column.name, schema=self.schema)
 
 
@@ -93,17 +93,17 @@ def _add(operations: Operations, operation: AddRequiredColumnOp) -> None:
         operations.invoke(fill)
         is_validated = add_at_once(operations, check)
         if default is None:
-            operations.invoke(fill)  # what came between
+            operations.invoke(fill)  # rows that were added meanwhile
         if not is_validated:
             check_rows(operations, check)
-        # With a check that is known to hold, PostgreSQL does not look at the rows again.
+        # With a validated check, PostgreSQL does not read the rows again.
         with step(operations):
             operations.alter_column(table, column.name, nullable=False, schema=schema)
             operations.drop_constraint(operations.f(name), table, schema=schema)
 
 
 def _require_plain(column: Column[Any], *, has_value: bool) -> None:
-    """Raise unless the steps can be repeated, and there is a value for the rows that are there."""
+    """Raise unless the steps can be repeated, and there is a value for existing rows."""
     more = column.foreign_keys or column.unique or column.index or column.primary_key or column.constraints
     if more or column.computed is not None or column.identity is not None:
         raise ConfigurationError(
@@ -112,5 +112,5 @@ def _require_plain(column: Column[Any], *, has_value: bool) -> None:
         )
     if not has_value:
         raise ConfigurationError(
-            f"The rows that are there need a value for {column.name}. Pass value=, or server_default= with the column."
+            f"Existing rows need a value for {column.name}. Pass value=, or server_default= with the column."
         )

@@ -1,4 +1,4 @@
-"""Constraints that are added at once and checked afterwards, while their table is used."""
+"""Constraints that are added at once and validated afterwards, while their table is used."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, TextClause
 from sqlalchemy.ext.compiler import compiles
 from typing_extensions import override
 
+from tenantkit.migrations.operations.existing import Meant, find_constraint
 from tenantkit.migrations.operations.steps import by_itself, step
-from tenantkit.migrations.operations.taken import Meant, find_constraint
 
 
 class ValidateConstraint(AlterTable):
@@ -34,7 +34,7 @@ def _compile(element: ValidateConstraint, compiler: Any, **_: Any) -> str:
 
 @Operations.register_operation("validate_constraint")
 class ValidateConstraintOp(MigrateOperation):
-    """Checks a constraint that was added without looking at the rows that are there."""
+    """Validates a constraint that was added without a check of existing rows."""
 
     def __init__(self, constraint_name: str, table_name: str, *, schema: str | None) -> None:
         self.constraint_name = constraint_name
@@ -45,17 +45,17 @@ class ValidateConstraintOp(MigrateOperation):
     def validate_constraint(
         cls, operations: Operations, constraint_name: str, table_name: str, *, schema: str | None = None
     ) -> None:
-        """Check a constraint that was added with ``postgresql_not_valid=True``, while its table is read and written.
+        """Validate a constraint that was added with ``postgresql_not_valid=True``, while its table is read and written.
 
         It is part of the revision's transaction, as any operation.
 
-        :param constraint_name: the name in the database: a naming convention may have put more in front of it.
+        :param constraint_name: the name in the database, which may have a prefix of a naming convention.
         """
         operations.invoke(cls(constraint_name, table_name, schema=schema))
 
 
 def _schema_objects(operations: Operations) -> Any:
-    """Return what makes constraints as Alembic's own operations do: with names by the naming convention."""
+    """Return the object by which Alembic's own operations make constraints, with names by the naming convention."""
     return SchemaObjects(operations.migration_context)
 
 
@@ -74,21 +74,21 @@ class TwoStepConstraintOp(MigrateOperation):
         return DropConstraintOp(self.constraint_name, self.table_name, schema=self.schema)
 
     def add(self, operations: Operations, table: str, schema: str | None, referent: str | None) -> None:
-        """Add it to *table* without looking at the rows that are there.
+        """Add it to *table* without a check of existing rows.
 
-        :param referent: what to refer to in that schema, in place of the table that is meant.
+        :param referent: the table in that schema to refer to, in place of its own.
         """
         raise NotImplementedError
 
     @property
     def referent(self) -> tuple[str, str | None] | None:
-        """The table that it refers to, and its schema."""
+        """The table that the constraint refers to, and its schema."""
         return None
 
 
 @Operations.register_operation("create_check_constraint_concurrently")
 class CreateCheckConstraintConcurrentlyOp(TwoStepConstraintOp):
-    """Adds a check that is true of all rows, while its table is read and written."""
+    """Adds a check constraint while its table is read and written."""
 
     @classmethod
     def create_check_constraint_concurrently(
@@ -100,7 +100,9 @@ class CreateCheckConstraintConcurrentlyOp(TwoStepConstraintOp):
         *,
         schema: str | None = None,
     ) -> None:
-        """Add a check for new rows at once, then check those that are there, while the table is read and written.
+        """Add a check constraint for new rows, then validate it for existing rows.
+
+        The table is read and written meanwhile.
 
         :raises ConfigurationError: if the table has another constraint of that name.
         """
@@ -116,7 +118,7 @@ class CreateCheckConstraintConcurrentlyOp(TwoStepConstraintOp):
 
 @Operations.register_operation("create_foreign_key_concurrently")
 class CreateForeignKeyConcurrentlyOp(TwoStepConstraintOp):
-    """Adds a foreign key that all rows keep to, while both tables are read and written."""
+    """Adds a foreign key while both tables are read and written."""
 
     @classmethod
     def create_foreign_key_concurrently(
@@ -132,7 +134,7 @@ class CreateForeignKeyConcurrentlyOp(TwoStepConstraintOp):
         referent_schema: str | None = None,
         **kw: Any,
     ) -> None:
-        """Add a foreign key for new rows at once, then check those that are there; as `create_foreign_key` otherwise.
+        """Add a foreign key for new rows, then validate it for existing rows; otherwise as `create_foreign_key`.
 
         Both tables are read and written meanwhile.
 
@@ -178,9 +180,9 @@ def _add(operations: Operations, operation: TwoStepConstraintOp) -> None:
 
 
 def add_at_once(operations: Operations, operation: TwoStepConstraintOp) -> bool:
-    """Add a constraint for new rows, if it is not there; return whether it is known to hold for all.
+    """Add a constraint for new rows, unless it exists; return whether it is validated for all rows.
 
-    :raises ConfigurationError: if one that is not the same has its name.
+    :raises ConfigurationError: if a different one has its name.
     """
 
     def add(table: str, schema: str | None, referent: str | None) -> None:
@@ -195,7 +197,7 @@ def add_at_once(operations: Operations, operation: TwoStepConstraintOp) -> bool:
 
 
 def check_rows(operations: Operations, operation: TwoStepConstraintOp) -> None:
-    """Check the rows that are there."""
+    """Validate the constraint for existing rows."""
     with step(operations):
         operations.invoke(
             ValidateConstraintOp(operation.constraint_name, operation.table_name, schema=operation.schema)

@@ -1,4 +1,4 @@
-"""Indexes that are built and dropped while their table is used."""
+"""Creation and removal of indexes while their table is used."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class CreateIndexConcurrentlyOp(MigrateOperation):
         unique: bool = False,
         **kw: Any,
     ) -> None:
-        """Build an index while its table is read and written; as `create_index` otherwise.
+        """Build an index while its table is read and written; otherwise as `create_index`.
 
-        If the same index is there, nothing is done; but one that an interrupted build left invalid is built again.
+        If the same index exists, nothing is done; one that an interrupted build left invalid is built again.
 
-        :raises ConfigurationError: if its name is taken by another index, or by something else.
+        :raises ConfigurationError: if its name is taken by another index or object.
         """
         operations.invoke(cls(index_name, table_name, columns, schema=schema, unique=unique, **kw))
 
     @override
     def reverse(self) -> DropIndexConcurrentlyOp:
-        """Return what undoes it."""
+        """Return the operation that reverses it."""
         return DropIndexConcurrentlyOp(self.index_name, self.table_name, schema=self.schema)
 
 
@@ -68,7 +68,7 @@ class DropIndexConcurrentlyOp(MigrateOperation):
     def drop_index_concurrently(
         cls, operations: Operations, index_name: str, table_name: str | None = None, *, schema: str | None = None
     ) -> None:
-        """Drop an index, if it is there, while its table is read and written.
+        """Drop an index, if it exists, while its table is read and written.
 
         :raises ConfigurationError: if it is an index of another table than *table_name*.
         """
@@ -92,9 +92,9 @@ def _create(operations: Operations, operation: CreateIndexConcurrentlyOp) -> Non
 
 
 def _is_there(operations: Operations, operation: CreateIndexConcurrentlyOp) -> bool:
-    """Return whether the index has been built; what an interrupted build has left is dropped.
+    """Return whether the index has been built; the remains of an interrupted build are dropped.
 
-    :raises ConfigurationError: if something else has its name.
+    :raises ConfigurationError: if another object has its name.
     """
     connection, name = operations.get_bind(), operation.index_name
     table = quoted_table(operations, operation.table_name, operation.schema)
@@ -106,8 +106,8 @@ def _is_there(operations: Operations, operation: CreateIndexConcurrentlyOp) -> b
     meant = meant_index(connection, _statement(operations, operation))
     if not there.is_on_table or not there.equals(meant) or not (there.is_valid or there.is_left_over):
         raise ConfigurationError(
-            f"The name {name} is taken by {there}. This revision means {meant}. Rename or drop what is there, or give "
-            "the index another name."
+            f"The name {name} is taken by {there}. This revision means {meant}. Rename or drop the existing object, or "
+            "give the index another name."
         )
     if there.is_left_over:
         drop_left_over(connection, there)
@@ -123,7 +123,7 @@ def _statement(operations: Operations, operation: CreateIndexConcurrentlyOp) -> 
         schema=real_schema(connection, operation.schema),
         **operation.options,
     ).to_index(operations.migration_context)
-    # As Alembic does, whose table has the columns only that are in the index itself.
+    # As Alembic does, whose table has the columns of the index only.
     for name in index.dialect_options["postgresql"]["include"] or ():
         if index.table is not None and name not in index.table.c:
             index.table.append_column(Column(name))

@@ -1,7 +1,7 @@
-"""Which columns of other rows an update reads.
+"""Detection of updates that read, in other rows, the columns that they set.
 
-Set in batches, rows would see what earlier batches have made of others, where a single UPDATE reads all as they were.
-Expressions may be text, and views and functions may stand between, so PostgreSQL's own parser is asked.
+In batches, rows would see the new values of earlier batches, where a single UPDATE reads the old values of all.
+Expressions may be text, and may use views and functions, so PostgreSQL's own parser is asked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _READ = re.compile(
 """A relation of a query with the columns that are read and set, as PostgreSQL 14 to 18 write parse trees."""
 _CALL = re.compile(r":(?:funcid|opfuncid|aggfnoid|winfnoid) (\d+)")
 _OFFSET = 7
-"""Added to a column's number in a parse tree (FirstLowInvalidHeapAttributeNumber)."""
+"""The offset of column numbers in a parse tree (FirstLowInvalidHeapAttributeNumber)."""
 _FIRST_OWN = 16384
 """The first OID of an object that does not come with PostgreSQL (FirstNormalObjectId)."""
 
@@ -54,10 +54,10 @@ _IS_VOLATILE = own_query("SELECT bool_or(provolatile = 'v') FROM pg_proc WHERE o
 
 
 def require_own_reads(connection: Connection, target: Target, update: Update, columns: Iterable[str]) -> bool:
-    """Raise if *update*, which sets *columns* of *target*, reads them in other rows than that which it sets.
+    """Raise if *update*, which sets *columns* of *target*, reads them in rows other than the one that it sets.
 
-    Also if PostgreSQL does not understand it, of a table without rows too. A transaction must have been begun. Return
-    whether it calls no volatile function, so that its values can be worked out in advance.
+    Invalid SQL raises too, also for a table without rows. A transaction must have been begun. Return
+    whether it calls no volatile function, so that its values can be computed in advance.
 
     :raises ConfigurationError: if it does.
     """
@@ -96,7 +96,7 @@ def require_own_reads(connection: Connection, target: Target, update: Update, co
 
 def _reads(target: Target, columns: Iterable[str], reader: str) -> ConfigurationError:
     return ConfigurationError(
-        f"values= and where= must not depend on what is set in other rows of {target.name}. {reader} "
+        f"values= and where= must not depend on the columns that are set in other rows of {target.name}. {reader} "
         f"{first_lines(columns)} there, which changes from batch to batch. Set all rows at once, with "
         "op.execute(sa.update(...)); or put the new values into a table first."
     )
@@ -104,9 +104,9 @@ def _reads(target: Target, columns: Iterable[str], reader: str) -> Configuration
 
 @contextmanager
 def _as_function(connection: Connection) -> Generator[None]:
-    """Create a function of the statement, instead of executing it.
+    """Create a function of the statement instead of executing it.
 
-    A function's body has no parameters but its own, so there is NULL for each; their types are in the statement.
+    A function's body cannot have the statement's parameters, so each is NULL; their types are in the statement.
     """
 
     def write(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> tuple[str, Any]:

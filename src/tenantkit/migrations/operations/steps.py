@@ -1,4 +1,4 @@
-"""Running an operation in steps, each committed by itself."""
+"""Execution of an operation in steps, each committed by itself."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _QUOTED = own_query(
 )
 
 TELL = "tenantkit_tell"
-"""The execution option with what is called to tell how far a long step is: its name, rows, per cent."""
+"""The execution option with the callback for the progress of a long step: its name, rows, per cent."""
 
 
 @contextmanager
 def by_itself(operations: Operations) -> Generator[None]:
-    """Leave the revision's transaction for the duration of a block, unless that was done already.
+    """Leave the revision's transaction during a block, unless a block around it has done so.
 
-    The run's limits hold there, too, unless the revision has set others in a block of its own.
+    The run's limits apply there too, unless the revision has set others in a block of its own.
     """
     if _is_autocommit(operations):
         yield
@@ -42,16 +42,16 @@ def by_itself(operations: Operations) -> Generator[None]:
     with operations.migration_context.autocommit_block():
         connection: Connection | None = operations.migration_context.connection
         is_run = connection is None or LIMITS in connection.get_execution_options()
-        # In a run, the block itself has set them.
+        # In a run, the block itself has set the limits.
         with nullcontext() if is_run else POLITE.applied(operations.get_bind()):
             yield
 
 
 @contextmanager
 def step(operations: Operations) -> Generator[None]:
-    """Commit what a block does, inside of `by_itself`; it does not wait long for locks.
+    """Commit a block inside of `by_itself`, with a limit for waits for locks.
 
-    On a placement that nobody uses yet there is one transaction for everything, and this is part of it.
+    On a placement that is not in use yet, there is one transaction for everything, and the block is part of it.
     """
     if not _is_autocommit(operations):
         yield
@@ -69,13 +69,13 @@ def step(operations: Operations) -> Generator[None]:
 
 
 def limits_of(connection: Connection) -> Limits:
-    """Return how long a statement may take, as the run was told."""
+    """Return the limits of the run on *connection*."""
     limits: Limits = connection.get_execution_options().get(LIMITS, POLITE)
     return limits
 
 
 def tell(operations: Operations, step: str, rows: int, percent: int) -> None:
-    """Tell how far a long step is: the log, and the run if it wants to know."""
+    """Report the progress of a long step to the log, and to the run if it has a callback."""
     logger.info("%s: %d rows set, %d %% gone through", step, rows, percent)
     told: Callable[[str, int, int], None] | None = operations.get_bind().get_execution_options().get(TELL)
     if told is not None:
@@ -83,7 +83,7 @@ def tell(operations: Operations, step: str, rows: int, percent: int) -> None:
 
 
 def real_schema(connection: Connection, schema: str | None) -> str | None:
-    """Return the schema that *schema* leads to on *connection*, where it may be a placeholder."""
+    """Return the real schema of *schema*, which may be a placeholder, on *connection*."""
     schemas: Mapping[str | None, str | None] = connection.get_execution_options().get("schema_translate_map") or {}
     return schemas.get(schema, schema)
 
@@ -94,7 +94,7 @@ def _is_autocommit(operations: Operations) -> bool:
 
 
 def quoted_table(operations: Operations, name: str, schema: str | None) -> str | None:
-    """Return the real name of a table, quoted; ``None`` if there is none, as where there is no database (lint)."""
+    """Return the real name of a table, quoted; ``None`` if it does not exist, as without a database (lint)."""
     connection = operations.get_bind()
     names = {"schema": real_schema(connection, schema), "name": name}
     found: str | None = connection.execute(_QUOTED, names).scalar()

@@ -1,4 +1,4 @@
-"""The table of a backfill: whether all of its rows can be seen and set, and what is in it."""
+"""The table of a backfill: its columns, and a check that all of its rows can be read and set."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _TABLE = own_query(
     WHERE pg_class.oid = :oid
     """  # noqa: S608 - ours
 )
-"""16 is the bit for UPDATE (src/include/catalog/pg_trigger.h)."""
+"""The properties of a table; 16 is the bit for UPDATE (src/include/catalog/pg_trigger.h)."""
 
 _PAGES = own_query(
     rf"""
@@ -54,7 +54,7 @@ _PAGES = own_query(
     SELECT coalesce(max(pg_relation_size(oid)) / current_setting('block_size')::int, 0), count(*) FROM part
     """  # noqa: S608 - ours
 )
-"""Of the largest part, as each counts its pages from 0; and how many parts there are."""
+"""The number of pages of the largest part, as each part counts them from 0; and the number of parts."""
 
 _KINDS = {
     "v": "a view",
@@ -69,30 +69,30 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A table as the database knows it."""
+    """A table in the database."""
 
     oid: int
     schema: str
     name: str
     triggers: Sequence[str]
-    """Those that fire when it, or a partition of it, is updated."""
+    """The triggers that fire when it, or a partition of it, is updated."""
     key: Sequence[str]
     """The columns of its primary key."""
 
     def pages(self, connection: Connection) -> tuple[int, int]:
-        """Return how many pages the largest of its parts has, and how many parts there are."""
+        """Return the number of pages of its largest part, and the number of parts."""
         pages, parts = connection.execute(_PAGES, {"oid": self.oid}).one()
         return int(pages), int(parts)
 
     def columns(self, connection: Connection) -> Mapping[str, TypeEngine[Any]]:
         """Return the types of its columns."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SAWarning)  # of types that it does not know, such as an extension's
+            warnings.simplefilter("ignore", SAWarning)  # for types unknown to SQLAlchemy, such as an extension's
             return {each["name"]: each["type"] for each in inspect(connection).get_columns(self.name, self.schema)}
 
 
 def find_target(connection: Connection, name: str, schema: str | None) -> Target | None:
-    """Return the table, if all of its rows can be seen and set; ``None`` where there is no database (lint).
+    """Return the table, if all of its rows can be read and set; ``None`` without a database (lint).
 
     :raises ConfigurationError: if there is no such table, or some of its rows would be left out.
     """
@@ -137,13 +137,13 @@ def make_update(
     connection: Connection | None = None,
     real: Callable[[str | None], str | None] = lambda schema: schema,
 ) -> RowsUpdate:
-    """Return the update as ``sa.update()`` has it, of the table that the expressions themselves refer to.
+    """Return the update, as by ``sa.update()``, of the table object that the expressions refer to.
 
-    A subquery that refers to the table by another object would not be correlated, but look at all rows.
+    A subquery that refers to the table by another object would not be correlated, but read all rows.
 
-    :param given: the table, if it was not given by its name.
+    :param given: the table, if it was given as an object.
     :param keys: the keys of *values* as they were given.
-    :raises ConfigurationError: if the expressions cannot be what is meant.
+    :raises ConfigurationError: if the expressions are ambiguous or set unknown columns.
     """
 
     def is_meant(other: TableClause) -> bool:
@@ -161,7 +161,7 @@ def make_update(
     if len(meant) > 1:
         raise ConfigurationError(
             f"values= and where= refer to {name} by {len(meant)} different table objects, so it is not clear which "
-            "subqueries look at the row that is set. Use one object for that row, an alias() of it for other rows, and "
+            "subqueries read the row that is set. Use one object for that row, an alias() of it for other rows, and "
             "pass it in place of the table's name."
         )
     of_keys = _distinct(filter(is_meant, tables_in(*keys)))
@@ -179,7 +179,7 @@ def _distinct(tables: Iterable[TableClause]) -> list[TableClause]:
 
 
 def _typed(name: str, value: Any, of: TableClause, types: Mapping[str, TypeEngine[Any]]) -> Any:
-    """Return a plain value with the type that its column has in the database, where the table object says none."""
+    """Return a plain value with the type of its column in the database, if the table object has no type for it."""
     type_ = of.c[name].type
     known = types.get(name, type_)
     if is_expression(value):

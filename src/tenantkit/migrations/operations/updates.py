@@ -60,10 +60,10 @@ def _compile(element: Whole, compiler: Any, **options: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RowsUpdate:
-    """What ``sa.update(target).where(where).values(values)`` does, for some rows at a time.
+    """The statement ``sa.update(target).where(where).values(values)``, for some rows at a time.
 
-    A row's place is the table that it lies in, which may be a partition of the target, and its ``ctid`` there. To find
-    rows by their places takes no index.
+    A row's place is its table, which may be a partition of the target, and its ``ctid`` there. A search by place
+    needs no index.
     """
 
     target: TableClause
@@ -76,12 +76,12 @@ class RowsUpdate:
         return _core(update(self.target).where(_criterion(self.where)).values(dict(self.values)))
 
     def places(self, *, pages: tuple[int, int] | None = None, limit: int | None = None) -> Select[Any]:
-        """Return the query for the places of rows that are left, on the *pages* from one number up to another."""
+        """Return the query for the places of remaining rows, on the *pages* from one number up to another."""
         query = select(self._place).select_from(self.target).where(self._condition).limit(limit)
         return _core(query if pages is None else query.where(*self._on(pages)))
 
     def lock(self, places: Sequence[str] | None, *, limit: int | None = None) -> Select[Any]:
-        """Return the query that locks rows that are left, at *places* or anywhere, and returns where they lie."""
+        """Return the query that locks remaining rows, at *places* or anywhere, and returns their places."""
         query = select(self._place).select_from(self.target).where(self._condition).limit(limit)
         if places is not None:
             query = query.where(*self._at(places))
@@ -93,19 +93,19 @@ class RowsUpdate:
         return _core(statement.returning(self._place))
 
     def left(self, places: Sequence[str] | None, key: Sequence[str]) -> Select[Any]:
-        """Return the query for the *key* of a row that is left, at *places* or anywhere."""
+        """Return the query for the *key* of a remaining row, at *places* or anywhere."""
         columns: list[ColumnElement[Any]] = [ColumnClause(name, _selectable=self.target) for name in key]
         columns = columns or [literal_column("1")]
         query = select(*columns).select_from(self.target).where(self._condition).limit(1)
         return _core(query if places is None else query.where(*self._at(places)))
 
     def found(self, pages: tuple[int, int], columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
-        """Return the query for *columns* of rows that are left on *pages*, to be part of another query."""
+        """Return the query for *columns* of remaining rows on *pages*, for use in another query."""
         query = select(*columns).select_from(self.target).where(self._condition, *self._on(pages))
         return _core(query.correlate(None))
 
     def at(self, places: Sequence[str]) -> Select[Any]:
-        """Return the query for those of *places* where a row lies."""
+        """Return the query for those of *places* that have a row."""
         return select(self._place).select_from(self.target).where(*self._at(places))
 
     @property
@@ -126,7 +126,7 @@ class RowsUpdate:
         return self._ctid >= first, self._ctid < end
 
     def _at(self, places: Sequence[str]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-        # By the first, PostgreSQL finds the rows; partitions have places with the same numbers.
+        # PostgreSQL finds the rows by the first condition; partitions have places with the same numbers.
         numbers = literal([place[place.index("(") :] for place in places], ARRAY(Text))
         own = any_(literal([*places], ARRAY(Text)))
         return self._ctid == any_(cast(numbers, ARRAY(_TID))), self._place.element == own
@@ -139,7 +139,7 @@ def _criterion(where: Where) -> Any:
 
 
 def _core(statement: S) -> S:
-    """Return *statement* as one of SQLAlchemy Core, also if it names mapped attributes: there is no ORM session."""
+    """Return *statement* as a statement of SQLAlchemy Core, also if it names mapped attributes."""
     statement._propagate_attrs = immutabledict()  # noqa: SLF001 - there is no public way
     return statement
 
@@ -165,19 +165,19 @@ def _element(expression: Any) -> ClauseElement | None:
 
 
 def is_expression(value: Any) -> bool:
-    """Return whether *value* is SQL, rather than a value for a parameter."""
+    """Return whether *value* is an SQL expression rather than a value for a parameter."""
     return _element(value) is not None
 
 
 def column_name(key: Any) -> str:
-    """Return the name by which a table knows the column *key*: a name, a column or a mapped attribute."""
+    """Return the name in a table of the column *key*: a name, a column or a mapped attribute."""
     element: Any = _element(key)
     name: str = coercions.expect_as_key(roles.DMLColumnRole, key) if element is None else element._deannotate().key  # noqa: SLF001
     return name
 
 
 def with_columns(of: TableClause, types: Mapping[str, TypeEngine[Any]]) -> TableClause:
-    """Return a table with further columns that SQLAlchemy takes for the same as *of*, which stays as it is.
+    """Return a copy of *of* with further columns, which SQLAlchemy considers equal to *of*.
 
     Subqueries that refer to *of* are correlated with it: an annotated object is equal to the original.
     """
@@ -190,6 +190,6 @@ def with_columns(of: TableClause, types: Mapping[str, TypeEngine[Any]]) -> Table
     for name, type_ in types.items():
         new: ColumnClause[Any] = ColumnClause(name, type_, _selectable=wide)
         wide._columns.add(new)  # noqa: SLF001
-    # By itself, it has the columns of the original.
+    # Without this, it has the columns of the original.
     wide.__dict__["c"] = wide.__dict__["columns"] = wide._columns.as_readonly()  # noqa: SLF001
     return wide

@@ -1,4 +1,4 @@
-"""Constraints and columns whose name is there already, compared with what an operation means."""
+"""Existing constraints and columns, compared with those of the same name that an operation adds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _COPY, _OTHER = "tenantkit_copy", "tenantkit_copy_of_other"
 
-# Columns by their names, as their numbers are not the same in a copy; and all that says how the constraint acts.
+# Columns by their names, as their numbers differ in a copy; and all properties of the constraint.
 _CONSTRAINT = own_query(
     """
     SELECT convalidated AS is_validated, confrelid::regclass::text AS referent,
@@ -60,21 +60,21 @@ _COLUMN = own_query(
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """A constraint that an operation means."""
+    """A constraint that an operation adds."""
 
     name: str
     table: str
     schema: str | None
     add: Callable[[str, str | None, str | None], object]
-    """Adds it to a table and its schema, which may be a copy; given the copy of the table that it refers to, too."""
+    """Adds it to a table, which may be a copy: called with the table, its schema and the referred table's copy."""
     referent: tuple[str, str | None] | None = None
     """The table that it refers to, and its schema."""
 
 
 def find_constraint(operations: Operations, meant: Meant) -> bool | None:
-    """Return whether a constraint that is there has been validated; ``None`` if it is not there.
+    """Return whether an existing constraint has been validated; ``None`` if it does not exist.
 
-    :raises ConfigurationError: if one that is not the same has its name.
+    :raises ConfigurationError: if a different one has its name.
     """
     connection: Connection | None = operations.migration_context.connection
     if connection is None or (table := quoted_table(operations, meant.table, meant.schema)) is None:
@@ -100,7 +100,7 @@ def find_constraint(operations: Operations, meant: Meant) -> bool | None:
         shown = made.shown.replace(_OTHER, referent or "").replace(_COPY, table).replace("pg_temp.", "")
         raise ConfigurationError(
             f"{meant.table} has a constraint {meant.name} already: {there.shown}. This revision means {shown}. Rename "
-            "or drop the one that is there, or give the other another name."
+            "or drop the existing one, or give the new one another name."
         )
     validated: bool = there.is_validated
     return validated
@@ -109,7 +109,7 @@ def find_constraint(operations: Operations, meant: Meant) -> bool | None:
 def require_same_column(operations: Operations, table: str, schema: str | None, column: Column[Any]) -> bool:
     """Return whether a table has the column, with its type and default.
 
-    :raises ConfigurationError: if it has one of the same name that is not the same.
+    :raises ConfigurationError: if it has a different one of the same name.
     """
     connection: Connection | None = operations.migration_context.connection
     if connection is None or quoted_table(operations, table, schema) is None:
@@ -125,13 +125,13 @@ def require_same_column(operations: Operations, table: str, schema: str | None, 
     if there.definition != made.definition:
         raise ConfigurationError(
             f"{table} has a column {column.name} already: {there.shown}. This revision means {made.shown}. Rename or "
-            "drop the one that is there, or give the other another name."
+            "drop the existing one, or give the new one another name."
         )
     return True
 
 
 def add_nullable(operations: Operations, table: str, schema: str | None, column: Column[Any]) -> None:
-    """Add a column without NOT NULL, and set its default for rows to come."""
+    """Add a column without NOT NULL, and set its default for new rows."""
     default: Any = column.server_default
     nullable: Column[Any] = Column(column.name, column.type, comment=column.comment)
     operations.add_column(table, nullable, schema=schema, if_not_exists=operations.migration_context.as_sql)

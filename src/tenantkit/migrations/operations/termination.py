@@ -1,4 +1,4 @@
-"""Whether rows would be set again once they are set, asked before any is.
+"""Check, before a backfill, that its condition is false for rows that were set.
 
 The condition is evaluated over a query that has the table's name and the new values. It may be text, so it is not
 rewritten; ``note.x`` in it, and SQLAlchemy's ``t_acme.note.x``, are found by the table's name.
@@ -22,12 +22,12 @@ from tenantkit.postgres.errors import sqlstate
 
 _MARK = "/* new rows */"
 _TABLE = re.compile(r'FROM ((?:(?:"(?:[^"]|"")+"|\w+)\.)?("(?:[^"]|"")+"|\w+))')
-_MISUNDERSTOOD = "42"
-"""The class of SQLSTATEs for what is no valid SQL."""
+_INVALID_SQL = "42"
+"""The class of SQLSTATEs for syntax errors and access rule violations."""
 
 
 class _New(roles.StatementOptionRole, ClauseElement):
-    """The rows as they will be."""
+    """The rows with their new values."""
 
     inherit_cache = False
 
@@ -50,7 +50,7 @@ def find_left(
     """Return the *key* of a row on *pages* that would be set again after it was set; ``None`` if none is found.
 
     :param types: the table's columns.
-    :raises DBAPIError: if a value cannot be worked out, such as that of a division by zero.
+    :raises DBAPIError: if a value cannot be computed, such as that of a division by zero.
     """
     new = update.found(pages, [*_unchanged(update, types), *_changed(update, types)])
     query = update.left(None, key).prefix_with(_New(new))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
@@ -58,9 +58,9 @@ def find_left(
         with _from_new_rows(connection):
             return connection.execute(query).one_or_none()
     except DBAPIError as error:
-        if not (sqlstate(error) or "").startswith(_MISUNDERSTOOD):
+        if not (sqlstate(error) or "").startswith(_INVALID_SQL):
             raise
-        return None  # some expressions mean something only in an UPDATE: each batch is looked at again
+        return None  # some expressions are valid in an UPDATE only: each batch is checked again
 
 
 def _unchanged(update: RowsUpdate, types: Mapping[str, TypeEngine[Any]]) -> list[ColumnClause[Any]]:
@@ -81,7 +81,7 @@ def _changed(update: RowsUpdate, types: Mapping[str, TypeEngine[Any]]) -> list[A
 
 @contextmanager
 def _from_new_rows(connection: Connection) -> Generator[None]:
-    """Have the query with `_New` look at these, in place of the table."""
+    """Make the query with `_New` read the new rows in place of the table."""
 
     def write(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> tuple[str, Any]:
         before, new, rest = statement.split(_MARK)
