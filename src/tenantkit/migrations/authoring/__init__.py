@@ -1,1 +1,1 @@
-"""Writing environments and revisions."""
+"""Creation of migration environments and revisions."""

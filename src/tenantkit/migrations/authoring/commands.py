@@ -1,4 +1,4 @@
-"""Making a migration environment, and writing revisions."""
+"""The commands that create a migration environment and write revisions."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _log = logging.getLogger("tenantkit.migrations")
 
 
 def init(folder: str | Path) -> list[Path]:
-    """Make a migration environment in *folder*, with an ``alembic.ini`` beside it, and return the new files.
+    """Create a migration environment in *folder*, with an ``alembic.ini`` beside it, and return the new files.
 
-    Where another ``alembic.ini`` stands, that is kept, and the new one goes into *folder*.
+    An existing ``alembic.ini`` is kept, and the new one goes into *folder*.
 
     :raises ConfigurationError: if *folder* has such a file already; nothing is overwritten.
     """
@@ -72,17 +72,17 @@ def revision(
 ) -> Path | None:
     """Write a new revision of the tenants' tables, or of the shared ones, and return its file.
 
-    With *autogenerate*, it holds what the models have and the revisions so far do not; ``None`` is
-    returned, and no file written, if that is nothing. The tenants' side is compared with a
-    schema that is built for the purpose, in a transaction that is rolled back: no tenant is touched. Labels of an ENUM
-    type that differ are not written, but logged as a warning. If a hook of ``env.py`` makes several revisions of it,
+    With *autogenerate*, it has the differences between the models and the existing revisions; without differences,
+    ``None`` is returned and no file is written. The tenants' models are compared with a schema that is built for the
+    comparison, in a transaction that is rolled back: no tenant is touched. Different labels of an ENUM
+    type are not written, but logged as a warning. If a hook of ``env.py`` makes several revisions of it,
     the file of the last is returned.
 
-    :param phase: whether it is for before or after the deployment of the code that needs it; see
+    :param phase: whether it runs before or after the deployment of the code that needs it; see
         `tenantkit.migrations.Options`. With *autogenerate*, the operations decide by default.
-    :param position: where it stands in its line, see `tenantkit.migrations.Position`.
+    :param position: its place in the graph, see `tenantkit.migrations.Position`.
     :raises ConfigurationError: if the environment is not usable, the shared tables are not migrated yet, or a revision
-        cannot stand where it is to.
+        cannot have this place.
     """
     require(
         tenancy=(tenancy, TENANCY), message=(message, NAME), shared=(shared, FLAG), autogenerate=(autogenerate, FLAG)
@@ -98,9 +98,9 @@ def revision(
 def write(
     tenancy: Deployment, message: str, position: Position, *, shared: bool, autogenerate: bool, phase: Phase | None
 ) -> Written:
-    """Do what `revision` does, and return also what it cannot write."""
+    """Write a revision as `revision` does; return also the differences that it cannot write."""
     graph = graph_of(tenancy, "shared" if shared else "tenant")
-    _ = graph.scripts  # Alembic would take revisions that are not usable
+    _ = graph.scripts  # Alembic would accept unusable revisions
     what = "The revision cannot be written"
     with clear_errors(what, graph.alembic, graph.environment), ContainedExits("env.py, or one of its hooks,"):
         drafts = Drafts(graph, message, position, phase, autogenerate=autogenerate)

@@ -1,4 +1,4 @@
-"""Comparing the models with what the revisions build, or have built: autogenerate."""
+"""Autogenerate: comparison of the models with the schema that the revisions build or have built."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 
 
 class Written(NamedTuple):
-    """New revisions: one, or none, unless hooks of ``env.py`` make several."""
+    """New revisions: one or none, or several made by hooks of ``env.py``."""
 
     paths: Sequence[Path]
     notes: Sequence[str] = ()
-    """What autogenerate has found, but cannot write: each a sentence."""
+    """Differences that autogenerate cannot write, each as a sentence."""
 
 
 def compare_tenant(tenancy: Deployment, connection: Connection, graph: RevisionGraph, drafts: Drafts) -> Written:
-    """Find what the models have and a schema built by the revisions has not, and write it.
+    """Write the differences between the models and a schema built by the revisions.
 
-    That schema bears the placeholder's own name, so what is read from the catalog is what
-    models and revisions say, and nothing needs to be translated back.
+    That schema has the placeholder's name, so the catalog has the names that models
+    and revisions use, and nothing needs to be translated back.
     """
     site = replace(scratch_site(tenancy, tenancy.placeholder or SCRATCH), in_transaction=True)
     metadata = tenancy.metadata.tenant
@@ -63,14 +63,14 @@ def compare_tenant(tenancy: Deployment, connection: Connection, graph: RevisionG
 
 
 def compare_shared(tenancy: Deployment, connection: Connection, graph: RevisionGraph, drafts: Drafts) -> Written:
-    """Find what the models have and the shared tables have not, and write it."""
+    """Write the differences between the models and the shared tables."""
     for schema in tenancy.shared_schemas:
         connection.execute(CreateSchema(schema, if_not_exists=True))
     site = replace(shared_site(tenancy), in_transaction=True, is_visible=False)
     metadata = tenancy.metadata.shared or tenancy.metadata.tenant
     if not drafts.autogenerate:
         return _consult(connection, graph, site, metadata, drafts)
-    # Tables without revisions were made from the models: the first revision has to make them too.
+    # Tables without revisions were created from the models: the first revision has to create them too.
     scope = Scope(connection, site, {*tenancy.shared_schemas}, tenancy.tables.shared, is_first=graph.is_empty)
     return _compare(connection, graph, scope, metadata, _sides(tenancy), drafts)
 
@@ -78,7 +78,7 @@ def compare_shared(tenancy: Deployment, connection: Connection, graph: RevisionG
 def _consult(
     connection: Connection, graph: RevisionGraph, site: MigrationTarget, metadata: MetaData, drafts: Drafts
 ) -> Written:
-    """Have ``env.py`` run without a comparison, as ``revision_environment`` of ``alembic.ini`` asks for."""
+    """Run ``env.py`` without a comparison, as ``revision_environment`` of ``alembic.ini`` requests."""
     with requesting(graph.config, Request(connection, site, {"target_metadata": metadata})):
         drafts.run_environment()
     return Written(drafts.write())
@@ -117,7 +117,7 @@ def _compare(
     }
     labels = _labels(connection, scope)
     default = site.schema if site.is_visible else "pg_temp"
-    # Nothing is to be translated, neither what is compared nor what is found.
+    # Neither side of the comparison needs translation.
     request = Request(connection, replace(site, translates=False), options)
     with _default_schema(connection, default), requesting(graph.config, request):
         drafts.run_environment(prepare)
@@ -128,7 +128,7 @@ def _compare(
 
 
 def _labels(connection: Connection, scope: Scope) -> dict[tuple[str | None, str], list[str]]:
-    """Return the labels of the ENUM types that are there, by schema and name."""
+    """Return the labels of the existing ENUM types, by schema and name."""
     inspector = cast("PGInspector", inspect(connection))
     return {
         (schema, enum["name"]): enum["labels"]
@@ -139,9 +139,9 @@ def _labels(connection: Connection, scope: Scope) -> dict[tuple[str | None, str]
 
 @contextmanager
 def _default_schema(connection: Connection, schema: str) -> Generator[None]:
-    """Have reflection call *schema* the default one: its tables are found without a schema, all others with theirs.
+    """Make *schema* the default schema of reflection: its tables are found without a schema, all others with theirs.
 
-    The dialect is the engine's, so this is for a command that is alone in its process.
+    The dialect is the engine's, so this must not run beside other work in the process.
     """
     dialect = connection.dialect
     before = dialect.default_schema_name

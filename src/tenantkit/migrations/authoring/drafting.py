@@ -1,4 +1,4 @@
-"""New revisions of one line, from what was asked for to their files."""
+"""New revisions of one graph, from a request to their files."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 class Position(TypedDict, total=False):
-    """Where a new revision stands in its line, as ``alembic revision`` takes it."""
+    """The place of a new revision in its graph: the options of ``alembic revision``."""
 
     head: str
     """The revision that it follows: an id or a part of it, ``branch@head``, or ``base``. By default the only head."""
     splice: bool
-    """Whether it may follow a revision that is no head, and so begin a branch."""
+    """Whether it may follow a revision that is not a head, and so begin a branch."""
     branch_label: str | None
-    """A name for the branch that begins with it."""
+    """The name of the branch that begins with it."""
     depends_on: str | Collection[str] | None
     """Revisions, or labels of branches, that have to be applied before it."""
     rev_id: str | None
-    """Its id, by default one of random digits."""
+    """Its id, by default random digits."""
 
 
 POSITION: Mapping[str, Kind] = {
@@ -45,11 +45,11 @@ POSITION: Mapping[str, Kind] = {
     "depends_on": optional(either(NAME, NAMES)),
     "rev_id": optional(NAME),
 }
-"""What each option of a `Position` takes."""
+"""The kind of each option of a `Position`."""
 
 
 class Drafts:
-    """The revisions that one request leads to: one, unless a hook of ``env.py`` makes none of it, or several."""
+    """The revisions of one request: one, unless a hook of ``env.py`` makes none or several of it."""
 
     def __init__(
         self, graph: RevisionGraph, message: str, position: Position, phase: Phase | None, *, autogenerate: bool
@@ -85,7 +85,7 @@ class Drafts:
 
     @property
     def need_environment(self) -> bool:
-        """Whether ``env.py`` has a say, also without autogenerate."""
+        """Whether ``env.py`` runs for each revision, also without autogenerate."""
         return self.autogenerate or asbool(self._config.get_alembic_option("revision_environment"))
 
     def run_environment(self, prepare: ProcessRevisionDirectiveFn | None = None) -> None:
@@ -124,7 +124,7 @@ class Drafts:
         try:
             return [Path(script.path) for script in self._context.generate_scripts() if script is not None]
         except BaseException:
-            # Alembic checks labels, and runs hooks, when the file is there; it would be in the way from then on.
+            # Alembic checks labels, and runs hooks, after it has written the file; the next attempt would find it.
             for file in self._written:
                 file.unlink(missing_ok=True)
             raise
@@ -135,7 +135,7 @@ class Drafts:
         if dest.exists() or revision in self._scripts.revision_map._revision_map:  # noqa: SLF001 - exactly this id
             raise ConfigurationError(
                 f"There is a revision {revision} already, or a file {dest}, and nothing was overwritten. Give the new "
-                "one another id or message."
+                "revision another id or message."
             )
         self._written.append(dest)
         self._fill_in(src, dest, **values)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Missing:
-    """Types and sequences of one side that neither the database has nor a revision creates so far."""
+    """Types and sequences of one side that neither exist in the database nor are created by a revision."""
 
     def __init__(self, connection: Connection, site: MigrationTarget, *, is_first: bool) -> None:
         self._connection = connection
@@ -34,7 +34,7 @@ class Missing:
         self._noted: set[tuple[bool, str, str]] = set()
 
     def create_objects(self, script: MigrationScript, sides: Sides) -> None:
-        """Add what Alembic leaves out: the side's sequences, and shared types that only tenant tables use."""
+        """Add objects that Alembic omits: the side's sequences, and shared types that only tenant tables use."""
         by_others = named_by_others([script])
         for item in sides.objects(tenants=self._site.translates):
             # A type of the tenants' own comes with a column, unless env.py leaves that out.
@@ -45,10 +45,10 @@ class Missing:
                 script.downgrade_ops_list[-1].ops.append(ExecuteSQLOp(f"DROP {kind} {self._name(item)}"))
 
     def drop_types(self, scripts: Iterable[MigrationScript]) -> None:
-        """Add the removal of the types that *scripts* bring in, unless operations of another package see to it.
+        """Add the removal of the types that *scripts* create, unless operations of another package remove them.
 
-        A type comes with the first column that has it, but Alembic does not drop it with the last, and the next upgrade
-        would fail because it is there.
+        Alembic creates a type with the first column that has it, but does not drop it with the last, and the next
+        upgrade would fail because it exists.
         """
         by_others = named_by_others(scripts)
         for script in scripts:
@@ -60,7 +60,7 @@ class Missing:
                 ]
 
     def _note(self, item: SchemaType | Sequence) -> bool:
-        """Return whether *item* is missing, and was not noted before."""
+        """Return whether *item* is missing and was not noted before."""
         is_left_out = item.optional if isinstance(item, Sequence) else not getattr(item, "create_type", True)
         if is_left_out or not self._site.owns(schema_of(item)):
             return False
@@ -89,7 +89,7 @@ class Missing:
             return escaped(str(statement.compile(dialect=dialect)).strip())
 
     def _name(self, item: SchemaType | Sequence) -> str:
-        """Return the name of *item* for a revision: without the placeholder, which text cannot have translated."""
+        """Return the name of *item* for a revision: without the placeholder, which is not translated in text."""
         preparer = self._connection.dialect.identifier_preparer
         quoted = preparer.quote(str(item.name))
         schema = None if schema_of(item) == self._placeholder else schema_of(item)
@@ -101,7 +101,7 @@ class Missing:
 
 
 def named_by_others(scripts: Iterable[MigrationScript]) -> set[tuple[str | None, str]]:
-    """Return the objects, by schema and name, for which there are operations that are not Alembic's own."""
+    """Return the objects, by schema and name, that have operations of other packages."""
     return {
         (operation.schema, operation.name)
         for script in scripts

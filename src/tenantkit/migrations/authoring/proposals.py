@@ -1,4 +1,4 @@
-"""The phase that a new revision proposes for itself, from the operations that autogenerate found."""
+"""The phase proposed for a new revision, derived from the operations that autogenerate found."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SPLIT = """\
 def propose(operations: Iterable[ops.MigrateOperation]) -> tuple[Phase, bool]:
     """Return the phase that fits *operations*, and whether some of them belong to the other one.
 
-    What takes something away decides: applied too early it breaks the code that runs.
+    Operations that remove something decide: applied too early, they break running code.
     """
     several = list(_flat(operations))
     new = {
@@ -38,7 +38,7 @@ def propose(operations: Iterable[ops.MigrateOperation]) -> tuple[Phase, bool]:
 
 
 def with_phase(text: str, phase: Phase, *, is_mixed: bool = False) -> str:
-    """Return the *text* of a new revision with its *phase*, below its other variables, whatever the template is."""
+    """Return the *text* of a new revision, of any template, with its *phase* below its other variables."""
     place = max((found.end() for found in _PLACE.finditer(text)), default=None)
     if place is None:
         return text
@@ -55,9 +55,9 @@ def _flat(operations: Iterable[ops.MigrateOperation]) -> Iterator[ops.MigrateOpe
 
 
 def _contracts(operation: ops.MigrateOperation, new: Collection[tuple[str, str]]) -> bool | None:
-    """Return whether *operation* takes something away, or forbids it; ``None`` for what does not matter to code.
+    """Return whether *operation* removes or forbids something; ``None`` if it does not affect code.
 
-    Constraints are met by rows of code that does not know a column in them, as it is NULL there if it is in *new*.
+    A constraint on columns in *new* holds for rows of code that does not know them, because they are NULL there.
     """
     match operation:
         case (

@@ -1,4 +1,4 @@
-"""How expressions and defaults are written into generated revisions."""
+"""Rendering of expressions and defaults in generated revisions."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ if TYPE_CHECKING:
 
 
 def render_for_revisions(migration: MigrationContext, placeholder: str | None) -> None:
-    """Have the text of expressions mean in a revision what the models mean.
+    """Render expressions as text that has the models' meaning in a revision.
 
-    No map translates text, so it names objects of the *placeholder* schema without it: where it is executed, the
-    search_path leads to the tenant's schema. And its percent signs are doubled when it is executed, not here.
+    No map translates text, so it names objects of the *placeholder* schema without a schema: when it is executed, the
+    search_path finds the tenant's. Its percent signs are doubled when it is executed, not here.
     """
     render: Callable[..., str] = migration.impl.render_ddl_sql_expr
 
     def render_ddl_sql_expr(*args: Any, **options: Any) -> str:
         with as_text(migration.dialect, placeholder):
             rendered = without_schema(render(*args, **options), placeholder)
-        return rendered if options.get("is_index") else escaped(rendered)  # the rest is written into `sa.text`
+        return rendered if options.get("is_index") else escaped(rendered)  # others are written into `sa.text`
 
     migration.impl.render_ddl_sql_expr = render_ddl_sql_expr  # type: ignore[method-assign]
 
 
 def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
-    """Return what a revision has for a default or a type that Alembic would not write as it is meant.
+    """Return the code for a default or a type that Alembic would not render correctly.
 
-    Of a string in ``server_default``, Alembic takes a quote at either end away. SQLAlchemy 2.0 shows the metadata of a
-    named type, which a revision does not have. For Alembic's ``render_item``, so ``False`` for anything else.
+    Alembic removes a quote at either end of a string in ``server_default``. SQLAlchemy 2.0 shows the metadata of a
+    named type, which a revision does not have. The function is for Alembic's ``render_item``, so it returns ``False``
+    for all other items.
     """
     value = getattr(item, "arg", item)
     if kind == "server_default" and isinstance(value, str):
@@ -55,9 +56,9 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[
 
 
 def without_schema(sql: str, schema: str | None) -> str:
-    """Return an expression, as it may come from the catalog, whose names are written without *schema*.
+    """Return an expression, for example from the catalog, with its names written without *schema*.
 
-    Strings stay as they are, but for those that are names: ``'tenant.ticket_seq'::regclass``.
+    Strings stay unchanged, except names such as ``'tenant.ticket_seq'::regclass``.
     """
     if schema is None:
         return sql
@@ -74,7 +75,7 @@ def without_schema(sql: str, schema: str | None) -> str:
 
 
 def escaped(sql: str) -> str:
-    """Return what ``sa.text`` takes for *sql*: with backslashes if it would see parameters, or escaped colons."""
+    """Return *sql* for ``sa.text``: with backslashes if it would find parameters or escaped colons."""
     as_is = text(sql)
     is_same = not as_is._bindparams and str(as_is.compile()) == sql  # noqa: SLF001 - the parameters that it sees
     return sql if is_same else sql.replace(":", "\\:")
@@ -82,9 +83,9 @@ def escaped(sql: str) -> str:
 
 @contextmanager
 def as_text(dialect: Dialect, placeholder: str | None) -> Generator[None]:
-    """Have names of the schema *placeholder* rendered without it, and percent signs as they are.
+    """Render names of the schema *placeholder* without it, and percent signs unchanged, during a block.
 
-    The dialect is the engine's, so this is for a command that is alone in its process.
+    The dialect is the engine's, so this must not run beside other work in the process.
     """
     preparer = dialect.identifier_preparer
     before: Any = preparer.schema_for_object

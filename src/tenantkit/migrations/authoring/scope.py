@@ -1,4 +1,4 @@
-"""What autogenerate compares: the objects of one line's schemas, but for those that nobody declares."""
+"""The objects that autogenerate compares: those of one side's schemas, except objects that no model declares."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tenantkit.isolation.target import MigrationTarget
 
-# A partition has rows of its parent's, and dropping it loses them.
+# A partition has rows of its parent, and dropping it loses them.
 _MADE_BY_OTHERS = text(
     """
     SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -42,15 +42,15 @@ _COPIED_KEYS = text(
 
 @dataclass(frozen=True)
 class Scope:
-    """The side of the models that is compared, and the schemas in which it exists."""
+    """The side of the models that is compared, with its schemas."""
 
     connection: Connection
     site: MigrationTarget
     schemas: AbstractSet[str | None]
-    """As the models name them."""
+    """The names of the schemas in the models."""
     tables: Collection[Table]
     is_first: bool
-    """Whether there is no revision yet, so that the first one has to make what exists, too."""
+    """Whether there is no revision yet, so that the first one has to create existing objects too."""
 
     def include_name(self, name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
         """Return whether an object of the database is compared; for Alembic's option of this name."""
@@ -71,11 +71,11 @@ class Scope:
                 self._forget_copied_keys(item)
             # One metadata may hold the models of the other side too.
             return item.name != "alembic_version" if reflected else (item.schema, item.name) in self._declared
-        # Other packages compare objects of their own, of all schemas.
+        # Other packages compare their own kinds of objects, in all schemas.
         return isinstance(item, SchemaItem) or self._has(getattr(item, "schema", None))
 
     def _forget_copied_keys(self, table: Table) -> None:
-        """Have the downgrade not write them where this table is dropped."""
+        """Remove copied keys from a table, so that the downgrade of its removal does not write them."""
         for key in table.foreign_key_constraints:
             if (table.schema, table.name, key.name) in self._copied_keys:
                 table.constraints.discard(key)
@@ -89,7 +89,7 @@ class Scope:
 
     @cached_property
     def _made_by_others(self) -> set[tuple[str | None, str]]:
-        """Partitions and other tables that inherit, and the tables of extensions, by the models' name of the schema."""
+        """Partitions, inheriting tables and tables of extensions, by the models' name of the schema and their own."""
         return {(schema, name) for schema, name in self._find(_MADE_BY_OTHERS)}
 
     @cached_property

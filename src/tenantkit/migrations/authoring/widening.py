@@ -1,4 +1,4 @@
-"""New types of columns that hold what the old ones hold (PostgreSQL, ALTER TABLE, notes)."""
+"""Changes of a column's type that keep all values (PostgreSQL, ALTER TABLE, notes)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _NUMERIC = re.compile(r"(?:numeric|decimal)(?:\((\d+)(?:,(\d+))?\))?")
 
 
 def is_stored_alike(existing: TypeEngine[Any] | None, new: str) -> bool | None:
-    """Return whether rows stay as they are when a column's type becomes the one that SQL spells *new*.
+    """Return whether rows are not rewritten when a column gets the type *new*, as SQL spells it.
 
-    ``None`` if the type that it has is not known.
+    ``None`` if the existing type is not known.
     """
     kind, spelled = type(existing).__name__, re.sub(r"\s", "", new.lower())
     match existing:
@@ -33,7 +33,7 @@ def is_stored_alike(existing: TypeEngine[Any] | None, new: str) -> bool | None:
 
 
 def takes_all(existing: TypeEngine[Any] | None, new: str) -> bool:
-    """Return whether the type that SQL spells *new* takes all values of the existing one, so that no code notices."""
+    """Return whether the type *new*, as SQL spells it, holds all values of the existing one, so that code works."""
     spelled = re.sub(r"\s", "", new.lower())
     match existing:
         case SmallInteger():

@@ -1,1 +1,1 @@
-"""What a migration would do, without doing it."""
+"""Previews: the plan and the scripts of a migration, without the migration."""

@@ -1,4 +1,4 @@
-"""Where a downgrade or a stamp is going to lead, for a question before it."""
+"""The plan of a downgrade or a stamp, for the confirmation before it."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ _TABLES = text(
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Where placements of one line go from where they are."""
+    """The steps of placements from their current revisions."""
 
     graph: RevisionGraph
     groups: tuple[PlannedGroup, ...]
-    """Placements that are at the same revision; without those that have nothing to do, or are refused."""
+    """Placements by their current revision, without those that have nothing to do or are refused."""
 
     @property
     def placements(self) -> tuple[PlannedPlacement, ...]:
-        """Those that something is done to."""
+        """The placements that would change."""
         return tuple(placement for group in self.groups for placement in group.placements)
 
     @property
     def revisions(self) -> tuple[str, ...]:
-        """The revisions that are taken back."""
+        """The revisions that would be reversed."""
         return tuple(dict.fromkeys(step.revision for group in self.groups for step in group.steps))
 
 
 def forecast(tenancy: Deployment, command: Command, target: str, options: Options, *, purge: bool = False) -> Forecast:
-    """Return where *command* takes tenants.
+    """Return the plan of *command* for the tenants.
 
     :raises ConfigurationError: if the target, an option or the environment is wrong.
     """
@@ -78,7 +78,7 @@ def forecast(tenancy: Deployment, command: Command, target: str, options: Option
 
 
 def forecast_run(tenancy: Deployment, run_id: int, options: Options) -> Forecast:
-    """Return where taking back a run leads; raises as `downgrade_run` does."""
+    """Return the plan of a downgrade of a run; raises as `downgrade_run` does."""
     graph = graph_of(tenancy, "tenant")
     applied = find_applied(tenancy, run_id, options.get("tenants"))
 
@@ -91,7 +91,7 @@ def forecast_run(tenancy: Deployment, run_id: int, options: Options) -> Forecast
 
 
 def forecast_shared(tenancy: Deployment, command: Command, target: str, *, purge: bool = False) -> Forecast:
-    """Return where *command* takes the shared tables; raises as `forecast` does."""
+    """Return the plan of *command* for the shared tables; raises as `forecast` does."""
     line, site = graph_of(tenancy, "shared"), shared_site(tenancy)
     if line.is_empty:
         return Forecast(line, ())
@@ -152,7 +152,7 @@ def _group(
 def find_rows(databases: Databases, tables: Mapping[Placement, Collection[str]]) -> tuple[str, str] | None:
     """Return the schema and the name of one of *tables* that has rows; ``None`` if none has.
 
-    A table that cannot be looked at, or hides rows, counts as one that has some.
+    A table that cannot be read, or hides rows, counts as a table with rows.
 
     :param tables: names by placement. Those that do not exist are left out.
     """

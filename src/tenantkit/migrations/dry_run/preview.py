@@ -1,4 +1,4 @@
-"""Telling what a migration would do, without doing it."""
+"""The preview of a migration or a downgrade."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def preview(
     scripts: bool = False,
     **options: Unpack[Options],
 ) -> Preview:
-    """Return what `migrate`, or `downgrade`, would do. The database is read, and nothing in it is changed.
+    """Return the plan of `migrate` or `downgrade`. The database is read, and nothing in it is changed.
 
-    With *scripts*, what would be sent is found out as a run does it, by rehearsing in the first placements of each
-    group, in transactions that are rolled back. Until then, they hold the locks that the migration takes.
+    With *scripts*, the SQL is found as in a run, by rehearsals in the first placements of each group, in
+    transactions that are rolled back. Until then, they hold the locks that the migration takes.
 
-    :param options: those that choose tenants, and those that the scripts depend on; the others say nothing here.
+    :param options: those that choose tenants, and those that affect the scripts; others have no effect.
     :raises ConfigurationError: if the environment, the target or an option is wrong.
     """
     require(
@@ -71,7 +71,7 @@ def preview(
         is_current = install_to_read(connection)
         fleet = chosen.selection.find(connection)
     with tenancy.engine.connect() as connection:
-        # A transaction would hold a lock on each tenant's table, and a server has room for some thousands only.
+        # A transaction would hold a lock on each tenant's table, and a server has only some thousands of locks.
         connection.execution_options(isolation_level="AUTOCOMMIT")
         sites = tenancy.isolations.targets(fleet)
         current = read_placements(tenancy.databases, connection, sites)
@@ -110,7 +110,7 @@ def preview(
 
 
 def install_to_read(connection: Connection) -> bool:
-    """Have the registry as this version needs it, and from then on only read; return whether it was so already."""
+    """Install the registry, then make the transaction read-only; return whether it was installed already."""
     before = versions.installed_version(connection)
     versions.install(connection)
     is_current = before == versions.installed_version(connection)
@@ -134,7 +134,7 @@ def _plan_shared(
 def plan_group(
     graph: RevisionGraph, heads: Heads, steps: Sequence[MigrationStep], placements: Sequence[PlannedPlacement]
 ) -> PlannedGroup:
-    """Return what *steps* do to *placements* that are at *heads*."""
+    """Return the plan of *steps* for *placements* that are at *heads*."""
     return PlannedGroup(
         from_revision=format_heads(heads) or None,
         to_revision=format_heads(_after(graph, heads, steps)) or None,

@@ -1,4 +1,4 @@
-"""Finding out what a migration would send, by rehearsals that are rolled back."""
+"""The SQL that a migration would send, found by rehearsals that are rolled back."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SHARED_FIRST = "the shared tables have to be migrated first, with 'tenantkit mi
 
 @dataclass(slots=True)
 class ScriptPreview:
-    """Rehearses what placements have to do, and keeps nothing of it."""
+    """Rehearses the steps of placements, and rolls everything back."""
 
     tenancy: Deployment
     shared_graph: RevisionGraph
@@ -49,17 +49,17 @@ class ScriptPreview:
     settings: Settings
     cancellation: Cancellation
     shared: PlannedGroup | None
-    """What the shared tables have to do before."""
+    """The steps of the shared tables, which come first."""
     _engines: dict[str, Engine] = field(default_factory=dict[str, "Engine"])
-    """By database, for connections that nobody else uses: a revision may leave something in its session."""
+    """By database, engines with connections of their own: a revision may leave settings in its session."""
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         for engine in self._engines.values():
             engine.dispose()
 
     def rehearse_shared(self) -> PlannedGroup | None:
-        """Return what the shared tables have to do, with what was found out; comes before the tenants."""
+        """Return the shared tables' plan with its rehearsal; call this before `rehearse`."""
         if self.shared is not None:
             task = self._shared_task
             trial = self._trial(task.site.placement.database, self.shared_graph, self._create_shared_schemas)
@@ -69,7 +69,7 @@ class ScriptPreview:
     def rehearse(
         self, group: PlannedGroup, database: str, target: str, sites: Mapping[Placement, MigrationTarget]
     ) -> PlannedGroup:
-        """Return *group*, whose placements are in *database*, with what was found out."""
+        """Return *group*, whose placements are in *database*, with its rehearsal."""
         if (shared := self.shared and self.shared.rehearsal) and (shared.failures or shared.autocommit):
             return replace(group, rehearsal=Rehearsal(script=None, obstacle=_SHARED_FIRST))
         tasks = [self._task(each.key, sites[each.placement], target) for each in group.placements]
@@ -105,7 +105,7 @@ class ScriptPreview:
             attempt(connection, self.shared_graph, self._shared_task, [], limits=self.settings.limits)
 
     def _rehearse(self, tasks: Sequence[Task], trial: Trial) -> Rehearsal:
-        """Rehearse as a run does, in the first placements of those that are at one revision."""
+        """Rehearse as a run does, in the first placements at one revision."""
         found: RehearsalResult | None = None
         failures: list[Outcome] = []
         recorder: Recorder | None = None
@@ -134,6 +134,6 @@ class ScriptPreview:
 
 
 def _alone(recorder: Recorder) -> RehearsalResult:
-    """Return what is known from one placement, where there is no other that could be compared with it."""
+    """Return the result of the rehearsal in a single placement, without another to compare it with."""
     script = recorder.script() if recorder.obstacle is None else None
     return RehearsalResult(script, recorder.obstacle, autocommit=recorder.autocommit, touches_shared=False)
