@@ -101,7 +101,7 @@ def test_a_column_that_a_view_reads_is_left_to_a_person(fleet: Fleet) -> None:
     ]
     script = fleet.repair(report)
     assert "-- By hand: column lines.code: view codes uses it.\n" in script
-    assert "-- By hand: view codes: no statement is known that loses nothing." in script
+    assert "-- By hand: view codes: there is no statement without loss." in script
     assert words_of(fleet.check())["acme"] == words
 
 
@@ -362,7 +362,7 @@ def test_functions_and_types_that_are_made_are_as_private_as_elsewhere(fleet: Fl
     fleet.run("acme", "DROP FUNCTION qualified(), latest(); DROP PROCEDURE forget(date); DROP TYPE address")
     script = fleet.repair(fleet.check())
     assert fleet.words() == {}
-    assert "-- Give qualified() the owner and the rights that it has elsewhere.\n" in script
+    assert "-- Give qualified() the owner and the privileges that it has elsewhere.\n" in script
     public = "has_{0}_privilege(0::oid, {1}, '{2}')"
     asked = [
         public.format("function", "'qualified()'::regprocedure", "EXECUTE"),

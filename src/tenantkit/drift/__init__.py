@@ -1,4 +1,4 @@
-"""Drift: tenants whose tables are not what they should be, in words and as the SQL that repairs them."""
+"""Drift: differences between tenants' tables and those expected, in words and as the SQL that repairs them."""
 
 from tenantkit.drift.catalog.shape import Item, Key, Kind
 from tenantkit.drift.checking import check

@@ -1,4 +1,4 @@
-"""Finding the tenants whose tables are not like those of the others."""
+"""Detection of tenants whose tables differ from those of the others."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 def check(
     tenancy: Deployment, *, tenants: Collection[str] | None = None, models: bool = False, scripts: bool = True
 ) -> DriftReport:
-    """Return which tenants' tables are not what they should be, and the SQL that repairs them. Nothing is changed.
+    """Return the tenants whose tables differ from the standard, and the SQL that repairs them. Nothing is changed.
 
-    Tenants at the same revision should be the same in everything that PostgreSQL knows of their schemas: what most of
-    them have is the standard for the others. Of two shapes that are equally frequent, the newest tenant's is. A tenant
-    that is alone at its revision is compared with nothing.
+    Tenants at the same revision should have equal shapes: the most frequent shape is the standard. Of two shapes that
+    are equally frequent, the newest tenant's is. A tenant that is alone at its revision is compared with nothing.
 
-    :param tenants: report on these tenants only; they are compared with all the same.
-    :param models: compare tenants with what the revisions build up to theirs, not with one another, and the newest
-        revision with the models. All that is built in transactions that are rolled back.
-    :param scripts: write the SQL for each tenant that differs. Without it, only one of each shape is read in full.
+    :param tenants: report on these tenants only; the standard is still that of all tenants.
+    :param models: compare tenants with the shape that the revisions up to theirs build, not with one another, and the
+        newest revision with the models. Everything is built in transactions that are rolled back.
+    :param scripts: write the SQL for each tenant that differs. Without it, only one tenant of each shape is read in
+        full.
     :raises TenantNotFoundError: if one of *tenants* does not exist, or has no complete schema.
     :raises ConfigurationError: if revisions or models cannot be built, or if the operators of a column's type are in a
         schema where tenants' statements do not look.
@@ -119,7 +119,7 @@ def _compare(
     *,
     scripts: bool,
 ) -> Group:
-    """Compare the tenants at one revision, by the numbers of their shapes."""
+    """Compare the tenants at one revision, by the hashes of their shapes."""
     everyone = [tenant for tenants in cohort.values() for tenant in tenants]
     if reference is None and len(everyone) == 1:
         alone = tuple(tenant.key for tenant in everyone if tenant.key in chosen)
@@ -152,7 +152,7 @@ def _compare(
 
 
 def _distinguish(expected: Detail, found: Detail) -> tuple[Detail, Detail, tuple[Difference, ...]]:
-    """Return both with the words restored that are no schema's name, and how they differ."""
+    """Return both with restored words that are not a schema's name, and their differences."""
     expected, found = (
         each._replace(shape=restore_words(each.shape, other.shape))
         for each, other in ((expected, found), (found, expected))
@@ -161,5 +161,5 @@ def _distinguish(expected: Detail, found: Detail) -> tuple[Detail, Detail, tuple
 
 
 def _most_frequent(cohort: Mapping[int, list[Tenant]]) -> int:
-    """Return the number of the most frequent shape; of several, the newest tenant's, which was built in one go."""
+    """Return the hash of the most frequent shape; of several, the newest tenant's, which was built at once."""
     return max(cohort, key=lambda number: (len(cohort[number]), max(tenant.id for tenant in cohort[number])))

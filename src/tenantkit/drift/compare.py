@@ -1,4 +1,4 @@
-"""What distinguishes one shape from another, in words."""
+"""Differences between two shapes, and their description in words."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing_extensions import override
 
 from tenantkit.drift.catalog.shape import ASPECTS, CONSTRAINTS, IN_BRACES, VIEWS, Item, Key, Kind, Shape, parents
 
-_LONGEST = 120
-"""Of longer texts, only the lines that differ are quoted, and these up to here."""
+_MAX_QUOTED = 120
+"""Maximum length of a quoted text, in characters; of longer texts, only the differing lines are quoted."""
 
 _NOT_INHERITED = frozenset({"identity", "comment"})
-"""What a column of a partition does not have from its parent's."""
+"""Aspects of a column that a partition does not inherit."""
 
 _KINDS = list(Kind)
 _OWNERS = frozenset({Kind.TABLE, Kind.DOMAIN, *VIEWS})
 
 
 class Change(StrEnum):
-    """How an item differs from what is expected."""
+    """The kind of a difference from the expected item."""
 
     MISSING = "missing"
     EXTRA = "extra"
@@ -33,23 +33,23 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not as expected."""
+    """One item that is not as expected."""
 
     expected: Item | None
-    """``None`` if there should be nothing."""
+    """The expected item; ``None`` if it should not exist."""
     found: Item | None
-    """``None`` if there is nothing."""
+    """The existing item; ``None`` if it is missing."""
 
     @property
     def key(self) -> Key:
-        """What is expected, or is there although nothing is."""
+        """The key of the expected item, or of an item that should not exist."""
         item = self.expected or self.found
         assert item is not None  # noqa: S101 - one of them is there
         return item.key
 
     @property
     def change(self) -> Change:
-        """How it differs."""
+        """The kind of the difference."""
         if self.expected is None:
             return Change.EXTRA
         if self.found is None:
@@ -58,7 +58,7 @@ class Difference:
 
     @override
     def __str__(self) -> str:
-        """Say what is wrong, in one line."""
+        """Return the difference in words, in one line."""
         if self.expected is None:
             return f"{subject(self.key)} should not be there"
         if self.found is None:
@@ -69,7 +69,7 @@ class Difference:
 
 
 def compare(expected: Shape, found: Shape) -> tuple[Difference, ...]:
-    """Return everything that must change for *found* to be as *expected*, table by table."""
+    """Return all differences of *found* from *expected*, table by table."""
     expected, found = _without_own_partitions(expected, found), _without_own_partitions(found, expected)
     expected, found = _with_inherited_columns(expected, found), _with_inherited_columns(found, expected)
     missing = _without(found, expected)
@@ -86,7 +86,7 @@ def compare(expected: Shape, found: Shape) -> tuple[Difference, ...]:
 
 
 def outermost(differences: Iterable[Difference]) -> tuple[Difference, ...]:
-    """Leave out what goes without saying: what belongs to a table that is itself missing, or should not be there."""
+    """Return *differences* without those that belong to a table that is missing or should not exist."""
     differences = tuple(differences)
     one_sided = (each for each in differences if each.change in {Change.MISSING, Change.EXTRA})
     whole = {(each.change, each.key.name) for each in one_sided if each.key.kind in _OWNERS}
@@ -99,7 +99,7 @@ def _owner(difference: Difference) -> str | None:
 
 
 def _without(other: Shape, shape: Shape) -> dict[Key, Item]:
-    """Return what *shape* has and *other* has not, nor a table that is a partition there of one that has it."""
+    """Return the items of *shape* that neither *other* has, nor a table of which this one is a partition there."""
     inherited = {
         (table.key.name, key.kind, key.name if key.kind is Kind.COLUMN else None, item.values)
         for table in other.values()
@@ -117,7 +117,7 @@ def _without(other: Shape, shape: Shape) -> dict[Key, Item]:
 
 
 def _without_own_partitions(shape: Shape, other: Shape) -> Shape:
-    """Return *shape* without the partitions of tables of both that *other* does not have: each tenant has its own."""
+    """Return *shape* without those partitions, of tables that both have, that only *shape* has: they may differ."""
     there = {key.name for key in other if key.kind is Kind.TABLE}
     tables = [item for key, item in shape.items() if key.kind is Kind.TABLE and key.name not in there]
     own: set[str] = set()
@@ -127,7 +127,7 @@ def _without_own_partitions(shape: Shape, other: Shape) -> Shape:
 
 
 def _with_inherited_columns(shape: Shape, other: Shape) -> Shape:
-    """Return *shape* with all columns of those tables that have other parents in *other*."""
+    """Return *shape* with the inherited columns of those tables that have other parents in *other*."""
     columns: dict[Key, Item] = {}
     for key, table in shape.items():
         if key.kind is Kind.TABLE and key in other and parents(table) != parents(other[key]):
@@ -141,14 +141,14 @@ def _with_inherited_columns(shape: Shape, other: Shape) -> Shape:
 
 
 def _place(difference: Difference) -> tuple[str, int, str]:
-    """Return what differences are sorted by: those of one table stand together."""
+    """Return the sort key of a difference: those of one table are adjacent."""
     key = difference.key
     table = key.name if key.kind is Kind.TABLE else key.table
     return table or "", _KINDS.index(key.kind), key.name
 
 
 def _renamed(missing: Shape, extra: Shape) -> list[tuple[Item, Item]]:
-    """Pair what is the same under another name, of those kinds that nothing refers to by name."""
+    """Pair items that are equal except for their name, of the kinds to which nothing refers by name."""
     found: defaultdict[object, list[Item]] = defaultdict(list)
     for item in sorted(extra.values(), key=lambda item: item.key.name):
         found[item.key.kind, item.key.table, item.values].append(item)
@@ -166,7 +166,7 @@ def _missing(key: Key) -> str:
 
 
 def subject(key: Key) -> str:
-    """Name an item."""
+    """Return the name of an item for messages."""
     if key.table is None:
         return f"{key.kind} {key.name}"
     if key.kind is Kind.COLUMN:
@@ -179,13 +179,13 @@ def _phrases(expected: Item, found: Item) -> Iterator[str]:
         yield f"labels are {_quoted(found.values)}, not {_quoted(expected.values)}"
         return
     for aspect, wanted, there in zip(ASPECTS[expected.key.kind], expected.values, found.values, strict=True):
-        if wanted != there and aspect != "referred table":  # which the definition names
+        if wanted != there and aspect != "referred table":  # the definition has that
             yield _phrase(aspect, wanted or "none", there or "none")
 
 
 def _phrase(aspect: str, wanted: str, there: str) -> str:
-    """Say how two texts differ; of long ones, by the lines that are in one of them only."""
-    if all(len(text) <= _LONGEST and "\n" not in text for text in (wanted, there)):
+    """Return the difference of two texts in words; of long ones, by the lines that are in one of them only."""
+    if all(len(text) <= _MAX_QUOTED and "\n" not in text for text in (wanted, there)):
         return f"{aspect} is {there}, not {wanted}".translate(IN_BRACES)
     lines, others = ([" ".join(line.split()) for line in text.splitlines()] for text in (wanted, there))
     added = _shortened(line for line in others if line not in lines)
@@ -197,7 +197,7 @@ def _phrase(aspect: str, wanted: str, there: str) -> str:
 
 def _shortened(lines: Iterable[str]) -> str:
     text = " ".join(lines).translate(IN_BRACES)
-    return f"«{shorten(text, _LONGEST, placeholder=' …')}»" if text else "nothing"
+    return f"«{shorten(text, _MAX_QUOTED, placeholder=' …')}»" if text else "nothing"
 
 
 def _quoted(labels: tuple[str | None, ...]) -> str:

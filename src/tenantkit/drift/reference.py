@@ -1,4 +1,4 @@
-"""What the code says a tenant looks like: the shapes that revisions and models build."""
+"""The shapes that the code's revisions and models build."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _SCRATCH = "tenantkit_check"
 _NEW_ENUM_VALUE = "55P04"
 
 _NOT_DECLARED = frozenset({*ROUTINES, *VIEWS, Kind.TRIGGER, Kind.POLICY})
-"""What revisions may add to what models declare."""
+"""Kinds of items that revisions may add to those that models declare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """What a tenant at some revision should have."""
+    """The expected shape and dependencies of a tenant at one revision."""
 
     source: Literal["revisions", "models"]
     detail: Detail
@@ -49,20 +49,20 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class References:
-    """What the code says about tenants."""
+    """The references that the code builds."""
 
     at: Mapping[Heads, Reference]
-    """What is built, by the revisions that it is at; those that the code does not have are left out."""
+    """The references by their revisions, without revisions that the code does not have."""
     models: tuple[Difference, ...] = ()
-    """How the newest revisions differ from the models."""
+    """The differences of the newest revisions from the models."""
 
 
 def build_references(tenancy: Deployment, wanted: Collection[Heads]) -> References:
-    """Build what tenants should have at the newest revision and at those *wanted*, and what the models declare.
+    """Build the references of the newest revision and of those *wanted*, and that of the models.
 
     Each is built in a transaction that is rolled back.
 
-    :raises ConfigurationError: if something cannot be built, or the shared tables are not migrated yet.
+    :raises ConfigurationError: if a reference cannot be built, or the shared tables are not migrated yet.
     """
     if tenancy.migrations is not None:
         require_shared_is_current(tenancy)
@@ -111,9 +111,9 @@ def _run_revisions(tenancy: Deployment, heads: Heads, connection: Connection, si
 
 
 def compare_with_models(models: Shape, built: Shape) -> tuple[Difference, ...]:
-    """Return what must change for revisions to build what the models declare.
+    """Return the differences of the revisions' shape from the models'.
 
-    What models cannot declare may be there besides, and names that nothing refers to may differ: those of constraints,
+    Objects that models cannot declare do not count, nor do names to which nothing refers: those of constraints,
     and those of the sequences behind columns, which keep the name that their table had when it was created.
     """
     built = _with_names_of_sequences(models, {key: _without_row_security(item) for key, item in built.items()})
@@ -133,7 +133,7 @@ def _without_row_security(item: Item) -> Item:
 
 
 def _with_names_of_sequences(models: Shape, built: Shape) -> Shape:
-    """Return *built* with the names that *models* have for the sequences of the same columns."""
+    """Return *built* with the names in *models* of the sequences of the same columns."""
     declared = {owner_of(item): key.name for key, item in models.items() if key.kind is Kind.SEQUENCE}
     names = {
         owner_of(item): (key.name, declared.get(owner_of(item), key.name))

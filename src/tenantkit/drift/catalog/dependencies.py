@@ -1,7 +1,7 @@
-"""What PostgreSQL knows about the objects of a schema: which needs which, and what is attached to each of them.
+"""Dependencies among the objects of a schema, and properties attached to them, from PostgreSQL's catalog.
 
-The shapes are compared without it. Scripts need it: a statement that removes an object fails while another one uses the
-object, and loses what is attached to it.
+Shapes are compared without them. Repair scripts need them: a statement that removes an object fails while another
+uses the object, and removes the attached properties.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sqlalchemy import Row, text
 from tenantkit.drift.catalog.shape import CONSTRAINTS, ROUTINES, VIEWS, Item, Key, Kind, Shape
 
 Node: TypeAlias = Key | str
-"""An object that is compared, or PostgreSQL's description of one that is not."""
+"""An object that is compared, or PostgreSQL's description of another one."""
 
 BLOCKING = "n"
-"""The dependency that keeps what is needed from being dropped; with any other, the user is dropped together with it."""
+"""The dependency that prevents the needed object from being dropped; with any other, the user is dropped with it."""
 PRIVATE = "private"
-"""Attached to what PUBLIC may not use, although PostgreSQL's default is that it may."""
+"""Attached to an object that PUBLIC may not use, although PostgreSQL's default permits it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,15 @@ class Dependencies:
     needs: Mapping[Key, Collection[Node]]
     """The objects of the same schema that each object needs."""
     uses: Mapping[Key, Mapping[Node, str]]
-    """The objects that use each object, and PostgreSQL's letter for how they depend on it."""
+    """The objects that use each object, with PostgreSQL's letter for the kind of dependency."""
     attached: Mapping[Key, Collection[str]]
-    """What is not compared and is lost with an object."""
+    """Properties of each object that are not compared, and are lost with it."""
     others: Collection[str]
     """The objects of the schema that are not compared."""
 
 
 class Detail(NamedTuple):
-    """One schema: its shape, and what depends on what in it."""
+    """The shape and the dependencies of one schema."""
 
     shape: Shape
     dependencies: Dependencies
@@ -64,7 +64,7 @@ def _address(item: Item, shape: Shape) -> _Address:
 
 
 def assemble(rows: Iterable[Row[Any]], shape: Shape) -> Dependencies:
-    """Return what the *rows* of `SELECT_DEPENDENCIES` say about the items of *shape*."""
+    """Return the dependencies of the items of *shape*, from the *rows* of `SELECT_DEPENDENCIES`."""
     keys = {_address(item, shape): key for key, item in shape.items()}
     rows = list(rows)
     aliases = {(row.type, row.oid): (row.to_type, row.to_oid, row.to_sub) for row in rows if row.what == "alias"}
@@ -94,9 +94,9 @@ def assemble(rows: Iterable[Row[Any]], shape: Shape) -> Dependencies:
     return Dependencies(needs, uses, attached, others)
 
 
-# Descriptions are written where the own schema stands first on the path, as definitions are. An alias leads from what
-# PostgreSQL has for itself to the object that people know: from a view's rule, a column's default, the index of a
-# constraint, the types of a table's rows and of arrays.
+# Descriptions are written with the own schema first on the path, as definitions are. An alias leads from an internal
+# object to the one that users know: from a view's rule, a column's default, the index of a constraint, the types of a
+# table's rows and of arrays.
 SELECT_DEPENDENCIES = text(
     """
     WITH space AS MATERIALIZED (
@@ -186,4 +186,4 @@ SELECT_DEPENDENCIES = text(
     FROM found JOIN space USING (space)
     """
 )
-"""The dependencies within the schemas in the parameter ``schemas``, and what is attached to their objects."""
+"""The dependencies within the schemas in the parameter ``schemas``, and properties attached to their objects."""

@@ -1,13 +1,13 @@
-"""The queries for each kind of object: a row for each, with what is compared in the order of `shape.ASPECTS`.
+"""The queries for each kind of object: a row for each, with its aspects in the order of `shape.ASPECTS`.
 
-How definitions become comparable: the functions that write them leave a schema's name out where the ``search_path``
-reaches it, so each is called with its own schema first on the path. That is semantic, where replacing the name in the
+Definitions are made comparable by the ``search_path``: PostgreSQL's functions omit the name of a schema on the path,
+so each is called with its own schema first on the path. That is semantic, where replacing the name in the
 text would also hit string literals. The path is set for the transaction, row by row, inside of the query: CASE promises
 that its condition is evaluated before its result, and `set_config` acts at once. The query's own names were looked up
-before that, so none of them can be caught by a tenant's.
+before that, so a tenant's objects cannot shadow them.
 
-The columns are the schema's OID, the kind, the table it belongs to, the name, the place among its like, and what is
-compared. ``base`` and ``viewed`` are tables and views, ``relation`` is both: see `queries`.
+The columns are the schema's OID, the kind, the table it belongs to, the name, the position among objects of its kind,
+and the aspects. ``base`` and ``viewed`` are tables and views, ``relation`` is both: see `queries`.
 """
 
 # ruff: noqa: S608 - nothing in these texts comes from outside
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 
 def _here(expression: str, path: str = "path") -> str:
-    """Return *expression*, evaluated where the row's own schema stands first on the path."""
+    """Return *expression*, evaluated with the row's own schema first on the path."""
     return f"CASE WHEN set_config('search_path', {path}, true) <> '' THEN {expression} END"
 
 
@@ -55,7 +55,7 @@ TABLES = f"""
     LEFT JOIN pg_description ON objoid = base.oid AND classoid = 'pg_class'::regclass AND objsubid = 0
 """
 
-# Types below 16384 are PostgreSQL's own; collation 100 is the database's. Only what is GENERATED has variables in it,
+# Types below 16384 are PostgreSQL's own; collation 100 is the database's. Only GENERATED expressions have variables,
 # for which pg_get_expr must open the table. A NOT NULL that is NOT VALID exists since PostgreSQL 18.
 COLUMNS = f"""
     SELECT base.space, 'column', base.relname, attname::text, attnum,
@@ -117,8 +117,8 @@ CONSTRAINTS = f"""
 
 _INDEX = _without_parameters("pg_get_indexdef(pg_index.indexrelid)", "indexed.reloptions")
 
-# A definition begins behind the table's name. Those of constraints are in the constraints, those of partitions in the
-# parent's.
+# A definition begins after the table's name. Indexes of constraints belong to the constraints, those of partitions to
+# the parent's index.
 INDEXES = f"""
     SELECT space, 'index', relation.relname, indexed.relname::text, pg_index.indexrelid::bigint,
         ARRAY[
@@ -204,7 +204,7 @@ TYPES = f"""
 
 # Language 12 is "internal". Range types are left out, and so are the functions that come with each of them.
 def functions(which: str) -> str:
-    """Return the query for those functions whose body is text, or is kept in parsed form (``BEGIN ATOMIC``)."""
+    """Return the query for functions; *which* selects bodies of text, or bodies in parsed form (``BEGIN ATOMIC``)."""
     return f"""
     SELECT space, CASE prokind WHEN 'p' THEN 'procedure' ELSE 'function' END, NULL,
         format('%I(%s)', proname, arguments), pg_proc.oid::bigint,

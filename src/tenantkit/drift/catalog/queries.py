@@ -1,8 +1,8 @@
 """The queries that read any number of schemas at once.
 
-Left out: objects of extensions, Alembic's version table, what a partition or an inheriting table has from its parent,
-and how things are stored (tablespaces, storage parameters, statistics) or who may use them (owners, privileges), which
-may rightly differ from tenant to tenant.
+They omit objects of extensions, Alembic's version table, inherited properties of partitions and inheriting tables,
+and properties that may rightly differ from tenant to tenant: storage (tablespaces, storage parameters, statistics),
+owners and privileges.
 """
 
 # ruff: noqa: S608 - nothing in these texts comes from outside
@@ -15,7 +15,7 @@ from tenantkit.drift.catalog import objects
 
 
 def _relations(kinds: str) -> str:
-    """Return the query for relations of some kinds; said where the planner knows how frequent they are."""
+    """Return the query for relations of some kinds; literal *kinds* let the planner estimate their frequency."""
     return f"""
         SELECT space.*, pg_class.oid, relname::text, relkind, relpersistence, relrowsecurity, relforcerowsecurity,
             relispartition, relpartbound, relispopulated, relreplident, reloptions
@@ -25,7 +25,7 @@ def _relations(kinds: str) -> str:
     """
 
 
-# What pg_get_viewdef executes by itself compares OIDs and names, and must not do so by an operator of a tenant's.
+# pg_get_viewdef executes queries that compare OIDs and names, and must not use an operator of a tenant.
 _SPACES = f"""
     space AS MATERIALIZED (
         SELECT oid AS space, nspname::text AS schema,
@@ -61,9 +61,9 @@ _SEQUENCES = """
     )
 """
 
-# pg_get_indexdef looks up each index, table and column by itself, and keeps what it found: of everything here, three
-# quarters of the memory and a third of the time. So what it would write of a plain index, with operator classes and
-# collations that go without saying, is written here.
+# pg_get_indexdef looks up each index, table and column by itself, and caches them: three quarters of all memory used
+# here, and a third of the time. So the definition of a plain index, with default operator classes and collations, is
+# written here.
 _PLAIN_INDEXES = """
     plain_index AS MATERIALIZED (
         SELECT indexrelid, format('USING %s (%s)', min(amname), string_agg(
@@ -86,7 +86,7 @@ _PLAIN_INDEXES = """
     )
 """
 
-# What is not enforced is rare: it is looked up once, not for each constraint and trigger.
+# Objects that are not enforced are rare: they are looked up once, not for each constraint and trigger.
 _UNENFORCED = """
     unready AS MATERIALIZED (
         SELECT indexrelid FROM pg_index WHERE NOT (indisvalid AND indisready AND indislive)
@@ -123,8 +123,8 @@ _PARTS = {
 def select_items(*, locking: bool) -> TextClause:
     """Return the query for every object of the schemas in the parameter ``schemas``.
 
-    *locking* asks for those that PostgreSQL cannot write down without locking the tables they read until the
-    transaction ends: views, policies and functions that are kept in parsed form. Without it, for all others.
+    With *locking*, it selects objects whose definition PostgreSQL cannot write without a lock, until the transaction
+    ends, on the tables that they read: views, policies and functions in parsed form. Without it, all others.
     """
     return text(
         f"{_with_items(locking=locking)} SELECT schema, kind, parent, name, position, compared, written FROM item"
@@ -132,7 +132,7 @@ def select_items(*, locking: bool) -> TextClause:
 
 
 def select_hashes(*, locking: bool) -> TextClause:
-    """Return the query for a number for each of these schemas that has such objects, equal where all of them are."""
+    """Return the query for a hash of the objects of each schema, equal if all objects are equal."""
     return text(
         f"""{_with_items(locking=locking)}
         SELECT schema, bit_xor(hash_array_extended(ARRAY[kind, parent, name] || compared, 0)) AS hash
@@ -140,13 +140,13 @@ def select_hashes(*, locking: bool) -> TextClause:
     )
 
 
-# A name of a schema means nothing to a regular expression. In quotes, it is one token only where a dot follows: else
-# the quotes may be those of a text.
+# A schema's name has no special characters of regular expressions. In quotes, it counts only if a dot follows:
+# otherwise the quotes may be those of a text.
 _OWN_NAME = r"""format('(?<![\w$~-])("%1$s"(?=\.)|%1$s(?![\w$~-]))', schema)"""
 
 
 def _with_items(*, locking: bool) -> str:
-    """Return the items: what is ``written`` of each, and the same without its own schema's name, to be compared."""
+    """Return the items with their aspects as ``written``, and as ``compared``: without their own schema's name."""
     parts = " UNION ALL ".join(_PARTS[locking])
     return f"""
     WITH {_SPACES}, {_SEQUENCES}, {_PLAIN_INDEXES}, {_UNENFORCED},
@@ -182,4 +182,4 @@ COUNT_LOCKS = text(
     WHERE nspname = ANY(:schemas) GROUP BY nspname
     """
 )
-"""How many tables `select_items` locks in each schema with *locking*; others have nothing for it."""
+"""The number of tables that `select_items` locks in each schema with *locking*, without schemas that have none."""

@@ -1,4 +1,4 @@
-"""Reading the shapes of many schemas, without harm to the server or to who else uses it."""
+"""Reader of the shapes of many schemas, with limits for memory, locks and waiting."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from tenantkit.migrations.tasks.connections import cancel
 from tenantkit.postgres.errors import is_lock_conflict, sqlstate
 
 _SCHEMAS_AT_ONCE = 250
-"""So many schemas of 40 tables make a backend grow by 70 MB, measured; then it is replaced."""
+"""Number of schemas that one connection reads: of 40 tables each, they make a backend grow by 70 MB, as measured."""
 _DETAILS_AT_ONCE = 20
-"""The number of schemas whose dependencies are in memory at a time: about 3,000 rows for 40 tables."""
+"""Number of schemas whose dependencies are in memory at a time: about 3,000 rows for 40 tables."""
 _LOCKS_AT_ONCE = 1_000
-"""By default, a server has room for 6,400 or so, for all of its users."""
+"""Maximum number of locks of a transaction: by default, a server has about 6,400 for all sessions."""
 _CONNECTIONS = 2
-_VANISHED = "XX000"
-"""internal_error: an object was dropped after its row had been read."""
+_INTERNAL_ERROR = "XX000"
+"""The SQLSTATE for an object that was dropped after its row had been read."""
 _LOCK_TIMEOUT = "200ms"
-"""Less than the second after which a server looks for deadlocks: who gives up is the check, and never others' DDL."""
-_PATIENCE = 60
-"""For so many seconds the same is tried again."""
+"""Less than the second after which a server looks for deadlocks, so that the check gives up, never others' DDL."""
+_RETRY_FOR = 60
+"""Seconds for which a read is repeated after a conflict with DDL."""
 
 _Found = TypeVar("_Found")
 
 
 def read_hashes(engine: Engine, schemas: Collection[str]) -> dict[str, int]:
-    """Return a number for each of *schemas* that exists: equal for two of them if their shapes are."""
+    """Return a hash for each of *schemas* that exists, equal for two of them if their shapes are equal."""
     hashes = dict.fromkeys(schemas, 0)
     for found in _read(engine, schemas, _hashes):
         for schema, number in found.items():
@@ -55,7 +55,7 @@ def read_shapes(engine: Engine, schemas: Collection[str]) -> dict[str, Shape]:
 
 
 def hash_of(connection: Connection, schema: str) -> int:
-    """Return the number of one schema as the current transaction sees it."""
+    """Return the hash of one schema as the current transaction sees it."""
     number = 0
     for locking in (False, True):
         number ^= _hashes(connection, [schema], locking=locking).get(schema, 0)
@@ -106,7 +106,7 @@ def _shapes(connection: Connection, schemas: Collection[str], *, locking: bool) 
 
 
 def _rows(connection: Connection, query: TextClause, schemas: Collection[str]) -> Result[Any]:
-    """Execute a query; not on the path that the one before it left, where tenants could catch its names."""
+    """Execute a query with a path of its own: on the path of the previous one, tenants could shadow its names."""
     connection.exec_driver_sql("SET LOCAL search_path = pg_catalog, pg_temp")
     connection.exec_driver_sql("SET LOCAL work_mem = '64MB'")
     connection.exec_driver_sql("SET LOCAL random_page_cost = 1.1")  # catalogs are in memory
@@ -115,7 +115,7 @@ def _rows(connection: Connection, query: TextClause, schemas: Collection[str]) -
 
 
 def _read(engine: Engine, schemas: Collection[str], read: Callable[..., _Found]) -> Iterator[_Found]:
-    """Yield what *read* finds, some schemas at a time, on two connections that are not used again."""
+    """Yield the results of *read*, some schemas at a time, on two connections that are not used again."""
     with _reading(engine) as connection:
         locks = {row.schema: row.locks for row in _rows(connection, COUNT_LOCKS, schemas)}
 
@@ -124,9 +124,9 @@ def _read(engine: Engine, schemas: Collection[str], read: Callable[..., _Found])
             return read(connection, some, locking=locking)
 
     patient = Retrying(
-        retry=retry_if_exception(lambda error: sqlstate(error) == _VANISHED or is_lock_conflict(error)),
+        retry=retry_if_exception(lambda error: sqlstate(error) == _INTERNAL_ERROR or is_lock_conflict(error)),
         wait=wait_random_exponential(multiplier=0.05, max=2),
-        stop=stop_after_delay(_PATIENCE),
+        stop=stop_after_delay(_RETRY_FOR),
         reraise=True,
     ).wraps(read_batch)
     batches = [(False, batch) for batch in _batches(dict.fromkeys(schemas, 1), _SCHEMAS_AT_ONCE)]
@@ -140,7 +140,7 @@ def _reading(engine: Engine) -> Generator[Connection]:
     with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-        connection.detach()  # so that it is closed, with all that it remembers of the catalog
+        connection.detach()  # so that it is closed, with its cache of the catalog
         with current().cancelling(partial(cancel, connection)):
             yield connection
 

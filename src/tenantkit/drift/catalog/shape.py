@@ -1,8 +1,8 @@
-"""What a schema holds, as values: one `Item` for each object, and the `Shape` of all of them.
+"""The contents of a schema as values: one `Item` for each object, and the `Shape` of all of them.
 
-Definitions are as PostgreSQL writes them where the schema stands first on the ``search_path``, so objects of the
-schema itself have no schema in them, and those of all others do. In texts that it does not take apart, such as the
-bodies of functions, the schema's own name is replaced: equal shapes have equal text.
+PostgreSQL writes definitions with the schema first on the ``search_path``, so names of the schema's own objects have
+no schema in them, and all other names do. In texts that it does not parse, such as the bodies of functions, the
+schema's own name is replaced: equal shapes have equal text.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from itertools import zip_longest
 from typing import Any, NamedTuple, TypeAlias
 
 OWN_SCHEMA = "\x01"
-"""Stands for the schema's own name in what is compared: where functions, literals and comments have it."""
+"""The replacement of the schema's own name in compared texts: in functions, literals and comments."""
 BODY = "\x02"
-"""Stands for a function's body in its signature; not there if PostgreSQL keeps the body in parsed form."""
+"""The replacement of a function's body in its signature; absent if PostgreSQL keeps the body in parsed form."""
 IN_BRACES = str.maketrans({OWN_SCHEMA: "{schema}", BODY: "{body}"})
-"""What a person reads for these."""
+"""The readable forms of these replacements."""
 
 
 class Kind(StrEnum):
-    """What an item is, in the words of a report."""
+    """The kind of an item, in the words of a report."""
 
     ENUM = "enum"
     DOMAIN = "domain"
@@ -78,11 +78,11 @@ ASPECTS: Mapping[Kind, tuple[str, ...]] = {
     Kind.TRIGGER: ("definition", "state"),
     Kind.POLICY: ("type", "command", "roles", "USING", "WITH CHECK"),
 }
-"""What is compared of each kind, in the order in which the queries give it; an enum's labels have no names."""
+"""The compared aspects of each kind, in the order of the queries; an enum's labels have no names."""
 
 
 class Key(NamedTuple):
-    """By what an item of one schema is found in another."""
+    """The identity of an item, the same in every schema."""
 
     kind: Kind
     table: str | None
@@ -96,15 +96,15 @@ class Item:
 
     key: Key
     values: tuple[str | None, ...]
-    """What is compared: one for each of its kind's `ASPECTS`, without the schema's own name."""
+    """The compared values: one for each of its kind's `ASPECTS`, without the schema's own name."""
     written: tuple[str | None, ...] = field(compare=False)
-    """The same with that name."""
+    """The same values with that name."""
     position: int = field(compare=False)
-    """Its place among its like: they were created in this order, so none needs a later one."""
+    """Its position among items of its kind: they were created in this order, so none needs a later one."""
 
     @property
     def aspects(self) -> dict[str, Any]:
-        """What is compared, by name; the schema's own name and a function's body are in braces."""
+        """The compared values by name; the schema's own name and a function's body are in braces."""
         if self.key.kind is Kind.ENUM:
             return {"labels": list(self.values)}
         return {
@@ -120,7 +120,7 @@ Shape: TypeAlias = Mapping[Key, Item]
 
 
 def restore_words(shape: Shape, other: Shape) -> Shape:
-    """Return *shape* with the schema's name restored where *other* has it too: there it is a word like any other."""
+    """Return *shape* with the schema's name restored where *other* has it too: there it is an ordinary word."""
     return {key: _restore_words(item, other[key]) if key in other else item for key, item in shape.items()}
 
 
@@ -132,12 +132,12 @@ def _restore_words(item: Item, other: Item) -> Item:
 
 
 def owner_of(sequence: Item) -> tuple[str | None, str | None]:
-    """Return the table and the column whose numbers a sequence gives out."""
+    """Return the table and the column that a sequence numbers."""
     return sequence["owning table"], sequence["owning column"]
 
 
 def parents(table: Item) -> tuple[str, ...]:
-    """Return the names of the tables that a table inherits from, or is a partition of."""
+    """Return the names of the parents of a table, by inheritance or partitioning."""
     return tuple(unquoted(name) for name in (table["parent"] or "").split(", ") if name)
 
 

@@ -1,1 +1,1 @@
-"""The SQL that makes one shape of another."""
+"""The SQL that changes one shape into another."""

@@ -1,4 +1,4 @@
-"""The statements that turn an item into another in place, so that it keeps its owner, its rights and what uses it."""
+"""The statements that change an item in place, so that it keeps its owner, its privileges and its dependents."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SECURITY = ("row-level security", "row-level security for its owner")
 
 
 def alter(expected: Item, found: Item) -> list[str] | None:
-    """Return what turns *found* into *expected*; ``None`` if that cannot be done in place."""
+    """Return the statements that change *found* into *expected*; ``None`` if it cannot be changed in place."""
     if (how := _ALTER.get(expected.key.kind)) is None:
         return None
     return how(expected, found)
 
 
 def add_labels(expected: Item, found: Item) -> list[str] | None:
-    """Return what adds labels to an enum, in a transaction of its own; ``None`` if labels must go or change places."""
+    """Return the statements that add labels to an enum; ``None`` if labels must be removed or reordered."""
     if [label for label in expected.values if label in found.values] != list(found.values):
         return None
     added: list[str] = []
@@ -39,7 +39,7 @@ def _same_but(expected: Item, found: Item, *aspects: str) -> bool:
 
 
 def _heading(function: Item) -> str:
-    """Return what CREATE OR REPLACE cannot change: names and types of parameters, and the type of the result."""
+    """Return the part that CREATE OR REPLACE cannot change: names and types of parameters, and the result's type."""
     return (function["signature"] or "").partition("\n LANGUAGE ")[0]
 
 
@@ -80,7 +80,7 @@ def _alter_trigger(expected: Item, found: Item) -> list[str] | None:
 
 
 def _alter_view(expected: Item, found: Item) -> list[str] | None:
-    """Return what replaces a view, which keeps its columns and may get more of them behind these."""
+    """Return the statement that replaces a view; ``None`` unless it keeps its columns and adds others after them."""
     if not f"{expected['columns']}, ".startswith(f"{found['columns']}, "):
         return None
     changes = [] if _same_but(expected, found, "comment") else statements.create(expected, {})[:1]

@@ -1,4 +1,4 @@
-"""The statements that turn a column into another, in place."""
+"""The statements that change a column in place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FAMILIES = (
     ("date", "timestamp without time zone", "timestamp with time zone"),
     ("json", "jsonb"),
 )
-"""PostgreSQL assigns a value of one type to a column of another one of its family, and any value to a text."""
+"""Families of types: PostgreSQL assigns a value to a column of another type of its family, and any value to a text."""
 _WIDER: Mapping[str, tuple[str, ...]] = {
     "smallint": ("integer", "bigint", "numeric"),
     "integer": ("bigint", "numeric"),
@@ -24,13 +24,13 @@ _WIDER: Mapping[str, tuple[str, ...]] = {
     "character varying": ("character varying", "text"),
     "text": ("character varying",),
 }
-"""The types, without a limit, that hold every value of another one."""
+"""For each type, the types without a limit that hold all of its values."""
 
 
 def alter(expected: Item, found: Item) -> list[str] | None:
-    """Return what turns *found* into *expected*; ``None`` if that cannot be done in place.
+    """Return the statements that change *found* into *expected*; ``None`` if it cannot be changed in place.
 
-    The type is changed without ``USING``: PostgreSQL assigns each value, and an error ends it where one does not fit.
+    The type is changed without ``USING``: PostgreSQL assigns each value, and a value that does not fit is an error.
     """
     table, name = expected.key.table or "", expected.key.name
     column = f"ALTER TABLE {quoted(table)} ALTER COLUMN {quoted(name)}"
@@ -39,7 +39,7 @@ def alter(expected: Item, found: Item) -> list[str] | None:
     if (expected["generated"], expected["identity"]) != (found["generated"], found["identity"]):
         return None
     if changes_type(expected, found):
-        if default is not None:  # which may have no meaning in the new type
+        if default is not None:  # it may be invalid for the new type
             changes.append(f"{column} DROP DEFAULT")
             default = None
         collation = f" COLLATE {expected['collation']}" if expected["collation"] else ""
@@ -54,7 +54,7 @@ def alter(expected: Item, found: Item) -> list[str] | None:
 
 
 def changes_type(expected: Item, found: Item) -> bool:
-    """Return whether a column's values must be converted, which what depends on the column does not allow."""
+    """Return whether a column's values must be converted, which dependents of the column do not allow."""
     return (expected["type"], expected["collation"]) != (found["type"], found["collation"])
 
 
@@ -86,7 +86,7 @@ def _warn(expected: Item, found: Item) -> str:
     table, name = expected.key.table, expected.key.name
     return statements.remark(
         f"The values of {table}.{name} are converted from {found['type']} to {expected['type']}. Look at them first: "
-        "one that does not fit stops this, and others may be rounded, cut, or read in this session's time zone."
+        "a value that does not fit is an error, and others may be rounded, cut, or read in this session's time zone."
     )
 
 

@@ -1,4 +1,4 @@
-"""Which repairs are left to a person: those that would fail, or take something else with them."""
+"""Repairs that are left to the operator, because they would fail or lose something else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMESPACES = (
 
 
 def refuse(repairs: Repairs) -> None:
-    """Say of each repair that cannot be executed why, and so of what needs it."""
+    """Set the reason of each repair that cannot be executed, and of those that need it."""
     for repair in repairs.all:
         table = repairs.found.shape.get(Key(Kind.TABLE, None, repair.about.key.table or repair.about.key.name))
         if table and (table["partition bound"] or "").endswith("being detached"):
@@ -31,18 +31,18 @@ def refuse(repairs: Repairs) -> None:
 
 
 def _used(repairs: Repairs, repair: Repair) -> str | None:
-    """Return who uses what is dropped or converted, and goes on using it."""
+    """Return a sentence about an object that uses a dropped or converted item and keeps using it; else ``None``."""
     for key, user in repairs.users(repair):
         if isinstance(user, Key):
             other = repairs.of_found.get(user)
-            if other is repair or (other and other.reason is None and _lets_go(repairs, other, user, key, repair)):
+            if other is repair or (other and other.reason is None and _ends_use(repairs, other, user, key, repair)):
                 continue
         return f"{_words(user)} uses it."
     return None
 
 
-def _lets_go(repairs: Repairs, other: Repair, user: Key, key: Key, repair: Repair) -> bool:
-    """Return whether a repair ends the use of what another one drops or converts, and does it early enough."""
+def _ends_use(repairs: Repairs, other: Repair, user: Key, key: Key, repair: Repair) -> bool:
+    """Return whether *other* ends a use of the item that *repair* drops or converts, and does so before it."""
     until = Phase.DROP_TABLES if repair.retypes else dropped_in(repair.about)
     if user in other.removes:
         dropped = repairs.found.shape[user] if user.kind is Kind.FOREIGN_KEY else other.about
@@ -53,21 +53,21 @@ def _lets_go(repairs: Repairs, other: Repair, user: Key, key: Key, repair: Repai
 
 
 def _lacking(repairs: Repairs, repair: Repair) -> str | None:
-    """Return what is needed and will not be there, or is in the way of a name."""
+    """Return a sentence about a needed item that will be missing, or about the item that keeps its name."""
     for key in sorted(repair.makes, key=str):
         if key not in repairs.found.shape and (taken := _taken(repairs, key)):
             return f"{subject(taken)} has its name."
         for need in sorted({*repairs.expected.dependencies.needs.get(key, ()), *repair.needs}, key=str):
             if isinstance(need, str):
                 if need not in repairs.found.dependencies.others:
-                    return f"it needs {need}, which is missing and is not compared."
+                    return f"it needs {need}, which is missing and not compared."
             elif (other := repairs.of_expected.get(need)) and other is not repair and other.reason:
                 return f"it needs {subject(need)}, which is left to you, too."
     return None
 
 
 def _taken(repairs: Repairs, key: Key) -> Key | None:
-    """Return what has the name of a new item, and keeps it."""
+    """Return the item that has the name of a new item, and keeps it."""
     for kinds in _NAMESPACES:
         for there in repairs.found.shape if key.kind in kinds else ():
             if there.kind in kinds and there.name == key.name:

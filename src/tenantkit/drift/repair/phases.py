@@ -1,4 +1,4 @@
-"""The order of statements: what must be made before what, and dropped after it."""
+"""The order of statements: an item is created after the items that it needs, and dropped before them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tenantkit.drift.catalog.shape import BODY, CONSTRAINTS, ROUTINES, VIEWS, It
 
 
 class Phase(IntEnum):
-    """What happens before what: things go before what they need, and come after it."""
+    """The order of statements: an item is dropped before the items that it needs, and created after them."""
 
     DROP_VIEWS = auto()
     DROP_TRIGGERS = auto()
@@ -56,7 +56,7 @@ _DROPPED = {
 
 
 def created_in(item: Item, shape: Shape) -> Phase:
-    """Return when *item* is made in a schema that will have this *shape*."""
+    """Return the phase in which *item* is created in a schema that will have this *shape*."""
     if item.key.kind is Kind.COLUMN and item["generated"] is not None:
         return Phase.GENERATE
     if item.key.kind is Kind.INDEX and Key(Kind.MATERIALIZED_VIEW, None, item.key.table or "") in shape:
@@ -65,12 +65,12 @@ def created_in(item: Item, shape: Shape) -> Phase:
 
 
 def dropped_in(item: Item) -> Phase:
-    """Return when *item* is dropped."""
+    """Return the phase in which *item* is dropped."""
     if item.key.kind is Kind.COLUMN and item["generated"] is not None:
         return Phase.DROP_TABLES
     return Phase.DROP_VIEWS if _is_parsed(item) else _DROPPED.get(item.key.kind, Phase.DROP_OTHERS)
 
 
 def _is_parsed(item: Item) -> bool:
-    """Return whether PostgreSQL keeps an item in a form that holds on to the columns that it reads."""
+    """Return whether PostgreSQL keeps an item in parsed form, which depends on the columns that it reads."""
     return item.key.kind in VIEWS or (item.key.kind in ROUTINES and BODY not in (item["signature"] or ""))

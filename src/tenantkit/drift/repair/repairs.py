@@ -1,7 +1,7 @@
-"""The repairs of a schema: for each difference, statements that are executed together or left to a person.
+"""The repairs of a schema: for each difference, statements that are executed together or left to the operator.
 
-An object is changed in place, made if it is missing, or dropped if it should not be there. Only constraints, indexes,
-triggers and policies are dropped and made again: they have no owner and no rights, and few things depend on them.
+An object is changed in place, created if it is missing, or dropped if it should not exist. Only constraints, indexes,
+triggers and policies are recreated: they have no owner and no privileges, and few objects depend on them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from tenantkit.postgres.quoting import quote_identifier as quoted
 
 _REMADE = frozenset({*CONSTRAINTS, Kind.DOMAIN_CONSTRAINT, Kind.INDEX, Kind.TRIGGER, Kind.POLICY})
 _KEPT = frozenset({*CONSTRAINTS, Kind.INDEX, Kind.SEQUENCE}) - {Kind.FOREIGN_KEY}
-"""What PostgreSQL itself makes again where the type of a column changes."""
+"""Kinds that PostgreSQL itself recreates when the type of a column changes."""
 _REMADE_WITH_TYPES = frozenset({Kind.FOREIGN_KEY, Kind.TRIGGER, Kind.POLICY})
-"""What a script makes again there."""
+"""Kinds that a script recreates when the type of a column changes."""
 _WHOLE = (Kind.TABLE, Kind.DOMAIN, *VIEWS)
-"""What is dropped together with all that belongs to it."""
+"""Kinds that are dropped together with the items that belong to them."""
 _OWNED = frozenset({Kind.TABLE, Kind.SEQUENCE, *ROUTINES, *VIEWS, Kind.ENUM, Kind.DOMAIN, Kind.COMPOSITE})
 
 _NO_STATEMENT = (
-    "no statement is known that loses nothing. If it must be dropped and made again, give it the owner, the rights and "
-    "the comments that it has now, and make again what uses it."
+    "there is no statement without loss. If you drop it and create it again, give it its present owner, privileges and "
+    "comments, and recreate the objects that use it."
 )
 _LABELS = (
     "the catalogs do not show whether a label was renamed. If rows keep their meaning, use ALTER TYPE ... RENAME "
@@ -37,26 +37,26 @@ _LABELS = (
 
 @dataclass(slots=True, eq=False)
 class Repair:
-    """The statements for one difference."""
+    """The statements that remove one difference."""
 
     about: Item
     steps: list[tuple[Phase, list[str]]]
     removes: set[Key] = field(default_factory=set[Key])
-    """What is dropped."""
+    """Items that it drops."""
     makes: set[Key] = field(default_factory=set[Key])
-    """What is as expected afterwards."""
+    """Items that are as expected after it."""
     needs: set[Key] = field(default_factory=set[Key])
-    """What must be as expected before, besides what PostgreSQL knows about."""
+    """Items that must be as expected before it, besides those in PostgreSQL's catalog of dependencies."""
     retypes: bool = False
-    """Whether the values of a column are converted."""
+    """Whether it converts the values of a column."""
     reason: str | None = None
-    """Why it is left to a person."""
+    """The reason why it is left to the operator; ``None`` if it is executed."""
     causes: list[Repair] = field(default_factory=list["Repair"])
-    """The repairs for which it is needed, if nothing is wrong with what it is about."""
+    """The repairs that need it, if its own item does not differ."""
 
 
 class Repairs:
-    """The repairs that turn *found* into *expected*, given how they differ."""
+    """The repairs that change *found* into *expected*, given their differences."""
 
     def __init__(self, expected: Detail, found: Detail, differences: tuple[Difference, ...]) -> None:
         self.expected, self.found = expected, found
@@ -80,7 +80,7 @@ class Repairs:
         self._remake_users()
 
     def users(self, repair: Repair) -> Iterator[tuple[Key, Node]]:
-        """Yield what is dropped or converted, with each object that would not let that happen."""
+        """Yield each item that *repair* drops or converts, with each object that prevents that."""
         for key in [repair.about.key] if repair.retypes else sorted(repair.removes, key=str):
             for user, how in self.found.dependencies.uses.get(key, {}).items():
                 if not isinstance(user, Key):
@@ -88,12 +88,12 @@ class Repairs:
                 elif repair.retypes:
                     is_in_the_way = user.kind not in _KEPT
                 else:
-                    is_in_the_way = how == BLOCKING or user.kind is Kind.COLUMN  # which is computed from it
+                    is_in_the_way = how == BLOCKING or user.kind is Kind.COLUMN  # a column computed from it
                 if is_in_the_way:
                     yield key, user
 
     def needed_by(self, repair: Repair) -> list[Repair]:
-        """Return the repairs that make what another one needs, as far as PostgreSQL knows."""
+        """Return the repairs that create items needed by *repair*, by PostgreSQL's catalog of dependencies."""
         needs = {need for key in repair.makes for need in self.expected.dependencies.needs.get(key, ())}
         made = [need for need in needs if isinstance(need, Key) and need in self.of_expected]
         return [self.of_expected[need] for need in sorted(made, key=str)]
@@ -116,7 +116,7 @@ class Repairs:
             return  # with its table
         made = statements.create(item, self.expected.shape)
         if key.kind in _OWNED:
-            made.insert(0, statements.remark(f"Give {key.name} the owner and the rights that it has elsewhere."))
+            made.insert(0, statements.remark(f"Give {key.name} the owner and the privileges that it has elsewhere."))
         if PRIVATE in self.expected.dependencies.attached.get(key, ()):
             made += statements.close(item)
         repair = self._add(None, item, (created_in(item, self.expected.shape), made))
@@ -132,7 +132,7 @@ class Repairs:
     def _drop(self, item: Item) -> None:
         key = item.key
         if any(whole in self.found.shape and whole not in self.expected.shape for whole in wholes(key)):
-            return  # with what it belongs to
+            return  # with the item that it belongs to
         repair = self._add(item, None, (dropped_in(item), statements.drop(item)))
         repair.removes.add(key)
         if key.kind in _WHOLE:
@@ -143,7 +143,7 @@ class Repairs:
             self._suspect_rename(repair)
 
     def _suspect_rename(self, repair: Repair) -> None:
-        """Leave to a person a table that is missing, or should not be there, and may have been renamed."""
+        """Leave to the operator a table that is missing, or should not exist, and may have been renamed."""
         expected, found = self.expected.shape, self.found.shape
         missing, extra = (
             [each for each in shape if each.kind is Kind.TABLE and each not in other]
@@ -214,12 +214,12 @@ class Repairs:
         return repair
 
     def _lost(self, key: Key) -> list[str]:
-        """Return the remark on what an object loses that is made again."""
+        """Return the comment on properties that an object loses when it is recreated."""
         lost = sorted({*self.found.dependencies.attached.get(key, ())} - {PRIVATE})
         return [statements.remark(f"Lost with {subject(key)}: {', '.join(lost)}.")] if lost else []
 
     def _identify(self, repair: Repair, item: Item) -> None:
-        """Give a table its replica identity, when the table or the index for that is made."""
+        """Set a table's replica identity when the table, or the index for that, is created."""
         table = self.expected.shape.get(Key(Kind.TABLE, None, item.key.table or item.key.name))
         if table is None or (item is table and table["replica identity"] == "DEFAULT" and repair.about is item):
             return
@@ -234,7 +234,7 @@ class Repairs:
             }
 
     def _remake_users(self) -> None:
-        """Plan for what is as it should be, but stands in the way of a repair and can be made again."""
+        """Plan to recreate items that are as expected, but prevent a repair."""
         waiting = list(self.all)
         while waiting:
             repair = waiting.pop()
@@ -251,7 +251,7 @@ class Repairs:
 
 
 def wholes(key: Key) -> list[Key]:
-    """Return what an item may belong to: a table, a view or a domain of that name."""
+    """Return the keys that an item may belong to: a table, a view or a domain of that name."""
     return [Key(kind, None, key.table) for kind in _WHOLE] if key.table else []
 
 

@@ -1,4 +1,4 @@
-"""The SQL that makes one shape of another: which statements, in which order, and what is left to a person."""
+"""The script that changes one shape into another: ordered statements, and comments on work left to the operator."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tenantkit.postgres.quoting import quote_identifier as quoted
 
 @dataclass(frozen=True, slots=True)
 class RepairScript:
-    """What would make a tenant's schema as expected."""
+    """The statements that make a tenant's schema as expected."""
 
     by_hand: tuple[str, ...]
-    """Comments about what no statement can do without loss."""
+    """Comments on changes that no statement can make without loss."""
     first: tuple[str, ...]
-    """What must be committed before the rest can use it: new labels of enums."""
+    """Statements that must be committed before the others: new labels of enums."""
     statements: tuple[str, ...]
 
     def script(self, schema: str) -> str:
@@ -35,7 +35,7 @@ class RepairScript:
 
 
 def write_repair(expected: Detail, found: Detail, differences: tuple[Difference, ...]) -> RepairScript:
-    """Return what turns *found* into *expected*, given how they differ."""
+    """Return the script that changes *found* into *expected*, given their differences."""
     repairs = Repairs(expected, found, differences)
     refuse(repairs)
     return RepairScript(
@@ -46,7 +46,7 @@ def write_repair(expected: Detail, found: Detail, differences: tuple[Difference,
 
 
 def _in_order(repairs: Repairs) -> Iterator[list[str]]:
-    """Yield the statements by their phases; but what is made comes after all that it needs."""
+    """Yield the statements by their phases; those that create an item come after those that create its needs."""
     steps = [
         (phase, repair.about.position * (-1 if phase in BACKWARDS else 1), repair, parts)
         for repair in repairs.all
@@ -64,7 +64,7 @@ def _in_order(repairs: Repairs) -> Iterator[list[str]]:
         if number not in done:
             done.add(number)
             _, _, repair, parts = steps[number]
-            if number in making[repair] and repair.about.key.kind is not Kind.SEQUENCE:  # which a column needs first
+            if number in making[repair] and repair.about.key.kind is not Kind.SEQUENCE:  # a column needs it first
                 for other in repairs.needed_by(repair):
                     for earlier in making[other]:
                         yield from after_needs(earlier)
@@ -75,7 +75,7 @@ def _in_order(repairs: Repairs) -> Iterator[list[str]]:
 
 
 def _is_idle(repair: Repair) -> bool:
-    """Return whether all that a repair is needed for is left to a person."""
+    """Return whether all repairs that need this one are left to the operator."""
     return bool(repair.causes) and all(cause.reason for cause in repair.causes)
 
 
@@ -83,7 +83,7 @@ def _by_hand(repairs: Repairs) -> Iterator[str]:
     refused = [repair for repair in repairs.all if repair.reason and not _is_idle(repair)]
     missing = {repair.about.key for repair in refused if repair.about.key not in repairs.found.shape}
     for repair in refused:
-        if not missing.intersection(wholes(repair.about.key)):  # else that table says it all
+        if not missing.intersection(wholes(repair.about.key)):  # the table's own comment is enough
             yield remark(f"By hand: {subject(repair.about.key)}: {repair.reason}")
             for part in (part for _, parts in repair.steps for part in parts):
                 yield from (f"--   {line}" for line in part.splitlines())

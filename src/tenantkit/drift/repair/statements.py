@@ -1,4 +1,4 @@
-"""The statements that make, change and drop one item; names without a schema lead to the tenant's."""
+"""The statements that create, change and drop one item; names without a schema refer to the tenant's."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _DROP = {
 
 
 def create(item: Item, shape: Shape) -> list[str]:
-    """Return what makes *item*: a table with the columns that *shape* has for it, all else for itself."""
+    """Return the statements that create *item*; a table gets its columns from *shape*."""
     return _create_table(item, shape) if item.key.kind is Kind.TABLE else _CREATE[item.key.kind](item)
 
 
 def drop(item: Item) -> list[str]:
-    """Return what removes an item for good, and says what is lost with it."""
+    """Return the statement that removes an item for good, after a comment on the loss."""
     kind, table, name = item.key
     lost = f"{kind} {name}" if table is None else f"{kind} {name} of {table}"
     if kind is Kind.TABLE:
@@ -48,7 +48,7 @@ def drop(item: Item) -> list[str]:
     elif kind is Kind.COLUMN:
         lost += ", its values, and all that belongs to it"
     elif kind in {*VIEWS, *ROUTINES, Kind.SEQUENCE, Kind.DOMAIN, Kind.COMPOSITE, Kind.ENUM}:
-        lost += ", and the rights on it"
+        lost += ", and the privileges on it"
     return [remark(f"Lost: {lost}."), remove(item)]
 
 
@@ -59,19 +59,19 @@ def remove(item: Item) -> str:
 
 
 def close(item: Item) -> list[str]:
-    """Return what takes the rights on a new routine or type from PUBLIC, which has them by default."""
+    """Return the statement that revokes the default privileges of PUBLIC on a new routine or type."""
     if item.key.kind in ROUTINES:
         return [f"REVOKE ALL ON {item.key.kind.upper()} {item.key.name} FROM PUBLIC"]
     return [f"REVOKE ALL ON TYPE {quoted(item.key.name)} FROM PUBLIC"]
 
 
 def remark(text: str) -> str:
-    """Return a comment, which no name in it can end."""
+    """Return a comment on one line, so that no name in it can end it."""
     return f"-- {' '.join(text.split())}"
 
 
 def rename(found: Key, expected: Key) -> list[str]:
-    """Return what gives a constraint or an index its name."""
+    """Return the statement that renames a constraint or an index."""
     if found.kind is Kind.INDEX:
         return [f"ALTER INDEX {quoted(found.name)} RENAME TO {quoted(expected.name)}"]
     table = quoted(found.table or "")
@@ -79,34 +79,34 @@ def rename(found: Key, expected: Key) -> list[str]:
 
 
 def own_sequence(item: Item) -> list[str]:
-    """Return what ties a new sequence to its column, and lets it go on behind the numbers that are taken."""
+    """Return the statements that make a column own a new sequence, and set it after the highest number in use."""
     table, column = quoted(item["owning table"] or ""), quoted(item["owning column"] or "")
     owned = f"ALTER SEQUENCE {quoted(item.key.name)} OWNED BY {table}.{column}"
     if "INCREMENT BY -" in (item["options"] or ""):
-        return [owned, remark(f"{item.key.name} counts down: set it behind the numbers that are taken.")]
+        return [owned, remark(f"{item.key.name} counts down: set it below the numbers in use.")]
     sequence = literal(quoted(item.key.name))
     return [owned, f"SELECT setval({sequence}, max({column})) FROM {table} HAVING max({column}) IS NOT NULL"]  # noqa: S608 - quoted
 
 
 def set_replica_identity(table: Item) -> str:
-    """Return what makes a table write down the same of its old rows for subscribers."""
+    """Return the statement that sets a table's replica identity."""
     return f"ALTER TABLE {quoted(table.key.name)} REPLICA IDENTITY {table['replica identity']}"
 
 
 def set_trigger_state(item: Item) -> list[str] | None:
-    """Return what enables or disables a trigger; ``None`` if that differs between partitions."""
+    """Return the statement that enables or disables a trigger; ``None`` if partitions differ."""
     if (state := _TRIGGER_STATES.get(item["state"] or "enabled")) is None:
         return None
     return [f"ALTER TABLE {quoted(item.key.table or '')} {state} {quoted(item.key.name)}"]
 
 
 def set_default(item: Item) -> str:
-    """Return what comes behind ``ALTER COLUMN x`` for it to have its default."""
+    """Return the clause for ``ALTER COLUMN x`` that sets or drops its default."""
     return "DROP DEFAULT" if item["default"] is None else f"SET DEFAULT {item['default']}"
 
 
 def set_comment(item: Item) -> str:
-    """Return what puts its comment on an item."""
+    """Return the statement that sets an item's comment."""
     kind, table, name = item.key.kind, item.key.table, quoted(item.key.name)
     subject = f"{kind.upper()} {name}" if table is None else f"{kind.upper()} {quoted(table)}.{name}"
     comment = item["comment"]
@@ -114,7 +114,7 @@ def set_comment(item: Item) -> str:
 
 
 def define_column(item: Item, *, with_null: bool = True) -> str:
-    """Return a column as it stands in ``CREATE TABLE``."""
+    """Return the definition of a column for ``CREATE TABLE``."""
     parts = [quoted(item.key.name), f"{item['type']}{_collated(item)}"]
     if item["generated"]:
         parts.append(f"GENERATED ALWAYS AS {item['generated']}")
@@ -195,7 +195,7 @@ def _create_table(item: Item, shape: Shape) -> list[str]:
 
 
 def set_row_security(item: Item) -> list[str]:
-    """Return what turns a table's row-level security on or off."""
+    """Return the statements that turn a table's row-level security on or off."""
     enable = "ENABLE" if item["row-level security"] == "on" else "DISABLE"
     force = "FORCE" if item["row-level security for its owner"] == "on" else "NO FORCE"
     return [
