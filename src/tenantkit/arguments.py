@@ -1,7 +1,7 @@
-"""Checks of the arguments that callers give to public functions.
+"""Checks of the arguments of public functions.
 
-A message names the parameter, its value and what it takes, and says what was probably meant. A value of the wrong type
-is a `TypeError`, one of the right type that cannot be used a `ConfigurationError`.
+A message names the parameter, its value and the accepted kind of value, and proposes a correction. A value of the wrong
+type is a `TypeError`, an unusable value of the right type a `ConfigurationError`.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from typing_extensions import override
 from tenantkit.exceptions import ConfigurationError
 
 Advice: TypeAlias = Callable[[str, Any], str | None]
-"""Given a parameter's name and the value that is refused, what to write instead, if that can be guessed."""
+"""A function from a parameter's name and its refused value to a proposal for a correction, or ``None``."""
 
 
 def _no_advice(_name: str, _value: object) -> None:
-    """There is nothing to propose."""
+    """Propose nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a parameter takes."""
+    """The kind of value that a parameter accepts."""
 
     takes: str
-    """In words: ``a number of at least 0``."""
+    """The kind in words: ``a number of at least 0``."""
     has_type: Callable[[Any], bool]
     has_value: Callable[[Any], bool] = lambda _: True
-    """Called if the type is right."""
+    """A check of the value, called if the type is right."""
     advice: Advice = _no_advice
     is_secret: bool = False
     """Whether the value may hold a password, so that no message shows it."""
@@ -56,7 +56,7 @@ def require(**arguments: tuple[Any, Kind]) -> None:
 
 
 def require_options(function: str, options: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
-    """Raise unless *function* has all of these options, and each is of its kind.
+    """Raise unless *function* has all of these options and each is of its kind.
 
     :raises TypeError: if there is no such option, or one has the wrong type.
     :raises ConfigurationError: if one has a value that cannot be used.
@@ -69,9 +69,9 @@ def require_options(function: str, options: Mapping[str, Any], kinds: Mapping[st
 
 
 def require_no_awaitable(name: str, result: object) -> None:
-    """Raise if what a caller's function returned would have to be awaited.
+    """Raise if the result of a caller's function is an awaitable.
 
-    :raises TypeError: if it would.
+    :raises TypeError: if it is.
     """
     if inspect.isawaitable(result):
         if inspect.iscoroutine(result):
@@ -82,7 +82,7 @@ def require_no_awaitable(name: str, result: object) -> None:
 
 
 def _is(value: object, *kinds: type) -> bool:
-    """`isinstance`, after which type checkers know no more than before: of *value*, everything is checked here."""
+    """Return `isinstance`, without narrowing the type for type checkers, since *value* may be anything."""
     return isinstance(value, kinds)
 
 
@@ -179,7 +179,7 @@ JSON_OBJECT = Kind(
 
 
 def optional(kind: Kind) -> Kind:
-    """Return the kind that takes ``None`` too."""
+    """Return the kind that accepts ``None`` too."""
     return Kind(
         f"{kind.takes}, or None",
         lambda each: each is None or kind.has_type(each),
@@ -190,7 +190,7 @@ def optional(kind: Kind) -> Kind:
 
 
 def either(*kinds: Kind) -> Kind:
-    """Return the kind that takes what one of *kinds* takes."""
+    """Return the kind that accepts the values of all *kinds*."""
     return Kind(
         " or ".join(kind.takes for kind in kinds),
         lambda each: any(kind.has_type(each) for kind in kinds),
@@ -200,12 +200,12 @@ def either(*kinds: Kind) -> Kind:
 
 
 def number(least: float | None = None) -> Kind:
-    """Return the kind that takes numbers, of at least *least*."""
+    """Return the kind that accepts numbers, of at least *least*."""
     return _number("a number", int | float, least)
 
 
 def whole(least: int | None = None) -> Kind:
-    """Return the kind that takes whole numbers, of at least *least*."""
+    """Return the kind that accepts whole numbers, of at least *least*."""
     return _number("a whole number", int, least)
 
 
@@ -218,7 +218,7 @@ def _number(takes: str, kind: Any, least: float | None) -> Kind:
 
 
 def one_of(*choices: str) -> Kind:
-    """Return the kind that takes one of *choices*."""
+    """Return the kind that accepts one of *choices*."""
 
     def advise(_name: str, value: object) -> str | None:
         meant = get_close_matches(str(value).lower(), choices, n=1, cutoff=0.5)
@@ -231,7 +231,7 @@ def one_of(*choices: str) -> Kind:
 
 
 def some_of(*choices: str) -> Kind:
-    """Return the kind that takes one of *choices*, or a collection of them."""
+    """Return the kind that accepts one of *choices*, or a collection of them."""
     one = one_of(*choices)
     return Kind(
         f"{one.takes}, or a collection of these",
@@ -242,12 +242,12 @@ def some_of(*choices: str) -> Kind:
 
 
 def instance(kind: type, takes: str, advice: Advice = _no_advice) -> Kind:
-    """Return the kind that takes instances of a class; no message shows a value."""
+    """Return the kind that accepts instances of a class; no message shows a value."""
     return Kind(takes, lambda each: isinstance(each, kind), advice=advice, is_secret=True)
 
 
 class _Repr(Repr):
-    """Shows no fields of a `tenantkit.Tenant` or another dataclass, which may be secrets."""
+    """A `reprlib.Repr` that hides the fields of a `tenantkit.Tenant` or another dataclass, which may be secrets."""
 
     @override
     def repr_instance(self, x: Any, level: int) -> str:

@@ -1,8 +1,8 @@
 """Cancellation of the work of a process by SIGINT and SIGTERM.
 
-The first signal sets a flag, has running statements and worker processes cancelled until the work has ended, and raises
-`KeyboardInterrupt` in the main thread, if that is at a place where this does no harm. Elsewhere the work looks at the
-flag. A second signal ends the process at once.
+The first signal sets a flag, cancels running statements and worker processes until the work has ended, and raises
+`KeyboardInterrupt` in the main thread, in code that permits it. All other code checks the flag. A second signal ends
+the process at once.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from types import FrameType, TracebackType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _ECHO = 0.3
-"""Seconds during which a further signal counts as the same one: ``timeout`` signals a process and then its group."""
+"""Seconds during which another signal counts as the same one: ``timeout`` signals a process and then its group."""
 _INTERVAL = 0.2
 """Seconds between two attempts to cancel. A statement may begin right after an attempt."""
 
 
 class Cancellation:
-    """The state of one piece of work: whether its end was requested, and what has to be cancelled then.
+    """The state of one piece of work: whether its end was requested, and the functions that cancel it.
 
     The signal handler takes no lock, as the main thread may hold it: it sets attributes, and starts a thread.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
-        """The signal that requested the end; ``None`` as long as none has."""
+        """The signal that requested the end; ``None`` before any has."""
         self._requested_at = 0.0
         self._requested = threading.Event()
         self._is_over = False
@@ -43,11 +43,11 @@ class Cancellation:
 
     @property
     def is_requested(self) -> bool:
-        """Whether the work is to end."""
+        """Whether the end of the work was requested."""
         return self.number is not None
 
     def check(self) -> None:
-        """Raise if the work is to end.
+        """Raise if the end of the work was requested.
 
         :raises KeyboardInterrupt: if so.
         """
@@ -65,7 +65,7 @@ class Cancellation:
         self.check()
 
     def request(self, number: int = signal.SIGINT) -> None:
-        """Have the work end, as the first signal does."""
+        """Request the end of the work, as the first signal does."""
         if self.number is None:
             self._requested_at = monotonic()
             self.number = number
@@ -73,7 +73,7 @@ class Cancellation:
 
     @contextmanager
     def cancelling(self, cancel: Callable[[], object]) -> Generator[None]:
-        """Have *cancel* called during the block once the end is requested, repeatedly, in a thread of its own."""
+        """Call *cancel* repeatedly, in another thread, from the request for the end to the end of the block."""
         self._targets.append(cancel)
         try:
             yield
@@ -93,20 +93,20 @@ class Cancellation:
             self._exits = False
 
     def interruptible(self) -> _Mode:
-        """Let a signal raise `KeyboardInterrupt` in the main thread, anywhere in a block. Raises as `check` does."""
+        """Permit signals to raise `KeyboardInterrupt` in the main thread during a block. Raises as `check` does."""
         return _Mode(self, is_deferred=False)
 
     def deferred(self) -> _Mode:
-        """Let no signal raise anything in a block, except where it is `interruptible`; its end raises as `check`."""
+        """Prevent signals from raising during a block, except in `interruptible` ones; its end raises as `check`."""
         return _Mode(self, is_deferred=True)
 
     def hold(self) -> None:
-        """Defer interruptions up to the end of an `interruptible` block, whose work is done. Raises as `check` does."""
+        """Defer interruptions to the end of an `interruptible` block whose work is done. Raises as `check` does."""
         self.check()
         self._is_deferred = True
 
     def end(self) -> None:
-        """Cancel nothing any more."""
+        """Stop cancelling."""
         self._is_over = True
 
     def handle(self, number: int, _: FrameType | None) -> None:
@@ -119,7 +119,7 @@ class Cancellation:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         if not self._is_deferred:
-            self._is_deferred = True  # for what cleans up
+            self._is_deferred = True  # for the code that cleans up
             raise KeyboardInterrupt
 
     def _cancel_repeatedly(self) -> None:
@@ -132,7 +132,7 @@ class Cancellation:
 
 
 class _Mode:
-    """A block in which signals are deferred, or not. A generator would miss what is raised at the end of the block."""
+    """A block with deferred or undeferred signals. A generator would miss an exception at the end of the block."""
 
     def __init__(self, cancellation: Cancellation, *, is_deferred: bool) -> None:
         self._cancellation = cancellation
@@ -157,13 +157,13 @@ _current: Cancellation | None = None
 
 
 def exit_in_order(number: int, _: FrameType | None) -> None:
-    """Exit with what `atexit` has to do: a handler for SIGTERM, whose default is to end the process without that."""
+    """Exit through `atexit`: a handler for SIGTERM, whose default ends the process without that."""
     signal.signal(number, signal.SIG_IGN)  # a second signal must not prevent that
     sys.exit(128 + number)
 
 
 def current() -> Cancellation:
-    """Return the cancellation of the main thread's work; outside of `handling`, one that nothing requests."""
+    """Return the cancellation of the main thread's work; outside of `handling`, one without requests."""
     return _current or Cancellation()
 
 

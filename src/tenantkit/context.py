@@ -1,4 +1,4 @@
-"""The tenant that code runs for."""
+"""The current tenant: a context variable."""
 
 from __future__ import annotations
 

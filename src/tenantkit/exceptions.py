@@ -41,8 +41,8 @@ def as_clause(message: object) -> str:
 class TenantkitError(Exception):
     """The base of every error that tenantkit raises.
 
-    Errors can be pickled and copied, as process pools and task queues do, with their text and attributes. ``args`` is
-    what the class was called with, not the text, since some queues make an error anew from these.
+    Errors can be pickled and copied, as process pools and task queues do, with their text and attributes. ``args``
+    has the arguments of the class, not the text, since some queues call the class with them.
     """
 
     def __init__(self, *text: object) -> None:
@@ -78,7 +78,7 @@ class InvalidTenantKeyError(TenantkitError, ValueError):
 
 
 class InvalidDomainError(TenantkitError, ValueError):
-    """A domain is no host name, or reserved."""
+    """A domain is not a host name, or is reserved."""
 
     def __init__(self, domain: object, reason: str | None = None) -> None:
         self.domain = domain
@@ -217,8 +217,7 @@ class IllegalTransitionError(TenantkitError):
         self.status = status
         self.wanted = wanted
         super().__init__(
-            f"Tenant {tenant!r} is {status!s} and cannot become {wanted!s}. "
-            f"'tenantkit show {tenant}' tells where it stands."
+            f"Tenant {tenant!r} is {status!s} and cannot become {wanted!s}. 'tenantkit show {tenant}' shows its status."
         )
 
 
@@ -242,7 +241,7 @@ class ProvisioningError(TenantkitError):
         self.step = step
         super().__init__(
             f"Tenant {tenant!r}: {step} failed ({as_clause(reason)}). "
-            "Fix the cause, then run the same again: it resumes."
+            "Fix the cause, then repeat the call or command: it resumes."
         )
 
 

@@ -40,7 +40,7 @@ class TenantFilter(logging.Filter):
 
 
 _NOTE = "_tenantkit_tenant"
-"""Not ``tenant``, which an application may pass as ``extra=``; that is an error for attributes that are there."""
+"""The attribute of a record; not ``tenant``, which an application may pass as ``extra=`` only if it does not exist."""
 
 
 class _Factory:

@@ -1,4 +1,4 @@
-"""The rules for names: keys, domains and schema names."""
+"""The rules for tenant keys, domains and schema names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMAS = Kind(
 )
 
 _ID_PREFIX = "c-"
-"""What an error proposes to put before the id of another system, such as a number or a UUID."""
+"""The prefix that an error proposes for the id of another system, such as a number or a UUID."""
 
 _KEY = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
 _DOMAIN = re.compile(
@@ -42,20 +42,20 @@ def validate_key(key: str, *, reserved: Collection[str] = (), prefix: str = "") 
     :raises InvalidTenantKeyError: if it is not.
     """
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may do without types
-        raise InvalidTenantKeyError(key, f"it is of the type {type(key).__qualname__}, not a string", _way_out(key))
+        raise InvalidTenantKeyError(key, f"it is of the type {type(key).__qualname__}, not a string", _hint(key))
     if not _KEY.fullmatch(key):
-        raise InvalidTenantKeyError(key, _broken_rule(key), _way_out(key))
+        raise InvalidTenantKeyError(key, _broken_rule(key), _hint(key))
     if len(key) > MAX_KEY_BYTES:
         raise InvalidTenantKeyError(key, f"it is longer than {MAX_KEY_BYTES} bytes")
-    if len(key) > (room := MAX_IDENTIFIER_BYTES - MAX_NUMBER_BYTES - len(prefix)):
-        raise InvalidTenantKeyError(key, f"it is longer than the {room} bytes that schema_prefix={prefix!r} leaves")
+    if len(key) > (limit := MAX_IDENTIFIER_BYTES - MAX_NUMBER_BYTES - len(prefix)):
+        raise InvalidTenantKeyError(key, f"it is longer than the {limit} bytes that schema_prefix={prefix!r} leaves")
     if key.startswith("pg_") or key in RESERVED_KEYS or key in reserved:
         raise InvalidTenantKeyError(key, "it is reserved")
     return key
 
 
 def _broken_rule(key: str) -> str:
-    """Return what is wrong with a string that does not look like a key."""
+    """Return the reason why a string is not a key."""
     others = sorted({each for each in key if not re.fullmatch(r"[a-z0-9_-]", each, re.ASCII)})
     if not key:
         return "it is empty"
@@ -66,8 +66,8 @@ def _broken_rule(key: str) -> str:
     return f"it starts with {key[0]!r}"
 
 
-def _way_out(value: object) -> str | None:
-    """Return what to do about the id of another system that is to be a key, if it looks like one."""
+def _hint(value: object) -> str | None:
+    """Return a hint on the use of another system's id as a key, if *value* looks like one."""
     prefixed = f"{_ID_PREFIX}{value}"
     if value != "" and _KEY.fullmatch(prefixed) and len(prefixed) <= MAX_KEY_BYTES:
         return f"For the id of another system, put letters before it: {prefixed!r}."
@@ -82,9 +82,9 @@ def _way_out(value: object) -> str | None:
 
 
 def validate_reserved(keys: Collection[str]) -> frozenset[str]:
-    """Return *keys*, which are kept from tenants.
+    """Return *keys*, which no tenant may have.
 
-    :raises ConfigurationError: if one has upper-case letters: no key has, so it would keep nothing from anybody.
+    :raises ConfigurationError: if one has upper-case letters: it would reserve nothing, since no key has them.
     """
     require(reserved_keys=(keys, NAMES))
     for key in keys:
@@ -144,7 +144,7 @@ def require_free_domain(domain: str, reserved: Collection[str]) -> str:
 
 
 def validate_prefix(prefix: str) -> str:
-    """Return *prefix* if it can begin a schema name, with room for a key behind it.
+    """Return *prefix* if it can begin a schema name, and leaves bytes for a key.
 
     :raises ConfigurationError: if not.
     """
@@ -162,8 +162,8 @@ def schema_name(key: str, *, prefix: str = "t_", number: int = 1) -> str:
     """Return the schema name for a new tenant, the *number*-th one to have this key.
 
     Prefix and key are joined unchanged, so two keys never share a schema. Nor do two tenants that had one key after
-    another: what still knows the first, a job or a backup, must not find the second. ``~`` is in no key, means nothing
-    to a shell in the middle of a word, and makes SQL that forgot to quote the name fail.
+    another: a job or a backup of the first must not reach the second. ``~`` is in no key, has no meaning
+    to a shell in the middle of a word, and makes SQL with an unquoted name fail.
     """
     return prefix + key if number == 1 else f"{prefix}{key}~{number}"
 

@@ -1,4 +1,4 @@
-"""What revisions' files say of their order, read without running them and without Alembic, for use in requests."""
+"""The order of revisions, read from their files without execution and without Alembic, for use in requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from tenantkit.exceptions import ConfigurationError, as_clause
 
 Graph: TypeAlias = "dict[str, tuple[str, ...]]"
-"""Each revision, with those that come directly before it."""
+"""Each revision with its direct predecessors."""
 
 _FIRST_FUNCTION = re.compile(r"^(?:@|(?:async )?def )", re.MULTILINE)
 _NAMES = frozenset({"revision", "down_revision", "depends_on", "branch_labels"})
@@ -23,7 +23,7 @@ _NAMED = re.compile(r"^(?:revision|down_revision|depends_on|branch_labels)\b", r
 
 @dataclass(frozen=True, slots=True)
 class RevisionFile:
-    """Identifiers in one revision file."""
+    """The identifiers in one revision file."""
 
     path: Path
     revision: str
@@ -39,7 +39,7 @@ def read_graph(folder: Path) -> Graph:
     """
     if not folder.is_dir():
         raise ConfigurationError(
-            f"There is no folder {folder.absolute()}, where the tenants' revisions should be. Make it with "
+            f"There is no folder {folder.absolute()}, where the tenant revisions should be. Create it with "
             "'tenantkit init', or correct migrations= of the Tenancy: a relative path starts at the current directory."
         )
     found = [
@@ -52,11 +52,11 @@ def read_graph(folder: Path) -> Graph:
 
 
 def require_complete(files: Sequence[RevisionFile]) -> None:
-    """Raise if two files have one revision, or if one names a revision that no file has.
+    """Raise if two files have the same revision, or if one names a revision that no file has.
 
     Alembic keeps one of the two files, and fails with a KeyError for the missing one.
 
-    :raises ConfigurationError: names the files.
+    :raises ConfigurationError: if so; it names the files.
     """
     known: dict[str, Path] = {}
     for each in files:
@@ -85,7 +85,7 @@ def _missing(path: Path, name: str, missing: str, known: Sequence[str]) -> str:
 
 
 def included(graph: Mapping[str, Iterable[str]], revision: str) -> frozenset[str]:
-    """Return *revision* and all that come before it."""
+    """Return *revision* and all of its predecessors."""
     seen: set[str] = set()
     waiting = [revision]
     while waiting:
@@ -97,10 +97,10 @@ def included(graph: Mapping[str, Iterable[str]], revision: str) -> frozenset[str
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Return the variables that say which revision it is, and behind which ones it stands."""
+    """Return the variables with the revision's id and its predecessors."""
     try:
         text = file.read_text(encoding="utf-8")
-        head, *rest = _FIRST_FUNCTION.split(text, maxsplit=1)  # what comes then takes long to parse
+        head, *rest = _FIRST_FUNCTION.split(text, maxsplit=1)  # the rest takes long to parse
         module = ast.parse(text if rest and _NAMED.search(rest[0]) else head)
         return {name: ast.literal_eval(value) for name, value in _assigned(module) if name in _NAMES}
     except (SyntaxError, ValueError) as error:

@@ -1,9 +1,9 @@
-"""Named types and sequences: the side that each belongs to, and their creation with that side's tables.
+"""Named types and sequences: the side of each, and their creation with that side's tables.
 
-SQLAlchemy attaches a type to a MetaData, and creates all types of a MetaData together with any of its tables. Where the
-two sides share a MetaData, or a table of one side uses a type of the other, each side would try to create both sides'
-types. A listener on the application's own metadata objects restricts each ``create_all`` to the sides whose tables it
-creates.
+SQLAlchemy attaches a type to a MetaData, and creates all types of a MetaData together with any of its tables. If the
+two sides share a MetaData, or a table of one side uses a type of the other, each side would create both sides'
+types. A listener on the application's own metadata objects restricts each ``create_all`` to the sides of the tables
+that it creates.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SIDES = "tenantkit_sides"
 
 
 def named_types(type_: TypeEngine[Any] | None) -> Iterator[SchemaType]:
-    """Yield the types that must exist in PostgreSQL for a column of *type_*, each before the types made of it."""
+    """Yield the types that must exist in PostgreSQL for a column of *type_*, each before the types that use it."""
     variants: dict[str, TypeEngine[Any]] = getattr(type_, "_variant_mapping", {})
     match variants.get("postgresql", type_):
         case ARRAY() as array:
@@ -67,15 +67,15 @@ def sequences_of(tables: Iterable[Table]) -> Iterator[Sequence]:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The tables of each side, and the schema by which the tenants' are known."""
+    """The tables of each side, and the placeholder."""
 
     placeholder: str | None
     shared: tuple[Table, ...]
     tenant: tuple[Table, ...]
     metadata: MetaData
-    """The tenants' metadata, which may hold types and sequences that no table uses."""
+    """The tenants' metadata, which may have types and sequences that no table uses."""
     shared_metadata: MetaData | None = None
-    """That of the shared tables, if its sequences count, too."""
+    """The metadata of the shared tables, if its sequences count too."""
 
     def is_tenants(self, schema: str | None, name: str | None) -> bool:
         """Return whether each tenant has its own type or sequence of this *schema* and *name*."""
@@ -102,7 +102,7 @@ class Sides:
 
 
 def _unused(metadata: MetaData) -> Iterator[Sequence]:
-    """Yield the sequences of *metadata* that are no column's default."""
+    """Yield the sequences of *metadata* that are not the default of a column."""
     sequences: dict[str, Sequence] = metadata._sequences  # noqa: SLF001
     yield from (each for each in sequences.values() if each.column is None)
 
@@ -111,11 +111,11 @@ def adopt(sides: Sides, *, by_revisions: bool) -> None:
     """Give a schema to the types and sequences that were declared without one.
 
     Those of tenant tables, and sequences of no table, get the placeholder. Types of shared tables get the schema that
-    SQLAlchemy 2.1 lets them inherit from their metadata; if that is the placeholder, the schema of their table. If
-    their metadata has none, ``create_all`` creates them where the connection's search_path leads, but revisions, with
-    *by_revisions*, in the shared schema: so they get that.
+    they inherit from their metadata in SQLAlchemy 2.1; if that is the placeholder, the schema of their table. If
+    their metadata has none, ``create_all`` creates them in the first schema of the connection's search_path; with
+    *by_revisions*, they get the shared schema, in which revisions create them.
 
-    :raises ConfigurationError: if one type object without a schema is used by tables of both sides.
+    :raises ConfigurationError: if tables of both sides use one type object without a schema.
     """
     of_shared = {id(named): table for table, named in types_of(sides.shared)}
     for table, named in types_of(sides.tenant):
@@ -139,10 +139,10 @@ def adopt(sides: Sides, *, by_revisions: bool) -> None:
 
 
 def create_by_side(sides: Sides, shared: MetaData | None) -> None:
-    """Have each ``create_all`` of the application's metadata create the types and sequences of one side only.
+    """Make each ``create_all`` of the application's metadata create the types and sequences of one side only.
 
-    That is the side of the tables that it is for. Objects of the shared side that tenant tables use are created with
-    the shared tables, whichever metadata they were declared in.
+    That is the side of its tables. Objects of the shared side that tenant tables use are created with the shared
+    tables, whichever metadata they were declared in.
     """
     for metadata in (sides.metadata, shared):
         if metadata is not None:
@@ -152,13 +152,13 @@ def create_by_side(sides: Sides, shared: MetaData | None) -> None:
 
 
 class TypeFilter:
-    """Decides which types are created; it replaces the set in which SQLAlchemy remembers those that it has created."""
+    """Selects the types to create; it replaces the set in which SQLAlchemy remembers the types that it has created."""
 
     def __init__(self, is_wanted: Callable[[str | None, str], bool]) -> None:
         self._is_wanted = is_wanted
         self.created: set[tuple[str | None, str]] = set()
         self.memo: dict[str, Any] = {f"pg_{kind.__visit_name__}": self for kind in (ENUM, DOMAIN)}
-        """For the attribute of this name of whatever runs DDL, where types look for what they remember."""
+        """The attribute ``memo`` of an object that runs DDL, in which types look up whether they were created."""
 
     def __contains__(self, key: tuple[str | None, str]) -> bool:
         return not self._is_wanted(*key)
@@ -207,7 +207,7 @@ def _before_create(metadata: MetaData, connection: Connection, *, _ddl_runner: A
 
 
 def _wanted_sides(sides: Sides, metadata: MetaData, connection: Connection, runner: Any) -> set[bool]:
-    """Return whether tables of the tenants' side (True), of the shared side (False) or of both are to be created."""
+    """Return the sides of the tables to create: the tenants' (True), the shared side (False) or both."""
     tables = set(metadata.tables.values() if runner.tables is None else runner.tables)
     wanted = {side for side, own in ((True, sides.tenant), (False, sides.shared)) if not tables.isdisjoint(own)}
     options: Mapping[str, Any] = {} if wanted else connection.get_execution_options()

@@ -1,4 +1,4 @@
-"""What differs between SQLAlchemy 2.0 and 2.1: the only module that knows."""
+"""Differences between SQLAlchemy 2.0 and 2.1, which no other module depends on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IS_2_0 = sqlalchemy.__version__.startswith("2.0.")
 
 
 class _Session(Session):
-    """Has the execution options of 2.1's `Session`, by an engine that has them."""
+    """A session with the execution options of 2.1's `Session`, by an engine that has them."""
 
     execution_options: Any
 
@@ -35,7 +35,7 @@ class _Session(Session):
 
     @override
     def get_bind(self, mapper: Any = None, **arguments: Any) -> Engine | Connection:
-        """Return the engine, one and the same each time: to `Session`, another one is another transaction."""
+        """Return the same engine each time: for `Session`, another engine is another transaction."""
         bind = super().get_bind(mapper, **arguments)
         if not isinstance(bind, Engine):
             return bind

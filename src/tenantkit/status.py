@@ -1,4 +1,4 @@
-"""The statuses of a tenant, and which of them may follow each other."""
+"""The statuses of a tenant, and the permitted transitions between them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Where a tenant stands in its life."""
+    """The stage of a tenant's life."""
 
     PROVISIONING = "provisioning"
     ACTIVE = "active"

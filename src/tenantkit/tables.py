@@ -1,4 +1,4 @@
-"""Which tables are shared and which exist once per tenant."""
+"""Classification of tables as shared tables and tenant tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenantkit.naming import first_lines
 from tenantkit.schema_objects import Sides, adopt, create_by_side
 
 NO_TENANT_SCHEMA = "tenantkit_no_tenant"
-"""Where the placeholder points when there is no tenant: a schema that never exists, so reads fail."""
+"""The schema that replaces the placeholder without a tenant. It never exists, so statements fail."""
 
 
 def _advise_metadata(name: str, value: object) -> str | None:
@@ -27,7 +27,7 @@ METADATA = instance(MetaData, "a MetaData", _advise_metadata)
 
 
 class Metadata(NamedTuple):
-    """What an application declares its tables in."""
+    """The metadata objects in which an application declares its tables."""
 
     shared: MetaData | None
     tenant: MetaData
@@ -35,7 +35,7 @@ class Metadata(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """An application's tables, divided by who sees them."""
+    """An application's tables, divided into shared tables and tenant tables."""
 
     placeholder: str | None
     shared: tuple[Table, ...]
@@ -45,10 +45,10 @@ class Tables:
 def classify(
     shared: MetaData | None, tenant: MetaData, *, placeholder: str | None, by_revisions: bool = False
 ) -> Tables:
-    """Divide the declared tables into shared and tenant ones.
+    """Divide the declared tables into shared tables and tenant tables.
 
-    *shared* may be left out, or be the same object as *tenant*: then the
-    schema of each table tells which it is. *by_revisions* says that revisions
+    *shared* may be ``None``, or the same object as *tenant*: then the
+    schema of each table decides. *by_revisions* means that revisions
     create the tables.
 
     :raises ConfigurationError: if a table is in both metadata or on the wrong
@@ -75,7 +75,7 @@ def classify(
 
 
 def shared_schemas(metadata: Metadata, tables: Tables) -> tuple[str, ...]:
-    """Return the real schemas of shared tables, the one that the shared metadata names first."""
+    """Return the real schemas of shared tables, beginning with that of the shared metadata."""
     default = (metadata.shared or metadata.tenant).schema
     names = {table.schema or "public" for table in tables.shared}
     if metadata.shared is not None and default is not None:
@@ -129,7 +129,7 @@ def _is_resolved(key: ForeignKey) -> bool:
 
 
 def _require_tenant_tables(tables: Tables) -> None:
-    """Raise if no table is a tenant's: the application has declared all of them in a way that it did not mean."""
+    """Raise if there are no tenant tables, which cannot be intended."""
     if tables.tenant or not tables.shared:
         return
     if tables.placeholder is None:

@@ -1,4 +1,4 @@
-"""What a tenant is: values only, no I/O."""
+"""Tenants and placements: values, without I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAIN_DATABASE = "main"
 
 
 class Isolation(StrEnum):
-    """How a tenant's rows are kept apart from those of others."""
+    """The way in which a tenant's rows are kept apart from those of others."""
 
     SCHEMA = "schema"
 
@@ -37,7 +37,7 @@ def _parse_word(kind: type[_Word], word: str) -> _Word | str:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a tenant's tables live."""
+    """The location of a tenant's tables: a database and a schema."""
 
     database: str
     schema: str
@@ -45,7 +45,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """One customer, as the registry knew it when it was read.
+    """One customer, as read from the registry.
 
     Tenants are compared by all of their values. ``id`` never changes and is
     never used again in its registry, so the two identify a tenant. A tenant is

@@ -12,22 +12,22 @@ from typing import Any
 from tenantkit.exceptions import TenantkitError, as_clause
 
 _CANCELLATIONS = frozenset({"Cancelled", "CancelledError", "GreenletExit"})
-"""Exceptions by which a caller ends a task or a greenlet, by name: their packages need not be installed."""
+"""Names of exceptions that end a task or a greenlet; by name, as their packages need not be installed."""
 
 
 _PLACE = "_tenantkit_place"
 _ENDINGS = ("_exit", "execv", "execve")
-"""The other functions of the exec family call these."""
+"""Functions of `os` that end the process; the other functions of the exec family call these."""
 
 
 class ProcessExitError(TenantkitError):
-    """User code did what would end the process, such as to raise SystemExit."""
+    """User code tried to end the process, for example by SystemExit."""
 
 
 class ContainedExits:
     """A context manager for a block of user code that raises `ProcessExitError` in place of SystemExit and the like.
 
-    An exit with code 0 would otherwise be taken for success. KeyboardInterrupt and cancellations pass.
+    Otherwise an exit with code 0 would count as success. KeyboardInterrupt and cancellations pass.
     """
 
     def __init__(self, where: str) -> None:
@@ -40,7 +40,7 @@ class ContainedExits:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        """Replace what would end the process."""
+        """Replace an exception that would end the process."""
         if error is None or isinstance(error, Exception | KeyboardInterrupt) or type(error).__name__ in _CANCELLATIONS:
             return
         raise exited(self._where, f"raised {describe(error)}") from error
@@ -48,10 +48,10 @@ class ContainedExits:
 
 @contextmanager
 def without_exits(where: str) -> Generator[None]:
-    """Have the functions of `os` that end a process without an exception raise one, in a block of user code.
+    """Make the functions of `os` that end a process raise an exception during a block of user code.
 
-    Only in this thread, and not in a process that it forks. The functions belong to the whole process, so no two
-    threads can be in such blocks at a time.
+    They raise in this thread only, and not in a process that it forks. The functions belong to the whole process, so
+    two threads cannot be in such blocks at the same time.
     """
     owner = os.getpid(), threading.get_ident()
 
@@ -74,17 +74,17 @@ def without_exits(where: str) -> Generator[None]:
 
 
 def exited(where: str, did: str) -> ProcessExitError:
-    """Return the error for user code that *did* what would end the process."""
+    """Return the error for user code that tried to end the process; *did* is the verb phrase of the message."""
     return ProcessExitError(f"{where} {did}, which would end the process. Return instead, or raise an Exception.")
 
 
 def set_place(error: BaseException, place: object) -> None:
-    """Note in *error* the place in user code where it happened; its ``str`` is for messages."""
+    """Attach to *error* its place in user code; the place's ``str`` is for messages."""
     setattr(error, _PLACE, place)
 
 
 def get_place(error: BaseException | None) -> object | None:
-    """Return the place noted in *error*, or in what it was raised from; ``None`` if there is none."""
+    """Return the place attached to *error*, or to an error that it was raised from; ``None`` if there is none."""
     while error is not None:
         if (place := getattr(error, _PLACE, None)) is not None:
             return place  # type: ignore[no-any-return]
@@ -103,7 +103,7 @@ def describe_place(revision: str | None, file: str | None, line: int | None) -> 
 
 
 def with_place(message: str, error: BaseException) -> str:
-    """Return *message* with the place noted in *error*, if there is one."""
+    """Return *message* with the place attached to *error*, if there is one."""
     place = str(get_place(error) or "")
     return f"{as_clause(message)} ({place})" if place else message
 
