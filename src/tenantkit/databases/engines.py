@@ -17,10 +17,10 @@ from tenantkit.postgres.quoting import quote_literal
 OLDEST_SERVER = 14
 
 PREPARED_STATEMENTS = 1_000
-"""How many prepared statements a connection keeps.
+"""Number of prepared statements that a connection keeps.
 
-A statement is another one for each tenant. With the 100 that drivers keep by default, a few dozen tenants push
-out each other's: psycopg then prepares none, asyncpg each of them every time. One takes the server about 18 kB.
+Each tenant has statements of its own. With the 100 that drivers keep by default, a few dozen tenants displace
+one another's: psycopg then prepares none, asyncpg each of them every time. One takes the server about 18 kB.
 """
 
 
@@ -29,12 +29,12 @@ _MISSING = {
     "greenlet": "pip install 'tenantkit[asyncio]'.",
     "psycopg": "psycopg needs libpq: pip install 'tenantkit[binary]', or install libpq (Debian's package libpq5).",
 }
-"""What to do, by a word of the error of an import that failed."""
+"""The remedy for a failed import, by a word of its error."""
 
 
 @contextmanager
 def explaining_imports() -> Generator[None]:
-    """Turn a failure to import a database driver, within a block, into a `ConfigurationError` that says what to do."""
+    """Turn a failed import of a database driver, during a block, into a `ConfigurationError` with a remedy."""
     try:
         yield
     except ImportError as error:
@@ -74,7 +74,7 @@ def parse_url(url: str | URL) -> URL:
 
 
 def psycopg_url(url: URL) -> URL:
-    """Return the URL of the same database for psycopg, which tenantkit uses wherever it needs no event loop.
+    """Return the URL of the same database for psycopg, which tenantkit uses outside of event loops.
 
     asyncpg's ``ssl`` is psycopg's ``sslmode``; its other options are settings of the driver and left out.
     """
@@ -86,7 +86,7 @@ def psycopg_url(url: URL) -> URL:
 
 
 def open_engine(database: str | URL | Engine, options: dict[str, Any]) -> Engine:
-    """Return the engine for *database*, which is made from a URL with *options* unless it is one already."""
+    """Return *database* if it is an engine, otherwise an engine for its URL with *options*."""
     if not isinstance(database, Engine):
         url = parse_url(database)
         if url.get_driver_name() != "psycopg":
@@ -117,7 +117,7 @@ def open_databases(database: str | URL | Engine | Databases, options: dict[str, 
 def keep_statements(engine: Engine) -> Engine:
     """Have connections of *engine* keep `PREPARED_STATEMENTS`; returns *engine*.
 
-    What the URL says of asyncpg's cache goes first, and psycopg prepares nothing if told so by ``prepare_threshold``.
+    Options of asyncpg's cache in the URL take precedence, and with ``prepare_threshold=None`` psycopg prepares nothing.
     """
 
     def connecting(_dialect: Dialect, _entry: ConnectionPoolEntry, _args: Any, options: dict[str, Any]) -> None:
@@ -134,7 +134,7 @@ def keep_statements(engine: Engine) -> Engine:
 
 
 def check_server_once(engine: Engine, placeholder: str | None) -> None:
-    """Have the first connection of *engine* make sure that the server can be used.
+    """Check the server on the first connection of *engine*.
 
     The connection raises `ConfigurationError` if the server is older than
     PostgreSQL 14, or if a real schema has the placeholder's name: a statement

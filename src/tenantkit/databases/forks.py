@@ -1,7 +1,7 @@
 """Values and connections that belong to one process.
 
 Servers written in C, such as uWSGI, fork without Python's knowledge, so that `os.register_at_fork` does not run. So
-everything here compares the number of the process before each use, which takes about 50 ns.
+this module compares the number of the process before each use, which takes about 50 ns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 
 
 class PerProcess(Generic[Value]):
-    """A value that each process makes for itself when it first needs it."""
+    """A value that each process makes for itself on first use."""
 
     def __init__(self, make: Callable[[], Value]) -> None:
         self._make = make
@@ -35,12 +35,12 @@ class PerProcess(Generic[Value]):
 def connect_in_each_process(engine: Engine) -> None:
     """Make *engine* open connections of its own in each process.
 
-    A forked process replaces the parent's pool before it touches anything in it. The pool's lock may have been held
+    A forked process replaces the parent's pool before any use of it. The pool's lock may have been held
     when the process forked, and a ping or a Terminate message would reach the parent's session. SQLAlchemy's recipe,
     the pool event ``checkout``, runs after ``pool_pre_ping`` and ``pool_recycle`` have used the connection.
     """
     inherited: list[object] = []
-    """The parent's pools, which are kept: a driver may close a connection that is garbage."""
+    """The parent's pools, which are kept because a driver may close a connection that is collected as garbage."""
 
     def watch(pool: Pool) -> Pool:
         process = os.getpid()

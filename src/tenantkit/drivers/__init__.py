@@ -21,7 +21,7 @@ _installed: WeakSet[Dialect] = WeakSet()
 
 
 def install(engine: Engine) -> None:
-    """Have *engine* open connections that can frame transactions, and clean them at the end of each framed one."""
+    """Make *engine* open connections that can frame transactions, and clean them at the end of each framed one."""
     dialect = engine.dialect
     if dialect in _installed:
         return
@@ -34,7 +34,7 @@ def install(engine: Engine) -> None:
 def framed(connection: Connection) -> FramedConnection:
     """Return the driver's connection behind *connection*.
 
-    :raises ConfigurationError: if its engine is not one that `install` was called for.
+    :raises ConfigurationError: if `install` was not called for its engine.
     """
     pooled = connection.connection
     driver = pooled.dbapi_connection
@@ -47,7 +47,7 @@ def framed(connection: Connection) -> FramedConnection:
 
 
 def _connect(dialect: Dialect, _entry: ConnectionPoolEntry, arguments: Any, options: dict[str, Any]) -> Any:
-    """Choose the class of a new connection."""
+    """Open a connection of tenantkit's class."""
     if dialect.driver == "asyncpg":
         from tenantkit.drivers import asyncpg  # noqa: PLC0415 - an extra
 
@@ -64,7 +64,7 @@ def _connect(dialect: Dialect, _entry: ConnectionPoolEntry, arguments: Any, opti
 
 
 class _Check:
-    """Checks new connections: each for its class, and the first one for what the class does."""
+    """Checks the class of each new connection, and on the first one, that the class works."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -89,13 +89,13 @@ class _Check:
         if (statements := getattr(connection, "_prepared_statement_cache", None)) is not None:
             driver.statements = StatementCache(driver, statements)
             connection._prepared_statement_cache = driver.statements  # noqa: SLF001 - there is no other way
-        # Where it commits by itself, there is no BEGIN; no session works there.
+        # With AUTOCOMMIT there is no BEGIN, and sessions refuse to work.
         if not self._works and not self._dialect.detect_autocommit_setting(connection):
             self._try(connection, driver)
             self._works = True
 
     def _try(self, connection: Any, driver: FramedConnection) -> None:
-        """Make sure that the head is sent: how psycopg begins a transaction is no public interface of it."""
+        """Check that the head is sent, since psycopg's way of beginning a transaction is not a public interface."""
         transaction: Any = _OpenTransaction()
         driver.frame = Frame(lambda: transaction, (f"SET LOCAL search_path TO {_PROBE}",), "")
         cursor = connection.cursor()
@@ -119,11 +119,11 @@ class _OpenTransaction:
 
 
 def _checkout(connection: Any, entry: ConnectionPoolEntry, _fairy: Any) -> None:
-    """On first checkout, read the settings that all listeners for ``connect`` have made."""
+    """On the first checkout, read the settings made by the listeners for ``connect``."""
     driver = entry.driver_connection
     if not isinstance(driver, FramedConnection):
         raise InvalidatePoolError("This connection is older than the tenancy.")
-    driver.frame = None  # of a transaction that was not ended, whose connection was closed
+    driver.frame = None  # it may belong to a transaction that was not ended, as its connection was closed
     if not driver.knows_settings:
         cursor = connection.cursor()
         try:

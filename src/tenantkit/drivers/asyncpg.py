@@ -48,7 +48,7 @@ class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
         try:
             status = await super().execute(f"{query} {'; '.join(frame.head)}", **options)
         except Exception:
-            # To SQLAlchemy the transaction has not begun, so it would not end it, and asyncpg would nest the next one.
+            # For SQLAlchemy the transaction has not begun, so it would not end it, and asyncpg would nest the next one.
             self._top_xact = None
             if not self.is_closed() and self.in_transaction:
                 await super().execute("ROLLBACK;")
@@ -70,9 +70,9 @@ class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
         return status
 
     async def _end_again(self, query: str, error: asyncpg.PostgresError) -> str:
-        """Tell whether *query* or the tail has failed, and clean up; where it was *query*, raise *error*.
+        """Determine whether *query* or the tail has failed, and clean up; if it was *query*, raise *error*.
 
-        The server does not say which; where *query* has failed, it has rolled back and has not read the tail.
+        The server does not report which; if *query* has failed, it has rolled back and has not read the tail.
         """
         self.needs_tail = False
         if self.is_closed():
@@ -83,7 +83,7 @@ class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
             self.terminate()
             if another.sqlstate != error.sqlstate:
                 raise error from None
-            # The transaction has ended as it was to end, so this must not look as if it had failed.
+            # The transaction has ended as requested, so this must not look like its failure.
             logger.warning("A connection is closed that could not be cleaned: %s", another)
             return query.rstrip(";")
         raise error
@@ -123,7 +123,7 @@ class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
 
 
 class _Executed:
-    """What SQLAlchemy takes for a prepared statement, when it has been executed already."""
+    """A stand-in for a prepared statement that has been executed already."""
 
     def get_attributes(self) -> tuple[()]:
         """Return nothing, as for a statement without rows."""

@@ -1,8 +1,8 @@
-"""What a driver's connection sends around a transaction, in the round trips of BEGIN, COMMIT and ROLLBACK.
+"""Commands that a driver's connection sends in the round trips of BEGIN, COMMIT and ROLLBACK.
 
 A session's transaction begins with a *head*, such as ``SET LOCAL search_path``, and ends with a *tail*, which removes
-what the transaction may have left on the connection: settings, temporary tables, locks, cursors. On one request, each
-was measured to cost 2 to 4 %; a statement of its own costs 8 to 10 %.
+everything that the transaction may have left on the connection: settings, temporary tables, locks, cursors. For one
+request, each was measured to cost 2 to 4 %; a statement of its own costs 8 to 10 %.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ CLEAN_UP = (
     "DISCARD TEMP",
     "DISCARD SEQUENCES",
 )
-"""Removes what outlives a transaction. Settings go first: a ``statement_timeout`` must not stop the rest.
+"""The commands that remove all state that outlives a transaction. Settings go first: a ``statement_timeout`` must not
+stop the rest.
 
 ``DISCARD ALL`` cannot run together with other commands, and would take the driver's prepared statements.
 """
@@ -41,7 +42,7 @@ SELECT name, setting FROM (
 ) AS found (place, name, setting)
 ORDER BY place, name
 """
-"""What the application's own ``connect`` listeners have set, the role last: it may not be allowed to set the others."""
+"""The settings made by the application's own ``connect`` listeners, the role last: it may not permit the others."""
 
 
 _RESTORE = "SELECT pg_catalog.set_config({}, {}, false)"
@@ -49,16 +50,16 @@ _RESTORE = "SELECT pg_catalog.set_config({}, {}, false)"
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """What one session sends around a transaction, and in front of each statement."""
+    """The head of one session's transactions, and the mark of its statements."""
 
     transaction: Callable[[], RootTransaction | None]
-    """The frame holds while this transaction is open: a pooled connection goes on to others."""
+    """Returns the session's transaction. The frame is valid while it is open, as pooled connections serve others."""
     head: tuple[str, ...]
-    """Commands."""
+    """The commands behind BEGIN."""
     mark: str
-    """A comment in front of every statement: drivers, and PgBouncer, find prepared statements by their text."""
+    """A comment before every statement: drivers and PgBouncer find prepared statements by their text."""
     owner: object = None
-    """What the statements in this frame have to belong to."""
+    """The object to which the statements in this frame must belong."""
 
     @property
     def is_open(self) -> bool:
@@ -68,35 +69,35 @@ class Frame:
 
 
 class FramedConnection:
-    """The part that connections of all drivers have in common."""
+    """The common part of the connections of all drivers."""
 
     frame: Frame | None = None
     needs_tail = False
     """Whether a transaction has begun with a frame, and has not ended with the tail yet."""
     tail: tuple[str, ...] = CLEAN_UP
-    """The commands of the tail: the clean-up, and what sets again what was set when the connection was made."""
+    """The commands of the tail: the clean-up, and those that restore the settings of the new connection."""
     joined_tail = "; ".join(CLEAN_UP)
     knows_settings = False
     """Whether the settings of the new connection have been read."""
     has_prepared = False
-    """Whether text has prepared a statement, which the clean-up cannot tell from the driver's own."""
+    """Whether text has prepared a statement, which the clean-up cannot distinguish from the driver's own."""
 
     statements: StatementCache | None = None
     """SQLAlchemy's cache of prepared statements, if it keeps one for the driver."""
 
     def restore(self, settings: Sequence[tuple[str, str]]) -> None:
-        """Let the tail set these settings of the new connection again."""
+        """Make the tail restore these settings of the new connection."""
         self.tail = (*CLEAN_UP, *(_RESTORE.format(*map(quote_literal, setting)) for setting in settings))
         self.joined_tail = "; ".join(self.tail)
         self.knows_settings = True
 
     def restore_tail(self) -> None:
-        """Let the tail keep prepared statements again."""
+        """Make the tail keep prepared statements again."""
         self.has_prepared = False
         self.joined_tail = "; ".join(self.tail)
 
     def deallocate(self) -> None:
-        """Let the tail remove all prepared statements, once."""
+        """Make the tail remove all prepared statements once."""
         self.has_prepared = True
         self.joined_tail = "; ".join((*self.tail, "DEALLOCATE ALL"))
 
@@ -112,7 +113,7 @@ class FramedConnection:
 
     @property
     def mark(self) -> str:
-        """What is put in front of the next statement."""
+        """The comment before the next statement."""
         frame = self.frame
         if frame is None:
             return ""
@@ -128,7 +129,7 @@ class StatementCache:
         self._statements = statements
 
     def clear(self) -> None:
-        """Forget all statements."""
+        """Remove all statements."""
         self._statements.clear()
 
     def __contains__(self, operation: str) -> bool:

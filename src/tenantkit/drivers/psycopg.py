@@ -27,7 +27,7 @@ _ENDS = (b"COMMIT", b"ROLLBACK")
 
 
 class _MarkedCursor:
-    """Puts the mark of the connection's frame in front of what is executed."""
+    """Adds the mark of the connection's frame to the beginning of each statement."""
 
     _conn: Any  # psycopg's property `connection` costs more than this whole method
 
@@ -38,7 +38,7 @@ class _MarkedCursor:
                 query = mark + query
             elif isinstance(query, (bytes, Composable)):
                 query = _in_front(mark, query)
-            else:  # a template string, which takes no text in front
+            else:  # a template string, to which no text can be added
                 options["prepare"] = False
         return super().execute(query, *arguments, **options)  # type: ignore[misc]
 
@@ -52,7 +52,7 @@ class _MarkedCursor:
 def _in_front(mark: str, query: str | bytes | Composable) -> str | bytes | Composable:
     if isinstance(query, str):
         return mark + query
-    return mark.encode() + query if isinstance(query, bytes) else SQL(mark) + query  # pyright: ignore[reportArgumentType] - no literal, but ours
+    return mark.encode() + query if isinstance(query, bytes) else SQL(mark) + query  # pyright: ignore[reportArgumentType] - not a literal, but tenantkit's own text
 
 
 @cache
@@ -62,7 +62,7 @@ def marked(factory: type[Any]) -> type[Any]:
 
 
 class _Framed(FramedConnection):
-    """What `Connection` and `AsyncConnection` share: psycopg's generators are the same for both."""
+    """The common part of `Connection` and `AsyncConnection`: psycopg's generators serve both."""
 
     pgconn: pq.abc.PGconn
     _pipeline: Any
@@ -85,11 +85,11 @@ class _Framed(FramedConnection):
 
     @property
     def is_inherited(self) -> bool:
-        """Whether another process, from which this one was forked, opened the connection."""
+        """Whether a parent process opened the connection before a fork."""
         return self._process != os.getpid()
 
     def _refuse(self) -> psycopg.OperationalError:
-        """Return the error of an inherited connection: what is sent would reach the other process's session."""
+        """Return the error of an inherited connection, whose server session belongs to the other process."""
         return psycopg.OperationalError(
             f"This connection was opened by process {self._process}, from which process {os.getpid()} was forked. "
             "Open a new session in each process."
@@ -117,7 +117,7 @@ class _Framed(FramedConnection):
         results = yield from self._send(command, *map(str.encode, frame.head))
         for result in results:
             self._require(result)
-        # Not before: where BEGIN failed, the next statement begins anew, with the head.
+        # Not before: if BEGIN failed, the next statement begins a transaction again, with the head.
         self.needs_tail = True
         return results[0] if results else None
 
@@ -137,7 +137,7 @@ class _Framed(FramedConnection):
 
     def _has_cleaned(self, results: Sequence[Any]) -> None:
         if results and results[-1].status == pq.ExecStatus.FATAL_ERROR:
-            # The transaction has ended as it was to end, so this must not look as if it had failed.
+            # The transaction has ended as requested, so this must not look like its failure.
             logger.warning("A connection is closed that could not be cleaned: %s", results[-1].error_message)
             self.pgconn.finish()
         self.needs_tail = False
@@ -170,20 +170,20 @@ class Connection(_Framed, psycopg.Connection[Any]):  # type: ignore[misc]
 
     @override
     def wait(self, *arguments: Any, **options: Any) -> Any:
-        """Wait for the server, as psycopg does for all that it sends; refused in a forked process."""
+        """Wait for the server, as psycopg does after each command; a forked process is refused."""
         if self._process != os.getpid():
             raise self._refuse()
         return super().wait(*arguments, **options)
 
     @override
     def rollback(self) -> None:
-        """Roll back, which in a forked process is not for this one to do."""
+        """Roll back; a forked process does nothing."""
         if not self.is_inherited:
             super().rollback()
 
     @override
     def close(self) -> None:
-        """Close the connection; in a forked process without a word to the server."""
+        """Close the connection; a forked process sends nothing to the server."""
         if self.is_inherited:
             self._closed = True
         else:
@@ -195,20 +195,20 @@ class AsyncConnection(_Framed, psycopg.AsyncConnection[Any]):  # type: ignore[mi
 
     @override
     async def wait(self, *arguments: Any, **options: Any) -> Any:
-        """Wait for the server, as psycopg does for all that it sends; refused in a forked process."""
+        """Wait for the server, as psycopg does after each command; a forked process is refused."""
         if self._process != os.getpid():
             raise self._refuse()
         return await super().wait(*arguments, **options)
 
     @override
     async def rollback(self) -> None:
-        """Roll back, which in a forked process is not for this one to do."""
+        """Roll back; a forked process does nothing."""
         if not self.is_inherited:
             await super().rollback()
 
     @override
     async def close(self) -> None:
-        """Close the connection; in a forked process without a word to the server."""
+        """Close the connection; a forked process sends nothing to the server."""
         if self.is_inherited:
             self._closed = True
         else:

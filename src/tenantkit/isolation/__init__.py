@@ -1,1 +1,1 @@
-"""How a tenant is kept apart from others: what a session needs to serve it, and where its tables are."""
+"""Isolation of tenants: bindings and schemas."""

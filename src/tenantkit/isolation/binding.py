@@ -1,4 +1,4 @@
-"""What a session needs to serve one tenant."""
+"""Bindings: the values with which a session serves one tenant."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ RawSQL = Literal["allow", "forbid"]
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One tenant's place in a database, as SQLAlchemy execution options and as settings of transactions."""
+    """One tenant's placement, as SQLAlchemy execution options and as a setting of transactions."""
 
     tenant: Tenant
     placeholder: str | None
     raw_sql: RawSQL
     search_path: str
-    """Where the tenant's transactions look up names that no schema qualifies."""
+    """The value of ``search_path`` in the tenant's transactions."""
     execution_options: dict[str, Any]
-    """For `Session`: made for this binding alone, because SQLAlchemy changes a map that holds None."""
+    """The options for `Session`, made for this binding alone because SQLAlchemy changes a map that has None."""
     settings: tuple[tuple[str, str], ...] = ()
     """Further settings of the tenant's transactions, such as a role: names and values."""
     engine: Engine | None = None
-    """The engine of the tenant's database, if it is not the one that sessions have unless they are told otherwise."""
+    """The engine of the tenant's database, if it is not the session's default engine."""
     verify: Callable[[], object] | None = None
-    """Raises if the tenant cannot be served; to be called before the first statement, where it was not known before."""
+    """A function that raises if the tenant cannot be served, called before the first statement."""
 
     @property
     def head(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Keys of the advisory locks that tenantkit takes, as arguments of PostgreSQL's functions.
 
-They stand in one place so that no two are alike. Those of tenants and runs have the parameters ``:id`` and ``:run``.
+One module has all of them, so that no two are equal. Those of tenants and runs have the parameters ``:id`` and
+``:run``.
 """
 
 from __future__ import annotations
@@ -12,4 +13,4 @@ TENANT = "hashtext('tenantkit provisioning'), (:id % 2147483647)::int"
 PLACEMENT = "hashtext('tenantkit migration'), hashtext({schema})"
 """Held by a run while it migrates a schema."""
 RUN = "hashtext('tenantkit run'), (:run % 2147483647)::int"
-"""Held by a run that keeps tenants in maintenance, as long as it lives."""
+"""Held by a run that keeps tenants in maintenance, for as long as its process lives."""

@@ -1,4 +1,4 @@
-"""Errors of the database: their SQLSTATEs and their texts."""
+"""Database errors: their SQLSTATEs and texts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def sqlstate(error: BaseException) -> str | None:
 
 
 def is_lock_conflict(error: BaseException) -> bool:
-    """Return whether the transaction failed only because of others, and may succeed if run again."""
+    """Return whether the transaction failed because of a concurrent one, and may succeed if repeated."""
     return sqlstate(error) in CONFLICTS
 
 
 def reason(error: BaseException) -> str:
-    """Return why something failed, in one line."""
+    """Return the reason of an error in one line."""
     if isinstance(error, TenantkitError):
         return storable(str(error))
     return describe((error.orig or error) if isinstance(error, DBAPIError) else error)

@@ -1,4 +1,4 @@
-"""Limits of statements: how long they wait for locks, and how long they take."""
+"""Limits of statements: the time that they wait for locks, and their duration."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ LOCK_TIMEOUT = "2s"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a statement may take, as PostgreSQL takes it: ``2s``, ``500ms``, ``0`` for as long as it likes."""
+    """Time limits of statements, in PostgreSQL's notation: ``2s``, ``500ms``, ``0`` for no limit."""
 
     lock_timeout: str = LOCK_TIMEOUT
-    """Of that, waiting for a lock: a statement that waits for a strong one makes everyone behind it wait too."""
+    """The limit of a wait for a lock: a statement that waits for a strong lock makes later statements wait too."""
     statement_timeout: str | None = None
-    """In all; the server's own setting by default."""
+    """The limit of the duration of a statement; the server's own setting by default."""
 
     @property
     def sql(self) -> str:
-        """The statements that set them for the rest of a transaction."""
+        """The statements that set the limits for the rest of a transaction."""
         return "".join(f"SET LOCAL {name} = {quote_literal(value)};\n" for name, value in self._settings.items())
 
     @property
@@ -35,24 +35,24 @@ class Limits:
         return settings if self.statement_timeout is None else {**settings, "statement_timeout": self.statement_timeout}
 
     def apply(self, connection: Connection) -> None:
-        """Set them for the rest of this transaction."""
+        """Set the limits for the rest of this transaction."""
         connection.exec_driver_sql(self.sql.replace("%", "%%"))
 
     @contextmanager
     def applied(self, connection: Connection) -> Generator[None]:
-        """Set them for the duration of a block, whose statements are transactions of their own."""
+        """Set the limits during a block whose statements are transactions of their own."""
         for name, value in self._settings.items():
             connection.exec_driver_sql(f"SET {name} = {quote_literal(value)}".replace("%", "%%"))
         try:
             yield
         finally:
-            # If the connection is lost, so are they.
+            # A lost connection loses its settings.
             with suppress(SQLAlchemyError):
                 for name in self._settings:
                     connection.exec_driver_sql(f"RESET {name}")
 
     def require_sense(self, connection: Connection) -> None:
-        """Raise unless PostgreSQL understands them.
+        """Raise unless PostgreSQL accepts the limits.
 
         :raises ConfigurationError: if it does not.
         """
@@ -67,7 +67,7 @@ class Limits:
 
 POLITE = Limits()
 LIMITS = "tenantkit_limits"
-"""The execution option by which what runs on a connection finds its limits."""
+"""The execution option of a connection that holds its limits."""
 
 
 def limit_lock_waits(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Types of extensions whose operators a tenant's statements do not find.
+"""Detection of extensions' types whose operators a tenant's statements do not find.
 
 A tenant's search_path reaches its own schema, ``extra_schemas`` and pg_catalog. A column whose type has its operators
 elsewhere takes part in comparisons all the same: with the operators of a type that it can be cast to (citext compares
@@ -34,9 +34,9 @@ _OUTSIDE = """
 """
 
 _ANY_OUTSIDE = text(f"WITH {_OUTSIDE} SELECT EXISTS (SELECT FROM outside)")  # noqa: S608 - nothing comes from outside
-"""Most databases have none, and this costs less than to plan the other query."""
+"""A query for the existence of such operators: most databases have none, and it costs less than to plan the other."""
 
-# From the columns to what their types are made of, each by its OID: in a large fleet, pg_type has a row for each table.
+# From the columns to the parts of their types, each by its OID: in a large fleet, pg_type has a row for each table.
 _COLUMNS = text(
     f"""
     WITH RECURSIVE {_OUTSIDE},
@@ -105,7 +105,7 @@ def require_operators(
 ) -> None:
     """Raise unless tenants' statements find the operators of all columns in *schemas*, and of *shared* tables.
 
-    Domains, arrays, ranges and composite types are looked into.
+    The check includes the parts of domains, arrays, ranges and composite types.
 
     :raises ConfigurationError: if they do not; it names the columns, and the schemas that ``extra_schemas`` lacks.
     """
@@ -128,9 +128,9 @@ def require_operators(
 
 
 def explain(connection: Connection, error: BaseException, extra_schemas: Sequence[str]) -> str | None:
-    """Return what to do about an *error* over a type, operator class or function of an extension that is not found.
+    """Return the remedy for an *error* about a missing type, operator class or function of an extension.
 
-    :returns: ``None`` if the error is something else.
+    :returns: ``None`` if the error has another cause.
     """
     state = sqlstate(error)
     if state not in _MISSING:

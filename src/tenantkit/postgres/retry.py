@@ -10,7 +10,7 @@ ATTEMPTS = 8
 
 
 def retrying() -> Retrying:
-    """Return what runs a transaction again after a lock conflict, with growing, random pauses."""
+    """Return the `tenacity.Retrying` that repeats a transaction after a lock conflict, with growing, random pauses."""
     return Retrying(
         retry=retry_if_exception(is_lock_conflict),
         wait=wait_random_exponential(multiplier=0.05, max=2),

@@ -1,4 +1,4 @@
-"""What a piece of SQL does to its transaction and to its connection, as far as its words tell."""
+"""Effects of SQL text on its transaction and its connection, as far as its words show them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _EXECUTES_TEXT = re.compile(r"\s*do\b", re.IGNORECASE)
 
 
 class SQLText:
-    """A piece of SQL, of one statement or of several, looked at without its comments and literals."""
+    """The text of one SQL statement or of several, examined without its comments and literals."""
 
     def __init__(self, sql: str) -> None:
         self._words, bare = _read(sql)
@@ -50,14 +50,14 @@ class SQLText:
 
     @cached_property
     def ends_transaction(self) -> bool:
-        """Whether a statement of it commits or rolls back."""
+        """Whether one of the statements commits or rolls back."""
         return any(map(_ENDS_TRANSACTION.match, self._statements))
 
     @cached_property
     def once_per_database(self) -> str | None:
-        """The kind of object that a statement of it creates, alters or drops, and that no schema can hold; or ``None``.
+        """The kind of object outside of schemas that a statement creates, alters or drops; ``None`` if there is none.
 
-        The body of a ``DO`` is looked at too, with the texts that it may execute.
+        The body of a ``DO`` is examined too, with the texts that it may execute.
         """
         found: Iterable[re.Match[str] | None] = (_ONCE_PER_DATABASE.match(each.lstrip()) for each in self._statements)
         if any(map(_EXECUTES_TEXT.match, self._statements)):
@@ -67,29 +67,29 @@ class SQLText:
 
     @cached_property
     def prepares(self) -> bool:
-        """Whether a statement of it is PREPARE, or may execute that in the body of a ``DO``."""
+        """Whether one of the statements is PREPARE, or may execute it in the body of a ``DO``."""
         return any(map(_PREPARES.match, (self._words, *self._statements)))
 
     @cached_property
     def resets_path(self) -> bool:
-        """Whether it takes back the ``search_path``, be it in the body of a ``DO``."""
+        """Whether it resets the ``search_path``, also in the body of a ``DO``."""
         return _RESETS_PATH.search(self._words) is not None
 
     @cached_property
     def goes_on_after_reset(self) -> bool:
-        """Whether a statement follows the one that takes back the ``search_path``."""
+        """Whether a statement follows the one that resets the ``search_path``."""
         *others, _last = [each for each in self._statements if each.strip()] or [""]
         return any(map(_RESETS_PATH.search, others))
 
 
 @lru_cache(maxsize=1_000)
 def read_sql(sql: str) -> SQLText:
-    """Return *sql*, looked at once however often it is executed."""
+    """Return the examined *sql*, from a cache if it was examined before."""
     return SQLText(sql)
 
 
 def _read(sql: str) -> tuple[str, str]:
-    """Return *sql* without comments, and the same with its literals emptied."""
+    """Return *sql* without comments, and the same with empty literals."""
     words: list[str] = []
     bare: list[str] = []
     position = 0
@@ -113,7 +113,7 @@ def _read(sql: str) -> tuple[str, str]:
 
 
 def end_of_comment(sql: str, position: int) -> int:
-    """Return where the comment ends whose text begins at *position*: they nest."""
+    """Return the end of the comment whose text begins at *position*; comments nest."""
     depth = 1
     for sign in _COMMENT_SIGN.finditer(sql, position):
         depth += 1 if sign[0] == "/*" else -1
