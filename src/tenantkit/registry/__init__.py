@@ -1,1 +1,1 @@
-"""The table-backed list of tenants: its tables, its own migration, its cache and what keeps that true."""
+"""The registry of tenants: its tables, their own migration, the cache and its listener."""

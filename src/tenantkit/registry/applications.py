@@ -22,7 +22,7 @@ from tenantkit.registry.tables import registry
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What tells two applications apart: their names if the first one has one, else their options."""
+    """The identity of an application: its name if the registry has one, otherwise its options."""
 
     application: str | None
     schema_prefix: str
@@ -41,7 +41,7 @@ class Application:
 
 
 def claim(connection: Connection, application: Application) -> None:
-    """Write down that the registry belongs to *application*, in the caller's transaction.
+    """Record that the registry belongs to *application*, in the caller's transaction.
 
     :raises ConfigurationError: if it belongs to another one.
     """
@@ -51,7 +51,7 @@ def claim(connection: Connection, application: Application) -> None:
 
 
 def check_once(engine: Engine, application: Application) -> None:
-    """Have connections of *engine* make sure that the registry belongs to *application*, until one has seen that.
+    """Make connections of *engine* check that the registry belongs to *application*, until one check has succeeded.
 
     They raise `ConfigurationError` if it belongs to another one.
     """
@@ -78,9 +78,9 @@ _owner = select(registry.c.application, registry.c.schema_prefix, registry.c.pla
 
 
 def _require_own(connection: Connection, query: Executable, application: Application) -> Application | None:
-    """Return what the registry has kept of the application that it belongs to, or ``None`` if it belongs to none yet.
+    """Return the application in the registry, or ``None`` if it belongs to none yet.
 
-    :raises ConfigurationError: if that is not *application*.
+    :raises ConfigurationError: if it belongs to another one than *application*.
     """
     return _require_same(connection.execute(query).one_or_none(), application)
 

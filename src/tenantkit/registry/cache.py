@@ -1,7 +1,7 @@
-"""Tenants that this process has looked up, so that a request need not ask the database.
+"""A cache of tenants in this process, so that a request need not query the database.
 
-A small cache of our own rather than a library's, because a lookup is on the path
-of every request and must not store an answer that was overtaken while it came.
+It is not a library's, because a lookup is on the path of every request, and must not
+store an answer that was invalidated before it arrived.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from typing import Literal, TypeAlias
 from tenantkit.tenant import Tenant
 
 Name: TypeAlias = "tuple[Literal['key', 'domain'], str]"
-"""What a tenant is looked up by."""
+"""The name by which a tenant is looked up: its key or a domain."""
 
 MISS_TTL = 5.0
-"""For how many seconds at most a name that no tenant has is remembered."""
+"""Maximum number of seconds for which a name without a tenant is remembered."""
 
 
 class TenantCache:
     """Tenants by key and by domain, each for at most *ttl* seconds, *size* entries at most.
 
-    Reads take no lock: each is one look into a `dict`. Writes do, so that no answer is stored
-    between the forgetting of a tenant and its end. When it is full, the entries that were stored
-    first go.
+    Reads take no lock: each is one lookup in a `dict`. Writes take one, so that no answer is stored
+    during the removal of a tenant. A full cache drops the entries that were stored first.
     """
 
     def __init__(self, *, ttl: float, size: int, clock: Callable[[], float] = monotonic) -> None:
@@ -35,10 +34,10 @@ class TenantCache:
         self._entries: dict[Name, tuple[Tenant, float]] = {}
         self._misses: dict[Name, float] = {}
         self._names: dict[str, set[Name]] = {}
-        """Under which names each tenant is kept, by its key: thousands of tenants may change in one statement."""
+        """The cached names of each tenant, by its key: thousands of tenants may change in one statement."""
         self._writing = Lock()
         self.generation = 0
-        """Grows with every invalidation; `store` compares it."""
+        """The number of invalidations; `store` compares it."""
 
     def find(self, name: Name) -> Tenant | None:
         """Return the tenant, or ``None`` if it is not known or was stored too long ago."""
@@ -55,17 +54,17 @@ class TenantCache:
             self._drop(name)
             while len(self._entries) >= self._size:
                 self._drop(next(iter(self._entries)))
-            # Under the tenant's own string, where it has it: the caller's would be a second one to keep.
+            # Under the tenant's own string if possible: the caller's would take memory too.
             own: Name = ("key", tenant.key) if name == ("key", tenant.key) else name
             self._entries[own] = (tenant, self._clock() + self._ttl)
             self._names.setdefault(tenant.key, set()).add(own)
 
     def is_missing(self, name: Name) -> bool:
-        """Return whether no tenant had this name some seconds ago, as far as this process has heard."""
+        """Return whether no tenant had this name some seconds ago, and no change was notified since."""
         return self._misses.get(name, 0.0) > self._clock()
 
     def store_miss(self, name: Name, *, generation: int) -> None:
-        """Remember for seconds that no tenant has this name, with the same condition as `store`."""
+        """Remember for some seconds that no tenant has this name, with the same condition as `store`."""
         with self._writing:
             if generation != self.generation or self._ttl <= 0 or self._size <= 0:
                 return

@@ -1,4 +1,4 @@
-"""The tenants that an application knows: looked up, cached, listed and changed."""
+"""The tenants of an application: lookup with a cache, listing and changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tenantkit.tenant import KEY, TENANT, Tenant
 
 
 class Directory:
-    """The registry of one application, with the cache of this process and what keeps it true."""
+    """The registry of one application, with the cache of this process and its listener."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Directory:
         return self.cache.find(("key", key)) or self._look_up(("key", key), store.get)
 
     def renewed(self, tenant: Tenant) -> Tenant:
-        """Return what *tenant* is now, from this process's memory if it is there.
+        """Return the present state of *tenant*, from this process's memory if it is there.
 
         :raises TenantMismatchError: if it is of another registry, or another tenant has its key now.
         :raises TenantNotFoundError: if it was dropped, or its key was changed.
@@ -150,9 +150,9 @@ class Directory:
         return self._change(key, domains.set_primary, domain)
 
     def at_revision(self, tenant: Tenant | str, revision: str) -> bool:
-        """Return whether the tables of *tenant* include what *revision*, a whole id, did; "yes" is kept for seconds.
+        """Return whether the tables of *tenant* include *revision*, a whole id; "yes" is kept for some seconds.
 
-        :raises ConfigurationError: if there is no such revision, or nothing is known of the one that the tenant is at.
+        :raises ConfigurationError: if there is no such revision, or the tenant is at an unknown one.
         """
         known = self.get(tenant) if isinstance(tenant, str) else self.renewed(tenant)
         require(revision=(revision, NAME))
@@ -186,18 +186,18 @@ class Directory:
         return require_free_domain(domain, self._reserved_domains)
 
     def known(self, tenant: Tenant) -> Tenant | None:
-        """Return what *tenant* is now if this process has it in its memory; raises as `renewed` does."""
+        """Return the present state of *tenant* if it is in this process's memory; raises as `renewed` does."""
         if not isinstance(tenant, Tenant):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may do without types
             require(tenant=(tenant, TENANT))
         now = self.cache.find(("key", tenant.key))
         return require_same(tenant, now) if now is not None else None
 
     def look_up_again(self, connection: Connection, tenant: Tenant) -> Tenant:
-        """Find what *tenant* is now by *connection* and remember it; raises as `renewed` does."""
+        """Read the present state of *tenant* by *connection* and cache it; raises as `renewed` does."""
         return self.look_up(connection, ("key", tenant.key), partial(store.get_again, tenant))
 
     def look_up(self, connection: Connection, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
-        """Find a tenant by *connection* and remember it."""
+        """Find a tenant by *connection* and cache it."""
         cache, listener = self._memory.get()
         if listener is not None:
             listener.start()
@@ -225,7 +225,7 @@ class Directory:
 
     @contextmanager
     def forgetting(self, key: str) -> Generator[None]:
-        """Drop what this process remembers of a tenant once the change is committed; others are notified."""
+        """Drop a tenant's cache entries once the change is committed; other processes are notified."""
         require(key=(key, KEY))
         try:
             yield

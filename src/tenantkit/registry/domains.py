@@ -1,4 +1,4 @@
-"""Changing the domains of tenants: functions of a connection, in the caller's transaction."""
+"""Changes of tenants' domains: functions of a connection, in the caller's transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rights for the roles that the application connects as, where they do not own the registry."""
+"""Privileges for the application's roles, if they own neither the registry nor the schemas."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _MAY_READ = text(
 def let_read_registry(connection: Connection, roles: Iterable[str]) -> None:
     """Let *roles* look tenants up.
 
-    What they may do already is not granted again: PostgreSQL refuses GRANTs on one object at the same time, and
-    processes start together.
+    Existing privileges are not granted again: PostgreSQL refuses concurrent GRANTs on one object, and processes
+    start together.
     """
     for role in roles:
         if _may_read(connection, role):

@@ -22,7 +22,7 @@ _Found = TypeVar("_Found")
 
 
 def require_row(found: _Found | None) -> _Found:
-    """Return what was read from ``tenantkit.registry``.
+    """Return the row that was read from ``tenantkit.registry``.
 
     :raises ConfigurationError: if its row is gone, for example after a dump was restored without it.
     """

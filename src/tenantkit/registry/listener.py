@@ -1,4 +1,4 @@
-"""The thread that hears of changes to the registry from other processes."""
+"""The thread that receives notifications of changes to the registry by other processes."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PING_AFTER = 30.0
-"""After how many seconds without a message the server is asked whether it is still there.
+"""Seconds without a message after which the listener sends a query to the server.
 
-If it does not answer within as many seconds again, the connection is given up. A connection that a firewall or a
-failover has cut without a word would otherwise stay silent for ever.
+If the server does not answer within the same time, the connection is closed. A connection that a firewall or a
+failover has cut without notice would otherwise stay silent for ever.
 """
 
 _LOOK_AGAIN = 1.0
-"""How many seconds may pass before the thread notices that its cache is garbage."""
+"""Maximum number of seconds before the thread notices that its cache was collected as garbage."""
 
 
 class Listener:
-    """Keeps a `TenantCache` true to the registry by LISTEN, on a connection of its own.
+    """Invalidates a `TenantCache` by LISTEN, on a connection of its own.
 
-    While there is no connection, the cache's time to live is all that renews it;
-    when there is one again the cache is emptied, since notifications were missed.
-    The thread ends with the program, or once the cache is garbage.
+    While there is no connection, entries of the cache only expire; when there is one
+    again the cache is emptied, since notifications were missed. The thread ends with
+    the program, or once the cache was collected as garbage.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Listener:
         self._stop = threading.Event()
         self._waker: socket.socket | None = None
         self.listening = threading.Event()
-        """Set while notifications are being received."""
+        """The event that is set while notifications are received."""
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
@@ -63,7 +63,7 @@ class Listener:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="tenantkit-listener", daemon=True)
                     self._thread.start()
-                    # Before what was registered earlier, such as the end of an embedded server.
+                    # Before functions that were registered earlier, such as the end of an embedded server.
                     atexit.register(_stop, weakref.ref(self))
 
     def stop(self, *, timeout: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Which revisions a tenant's schema includes, so that code can ask in every request."""
+"""Lookup of the revisions that a tenant's schema includes, fast enough for every request."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from tenantkit.registry.cache import TenantCache
 
 TRUSTED_FOR = 5.0
-"""For how many seconds a revision that was there is taken to be there still: only a downgrade takes it away."""
+"""Number of seconds for which "yes" is cached: only a downgrade removes a revision."""
 
 MARK = "tenantkit: outside of a transaction, there began: "
-"""How the comment on a version table begins while a revision does what cannot be undone."""
+"""The prefix of the comment on a version table while a revision runs steps outside of a transaction."""
 DOWNGRADE = "downgrade "
-"""How it goes on where the revision is taken back."""
+"""The continuation of the comment for a downgrade."""
 
 
 _WRITE_ORDER = text(
@@ -38,22 +38,22 @@ _WRITE_ORDER = text(
     ON CONFLICT (revision) DO UPDATE SET down_revisions = excluded.down_revisions
     """
 )
-"""In one order, and nothing where nothing is new, as runs at the same time must not wait for one another."""
+"""Writes in one order, and only new rows, because concurrent runs must not wait for one another."""
 
 
 def write_order(connection: Connection, order: Mapping[str, Sequence[str]]) -> None:
-    """Write down what revisions there are, each with those that come directly before it."""
+    """Record the existing revisions, each with its direct predecessors."""
     connection.execute(_WRITE_ORDER, {"order": dumps({revision: list(before) for revision, before in order.items()})})
 
 
 def read_order(connection: Connection) -> Graph:
-    """Return what revisions there are, of this code and of others that have migrated tenants."""
+    """Return the known revisions, of this code and of other versions that have migrated tenants."""
     rows = connection.exec_driver_sql("SELECT revision, down_revisions FROM tenantkit.revisions")
     return {row.revision: tuple(row.down_revisions) for row in rows}
 
 
 def read_heads(connection: Connection, tenant: Tenant) -> tuple[tuple[str, ...], str | None]:
-    """Return the revisions that a tenant's schema is at, and the one of them of which part may be gone, if any is."""
+    """Return the heads of a tenant's schema, and the one that a downgrade may have removed partly, if any."""
     table = f"{quote_identifier(tenant.schema)}.alembic_version"
     query = f"SELECT version_num, obj_description(tableoid, 'pg_class') FROM {table}"  # noqa: S608 - quoted
     rows = connection.exec_driver_sql(query).all()
@@ -68,7 +68,7 @@ def has_revisions(connection: Connection, tenant: Tenant) -> bool:
 
 
 class Migrated(Protocol):
-    """Has revisions, as a `tenantkit.Tenancy` does."""
+    """An object with revisions, such as a `tenantkit.Tenancy`."""
 
     databases: Databases
     isolations: Isolations
@@ -81,10 +81,10 @@ class Migrated(Protocol):
 
 
 class Revisions:
-    """Knows the order of an application's revisions, and where tenants were a moment ago.
+    """The order of an application's revisions, and a cache of tenants' recent revisions.
 
-    Only "yes" is remembered: what a tenant does not include yet may be there in the next moment. When something in the
-    registry changed, nothing is trusted any more.
+    Only "yes" is cached, because a missing revision may be applied at any moment. A change in the registry
+    invalidates the cache.
     """
 
     def __init__(self, tenancy: Migrated, *, clock: Callable[[], float] = monotonic) -> None:
@@ -102,7 +102,7 @@ class Revisions:
             return self.look_up(connection, self._tenancy.databases, tenant, revision)
 
     def has(self, tenant: Tenant, revision: str) -> bool:
-        """Return whether *tenant* is known to include *revision*; without I/O, once the files have been read.
+        """Return whether *tenant* is known to include *revision*, without I/O once the files have been read.
 
         :raises ConfigurationError: if there is no such revision.
         """
@@ -114,11 +114,11 @@ class Revisions:
         return revision in there and generation == self._tenancy.cache.generation and until > self._clock()
 
     def look_up(self, connection: Connection, databases: Databases, tenant: Tenant, revision: str) -> bool:
-        """Return whether the schema of *tenant* includes *revision*, and remember where it is.
+        """Return whether the schema of *tenant* includes *revision*, and cache its revisions.
 
         :param connection: a connection to the main one of *databases*, which also has the order of revisions.
-        :raises TenantUnavailableError: if this version of tenantkit cannot tell where the schema is.
-        :raises ConfigurationError: if the tenant is at a revision that nothing is known of.
+        :raises TenantUnavailableError: if this version of tenantkit cannot reach the schema.
+        :raises ConfigurationError: if the tenant is at an unknown revision.
         """
         self._tenancy.isolations.of(tenant)
         generation, now = self._tenancy.cache.generation, self._clock()
@@ -131,7 +131,7 @@ class Revisions:
         return revision in self._included[where]
 
     def _order(self, connection: Connection, tenant: Tenant, heads: Sequence[str]) -> Graph:
-        """Return an order that has *heads*. Newer code, which has brought the tenant there, wrote its own down."""
+        """Return an order that has *heads*: that of this code, or of newer code that has migrated the tenant."""
         graph = self._revisions()
         if not graph.keys() >= set(heads):
             graph = graph | read_order(connection)

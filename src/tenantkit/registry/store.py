@@ -1,4 +1,4 @@
-"""Reading and changing the registry: functions of a connection, in the caller's transaction."""
+"""Reads and changes of the registry: functions of a connection, in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def get(connection: Connection, key: str) -> Tenant:
 
 
 def get_again(tenant: Tenant, connection: Connection, key: str) -> Tenant:
-    """Return what *tenant*, whose key is *key*, is now.
+    """Return the present state of *tenant*, whose key is *key*.
 
     :raises TenantMismatchError: if it is of another registry, or another tenant has its key now.
     :raises TenantNotFoundError: if it was dropped, or its key was changed.
@@ -132,7 +132,7 @@ def find(
     :param status: only those in this state, or in one of these: `Status`, or its word.
     :param attributes: only those whose attributes contain all of these.
     :param search: only those whose key, name or a domain contains this text, in any case.
-    :param after: only those behind this key: for the next page, the last key of the one before.
+    :param after: only those after this key: for the next page, the last key of the previous one.
     :param limit: the maximum number of tenants.
     """
     query: Select[Any] = _tenant.order_by(tenants.c.key)
@@ -174,7 +174,7 @@ def require_filters(filters: Mapping[str, Any]) -> None:
 def changed(
     connection: Connection, isolations: Isolations, key: str, change: Callable[..., None], *args: Any, **options: Any
 ) -> Tenant:
-    """Apply one of the changes below to the tenant with this key, and return it as it is now.
+    """Apply *change*, a function of this module or of `domains`, to a tenant, and return its new state.
 
     :raises TenantNotFoundError: if there is no such tenant.
     """
@@ -232,9 +232,9 @@ def change(
 
 
 def lock(connection: Connection, isolations: Isolations, key: str) -> Tenant:
-    """Lock a tenant's row until the transaction ends, and return the tenant as it is now.
+    """Lock a tenant's row until the transaction ends, and return the tenant's present state.
 
-    Of two processes that change a tenant, one goes first and the other sees what it did.
+    Of two processes that change a tenant, the second waits and sees the first one's change.
 
     :raises TenantNotFoundError: if there is no such tenant.
     :raises TenantUnavailableError: if this version of tenantkit cannot change it.
@@ -247,19 +247,19 @@ def lock(connection: Connection, isolations: Isolations, key: str) -> Tenant:
 
 
 def lock_by_id(connection: Connection, tenant_id: int) -> bool:
-    """Lock a tenant's row until the transaction ends, and return whether it is still there.
+    """Lock a tenant's row until the transaction ends, and return whether it still exists.
 
-    By id, not by key: a key may have gone to a new tenant meanwhile.
+    By id, not by key: a new tenant may have the key meanwhile.
     """
     query = select(tenants.c.id).where(tenants.c.id == tenant_id).with_for_update()
     return connection.execute(query).first() is not None
 
 
 def transition(connection: Connection, isolations: Isolations, /, key: str, wanted: Status, **values: Any) -> Tenant:
-    """Move a tenant to the state *wanted*, and set the columns *values* with it; return it as it is now.
+    """Move a tenant to the status *wanted*, and set the columns *values*; return its new state.
 
     :raises TenantNotFoundError: if there is no such tenant.
-    :raises IllegalTransitionError: if its state does not permit the step.
+    :raises IllegalTransitionError: if its status does not permit the step.
     """
     status = Status(lock(connection, isolations, key).status)
     if not status.may_become(wanted):
@@ -271,14 +271,14 @@ def transition(connection: Connection, isolations: Isolations, /, key: str, want
 
 
 def move(connection: Connection, isolations: Isolations, key: str, wanted: Status) -> Tenant:
-    """Move a tenant to the state *wanted*, as a person or a webhook asks for it; nothing if it is there already.
+    """Move a tenant to the status *wanted* for a user or a webhook; do nothing if it has that status already.
 
     Raises as `transition` does.
     """
     tenant = lock(connection, isolations, key)
     if tenant.status is not wanted:
         return transition(connection, isolations, key, wanted)
-    # Maintenance that a run has begun, and would end, is now a person's.
+    # A run no longer ends maintenance that it has begun: it is the operator's now.
     connection.execute(
         update(tenants).where(tenants.c.id == tenant.id, tenants.c.claim.is_not(None)).values(claim=None)
     )
@@ -286,7 +286,7 @@ def move(connection: Connection, isolations: Isolations, key: str, wanted: Statu
 
 
 def remove(connection: Connection, tenant_id: int) -> None:
-    """Delete a tenant's row, and with it its domains and outcomes; remember that it was there."""
+    """Delete a tenant's row with its domains and outcomes; record it as a former tenant."""
     was = select(tenants.c.id, tenants.c.key, tenants.c.schema).where(tenants.c.id == tenant_id)
     connection.execute(insert(former_tenants).from_select(["id", "key", "schema"], was))
     connection.execute(delete(tenants).where(tenants.c.id == tenant_id))
@@ -308,7 +308,7 @@ def referring(connection: Connection, tenant: Tenant) -> list[str]:
 
 
 def count_former(connection: Connection, key: str) -> int:
-    """Return how many tenants had this key and were dropped."""
+    """Return the number of dropped tenants that had this key."""
     query = select(func.count()).select_from(former_tenants).where(former_tenants.c.key == key)
     return connection.execute(query).scalar_one()
 
@@ -318,7 +318,7 @@ def _jsonb(value: Mapping[str, Any]) -> ColumnElement[Any]:
 
 
 def _has_key(key: str) -> ColumnElement[bool]:
-    """Return the condition; what cannot be a key is not even sent, for the server refuses some strings."""
+    """Return the condition; a string that cannot be a key is not sent, as the server refuses some."""
     try:
         return tenants.c.key == validate_key(key)
     except InvalidTenantKeyError as error:
@@ -326,7 +326,7 @@ def _has_key(key: str) -> ColumnElement[bool]:
 
 
 def _to_tenant(row: Row[Any]) -> Tenant:
-    # Thousands of tenants may stay in memory: what is the same in many of them is kept once.
+    # Thousands of tenants may stay in memory: equal strings are kept once.
     return Tenant(
         id=row.id,
         key=row.key,

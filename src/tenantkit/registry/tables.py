@@ -6,7 +6,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, ForeignKey, 
 
 SCHEMA = "tenantkit"
 CHANNEL = "tenantkit"
-"""Every change of a tenant or of its domains is notified on this channel; the payload is the key, or empty for all."""
+"""The channel on which each change of a tenant or its domains is notified; the payload is the key, or empty for all."""
 
 metadata = MetaData(schema=SCHEMA)
 
@@ -21,7 +21,7 @@ tenants = Table(
     Column("database", Text),
     Column("schema", Text),
     # jsonb in the database. Its own type is in a dialect, which takes as long to import as half of SQLAlchemy:
-    # that is for the engine to do, not for `import tenantkit`.
+    # only the engine should import it, not `import tenantkit`.
     Column("attributes", JSON),
     Column("claim", Text),
     Column("error", Text),

@@ -115,7 +115,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         )
         """,
         "CREATE INDEX former_tenants_key ON tenantkit.former_tenants (key)",
-        # What a run is about to do is written down before it does anything.
+        # A run records its plan before it does anything.
         """
         ALTER TABLE tenantkit.outcomes
             DROP CONSTRAINT outcomes_status_check,
@@ -130,7 +130,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
     ),
     (
         _REFUSE,
-        # What older code asks that meets a tenant of newer code.
+        # For older code that meets a tenant of newer code.
         "CREATE TABLE tenantkit.revisions (revision text PRIMARY KEY, down_revisions text[] NOT NULL)",
     ),
     (
@@ -179,16 +179,16 @@ _STEPS: tuple[tuple[str, ...], ...] = (
 def install(connection: Connection) -> None:
     """Bring the registry's tables to this version of tenantkit, in the caller's transaction.
 
-    Does nothing if they are there; processes that start together wait for one another.
+    Does nothing if they are current; processes that start together wait for one another.
 
-    :raises ConfigurationError: if a newer tenantkit has been here.
+    :raises ConfigurationError: if a newer tenantkit has upgraded them.
     """
     if _is_current(connection):
         return
     wait_for_others(connection)
     connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS tenantkit")
     connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS tenantkit.version (version int NOT NULL)")
-    if _is_current(connection):  # somebody else's work, while this waited for the lock
+    if _is_current(connection):  # another process has installed them while this one waited for the lock
         return
     for step in _STEPS[installed_version(connection) :]:
         for statement in step:
@@ -213,7 +213,7 @@ def _is_elsewhere_current(connection: Connection) -> bool:
 
 
 def wait_for_others(connection: Connection) -> None:
-    """Wait until no other process changes the registry's tables, and let none do so until the transaction ends."""
+    """Lock the registry's tables against changes by other processes until the transaction ends."""
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({INSTALLATION})")
 
 

@@ -1,1 +1,1 @@
-"""What runs over the fleet do, kept in the database: the ledger, claims and maintenance."""
+"""The state of runs in the database: the ledger, claims and maintenance."""

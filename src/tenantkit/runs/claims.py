@@ -1,4 +1,4 @@
-"""Which run is at work on a placement: a lock in the database, which dies with its connection."""
+"""Claims of placements by runs: a lock in the database, which ends with its connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOCK = PLACEMENT.format(schema="%(schema)s")
 
 
 def claim(connection: Connection, schema: str) -> bool:
-    """Claim a schema until the transaction ends, without waiting, and return whether that worked."""
+    """Claim a schema until the transaction ends, without waiting; return whether it succeeded."""
     claimed: bool = connection.exec_driver_sql(
         f"SELECT pg_try_advisory_xact_lock({_LOCK})", {"schema": schema}
     ).scalar_one()
@@ -24,9 +24,9 @@ def claim(connection: Connection, schema: str) -> bool:
 
 @contextmanager
 def claiming(connection: Connection, schema: str) -> Generator[bool]:
-    """Claim a schema for the duration of a block, which may commit; yield whether that worked.
+    """Claim a schema during a block, which may commit; yield whether it succeeded.
 
-    Nobody waits: ``CREATE INDEX CONCURRENTLY`` waits for all transactions, and one that waited for it would never end.
+    Claims never wait: ``CREATE INDEX CONCURRENTLY`` waits for all transactions, also for one that waits for its claim.
     """
     driver: Any = connection.connection.driver_connection
     claimed = False
@@ -35,7 +35,7 @@ def claiming(connection: Connection, schema: str) -> Generator[bool]:
         connection.commit()
         yield claimed
     except BaseException as error:
-        if not isinstance(error, Exception):  # interrupted in the middle of anything: the lock goes with the connection
+        if not isinstance(error, Exception):  # interrupted at an unknown point: the lock ends with the connection
             claimed = False
             with suppress(SQLAlchemyError):
                 connection.invalidate()
@@ -43,7 +43,7 @@ def claiming(connection: Connection, schema: str) -> Generator[bool]:
         raise
     finally:
         if claimed:
-            # If the connection is lost, so is the lock.
+            # A lost connection has no lock.
             with suppress(SQLAlchemyError):
                 connection.rollback()
                 connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_LOCK})", {"schema": schema})

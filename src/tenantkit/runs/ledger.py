@@ -1,7 +1,7 @@
-"""What was migrated, kept in the database: functions of a connection, in the caller's transaction.
+"""The ledger of runs in the database: functions of a connection, in the caller's transaction.
 
-A run writes down first what it is about to do, and then, in the transaction that migrates a tenant, that this was done.
-So after a crash the ledger and the schemas agree, and what is still ``planned`` was not done.
+A run first records its plan and then, in the transaction that migrates a tenant, the tenant's outcome.
+So after a crash the ledger and the schemas agree, and a tenant that is still ``planned`` was not migrated.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _WAIT_FOR_DISK = text(
 def start_run(
     connection: Connection, *, command: str, target: str, options: Mapping[str, Any], planned: Sequence[tuple[int, str]]
 ) -> int:
-    """Write down that a run begins, and with which tenants: each as its id and the revision it is at."""
+    """Record a new run with its tenants, each as its id and its revision; return the run's number."""
     number: int = connection.execute(
         insert(runs)
         .values(command=command, target=target, options=cast(literal(dumps(dict(options)), Text), JSONB))
@@ -53,23 +53,23 @@ def start_run(
 
 
 def settle(connection: Connection, run_id: int) -> set[int]:
-    """Have all that was committed until now on disk when this transaction ends; return the tenants still to be done.
+    """Flush all earlier commits to disk at the end of this transaction; return the tenants that are not done.
 
-    A server that crashes loses transactions that did not wait for its disk, though it had answered that they were done.
+    A server that crashes loses transactions that did not wait for its disk, although it had reported their commit.
     """
-    # A commit waits for the disk only if it has something to write, and unless somebody has turned that off for all.
+    # A commit waits for the disk only if it writes, and unless the server's configuration turns that off.
     connection.execute(_WAIT_FOR_DISK)
     if not connection.execute(update(runs).where(runs.c.id == run_id).values(target=runs.c.target)).rowcount:
         raise ConfigurationError(
-            f"Run {run_id} is not in the ledger any more, so the server has lost what was done last. "
-            "'tenantkit status' tells where the tenants are; run the same again for those that are behind."
+            f"Run {run_id} is not in the ledger any more, so the server has lost its last transactions. "
+            "'tenantkit status' shows the tenants' revisions; run the command again for those that are behind."
         )
     query = select(outcomes.c.tenant_id).where(outcomes.c.run_id == run_id, outcomes.c.status == "planned")
     return set(connection.execute(query).scalars())
 
 
 def finish_run(connection: Connection, run_id: int) -> None:
-    """Write down that a run has come to its end."""
+    """Record the end of a run."""
     connection.execute(update(runs).where(runs.c.id == run_id).values(finished_at=func.now()))
 
 
@@ -192,13 +192,13 @@ def _write(
     to_revision: str,
     attempts: int = 1,
 ) -> str:
-    # Found to be there already, by a second try after the answer to the first was lost, it was done all the same.
+    # A retry after a lost answer may find the tenant unchanged, although this run has migrated it.
     also = " AND status <> 'done'" if status == "unchanged" else ""
     before, after = (f"nullif({quote_literal(revision)}, '')" for revision in (from_revision, to_revision))
     return (
         f"UPDATE tenantkit.outcomes SET status = '{status}', "  # noqa: S608 - numbers, and quoted
         f"engine = {quote_literal(engine)}, attempts = {attempts}, to_revision = {after}, "
-        # Where an earlier part of the same run has begun, it stays.
+        # The starting point of an earlier part of the same run is kept.
         f"from_revision = CASE WHEN to_revision = {before} THEN from_revision ELSE {before} END, "
         "duration_ms = date_part('epoch', clock_timestamp() - now()) * 1000, finished_at = clock_timestamp() "
         f"WHERE run_id = {run_id} AND tenant_id = {tenant_id}{also}"
@@ -206,9 +206,9 @@ def _write(
 
 
 def record(connection: Connection, run_id: int, tenant_id: int, **values: Any) -> None:
-    """Write down an outcome that is not written down yet; nothing if the tenant has been dropped meanwhile."""
+    """Record the outcome of a tenant that was not migrated; do nothing if it has been dropped meanwhile."""
     before, after = values.pop("from_revision"), values.pop("to_revision")
-    if before is not None or after is not None:  # otherwise it is not known; a part of it may be done
+    if before is not None or after is not None:  # otherwise the revisions are not known; a part may be done
         values["from_revision"] = case((outcomes.c.to_revision == before, outcomes.c.from_revision), else_=before)
         values["to_revision"] = after
     connection.execute(
@@ -219,7 +219,7 @@ def record(connection: Connection, run_id: int, tenant_id: int, **values: Any) -
 
 
 def changed_since(connection: Connection, run_id: int) -> dict[int, int]:
-    """Return the last run that has moved a tenant after this one did, by the tenant's id; runs may overlap."""
+    """Return, by a tenant's id, the last run that has migrated it after this one; runs may overlap."""
     later = outcomes.alias()
     query = (
         select(later.c.tenant_id, later.c.run_id)
@@ -232,7 +232,7 @@ def changed_since(connection: Connection, run_id: int) -> dict[int, int]:
 
 
 def last_failures(connection: Connection) -> dict[str, Row[Any]]:
-    """Return the error and its place of each tenant whose last outcome, in any run, is a failure, by key."""
+    """Return, by key, the error and its place of each tenant whose last outcome in any run is a failure."""
     facts = (outcomes.c.error, outcomes.c.revision, outcomes.c.file, outcomes.c.line)
     all_of_tenants = select(outcomes.c.tenant_id, outcomes.c.status, *facts)
     last = (
@@ -250,7 +250,7 @@ def last_failures(connection: Connection) -> dict[str, Row[Any]]:
 
 
 def last_outcome(connection: Connection, tenant_id: int) -> Row[Any] | None:
-    """Return the outcome of a tenant in the last run that has reached it, with the run's command and target."""
+    """Return a tenant's outcome in the last run that has reached it, with the run's command and target."""
     query = (
         select(outcomes, runs.c.command, runs.c.target)
         .join(runs)
@@ -262,7 +262,7 @@ def last_outcome(connection: Connection, tenant_id: int) -> Row[Any] | None:
 
 
 def find_runs(connection: Connection, *, run_id: int | None = None, limit: int | None = None) -> Sequence[Row[Any]]:
-    """Return runs, the newest first, each with how many of its tenants have which status."""
+    """Return runs, the newest first, each with the number of its tenants by status."""
     counts = {
         status: func.count(outcomes.c.tenant_id).filter(outcomes.c.status == status).label(status)
         for status in ("done", "unchanged", "failed", "planned")

@@ -1,7 +1,7 @@
 """Tenants that a run keeps in maintenance while it migrates them: functions of a connection.
 
-The run's number stands in the tenant's row, and an advisory lock shows that the run lives. So what a run leaves
-behind that was killed is told from maintenance that a person has ordered, which nobody else ends.
+The tenant's row has the run's number, and an advisory lock shows that the run lives. So maintenance that remains from
+a killed run can be distinguished from an operator's, which only the operator ends.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _ENTER = text(
 _HELD = text(
     "SELECT EXISTS (SELECT FROM tenantkit.tenants WHERE id = :id AND status = 'maintenance' AND claim ^@ 'run ')"
 )
-# Where the connection or the process was lost that migrated it, its last statement may still be at work, and hold the
-# claim. Then the tenant stays in maintenance, and is released later.
+# After the loss of a connection or a process, its last statement may still be running, and hold the claim. Then the
+# tenant stays in maintenance, and is released later.
 _FREE = f"pg_try_advisory_xact_lock({PLACEMENT.format(schema='schema')})"
 _LEAVE = text(
     f"""
@@ -59,7 +59,7 @@ class Entry(Enum):
 
     ENTERED = auto()
     LEFT_ALONE = auto()
-    """The tenant is not served anyway."""
+    """The tenant is not active."""
     BUSY = auto()
     """Another run keeps it in maintenance."""
 
@@ -70,7 +70,7 @@ def show_alive(connection: Connection, run_id: int) -> None:
 
 
 def show_dead(connection: Connection, run_id: int) -> None:
-    """Take that back."""
+    """Release the lock of `show_alive`."""
     connection.execute(text(f"SELECT pg_advisory_unlock({RUN})"), {"run": run_id})
 
 
@@ -82,7 +82,7 @@ def enter(connection: Connection, tenant_id: int, run_id: int) -> Entry:
 
 
 def leave(connection: Connection, tenant_id: int, run_id: int) -> None:
-    """Make a tenant active again, unless it is still being migrated or somebody has changed its status meanwhile."""
+    """Make a tenant active again, unless it is still being migrated or its status was changed meanwhile."""
     connection.execute(_LEAVE, {"id": tenant_id, "mark": _mark(run_id)})
 
 
@@ -93,7 +93,7 @@ def abandoned(connection: Connection) -> list[str]:
 
 
 def held(connection: Connection) -> list[str]:
-    """Return the keys of tenants that dead runs have left in maintenance, also where a statement is still at work."""
+    """Return the keys of tenants that dead runs have left in maintenance, also if a statement is still running."""
     marks = _dead(connection)
     return list(connection.execute(_MARKED, {"marks": marks}).scalars()) if marks else []
 
@@ -105,7 +105,7 @@ def release(connection: Connection) -> list[str]:
 
 
 def _dead(connection: Connection) -> list[str]:
-    """Return the marks of runs that live no more; that they are dead is certain, as a number is never used again."""
+    """Return the marks of dead runs; a run's number is never used again."""
     alive = text(f"SELECT NOT pg_try_advisory_xact_lock({RUN})")
     runs = connection.execute(_RUNS).scalars().all()
     return [_mark(run) for run in runs if not connection.execute(alive, {"run": run}).scalar_one()]
