@@ -1,9 +1,9 @@
 """Tenants for every ASGI framework: a middleware that needs none of them.
 
-The tenant is current for all that the application does in the call: endpoints
+The tenant is current for all work of the application in the call: endpoints
 (also in worker threads), background tasks, streamed bodies, and a websocket
-for as long as it is open. Tasks that the application starts by itself keep the
-tenant they were started under.
+while it is open. Tasks that the application starts itself keep the tenant that
+was current at their start.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class TenantMiddleware:
             app, tenancy, resolver=Subdomain("example.com"), shared=["/", "/login", "/static/*"]
         )
 
-    What is refused, and how, `tenantkit.web.admission` tells. A websocket is refused before it is accepted.
+    `tenantkit.web.admission` describes which requests are refused. A websocket is refused before it is accepted.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class TenantMiddleware:
     ) -> None:
         """Wrap *app*.
 
-        :param tenancy: where tenants are looked up. A `Tenancy` is asked in a thread if it has to ask the database.
-        :param resolver: tells which tenant a request is for.
+        :param tenancy: the tenancy of the tenants. A `Tenancy` queries the database in a thread.
+        :param resolver: returns the tenant of a request.
         :param shared: the paths of routes that need no tenant; see `tenantkit.web.admission.SharedPaths`.
-        :param refuse: makes the response to a refused request: any ASGI application, such as a Starlette response.
+        :param refuse: returns the response to a refused request: any ASGI application, such as a Starlette response.
         :raises TypeError: if an argument has the wrong type.
         :raises ConfigurationError: if *resolver* has a `PathPrefix`, and *app* is one route of Litestar or Starlette.
         """
@@ -107,7 +107,7 @@ class TenantMiddleware:
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request or websocket; what is neither, such as lifespan, is passed through."""
+        """Serve one request or websocket; other events, such as lifespan, are passed through."""
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
@@ -131,7 +131,7 @@ class TenantMiddleware:
         else:
             await _deny(self._refuse(refusal), scope, receive, send)
             return
-        # Also without a tenant: servers start the next request of a connection in the context of the one before.
+        # Also without a tenant: servers start the next request of a connection in the context of the previous one.
         with tenant_context(current):
             await self.app(scope, receive, send)
 
@@ -142,7 +142,7 @@ class TenantMiddleware:
     async def _admit(
         self, target: Target | Refusal | None, by_host: Target | None, outer: Tenant | None
     ) -> tuple[Tenant | None, Refusal | None]:
-        """Return the tenant that a request names, and why it is refused, if it is."""
+        """Return the tenant that a request names, and its refusal, if it is refused."""
         if isinstance(target, Refusal):
             return None, target
         if target is None:
@@ -173,7 +173,7 @@ class TenantMiddleware:
 
 
 def _is_routed(app: object) -> bool:
-    """Return whether *app* is what Litestar or Starlette gives to the middleware of one route."""
+    """Return whether *app* is the object that Litestar or Starlette passes to the middleware of one route."""
     module: str = getattr(app if inspect.isroutine(app) else type(app), "__module__", "")
     if module.startswith("starlette.routing"):
         return inspect.isroutine(app)
@@ -202,7 +202,7 @@ def _headers(scope: Scope) -> Mapping[str, str]:
 
 
 def _route_path(scope: Scope) -> str:
-    """Return the path below the root path; servers that leave the root out of the path are understood too."""
+    """Return the path below the root path, also for servers that omit the root from the path."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
     below = path.removeprefix(root)

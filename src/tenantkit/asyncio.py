@@ -78,8 +78,8 @@ class AsyncTenancy:
 
         :param database: a URL for psycopg or asyncpg, for which an engine is made with *engine_options*, or an
             `AsyncEngine`.
-        :param sync_database: where provisioning, the command line and the listener connect, by psycopg; by
-            default the same URL. Give it if an `AsyncEngine` has connection arguments that they need too.
+        :param sync_database: the database for provisioning, the command line and the listener, by psycopg; by
+            default the same URL. Pass it if an `AsyncEngine` has connection arguments that they need too.
         :param session_class: the class of tenant sessions, a subclass of `AsyncTenantSession`. Seeds get a session
             of its ``sync_session_class``.
         :param shared_session_class: the class of sessions for shared tables.
@@ -105,7 +105,7 @@ class AsyncTenancy:
             session_options=session_options,
             **options,
         )
-        """The same tenancy without asyncio: what the command line and migrations work with."""
+        """The same tenancy without asyncio, for the command line and migrations."""
         self.databases.prepare(connect_in_each_process)
         applications.check_once(self.databases.main, self.sync.application)
         self.databases.prepare(lambda engine: check_server_once(engine, self.sync.placeholder))
@@ -160,10 +160,10 @@ class AsyncTenancy:
         return self._shared_sessionmaker(**options)
 
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
-        """Return what a session needs; without I/O, so a key alone does not do.
+        """Return the binding of *tenant* or of the current tenant without I/O, so *tenant* cannot be a key.
 
-        A tenant that this process has not in its memory is looked up before the session's first statement, which then
-        raises what `session` raises.
+        A tenant that is not in this process's memory is looked up before the session's first statement, which then
+        raises as `session` does.
 
         :raises ConfigurationError: if *tenant* is a key.
         """
@@ -221,7 +221,7 @@ class AsyncTenancy:
         return await self._change(key, domains.add, self.sync.free_domain(domain), primary=primary)
 
     async def remove_domain(self, key: str, domain: str) -> Tenant:
-        """Take a domain from a tenant."""
+        """Remove a domain from a tenant."""
         return await self._change(key, domains.remove, domain)
 
     async def set_primary_domain(self, key: str, domain: str) -> Tenant:

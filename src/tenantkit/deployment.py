@@ -17,7 +17,7 @@ from tenantkit.tables import Metadata, Tables, classify, shared_schemas
 class Deployment(Directory):
     """One application's tenants, tables and migrations, without sessions.
 
-    A `tenantkit.Tenancy` is one. Functions for operators, such as `tenantkit.migrations.migrate`, need no more of it.
+    A `tenantkit.Tenancy` is one. Functions for operators, such as `tenantkit.migrations.migrate`, take it.
     """
 
     def __init__(

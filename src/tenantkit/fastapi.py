@@ -71,7 +71,7 @@ async def _no_tenant_needed() -> None:
 
 
 shared = Depends(_no_tenant_needed)
-"""Marks a route or a router as needing no tenant.
+"""A dependency that marks a route or a router as needing no tenant.
 
 ::
 
@@ -88,7 +88,7 @@ async def _refuse_unserved(connection: HTTPConnection) -> None:
 
 
 refuse_unserved = Depends(_refuse_unserved)
-"""Refuses a request for a tenant that is unknown or not active, on a shared route as on any other.
+"""A dependency that refuses a request for an unknown or inactive tenant, also on a shared route.
 
 For pages that need no tenant, but would look odd at the address of one that does not exist::
 
@@ -101,7 +101,7 @@ async def _current_tenant() -> Tenant:
 
 
 CurrentTenant = Annotated[Tenant, Depends(_current_tenant)]
-"""An endpoint's parameter that is the tenant the request is for."""
+"""The type of an endpoint's parameter for the tenant of the request."""
 
 
 class TenantMiddleware(ASGIMiddleware):
@@ -116,7 +116,7 @@ class TenantMiddleware(ASGIMiddleware):
 def tenant_session(connection: HTTPConnection) -> Generator[TenantSession]:
     """Open a session for the current tenant, for endpoints that are plain functions.
 
-    Like the three below, it is a plain session: an endpoint commits what it wants to keep. It is
+    Like the three below, it is a plain session: an endpoint commits its changes. It is
     rolled back and closed when FastAPI ends the dependency, which is after the response, its streamed
     body and background tasks, or when a websocket is closed; ``Depends(tenant_session, scope="function")``
     ends it before the response is sent.

@@ -22,12 +22,13 @@
     @shared_route
     def login(): ...
 
-A view that is not shared runs for a tenant or not at all: requests that name
+A view that is not shared runs for a tenant only: requests that name
 none end with `werkzeug.exceptions.NotFound`, those for a tenant that is not
 active, or while the database does not answer, with ``ServiceUnavailable``, so
-the application's own error handlers answer them. A shared view runs with the tenant if one is named and active, else
-without. A streamed body still has its tenant, but ``kit.session`` is closed by
-then: wrap it in ``flask.stream_with_context``, or open a session in it.
+the application's own error handlers answer them. A shared view runs with the
+named tenant if it is active, else without. A streamed body still has its tenant,
+but ``kit.session`` is closed by then: wrap it in ``flask.stream_with_context``,
+or open a session in it.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def refuse_unserved() -> None:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What an application serves, as ``app.extensions["tenantkit"]``."""
+    """The state of the extension in one application, ``app.extensions["tenantkit"]``."""
 
     tenancy: Tenancy
     shared: SharedPaths
@@ -122,7 +123,7 @@ class TenantKit:
 
         Middleware that changes the host, such as Werkzeug's ``ProxyFix``, has to wrap ``app.wsgi_app`` after this.
 
-        :param resolver: tells which tenant a request is for.
+        :param resolver: returns the tenant of a request.
         :param shared: paths that need no tenant, besides `shared_route` views and static files.
         :raises ConfigurationError: if *app* is served already.
         """
@@ -137,7 +138,7 @@ class TenantKit:
             return session
 
         state = State(tenancy, SharedPaths(shared), tenancy.session)
-        # Everything passes here, because which view it is for is known later: see _require_tenant.
+        # Every request passes here, because its view is known later: see _require_tenant.
         served = TenantMiddleware(app.wsgi_app, tenancy, resolver=resolver, shared=["/*"], load_session=load_session)
         if "tenantkit" in app.extensions:
             raise ConfigurationError(f"TenantKit serves {app.name!r} already: call init_app() once.")
@@ -158,8 +159,8 @@ class TenantKit:
     def session(self) -> TenantSession:
         """The session of this request (or application context) for the current tenant.
 
-        It is opened when first asked for and closed when the request ends;
-        what was not committed is rolled back. In a command of the ``flask``
+        It is opened on first use and closed when the request ends;
+        uncommitted changes are rolled back. In a command of the ``flask``
         command line, enter `tenantkit.tenant_context` first.
 
         :raises NoCurrentTenantError: if there is no current tenant.
@@ -189,7 +190,7 @@ def _state() -> State:
 
 
 def _refuse_plain_sessions(app: Flask) -> None:
-    """Refuse Flask-SQLAlchemy's own sessions for tables without a schema: they would find public's, for any tenant."""
+    """Refuse Flask-SQLAlchemy's own sessions for tables without a schema: they would use public's for any tenant."""
     db = cast("Any", app.extensions.get("sqlalchemy"))
     if db is None or app.extensions["tenantkit"].tenancy.placeholder is not None:
         return
@@ -214,7 +215,7 @@ def _require_tenant() -> None:
 def _refuse(refusal: Refusal) -> NoReturn:
     @after_this_request
     def complete(response: Response) -> Response:
-        # Error handlers make responses of their own, often without the headers of the exception.
+        # Error handlers make their own responses, often without the headers of the exception.
         for name, value in refusal.headers.items():
             response.headers[name] = value
         return response

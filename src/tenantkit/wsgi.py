@@ -60,7 +60,7 @@ class TenantMiddleware:
             application, tenancy, resolver=Subdomain("example.com"), shared=["/", "/login", "/static/*"]
         )
 
-    What is refused, and how, `tenantkit.web.admission` tells.
+    `tenantkit.web.admission` describes which requests are refused.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class TenantMiddleware:
     ) -> None:
         """Wrap *app*.
 
-        :param tenancy: where tenants are looked up.
-        :param resolver: tells which tenant a request is for.
+        :param tenancy: the tenancy of the tenants.
+        :param resolver: returns the tenant of a request.
         :param shared: the paths of routes that need no tenant; see `tenantkit.web.admission.SharedPaths`.
         :param load_session: reads the framework's session, for `SessionValue`.
-        :param refuse: makes the response to a refused request: any WSGI application, such as a Werkzeug response.
+        :param refuse: returns the response to a refused request: any WSGI application, such as a Werkzeug response.
         :raises TypeError: if an argument has the wrong type.
         """
         require(
@@ -128,7 +128,7 @@ class TenantMiddleware:
     def _admit(
         self, target: Target | Refusal | None, by_host: Target | None, outer: Tenant | None
     ) -> tuple[Tenant | None, Refusal | None]:
-        """Return the tenant that a request names, and why it is refused, if it is."""
+        """Return the tenant that a request names, and its refusal, if it is refused."""
         if isinstance(target, Refusal):
             return None, target
         if target is None:

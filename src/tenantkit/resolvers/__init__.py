@@ -1,15 +1,15 @@
-"""Which tenant a request is for: pure functions of a small view of the request.
+"""Resolvers: pure functions that find the tenant of a request from a small view of it.
 
 A resolver takes a `RequestView` and returns `ByKey`, `ByDomain`, a key as a
-plain string, a `Refusal`, or ``None`` if the request names no tenant. Any callable that
-does so is one; with an attribute ``blocking`` that is true, it runs in a thread
-under asyncio::
+plain string, a `Refusal`, or ``None`` if the request names no tenant. Any such
+callable is a resolver; with an attribute ``blocking`` that is true, it runs in a
+thread under asyncio::
 
     def by_query(request: RequestView) -> str | None:
         return request.headers.get("x-workspace")
 
-Resolvers identify, they do not authorize: that a user may enter the tenant is
-for the application to check.
+Resolvers identify, they do not authorize: the application must check that the
+user may enter the tenant.
 """
 
 from tenantkit.resolvers.chain import Resolver, first_of, resolve

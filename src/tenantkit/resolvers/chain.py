@@ -1,4 +1,4 @@
-"""Trying resolvers, and making sure of their answers."""
+"""Chains of resolvers, and validation of their answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tenantkit.resolvers.request import RequestView
 from tenantkit.resolvers.target import ByDomain, ByKey, Refusal, Target
 
 Resolver: TypeAlias = Callable[[RequestView], Target | Refusal | str | None]
-"""Tells which tenant a request is for; ``None`` if it names none, a `Refusal` if it must not be served."""
+"""A function that returns the tenant of a request; ``None`` if it names none, a `Refusal` if it must not be served."""
 
 
 class _FirstOf:
@@ -48,14 +48,14 @@ RESOLVER = Kind(
 
 
 def first_of(*resolvers: Resolver) -> Resolver:
-    """Return a resolver that asks *resolvers* in turn and takes the first answer.
+    """Return a resolver that calls *resolvers* in turn and returns the first answer.
 
     ::
 
         first_of(Subdomain("example.com"), PathPrefix("/t"), Domain())
 
-    An answer that turns out to be no tenant ends the search too: a request
-    that names a tenant never gets another one. In whatever order they are, the
+    An answer that names no existing tenant ends the search too: a request that
+    names a tenant never gets another one. In any order of the resolvers, the
     middleware does not serve one tenant at the host of another.
 
     :raises TypeError: if one of them is no resolver.
@@ -107,8 +107,8 @@ def resolve(resolver: Resolver, request: RequestView) -> Target | Refusal | None
 def resolve_both(resolver: Resolver, request: RequestView) -> tuple[Target | Refusal | None, Target | None]:
     """Return the tenant that *request* names, and the one that its host alone names, if that is another.
 
-    A browser trusts the pages of one host with each other. So where the host belongs to a tenant, a path, a header
-    or a cookie must not name another. Whether the host belongs to one is known to the registry, so the caller compares.
+    A browser lets the pages of one host access each other. So if the host belongs to a tenant, a path, a header or a
+    cookie must not name another. The registry knows whether the host belongs to one, so the caller compares.
     """
     target = resolve(resolver, request)
     if target is None or isinstance(target, Refusal):
@@ -117,7 +117,7 @@ def resolve_both(resolver: Resolver, request: RequestView) -> tuple[Target | Ref
 
 
 def _host_target(resolver: Resolver, request: RequestView, target: Target) -> Target | None:
-    """Ask *resolver* for the host alone; an answer that it gives without any host does not depend on it."""
+    """Call *resolver* with the host alone; an answer that it gives without any host does not depend on the host."""
     try:
         alone = resolve(resolver, RequestView(host=request.host, load_session=dict))
         if alone is None or isinstance(alone, Refusal) or _is_same(alone, target):

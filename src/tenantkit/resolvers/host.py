@@ -1,4 +1,4 @@
-"""Tenants by host: ``acme.example.com``, or a domain of their own."""
+"""Resolvers by host: ``acme.example.com``, or a tenant's own domain."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class Subdomain:
-    """The label in front of a base domain is the key.
+    """A resolver that takes the label before a base domain as the key.
 
     ::
 
         Subdomain("example.com")                 # acme.example.com -> acme
         Subdomain("example.com", "localhost")    # and acme.localhost while developing
 
-    The base domain itself, and hosts elsewhere, name no tenant. Several labels
-    (``a.b.example.com``) make an unknown one.
+    The base domain itself, and other hosts, name no tenant. Several labels
+    (``a.b.example.com``) name an unknown one.
     """
 
     def __init__(self, *bases: str) -> None:
@@ -43,9 +43,9 @@ class Subdomain:
 
 
 class Domain:
-    """The host is looked up among the domains in the registry: ``tenancy.add_domain("acme", "acme.com")``.
+    """A resolver that looks the host up among the domains in the registry: ``tenancy.add_domain("acme", "acme.com")``.
 
-    A host that is no tenant's is an unknown tenant, so give `Domain` last to `first_of`.
+    Any other host is an unknown tenant, so `Domain` must be the last argument of `first_of`.
     """
 
     def __call__(self, request: RequestView) -> ByDomain | None:

@@ -1,4 +1,4 @@
-"""Tenants by a claim of a JSON Web Token, which PyJWT verifies (extra ``tenantkit[jwt]``)."""
+"""A resolver by a claim of a JSON Web Token, which PyJWT verifies (extra ``tenantkit[jwt]``)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def bearer_token(request: RequestView) -> str | None:
 
 
 class JWTClaim:
-    """A claim of a verified token is the key.
+    """A resolver that takes a claim of a verified token as the key.
 
     ::
 
@@ -63,9 +63,9 @@ class JWTClaim:
 
         :param claim: the claim that holds the tenant's key.
         :param key: the secret or public key, in whatever form PyJWT takes, or a `jwt.PyJWKClient`.
-        :param algorithms: those that are accepted, and no other; of one kind, HMAC or public-key.
-        :param leeway: by how many seconds clocks may differ.
-        :param token: where the token is, for example ``lambda request: request.cookies.get("token")``.
+        :param algorithms: the accepted algorithms, of one kind: HMAC or public-key.
+        :param leeway: the maximum difference of clocks, in seconds.
+        :param token: a function that returns the token, for example ``lambda request: request.cookies.get("token")``.
         :raises TypeError: if an argument has the wrong type.
         :raises ConfigurationError: if no algorithm is named, ``none`` is among them, the kinds are mixed, PyJWT does
             not know one or needs the package cryptography for it, or *key* is no key for them.
@@ -88,7 +88,7 @@ class JWTClaim:
         for algorithm in algorithms:
             _check_key(algorithm, key)
         self.blocking = isinstance(key, jwt.PyJWKClient)
-        """Whether verifying a token may fetch keys; the ASGI middleware does it in a thread then."""
+        """Whether the verification of a token may fetch keys; then the ASGI middleware runs it in a thread."""
         self._claim = claim
         self._token = token
         self._key = key
@@ -119,7 +119,7 @@ class JWTClaim:
 
 
 def _check_key(algorithm: str, key: Any) -> None:
-    """Check that PyJWT verifies *algorithm* with *key*, as far as can be told without a token.
+    """Check that PyJWT verifies *algorithm* with *key*, as far as possible without a token.
 
     :raises ConfigurationError: if not.
     """

@@ -1,4 +1,4 @@
-"""Tenants by path: ``/t/acme/invoices``."""
+"""A resolver by path: ``/t/acme/invoices``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 
 
 class PathPrefix:
-    """The path's part behind a prefix is the key.
+    """A resolver that takes the part of the path after a prefix as the key.
 
     ::
 
         PathPrefix("/t")     # /t/acme/invoices -> acme; the application sees /invoices, mounted at /t/acme
 
     Routes are written without the prefix, and the framework's own URL building
-    (``url_for``) puts it back, because it becomes the application's root.
+    (``url_for``) adds it, because it becomes the application's root.
     """
 
     mounts = True
@@ -35,7 +35,7 @@ class PathPrefix:
         self._start = f"{prefix}/"
 
     def __call__(self, request: RequestView) -> ByKey | None:
-        """Return the part behind the prefix as a key, and with it what the root gets."""
+        """Return the part after the prefix as a key, with the prefix for the application's root."""
         if not request.path.startswith(self._start) or request.path == self._start:
             return None
         key = request.path.removeprefix(self._start).partition("/")[0]

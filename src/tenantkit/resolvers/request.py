@@ -1,4 +1,4 @@
-"""The little of a request that names a tenant, the same for every framework."""
+"""The parts of a request that may name a tenant, the same for every framework."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_SESSION = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestView:
-    """What a resolver sees of a request.
+    """The view of a request that a resolver gets.
 
     ::
 
@@ -33,9 +33,9 @@ class RequestView:
     path: str = "/"
     """The decoded path below the application's root."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    """By lower-case names; one that was sent twice has its values joined by a comma, which no key contains."""
+    """The headers by lower-case names; the values of a repeated one are joined by a comma, which no key contains."""
     load_session: Callable[[], Mapping[str, Any]] | None = None
-    """Reads the framework's session, if it has one."""
+    """A function that reads the framework's session, if it has one."""
 
     @property
     def cookies(self) -> Mapping[str, str]:
@@ -82,7 +82,7 @@ def _parse_cookies(header: str) -> dict[str, str]:
 
 
 class ReadHeaders(Mapping[str, str]):
-    """Headers that note which of them were read, also those that the request does not have."""
+    """Headers that record the names that were read, also of missing ones."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers
@@ -107,7 +107,7 @@ class ReadHeaders(Mapping[str, str]):
     def vary(self, *values: str) -> str | None:
         """Return the ``Vary`` header of the response, given those that it has; ``None`` if it may stay as it is.
 
-        The host is part of what caches tell responses apart by in any case.
+        Caches always distinguish responses by their host.
         """
         missing = self.names - {"host"}
         if not missing:
@@ -122,9 +122,9 @@ class ReadHeaders(Mapping[str, str]):
 def parse_host(header: str) -> str:
     """Return the host that a ``Host`` header names, as `RequestView.host` has it.
 
-    Whatever is not a plain host name or IPv4 address with an optional port
-    (IPv6, user names, escapes, several values) gives the empty string: no
-    tenant is reached by it.
+    Anything but a plain host name or IPv4 address with an optional port (IPv6,
+    user names, escapes, several values) gives the empty string, which names no
+    tenant.
     """
     match = _HOST.fullmatch(header)
     return match[1].lower().removesuffix(".") if match else ""

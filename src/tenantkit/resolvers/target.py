@@ -1,4 +1,4 @@
-"""What resolvers answer."""
+"""The answers of resolvers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ByKey:
-    """The tenant with this key; *prefix* is the part of the path that named it, and is not the application's."""
+    """The tenant with this key; *prefix* is the part of the path that named it, which the application does not see."""
 
     key: str
     prefix: str = ""
@@ -21,7 +21,7 @@ class ByKey:
 
 @dataclass(frozen=True, slots=True)
 class ByDomain:
-    """The tenant that the registry knows by this domain."""
+    """The tenant that has this domain in the registry."""
 
     domain: str
 
@@ -31,14 +31,14 @@ Target: TypeAlias = ByKey | ByDomain
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not served: 404, 503 with Retry-After, or 401 with WWW-Authenticate."""
+    """The response to a request that is not served: 404, 503 with Retry-After, or 401 with WWW-Authenticate."""
 
     status: int
     detail: str
     retry_after: int | None = None
-    """In seconds."""
+    """The value of Retry-After, in seconds."""
     tenant: Tenant | None = None
-    """The one that is unavailable."""
+    """The tenant that is unavailable."""
     challenge: str | None = None
     """The value of WWW-Authenticate."""
 

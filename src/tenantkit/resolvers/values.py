@@ -1,4 +1,4 @@
-"""Tenants by a value that the client sends: a header, a cookie, an entry of its session."""
+"""Resolvers by a value that the client sends: a header, a cookie, an entry of its session."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TOKEN = Kind(
 
 
 class Header:
-    """A header's value is the key: ``Header("X-Tenant")``.
+    """A resolver that takes a header's value as the key: ``Header("X-Tenant")``.
 
     Clients choose headers freely: use it behind a gateway that sets it, or
-    where every route checks that the user belongs to the tenant. (WSGI cannot
-    tell ``X-Tenant`` from ``X_Tenant``; have the server drop the latter.)
+    if every route checks that the user belongs to the tenant. (WSGI cannot
+    distinguish ``X-Tenant`` from ``X_Tenant``; let the server drop the latter.)
     """
 
     def __init__(self, name: str) -> None:
@@ -39,7 +39,7 @@ class Header:
 
 
 class Cookie:
-    """A cookie's value is the key: ``Cookie("tenant")``. Clients choose it freely, as with `Header`."""
+    """A resolver that takes a cookie's value as the key: ``Cookie("tenant")``. Clients choose it freely."""
 
     def __init__(self, name: str) -> None:
         require(name=(name, _TOKEN))
@@ -52,10 +52,10 @@ class Cookie:
 
 
 class SessionValue:
-    """An entry of the framework's session is the key: ``SessionValue("tenant")``.
+    """A resolver that takes an entry of the framework's session as the key: ``SessionValue("tenant")``.
 
-    In ASGI the session is what Starlette's ``SessionMiddleware`` put into the
-    scope, so that has to run outside of ``TenantMiddleware``.
+    In ASGI the session is the one that Starlette's ``SessionMiddleware`` puts into
+    the scope, so that must run outside of ``TenantMiddleware``.
     """
 
     def __init__(self, name: str) -> None:

@@ -46,9 +46,9 @@ def check_session_class(chosen: Any, *, base: type = TenantSession, plain: type 
 
 
 def check_sync_session_class(chosen: Any) -> None:
-    """Check that the ``sync_session_class`` of an asynchronous session class has what each base needs of it.
+    """Check that the ``sync_session_class`` of an asynchronous session class is the one that each base needs.
 
-    :raises ConfigurationError: if it has not; the message shows the class to write.
+    :raises ConfigurationError: if it is not; the message shows the class to write.
     """
     synchronous: type = chosen.sync_session_class
     for base in chosen.__mro__:
@@ -88,8 +88,8 @@ def shared_class(chosen: type[Session]) -> type[SharedSession]:
 def check_session_options(options: Mapping[str, Any], chosen: type[Session]) -> None:
     """Check the options of every session, for the *chosen* class of tenant sessions.
 
-    :raises ConfigurationError: if they name a tenant, an engine or a class, which are not theirs to choose; if the
-        class has no such option; or if SQLAlchemy refuses the value.
+    :raises ConfigurationError: if they set the tenant, the engine or the class; if the class has no such option; or if
+        SQLAlchemy refuses the value.
     """
     if reserved := sorted(_RESERVED & options.keys()):
         raise ConfigurationError(

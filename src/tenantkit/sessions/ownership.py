@@ -1,4 +1,4 @@
-"""Whose row an object of the application stands for: the same primary key is another row in each tenant."""
+"""The owner of an object of the application: the same primary key is a different row in each tenant."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from tenantkit.tenant import Tenant
 
 OWNER = "tenantkit_owner"
-"""Where a detached object keeps the identity and the key of the tenant that it came from."""
+"""The key in the ``info`` of a detached object's state for the identity and the key of its tenant."""
 
 
 class OwnedKey(int):
-    """The key of a session among all, which also tells the identity and the key of its tenant."""
+    """The key of a session among all, with the identity and the key of its tenant."""
 
     owner: tuple[str, str]
 
 
 def require_own(state: InstanceState[Any], tenant: Tenant, placeholders: Collection[str | None]) -> None:
-    """Raise if an object stands for a row of another tenant, whose key may be that of a row of *tenant*.
+    """Raise if an object is a row of another tenant, whose primary key may be that of a row of *tenant*.
 
     :raises TenantMismatchError: if it does. Rows of shared tables belong to everyone.
     """
@@ -51,7 +51,7 @@ def require_own_value(read: Callable[[], Any], tenant: Tenant, placeholders: Col
 
 
 def owner_of(state: InstanceState[Any]) -> tuple[str, str] | None:
-    """Return the identity and the key of the tenant that an object comes from; ``None`` if it is no row yet."""
+    """Return the identity and the key of an object's tenant; ``None`` if it is not a row yet."""
     if state.key is None:
         return None
     if isinstance(state.session_id, OwnedKey):
@@ -62,6 +62,6 @@ def owner_of(state: InstanceState[Any]) -> tuple[str, str] | None:
 
 @event.listens_for(Mapper, "pickle", raw=True)
 def _pickle_owner(state: InstanceState[Any], pickled: dict[str, Any]) -> None:
-    # One that is pickled in its session, as caches do, is detached where it is unpickled.
+    # An object that is pickled in its session, as by caches, is detached after it is unpickled.
     if isinstance(state.session_id, OwnedKey):
         pickled["info"] = {**pickled.get("info", {}), OWNER: state.session_id.owner}

@@ -1,4 +1,4 @@
-"""Textual SQL in sessions: `RawSQL` of `tenantkit.isolation.binding`, and text that would end the search_path."""
+"""Checks of textual SQL in sessions: `RawSQL` of `tenantkit.isolation.binding`, and text that changes the path."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from tenantkit.isolation.binding import Binding
 
 _TWO_PHASE = re.compile(r"(?:(?:PREPARE TRANSACTION|COMMIT PREPARED|ROLLBACK PREPARED) '[^']*'|BEGIN|ROLLBACK)")
-"""What SQLAlchemy sends as text itself where the driver has no two-phase commit."""
+"""Text that SQLAlchemy itself sends if the driver has no two-phase commit."""
 
 
 class _TextFinder(SQLCompiler):
-    """Sees, while a statement is compiled, whether PostgreSQL will look up a name in it along search_path.
+    """Detects, while a statement is compiled, names that PostgreSQL will look up along search_path.
 
-    That is so for text, literal columns and lightweight tables, and they turn up in places that no
-    walk over the statement comes to: mapped attributes, orders of relationships, defaults of columns.
+    They occur in text, literal columns and lightweight tables, also in places that no traversal of the
+    statement reaches: mapped attributes, orders of relationships, defaults of columns.
     """
 
     has_text = False
@@ -75,18 +75,18 @@ class _TextFinder(SQLCompiler):
         return super().get_statement_hint_text(hint_texts)  # type: ignore[no-untyped-call]
 
     def _is_untranslated(self, named: Any) -> bool:
-        """Return whether a name is sent as it is: without a schema, and not declared so by a placeholder of None."""
+        """Return whether a name is sent without a schema, unless a placeholder of None declares it so."""
         if getattr(named, "schema", None) is not None:
             return False
         return not isinstance(named, (Table, Sequence)) or None not in (self.schema_translate_map or ())
 
 
 def watch_statements(engine: Engine) -> None:
-    """Have the statements of tenant sessions on *engine* checked before they are sent.
+    """Check the statements of tenant sessions on *engine* before they are sent.
 
-    The compiler is replaced by one that also sees whether a statement holds text. The listeners hang on the
-    dialect's hooks, which SQLAlchemy calls only where a statement goes to the driver: a listener for
-    any event of connections makes SQLAlchemy dispatch them all, a tenth of a short request.
+    The compiler is replaced by one that also detects text in a statement. The listeners are attached to the
+    dialect's hooks, which SQLAlchemy calls only when a statement goes to the driver: a listener for
+    any event of connections makes SQLAlchemy dispatch them all, which costs a tenth of a short request.
     """
     dialect = engine.dialect
     if issubclass(dialect.statement_compiler, _TextFinder):
@@ -125,7 +125,7 @@ def _set_path_again(context: ExecutionContext) -> bool:
 
 
 def _check(statement: str, context: ExecutionContext) -> bool:
-    """Check a statement, and return whether it takes back the search_path, which must be set again."""
+    """Check a statement; return whether it resets the search_path, which must be set again."""
     options = context.execution_options
     binding: Binding | None = options.get(BINDING)
     if (binding is None and SHARED not in options) or INTERNAL in options:
@@ -136,7 +136,7 @@ def _check(statement: str, context: ExecutionContext) -> bool:
         binding.require_own_map(options)
         if compiled is not None:
             _require_own_parts(binding, context, compiled)
-    # Of DDL, whose defaults and checks are text, there is no has_text.
+    # DDL, whose defaults and checks are text, has no has_text.
     if not getattr(compiled, "has_text", True) or _is_sqlalchemys(statement, context):
         return False
     return _check_text(statement, context, binding)
@@ -147,7 +147,7 @@ def _require_own_parts(binding: Binding, context: Any, compiled: Any) -> None:
 
     :raises TenantMismatchError: if it has.
     """
-    # The session's map goes before the statement's own, which must not be ignored in silence.
+    # The session's map replaces the statement's own, which must not be ignored silently.
     if own_options := getattr(context.invoked_statement, "_execution_options", None):
         binding.require_own_map(own_options)
     parameters: Any = getattr(context, "extracted_parameters", None) or getattr(compiled, "bind_names", ())
@@ -157,9 +157,9 @@ def _require_own_parts(binding: Binding, context: Any, compiled: Any) -> None:
 
 
 def _require_frame(binding: Binding, context: ExecutionContext) -> None:
-    """Raise unless the tenant's path holds: the caller may have ended the transaction that the session has begun.
+    """Raise unless the tenant's path is set: the caller may have ended the transaction that the session has begun.
 
-    :raises ConfigurationError: if it does not.
+    :raises ConfigurationError: if it is not.
     """
     connection = context.root_connection
     frame = framed(connection).frame
@@ -184,10 +184,10 @@ def _check_text(statement: str, context: ExecutionContext, binding: Binding | No
     if binding.raw_sql == "forbid":
         raise RawSQLForbiddenError(binding.tenant.key)
     if sql.ends_transaction:
-        # SQLAlchemy would not know of it, and asyncpg would execute what follows without a transaction and its path.
+        # SQLAlchemy would not notice it, and asyncpg would execute later statements without a transaction and its path.
         raise RawSQLForbiddenError(binding.tenant.key, "End the transaction with the session's commit() or rollback().")
     if sql.resets_path and sql.goes_on_after_reset:
-        raise RawSQLForbiddenError(binding.tenant.key, "Execute RESET alone: it takes back the search_path, too.")
+        raise RawSQLForbiddenError(binding.tenant.key, "Execute RESET alone: it resets the search_path, too.")
     return sql.resets_path
 
 

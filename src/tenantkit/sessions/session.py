@@ -1,4 +1,4 @@
-"""Sessions that see exactly one tenant, and sessions that see none."""
+"""Sessions for one tenant, and sessions for shared tables."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _T = TypeVar("_T")
 
 
 class Binder(Protocol):
-    """Finds the binding of a tenant; without one, of the current tenant."""
+    """A function that returns the binding of a tenant, by default of the current tenant."""
 
     def __call__(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
-        """Return it, or raise as `tenantkit.Tenancy.binding` does."""
+        """Return the binding; raises as `tenantkit.Tenancy.binding` does."""
         ...
 
 
@@ -40,11 +40,11 @@ class _FramedSession(OptionsSession):
 
     _transactions: Transactions
     _has_conditions = False
-    """Whether `_require_conditions` is to be called before each statement."""
+    """Whether `_require_conditions` must be called before each statement."""
 
     @override
     def get_bind(self, mapper: Any = None, **arguments: Any) -> Engine | Connection:
-        """Return the engine; called by `Session` on the way of every statement to the database.
+        """Return the engine; `Session` calls this before every statement.
 
         :raises TenantMismatchError: if the session may not work in the current context.
         :raises TenantUnavailableError: if the tenant is not active.
@@ -63,7 +63,7 @@ class _FramedSession(OptionsSession):
 
     @override
     def close(self) -> None:
-        """End the session; a connection of the caller's is as it was before."""
+        """End the session, and restore a connection of the caller."""
         try:
             super().close()
         finally:
@@ -71,7 +71,7 @@ class _FramedSession(OptionsSession):
 
     @override
     def invalidate(self) -> None:
-        """End the session and close its connections; one of the caller's has its options back."""
+        """End the session and close its connections; restore the options of a connection of the caller."""
         try:
             super().invalidate()
         finally:
@@ -143,7 +143,7 @@ class TenantSession(_FramedSession):
 
     @override
     def _merge(self, state: InstanceState[Any], *arguments: Any, **options: Any) -> Any:
-        # Whatever merges comes here: also merge_all(), and frozen results from a cache.
+        # All merges come here: also merge_all(), and frozen results from a cache.
         self.require_own(state)
         return super()._merge(state, *arguments, **options)
 
@@ -159,7 +159,7 @@ class TenantSession(_FramedSession):
         super().bulk_save_objects(objects, *arguments, **options)
 
     def require_own(self, state: InstanceState[Any]) -> None:
-        """Raise if an object stands for a row of another tenant, whose key may be that of a row here.
+        """Raise if an object is a row of another tenant, whose primary key may be that of a row of this one.
 
         :raises TenantMismatchError: if it does. Rows of shared tables belong to everyone.
         """
@@ -215,5 +215,5 @@ def _frame_transaction(session: _FramedSession, _transaction: SessionTransaction
 
 @event.listens_for(TenantSession, "before_flush")
 def _check_flush(session: TenantSession, *_: object) -> None:
-    # Here too: refused half way through a flush, the session would have to be rolled back.
+    # Here too: after a refusal during a flush, the session would have to be rolled back.
     session.require_same_tenant()

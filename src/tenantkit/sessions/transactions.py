@@ -1,4 +1,4 @@
-"""Transactions of sessions: the tenant's search_path holds from the first statement of each to its end."""
+"""Transactions of sessions: the tenant's search_path is set from the first statement of each to its end."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ BINDING = "tenantkit_binding"
 
 
 class Transactions:
-    """What one session does as it begins to work on a connection, and as it ends."""
+    """The work of one session at the beginning and the end of its use of a connection."""
 
     refusal: ConfigurationError | None = None
-    """Why the session cannot work: SQLAlchemy keeps a connection although `begin` has refused it."""
+    """The error of a refused session: SQLAlchemy keeps a connection although `begin` has refused it."""
 
     def __init__(self, session: Session, options: Mapping[str, Any]) -> None:
-        """For *session*, whose execution *options* may have the binding of a tenant."""
+        """Prepare for *session*, whose execution *options* may have the binding of a tenant."""
         binding: Binding | None = options.get(BINDING)
         self._session = ref(session)
         self._options = options
@@ -47,19 +47,19 @@ class Transactions:
         self._head = binding.head if binding else ()
         self._mark = f"/* tenant {binding.tenant.id} */ " if binding else ""
         self._callers: WeakKeyDictionary[Connection, Any] | None = None
-        """Connections of the caller's, with the options that they had before: SQLAlchemy 2.1 adds the session's."""
+        """Connections of the caller, with their original options: SQLAlchemy 2.1 adds the session's."""
 
     def resume(self, connection: Connection) -> None:
-        """Go on with a connection of the caller's, which other sessions may use; called before each statement."""
+        """Continue on a connection of the caller, which other sessions may use; called before each statement."""
         if self._callers is None:
             self._callers = WeakKeyDictionary()
             # Of this session alone: a listener of the class would be called in all sessions.
             event.listen(self._session(), "after_transaction_end", _end_transaction)
-        loan = _loans.get(connection)
-        if loan is not None and self in loan.borrowers:
-            loan.enter(connection, self)
+        shared = _shared_connections.get(connection)
+        if shared is not None and self in shared.sessions:
+            shared.enter(connection, self)
         elif connection not in self._callers:
-            options = connection.get_execution_options() if loan is None else loan.options
+            options = connection.get_execution_options() if shared is None else shared.options
             if BINDING in options or SHARED in options:
                 raise ConfigurationError(
                     "bind= is a connection of another tenantkit session, which would go on with this session's tenant. "
@@ -68,10 +68,10 @@ class Transactions:
             self._callers[connection] = options
 
     def begin(self, connection: Connection) -> None:
-        """Let the transaction that has just begun on *connection* be this session's.
+        """Take the transaction that has just begun on *connection* for this session.
 
-        Without I/O, unless the connection is the caller's: the driver sends BEGIN with the first statement, and the
-        path with it.
+        This does no I/O, unless the connection is the caller's: the driver sends BEGIN with the first statement, and
+        the path with it.
 
         :raises ConfigurationError: if the connection commits by itself, or is another engine's.
         """
@@ -90,10 +90,10 @@ class Transactions:
                 "Leave out isolation_level='AUTOCOMMIT'."
             )
         if self._callers and connection in self._callers:
-            loan = _loans.get(connection)
-            if loan is None:
-                loan = _loans[connection] = _Loan(self._callers[connection])
-            loan.begin(connection, self)
+            shared = _shared_connections.get(connection)
+            if shared is None:
+                shared = _shared_connections[connection] = _SharedConnection(self._callers[connection])
+            shared.begin(connection, self)
             return
         transaction = connection.get_transaction()
         if driver.frame is not None and driver.frame.transaction() is transaction:
@@ -104,17 +104,17 @@ class Transactions:
             send_all(connection, self._head)
 
     def end(self) -> None:
-        """Give the caller's connections back as they were."""
+        """Restore the caller's connections."""
         while self._callers:
             connection, options = self._callers.popitem()
-            loan = _loans.get(connection)
-            if loan is None:
+            shared = _shared_connections.get(connection)
+            if shared is None:
                 connection._execution_options = options  # noqa: SLF001 - execution_options() only adds
-            elif self in loan.borrowers:
-                loan.borrowers.remove(self)
-                if not loan.borrowers:
-                    del _loans[connection]
-                    loan.end(connection)
+            elif self in shared.sessions:
+                shared.sessions.remove(self)
+                if not shared.sessions:
+                    del _shared_connections[connection]
+                    shared.end(connection)
 
     def frame(self, connection: Connection) -> Frame:
         """Return the frame for the open transaction of *connection*."""
@@ -122,7 +122,7 @@ class Transactions:
         return Frame(ref(transaction), self._head, self._mark, self._binding)
 
     def apply_options(self, connection: Connection, before: Any) -> None:
-        """Let statements on *connection* be this session's."""
+        """Set the options of this session on *connection*."""
         connection._execution_options = before.union(self._options)  # noqa: SLF001 - execution_options() only adds
 
     @property
@@ -132,76 +132,76 @@ class Transactions:
 
     @property
     def is_flushing(self) -> bool:
-        """Whether the session is in the middle of a flush, between whose statements no other session may come."""
+        """Whether the session is flushing; no other session may send statements during a flush."""
         session = self._session()
         return session is not None and session._flushing  # noqa: SLF001 - there is no public way to know
 
-    def watch(self, loan: _Loan, connection: Connection) -> None:
-        """Give *connection* its options back if the session is collected as garbage before it was closed."""
+    def watch(self, shared: _SharedConnection, connection: Connection) -> None:
+        """Restore the options of *connection* if the session is collected as garbage before it was closed."""
         if (session := self._session()) is not None:
-            finalize(session, loan.abandon, self, ref(connection)).atexit = False
+            finalize(session, shared.abandon, self, ref(connection)).atexit = False
 
 
-class _Loan:
-    """A connection of the caller's: the sessions that use it in turn, and what it was like before them."""
+class _SharedConnection:
+    """A connection of the caller: the sessions that use it in turn, and its original path and options."""
 
     def __init__(self, options: Any) -> None:
-        self.borrowers: list[Transactions] = []
+        self.sessions: list[Transactions] = []
         self.options = options
         self._transaction: ReferenceType[Transaction] | None = None
-        """The one in which the path was read that stood before."""
+        """The transaction in which the original path was read."""
         self._path = ""
         self._frame: Frame | None = None
 
-    def begin(self, connection: Connection, borrower: Transactions) -> None:
-        """Enter the transaction, also one that the caller or another session has begun."""
+    def begin(self, connection: Connection, session: Transactions) -> None:
+        """Enter the transaction, which the caller or another session may have begun."""
         transaction = cast("RootTransaction", connection.get_transaction())  # which the session has begun
-        if borrower not in self.borrowers:
-            self.borrowers.append(borrower)
-            borrower.watch(self, connection)
+        if session not in self.sessions:
+            self.sessions.append(session)
+            session.watch(self, connection)
         if self._transaction is None or self._transaction() is not transaction:
             driver = framed(connection)
             before, driver.frame = driver.open_frame, None
             # SHOW takes no snapshot: SET TRANSACTION may still follow.
             self._path = send(connection, "SHOW search_path").scalar_one()
             self._frame, self._transaction = before, ref(transaction)
-        self.enter(connection, borrower)
+        self.enter(connection, session)
 
-    def enter(self, connection: Connection, borrower: Transactions) -> None:
-        """Let the next statement be that of *borrower*.
+    def enter(self, connection: Connection, session: Transactions) -> None:
+        """Prepare the connection for the next statement of *session*.
 
-        The path is set again each time: in text, a session may roll back to a savepoint before it.
+        The path is set each time, because a session may roll back to an earlier savepoint by text.
         """
-        if any(each.is_flushing for each in self.borrowers if each is not borrower):
+        if any(each.is_flushing for each in self.sessions if each is not session):
             raise ConfigurationError(
                 "Another session on this connection is in the middle of a flush. Give the sessions a connection each."
             )
-        borrower.apply_options(connection, self.options)
+        session.apply_options(connection, self.options)
         if self._is_open(connection):
             driver = framed(connection)
-            driver.frame = borrower.frame(connection)
+            driver.frame = session.frame(connection)
             driver.needs_tail = True
-            if borrower.head:
-                send_all(connection, borrower.head)
+            if session.head:
+                send_all(connection, session.head)
             else:
                 self._set_path(connection)
 
     def end(self, connection: Connection) -> None:
-        """Put everything back as it was."""
+        """Restore the original path and options."""
         connection._execution_options = self.options  # noqa: SLF001 - execution_options() only adds
         if self._is_open(connection):
             framed(connection).frame = self._frame
-            # A transaction that has failed can only be rolled back, which puts the path back.
+            # A failed transaction can only be rolled back, which restores the path.
             with suppress(DBAPIError):
                 self._set_path(connection)
 
-    def abandon(self, borrower: Transactions, reference: ReferenceType[Connection]) -> None:
-        """Forget a session that was not closed; without I/O, as this may be any thread."""
+    def abandon(self, session: Transactions, reference: ReferenceType[Connection]) -> None:
+        """Remove a session that was not closed, without I/O, because any thread may run this."""
         connection = reference()
-        if borrower in self.borrowers:
-            self.borrowers.remove(borrower)
-            if connection is not None and not self.borrowers:
-                _loans.pop(connection, None)
+        if session in self.sessions:
+            self.sessions.remove(session)
+            if connection is not None and not self.sessions:
+                _shared_connections.pop(connection, None)
                 connection._execution_options = self.options  # noqa: SLF001 - execution_options() only adds
 
     def _is_open(self, connection: Connection) -> bool:
@@ -236,4 +236,4 @@ def send(connection: Connection, statement: str) -> Any:
     return connection.exec_driver_sql(statement, execution_options={INTERNAL: True})
 
 
-_loans: WeakKeyDictionary[Connection, _Loan] = WeakKeyDictionary()
+_shared_connections: WeakKeyDictionary[Connection, _SharedConnection] = WeakKeyDictionary()

@@ -1,1 +1,1 @@
-"""Requests: which tenant one is for, and whether it is served. Knows no framework."""
+"""Admission of requests, and web sessions of one tenant. Knows no framework."""

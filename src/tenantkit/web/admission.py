@@ -1,4 +1,4 @@
-"""Whether a request is served: pure decisions that the ASGI and the WSGI middleware share.
+"""Admission of requests: pure decisions that the ASGI and the WSGI middleware share.
 
 - A tenant that is active is served.
 - One that is being provisioned, suspended or in maintenance is refused with 503 and Retry-After.
@@ -29,9 +29,9 @@ from tenantkit.tenant import Tenant
 logger = logging.getLogger(__name__)
 
 _RETRY_AFTER: Mapping[str, int] = {Status.PROVISIONING: 5, Status.MAINTENANCE: 60, Status.SUSPENDED: 3600}
-"""In how many seconds to come back; a status that is not here looks like no tenant at all."""
+"""Seconds for Retry-After by status; a tenant of another status is refused as if it did not exist."""
 _OUTAGES = frozenset({"08", "28", "3D", "53", "57"})
-"""Classes of SQLSTATE: no connection, login or database refused, no resources, an operator's intervention."""
+"""Classes of SQLSTATE of outages: connection, login, database, resources, operator's intervention."""
 
 
 UNKNOWN = Refusal(404, "Unknown tenant")
@@ -40,13 +40,13 @@ UNREACHABLE = Refusal(503, "This service is unavailable for a moment", retry_aft
 _PATHS = Kind("a list of paths", lambda each: isinstance(each, Iterable))
 
 REFUSAL = "tenantkit.refusal"
-"""The key of ASGI scopes and WSGI environs whose value, a `Refusal`, is why a shared route has no tenant."""
+"""The key of ASGI scopes and WSGI environs for the `Refusal` with which a shared route has no tenant."""
 TENANCY = "tenantkit.tenancy"
-"""The key of ASGI scopes and WSGI environs whose value is the tenancy that serves the request."""
+"""The key of ASGI scopes and WSGI environs for the tenancy that serves the request."""
 
 
 def refusal_of(isolations: Isolations, tenant: Tenant | None, *others: Tenant | None) -> Refusal | None:
-    """Return why a request for *tenant* is refused, or ``None`` if it is served.
+    """Return the refusal of a request for *tenant*, or ``None`` if it is served.
 
     :param isolations: those of the tenancy, which know whether the tenant can be reached.
     :param others: tenants that the request names as well, by its host or to an outer middleware.
@@ -64,7 +64,7 @@ def refusal_of(isolations: Isolations, tenant: Tenant | None, *others: Tenant | 
 
 
 def refusal_on(error: Exception) -> Refusal:
-    """Return how a request is refused whose tenant cannot be looked up, because the database does not answer.
+    """Return the refusal of a request while the database does not answer, so that its tenant cannot be looked up.
 
     :raises Exception: *error* itself, if it has another cause.
     """
@@ -80,7 +80,7 @@ def refusal_on(error: Exception) -> Refusal:
 
 
 def name_of(target: Target) -> tuple[Literal["key", "domain"], str]:
-    """Return what the cache knows the tenant of *target* by."""
+    """Return the name in the cache of the tenant of *target*."""
     match target:
         case ByKey(key):
             return "key", key
@@ -89,7 +89,7 @@ def name_of(target: Target) -> tuple[Literal["key", "domain"], str]:
 
 
 def is_named(target: Target | Refusal | None, refusal: Refusal) -> bool:
-    """Return whether a refused request named a tenant; a host that is no tenant's may be the application's own."""
+    """Return whether a refused request named a tenant; an unknown host may be the application's own."""
     return isinstance(target, ByKey | Refusal) or refusal.tenant is not None or refusal is UNREACHABLE
 
 
@@ -101,7 +101,7 @@ def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
 class SharedPaths:
     """Paths that need no tenant: ``/login`` is one, ``/static/*`` everything below ``/static/``.
 
-    They are compared with the path that routes are matched with, without a tenant's path prefix.
+    They are compared with the path of routes, without a tenant's path prefix.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Web sessions that belong to one tenant.
+"""Web sessions that are bound to one tenant.
 
 A browser may send the session cookie of one tenant to another: by a cookie
 domain that spans subdomains, by paths below one host, or because its user
@@ -32,7 +32,7 @@ same key and the same id."""
 
 
 def bind(session: MutableMapping[str, Any], tenant: Tenant) -> None:
-    """Bind a web session to *tenant*, and to no other any more."""
+    """Bind a web session to *tenant*, instead of any other."""
     require(session=(session, MAPPING), tenant=(tenant, TENANT))
     session[_TENANT] = tenant.identity
 
