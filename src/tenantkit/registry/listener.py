@@ -104,14 +104,14 @@ class Listener:
             with selectors.DefaultSelector() as selector:
                 selector.register(connection.pgconn.socket, selectors.EVENT_READ)
                 selector.register(woken, selectors.EVENT_READ)
-                self._hear(connection.pgconn, selector)
+                self._receive(connection.pgconn, selector)
         finally:
             connection.close()
             self._waker.close()
             self._waker = None
             woken.close()
 
-    def _hear(self, pgconn: Any, selector: selectors.BaseSelector) -> None:
+    def _receive(self, pgconn: Any, selector: selectors.BaseSelector) -> None:
         last, is_asked = monotonic(), False
         while not self._stop.is_set() and (cache := self._cache()) is not None:
             if selector.select(min(_LOOK_AGAIN, self._ping_after)):

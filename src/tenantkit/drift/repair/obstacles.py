@@ -37,7 +37,7 @@ def _used(repairs: Repairs, repair: Repair) -> str | None:
             other = repairs.of_found.get(user)
             if other is repair or (other and other.reason is None and _ends_use(repairs, other, user, key, repair)):
                 continue
-        return f"{_words(user)} uses it."
+        return f"{_describe(user)} uses it."
     return None
 
 
@@ -82,5 +82,5 @@ def _is_freed(key: Key, repair: Repair) -> bool:
     return key not in repair.makes and (key not in repair.removes or dropped_in(about) < Phase.CREATE)
 
 
-def _words(node: Node) -> str:
+def _describe(node: Node) -> str:
     return subject(node) if isinstance(node, Key) else node

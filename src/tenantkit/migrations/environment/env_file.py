@@ -28,14 +28,14 @@ _ADVICE = (
 )
 
 
-ASKED = "tenantkit"
+REQUEST = "tenantkit"
 """The attribute of Alembic's configuration that holds the purpose of a run of ``env.py``."""
 
-_alembic_is_busy = threading.RLock()
+_alembic_lock = threading.RLock()
 """``alembic.op`` and ``alembic.context`` are module globals: in one process, one migration at a time."""
 
 
-class Asked(Protocol):
+class EnvRequest(Protocol):
     """The purpose of a run of ``env.py``."""
 
     is_configuring: bool
@@ -62,11 +62,11 @@ class _ReachedError(BaseException):
 
 
 @contextmanager
-def environment(graph: RevisionGraph, asked: Asked, fn: Any) -> Generator[EnvironmentContext]:
+def environment(graph: RevisionGraph, request: EnvRequest, fn: Any) -> Generator[EnvironmentContext]:
     """Provide Alembic's environment during a block; only `run_environment` can configure it and run revisions."""
 
     def require_ours(call: str) -> None:
-        if not asked.is_configuring:
+        if not request.is_configuring:
             raise ConfigurationError(f"env.py calls {call} itself, and nothing was migrated: {_ADVICE}.")
 
     with EnvironmentContext(graph.config, graph.scripts, fn=fn) as found:
@@ -86,7 +86,7 @@ def environment(graph: RevisionGraph, asked: Asked, fn: Any) -> Generator[Enviro
         yield found
 
 
-def run_file(graph: RevisionGraph, asked: Asked) -> None:
+def run_file(graph: RevisionGraph, request: EnvRequest) -> None:
     """Run ``env.py``.
 
     :raises ConfigurationError: if it did not call `run_environment`.
@@ -94,21 +94,21 @@ def run_file(graph: RevisionGraph, asked: Asked) -> None:
     with ContainedExits("env.py"), without_exits("env.py, or a revision,"):
         with suppress(_ReachedError):
             graph.scripts.run_env()
-        if asked.error is not None:  # which env.py has caught
-            raise asked.error
-    if not asked.is_done:
+        if request.error is not None:  # which env.py has caught
+            raise request.error
+    if not request.is_done:
         raise ConfigurationError(f"env.py does not call run_environment(), so nothing was migrated: {_ADVICE}.")
 
 
 @contextmanager
-def requesting(config: Config, asked: Asked) -> Generator[None]:
-    """Pass *asked* to ``env.py`` through Alembic's configuration during a block."""
-    with _alembic_is_busy:
-        config.attributes[ASKED] = asked
+def requesting(config: Config, request: EnvRequest) -> Generator[None]:
+    """Pass *request* to ``env.py`` through Alembic's configuration during a block."""
+    with _alembic_lock:
+        config.attributes[REQUEST] = request
         try:
             yield
         finally:
-            del config.attributes[ASKED]
+            del config.attributes[REQUEST]
 
 
 def _no_steps(_heads: object, _migration: object) -> tuple[()]:

@@ -123,12 +123,12 @@ class Interruption:
     def _adapt(self, connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
         is_again = self._found == self._running
         if _BUILDS.match(statement) and is_autocommit(connection):
-            bearing = self._make_room(connection, statement.replace("%%", "%"), is_again=is_again)
+            is_tolerated = self._drop_leftover(connection, statement.replace("%%", "%"), is_again=is_again)
         else:
-            bearing = is_again
-        return (_bearing(statement) if bearing else statement), parameters
+            is_tolerated = is_again
+        return (_tolerant(statement) if is_tolerated else statement), parameters
 
-    def _make_room(self, connection: Connection, statement: str, *, is_again: bool) -> bool:
+    def _drop_leftover(self, connection: Connection, statement: str, *, is_again: bool) -> bool:
         """Drop the remains of an interrupted build of this index; return whether the index counts as built."""
         read = read_create_index(statement)
         if read is None:
@@ -144,5 +144,5 @@ class Interruption:
         return is_ours and is_again
 
 
-def _bearing(statement: str) -> str:
+def _tolerant(statement: str) -> str:
     return _DROPS.sub(r"\1 IF EXISTS ", _CREATES.sub(r"\1 IF NOT EXISTS ", statement))

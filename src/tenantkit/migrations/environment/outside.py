@@ -78,7 +78,7 @@ def warn(revision: str, what: str) -> None:
 def observing(connection: object, report: Report) -> Generator[None]:
     """Call *report* for work outside of a driver's *connection* during a block that runs a revision."""
     global _other_threads  # noqa: PLW0603 - an audit hook cannot be removed, so a variable turns it on and off
-    _listen()
+    _add_audit_hook()
     here, profile = threading.get_ident(), sys.getprofile()
     _other_threads = frozenset(thread.ident for thread in threading.enumerate() if thread.ident) - {here}
     _observed[here] = report
@@ -97,11 +97,11 @@ def observing(connection: object, report: Report) -> Generator[None]:
 
 
 @cache
-def _listen() -> None:
-    sys.addaudithook(_hear)
+def _add_audit_hook() -> None:
+    sys.addaudithook(_on_audit_event)
 
 
-def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+def _on_audit_event(event: str, arguments: tuple[Any, ...]) -> None:
     if not _observed or threading.get_ident() in _other_threads:
         return
     if (what := describe(event, arguments)) is not None:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, MetaData
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.environment.database_objects import refusing_what_exists_once
 from tenantkit.migrations.environment.directives import adapt_directives
-from tenantkit.migrations.environment.env_file import ASKED, Probe, environment, requesting, run_file
+from tenantkit.migrations.environment.env_file import REQUEST, Probe, environment, requesting, run_file
 from tenantkit.migrations.environment.inspector import inspecting
 from tenantkit.migrations.environment.interruptions import Interruption
 from tenantkit.migrations.environment.options import as_list, check_options, merge
@@ -142,7 +142,7 @@ def run_environment(**options: Any) -> None:
     :raises TypeError: if an option is misspelt.
     """
     check_options(options)
-    request: Request | Probe | None = context.config.attributes.get(ASKED)
+    request: Request | Probe | None = context.config.attributes.get(REQUEST)
     if isinstance(request, Probe):
         request.reach()
     if not isinstance(request, Request):

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.catalog.copies import taking_back
-from tenantkit.migrations.operations.steps import step, tell
+from tenantkit.migrations.operations.steps import report_progress, step
 from tenantkit.migrations.operations.targets import Target
 from tenantkit.migrations.operations.termination import find_left
 from tenantkit.migrations.operations.updates import RowsUpdate
@@ -94,7 +94,7 @@ class Batches:
             moved |= self._set_batch(batch) < len({*batch})
         if percent > self.percent:
             self.percent = percent
-            self._tell()
+            self._report_progress()
         return moved
 
     def _set_batch(self, places: Sequence[str] | None) -> int:
@@ -109,7 +109,7 @@ class Batches:
                 self._require_set(rows, connection.execute(self.update.set(rows)).scalars().all())
         if rows:
             self.done += len(rows)
-            self._tell()
+            self._report_progress()
         return len(rows)
 
     def _require_set(self, rows: Sequence[str], places: Sequence[str]) -> None:
@@ -158,5 +158,5 @@ class Batches:
     def _connection(self) -> Connection:
         return self.operations.get_bind()
 
-    def _tell(self) -> None:
-        tell(self.operations, f"backfill of {self.table_name}", self.done, self.percent)
+    def _report_progress(self) -> None:
+        report_progress(self.operations, f"backfill of {self.table_name}", self.done, self.percent)

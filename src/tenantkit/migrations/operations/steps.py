@@ -74,7 +74,7 @@ def limits_of(connection: Connection) -> Limits:
     return limits
 
 
-def tell(operations: Operations, step: str, rows: int, percent: int) -> None:
+def report_progress(operations: Operations, step: str, rows: int, percent: int) -> None:
     """Report the progress of a long step to the log, and to the run if it has a callback."""
     logger.info("%s: %d rows set, %d %% gone through", step, rows, percent)
     told: Callable[[str, int, int], None] | None = operations.get_bind().get_execution_options().get(TELL)
