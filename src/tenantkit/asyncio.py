@@ -74,7 +74,7 @@ class AsyncTenancy:
         session_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        """Wire a tenancy.
+        """Make a tenancy.
 
         :param database: a URL for psycopg or asyncpg, for which an engine is made with *engine_options*, or an
             `AsyncEngine`.
@@ -237,7 +237,7 @@ class AsyncTenancy:
         return await self._move(key, Status.ACTIVE)
 
     async def start_maintenance(self, key: str) -> Tenant:
-        """Stop serving a tenant for a while; visitors are told to come back."""
+        """Stop serving a tenant for a while; requests are answered with Retry-After."""
         return await self._move(key, Status.MAINTENANCE)
 
     # Provisioning
@@ -261,11 +261,11 @@ class AsyncTenancy:
         return await asyncio.to_thread(self.sync.drop, key)
 
     async def diagnose(self) -> Findings:
-        """Return what interrupted processes left behind."""
+        """Return the tenants and schemas that interrupted processes left incomplete."""
         return await asyncio.to_thread(self.sync.diagnose)
 
     async def repair(self) -> Findings:
-        """Put right what interrupted processes left behind, and return what was found."""
+        """Repair what `diagnose` finds, and return the findings."""
         return await asyncio.to_thread(self.sync.repair)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The object that an application makes once: tenantkit's parts, wired to its tables and its database."""
+"""The facade: the object that an application makes once, with its tables and its database."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from tenantkit.tenant import TENANT, Tenant
 
 
 class Tenancy(Deployment):
-    """An application's tenants: their sessions, their registry and their life.
+    """An application's tenants: their sessions, their registry and their provisioning.
 
     Make one when the application starts, and share it between threads. It
     connects to the database when it is first used, not before.
@@ -85,7 +85,7 @@ class Tenancy(Deployment):
         listen: bool = True,
         engine_options: Mapping[str, Any] | None = None,
     ) -> None:
-        """Wire a tenancy.
+        """Make a tenancy.
 
         :param database: a URL, for which an engine is made with *engine_options*, or an `Engine`. `Databases` are a
             protocol that may still change, for more than one.
@@ -96,13 +96,13 @@ class Tenancy(Deployment):
             one, a new tenant gets its tables from the metadata.
         :param seed: called with a session of each new tenant, in the transaction that creates it.
         :param raw_sql: whether sessions execute textual SQL: see `tenantkit.isolation.binding.RawSQL`.
-        :param extra_schemas: where names are looked up behind the tenant's own schema, for example
-            ``("public",)`` for the types, functions and operators of extensions. Nothing by default: a table
+        :param extra_schemas: the schemas after the tenant's own on the search_path, for example
+            ``("public",)`` for the types, functions and operators of extensions. Empty by default: a table
             missing from a tenant's schema must not be found elsewhere.
         :param application: the name of the application, which the registry keeps. A database has one registry, for one
             application; one that has another name, or without names another *schema_prefix* or *placeholder*, is
             refused. With a name, these two may change later.
-        :param schema_prefix: what a new tenant's schema name puts before its key. Behind more than 10 bytes, keys
+        :param schema_prefix: the text before the key in a new tenant's schema name. With more than 10 bytes, keys
             have fewer than 48: PostgreSQL's names have 63, of which 5 are for later tenants with the same key.
         :param session_class: the class of tenant sessions, a subclass of `TenantSession`. Another library's session
             joins as its second base: ``class AppSession(TenantSession, sqlmodel.Session)``.
@@ -110,16 +110,16 @@ class Tenancy(Deployment):
         :param session_options: options of `sqlalchemy.orm.Session` for every session; those of one session replace
             them.
         :param grant_to: the role, or the roles, that the application connects as, if it is not the one that creates and
-            migrates tenants. Each new tenant's schema lets it read and write what is in it and what migrations add;
+            migrates tenants. It may read and write each new tenant's tables, also those that migrations add;
             ``tenantkit migrate`` lets it read the registry.
         :param reserved_keys: keys refused besides the built-in ones, for example ``("www", "api")``.
         :param reserved_domains: the application's own hosts, which no tenant may have: ``example.com`` also reserves
             ``www.example.com``, and ``*.example.com`` every host below it.
-        :param cache_ttl: for how many seconds a looked-up tenant is trusted when no notification arrives;
-            0 looks every time.
-        :param cache_size: how many lookups are kept, at least 1, of about half a kilobyte each.
-        :param listen: hear of changes made by other processes, on one connection of its own. Turn it off behind
-            PgBouncer in transaction mode, which does not pass notifications on.
+        :param cache_ttl: the number of seconds for which a tenant is cached if no notification arrives;
+            0 queries the database every time.
+        :param cache_size: the maximum number of cached lookups, at least 1, of about half a kilobyte each.
+        :param listen: receive notifications of changes by other processes, on one connection of its own. Turn it off
+            behind PgBouncer in transaction mode, which does not pass notifications on.
         :raises ConfigurationError: if the tables are declared in a way that could not work, or an option has a value
             that makes no sense.
         :raises TypeError: if an option has the wrong type.
@@ -206,7 +206,7 @@ class Tenancy(Deployment):
         return self._shared_sessionmaker(**options)
 
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
-        """Return what a session needs to serve *tenant*, or the current tenant; raises as `session` does."""
+        """Return the binding of *tenant*, or of the current tenant; raises as `session` does."""
         self.check_tables_once()
         if isinstance(tenant, str):
             known = self.get(tenant)
@@ -215,7 +215,7 @@ class Tenancy(Deployment):
         return self.bind(known, any_status=any_status)
 
     def bind(self, tenant: Tenant, *, any_status: bool = False) -> Binding:
-        """Return what a session needs to serve *tenant*, without any I/O.
+        """Return the binding of *tenant* without any I/O.
 
         :raises TenantUnavailableError: if the tenant is not active, unless *any_status*; or if a newer version of
             tenantkit has given it a status or a place that this one does not know.
@@ -242,10 +242,10 @@ class Tenancy(Deployment):
     ) -> Tenant:
         """Create a tenant with its schema and tables, and return it, ready to be used.
 
-        A creation that failed or died half way is finished by the next one with the same key.
+        A creation that failed or was killed is finished by the next one with the same key.
 
-        :param seed: called, after the tenancy's own seed, with a session of the tenant; what it writes
-            commits together with everything else. It may run again if the database asks for another try.
+        :param seed: called, after the tenancy's own seed, with a session of the tenant; its rows are
+            committed together with everything else. It runs again if a lock conflict ends the transaction.
         :raises InvalidTenantKeyError: if the key breaks the rules.
         :raises TenantExistsError: if the key is taken, or another process is creating it.
         :raises DomainExistsError: if a domain is taken.
@@ -280,9 +280,9 @@ class Tenancy(Deployment):
             return create(self, connection, order, build=self._builder, seed=fill)
 
     def drop(self, key: str) -> Tenant:
-        """Remove a tenant and all of its data for good, and return what it was, with its last status.
+        """Remove a tenant and all of its data for good, and return it with its last status.
 
-        That is the status from before it was dropped, or ``dropping`` if an earlier removal was interrupted.
+        That is the status before the removal, or ``dropping`` if an earlier removal was interrupted.
 
         :raises TenantNotFoundError: if there is no such tenant.
         :raises ProvisioningError: if other schemas depend on the tenant's.
@@ -291,12 +291,12 @@ class Tenancy(Deployment):
             return drop(self, connection, key)
 
     def diagnose(self) -> Findings:
-        """Return what interrupted processes left behind."""
+        """Return the tenants and schemas that interrupted processes left incomplete."""
         with self._provisioning() as connection:
             return diagnose(self, connection)
 
     def repair(self) -> Findings:
-        """Put right what interrupted processes left behind, and return what was found."""
+        """Repair what `diagnose` finds, and return the findings."""
         try:
             with self._provisioning() as connection:
                 return repair(self, connection)
@@ -307,7 +307,7 @@ class Tenancy(Deployment):
 
     @contextmanager
     def _provisioning(self) -> Generator[Connection]:
-        """Connect for work that locks rows and then reads what others did: the engine may have another isolation."""
+        """Connect with READ COMMITTED, for work that locks rows and then reads other transactions' changes."""
         with self.engine.connect() as connection:
             yield connection.execution_options(isolation_level="READ COMMITTED")
 
@@ -321,7 +321,7 @@ class Tenancy(Deployment):
         return CheckedBuilder(self, AlembicBuilder(self))
 
     def check_tables_once(self) -> None:
-        """Check the tables that were declared since the last time: models may be imported after the tenancy."""
+        """Check the tables that were declared since the last check: models may be imported after the tenancy."""
         shared, tenant = self.metadata
         count = len(tenant.tables) if shared is None else len(tenant.tables) + len(shared.tables)
         if count != self._checked_tables:

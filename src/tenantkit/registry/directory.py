@@ -142,7 +142,7 @@ class Directory:
         return self._change(key, domains.add, self.free_domain(domain), primary=primary)
 
     def remove_domain(self, key: str, domain: str) -> Tenant:
-        """Take a domain from a tenant."""
+        """Remove a domain from a tenant."""
         return self._change(key, domains.remove, domain)
 
     def set_primary_domain(self, key: str, domain: str) -> Tenant:
@@ -167,7 +167,7 @@ class Directory:
         return self._move(key, Status.ACTIVE)
 
     def start_maintenance(self, key: str) -> Tenant:
-        """Stop serving a tenant for a while; visitors may come back. Nothing changes if it is in maintenance."""
+        """Stop serving a tenant for a while, with Retry-After. Nothing changes if it is in maintenance."""
         return self._move(key, Status.MAINTENANCE)
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ def add(connection: Connection, tenant_id: int, domain: str, *, primary: bool = 
 
 
 def remove(connection: Connection, tenant_id: int, domain: str) -> None:
-    """Take a domain from a tenant; if it was the primary one, the first of the others becomes it.
+    """Remove a domain from a tenant; if it was the primary one, the first of the others becomes primary.
 
     :raises TenantNotFoundError: if the tenant does not have it.
     """
