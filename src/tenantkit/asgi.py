@@ -222,7 +222,7 @@ def _below(scope: Scope, target: Target | Refusal | None) -> Scope:
 
 
 class _PrefixedRouter:
-    """Builds URLs for an application that Starlette has mounted: its ``url_for`` asks the outermost router.
+    """Builds URLs for an application that Starlette has mounted: its ``url_for`` uses the outermost router.
 
     That one knows the mount, but not the prefix behind it.
     """

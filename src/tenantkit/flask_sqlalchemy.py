@@ -79,7 +79,7 @@ class TenantSession(sessions.TenantSession, _OneEngine):  # type: ignore[misc]
 
 
 class SQLAlchemy(flask_sqlalchemy.SQLAlchemy):
-    """Flask-SQLAlchemy's extension, whose sessions are for the current tenant."""
+    """Flask-SQLAlchemy's extension, with sessions for the current tenant."""
 
     def __init__(
         self, app: Flask | None = None, *, session_options: Mapping[str, Any] | None = None, **options: Any

@@ -27,7 +27,7 @@ class FrozenDict(dict[str, Any]):
     __slots__ = ()
 
     def __new__(cls, items: Iterable[tuple[str, Any]] = ()) -> Any:
-        """Return a plain `dict`: `dataclasses.asdict` calls the class of what it copies."""
+        """Return a plain `dict`: `dataclasses.asdict` calls the class of each object that it copies."""
         return dict(items)
 
     __setitem__ = __delitem__ = __ior__ = _refuse
@@ -50,7 +50,7 @@ class FrozenList(list[Any]):
     __slots__ = ()
 
     def __new__(cls, items: Iterable[Any] = ()) -> Any:
-        """Return a plain `list`: `dataclasses.asdict` calls the class of what it copies."""
+        """Return a plain `list`: `dataclasses.asdict` calls the class of each object that it copies."""
         return list(items)
 
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
@@ -68,7 +68,7 @@ class FrozenList(list[Any]):
 
 
 def freeze(value: Any) -> Any:
-    """Return *value* read-only, with all dicts and lists in it; what is frozen already is returned as it is."""
+    """Return *value* read-only, with all dicts and lists in it; a frozen value is returned unchanged."""
     match value:
         case FrozenDict() | FrozenList():
             return value
@@ -93,4 +93,4 @@ def _freeze_list(value: Sequence[Any]) -> FrozenList:
 
 
 EMPTY: FrozenDict = dict.__new__(FrozenDict)
-"""The one that stands in every tenant without attributes."""
+"""The attributes of every tenant without attributes."""

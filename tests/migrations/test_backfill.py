@@ -118,8 +118,12 @@ def test_a_subquery_over_a_partition_reads_the_same_rows(plain: Engine) -> None:
         "CREATE TABLE part PARTITION OF parts DEFAULT",
         "INSERT INTO parts SELECT generate_series(1, 10)",
     )
-    refuse(plain, "depend on the columns that are set", "parts", {"x": sa.text("(SELECT count(x) FROM part)")}, "x IS NULL")
-    refuse(plain, "depend on the columns that are set", "part", {"x": sa.text("(SELECT count(x) FROM parts)")}, "x IS NULL")
+    refuse(
+        plain, "depend on the columns that are set", "parts", {"x": sa.text("(SELECT count(x) FROM part)")}, "x IS NULL"
+    )
+    refuse(
+        plain, "depend on the columns that are set", "part", {"x": sa.text("(SELECT count(x) FROM parts)")}, "x IS NULL"
+    )
 
 
 def test_the_table_may_not_be_two_objects(plain: Engine) -> None:

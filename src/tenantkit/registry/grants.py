@@ -17,7 +17,7 @@ _MAY_READ = text(
 
 
 def let_read_registry(connection: Connection, roles: Iterable[str]) -> None:
-    """Let *roles* look tenants up.
+    """Grant *roles* the privileges to look tenants up.
 
     Existing privileges are not granted again: PostgreSQL refuses concurrent GRANTs on one object, and processes
     start together.

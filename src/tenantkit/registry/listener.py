@@ -81,7 +81,7 @@ class Listener:
         while not self._stop.is_set() and self._cache() is not None:
             try:
                 self._listen()
-            except Exception as error:  # noqa: BLE001 - whatever it was, the time to live stands below
+            except Exception as error:  # noqa: BLE001 - after any error, entries still expire
                 if not self._stop.is_set():
                     logger.warning("registry notifications lost (%s); trying again", type(error).__name__)
             finally:

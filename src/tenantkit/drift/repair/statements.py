@@ -199,7 +199,7 @@ def set_row_security(item: Item) -> list[str]:
     enable = "ENABLE" if item["row-level security"] == "on" else "DISABLE"
     force = "FORCE" if item["row-level security for its owner"] == "on" else "NO FORCE"
     return [
-        remark(f"This changes who can see which rows of {item.key.name}."),
+        remark(f"This changes which roles can see which rows of {item.key.name}."),
         *(f"ALTER TABLE {quoted(item.key.name)} {word} ROW LEVEL SECURITY" for word in (enable, force)),
     ]
 
@@ -219,7 +219,7 @@ def _create_view(item: Item) -> list[str]:
 def _create_policy(item: Item) -> list[str]:
     using, check = item["USING"], item["WITH CHECK"]
     return [
-        remark(f"This changes who can see and change which rows of {item.key.table}."),
+        remark(f"This changes which roles can see and change which rows of {item.key.table}."),
         f"CREATE POLICY {quoted(item.key.name)} ON {quoted(item.key.table or '')} AS {item['type']} "
         f"FOR {item['command']} TO {item['roles']}"
         + (f" USING ({using})" if using else "")

@@ -81,7 +81,7 @@ class BackfillOp(MigrateOperation):
         :param pause: seconds to wait between two batches, for replicas and vacuum to keep up.
         :raises TypeError: if an argument has the wrong type.
         :raises ConfigurationError: if an argument has a wrong value; if not all rows of the table can be seen or set;
-            if a row that was set would be set again; if *values* or *where* depend on what is set in other rows.
+            if a row that was set would be set again; if *values* or *where* read columns that are set in other rows.
         """
         given = table_name
         if not isinstance(table_name, str):

@@ -70,7 +70,7 @@ class TwoStepConstraintOp(MigrateOperation):
 
     @override
     def reverse(self) -> DropConstraintOp:
-        """Return what undoes it."""
+        """Return the operation that reverses it."""
         return DropConstraintOp(self.constraint_name, self.table_name, schema=self.schema)
 
     def add(self, operations: Operations, table: str, schema: str | None, referent: str | None) -> None:
