@@ -8,14 +8,14 @@ ARGS ?=
 PORT ?= 8000
 
 .DEFAULT_GOAL = help
-.PHONY: help demo flask fastapi test test-faults test-libraries lint format docs ci clean
+.PHONY: help demo flask fastapi test test-more test-libraries lint format docs ci clean
 
 help:
 	@echo "make demo     set everything up and run the main job: 25 tenants on an embedded PostgreSQL"
 	@echo "make flask    serve the example application in Flask at http://localhost:8000; PORT=... for another port"
 	@echo "make fastapi  serve the example application in FastAPI"
 	@echo "make test     run the test suite; ARGS='-k suspend' and the like are passed to pytest"
-	@echo "make test-faults  run the tests that kill processes, servers and connections, with all of their faults"
+	@echo "make test-more  run the cases and faults that make test leaves out"
 	@echo "make test-libraries  install SQLModel, Litestar, Celery and others, and run the tests and pages about them"
 	@echo "make lint     ruff, mypy, pyright, import-linter"
 	@echo "make format   format the code with ruff"
@@ -35,8 +35,8 @@ bench: $(VENV)/.test
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
 
-test-faults: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --all-faults -m "faults or all_faults" tests $(ARGS)
+test-more: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --cases=more $(ARGS)
 
 test-libraries: $(VENV)/.libraries
 	$(BIN)/python -m pytest docs/howto/use-with tests/libraries tests/frameworks/test_gunicorn.py \

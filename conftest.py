@@ -13,7 +13,8 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.support import documents
 
 pytest_plugins = [
-    f"tests.support.{name}" for name in ("databases", "extensions", "faults", "generated", "hangs", "signals")
+    "pytester",
+    *(f"tests.support.{name}" for name in ("cases", "databases", "extensions", "generated", "hangs", "signals")),
 ]
 
 project = documents.project

@@ -43,13 +43,13 @@ with_each_signal = pytest.mark.parametrize("number", INTERRUPTED, ids=lambda num
 with_a_signal = pytest.mark.parametrize(
     "number",
     [
-        pytest.param(signal.SIGINT, id="SIGINT", marks=pytest.mark.all_faults),
+        pytest.param(signal.SIGINT, id="SIGINT", marks=pytest.mark.all_cases),
         pytest.param(signal.SIGTERM, id="SIGTERM"),
     ],
 )
 with_each_engine = pytest.mark.parametrize(
     "how",
-    [pytest.param(how, id=name, marks=[pytest.mark.all_faults] * (name == "one worker")) for name, how in HOW.items()],
+    [pytest.param(how, id=name, marks=[pytest.mark.all_cases] * (name == "one worker")) for name, how in HOW.items()],
 )
 
 
@@ -134,7 +134,7 @@ def locked(fleet: Fleet, statement: str) -> Generator[Any]:
 @with_each_signal
 @with_each_engine
 @pytest.mark.parametrize(
-    "options", [pytest.param([], marks=pytest.mark.all_faults), ["--maintenance"]], ids=["", "maintenance"]
+    "options", [pytest.param([], marks=pytest.mark.all_cases), ["--maintenance"]], ids=["", "maintenance"]
 )
 def test_a_statement_that_runs_is_cancelled(fleet: Fleet, how: list[str], options: list[str], number: int) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() >= 't_k4'"))

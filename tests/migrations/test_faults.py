@@ -1,6 +1,6 @@
 """Runs that are killed at random moments, again and again: no tenant is ever half migrated, and the next run finishes.
 
-With ``--all-faults`` these are over 80 kills. The moments follow from pytest-randomly's seed.
+With ``--cases=all`` these are over 80 kills. The moments follow from pytest-randomly's seed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 from tests.support.processes import until
 from tests.support.servers import memory
-
-pytestmark = pytest.mark.faults
 
 KEYS = [f"k{number}" for number in range(10)]
 
@@ -145,11 +143,11 @@ class Fleet:
 
 @pytest.mark.parametrize(("engine", "few", "many", "longest"), [("auto", 8, 50, 0.4), ("alembic", 3, 12, 1.2)])
 def test_a_run_killed_at_any_moment_leaves_no_tenant_half_migrated(
-    engine: str, few: int, many: int, longest: float, empty_database: URL, folder: Path, all_faults: bool
+    engine: str, few: int, many: int, longest: float, empty_database: URL, folder: Path, all_cases: bool
 ) -> None:
     fleet = Fleet(empty_database, folder)
     forward = True
-    for _ in range(many if all_faults else few):
+    for _ in range(many if all_cases else few):
         process = fleet.start(forward=forward, engine=engine)
         sleep(random.uniform(0.05, longest))
         with suppress(ProcessLookupError):
@@ -165,10 +163,10 @@ def test_a_run_killed_at_any_moment_leaves_no_tenant_half_migrated(
     assert fleet.check()
 
 
-def test_connections_lost_at_any_moment_are_made_again(empty_database: URL, folder: Path, all_faults: bool) -> None:
+def test_connections_lost_at_any_moment_are_made_again(empty_database: URL, folder: Path, all_cases: bool) -> None:
     fleet = Fleet(empty_database, folder)
     forward = True
-    for _ in range(15 if all_faults else 3):
+    for _ in range(15 if all_cases else 3):
         process = fleet.start(forward=forward, engine="auto")
         for _ in range(3):
             sleep(random.uniform(0.02, 0.2))
@@ -217,12 +215,10 @@ def server() -> Generator[Server]:
         server.close()
 
 
-def test_a_server_killed_in_a_run_leaves_no_tenant_half_migrated(
-    server: Server, folder: Path, all_faults: bool
-) -> None:
+def test_a_server_killed_in_a_run_leaves_no_tenant_half_migrated(server: Server, folder: Path, all_cases: bool) -> None:
     fleet = Fleet(server.url, folder)
     forward = True
-    for _ in range(6 if all_faults else 2):
+    for _ in range(6 if all_cases else 2):
         process = fleet.start(forward=forward, engine="auto")
         sleep(random.uniform(0.1, 0.5))
         server.kill()
@@ -262,8 +258,8 @@ class Away(Progress):
     "options",
     [
         pytest.param({"jobs": 2}, id="replay"),
-        pytest.param({"jobs": 0}, id="Alembic", marks=pytest.mark.all_faults),
-        pytest.param({"jobs": 2, "maintenance": True}, id="maintenance", marks=pytest.mark.all_faults),
+        pytest.param({"jobs": 0}, id="Alembic", marks=pytest.mark.all_cases),
+        pytest.param({"jobs": 2, "maintenance": True}, id="maintenance", marks=pytest.mark.all_cases),
     ],
 )
 def test_a_server_that_is_away_is_waited_for(options: Any, server: Server, folder: Path) -> None:
@@ -310,7 +306,7 @@ class Crash(Progress):
         self.losses += outcomes
 
 
-@pytest.mark.parametrize("after", [5, *(pytest.param(number, marks=pytest.mark.all_faults) for number in (4, 10))])
+@pytest.mark.parametrize("after", [5, *(pytest.param(number, marks=pytest.mark.all_cases) for number in (4, 10))])
 def test_what_a_server_that_crashes_has_lost_is_done_again(after: int, server: Server, folder: Path) -> None:
     fleet = Fleet(server.url, folder)
     crash = Crash(fleet.engine, after)

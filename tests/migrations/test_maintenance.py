@@ -382,13 +382,12 @@ def test_a_tenant_that_another_run_keeps_in_maintenance_waits_for_it(
     assert states(engine) == ACTIVE
 
 
-@pytest.mark.faults
 def test_runs_killed_at_any_moment_are_mended_by_the_next(
-    fleet: Make, environment: Environment, engine: Engine, database: URL, all_faults: bool
+    fleet: Make, environment: Environment, engine: Engine, database: URL, all_cases: bool
 ) -> None:
     environment.add("two", TWO, 'op.drop_column("a", "y", schema="tenant")')
     environment.add("three", 'op.execute("SELECT pg_sleep(0.03)")')
-    for _ in range(6 if all_faults else 2):
+    for _ in range(6 if all_cases else 2):
         with running(database, environment, key=random.choice(KEYS), engine=engine, options="jobs=2"):
             sleep(random.uniform(0, 0.2))
         until(lambda: alone(engine))

@@ -1,6 +1,6 @@
 """Commands that are interrupted at random moments, under load: each ends soon, and says what was done; nothing is half done.
 
-With ``--all-faults`` these are 200 interruptions. The moments follow from pytest-randomly's seed.
+With ``--cases=all`` these are 200 interruptions. The moments follow from pytest-randomly's seed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from tenantkit.migrations import migrate
 from tests.migrations.commands import HANGS, Command
 from tests.migrations.test_faults import HISTORY, KEYS, Fleet, alone, tenancy_of
 from tests.support.processes import until
-
-pytestmark = pytest.mark.faults
 
 OUTSIDE = (
     'with op.get_context().autocommit_block():\n    op.create_index("iy", "a", ["x"], schema="tenant", postgresql_concurrently=True)',
@@ -141,18 +139,18 @@ def finish_creation(fleet: Fleet) -> None:
 
 @pytest.mark.parametrize("outside", [False, True], ids=["", "outside"])
 def test_commands_interrupted_at_any_moment_end_and_leave_nothing_half_done(
-    outside: bool, tmp_path: Path, empty_database: URL, all_faults: bool
+    outside: bool, tmp_path: Path, empty_database: URL, all_cases: bool
 ) -> None:
     history = [(f"{PACE}\n{up}", f"{PACE}\n{down}") for up, down in (*HISTORY, *([OUTSIDE] if outside else []))]
     fleet = Fleet(empty_database, tmp_path / "migrations", history)
     forward = True
-    with load(fleet, 1 if all_faults else 0):
-        for _ in range(100 if all_faults else 6):
+    with load(fleet, 1 if all_cases else 0):
+        for _ in range(100 if all_cases else 6):
             target = f"r{len(history)}" if forward else "r1"
             before = revisions(fleet)
             number = random.choice([signal.SIGINT, signal.SIGTERM])
             # Five times as much as on an idle machine: the load changes between this measurement and the end.
-            limit = 5 * SLOWEST * slowdown() if all_faults else HANGS
+            limit = 5 * SLOWEST * slowdown() if all_cases else HANGS
             command, kind = make_command(fleet, tmp_path, forward=forward)
             with command:
                 sleep(random.uniform(0.5, 4))

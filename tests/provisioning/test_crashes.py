@@ -17,8 +17,6 @@ from tests.support.catalog import fingerprint, registered, schemas, structure
 from tests.support.models import Project, Task
 from tests.support.processes import until_alone, worker
 
-pytestmark = pytest.mark.faults
-
 
 @pytest.fixture
 def neighbour(tenancy: Tenancy) -> str:
@@ -74,11 +72,11 @@ def test_a_process_killed_at_any_statement_leaves_what_the_next_one_puts_right(
     neighbour: str,
     work: processes.Work,
     recover: Callable[[Tenancy, Engine], None],
-    all_faults: bool,
+    all_cases: bool,
 ) -> None:
     before = fingerprint(engine, neighbour)
     # The small size has every statement too, but recovers from each in one way only.
-    for number in count(1) if all_faults else count(1 + RECOVERIES.index(recover), len(RECOVERIES)):
+    for number in count(1) if all_cases else count(1 + RECOVERIES.index(recover), len(RECOVERIES)):
         if work is processes.drop and registered(engine).get("acme") is None:
             processes.create(tenancy, "acme")
         elif work is processes.create and registered(engine).get("acme") is not None:
@@ -95,7 +93,7 @@ def test_a_process_killed_at_any_statement_leaves_what_the_next_one_puts_right(
             break
 
 
-@pytest.mark.parametrize("chance", [0, *(pytest.param(chance, marks=pytest.mark.all_faults) for chance in (1, 2, 3))])
+@pytest.mark.parametrize("chance", [0, *(pytest.param(chance, marks=pytest.mark.all_cases) for chance in (1, 2, 3))])
 def test_a_process_killed_at_any_moment_leaves_what_the_next_one_puts_right(
     tenancy: Tenancy, engine: Engine, neighbour: str, chance: int
 ) -> None:
@@ -116,10 +114,10 @@ def test_a_process_killed_at_any_moment_leaves_what_the_next_one_puts_right(
 @pytest.mark.parametrize("number", [4, 9, 14, 21])
 @pytest.mark.parametrize("work", [processes.create, processes.drop])
 def test_a_server_process_terminated_in_the_middle_leaves_what_the_next_call_puts_right(
-    tenancy: Tenancy, engine: Engine, neighbour: str, work: processes.Work, number: int, all_faults: bool
+    tenancy: Tenancy, engine: Engine, neighbour: str, work: processes.Work, number: int, all_cases: bool
 ) -> None:
     before = fingerprint(engine, neighbour)
-    for recover in RECOVERIES if all_faults else [RECOVERIES[number % len(RECOVERIES)]]:
+    for recover in RECOVERIES if all_cases else [RECOVERIES[number % len(RECOVERIES)]]:
         if work is processes.drop and registered(engine).get("acme") is None:
             processes.create(tenancy, "acme")
         elif work is processes.create and registered(engine).get("acme") is not None:

@@ -19,8 +19,6 @@ from tests.support.pgbouncer import PGBOUNCER, driver_arguments, pgbouncer
 
 KEYS = ("acme", "beta")
 
-pytestmark = pytest.mark.faults
-
 
 @pytest.fixture(
     params=[
@@ -49,10 +47,10 @@ def test_no_acknowledged_commit_is_lost_and_nothing_reaches_another_tenant(
     tenancy: Tenancy,
     engine: Engine,
     portal: BlockingPortal,
-    all_faults: bool,
+    all_cases: bool,
 ) -> None:
     driver, url, arguments = reached
-    tasks, random = (1_500 if all_faults else 150), Random(4711)
+    tasks, random = (1_500 if all_cases else 150), Random(4711)
     acknowledged: dict[str, set[str]] = {key: set() for key in KEYS}
     wrong: list[object] = []
 

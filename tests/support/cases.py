@@ -1,0 +1,96 @@
+"""Tests in two sizes: by default a few cases of each kind, with ``--cases=all`` all of them.
+
+``--cases=more`` runs the tests that the default leaves out, and those that do more in the large size. A case of
+``few_cases`` that ``-k`` or its full name picks out alone runs in either size.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Any, TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option for the size."""
+    parser.addoption(
+        "--cases", choices=("few", "all", "more"), default="few", help="a few cases, all, or those left out of the few"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the markers."""
+    config.addinivalue_line(
+        "markers",
+        "few_cases(**numbers): by default run as many cases as it takes for each value of each parameter to occur; "
+        "of a parameter that is named here, take only that number of values",
+    )
+    config.addinivalue_line("markers", "all_cases: do not run by default")
+
+
+@pytest.fixture(scope="session")
+def all_cases(pytestconfig: pytest.Config) -> bool:
+    """Whether a test that goes through cases by itself does so with all of them."""
+    return bool(pytestconfig.getoption("cases") != "few")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
+    """Leave out the tests that are not of the chosen size."""
+    size = config.getoption("cases")
+    if size == "all":
+        return
+    few = _few(items)
+    chosen = few if size == "few" else {item for item in items if item not in few or "all_cases" in _fixtures(item)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = [item for item in items if item in chosen]
+
+
+def covering(cases: Mapping[T, Mapping[str, object]], **numbers: int) -> set[T]:
+    """Return a few of the cases, in which each value of each parameter occurs.
+
+    A case maps parameters to hashable values. Of a parameter in *numbers*, that number of values is taken, spread
+    evenly. Among cases that add as many values, the first with rarely used values is taken, so that the values of a
+    short parameter alternate along a long one.
+    """
+    left = dict(cases)
+    for name, number in numbers.items():
+        values = list(dict.fromkeys(case[name] for case in left.values()))
+        taken = {values[place * len(values) // number] for place in range(number)}
+        left = {key: case for key, case in left.items() if case[name] in taken}
+    chosen: set[T] = set()
+    uses: Counter[tuple[str, object]] = Counter()
+
+    def gain(key: T) -> tuple[int, int]:
+        counts = [uses[value] for value in left[key].items()]
+        return counts.count(0), -sum(counts)
+
+    while left and gain(best := max(left, key=gain))[0]:
+        chosen.add(best)
+        uses.update(left.pop(best).items())
+    return chosen
+
+
+def _few(items: Iterable[Any]) -> set[Any]:
+    items = [item for item in items if not item.get_closest_marker("all_cases")]
+    thinned = [item for item in items if item.get_closest_marker("few_cases") and hasattr(item, "callspec")]
+    few = set(items).difference(thinned)
+    thinned.sort(key=lambda item: (_function(item), list(item.callspec.indices.values())))
+    for _, group in groupby(thinned, key=_function):
+        # One value is one object: not all values can be hashed or compared.
+        cases = {item: {name: id(value) for name, value in item.callspec.params.items()} for item in group}
+        few |= covering(cases, **next(iter(cases)).get_closest_marker("few_cases").kwargs)
+    return few
+
+
+def _function(item: Any) -> str:
+    return str(item.nodeid).partition("[")[0]
+
+
+def _fixtures(item: Any) -> tuple[str, ...]:
+    return tuple(getattr(item, "fixturenames", ()))
