@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Engine, text
+from sqlalchemy import URL, text
 from sqlalchemy.dialects import postgresql
 
 from tenantkit import Tenancy
-from tenantkit.migrations import migrate
+from tenantkit.migrations import init, migrate
+from tests.conftest import APPLICATION
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import look, shape
 from tests.support.models import TenantBase
@@ -248,63 +253,79 @@ ALEMBIC_RUNS = {
 """What is not replayed for the others: Python that has the connection, and steps outside of a transaction."""
 
 
-@pytest.fixture
-def reference(make_database: Callable[..., sa.URL], application_template: str) -> object:
-    """Run a revision's code in one real schema with Alembic alone."""
+KEYS = ("old", "second", "third")
 
-    def run(*codes: str) -> tuple[list[str], dict[str, list[str]]]:
-        engine = sa.create_engine(make_database(application_template))
-        with engine.connect() as connection:
+
+@dataclass(frozen=True)
+class Prepared:
+    """A database whose tenants, and whose schema ``plain``, are at the first revision, and what writes revisions."""
+
+    schema: str | None
+    database: str
+    folder: Path
+
+
+@pytest.fixture(scope="module", params=["tenant", None], ids=["placeholder", "no-schema"])
+def prepared(
+    request: pytest.FixtureRequest,
+    make_template: Callable[..., URL],
+    application_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Prepared:
+    """Revisions whose operations name the placeholder, or no schema."""
+    folder = tmp_path_factory.mktemp("operations") / "migrations"
+    init(folder)
+    Environment(folder).add("one", f"S = {request.param!r}\n{BASE}")
+    url = make_template(application_template)
+    with closing(Tenancy(url, listen=False, migrations=folder, **APPLICATION)) as tenancy:
+        for key in KEYS:
+            tenancy.create(key)
+        with tenancy.engine.begin() as connection:
             connection.exec_driver_sql("CREATE SCHEMA plain")
-            connection.exec_driver_sql("SET search_path = plain")
-            connection.commit()
-            context = MigrationContext.configure(connection, opts={"target_metadata": TenantBase.metadata})
-            for code in codes:
-                with context.begin_transaction(), Operations.context(context) as op:
-                    exec(compile(code, "<revision>", "exec"), {"op": op, "sa": sa, "postgresql": postgresql, "S": None})
-            found = look(connection, "plain")
-        engine.dispose()
-        return found
-
-    return run
+    run_plainly(url, BASE)
+    assert url.database
+    return Prepared(request.param, url.database, folder)
 
 
-@pytest.mark.parametrize("schema", ["tenant", None], ids=["placeholder", "no-schema"])
+def run_plainly(url: URL, *codes: str) -> tuple[list[str], dict[str, list[str]]]:
+    """Run a revision's code in the schema ``plain`` with Alembic alone; return what is there then."""
+    engine = sa.create_engine(url, connect_args={"options": "-csearch_path=plain"}, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"target_metadata": TenantBase.metadata})
+        for code in codes:
+            with context.begin_transaction(), Operations.context(context) as op:
+                exec(compile(code, "<revision>", "exec"), {"op": op, "sa": sa, "postgresql": postgresql, "S": None})
+        return look(connection, "plain")
+
+
+@pytest.mark.few_cases
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_operation_does_to_a_tenant_what_alembic_does_to_one_schema(
-    operation: str,
-    schema: str | None,
-    environment: Environment,
-    migrated_tenancy: Callable[..., Tenancy],
-    reference: Callable[..., object],
-    engine: Engine,
+    operation: str, prepared: Prepared, make_database: Callable[..., URL], tmp_path: Path
 ) -> None:
     code = dedent(OPERATIONS[operation])
-    environment.add("one", f"S = {schema!r}\n{BASE}")
-    tenancy = migrated_tenancy()
-    old = ("old", "second", "third")
-    for key in old:
-        tenancy.create(key)
-    environment.add("two", f"S = {schema!r}\n{code}")
-    tenancy = migrated_tenancy()
-    tenancy.create("new")
+    shutil.copytree(prepared.folder, tmp_path / "migrations")
+    Environment(tmp_path / "migrations", {"tenant": "one"}).add("two", f"S = {prepared.schema!r}\n{code}")
+    url = make_database(prepared.database)
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
     with engine.begin() as connection:
         bystander = look(connection, "t_old")
         public = shape(connection, "public"), shape(connection, "shared")
 
-    tenancy.create("other")
-    with engine.begin() as connection:
-        assert look(connection, "t_old") == bystander
-    report = migrate(tenancy, jobs=1)
+    with closing(Tenancy(url, listen=False, migrations=tmp_path / "migrations", **APPLICATION)) as tenancy:
+        tenancy.create("new")
+        with engine.begin() as connection:
+            assert look(connection, "t_old") == bystander
+        report = migrate(tenancy, jobs=1)
     engines = {outcome.key: outcome.engine for outcome in report.outcomes}
     assert engines == dict(
-        zip(old, ("alembic", "alembic", "alembic" if operation in ALEMBIC_RUNS else "replay"), strict=True)
+        zip(KEYS, ("alembic", "alembic", "alembic" if operation in ALEMBIC_RUNS else "replay"), strict=True)
     )
 
     needs = ALEMBIC_NEEDS.get(operation)
-    expected = reference(dedent(BASE), (f'op.execute("{needs}")\n' if needs else "") + code)
+    expected = run_plainly(url, *([f'op.execute("{needs}")'] if needs else []), code)
     with engine.begin() as connection:
-        for key in old:
+        for key in KEYS:
             assert look(connection, f"t_{key}") == expected, f"migrated: {key}"
         assert look(connection, "t_new") == expected, "created"
         assert (shape(connection, "public"), shape(connection, "shared")) == public
