@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from itertools import count
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import URL, Engine, create_engine, text
 
@@ -16,6 +16,7 @@ from tenantkit.drift.compare import compare
 from tenantkit.drift.repair.script import write_repair
 from tests.drift.conftest import in_schema, run_script
 from tests.migrations.shapes import shape as independent_shape
+from tests.support.generated import examples
 
 _numbers = count()
 
@@ -113,7 +114,7 @@ def read(engine: Engine, schema: str) -> tuple[Detail, int, list[str]]:
     return *ours, theirs
 
 
-@settings(max_examples=40)
+@examples(15, 40)
 @given(wanted=designs(), there=designs())
 def test_any_schema_becomes_any_other(scratch: Engine, wanted: str, there: str) -> None:
     number = next(_numbers)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import URL, create_engine
 
@@ -20,6 +20,7 @@ from tests.conftest import APPLICATION
 from tests.drift.conftest import KEYS, Fleet, in_schema, plain, run_script
 from tests.drift.test_round_trip import BROKEN
 from tests.support.dumps import Entry, dump
+from tests.support.generated import examples
 
 DECORATED = Path(__file__).with_name("decorated.sql").read_text()
 
@@ -97,7 +98,7 @@ def named(entry: Entry, remarks: str) -> bool:
     return any(word.split("(")[0] in remarks for word in words)
 
 
-@settings(max_examples=25)
+@examples(6, 25)
 @given(chosen=st.lists(st.sampled_from(DEVIATIONS), min_size=1, max_size=4, unique=True))
 def test_a_script_loses_nothing_without_a_remark(
     make_template: Callable[..., URL], decorated_template: str, chosen: list[str]

@@ -31,6 +31,7 @@ def test_tenants_that_were_made_alike_are_alike(fleet: Fleet) -> None:
     assert fleet.catalog("acme") == fleet.catalog("beta")
 
 
+@pytest.mark.few_cases(name=30)
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_broken_by_hand_is_named_and_repaired(fleet: Fleet, name: str) -> None:
     sql, words, by_hand = BROKEN[name]
@@ -135,6 +136,7 @@ NARROWED = {
 """The type that a column should have, the one that it has, and a value that does not fit."""
 
 
+@pytest.mark.few_cases(wanted=3)
 @pytest.mark.parametrize("wanted", NARROWED)
 def test_a_value_that_does_not_fit_is_never_cut(fleet: Fleet, wanted: str) -> None:
     there, value = NARROWED[wanted]
@@ -161,6 +163,7 @@ ROUNDED = {
 """The type that a column should have, the one that it has, and a value that PostgreSQL changes without an error."""
 
 
+@pytest.mark.few_cases(wanted=4)
 @pytest.mark.parametrize("wanted", ROUNDED)
 def test_a_conversion_that_changes_values_is_named_in_front_of_it(fleet: Fleet, wanted: str) -> None:
     there, value = ROUNDED[wanted]
@@ -339,6 +342,7 @@ ENTANGLED = {
 """What all tenants have besides, what one has instead, and whether that is left to a person."""
 
 
+@pytest.mark.few_cases(what=6)
 @pytest.mark.parametrize("what", ENTANGLED)
 def test_a_script_can_be_applied_whatever_depends_on_what_differs(fleet: Fleet, what: str) -> None:
     everywhere, broken, is_left = ENTANGLED[what]

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from sqlalchemy import URL, Engine, NullPool, create_engine
 from sqlalchemy.dialects.postgresql import ENUM, JSONB
 
 from tenantkit.exceptions import ConfigurationError
 from tests.migrations.plain import operating
+from tests.support.generated import examples
 
 metadata = sa.MetaData(schema="app")
 MOOD = ENUM("sad", "glad", name="mood", metadata=metadata)
@@ -217,7 +218,7 @@ def written(change: dict[str, Any], names: Names) -> tuple[dict[str, Any], Any]:
     return values, where
 
 
-@settings(max_examples=100)
+@examples(30, 100)
 @given(changes())
 def test_a_backfill_gives_what_an_update_gives(engine: Engine, change: dict[str, Any]) -> None:
     reset(engine)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 from sqlalchemy import URL, MetaData, NullPool, create_engine
 
@@ -17,6 +17,7 @@ from tenantkit import Tenancy
 from tenantkit.migrations import init, migrate
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
+from tests.support.generated import examples
 
 KEYS = [f"k{number}" for number in range(4)]
 
@@ -123,8 +124,9 @@ def template(make_template: Callable[..., URL], tmp_path_factory: pytest.TempPat
     return url.database, folder
 
 
-@settings(
-    max_examples=25,
+@examples(
+    8,
+    25,
     database=None,
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

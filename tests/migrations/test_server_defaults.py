@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
@@ -18,6 +18,7 @@ from tenantkit import Tenancy
 from tenantkit.migrations import init, migrate, revision, upgrade_shared
 from tenantkit.postgres.quoting import quote_literal
 from tests.migrations.shapes import shape
+from tests.support.generated import examples
 
 SPECIAL = [
     "it's 5% : off",
@@ -156,9 +157,9 @@ def declare(schema: str | None, declared: list[tuple[str, Any, Any]], which: int
 number = count()
 
 
-@settings(
-    max_examples=10,
-    deadline=None,
+@examples(
+    3,
+    10,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

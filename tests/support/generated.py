@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, settings
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let examples take their time: on a loaded machine that says nothing about the code."""
-    settings.register_profile("tenantkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("tenantkit")
+    settings.register_profile("few", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("all", settings.get_profile("few"))
+    settings.load_profile("few" if config.getoption("cases") == "few" else "all")
+
+
+def examples(few: int, many: int, **options: Any) -> Callable[[Any], Any]:
+    """Give a test *few* examples by default, and *many* where all cases run; *options* are those of Hypothesis."""
+    number = few if settings.get_current_profile_name() == "few" else many
+    in_both_sizes = pytest.mark.usefixtures("all_cases")
+    return lambda test: in_both_sizes(settings(max_examples=number, **options)(test))
