@@ -11,6 +11,8 @@ from tenantkit import MigrationError, ProvisioningError, Tenancy
 from tenantkit.migrations import migrate
 from tests.migrations.environments import Environment
 
+pytestmark = pytest.mark.few_cases
+
 BLIND = {
     "columns": "op.get_bind().execute(sa.text(\"SELECT 1 FROM information_schema.columns WHERE table_name = 'note'\"))",
     "driver": "op.get_bind().exec_driver_sql(\"SELECT 1 FROM pg_catalog.pg_class WHERE relname = 'note'\")",
@@ -54,6 +56,7 @@ def test_a_look_at_all_tenants_objects_is_refused_with_what_to_write(
         tenancy.create("globex")
 
 
+@pytest.mark.few_cases(case=2)
 @pytest.mark.parametrize("case", SEEING)
 def test_a_look_that_names_a_schema_finds_each_tenants_own(
     case: str, one: Environment, migrated_tenancy: Callable[..., Tenancy], engine: Engine

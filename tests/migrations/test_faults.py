@@ -141,7 +141,7 @@ class Fleet:
         return all(look == self.ahead for look in found.values())
 
 
-@pytest.mark.parametrize(("engine", "few", "many", "longest"), [("auto", 8, 50, 0.4), ("alembic", 3, 12, 1.2)])
+@pytest.mark.parametrize(("engine", "few", "many", "longest"), [("auto", 5, 50, 0.4), ("alembic", 2, 12, 1.2)])
 def test_a_run_killed_at_any_moment_leaves_no_tenant_half_migrated(
     engine: str, few: int, many: int, longest: float, empty_database: URL, folder: Path, all_cases: bool
 ) -> None:
@@ -166,7 +166,7 @@ def test_a_run_killed_at_any_moment_leaves_no_tenant_half_migrated(
 def test_connections_lost_at_any_moment_are_made_again(empty_database: URL, folder: Path, all_cases: bool) -> None:
     fleet = Fleet(empty_database, folder)
     forward = True
-    for _ in range(15 if all_cases else 3):
+    for _ in range(15 if all_cases else 2):
         process = fleet.start(forward=forward, engine="auto")
         for _ in range(3):
             sleep(random.uniform(0.02, 0.2))

@@ -99,7 +99,7 @@ def test_what_may_be_different_for_another_tenant_is_not_replayed(
 ) -> None:
     environment.add("two", code)
 
-    report = migrate(fleet(), jobs=2)
+    report = migrate(fleet(), jobs=1)
 
     assert replayed(report) == 0
     ((reason, count),) = report.not_replayed.items()

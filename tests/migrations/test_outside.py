@@ -15,13 +15,13 @@ from tests.migrations.environments import Environment
 
 Make = Callable[..., Tenancy]
 
-COUNT = 5
+COUNT = 4
 KEYS = [f"k{number}" for number in range(COUNT)]
 
 
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Tenancy:
-    """Five tenants, and a table in public for what is written elsewhere."""
+    """Four tenants, and a table in public for what is written elsewhere."""
     environment.add("one", 'op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")')
     tenancy = migrated_tenancy()
     for key in KEYS:
@@ -97,6 +97,7 @@ op.get_bind().connection.driver_connection.execute("INSERT INTO public.written V
 }
 
 
+@pytest.mark.few_cases(kind=5)
 @pytest.mark.parametrize("kind", CONNECTIONS)
 def test_a_connection_of_its_own_is_said_and_never_replayed(
     kind: str, fleet: Tenancy, environment: Environment, engine: Engine, caplog: pytest.LogCaptureFixture
@@ -107,7 +108,7 @@ def test_a_connection_of_its_own_is_said_and_never_replayed(
         f"r{list(CONNECTIONS).index(kind)}", f"{ADD}URL, DSN, PLAIN = {url!r}, {dsn!r}, {dsn!r}\n{CONNECTIONS[kind]}"
     )
     with caplog.at_level(logging.WARNING, "tenantkit.migrations"):
-        report = migrate(fleet)
+        report = migrate(fleet, jobs=1)
     assert [outcome.engine for outcome in report.outcomes] == ["alembic"] * COUNT
     (why,) = report.not_replayed
     is_driver = kind.startswith("the driver's")
@@ -137,13 +138,14 @@ EFFECTS = {
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.few_cases(kind=4)
 @pytest.mark.parametrize("kind", EFFECTS)
 def test_work_in_files_and_elsewhere_is_done_for_every_tenant(
     kind: str, fleet: Tenancy, environment: Environment, tmp_path: Path
 ) -> None:
     file = tmp_path / "effects"
     environment.add("two", f"{ADD}FILE = {str(file)!r}\n{EFFECTS[kind]}")
-    report = migrate(fleet)
+    report = migrate(fleet, jobs=1)
     assert file.read_text() == "x" * COUNT
     assert [outcome.engine for outcome in report.outcomes] == ["alembic"] * COUNT
     (why,) = report.not_replayed
@@ -226,7 +228,7 @@ def test_a_preview_does_not_run_a_revision_that_is_not_replayed(
     assert (group.rehearsal.autocommit, group.rehearsal.failures) == ("three", ())
     assert "ADD COLUMN y" in (group.rehearsal.script or "")
     assert not file.exists()
-    migrate(fleet)
+    migrate(fleet, jobs=0)
     assert file.read_text() == "x"
 
 
@@ -244,10 +246,10 @@ def test_a_connection_of_its_own_is_said_when_a_tenant_is_created_too(
 
 def test_a_replay_that_fails_names_the_revision(fleet: Tenancy, environment: Environment) -> None:
     with fleet.engine.begin() as connection:
-        connection.execute(text("INSERT INTO t_k4.a VALUES (1)"))
+        connection.execute(text("INSERT INTO t_k3.a VALUES (1)"))
     environment.add("two", "op.execute('INSERT INTO a VALUES (1)')")
     with pytest.raises(MigrationError) as raised:
         migrate(fleet, engine="replay")
     (failure,) = raised.value.report.failures
-    assert (failure.key, failure.engine, failure.revision) == ("k4", "replay", "two")
+    assert (failure.key, failure.engine, failure.revision) == ("k3", "replay", "two")
     assert (failure.file or "").endswith("two.py")

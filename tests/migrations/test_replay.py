@@ -14,6 +14,8 @@ from tenantkit.migrations import MigrationReport, Progress, downgrade, migrate, 
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 
+pytestmark = pytest.mark.few_cases
+
 Make = Callable[..., Tenancy]
 
 BASE = """
@@ -162,6 +164,7 @@ NOT_REPLAYED = {
 }  # fmt: skip
 
 
+@pytest.mark.few_cases(case=5)
 @pytest.mark.parametrize("case", NOT_REPLAYED)
 def test_what_depends_on_the_database_or_on_chance_is_never_replayed(
     case: str, fleet: Make, environment: Environment, engine: Engine

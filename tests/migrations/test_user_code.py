@@ -17,7 +17,7 @@ Make = Callable[..., Tenancy]
 BASE = 'op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")'
 ADD = 'op.add_column("a", sa.Column("y", sa.Integer), schema="tenant")'
 
-ENGINES: list[dict[str, Any]] = [{"engine": "auto"}, {"engine": "alembic", "jobs": 2}, {"jobs": 0}]
+ENGINES: list[dict[str, Any]] = [{"engine": "auto"}, {"engine": "alembic", "jobs": 1}, {"jobs": 0}]
 by_every_engine = pytest.mark.parametrize("options", ENGINES, ids=lambda options: "-".join(map(str, options.values())))
 
 
@@ -46,6 +46,8 @@ UNTOUCHED = {"public": 1, "t_k0": 1, "t_k1": 1, "t_k2": 1}
 OWN_ENVIRONMENT = """
 from alembic import context
 from sqlalchemy import create_engine
+
+pytestmark = pytest.mark.few_cases
 
 engine = create_engine({url!r})
 try:

@@ -1,4 +1,4 @@
-"""Running a history in five tenants and, for comparison, in one schema by plain Alembic."""
+"""Running a history in several tenants and, for comparison, in one schema by plain Alembic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tests.migrations.histories import Revision
 from tests.migrations.parity.plain import Plain
 from tests.migrations.shapes import differences, look
 
-KEYS = tuple("abcde")
+KEYS = ("a", "b", "c")
+"""Two tenants that rehearse, and one that is replayed."""
 
 
 def run_history(history: ModuleType, engine: str, folder: Path, make_database: Callable[..., URL]) -> None:
