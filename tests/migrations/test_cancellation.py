@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,9 +28,9 @@ GATE = 4712
 INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 HOW = {
     "here": ["--jobs", "0"],
-    "replay": ["--jobs", "3"],
+    "replay": ["--jobs", "2"],
     "one worker": ["--jobs", "1", "--engine", "alembic"],
-    "workers": ["--jobs", "3", "--engine", "alembic"],
+    "workers": ["--jobs", "2", "--engine", "alembic"],
 }
 ONE = """
 op.create_table("a", sa.Column("x", sa.Integer), schema="tenant")
@@ -49,10 +50,17 @@ with_a_signal = pytest.mark.parametrize(
         pytest.param(signal.SIGTERM, id="SIGTERM"),
     ],
 )
-with_each_engine = pytest.mark.parametrize(
-    "how",
-    [pytest.param(how, id=name, marks=[pytest.mark.all_cases] * (name == "one worker")) for name, how in HOW.items()],
-)
+
+
+def with_engines(*few: str) -> pytest.MarkDecorator:
+    """Have a test use each engine, in the small size only *few* of them."""
+    return pytest.mark.parametrize(
+        "how",
+        [pytest.param(how, id=name, marks=[pytest.mark.all_cases] * (name not in few)) for name, how in HOW.items()],
+    )
+
+
+with_each_engine = with_engines("here", "replay", "workers")
 
 
 class Fleet:
@@ -61,19 +69,18 @@ class Fleet:
     def __init__(self, folder: Path, url: URL) -> None:
         self.folder, self.url = folder, url
         self.engine = create_engine(url)
-        init(folder / "migrations")
-        self.environment = Environment(folder / "migrations")
-        self.environment.add("one", ONE, 'op.drop_table("a", schema="tenant")')
-        with closing(self.tenancy()) as tenancy:
-            tenancy.install()
-            for key in KEYS:
-                tenancy.create(key)
+        self.environment = Environment(folder / "migrations", {"tenant": "one"})
 
     def tenancy(self) -> Tenancy:
         return tenancy_of(self.url, self.environment.folder)
 
     def run(self, *arguments: str, prefix: tuple[str, ...] = ()) -> Command:
         return Command(self.folder, self.url, *arguments, prefix=prefix)
+
+    def migrate(self, target: str) -> None:
+        """Migrate all tenants in this process, undisturbed."""
+        with closing(self.tenancy()) as tenancy:
+            migrate(tenancy, target, jobs=0)
 
     def ask(self, query: str, *values: str) -> list[Any]:
         with self.engine.connect() as connection:
@@ -117,9 +124,26 @@ class Fleet:
         until(self.is_alone)
 
 
+@pytest.fixture(scope="module")
+def template(make_template: Callable[..., URL], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A database with the tenants, and their migration environment."""
+    folder = tmp_path_factory.mktemp("cancellation") / "migrations"
+    init(folder)
+    Environment(folder).add("one", ONE, 'op.drop_table("a", schema="tenant")')
+    url = make_template()
+    with closing(tenancy_of(url, folder)) as tenancy:
+        tenancy.install()
+        for key in KEYS:
+            tenancy.create(key)
+    assert url.database
+    return url.database, folder
+
+
 @pytest.fixture
-def fleet(tmp_path: Path, empty_database: URL) -> Generator[Fleet]:
-    fleet = Fleet(tmp_path, empty_database)
+def fleet(tmp_path: Path, template: tuple[str, Path], make_database: Callable[..., URL]) -> Generator[Fleet]:
+    database, folder = template
+    shutil.copytree(folder, tmp_path / "migrations")
+    fleet = Fleet(tmp_path, make_database(database))
     yield fleet
     fleet.engine.dispose()
 
@@ -161,8 +185,7 @@ def test_every_command_about_a_fleet_can_be_interrupted(
 ) -> None:
     fleet.environment.add("two", "pass", "pass")
     fleet.environment.add("three", "pass", "pass")
-    with closing(fleet.tenancy()) as tenancy:
-        migrate(tenancy, "two")
+    fleet.migrate("two")
     with locked(fleet, statement) as connection, fleet.run(*to, "--jobs", "2") as command:
         until(lambda: fleet.is_running("t_k5") or command.has_ended)
         command.send(number)
@@ -193,8 +216,7 @@ def test_an_index_that_is_built_concurrently_is_interrupted(fleet: Fleet, how: l
         until(lambda: fleet.is_running("CREATE INDEX CONCURRENTLY") or command.has_ended)
         command.send(number)
         fleet.check(command, number)
-    with fleet.run("migrate", *how) as command:
-        assert command.wait() == 0, command.err
+    fleet.migrate("two")
     assert fleet.ask("SELECT indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relname = 'ix'") == [True] * 8  # fmt: skip
 
 
@@ -306,8 +328,7 @@ def test_a_second_signal_ends_the_process_at_once(fleet: Fleet, number: int) -> 
             command.send(number)
         assert command.wait() == -number
     until(fleet.is_alone)
-    with fleet.run("migrate", "one") as command:
-        assert command.wait() == 0, command.err
+    fleet.migrate("one")
     assert set(fleet.statuses.values()) == {"active"}
 
 
@@ -321,7 +342,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(fleet: Fleet, number: int) -> 
         fleet.check(command, number)
 
 
-@with_each_engine
+@with_engines("here", "workers")
 def test_a_run_in_the_background_of_a_script_ignores_ctrl_c_and_hears_sigterm(fleet: Fleet, how: list[str]) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() >= 't_k3'"))
     background = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
@@ -350,8 +371,7 @@ def test_what_a_killed_run_leaves_at_work_ends_and_the_next_leaves_nobody_in_mai
             command.wait()
             until(fleet.is_alone)
         assert fleet.statuses["k3"] == "maintenance"
-        with fleet.run("migrate") as following:
-            assert following.wait() == 0, following.err
+        fleet.migrate("two")
     assert set(fleet.statuses.values()) == {"active"}
     assert fleet.at("two") == KEYS
 
@@ -389,8 +409,8 @@ def test_a_creation_is_interrupted_and_finished_by_the_next(fleet: Fleet, number
         assert "Interrupted." in command.err
     assert fleet.statuses["new"] == "failed"
     assert fleet.ask("SELECT count(*) FROM pg_namespace WHERE nspname = 't_new'") == [0]
-    with fleet.run("create", "new") as command:
-        assert command.wait() == 0, command.err
+    with closing(fleet.tenancy()) as tenancy:
+        tenancy.create("new")
     assert fleet.statuses["new"] == "active"
 
 

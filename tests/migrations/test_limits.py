@@ -33,6 +33,8 @@ STEPS = {
     "required column": 'op.add_required_column("a", sa.Column("y", sa.Integer, nullable=False), 1, schema="tenant")',
     "check": 'op.create_check_constraint_concurrently("ck", "a", "x > 0", schema="tenant")',
 }
+LIKE_OTHERS = {"outside, by an operation", "concurrent index as text"}
+"""Steps for which others stand in the small size."""
 
 
 class Told(Progress):
@@ -54,7 +56,13 @@ def once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("jobs", [0, 1])
-@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(step, id=name, marks=[pytest.mark.all_cases] * (name in LIKE_OTHERS))
+        for name, step in STEPS.items()
+    ],
+)
 def test_a_statement_waits_for_a_lock_as_long_as_it_may(
     step: str, jobs: int, environment: Environment, migrated_tenancy: Make, engine: Engine, once: None
 ) -> None:

@@ -12,6 +12,8 @@ from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Ten
 from tenantkit.migrations import Outcome, downgrade, get_run, migrate, preview, revision, stamp, upgrade_shared
 from tests.migrations.environments import Environment
 
+pytestmark = pytest.mark.few_cases
+
 Make = Callable[..., Tenancy]
 
 BASE = 'op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")'
@@ -46,8 +48,6 @@ UNTOUCHED = {"public": 1, "t_k0": 1, "t_k1": 1, "t_k2": 1}
 OWN_ENVIRONMENT = """
 from alembic import context
 from sqlalchemy import create_engine
-
-pytestmark = pytest.mark.few_cases
 
 engine = create_engine({url!r})
 try:
