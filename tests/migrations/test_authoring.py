@@ -194,6 +194,7 @@ def test_init_makes_an_environment_and_overwrites_nothing(tmp_path: Path) -> Non
     assert (tmp_path / "migrations" / "env.py").read_text() == "mine"
 
 
+@pytest.mark.few_cases(command=4)
 @pytest.mark.parametrize(
     "command",
     [

@@ -60,9 +60,6 @@ def with_engines(*few: str) -> pytest.MarkDecorator:
     )
 
 
-with_each_engine = with_engines("here", "replay", "workers")
-
-
 class Fleet:
     """Eight tenants at their first revision, and commands about them."""
 
@@ -158,7 +155,7 @@ def locked(fleet: Fleet, statement: str) -> Generator[Any]:
 
 
 @with_each_signal
-@with_each_engine
+@with_engines("here", "replay", "workers")
 @pytest.mark.parametrize(
     "options", [pytest.param([], marks=pytest.mark.all_cases), ["--maintenance"]], ids=["", "maintenance"]
 )
@@ -195,7 +192,7 @@ def test_every_command_about_a_fleet_can_be_interrupted(
 
 
 @with_a_signal
-@with_each_engine
+@with_engines("replay", "workers")
 def test_a_run_that_waits_for_a_lock_is_interrupted(fleet: Fleet, how: list[str], number: int) -> None:
     fleet.environment.add("two", 'op.add_column("a", sa.Column("y", sa.Integer), schema="tenant")')
     everywhere = ", ".join(f"t_{key}.a" for key in KEYS[3:])
@@ -209,7 +206,7 @@ def test_a_run_that_waits_for_a_lock_is_interrupted(fleet: Fleet, how: list[str]
 
 
 @with_each_signal
-@with_each_engine
+@with_engines("here", "workers")
 def test_an_index_that_is_built_concurrently_is_interrupted(fleet: Fleet, how: list[str], number: int) -> None:
     fleet.environment.add("two", BUILD)
     with locked(fleet, "INSERT INTO t_k3.a VALUES (2)"), fleet.run("migrate", *how, "--maintenance") as command:

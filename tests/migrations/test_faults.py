@@ -23,6 +23,7 @@ from sqlalchemy.exc import OperationalError
 
 from tenantkit import Tenancy
 from tenantkit.migrations import MigrationReport, Outcome, Progress, Wave, downgrade, init, migrate
+from tenantkit.migrations.tasks import task
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 from tests.support.processes import until
@@ -233,7 +234,7 @@ def test_a_server_killed_in_a_run_leaves_no_tenant_half_migrated(server: Server,
 
 
 class Away(Progress):
-    """Has the server be away for some seconds, once four tenants have been told as done."""
+    """Has the server be away for more than a second, once four tenants have been told as done."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -247,7 +248,7 @@ class Away(Progress):
             self._starting.start()
 
     def _start(self) -> None:
-        sleep(7)  # longer than locks are waited for
+        sleep(1.5)  # longer than locks are waited for
         self._server.start()
 
     def join(self) -> None:
@@ -262,7 +263,10 @@ class Away(Progress):
         pytest.param({"jobs": 2, "maintenance": True}, id="maintenance", marks=pytest.mark.all_cases),
     ],
 )
-def test_a_server_that_is_away_is_waited_for(options: Any, server: Server, folder: Path) -> None:
+def test_a_server_that_is_away_is_waited_for(
+    options: Any, server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task, "ATTEMPTS", 3)  # for locks: in less than half a second
     fleet = Fleet(server.url, folder)
     away = Away(server)
     with closing(tenancy_of(fleet.url, folder)) as tenancy:

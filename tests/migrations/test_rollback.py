@@ -55,7 +55,7 @@ def everywhere(*heads: str, **others: str) -> dict[str, list[str]]:
     return {**{key: list(heads) for key in KEYS}, **{key: [revision] for key, revision in others.items()}}
 
 
-@pytest.mark.parametrize("how", [{"jobs": 0}, {"jobs": 2}, {"engine": "alembic"}], ids=str)
+@pytest.mark.parametrize("how", [{"jobs": 0}, {"jobs": 2}, {"engine": "alembic", "jobs": 1}], ids=str)
 def test_each_tenant_goes_back_to_where_the_run_found_it(fleet: Make, engine: Engine, how: Any) -> None:
     before = look(engine)
     run = migrate(fleet())
