@@ -330,13 +330,13 @@ def test_limits_of_time_hold_whatever_the_engine(
 ) -> None:
     environment.add("two", "op.execute(\"SELECT pg_sleep(20) WHERE current_schema() IN ('t_k1', 't_k4')\")")
     with pytest.raises(MigrationError) as caught:
-        migrate(fleet(), jobs=2, engine=chosen, statement_timeout="1s")
+        migrate(fleet(), jobs=1, engine=chosen, statement_timeout="1s")
     assert {(failure.key, failure.sqlstate) for failure in caught.value.report.failures} == {
         ("k1", "57014"),
         ("k4", "57014"),
     }
     environment.add("three", "op.execute(\"CREATE TABLE limits AS SELECT current_setting('lock_timeout') AS waits\")")
-    migrate(fleet(), tenants=["k0", "k2", "k3"], jobs=2, engine=chosen, lock_timeout="7s")
+    migrate(fleet(), tenants=["k0", "k2", "k3"], jobs=1, engine=chosen, lock_timeout="7s")
     with engine.connect() as connection:
         for key in ("k0", "k2", "k3"):
             assert connection.exec_driver_sql(f"SELECT waits FROM t_{key}.limits").scalar() == "7s"

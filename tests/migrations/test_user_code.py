@@ -19,7 +19,7 @@ Make = Callable[..., Tenancy]
 BASE = 'op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")'
 ADD = 'op.add_column("a", sa.Column("y", sa.Integer), schema="tenant")'
 
-ENGINES: list[dict[str, Any]] = [{"engine": "auto"}, {"engine": "alembic", "jobs": 1}, {"jobs": 0}]
+ENGINES: list[dict[str, Any]] = [{"engine": "auto", "jobs": 1}, {"engine": "alembic", "jobs": 1}, {"jobs": 0}]
 by_every_engine = pytest.mark.parametrize("options", ENGINES, ids=lambda options: "-".join(map(str, options.values())))
 
 
