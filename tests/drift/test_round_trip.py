@@ -31,7 +31,7 @@ def test_tenants_that_were_made_alike_are_alike(fleet: Fleet) -> None:
     assert fleet.catalog("acme") == fleet.catalog("beta")
 
 
-@pytest.mark.few_cases(name=30)
+@pytest.mark.few_cases(name=22)
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_broken_by_hand_is_named_and_repaired(fleet: Fleet, name: str) -> None:
     sql, words, by_hand = BROKEN[name]

@@ -228,7 +228,7 @@ def test_connections_that_do_not_open_are_not_waited_for(fleet: Fleet, number: i
 
 
 @with_a_signal
-@pytest.mark.parametrize("jobs", ["0", "3"])
+@pytest.mark.parametrize("jobs", [pytest.param("0", marks=pytest.mark.all_cases), "3"])
 def test_a_run_that_waits_to_enter_maintenance_is_interrupted(fleet: Fleet, jobs: str, number: int) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() = 't_k0'"))
     with fleet.engine.connect() as connection, fleet.run("migrate", "--jobs", jobs, "--maintenance") as command:
@@ -242,8 +242,8 @@ def test_a_run_that_waits_to_enter_maintenance_is_interrupted(fleet: Fleet, jobs
         fleet.check(command, number)
 
 
-@with_each_signal
-@pytest.mark.parametrize("jobs", ["0", "3"])
+@with_a_signal
+@pytest.mark.parametrize("jobs", [pytest.param("0", marks=pytest.mark.all_cases), "3"])
 def test_leaving_maintenance_is_not_interrupted(fleet: Fleet, jobs: str, number: int) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() = 't_k3'"))
     with fleet.engine.connect() as connection, fleet.run("migrate", "--jobs", jobs, "--maintenance") as command:
@@ -288,7 +288,9 @@ def test_python_code_of_a_revision_is_interrupted(fleet: Fleet, how: list[str], 
 
 
 @with_a_signal
-@pytest.mark.parametrize("how", [HOW["here"], HOW["workers"]], ids=["here", "workers"])
+@pytest.mark.parametrize(
+    "how", [HOW["here"], pytest.param(HOW["workers"], marks=pytest.mark.all_cases)], ids=["here", "workers"]
+)
 def test_a_revision_that_catches_everything_does_not_keep_the_run_alive(
     fleet: Fleet, how: list[str], number: int
 ) -> None:

@@ -33,7 +33,7 @@ STEPS = {
     "required column": 'op.add_required_column("a", sa.Column("y", sa.Integer, nullable=False), 1, schema="tenant")',
     "check": 'op.create_check_constraint_concurrently("ck", "a", "x > 0", schema="tenant")',
 }
-LIKE_OTHERS = {"outside, by an operation", "concurrent index as text"}
+LIKE_OTHERS = {"outside, by an operation", "concurrent index as text", "required column"}
 """Steps for which others stand in the small size."""
 
 

@@ -298,7 +298,7 @@ def run_plainly(url: URL, *codes: str) -> tuple[list[str], dict[str, list[str]]]
         return look(connection, "plain")
 
 
-@pytest.mark.few_cases
+@pytest.mark.few_cases(operation=30)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_operation_does_to_a_tenant_what_alembic_does_to_one_schema(
     operation: str, prepared: Prepared, make_database: Callable[..., URL], tmp_path: Path

@@ -97,7 +97,7 @@ op.get_bind().connection.driver_connection.execute("INSERT INTO public.written V
 }
 
 
-@pytest.mark.few_cases(kind=5)
+@pytest.mark.few_cases(kind=4)
 @pytest.mark.parametrize("kind", CONNECTIONS)
 def test_a_connection_of_its_own_is_said_and_never_replayed(
     kind: str, fleet: Tenancy, environment: Environment, engine: Engine, caplog: pytest.LogCaptureFixture
@@ -138,7 +138,7 @@ EFFECTS = {
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.few_cases(kind=4)
+@pytest.mark.few_cases(kind=3)
 @pytest.mark.parametrize("kind", EFFECTS)
 def test_work_in_files_and_elsewhere_is_done_for_every_tenant(
     kind: str, fleet: Tenancy, environment: Environment, tmp_path: Path

@@ -164,7 +164,7 @@ NOT_REPLAYED = {
 }  # fmt: skip
 
 
-@pytest.mark.few_cases(case=5)
+@pytest.mark.few_cases(case=4)
 @pytest.mark.parametrize("case", NOT_REPLAYED)
 def test_what_depends_on_the_database_or_on_chance_is_never_replayed(
     case: str, fleet: Make, environment: Environment, engine: Engine
