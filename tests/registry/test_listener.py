@@ -7,9 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from socket import create_server, socket
+from socket import AF_UNIX, create_server, socket
 from threading import Event, Thread
-from time import sleep
 from typing import Any
 
 import pytest
@@ -67,6 +66,24 @@ def test_a_program_that_does_not_close_its_tenancy_ends_without_a_word(
         assert (done.stderr, done.returncode) == ("", 0)
 
 
+class Clock:
+    """A clock that stands still, so that it does not matter how fast the machine is."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.reads = 0
+
+    def __call__(self) -> float:
+        self.reads += 1
+        return self.now
+
+    def advance(self) -> None:
+        """Let a second pass once the listener has seen all that was sent so far."""
+        seen = self.reads + 2
+        until(lambda: self.reads >= seen)
+        self.now += 1
+
+
 class Relay:
     """Passes bytes on between clients and the server until it is told to swallow them: a connection that is half open."""
 
@@ -76,6 +93,7 @@ class Relay:
         self.port: int = self._server.getsockname()[1]
         self.swallows = Event()
         self.accepted = 0
+        self.answers = 0
         self._sockets: list[socket] = [self._server]
         Thread(target=self._accept, daemon=True).start()
 
@@ -90,38 +108,48 @@ class Relay:
             except OSError:
                 return
             self.accepted += 1
-            server = socket(1)  # AF_UNIX
+            server = socket(AF_UNIX)
             server.connect(self._path)
             self._sockets += [client, server]
             swallows = Event() if self.accepted > 1 else self.swallows
             for source, target in ((client, server), (server, client)):
                 Thread(target=self._pass_on, args=(source, target, swallows), daemon=True).start()
 
-    @staticmethod
-    def _pass_on(source: socket, target: socket, swallows: Event) -> None:
+    def _pass_on(self, source: socket, target: socket, swallows: Event) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 if not swallows.is_set():
                     target.sendall(data)
+                    self.answers += source.family == AF_UNIX
 
 
 def test_a_connection_that_is_half_open_is_noticed(
-    database: URL, make_tenancy: Callable[..., Tenancy], caplog: pytest.LogCaptureFixture
+    database: URL,
+    make_tenancy: Callable[..., Tenancy],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    clock = Clock()
+    monkeypatch.setattr("tenantkit.registry.listener.monotonic", clock)
     make_tenancy().create("acme")
     relay = Relay(f"{database.query['host']}/.s.PGSQL.5432")
     relayed = database.set(host="127.0.0.1", port=relay.port, query={"sslmode": "disable"})
     tenancy = make_tenancy(cache_ttl=10_000)
     engine = create_engine(relayed, poolclass=NullPool)
-    listener = Listener(engine, tenancy.cache, retry_after=0.05, ping_after=0.2)
+    listener = Listener(engine, tenancy.cache, retry_after=0.05, ping_after=0.1)
     listener.start()
     assert listener.listening.wait(30)
-    sleep(1)  # silent, but answered
+    for _ in range(3):  # silent, but answered
+        answers = relay.answers
+        clock.advance()
+        until(lambda answers=answers: relay.answers > answers)
+    clock.advance()
     assert relay.accepted == 1
     assert listener.listening.is_set()
     tenancy.get("acme")
     relay.swallows.set()
-    until(lambda: relay.accepted == 2)
+    while relay.accepted == 1:
+        clock.advance()
     until(listener.listening.is_set)
     assert tenancy.cache.find(("key", "acme")) is None
     assert "registry notifications lost (TimeoutError)" in caplog.text
