@@ -82,10 +82,25 @@ def _few(items: Iterable[Any]) -> set[Any]:
     few = set(items).difference(thinned)
     thinned.sort(key=lambda item: (_function(item), list(item.callspec.indices.values())))
     for _, group in groupby(thinned, key=_function):
-        # One value is one object: not all values can be hashed or compared.
-        cases = {item: {name: id(value) for name, value in item.callspec.params.items()} for item in group}
+        cases = {item: _values(item) for item in group}
         few |= covering(cases, **next(iter(cases)).get_closest_marker("few_cases").kwargs)
     return few
+
+
+def _values(item: Any) -> dict[str, tuple[int, ...]]:
+    """Return the identities of the parameters' objects, since not all values can be hashed or compared.
+
+    A row of parameters that are given together is one value, named for the first of them.
+    """
+    first: dict[str, str] = {}
+    for mark in item.iter_markers("parametrize"):
+        names = [name.strip() for name in mark.args[0].split(",")] if isinstance(mark.args[0], str) else mark.args[0]
+        first |= dict.fromkeys(names, names[0])
+    values: dict[str, tuple[int, ...]] = {}
+    for name, value in item.callspec.params.items():
+        key = first.get(name, name)
+        values[key] = (*values.get(key, ()), id(value))
+    return values
 
 
 def _function(item: Any) -> str:

@@ -20,6 +20,10 @@ def test_thin(long, short): pass
 @pytest.mark.parametrize("number", range(10))
 def test_spread(number): pass
 
+@pytest.mark.few_cases
+@pytest.mark.parametrize(("one", "two"), [(1, 2), (2, 1), (1, 1)])
+def test_rows(one, two): pass
+
 @pytest.mark.parametrize("fault", [1, pytest.param(2, marks=pytest.mark.all_cases)])
 def test_fault(fault): pass
 
@@ -28,7 +32,11 @@ def test_in_both(all_cases): assert all_cases is ALL
 @pytest.mark.few_cases
 def test_plain(): pass
 """
-FEW = {"thin[a-x]", "thin[b-y]", "thin[c-x]", "thin[d-y]", "spread[0]", "spread[5]", "fault[1]", "in_both", "plain"}
+FEW = {
+    *("thin[a-x]", "thin[b-y]", "thin[c-x]", "thin[d-y]"),
+    *("rows[1-2]", "rows[2-1]", "rows[1-1]"),
+    *("spread[0]", "spread[5]", "fault[1]", "in_both", "plain"),
+}
 MORE = {
     *("thin[a-y]", "thin[b-x]", "thin[c-y]", "thin[d-x]"),
     *(f"spread[{number}]" for number in (1, 2, 3, 4, 6, 7, 8, 9)),
