@@ -104,6 +104,7 @@ def test_revision_autogenerates_what_the_models_have_once(project: Project) -> N
     }
 
 
+@pytest.mark.few_cases
 @pytest.mark.parametrize("kind", ["{}", "ARRAY({})", "String().with_variant({}, 'postgresql')"])
 @pytest.mark.parametrize(
     ("line", "base", "written"),

@@ -17,6 +17,8 @@ from tests.support.catalog import fingerprint, registered, schemas, structure
 from tests.support.models import Project, Task
 from tests.support.processes import until_alone, worker
 
+pytestmark = pytest.mark.few_cases
+
 
 @pytest.fixture
 def neighbour(tenancy: Tenancy) -> str:
@@ -75,7 +77,7 @@ def test_a_process_killed_at_any_statement_leaves_what_the_next_one_puts_right(
     all_cases: bool,
 ) -> None:
     before = fingerprint(engine, neighbour)
-    # The small size has every statement too, but recovers from each in one way only.
+    # In the small size each way to recover has every third statement.
     for number in count(1) if all_cases else count(1 + RECOVERIES.index(recover), len(RECOVERIES)):
         if work is processes.drop and registered(engine).get("acme") is None:
             processes.create(tenancy, "acme")

@@ -419,6 +419,7 @@ def test_a_schema_prefix_is_part_of_every_name(make_tenancy: Callable[..., Tenan
     assert bare.create("beta").schema == "beta"
 
 
+@pytest.mark.few_cases
 @pytest.mark.parametrize("prefix", ["p" * 11, "customer_schema_of_our_application_", "p" * 57])
 def test_a_long_schema_prefix_leaves_less_room_for_keys(
     make_any_tenancy: Callable[..., Any], engine: Engine, prefix: str

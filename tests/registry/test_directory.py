@@ -12,6 +12,7 @@ from tenantkit import ConfigurationError, InvalidDomainError, Status, Tenancy
 from tenantkit.runs import maintenance
 
 
+@pytest.mark.few_cases
 @pytest.mark.parametrize(
     ("verb", "status"),
     [("suspend", Status.SUSPENDED), ("resume", Status.ACTIVE), ("start_maintenance", Status.MAINTENANCE)],
@@ -40,6 +41,7 @@ def test_maintenance_that_a_person_asks_for_outlasts_that_of_a_run(tenancy: Tena
 RESERVED = ["example.com", "*.apps.example.com", "API.example.net."]
 
 
+@pytest.mark.few_cases
 @pytest.mark.parametrize(
     "domain",
     [

@@ -93,6 +93,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from tests.support.models import Project
 
+pytestmark = pytest.mark.few_cases
+
 logging.disable()  # SQLAlchemy logs that it cannot roll back
 tenancy = Tenancy(url, listen=False, engine_options=options, **APPLICATION)
 tenancy.create("acme")

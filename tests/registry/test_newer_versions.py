@@ -26,6 +26,8 @@ from tenantkit.resolvers import Header
 from tests.migrations.environments import Environment
 from tests.support.catalog import fingerprint, registered, schemas
 
+pytestmark = pytest.mark.few_cases
+
 NEWER = {
     "status": "UPDATE tenantkit.tenants SET status = 'archived' WHERE key = 'acme'",
     "known isolation": "UPDATE tenantkit.tenants SET isolation = 'row' WHERE key = 'acme'",

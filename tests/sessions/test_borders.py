@@ -19,6 +19,8 @@ from tests.conftest import APPLICATION
 from tests.support.blocking import in_sync
 from tests.support.models import Project, Task
 
+pytestmark = pytest.mark.few_cases
+
 PATH = "SELECT current_setting('search_path')"
 
 

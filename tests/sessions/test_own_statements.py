@@ -104,6 +104,7 @@ KEPT = ("setting", "custom setting", "lock", "shared lock", "value of a sequence
 """What a transaction that is prepared may leave; PostgreSQL refuses to prepare one with temporary tables and the like."""
 
 
+@pytest.mark.few_cases
 @pytest.mark.parametrize("raw_sql", ["allow", "forbid"])
 def test_a_session_commits_in_two_phases(
     two_phase_database: URL, make_any_tenancy: Callable[..., Any], raw_sql: str
