@@ -67,7 +67,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the blocks of each document back in their order, and the longest document first."""
+    """Put the blocks of each document back in their order, and the longest document first; mark those of long ones."""
     blocks = [item for item in items if isinstance(item, SybilItem)]
+    for block in blocks:
+        if documents.takes_long(block.example.document):
+            block.add_marker("all_cases")
     blocks.sort(key=lambda block: (-block.path.stat().st_size, block.path, block.example.start))
     items[:] = [*blocks, *(item for item in items if not isinstance(item, SybilItem))]

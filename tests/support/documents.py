@@ -9,6 +9,7 @@
 - A block marked `<!-- run by CI -->` is a step of `.ci/run` instead.
 - A document marked `<!-- needs: quart -->` is skipped where that module is not installed; `make test-libraries`
   installs all of them.
+- A document marked `<!-- all cases -->` takes long: `make test-more` runs it, `make test` does not.
 - `text` is part of what the `sh` block before it printed; `...` stands for anything.
 - A hidden block may only check what the visible ones have made: what it defines, and what it exports, is gone after it,
   and it writes no files.
@@ -46,6 +47,7 @@ _BLOCK = re.compile(
 )
 _FILE = re.compile(r"# (?P<caption>[\w./-]+\.\w+)\n")
 _NEEDS = re.compile(r"^<!-- needs: (?P<modules>[\w, ]+) -->$", re.MULTILINE)
+_ALL_CASES = "\n<!-- all cases -->\n"
 _HIDDEN = re.compile(r"^<!-- hidden: (?P<language>[a-z]+)\n(?P<source>.*?)^-->$", re.MULTILINE | re.DOTALL)
 _PORT_IN_DOCUMENTS = "8000"
 _END = "--- end of block ---\n"
@@ -178,6 +180,11 @@ def parse(document: Document) -> Iterable[Region]:
 
 def _missing(modules: str) -> list[str]:
     return [module for module in modules.split(", ") if importlib.util.find_spec(module) is None]
+
+
+def takes_long(document: Document) -> bool:
+    """Whether the document is left out by default."""
+    return _ALL_CASES in document.text
 
 
 def name_module(namespace: dict[str, Any]) -> None:
