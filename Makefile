@@ -8,7 +8,7 @@ ARGS ?=
 PORT ?= 8000
 
 .DEFAULT_GOAL = help
-.PHONY: help demo flask fastapi test test-more test-libraries lint format docs ci clean
+.PHONY: help demo flask fastapi test test-more test-examples test-libraries lint format docs ci clean
 
 help:
 	@echo "make demo     set everything up and run the main job: 25 tenants on an embedded PostgreSQL"
@@ -16,6 +16,7 @@ help:
 	@echo "make fastapi  serve the example application in FastAPI"
 	@echo "make test     run the test suite; ARGS='-k suspend' and the like are passed to pytest"
 	@echo "make test-more  run the cases and faults that make test leaves out"
+	@echo "make test-examples  run all tests of the example applications; make test has a few of each"
 	@echo "make test-libraries  install SQLModel, Litestar, Celery and others, and run the tests and pages about them"
 	@echo "make lint     ruff, mypy, pyright, import-linter"
 	@echo "make format   format the code with ruff"
@@ -37,6 +38,9 @@ test: $(VENV)/.test
 
 test-more: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --cases=more $(ARGS)
+
+test-examples: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --cases=all examples $(ARGS)
 
 test-libraries: $(VENV)/.libraries
 	$(BIN)/python -m pytest docs/howto/use-with tests/libraries tests/frameworks/test_gunicorn.py \

@@ -24,7 +24,7 @@ from examples.tracker.app import make_async_tenancy, make_tenancy
 from examples.tracker.models import Label, Member, Priority, Project, TaskStatus
 from tenantkit import Tenancy
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+pytestmark = [pytest.mark.all_cases, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
 
 WORD = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
 

@@ -11,6 +11,8 @@ import pytest
 from examples import settings
 from examples.settings import database_url, read_settings
 
+pytestmark = pytest.mark.all_cases
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

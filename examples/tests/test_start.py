@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import pytest
 from sqlalchemy import URL
 
 from examples.tracker import sample
 from tests.support.ports import free_port, wait_for_port
 from tests.support.processes import unmeasured
+
+pytestmark = pytest.mark.all_cases
 
 PROJECT = Path(__file__).parents[2]
 

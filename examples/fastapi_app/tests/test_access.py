@@ -16,6 +16,8 @@ from examples.settings import Settings
 from examples.tracker.models import Member, Membership, Role, User
 from tenantkit import Tenancy
 
+pytestmark = pytest.mark.all_cases
+
 At = Callable[[str], Client]
 
 FORM = {

@@ -16,6 +16,8 @@ from examples.tracker import boards
 from examples.tracker.models import Comment, Member, Project, Task, TaskStatus
 from tenantkit import Tenancy
 
+pytestmark = pytest.mark.all_cases
+
 At = Callable[[str], Client]
 
 

@@ -60,6 +60,7 @@ def test_a_browser_is_logged_in_to_several_tenants_at_once(url: str) -> None:
         assert client.get("/t/beta/api/me").status_code == 200
 
 
+@pytest.mark.all_cases
 def test_many_tenants_at_once_see_their_own(url: str) -> None:
     async def visit_all() -> None:
         async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:

@@ -14,6 +14,8 @@ from examples.tracker.accounts import find_user
 from examples.tracker.models import Member, Membership, Role, User
 from tenantkit import Tenancy
 
+pytestmark = pytest.mark.all_cases
+
 At = Callable[[str], Browser]
 
 FORM = {

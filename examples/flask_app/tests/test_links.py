@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from examples.flask_app.tests.browser import Browser, links
+
+pytestmark = pytest.mark.all_cases
 
 
 def test_every_link_leads_to_a_page_of_the_same_tenant(acme: Browser) -> None:

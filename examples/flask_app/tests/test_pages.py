@@ -14,6 +14,8 @@ from examples.flask_app.tests.browser import Browser
 from examples.tracker.models import Comment, Membership, Priority, Project, Task, TaskStatus
 from tenantkit import Tenancy
 
+pytestmark = pytest.mark.all_cases
+
 At = Callable[[str], Browser]
 
 SCRIPT = "<script>alert('x')</script>"

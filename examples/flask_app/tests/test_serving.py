@@ -57,6 +57,7 @@ def test_the_host_header_names_the_tenant(port: int, app: Flask) -> None:
             assert _get(port, host, path, cookie)[0] == 400
 
 
+@pytest.mark.all_cases
 def test_many_tenants_at_once_see_their_own(port: int, app: Flask) -> None:
     cookies = {}
     for key, email in OWNERS.items():

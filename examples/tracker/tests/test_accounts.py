@@ -25,6 +25,8 @@ from examples.tracker.app import make_async_tenancy
 from examples.tracker.models import Member, Membership, Role, User
 from tenantkit import InvalidTenantKeyError, Tenancy, TenantExistsError
 
+pytestmark = pytest.mark.all_cases
+
 FORM = SignUp(
     email="Ada@Acme.example", name="Ada Berg", password="correct horse", tenant_key="acme", tenant_name="Acme Inc."
 )

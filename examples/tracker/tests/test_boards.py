@@ -15,6 +15,8 @@ from examples.tracker.accounts import add_member
 from examples.tracker.models import Member, Priority, Project, Role, Task, TaskStatus, User
 from tenantkit import Tenancy, TenantSession
 
+pytestmark = pytest.mark.all_cases
+
 
 @pytest.fixture
 def acme(tenancy: Tenancy) -> Generator[TenantSession]:

@@ -22,6 +22,8 @@ from examples.tracker.models import Project
 from tenantkit import Tenancy
 from tenantkit.embedded import embedded_database
 
+pytestmark = pytest.mark.all_cases
+
 
 def run(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

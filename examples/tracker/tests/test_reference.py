@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pycountry
+import pytest
 from sqlalchemy import func, select
 
 from examples.tracker.models import Country, Currency, Language, Plan
 from examples.tracker.reference import PLANS, load_reference_data
 from tenantkit import Tenancy
+
+pytestmark = pytest.mark.all_cases
 
 
 def test_all_of_iso_is_there(tenancy: Tenancy) -> None:

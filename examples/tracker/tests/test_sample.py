@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import func, select
 
 from examples.tracker import contents, sample
 from examples.tracker.contents import Contents
 from examples.tracker.models import Activity, Member, TenantBase, User
 from tenantkit import Tenancy
+
+pytestmark = pytest.mark.all_cases
 
 ACME, GLOBEX, *_ = sample.COMPANIES
 FILLED = {table.name for table in TenantBase.metadata.sorted_tables}
