@@ -107,6 +107,13 @@ class Result:
         return json.loads(self.out)
 
 
+class _Keyboard(io.StringIO):
+    """What a person types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class Project:
     """A folder with an application, its migrations and its ``pyproject.toml``."""
 
@@ -134,11 +141,26 @@ class Project:
         text = REVISION.format(revision=revision, down_revision=down_revision, upgrade=upgrade, downgrade=undo)
         return self.write(f"migrations/{line}/{revision}.py", text)
 
-    def invoke(self, *arguments: str) -> Result:
-        """Run a command in this process, where nobody sits at a terminal."""
+    def edit_app(self, old: str, new: str) -> None:
+        """Replace a text in the application, whose next command reads it afresh."""
+        app = self.folder / "shop" / "app.py"
+        text = app.read_text()
+        assert old in text
+        app.write_text(text.replace(old, new))
+        self.forget_modules()
+
+    def forget_modules(self) -> None:
+        """Let modules of this folder be imported afresh."""
+        for name, module in list(sys.modules.items()):
+            if (getattr(module, "__file__", None) or "").startswith(f"{self.folder}/"):
+                del sys.modules[name]
+
+    def invoke(self, *arguments: str, typed: str | None = None) -> Result:
+        """Run a command in this process, where nobody sits at a terminal, or somebody who has *typed* something."""
         out, err = io.StringIO(), io.StringIO()
         with (
             patch.object(sys, "argv", ["tenantkit", *arguments]),
+            patch.object(sys, "stdin", sys.stdin if typed is None else _Keyboard(f"{typed}\n")),
             redirect_stdout(out),
             redirect_stderr(err),
             pytest.raises(SystemExit) as exited,

@@ -124,7 +124,7 @@ def test_what_cannot_be_loaded_is_told_in_one_line(project: Project, reference: 
 def test_an_application_is_found_by_the_path_of_its_file(fleet: Project, reference: str) -> None:
     fleet.write("front/__init__.py", "from .wiring import tenancy")
     fleet.write("front/wiring.py", "from shop.app import tenancy")
-    done = fleet.run("list", "-a", reference.format(here=fleet.folder), "--json")
+    done = fleet.invoke("list", "-a", reference.format(here=fleet.folder), "--json")
     assert (done.code, [tenant["key"] for tenant in done.json]) == (0, ["acme", "initech", "umbrella"])
 
 
@@ -135,7 +135,7 @@ def test_the_path_of_a_lone_file_finds_what_stands_beside_it(fleet: Project) -> 
         "import os\nfrom models_of_saas import OPTIONS\nfrom tenantkit import Tenancy\n"
         "tenancy = Tenancy(os.environ['DATABASE_URL'], **OPTIONS)",
     )
-    assert fleet.run("show", "acme", "-a", "./scripts/saas.py:tenancy").code == 0
+    assert fleet.invoke("show", "acme", "-a", "./scripts/saas.py:tenancy").code == 0
 
 
 def test_python_m_is_the_same_command_line(fleet: Project) -> None:

@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.cli.project import Project
-from tests.support.processes import until
 
 ALL = ("acme", "initech", "umbrella")
 
@@ -29,10 +28,7 @@ def fill(engine: Engine, *keys: str) -> None:
 
 def ask(fleet: Project, arguments: Sequence[str], answer: str) -> tuple[int, str]:
     """Give *answer* to what a command asks; return its exit code, and all that was shown."""
-    terminal = fleet.at_terminal(*arguments)
-    until(lambda: "to go on: " in terminal.seen or "[y/N]: " in terminal.seen or terminal.process.poll() is not None)
-    terminal.type(answer)
-    done = terminal.result()
+    done = fleet.invoke(*arguments, typed=answer)
     return done.code, done.err
 
 

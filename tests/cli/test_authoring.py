@@ -62,8 +62,7 @@ def test_init_keeps_the_configuration_of_an_existing_alembic_project(project: Pr
     )
     assert (ini.read_text(), env.read_text()) == (theirs, "# theirs")
 
-    app = project.folder / "shop" / "app.py"
-    app.write_text(app.read_text().replace('"migrations": "migrations"', '"migrations": "tenant_migrations"'))
+    project.edit_app('"migrations": "migrations"', '"migrations": "tenant_migrations"')
     for _ in range(2):
         revision = project.invoke("revision", "-m", "One of two")
         assert revision.out, revision.err
@@ -87,17 +86,14 @@ def test_revision_prints_the_path_of_an_empty_one(project: Project) -> None:
 
 
 def test_revision_autogenerates_what_the_models_have_once(project: Project) -> None:
-    app = project.folder / "shop" / "app.py"
-    app.write_text(
-        app.read_text().replace("note: Mapped[str | None]", "note: Mapped[str | None]\n    paid: Mapped[bool | None]")
-    )
-    done = project.run("revision", "-m", "Paid", "--autogenerate", "--json")
+    project.edit_app("note: Mapped[str | None]", "note: Mapped[str | None]\n    paid: Mapped[bool | None]")
+    done = project.invoke("revision", "-m", "Paid", "--autogenerate", "--json")
     assert done.code == 0, done.err
     assert "paid" in Path(done.json["path"]).read_text()
-    again = project.run("revision", "-m", "Paid", "--autogenerate")
+    again = project.invoke("revision", "-m", "Paid", "--autogenerate")
     assert (again.code, again.out) == (0, "")
     assert again.err.endswith("Nothing to write: the models have nothing that the revisions have not.\n")
-    assert project.run("revision", "-m", "Paid", "--autogenerate", "--json").json == {
+    assert project.invoke("revision", "-m", "Paid", "--autogenerate", "--json").json == {
         "path": None,
         "paths": [],
         "notes": [],
@@ -114,7 +110,6 @@ def test_revision_names_labels_of_an_enum_that_autogenerate_does_not_write(
     project: Project, line: str, base: str, written: str, kind: str
 ) -> None:
     enum = kind.format("Enum('low', 'high', name='priority')")
-    app = project.folder / "shop" / "app.py"
     models = f"""
 from sqlalchemy import ARRAY, Enum, String
 class Task({base}):
@@ -123,14 +118,14 @@ class Task({base}):
     priority: Mapped[str] = mapped_column({enum})
 
 OPTIONS ="""
-    app.write_text(app.read_text().replace("\nOPTIONS =", models))
+    project.edit_app("\nOPTIONS =", models)
     options = ["--shared"] if line == "shared" else []
-    first = project.run("revision", "-m", "Tasks", "--autogenerate", *options)
+    first = project.invoke("revision", "-m", "Tasks", "--autogenerate", *options)
     assert (first.code, first.err) == (0, "")
-    assert project.run("migrate").code == 0
+    assert project.invoke("migrate").code == 0
 
-    app.write_text(app.read_text().replace("'low', 'high'", "'urgent', 'medium', 'high', \"it's\""))
-    done = project.run("revision", "-m", "Labels", "--autogenerate", *options)
+    project.edit_app("'low', 'high'", "'urgent', 'medium', 'high', \"it's\"")
+    done = project.invoke("revision", "-m", "Labels", "--autogenerate", *options)
     assert (done.code, done.out) == (0, "")
     assert [note.partition(": ")[2] for note in done.err.splitlines()[:3]] == [
         repr_of(f"ALTER TYPE {written} ADD VALUE 'urgent' BEFORE 'high'"),
@@ -143,9 +138,9 @@ OPTIONS ="""
     steps = "\n    ".join(note.partition(": ")[2] for note in done.err.splitlines()[:3])
     head = Path(first.out.strip()).name.partition("_")[0]
     project.add_revision("labels", head, steps, line)
-    migrated = project.run("migrate")
+    migrated = project.invoke("migrate")
     assert migrated.code == 0, migrated.err
-    again = project.run("revision", "-m", "Labels", "--autogenerate", "--json", *options)
+    again = project.invoke("revision", "-m", "Labels", "--autogenerate", "--json", *options)
     assert (again.json["path"], len(again.json["notes"])) == (None, 1)
 
 
@@ -226,11 +221,8 @@ def hook(context, revision, directives):
 run_environment(process_revision_directives=hook)
 """,
     )
-    app = project.folder / "shop" / "app.py"
-    app.write_text(
-        app.read_text().replace("note: Mapped[str | None]", "note: Mapped[str | None]\n    paid: Mapped[bool]")
-    )
-    done = project.run("revision", "-m", "Paid", "--autogenerate")
+    project.edit_app("note: Mapped[str | None]", "note: Mapped[str | None]\n    paid: Mapped[bool]")
+    done = project.invoke("revision", "-m", "Paid", "--autogenerate")
     assert done.code == 0, done.err
     assert [Path(line).name for line in done.out.splitlines()] == ["p1_p1.py", "p2_p2.py"]
 
@@ -241,8 +233,7 @@ def test_revision_of_the_shared_tables_goes_to_their_line(project: Project) -> N
 
 
 def test_an_application_without_migrations_is_told_how_to_get_them(project: Project) -> None:
-    app = project.folder / "shop" / "app.py"
-    app.write_text(app.read_text().replace(', "migrations": "migrations"', ""))
+    project.edit_app(', "migrations": "migrations"', "")
     for command in (("migrate", "head"), ("status",), ("revision", "-m", "x"), ("stamp", "head")):
         done = project.invoke(*command)
         assert (done.code, done.out) == (1, "")

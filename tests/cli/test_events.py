@@ -27,7 +27,7 @@ def events(out: str) -> list[dict[str, Any]]:
 
 def test_every_line_is_an_event_and_the_last_is_the_report(fleet: Project) -> None:
     fleet.add_revision("t3", "t2", FAILS_FOR_INITECH)
-    done = fleet.run("migrate", "--events")
+    done = fleet.invoke("migrate", "--events")
     assert done.code == 1
     first, *outcomes, last = events(done.out)
     assert (first["event"], first["tenants"]) == ("started", 3)

@@ -53,7 +53,7 @@ def test_migrate_of_some_tenants_leaves_the_others(fleet: Project, project_engin
 
 def test_one_failure_is_told_stops_nobody_and_is_taken_up_again(fleet: Project, project_engine: Engine) -> None:
     file = fleet.add_revision("t3", "t2", FAILS_FOR_INITECH)
-    failed = fleet.run("migrate", "--json")
+    failed = fleet.invoke("migrate", "--json")
     assert failed.code == 1
     assert revisions(project_engine, "acme", "initech", "umbrella") == ["t3", "t2", "t3"]
     assert (failed.json["migrated"], failed.json["failed"], failed.json["unchanged"]) == (2, 1, 0)
@@ -62,7 +62,7 @@ def test_one_failure_is_told_stops_nobody_and_is_taken_up_again(fleet: Project, 
     status = fleet.invoke("status", "--json").json
     assert (status["failed"], status["behind"], status["is_current"]) == (["initech"], ["initech"], False)
     file.write_text(file.read_text().replace("no luck", "").replace("t_initech", "nobody"))
-    resumed = fleet.run("migrate")
+    resumed = fleet.invoke("migrate")
     assert resumed.code == 0, resumed.err
     assert "Migrated 1 tenant to head in " in resumed.out
     assert "Unchanged: 2 tenants at head already." in resumed.out

@@ -32,12 +32,9 @@ def test_drop_asks_for_the_key_and_removes_the_tenant_when_it_is_typed(fleet: Pr
 
 @pytest.mark.parametrize("answer", ["", "initech", "y"])
 def test_drop_does_nothing_when_anything_else_is_typed(fleet: Project, project_engine: Engine, answer: str) -> None:
-    terminal = fleet.at_terminal("drop", "acme")
-    terminal.wait_for("Type 'acme' to go on: ")
-    terminal.type(answer)
-    done = terminal.result()
+    done = fleet.invoke("drop", "acme", typed=answer)
     assert (done.code, done.out) == (1, "")
-    assert done.err.endswith("Nothing was done.\n")
+    assert done.err.endswith("Type 'acme' to go on: Nothing was done.\n")
     assert keys(project_engine) == ["acme", "initech", "umbrella"]
 
 
@@ -111,7 +108,7 @@ def test_the_version_is_told(bare_project: Project) -> None:
 
 
 def test_an_unknown_command_is_one_line(bare_project: Project) -> None:
-    done = bare_project.run("migrat")
+    done = bare_project.invoke("migrat")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error: No such command 'migrat'. Did you mean 'migrate'?")
     assert done.err.count("\n") == 1

@@ -17,8 +17,7 @@ from tests.cli.test_fleet import revisions
 def plain(bare_project: Project, empty_database: URL, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project without migrations, whose database is empty."""
     monkeypatch.setenv("DATABASE_URL", empty_database.render_as_string(hide_password=False))
-    app = bare_project.folder / "shop" / "app.py"
-    app.write_text(app.read_text().replace(', "migrations": "migrations"', ""))
+    bare_project.edit_app(', "migrations": "migrations"', "")
     for file in sorted(bare_project.folder.glob("migrations/**/*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     (bare_project.folder / "migrations").rmdir()
@@ -35,25 +34,25 @@ def plain_engine(empty_database: URL) -> Generator[Engine]:
 
 
 def test_migrate_makes_the_registry_and_the_shared_tables(plain: Project, plain_engine: Engine) -> None:
-    hint = plain.run("list").err
+    hint = plain.invoke("list").err
     assert "Run 'tenantkit migrate' first" in hint
-    first = plain.run("migrate")
+    first = plain.invoke("migrate")
     assert (first.code, first.out.splitlines()) == (
         0,
         ["Registry: up to date.", "Shared tables: created shared.countries."],
     )
     assert "'tenantkit init' begins migrations" in first.err
     assert inspect(plain_engine).has_table("countries", schema="shared")
-    assert plain.run("list").err.endswith("There are no tenants yet.\n")
-    assert plain.run("create", "acme").code == 0
+    assert plain.invoke("list").err.endswith("There are no tenants yet.\n")
+    assert plain.invoke("create", "acme").code == 0
     assert inspect(plain_engine).has_table("invoices", schema="t_acme")
-    assert plain.run("migrate", "--json").json == {"created": []}
-    assert "Shared tables: unchanged." in plain.run("migrate").out
+    assert plain.invoke("migrate", "--json").json == {"created": []}
+    assert "Shared tables: unchanged." in plain.invoke("migrate").out
 
 
 @pytest.mark.parametrize("arguments", [("t1",), ("--tenants", "acme"), ("--dry-run",), ("--jobs", "2")], ids=" ".join)
 def test_what_only_migrations_can_do_is_refused(plain: Project, arguments: tuple[str, ...]) -> None:
-    done = plain.run("migrate", *arguments)
+    done = plain.invoke("migrate", *arguments)
     assert (done.code, done.out) == (1, "")
     assert "create the folder with 'tenantkit init'" in done.err
 
@@ -68,68 +67,63 @@ def test_another_table_that_is_missing_is_not_said_to_come_with_migrate(project_
 
 def add_migrations(plain: Project) -> None:
     """Do what `tenantkit init` says."""
-    app = plain.folder / "shop" / "app.py"
-    app.write_text(
-        app.read_text().replace(
-            '"tenant": TenantBase.metadata', '"tenant": TenantBase.metadata, "migrations": "migrations"'
-        )
-    )
-    assert plain.run("init").code == 0
+    plain.edit_app('"tenant": TenantBase.metadata', '"tenant": TenantBase.metadata, "migrations": "migrations"')
+    assert plain.invoke("init").code == 0
 
 
 def written(plain: Project, *arguments: str) -> str:
     """Have a revision written, and return its id."""
-    done = plain.run("revision", "--autogenerate", "-m", "First", *arguments)
+    done = plain.invoke("revision", "--autogenerate", "-m", "First", *arguments)
     assert done.out, done.err
     return done.out.strip().rpartition("/")[2].partition("_")[0]
 
 
 def test_migrations_can_begin_where_tables_were_made_from_the_models(plain: Project, plain_engine: Engine) -> None:
-    plain.run("migrate")
+    plain.invoke("migrate")
     for key in ("acme", "globex", "initech"):
-        plain.run("create", key)
+        plain.invoke("create", key)
     with plain_engine.begin() as connection:
         connection.execute(text("INSERT INTO shared.countries VALUES ('fr')"))
         connection.execute(text("INSERT INTO t_acme.invoices (country) VALUES ('fr')"))
     add_migrations(plain)
 
     shared = written(plain, "--shared")
-    refused = plain.run("migrate", "--shared-only")
+    refused = plain.invoke("migrate", "--shared-only")
     assert (refused.code, refused.out) == (1, "")
     assert f"'tenantkit stamp {shared} --shared'" in refused.err
-    assert plain.run("stamp", shared, "--shared", "--yes").code == 0
+    assert plain.invoke("stamp", shared, "--shared", "--yes").code == 0
 
     first = written(plain)
-    plain.run("create", "umbrella")
+    plain.invoke("create", "umbrella")
     for arguments in ((), ("--engine", "alembic")):
-        refused = plain.run("migrate", *arguments)
+        refused = plain.invoke("migrate", *arguments)
         assert refused.code == 1
         assert f"'tenantkit stamp {first} --tenants acme,globex,initech'" in refused.err
         assert "DuplicateTable" not in refused.err
         assert "by other means" not in refused.err
-    assert [plan["key"] for plan in plain.run("migrate", "--dry-run", "--json").json["refused"]] == [
+    assert [plan["key"] for plan in plain.invoke("migrate", "--dry-run", "--json").json["refused"]] == [
         "acme", "globex", "initech",
     ]  # fmt: skip
-    assert plain.run("stamp", first, "--tenants", "acme,globex,initech", "--yes").code == 0
+    assert plain.invoke("stamp", first, "--tenants", "acme,globex,initech", "--yes").code == 0
 
     plain.add_revision("next", first, 'op.add_column("invoices", sa.Column("paid", sa.Boolean), schema="tenant")')
-    assert plain.run("migrate").code == 0
+    assert plain.invoke("migrate").code == 0
     assert revisions(plain_engine, "acme", "globex", "initech", "umbrella") == ["next"] * 4
     with plain_engine.connect() as connection:
         assert connection.execute(text("SELECT country, paid FROM t_acme.invoices")).all() == [("fr", None)]
 
 
 def test_when_no_tenant_has_a_revision_one_stamp_is_offered_for_all(plain: Project) -> None:
-    plain.run("migrate")
-    plain.run("create", "acme")
+    plain.invoke("migrate")
+    plain.invoke("create", "acme")
     add_migrations(plain)
     first = written(plain)
-    assert f"'tenantkit stamp {first}'" in plain.run("migrate").err
+    assert f"'tenantkit stamp {first}'" in plain.invoke("migrate").err
 
 
 def test_a_tenant_without_tables_is_migrated_from_the_beginning(fleet: Project, project_engine: Engine) -> None:
     with project_engine.begin() as connection:
         connection.execute(text("DROP TABLE t_acme.alembic_version, t_acme.invoices"))
         connection.execute(text("CREATE TABLE t_acme.of_somebody_else ()"))
-    assert fleet.run("migrate").code == 0
+    assert fleet.invoke("migrate").code == 0
     assert revisions(project_engine, "acme") == ["t2"]
