@@ -100,7 +100,7 @@ def test_a_narrow_terminal_breaks_no_word_of_a_table(fleet: Project) -> None:
     assert fleet.invoke("migrate").code == 1
     terminal = {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "80"}
     for command in (("list",), ("status",), ("runs", "list"), ("runs", "show", "1")):
-        wide = fleet.run(*command).out.split()
+        wide = fleet.invoke(*command).out.split()
         narrow = re.sub(r"\x1b\[[0-9;]*m", "", fleet.run(*command, environment=terminal).out)
         assert sorted(narrow.split()) == sorted(wide), command
         assert narrow.splitlines()[0].split() == wide[: len(narrow.splitlines()[0].split())], command

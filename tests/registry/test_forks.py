@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import URL
 
+pytestmark = pytest.mark.few_cases
+
 SETTING = """
 import asyncio, ctypes, gc, logging, os, sys, time
 from tenantkit import Tenancy
@@ -92,8 +94,6 @@ OPEN = """
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from tests.support.models import Project
-
-pytestmark = pytest.mark.few_cases
 
 logging.disable()  # SQLAlchemy logs that it cannot roll back
 tenancy = Tenancy(url, listen=False, engine_options=options, **APPLICATION)

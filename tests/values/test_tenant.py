@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from tenantkit import Isolation, Status, Tenancy, Tenant
+from tests.support.generated import examples
 from tests.values.test_errors import WAYS
 
 ATTRIBUTES = {"plan": "pro", "limits": {"seats": [1, {"extra": None}]}, "tags": ["a", "b"]}
@@ -81,6 +82,7 @@ def test_a_tenant_is_a_dictionary_of_json(tenant: Tenant) -> None:
     assert json.loads(json.dumps(tenant.attributes)) == ATTRIBUTES
 
 
+@examples(20, 100)
 @given(attributes=st.dictionaries(st.text(), JSON))
 @example(attributes={"large": 10**400, "deep": {"er": [[]]}, "": {}})
 def test_any_attributes_are_equal_to_plain_ones_and_survive_the_same(attributes: dict[str, Any]) -> None:
