@@ -345,6 +345,7 @@ def old_code_works(connection: Connection) -> bool:
         transaction.rollback()
 
 
+@pytest.mark.few_cases(sql=32)
 @pytest.mark.parametrize("sql", PHASES)
 def test_a_phase_is_wrong_where_the_old_code_fails(sql: str, connection: Connection, lint_file: Lint) -> None:
     assert old_code_works(connection)

@@ -333,6 +333,7 @@ def test_what_breaks_a_rule_is_found_in_its_line(case: Case, lint_file: Lint) ->
     assert case.says in message
 
 
+@pytest.mark.few_cases(case=40)
 @pytest.mark.parametrize("case", BAD, ids=lambda case: f"{case.code} {case.upgrade[:60]}")
 def test_a_comment_silences_the_rule_in_its_line(case: Case, lint_file: Lint) -> None:
     assert lint_case(case, lint_file, f"  # tenantkit: noqa: {case.code} - there is a reason") == []

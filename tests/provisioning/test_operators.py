@@ -50,10 +50,11 @@ def declare(*types: Any) -> MetaData:
 
 @pytest.mark.parametrize(("name", "extension"), EXTENSIONS.items())
 def test_a_type_whose_operators_are_out_of_reach_is_refused_however_it_is_wrapped(
-    name: str, extension: str, make_any_tenancy: Any, engine: Engine
+    name: str, extension: str, make_any_tenancy: Any, engine: Engine, all_cases: bool
 ) -> None:
     execute(engine, f"CREATE EXTENSION {extension} SCHEMA public", *PREPARE.format(name=name).strip().split("\n"))
-    kinds = [column.format(name=name) for column in COLUMNS]
+    step = 1 if all_cases else 3  # by default, each kind of column is of one or two of the types
+    kinds = [column.format(name=name) for column in COLUMNS[list(EXTENSIONS).index(name) % step :: step]]
     if name == "citext":
         execute(engine, RANGES)
         kinds += ["ext.span", "ext.span[]", "ext.multispan"]

@@ -236,16 +236,15 @@ ENDS: dict[str, Callable[[Session], object]] = {
 }
 
 
-@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_a_connection_has_its_options_back_however_a_session_ends(
-    acme: Tenancy, end: Callable[[Session], object]
-) -> None:
+@pytest.mark.parametrize("end", ENDS)
+def test_a_connection_has_its_options_back_however_a_session_ends(acme: Tenancy, end: str) -> None:
     with acme.engine.connect() as connection:
         session = acme.session("acme", bind=connection)
         session.scalars(select(Project.name)).all()
-        end(session)
+        ENDS[end](session)
         del session
-        gc.collect()
+        if end == "garbage":
+            gc.collect()  # which takes a second
         assert state(connection) == {}
 
 
