@@ -66,6 +66,8 @@ class Project:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
             "COLUMNS": "100",
+            # A page's own pytest would take the rights of the server's account to the folder of this one away.
+            "PYTEST_DEBUG_TEMPROOT": str(folder.parent),
             **{
                 name: value
                 for name, value in os.environ.items()
