@@ -12,8 +12,8 @@ from sqlalchemy import URL, Engine, exc, text
 
 from tenantkit.cli.display.errors import describe, without_passwords
 from tenantkit.exceptions import as_clause
-from tests.cli.processes import ServerUser, temporary_folder
 from tests.cli.project import Project, Result
+from tests.support.embedded import ServerUser, temporary_folder
 
 PASSWORD = "s3cret"
 

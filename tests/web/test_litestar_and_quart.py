@@ -19,9 +19,9 @@ from tenantkit.asyncio import AsyncTenancy
 from tenantkit.context import current_tenant_or_none
 from tenantkit.resolvers import Domain, Header, PathPrefix, Resolver, Subdomain, first_of
 from tests.conftest import APPLICATION
-from tests.frameworks.conftest import ACTIVE
-from tests.frameworks.servers import serving_asgi
 from tests.support.models import Project
+from tests.web.conftest import ACTIVE
+from tests.web.servers import serving_asgi
 
 litestar = pytest.importorskip("litestar")
 quart = pytest.importorskip("quart")

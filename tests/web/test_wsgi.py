@@ -16,7 +16,7 @@ from tenantkit import Tenancy, tenant_context
 from tenantkit.context import current_tenant_or_none
 from tenantkit.resolvers import Header, PathPrefix, SessionValue, first_of
 from tenantkit.wsgi import TenantMiddleware
-from tests.frameworks.servers import serving_wsgi
+from tests.web.servers import serving_wsgi
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

@@ -26,9 +26,9 @@ from tenantkit.fastapi import TenantMiddleware, async_tenant_session, shared, te
 from tenantkit.resolvers import PathPrefix
 from tenantkit.web.admission import TENANCY
 from tests.conftest import APPLICATION
-from tests.frameworks.conftest import ACTIVE
-from tests.frameworks.fastapi_app import make_app, names
-from tests.frameworks.servers import serving_asgi
+from tests.web.conftest import ACTIVE
+from tests.web.fastapi_app import make_app, names
+from tests.web.servers import serving_asgi
 
 
 @dataclass
