@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from itertools import count
+from contextlib import closing
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import URL
 
+from tests.support.copies import Databases
 from tests.support.servers import running_server
 
-_numbers = count(1)
 _seen: dict[str, str] = {}
 
 
@@ -36,37 +34,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def make_template(server_url: URL) -> Generator[Callable[..., URL]]:
+def databases(server_url: URL) -> Generator[Databases]:
+    """The databases that this process makes."""
+    with closing(Databases(server_url)) as databases:
+        yield databases
+
+
+@pytest.fixture(scope="session")
+def make_template(databases: Databases) -> Callable[..., URL]:
     """Make an empty database, or a copy of another, that lasts as long as the tests do."""
-    with _maker(server_url) as make:
-        yield make
+    return databases.make
 
 
 @pytest.fixture
-def make_database(server_url: URL) -> Generator[Callable[..., URL]]:
+def make_database(databases: Databases) -> Generator[Callable[..., URL]]:
     """Make an empty database, or a copy of another, for one test."""
-    with _maker(server_url) as make:
-        yield make
-
-
-@contextmanager
-def _maker(server_url: URL) -> Generator[Callable[..., URL]]:
-    plain = server_url.set(drivername="postgresql").render_as_string(hide_password=False)
     made: list[str] = []
-    with psycopg.connect(plain, autocommit=True) as connection:
-        # Copying files instead of writing each page to the log takes less than half of the time if nothing is synced.
-        (fsync,) = connection.execute("SHOW fsync").fetchone() or ("on",)
-        strategy = "file_copy" if fsync == "off" else "wal_log"
 
-        def make(template: str = "template0") -> URL:
-            name = f"tk_{connection.info.backend_pid}_{next(_numbers)}"
-            connection.execute(f'CREATE DATABASE {name} TEMPLATE "{template}" STRATEGY {strategy}')
-            made.append(name)
-            return server_url.set(database=name)
+    def make(template: str = "template0") -> URL:
+        url = databases.make(template)
+        made.append(url.database or "")
+        return url
 
-        yield make
-        for name in made:
-            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    yield make
+    databases.discard(made)
 
 
 @pytest.fixture
