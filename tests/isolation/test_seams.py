@@ -16,6 +16,7 @@ from sqlalchemy import URL, Engine, create_engine, select, text
 
 import tenantkit
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
+from tenantkit.runs.claims import claim
 from tenantkit.tenant import Placement
 from tests.isolation.two_databases import EU, Note, Plan, Shared, dying, make_async, make_sync
 from tests.migrations.environments import Environment
@@ -315,6 +316,23 @@ def test_what_a_run_did_not_live_to_write_down_is_read_from_the_version_tables(f
         ("e1", "r1", "r1", False),
     ]
     assert [outcome.key for outcome in migrations.downgrade_run(fleet, run.id).migrated] == ["e0"]
+
+
+def test_a_tenant_stays_in_maintenance_while_a_statement_is_at_work_in_its_own_database(
+    tenancy: Tenancy, main: Engine, eu: Engine
+) -> None:
+    """The claim of a dead run is in the database of the placement."""
+    tenancy.create("berta", attributes=EU)
+    with main.begin() as connection:
+        connection.exec_driver_sql("UPDATE tenantkit.tenants SET status = 'maintenance', claim = 'run 77'")
+    with eu.begin() as connection:
+        assert claim(connection, "t_berta")
+        tenancy.repair()
+        assert [tenant.status for tenant in tenancy.list()] == ["maintenance"]
+    with main.begin() as connection:  # of no meaning there
+        assert claim(connection, "t_berta~2")
+        tenancy.repair()
+    assert [tenant.status for tenant in tenancy.list()] == ["active"]
 
 
 def test_a_check_compares_the_tenants_of_all_databases(fleet: Tenancy, eu: Engine) -> None:

@@ -276,16 +276,16 @@ def test_where_a_killed_run_is_still_at_work_in_the_server_maintenance_goes_on(
 def test_while_a_lost_connection_is_still_at_work_in_the_server_maintenance_goes_on(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
-    fleet()
+    databases = fleet().databases
     with engine.connect() as other, engine.connect() as connection:
         number = connection.exec_driver_sql("SELECT id FROM tenantkit.tenants WHERE key = 'k0'").scalar_one()
         assert maintenance.enter(connection, number, 77) is maintenance.Entry.ENTERED
         assert claim(other, "t_k0")
-        maintenance.leave(connection, number, 77)
+        maintenance.leave(connection, number, 77, databases=databases)
         connection.commit()
         assert states(engine)["k0"] == ("maintenance", "run 77")
         other.rollback()
-        maintenance.leave(connection, number, 77)
+        maintenance.leave(connection, number, 77, databases=databases)
         connection.commit()
     assert states(engine) == ACTIVE
 

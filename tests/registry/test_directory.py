@@ -34,7 +34,7 @@ def test_maintenance_that_a_person_asks_for_outlasts_that_of_a_run(tenancy: Tena
         assert maintenance.enter(connection, tenant.id, 7) is maintenance.Entry.ENTERED
     tenancy.start_maintenance("acme")
     with engine.begin() as connection:
-        maintenance.leave(connection, tenant.id, 7)
+        maintenance.leave(connection, tenant.id, 7, databases=tenancy.databases)
         assert connection.execute(text("SELECT status FROM tenantkit.tenants")).scalar_one() == "maintenance"
 
 

@@ -37,7 +37,7 @@ def diagnose(directory: Directory, connection: Connection) -> Findings:
         found = {tenant.key: finding for tenant in tenants if (finding := _examine(directory, connection, tenant))}
         abandoned = [
             Finding(key, "a migration that was interrupted left it in maintenance", "make it active again")
-            for key in maintenance.abandoned(connection)
+            for key in maintenance.abandoned(connection, directory.databases)
         ]
         others = _inspect(directory, connection, tenants)
     keys = {tenant.key for tenant in tenants}
@@ -66,7 +66,7 @@ def repair(directory: Directory, connection: Connection) -> Findings:
             except ProvisioningError as error:
                 failures.append(error)
     with connection.begin():
-        maintenance.release(connection)
+        maintenance.release(connection, directory.databases)
     if failures:
         raise failures[0]
     return findings

@@ -6,11 +6,15 @@ a killed run can be distinguished from an operator's, which only the operator en
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum, auto
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
+from tenantkit.databases.base import Databases, by_database, connected, shares_transaction
 from tenantkit.postgres.advisory_locks import PLACEMENT, RUN
+from tenantkit.runs.claims import claim
+from tenantkit.tenant import Placement
 
 _ENTER = text(
     """
@@ -27,7 +31,7 @@ _FREE = f"pg_try_advisory_xact_lock({PLACEMENT.format(schema='schema')})"
 _LEAVE = text(
     f"""
     UPDATE tenantkit.tenants SET status = 'active', claim = NULL, updated_at = now()
-    WHERE id = :id AND status = 'maintenance' AND claim = :mark AND {_FREE}
+    WHERE id = :id AND status = 'maintenance' AND claim = :mark AND id <> ALL(:busy) AND {_FREE}
     """  # noqa: S608 - ours
 )
 _RUNS = text(
@@ -38,11 +42,18 @@ _RUNS = text(
 )
 _ABANDONED = f"""
     WITH marked AS MATERIALIZED (
-        SELECT id, key, schema FROM tenantkit.tenants WHERE status = 'maintenance' AND claim = ANY(:marks)
+        SELECT id, key, schema FROM tenantkit.tenants
+        WHERE status = 'maintenance' AND claim = ANY(:marks) AND id <> ALL(:busy)
     ), abandoned AS MATERIALIZED (
         SELECT id, key FROM marked WHERE {_FREE}
     )
 """  # noqa: S608 - ours
+_ELSEWHERE = text(
+    """
+    SELECT id, database, schema FROM tenantkit.tenants
+    WHERE status = 'maintenance' AND claim = ANY(:marks) AND database = ANY(:databases)
+    """
+)
 _KEYS = text(f"{_ABANDONED} SELECT key FROM abandoned ORDER BY key")  # noqa: S608 - ours
 _MARKED = text("SELECT key FROM tenantkit.tenants WHERE status = 'maintenance' AND claim = ANY(:marks) ORDER BY key")
 _RELEASE = text(
@@ -81,15 +92,16 @@ def enter(connection: Connection, tenant_id: int, run_id: int) -> Entry:
     return Entry.BUSY if connection.execute(_HELD, {"id": tenant_id}).scalar_one() else Entry.LEFT_ALONE
 
 
-def leave(connection: Connection, tenant_id: int, run_id: int) -> None:
+def leave(connection: Connection, tenant_id: int, run_id: int, *, databases: Databases) -> None:
     """Make a tenant active again, unless it is still being migrated or its status was changed meanwhile."""
-    connection.execute(_LEAVE, {"id": tenant_id, "mark": _mark(run_id)})
+    mark = _mark(run_id)
+    connection.execute(_LEAVE, {"id": tenant_id, "mark": mark, "busy": _busy_elsewhere(connection, databases, [mark])})
 
 
-def abandoned(connection: Connection) -> list[str]:
+def abandoned(connection: Connection, databases: Databases) -> list[str]:
     """Return the keys of tenants that dead runs have left in maintenance."""
     marks = _dead(connection)
-    return list(connection.execute(_KEYS, {"marks": marks}).scalars()) if marks else []
+    return list(_execute(connection, databases, _KEYS, marks)) if marks else []
 
 
 def held(connection: Connection) -> list[str]:
@@ -98,10 +110,29 @@ def held(connection: Connection) -> list[str]:
     return list(connection.execute(_MARKED, {"marks": marks}).scalars()) if marks else []
 
 
-def release(connection: Connection) -> list[str]:
+def release(connection: Connection, databases: Databases) -> list[str]:
     """Make tenants active again that dead runs have left in maintenance; return their keys."""
     marks = _dead(connection)
-    return sorted(connection.execute(_RELEASE, {"marks": marks}).scalars()) if marks else []
+    return sorted(_execute(connection, databases, _RELEASE, marks)) if marks else []
+
+
+def _execute(connection: Connection, databases: Databases, statement: TextClause, marks: list[str]) -> Iterable[str]:
+    busy = _busy_elsewhere(connection, databases, marks)
+    return connection.execute(statement, {"marks": marks, "busy": busy}).scalars()
+
+
+def _busy_elsewhere(connection: Connection, databases: Databases, marks: list[str]) -> list[int]:
+    """Return the ids of tenants with these *marks* whose placements are claimed in other databases."""
+    others = [key for key in databases.keys if not shares_transaction(databases, key)]
+    if not others:
+        return []
+    busy: list[int] = []
+    marked = connection.execute(_ELSEWHERE, {"marks": marks, "databases": others}).all()
+    ids = {Placement(row.database, row.schema): row.id for row in marked}
+    for database, placements in by_database(databases, ids).items():
+        with connected(databases, database, connection) as there, there.begin():
+            busy += [ids[placement] for placement in placements if not claim(there, placement.schema)]
+    return busy
 
 
 def _dead(connection: Connection) -> list[str]:

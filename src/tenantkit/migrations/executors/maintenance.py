@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -82,7 +83,7 @@ def _release(tenancy: Deployment) -> list[str]:
     try:
         with tenancy.engine.begin() as connection:
             limit_lock_waits(connection)
-            released = maintenance.release(connection)
+            released = maintenance.release(connection, tenancy.databases)
     except SQLAlchemyError as error:
         if not is_lock_conflict(error):
             raise
@@ -127,7 +128,7 @@ class _Kept:
 
     def _leave(self, task: Task) -> None:
         try:
-            self.keeper.do(task, maintenance.leave)
+            self.keeper.do(task, partial(maintenance.leave, databases=self.keeper.tenancy.databases))
         except SQLAlchemyError as error:
             if self.cancellation.is_requested:
                 return  # at the end of the run, which is now

@@ -171,7 +171,7 @@ def _run_until(
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         settings.limits.require_sense(connection)
-        maintenance.release(connection)
+        maintenance.release(connection, tenancy.databases)
         reconcile(tenancy, connection, graph)
         fleet = options.selection.find(connection)
         rollout.require_canaries({tenant.key for tenant in fleet})
