@@ -15,7 +15,6 @@ class Outcome:
 
     key: str
     schema: str
-    database: str = field(default=MAIN_DATABASE, repr=False)
     from_revision: str | None
     """Where the tenant was; ``None`` if at no revision. Several heads are joined by commas."""
     to_revision: str | None
@@ -36,6 +35,8 @@ class Outcome:
     """The line of that file."""
     traceback: str | None = None
     """The traceback of the failure, if Python code failed. It holds no parameters of statements."""
+    database: str = field(default=MAIN_DATABASE, repr=False)
+    """The name of the database that the schema is in."""
 
     @property
     def placement(self) -> Placement:
