@@ -59,9 +59,10 @@ def lint(
     """Look for what a fleet would suffer from in revisions, without a database.
 
     The exit code is 1 if something was found. The rules `TK001` and so on are about fleets; PostgreSQL's own dangers
-    are found by squawk, which `pip install 'tenantkit[lint]'` installs. A comment `# tenantkit: noqa: TK003` silences a
-    rule in a line, or, above the imports, in the file. In `pyproject.toml`, `[tool.tenantkit.lint]` may set `ignore`,
-    `since` (for when no revision is named) and `enable`, for rules of squawk's that are off by default.
+    are found by squawk. `pip install 'tenantkit[lint]'` installs it, and the parser that reads SQL. A comment
+    `# tenantkit: noqa: TK003` silences a rule in a line, or, above the imports, in the file. In `pyproject.toml`,
+    `[tool.tenantkit.lint]` may set `ignore`, `since` (for when no revision is named) and `enable`, for rules of squawk's
+    that are off by default.
 
     **Examples**
 
