@@ -23,9 +23,9 @@ import pytest
 
 from tenantkit.cli import main
 from tenantkit.migrations import init
+from tests.support import commands
+from tests.support.commands import SCRIPT
 from tests.support.processes import unmeasured, until
-
-SCRIPT = Path(sys.executable).with_name("tenantkit")
 
 PYPROJECT = """
 [tool.tenantkit]
@@ -169,16 +169,11 @@ class Project:
         return Result(int(exited.value.code or 0), out.getvalue(), err.getvalue().removeprefix(GREETING))
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Result:
-        """Run the console script."""
-        done = subprocess.run(
-            [SCRIPT, *arguments],
-            cwd=self.folder,
-            env={**os.environ, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        """Run the console script in a process of its own; one that gets an *environment* is started anew."""
+        if environment is None:
+            done = commands.run(*arguments, cwd=self.folder, environment=os.environ)
+        else:
+            done = commands.run_anew(*arguments, cwd=self.folder, environment={**os.environ, **environment})
         return Result(done.returncode, done.stdout, done.stderr.removeprefix(GREETING))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.project import SCRIPT, Project
+from tests.cli.project import Project
+from tests.support.commands import SCRIPT
 
 
 def test_init_makes_an_environment_and_tells_what_comes_next(bare_project: Project) -> None:

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 from sqlalchemy import Engine, text
 
-from tests.cli.project import GREETING, SCRIPT, Project
+from tests.cli.project import GREETING, Project
+from tests.support.commands import SCRIPT
 
 
 def registry(engine: Engine) -> dict[str, tuple[str, str, dict[str, object]]]:

@@ -36,6 +36,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.typing import Evaluator
 
 from tenantkit import Tenancy
+from tests.support import commands
 from tests.support.ports import free_port, wait_for_port
 
 _ROOT = Path(__file__).parents[2]
@@ -60,10 +61,13 @@ class Project:
         self.folder = folder
         self.port = free_port()
         self.printed = ""
+        programs = folder.with_name("programs")
+        programs.mkdir()
+        commands.write_script(programs)
         self._environment = {
             "DATABASE_URL": url,
             "HOME": os.environ.get("HOME", str(folder)),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
             "COLUMNS": "100",
             # A page's own pytest would take the rights of the server's account to the folder of this one away.
