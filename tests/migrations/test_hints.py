@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import text
 
 from tenantkit import ConfigurationError, MigrationError, Tenancy
 from tenantkit.migrations import downgrade, migrate
@@ -28,8 +27,8 @@ FAILURES = {
     "42703": ("op.drop_column('a', 'gone', schema='tenant')", "does not exist"),
     "42704": ("op.execute('DROP TYPE gone')", "does not exist"),
     "42P01": ("op.execute('UPDATE gone SET x = 1')", "does not exist"),
-    "3F000": ("op.execute('CREATE TABLE tenant.b ()')", "without a schema"),
-    "42P01 ": ("op.execute('UPDATE tenant.a SET x = 1')", "without a schema"),
+    "3F000": ("op.execute('CREATE TABLE tenant.b ()')", "not with the placeholder"),
+    "42P01 ": ("op.execute('UPDATE tenant.a SET x = 1')", "not with the placeholder"),
     "0A000": ("op.alter_column('a', 't', type_=sa.String(9), schema='tenant')", "drop that in the revision first"),
     "2BP01": ("op.drop_column('a', 't', schema='tenant')", "depend on what the revision drops"),
     "25P02": (
@@ -73,9 +72,6 @@ def test_what_to_do_is_true_for_what_failed(state: str, fleet: Tenancy, environm
 
 
 def test_a_new_label_of_an_enum_has_to_be_committed_first(fleet: Tenancy, environment: Environment) -> None:
-    with fleet.engine.connect() as connection:
-        if connection.execute(text("SHOW server_version_num")).scalar_one() >= "170000":
-            pytest.skip("PostgreSQL 17 permits it")
     environment.add(
         "two", "op.execute(\"ALTER TYPE mood ADD VALUE 'new'\")\nop.execute(\"INSERT INTO moody VALUES ('new')\")"
     )
