@@ -277,9 +277,11 @@ def test_a_preview_tells_what_goes_to_each_database(fleet: Tenancy, eu: Engine) 
         (4, None),
         (4, None),
     ]
-    assert {each.placement for group in preview.groups for each in group.placements} == {
-        tenant.placement for tenant in fleet.list()
+    assert {each.schema for group in preview.groups for each in group.placements} == {
+        tenant.schema for tenant in fleet.list()
     }
+    scripts = [(group.rehearsal and group.rehearsal.script) or "" for group in preview.groups]
+    assert sorted(("t_m0" in script, "t_e0" in script) for script in scripts) == [(False, True), (True, False)]
     assert {placement.revision for placement in migrations.status(fleet).placements} == {"r1"}
 
 

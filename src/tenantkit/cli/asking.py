@@ -28,8 +28,7 @@ def ask_before_downgrade(tenancy: Tenancy, forecast: Forecast) -> None:
     losses = find_losses(tenancy, forecast.graph, forecast.revisions)
     tables: dict[Placement, set[str]] = {}
     for table in losses.touched:
-        everywhere = [each.placement for each in forecast.placements]
-        for place in [Placement(MAIN_DATABASE, table.schema)] if table.schema else everywhere:
+        for place in [Placement(MAIN_DATABASE, table.schema)] if table.schema else forecast.where:
             tables.setdefault(place, set()).add(table.name)
     with_rows = find_rows(tenancy.databases, tables)
     said = "\n".join([*_describe(forecast, "go back"), *_describe_losses(losses)])

@@ -51,6 +51,8 @@ class Forecast:
     graph: RevisionGraph
     groups: tuple[PlannedGroup, ...]
     """Placements by their current revision, without those that have nothing to do or are refused."""
+    where: tuple[Placement, ...] = ()
+    """The placements whose tables are changed."""
 
     @property
     def placements(self) -> tuple[PlannedPlacement, ...]:
@@ -99,7 +101,7 @@ def forecast_shared(tenancy: Deployment, command: Command, target: str, *, purge
     with tenancy.engine.connect() as connection:
         heads = read_revisions(connection, [site.schema]).get(site.schema, ())
     found = _group(line, command, heads, target, [PlannedPlacement(key=SHARED, schema=site.schema)], purge=purge)
-    return Forecast(line, () if found.from_revision == found.to_revision else (found,))
+    return Forecast(line, () if found.from_revision == found.to_revision else (found,), (site.placement,))
 
 
 def _forecast(
@@ -123,12 +125,12 @@ def _forecast(
             command,
             heads,
             there,
-            placements_of(database, work),
+            placements_of(work),
             purge=plan.purge,
         )
-        for (database, heads, there), work in group(plan.work).items()
+        for (_, heads, there), work in group(plan.work).items()
     )
-    return Forecast(graph, groups)
+    return Forecast(graph, groups, tuple(each.tenant.placement for each in plan.work))
 
 
 def _group(

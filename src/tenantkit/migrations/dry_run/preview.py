@@ -81,9 +81,7 @@ def preview(
         there = shared_target(target)
         shared = _plan_shared(tenancy, shared_line, connection, there, phase) if command == "migrate" else None
     groups = {
-        (database, heads, there): plan_group(
-            graph, heads, graph.steps(command, there, heads), placements_of(database, work)
-        )
+        (database, heads, there): plan_group(graph, heads, graph.steps(command, there, heads), placements_of(work))
         for (database, heads, there), work in group(found.work).items()
     }
     if scripts:
@@ -143,9 +141,9 @@ def plan_group(
     )
 
 
-def placements_of(database: str, work: Sequence[Work]) -> list[PlannedPlacement]:
-    """Return the placements, all in one database, that something is to be done to."""
-    return [PlannedPlacement(key=each.tenant.key, schema=each.tenant.schema, database=database) for each in work]
+def placements_of(work: Sequence[Work]) -> list[PlannedPlacement]:
+    """Return the placements that something is to be done to."""
+    return [PlannedPlacement(key=each.tenant.key, schema=each.tenant.schema) for each in work]
 
 
 def _after(graph: RevisionGraph, heads: Heads, steps: Sequence[MigrationStep]) -> Heads:

@@ -20,6 +20,7 @@ from tenantkit.migrations.runs.migrator import set_up
 from tenantkit.migrations.runs.shared import SHARED
 from tenantkit.migrations.tasks.connections import hear
 from tenantkit.migrations.tasks.task import Task
+from tenantkit.tenant import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from tenantkit.migrations.replay.recorder import Recorder
     from tenantkit.migrations.replay.script import Script
     from tenantkit.migrations.results.outcome import Outcome
-    from tenantkit.tenant import Placement
 
 _EPILOGUE = "-- Here the run writes into its ledger that this is done.\n"
 _SHARED_FIRST = "the shared tables have to be migrated first, with 'tenantkit migrate --shared-only'"
@@ -72,7 +72,7 @@ class ScriptPreview:
         """Return *group*, whose placements are in *database*, with its rehearsal."""
         if (shared := self.shared and self.shared.rehearsal) and (shared.failures or shared.autocommit):
             return replace(group, rehearsal=Rehearsal(script=None, obstacle=_SHARED_FIRST))
-        tasks = [self._task(each.key, sites[each.placement], target) for each in group.placements]
+        tasks = [self._task(each.key, sites[Placement(database, each.schema)], target) for each in group.placements]
         has_shared = shares_transaction(self.tenancy.databases, database)
         trial = self._trial(database, self.graph, self._migrate_shared if has_shared else lambda _: None)
         return replace(group, rehearsal=self._rehearse(tasks, trial))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tenantkit.migrations.results.outcome import Outcome
-from tenantkit.tenant import MAIN_DATABASE, Placement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +21,6 @@ class PlannedPlacement:
 
     key: str
     schema: str
-    database: str = MAIN_DATABASE
-
-    @property
-    def placement(self) -> Placement:
-        """Where the tenant's tables are."""
-        return Placement(self.database, self.schema)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
