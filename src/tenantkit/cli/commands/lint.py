@@ -61,8 +61,8 @@ def lint(
     The exit code is 1 if something was found. The rules `TK001` and so on are about fleets; PostgreSQL's own dangers
     are found by squawk. `pip install 'tenantkit[lint]'` installs it, and the parser that reads SQL. A comment
     `# tenantkit: noqa: TK003` silences a rule in a line, or, above the imports, in the file. In `pyproject.toml`,
-    `[tool.tenantkit.lint]` may set `ignore`, `since` (for when no revision is named) and `enable`, for rules of squawk's
-    that are off by default.
+    `[tool.tenantkit.lint]` may set `ignore`, `since` (for when no revision is named) and `enable`, for rules of
+    squawk's that are off by default.
 
     **Examples**
 

@@ -39,7 +39,7 @@ _FIELDS = {
 _PARTS_OF_TABLES = frozenset(f"OBJECT_{kind}" for kind in ("COLUMN", "POLICY", "RULE", "TABCONSTRAINT", "TRIGGER"))
 _WRITES = ("DeleteStmt", "InsertStmt", "MergeStmt", "UpdateStmt")
 
-_QUALIFIED = tuple(
+_QUALIFIED = frozenset(
     """
     collname defnames domainname funcname name names objname opclass opclassname opfamilyname operName typeName
     """.split()  # noqa: SIM905 - as a list it would take a page
@@ -117,8 +117,8 @@ def schemas_in(value: Any) -> Iterator[str]:
     for node in walk(value):
         if "relname" in node and "schemaname" in node:
             yield node["schemaname"]
-        for found in filter(None, (parts(node.get(key)) for key in _QUALIFIED)):
-            yield from found[-2:-1]
+        for key in _QUALIFIED & node.keys():
+            yield from parts(node[key])[-2:-1]
         if "newschema" in node:
             yield node["newschema"]
         if node.get("name") == "search_path":
