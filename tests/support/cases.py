@@ -83,7 +83,9 @@ def _few(items: Iterable[Any]) -> set[Any]:
     thinned.sort(key=lambda item: (_function(item), list(item.callspec.indices.values())))
     for _, group in groupby(thinned, key=_function):
         cases = {item: _values(item) for item in group}
-        few |= covering(cases, **next(iter(cases)).get_closest_marker("few_cases").kwargs)
+        first = next(iter(cases))
+        rows, numbers = _rows(first), first.get_closest_marker("few_cases").kwargs
+        few |= covering(cases, **{rows.get(name, name): number for name, number in numbers.items()})
     return few
 
 
@@ -92,15 +94,21 @@ def _values(item: Any) -> dict[str, tuple[int, ...]]:
 
     A row of parameters that are given together is one value, named for the first of them.
     """
+    rows = _rows(item)
+    values: dict[str, tuple[int, ...]] = {}
+    for name, value in item.callspec.params.items():
+        key = rows.get(name, name)
+        values[key] = (*values.get(key, ()), id(value))
+    return values
+
+
+def _rows(item: Any) -> dict[str, str]:
+    """Return for each parameter the first one of those that it is given together with."""
     first: dict[str, str] = {}
     for mark in item.iter_markers("parametrize"):
         names = [name.strip() for name in mark.args[0].split(",")] if isinstance(mark.args[0], str) else mark.args[0]
         first |= dict.fromkeys(names, names[0])
-    values: dict[str, tuple[int, ...]] = {}
-    for name, value in item.callspec.params.items():
-        key = first.get(name, name)
-        values[key] = (*values.get(key, ()), id(value))
-    return values
+    return first
 
 
 def _function(item: Any) -> str:
