@@ -10,13 +10,13 @@ from typing import Self
 
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 from typing_extensions import override
 
-from tenantkit import migrations
-from tenantkit.migrations import Outcome
+from tenantkit.migrations import Outcome, Progress
 
 _console = Console(highlight=False)
 
@@ -56,7 +56,7 @@ def bar(title: str, total: int) -> Generator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-class MigrationBar(migrations.Progress):
+class MigrationBar(Progress):
     """Shows the progress of a migration."""
 
     def __init__(self, title: str) -> None:
@@ -120,8 +120,8 @@ def next_steps(text: str) -> None:
     _console.print(Panel(text, title="next", border_style="cyan", expand=False))
 
 
-def _progress() -> Progress:
-    return Progress(
+def _progress() -> Bars:
+    return Bars(
         SpinnerColumn(finished_text="[green]✓[/green]"),
         TextColumn("{task.description:<28}"),
         BarColumn(),
