@@ -106,6 +106,7 @@ class AsyncTenancy:
             **options,
         )
         """The same tenancy without asyncio, for the command line and migrations."""
+        self.isolations: Isolations = self.sync.isolations
         self.databases.prepare(connect_in_each_process)
         applications.check_once(self.databases.main, self.sync.application)
         self.databases.prepare(lambda engine: check_server_once(engine, self.sync.placeholder))
@@ -123,11 +124,6 @@ class AsyncTenancy:
             placeholder=self.sync.placeholder,
             **async_options,
         )
-
-    @property
-    def isolations(self) -> Isolations:
-        """The isolations of the tenancy's tenants."""
-        return self.sync.isolations
 
     @property
     def tables(self) -> Tables:

@@ -61,7 +61,7 @@ class Project:
         self.folder = folder
         self.port = free_port()
         self.printed = ""
-        programs = folder.with_name("programs")
+        programs = folder.with_name(f"{folder.name}-programs")
         programs.mkdir()
         commands.write_script(programs)
         self._environment = {

@@ -14,7 +14,8 @@ from tenantkit.lint.rules import (
     whole_database,
     wrong_line,
 )
-from tenantkit.lint.rules.rule import Problem, Rule
+from tenantkit.lint.rules.rule import Problem as Problem
+from tenantkit.lint.rules.rule import Rule as Rule
 
 RULES: dict[str, Rule] = {
     rule.code: rule
@@ -34,5 +35,3 @@ RULES: dict[str, Rule] = {
     )
 }
 """By their codes."""
-
-__all__ = ["RULES", "Problem", "Rule"]
