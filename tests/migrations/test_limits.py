@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from threading import enumerate as enumerate_threads
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine, create_engine
 
 from tenantkit import MigrationError, Tenancy
 from tenantkit.migrations import Progress, Waiting, migrate
+from tenantkit.migrations.runs.waiting import Watch
 from tests.migrations.environments import Environment
 from tests.migrations.plain import operating
 from tests.support.processes import until
@@ -138,3 +142,19 @@ def test_outside_of_a_run_limits_hold_too(empty_database: Any) -> None:
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"), operating(engine) as op:
             op.create_index_concurrently("ix", "t", ["x"])
     engine.dispose()
+
+
+def test_a_look_whose_connection_does_not_open_is_not_waited_for() -> None:
+    opening, released, opened = Event(), Event(), Event()
+
+    def connect() -> None:
+        opening.set()
+        released.wait(60)
+        opened.set()
+        raise psycopg.OperationalError
+
+    with Watch(create_engine("postgresql+psycopg://", creator=connect), {}, print).watching():
+        assert opening.wait(60)
+    assert not opened.is_set()
+    released.set()
+    until(lambda: all(thread.name != "tenantkit-waiting" for thread in enumerate_threads()))

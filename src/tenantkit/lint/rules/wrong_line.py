@@ -37,4 +37,4 @@ def wrong_line(revision: Revision) -> Iterator[Problem]:
             )
 
 
-RULE = Rule("TK002", "a revision changes what belongs to the other line", wrong_line)
+RULE = Rule("TK002", "a revision changes objects of the other side", wrong_line)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _EVERY = 0.3
 """Seconds between two looks."""
+_GRACE = 1.0
+"""Seconds that the last look has to end."""
 _AGAIN = 10.0
 """Seconds after which a wait for the same sessions is told again."""
 
@@ -75,14 +77,16 @@ class Watch:
             yield
         finally:
             ended.set()
-            thread.join()
+            # A connection that does not open must not keep the process: the thread ends with it.
+            thread.join(_GRACE)
 
     def _watch(self, ended: Event) -> None:
         while not ended.wait(_EVERY):
             # Whether the server is away is for those to notice who have something to do there.
             with suppress(SQLAlchemyError), self._engine.connect() as connection:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
-                self._look(connection)
+                if not ended.is_set():
+                    self._look(connection)
 
     def _look(self, connection: Connection) -> None:
         waiting = connection.execute(_WAITING).all()
