@@ -102,6 +102,7 @@ class TenantMiddleware:
             )
         self.app = app
         self._tenancy = tenancy
+        self._directory = tenancy if isinstance(tenancy, Tenancy) else tenancy.sync
         self._resolver = resolver
         self._shared = SharedPaths(shared)
         self._refuse = refuse
@@ -146,18 +147,18 @@ class TenantMiddleware:
         if isinstance(target, Refusal):
             return None, target
         if target is None:
-            return outer, refusal_of(self._tenancy.isolations, outer)
+            return outer, refusal_of(self._directory.isolations, outer)
         try:
             tenant = await self._find(target)
             others = [outer, await self._find(by_host) if by_host is not None else None]
         except Exception as error:  # noqa: BLE001 - refusal_on raises what it does not know
             return None, refusal_on(error)
-        return tenant, refusal_of(self._tenancy.isolations, tenant, *others)
+        return tenant, refusal_of(self._directory.isolations, tenant, *others)
 
     async def _find(self, target: Target) -> Tenant | None:
         """Look a tenant up without blocking the event loop."""
         tenancy = self._tenancy
-        cache, name = (tenancy if isinstance(tenancy, Tenancy) else tenancy.sync).cache, name_of(target)
+        cache, name = self._directory.cache, name_of(target)
         if (known := cache.find(name)) is not None or cache.is_missing(name):
             return known
         try:

@@ -26,7 +26,6 @@ from tenantkit.databases.engines import check_server_once, explaining_imports, k
 from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.binding import Binding
-from tenantkit.isolation.isolations import Isolations
 from tenantkit.lifecycle.create import Seed
 from tenantkit.lifecycle.doctor import Findings
 from tenantkit.naming import fold_domain
@@ -106,7 +105,6 @@ class AsyncTenancy:
             **options,
         )
         """The same tenancy without asyncio, for the command line and migrations."""
-        self.isolations: Isolations = self.sync.isolations
         self.databases.prepare(connect_in_each_process)
         applications.check_once(self.databases.main, self.sync.application)
         self.databases.prepare(lambda engine: check_server_once(engine, self.sync.placeholder))
@@ -297,12 +295,12 @@ class AsyncTenancy:
     async def _move(self, key: str, wanted: Status) -> Tenant:
         with self.sync.forgetting(key):
             async with self.engine.begin() as connection:
-                return await connection.run_sync(store.move, self.isolations, key, wanted)
+                return await connection.run_sync(store.move, self.sync.isolations, key, wanted)
 
     async def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
         with self.sync.forgetting(key):
             async with self.engine.begin() as connection:
-                return await connection.run_sync(store.changed, self.isolations, key, change, *args, **options)
+                return await connection.run_sync(store.changed, self.sync.isolations, key, change, *args, **options)
 
 
 def _open_async_engine(database: str | URL | AsyncEngine, options: dict[str, Any]) -> AsyncEngine:
