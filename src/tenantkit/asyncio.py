@@ -9,17 +9,17 @@ current operation in module globals, which tasks would take from one another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from tenantkit import drivers
-from tenantkit.arguments import FLAG, MAPPING, NAME, optional, require
+from tenantkit.arguments import FLAG, MAPPING, optional, require
 from tenantkit.context import current_tenant
 from tenantkit.databases.base import Databases, OneDatabase
 from tenantkit.databases.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
@@ -28,9 +28,8 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.binding import Binding
 from tenantkit.lifecycle.create import Seed
 from tenantkit.lifecycle.doctor import Findings
-from tenantkit.naming import fold_domain
-from tenantkit.registry import applications, domains, store
-from tenantkit.registry.cache import Name
+from tenantkit.registry import applications
+from tenantkit.registry.async_directory import AsyncDirectory
 from tenantkit.sessions.classes import (
     check_session_class,
     check_shared_session_class,
@@ -39,10 +38,9 @@ from tenantkit.sessions.classes import (
 )
 from tenantkit.sessions.raw_sql import watch_statements
 from tenantkit.sessions.session import TenantSession
-from tenantkit.status import Status
 from tenantkit.tables import Tables
 from tenantkit.tenancy import Tenancy
-from tenantkit.tenant import KEY, Tenant
+from tenantkit.tenant import Tenant
 
 __all__ = ["AsyncTenancy", "AsyncTenantSession"]
 
@@ -59,7 +57,7 @@ class AsyncTenantSession(AsyncSession):
         return self.sync_session.tenant
 
 
-class AsyncTenancy:
+class AsyncTenancy(AsyncDirectory[Tenancy]):
     """An application's tenants, for asyncio; see `tenantkit.Tenancy`."""
 
     def __init__(
@@ -169,70 +167,15 @@ class AsyncTenancy:
             )
         self.sync.check_tables_once()
         wanted = current_tenant() if tenant is None else tenant
-        if (known := self.sync.known(wanted)) is not None:
+        if (known := self.sync.lookups.known(wanted)) is not None:
             binding = self.sync.bind(known, any_status=any_status)
             return binding if binding.engine is None else self._elsewhere(binding)
 
         def verify() -> None:  # in the greenlet of the session's statement
             with self.databases.main.connect() as connection:
-                self.sync.bind(self.sync.look_up_again(connection, wanted), any_status=any_status)
+                self.sync.bind(self.sync.lookups.look_up_again(connection, wanted), any_status=any_status)
 
         return self._elsewhere(replace(self.sync.bind(wanted, any_status=True), verify=verify))
-
-    # Registry
-
-    async def install(self) -> None:
-        """Create or upgrade the registry's tables."""
-        await asyncio.to_thread(self.sync.install)
-
-    async def get(self, key: str) -> Tenant:
-        """Return the tenant with this key; see `tenantkit.Tenancy.get`."""
-        return self.sync.cache.find(("key", key)) or await self._look_up(("key", key), store.get)
-
-    async def get_by_domain(self, domain: str) -> Tenant:
-        """Return the tenant with this domain; see `tenantkit.Tenancy.get_by_domain`."""
-        name: Name = ("domain", fold_domain(domain))
-        return self.sync.cache.find(name) or await self._look_up(name, store.get_by_domain)
-
-    async def list(self, **filters: Any) -> list[Tenant]:
-        """Return tenants in the order of their keys; see `tenantkit.Tenancy.list`."""
-        store.require_filters(filters)
-        async with self.engine.connect() as connection:
-            return await connection.run_sync(store.find, **filters)
-
-    async def at_revision(self, tenant: Tenant | str, revision: str) -> bool:
-        """Return whether the tables of *tenant* include *revision*; see `tenantkit.Tenancy.at_revision`."""
-        known = await (self.get(tenant) if isinstance(tenant, str) else self._renewed(tenant))
-        require(revision=(revision, NAME))
-        return self.sync.revisions.has(known, revision) or await self._at_revision(known, revision)
-
-    async def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
-        """Set the display name, and merge *attributes*; see `tenantkit.Tenancy.update`."""
-        return await self._change(key, store.change, name=name, attributes=attributes)
-
-    async def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
-        """Give a tenant another domain; see `tenantkit.Tenancy.add_domain`."""
-        return await self._change(key, domains.add, self.sync.free_domain(domain), primary=primary)
-
-    async def remove_domain(self, key: str, domain: str) -> Tenant:
-        """Remove a domain from a tenant."""
-        return await self._change(key, domains.remove, domain)
-
-    async def set_primary_domain(self, key: str, domain: str) -> Tenant:
-        """Make one of a tenant's domains the primary one."""
-        return await self._change(key, domains.set_primary, domain)
-
-    async def suspend(self, key: str) -> Tenant:
-        """Stop serving a tenant, keeping all it has."""
-        return await self._move(key, Status.SUSPENDED)
-
-    async def resume(self, key: str) -> Tenant:
-        """Serve a tenant again that was suspended or in maintenance."""
-        return await self._move(key, Status.ACTIVE)
-
-    async def start_maintenance(self, key: str) -> Tenant:
-        """Stop serving a tenant for a while; requests are answered with Retry-After."""
-        return await self._move(key, Status.MAINTENANCE)
 
     # Provisioning
 
@@ -275,32 +218,6 @@ class AsyncTenancy:
     def _elsewhere(self, binding: Binding) -> Binding:
         """Return *binding* with the engine that is this tenancy's own."""
         return replace(binding, engine=self.databases.elsewhere(binding.tenant.placement.database))
-
-    async def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
-        require(key=(name[1], KEY))
-        async with self.engine.connect() as connection:
-            return await connection.run_sync(self.sync.look_up, name, find)
-
-    async def _renewed(self, tenant: Tenant) -> Tenant:
-        return self.sync.known(tenant) or await self._look_up_again(tenant)
-
-    async def _look_up_again(self, tenant: Tenant) -> Tenant:
-        async with self.engine.connect() as connection:
-            return await connection.run_sync(self.sync.look_up_again, tenant)
-
-    async def _at_revision(self, tenant: Tenant, revision: str) -> bool:
-        async with self.engine.connect() as connection:
-            return await connection.run_sync(self.sync.revisions.look_up, self.databases, tenant, revision)
-
-    async def _move(self, key: str, wanted: Status) -> Tenant:
-        with self.sync.forgetting(key):
-            async with self.engine.begin() as connection:
-                return await connection.run_sync(store.move, self.sync.isolations, key, wanted)
-
-    async def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
-        with self.sync.forgetting(key):
-            async with self.engine.begin() as connection:
-                return await connection.run_sync(store.changed, self.sync.isolations, key, change, *args, **options)
 
 
 def _open_async_engine(database: str | URL | AsyncEngine, options: dict[str, Any]) -> AsyncEngine:

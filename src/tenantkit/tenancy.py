@@ -276,7 +276,7 @@ class Tenancy(Deployment):
             for each in seeds:
                 run_seed(connection, self.bind(tenant, any_status=True), each, self.sessionmaker)
 
-        with self.forgetting(key), self._provisioning() as connection:
+        with self.lookups.forgetting(key), self._provisioning() as connection:
             return create(self, connection, order, build=self._builder, seed=fill)
 
     def drop(self, key: str) -> Tenant:
@@ -287,7 +287,7 @@ class Tenancy(Deployment):
         :raises TenantNotFoundError: if there is no such tenant.
         :raises ProvisioningError: if other schemas depend on the tenant's.
         """
-        with self.forgetting(key), self._provisioning() as connection:
+        with self.lookups.forgetting(key), self._provisioning() as connection:
             return drop(self, connection, key)
 
     def diagnose(self) -> Findings:

@@ -106,7 +106,7 @@ def test_the_reference_of_a_tenancy_has_what_both_kinds_have() -> None:
         shown = {each for each in own if not each.startswith("_")} - excluded
         assert {each for each in excluded if not hasattr(kind, each)} == set()
         assert shown - {"shared_schemas", "placeholder"} == {
-            each for each in vars(AsyncTenancy) if not each.startswith("_")
+            each for each in dir(AsyncTenancy) if not each.startswith("_")
         }
 
 

@@ -122,7 +122,7 @@ def test_a_change_during_a_look_up_is_not_overwritten_by_its_answer(tenancy: Ten
         return found
 
     with tenancy.engine.connect() as connection:
-        assert tenancy.look_up(connection, ("key", "acme"), find).status is Status.ACTIVE
+        assert tenancy.lookups.look_up(connection, ("key", "acme"), find).status is Status.ACTIVE
     assert tenancy.get("acme").status is Status.SUSPENDED
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +10,17 @@ from sqlalchemy import Connection
 
 from tenantkit.arguments import NAME, require
 from tenantkit.databases.base import Databases
-from tenantkit.databases.forks import PerProcess
-from tenantkit.exceptions import TenantNotFoundError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.naming import fold_domain, require_free_domain, validate_own_domains
 from tenantkit.registry import applications, domains, store, versions
 from tenantkit.registry.applications import Application
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.grants import let_read_registry
-from tenantkit.registry.identity import require_same
 from tenantkit.registry.listener import Listener
+from tenantkit.registry.lookups import Lookups
 from tenantkit.registry.revisions import Revisions
 from tenantkit.status import Status
-from tenantkit.tenant import KEY, TENANT, Tenant
+from tenantkit.tenant import KEY, Tenant
 
 
 class Directory:
@@ -52,21 +48,17 @@ class Directory:
         self._reserved_domains = validate_own_domains(reserved_domains)
         applications.check_once(self.engine, application)
 
-        def open_memory() -> tuple[TenantCache, Listener | None]:
-            cache = TenantCache(ttl=cache_ttl, size=cache_size)
-            return cache, Listener(self.engine, cache) if listen else None
-
-        self._memory = PerProcess(open_memory)
+        self.lookups = Lookups(self.engine, ttl=cache_ttl, size=cache_size, listen=listen)
         self.revisions = Revisions(self)
 
     @property
     def cache(self) -> TenantCache:
         """The tenants that this process has looked up."""
-        return self._memory.get()[0]
+        return self.lookups.cache
 
     @property
     def _listener(self) -> Listener | None:
-        return self._memory.get()[1]
+        return self.lookups.listener
 
     def install(self) -> None:
         """Create or upgrade the registry's tables. ``tenantkit migrate`` does this first.
@@ -95,10 +87,10 @@ class Directory:
         :raises TenantMismatchError: if it is of another registry, or another tenant has its key now.
         :raises TenantNotFoundError: if it was dropped, or its key was changed.
         """
-        if (known := self.known(tenant)) is not None:
+        if (known := self.lookups.known(tenant)) is not None:
             return known
         with self.engine.connect() as connection:
-            return self.look_up_again(connection, tenant)
+            return self.lookups.look_up_again(connection, tenant)
 
     def get_by_domain(self, domain: str) -> Tenant:
         """Return the tenant with this domain, from this process's memory if it is there.
@@ -185,49 +177,15 @@ class Directory:
         """
         return require_free_domain(domain, self._reserved_domains)
 
-    def known(self, tenant: Tenant) -> Tenant | None:
-        """Return the present state of *tenant* if it is in this process's memory; raises as `renewed` does."""
-        if not isinstance(tenant, Tenant):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may do without types
-            require(tenant=(tenant, TENANT))
-        now = self.cache.find(("key", tenant.key))
-        return require_same(tenant, now) if now is not None else None
-
-    def look_up_again(self, connection: Connection, tenant: Tenant) -> Tenant:
-        """Read the present state of *tenant* by *connection* and cache it; raises as `renewed` does."""
-        return self.look_up(connection, ("key", tenant.key), partial(store.get_again, tenant))
-
-    def look_up(self, connection: Connection, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
-        """Find a tenant by *connection* and cache it."""
-        cache, listener = self._memory.get()
-        if listener is not None:
-            listener.start()
-        generation = cache.generation
-        try:
-            tenant = find(connection, name[1])
-        except TenantNotFoundError:
-            cache.store_miss(name, generation=generation)
-            raise
-        cache.store(name, tenant, generation=generation)
-        return tenant
-
     def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         require(key=(name[1], KEY))
         with self.engine.connect() as connection:
-            return self.look_up(connection, name, find)
+            return self.lookups.look_up(connection, name, find)
 
     def _move(self, key: str, wanted: Status) -> Tenant:
-        with self.forgetting(key), self.engine.begin() as connection:
+        with self.lookups.forgetting(key), self.engine.begin() as connection:
             return store.move(connection, self.isolations, key, wanted)
 
     def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
-        with self.forgetting(key), self.engine.begin() as connection:
+        with self.lookups.forgetting(key), self.engine.begin() as connection:
             return store.changed(connection, self.isolations, key, change, *args, **options)
-
-    @contextmanager
-    def forgetting(self, key: str) -> Generator[None]:
-        """Drop a tenant's cache entries once the change is committed; other processes are notified."""
-        require(key=(key, KEY))
-        try:
-            yield
-        finally:
-            self.cache.forget(key)

@@ -1,0 +1,83 @@
+"""Lookups of tenants through the cache of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+
+from sqlalchemy import Connection, Engine
+
+from tenantkit.arguments import require
+from tenantkit.databases.forks import PerProcess
+from tenantkit.exceptions import TenantNotFoundError
+from tenantkit.registry import store
+from tenantkit.registry.cache import Name, TenantCache
+from tenantkit.registry.identity import require_same
+from tenantkit.registry.listener import Listener
+from tenantkit.tenant import KEY, TENANT, Tenant
+
+
+class Lookups:
+    """Finds tenants in the cache or by a connection. The first lookup by a connection starts the listener, if any."""
+
+    def __init__(self, engine: Engine, *, ttl: float, size: int, listen: bool) -> None:
+        def open_memory() -> tuple[TenantCache, Listener | None]:
+            cache = TenantCache(ttl=ttl, size=size)
+            return cache, Listener(engine, cache) if listen else None
+
+        self._memory = PerProcess(open_memory)
+
+    @property
+    def cache(self) -> TenantCache:
+        """The tenants that this process has looked up."""
+        return self._memory.get()[0]
+
+    @property
+    def listener(self) -> Listener | None:
+        """The listener of this process."""
+        return self._memory.get()[1]
+
+    def known(self, tenant: Tenant) -> Tenant | None:
+        """Return the present state of *tenant* if it is in the cache.
+
+        :raises TenantMismatchError: if it is of another registry, or another tenant has its key now.
+        """
+        if not isinstance(tenant, Tenant):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may do without types
+            require(tenant=(tenant, TENANT))
+        now = self.cache.find(("key", tenant.key))
+        return require_same(tenant, now) if now is not None else None
+
+    def look_up(self, connection: Connection, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
+        """Find a tenant by *connection* and cache it.
+
+        :raises TenantNotFoundError: if there is none.
+        """
+        cache, listener = self._memory.get()
+        if listener is not None:
+            listener.start()
+        generation = cache.generation
+        try:
+            tenant = find(connection, name[1])
+        except TenantNotFoundError:
+            cache.store_miss(name, generation=generation)
+            raise
+        cache.store(name, tenant, generation=generation)
+        return tenant
+
+    def look_up_again(self, connection: Connection, tenant: Tenant) -> Tenant:
+        """Read the present state of *tenant* by *connection* and cache it.
+
+        :raises TenantMismatchError: if it is of another registry, or another tenant has its key now.
+        :raises TenantNotFoundError: if it was dropped, or its key was changed.
+        """
+        return self.look_up(connection, ("key", tenant.key), partial(store.get_again, tenant))
+
+    @contextmanager
+    def forgetting(self, key: str) -> Generator[None]:
+        """Drop a tenant's cache entries once the change is committed; other processes are notified."""
+        require(key=(key, KEY))
+        try:
+            yield
+        finally:
+            self.cache.forget(key)
