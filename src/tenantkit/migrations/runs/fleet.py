@@ -1,0 +1,159 @@
+"""One run over the fleet: its preparation, its plan, its record in the ledger, and its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, TypeAlias
+
+from tenantkit.cancellation import Cancellation, handling
+from tenantkit.exceptions import MigrationError
+from tenantkit.migrations.environment.env_file import require_usable
+from tenantkit.migrations.executors.maintenance import maintenance_for
+from tenantkit.migrations.options import MigrateOptions
+from tenantkit.migrations.planning.plan import Plan
+from tenantkit.migrations.planning.version_tables import read_placements
+from tenantkit.migrations.results.heads import format_heads
+from tenantkit.migrations.results.outcome import Outcome
+from tenantkit.migrations.results.report import MigrationReport
+from tenantkit.migrations.runs.migrator import Migrator
+from tenantkit.migrations.runs.reconcile import reconcile
+from tenantkit.migrations.runs.run import FleetRun
+from tenantkit.migrations.runs.waiting import watching_for
+from tenantkit.migrations.tasks.connections import room_for_jobs
+from tenantkit.postgres.operators import require_operators
+from tenantkit.registry import revisions
+from tenantkit.runs import ledger, maintenance
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from tenantkit.deployment import Deployment
+    from tenantkit.migrations.graph.revision_graph import Command, Heads, RevisionGraph
+    from tenantkit.tenant import Placement, Tenant
+
+Planner: TypeAlias = "Callable[[Connection, Sequence[Tenant], Mapping[Placement, Heads]], Plan]"
+"""Returns the plan for these tenants, whose placements are at these revisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """The purpose of a run."""
+
+    graph: RevisionGraph
+    command: Command
+    target: str
+    plan: Planner
+    options: MigrateOptions
+    migrate_shared: Callable[[], Outcome | None] = lambda: None
+    """Migrates the shared tables, before the tenants' revisions are read."""
+
+
+def run_fleet(tenancy: Deployment, request: RunRequest) -> MigrationReport:
+    """Prepare, plan, record and execute a run, and return its report.
+
+    :raises MigrationError: with the report, if a tenant failed or the run was stopped.
+    :raises ConfigurationError: if an option is wrong; nothing was changed then.
+    """
+    options = request.options
+    with handling() as cancellation, cancellation.interruptible():
+        fleet = _prepare(tenancy, request)
+        migrator = _migrator(tenancy, request, cancellation)
+        watching = watching_for(tenancy, options.progress, fleet)
+        # After the checks of all arguments, and before the tenants' revisions are read.
+        with watching():
+            shared = request.migrate_shared()
+        fleet_run = _open(tenancy, request, fleet, migrator)
+        maintained = maintenance_for(tenancy, fleet_run.run_id, cancellation, is_wanted=options.maintenance)
+        with watching(), cancellation.deferred(), maintained as migrator.around:
+            fleet_run.run()
+        return _report(request, fleet_run, shared)
+
+
+def _prepare(tenancy: Deployment, request: RunRequest) -> Sequence[Tenant]:
+    """Install the registry, end what dead runs have left, and return the selected tenants."""
+    options = request.options
+    require_usable(request.graph)
+    tenancy.install()
+    with tenancy.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        options.settings.limits.require_sense(connection)
+        maintenance.release(connection, tenancy.databases)
+        reconcile(tenancy, connection, request.graph)
+        fleet = options.selection.find(connection)
+        options.rollout.require_canaries({tenant.key for tenant in fleet})
+    return fleet
+
+
+def _migrator(tenancy: Deployment, request: RunRequest, cancellation: Cancellation) -> Migrator:
+    return Migrator(
+        tenancy,
+        request.graph,
+        request.options.settings,
+        stop=Event() if request.options.rollout.has_budget else None,
+        tell=request.options.progress.advanced,
+        cancellation=cancellation,
+    )
+
+
+def _open(tenancy: Deployment, request: RunRequest, fleet: Sequence[Tenant], migrator: Migrator) -> FleetRun:
+    """Plan the run, and record it in the ledger."""
+    options = request.options
+    with tenancy.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        if request.command == "migrate":
+            require_operators(connection, (), extra_schemas=tenancy.extra_schemas, shared=tenancy.tables.shared)
+        current = read_placements(tenancy.databases, connection, tenancy.isolations.targets(fleet))
+    with tenancy.engine.begin() as connection:
+        plan = request.plan(connection, fleet, current)
+        if plan.work:
+            migrator.room = room_for_jobs(
+                connection,
+                jobs=options.settings.jobs,
+                max_connections=options.max_connections,
+                others=options.maintenance + options.progress.watches_waits,
+            )
+        failed = {outcome.key for outcome in plan.refused}
+        planned = [work.tenant for work in plan.work] + [tenant for tenant in fleet if tenant.key in failed]
+        run_id = ledger.start_run(
+            connection,
+            command=request.command,
+            target=request.target,
+            options=options.recorded,
+            planned=[(tenant.id, format_heads(current.get(tenant.placement, ()))) for tenant in planned],
+        )
+        revisions.write_order(connection, request.graph.order())
+    return FleetRun(
+        tenancy=tenancy,
+        command=request.command,
+        run_id=run_id,
+        plan=plan,
+        ids={tenant.key: tenant.id for tenant in planned},
+        rollout=options.rollout,
+        migrator=migrator,
+        progress=options.progress,
+    )
+
+
+def _report(request: RunRequest, fleet_run: FleetRun, shared: Outcome | None) -> MigrationReport:
+    """Return the report of a run that has ended.
+
+    :raises MigrationError: with the report, if a tenant failed or the run was stopped.
+    """
+    plan = fleet_run.plan
+    done = tuple(outcome for outcome in fleet_run.outcomes if not outcome.ok or outcome.has_moved)
+    report = MigrationReport(
+        run_id=fleet_run.run_id,
+        command=request.command,
+        target=", ".join(sorted(plan.goals)) or request.target,
+        shared=shared,
+        outcomes=done,
+        unchanged=plan.unchanged + len(fleet_run.outcomes) - len(done),
+        not_replayed=dict(fleet_run.migrator.reasons),
+        stopped=fleet_run.stopped,
+        left=fleet_run.left,
+    )
+    if report.failures or report.stopped is not None:
+        raise MigrationError(report)
+    return report
