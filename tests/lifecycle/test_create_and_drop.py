@@ -262,6 +262,15 @@ def test_of_two_processes_that_create_a_key_one_wins(tenancy: Tenancy, engine: E
     assert tenancy.diagnose() == []
 
 
+@pytest.mark.parametrize("number", range(8, 15))
+def test_a_key_that_was_taken_since_it_was_looked_for_is_taken(tenancy: Tenancy, engine: Engine, number: int) -> None:
+    with worker(engine.url, processes.create, "acme", stop_at=number) as maker:
+        assert maker.wait() == "stopped"
+        assert tenancy.create("acme").status == "active"
+        maker.go_on()
+        assert maker.wait() == "TenantExistsError"
+
+
 @pytest.mark.parametrize("number", [9, 17, 33, 37, 41])
 def test_a_key_that_a_living_process_is_making_is_taken(tenancy: Tenancy, engine: Engine, number: int) -> None:
     with worker(engine.url, processes.create, "acme", stop_at=number) as maker:

@@ -111,6 +111,8 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
         with connected(directory.databases, placement.database, connection) as there:
             obstacle = isolation.obstacle_to_create(there, placement)
         if obstacle is not None:
+            if _lock_row(connection, order.key) is not None:  # another process has made the tenant meanwhile
+                raise TenantExistsError(order.key)
             raise ProvisioningError(order.key, _CLAIMING, obstacle)
         tenant = store.add(
             connection,
