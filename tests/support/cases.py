@@ -41,8 +41,10 @@ def all_cases(pytestconfig: pytest.Config) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
-    """Leave out the tests that are not of the chosen size."""
+    """Leave out the tests that are not of the chosen size, and begin with those that take longest in the large one."""
     size = config.getoption("cases")
+    if size != "few":
+        items.sort(key=lambda item: "all_cases" not in _fixtures(item))
     if size == "all":
         return
     few = _few(items)
