@@ -15,7 +15,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """Go on only if a person says so, or *yes* was given.
 
     :raises typer.Exit: with code 1 if the answer is no.
-    :raises UsageError: if there is nobody to ask.
+    :raises UsageError: if stdin is no terminal.
     """
     if not yes and _ask(f"{question} [y/N]: ").lower() not in {"y", "yes"}:
         _stop()

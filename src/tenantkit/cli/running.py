@@ -49,7 +49,7 @@ def run(
 def _run(
     work: Callable[[FleetProgress], MigrationReport], progress: FleetProgress, events: Events | None
 ) -> MigrationReport:
-    """Return the report of *work*; what leaves none is told as an event, and raised."""
+    """Return the report of *work*; an error without one is written as an event, and raised."""
     try:
         return work(progress)
     except KeyboardInterrupt:

@@ -82,6 +82,6 @@ class Isolation(Protocol):
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return what is wrong in one database with the placements of *tenants*, who should have complete ones there.
 
-        :param known: the ids of all tenants: a placement of any other belongs to nobody.
+        :param known: the ids of all tenants; a placement with another id has no tenant.
         """
         ...

@@ -23,7 +23,7 @@ class MigrationTarget:
     is_visible: bool = True
     """Whether names without a schema lead there. Autogenerate wants every name read with its schema."""
     in_transaction: bool = False
-    """Whether everything happens in the caller's transaction, on a placement that nobody uses yet."""
+    """Whether all statements run in the caller's transaction, on a placement that is not in use yet."""
 
     @property
     def schema(self) -> str:

@@ -1,4 +1,4 @@
-"""Bringing a tenant into being.
+"""Tenant creation.
 
 The key is claimed in a short transaction, which other processes see at once.
 Everything else (schema, tables, seed, activation) is one more transaction, so a
@@ -93,9 +93,9 @@ def create(
     """
     with connection.begin():
         applications.claim(connection, order.application)
-        doomed = store.get(connection, order.key) if _lock_row(connection, order.key) == Status.DROPPING else None
-    if doomed is not None:
-        finish(directory, connection, doomed)
+        being_dropped = store.get(connection, order.key) if _lock_row(connection, order.key) == Status.DROPPING else None
+    if being_dropped is not None:
+        finish(directory, connection, being_dropped)
     claim = uuid4().hex
     with connection.begin():
         tenant = _claim(directory, connection, order, claim)

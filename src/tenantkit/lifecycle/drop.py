@@ -24,7 +24,7 @@ def drop(directory: Directory, connection: Connection, key: str) -> Tenant:
     That is the status from before it was dropped, or `Status.DROPPING` if an earlier removal was interrupted.
 
     Needs a connection to the main database without a transaction: the mark `Status.DROPPING` is
-    committed first, so nobody is served by a tenant that is half gone. The
+    committed first, so that no request reaches a tenant while it is removed. The
     registry's row then goes with the placement, or right after it.
 
     :raises TenantNotFoundError: if there is no such tenant (any more).

@@ -122,7 +122,7 @@ class Revision:
 
     @cached_property
     def created(self) -> frozenset[str]:
-        """What it creates itself, without schemas: nobody uses it yet."""
+        """The objects that it creates itself, without schemas; they are not in use yet."""
         return frozenset(
             statement.creates.name for _, statement in self.all_statements() if statement.creates is not None
         )

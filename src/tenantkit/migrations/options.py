@@ -57,7 +57,7 @@ class Options(TypedDict, total=False):
     order: Order | None
     """Who comes first: by ``key``, which is the default, ``newest``, ``oldest`` or ``random``."""
     canary: int | Collection[str] | None
-    """Who goes before all others, in a wave of their own: so many, the first in the order; or those with these keys."""
+    """The tenants of the first wave: a number of them, in the order of the run, or their keys."""
     waves: Sequence[float] | None
     """In which parts the others follow: how many per cent of them are done by the end of each wave, rising to 100."""
     pause: float | None

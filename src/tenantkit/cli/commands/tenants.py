@@ -82,7 +82,8 @@ def list_(
         str | None, typer.Option("--after", metavar="KEY", help="Only keys behind this one.", show_default=False)
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many.", show_default=False)
+        int | None,
+        typer.Option("--limit", "-n", metavar="N", min=1, help="The maximum number of tenants.", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> None:

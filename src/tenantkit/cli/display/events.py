@@ -68,7 +68,7 @@ class Events:
         self._write("error", {"error": in_one_line(error)})
 
     def interrupted(self, done: int, total: int) -> None:
-        """Write that somebody ended the run, and how far it was."""
+        """Write that the run was interrupted, and its progress."""
         self._write("interrupted", {"done": done, "tenants": total})
 
     def _write(self, event: str, values: Mapping[str, Any]) -> None:
@@ -80,6 +80,6 @@ class Events:
             self._out.write(f"{line}\n")
             self._out.flush()
         except BrokenPipeError:
-            # A migration does not end half-way because nobody listens. Python would complain of it once more at exit.
+            # A migration goes on without a reader of its events. Python would report the closed pipe once more at exit.
             self._is_read = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())

@@ -15,7 +15,7 @@ _SLOWEST = 3
 _ENOUGH = 0.5
 """For how many seconds it must have been running before its rate means anything."""
 _STILL = 2.0
-"""If none is done in so many seconds, or in so many times what one takes, nobody knows when all will be."""
+"""If no tenant is done within these seconds, or within this multiple of one tenant's time, no estimate is shown."""
 
 
 class Tally:

@@ -127,8 +127,8 @@ PARAMETERS: Mapping[str, Parameter] = {
         str | None,
         _option(
             "--check",
-            "Run this between waves, after the pause, and stop if its exit code is not 0. It is told TENANTKIT_RUN, "
-            "TENANTKIT_WAVE, TENANTKIT_WAVES, TENANTKIT_MIGRATED and TENANTKIT_FAILED.",
+            "Run this between waves, after the pause, and stop if its exit code is not 0. Its environment has "
+            "TENANTKIT_RUN, TENANTKIT_WAVE, TENANTKIT_WAVES, TENANTKIT_MIGRATED and TENANTKIT_FAILED.",
             "COMMAND",
         ),
         parse=parse_check,
@@ -156,7 +156,7 @@ PARAMETERS: Mapping[str, Parameter] = {
         int | None,
         _option(
             "--max-connections",
-            "Take at most so many of the server's connections, the two besides jobs counted.",
+            "The maximum number of connections, including the two besides jobs.",
             "N",
             min=3,
         ),

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 
 _TELLING = frozenset({"critical", "debug", "error", "exception", "info", "log", "print", "warn", "warning"})
-"""Functions and methods that only tell somebody something."""
+"""Functions and methods that only print or log."""
 
 
 def is_used(call: ast.expr, roots: Sequence[ast.stmt]) -> bool:

@@ -29,7 +29,7 @@ def graph_of(tenancy: Deployment, name: Scope) -> RevisionGraph:
 
 
 def scratch_site(tenancy: Deployment, schema: str) -> MigrationTarget:
-    """Return the target for a schema in the main database that is like a tenant's and is nobody's."""
+    """Return the target for a schema in the main database that is like a tenant's but belongs to none."""
     placement = Placement(MAIN_DATABASE, schema)
     return MigrationTarget(placement=placement, others=tenancy.extra_schemas, placeholder=tenancy.placeholder)
 

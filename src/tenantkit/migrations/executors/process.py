@@ -107,7 +107,7 @@ class Worker:
         self._end, theirs = socketpair()
         self._pipe = Pipe(os.dup(self._end.fileno()))
         self._is_ready = False
-        # Before it can handle them, no signal must reach it: it would be taken for dead, before this process is told.
+        # Until the worker can handle signals, none must reach it: it would be reported as dead first.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             with theirs:

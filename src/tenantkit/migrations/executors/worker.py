@@ -124,7 +124,7 @@ def forget(dbapi_connection: Any, record: Any) -> None:
 
 def main() -> None:
     """Serve the pipe that is named on the command line."""
-    # Cancelled, or left by a parent that was killed: there is nobody to tell.
+    # Cancelled, or the parent was killed: there is no receiver.
     with Pipe(int(sys.argv[1])) as pipe, suppress(KeyboardInterrupt, BrokenPipeError, EOFError):
         # A revision that prints must not be taken for data of the command that started us.
         os.dup2(2, 1)

@@ -1,7 +1,7 @@
 """Revisions before and after a deployment: how far a fleet may go while the code of before still runs.
 
 A revision says ``phase = "contract"`` if it takes away what that code uses. All others go with
-``phase = "expand"``, whether they say so or not: what nobody has marked may be what the new code needs.
+``phase = "expand"``, whether they say so or not: an unmarked revision may be one that the new code needs.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def find_applied(tenancy: Deployment, run_id: int, keys: Collection[str] | None)
     for key in keys or ():
         if key not in applied:
             raise ConfigurationError(
-                f"Run {run_id} did not migrate {key!r}. 'tenantkit runs show {run_id}' tells whom it did."
+                f"Run {run_id} did not migrate {key!r}. 'tenantkit runs show {run_id}' lists those that it did."
             )
     if not applied:
         raise ConfigurationError(f"Run {run_id} migrated no tenant, so there is nothing to take back.")

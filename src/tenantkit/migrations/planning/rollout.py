@@ -89,7 +89,7 @@ class Rollout:
         return [wave for wave in waves if wave]
 
     def excess(self, failures: int, planned: int) -> str | None:
-        """Return why the run must stop after so many of *planned* tenants failed; ``None`` if it may go on."""
+        """Return why the run must stop after these failures among *planned* tenants; ``None`` if it may go on."""
         budget = self._budget(planned)
         if budget is None or failures <= budget:
             return None

@@ -38,7 +38,7 @@ class Selection:
         """Return the tenants, as the registry has them now.
 
         :raises TenantNotFoundError: if a key is not that of a tenant that can be migrated.
-        :raises ConfigurationError: if nobody is left.
+        :raises ConfigurationError: if no tenant is left.
         """
         fleet = store.find(connection, status=MIGRATED)
         matching = store.find(connection, status=MIGRATED, attributes=self.where) if self.where else fleet

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tenantkit.migrations.results.outcome import Outcome
 
 _TRIES = 3
-"""After so many failures in a row, what the others need is not sought any more."""
+"""Number of failures in a row after which the rehearsal ends."""
 
 
 @dataclass(frozen=True, slots=True)

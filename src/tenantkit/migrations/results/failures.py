@@ -43,7 +43,7 @@ def group_failures(failures: Iterable[Outcome]) -> tuple[FailureGroup, ...]:
     frequency = Counter(outcome.error for outcome in failures)
     groups: dict[tuple[str | None, str], list[Outcome]] = {}
     for outcome in failures:
-        # What several say word for word has nobody's name in it: a key may be any word of a sentence.
+        # A text that several failures share has no tenant's name in it: a key may be any word of a sentence.
         error = (outcome.error or "") if frequency[outcome.error] > 1 else without_names(outcome)
         groups.setdefault((outcome.sqlstate, _VALUE.sub(': "..."', error)), []).append(outcome)
     found = [

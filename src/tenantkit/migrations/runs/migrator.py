@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tenantkit.migrations.results.progress import StepProgress
 
 PLACEMENTS_PER_CONNECTION = 100
-"""After so many, a new connection is taken. A backend keeps what it learns of every table
+"""Maximum number of placements for one connection. A backend keeps what it learns of every table
 that it has seen: 84 MB after 100 tenants of 40 tables, measured."""
 
 RELATIONS_PER_CONNECTION = 28_000

@@ -28,7 +28,7 @@ _EVERY = 0.3
 _GRACE = 1.0
 """Seconds that the last look has to end."""
 _AGAIN = 10.0
-"""Seconds after which a wait for the same sessions is told again."""
+"""Seconds after which a wait for the same sessions is reported again."""
 
 _NAMESPACE, _SCHEMA = (f"(({part})::bigint & 4294967295)" for part in PLACEMENT.format(schema="schema").split(", ", 1))
 """The two numbers of a claim as pg_locks has them, without a sign."""

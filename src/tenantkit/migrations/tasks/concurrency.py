@@ -13,7 +13,7 @@ _SAMPLE = 8
 _PATIENCE = 0.5
 """Seconds. Where there is no sample by then, tasks take long, or wait for locks, and nothing speaks against more."""
 _REST = 5.0
-"""Seconds, after which more are tried again: somebody else may have kept the server busy."""
+"""Seconds until more connections are tried again: other work may have kept the server busy."""
 
 
 @dataclass(slots=True)

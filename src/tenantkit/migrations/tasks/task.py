@@ -71,7 +71,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Not done, because somebody else was in the way: to be tried again."""
+    """A task that another transaction prevented, to be tried again."""
 
     error: str
     busy: bool = False
