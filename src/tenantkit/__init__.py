@@ -62,8 +62,9 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:  # such as a module that is about to be imported
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     modules = (import_module(f"{__name__}.{module}") for module in _MODULES)
-    return next(vars(module)[name] for module in modules if name in vars(module))
+    value = globals()[name] = next(vars(module)[name] for module in modules if name in vars(module))
+    return value
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return sorted({*globals(), *__all__})

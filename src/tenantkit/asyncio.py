@@ -103,6 +103,11 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
             **options,
         )
         """The same tenancy without asyncio, for the command line and migrations."""
+        if unreached := {*self.sync.databases.keys} - {*self.databases.keys}:
+            raise ConfigurationError(
+                f"sync_database= has the database {min(unreached)!r}, which this AsyncTenancy has no engine for: "
+                "tenants there would be looked for in the main one. Use a Tenancy for them."
+            )
         self.databases.prepare(connect_in_each_process)
         applications.check_once(self.databases.main, self.sync.application)
         self.databases.prepare(lambda engine: check_server_once(engine, self.sync.placeholder))
@@ -141,8 +146,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         )
 
         def binder(*_: object, **__: object) -> Binding:
-            binding = self.sync.bind(known, any_status=any_status)
-            return binding if binding.engine is None else self._elsewhere(binding)
+            return self._bind(known, any_status=any_status)
 
         async with self.sessionmaker(tenant=tenant, binder=binder, **options) as session:
             yield session
@@ -168,14 +172,13 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         self.sync.check_tables_once()
         wanted = current_tenant() if tenant is None else tenant
         if (known := self.sync.lookups.known(wanted)) is not None:
-            binding = self.sync.bind(known, any_status=any_status)
-            return binding if binding.engine is None else self._elsewhere(binding)
+            return self._bind(known, any_status=any_status)
 
         def verify() -> None:  # in the greenlet of the session's statement
             with self.databases.main.connect() as connection:
                 self.sync.bind(self.sync.lookups.look_up_again(connection, wanted), any_status=any_status)
 
-        return self._elsewhere(replace(self.sync.bind(wanted, any_status=True), verify=verify))
+        return replace(self._bind(wanted, any_status=True), verify=verify)
 
     # Provisioning
 
@@ -215,9 +218,12 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
     def _open_databases(self) -> Databases:
         return OneDatabase(self.engine.sync_engine)
 
-    def _elsewhere(self, binding: Binding) -> Binding:
-        """Return *binding* with the engine that is this tenancy's own."""
-        return replace(binding, engine=self.databases.elsewhere(binding.tenant.placement.database))
+    def _bind(self, tenant: Tenant, *, any_status: bool) -> Binding:
+        """Return the binding of *tenant*, with the engine that is this tenancy's own."""
+        binding = self.sync.bind(tenant, any_status=any_status)
+        if binding.engine is None:
+            return binding
+        return replace(binding, engine=self.databases.elsewhere(tenant.placement.database))
 
 
 def _open_async_engine(database: str | URL | AsyncEngine, options: dict[str, Any]) -> AsyncEngine:

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 __all__ = ["TenantKit", "refuse_unserved", "shared_route"]
 
 _SHARED = "tenantkit_shared"
-_SESSIONS = "tenantkit.sessions.session"
+_SESSIONS = "tenantkit.sessions"
 
 Shareable = TypeVar("Shareable", bound=Callable[..., Any] | Blueprint)
 

@@ -269,7 +269,8 @@ class Tenancy(Deployment):
             domains=hosts,
             attributes=attributes or {},
         )
-        self.isolations.for_new(order.new_tenant()).place(order.new_tenant())
+        new = order.new_tenant()
+        self.isolations.for_new(new).place(new)  # before anything is asked of the database
         seeds = [each for each in (self._seed, seed) if each is not None]
 
         def fill(connection: Connection, tenant: Tenant) -> None:

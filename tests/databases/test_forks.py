@@ -41,7 +41,7 @@ SERVING = """
 tenancy = Tenancy(url, cache_ttl=10_000, engine_options=options, **APPLICATION)
 tenancy.create("acme")
 tenancy.get("acme")
-assert tenancy._listener.listening.wait(30)
+assert tenancy.lookups.listener.listening.wait(30)
 
 def serve():
     with tenancy.session("acme") as session:
@@ -55,7 +55,7 @@ def hears(name):
 
 def work():
     tenancy.get("acme")
-    assert tenancy._listener.listening.wait(30)
+    assert tenancy.lookups.listener.listening.wait(30)
     assert serve() != before
     tenancy.update("acme", name="from the child")
     hears("from the parent")
@@ -79,14 +79,14 @@ LEAVING = """
 tenancy = Tenancy(url, engine_options=options, **APPLICATION)
 tenancy.create("acme")
 tenancy.get("acme")
-assert tenancy._listener.listening.wait(30)
+assert tenancy.lookups.listener.listening.wait(30)
 with tenancy.engine.connect() as connection:
     before = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
 for leave in (lambda: None, tenancy.close, tenancy.engine.dispose, sys.exit):
     ends_well(in_child(leave))
     with tenancy.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() == before
-assert tenancy._listener.listening.is_set()
+assert tenancy.lookups.listener.listening.is_set()
 tenancy.close()
 """
 
@@ -135,7 +135,7 @@ async def begin():
     await tenancy.create("acme")
     await tenancy.get("acme")
     # Its thread holds no lock of Python's any more, which a child of C's fork would never get.
-    assert tenancy.sync._listener.listening.wait(30)
+    assert tenancy.sync.lookups.listener.listening.wait(30)
     return await serve()
 
 async def work():

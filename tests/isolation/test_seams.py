@@ -16,9 +16,10 @@ from sqlalchemy import URL, Engine, create_engine, select, text
 
 import tenantkit
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
+from tenantkit.asyncio import AsyncTenancy
 from tenantkit.runs.claims import claim
 from tenantkit.tenant import Placement
-from tests.isolation.two_databases import EU, Note, Plan, Shared, dying, make_async, make_sync
+from tests.isolation.two_databases import EU, Note, Plan, Shared, TwoDatabases, dying, make_async, make_sync
 from tests.migrations.environments import Environment
 from tests.support.blocking import blocking
 from tests.support.catalog import schemas
@@ -378,3 +379,9 @@ def test_no_module_outside_of_isolation_and_databases_compares_their_names() -> 
         if isinstance(node, ast.Compare | ast.Match) and _compares(node)
     ]
     assert found == []
+
+
+def test_an_async_tenancy_refuses_databases_that_it_has_no_engine_for(main: Engine, eu: Engine) -> None:
+    databases = TwoDatabases(main, eu)
+    with pytest.raises(ConfigurationError, match="sync_database= has the database 'eu'"):
+        AsyncTenancy(main.url, sync_database=databases, tenant=Note.metadata, shared=Plan.metadata)

@@ -150,8 +150,8 @@ def test_other_processes_hear_of_it(fleet: Make, environment: Environment, datab
     environment.add("two", WAITS)
     other = fleet(listen=True, cache_ttl=3600)
     other.get("k0")
-    assert other._listener
-    assert other._listener.listening.wait(30)
+    assert other.lookups.listener
+    assert other.lookups.listener.listening.wait(30)
     url = database.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as connection, ThreadPoolExecutor(1) as pool:
         connection.execute("LISTEN tenantkit")

@@ -169,7 +169,7 @@ def listening(make_tenancy: Callable[..., Tenancy]) -> Tenancy:
 def hear(tenancy: Tenancy) -> None:
     tenancy.cache.clear()
     tenancy.get("acme")
-    listener = tenancy._listener
+    listener = tenancy.lookups.listener
     assert listener is not None
     assert listener.listening.wait(30)
     assert tenancy.get("acme") is tenancy.get("acme")
@@ -235,7 +235,7 @@ def test_a_lost_connection_is_made_again_and_what_was_missed_is_forgotten(
     make_tenancy: Callable[..., Tenancy], psql: Callable[[str], Any]
 ) -> None:
     tenancy = make_tenancy(listen=True, cache_ttl=10_000)
-    listener = tenancy._listener
+    listener = tenancy.lookups.listener
     assert listener is not None
     listener._retry_after = 0.05
     tenancy.create("acme")
@@ -264,7 +264,7 @@ def test_closing_ends_the_listener(make_tenancy: Callable[..., Tenancy]) -> None
     tenancy = make_tenancy(listen=True)
     tenancy.create("acme")
     hear(tenancy)
-    listener = tenancy._listener
+    listener = tenancy.lookups.listener
     tenancy.close()
     assert listener is not None
     assert not listener.listening.is_set()

@@ -30,7 +30,7 @@ logging.basicConfig()
 tenancy = Tenancy(sys.argv[1], **APPLICATION)
 tenancy.get("acme")
 if sys.argv[2] != "at once":
-    tenancy._listener.listening.wait(30)
+    tenancy.lookups.listener.listening.wait(30)
 """
 
 STOPPING = """
@@ -160,9 +160,9 @@ def test_a_connection_that_is_half_open_is_noticed(
 def test_the_listener_does_not_wait_for_a_connection_of_the_application(make_tenancy: Callable[..., Tenancy]) -> None:
     tenancy = make_tenancy(listen=True, engine_options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 60})
     with tenancy.engine.connect():  # the only one
-        assert tenancy._listener
-        tenancy._listener.start()
-        assert tenancy._listener.listening.wait(30)
+        assert tenancy.lookups.listener
+        tenancy.lookups.listener.start()
+        assert tenancy.lookups.listener.listening.wait(30)
 
 
 def custom_creator(url: URL) -> Engine:

@@ -31,7 +31,7 @@ from tests.support.models import Project
 
 tenancy = Tenancy(os.environ["DATABASE_URL"], cache_ttl=10_000, **APPLICATION)
 tenancy.get("acme")  # before the fork
-assert tenancy._listener.listening.wait(30)
+assert tenancy.lookups.listener.listening.wait(30)
 
 app, kit = Flask(__name__), TenantKit()
 kit.init_app(app, tenancy, resolver=Header("X-Tenant"))
@@ -39,7 +39,7 @@ kit.init_app(app, tenancy, resolver=Header("X-Tenant"))
 @app.get("/")
 def index():
     kit.session.scalars(select(Project)).all()
-    return f"{kit.session.tenant.name} {tenancy._listener.listening.is_set()}"
+    return f"{kit.session.tenant.name} {tenancy.lookups.listener.listening.is_set()}"
 """
 
 

@@ -175,8 +175,8 @@ def test_a_tenant_is_served_as_soon_as_this_process_hears_of_it(
     listening = make_tenancy(listen=True)
     client = flask_app(listening).test_client()
     client.get("/t/acme/notes")
-    assert listening._listener is not None
-    assert listening._listener.listening.wait(30)
+    assert listening.lookups.listener is not None
+    assert listening.lookups.listener.listening.wait(30)
     assert client.get("/t/new/notes").status_code == 404
     assert listening.cache.is_missing(("key", "new"))
     tenancy.create("new")

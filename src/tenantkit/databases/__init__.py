@@ -1,1 +1,1 @@
-"""Engines: made from a URL or taken as given, and checked on their first connection."""
+"""The databases of a deployment: their engines, and connections to them."""

@@ -25,25 +25,21 @@ class Isolations:
         :raises TenantUnavailableError: if a newer version of tenantkit has placed the tenant where this one does not
             reach it, or set its status.
         """
-        isolation = self._by_name.get(tenant.isolation)
-        if (
-            isolation is None
-            or tenant.placement.database not in self._databases.keys
-            or type(tenant.status) is not Status
-        ):
-            raise TenantUnavailableError(tenant.key, tenant.status, self.problem(tenant))
-        return isolation
+        if (problem := self.problem(tenant)) is not None:
+            raise TenantUnavailableError(tenant.key, tenant.status, problem)
+        return self._by_name[tenant.isolation]
 
     def problem(self, tenant: Tenant) -> str | None:
         """Return why this version of tenantkit can neither serve nor change *tenant*; ``None`` if it can."""
-        for name, value, known in (
-            ("isolation", tenant.isolation, self._by_name),
-            ("database", tenant.placement.database, self._databases.keys),
-            ("status", tenant.status, frozenset(Status)),
-        ):
-            if value not in known:
-                return f"this version of tenantkit does not know its {name} {str(value)!r}"
-        return None
+        if tenant.isolation not in self._by_name:
+            unknown = f"isolation {str(tenant.isolation)!r}"
+        elif tenant.placement.database not in self._databases.keys:
+            unknown = f"database {tenant.placement.database!r}"
+        elif type(tenant.status) is not Status:
+            unknown = f"status {str(tenant.status)!r}"
+        else:
+            return None
+        return f"this version of tenantkit does not know its {unknown}"
 
     def for_new(self, _tenant: NewTenant) -> Isolation:
         """Return the isolation that a new tenant gets."""

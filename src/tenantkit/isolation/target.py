@@ -41,12 +41,12 @@ class MigrationTarget:
         return search_path(self.schema, *self.others)
 
     def owns(self, schema: str | None) -> bool:
-        """Return whether revisions of this line create the types that they declare with *schema*.
+        """Return whether revisions of this graph create the types that they declare with *schema*.
 
         In the tenants' revisions, a type with a real schema is the shared side's.
         """
         return not self.translates or schema in {None, self.placeholder}
 
     def real(self, schema: str | None, own: str) -> str:
-        """Return what *schema* means in a revision, where *own* is the schema of the site."""
+        """Return what *schema* means in a revision, where *own* is the schema of the target."""
         return own if schema is None or (self.translates and schema == self.placeholder) else schema

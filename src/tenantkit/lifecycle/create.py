@@ -93,7 +93,8 @@ def create(
     """
     with connection.begin():
         applications.claim(connection, order.application)
-        being_dropped = store.get(connection, order.key) if _lock_row(connection, order.key) == Status.DROPPING else None
+        is_dropping = _lock_row(connection, order.key) == Status.DROPPING
+        being_dropped = store.get(connection, order.key) if is_dropping else None
     if being_dropped is not None:
         finish(directory, connection, being_dropped)
     claim = uuid4().hex
@@ -106,8 +107,9 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
     status = _lock_row(connection, order.key)
     if status is None:
         number = 1 + store.count_former(connection, order.key)
-        isolation = directory.isolations.for_new(order.new_tenant(number))
-        placement = isolation.place(order.new_tenant(number))
+        new = order.new_tenant(number)
+        isolation = directory.isolations.for_new(new)
+        placement = isolation.place(new)
         with connected(directory.databases, placement.database, connection) as there:
             obstacle = isolation.obstacle_to_create(there, placement)
         if obstacle is not None:

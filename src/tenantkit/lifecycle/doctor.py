@@ -22,7 +22,7 @@ from tenantkit.tenant import Tenant
 _UNATTENDED = text(
     """
     SELECT id FROM tenantkit.tenants
-    WHERE key = :key AND status IN ('provisioning', 'failed', 'dropping') FOR UPDATE SKIP LOCKED
+    WHERE key = :key AND status = ANY(:unfinished) FOR UPDATE SKIP LOCKED
     """
 )
 
@@ -34,19 +34,12 @@ def diagnose(directory: Directory, connection: Connection) -> Findings:
     """Return what is wrong with the tenants; tenants that a live process is at work on are well."""
     with connection.begin():
         tenants = store.find(connection)
-        found = {tenant.key: finding for tenant in tenants if (finding := _examine(directory, connection, tenant))}
+        examined = [finding for tenant in tenants if (finding := _examine(directory, connection, tenant)) is not None]
         abandoned = [
             Finding(key, "a migration that was interrupted left it in maintenance", "make it active again")
             for key in maintenance.abandoned(connection, directory.databases)
         ]
-        others = _inspect(directory, connection, tenants)
-    keys = {tenant.key for tenant in tenants}
-    found |= {finding.subject: finding for finding in others if finding.subject in keys}
-    return [
-        *(found[tenant.key] for tenant in tenants if tenant.key in found),
-        *abandoned,
-        *(finding for finding in others if finding.subject not in keys),
-    ]
+        return [*examined, *abandoned, *_inspect(directory, connection, tenants)]
 
 
 def repair(directory: Directory, connection: Connection) -> Findings:
@@ -106,10 +99,10 @@ def _inspect(directory: Directory, connection: Connection, tenants: Collection[T
         with connected(directory.databases, database, connection) as there:
             for isolation in isolations:
                 findings += isolation.inspect(there, complete.get((database, isolation.name), ()), known)
-    return list(dict.fromkeys(findings))
+    return sorted(dict.fromkeys(findings), key=lambda finding: finding.subject)
 
 
 def _is_unattended(connection: Connection, key: str) -> bool:
     """Return whether a tenant is unfinished and no process holds its row, as one that creates or drops it does."""
-    tenant_id = connection.execute(_UNATTENDED, {"key": key}).scalar()
+    tenant_id = connection.execute(_UNATTENDED, {"key": key, "unfinished": [*UNFINISHED]}).scalar()
     return tenant_id is not None and is_unattended(connection, tenant_id)

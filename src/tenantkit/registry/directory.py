@@ -16,7 +16,6 @@ from tenantkit.registry import applications, domains, store, versions
 from tenantkit.registry.applications import Application
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.grants import let_read_registry
-from tenantkit.registry.listener import Listener
 from tenantkit.registry.lookups import Lookups
 from tenantkit.registry.revisions import Revisions
 from tenantkit.status import Status
@@ -55,10 +54,6 @@ class Directory:
     def cache(self) -> TenantCache:
         """The tenants that this process has looked up."""
         return self.lookups.cache
-
-    @property
-    def _listener(self) -> Listener | None:
-        return self.lookups.listener
 
     def install(self) -> None:
         """Create or upgrade the registry's tables. ``tenantkit migrate`` does this first.
@@ -164,8 +159,8 @@ class Directory:
 
     def close(self) -> None:
         """Stop listening and close idle connections."""
-        if self._listener is not None:
-            self._listener.stop()
+        if (listener := self.lookups.listener) is not None:
+            listener.stop()
         self.databases.dispose()
 
     # Inside

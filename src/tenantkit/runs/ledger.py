@@ -1,7 +1,8 @@
 """The ledger of runs in the database: functions of a connection, in the caller's transaction.
 
-A run first records its plan and then, in the transaction that migrates a tenant, the tenant's outcome.
-So after a crash the ledger and the schemas agree, and a tenant that is still ``planned`` was not migrated.
+A run first records its plan and then, in the transaction that migrates a tenant, the tenant's outcome. So after a crash
+the ledger and the schemas agree, and a tenant that is still ``planned`` was not migrated. Of a placement in another
+database, the outcome is recorded after that transaction: see `tenantkit.migrations.runs.reconcile`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json import dumps
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from sqlalchemy import Connection, Row, Text, case, cast, exists, func, insert, literal, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
@@ -74,12 +75,10 @@ def finish_run(connection: Connection, run_id: int) -> None:
 
 
 class Ledger(Protocol):
-    """Has the line of one placement in one run: what an executor writes into it, in the placement's own transaction."""
+    """The outcome of one placement in one run, as an executor writes it in the placement's own transaction."""
 
-    @property
-    def shares_transaction(self) -> bool:
-        """Whether the line is written so. If not, the run records the outcome after the transaction."""
-        ...
+    shares_transaction: ClassVar[bool]
+    """Whether the outcome is written so. If not, the run records it after the transaction."""
 
     def done(self, *, engine: str, from_revision: str, to_revision: str, attempts: int) -> str:
         """Return the statement, whole, that writes down that the placement is migrated; nothing if there is none."""
@@ -101,10 +100,7 @@ class JoinedLedger:
     run_id: int
     tenant_id: int
 
-    @property
-    def shares_transaction(self) -> bool:
-        """True."""
-        return True
+    shares_transaction: ClassVar[bool] = True
 
     def done(self, *, engine: str, from_revision: str, to_revision: str, attempts: int) -> str:
         """Return the statement."""
@@ -140,15 +136,12 @@ class JoinedLedger:
 class SeparateLedger:
     """The ledger of a placement in another database: nothing is written there. Nor is it where no run is recorded.
 
-    The run records the outcome once the placement has committed. A run that dies in between leaves the line ``planned``
-    though the version table is further: it is the version table that says where a placement is, and `unsettled` lines
-    are compared with it when the next run begins.
+    The run records the outcome once the placement has committed. A run that dies in between leaves the outcome
+    ``planned`` though the version table is further. The version table says where a placement is, and `unsettled`
+    outcomes are compared with it when the next run begins.
     """
 
-    @property
-    def shares_transaction(self) -> bool:
-        """False."""
-        return False
+    shares_transaction: ClassVar[bool] = False
 
     def done(self, **_: Any) -> str:
         """Return nothing."""
@@ -169,7 +162,7 @@ def ledger_for(databases: Databases, database: str, run_id: int, tenant_id: int)
 
 
 def unsettled(connection: Connection, databases: Sequence[str]) -> Sequence[Row[Any]]:
-    """Return the last line of each tenant in *databases* where it is ``planned``, with its placement and the target."""
+    """Return the last outcomes, where they are ``planned``, of tenants in *databases*, with placement and target."""
     later = outcomes.alias()
     is_last = ~exists().where(
         later.c.tenant_id == outcomes.c.tenant_id,

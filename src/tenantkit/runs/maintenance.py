@@ -52,6 +52,7 @@ _ELSEWHERE = text(
     """
     SELECT id, database, schema FROM tenantkit.tenants
     WHERE status = 'maintenance' AND claim = ANY(:marks) AND database = ANY(:databases)
+        AND (CAST(:id AS bigint) IS NULL OR id = :id)
     """
 )
 _KEYS = text(f"{_ABANDONED} SELECT key FROM abandoned ORDER BY key")  # noqa: S608 - ours
@@ -95,7 +96,8 @@ def enter(connection: Connection, tenant_id: int, run_id: int) -> Entry:
 def leave(connection: Connection, tenant_id: int, run_id: int, *, databases: Databases) -> None:
     """Make a tenant active again, unless it is still being migrated or its status was changed meanwhile."""
     mark = _mark(run_id)
-    connection.execute(_LEAVE, {"id": tenant_id, "mark": mark, "busy": _busy_elsewhere(connection, databases, [mark])})
+    busy = _busy_elsewhere(connection, databases, [mark], tenant_id)
+    connection.execute(_LEAVE, {"id": tenant_id, "mark": mark, "busy": busy})
 
 
 def abandoned(connection: Connection, databases: Databases) -> list[str]:
@@ -121,13 +123,18 @@ def _execute(connection: Connection, databases: Databases, statement: TextClause
     return connection.execute(statement, {"marks": marks, "busy": busy}).scalars()
 
 
-def _busy_elsewhere(connection: Connection, databases: Databases, marks: list[str]) -> list[int]:
-    """Return the ids of tenants with these *marks* whose placements are claimed in other databases."""
+def _busy_elsewhere(
+    connection: Connection, databases: Databases, marks: list[str], tenant_id: int | None = None
+) -> list[int]:
+    """Return the ids of tenants with these *marks* whose placements are claimed in other databases.
+
+    To look, each is claimed for a moment; so that of one tenant is asked for without those of the others.
+    """
     others = [key for key in databases.keys if not shares_transaction(databases, key)]
     if not others:
         return []
     busy: list[int] = []
-    marked = connection.execute(_ELSEWHERE, {"marks": marks, "databases": others}).all()
+    marked = connection.execute(_ELSEWHERE, {"marks": marks, "databases": others, "id": tenant_id}).all()
     ids = {Placement(row.database, row.schema): row.id for row in marked}
     for database, placements in by_database(databases, ids).items():
         with connected(databases, database, connection) as there, there.begin():
