@@ -48,7 +48,12 @@ class Losses:
             self.tables |= {*map(_own, statement.changes)}
         elif kind == "TruncateStmt":
             self.emptied |= {*map(_own, statement.changes)}
-        deleted = (name_of(each["relation"]) for each in find({kind: node}, "DeleteStmt"))
+        merged = (
+            each
+            for each in find({kind: node}, "MergeStmt")
+            if any(when.get("commandType") == "CMD_DELETE" for when in find(each, "MergeWhenClause"))
+        )
+        deleted = (name_of(each["relation"]) for each in (*find({kind: node}, "DeleteStmt"), *merged))
         self.emptied |= {*map(_own, filter(None, deleted))}
         for action in statement.actions:
             if action.kind == "DropColumn" and statement.altered_table is not None:
@@ -101,6 +106,9 @@ def _unknown(rendering: Rendering) -> str | None:
     unread = next((each.error for each in statements if each.error is not None), None)
     if unread is not None:
         return f"PostgreSQL 17's parser does not read it: {unread}"
+    unseen = next((each.unseen for each in statements if each.unseen is not None), None)
+    if unseen is not None:
+        return unseen
     more = next((each.text for each in statements if _drops_more(each)), None)
     return None if more is None else f"'{more}' drops what belongs to it, too"
 

@@ -32,6 +32,8 @@ class Locked(NamedTuple):
     work: str | None = None
     """What the statement does meanwhile that takes long for many rows; nothing if it does not."""
     advice: str = ""
+    key: Constraint | None = None
+    """The foreign key whose rows are checked, if that is the work."""
 
 
 _AGAIN = "writes the whole table again"
@@ -160,7 +162,8 @@ def _constraining(table: Name, constraint: Constraint) -> Locked:
     """Return what adding a constraint does."""
     lock = Lock.WRITES if constraint.kind == "FOREIGN" else Lock.ALL
     if constraint.kind in {"CHECK", "FOREIGN"}:
-        return Locked(table, lock, None if constraint.is_not_valid else "checks every row", _NOT_VALID)
+        key = constraint if constraint.kind == "FOREIGN" else None
+        return Locked(table, lock, None if constraint.is_not_valid else "checks every row", _NOT_VALID, key)
     return Locked(table, lock, None if "indexname" in constraint.node else "builds an index", _CONCURRENTLY)
 
 
@@ -188,6 +191,9 @@ def _adding(table: Name, column: Column) -> Locked:
         )
     if column.has("UNIQUE", "PRIMARY"):
         return Locked(table, Lock.ALL, "builds an index", _CONCURRENTLY)
-    if column.has("CHECK") or (column.default is not None and column.has("FOREIGN")):
+    if column.has("CHECK"):
         return Locked(table, Lock.ALL, "checks every row", _NOT_VALID)
+    if column.default is not None and column.has("FOREIGN"):
+        key = next(each for each in column.constraints if each.kind == "FOREIGN")
+        return Locked(table, Lock.ALL, "checks every row", _NOT_VALID, key)
     return Locked(table, Lock.ALL)

@@ -9,7 +9,6 @@ from tenantkit.lint.rules.rule import Problem, Rule
 
 if TYPE_CHECKING:
     from tenantkit.lint.revision import Revision
-    from tenantkit.lint.sql.actions import Action, Constraint
 
 
 def key_is_checked(revision: Revision) -> Iterator[Problem]:
@@ -22,7 +21,7 @@ def key_is_checked(revision: Revision) -> Iterator[Problem]:
         if table is None or table.name in revision.created:
             continue
         for action in statement.actions:
-            for key in _keys(action):
+            for key in action.foreign_keys:
                 if not revision.schemas.is_shared(key.target):
                     continue
                 if key.is_not_valid:
@@ -39,17 +38,6 @@ def key_is_checked(revision: Revision) -> Iterator[Problem]:
                     f"{action.name} is validated in the transaction that adds it, so the shared table stays locked "
                     "meanwhile. Validate it in a revision of its own.",
                 )
-
-
-def _keys(action: Action) -> Iterator[Constraint]:
-    """Yield the foreign keys that an action adds and that have rows to check.
-
-    A column that is added with a key but without a value holds nothing to check, and PostgreSQL knows it.
-    """
-    if action.constraint is not None and action.constraint.kind == "FOREIGN":
-        yield action.constraint
-    elif action.kind == "AddColumn" and action.column.has_value:
-        yield from (each for each in action.column.constraints if each.kind == "FOREIGN")
 
 
 RULE = Rule("TK003", "a key to a shared table is checked while that table is locked", key_is_checked)

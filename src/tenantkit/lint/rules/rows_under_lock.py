@@ -15,7 +15,7 @@ from tenantkit.migrations.authoring.widening import is_stored_alike
 if TYPE_CHECKING:
     from tenantkit.lint.rendering.render import Step
     from tenantkit.lint.revision import Revision
-    from tenantkit.lint.sql.actions import Action
+    from tenantkit.lint.sql.actions import Constraint
     from tenantkit.lint.sql.statement import Statement
 
 
@@ -31,7 +31,7 @@ def rows_under_lock(revision: Revision) -> Iterator[Problem]:
         for each in locked(statement, widens, partial(known.has, revision)):
             if each.table.name in revision.created:
                 continue
-            if each.work is not None and not any(_is_key_to_shared(revision, action) for action in statement.actions):
+            if each.work is not None and not _is_key_to_shared(revision, each.key):
                 yield Problem(
                     step.lines,
                     f"This {each.work} while {each.lock.forbids} of {each.table.name} wait. {each.advice}.",
@@ -97,19 +97,19 @@ def _finds_by_key(where: Node | None) -> bool:
             return False
 
 
-def _is_key_to_shared(revision: Revision, action: Action) -> bool:
-    """Return whether an action adds a key that TK003 is about."""
-    key = action.constraint
+def _is_key_to_shared(revision: Revision, key: Constraint | None) -> bool:
+    """Return whether a constraint is a key that TK003 is about."""
     return revision.scope == "tenant" and key is not None and revision.schemas.is_shared(key.target)
 
 
 def _keys_to_shared(revision: Revision) -> set[str | None]:
     """Return the keys to shared tables that the revision adds, which TK003 is about."""
     return {
-        action.constraint.name
+        key.name
         for _, statement in revision.all_statements()
         for action in statement.actions
-        if action.constraint is not None and _is_key_to_shared(revision, action)
+        for key in action.foreign_keys
+        if _is_key_to_shared(revision, key)
     }
 
 

@@ -142,6 +142,18 @@ class Action:
         return Constraint(fields) if self.kind == "AddConstraint" and kind == "Constraint" else None
 
     @property
+    def foreign_keys(self) -> tuple[Constraint, ...]:
+        """The foreign keys that are added and have rows to check.
+
+        A column that is added with a key but without a value holds nothing to check, and PostgreSQL knows it.
+        """
+        if self.constraint is not None:
+            return (self.constraint,) if self.constraint.kind == "FOREIGN" else ()
+        if self.kind != "AddColumn" or not self.column.has_value:
+            return ()
+        return tuple(each for each in self.column.constraints if each.kind == "FOREIGN")
+
+    @property
     def takes_default(self) -> bool:
         """Whether a column has no default any more."""
         return self.kind == "DropIdentity" or (

@@ -92,6 +92,17 @@ class Statement:
                 found = ()
         return tuple(each for statement in found for each in (statement, *statement.body))
 
+    @cached_property
+    def unseen(self) -> str | None:
+        """Why statements in its DO are not known, if so."""
+        if self.kind != "DoStmt":
+            return None
+        if self._language not in {"plpgsql", "sql"}:
+            return f"a DO in {self._language} is not read"
+        if any(_executed(each) is None for each in _dynamic(self.program)):
+            return "a DO executes a text that is composed when it runs"
+        return None
+
     @property
     def _language(self) -> str | None:
         if self.kind not in {"CreateFunctionStmt", "DoStmt"} or "as" not in self.options:
@@ -143,19 +154,30 @@ def _statements_of(program: list[Node]) -> Iterator[Statement]:
                 yield from read(f"SELECT {query}")
             case {"PLpgSQL_expr": {"query": query}}:  # an assignment
                 yield from read(f"SELECT {query.partition('=')[2]}")
+            case _:
+                pass
+    for query in _dynamic(program):
+        yield from _executed(query) or ()
+
+
+def _dynamic(program: list[Node]) -> Iterator[Node]:
+    """Yield the expressions that EXECUTE is given."""
+    for node in walk(program):
+        match node:
             case {"PLpgSQL_stmt_dynexecute": {"query": query}} | {"PLpgSQL_stmt_dynfors": {"query": query}}:
-                yield from _executed(query)
+                yield query
             case {"dynquery": query}:
-                yield from _executed(query)
+                yield query
             case _:
                 pass
 
 
-def _executed(expression: Node) -> Iterator[Statement]:
-    """Yield the statements of a text that EXECUTE is given, if that is a constant."""
+def _executed(expression: Node) -> tuple[Statement, ...] | None:
+    """Return the statements of a text that EXECUTE is given; ``None`` if it is no constant, or cannot be read."""
     [statement] = read(f"SELECT {expression['PLpgSQL_expr']['query']}")
     text = next((constant(each.get("val")) for each in find(statement.node, "ResTarget")), None)
-    yield from (each for each in read(text if isinstance(text, str) else "") if each.error is None)
+    found = read(text) if isinstance(text, str) else None
+    return None if found is None or any(each.error is not None for each in found) else found
 
 
 def _declared(program: list[Node]) -> Iterator[str]:
