@@ -66,7 +66,7 @@ def test_revisions_are_named_by_file_or_folder(looked_at: Callable[..., list[str
         ("nothing", "There is no revision 'nothing'"),
         ("7", "There is no revision '7'"),  # of two
         ("shared:7def", "There is no revision 'shared:7def'"),
-        ("other:0001", "There is no line 'other'"),
+        ("other:0001", "names no side of the revisions"),
         (".", "is not in"),
     ],
 )

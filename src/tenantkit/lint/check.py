@@ -36,11 +36,11 @@ def lint(
     ignore: Collection[str] = (),
     enable: Collection[str] = (),
 ) -> Report:
-    """Look for what a fleet would suffer from, in the revisions of both lines.
+    """Look for what a fleet would suffer from, in the shared and the tenant revisions.
 
     Their ``upgrade()`` is run on a database that is not there. No server is needed, and none is reached.
 
-    :param revisions: ids (``shared:0001`` where both lines have one), files or folders; all by default.
+    :param revisions: ids (``shared:0001`` where both sides have one), files or folders; all by default.
     :param since: revisions that, with all before them, are not looked at; a line that knows none of them is
         not limited.
     :param ignore: rules to leave out: tenantkit's codes, and names of squawk's.

@@ -63,6 +63,7 @@ def run_anew(*arguments: str, cwd: Path, environment: Mapping[str, str]) -> subp
         capture_output=True,
         text=True,
         check=False,
+        timeout=_LIMIT,
     )
 
 

@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -88,8 +89,13 @@ def _monitor(connection: socket.socket) -> None:
         if woken in ready:
             os.read(woken, 64)
         if connection.fileno() in ready:
-            os.kill(pid, (connection.recv(1) or bytes([signal.SIGKILL]))[0])
-    connection.sendall(str(os.waitstatus_to_exitcode(ended[1])).encode())
+            if not (number := connection.recv(1)):  # the client has gone away
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                os._exit(0)
+            os.kill(pid, number[0])
+    with suppress(BrokenPipeError):
+        connection.sendall(str(os.waitstatus_to_exitcode(ended[1])).encode())
     os._exit(0)
 
 

@@ -29,7 +29,7 @@ def lint(
         list[str] | None,
         typer.Argument(
             metavar="[REVISION|PATH]...",
-            help="Which revisions: ids (shared:ID or tenant:ID where both lines have one), files or folders. All by "
+            help="Which revisions: ids (shared:ID or tenant:ID where both sides have one), files or folders. All by "
             "default.",
             show_default=False,
         ),
@@ -40,7 +40,7 @@ def lint(
         typer.Option(
             "--since",
             metavar="REVISION",
-            help="Only revisions behind this one. Repeat for the other line.",
+            help="Only revisions behind this one. Repeat for the other side.",
             show_default=False,
         ),
     ] = None,

@@ -29,7 +29,7 @@ def exists_once(revision: Revision) -> Iterator[Problem]:
                 step.lines,
                 f"{what.upper()} is about the whole database, and a tenant revision runs once for each tenant: "
                 f"{_CONSEQUENCES.get(what, 'the first does it for all, and the others fail or do it again')}. "
-                "Do it in a revision of the shared line.",
+                "Do it in a shared revision.",
             )
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def wrong_line(revision: Revision) -> Iterator[Problem]:
-    """Find changes of what belongs to the other line."""
+    """Find changes of objects of the other side."""
     schemas = revision.schemas
     for step, statement in revision.all_statements():
         if revision.scope == "tenant":
@@ -20,7 +20,7 @@ def wrong_line(revision: Revision) -> Iterator[Problem]:
                 yield Problem(
                     step.lines,
                     f"A tenant revision changes {name}, which is shared: each tenant's migration would do it again, "
-                    "and wait for the others. Do it in a revision of the shared line.",
+                    "and wait for the others. Do it in a shared revision.",
                 )
             continue
         others = [str(name) for name in statement.changes if schemas.is_of_tenants(name)]
@@ -33,7 +33,7 @@ def wrong_line(revision: Revision) -> Iterator[Problem]:
             yield Problem(
                 step.lines,
                 f"A shared revision names {others[0]}, which is the tenants': it runs once, in no tenant's schema. "
-                "Do it in a revision of the tenant line.",
+                "Do it in a tenant revision.",
             )
 
 

@@ -94,14 +94,14 @@ def forecast_run(tenancy: Deployment, run_id: int, options: Options) -> Forecast
 
 def forecast_shared(tenancy: Deployment, command: Command, target: str, *, purge: bool = False) -> Forecast:
     """Return the plan of *command* for the shared tables; raises as `forecast` does."""
-    line, site = graph_of(tenancy, "shared"), shared_site(tenancy)
-    if line.is_empty:
-        return Forecast(line, ())
-    line.require_target(command, target)
+    graph, site = graph_of(tenancy, "shared"), shared_site(tenancy)
+    if graph.is_empty:
+        return Forecast(graph, ())
+    graph.require_target(command, target)
     with tenancy.engine.connect() as connection:
         heads = read_revisions(connection, [site.schema]).get(site.schema, ())
-    found = _group(line, command, heads, target, [PlannedPlacement(key=SHARED, schema=site.schema)], purge=purge)
-    return Forecast(line, () if found.from_revision == found.to_revision else (found,), (site.placement,))
+    found = _group(graph, command, heads, target, [PlannedPlacement(key=SHARED, schema=site.schema)], purge=purge)
+    return Forecast(graph, () if found.from_revision == found.to_revision else (found,), (site.placement,))
 
 
 def _forecast(

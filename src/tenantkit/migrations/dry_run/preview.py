@@ -60,7 +60,9 @@ def preview(
     )
     chosen = MigrateOptions.of("preview", options)
     graph = usable_graph(tenancy, target) if command == "migrate" else graph_of(tenancy, "tenant")
-    shared_line = graph_of(tenancy, "shared")
+    if command == "downgrade":
+        graph.require_target(command, target)
+    shared_graph = graph_of(tenancy, "shared")
     if scripts:
         require_usable(graph)
     phase = chosen.phase
@@ -79,7 +81,7 @@ def preview(
         if command == "migrate":
             found = refuse_unversioned(connection, tenancy, graph, found)
         there = shared_target(target)
-        shared = _plan_shared(tenancy, shared_line, connection, there, phase) if command == "migrate" else None
+        shared = _plan_shared(tenancy, shared_graph, connection, there, phase) if command == "migrate" else None
     groups = {
         (database, heads, there): plan_group(graph, heads, graph.steps(command, there, heads), placements_of(work))
         for (database, heads, there), work in group(found.work).items()
@@ -89,7 +91,7 @@ def preview(
         with (
             handling() as cancellation,
             cancellation.interruptible(),
-            closing(ScriptPreview(tenancy, shared_line, graph, command, settings, cancellation, shared)) as rehearsing,
+            closing(ScriptPreview(tenancy, shared_graph, graph, command, settings, cancellation, shared)) as rehearsing,
         ):
             shared = rehearsing.rehearse_shared()
             groups = {

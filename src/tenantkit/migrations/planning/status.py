@@ -33,7 +33,7 @@ def status(tenancy: Deployment, *, phase: Phase | None = None) -> FleetStatus:
     """
     require(tenancy=(tenancy, TENANCY))
     require_known(phase)
-    line, shared_line = graph_of(tenancy, "tenant"), graph_of(tenancy, "shared")
+    graph, shared_graph = graph_of(tenancy, "tenant"), graph_of(tenancy, "shared")
     site = shared_site(tenancy)
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -44,12 +44,12 @@ def status(tenancy: Deployment, *, phase: Phase | None = None) -> FleetStatus:
             key: _reason(row.error, describe_place(row.revision, row.file, row.line))
             for key, row in ledger.last_failures(connection).items()
         }
-    states = {found: _state(line, found, phase) for found in set(current.values())}
+    states = {found: _state(graph, found, phase) for found in set(current.values())}
     return FleetStatus(
-        heads=line.heads(),
-        shared_heads=shared_line.heads(),
+        heads=graph.heads(),
+        shared_heads=shared_graph.heads(),
         shared_revision=format_heads(shared) or None,
-        shared_is_current=_state(shared_line, shared, phase) == "current",
+        shared_is_current=_state(shared_graph, shared, phase) == "current",
         placements=tuple(_place(tenancy, tenant, current.get(tenant.placement), states, failures) for tenant in fleet),
     )
 
@@ -59,12 +59,12 @@ def require_shared_is_current(tenancy: Deployment) -> None:
 
     :raises ConfigurationError: if they are not.
     """
-    line, site = graph_of(tenancy, "shared"), shared_site(tenancy)
+    graph, site = graph_of(tenancy, "shared"), shared_site(tenancy)
     with tenancy.engine.connect() as connection:
         found = read_revisions(connection, [site.schema]).get(site.schema, ())
-    if set(found) != set(line.heads()):
+    if set(found) != set(graph.heads()):
         raise ConfigurationError(
-            f"The shared tables are at {format_heads(found) or 'no revision'}, not at {format_heads(line.heads())}. "
+            f"The shared tables are at {format_heads(found) or 'no revision'}, not at {format_heads(graph.heads())}. "
             "Run 'tenantkit migrate' first."
         )
 

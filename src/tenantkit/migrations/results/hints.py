@@ -36,7 +36,7 @@ _HINTS = {
     "2BP01": "Other objects depend on what the revision drops. Let it drop them first, or change them.",
     "3F000": (
         "A revision names a schema that does not exist. No text is translated: in op.execute() and sa.text(), write "
-        "names of the tenant's objects without a schema, not with the placeholder. The shared line creates other "
+        "names of the tenant's objects without a schema, not with the placeholder. A shared revision creates other "
         "schemas."
     ),
     "40001": "Another transaction changed the same rows at the same time. Run the same again.",

@@ -10,7 +10,7 @@ from tenantkit.migrations.graph.revision_graph import Heads
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementStatus:
-    """Where one tenant stands in the line of revisions."""
+    """Where one tenant stands in the order of revisions."""
 
     key: str
     schema: str

@@ -19,7 +19,6 @@ from tenantkit.migrations.planning.unversioned import refuse_unversioned
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.report import MigrationReport
 from tenantkit.migrations.runs.fleet import RunRequest, run_fleet
-from tenantkit.migrations.runs.reconcile import reconcile
 from tenantkit.migrations.runs.shared import shared_target, upgrade_shared
 from tenantkit.runs import ledger
 from tenantkit.tenant import Placement, Tenant
@@ -82,12 +81,9 @@ def downgrade_run(tenancy: Deployment, run_id: int, **options: Unpack[Options]) 
     require(tenancy=(tenancy, TENANCY), run_id=(run_id, whole()))
     chosen = MigrateOptions.of("downgrade_run", options)
     graph = graph_of(tenancy, "tenant")
-    tenancy.install()
-    with tenancy.engine.begin() as connection:
-        reconcile(tenancy, connection, graph)
-    applied = find_applied(tenancy, run_id, chosen.selection.tenants)
 
     def plan(connection: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
+        applied = find_applied(tenancy, run_id, chosen.selection.tenants)
         concerned = [tenant for tenant in fleet if tenant.key in applied]
         later = ledger.changed_since(connection, run_id)
         return plan_rollback(tenancy.isolations, graph, run_id, applied, later, concerned, current)
@@ -115,7 +111,7 @@ def stamp(tenancy: Deployment, target: str, *, purge: bool = False, **options: U
 
 
 def usable_graph(tenancy: Deployment, target: str) -> RevisionGraph:
-    """Return the tenants' line if *target* can be reached from the beginning."""
+    """Return the graph of the tenant revisions if *target* can be reached from the beginning."""
     graph = graph_of(tenancy, "tenant")
     if graph.is_empty:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Lines of the ledger that runs did not live to write: those of placements in other databases than the registry's."""
+"""Outcomes that dead runs have not recorded: those of placements in other databases than the registry's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
 
 _ENGINE = "unknown"
-"""The engine in a line that was written so."""
+"""The engine of an outcome that was written so."""
 
 
 def reconcile(tenancy: Deployment, connection: Connection, graph: RevisionGraph) -> None:
@@ -31,15 +31,15 @@ def reconcile(tenancy: Deployment, connection: Connection, graph: RevisionGraph)
     others = [key for key in databases.keys if not shares_transaction(databases, key)]
     if not others:
         return
-    lines = {Placement(row.database, row.schema): row for row in unsettled(connection, others)}
-    for placement, heads in read_placements(databases, connection, lines).items():
-        line, there = lines[placement], format_heads(heads)
-        before = line.to_revision if line.engine is not None else line.from_revision
+    planned = {Placement(row.database, row.schema): row for row in unsettled(connection, others)}
+    for placement, heads in read_placements(databases, connection, planned).items():
+        outcome, there = planned[placement], format_heads(heads)
+        before = outcome.to_revision if outcome.engine is not None else outcome.from_revision
         if there == (before or ""):
             continue
-        ledger = JoinedLedger(line.run_id, line.tenant_id)
-        moved = {"engine": line.engine or _ENGINE, "from_revision": before or "", "to_revision": there}
-        is_there = _resolve(graph, line.target) == heads
+        ledger = JoinedLedger(outcome.run_id, outcome.tenant_id)
+        moved = {"engine": outcome.engine or _ENGINE, "from_revision": before or "", "to_revision": there}
+        is_there = _resolve(graph, outcome.target) == heads
         statement = ledger.done(**moved, attempts=1) if is_there else ledger.begun(**moved)
         connection.exec_driver_sql(statement.replace("%", "%%"))
 
