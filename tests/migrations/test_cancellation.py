@@ -95,11 +95,13 @@ class Fleet:
         return [key for key in KEYS if self.ask(query.format(key, revision)) == [1]]
 
     def is_running(self, what: str) -> bool:
-        """Return whether a command's statement with this text runs."""
+        """Return whether a command's statement with this text runs, and sleeps if it is to."""
         return bool(
             self.ask(
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' "
-                "AND application_name = 'victim' AND strpos(query, %s) > 0",
+                "AND application_name = 'victim' AND strpos(query, %s) > 0 "
+                "AND (%s <> 'pg_sleep' OR wait_event = 'PgSleep')",  # elsewhere, the same text only looks at its schema
+                what,
                 what,
             )
         )
@@ -378,9 +380,9 @@ def test_what_a_killed_run_leaves_at_work_ends_and_the_next_leaves_nobody_in_mai
 def test_a_run_after_a_killed_one_waits_for_what_is_still_at_work(fleet: Fleet) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() = 't_k3'"))
     with (
-        closed_gate(fleet.engine, GATE) as open_gate,
         ThreadPoolExecutor() as threads,
         closing(fleet.tenancy()) as tenancy,
+        closed_gate(fleet.engine, GATE) as open_gate,
         fleet.run("migrate", "-t", "k0,k1,k3", "--jobs", "1", "--engine", "alembic", "--maintenance") as command,
     ):
         until(lambda: fleet.is_running("pg_sleep") or command.has_ended)
