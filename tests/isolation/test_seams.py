@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, select, text
+from sqlalchemy import URL, Connection, Engine, create_engine, select, text
 
 import tenantkit
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
 from tenantkit.asyncio import AsyncTenancy
+from tenantkit.runs import maintenance
 from tenantkit.runs.claims import claim
 from tenantkit.tenant import Placement
 from tests.isolation.two_databases import EU, Note, Plan, Shared, TwoDatabases, dying, make_async, make_sync
@@ -385,3 +386,19 @@ def test_an_async_tenancy_refuses_databases_that_it_has_no_engine_for(main: Engi
     databases = TwoDatabases(main, eu)
     with pytest.raises(ConfigurationError, match="sync_database= has the database 'eu'"):
         AsyncTenancy(main.url, sync_database=databases, tenant=Note.metadata, shared=Plan.metadata)
+
+
+def test_a_tenant_that_leaves_maintenance_takes_no_claim_of_another(
+    fleet: Tenancy, main: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def asking(there: Connection, schema: str) -> bool:
+        asked.append(schema)
+        return claim(there, schema)
+
+    monkeypatch.setattr(maintenance, "claim", asking)
+    with main.begin() as connection:
+        connection.exec_driver_sql("UPDATE tenantkit.tenants SET status = 'maintenance', claim = 'run 1'")
+        maintenance.leave(connection, fleet.get("e1").id, 1, databases=fleet.databases)
+    assert asked == ["t_e1"]
