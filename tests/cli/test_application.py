@@ -149,7 +149,7 @@ def test_python_m_is_the_same_command_line(fleet: Project) -> None:
 def test_an_interrupted_import_of_the_application_shows_no_traceback(bare_project: Project) -> None:
     bare_project.write("shop/slow.py", "import time\nprint('loading', flush=True)\ntime.sleep(60)")
     terminal = bare_project.at_terminal("list", "-a", "shop.slow:x", is_measured=False)
-    terminal.wait_for("loading")
+    terminal.wait_for("loading\n")
     terminal.interrupt()
     done = terminal.result()
     assert (done.code, done.out, done.err.replace("^C", "")) == (130, "", "loading\n")
