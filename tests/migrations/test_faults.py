@@ -23,7 +23,7 @@ from sqlalchemy.exc import OperationalError
 
 from tenantkit import Tenancy
 from tenantkit.migrations import MigrationReport, Outcome, Progress, Wave, downgrade, init, migrate
-from tenantkit.migrations.tasks import task
+from tenantkit.postgres import retry
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 from tests.support.processes import until
@@ -266,7 +266,7 @@ class Away(Progress):
 def test_a_server_that_is_away_is_waited_for(
     options: Any, server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task, "ATTEMPTS", 3)  # for locks: in less than half a second
+    monkeypatch.setattr(retry, "ATTEMPTS", 3)  # for locks: in less than half a second
     fleet = Fleet(server.url, folder)
     away = Away(server)
     with closing(tenancy_of(fleet.url, folder)) as tenancy:

@@ -54,9 +54,9 @@ class Told(Progress):
 @pytest.fixture
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try each tenant once, for a test not to take the time of eight."""
-    from tenantkit.migrations.tasks import task
+    from tenantkit.postgres import retry
 
-    monkeypatch.setattr(task, "ATTEMPTS", 1)
+    monkeypatch.setattr(retry, "ATTEMPTS", 1)
 
 
 @pytest.mark.parametrize("jobs", [0, 1])

@@ -364,7 +364,7 @@ def test_two_runs_at_once_keep_tenants_in_maintenance_and_leave_nobody(
 def test_a_tenant_that_another_run_keeps_in_maintenance_waits_for_it(
     fleet: Make, environment: Environment, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tenantkit.migrations.tasks.task.PATIENCE", 0.3)
+    monkeypatch.setattr("tenantkit.postgres.retry.PATIENCE", 0.3)
     environment.add("two", WITNESS)
     with engine.connect() as connection:
         show_alive(connection, 999)

@@ -349,7 +349,7 @@ def test_a_tenant_that_a_run_is_at_work_on_is_let_be(
     untouched: Callable[..., Preview],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tenantkit.migrations.tasks.task.PATIENCE", 0.2)
+    monkeypatch.setattr("tenantkit.postgres.retry.PATIENCE", 0.2)
     environment.add("two", ADD)
     with engine.connect() as connection:
         connection.execute(text(f"SELECT pg_advisory_lock({PLACEMENT.format(schema=':schema')})"), {"schema": "t_k0"})

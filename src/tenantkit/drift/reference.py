@@ -22,7 +22,7 @@ from tenantkit.migrations.planning.status import require_shared_is_current
 from tenantkit.postgres.errors import sqlstate
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.operators import explain
-from tenantkit.postgres.retry import retrying
+from tenantkit.postgres.retry import after_conflicts
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -67,13 +67,13 @@ def build_references(tenancy: Deployment, wanted: Collection[Heads]) -> Referenc
     if tenancy.migrations is not None:
         require_shared_is_current(tenancy)
     try:
-        models = retrying()(_build, tenancy, "models", MetadataBuilder(tenancy))
+        models = after_conflicts()(_build, tenancy, "models", MetadataBuilder(tenancy))
         if tenancy.migrations is None:
             return References(at={(): models})
         graph = graph_of(tenancy, "tenant")
         newest = tuple(sorted(graph.heads()))
         at = {
-            heads: retrying()(_build, tenancy, "revisions", partial(_run_revisions, tenancy, heads))
+            heads: after_conflicts()(_build, tenancy, "revisions", partial(_run_revisions, tenancy, heads))
             for heads in {newest, *wanted}
             if all(map(graph.knows, heads))
         }

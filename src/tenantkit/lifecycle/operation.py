@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from tenantkit.databases.base import Databases, joined
 from tenantkit.postgres.limits import limit_lock_waits
-from tenantkit.postgres.retry import retrying
+from tenantkit.postgres.retry import after_conflicts
 from tenantkit.status import Status
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Operation:
 
         *work* is given a connection to *database*, and begins by locking the tenant's row by `connection`.
         """
-        result: T = retrying()(self._run, database, work)
+        result: T = after_conflicts()(self._run, database, work)
         return result
 
     def _run(self, database: str, work: Callable[[Connection], T]) -> T:

@@ -18,7 +18,7 @@ from tenantkit.migrations.replay.script import BUSY, MOVED, Script, Template
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.tasks.connections import FORGET, Reconnect
-from tenantkit.migrations.tasks.task import ATTEMPTS, Retry, Task
+from tenantkit.migrations.tasks.task import Retry, Task
 from tenantkit.postgres.errors import is_lock_conflict, reason
 from tenantkit.postgres.limits import Limits
 from tenantkit.user_code import set_place
@@ -65,8 +65,8 @@ class Replay:
 
         :raises KeyboardInterrupt: if the run is cancelled before that.
         """
-        is_located = len(self.script.steps) == 1 or task.attempt == ATTEMPTS
-        result = self._attempt(task, in_pieces=task.attempt == ATTEMPTS)
+        is_located = len(self.script.steps) == 1 or task.is_last_attempt
+        result = self._attempt(task, in_pieces=task.is_last_attempt)
         if isinstance(result, Outcome) and not (result.ok or is_located or has_moved(result)) and self.locates:
             return self._attempt(task, in_pieces=True)
         return result

@@ -7,14 +7,11 @@ from queue import SimpleQueue
 from threading import Thread, current_thread, main_thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import psycopg
 from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError, OperationalError
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from tenantkit.cancellation import Cancellation
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.postgres.errors import sqlstate
+from tenantkit.postgres.retry import PATIENCE, is_away, while_away
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -29,11 +26,6 @@ FORGET = (
     "SELECT pg_advisory_unlock_all()",
 )
 """All of DISCARD ALL but the prepared statements, which the driver keeps account of."""
-
-_PATIENCE = 60
-"""For how many seconds a server may be away before a run gives up."""
-_AWAY = frozenset({None, "57P01", "57P02", "57P03", "57P05"})
-"""libpq's own errors, admin_shutdown, crash_shutdown, cannot_connect_now and idle_session_timeout."""
 
 # Of other roles' connections, only some roles are told the type.
 _FREE = text(
@@ -90,7 +82,7 @@ class Reconnect:
 
         :raises KeyboardInterrupt: if the run is cancelled, however long *connect* goes on in vain.
         """
-        retrying = _retrying(self._cancellation, patience=0 if self._is_spent else _PATIENCE)
+        retrying = while_away(patience=0 if self._is_spent else PATIENCE, sleep=self._cancellation.sleep)
         try:
             connected = retrying(lambda: self._attempt(connect))
         except Exception as error:
@@ -143,7 +135,7 @@ def begin(engine: Engine, work: Callable[[Connection], T], cancellation: Cancell
         with cancellation.interruptible(), engine.begin() as connection:
             return work(connection)
 
-    return _retrying(cancellation)(attempt)
+    return while_away(sleep=cancellation.sleep)(attempt)
 
 
 def cancel(connection: Connection) -> None:
@@ -164,20 +156,3 @@ def hear(engine: Engine, cancellation: Cancellation) -> None:
 
     event.listen(engine, "before_cursor_execute", check)
     event.listen(engine, "handle_error", check)
-
-
-def _retrying(cancellation: Cancellation, patience: float = _PATIENCE) -> Retrying:
-    return Retrying(
-        retry=retry_if_exception(is_away),
-        wait=wait_random_exponential(multiplier=0.05, max=2),
-        stop=stop_after_delay(patience),
-        sleep=cancellation.sleep,
-        reraise=True,
-    )
-
-
-def is_away(error: BaseException) -> bool:
-    """Return whether the connection is lost, or none is to be had now."""
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    return isinstance(error, OperationalError | psycopg.OperationalError) and sqlstate(error) in _AWAY

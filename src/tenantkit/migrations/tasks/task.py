@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -12,14 +11,9 @@ from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.graph.places import Place, place_of
 from tenantkit.migrations.graph.revision_graph import Command, Heads
 from tenantkit.migrations.results.outcome import Outcome
+from tenantkit.postgres import retry
 from tenantkit.postgres.errors import reason, sqlstate
 from tenantkit.runs.ledger import Ledger, SeparateLedger
-
-ATTEMPTS = 8
-"""How often a placement is tried when locks stand in the way."""
-
-PATIENCE = 60.0
-"""For how many seconds a placement may be claimed by another run before this one calls it a failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +33,11 @@ class Task:
     """Whether the rows of the version table are deleted first."""
     attempt: int = 1
     waited: float = 0.0
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether the task has failed if locks stand in the way once more."""
+        return self.attempt >= retry.ATTEMPTS
 
     def outcome(
         self,
@@ -82,19 +81,15 @@ class Retry:
     """Where the placement was for good when steps outside of a transaction began, if any did."""
 
     def next(self, task: Task) -> tuple[Task, float] | Outcome:
-        """Return the task as it is to be tried again, and in how many seconds; or the failure, if it is enough.
-
-        The pauses grow, and are random, so that those who were in each other's way do not meet again.
-        """
+        """Return the task as it is to be tried again, and in how many seconds; or the failure, if it is enough."""
         if self.reached is not None and task.expected is not None:
             task = replace(task, expected=self.reached)
         if self.busy:
-            pause = random.uniform(0.05, 0.5)  # noqa: S311 - no secret
-            if task.waited < PATIENCE:
+            if task.waited < retry.PATIENCE:
+                pause = retry.pause_while_claimed()
                 return replace(task, waited=task.waited + pause), pause
-        elif task.attempt < ATTEMPTS:
-            pause = random.uniform(0, min(2, 0.05 * 2**task.attempt))  # noqa: S311 - no secret
-            return replace(task, attempt=task.attempt + 1), pause
+        elif not task.is_last_attempt:
+            return replace(task, attempt=task.attempt + 1), retry.pause(task.attempt)
         place = self.place
         return replace(
             task.outcome(),
