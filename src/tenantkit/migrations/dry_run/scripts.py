@@ -11,7 +11,7 @@ from sqlalchemy.schema import CreateSchema
 from tenantkit.cancellation import Cancellation
 from tenantkit.databases.base import shares_transaction
 from tenantkit.migrations.environment.sites import shared_site
-from tenantkit.migrations.executors.trial import Trial, attempt
+from tenantkit.migrations.executors.trial import Trial, TrialProgress
 from tenantkit.migrations.graph.revision_graph import Command
 from tenantkit.migrations.options import Settings
 from tenantkit.migrations.replay.rehearsal import RehearsalResult, rehearse
@@ -102,7 +102,7 @@ class ScriptPreview:
     def _migrate_shared(self, connection: Connection) -> None:
         if self.shared is not None:
             self._create_shared_schemas(connection)
-            attempt(connection, self.shared_graph, self._shared_task, [], limits=self.settings.limits)
+            TrialProgress(self.shared_graph, self._shared_task, None).run(connection, self.settings.limits)
 
     def _rehearse(self, tasks: Sequence[Task], trial: Trial) -> Rehearsal:
         """Rehearse as a run does, in the first placements at one revision."""

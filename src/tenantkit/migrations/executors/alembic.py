@@ -12,17 +12,16 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from tenantkit.cancellation import Cancellation
-from tenantkit.migrations.environment.run import run
 from tenantkit.migrations.executors.placement_progress import PlacementProgress
-from tenantkit.migrations.graph.places import Place, place_of
+from tenantkit.migrations.graph.places import Place
 from tenantkit.migrations.operations.steps import TELL
 from tenantkit.migrations.planning.version_tables import read_revisions
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.progress import StepProgress
 from tenantkit.migrations.tasks.connections import Reconnect, cancel, hear
-from tenantkit.migrations.tasks.task import Retry, Task
-from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
+from tenantkit.migrations.tasks.task import CLAIMED, Retry, Task
+from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import Limits
 from tenantkit.postgres.operators import explain, require_operators
 from tenantkit.runs.claims import claiming
@@ -80,13 +79,13 @@ class Alembic:
                 self.cancellation.cancelling(partial(cancel, connection)),
             ):
                 if not claimed:
-                    return Retry("another run is migrating it. Run the same again when that has ended", busy=True)
+                    return Retry(CLAIMED, busy=True)
                 self._attempt(connection, progress)
         except Exception as caught:  # noqa: BLE001 - one tenant's failure is an outcome, whatever it was
             self.cancellation.check()  # what cleans up, in Alembic or in a revision, may have replaced the interruption
             error = caught
             if is_lock_conflict(caught):
-                return Retry(reason(caught), sqlstate=sqlstate(caught), place=place_of(caught), reached=progress.kept)
+                return Retry.after(caught, reached=progress.kept)
         after = progress.after if error is None else format_heads(progress.kept or ()) or progress.before
         explanation: str | None = None
         if error is not None:
@@ -122,8 +121,7 @@ class Alembic:
             self._checked.add(way)
 
     def _attempt(self, connection: Connection, progress: PlacementProgress) -> None:
-        task = progress.task
-        connection.execution_options(**{TELL: self._telling(task.key)})
+        connection.execution_options(**{TELL: self._telling(progress.task.key)})
 
         def before_commit(connection: Connection) -> None:
             progress.before_commit(connection)
@@ -131,18 +129,12 @@ class Alembic:
             self.cancellation.hold()
 
         try:
-            run(
+            progress.run(
                 connection,
-                self.graph,
-                task.site,
-                progress.steps,
-                limits=self.limits,
-                recorder=progress.recorder,
+                self.limits,
                 before_commit=before_commit,
                 before_block=progress.before_block,
                 starting=self.starting,
-                on_version_apply=progress.applied,
-                **({"purge": True} if task.purge else {}),  # Alembic's own
             )
         finally:
             connection.rollback()

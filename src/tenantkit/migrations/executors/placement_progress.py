@@ -1,19 +1,21 @@
-"""One placement on its way from revision to revision: what Alembic is to do there, and what is written down of it."""
+"""Running Alembic on one placement, and noting where the placement has come to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.environment.run import run
 from tenantkit.migrations.results.heads import format_heads
+from tenantkit.postgres.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-    from alembic.runtime.migration import MigrationStep
+    from alembic.runtime.migration import MigrationContext, MigrationStep
 
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
     from tenantkit.migrations.replay.recorder import Recorder
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class PlacementProgress:
-    """What `environment.run` calls while a task is done."""
+    """A task, and where its placement has come to."""
 
     graph: RevisionGraph
     task: Task
@@ -41,7 +43,22 @@ class PlacementProgress:
         """Where it has come to."""
         return format_heads(self._seen[-1]) if self._seen else ""
 
-    def steps(self, current: Heads, _: object) -> Sequence[MigrationStep]:
+    def run(self, connection: Connection, limits: Limits, **options: Any) -> None:
+        """Run Alembic for the task; *options* are further ones of `environment.run`."""
+        if self.task.purge:
+            options["purge"] = True  # Alembic's own
+        run(
+            connection,
+            self.graph,
+            self.task.site,
+            self.steps,
+            limits=limits,
+            recorder=self.recorder,
+            on_version_apply=self.applied,
+            **options,
+        )
+
+    def steps(self, current: Heads, migration: MigrationContext) -> Iterable[MigrationStep]:  # noqa: ARG002 - the signature
         """Return what is to be done to a placement that is at *current*.
 
         :raises ConfigurationError: if it is not where it was to be, or the target cannot be reached from there.

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 
 from alembic.runtime.migration import RevisionStep
 from sqlalchemy import Connection, Engine, event, text
+from typing_extensions import override
 
 from tenantkit.cancellation import Cancellation
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.environment.run import run
-from tenantkit.migrations.graph.places import place_of
+from tenantkit.migrations.executors.placement_progress import PlacementProgress
 from tenantkit.migrations.graph.revision_scripts import replays
 from tenantkit.migrations.replay.recorder import Recorder
-from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.tasks.task import Retry, Task
-from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
+from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import Limits
 from tenantkit.runs.claims import claim
 
@@ -64,8 +63,8 @@ class Trial:
         """Do *task*, unless others are in the way, and take it back."""
         if recorder is not None:
             self.recorders[task.key] = recorder
-        seen: list[Heads] = []
-        reached: str | None = None
+        progress = TrialProgress(self.graph, task, recorder)
+        reached = ""
         error: Exception | None = None
         try:
             with rolled_back(self.engine) as connection:
@@ -74,17 +73,16 @@ class Trial:
                 self.limits.apply(connection)
                 keep_sequences(connection, [task.site.schema, *self.schemas])
                 self.prepare(connection)
-                attempt(connection, self.graph, task, seen, limits=self.limits, recorder=recorder)
+                progress.run(connection, self.limits)
         except OutsideTransactionError as stop:
             reached = str(stop)
         except Exception as caught:  # noqa: BLE001 - one tenant's failure is an outcome, whatever it was
             self.cancellation.check()  # what cleans up may have replaced the interruption
             error = caught
             if is_lock_conflict(caught):
-                return Retry(reason(caught), sqlstate=sqlstate(caught), place=place_of(caught))
-        before = format_heads(seen[0]) if seen else ""
-        after = before if error is not None or not seen else reached or format_heads(seen[-1])
-        return task.outcome(before, after, engine="alembic", error=error)
+                return Retry.after(caught)
+        after = progress.before if error is not None else reached or progress.after
+        return task.outcome(progress.before, after, engine="alembic", error=error)
 
 
 @contextmanager
@@ -117,42 +115,26 @@ def keep_sequences(connection: Connection, schemas: Collection[str]) -> None:
         connection.exec_driver_sql("; ".join(statements).replace("%", "%%"))
 
 
-def attempt(
-    connection: Connection,
-    graph: RevisionGraph,
-    task: Task,
-    seen: list[Heads],
-    *,
-    limits: Limits,
-    recorder: Recorder | None = None,
-) -> None:
-    """Run Alembic in the caller's transaction, noting in *seen* where the placement was and came to.
+class TrialProgress(PlacementProgress):
+    """What `environment.run` calls while a task is tried: no step leaves the transaction."""
 
-    :raises OutsideTransactionError: with the revision, at the first step that would end the transaction.
-    """
+    @override
+    def steps(self, current: Heads, migration: MigrationContext) -> Iterator[MigrationStep]:
+        """Yield the steps.
 
-    def steps(current: Heads, migration: MigrationContext) -> Iterator[MigrationStep]:
-        seen.append(tuple(current))
-        if recorder is not None:
-            recorder.before = tuple(sorted(current))
-        for step in graph.steps(task.command, task.target, tuple(current)):
+        :raises OutsideTransactionError: with the revision, at the first one that would end the transaction.
+        """
+        for step in super().steps(current, migration):
             if isinstance(step, RevisionStep) and not replays(step.revision):
-                if recorder is not None:
-                    recorder.autocommit = recorder.autocommit or name_of(step)
+                if self.recorder is not None:
+                    self.recorder.autocommit = self.recorder.autocommit or name_of(step)
                 raise OutsideTransactionError(name_of(step))
 
             def autocommit_block(step: MigrationStep = step) -> None:
                 raise OutsideTransactionError(name_of(step))
 
             migration.autocommit_block = autocommit_block  # type: ignore[method-assign,assignment]
-            yield step if recorder is None else recorder.watch(step)
-
-    def applied(*, heads: set[str], **_: object) -> None:
-        seen.append(tuple(heads))
-        if recorder is not None:
-            recorder.applied(tuple(sorted(heads)))
-
-    run(connection, graph, task.site, steps, limits=limits, recorder=recorder, on_version_apply=applied)
+            yield step
 
 
 def name_of(step: MigrationStep) -> str:

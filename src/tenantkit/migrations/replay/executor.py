@@ -13,13 +13,13 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 
 from tenantkit.cancellation import Cancellation
-from tenantkit.migrations.graph.places import Place, place_of
+from tenantkit.migrations.graph.places import Place
 from tenantkit.migrations.replay.script import BUSY, MOVED, Script, Template
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.tasks.connections import FORGET, Reconnect
-from tenantkit.migrations.tasks.task import Retry, Task
-from tenantkit.postgres.errors import is_lock_conflict, reason
+from tenantkit.migrations.tasks.task import CLAIMED, Retry, Task
+from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import Limits
 from tenantkit.user_code import set_place
 
@@ -159,16 +159,16 @@ class Replay:
             # libpq's own error: the connection is lost, even where it does not look so. Whether the transaction was
             # committed is not known. If so, the next try will say that the placement has moved.
             self.close()
-            return Retry(reason(error), sqlstate=error.sqlstate, place=place_of(error))
+            return Retry.after(error)
         try:
             connection.rollback()
         except psycopg.Error as lost:
             self.close()
-            return Retry(reason(lost), sqlstate=lost.sqlstate)
+            return Retry.after(lost)
         if error.sqlstate == BUSY:
-            return Retry("another run is migrating it. Run the same again when that has ended", busy=True)
+            return Retry(CLAIMED, busy=True)
         if is_lock_conflict(error):
-            return Retry(reason(error), sqlstate=error.sqlstate, place=place_of(error))
+            return Retry.after(error)
         return None
 
 

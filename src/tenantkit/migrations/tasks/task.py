@@ -68,6 +68,9 @@ class Task:
         )
 
 
+CLAIMED = "another run is migrating it. Run the same again when that has ended"
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """A task that another transaction prevented, to be tried again."""
@@ -79,6 +82,11 @@ class Retry:
     place: Place = field(default_factory=Place)
     reached: Heads | None = None
     """Where the placement was for good when steps outside of a transaction began, if any did."""
+
+    @classmethod
+    def after(cls, error: Exception, *, reached: Heads | None = None) -> Retry:
+        """Return the retry after *error*."""
+        return cls(reason(error), sqlstate=sqlstate(error), place=place_of(error), reached=reached)
 
     def next(self, task: Task) -> tuple[Task, float] | Outcome:
         """Return the task as it is to be tried again, and in how many seconds; or the failure, if it is enough."""
