@@ -17,6 +17,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, select, text
 import tenantkit
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
 from tenantkit.asyncio import AsyncTenancy
+from tenantkit.migrations.dry_run.forecast import forecast
+from tenantkit.migrations.runs.requests import taking_back
 from tenantkit.runs import maintenance
 from tenantkit.runs.claims import claim
 from tenantkit.tenant import Placement
@@ -320,6 +322,19 @@ def test_what_a_run_did_not_live_to_write_down_is_read_from_the_version_tables(f
         ("e1", "r1", "r1", False),
     ]
     assert [outcome.key for outcome in migrations.downgrade_run(fleet, run.id).migrated] == ["e0"]
+
+
+def test_what_a_run_did_not_live_to_write_down_is_known_before_it_is_taken_back(fleet: Tenancy) -> None:
+    """A forecast reads the version tables as a run does, and writes nothing."""
+    with (
+        dying(fleet.engine, "before_cursor_execute", _statement("UPDATE tenantkit.outcomes SET")),
+        pytest.raises(SystemExit),
+    ):
+        migrations.migrate(fleet, tenants=["e0", "e1"], jobs=0)
+    (run, *_) = migrations.list_runs(fleet)
+    assert [placement.key for placement in forecast(fleet, taking_back(fleet, run.id, {})).placements] == ["e0"]
+    (run, *_) = migrations.list_runs(fleet)
+    assert (run.done, run.planned) == (0, 2)
 
 
 def test_a_tenant_stays_in_maintenance_while_a_statement_is_at_work_in_its_own_database(

@@ -19,6 +19,7 @@ from tenantkit.cli.options.fleet import takes_options
 from tenantkit.cli.running import print_shared, run
 from tenantkit.migrations import MigrationReport, Options
 from tenantkit.migrations.dry_run import forecast as ahead
+from tenantkit.migrations.runs.requests import downgrading, taking_back
 
 
 @takes_options
@@ -76,7 +77,7 @@ def downgrade(
                         tenancy,
                         ahead.forecast_shared(tenancy, "downgrade", goal)
                         if shared
-                        else ahead.forecast(tenancy, "downgrade", goal, options),
+                        else ahead.forecast(tenancy, downgrading(tenancy, goal, options)),
                     )
                 if shared:
                     print_shared(migrations.downgrade_shared(tenancy, goal), as_json=as_json, as_events=as_events)
@@ -84,7 +85,7 @@ def downgrade(
                 take_back: Callable[..., MigrationReport] = partial(migrations.downgrade, tenancy, goal)
             case None, int() as number if not shared:
                 if not yes:
-                    ask_before_downgrade(tenancy, ahead.forecast_run(tenancy, number, options))
+                    ask_before_downgrade(tenancy, ahead.forecast(tenancy, taking_back(tenancy, number, options)))
                 take_back = partial(migrations.downgrade_run, tenancy, number)
             case _:
                 raise UsageError(

@@ -14,6 +14,7 @@ from tenantkit.cli.options.common import Events, Jobs, Json, Shared, Tenants, Ye
 from tenantkit.cli.running import print_shared, run
 from tenantkit.migrations import MigrationReport
 from tenantkit.migrations.dry_run import forecast as ahead
+from tenantkit.migrations.runs.requests import stamping
 
 
 def stamp(
@@ -55,7 +56,7 @@ def stamp(
             found = (
                 ahead.forecast_shared(tenancy, "stamp", target, purge=purge)
                 if shared
-                else ahead.forecast(tenancy, "stamp", target, {"tenants": keys}, purge=purge)
+                else ahead.forecast(tenancy, stamping(tenancy, target, {"tenants": keys}, purge=purge))
             )
             ask_before_stamp(found, purge=purge)
         if shared:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit.databases.base import by_database
 from tenantkit.migrations.dry_run.preview import install_to_read, placements_of, plan_group
 from tenantkit.migrations.environment.sites import graph_of, shared_site
 from tenantkit.migrations.executors.trial import rolled_back
-from tenantkit.migrations.options import MigrateOptions, Options
-from tenantkit.migrations.planning.plan import group, plan_fleet
-from tenantkit.migrations.planning.rollback import find_applied, plan_rollback
+from tenantkit.migrations.planning.plan import group
 from tenantkit.migrations.planning.version_tables import read_placements, read_revisions
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement
+from tenantkit.migrations.runs.reconcile import reconcile
+from tenantkit.migrations.runs.requests import RunRequest
 from tenantkit.migrations.runs.shared import SHARED
 from tenantkit.postgres.limits import POLITE
 from tenantkit.postgres.quoting import quote_identifier
-from tenantkit.runs import ledger
+from tenantkit.registry import versions
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from tenantkit.databases.base import Databases
     from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Command, Heads, RevisionGraph
-    from tenantkit.migrations.planning.plan import Plan
-    from tenantkit.tenant import Placement, Tenant
+    from tenantkit.tenant import Placement
 
 _TABLES = text(
     """
@@ -65,31 +64,27 @@ class Forecast:
         return tuple(dict.fromkeys(step.revision for group in self.groups for step in group.steps))
 
 
-def forecast(tenancy: Deployment, command: Command, target: str, options: Options, *, purge: bool = False) -> Forecast:
-    """Return the plan of *command* for the tenants.
+def forecast(tenancy: Deployment, request: RunRequest) -> Forecast:
+    """Return the plan of a run for the tenants.
 
-    :raises ConfigurationError: if the target, an option or the environment is wrong.
+    :raises ConfigurationError: if nothing can be planned.
     """
-    graph = graph_of(tenancy, "tenant")
-    graph.require_target(command, target)
-
-    def plan(_: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
-        return plan_fleet(tenancy.isolations, graph, command, target, fleet, current, purge=purge)
-
-    return _forecast(tenancy, graph, command, options, plan)
-
-
-def forecast_run(tenancy: Deployment, run_id: int, options: Options) -> Forecast:
-    """Return the plan of a downgrade of a run; raises as `downgrade_run` does."""
-    graph = graph_of(tenancy, "tenant")
-    applied = find_applied(tenancy, run_id, options.get("tenants"))
-
-    def plan(connection: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
-        concerned = [tenant for tenant in fleet if tenant.key in applied]
-        later = ledger.changed_since(connection, run_id)
-        return plan_rollback(tenancy.isolations, graph, run_id, applied, later, concerned, current)
-
-    return _forecast(tenancy, graph, "downgrade", options, plan)
+    graph = request.graph
+    with rolled_back(tenancy.engine) as connection:
+        install_to_read(connection)
+        fleet = request.options.selection.find(connection)
+    with tenancy.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        current = read_placements(tenancy.databases, connection, tenancy.isolations.targets(fleet))
+    with rolled_back(tenancy.engine) as connection:
+        versions.install(connection)
+        reconcile(tenancy, connection, graph)
+        plan = request.plan(connection, fleet, current)
+    groups = tuple(
+        _group(graph, request.command, heads, there, placements_of(work), purge=plan.purge)
+        for (_, heads, there), work in group(plan.work).items()
+    )
+    return Forecast(graph, groups, tuple(each.tenant.placement for each in plan.work))
 
 
 def forecast_shared(tenancy: Deployment, command: Command, target: str, *, purge: bool = False) -> Forecast:
@@ -102,35 +97,6 @@ def forecast_shared(tenancy: Deployment, command: Command, target: str, *, purge
         heads = read_revisions(connection, [site.schema]).get(site.schema, ())
     found = _group(graph, command, heads, target, [PlannedPlacement(key=SHARED, schema=site.schema)], purge=purge)
     return Forecast(graph, () if found.from_revision == found.to_revision else (found,), (site.placement,))
-
-
-def _forecast(
-    tenancy: Deployment,
-    graph: RevisionGraph,
-    command: Command,
-    options: Options,
-    planner: Callable[[Connection, Sequence[Tenant], Mapping[Placement, Heads]], Plan],
-) -> Forecast:
-    selection = MigrateOptions.of(command, options).selection
-    with rolled_back(tenancy.engine) as connection:
-        install_to_read(connection)
-        fleet = selection.find(connection)
-    with tenancy.engine.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT")
-        current = read_placements(tenancy.databases, connection, tenancy.isolations.targets(fleet))
-        plan = planner(connection, fleet, current)
-    groups = tuple(
-        _group(
-            graph,
-            command,
-            heads,
-            there,
-            placements_of(work),
-            purge=plan.purge,
-        )
-        for (_, heads, there), work in group(plan.work).items()
-    )
-    return Forecast(graph, groups, tuple(each.tenant.placement for each in plan.work))
 
 
 def _group(

@@ -16,14 +16,14 @@ from tenantkit.migrations.dry_run.scripts import ScriptPreview
 from tenantkit.migrations.environment.env_file import require_usable
 from tenantkit.migrations.environment.sites import graph_of, shared_site
 from tenantkit.migrations.executors.trial import name_of, rolled_back
-from tenantkit.migrations.options import MigrateOptions, Options
-from tenantkit.migrations.planning.phases import Phase, limit, require_no_end
-from tenantkit.migrations.planning.plan import group, plan_fleet
-from tenantkit.migrations.planning.unversioned import refuse_unversioned, require_versioned_shared
+from tenantkit.migrations.options import Options
+from tenantkit.migrations.planning.phases import Phase, limit
+from tenantkit.migrations.planning.plan import group
+from tenantkit.migrations.planning.unversioned import require_versioned_shared
 from tenantkit.migrations.planning.version_tables import read_placements, read_revisions
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
-from tenantkit.migrations.runs.commands import usable_graph
+from tenantkit.migrations.runs.requests import downgrading, migrating
 from tenantkit.migrations.runs.shared import SHARED, shared_target
 from tenantkit.registry import versions
 
@@ -58,16 +58,11 @@ def preview(
         command=(command, one_of(*get_args(Previewed))),
         scripts=(scripts, FLAG),
     )
-    chosen = MigrateOptions.of("preview", options)
-    graph = usable_graph(tenancy, target) if command == "migrate" else graph_of(tenancy, "tenant")
-    if command == "downgrade":
-        graph.require_target(command, target)
+    request = (migrating if command == "migrate" else downgrading)(tenancy, target, options, "preview")
+    chosen, graph = request.options, request.graph
     shared_graph = graph_of(tenancy, "shared")
     if scripts:
         require_usable(graph)
-    phase = chosen.phase
-    if phase == "expand":
-        require_no_end(target)
     with rolled_back(tenancy.engine) as connection:
         chosen.settings.limits.require_sense(connection)
         is_current = install_to_read(connection)
@@ -77,11 +72,9 @@ def preview(
         connection.execution_options(isolation_level="AUTOCOMMIT")
         sites = tenancy.isolations.targets(fleet)
         current = read_placements(tenancy.databases, connection, sites)
-        found = plan_fleet(tenancy.isolations, graph, command, target, fleet, current, phase)
-        if command == "migrate":
-            found = refuse_unversioned(connection, tenancy, graph, found)
+        found = request.plan(connection, fleet, current)
         there = shared_target(target)
-        shared = _plan_shared(tenancy, shared_graph, connection, there, phase) if command == "migrate" else None
+        shared = _plan_shared(tenancy, shared_graph, connection, there, chosen.phase) if command == "migrate" else None
     groups = {
         (database, heads, there): plan_group(graph, heads, graph.steps(command, there, heads), placements_of(work))
         for (database, heads, there), work in group(found.work).items()

@@ -15,7 +15,7 @@ from tenantkit.runs import ledger
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Row
+    from sqlalchemy import Connection, Row
 
     from tenantkit.migrations.planning.phases import Phase
 
@@ -57,9 +57,7 @@ def get_run(tenancy: Deployment, run_id: int) -> tuple[Run, list[Outcome]]:
     """
     require(tenancy=(tenancy, TENANCY), run_id=(run_id, whole()))
     with tenancy.engine.connect() as connection:
-        found = ledger.find_runs(connection, run_id=run_id)
-        if not found:
-            raise ConfigurationError(f"There is no run {run_id}. 'tenantkit runs list' shows the last ones.")
+        run = find_run(connection, run_id)
         outcomes = [
             Outcome(
                 key=row.key,
@@ -79,7 +77,17 @@ def get_run(tenancy: Deployment, run_id: int) -> tuple[Run, list[Outcome]]:
             )
             for row in ledger.find_outcomes(connection, run_id)
         ]
-    return _read(found[0]), outcomes
+    return run, outcomes
+
+
+def find_run(connection: Connection, run_id: int) -> Run:
+    """Return a run.
+
+    :raises ConfigurationError: if there is no such run.
+    """
+    for row in ledger.find_runs(connection, run_id=run_id):
+        return _read(row)
+    raise ConfigurationError(f"There is no run {run_id}. 'tenantkit runs list' shows the last ones.")
 
 
 def unfinished(tenancy: Deployment, run_id: int) -> tuple[str, list[str], Phase | None]:

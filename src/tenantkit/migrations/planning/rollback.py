@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.planning.history import get_run
+from tenantkit.migrations.planning.history import find_run
 from tenantkit.migrations.planning.plan import Plan, Work, refuse, without_placement
 from tenantkit.migrations.results.heads import format_heads, parse_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.runs import ledger
 
 if TYPE_CHECKING:
-    from tenantkit.deployment import Deployment
+    from sqlalchemy import Connection
+
     from tenantkit.isolation.isolations import Isolations
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
     from tenantkit.tenant import Placement, Tenant
@@ -28,17 +29,16 @@ class AppliedMigration:
     after: Heads
 
 
-def find_applied(tenancy: Deployment, run_id: int, keys: Collection[str] | None) -> dict[str, AppliedMigration]:
+def find_applied(connection: Connection, run_id: int, keys: Collection[str] | None) -> dict[str, AppliedMigration]:
     """Return what a run did to the tenants with these keys, or to all.
 
     :raises ConfigurationError: if there is no such run, if it did nothing, or if it was no migration.
     """
-    run, _ = get_run(tenancy, run_id)
+    run = find_run(connection, run_id)
     if run.command != "migrate":
         raise ConfigurationError(f"Run {run_id} was a {run.command}, and only a migration can be taken back.")
-    with tenancy.engine.connect() as connection:
-        # Of some, only a part was done: they failed, or the run was stopped or killed.
-        rows = [row for row in ledger.find_outcomes(connection, run_id) if row.to_revision and _moved_by(row)]
+    # Of some, only a part was done: they failed, or the run was stopped or killed.
+    rows = [row for row in ledger.find_outcomes(connection, run_id) if row.to_revision and _moved_by(row)]
     applied = {row.key: AppliedMigration(parse_heads(row.from_revision), parse_heads(row.to_revision)) for row in rows}
     for key in keys or ():
         if key not in applied:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from threading import Event
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from tenantkit.cancellation import Cancellation, handling
 from tenantkit.exceptions import MigrationError
 from tenantkit.migrations.environment.env_file import require_usable
 from tenantkit.migrations.executors.maintenance import maintenance_for
-from tenantkit.migrations.options import MigrateOptions
-from tenantkit.migrations.planning.plan import Plan
 from tenantkit.migrations.planning.version_tables import read_placements
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.report import MigrationReport
 from tenantkit.migrations.runs.migrator import Migrator
 from tenantkit.migrations.runs.reconcile import reconcile
+from tenantkit.migrations.runs.requests import RunRequest
 from tenantkit.migrations.runs.run import FleetRun
 from tenantkit.migrations.runs.waiting import watching_for
 from tenantkit.migrations.tasks.connections import room_for_jobs
@@ -27,32 +25,16 @@ from tenantkit.registry import revisions
 from tenantkit.runs import ledger, maintenance
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from tenantkit.deployment import Deployment
-    from tenantkit.migrations.graph.revision_graph import Command, Heads, RevisionGraph
-    from tenantkit.tenant import Placement, Tenant
-
-Planner: TypeAlias = "Callable[[Connection, Sequence[Tenant], Mapping[Placement, Heads]], Plan]"
-"""Returns the plan for these tenants, whose placements are at these revisions."""
+    from tenantkit.tenant import Tenant
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """The purpose of a run."""
-
-    graph: RevisionGraph
-    command: Command
-    target: str
-    plan: Planner
-    options: MigrateOptions
-    migrate_shared: Callable[[], Outcome | None] = lambda: None
-    """Migrates the shared tables, before the tenants' revisions are read."""
-
-
-def run_fleet(tenancy: Deployment, request: RunRequest) -> MigrationReport:
+def run_fleet(
+    tenancy: Deployment, request: RunRequest, *, migrate_shared: Callable[[], Outcome | None] = lambda: None
+) -> MigrationReport:
     """Prepare, plan, record and execute a run, and return its report.
 
+    :param migrate_shared: called before the tenants' revisions are read.
     :raises MigrationError: with the report, if a tenant failed or the run was stopped.
     :raises ConfigurationError: if an option is wrong; nothing was changed then.
     """
@@ -63,7 +45,7 @@ def run_fleet(tenancy: Deployment, request: RunRequest) -> MigrationReport:
         watching = watching_for(tenancy, options.progress, fleet)
         # After the checks of all arguments, and before the tenants' revisions are read.
         with watching():
-            shared = request.migrate_shared()
+            shared = migrate_shared()
         fleet_run = _open(tenancy, request, fleet, migrator)
         maintained = maintenance_for(tenancy, fleet_run.run_id, cancellation, is_wanted=options.maintenance)
         with watching(), cancellation.deferred(), maintained as migrator.around:

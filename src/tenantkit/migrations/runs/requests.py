@@ -1,0 +1,103 @@
+"""The purposes of runs: the plan of each command, for a run and for what is said before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.migrations.environment.sites import graph_of
+from tenantkit.migrations.options import MigrateOptions, Options
+from tenantkit.migrations.planning.phases import require_no_end
+from tenantkit.migrations.planning.plan import Plan, plan_fleet
+from tenantkit.migrations.planning.rollback import find_applied, plan_rollback
+from tenantkit.migrations.planning.unversioned import refuse_unversioned
+from tenantkit.runs import ledger
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from tenantkit.deployment import Deployment
+    from tenantkit.migrations.graph.revision_graph import Command, Heads, RevisionGraph
+    from tenantkit.tenant import Placement, Tenant
+
+Planner: TypeAlias = "Callable[[Connection, Sequence[Tenant], Mapping[Placement, Heads]], Plan]"
+"""Returns the plan for these tenants, whose placements are at these revisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """The purpose of a run."""
+
+    graph: RevisionGraph
+    command: Command
+    target: str
+    plan: Planner
+    options: MigrateOptions
+
+
+def migrating(tenancy: Deployment, target: str, options: Options, function: str = "migrate") -> RunRequest:
+    """Return the request of a migration; *function* has been given its *options*.
+
+    :raises ConfigurationError: if the environment, the target or an option is wrong.
+    """
+    chosen = MigrateOptions.of(function, options)
+    graph = graph_of(tenancy, "tenant")
+    if graph.is_empty:
+        raise ConfigurationError(
+            f"There are no revisions in {graph.folder}. Write the first with "
+            "'tenantkit revision --autogenerate -m initial'."
+        )
+    graph.upgrade_steps(target, ())
+    if chosen.phase == "expand":
+        require_no_end(target)
+
+    def plan(connection: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
+        found = plan_fleet(tenancy.isolations, graph, "migrate", target, fleet, current, chosen.phase)
+        return refuse_unversioned(connection, tenancy, graph, found)
+
+    return RunRequest(graph, "migrate", target, plan, chosen)
+
+
+def downgrading(tenancy: Deployment, target: str, options: Options, function: str = "downgrade") -> RunRequest:
+    """Return the request of a downgrade; otherwise as `migrating`."""
+    chosen = MigrateOptions.of(function, options)
+    return _to_target(tenancy, "downgrade", target, chosen)
+
+
+def stamping(tenancy: Deployment, target: str, options: Options, *, purge: bool) -> RunRequest:
+    """Return the request of a stamp; otherwise as `migrating`."""
+    chosen = MigrateOptions.of("stamp", options)
+    if purge:  # a replay is for tenants at one known revision
+        chosen = MigrateOptions.of("stamp", {**options, "engine": "alembic"})
+    return _to_target(tenancy, "stamp", target, chosen, purge=purge)
+
+
+def _to_target(
+    tenancy: Deployment, command: Command, target: str, options: MigrateOptions, *, purge: bool = False
+) -> RunRequest:
+    graph = graph_of(tenancy, "tenant")
+    graph.require_target(command, target)
+
+    def plan(_: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
+        return plan_fleet(tenancy.isolations, graph, command, target, fleet, current, purge=purge)
+
+    return RunRequest(graph, command, target, plan, options)
+
+
+def taking_back(tenancy: Deployment, run_id: int, options: Options) -> RunRequest:
+    """Return the request of the downgrade of a run; otherwise as `migrating`.
+
+    Its plan raises `ConfigurationError` if there is no such run, if it did nothing, or if it was no migration.
+    """
+    chosen = MigrateOptions.of("downgrade_run", options)
+    graph = graph_of(tenancy, "tenant")
+
+    def plan(connection: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
+        applied = find_applied(connection, run_id, chosen.selection.tenants)
+        concerned = [tenant for tenant in fleet if tenant.key in applied]
+        later = ledger.changed_since(connection, run_id)
+        return plan_rollback(tenancy.isolations, graph, run_id, applied, later, concerned, current)
+
+    return RunRequest(graph, "downgrade", f"before run {run_id}", plan, chosen)
