@@ -26,7 +26,7 @@ from tenantkit.databases.engines import check_server_once, explaining_imports, k
 from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.binding import Binding
-from tenantkit.lifecycle.create import Seed
+from tenantkit.lifecycle.builders import Seed
 from tenantkit.lifecycle.doctor import Findings
 from tenantkit.registry import applications
 from tenantkit.registry.async_directory import AsyncDirectory

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from tenantkit.arguments import instance
@@ -27,29 +26,15 @@ class Deployment(Directory):
         application: Application,
         *,
         metadata: Metadata,
-        extra_schemas: Sequence[str],
+        extra_schemas: tuple[str, ...],
         engine_options: Mapping[str, Any],
-        grant_to: str | Collection[str],
-        reserved_domains: Collection[str],
-        migrations: str | Path | None,
-        cache_ttl: float,
-        cache_size: int,
-        listen: bool,
+        **registry: Any,
     ) -> None:
+        """Connect nothing yet; *registry* has the other options of `Directory`."""
         self.metadata = metadata
-        self.extra_schemas = tuple(extra_schemas)
+        self.extra_schemas = extra_schemas
         self.engine_options = engine_options
-        super().__init__(
-            databases,
-            isolations,
-            application,
-            grant_to=grant_to,
-            reserved_domains=reserved_domains,
-            migrations=migrations,
-            cache_ttl=cache_ttl,
-            cache_size=cache_size,
-            listen=listen,
-        )
+        super().__init__(databases, isolations, application, **registry)
 
     @property
     def placeholder(self) -> str | None:

@@ -40,8 +40,8 @@ from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.isolation.binding import Binding, RawSQL
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.isolation.schema import SchemaIsolation
-from tenantkit.lifecycle.builders import CheckedBuilder, MetadataBuilder, run_seed
-from tenantkit.lifecycle.create import Builder, Order, Seed, create
+from tenantkit.lifecycle.builders import CheckedBuilder, MetadataBuilder, Seed, run_seed
+from tenantkit.lifecycle.create import Order, create
 from tenantkit.lifecycle.doctor import Findings, diagnose, repair
 from tenantkit.lifecycle.drop import drop
 from tenantkit.naming import SCHEMAS, validate_key, validate_prefix, validate_reserved
@@ -143,12 +143,13 @@ class Tenancy(Deployment):
             reserved_domains=(reserved_domains, TEXTS),
             session_options=(session_options, optional(MAPPING)),
         )
+        roles = (grant_to,) if isinstance(grant_to, str) else tuple(grant_to)
         schema = SchemaIsolation(
             placeholder=placeholder,
             raw_sql=raw_sql,
             extra_schemas=tuple(extra_schemas),
             prefix=validate_prefix(schema_prefix),
-            grant_to=(grant_to,) if isinstance(grant_to, str) else tuple(grant_to),
+            grant_to=roles,
             used=lambda: {placeholder, NO_TENANT_SCHEMA, *self.shared_schemas},
         )
         self.raw_sql: RawSQL = raw_sql
@@ -158,9 +159,9 @@ class Tenancy(Deployment):
             Isolations(databases, schema),
             Application(application, schema.prefix, placeholder),
             metadata=Metadata(shared, tenant),
-            extra_schemas=extra_schemas,
+            extra_schemas=schema.extra_schemas,
             engine_options=own_options,
-            grant_to=grant_to,
+            grant_to=roles,
             reserved_domains=reserved_domains,
             migrations=migrations,
             cache_ttl=cache_ttl,
@@ -313,7 +314,7 @@ class Tenancy(Deployment):
             yield connection.execution_options(isolation_level="READ COMMITTED")
 
     @cached_property
-    def _builder(self) -> Builder:
+    def _builder(self) -> CheckedBuilder:
         if self.migrations is None:
             return CheckedBuilder(self, MetadataBuilder(self))
         # Alembic takes longer to import than all of tenantkit.

@@ -99,7 +99,9 @@ def isolate(tenancy: Tenancy) -> None:
     (first,) = tenancy.isolations
     assert isinstance(first, SchemaIsolation)
     options = {name: getattr(first, name) for name in SchemaIsolation.__dataclass_fields__}
-    tenancy.isolations = ByRegion(tenancy.databases, first, EuIsolation(**{**options, "name": "database"}))
+    tenancy.isolations = tenancy.revisions.isolations = ByRegion(
+        tenancy.databases, first, EuIsolation(**{**options, "name": "database"})
+    )
 
 
 def make_sync(main: URL, eu: URL, **options: Any) -> Tenancy:

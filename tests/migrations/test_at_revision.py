@@ -63,7 +63,7 @@ def test_yes_is_trusted_for_seconds_and_asks_nothing(fleet: Tenancy, monkeypatch
 
     downgrade(fleet, "r1", tenants=["acme"], jobs=0)
     assert fleet.at_revision("acme", "r2")  # for as long as it is trusted
-    fleet.revisions._clock = lambda: 1e12
+    monkeypatch.setattr("tenantkit.registry.revisions.monotonic", lambda: 1e12)
     assert not fleet.at_revision("acme", "r2")
 
 

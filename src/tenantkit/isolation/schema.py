@@ -27,7 +27,7 @@ class SchemaIsolation:
     name: str = Name.SCHEMA
     placeholder: str | None
     raw_sql: RawSQL
-    extra_schemas: Sequence[str]
+    extra_schemas: tuple[str, ...]
     prefix: str
     """What a schema's name puts before the key."""
     grant_to: Collection[str]
@@ -48,9 +48,8 @@ class SchemaIsolation:
 
     def targets(self, tenants: Iterable[Tenant]) -> Iterable[MigrationTarget]:
         """Return one for each tenant."""
-        others = tuple(self.extra_schemas)
         for tenant in tenants:
-            yield MigrationTarget(placement=tenant.placement, others=others, placeholder=self.placeholder)
+            yield MigrationTarget(placement=tenant.placement, others=self.extra_schemas, placeholder=self.placeholder)
 
     def obstacle_to_create(self, connection: Connection, placement: Placement) -> str | None:
         """Return what is in the way: a schema of that name."""

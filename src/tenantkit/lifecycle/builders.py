@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy.schema import CreateSchema
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from tenantkit.deployment import Deployment
     from tenantkit.isolation.binding import Binding
     from tenantkit.isolation.target import MigrationTarget
-    from tenantkit.lifecycle.create import Seed
     from tenantkit.sessions.session import TenantSession
 
+Seed: TypeAlias = "Callable[[TenantSession], object]"
+"""Fills a new tenant, in a session of its own that commits with everything else."""
 
 _UNDEFINED_OBJECT = "42704"
 

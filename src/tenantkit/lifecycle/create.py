@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, select
@@ -22,8 +22,8 @@ from tenantkit.databases.base import connected
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
 from tenantkit.frozen import freeze
 from tenantkit.isolation.base import NewTenant
-from tenantkit.isolation.target import MigrationTarget
 from tenantkit.lifecycle.attendance import attending, is_unattended
+from tenantkit.lifecycle.builders import CheckedBuilder
 from tenantkit.lifecycle.drop import finish
 from tenantkit.lifecycle.operation import Operation
 from tenantkit.postgres.errors import reason, sqlstate
@@ -35,29 +35,10 @@ from tenantkit.status import Status
 from tenantkit.tenant import Tenant
 from tenantkit.user_code import with_place
 
-if TYPE_CHECKING:
-    from tenantkit.sessions.session import TenantSession
-
-Seed: TypeAlias = "Callable[[TenantSession], object]"
-"""Fills a new tenant, in a session of its own that commits with everything else."""
-
 _UNFINISHED = (Status.PROVISIONING, Status.FAILED)
 _CLAIMING = "claiming the key"
 _NEW_ENUM_VALUE = "55P04"
 """unsafe_new_enum_value_usage: before PostgreSQL 17, what ALTER TYPE adds cannot be used until it is committed."""
-
-
-class Builder(Protocol):
-    """Makes a tenant's tables in an empty schema, within the caller's transaction."""
-
-    def __call__(self, connection: Connection, site: MigrationTarget) -> None:
-        """Make them."""
-
-    def in_steps(self, connection: Connection, site: MigrationTarget) -> None:
-        """Make them in transactions of its own, on a connection that has none."""
-
-    def explain(self, connection: Connection, error: Exception) -> str | None:
-        """Return why they could not be made, where more can be said than *error* does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +61,7 @@ def create(
     connection: Connection,
     order: Order,
     *,
-    build: Builder,
+    build: CheckedBuilder,
     seed: Callable[[Connection, Tenant], None],
 ) -> Tenant:
     """Create a tenant, or finish one whose creation failed or died; return it, active.
@@ -157,7 +138,7 @@ class _Creation:
         connection: Connection,
         tenant: Tenant,
         claim: str,
-        build: Builder,
+        build: CheckedBuilder,
         seed: Callable[[Connection, Tenant], None],
     ) -> None:
         self._directory = directory

@@ -31,7 +31,7 @@ class Directory:
         isolations: Isolations,
         application: Application,
         *,
-        grant_to: str | Collection[str],
+        grant_to: tuple[str, ...],
         reserved_domains: Collection[str],
         migrations: str | Path | None,
         cache_ttl: float,
@@ -43,12 +43,12 @@ class Directory:
         self.engine = databases.main
         self.migrations = Path(migrations) if migrations is not None else None
         self.application = application
-        self.grant_to = (grant_to,) if isinstance(grant_to, str) else tuple(grant_to)
+        self.grant_to = grant_to
         self._reserved_domains = validate_own_domains(reserved_domains)
         applications.check_once(self.engine, application)
 
         self.lookups = Lookups(self.engine, ttl=cache_ttl, size=cache_size, listen=listen)
-        self.revisions = Revisions(self)
+        self.revisions = Revisions(databases, isolations, self.cache, self.migrations)
 
     @property
     def cache(self) -> TenantCache:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from json import dumps
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
@@ -67,19 +67,6 @@ def has_revisions(connection: Connection, tenant: Tenant) -> bool:
     return connection.execute(text("SELECT to_regclass(:table)"), {"table": table}).scalar() is not None
 
 
-class Migrated(Protocol):
-    """An object with revisions, such as a `tenantkit.Tenancy`."""
-
-    databases: Databases
-    isolations: Isolations
-    migrations: Path | None
-
-    @property
-    def cache(self) -> TenantCache:
-        """The tenants that this process has looked up."""
-        ...
-
-
 class Revisions:
     """The order of an application's revisions, and a cache of tenants' recent revisions.
 
@@ -87,9 +74,13 @@ class Revisions:
     invalidates the cache.
     """
 
-    def __init__(self, tenancy: Migrated, *, clock: Callable[[], float] = monotonic) -> None:
-        self._tenancy = tenancy
-        self._clock = clock
+    def __init__(
+        self, databases: Databases, isolations: Isolations, cache: TenantCache, migrations: Path | None
+    ) -> None:
+        self.isolations = isolations
+        self._databases = databases
+        self._cache = cache
+        self._migrations = migrations
         self._graph: Graph | None = None
         self._included: dict[tuple[tuple[str, ...], str | None], frozenset[str]] = {}
         self._seen: dict[int, tuple[frozenset[str], int, float]] = {}
@@ -98,8 +89,8 @@ class Revisions:
         """Return whether the schema of *tenant* includes *revision*, from memory or by a query of its own."""
         if self.has(tenant, revision):
             return True
-        with self._tenancy.databases.main.connect() as connection:
-            return self.look_up(connection, self._tenancy.databases, tenant, revision)
+        with self._databases.main.connect() as connection:
+            return self.look_up(connection, self._databases, tenant, revision)
 
     def has(self, tenant: Tenant, revision: str) -> bool:
         """Return whether *tenant* is known to include *revision*, without I/O once the files have been read.
@@ -108,10 +99,10 @@ class Revisions:
         """
         if revision not in self._revisions():
             raise ConfigurationError(
-                f"There is no revision {revision!r} in {self._tenancy.migrations}. Write the whole id, or add its file."
+                f"There is no revision {revision!r} in {self._migrations}. Write the whole id, or add its file."
             )
         there, generation, until = self._seen.get(tenant.id, (frozenset(), -1, 0.0))
-        return revision in there and generation == self._tenancy.cache.generation and until > self._clock()
+        return revision in there and generation == self._cache.generation and until > monotonic()
 
     def look_up(self, connection: Connection, databases: Databases, tenant: Tenant, revision: str) -> bool:
         """Return whether the schema of *tenant* includes *revision*, and cache its revisions.
@@ -120,8 +111,8 @@ class Revisions:
         :raises TenantUnavailableError: if this version of tenantkit cannot reach the schema.
         :raises ConfigurationError: if the tenant is at an unknown revision.
         """
-        self._tenancy.isolations.of(tenant)
-        generation, now = self._tenancy.cache.generation, self._clock()
+        self.isolations.of(tenant)
+        generation, now = self._cache.generation, monotonic()
         with connected(databases, tenant.placement.database, connection) as there:
             heads, going = where = read_heads(there, tenant)
         if where not in self._included:
@@ -137,14 +128,14 @@ class Revisions:
             graph = graph | read_order(connection)
         for head in set(heads) - graph.keys():
             raise ConfigurationError(
-                f"Tenant {tenant.key!r} is at revision {head}, which is not in {self._tenancy.migrations}, nor known "
+                f"Tenant {tenant.key!r} is at revision {head}, which is not in {self._migrations}, nor known "
                 "from a run of 'tenantkit migrate'. Update the code."
             )
         return graph
 
     def _revisions(self) -> Graph:
         if self._graph is None:
-            if self._tenancy.migrations is None:
+            if self._migrations is None:
                 raise ConfigurationError("This tenancy has no revisions: pass Tenancy(..., migrations='migrations').")
-            self._graph = read_graph(self._tenancy.migrations / "tenant")
+            self._graph = read_graph(self._migrations / "tenant")
         return self._graph
