@@ -20,17 +20,16 @@ def pauses(retry: Retry) -> list[float]:
     while not isinstance(step := retry.next(task), Outcome):
         task, seconds = step
         found.append(seconds)
-    assert step.error == retry.error
-    assert step.sqlstate == retry.sqlstate
+    assert step is retry.failure
     return found
 
 
 def test_a_placement_is_given_up_after_eight_lock_conflicts() -> None:
-    assert len(pauses(Retry("canceling statement due to lock timeout", sqlstate="55P03"))) == ATTEMPTS - 1 == 7
+    assert len(pauses(Retry(TASK.outcome(error=psycopg.errors.LockNotAvailable())))) == ATTEMPTS - 1 == 7
 
 
 def test_a_placement_that_another_run_has_claimed_is_given_up_after_a_minute() -> None:
-    waited = pauses(Retry("another run is migrating it", busy=True))
+    waited = pauses(Retry.claimed(TASK))
     assert PATIENCE == 60
     assert sum(waited[:-1]) < PATIENCE <= sum(waited)
 

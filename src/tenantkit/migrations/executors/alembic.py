@@ -20,7 +20,7 @@ from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.progress import StepProgress
 from tenantkit.migrations.tasks.connections import Reconnect, cancel, hear
-from tenantkit.migrations.tasks.task import CLAIMED, Retry, Task
+from tenantkit.migrations.tasks.task import Retry, Task
 from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import Limits
 from tenantkit.postgres.operators import explain, require_operators
@@ -79,13 +79,13 @@ class Alembic:
                 self.cancellation.cancelling(partial(cancel, connection)),
             ):
                 if not claimed:
-                    return Retry(CLAIMED, busy=True)
+                    return Retry.claimed(task)
                 self._attempt(connection, progress)
         except Exception as caught:  # noqa: BLE001 - one tenant's failure is an outcome, whatever it was
             self.cancellation.check()  # what cleans up, in Alembic or in a revision, may have replaced the interruption
             error = caught
             if is_lock_conflict(caught):
-                return Retry.after(caught, reached=progress.kept)
+                return Retry(task.outcome(error=caught), reached=progress.kept)
         after = progress.after if error is None else format_heads(progress.kept or ()) or progress.before
         explanation: str | None = None
         if error is not None:

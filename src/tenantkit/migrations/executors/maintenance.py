@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from time import monotonic, sleep
@@ -18,7 +18,7 @@ from tenantkit.cancellation import Cancellation
 from tenantkit.migrations.tasks.connections import Reconnect, cancel
 from tenantkit.migrations.tasks.task import Retry, Task
 from tenantkit.naming import first_lines
-from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
+from tenantkit.postgres.errors import is_lock_conflict, reason
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.runs import maintenance
 from tenantkit.runs.maintenance import Entry
@@ -36,6 +36,8 @@ _STAYS = (
     "Still in maintenance, as a statement of a run that has ended is still at work there: %s. The next migrate, "
     "downgrade or stamp, or 'tenantkit doctor --repair', makes them active when that statement has ended."
 )
+
+_BUSY = "another run keeps it in maintenance. Run the same again when that has ended"
 
 Around: TypeAlias = Callable[[Any], Any]
 """Returns an `Executor` that does what another does, and more."""
@@ -106,12 +108,15 @@ class _Kept:
         try:
             entry: Entry = self.keeper.do(task, maintenance.enter)
         except SQLAlchemyError as error:
-            return Retry(f"it cannot be put into maintenance: {reason(error)}", sqlstate=sqlstate(error))
+            failure = task.outcome(error=error)
+            return Retry(replace(failure, error=f"it cannot be put into maintenance: {failure.error}"))
         match entry:
             case Entry.BUSY:
                 with suppress(SQLAlchemyError):  # for the next try, if that other run is dead
                     release_abandoned(self.keeper.tenancy, patience=0)
-                return Retry("another run keeps it in maintenance. Run the same again when that has ended", busy=True)
+                return Retry.claimed(
+                    task, "another run keeps it in maintenance. Run the same again when that has ended"
+                )
             case Entry.LEFT_ALONE:
                 return self.executor(task, *args)
             case Entry.ENTERED:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from multiprocessing.connection import Connection as Pipe
 from socket import SHUT_WR, socketpair
 from time import monotonic
@@ -14,13 +15,13 @@ from typing import TYPE_CHECKING
 from tenantkit.cancellation import SIGNALS, Cancellation
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.graph.places import Place
-from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.progress import StepProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tenantkit.migrations.executors.worker import WorkerConfig
+    from tenantkit.migrations.results.outcome import Outcome
     from tenantkit.migrations.tasks.task import Retry, Task
 
 _MAIN = """
@@ -134,14 +135,8 @@ class Worker:
 
 
 def _lost(task: Task, exit_code: int, place: Place | None = None) -> Outcome:
-    return Outcome(
-        key=task.key,
-        schema=task.site.schema,
-        database=task.site.placement.database,
-        from_revision=None,
-        to_revision=None,
-        engine="alembic",
-        attempts=task.attempt,
+    return replace(
+        task.outcome(engine="alembic"),
         error=f"the worker process died (exit code {exit_code}); what it had not committed was rolled back",
         revision=None if place is None else place.revision,
         file=None if place is None else place.file,

@@ -69,7 +69,7 @@ class Trial:
         try:
             with rolled_back(self.engine) as connection:
                 if not claim(connection, task.site.schema):
-                    return Retry("a run is migrating it. Try again when that has ended", busy=True)
+                    return Retry.claimed(task, "a run is migrating it. Try again when that has ended")
                 self.limits.apply(connection)
                 keep_sequences(connection, [task.site.schema, *self.schemas])
                 self.prepare(connection)
@@ -80,7 +80,7 @@ class Trial:
             self.cancellation.check()  # what cleans up may have replaced the interruption
             error = caught
             if is_lock_conflict(caught):
-                return Retry.after(caught)
+                return Retry(task.outcome(error=caught))
         after = progress.before if error is not None else reached or progress.after
         return task.outcome(progress.before, after, engine="alembic", error=error)
 

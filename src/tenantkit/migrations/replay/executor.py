@@ -18,7 +18,7 @@ from tenantkit.migrations.replay.script import BUSY, MOVED, Script, Template
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.tasks.connections import FORGET, Reconnect
-from tenantkit.migrations.tasks.task import CLAIMED, Retry, Task
+from tenantkit.migrations.tasks.task import Retry, Task
 from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import Limits
 from tenantkit.user_code import set_place
@@ -95,7 +95,7 @@ class Replay:
                 self.close()
                 raise KeyboardInterrupt from caught
             error = caught
-            if (again := self._again(caught)) is not None:
+            if (again := self._again(task, caught)) is not None:
                 return again
         return task.outcome(before, after if error is None else before, engine="replay", start=start, error=error)
 
@@ -150,7 +150,7 @@ class Replay:
         connection.autocommit = True
         return connection
 
-    def _again(self, error: psycopg.Error) -> Retry | None:
+    def _again(self, task: Task, error: psycopg.Error) -> Retry | None:
         """Undo what began, and return whether it is worth another try."""
         connection = self._connection
         if connection is None:
@@ -159,16 +159,16 @@ class Replay:
             # libpq's own error: the connection is lost, even where it does not look so. Whether the transaction was
             # committed is not known. If so, the next try will say that the placement has moved.
             self.close()
-            return Retry.after(error)
+            return Retry(task.outcome(error=error))
         try:
             connection.rollback()
         except psycopg.Error as lost:
             self.close()
-            return Retry.after(lost)
+            return Retry(task.outcome(error=lost))
         if error.sqlstate == BUSY:
-            return Retry(CLAIMED, busy=True)
+            return Retry.claimed(task)
         if is_lock_conflict(error):
-            return Retry.after(error)
+            return Retry(task.outcome(error=error))
         return None
 
 

@@ -68,25 +68,23 @@ class Task:
         )
 
 
-CLAIMED = "another run is migrating it. Run the same again when that has ended"
-
-
 @dataclass(frozen=True, slots=True)
 class Retry:
     """A task that another transaction prevented, to be tried again."""
 
-    error: str
+    failure: Outcome
+    """The outcome, if this was the last attempt."""
     busy: bool = False
     """Whether another run is at work on the placement, rather than locks in the way."""
-    sqlstate: str | None = None
-    place: Place = field(default_factory=Place)
     reached: Heads | None = None
     """Where the placement was for good when steps outside of a transaction began, if any did."""
 
     @classmethod
-    def after(cls, error: Exception, *, reached: Heads | None = None) -> Retry:
-        """Return the retry after *error*."""
-        return cls(reason(error), sqlstate=sqlstate(error), place=place_of(error), reached=reached)
+    def claimed(
+        cls, task: Task, error: str = "another run is migrating it. Run the same again when that has ended"
+    ) -> Retry:
+        """Return the retry of a *task* whose placement another run has claimed."""
+        return cls(replace(task.outcome(), error=error), busy=True)
 
     def next(self, task: Task) -> tuple[Task, float] | Outcome:
         """Return the task as it is to be tried again, and in how many seconds; or the failure, if it is enough."""
@@ -98,16 +96,7 @@ class Retry:
                 return replace(task, waited=task.waited + pause), pause
         elif not task.is_last_attempt:
             return replace(task, attempt=task.attempt + 1), retry.pause(task.attempt)
-        place = self.place
-        return replace(
-            task.outcome(),
-            sqlstate=self.sqlstate,
-            error=self.error,
-            revision=place.revision,
-            file=place.file,
-            line=place.line,
-            traceback=place.traceback,
-        )
+        return self.failure
 
 
 def run_task(
