@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from sqlalchemy.schema import CreateSchema
 
 from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
+from tenantkit.migrations import init
 from tenantkit.registry import versions
+from tests.migrations.environments import Environment
 from tests.support.blocking import blocking
 from tests.support.models import SharedBase, TenantBase
 
@@ -47,6 +50,13 @@ def engine(database: URL) -> Generator[Engine]:
     engine = create_engine(database)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    """A migration environment without revisions."""
+    init(tmp_path / "migrations")
+    return Environment(tmp_path / "migrations")
 
 
 @pytest.fixture

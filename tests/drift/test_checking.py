@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from tenantkit import Tenancy
 from tenantkit.drift import check, checking
 from tenantkit.drift.catalog.reader import read_hashes
 from tenantkit.exceptions import TenantNotFoundError
-from tenantkit.migrations import init
 from tests.drift.conftest import EVERYTHING, Fleet, words_of
 from tests.migrations.environments import Environment
 
@@ -23,12 +21,6 @@ ALIKE = """
 op.create_table("project", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String), schema="tenant")
 """
 NEXT = 'op.add_column("project", sa.Column("country_code", sa.String), schema="tenant")'
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    init(tmp_path / "migrations")
-    return Environment(tmp_path / "migrations")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
@@ -11,7 +10,7 @@ from sqlalchemy import Engine, text
 from tenantkit import Tenancy
 from tenantkit.drift import check
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations import init, revision
+from tenantkit.migrations import revision
 from tests.drift.conftest import Fleet, run_script, words_of
 from tests.migrations.environments import Environment
 from tests.support.catalog import schemas
@@ -47,12 +46,6 @@ op.execute("ALTER TABLE task ENABLE ROW LEVEL SECURITY")
 op.execute("CREATE POLICY everyone ON task USING (id > one())")
 """
 """What models cannot declare."""
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    init(tmp_path / "migrations")
-    return Environment(tmp_path / "migrations")
 
 
 @pytest.fixture

@@ -54,9 +54,7 @@ def eu(urls: tuple[URL, URL]) -> Generator[Engine]:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    migrations.init(tmp_path / "migrations")
-    environment = Environment(tmp_path / "migrations")
+def environment(environment: Environment) -> Environment:
     environment.add("r1", R1, 'op.drop_table("note", schema="tenant")')
     return environment
 

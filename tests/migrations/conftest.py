@@ -1,24 +1,15 @@
-"""A migration environment in a temporary folder, and the tenancy that uses it."""
+"""Tenancies whose tables come from a migration environment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from tenantkit import Tenancy
-from tenantkit.migrations import init
 from tests.migrations.environments import Environment
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    """An environment without revisions."""
-    init(tmp_path / "migrations")
-    return Environment(tmp_path / "migrations")
 
 
 @pytest.fixture

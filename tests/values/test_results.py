@@ -14,9 +14,7 @@ from tests.migrations.environments import Environment
 
 
 @pytest.fixture
-def environment(tmp_path: Any) -> Environment:
-    migrations.init(tmp_path / "migrations")
-    environment = Environment(tmp_path / "migrations")
+def environment(environment: Environment) -> Environment:
     environment.add("t1", 'op.create_table("note", sa.Column("id", sa.Integer), schema="tenant")')
     return environment
 
