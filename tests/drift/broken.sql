@@ -98,24 +98,24 @@ DROP VIEW grand_total, totals;
 ALTER TABLE lines DROP CONSTRAINT fk_code;
 DROP INDEX ux_invoices_code, ix_invoices_open, ix_invoices_pattern;
 DROP MATERIALIZED VIEW monthly;ALTER TABLE invoices ALTER COLUMN number TYPE text;
--- function latest() is missing
+-- by hand: function latest() is missing
 -- view grand_total is missing
 -- view totals is missing
 -- materialized view monthly is missing
--- column invoices.number: type is text, not character varying(20)
--- index ix_invoices_open is missing on invoices
--- index ix_invoices_pattern is missing on invoices
+-- by hand: column invoices.number: type is text, not character varying(20)
+-- by hand: index ix_invoices_open is missing on invoices
+-- by hand: index ix_invoices_pattern is missing on invoices
 -- index ux_invoices_code is missing on invoices
 -- foreign key fk_code is missing on lines
 
 --- column type, others stay
 ALTER TABLE lines ALTER invoice_id TYPE bigint, ALTER "Ö dd" TYPE varchar(10);
--- column lines.invoice_id: type is bigint, not integer
+-- by hand: column lines.invoice_id: type is bigint, not integer
 -- column lines.Ö dd: type is character varying(10), not text
 
 --- column type to domain
 ALTER TABLE lines ALTER price TYPE numeric;
--- column lines.price: type is numeric, not amount
+-- by hand: column lines.price: type is numeric, not amount
 
 --- column type with default
 ALTER TABLE bookings ALTER secret SET DEFAULT 1;

@@ -68,31 +68,32 @@ def test_a_column_that_must_be_filled_is_added_where_there_are_no_rows(fleet: Fl
     assert fleet.words() == {}
 
 
-def test_triggers_and_policies_on_a_column_whose_type_changes_come_back(fleet: Fleet) -> None:
-    dependent = """
-        CREATE TRIGGER moved AFTER UPDATE OF place ON lines FOR EACH ROW EXECUTE FUNCTION touch();
-        CREATE POLICY front ON lines USING (place < 10)
-    """
-    fleet.everywhere(dependent)
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ("CREATE TRIGGER moved AFTER UPDATE OF place ON lines FOR EACH ROW EXECUTE FUNCTION touch()", "trigger moved"),
+        ("CREATE POLICY front ON lines USING (place < 10)", "policy front"),
+    ],
+)
+def test_a_column_that_a_trigger_or_a_policy_uses_is_left_to_a_person(fleet: Fleet, user: str, said: str) -> None:
+    fleet.everywhere(user)
     fleet.run(
         "acme",
         f"""
-        DROP TRIGGER moved ON lines; DROP POLICY front ON lines; ALTER TABLE lines DROP CONSTRAINT ck_place;
-        ALTER TABLE lines ALTER place TYPE bigint;
-        ALTER TABLE lines ADD CONSTRAINT ck_place CHECK (place > 0) NOT VALID;
-        {dependent}
+        DROP {said} ON lines; ALTER TABLE lines DROP CONSTRAINT ck_place; ALTER TABLE lines ALTER place TYPE smallint;
+        ALTER TABLE lines ADD CONSTRAINT ck_place CHECK (place > 0) NOT VALID; {user}
         """,
     )
     report = fleet.check()
-    assert words_of(report) == {"acme": ["column lines.place: type is bigint, not integer"]}
-    fleet.repair(report)
-    assert fleet.words() == {}
-    assert fleet.catalog("acme") == fleet.catalog("beta")
+    assert f"-- By hand: column lines.place: {said} on lines uses it.\n" in fleet.repair(report)
+    assert (
+        words_of(fleet.check()) == words_of(report) == {"acme": ["column lines.place: type is smallint, not integer"]}
+    )
 
 
 def test_a_column_that_a_view_reads_is_left_to_a_person(fleet: Fleet) -> None:
     view = "CREATE VIEW codes AS SELECT code FROM lines; GRANT SELECT ON codes TO pg_monitor"
-    fleet.everywhere(view)
+    fleet.everywhere(f"ALTER TABLE lines DROP CONSTRAINT fk_code; {view}")
     fleet.run("acme", f"DROP VIEW codes; ALTER TABLE lines ALTER code TYPE varchar(9); {view}")
     report = fleet.check()
     words = words_of(report)["acme"]
@@ -107,49 +108,27 @@ def test_a_column_that_a_view_reads_is_left_to_a_person(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "remark"),
+    "broken",
     [
-        ("ALTER TABLE lines ALTER invoice_id TYPE bigint", "converted from bigint to integer"),
-        ("ALTER TABLE lines ALTER price TYPE numeric", "converted from numeric to amount"),
-        ("ALTER TABLE lines DROP CONSTRAINT ck_place; ALTER TABLE lines ALTER place TYPE smallint", None),
-        ("ALTER TABLE lines ALTER code TYPE varchar(9)", None),
+        "ALTER TABLE lines DROP CONSTRAINT ck_place; ALTER TABLE lines ALTER place TYPE smallint",
+        'ALTER TABLE lines ALTER "Ö dd" TYPE varchar(10)',
     ],
 )
-def test_rows_survive_conversions(fleet: Fleet, broken: str, remark: str | None) -> None:
-    lines = "SELECT id, invoice_id, code, place, price FROM lines ORDER BY id"
+def test_rows_survive_a_wider_type(fleet: Fleet, broken: str) -> None:
+    lines = "SELECT * FROM lines ORDER BY id"
     before = fleet.rows("acme", lines)
     fleet.run("acme", broken)
-    script = fleet.repair(fleet.check())
+    fleet.repair(fleet.check())
     assert fleet.words() == {}
     assert fleet.rows("acme", lines) == before
-    assert (remark or "no remark") in script or (remark is None and "are converted" not in script)
 
 
-NARROWED = {
+CONVERTED = {
     "varchar(50)": ("text", f"'{'x' * 100}'"),
     "char(5)": ("varchar(9)", "'too long'"),
     "varchar(50)[]": ("text[]", f"ARRAY['{'x' * 100}']"),
     "smallint": ("bigint", "100000"),
-    "numeric(6, 2)": ("numeric", "123456.789"),
     "short": ("text", "'too long'"),
-}
-"""The type that a column should have, the one that it has, and a value that does not fit."""
-
-
-@pytest.mark.few_cases(wanted=3)
-@pytest.mark.parametrize("wanted", NARROWED)
-def test_a_value_that_does_not_fit_is_never_cut(fleet: Fleet, wanted: str) -> None:
-    there, value = NARROWED[wanted]
-    fleet.everywhere(f"CREATE DOMAIN short AS varchar(3); CREATE TABLE narrow (v {wanted})")
-    fleet.run("acme", f"ALTER TABLE narrow ALTER v TYPE {there}; INSERT INTO narrow VALUES ({value})")
-    before, report = fleet.rows("acme", "SELECT v::text FROM narrow"), fleet.check()
-    with pytest.raises((psycopg.errors.StringDataRightTruncation, psycopg.errors.NumericValueOutOfRange)):
-        fleet.repair(report)
-    assert fleet.rows("acme", "SELECT v::text FROM narrow") == before
-    assert "-- The values of narrow.v are converted from " in report.odd[0].script("acme")
-
-
-ROUNDED = {
     "numeric(6, 2)": ("numeric", "1.239"),
     "integer": ("double precision", "1.6"),
     "real": ("integer", "16777217"),
@@ -159,30 +138,23 @@ ROUNDED = {
     "timestamp(0)": ("timestamp", "'2026-01-01 10:00:00.7'"),
     "varchar(3)": ("text", "'abc   '"),
     "jsonb": ("json", """'{"a": 1, "a": 2}'"""),
+    "mood": ("text", "'ok'"),
+    "uuid": ("text", "NULL"),
 }
-"""The type that a column should have, the one that it has, and a value that PostgreSQL changes without an error."""
+"""The type that a column should have, the one that it has, and a value that does not fit, or would be another."""
 
 
 @pytest.mark.few_cases(wanted=4)
-@pytest.mark.parametrize("wanted", ROUNDED)
-def test_a_conversion_that_changes_values_is_named_in_front_of_it(fleet: Fleet, wanted: str) -> None:
-    there, value = ROUNDED[wanted]
-    fleet.everywhere(f"CREATE TABLE narrow (v {wanted})")
+@pytest.mark.parametrize("wanted", CONVERTED)
+def test_a_conversion_that_may_change_values_is_left_to_a_person(fleet: Fleet, wanted: str) -> None:
+    there, value = CONVERTED[wanted]
+    fleet.everywhere(f"CREATE DOMAIN short AS varchar(3); CREATE TABLE narrow (v {wanted})")
     fleet.run("acme", f"ALTER TABLE narrow ALTER v TYPE {there} USING NULL; INSERT INTO narrow VALUES ({value})")
-    script = fleet.repair(fleet.check())
-    assert fleet.words() == {}
-    assert re.search(r'-- The values of narrow\.v are converted .*\nALTER TABLE "narrow" ALTER COLUMN "v" TYPE', script)
-    assert " USING " not in script
-
-
-@pytest.mark.parametrize(
-    ("wanted", "there"), [("mood", "text"), ("integer", "text"), ("uuid", "text"), ("date", "text")]
-)
-def test_a_conversion_that_is_no_assignment_is_left_to_a_person(fleet: Fleet, wanted: str, there: str) -> None:
-    fleet.everywhere(f"CREATE TABLE narrow (v {wanted})")
-    fleet.run("acme", f"ALTER TABLE narrow ALTER v TYPE {there}")
-    report = fleet.check()
-    assert f"-- By hand: column narrow.v: PostgreSQL does not assign {there} to {wanted}." in fleet.repair(report)
+    before, report = fleet.rows("acme", "SELECT v::text FROM narrow"), fleet.check()
+    script = fleet.repair(report)
+    assert "-- By hand: column narrow.v: its values must be converted from " in script
+    assert '\n--   ALTER TABLE "narrow" ALTER COLUMN "v" TYPE ' in script
+    assert fleet.rows("acme", "SELECT v::text FROM narrow") == before
     assert words_of(fleet.check()) == words_of(report)
 
 
@@ -317,13 +289,13 @@ ENTANGLED = {
     ),
     "a column that a child has of its own, too": (
         "CREATE TABLE parent (a integer); CREATE TABLE a_child (a integer) INHERITS (parent)",
-        "ALTER TABLE parent ALTER a TYPE bigint",
+        "ALTER TABLE parent ALTER a TYPE smallint",
         False,
     ),
     "keys whose columns have another type on both sides": (
         "CREATE TABLE one (id numeric PRIMARY KEY); CREATE TABLE two (id numeric REFERENCES one)",
         "DROP TABLE two, one; CREATE TABLE one (id integer PRIMARY KEY); CREATE TABLE two (id integer REFERENCES one)",
-        False,
+        True,
     ),
     "names that end comments": (
         'CREATE TABLE "a""b\n; DROP" ("c\n--x" integer, d text); CREATE VIEW "v\n-- " AS SELECT d FROM "a""b\n; DROP"',

@@ -165,8 +165,10 @@ def _missing(key: Key) -> str:
     return f"{key.kind} {key.name} is missing on {key.table}"
 
 
-def subject(key: Key) -> str:
-    """Return the name of an item for messages."""
+def subject(key: Key | str) -> str:
+    """Return the name of an item for messages; one that is not compared has its description."""
+    if isinstance(key, str):
+        return key
     if key.table is None:
         return f"{key.kind} {key.name}"
     if key.kind is Kind.COLUMN:

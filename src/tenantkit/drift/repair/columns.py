@@ -5,17 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from tenantkit.drift.catalog.shape import Item, Key, Kind, Shape, unquoted
+from tenantkit.drift.catalog.shape import Item
 from tenantkit.drift.repair import statements
 from tenantkit.postgres.quoting import quote_identifier as quoted
 
-_TEXTS = ("character varying", "text", "character")
-_FAMILIES = (
-    ("smallint", "integer", "bigint", "numeric", "real", "double precision"),
-    ("date", "timestamp without time zone", "timestamp with time zone"),
-    ("json", "jsonb"),
-)
-"""Families of types: PostgreSQL assigns a value to a column of another type of its family, and any value to a text."""
 _WIDER: Mapping[str, tuple[str, ...]] = {
     "smallint": ("integer", "bigint", "numeric"),
     "integer": ("bigint", "numeric"),
@@ -30,7 +23,7 @@ _WIDER: Mapping[str, tuple[str, ...]] = {
 def alter(expected: Item, found: Item) -> list[str] | None:
     """Return the statements that change *found* into *expected*; ``None`` if it cannot be changed in place.
 
-    The type is changed without ``USING``: PostgreSQL assigns each value, and a value that does not fit is an error.
+    The type is changed without ``USING``; see `converts`.
     """
     table, name = expected.key.table or "", expected.key.name
     column = f"ALTER TABLE {quoted(table)} ALTER COLUMN {quoted(name)}"
@@ -43,7 +36,6 @@ def alter(expected: Item, found: Item) -> list[str] | None:
             changes.append(f"{column} DROP DEFAULT")
             default = None
         collation = f" COLLATE {expected['collation']}" if expected["collation"] else ""
-        changes += [] if _holds_all(expected, found) else [_warn(expected, found)]
         changes.append(f"{column} TYPE {expected['type']}{collation}")
     if expected["default"] != default:
         changes.append(f"{column} {statements.set_default(expected)}")
@@ -54,40 +46,18 @@ def alter(expected: Item, found: Item) -> list[str] | None:
 
 
 def changes_type(expected: Item, found: Item) -> bool:
-    """Return whether a column's values must be converted, which dependents of the column do not allow."""
+    """Return whether a column gets another type or collation, which dependents of the column do not allow."""
     return (expected["type"], expected["collation"]) != (found["type"], found["collation"])
 
 
-def is_assignable(expected: Item, found: Item, shape: Shape) -> bool:
-    """Return whether PostgreSQL may assign values of a column to one of another type; *shape* has the domains."""
-    wanted, there = (_resolve(item["type"] or "", shape) for item in (expected, found))
-    if wanted.endswith("[]") and there.endswith("[]"):
-        wanted, there = (_resolve(type_.removesuffix("[]"), shape) for type_ in (wanted, there))
-    return wanted == there or wanted in _TEXTS or any(wanted in family and there in family for family in _FAMILIES)
-
-
-def _resolve(type_: str, shape: Shape) -> str:
-    """Return the name of a type without its limits; of a domain, that of the type underneath."""
-    while domain := shape.get(Key(Kind.DOMAIN, None, unquoted(type_))):
-        type_ = domain["type"] or ""
-    return re.sub(r"\([\d,]+\)", "", type_)
-
-
-def _holds_all(expected: Item, found: Item) -> bool:
+def converts(expected: Item, found: Item) -> bool:
+    """Return whether the expected type may lack a value of the one that was found."""
     wanted, there = expected["type"] or "", found["type"] or ""
     base, *_ = re.split(r"[(,)]", there)
     if wanted == there or wanted in _WIDER.get(base, ()):
-        return True
+        return False
     shorter, longer = (re.fullmatch(r"character varying\((\d+)\)", type_) for type_ in (there, wanted))
-    return bool(shorter and longer and int(shorter[1]) <= int(longer[1]))
-
-
-def _warn(expected: Item, found: Item) -> str:
-    table, name = expected.key.table, expected.key.name
-    return statements.remark(
-        f"The values of {table}.{name} are converted from {found['type']} to {expected['type']}. Look at them first: "
-        "a value that does not fit is an error, and others may be rounded, cut, or read in this session's time zone."
-    )
+    return not (shorter and longer and int(shorter[1]) <= int(longer[1]))
 
 
 def _alter_null(column: str, expected: Item, found: Item) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tenantkit.drift.catalog.dependencies import Node
 from tenantkit.drift.catalog.shape import ROUTINES, VIEWS, Item, Key, Kind
 from tenantkit.drift.compare import subject
 from tenantkit.drift.repair.phases import Phase, dropped_in
@@ -31,19 +30,19 @@ def refuse(repairs: Repairs) -> None:
 
 
 def _used(repairs: Repairs, repair: Repair) -> str | None:
-    """Return a sentence about an object that uses a dropped or converted item and keeps using it; else ``None``."""
+    """Return a sentence about an object that uses a dropped item and keeps using it; ``None`` if there is none."""
     for key, user in repairs.users(repair):
         if isinstance(user, Key):
             other = repairs.of_found.get(user)
             if other is repair or (other and other.reason is None and _ends_use(repairs, other, user, key, repair)):
                 continue
-        return f"{_describe(user)} uses it."
+        return f"{subject(user)} uses it."
     return None
 
 
 def _ends_use(repairs: Repairs, other: Repair, user: Key, key: Key, repair: Repair) -> bool:
-    """Return whether *other* ends a use of the item that *repair* drops or converts, and does so before it."""
-    until = Phase.DROP_TABLES if repair.retypes else dropped_in(repair.about)
+    """Return whether *other* ends a use of the item that *repair* drops, and does so before it."""
+    until = dropped_in(repair.about)
     if user in other.removes:
         dropped = repairs.found.shape[user] if user.kind is Kind.FOREIGN_KEY else other.about
         return dropped_in(dropped) <= until
@@ -80,7 +79,3 @@ def _taken(repairs: Repairs, key: Key) -> Key | None:
 def _is_freed(key: Key, repair: Repair) -> bool:
     about: Item = repair.about
     return key not in repair.makes and (key not in repair.removes or dropped_in(about) < Phase.CREATE)
-
-
-def _describe(node: Node) -> str:
-    return subject(node) if isinstance(node, Key) else node

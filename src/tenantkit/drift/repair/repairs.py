@@ -19,8 +19,6 @@ from tenantkit.postgres.quoting import quote_identifier as quoted
 _REMADE = frozenset({*CONSTRAINTS, Kind.DOMAIN_CONSTRAINT, Kind.INDEX, Kind.TRIGGER, Kind.POLICY})
 _KEPT = frozenset({*CONSTRAINTS, Kind.INDEX, Kind.SEQUENCE}) - {Kind.FOREIGN_KEY}
 """Kinds that PostgreSQL itself recreates when the type of a column changes."""
-_REMADE_WITH_TYPES = frozenset({Kind.FOREIGN_KEY, Kind.TRIGGER, Kind.POLICY})
-"""Kinds that a script recreates when the type of a column changes."""
 _WHOLE = (Kind.TABLE, Kind.DOMAIN, *VIEWS)
 """Kinds that are dropped together with the items that belong to them."""
 _OWNED = frozenset({Kind.TABLE, Kind.SEQUENCE, *ROUTINES, *VIEWS, Kind.ENUM, Kind.DOMAIN, Kind.COMPOSITE})
@@ -47,8 +45,6 @@ class Repair:
     """Items that are as expected after it."""
     needs: set[Key] = field(default_factory=set[Key])
     """Items that must be as expected before it, besides those in PostgreSQL's catalog of dependencies."""
-    retypes: bool = False
-    """Whether it converts the values of a column."""
     reason: str | None = None
     """The reason why it is left to the operator; ``None`` if it is executed."""
     causes: list[Repair] = field(default_factory=list["Repair"])
@@ -80,16 +76,11 @@ class Repairs:
         self._remake_users()
 
     def users(self, repair: Repair) -> Iterator[tuple[Key, Node]]:
-        """Yield each item that *repair* drops or converts, with each object that prevents that."""
-        for key in [repair.about.key] if repair.retypes else sorted(repair.removes, key=str):
+        """Yield each item that *repair* drops, with each object that prevents that."""
+        for key in sorted(repair.removes, key=str):
             for user, how in self.found.dependencies.uses.get(key, {}).items():
-                if not isinstance(user, Key):
-                    is_in_the_way = how == BLOCKING
-                elif repair.retypes:
-                    is_in_the_way = user.kind not in _KEPT
-                else:
-                    is_in_the_way = how == BLOCKING or user.kind is Kind.COLUMN  # a column computed from it
-                if is_in_the_way:
+                is_computed = isinstance(user, Key) and user.kind is Kind.COLUMN
+                if how == BLOCKING or is_computed:
                     yield key, user
 
     def needed_by(self, repair: Repair) -> list[Repair]:
@@ -184,26 +175,28 @@ class Repairs:
         if any(key in self.expected.shape and self.expected.shape[key] != self.found.shape.get(key) for key in above):
             return  # with its parent's
         repair = self._add(found, expected, (Phase.ALTER, changes))
-        repair.retypes = columns.changes_type(expected, found)
-        if repair.retypes:
+        if columns.changes_type(expected, found):
             changes[:0] = self._lost(found.key)
-            types = self.found.dependencies.needs.get(found.key, ())
-            domains = {**self.found.shape, **self.expected.shape}
-            if not columns.is_assignable(expected, found, domains):
-                repair.reason = (
-                    f"PostgreSQL does not assign {found['type']} to {expected['type']}. "
-                    "Convert it by hand: ALTER TABLE ... ALTER COLUMN ... TYPE ... USING ..."
-                )
-            elif table.key in types:
-                repair.reason = "its table is partitioned by it."
-            elif above:
-                repair.reason = "it belongs to the parent of its table."
-            elif any(
-                isinstance(user, Key) and user.kind in {Kind.COLUMN, Kind.COMPOSITE}
-                for user in self.found.dependencies.uses.get(table.key, ())
-                if user != found.key
-            ):
-                repair.reason = "the rows of its table are the type of another column."
+            is_inherited = "it belongs to the parent of its table." if above else None
+            repair.reason = is_inherited or self._obstacle_to_type(expected, found, table)
+
+    def _obstacle_to_type(self, expected: Item, found: Item, table: Item) -> str | None:
+        """Return a sentence about why a script cannot change the type of a column; ``None`` if it can."""
+        dependencies = self.found.dependencies
+        if columns.converts(expected, found):
+            return (
+                f"its values must be converted from {found['type']} to {expected['type']}. Look at them first: a value "
+                "that does not fit is an error, and others may be rounded, cut, or read in this session's time zone."
+            )
+        if table.key in dependencies.needs.get(found.key, ()):
+            return "its table is partitioned by it."
+        for user, how in dependencies.uses.get(found.key, {}).items():
+            if user.kind not in _KEPT if isinstance(user, Key) else how == BLOCKING:
+                return f"{subject(user)} uses it."
+        for user in dependencies.uses.get(table.key, ()):
+            if user != found.key and isinstance(user, Key) and user.kind in {Kind.COLUMN, Kind.COMPOSITE}:
+                return "the rows of its table are the type of another column."
+        return None
 
     def _remake(self, expected: Item, found: Item) -> Repair:
         drop = dropped_in(found), [*self._lost(found.key), statements.remove(found)]
@@ -239,8 +232,7 @@ class Repairs:
         while waiting:
             repair = waiting.pop()
             for _, user in self.users(repair):
-                kinds = _REMADE_WITH_TYPES if repair.retypes else _REMADE
-                if not isinstance(user, Key) or user.kind not in kinds or user not in self.expected.shape:
+                if not isinstance(user, Key) or user.kind not in _REMADE or user not in self.expected.shape:
                     continue
                 if user not in self.of_found:
                     made = self._remake(self.expected.shape[user], self.found.shape[user])
