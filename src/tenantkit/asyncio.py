@@ -21,7 +21,7 @@ from sqlalchemy.util.concurrency import greenlet_spawn
 from tenantkit import drivers
 from tenantkit.arguments import FLAG, MAPPING, optional, require
 from tenantkit.context import current_tenant
-from tenantkit.databases.base import Databases, OneDatabase
+from tenantkit.databases.base import Databases, OneDatabase, name_engines
 from tenantkit.databases.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
 from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.exceptions import ConfigurationError
@@ -109,6 +109,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
                 "tenants there would be looked for in the main one. Use a Tenancy for them."
             )
         self.databases.prepare(connect_in_each_process)
+        name_engines(self.databases)
         applications.check_once(self.databases.main, self.sync.application)
         self.databases.prepare(lambda engine: check_server_once(engine, self.sync.placeholder))
         self.databases.prepare(drivers.install)

@@ -32,7 +32,7 @@ from tenantkit.arguments import (
     whole,
 )
 from tenantkit.context import current_tenant
-from tenantkit.databases.base import Databases
+from tenantkit.databases.base import Databases, name_engines
 from tenantkit.databases.engines import check_server_once, open_databases
 from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.deployment import Deployment
@@ -154,6 +154,7 @@ class Tenancy(Deployment):
         )
         self.raw_sql: RawSQL = raw_sql
         databases.prepare(connect_in_each_process)
+        name_engines(databases)
         super().__init__(
             databases,
             Isolations(databases, schema),

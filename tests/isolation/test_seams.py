@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Connection, Engine, create_engine, select, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, select, text
 
 import tenantkit
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
 from tenantkit.asyncio import AsyncTenancy
 from tenantkit.migrations.dry_run.forecast import forecast
+from tenantkit.migrations.environment.sites import graph_of
+from tenantkit.migrations.runs.reconcile import reconcile
 from tenantkit.migrations.runs.requests import taking_back
 from tenantkit.runs import maintenance
 from tenantkit.runs.claims import claim
@@ -322,6 +324,28 @@ def test_what_a_run_did_not_live_to_write_down_is_read_from_the_version_tables(f
     assert [outcome.key for outcome in migrations.downgrade_run(fleet, run.id).migrated] == ["e0"]
 
 
+def test_what_a_living_run_is_about_to_write_down_is_left_to_it(fleet: Tenancy, urls: tuple[URL, URL]) -> None:
+    """Another run begins between the placement's commit and the line in the ledger."""
+    is_line = _statement("UPDATE tenantkit.outcomes SET")
+    begun: list[str] = []
+
+    def begin_another(*arguments: Any) -> None:
+        if is_line(*arguments):
+            begun.append("run")
+            with other.engine.connect() as connection:
+                reconcile(other, connection.execution_options(isolation_level="AUTOCOMMIT"), graph_of(other, "tenant"))
+
+    with closing(make_sync(*urls, migrations=fleet.migrations)) as other:
+        event.listen(fleet.engine, "before_cursor_execute", begin_another)
+        report = migrations.migrate(fleet, tenants=["e0", "e1"], jobs=0)
+    assert len(begun) == 2
+    _, outcomes = migrations.get_run(fleet, report.run_id)
+    assert [(each.key, each.engine, each.ok) for each in outcomes] == [("e0", "alembic", True), ("e1", "alembic", True)]
+    with fleet.engine.connect() as connection:
+        count = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        assert connection.exec_driver_sql(count).scalar_one() == 0
+
+
 def test_what_a_run_did_not_live_to_write_down_is_known_before_it_is_taken_back(fleet: Tenancy) -> None:
     """A forecast reads the version tables as a run does, and writes nothing."""
     with (
@@ -350,6 +374,15 @@ def test_a_tenant_stays_in_maintenance_while_a_statement_is_at_work_in_its_own_d
         assert claim(connection, "t_berta~2")
         tenancy.repair()
     assert [tenant.status for tenant in tenancy.list()] == ["active"]
+
+
+@pytest.mark.parametrize(("key", "database"), [("acme", "eu"), ("berta", "main")])
+def test_a_callers_connection_to_another_database_is_refused(pair: Tenancy, key: str, database: str) -> None:
+    engine = pair.databases.engine(database).execution_options(logging_token="mine")
+    with engine.connect() as connection, pytest.raises(ConfigurationError, match="another database than the tenant's"):
+        pair.session(key, bind=connection)
+    with pair.databases.engine(pair.get(key).placement.database).connect() as connection:
+        assert pair.session(key, bind=connection).scalars(text("SELECT text FROM note")).all() == [key]
 
 
 def test_a_check_compares_the_tenants_of_all_databases(fleet: Tenancy, eu: Engine) -> None:

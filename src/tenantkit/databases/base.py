@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from sqlalchemy import Connection, Engine
 
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.tenant import MAIN_DATABASE, Placement
 
@@ -69,6 +70,30 @@ class OneDatabase:
 def shares_transaction(databases: Databases, key: str) -> bool:
     """Return whether the tables of the database *key* and the registry can change in one transaction."""
     return databases.elsewhere(key) is None
+
+
+def separate(databases: Databases) -> list[str]:
+    """Return the keys of the databases whose tables and the registry cannot change in one transaction."""
+    return [key for key in databases.keys if not shares_transaction(databases, key)]
+
+
+_KEY = "tenantkit_database"
+"""The execution option of engines that has the key of their database, if that is not the main one."""
+
+
+def name_engines(databases: Databases) -> None:
+    """Let `require_database` know the connections of *databases*."""
+    for key in separate(databases):
+        databases.engine(key).update_execution_options(**{_KEY: key})
+
+
+def require_database(connection: Connection, placement: Placement) -> None:
+    """Raise unless a caller's *connection* is to the database of *placement*.
+
+    :raises ConfigurationError: if it is to another one.
+    """
+    if connection.get_execution_options().get(_KEY, MAIN_DATABASE) != placement.database:
+        raise ConfigurationError("bind= is a connection to another database than the tenant's: leave it out.")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 from sqlalchemy import Connection, TextClause, text
 
-from tenantkit.databases.base import Databases, by_database, connected, shares_transaction
+from tenantkit.databases.base import Databases, by_database, connected, separate
 from tenantkit.postgres.advisory_locks import PLACEMENT, RUN
 from tenantkit.runs.claims import claim
 from tenantkit.tenant import Placement
@@ -130,8 +130,7 @@ def _busy_elsewhere(
 
     To look, each is claimed for a moment; so that of one tenant is asked for without those of the others.
     """
-    others = [key for key in databases.keys if not shares_transaction(databases, key)]
-    if not others:
+    if not (others := separate(databases)):
         return []
     busy: list[int] = []
     marked = connection.execute(_ELSEWHERE, {"marks": marks, "databases": others, "id": tenant_id}).all()

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, event, inspect
 from typing_extensions import override
 
 from tenantkit.context import current_tenant_or_none
+from tenantkit.databases.base import require_database
 from tenantkit.exceptions import ConfigurationError, TenantMismatchError
 from tenantkit.sessions.ownership import OWNER, OwnedKey, require_own
 from tenantkit.sessions.transactions import SHARED, Transactions
@@ -114,8 +115,10 @@ class TenantSession(_FramedSession):
             raise ConfigurationError("A tenant session has one engine, its tenancy's: leave out binds=.")
         binding = binder(tenant, any_status=any_status)
         self.tenant = binding.tenant
-        if binding.engine is not None:
-            bind = _elsewhere(binding.engine, bind)
+        if isinstance(bind, Connection):
+            require_database(bind, self.tenant.placement)
+        elif binding.engine is not None:
+            bind = binding.engine
         self._verify = binding.verify
         self._follows_context = tenant is None
         self._has_conditions = self._follows_context or self._verify is not None
@@ -183,18 +186,6 @@ class TenantSession(_FramedSession):
             current = current_tenant_or_none()
             if current is not self.tenant and (current is None or current.identity != self.tenant.identity):
                 raise TenantMismatchError(self.tenant.key, current.key if current is not None else None)
-
-
-def _elsewhere(engine: Engine, bind: Engine | Connection | None) -> Engine | Connection:
-    """Return what a session for a tenant in another database than the main one works on.
-
-    :raises ConfigurationError: if the caller's connection is to another database.
-    """
-    if not isinstance(bind, Connection):
-        return engine
-    if bind.engine.pool is not engine.pool:
-        raise ConfigurationError("bind= is a connection to another database than the tenant's: leave it out.")
-    return bind
 
 
 @event.listens_for(TenantSession, "before_attach", raw=True)

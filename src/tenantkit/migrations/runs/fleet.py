@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from threading import Event
 from typing import TYPE_CHECKING
 
 from tenantkit.cancellation import Cancellation, handling
+from tenantkit.databases.base import separate
 from tenantkit.exceptions import MigrationError
 from tenantkit.migrations.environment.env_file import require_usable
 from tenantkit.migrations.executors.maintenance import maintenance_for
@@ -15,7 +17,7 @@ from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.report import MigrationReport
 from tenantkit.migrations.runs.migrator import Migrator
-from tenantkit.migrations.runs.reconcile import reconcile
+from tenantkit.migrations.runs.reconcile import reconcile, show_recording
 from tenantkit.migrations.runs.requests import RunRequest
 from tenantkit.migrations.runs.run import FleetRun
 from tenantkit.migrations.runs.waiting import watching_for
@@ -39,14 +41,14 @@ def run_fleet(
     :raises ConfigurationError: if an option is wrong; nothing was changed then.
     """
     options = request.options
-    with handling() as cancellation, cancellation.interruptible():
+    with handling() as cancellation, cancellation.interruptible(), ExitStack() as opened:
         fleet = _prepare(tenancy, request)
         migrator = _migrator(tenancy, request, cancellation)
         watching = watching_for(tenancy, options.progress, fleet)
         # After the checks of all arguments, and before the tenants' revisions are read.
         with watching():
             shared = migrate_shared()
-        fleet_run = _open(tenancy, request, fleet, migrator)
+        fleet_run = _open(tenancy, request, fleet, migrator, opened)
         maintained = maintenance_for(tenancy, fleet_run.run_id, cancellation, is_wanted=options.maintenance)
         with watching(), cancellation.deferred(), maintained as migrator.around:
             fleet_run.run()
@@ -79,22 +81,28 @@ def _migrator(tenancy: Deployment, request: RunRequest, cancellation: Cancellati
     )
 
 
-def _open(tenancy: Deployment, request: RunRequest, fleet: Sequence[Tenant], migrator: Migrator) -> FleetRun:
-    """Plan the run, and record it in the ledger."""
-    options = request.options
+def _open(
+    tenancy: Deployment, request: RunRequest, fleet: Sequence[Tenant], migrator: Migrator, opened: ExitStack
+) -> FleetRun:
+    """Plan the run, and record it in the ledger.
+
+    With placements in other databases, a connection stays *opened* that shows that the run lives.
+    """
+    options, is_shown = request.options, bool(separate(tenancy.databases))
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         if request.command == "migrate":
             require_operators(connection, (), extra_schemas=tenancy.extra_schemas, shared=tenancy.tables.shared)
         current = read_placements(tenancy.databases, connection, tenancy.isolations.targets(fleet))
-    with tenancy.engine.begin() as connection:
+    connection = opened.enter_context(tenancy.engine.connect())
+    with connection.begin():
         plan = request.plan(connection, fleet, current)
         if plan.work:
             migrator.room = room_for_jobs(
                 connection,
                 jobs=options.settings.jobs,
                 max_connections=options.max_connections,
-                others=options.maintenance + options.progress.watches_waits,
+                others=options.maintenance + options.progress.watches_waits + is_shown,
             )
         failed = {outcome.key for outcome in plan.refused}
         planned = [work.tenant for work in plan.work] + [tenant for tenant in fleet if tenant.key in failed]
@@ -106,6 +114,12 @@ def _open(tenancy: Deployment, request: RunRequest, fleet: Sequence[Tenant], mig
             planned=[(tenant.id, format_heads(current.get(tenant.placement, ()))) for tenant in planned],
         )
         revisions.write_order(connection, request.graph.order())
+        if is_shown:
+            show_recording(connection, run_id)
+    if is_shown:
+        connection.detach()  # the application's pool may be small, and is for its requests
+    else:
+        connection.close()
     return FleetRun(
         tenancy=tenancy,
         command=request.command,
