@@ -397,6 +397,22 @@ def test_a_check_compares_the_tenants_of_all_databases(fleet: Tenancy, eu: Engin
     assert drift.check(fleet).missing == ("e3",)
 
 
+def test_a_check_names_all_tenants_who_share_a_placement_and_counts_it_once(tenancy: Tenancy, main: Engine) -> None:
+    for key in ("a0", "a1", "b0", "b1", "b2"):
+        tenancy.create(key)
+    with main.begin() as connection:
+        connection.exec_driver_sql("DROP INDEX tenantkit.tenants_placement_key")
+        connection.exec_driver_sql("UPDATE tenantkit.tenants SET schema = 't_b0' WHERE key ^@ 'b'")
+        connection.exec_driver_sql("ALTER TABLE t_b0.note ADD COLUMN extra int")
+    report = drift.check(tenancy)
+    assert [(group.tenants, group.alike) for group in report.groups] == [(5, 2)]
+    (odd,) = report.odd
+    assert dict(odd.schemas) == dict.fromkeys(["b0", "b1", "b2"], "t_b0")
+    assert all('DROP COLUMN "extra"' in odd.script(key) for key in odd.schemas)
+    (odd,) = drift.check(tenancy, tenants=["b1"]).odd
+    assert list(odd.schemas) == list(odd.scripts) == ["b1"]
+
+
 NAMES = frozenset({"isolation", "database"})
 """Attributes whose value is the name of an isolation or of a database."""
 

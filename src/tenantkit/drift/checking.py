@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from tenantkit.arguments import FLAG, TEXTS, optional, require
@@ -69,11 +70,14 @@ def check(
     with engine.connect() as connection:
         after = read_placements(databases, connection, before)
     references = build_references(tenancy, set(before.values()) & set(after.values())) if models else None
-    cohorts: defaultdict[Heads, defaultdict[int, list[Tenant]]] = defaultdict(lambda: defaultdict(list))
+    shared: defaultdict[Placement, list[Tenant]] = defaultdict(list)
     for tenant in fleet:
-        heads = before.get(tenant.placement)
-        if heads is not None and heads == after.get(tenant.placement):
-            cohorts[heads][hashes[tenant.placement]].append(tenant)
+        shared[tenant.placement].append(tenant)
+    cohorts: defaultdict[Heads, defaultdict[int, list[list[Tenant]]]] = defaultdict(lambda: defaultdict(list))
+    for placement, sharing in shared.items():
+        heads = before.get(placement)
+        if heads is not None and heads == after.get(placement):
+            cohorts[heads][hashes[placement]].append(sharing)
     groups = [
         _compare(databases, heads, cohort, references.at.get(heads) if references else None, chosen, scripts=scripts)
         for heads, cohort in cohorts.items()
@@ -113,34 +117,45 @@ def _read_details(databases: Databases, placements: Collection[Placement]) -> It
 def _compare(
     databases: Databases,
     heads: Heads,
-    cohort: Mapping[int, list[Tenant]],
+    cohort: Mapping[int, list[list[Tenant]]],
     reference: Reference | None,
     chosen: set[str],
     *,
     scripts: bool,
 ) -> Group:
-    """Compare the tenants at one revision, by the hashes of their shapes."""
-    everyone = [tenant for tenants in cohort.values() for tenant in tenants]
-    if reference is None and len(everyone) == 1:
+    """Compare the placements at one revision, each with the tenants that share it, by the hashes of their shapes."""
+    units = [sharing for alike in cohort.values() for sharing in alike]
+    everyone = list(chain.from_iterable(units))
+    if reference is None and len(units) == 1:
         alone = tuple(tenant.key for tenant in everyone if tenant.key in chosen)
-        return Group(revision=format_heads(heads) or None, standard="nothing", tenants=1, alike=0, odd=(), alone=alone)
+        return Group(
+            revision=format_heads(heads) or None,
+            standard="nothing",
+            tenants=len(everyone),
+            alike=0,
+            odd=(),
+            alone=alone,
+        )
     number = reference.hash if reference else _most_frequent(cohort)
-    alike, others = len(cohort.get(number, ())), [tenants for each, tenants in cohort.items() if each != number]
+    standards = cohort.get(number, [])
+    alike, others = sum(map(len, standards)), [units for each, units in cohort.items() if each != number]
     odd: list[Odd] = []
     if others:
-        examples = [tenants[0].placement for tenants in (cohort.get(number, ()), *others) if tenants]
+        examples = [units[0][0].placement for units in (standards, *others) if units]
         details = dict(_read_details(databases, examples))
         standard = reference.detail if reference else details[examples[0]]
-        for tenants in others:
-            _, _, differences = _distinguish(standard, details[tenants[0].placement])
+        for units in others:
+            _, _, differences = _distinguish(standard, details[units[0][0].placement])
+            tenants = list(chain.from_iterable(units))
             if not differences:  # the numbers differ by a word that is a schema's name, or by partitions
                 alike += len(tenants)
             elif schemas := {tenant.key: tenant.schema for tenant in tenants if tenant.key in chosen}:
-                keys = {tenant.placement: tenant.key for tenant in tenants if tenant.key in chosen}
-                repairs = {
-                    keys[placement]: write_repair(*_distinguish(standard, there))
-                    for placement, there in (_read_details(databases, keys) if scripts else ())
+                places = {tenant.key: tenant.placement for tenant in tenants if tenant.key in chosen}
+                written = {
+                    placement: write_repair(*_distinguish(standard, there))
+                    for placement, there in (_read_details(databases, {*places.values()}) if scripts else ())
                 }
+                repairs = {key: written[placement] for key, placement in places.items() if placement in written}
                 odd.append(Odd(schemas=schemas, differences=outermost(differences), scripts=repairs))
     return Group(
         revision=format_heads(heads) or None,
@@ -160,6 +175,6 @@ def _distinguish(expected: Detail, found: Detail) -> tuple[Detail, Detail, tuple
     return expected, found, compare(expected.shape, found.shape)
 
 
-def _most_frequent(cohort: Mapping[int, list[Tenant]]) -> int:
+def _most_frequent(cohort: Mapping[int, list[list[Tenant]]]) -> int:
     """Return the hash of the most frequent shape; of several, the newest tenant's, which was built at once."""
-    return max(cohort, key=lambda number: (len(cohort[number]), max(tenant.id for tenant in cohort[number])))
+    return max(cohort, key=lambda number: (len(cohort[number]), max(each.id for each in chain(*cohort[number]))))
