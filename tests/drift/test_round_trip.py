@@ -41,6 +41,8 @@ def test_what_is_broken_by_hand_is_named_and_repaired(fleet: Fleet, name: str) -
     script = fleet.repair(report)
     assert _of_any_versions(fleet.words()) == _of_any_versions({"acme": by_hand} if by_hand else {})
     assert ("-- By hand: " in script) == bool(by_hand)
+    dropped = [each for each in words if each.endswith(" should not be there") and each not in by_hand]
+    assert script.count("\n-- Lost: ") >= len(dropped)
     assert by_hand or fleet.catalog("acme") == fleet.catalog("beta")
 
 
@@ -105,6 +107,60 @@ def test_a_column_that_a_view_reads_is_left_to_a_person(fleet: Fleet) -> None:
     assert "-- By hand: column lines.code: view codes uses it.\n" in script
     assert "-- By hand: view codes: there is no statement without loss." in script
     assert words_of(fleet.check())["acme"] == words
+
+
+def test_a_view_that_only_compares_a_column_whose_type_changes_keeps_its_rights(fleet: Fleet) -> None:
+    view = "CREATE VIEW numbers AS SELECT id FROM lines WHERE place > 0; GRANT SELECT ON numbers TO pg_monitor"
+    fleet.everywhere(f"ALTER TABLE lines DROP CONSTRAINT ck_place; {view}")
+    fleet.run("acme", f"DROP VIEW numbers; ALTER TABLE lines ALTER place TYPE smallint; {view}")
+    rights = "SELECT 'numbers'::regclass::oid, relacl::text FROM pg_class WHERE oid = 'numbers'::regclass"
+    before, report = fleet.rows("acme", rights), fleet.check()
+    assert words_of(report) == {"acme": ["column lines.place: type is smallint, not integer"]}
+    assert "-- By hand: column lines.place: view numbers uses it.\n" in fleet.repair(report)
+    assert fleet.rows("acme", rights) == before
+
+
+def test_what_is_lost_when_an_object_is_made_again_is_named_in_front_of_it(fleet: Fleet) -> None:
+    fleet.run(
+        "acme",
+        """
+        DROP INDEX ix_invoices_date; CREATE INDEX ix_invoices_date ON invoices (net) WITH (fillfactor = 40);
+        COMMENT ON INDEX ix_invoices_date IS 'mine'; ALTER TABLE invoices CLUSTER ON ix_invoices_date;
+        DROP INDEX ix_invoices_open; CREATE INDEX ix_invoices_open ON invoices (upper(number));
+        ALTER INDEX ix_invoices_open ALTER COLUMN 1 SET STATISTICS 70;
+        ALTER TABLE invoices DROP CONSTRAINT ck_net, ADD CONSTRAINT ck_net CHECK (net > 1);
+        COMMENT ON CONSTRAINT ck_net ON invoices IS 'mine';
+        ALTER TABLE invoices DROP CONSTRAINT uq_number, ADD CONSTRAINT uq_number UNIQUE (number, date);
+        COMMENT ON INDEX uq_number IS 'mine';
+        ALTER TABLE lines DROP CONSTRAINT fk_code, ADD CONSTRAINT fk_code FOREIGN KEY (code) REFERENCES invoices (code)
+            ON DELETE CASCADE;
+        COMMENT ON CONSTRAINT fk_code ON lines IS 'mine';
+        ALTER DOMAIN amount DROP CONSTRAINT amount_positive;
+        ALTER DOMAIN amount ADD CONSTRAINT amount_positive CHECK (VALUE > -1);
+        COMMENT ON CONSTRAINT amount_positive ON DOMAIN amount IS 'mine';
+        DROP TRIGGER touch ON invoices;
+        CREATE TRIGGER touch AFTER UPDATE ON invoices FOR EACH ROW EXECUTE FUNCTION touch();
+        COMMENT ON TRIGGER touch ON invoices IS 'mine';
+        ALTER POLICY open_rooms ON bookings USING (true); COMMENT ON POLICY open_rooms ON bookings IS 'mine';
+        ALTER TABLE bookings ALTER secret TYPE varchar(9), ALTER secret SET STORAGE EXTERNAL;
+        ALTER TABLE lines ALTER "Ö dd" TYPE varchar(9), ALTER "Ö dd" SET COMPRESSION pglz
+        """,
+    )
+    script = fleet.repair(fleet.check())
+    lost = dict(re.findall(r"^-- Lost with (.*): (.*)\.\n(?:-- .*\n)?(?:ALTER|DROP) ", script, re.MULTILINE))
+    assert lost == {
+        "index ix_invoices_date on invoices": "its comment, its storage parameters, its use by CLUSTER",
+        "index ix_invoices_open on invoices": "its statistics targets",
+        "check constraint ck_net on invoices": "its comment",
+        "unique constraint uq_number on invoices": "its comment",
+        "foreign key fk_code on lines": "its comment",
+        "domain constraint amount_positive on amount": "its comment",
+        "trigger touch on invoices": "its comment",
+        "policy open_rooms on bookings": "its comment",
+        "column bookings.secret": "its storage or compression",
+        "column lines.Ö dd": "its storage or compression",
+    }
+    assert fleet.words() == {}
 
 
 @pytest.mark.parametrize(
@@ -347,6 +403,44 @@ def test_functions_and_types_that_are_made_are_as_private_as_elsewhere(fleet: Fl
         public.format("type", "'address'::regtype", "USAGE"),
     ]
     assert fleet.rows("acme", f"SELECT {', '.join(asked)}") == [(False, True, False, False)]
+
+
+def test_a_function_with_its_owners_rights_is_not_everybodys_when_it_is_made(fleet: Fleet) -> None:
+    fleet.everywhere("CREATE FUNCTION reset(text) RETURNS void LANGUAGE sql STABLE SECURITY DEFINER AS 'SELECT'")
+    fleet.run("acme", "DROP FUNCTION reset(text)")
+    fleet.repair(fleet.check())
+    assert fleet.words() == {}
+    asked = "has_function_privilege(0::oid, 'reset(text)'::regprocedure, 'EXECUTE')"
+    assert [fleet.rows(key, f"SELECT {asked}") for key in ("acme", "beta")] == [[(False,)], [(True,)]]
+
+
+CHANGED_RIGHTS = {
+    "a function": (
+        "ALTER FUNCTION qualified() SECURITY DEFINER",
+        "ALTER FUNCTION qualified() SECURITY INVOKER",
+        "-- This changes with whose rights qualified() runs.",
+    ),
+    "a function in parsed form": (
+        "ALTER FUNCTION latest() SECURITY INVOKER",
+        "ALTER FUNCTION latest() SECURITY DEFINER",
+        "-- This changes with whose rights latest() runs.",
+    ),
+    "a view": (
+        "ALTER VIEW grand_total RESET (security_invoker)",
+        "ALTER VIEW grand_total SET (security_invoker = true)",
+        "-- This changes which rows roles can see by grand_total.",
+    ),
+}
+"""What all tenants have, what one has instead, and the remark."""
+
+
+@pytest.mark.parametrize("what", CHANGED_RIGHTS)
+def test_a_change_of_whose_rights_apply_is_named_in_front_of_it(fleet: Fleet, what: str) -> None:
+    everywhere, broken, remark = CHANGED_RIGHTS[what]
+    fleet.everywhere(everywhere)
+    fleet.run("acme", broken)
+    assert f"{remark}\nCREATE OR REPLACE " in fleet.repair(fleet.check())
+    assert fleet.words() == {}
 
 
 def test_what_is_changed_in_place_keeps_its_owner_its_rights_and_what_depends_on_it(fleet: Fleet) -> None:

@@ -66,7 +66,12 @@ def _alter_table(expected: Item, found: Item) -> list[str] | None:
 
 
 def _replace_routine(expected: Item, found: Item) -> list[str] | None:
-    return statements.create(expected, {}) if _heading(expected) == _heading(found) else None
+    if _heading(expected) != _heading(found):
+        return None
+    changes = statements.create(expected, {})
+    if statements.is_definer(expected) != statements.is_definer(found):
+        changes.insert(0, statements.remark(f"This changes with whose rights {expected.key.name} runs."))
+    return changes
 
 
 def _alter_constraint(expected: Item, found: Item) -> list[str] | None:
@@ -84,6 +89,8 @@ def _alter_view(expected: Item, found: Item) -> list[str] | None:
     if not f"{expected['columns']}, ".startswith(f"{found['columns']}, "):
         return None
     changes = [] if _same_but(expected, found, "comment") else statements.create(expected, {})[:1]
+    if expected["options"] != found["options"]:
+        changes.insert(0, statements.remark(f"This changes which rows roles can see by {expected.key.name}."))
     if expected["comment"] != found["comment"]:
         changes.append(statements.set_comment(expected))
     return changes

@@ -108,7 +108,8 @@ class Repairs:
         made = statements.create(item, self.expected.shape)
         if key.kind in _OWNED:
             made.insert(0, statements.remark(f"Give {key.name} the owner and the privileges that it has elsewhere."))
-        if PRIVATE in self.expected.dependencies.attached.get(key, ()):
+        is_definer = key.kind in ROUTINES and statements.is_definer(item)  # it has the rights of the script's role
+        if is_definer or PRIVATE in self.expected.dependencies.attached.get(key, ()):
             made += statements.close(item)
         repair = self._add(None, item, (created_in(item, self.expected.shape), made))
         self._identify(repair, item)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from tenantkit.drift.catalog.shape import BODY, CONSTRAINTS, ROUTINES, VIEWS, Item, Key, Kind, Shape
@@ -56,6 +57,11 @@ def remove(item: Item) -> str:
     """Return the statement that drops an item."""
     kind, table, name = item.key
     return _DROP[kind].format(name=quoted(name), table=quoted(table or ""), signature=name)
+
+
+def is_definer(routine: Item) -> bool:
+    """Return whether a routine runs with the rights of its owner."""
+    return bool(re.search(r"^ LANGUAGE .*\n .*\bSECURITY DEFINER\b", routine["signature"] or "", re.MULTILINE))
 
 
 def close(item: Item) -> list[str]:
