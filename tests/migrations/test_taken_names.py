@@ -29,7 +29,7 @@ def plain(empty_database: URL) -> Generator[Engine]:
     execute(
         engine,
         "CREATE TABLE parent (id int PRIMARY KEY, code text UNIQUE)",
-        "CREATE TABLE other (id int PRIMARY KEY)",
+        "CREATE TABLE other (id int PRIMARY KEY, x int)",
         'CREATE TABLE t (id int PRIMARY KEY, x int, s text, p int, "Camel" int)',
         "INSERT INTO parent VALUES (1, 'a')",
         "INSERT INTO t VALUES (1, 1, 'a', 1)",
@@ -95,7 +95,7 @@ def test_an_index_is_taken_for_built_only_if_it_is_the_same(meant: str, plain: E
 
 
 TAKEN = {
-    "an index of another table": "CREATE INDEX ix ON other (id)",
+    "an index of another table": "CREATE INDEX ix ON other (x)",
     "a table": "CREATE TABLE ix ()",
     "a view": "CREATE VIEW ix AS SELECT 1",
     "a sequence": "CREATE SEQUENCE ix",
@@ -115,12 +115,31 @@ def test_an_index_of_another_table_is_not_dropped(plain: Engine) -> None:
     with pytest.raises(ConfigurationError, match="ix is not dropped: it is the index on other"), operating(plain) as op:
         op.drop_index_concurrently("ix", "t")
     assert valid(plain) == {"ix": True}
+    for _ in range(2):
+        with operating(plain) as op:
+            op.drop_index_concurrently("ix", "other")
+        assert valid(plain) == {}
+
+
+@pytest.mark.parametrize("there", ["CREATE INDEX ix ON other (x)", "CREATE TABLE ix ()", "CREATE VIEW ix AS SELECT 1"])
+@pytest.mark.parametrize("table", ["t", "not_there"])
+def test_what_has_the_name_of_an_index_is_not_dropped_for_it(there: str, table: str, plain: Engine) -> None:
+    execute(plain, there)
+    with pytest.raises(ConfigurationError, match="ix is not dropped: it is "), operating(plain) as op:
+        op.drop_index_concurrently("ix", table)
+    with plain.connect() as connection:
+        assert connection.exec_driver_sql("SELECT to_regclass('ix')").scalar() == "ix"
+
+
+def test_an_index_of_another_schema_on_the_path_is_not_dropped(plain: Engine) -> None:
+    execute(plain, "CREATE INDEX ix ON other (x)", "CREATE SCHEMA own", "CREATE TABLE own.t (x int)")
     with operating(plain) as op:
-        op.drop_index_concurrently("ix", "other")
-    assert valid(plain) == {}
+        op.execute("SET SESSION search_path = own, public")
+        op.drop_index_concurrently("ix", "t")
+    assert valid(plain) == {"ix": True}
 
 
-@pytest.mark.parametrize(("there", "is_dropped"), [("t (x)", True), ("t (s)", False), ("other (id)", False)])
+@pytest.mark.parametrize(("there", "is_dropped"), [("t (x)", True), ("t (s)", False), ("other (x)", False)])
 def test_an_invalid_index_is_built_again_only_if_it_is_the_same(
     there: str, is_dropped: bool, plain: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:

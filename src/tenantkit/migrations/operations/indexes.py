@@ -70,7 +70,7 @@ class DropIndexConcurrentlyOp(MigrateOperation):
     ) -> None:
         """Drop an index, if it exists, while its table is read and written.
 
-        :raises ConfigurationError: if it is an index of another table than *table_name*.
+        :raises ConfigurationError: if *table_name* is given, and it is not an index of that table.
         """
         operations.invoke(cls(index_name, table_name, schema=schema))
 
@@ -132,15 +132,29 @@ def _statement(operations: Operations, operation: CreateIndexConcurrentlyOp) -> 
 
 @Operations.implementation_for(DropIndexConcurrentlyOp)
 def _drop(operations: Operations, operation: DropIndexConcurrentlyOp) -> None:
-    name, table = operation.index_name, operation.table_name
+    name, table, schema = operation.index_name, operation.table_name, operation.schema
+    is_offline = operations.migration_context.as_sql
     with by_itself(operations):
-        if table is not None and not operations.migration_context.as_sql:
-            quoted = quoted_table(operations, table, operation.schema)
-            there = None if quoted is None else find_index(operations.get_bind(), name, quoted)
-            if there is not None and not there.is_on_table:
-                raise ConfigurationError(
-                    f"{name} is not dropped: it is {there}, and this revision means an index on {table}."
-                )
-        operations.drop_index(
-            operations.f(name), table, schema=operation.schema, if_exists=True, postgresql_concurrently=True
-        )
+        if is_offline or table is None or _is_of_table(operations, name, table, schema):
+            operations.drop_index(
+                operations.f(name), table, schema=schema, if_exists=True, postgresql_concurrently=True
+            )
+
+
+def _is_of_table(operations: Operations, name: str, table: str, schema: str | None) -> bool:
+    """Return whether an index is one of a table, as far as the database shows; lint has none.
+
+    :raises ConfigurationError: if another object has its name.
+    """
+    quoted = quoted_table(operations, table, schema)
+    if quoted is None:
+        there = quoted_table(operations, name, schema) and "something else"
+    else:
+        there = find_index(operations.get_bind(), name, quoted)
+        if there is None:
+            return False  # one that the search_path leads to is in another schema
+        if there.is_on_table:
+            return True
+    if there is not None:
+        raise ConfigurationError(f"{name} is not dropped: it is {there}, and this revision means an index on {table}.")
+    return True
