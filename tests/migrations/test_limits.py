@@ -77,6 +77,7 @@ def test_a_statement_waits_for_a_lock_as_long_as_it_may(
     told = Told()
     with engine.connect() as other:
         other.exec_driver_sql("SET application_name = 'a report'")
+        other.exec_driver_sql("SET idle_in_transaction_session_timeout = '30s'")  # for a wait without a limit to end
         pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         other.exec_driver_sql("UPDATE t_acme.a SET x = x")
         with pytest.raises(MigrationError, match="lock timeout"):
@@ -109,6 +110,20 @@ def test_limits_of_a_block_end_with_it(environment: Environment, migrated_tenanc
     with engine.connect() as connection:
         seen = connection.exec_driver_sql("SELECT * FROM t_acme.seen").all()
     assert [tuple(row) for row in seen] == [("7s", "9s")] * 3
+
+
+def test_limits_hold_in_each_step_of_a_long_change(
+    environment: Environment, migrated_tenancy: Make, engine: Engine
+) -> None:
+    environment.add("one", 'op.execute("CREATE TABLE a (l text, s text); INSERT INTO a DEFAULT VALUES")')
+    migrated_tenancy().create("acme")
+    shown = ", ".join(
+        f'"{name[0]}": sa.func.current_setting("{name}")' for name in ("lock_timeout", "statement_timeout")
+    )
+    environment.add("two", f'op.backfill("a", {{{shown}}}, "l IS NULL", schema="tenant")')
+    migrate(migrated_tenancy(), jobs=0, lock_timeout="7s", statement_timeout="9s")
+    with engine.connect() as connection:
+        assert tuple(connection.exec_driver_sql("SELECT * FROM t_acme.a").one()) == ("7s", "9s")
 
 
 def test_a_revision_may_let_a_concurrent_build_wait_longer(
