@@ -1,8 +1,7 @@
-"""Every pair of types: values that a script converts fit or are an error, and those that change are named before."""
+"""Every pair of types: a script keeps each value of a column whose type it changes."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator
 from contextlib import suppress
 
@@ -29,6 +28,19 @@ FAMILIES = {
 }
 """Types that PostgreSQL assigns to one another and to texts, and values of some of them."""
 
+WIDER = {
+    "smallint": {"integer", "bigint", "numeric"},
+    "integer": {"bigint", "numeric"},
+    "bigint": {"numeric"},
+    "numeric(6,2)": {"numeric"},
+    "numeric(9,4)": {"numeric"},
+    "text": {"varchar"},
+    "varchar": {"text"},
+    "varchar(4)": {"varchar(9)", "varchar", "text"},
+    "varchar(9)": {"varchar", "text"},
+}
+"""For each type, the types to which a script changes it."""
+
 
 @pytest.fixture
 def connection(make_database: Callable[..., URL]) -> Generator[Connection]:
@@ -40,7 +52,7 @@ def connection(make_database: Callable[..., URL]) -> Generator[Connection]:
 
 @pytest.mark.parametrize("suffix", ["", pytest.param("[]", marks=pytest.mark.all_cases)])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_values_that_a_script_converts_stay_or_are_named(
+def test_a_script_changes_a_type_only_where_all_values_stay(
     family: str, suffix: str, connection: Connection, all_cases: bool
 ) -> None:
     types, values = FAMILIES[family]
@@ -58,15 +70,14 @@ def test_values_that_a_script_converts_stay_or_are_named(
     for difference in differences:
         connection.rollback()
         script = write_repair(expected, found, (difference,)).script("there")
-        assert "-- By hand: " not in script
-        assert " USING " not in script
         table = difference.key.table or ""
-        named = rf'-- The values of {table}\.v are converted .*\nALTER TABLE "{table}" ALTER COLUMN "v" TYPE'
-        _, there = pairs[int(table[1:])]
+        wanted, there = pairs[int(table[1:])]
+        is_changed = not suffix and wanted in WIDER.get(there, ())
+        assert ("-- By hand: " not in script) == is_changed, script
         for value in values if all_cases else values[:2]:
             written = f"ARRAY['{value}']::{there}[]" if suffix else f"'{value}'"
             before, after = converted(connection, script, f"there.{table}", written)
-            assert before == after or re.search(named, script), (script, before, after)
+            assert before == after, script
 
 
 def converted(connection: Connection, script: str, table: str, value: str) -> tuple[str | None, str | None]:
