@@ -206,7 +206,7 @@ ALTER TABLE invoices ADD CONSTRAINT invoices_pkey PRIMARY KEY (number);
 CREATE UNIQUE INDEX ux_id ON invoices (id);
 ALTER TABLE lines ADD CONSTRAINT fk_invoice FOREIGN KEY (invoice_id) REFERENCES invoices (id) ON DELETE CASCADE DEFERRABLE;
 -- primary key invoices_pkey on invoices: definition is PRIMARY KEY (number), not PRIMARY KEY (id)
--- index ux_id on invoices should not be there
+-- by hand: index ux_id on invoices should not be there
 
 --- unique missing
 ALTER TABLE invoices DROP CONSTRAINT uq_number;

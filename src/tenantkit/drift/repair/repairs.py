@@ -47,8 +47,6 @@ class Repair:
     """Items that must be as expected before it, besides those in PostgreSQL's catalog of dependencies."""
     reason: str | None = None
     """The reason why it is left to the operator; ``None`` if it is executed."""
-    causes: list[Repair] = field(default_factory=list["Repair"])
-    """The repairs that need it, if its own item does not differ."""
 
 
 class Repairs:
@@ -73,7 +71,6 @@ class Repairs:
                     self._alter(item, other)
                 case _:
                     pass
-        self._remake_users()
 
     def users(self, repair: Repair) -> Iterator[tuple[Key, Node]]:
         """Yield each item that *repair* drops, with each object that prevents that."""
@@ -199,13 +196,12 @@ class Repairs:
                 return "the rows of its table are the type of another column."
         return None
 
-    def _remake(self, expected: Item, found: Item) -> Repair:
+    def _remake(self, expected: Item, found: Item) -> None:
         drop = dropped_in(found), [*self._lost(found.key), statements.remove(found)]
         create = created_in(expected, self.expected.shape), statements.create(expected, self.expected.shape)
         repair = self._add(found, expected, drop, create)
         repair.removes.add(found.key)
         self._identify(repair, expected)
-        return repair
 
     def _lost(self, key: Key) -> list[str]:
         """Return the comment on properties that an object loses when it is recreated."""
@@ -226,21 +222,6 @@ class Repairs:
             repair.needs |= {
                 key for key in self.expected.shape if key.table == item.key.name and key.name == unquoted(name)
             }
-
-    def _remake_users(self) -> None:
-        """Plan to recreate items that are as expected, but prevent a repair."""
-        waiting = list(self.all)
-        while waiting:
-            repair = waiting.pop()
-            for _, user in self.users(repair):
-                if not isinstance(user, Key) or user.kind not in _REMADE or user not in self.expected.shape:
-                    continue
-                if user not in self.of_found:
-                    made = self._remake(self.expected.shape[user], self.found.shape[user])
-                    made.causes.append(repair)
-                    waiting.append(made)
-                elif self.of_found[user].causes:
-                    self.of_found[user].causes.append(repair)
 
 
 def wholes(key: Key) -> list[Key]:

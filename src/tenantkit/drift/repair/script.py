@@ -50,7 +50,7 @@ def _in_order(repairs: Repairs) -> Iterator[list[str]]:
     steps = [
         (phase, repair.about.position * (-1 if phase in BACKWARDS else 1), repair, parts)
         for repair in repairs.all
-        if repair.reason is None and not _is_idle(repair)
+        if repair.reason is None
         for phase, parts in repair.steps
     ]
     steps.sort(key=lambda step: step[:2])
@@ -74,13 +74,8 @@ def _in_order(repairs: Repairs) -> Iterator[list[str]]:
         yield from after_needs(number)
 
 
-def _is_idle(repair: Repair) -> bool:
-    """Return whether all repairs that need this one are left to the operator."""
-    return bool(repair.causes) and all(cause.reason for cause in repair.causes)
-
-
 def _by_hand(repairs: Repairs) -> Iterator[str]:
-    refused = [repair for repair in repairs.all if repair.reason and not _is_idle(repair)]
+    refused = [repair for repair in repairs.all if repair.reason]
     missing = {repair.about.key for repair in refused if repair.about.key not in repairs.found.shape}
     for repair in refused:
         if not missing.intersection(wholes(repair.about.key)):  # the table's own comment is enough
