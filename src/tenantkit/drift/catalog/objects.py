@@ -148,7 +148,7 @@ TRIGGERS = f"""
         ]
     FROM pg_trigger
     JOIN relation ON relation.oid = tgrelid
-    LEFT JOIN unlike ON unlike.tgparentid = pg_trigger.oid
+    LEFT JOIN unlike ON topmost = pg_trigger.oid
     WHERE NOT tgisinternal AND pg_trigger.tgparentid = 0
 """
 

@@ -86,22 +86,31 @@ _PLAIN_INDEXES = """
     )
 """
 
-# Objects that are not enforced are rare: they are looked up once, not for each constraint and trigger.
+# Objects that are not enforced are rare: they are looked up once, not for each constraint and trigger. From those of a
+# partition, the way leads up to the topmost table, level by level.
 _UNENFORCED = """
     unready AS MATERIALIZED (
         SELECT indexrelid FROM pg_index WHERE NOT (indisvalid AND indisready AND indislive)
     ),
-    silenced (disabled) AS MATERIALIZED (
-        SELECT unnest(ARRAY[pg_constraint.oid, conparentid])
-        FROM pg_trigger JOIN pg_constraint ON pg_constraint.oid = tgconstraint WHERE tgenabled <> 'O'
+    silenced (disabled) AS (
+        SELECT tgconstraint FROM pg_trigger WHERE tgenabled IN ('D', 'R') AND tgconstraint <> 0
+        UNION
+        SELECT conparentid FROM silenced JOIN pg_constraint ON pg_constraint.oid = disabled WHERE conparentid <> 0
     ),
-    unlike AS MATERIALIZED (
-        SELECT part.tgparentid, string_agg(quote_ident(relname), ', ' ORDER BY relname) AS partitions
+    unlike_above (above, part, enabled) AS (
+        SELECT part.tgparentid, part.tgrelid, part.tgenabled
         FROM pg_trigger AS part
         JOIN pg_trigger AS whole ON whole.oid = part.tgparentid AND whole.tgenabled <> part.tgenabled
-        JOIN pg_class ON pg_class.oid = part.tgrelid
         WHERE part.tgparentid <> 0
-        GROUP BY part.tgparentid
+        UNION ALL
+        SELECT tgparentid, part, enabled FROM unlike_above JOIN pg_trigger ON pg_trigger.oid = above AND tgparentid <> 0
+    ),
+    unlike AS MATERIALIZED (
+        SELECT above AS topmost, string_agg(quote_ident(relname), ', ' ORDER BY relname) AS partitions
+        FROM unlike_above
+        JOIN pg_trigger ON pg_trigger.oid = above AND tgenabled <> enabled
+        JOIN pg_class ON pg_class.oid = part
+        GROUP BY above
     )
 """
 
@@ -149,7 +158,7 @@ def _with_items(*, locking: bool) -> str:
     """Return the items with their aspects as ``written``, and as ``compared``: without their own schema's name."""
     parts = " UNION ALL ".join(_PARTS[locking])
     return f"""
-    WITH {_SPACES}, {_SEQUENCES}, {_PLAIN_INDEXES}, {_UNENFORCED},
+    WITH RECURSIVE {_SPACES}, {_SEQUENCES}, {_PLAIN_INDEXES}, {_UNENFORCED},
     object (space, kind, parent, name, position, written) AS ({parts} OFFSET 0),
     item AS (
         SELECT object.*, schema, CASE
