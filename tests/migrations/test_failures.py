@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tenantkit.migrations import MigrationReport, Outcome
 
 
@@ -54,26 +52,6 @@ def test_groups_are_of_one_sqlstate_and_the_largest_comes_first() -> None:
     assert groups(
         failed("a", "x", "1"), failed("b", "y"), failed("c", "x", "2"), failed("d", "x", "2"), failed("e", None)
     ) == [("x", "2", ("c", "d")), ("x", "1", ("a",)), ("y", "23505", ("b",))]
-
-
-@pytest.mark.parametrize(
-    ("state", "words"),
-    [
-        ("23505", "rows break"),
-        ("23ABC", "rows break"),
-        ("22P02", "rows do not fit"),
-        ("55P03", "holds a lock"),
-        ("57014", "statement_timeout"),
-        ("57P01", "Run the same again"),
-        ("42701", "not what the revision expects"),
-        ("08006", "connection was lost"),
-        ("P0001", None),
-        (None, None),
-    ],
-)
-def test_what_to_do_is_known_from_the_sqlstate(state: str | None, words: str | None) -> None:
-    (group,) = report(failed("a", "x", state)).failure_groups
-    assert (group.hint is None) if words is None else (words in (group.hint or ""))
 
 
 def test_the_report_counts_engines() -> None:

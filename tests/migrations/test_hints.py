@@ -8,6 +8,7 @@ import pytest
 
 from tenantkit import ConfigurationError, MigrationError, Tenancy
 from tenantkit.migrations import downgrade, migrate
+from tenantkit.migrations.results.hints import _HINTS, hint_for
 from tests.migrations.environments import Environment
 
 Make = Callable[..., Tenancy]
@@ -26,9 +27,15 @@ FAILURES = {
     "42710": ("op.execute(\"CREATE TYPE mood AS ENUM ('x')\")", "exists already"),
     "42703": ("op.drop_column('a', 'gone', schema='tenant')", "does not exist"),
     "42704": ("op.execute('DROP TYPE gone')", "does not exist"),
+    "42723": (
+        "for _ in range(2):\n    op.execute(\"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'\")",
+        "exists already",
+    ),
     "42P01": ("op.execute('UPDATE gone SET x = 1')", "does not exist"),
     "3F000": ("op.execute('CREATE TABLE tenant.b ()')", "not with the placeholder"),
     "42P01 ": ("op.execute('UPDATE tenant.a SET x = 1')", "not with the placeholder"),
+    "42P01  ": ("op.execute('UPDATE shared.countrys SET name = NULL')", "no such table, or no such schema"),
+    "42P01   ": ("op.execute('UPDATE shared.\"my countries\" SET name = NULL')", "no such table, or no such schema"),
     "0A000": ("op.alter_column('a', 't', type_=sa.String(9), schema='tenant')", "drop that in the revision first"),
     "2BP01": ("op.drop_column('a', 't', schema='tenant')", "depend on what the revision drops"),
     "25P02": (
@@ -37,10 +44,37 @@ FAILURES = {
     ),
     "25001": ("op.execute('CREATE INDEX CONCURRENTLY ix ON a (x)')", "autocommit_block"),
     "42804": ("op.execute('ALTER TABLE a ALTER COLUMN x TYPE date')", "postgresql_using"),
+    "42804 ": (
+        (
+            "op.execute('CREATE TABLE b (x int DEFAULT 0)')\n"
+            "op.alter_column('b', 'x', type_=sa.Boolean, postgresql_using='x::boolean', schema='tenant')"
+        ),
+        "drop its default before",
+    ),
+    "42804  ": ("op.execute('UPDATE a SET x = now()')", "write a cast"),
+    "42804   ": ("op.execute('CREATE TABLE b (x text REFERENCES a (x))')", "both columns the same type"),
     "42883": ("op.execute('SELECT gone(1)')", "extra_schemas"),
     "42601": ("op.execute('no sql')", "syntax error"),
-    "22P02": ('op.execute("INSERT INTO a SELECT t::int FROM a")', "rows do not fit"),
-    "23505": ("op.execute(\"INSERT INTO a VALUES (1, 'one')\")", "rows break"),
+    "22P02": ('op.execute("INSERT INTO a SELECT t::int FROM a")', "one of the tenants' rows"),
+    "22P02 ": ("op.execute(\"INSERT INTO moody VALUES ('typo')\")", "one that the revision gives"),
+    "22023": ("op.execute('ALTER TABLE a SET (fillfactor = 5)')", "one that the revision gives"),
+    "23502": ("op.execute('ALTER TABLE a ADD COLUMN y int NOT NULL')", "the tenants' own"),
+    "23505": ("op.execute(\"INSERT INTO a VALUES (1, 'one')\")", "the tenants' own"),
+    "23514": ("op.execute('ALTER TABLE a ADD CHECK (x > 5)')", "the tenants' own"),
+    "23503": (
+        "op.execute('CREATE TABLE b (x int REFERENCES a)')\nop.execute('INSERT INTO b VALUES (9)')",
+        "those that the revision writes",
+    ),
+    "42501": ("op.execute('SET LOCAL ROLE pg_monitor')\nop.execute('CREATE TABLE b ()')", "run as the owner"),
+    "57014": (
+        "op.execute(\"SET LOCAL statement_timeout = '20ms'\")\nop.execute('SELECT pg_sleep(9)')",
+        "statement_timeout",
+    ),
+    "57P01": ("op.execute('SELECT pg_terminate_backend(pg_backend_pid())')", "ended the connection"),
+    "55P04": (
+        "op.execute(\"ALTER TYPE mood ADD VALUE 'new'\")\nop.execute(\"INSERT INTO moody VALUES ('new')\")",
+        "before the one that uses it",
+    ),
     "55006": (
         (
             "op.execute('CREATE TABLE b (x int REFERENCES a DEFERRABLE INITIALLY DEFERRED)')\n"
@@ -48,6 +82,21 @@ FAILURES = {
         ),
         "SET CONSTRAINTS ALL IMMEDIATE",
     ),
+}
+"""Failures by SQLSTATE, which spaces after it make different keys: what the revision does, and words of the hint."""
+
+NOT_PROVOKED: dict[str | None, str | None] = {
+    "08006": "connection was lost",
+    "23ABC": "Rows break",
+    "40001": "Another transaction changed the same rows",
+    "40P01": "waited for each other's locks",
+    "42P06": "exists already",
+    "53100": "disk is full",
+    "53200": "too little memory",
+    "53300": "no connection left",
+    "55P03": "holds a lock for longer than lock_timeout",
+    "P0001": None,
+    None: None,
 }
 
 
@@ -71,15 +120,17 @@ def test_what_to_do_is_true_for_what_failed(state: str, fleet: Tenancy, environm
     assert words in (group.hint or "")
 
 
-def test_a_new_label_of_an_enum_has_to_be_committed_first(fleet: Tenancy, environment: Environment) -> None:
-    environment.add(
-        "two", "op.execute(\"ALTER TYPE mood ADD VALUE 'new'\")\nop.execute(\"INSERT INTO moody VALUES ('new')\")"
-    )
-    with pytest.raises(MigrationError) as raised:
-        migrate(fleet)
-    (group,) = raised.value.report.failure_groups
-    assert group.sqlstate == "55P04"
-    assert "before the one that uses it" in (group.hint or "")
+@pytest.mark.parametrize("state", NOT_PROVOKED)
+def test_what_to_do_is_known_from_the_sqlstate(state: str | None) -> None:
+    words = NOT_PROVOKED[state]
+    hint = hint_for(state, "x")
+    assert (hint is None) if words is None else (words in (hint or ""))
+
+
+def test_each_hint_is_tested() -> None:
+    assert [
+        each for each in _HINTS if not any((state or "").startswith(each) for state in {**FAILURES, **NOT_PROVOKED})
+    ] == []
 
 
 def test_a_step_that_an_earlier_attempt_has_done_is_not_blamed_on_others(

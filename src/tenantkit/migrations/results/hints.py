@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-_LOCKED = "Something holds a lock for longer than lock_timeout; pg_stat_activity tells what. Try again, or wait longer."
-_BREAKS_RULE = "The tenants' rows break what the revision asks for. Correct the rows, or let the revision do so first."
 _EXISTS = (
     "It exists already, which is not what the revision expects: it or one before it creates it twice; an earlier "
     "attempt created it outside of the transaction (autocommit_block), so let that step bear repetition; or these "
@@ -23,8 +21,11 @@ _HINTS = {
         "PostgreSQL does not support this. Where a view, rule, policy, trigger or generated column uses the column, "
         "drop that in the revision first and create it again afterwards."
     ),
-    "22": "The tenants' rows do not fit what the revision does with them. Correct the rows, or the revision.",
-    "23": _BREAKS_RULE,
+    "22": "A value does not fit: one of the tenants' rows, or one that the revision gives. Correct that one.",
+    "23": (
+        "Rows break what is asked for: the tenants' own, or those that the revision writes. Correct the rows, or let "
+        "the revision do so first."
+    ),
     "25001": (
         "The statement cannot run in a transaction. Put it into 'with op.get_context().autocommit_block():', in a "
         "revision of its own."
@@ -40,7 +41,10 @@ _HINTS = {
         "schemas."
     ),
     "40001": "Another transaction changed the same rows at the same time. Run the same again.",
-    "40P01": _LOCKED,
+    "40P01": (
+        "Another transaction and the revision waited for each other's locks. Run the same again; if it comes back, let "
+        "the revision change fewer tables at once."
+    ),
     "42501": "The database user may not do this. Grant it, or run as the owner of the schemas.",
     "42601": "The revision sends SQL with a syntax error. Correct the revision.",
     "42701": _EXISTS,
@@ -48,8 +52,9 @@ _HINTS = {
     "42704": _MISSING,
     "42710": _EXISTS,
     "42804": (
-        "PostgreSQL does not convert one type to the other by itself. For a column, pass postgresql_using= to "
-        "op.alter_column()."
+        "PostgreSQL does not convert one type to the other by itself. In a query, write a cast. For a column, pass "
+        "postgresql_using= to op.alter_column(), and drop its default before, which no USING converts. For a foreign "
+        "key, give both columns the same type."
     ),
     "42883": (
         "There is no such function or operator for these types on the search_path. Add the schema of its extension to "
@@ -66,7 +71,9 @@ _HINTS = {
         "The object is in use. After changes to rows with deferred constraints, execute SET CONSTRAINTS ALL IMMEDIATE "
         "in the revision first, or change the table in a revision that commits separately."
     ),
-    "55P03": _LOCKED,
+    "55P03": (
+        "Something holds a lock for longer than lock_timeout; pg_stat_activity tells what. Try again, or wait longer."
+    ),
     "55P04": (
         "A new value of an ENUM cannot be used in the transaction that adds it. Add it in "
         "'with op.get_context().autocommit_block():', in a revision of its own, before the one that uses it."
@@ -76,13 +83,17 @@ _HINTS = {
 }
 """What to do, by SQLSTATE or its beginning (PostgreSQL, appendix A)."""
 
-_WITH_SCHEMA = re.compile(r'"(\w+)\.\w+"')
+_TABLE_WITH_SCHEMA = re.compile(r'"[^".]+\.[^"]+"')
+_MISSING_IN_SCHEMA = (
+    "There is no such table, or no such schema. No text is translated: in op.execute() and sa.text(), write names of "
+    "the tenant's tables without a schema, not with the placeholder."
+)
 
 
 def hint_for(state: str | None, error: str) -> str | None:
     """Return what to do about a failure, if its SQLSTATE tells."""
     if state is None:
         return None
-    if state == "42P01" and _WITH_SCHEMA.search(error):
-        state = "3F000"  # a query says so of a table where another statement says it of the schema
+    if state == "42P01" and _TABLE_WITH_SCHEMA.search(error):  # which of them is missing, PostgreSQL does not say
+        return _MISSING_IN_SCHEMA
     return next((_HINTS[state[:length]] for length in (5, 3, 2) if state[:length] in _HINTS), None)
