@@ -210,6 +210,10 @@ UNENFORCED = {
         "ALTER TABLE invoices REPLICA IDENTITY NOTHING",
         ["table invoices: replica identity is NOTHING, not DEFAULT"],
     ),
+    "the identity of old rows, by all columns": (
+        "ALTER TABLE invoices REPLICA IDENTITY FULL",
+        ["table invoices: replica identity is FULL, not DEFAULT"],
+    ),
     "an index for the identity of old rows": (
         "ALTER TABLE invoices REPLICA IDENTITY USING INDEX uq_number",
         ["table invoices: replica identity is USING INDEX uq_number, not DEFAULT"],

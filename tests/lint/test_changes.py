@@ -113,6 +113,27 @@ def test_a_check_that_excludes_more_forbids_more(lint_file: Lint, migrations: Pa
         assert [each.code for each in found] == ["TK006"], now
 
 
+@pytest.mark.parametrize("timing", ["BEFORE", "AFTER"])
+@pytest.mark.parametrize("before", ["RETURN NEW", "RAISE 'no'", "RETURN NULL"])
+@pytest.mark.parametrize("now", ["RETURN NEW", "RAISE 'no'", "RETURN NULL"])
+def test_a_replaced_function_that_makes_a_trigger_refuse_or_drop_rows_forbids_them(
+    timing: str, before: str, now: str, lint_file: Lint, migrations: Path
+) -> None:
+    function = "CREATE OR REPLACE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {}; END $$"
+    trigger = f"CREATE TRIGGER t {timing} INSERT ON note FOR EACH ROW EXECUTE FUNCTION f()"
+    (migrations / "tenant" / "r0.py").write_text(
+        revision(f'op.execute("""{function.format(before)}; {trigger}""")', name="r0")
+    )
+    found = lint_file(revision(f'op.execute("""{function.format(now)}""")', head="phase = 'expand'", down="r0"))
+    is_found = before != now and ("RAISE" in now or (now == "RETURN NULL" and timing == "BEFORE"))
+    assert [each.code for each in found] == (["TK006"] if is_found else [])
+
+
+def test_a_replaced_function_of_no_earlier_trigger_forbids_nothing(lint_file: Lint) -> None:
+    function = "CREATE OR REPLACE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$"
+    assert lint_file(revision(f'op.execute("""{function}""")', head="phase = 'expand'")) == []
+
+
 def test_a_long_change_beside_others_is_found(lint_file: Lint) -> None:
     change = 'op.add_column("note", sa.Column("z", sa.Integer), schema="tenant")\n' + CHANGES["index"]
     assert [found.code for found in lint_file(revision(change))] == ["TK005"]

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 
-from tenantkit.lint.sql.expressions import constant
+from tenantkit.lint.analysis.locks import volatile
+from tenantkit.lint.sql.expressions import columns, constant
 from tenantkit.lint.sql.tree import Node, find, parts
 
 if TYPE_CHECKING:
     from tenantkit.lint.revision import Revision
-    from tenantkit.lint.sql.actions import Action, Constraint
+    from tenantkit.lint.sql.actions import Action, Column, Constraint
     from tenantkit.lint.sql.statement import Statement
+
+
+class Value(Enum):
+    """The value of a column in rows of code that does not know the revision."""
+
+    WRITTEN = auto()
+    """Written by that code, or computed from what it writes."""
+    NULL = auto()
+    SAME = auto()
+    DISTINCT = auto()
 
 
 @dataclass
@@ -21,8 +34,8 @@ class Additions:
 
     revision: Revision
     tables: set[str] = field(default_factory=set[str])
-    columns: dict[tuple[str, str], bool] = field(default_factory=dict[tuple[str, str], bool])
-    """New columns of tables that were there, and whether a row that does not mention them gets a value."""
+    columns: dict[tuple[str, str], Value] = field(default_factory=dict[tuple[str, str], Value])
+    """New columns of tables that were there."""
     dropped: set[tuple[str, str | None]] = field(default_factory=set[tuple[str, str | None]])
     """Constraints, by table, that the revision has dropped."""
     required: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
@@ -34,14 +47,14 @@ class Additions:
             self.tables.add(statement.creates.name)
         if statement.altered_table is not None:
             for action in statement.actions:
-                self._learn(statement.altered_table.name, action)
+                self.learn_action(statement.altered_table.name, action)
 
-    def _learn(self, table: str, action: Action) -> None:
+    def learn_action(self, table: str, action: Action) -> None:
         """Take in an action of ALTER TABLE."""
         key = (table, action.name)
         match action.kind:
             case "AddColumn":
-                self.columns.setdefault(key, action.column.has_value)
+                self.columns.setdefault(key, self._new_value(table, action.column))
                 if action.column.forbids_null:
                     self.required.add(key)
             case "DropConstraint":
@@ -53,7 +66,7 @@ class Additions:
             case "RenameTable" if table in self.tables:
                 self.tables.add(action.new_name)
             case _ if key in self.columns and (action.gives_default or action.takes_default):
-                self.columns[key] = action.gives_default
+                self.columns[key] = _by_default(action.node["def"]) if action.gives_default else Value.NULL
             case _:
                 pass
 
@@ -61,9 +74,18 @@ class Additions:
         """Return whether a column is new."""
         return (table, column) in self.columns
 
-    def is_empty(self, table: str, column: str) -> bool:
-        """Return whether a column is new, and NULL in the rows of code that does not know it."""
-        return self.columns.get((table, column)) is False
+    def value_of(self, table: str, column: str) -> Value:
+        """Return the value of a column, new or not."""
+        return self.columns.get((table, column), Value.WRITTEN)
+
+    def _new_value(self, table: str, column: Column) -> Value:
+        for each in column.constraints:
+            if each.kind == "GENERATED":
+                values = {self.value_of(table, name) for name in columns(each.expression)}
+                return next((value for value in (Value.WRITTEN, Value.NULL) if value in values), Value.SAME)
+        if column.is_numbered:
+            return Value.DISTINCT
+        return Value.NULL if column.default is None else _by_default(column.default)
 
     def replaces(self, kind: str, name: str) -> bool:
         """Return whether what is dropped was made by the revision, or is made again by it."""
@@ -89,7 +111,26 @@ class Additions:
     def program_of(self, function: str) -> list[Node]:
         """Return the PL/pgSQL that the revision, or one before it, gives a function; nothing if that is not known."""
         own = [each.program for _, each in self.revision.all_statements() if _makes(each, function)]
-        return (own or [each.program for each in self.revision.earlier() if _makes(each, function)] or [[]])[-1]
+        return own[-1] if own else self.program_before(function)
+
+    def program_before(self, function: str) -> list[Node]:
+        """Return the PL/pgSQL that earlier revisions give a function; nothing if that is not known."""
+        return ([each.program for each in self.revision.earlier() if _makes(each, function)] or [[]])[-1]
+
+    def triggers_of(self, function: str) -> tuple[list[Node], list[Node]]:
+        """Return the triggers that execute a function: those of the revision, and those of earlier ones."""
+        own, earlier = (each for _, each in self.revision.all_statements()), self.revision.earlier()
+        return [*_triggers(own, function)], [*_triggers(earlier, function)]
+
+
+def _triggers(statements: Iterable[Statement], function: str) -> Iterator[Node]:
+    for each in statements:
+        if each.kind == "CreateTrigStmt" and parts(each.node["funcname"])[-1] == function:
+            yield each.node
+
+
+def _by_default(default: Node) -> Value:
+    return Value.DISTINCT if volatile(default) else Value.SAME
 
 
 def _makes(statement: Statement, function: str) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tenantkit.lint.sql.actions import Action, Column, Constraint
 from tenantkit.lint.sql.expressions import functions
 from tenantkit.lint.sql.statement import Statement
-from tenantkit.lint.sql.tree import Name
+from tenantkit.lint.sql.tree import Name, Node
 
 
 class Lock(IntEnum):
@@ -97,6 +97,11 @@ _STATEMENTS: dict[str, tuple[Lock, str | None, str]] = {
 _WIDENABLE = ("numeric", "text", "varchar")
 
 
+def volatile(expression: Node | None) -> list[str]:
+    """Return the functions in *expression* that are worked out for every row."""
+    return sorted({*functions(expression)} - _STABLE)
+
+
 def locked(
     statement: Statement, widens: Callable[[str], bool | None], is_known: Callable[[Name, str], bool]
 ) -> Iterator[Locked]:
@@ -181,11 +186,11 @@ def _adding(table: Name, column: Column) -> Locked:
     """Return what adding a column does, by its type and what follows."""
     if column.is_numbered or column.has("GENERATED"):
         return Locked(table, Lock.ALL, f"{_AGAIN}, with a value in every row", _FILL)
-    if volatile := sorted({*functions(column.default)} - _STABLE):
+    if called := volatile(column.default):
         return Locked(
             table,
             Lock.ALL,
-            f"{_AGAIN}, as the default {volatile[0]}() is worked out for every row",
+            f"{_AGAIN}, as the default {called[0]}() is worked out for every row",
             "Add the column without the default, set the default by op.alter_column(), and the rows that are there by "
             "op.backfill() in a revision of its own",
         )

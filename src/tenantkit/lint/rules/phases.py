@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tenantkit.lint.analysis.additions import Additions
+from tenantkit.lint.analysis import forbidding
+from tenantkit.lint.analysis.additions import Additions, Value
 from tenantkit.lint.rules.rule import Problem, Rule
-from tenantkit.lint.sql.expressions import columns, functions
 from tenantkit.lint.sql.tree import Node, find, name_of, parts, walk
 from tenantkit.migrations.authoring.widening import takes_all
 
 if TYPE_CHECKING:
     from tenantkit.lint.rendering.render import Step
     from tenantkit.lint.revision import Revision
-    from tenantkit.lint.sql.actions import Action, Column, Constraint
+    from tenantkit.lint.sql.actions import Action
     from tenantkit.lint.sql.statement import Statement
 
 _USED = "relies on it"
 _WRITTEN = "may write what it forbids"
-_SAME = "forbids two rows with the same values"
 _RENAMES = "renames what code calls by its name"
 
 _OF_COLUMNS = {
@@ -50,7 +49,6 @@ _BEFORE, _INSTEAD, _OF_UPDATE = 2, 64, 16
 """Bits with which PostgreSQL describes triggers."""
 _ERROR = 21
 """The level of RAISE EXCEPTION."""
-_COUNTS_NULL = frozenset({"num_nonnulls", "num_nulls"})
 
 
 def contracts_while_expanding(revision: Revision) -> Iterator[Problem]:
@@ -115,8 +113,9 @@ def _forbidden(made: Additions, statement: Statement) -> str | None:
         case "RuleStmt" if node.get("instead"):
             what = "has something else done to rows"
         case "IndexStmt" if node.get("unique"):
-            names = [each.get("name", "") for each in find(node["indexParams"], "IndexElem")]
-            what = None if _allows_null(made, node["relation"]["relname"], names, node) else _SAME
+            what = forbidding.by_unique_index(made, node)
+        case "CreateFunctionStmt" if node.get("replace"):
+            what = _of_replaced(made, statement)
         case "CreateTrigStmt":
             what = _of_trigger(made, node)
         case _:
@@ -131,13 +130,32 @@ def _of_trigger(made: Additions, node: Node) -> str | None:
     if node.get("timing") == _INSTEAD or (is_of_new and node["events"] == _OF_UPDATE):
         return None
     program = made.program_of(parts(node["funcname"])[-1])
+    if _refuses(program):
+        return "adds a trigger that refuses rows"
+    return "adds a trigger that drops rows" if node.get("timing") == _BEFORE and _drops(program) else None
+
+
+def _of_replaced(made: Additions, statement: Statement) -> str | None:
+    """Return what a function does to rows that it did not do before, if triggers of earlier revisions execute it."""
+    own, earlier = made.triggers_of(parts(statement.node["funcname"])[-1])
+    if own or not earlier:
+        return None
+    before = made.program_before(parts(statement.node["funcname"])[-1])
+    if _refuses(statement.program) and not _refuses(before):
+        return "makes a trigger refuse rows"
+    is_before = any(each.get("timing") == _BEFORE for each in earlier)
+    return "makes a trigger drop rows" if is_before and _drops(statement.program) and not _drops(before) else None
+
+
+def _refuses(program: list[Node]) -> bool:
     raises = [each for each in find(program, "PLpgSQL_stmt_raise") if each["elog_level"] >= _ERROR]
     refuses = [each for each in raises if {"condname", "message", "options"} & each.keys()]  # others raise again
-    if refuses or [*find(program, "PLpgSQL_stmt_assert")]:
-        return "adds a trigger that refuses rows"
+    return bool(refuses) or any(find(program, "PLpgSQL_stmt_assert"))
+
+
+def _drops(program: list[Node]) -> bool:
     returned = [each.get("expr") for each in find(program, "PLpgSQL_stmt_return")]
-    drops = any(each and each["PLpgSQL_expr"]["query"].upper() == "NULL" for each in returned)
-    return "adds a trigger that drops rows" if drops and node.get("timing") == _BEFORE else None
+    return any(each and each["PLpgSQL_expr"]["query"].upper() == "NULL" for each in returned)
 
 
 def _of_table(made: Additions, step: Step, statement: Statement) -> Iterator[tuple[str, str]]:
@@ -146,6 +164,8 @@ def _of_table(made: Additions, step: Step, statement: Statement) -> Iterator[tup
         return
     table = statement.altered_table.name
     for action in statement.actions:
+        if action.kind == "AddColumn":
+            made.learn_action(table, action)
         if action.kind in _OF_COLUMNS or action.takes_default:
             is_wider = action.kind == "AlterColumnType" and takes_all(step.existing_type, action.column.type)
             if not made.has(table, action.name):
@@ -167,11 +187,12 @@ def _forbids(made: Additions, table: str, action: Action) -> str | None:
         case kind if kind in _HIDING:
             return "hides and forbids rows for which there is no policy"
         case "SetNotNull":
-            return None if made.columns.get((table, action.name)) else "forbids NULL"
+            has_value = made.value_of(table, action.name) in {Value.SAME, Value.DISTINCT}
+            return None if has_value else "forbids NULL"
         case "AddColumn":
-            return _forbids_by_column(action.column)
+            return forbidding.by_column(made, table, action.column)
         case _ if action.constraint is not None and not made.widens(table, action.constraint):
-            return _forbids_by_constraint(made, table, action.constraint)
+            return forbidding.by_constraint(made, table, action.constraint)
         case _:
             return None
 
@@ -182,56 +203,6 @@ def _is_always(action: Action) -> bool:
         node.get("generated_when") == "a" or ("Integer" in node and node["Integer"].get("ival") == ord("a"))
         for node in walk(action.node)
     )
-
-
-def _forbids_by_column(column: Column) -> str | None:
-    if column.forbids_null and not column.has_value:
-        return "adds a column that must be given"
-    is_plain = column.default is not None and not [*functions(column.default)]
-    return "adds a unique column that is the same in all new rows" if is_plain and column.has("UNIQUE") else None
-
-
-def _forbids_by_constraint(made: Additions, table: str, constraint: Constraint) -> str | None:
-    if constraint.kind == "CHECK":
-        return _forbids_by_check(made, table, constraint.expression)
-    if constraint.kind == "EXCLUSION":
-        return "forbids values"
-    if constraint.kind != "PRIMARY" and _allows_null(made, table, constraint.columns, constraint.node):
-        return None
-    return "forbids values that refer to nothing" if constraint.kind == "FOREIGN" else _SAME
-
-
-def _allows_null(made: Additions, table: str, names: tuple[str, ...] | list[str], node: Node) -> bool:
-    """Return whether a key allows all rows in which its new columns are NULL."""
-    return "nulls_not_distinct" not in node and any(made.is_empty(table, name) for name in names)
-
-
-def _forbids_by_check(made: Additions, table: str, condition: Node | None) -> str | None:
-    """Return what a CHECK forbids; nothing if it holds for rows in which the new columns have not been set."""
-    values = {made.columns.get((table, column)) for column in columns(condition)}
-    if values == {True}:
-        return None  # they have their defaults
-    asked = {*_asks_for_null(condition)}
-    has_and = any(each["boolop"] == "AND_EXPR" for each in find(condition, "BoolExpr"))
-    if not asked and (values == {False} or (False in values and not has_and)):
-        return None  # NULL is no violation
-    if asked == {"IS_NULL"} and None not in values:
-        return None
-    return "forbids NULL" if "IS_NOT_NULL" in asked else "forbids values"
-
-
-def _asks_for_null(condition: Node | None) -> Iterator[str]:
-    """Yield how a condition tells NULL from other values."""
-    for node in walk(condition):
-        match node:
-            case {"NullTest": {"nulltesttype": kind}}:
-                yield kind
-            case {"A_Expr": {"kind": "AEXPR_DISTINCT" | "AEXPR_NOT_DISTINCT"}} | {"CoalesceExpr": _}:
-                yield "values"
-            case {"FuncCall": _} if not _COUNTS_NULL.isdisjoint(functions([node])):
-                yield "values"
-            case _:
-                pass
 
 
 RULE = Rule("TK006", "an expanding revision takes something away, or forbids it", contracts_while_expanding)
