@@ -96,6 +96,8 @@ BAD = [
     Case("TK006", "op.create_check_constraint('ck', 'task', 'title IS NOT NULL', schema='tenant', postgresql_not_valid=True)", "forbids NULL", head=EXPAND),
     Case("TK006", "op.create_unique_constraint('u', 'task', ['title'], schema='tenant')", "two rows with the same values", head=EXPAND),
     Case("TK006", "op.create_index('u', 'task', ['title'], unique=True, schema='tenant')", "two rows with the same values", head=EXPAND),
+    Case("TK006", "op.execute('ALTER TABLE task ADD x int; CREATE UNIQUE INDEX u ON task (x) NULLS NOT DISTINCT')", "two rows with the same values", head=EXPAND),
+    Case("TK006", "op.execute('ALTER TABLE task ADD x int; ALTER TABLE task ADD UNIQUE NULLS NOT DISTINCT (x)')", "two rows with the same values", head=EXPAND),
     Case("TK006", "op.create_foreign_key('f', 'task', 'project', ['a'], ['b'], source_schema='tenant', referent_schema='tenant')", "refer to nothing", head=EXPAND),
     Case("TK006", "op.execute('ALTER TABLE task ENABLE ROW LEVEL SECURITY')", "hides and forbids rows", head=EXPAND),
     Case("TK006", "op.execute('ALTER TABLE task DETACH PARTITION p')", "rows of a partition", head=EXPAND),

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from tenantkit.lint.sql.actions import Action, Column, Constraint
-from tenantkit.lint.sql.expressions import functions
+from tenantkit.lint.sql.expressions import columns, functions, spell_type
 from tenantkit.lint.sql.statement import Statement
 from tenantkit.lint.sql.tree import Name, Node
 
@@ -152,7 +152,7 @@ def _by_action(
             work = None if is_known(table, action.name) else "checks every row for NULL"
             return Locked(table, Lock.ALL, work, _CHECK_CONCURRENTLY)
         case "AlterColumnType":
-            return _retyping(table, action.column, widens)
+            return _retyping(table, action, widens)
         case "AddColumn":
             return _adding(table, action.column)
         case kind if kind in _REWRITES:
@@ -172,14 +172,28 @@ def _constraining(table: Name, constraint: Constraint) -> Locked:
     return Locked(table, lock, None if "indexname" in constraint.node else "builds an index", _CONCURRENTLY)
 
 
-def _retyping(table: Name, column: Column, widens: Callable[[str], bool | None]) -> Locked:
+def _retyping(table: Name, action: Action, widens: Callable[[str], bool | None]) -> Locked:
     """Return what a changed type does, and perhaps an expression that makes its values of the old ones."""
-    is_alike = widens(column.type) if column.using is None else False
+    column = action.column
+    is_alike = widens(column.type) if _takes_as_it_is(column, action.name) else False
     if is_alike:
         return Locked(table, Lock.ALL)
     may_be = is_alike is None and column.type.startswith(_WIDENABLE)
     unless = " unless the column's type is stored alike" if may_be else ""
     return Locked(table, Lock.ALL, f"{_AGAIN}{unless}", _ALTER)
+
+
+def _takes_as_it_is(column: Column, name: str) -> bool:
+    """Return whether the values of a new type are the old ones: without USING, or with a cast that is made anyway."""
+    match column.using:
+        case None:
+            return True
+        case {"ColumnRef": _}:
+            return [*columns(column.using)] == [name]
+        case {"TypeCast": {"arg": {"ColumnRef": _}, "typeName": type_name}}:
+            return [*columns(column.using)] == [name] and spell_type(type_name) == column.type
+        case _:
+            return False
 
 
 def _adding(table: Name, column: Column) -> Locked:
