@@ -120,7 +120,9 @@ BAD = [
     Case("TK008", "op.execute('CREATE OR REPLACE PROCEDURE f() LANGUAGE plpgsql AS $x$ BEGIN UPDATE task SET a = 1; END $x$')", "looks up task"),
     # TK009: what takes long for many rows while others wait.
     Case("TK009", "op.execute('ALTER TABLE task ADD FOREIGN KEY (a) REFERENCES shared.country, ALTER size TYPE bigint')", "writes the whole table again"),
-    Case("TK009", "op.add_column('task', sa.Column('x', sa.Uuid, server_default=sa.func.gen_random_uuid()), schema='tenant')", "default gen_random_uuid() is worked out for every row"),
+    Case("TK009", "op.add_column('task', sa.Column('x', sa.Uuid, server_default=sa.func.gen_random_uuid()), schema='tenant')", "default gen_random_uuid() is worked out for every row while"),
+    Case("TK009", "op.execute('ALTER TABLE task ADD x uuid DEFAULT b(gen_random_uuid())')", "default gen_random_uuid() is worked out for every row while"),
+    Case("TK009", "op.execute('ALTER TABLE task ADD x uuid DEFAULT new_id()')", "every row unless it is declared STABLE or IMMUTABLE"),
     Case("TK009", "op.add_column('task', sa.Column('x', sa.Integer, sa.Identity()), schema='tenant')", "a value in every row"),
     Case("TK009", "op.add_column('task', sa.Column('x', sa.Integer, sa.Computed('a + 1', persisted=True)), schema='tenant')", "writes the whole table again"),
     Case("TK009", "op.alter_column('task', 'size', type_=sa.BigInteger, schema='tenant')", "writes the whole table again"),

@@ -58,6 +58,10 @@ _STABLE = frozenset(
     """.split()  # noqa: SIM905 - as a list it would take a page
 )
 """Functions that are worked out once for a new column, as they are no more volatile than the statement."""
+_VOLATILE = frozenset(
+    "clock_timestamp gen_random_uuid nextval random random_normal timeofday uuidv4 uuidv7".split()  # noqa: SIM905 - shorter
+)
+"""PostgreSQL's own volatile functions that are used in defaults."""
 
 _MILD = frozenset(
     """
@@ -201,10 +205,12 @@ def _adding(table: Name, column: Column) -> Locked:
     if column.is_numbered or column.has("GENERATED"):
         return Locked(table, Lock.ALL, f"{_AGAIN}, with a value in every row", _FILL)
     if called := volatile(column.default):
+        name = next((each for each in called if each in _VOLATILE), called[0])
+        unless = "" if name in _VOLATILE else " unless it is declared STABLE or IMMUTABLE"
         return Locked(
             table,
             Lock.ALL,
-            f"{_AGAIN}, as the default {called[0]}() is worked out for every row",
+            f"{_AGAIN}, as the default {name}() is worked out for every row{unless}",
             "Add the column without the default, set the default by op.alter_column(), and the rows that are there by "
             "op.backfill() in a revision of its own",
         )
