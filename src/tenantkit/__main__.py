@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+
 from tenantkit.cancellation import handling
 
 
 def main() -> None:
-    """Run the command line. A signal ends it from the beginning on, while its modules are imported, too."""
+    """Run the command line. A signal ends it from the beginning on, while its modules are imported, too.
+
+    Until the application is imported, no garbage is collected, and what has been imported by then is never looked at,
+    at the exit neither: that takes four tenths of the processor time of a short command. See `cli.application`.
+    """
+    gc.disable()
     with handling() as cancellation:
         with cancellation.exiting():
             from tenantkit.cli import main as run  # noqa: PLC0415 - takes about half a second

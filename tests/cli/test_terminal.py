@@ -114,20 +114,39 @@ def test_an_unknown_command_is_one_line(bare_project: Project) -> None:
     assert done.err.count("\n") == 1
 
 
-def test_only_commands_about_migrations_import_alembic(fleet: Project) -> None:
+def test_a_command_imports_only_the_packages_that_it_uses(fleet: Project) -> None:
     code = """
 import sys
 from tenantkit.cli import main
 try:
     main()
 except SystemExit as exited:
-    print(exited.code or 0, "alembic" in sys.modules)
+    print(exited.code or 0, *(name in sys.modules for name in ("alembic", "tenantkit.migrations.executors")))
 """
     seen = {}
-    for command in ("--help", "list", "status"):
-        done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=True)
-        seen[command] = done.stdout.splitlines()[-1]
-    assert seen == {"--help": "0 False", "list": "0 False", "status": "0 True"}
+    for command in ("--help", "list", "status", "stamp head --yes"):
+        words = command.split()
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+        seen[words[0]] = done.stdout.splitlines()[-1]
+    assert seen == {
+        "--help": "0 False False",
+        "list": "0 False False",
+        "status": "0 True False",
+        "stamp": "0 True True",
+    }
+
+
+def test_garbage_is_collected_once_the_application_is_imported_but_not_among_what_was(fleet: Project) -> None:
+    fleet.write(
+        "watched.py",
+        "import atexit, gc\n"
+        "print(gc.isenabled(), file=__import__('sys').stderr)\n"
+        "atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects())))\n"
+        "from shop.app import tenancy\n",
+    )
+    done = fleet.run("-a", "watched:tenancy", "show", "acme")
+    assert (done.code, done.err.splitlines()[0]) == (0, "False")
+    assert done.out.splitlines()[-1] == "True True"
 
 
 def complete(project: Project, words: str, url: URL | None = None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import sys
@@ -41,6 +42,9 @@ def application(context: typer.Context) -> Generator[Tenancy]:
     settings: Settings = context.obj
     with without_exits("The application"):
         tenancy = _load(settings.app or _from_pyproject(Path.cwd()))
+        if not gc.isenabled():  # see tenantkit.__main__
+            gc.freeze()  # what was imported stays to the end
+            gc.enable()
         try:
             yield tenancy
         finally:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from tenantkit.migrations.tasks.task import Retry, Task
 
 _MAIN = """
-import signal
+import gc, signal
+gc.disable()
 signals = {signal.SIGINT, signal.SIGTERM}
 for number in signals:
     if signal.getsignal(number) is not signal.SIG_IGN:
@@ -34,7 +35,9 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 from tenantkit.migrations.executors.worker import main
 main()
 """
-"""What a worker runs. Ctrl-C reaches all processes of a terminal, and whether the run ends is its parent's to decide.
+"""What a worker runs; no garbage is collected during its imports, as in `tenantkit.__main__`.
+
+Ctrl-C reaches all processes of a terminal, and whether the run ends is its parent's to decide.
 
 What a revision starts reacts to signals as usual: handlers are not inherited, as the disposition to ignore them is.
 """

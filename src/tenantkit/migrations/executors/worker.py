@@ -8,6 +8,7 @@ what it is doing and ends. Signals that reach all processes of a terminal or a c
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -124,6 +125,8 @@ def forget(dbapi_connection: Any, record: Any) -> None:
 
 def main() -> None:
     """Serve the pipe that is named on the command line."""
+    gc.freeze()  # what was imported stays to the end
+    gc.enable()
     # Cancelled, or the parent was killed: there is no receiver.
     with Pipe(int(sys.argv[1])) as pipe, suppress(KeyboardInterrupt, BrokenPipeError, EOFError):
         # A revision that prints must not be taken for data of the command that started us.
