@@ -62,15 +62,15 @@ class Interruption:
                 self._watch(step)
             yield step
 
-    @contextmanager
-    def tolerated(self) -> Generator[None]:
-        """Let the interrupted revision accept existing results of its steps as its own, during a block."""
-        is_in_callers = self._connection.in_transaction()
+    def find(self) -> None:
+        """Look for an interrupted revision."""
         comment: str | None = self._connection.execute(_FIND, {"schema": self._schema}).scalar()
         if comment is not None and comment.startswith(MARK):
             self._marked = self._found = comment.removeprefix(MARK)
-        if not is_in_callers:
-            self._connection.rollback()
+
+    @contextmanager
+    def tolerated(self) -> Generator[None]:
+        """Let the interrupted revision accept existing results of its steps as its own, during a block."""
         event.listen(self._connection, "before_cursor_execute", self._adapt, retval=True)
         try:
             yield

@@ -32,6 +32,8 @@ _SET_BY_TENANTKIT = frozenset(
     }
 )
 
+_KNOWN = inspect.signature(EnvironmentContext.configure).parameters.keys() - {"self", "kw"}
+
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Check the options that ``env.py`` passes: Alembic accepts any name, and ignores unknown ones without a message.
@@ -41,9 +43,8 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     if taken := _SET_BY_TENANTKIT & options.keys():
         raise ConfigurationError(f"env.py passes {first_lines(taken)}, which tenantkit sets itself. Remove it there.")
-    known = inspect.signature(EnvironmentContext.configure).parameters.keys() - {"self", "kw"}
-    for name in sorted(options.keys() - known):
-        if meant := get_close_matches(name, known, n=1, cutoff=0.8):
+    for name in sorted(options.keys() - _KNOWN):
+        if meant := get_close_matches(name, _KNOWN, n=1, cutoff=0.8):
             raise TypeError(f"env.py passes {name}=, which Alembic does not know. Did you mean {meant[0]}=?")
 
 

@@ -169,12 +169,13 @@ def _run(request: Request, options: dict[str, Any]) -> None:
 
     def applied(**_: object) -> None:
         # A revision may have changed the search_path for itself.
-        _set_search_path(connection, site)
+        connection.exec_driver_sql(_local_path(site).replace("%", "%%"))
         interruption.forget()
 
-    if request.recorder is not None and options.get("on_version_apply"):
+    theirs = as_list(options.get("on_version_apply"))
+    if request.recorder is not None and theirs:
         request.recorder.refuse("env.py passes on_version_apply, which is to be called for each tenant")
-    hooks = [applied, *as_list(options.get("on_version_apply")), applied]
+    hooks = [applied, *theirs, applied] if theirs else [applied]
     ours = {**request.options, "on_version_apply": [*hooks, *as_list(request.options.get("on_version_apply"))]}
     schema = site.schema if request.recorder is None else ALIAS
     types = TypeFilter(lambda of, name: site.owns(of) and not _has_type(connection, site.real(of, schema), name))
@@ -194,6 +195,8 @@ def _run(request: Request, options: dict[str, Any]) -> None:
         migration.autocommit_block = block  # type: ignore[method-assign,assignment]
         with context.begin_transaction(), transaction.watch():
             enter(connection, site, request.limits)
+            if not site.in_transaction:
+                interruption.find()
             transaction.begin()
             context.run_migrations()
             if request.before_commit is not None:
@@ -203,12 +206,11 @@ def _run(request: Request, options: dict[str, Any]) -> None:
 
 def enter(connection: Connection, site: MigrationTarget, limits: Limits) -> None:
     """Prepare the current transaction for work at *site*: a limit for locks, and the search_path."""
-    limits.apply(connection)
-    _set_search_path(connection, site)
+    connection.exec_driver_sql(f"{limits.sql}{_local_path(site)}".replace("%", "%%"))
 
 
-def _set_search_path(connection: Connection, site: MigrationTarget) -> None:
-    connection.exec_driver_sql(f"SET LOCAL search_path = {site.search_path}")
+def _local_path(site: MigrationTarget) -> str:
+    return f"SET LOCAL search_path = {site.search_path}"
 
 
 def _has_type(connection: Connection, schema: str, name: str) -> bool:

@@ -116,8 +116,7 @@ class _Inbox:
 def forget(dbapi_connection: Any, record: Any) -> None:
     """Undo what a revision left in its session (settings, a role, temporary tables): the next tenant has it too."""
     try:
-        for statement in FORGET:
-            dbapi_connection.cursor().execute(statement)
+        dbapi_connection.cursor().execute(FORGET)
         dbapi_connection.commit()
     except Exception:  # noqa: BLE001 - a connection that is broken is not used again
         record.invalidate()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _PATIENCE = 5.0
 """Seconds that the server has to cancel a statement."""
 
-_FORGET = ";".join(FORGET).encode()
+_FORGET = FORGET.encode()
 """What one tenant's script left in the session is not for the next."""
 
 

@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORGET = (
-    "RESET SESSION AUTHORIZATION",
-    "RESET ROLE",
-    "RESET ALL",
-    "DISCARD TEMP",
-    "SELECT pg_advisory_unlock_all()",
-)
+FORGET = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DISCARD TEMP; SELECT pg_advisory_unlock_all()"
 """All of DISCARD ALL but the prepared statements, which the driver keeps account of."""
 
 # Of other roles' connections, only some roles are told the type.
