@@ -260,9 +260,26 @@ def test_a_relative_target_is_not_resumed_as_it_may_lead_elsewhere_now(
     environment.add("two", TWO + "\n" + FAILS.format("'t_k2'"), after="one")
     with pytest.raises(MigrationError) as caught:
         migrate(fleet(), "+1", jobs=1)
+    report = caught.value.report
+    again = f"'tenantkit migrate REVISION --tenants KEYS' ('tenantkit runs show {report.run_id}' has both; +1 would"
+    assert f"Fix the cause, then run {again} take the others further): tenants that are done" in str(report)
+    assert report.stop is None
     named = r"went \+1, which may lead elsewhere .* 'tenantkit migrate REVISION --tenants k2'"
     with pytest.raises(ConfigurationError, match=named):
-        unfinished(fleet(), caught.value.report.run_id)
+        unfinished(fleet(), report.run_id)
+
+
+@pytest.mark.parametrize(("verb", "command", "target"), [(migrate, "migrate", "+1"), (downgrade, "downgrade", "-1")])
+def test_a_stopped_run_with_a_relative_target_advises_to_name_the_revision_and_tenants(
+    fleet: Make, verb: Callable[..., MigrationReport], command: str, target: str
+) -> None:
+    with pytest.raises(MigrationError) as caught:
+        verb(fleet(), target, waves=[50, 100], check=lambda _: False, jobs=1)
+    report = caught.value.report
+    assert str(report.stop).endswith(
+        f"4 tenants were not begun. 'tenantkit {command} REVISION --tenants KEYS' ('tenantkit runs show {report.run_id}' "
+        f"has both; {target} would take the others further) goes on with those that are not done."
+    )
 
 
 def test_a_run_that_left_nothing_is_resumed_for_nobody(fleet: Make) -> None:

@@ -56,7 +56,7 @@ def _print_failures(report: MigrationReport, *, verbose: bool) -> None:
     if len(groups) > _GROUPS:
         err.print(f"and {len(groups) - _GROUPS} other reasons.", style="dim")
     print_error(
-        f"{count(len(report.failures))} failed. Fix the cause, then run the same command again: tenants that are done "
+        f"{count(len(report.failures))} failed. Fix the cause, then run {report.again}: tenants that are done "
         f"are not touched. 'tenantkit runs show {report.run_id}' has each."
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tenantkit.arguments import optional, require, whole
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.planning.plan import is_relative
+from tenantkit.migrations.results.heads import is_relative
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.runs import ledger
 

@@ -10,7 +10,7 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.migrations.graph.revision_graph import Command
 from tenantkit.migrations.planning.phases import Phase, limit
-from tenantkit.migrations.results.heads import format_heads
+from tenantkit.migrations.results.heads import format_heads, is_relative
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.tenant import Placement, Tenant
 
@@ -126,11 +126,6 @@ def without_placement(isolations: Isolations, tenant: Tenant) -> Outcome:
     """Return the failure of a tenant whose placement is not there."""
     problem = isolations.problem(tenant) or f"the schema {tenant.schema!r} does not exist"
     return refuse(tenant, (), f"{problem}; see 'tenantkit doctor'")
-
-
-def is_relative(target: str) -> bool:
-    """Return whether a target depends on where one starts."""
-    return target[0] in "+-"
 
 
 def make_absolute(target: str, steps: Sequence[MigrationStep]) -> str:

@@ -13,3 +13,8 @@ def format_heads(heads: Heads) -> str:
 def parse_heads(joined: str | None) -> Heads:
     """Return the revisions in what `join` returned; none for none."""
     return tuple(joined.split(",")) if joined else ()
+
+
+def is_relative(target: str) -> bool:
+    """Return whether a target depends on the revision of a tenant, as ``+1`` does."""
+    return target[0] in "+-"

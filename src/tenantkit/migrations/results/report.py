@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from tenantkit.exceptions import as_clause
 from tenantkit.migrations.results.failures import FailureGroup, group_failures
+from tenantkit.migrations.results.heads import is_relative
 from tenantkit.migrations.results.outcome import Outcome
 
 
@@ -73,11 +74,21 @@ class MigrationReport:
             return None
         again = (
             f"'tenantkit migrate --resume {self.run_id}' with the same options"
-            if self.command == "migrate"
-            else "The same command again"
+            if self.command == "migrate" and not is_relative(self.target)
+            else f"{self.again[:1].upper()}{self.again[1:]}"
         )
         left = f"{self.left} tenant{' was' if self.left == 1 else 's were'} not begun"
         return f"stopped because {self.stopped}; {left}. {again} goes on with those that are not done."
+
+    @property
+    def again(self) -> str:
+        """The command that goes on with the tenants that are not done, and does not touch the others."""
+        if not is_relative(self.target):
+            return "the same command again"
+        return (
+            f"'tenantkit {self.command} REVISION --tenants KEYS' ('tenantkit runs show {self.run_id}' has both; "
+            f"{self.target} would take the others further)"
+        )
 
     @property
     def failure_groups(self) -> tuple[FailureGroup, ...]:
@@ -100,5 +111,5 @@ class MigrationReport:
         first = self.failures[0]
         return (
             f"{counts}; the first: {first.key}: {as_clause(first.reason)}. "
-            "Fix the cause, then run the same command again: tenants that are done are not touched again."
+            f"Fix the cause, then run {self.again}: tenants that are done are not touched again."
         )
