@@ -25,7 +25,7 @@ from tenantkit.isolation.base import NewTenant
 from tenantkit.lifecycle.attendance import attending, is_unattended
 from tenantkit.lifecycle.builders import CheckedBuilder
 from tenantkit.lifecycle.drop import finish
-from tenantkit.lifecycle.operation import Operation
+from tenantkit.lifecycle.operation import BEING_CREATED, Operation
 from tenantkit.postgres.errors import reason, sqlstate
 from tenantkit.registry import applications, domains, store
 from tenantkit.registry.applications import Application
@@ -35,7 +35,6 @@ from tenantkit.status import Status
 from tenantkit.tenant import Tenant
 from tenantkit.user_code import with_place
 
-_UNFINISHED = (Status.PROVISIONING, Status.FAILED)
 _CLAIMING = "claiming the key"
 _NEW_ENUM_VALUE = "55P04"
 """unsafe_new_enum_value_usage: before PostgreSQL 17, what ALTER TYPE adds cannot be used until it is committed."""
@@ -109,7 +108,7 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
         # Only now is the key ours: a tenant that had it may have been dropped since they were counted.
         if store.count_former(connection, order.key) >= number:
             raise TenantExistsError(order.key)
-    elif status in _UNFINISHED:
+    elif status in BEING_CREATED:
         directory.isolations.of(store.get(connection, order.key))
         connection.execute(
             tenants.update()

@@ -30,11 +30,13 @@ class Unfinished:
     repair: str
 
 
-_CREATION = Unfinished("its creation never finished", "remove it, so that the key is free again")
+BEING_CREATED = (Status.PROVISIONING, Status.FAILED)
+"""The statuses of a tenant whose creation has not finished."""
 
 UNFINISHED: Mapping[str, Unfinished] = {
-    Status.PROVISIONING: _CREATION,
-    Status.FAILED: _CREATION,
+    **dict.fromkeys(
+        BEING_CREATED, Unfinished("its creation never finished", "remove it, so that the key is free again")
+    ),
     Status.DROPPING: Unfinished("its removal never finished", "finish the removal"),
 }
 """What a tenant's status says about it while no process is at work on the tenant. The repair of each is a removal."""
