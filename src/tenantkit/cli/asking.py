@@ -33,11 +33,11 @@ def ask_before_downgrade(tenancy: Tenancy, forecast: Forecast) -> None:
     with_rows = find_rows(tenancy.databases, tables)
     said = "\n".join([*_describe(forecast, "go back"), *_describe_losses(losses)])
     if with_rows is None and not losses.unknown:
-        confirm(f"{said}\nNo rows are lost. Go on?", yes=False)
+        confirm(f"{said}\nNo rows are lost. Go on?")
         return
     word = _word(forecast)
     rows = "Rows may be lost." if with_rows is None else f"Rows are lost: {'.'.join(with_rows)} has some."
-    confirm_by_typing(word, f"{said}\n{rows}\nType {word!r} to go on", yes=False)
+    confirm_by_typing(word, f"{said}\n{rows}\nType {word!r} to go on")
 
 
 def ask_before_stamp(forecast: Forecast, *, purge: bool) -> None:
@@ -45,7 +45,7 @@ def ask_before_stamp(forecast: Forecast, *, purge: bool) -> None:
     if forecast.groups:
         rows = " in place of all that alembic_version has" if purge else ""
         said = "\n".join(_describe(forecast, "are stamped"))
-        confirm(f"{said}\nNo revision is run, only its number is written down{rows}. Go on?", yes=False)
+        confirm(f"{said}\nNo revision is run, only its number is written down{rows}. Go on?")
 
 
 def _describe(forecast: Forecast, verb: str) -> Iterator[str]:

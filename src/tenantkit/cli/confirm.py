@@ -11,19 +11,19 @@ from tenantkit.cli.display.errors import UsageError
 from tenantkit.cli.display.output import err
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Go on only if a person says so, or *yes* was given.
+def confirm(question: str) -> None:
+    """Go on only if a person says so.
 
     :raises typer.Exit: with code 1 if the answer is no.
     :raises UsageError: if stdin is no terminal.
     """
-    if not yes and _ask(f"{question} [y/N]: ").lower() not in {"y", "yes"}:
+    if _ask(f"{question} [y/N]: ").lower() not in {"y", "yes"}:
         _stop()
 
 
-def confirm_by_typing(word: str, question: str, *, yes: bool) -> None:
-    """Go on only if a person types *word*, or *yes* was given; raises as `confirm` does."""
-    if not yes and _ask(f"{question}: ") != word:
+def confirm_by_typing(word: str, question: str) -> None:
+    """Go on only if a person types *word*; raises as `confirm` does."""
+    if _ask(f"{question}: ") != word:
         _stop()
 
 

@@ -194,12 +194,12 @@ def drop(context: typer.Context, key: Key, *, yes: Yes = False, as_json: Json = 
     """
     with application(context) as tenancy:
         tenant = _find(tenancy, key)
-        confirm_by_typing(
-            key,
-            f"This deletes {tenant.name!r} with all of its data in the schema {tenant.schema!r}, for good.\n"
-            f"Type {key!r} to go on",
-            yes=yes,
-        )
+        if not yes:
+            confirm_by_typing(
+                key,
+                f"This deletes {tenant.name!r} with all of its data in the schema {tenant.schema!r}, for good.\n"
+                f"Type {key!r} to go on",
+            )
         tenant = tenancy.drop(key)
     _print(tenant, "Dropped", as_json=as_json)
 
