@@ -14,7 +14,7 @@ from tenantkit.migrations.dry_run.preview import install_to_read, placements_of,
 from tenantkit.migrations.environment.sites import graph_of, shared_site
 from tenantkit.migrations.executors.trial import rolled_back
 from tenantkit.migrations.planning.plan import group
-from tenantkit.migrations.planning.version_tables import read_placements, read_revisions
+from tenantkit.migrations.planning.version_tables import read_heads, read_placements
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement
 from tenantkit.migrations.runs.reconcile import reconcile
@@ -94,7 +94,7 @@ def forecast_shared(tenancy: Deployment, command: Command, target: str, *, purge
         return Forecast(graph, ())
     graph.require_target(command, target)
     with tenancy.engine.connect() as connection:
-        heads = read_revisions(connection, [site.schema]).get(site.schema, ())
+        heads = read_heads(connection, site.schema)
     found = _group(graph, command, heads, target, [PlannedPlacement(key=SHARED, schema=site.schema)], purge=purge)
     return Forecast(graph, () if found.from_revision == found.to_revision else (found,), (site.placement,))
 

@@ -20,7 +20,7 @@ from tenantkit.migrations.options import Options
 from tenantkit.migrations.planning.phases import Phase, limit
 from tenantkit.migrations.planning.plan import group
 from tenantkit.migrations.planning.unversioned import require_versioned_shared
-from tenantkit.migrations.planning.version_tables import read_placements, read_revisions
+from tenantkit.migrations.planning.version_tables import read_heads, read_placements
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
 from tenantkit.migrations.runs.requests import downgrading, migrating
@@ -117,7 +117,7 @@ def _plan_shared(
     if graph.is_empty:
         return None
     schema = shared_site(tenancy).schema
-    heads = read_revisions(connection, [schema]).get(schema, ())
+    heads = read_heads(connection, schema)
     target = limit(graph, target, heads, phase)
     require_versioned_shared(connection, tenancy, graph, heads, target)
     steps = graph.steps("migrate", target, heads)

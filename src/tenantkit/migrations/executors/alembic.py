@@ -15,7 +15,7 @@ from tenantkit.cancellation import Cancellation
 from tenantkit.migrations.executors.placement_progress import PlacementProgress
 from tenantkit.migrations.graph.places import Place
 from tenantkit.migrations.operations.steps import TELL
-from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.planning.version_tables import read_heads
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.progress import StepProgress
@@ -91,7 +91,7 @@ class Alembic:
         if error is not None:
             # What came before an autocommit block is kept.
             with suppress(SQLAlchemyError), self.cancellation.interruptible(), self.engine.connect() as connection:
-                after = format_heads(read_revisions(connection, [task.site.schema]).get(task.site.schema, ()))
+                after = format_heads(read_heads(connection, task.site.schema))
                 explanation = explain(connection, error, task.site.others)
         outcome = task.outcome(progress.before, after, engine="alembic", start=start, error=error)
         # With what to do about it, it needs no hint by its SQLSTATE.

@@ -9,7 +9,7 @@ from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.environment.sites import graph_of, shared_site
 from tenantkit.migrations.planning.phases import limit, require_known
-from tenantkit.migrations.planning.version_tables import read_placements, read_revisions
+from tenantkit.migrations.planning.version_tables import read_heads, read_placements
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.status import FleetStatus, PlacementStatus
 from tenantkit.registry import store
@@ -39,7 +39,7 @@ def status(tenancy: Deployment, *, phase: Phase | None = None) -> FleetStatus:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         fleet = store.find(connection, status=MIGRATED)
         current = read_placements(tenancy.databases, connection, tenancy.isolations.targets(fleet))
-        shared = read_revisions(connection, [site.schema]).get(site.schema, ())
+        shared = read_heads(connection, site.schema)
         failures = {
             key: _reason(row.error, describe_place(row.revision, row.file, row.line))
             for key, row in ledger.last_failures(connection).items()
@@ -61,7 +61,7 @@ def require_shared_is_current(tenancy: Deployment) -> None:
     """
     graph, site = graph_of(tenancy, "shared"), shared_site(tenancy)
     with tenancy.engine.connect() as connection:
-        found = read_revisions(connection, [site.schema]).get(site.schema, ())
+        found = read_heads(connection, site.schema)
     if set(found) != set(graph.heads()):
         raise ConfigurationError(
             f"The shared tables are at {format_heads(found) or 'no revision'}, not at {format_heads(graph.heads())}. "

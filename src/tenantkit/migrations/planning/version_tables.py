@@ -63,6 +63,11 @@ def read_revisions(connection: Connection, schemas: Collection[str]) -> dict[str
     return _read(connection, schemas)
 
 
+def read_heads(connection: Connection, schema: str) -> Heads:
+    """Return the revisions that *schema* is at; none if it does not exist."""
+    return read_revisions(connection, [schema]).get(schema, ())
+
+
 def read_placements(databases: Databases, main: Connection, placements: Iterable[Placement]) -> dict[Placement, Heads]:
     """Return the revisions that each of *placements* is at; those that are not there or out of reach are left out.
 

@@ -18,7 +18,7 @@ from tenantkit.migrations.executors.process import Worker
 from tenantkit.migrations.executors.worker import WorkerConfig
 from tenantkit.migrations.graph.places import shown
 from tenantkit.migrations.options import Settings
-from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.planning.version_tables import read_heads
 from tenantkit.migrations.replay.executor import Replay, has_moved
 from tenantkit.migrations.replay.rehearsal import RehearsalResult, rehearse
 from tenantkit.migrations.results.heads import format_heads
@@ -217,7 +217,7 @@ class Migrator:
         """Return the outcome of a placement that was somewhere else than expected; ``None`` if there is more to do."""
 
         def look(connection: Connection) -> tuple[Heads, bool]:
-            current = read_revisions(connection, [task.site.schema]).get(task.site.schema, ())
+            current = read_heads(connection, task.site.schema)
             return current, task.ledger.is_done(connection)
 
         current, is_done = begin(self._at(task.site.placement.database).engine, look, self.cancellation)

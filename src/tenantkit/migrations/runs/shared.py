@@ -14,7 +14,7 @@ from tenantkit.migrations.executors.alembic import Alembic
 from tenantkit.migrations.graph.revision_graph import Command
 from tenantkit.migrations.planning.phases import Phase, limit, require_known
 from tenantkit.migrations.planning.unversioned import require_versioned_shared
-from tenantkit.migrations.planning.version_tables import read_revisions
+from tenantkit.migrations.planning.version_tables import read_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.report import MigrationReport
 from tenantkit.migrations.runs.migrator import set_up
@@ -81,7 +81,7 @@ def _run(
     with tenancy.engine.begin() as connection:
         for schema in tenancy.shared_schemas:
             connection.execute(CreateSchema(schema, if_not_exists=True))
-        current = read_revisions(connection, [site.schema])[site.schema]
+        current = read_heads(connection, site.schema)
         target = limit(graph, target, current, phase)
         if command == "migrate":
             require_versioned_shared(connection, tenancy, graph, current, target)
