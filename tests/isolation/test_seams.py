@@ -18,7 +18,7 @@ import tenantkit
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
 from tenantkit.asyncio import AsyncTenancy
 from tenantkit.migrations.dry_run.forecast import forecast
-from tenantkit.migrations.environment.sites import graph_of
+from tenantkit.migrations.environment.targets import graph_of
 from tenantkit.migrations.runs.reconcile import reconcile
 from tenantkit.migrations.runs.requests import taking_back
 from tenantkit.runs import maintenance

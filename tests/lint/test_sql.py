@@ -14,7 +14,7 @@ from tenantkit.lint.losses import find_losses
 from tenantkit.lint.rendering.answers import answer
 from tenantkit.lint.rules import RULES
 from tenantkit.lint.sql.statement import read, read_all
-from tenantkit.migrations.environment.sites import graph_of
+from tenantkit.migrations.environment.targets import graph_of
 from tests.lint.conftest import Lint
 from tests.lint.snippets import revision
 

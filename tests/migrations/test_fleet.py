@@ -533,7 +533,12 @@ class Exits:
 @pytest.mark.parametrize("executors", [1, 3])
 def test_an_exit_in_a_thread_is_not_taken_for_the_end_of_the_work(executors: int) -> None:
     tasks = [
-        Task(key=f"k{number}", site=MigrationTarget(placement=Placement("main", "s")), command="migrate", target="head")
+        Task(
+            key=f"k{number}",
+            target=MigrationTarget(placement=Placement("main", "s")),
+            command="migrate",
+            revision="head",
+        )
         for number in range(5)
     ]
     with pytest.raises(SystemExit):

@@ -88,7 +88,12 @@ class Executor:
 
 def tasks(count: int) -> list[Task]:
     return [
-        Task(key=f"k{number}", site=MigrationTarget(placement=Placement("main", "s")), command="migrate", target="head")
+        Task(
+            key=f"k{number}",
+            target=MigrationTarget(placement=Placement("main", "s")),
+            command="migrate",
+            revision="head",
+        )
         for number in range(count)
     ]
 

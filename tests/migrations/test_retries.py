@@ -11,7 +11,7 @@ from tenantkit.migrations.tasks.task import Retry, Task
 from tenantkit.postgres.retry import ATTEMPTS, PATIENCE, after_conflicts, pause, while_away
 from tenantkit.tenant import Placement
 
-TASK = Task(key="acme", site=MigrationTarget(placement=Placement("main", "s")), command="migrate", target="head")
+TASK = Task(key="acme", target=MigrationTarget(placement=Placement("main", "s")), command="migrate", revision="head")
 
 
 def pauses(retry: Retry) -> list[float]:

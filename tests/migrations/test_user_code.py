@@ -254,13 +254,13 @@ def test_a_worker_that_dies_names_the_revision(fleet: Tenancy, environment: Envi
     environment.folder.joinpath("env.py").write_text(
         "from tenantkit.migrations import run_environment\nrun_environment()\n"
     )
-    from tenantkit.migrations.environment.sites import graph_of, scratch_site
+    from tenantkit.migrations.environment.targets import graph_of, scratch_target
     from tenantkit.migrations.executors.process import Worker
     from tenantkit.migrations.runs.migrator import set_up
     from tenantkit.migrations.tasks.task import Task, run_task
     from tenantkit.postgres.limits import POLITE
 
     worker = Worker(set_up(fleet, graph_of(fleet, "tenant"), POLITE, is_sent=True))
-    outcome = run_task(Task(key="k0", site=scratch_site(fleet, "t_k0"), command="migrate", target="two"), worker)
+    outcome = run_task(Task(key="k0", target=scratch_target(fleet, "t_k0"), command="migrate", revision="two"), worker)
     assert "died" in (outcome.error or "")
     assert (outcome.revision, (outcome.file or "").endswith("two.py")) == ("two", True)

@@ -57,9 +57,9 @@ def check(
     engine = databases.main.execution_options(isolation_level="AUTOCOMMIT")  # reading revisions must not keep locks
     with engine.connect() as connection:
         everyone = store.find(connection, status=MIGRATED)
-        sites = tenancy.isolations.targets(everyone)
-        fleet = [tenant for tenant in everyone if tenant.placement in sites]
-        before = read_placements(databases, connection, sites)
+        targets = tenancy.isolations.targets(everyone)
+        fleet = [tenant for tenant in everyone if tenant.placement in targets]
+        before = read_placements(databases, connection, targets)
     keys = {tenant.key for tenant in everyone}
     for key in set(tenants or ()) - keys:
         raise TenantNotFoundError(key=key)

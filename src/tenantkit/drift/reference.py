@@ -17,7 +17,7 @@ from tenantkit.drift.compare import Change, Difference, compare, outermost
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.lifecycle.builders import MetadataBuilder
 from tenantkit.migrations.environment.builder import AlembicBuilder
-from tenantkit.migrations.environment.sites import graph_of, scratch_site
+from tenantkit.migrations.environment.targets import graph_of, scratch_target
 from tenantkit.migrations.planning.status import require_shared_is_current
 from tenantkit.postgres.errors import sqlstate
 from tenantkit.postgres.limits import limit_lock_waits
@@ -91,15 +91,15 @@ def _build(tenancy: Deployment, source: Literal["revisions", "models"], build: C
     with engine.connect() as connection, connection.begin() as transaction:
         limit_lock_waits(connection)
         connection.execute(CreateSchema(_SCRATCH))
-        build(connection, scratch_site(tenancy, _SCRATCH))
+        build(connection, scratch_target(tenancy, _SCRATCH))
         detail, number = reader.detail_of(connection, _SCRATCH), reader.hash_of(connection, _SCRATCH)
         transaction.rollback()
     return Reference(source=source, detail=detail, hash=number)
 
 
-def _run_revisions(tenancy: Deployment, heads: Heads, connection: Connection, site: MigrationTarget) -> None:
+def _run_revisions(tenancy: Deployment, heads: Heads, connection: Connection, target: MigrationTarget) -> None:
     try:
-        AlembicBuilder(tenancy)(connection, site, heads)
+        AlembicBuilder(tenancy)(connection, target, heads)
     except DBAPIError as error:
         if sqlstate(error) != _NEW_ENUM_VALUE:
             raise

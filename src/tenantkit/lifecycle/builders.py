@@ -30,9 +30,9 @@ _UNDEFINED_OBJECT = "42704"
 
 
 class _Builds(Protocol):
-    def __call__(self, connection: Connection, site: MigrationTarget) -> None: ...
+    def __call__(self, connection: Connection, target: MigrationTarget) -> None: ...
 
-    def in_steps(self, connection: Connection, site: MigrationTarget) -> None: ...
+    def in_steps(self, connection: Connection, target: MigrationTarget) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +42,19 @@ class CheckedBuilder:
     declared: Deployment
     builds: _Builds
 
-    def __call__(self, connection: Connection, site: MigrationTarget) -> None:
+    def __call__(self, connection: Connection, target: MigrationTarget) -> None:
         """Make the tables within the caller's transaction.
 
         :raises ConfigurationError: if operators are out of reach.
         """
-        self.builds(connection, site)
-        self._check(connection, site)
+        self.builds(connection, target)
+        self._check(connection, target)
 
-    def in_steps(self, connection: Connection, site: MigrationTarget) -> None:
+    def in_steps(self, connection: Connection, target: MigrationTarget) -> None:
         """Make the tables in transactions of its own; raises as a call does."""
-        self.builds.in_steps(connection, site)
+        self.builds.in_steps(connection, target)
         with connection.begin():
-            self._check(connection, site)
+            self._check(connection, target)
 
     def explain(self, connection: Connection, error: Exception) -> str | None:
         """Return why the tables could not be made, where more can be said than *error* does."""
@@ -71,9 +71,9 @@ class CheckedBuilder:
                 )
         return explain(connection, error, self.declared.extra_schemas)
 
-    def _check(self, connection: Connection, site: MigrationTarget) -> None:
+    def _check(self, connection: Connection, target: MigrationTarget) -> None:
         extra = self.declared.extra_schemas
-        require_operators(connection, [site.schema], extra_schemas=extra, shared=self.declared.tables.shared)
+        require_operators(connection, [target.schema], extra_schemas=extra, shared=self.declared.tables.shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +82,19 @@ class MetadataBuilder:
 
     declared: Deployment
 
-    def __call__(self, connection: Connection, site: MigrationTarget) -> None:
-        """Create every tenant table in the schema of *site*."""
+    def __call__(self, connection: Connection, target: MigrationTarget) -> None:
+        """Create every tenant table in the schema of *target*."""
         tables = list(self.declared.tables.tenant)
-        connection.execution_options(schema_translate_map={self.declared.placeholder: site.schema})
+        connection.execution_options(schema_translate_map={self.declared.placeholder: target.schema})
         # For the text in defaults, checks and computed columns.
-        connection.execute(select(func.set_config("search_path", site.path, True)))  # noqa: FBT003
+        connection.execute(select(func.set_config("search_path", target.path, True)))  # noqa: FBT003
         for metadata in {table.metadata for table in tables}:
             metadata.create_all(connection, tables=tables, checkfirst=False)
 
-    def in_steps(self, connection: Connection, site: MigrationTarget) -> None:
+    def in_steps(self, connection: Connection, target: MigrationTarget) -> None:
         """Do so in a transaction of its own."""
         with connection.begin():
-            self(connection, site)
+            self(connection, target)
 
 
 def make_shared_tables(connection: Connection, declared: Deployment) -> list[str]:

@@ -147,7 +147,7 @@ class _Creation:
         self._build = build
         self._seed = seed
         self._isolation = directory.isolations.of(tenant)
-        [self._site] = self._isolation.targets([tenant])
+        [self._target] = self._isolation.targets([tenant])
         self._operation = Operation(directory.databases, connection, _CLAIMING)
 
     def run(self) -> Tenant:
@@ -174,7 +174,7 @@ class _Creation:
 
     def _create(self, there: Connection) -> Tenant:
         self._make_placement(there)
-        self._build(there, self._site)
+        self._build(there, self._target)
         return self._complete(there)
 
     def _create_in_steps(self, database: str) -> Tenant:
@@ -185,7 +185,7 @@ class _Creation:
         with attending(self._connection, self._tenant.id):
             self._operation.run(database, self._make_placement)
             with connected(self._directory.databases, database, self._connection) as there:
-                self._build.in_steps(there, self._site)
+                self._build.in_steps(there, self._target)
             return self._operation.run(database, self._finish)
 
     def _make_placement(self, there: Connection) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.environment.sites import graph_of
+from tenantkit.migrations.environment.targets import graph_of
 from tenantkit.migrations.graph.revision_graph import RevisionGraph
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.authoring.comparing import Written, compare_shared, compare_tenant
 from tenantkit.migrations.authoring.drafting import POSITION, Drafts, Position
 from tenantkit.migrations.environment.env_file import require_usable
-from tenantkit.migrations.environment.sites import graph_of
+from tenantkit.migrations.environment.targets import graph_of
 from tenantkit.migrations.graph.revision_graph import clear_errors
 from tenantkit.migrations.planning.phases import require_known
 from tenantkit.user_code import ContainedExits

@@ -19,7 +19,7 @@ from tenantkit.migrations.authoring.scope import Scope
 from tenantkit.migrations.environment.env_file import requesting
 from tenantkit.migrations.environment.other_packages import SCRATCH
 from tenantkit.migrations.environment.run import Request, run
-from tenantkit.migrations.environment.sites import scratch_site, shared_site
+from tenantkit.migrations.environment.targets import scratch_target, shared_target
 from tenantkit.migrations.planning.status import require_shared_is_current
 from tenantkit.schema_objects import Sides
 
@@ -50,15 +50,15 @@ def compare_tenant(tenancy: Deployment, connection: Connection, graph: RevisionG
     That schema has the placeholder's name, so the catalog has the names that models
     and revisions use, and nothing needs to be translated back.
     """
-    site = replace(scratch_site(tenancy, tenancy.placeholder or SCRATCH), in_transaction=True)
+    target = replace(scratch_target(tenancy, tenancy.placeholder or SCRATCH), in_transaction=True)
     metadata = tenancy.metadata.tenant
-    connection.execute(CreateSchema(site.schema))
+    connection.execute(CreateSchema(target.schema))
     if not drafts.autogenerate:
-        return _consult(connection, graph, site, metadata, drafts)
+        return _consult(connection, graph, target, metadata, drafts)
     require_shared_is_current(tenancy)
-    run(connection, graph, site, lambda current, _: graph.upgrade_steps("heads", current), target_metadata=metadata)
-    site = replace(site, is_visible=tenancy.placeholder is None)
-    scope = Scope(connection, site, {tenancy.placeholder}, tenancy.tables.tenant, is_first=graph.is_empty)
+    run(connection, graph, target, lambda current, _: graph.upgrade_steps("heads", current), target_metadata=metadata)
+    target = replace(target, is_visible=tenancy.placeholder is None)
+    scope = Scope(connection, target, {tenancy.placeholder}, tenancy.tables.tenant, is_first=graph.is_empty)
     return _compare(connection, graph, scope, metadata, _sides(tenancy), drafts)
 
 
@@ -66,20 +66,20 @@ def compare_shared(tenancy: Deployment, connection: Connection, graph: RevisionG
     """Write the differences between the models and the shared tables."""
     for schema in tenancy.shared_schemas:
         connection.execute(CreateSchema(schema, if_not_exists=True))
-    site = replace(shared_site(tenancy), in_transaction=True, is_visible=False)
+    target = replace(shared_target(tenancy), in_transaction=True, is_visible=False)
     metadata = tenancy.metadata.shared or tenancy.metadata.tenant
     if not drafts.autogenerate:
-        return _consult(connection, graph, site, metadata, drafts)
+        return _consult(connection, graph, target, metadata, drafts)
     # Tables without revisions were created from the models: the first revision has to create them too.
-    scope = Scope(connection, site, {*tenancy.shared_schemas}, tenancy.tables.shared, is_first=graph.is_empty)
+    scope = Scope(connection, target, {*tenancy.shared_schemas}, tenancy.tables.shared, is_first=graph.is_empty)
     return _compare(connection, graph, scope, metadata, _sides(tenancy), drafts)
 
 
 def _consult(
-    connection: Connection, graph: RevisionGraph, site: MigrationTarget, metadata: MetaData, drafts: Drafts
+    connection: Connection, graph: RevisionGraph, target: MigrationTarget, metadata: MetaData, drafts: Drafts
 ) -> Written:
     """Run ``env.py`` without a comparison, as ``revision_environment`` of ``alembic.ini`` requests."""
-    with requesting(graph.config, Request(connection, site, {"target_metadata": metadata})):
+    with requesting(graph.config, Request(connection, target, {"target_metadata": metadata})):
         drafts.run_environment()
     return Written(drafts.write())
 
@@ -93,14 +93,14 @@ def _sides(tenancy: Deployment) -> Sides:
 def _compare(
     connection: Connection, graph: RevisionGraph, scope: Scope, metadata: MetaData, sides: Sides, drafts: Drafts
 ) -> Written:
-    site = scope.site
-    missing = Missing(connection, site, is_first=scope.is_first)
+    target = scope.target
+    missing = Missing(connection, target, is_first=scope.is_first)
     found: list[MigrationScript] = []
 
     def prepare(context: MigrationContext, _revision: object, directives: list[MigrationScript]) -> None:
         for each in directives:
             missing.create_objects(each, sides)
-        render_for_revisions(context, site.placeholder if site.translates else None)
+        render_for_revisions(context, target.placeholder if target.translates else None)
 
     def finish(_context: object, _revision: object, directives: list[MigrationScript]) -> None:
         directives[:] = [each for each in directives if any(not ops.is_empty() for ops in each.upgrade_ops_list)]
@@ -116,14 +116,14 @@ def _compare(
         "render_item": render_item,
     }
     labels = _labels(connection, scope)
-    default = site.schema if site.is_visible else "pg_temp"
+    default = target.schema if target.is_visible else "pg_temp"
     # Neither side of the comparison needs translation.
-    request = Request(connection, replace(site, translates=False), options)
+    request = Request(connection, replace(target, translates=False), options)
     with _default_schema(connection, default), requesting(graph.config, request):
         drafts.run_environment(prepare)
         paths = drafts.write()
     return Written(
-        paths, label_notes(scope.tables, labels, is_shared=not site.translates, leave_out=named_by_others(found))
+        paths, label_notes(scope.tables, labels, is_shared=not target.translates, leave_out=named_by_others(found))
     )
 
 
@@ -133,7 +133,7 @@ def _labels(connection: Connection, scope: Scope) -> dict[tuple[str | None, str]
     return {
         (schema, enum["name"]): enum["labels"]
         for schema in (() if scope.is_first else scope.schemas)
-        for enum in inspector.get_enums(schema or scope.site.schema)
+        for enum in inspector.get_enums(schema or scope.target.schema)
     }
 
 

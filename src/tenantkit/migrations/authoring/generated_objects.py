@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 class Missing:
     """Types and sequences of one side that neither exist in the database nor are created by a revision."""
 
-    def __init__(self, connection: Connection, site: MigrationTarget, *, is_first: bool) -> None:
+    def __init__(self, connection: Connection, target: MigrationTarget, *, is_first: bool) -> None:
         self._connection = connection
         self._is_first = is_first
-        self._site = site
+        self._target = target
         self._noted: set[tuple[bool, str, str]] = set()
 
     def create_objects(self, script: MigrationScript, sides: Sides) -> None:
         """Add objects that Alembic omits: the side's sequences, and shared types that only tenant tables use."""
         by_others = named_by_others([script])
-        for item in sides.objects(tenants=self._site.translates):
+        for item in sides.objects(tenants=self._target.translates):
             # A type of the tenants' own comes with a column, unless env.py leaves that out.
-            is_wanted = isinstance(item, Sequence) or not self._site.translates
+            is_wanted = isinstance(item, Sequence) or not self._target.translates
             if is_wanted and self._note(item) and self._key(item) not in by_others:
                 kind = "SEQUENCE" if isinstance(item, Sequence) else "TYPE"
                 script.upgrade_ops_list[-1].ops.insert(0, ExecuteSQLOp(self._create(item)))
@@ -62,9 +62,9 @@ class Missing:
     def _note(self, item: SchemaType | Sequence) -> bool:
         """Return whether *item* is missing and was not noted before."""
         is_left_out = item.optional if isinstance(item, Sequence) else not getattr(item, "create_type", True)
-        if is_left_out or not self._site.owns(schema_of(item)):
+        if is_left_out or not self._target.owns(schema_of(item)):
             return False
-        schema, name = self._site.real(schema_of(item), self._site.schema), str(item.name)
+        schema, name = self._target.real(schema_of(item), self._target.schema), str(item.name)
         key = isinstance(item, Sequence), schema, name
         if key in self._noted:
             return False
@@ -74,7 +74,7 @@ class Missing:
         return self._is_first or not exists(self._connection, name, schema=schema)
 
     def _key(self, item: SchemaType | Sequence) -> tuple[str, str]:
-        return schema_of(item) or self._site.schema, str(item.name)
+        return schema_of(item) or self._target.schema, str(item.name)
 
     def _create(self, item: SchemaType | Sequence) -> str:
         """Return the statement that creates *item*, as text for a revision."""
@@ -97,7 +97,7 @@ class Missing:
 
     @property
     def _placeholder(self) -> str | None:
-        return self._site.placeholder if self._site.translates else None
+        return self._target.placeholder if self._target.translates else None
 
 
 def named_by_others(scripts: Iterable[MigrationScript]) -> set[tuple[str | None, str]]:

@@ -45,7 +45,7 @@ class Scope:
     """The side of the models that is compared, with its schemas."""
 
     connection: Connection
-    site: MigrationTarget
+    target: MigrationTarget
     schemas: AbstractSet[str | None]
     """The names of the schemas in the models."""
     tables: Collection[Table]
@@ -81,7 +81,7 @@ class Scope:
                 table.constraints.discard(key)
 
     def _has(self, schema: str | None) -> bool:
-        return schema is None or schema in {each or self.site.schema for each in self.schemas}
+        return schema is None or schema in {each or self.target.schema for each in self.schemas}
 
     @cached_property
     def _declared(self) -> set[tuple[str | None, str]]:
@@ -98,6 +98,6 @@ class Scope:
 
     def _find(self, query: TextClause) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of *query*, each with the models' name of its schema."""
-        names = {each or self.site.schema: each for each in self.schemas}
+        names = {each or self.target.schema: each for each in self.schemas}
         for schema, *others in self.connection.execute(query, {"schemas": [*names]}):
             yield names[schema], *others

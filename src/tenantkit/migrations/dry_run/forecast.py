@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tenantkit.databases.base import by_database
 from tenantkit.migrations.dry_run.preview import install_to_read, placements_of, plan_group
-from tenantkit.migrations.environment.sites import graph_of, shared_site
+from tenantkit.migrations.environment.targets import graph_of, shared_target
 from tenantkit.migrations.executors.trial import rolled_back
 from tenantkit.migrations.planning.plan import group
 from tenantkit.migrations.planning.version_tables import read_heads, read_placements
@@ -89,14 +89,14 @@ def forecast(tenancy: Deployment, request: RunRequest) -> Forecast:
 
 def forecast_shared(tenancy: Deployment, command: Command, target: str, *, purge: bool = False) -> Forecast:
     """Return the plan of *command* for the shared tables; raises as `forecast` does."""
-    graph, site = graph_of(tenancy, "shared"), shared_site(tenancy)
+    graph, tables = graph_of(tenancy, "shared"), shared_target(tenancy)
     if graph.is_empty:
         return Forecast(graph, ())
     graph.require_target(command, target)
     with tenancy.engine.connect() as connection:
-        heads = read_heads(connection, site.schema)
-    found = _group(graph, command, heads, target, [PlannedPlacement(key=SHARED, schema=site.schema)], purge=purge)
-    return Forecast(graph, () if found.from_revision == found.to_revision else (found,), (site.placement,))
+        heads = read_heads(connection, tables.schema)
+    found = _group(graph, command, heads, target, [PlannedPlacement(key=SHARED, schema=tables.schema)], purge=purge)
+    return Forecast(graph, () if found.from_revision == found.to_revision else (found,), (tables.placement,))
 
 
 def _group(

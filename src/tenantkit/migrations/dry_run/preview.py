@@ -14,7 +14,7 @@ from tenantkit.cancellation import handling
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.migrations.dry_run.scripts import ScriptPreview
 from tenantkit.migrations.environment.env_file import require_usable
-from tenantkit.migrations.environment.sites import graph_of, shared_site
+from tenantkit.migrations.environment.targets import graph_of, shared_target
 from tenantkit.migrations.executors.trial import name_of, rolled_back
 from tenantkit.migrations.options import Options
 from tenantkit.migrations.planning.phases import Phase, limit
@@ -24,7 +24,7 @@ from tenantkit.migrations.planning.version_tables import read_heads, read_placem
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview
 from tenantkit.migrations.runs.requests import downgrading, migrating
-from tenantkit.migrations.runs.shared import SHARED, shared_target
+from tenantkit.migrations.runs.shared import SHARED, shared_revision
 from tenantkit.registry import versions
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def preview(
     with tenancy.engine.connect() as connection:
         # A transaction would hold a lock on each tenant's table, and a server has only some thousands of locks.
         connection.execution_options(isolation_level="AUTOCOMMIT")
-        sites = tenancy.isolations.targets(fleet)
-        current = read_placements(tenancy.databases, connection, sites)
+        targets = tenancy.isolations.targets(fleet)
+        current = read_placements(tenancy.databases, connection, targets)
         found = request.plan(connection, fleet, current)
-        there = shared_target(target)
+        there = shared_revision(target)
         shared = _plan_shared(tenancy, shared_graph, connection, there, chosen.phase) if command == "migrate" else None
     groups = {
         (database, heads, there): plan_group(graph, heads, graph.steps(command, there, heads), placements_of(work))
@@ -88,7 +88,7 @@ def preview(
         ):
             shared = rehearsing.rehearse_shared()
             groups = {
-                (database, heads, there): rehearsing.rehearse(each, database, there, sites)
+                (database, heads, there): rehearsing.rehearse(each, database, there, targets)
                 for (database, heads, there), each in groups.items()
             }
     return Preview(
@@ -116,7 +116,7 @@ def _plan_shared(
 ) -> PlannedGroup | None:
     if graph.is_empty:
         return None
-    schema = shared_site(tenancy).schema
+    schema = shared_target(tenancy).schema
     heads = read_heads(connection, schema)
     target = limit(graph, target, heads, phase)
     require_versioned_shared(connection, tenancy, graph, heads, target)

@@ -10,7 +10,7 @@ from sqlalchemy.schema import CreateSchema
 
 from tenantkit.cancellation import Cancellation
 from tenantkit.databases.base import shares_transaction
-from tenantkit.migrations.environment.sites import shared_site
+from tenantkit.migrations.environment.targets import shared_target
 from tenantkit.migrations.executors.trial import Trial, TrialProgress
 from tenantkit.migrations.graph.revision_graph import Command
 from tenantkit.migrations.options import Settings
@@ -62,30 +62,30 @@ class ScriptPreview:
         """Return the shared tables' plan with its rehearsal; call this before `rehearse`."""
         if self.shared is not None:
             task = self._shared_task
-            trial = self._trial(task.site.placement.database, self.shared_graph, self._create_shared_schemas)
+            trial = self._trial(task.target.placement.database, self.shared_graph, self._create_shared_schemas)
             self.shared = replace(self.shared, rehearsal=self._rehearse([task], trial))
         return self.shared
 
     def rehearse(
-        self, group: PlannedGroup, database: str, target: str, sites: Mapping[Placement, MigrationTarget]
+        self, group: PlannedGroup, database: str, revision: str, targets: Mapping[Placement, MigrationTarget]
     ) -> PlannedGroup:
         """Return *group*, whose placements are in *database*, with its rehearsal."""
         if (shared := self.shared and self.shared.rehearsal) and (shared.failures or shared.autocommit):
             return replace(group, rehearsal=Rehearsal(script=None, obstacle=_SHARED_FIRST))
-        tasks = [self._task(each.key, sites[Placement(database, each.schema)], target) for each in group.placements]
+        tasks = [self._task(each.key, targets[Placement(database, each.schema)], revision) for each in group.placements]
         has_shared = shares_transaction(self.tenancy.databases, database)
         trial = self._trial(database, self.graph, self._migrate_shared if has_shared else lambda _: None)
         return replace(group, rehearsal=self._rehearse(tasks, trial))
 
-    def _task(self, key: str, site: MigrationTarget, target: str) -> Task:
-        return Task(key=key, site=site, command=self.command, target=target)
+    def _task(self, key: str, target: MigrationTarget, revision: str) -> Task:
+        return Task(key=key, target=target, command=self.command, revision=revision)
 
     @property
     def _shared_task(self) -> Task:
         # With a phase, not to the newest revision.
         there = self.shared.to_revision if self.shared is not None else None
-        target = "heads" if there is None or "," in there else there
-        return Task(key=SHARED, site=shared_site(self.tenancy), command="migrate", target=target)
+        revision = "heads" if there is None or "," in there else there
+        return Task(key=SHARED, target=shared_target(self.tenancy), command="migrate", revision=revision)
 
     def _trial(self, database: str, graph: RevisionGraph, prepare: Callable[[Connection], None]) -> Trial:
         if (engine := self._engines.get(database)) is None:
@@ -120,17 +120,17 @@ class ScriptPreview:
         if found is None:
             return Rehearsal(script=None, failures=tuple(failures))
         return Rehearsal(
-            script=self._render(found.script, tasks[0].site),
+            script=self._render(found.script, tasks[0].target),
             obstacle=found.obstacle,
             autocommit=found.autocommit,
             failures=tuple(failures),
         )
 
-    def _render(self, script: Script | None, site: MigrationTarget) -> str | None:
+    def _render(self, script: Script | None, target: MigrationTarget) -> str | None:
         if script is None or not script.steps:
             return None
-        template = script.template(site.others, self.settings.limits)
-        return f"{template.render(site.schema, _EPILOGUE)};\n"
+        template = script.template(target.others, self.settings.limits)
+        return f"{template.render(target.schema, _EPILOGUE)};\n"
 
 
 def _alone(recorder: Recorder) -> RehearsalResult:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.environment.run import run
-from tenantkit.migrations.environment.sites import graph_of
+from tenantkit.migrations.environment.targets import graph_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -31,15 +31,15 @@ class AlembicBuilder:
                 "Write the first with 'tenantkit revision --autogenerate -m initial'."
             )
 
-    def __call__(self, connection: Connection, site: MigrationTarget, heads: Heads | None = None) -> None:
+    def __call__(self, connection: Connection, target: MigrationTarget, heads: Heads | None = None) -> None:
         """Bring an empty placement to *heads*, by default the newest revisions, within the caller's transaction."""
-        target = "heads" if heads is None else ",".join(heads)
-        self._run(connection, replace(site, in_transaction=True), target)
+        revision = "heads" if heads is None else ",".join(heads)
+        self._run(connection, replace(target, in_transaction=True), revision)
 
-    def in_steps(self, connection: Connection, site: MigrationTarget) -> None:
+    def in_steps(self, connection: Connection, target: MigrationTarget) -> None:
         """Bring an empty placement to the newest revisions as a migration does, with its ``autocommit_block``s."""
-        self._run(connection, site)
+        self._run(connection, target)
 
-    def _run(self, connection: Connection, site: MigrationTarget, target: str = "heads") -> None:
+    def _run(self, connection: Connection, target: MigrationTarget, revision: str = "heads") -> None:
         graph = self._graph
-        run(connection, graph, site, lambda current, _: graph.upgrade_steps(target, current) if target else [])
+        run(connection, graph, target, lambda current, _: graph.upgrade_steps(revision, current) if revision else [])

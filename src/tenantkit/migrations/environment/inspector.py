@@ -36,14 +36,14 @@ class _Inspector(PGInspector):
 
 
 @contextmanager
-def inspecting(connection: Connection, site: MigrationTarget, alias: str) -> Generator[None]:
+def inspecting(connection: Connection, target: MigrationTarget, alias: str) -> Generator[None]:
     """Make reflection on *connection* find the tenant's schema during a block.
 
     It is the default schema too, as for an application whose role has the tenant's ``search_path``.
 
     :param alias: another name by which statements may know the schema.
     """
-    names = {site.placeholder, alias, site.schema} - {None} if site.translates else set[str | None]()
+    names = {target.placeholder, alias, target.schema} - {None} if target.translates else set[str | None]()
 
     def before_cursor_execute(
         _connection: Connection, _cursor: Any, statement: str, parameters: Any, context: Any, *_many: bool
@@ -53,11 +53,11 @@ def inspecting(connection: Connection, site: MigrationTarget, alias: str) -> Gen
             if INTERNAL not in context.execution_options:
                 require_schema(statement)
         elif isinstance(parameters, dict):
-            parameters = _with_schema(parameters, names, site.schema)  # pyright: ignore[reportUnknownArgumentType]
+            parameters = _with_schema(parameters, names, target.schema)  # pyright: ignore[reportUnknownArgumentType]
         return statement, parameters
 
     dialect = connection.dialect
-    connection.dialect = _dialect(dialect, site, names)
+    connection.dialect = _dialect(dialect, target, names)
     event.listen(connection, "before_cursor_execute", before_cursor_execute, retval=True)
     try:
         yield
@@ -70,26 +70,26 @@ def _with_schema(parameters: dict[str, Any], names: AbstractSet[str | None], sch
     return {key: schema if key.startswith(_COMPARED) and value in names else value for key, value in parameters.items()}
 
 
-def _dialect(dialect: Any, site: MigrationTarget, names: AbstractSet[str | None]) -> Any:
-    """Return a copy of *dialect*, which is the engine's, for one connection and site."""
+def _dialect(dialect: Any, target: MigrationTarget, names: AbstractSet[str | None]) -> Any:
+    """Return a copy of *dialect*, which is the engine's, for one connection and target."""
     own: Any = copy(dialect)
     own.inspector = _Inspector
-    own.default_schema_name = site.schema if site.is_visible else "pg_temp"
+    own.default_schema_name = target.schema if target.is_visible else "pg_temp"
 
     def get_multi_foreign_keys(connection: Connection, schema: str | None, **options: Any) -> Any:
-        real = site.schema if schema in names else schema
+        real = target.schema if schema in names else schema
         found = dialect.get_multi_foreign_keys(connection, schema=real, **options)
         for (_, table), keys in found:
             for key in keys:
                 if key["referred_schema"] in names:
-                    key["referred_schema"] = site.placeholder
+                    key["referred_schema"] = target.placeholder
             yield (schema, table), keys
 
     def renamed(
         load: Callable[..., list[Any]], connection: Connection, schema: str | None = None, **options: Any
     ) -> Any:
         return [
-            each | ({"schema": site.placeholder} if site.placeholder and {schema, each["schema"]} <= names else {})
+            each | ({"schema": target.placeholder} if target.placeholder and {schema, each["schema"]} <= names else {})
             for each in load(connection, schema, **options)
         ]
 

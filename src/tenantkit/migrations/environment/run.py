@@ -18,6 +18,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData
 
 from tenantkit.isolation.target import MigrationTarget
+from tenantkit.migrations.environment.alias import ALIAS
 from tenantkit.migrations.environment.database_objects import refusing_what_exists_once
 from tenantkit.migrations.environment.directives import adapt_directives
 from tenantkit.migrations.environment.env_file import REQUEST, Probe, environment, requesting, run_file
@@ -26,7 +27,6 @@ from tenantkit.migrations.environment.interruptions import Interruption
 from tenantkit.migrations.environment.options import as_list, check_options, merge
 from tenantkit.migrations.environment.outside import observe_once
 from tenantkit.migrations.environment.server_defaults import defaults_differ
-from tenantkit.migrations.environment.target import ALIAS
 from tenantkit.migrations.environment.transactions import Transaction
 from tenantkit.migrations.environment.translation import adapt_operations
 from tenantkit.migrations.graph.places import WatchedSteps
@@ -62,7 +62,7 @@ class Request:
     """The purpose of one run of ``env.py``."""
 
     connection: Connection
-    site: MigrationTarget
+    target: MigrationTarget
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     """Further options of Alembic's ``context.configure``."""
     recorder: StatementRecorder | None = None
@@ -79,13 +79,13 @@ class Request:
     """The error of `run_environment`, which ``env.py`` may have caught."""
 
     def __post_init__(self) -> None:
-        self.interruption = Interruption(self.connection, self.site.schema)
+        self.interruption = Interruption(self.connection, self.target.schema)
 
 
 def run(
     connection: Connection,
     graph: RevisionGraph,
-    site: MigrationTarget,
+    target: MigrationTarget,
     steps: Steps,
     *,
     limits: Limits = POLITE,
@@ -95,9 +95,9 @@ def run(
     starting: Callable[[Place], object] = lambda _: None,
     **options: Any,
 ) -> None:
-    """Run the *steps* of *graph* at one site, through its environment's ``env.py``.
+    """Run the *steps* of *graph* for one target, through its environment's ``env.py``.
 
-    Without ``site.in_transaction``, the connection must not be in a transaction:
+    Without ``target.in_transaction``, the connection must not be in a transaction:
     a transaction is begun. It is committed at the end, after a call of *before_commit*, and wherever a revision
     leaves it, after a call of *before_block*. Before each revision, *starting* is called with it.
     Errors carry their place: see `place_of`.
@@ -106,12 +106,12 @@ def run(
     :raises ProcessExitError: if ``env.py`` or a revision would end the process.
     """
     options = {"target_metadata": MetaData(naming_convention=graph.naming_convention), **options}
-    request = Request(connection, site, options, recorder, before_commit, before_block, limits)
+    request = Request(connection, target, options, recorder, before_commit, before_block, limits)
     watch = WatchedSteps(graph.environment, starting)
 
     def watched(current: Heads, migration: MigrationContext) -> Iterable[MigrationStep]:
-        if site.translates and site.placeholder is not None:
-            adapt_directives(site.placeholder, site.schema, site.schema if recorder is None else ALIAS)
+        if target.translates and target.placeholder is not None:
+            adapt_directives(target.placeholder, target.schema, target.schema if recorder is None else ALIAS)
         found = request.interruption.watch(steps(current, migration))
         return watch.watch(found if recorder is not None else observe_once(found, connection))
 
@@ -163,13 +163,13 @@ def run_environment(**options: Any) -> None:
 
 
 def _run(request: Request, options: dict[str, Any]) -> None:
-    connection, site = request.connection, request.site
+    connection, target = request.connection, request.target
     transaction = Transaction(connection)
     interruption = request.interruption
 
     def applied(**_: object) -> None:
         # A revision may have changed the search_path for itself.
-        connection.exec_driver_sql(_local_path(site).replace("%", "%%"))
+        connection.exec_driver_sql(_local_path(target).replace("%", "%%"))
         interruption.forget()
 
     theirs = as_list(options.get("on_version_apply"))
@@ -177,25 +177,25 @@ def _run(request: Request, options: dict[str, Any]) -> None:
         request.recorder.refuse("env.py passes on_version_apply, which is to be called for each tenant")
     hooks = [applied, *theirs, applied] if theirs else [applied]
     ours = {**request.options, "on_version_apply": [*hooks, *as_list(request.options.get("on_version_apply"))]}
-    schema = site.schema if request.recorder is None else ALIAS
-    types = TypeFilter(lambda of, name: site.owns(of) and not _has_type(connection, site.real(of, schema), name))
+    schema = target.schema if request.recorder is None else ALIAS
+    types = TypeFilter(lambda of, name: target.owns(of) and not _has_type(connection, target.real(of, schema), name))
     with (
-        _translating(connection, site, schema, types),
-        nullcontext() if site.in_transaction else interruption.tolerated(),
-        refusing_what_exists_once(connection) if site.translates else nullcontext(),
+        _translating(connection, target, schema, types),
+        nullcontext() if target.in_transaction else interruption.tolerated(),
+        refusing_what_exists_once(connection) if target.translates else nullcontext(),
     ):
         connection.execution_options(**{LIMITS: request.limits})
-        context.configure(connection, version_table_schema=site.schema, **merge(ours, options))
+        context.configure(connection, version_table_schema=target.schema, **merge(ours, options))
         migration = context.get_context()
         migration.impl.memo = types.memo
-        migration.impl.compare_server_default = partial(defaults_differ, connection, site.path)  # type: ignore[method-assign]
+        migration.impl.compare_server_default = partial(defaults_differ, connection, target.path)  # type: ignore[method-assign]
         if request.recorder is not None:
             request.recorder.guard(migration)
-        block = nullcontext if site.in_transaction else _autocommit_block(migration, request, transaction)
+        block = nullcontext if target.in_transaction else _autocommit_block(migration, request, transaction)
         migration.autocommit_block = block  # type: ignore[method-assign,assignment]
         with context.begin_transaction(), transaction.watch():
-            enter(connection, site, request.limits)
-            if not site.in_transaction:
+            enter(connection, target, request.limits)
+            if not target.in_transaction:
                 interruption.find()
             transaction.begin()
             context.run_migrations()
@@ -204,13 +204,13 @@ def _run(request: Request, options: dict[str, Any]) -> None:
             transaction.end()
 
 
-def enter(connection: Connection, site: MigrationTarget, limits: Limits) -> None:
-    """Prepare the current transaction for work at *site*: a limit for locks, and the search_path."""
-    connection.exec_driver_sql(f"{limits.sql}{_local_path(site)}".replace("%", "%%"))
+def enter(connection: Connection, target: MigrationTarget, limits: Limits) -> None:
+    """Prepare the current transaction for work at *target*: a limit for locks, and the search_path."""
+    connection.exec_driver_sql(f"{limits.sql}{_local_path(target)}".replace("%", "%%"))
 
 
-def _local_path(site: MigrationTarget) -> str:
-    return f"SET LOCAL search_path = {site.search_path}"
+def _local_path(target: MigrationTarget) -> str:
+    return f"SET LOCAL search_path = {target.search_path}"
 
 
 def _has_type(connection: Connection, schema: str, name: str) -> bool:
@@ -219,15 +219,15 @@ def _has_type(connection: Connection, schema: str, name: str) -> bool:
 
 
 @contextmanager
-def _translating(connection: Connection, site: MigrationTarget, schema: str, types: TypeFilter) -> Generator[None]:
+def _translating(connection: Connection, target: MigrationTarget, schema: str, types: TypeFilter) -> Generator[None]:
     """Make SQLAlchemy and Alembic's own constructs translate the placeholder to *schema* on *connection*."""
     before = connection.get_execution_options().get("schema_translate_map")
-    names: dict[str | None, str | None] = {site.placeholder: schema} if site.translates else {}
+    names: dict[str | None, str | None] = {target.placeholder: schema} if target.translates else {}
     connection.execution_options(schema_translate_map=names or None)
     try:
         with (
-            inspecting(connection, site, schema),
-            adapt_operations(connection, names, types=types, in_transaction=site.in_transaction),
+            inspecting(connection, target, schema),
+            adapt_operations(connection, names, types=types, in_transaction=target.in_transaction),
         ):
             yield
     finally:
@@ -240,7 +240,7 @@ def _autocommit_block(migration: MigrationContext, request: Request, transaction
     A transaction's settings end with it, so the path is set for the connection inside the block,
     and for the next transaction after it.
     """
-    original, site, interruption = migration.autocommit_block, request.site, request.interruption
+    original, target, interruption = migration.autocommit_block, request.target, request.interruption
 
     @contextmanager
     def autocommit_block() -> Generator[None]:
@@ -251,7 +251,7 @@ def _autocommit_block(migration: MigrationContext, request: Request, transaction
         with original():
             connection = migration.connection
             assert connection is not None  # noqa: S101 - offline mode was refused
-            connection.exec_driver_sql(f"SET search_path = {site.search_path}")
+            connection.exec_driver_sql(f"SET search_path = {target.search_path}")
             try:
                 with request.limits.applied(connection):
                     try:
@@ -261,7 +261,7 @@ def _autocommit_block(migration: MigrationContext, request: Request, transaction
                         raise
             finally:
                 connection.exec_driver_sql("RESET search_path")
-        enter(connection, site, request.limits)
+        enter(connection, target, request.limits)
         transaction.begin()
 
     return autocommit_block

@@ -75,7 +75,7 @@ class Alembic:
             with (
                 self.cancellation.interruptible(),
                 self._patience(self.engine.connect) as connection,
-                claiming(connection, task.site.schema) as claimed,
+                claiming(connection, task.target.schema) as claimed,
                 self.cancellation.cancelling(partial(cancel, connection)),
             ):
                 if not claimed:
@@ -91,8 +91,8 @@ class Alembic:
         if error is not None:
             # What came before an autocommit block is kept.
             with suppress(SQLAlchemyError), self.cancellation.interruptible(), self.engine.connect() as connection:
-                after = format_heads(read_heads(connection, task.site.schema))
-                explanation = explain(connection, error, task.site.others)
+                after = format_heads(read_heads(connection, task.target.schema))
+                explanation = explain(connection, error, task.target.others)
         outcome = task.outcome(progress.before, after, engine="alembic", start=start, error=error)
         # With what to do about it, it needs no hint by its SQLSTATE.
         return outcome if explanation is None else replace(outcome, error=explanation, sqlstate=None)
@@ -116,8 +116,8 @@ class Alembic:
     def _require_operators(self, connection: Connection, progress: PlacementProgress) -> None:
         """Raise if the first placement on its way has columns whose operators are out of reach; see `operators`."""
         task, way = progress.task, (progress.before, progress.after)
-        if task.command == "migrate" and task.site.translates and way not in self._checked:
-            require_operators(connection, [task.site.schema], extra_schemas=task.site.others)
+        if task.command == "migrate" and task.target.translates and way not in self._checked:
+            require_operators(connection, [task.target.schema], extra_schemas=task.target.others)
             self._checked.add(way)
 
     def _attempt(self, connection: Connection, progress: PlacementProgress) -> None:

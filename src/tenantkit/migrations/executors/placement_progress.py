@@ -50,7 +50,7 @@ class PlacementProgress:
         run(
             connection,
             self.graph,
-            self.task.site,
+            self.task.target,
             self.steps,
             limits=limits,
             recorder=self.recorder,
@@ -70,7 +70,7 @@ class PlacementProgress:
                 f"it has moved on since this was planned, to {format_heads(heads) or 'base'}, and was not "
                 "touched. Run the same again to see what is possible now"
             )
-        steps = self.graph.steps(self.task.command, self.task.target, heads)
+        steps = self.graph.steps(self.task.command, self.task.revision, heads)
         if self.recorder is None:
             return steps
         self.recorder.before = tuple(sorted(heads))

@@ -68,10 +68,10 @@ class Trial:
         error: Exception | None = None
         try:
             with rolled_back(self.engine) as connection:
-                if not claim(connection, task.site.schema):
+                if not claim(connection, task.target.schema):
                     return Retry.claimed(task, "a run is migrating it. Try again when that has ended")
                 self.limits.apply(connection)
-                keep_sequences(connection, [task.site.schema, *self.schemas])
+                keep_sequences(connection, [task.target.schema, *self.schemas])
                 self.prepare(connection)
                 progress.run(connection, self.limits)
         except OutsideTransactionError as stop:

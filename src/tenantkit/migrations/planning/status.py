@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tenantkit.arguments import require
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError, as_clause
-from tenantkit.migrations.environment.sites import graph_of, shared_site
+from tenantkit.migrations.environment.targets import graph_of, shared_target
 from tenantkit.migrations.planning.phases import limit, require_known
 from tenantkit.migrations.planning.version_tables import read_heads, read_placements
 from tenantkit.migrations.results.heads import format_heads
@@ -34,12 +34,12 @@ def status(tenancy: Deployment, *, phase: Phase | None = None) -> FleetStatus:
     require(tenancy=(tenancy, TENANCY))
     require_known(phase)
     graph, shared_graph = graph_of(tenancy, "tenant"), graph_of(tenancy, "shared")
-    site = shared_site(tenancy)
+    target = shared_target(tenancy)
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         fleet = store.find(connection, status=MIGRATED)
         current = read_placements(tenancy.databases, connection, tenancy.isolations.targets(fleet))
-        shared = read_heads(connection, site.schema)
+        shared = read_heads(connection, target.schema)
         failures = {
             key: _reason(row.error, describe_place(row.revision, row.file, row.line))
             for key, row in ledger.last_failures(connection).items()
@@ -59,9 +59,9 @@ def require_shared_is_current(tenancy: Deployment) -> None:
 
     :raises ConfigurationError: if they are not.
     """
-    graph, site = graph_of(tenancy, "shared"), shared_site(tenancy)
+    graph, target = graph_of(tenancy, "shared"), shared_target(tenancy)
     with tenancy.engine.connect() as connection:
-        found = read_heads(connection, site.schema)
+        found = read_heads(connection, target.schema)
     if set(found) != set(graph.heads()):
         raise ConfigurationError(
             f"The shared tables are at {format_heads(found) or 'no revision'}, not at {format_heads(graph.heads())}. "

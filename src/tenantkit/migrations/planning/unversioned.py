@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from tenantkit.databases.base import by_database, connected
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.environment.sites import shared_site
+from tenantkit.migrations.environment.targets import shared_target
 from tenantkit.migrations.planning.plan import refuse
 from tenantkit.registry import store
 from tenantkit.status import MIGRATED
@@ -80,7 +80,7 @@ def require_versioned_shared(
     """
     if heads:
         return
-    schema = shared_site(tenancy).schema
+    schema = shared_target(tenancy).schema
     tables = _made_by(graph, target) & {table.name for table in tenancy.tables.shared if table.schema == schema}
     if _unversioned(connection, [schema], tables):
         raise ConfigurationError(f"The shared tables cannot be migrated: {_advice(graph, ' --shared')}.")

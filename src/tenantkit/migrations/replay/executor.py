@@ -85,7 +85,7 @@ class Replay:
             self.cancellation.check()
             if self.script.may_change_session and self._served > 1:
                 _send(connection, _FORGET)
-            template, schema = self._template(task), task.site.schema
+            template, schema = self._template(task), task.target.schema
             if in_pieces:
                 self._send_pieces(connection, template.pieces(schema, epilogue))
             else:
@@ -128,9 +128,9 @@ class Replay:
     def _template(self, task: Task) -> Template:
         # What comes next builds on it: steps outside of a transaction, or a line in the ledger of another database.
         waits_for_disk = not (self.is_last and task.ledger.shares_transaction)
-        key = task.site.others, waits_for_disk
+        key = task.target.others, waits_for_disk
         if (template := self._templates.get(key)) is None:
-            template = self.script.template(task.site.others, self.limits, waits_for_disk=waits_for_disk)
+            template = self.script.template(task.target.others, self.limits, waits_for_disk=waits_for_disk)
             self._templates[key] = template
         return template
 

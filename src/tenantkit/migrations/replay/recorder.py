@@ -19,8 +19,8 @@ from sqlalchemy import Connection, Select, event
 from typing_extensions import override
 
 from tenantkit.exceptions import TenantkitError
+from tenantkit.migrations.environment.alias import ALIAS, QUOTED_ALIAS
 from tenantkit.migrations.environment.outside import observing, warn
-from tenantkit.migrations.environment.target import ALIAS, QUOTED_ALIAS
 from tenantkit.migrations.graph.revision_scripts import replays
 from tenantkit.migrations.replay.literals import write_literals
 from tenantkit.migrations.replay.script import Script, Step

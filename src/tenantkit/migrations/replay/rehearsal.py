@@ -52,7 +52,7 @@ def rehearse(
     queue = deque(tasks)
     while queue:
         task = queue.popleft()
-        recorder = Recorder(task.site.schema)
+        recorder = Recorder(task.target.schema)
 
         def perform(task: Task, recorder: Recorder = recorder) -> Outcome | Retry:
             return alembic(task, recorder)

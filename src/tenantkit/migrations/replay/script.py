@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tenantkit.migrations.environment.target import ALIAS, QUOTED_ALIAS
+from tenantkit.migrations.environment.alias import ALIAS, QUOTED_ALIAS
 from tenantkit.postgres.advisory_locks import PLACEMENT
 from tenantkit.postgres.quoting import quote_identifier, quote_literal, search_path
 

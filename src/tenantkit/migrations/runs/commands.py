@@ -11,7 +11,7 @@ from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.report import MigrationReport
 from tenantkit.migrations.runs.fleet import run_fleet
 from tenantkit.migrations.runs.requests import downgrading, migrating, stamping, taking_back
-from tenantkit.migrations.runs.shared import shared_target, upgrade_shared
+from tenantkit.migrations.runs.shared import shared_revision, upgrade_shared
 
 
 def migrate(tenancy: Deployment, target: str = "head", **options: Unpack[Options]) -> MigrationReport:
@@ -31,7 +31,7 @@ def migrate(tenancy: Deployment, target: str = "head", **options: Unpack[Options
 
     def shared() -> Outcome | None:
         chosen = request.options
-        return upgrade_shared(tenancy, shared_target(target), phase=chosen.phase, limits=chosen.settings.limits)
+        return upgrade_shared(tenancy, shared_revision(target), phase=chosen.phase, limits=chosen.settings.limits)
 
     return run_fleet(tenancy, request, migrate_shared=shared)
 

@@ -119,7 +119,7 @@ class Migrator:
                 return
             tasks = list(group)
             database = database_of(tasks)
-            kind = database, heads, tasks[0].target
+            kind = database, heads, tasks[0].revision
             if self.settings.jobs == 0:
                 yield from self._here(tasks)
                 continue
@@ -217,13 +217,13 @@ class Migrator:
         """Return the outcome of a placement that was somewhere else than expected; ``None`` if there is more to do."""
 
         def look(connection: Connection) -> tuple[Heads, bool]:
-            current = read_heads(connection, task.site.schema)
+            current = read_heads(connection, task.target.schema)
             return current, task.ledger.is_done(connection)
 
-        current, is_done = begin(self._at(task.site.placement.database).engine, look, self.cancellation)
+        current, is_done = begin(self._at(task.target.placement.database).engine, look, self.cancellation)
         if is_done:  # the connection was lost after all was committed, before we were told
             return replace(outcome, to_revision=format_heads(current) or None, sqlstate=None, error=None)
-        if self.graph.steps(task.command, task.target, current):
+        if self.graph.steps(task.command, task.revision, current):
             return None
         there = format_heads(current) or None
         return replace(outcome, from_revision=there, to_revision=there, sqlstate=None, error=None)
@@ -251,7 +251,7 @@ class Migrator:
 
 def database_of(tasks: Sequence[Task]) -> str:
     """Return the key of the database that all of *tasks* are for."""
-    return tasks[0].site.placement.database
+    return tasks[0].target.placement.database
 
 
 def _refuse(task: Task, obstacle: str) -> Outcome:

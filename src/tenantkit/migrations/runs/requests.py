@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.migrations.environment.sites import graph_of
+from tenantkit.migrations.environment.targets import graph_of
 from tenantkit.migrations.options import MigrateOptions, Options
 from tenantkit.migrations.planning.phases import require_no_end
 from tenantkit.migrations.planning.plan import Plan, plan_fleet

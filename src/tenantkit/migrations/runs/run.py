@@ -128,14 +128,14 @@ class FleetRun:
                 self.migrator.stop.set()
 
     def _tasks(self, work: Sequence[Work]) -> list[tuple[Heads, list[Task]]]:
-        databases, sites = self.tenancy.databases, self.tenancy.isolations.targets(each.tenant for each in work)
+        databases, targets = self.tenancy.databases, self.tenancy.isolations.targets(each.tenant for each in work)
 
         def task(each: Work) -> Task:
             return Task(
                 key=each.tenant.key,
-                site=sites[each.tenant.placement],
+                target=targets[each.tenant.placement],
                 command=self.command,
-                target=each.target,
+                revision=each.target,
                 purge=self.plan.purge,
                 expected=each.heads if self.plan.is_exact else None,
                 ledger=ledger.ledger_for(databases, each.tenant.placement.database, self.run_id, each.tenant.id),

@@ -9,7 +9,7 @@ from tenantkit.cancellation import handling
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import MigrationError
 from tenantkit.migrations.environment.env_file import require_usable
-from tenantkit.migrations.environment.sites import graph_of, shared_site
+from tenantkit.migrations.environment.targets import graph_of, shared_target
 from tenantkit.migrations.executors.alembic import Alembic
 from tenantkit.migrations.graph.revision_graph import Command
 from tenantkit.migrations.planning.phases import Phase, limit, require_known
@@ -38,7 +38,7 @@ def upgrade_shared(
     return _run(tenancy, "migrate", target, phase, limits)
 
 
-def shared_target(target: str) -> str:
+def shared_revision(target: str) -> str:
     """Return where the shared tables go when tenants go to *target*: to every newest revision.
 
     As everywhere, ``head`` is refused where several are the newest.
@@ -77,11 +77,11 @@ def _run(
     require_usable(graph)
     if command != "migrate":
         graph.require_target(command, target)
-    site = shared_site(tenancy)
+    tables = shared_target(tenancy)
     with tenancy.engine.begin() as connection:
         for schema in tenancy.shared_schemas:
             connection.execute(CreateSchema(schema, if_not_exists=True))
-        current = read_heads(connection, site.schema)
+        current = read_heads(connection, tables.schema)
         target = limit(graph, target, current, phase)
         if command == "migrate":
             require_versioned_shared(connection, tenancy, graph, current, target)
@@ -89,7 +89,7 @@ def _run(
         return None
     # Not a connection of the application's: a revision may leave something in its session.
     engine = set_up(tenancy, graph, limits, is_sent=False).open()
-    task = Task(key=SHARED, site=site, command=command, target=target, purge=purge)
+    task = Task(key=SHARED, target=tables, command=command, revision=target, purge=purge)
     with handling() as cancellation:
         alembic = Alembic(engine, graph, limits, placements_per_connection=1, cancellation=cancellation)
         outcome = run_task(task, alembic, cancellation)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from tenantkit.databases.base import by_database
-from tenantkit.migrations.environment.sites import shared_site
+from tenantkit.migrations.environment.targets import shared_target
 from tenantkit.migrations.results.progress import Blocker, Progress, Waiting
 from tenantkit.migrations.runs.shared import SHARED
 from tenantkit.postgres.advisory_locks import PLACEMENT
@@ -129,7 +129,7 @@ def watching_for(
         return nullcontext
     keys = {tenant.placement: tenant.key for tenant in fleet}
     if tenancy.shared_schemas:
-        keys[shared_site(tenancy).placement] = SHARED
+        keys[shared_target(tenancy).placement] = SHARED
     databases, tell = tenancy.databases, progress.waiting
     watches = [
         Watch(databases.engine(database), {each.schema: keys[each] for each in placements}, tell)

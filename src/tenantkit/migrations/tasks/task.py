@@ -21,9 +21,10 @@ class Task:
     """One placement's part of a run."""
 
     key: str
-    site: MigrationTarget
+    target: MigrationTarget
     command: Command
-    target: str
+    revision: str
+    """Where it goes, as Alembic takes it: an id, ``head``, ``+1``."""
     ledger: Ledger = field(default_factory=SeparateLedger)
     tenant_id: int = 0
     """0 if it is no tenant's."""
@@ -52,8 +53,8 @@ class Task:
         place = Place() if error is None else place_of(error)
         return Outcome(
             key=self.key,
-            schema=self.site.schema,
-            database=self.site.placement.database,
+            schema=self.target.schema,
+            database=self.target.placement.database,
             from_revision=before or None,
             to_revision=after or None,
             engine=engine,

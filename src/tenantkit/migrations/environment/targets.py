@@ -1,4 +1,4 @@
-"""The revision graphs and sites of a tenancy."""
+"""The revision graphs and targets of a tenancy."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def graph_of(tenancy: Deployment, name: Scope) -> RevisionGraph:
     return RevisionGraph(tenancy.migrations.absolute(), name, own.naming_convention)
 
 
-def scratch_site(tenancy: Deployment, schema: str) -> MigrationTarget:
+def scratch_target(tenancy: Deployment, schema: str) -> MigrationTarget:
     """Return the target for a schema in the main database that is like a tenant's but belongs to none."""
     placement = Placement(MAIN_DATABASE, schema)
     return MigrationTarget(placement=placement, others=tenancy.extra_schemas, placeholder=tenancy.placeholder)
 
 
-def shared_site(tenancy: Deployment) -> MigrationTarget:
+def shared_target(tenancy: Deployment) -> MigrationTarget:
     """Return the target for the shared tables: the first of their schemas holds the version table."""
     first, *others = tenancy.shared_schemas
     placement = Placement(MAIN_DATABASE, first)
