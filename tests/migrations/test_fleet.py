@@ -23,7 +23,7 @@ from tenantkit import (
     TenantNotFoundError,
 )
 from tenantkit.isolation.target import MigrationTarget
-from tenantkit.lifecycle.attendance import attending
+from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.migrations import Progress, downgrade, migrate, stamp, status
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.runs import migrator
@@ -478,7 +478,7 @@ def test_a_creation_in_steps_is_left_to_the_process_that_is_at_it(
             "INSERT INTO tenantkit.tenants (key, name, status, schema, claim) VALUES ('acme', 'a', 'provisioning', 't_acme', 'x')"
         )
         number = connection.exec_driver_sql("SELECT id FROM tenantkit.tenants").scalar_one()
-    with engine.connect() as connection, attending(connection, number):
+    with engine.connect() as connection, tenant_lock(connection, number):
         assert tenancy.repair() == []
         with pytest.raises(TenantExistsError):
             tenancy.create("acme")

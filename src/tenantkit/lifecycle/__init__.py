@@ -1,1 +1,1 @@
-"""Creating and dropping tenants so that nothing half-made survives a crash."""
+"""Creation, removal and repair of tenants; each survives a crash."""

@@ -1,4 +1,4 @@
-"""What goes into a new tenant's schema: tables from the metadata, and the first rows."""
+"""The contents of a new tenant's schema: tables from the metadata, and the first rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tenantkit.sessions.session import TenantSession
 
 Seed: TypeAlias = "Callable[[TenantSession], object]"
-"""Fills a new tenant, in a session of its own that commits with everything else."""
+"""Writes the first rows of a new tenant, in a session that commits with the rest of its creation."""
 
 _UNDEFINED_OBJECT = "42704"
 
@@ -37,27 +37,27 @@ class _Builds(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CheckedBuilder:
-    """Makes a tenant's tables, and refuses columns whose operators the tenant's statements would not find."""
+    """Creates a tenant's tables, and refuses columns whose operators the tenant's statements would not find."""
 
     declared: Deployment
     builds: _Builds
 
     def __call__(self, connection: Connection, target: MigrationTarget) -> None:
-        """Make the tables within the caller's transaction.
+        """Create the tables within the caller's transaction.
 
-        :raises ConfigurationError: if operators are out of reach.
+        :raises ConfigurationError: if the `search_path` does not find an operator.
         """
         self.builds(connection, target)
         self._check(connection, target)
 
     def in_steps(self, connection: Connection, target: MigrationTarget) -> None:
-        """Make the tables in transactions of its own; raises as a call does."""
+        """Create the tables in separate transactions; raises as a call does."""
         self.builds.in_steps(connection, target)
         with connection.begin():
             self._check(connection, target)
 
     def explain(self, connection: Connection, error: Exception) -> str | None:
-        """Return why the tables could not be made, where more can be said than *error* does."""
+        """Return an explanation of *error*, with which the creation of the tables failed, if there is one."""
         types = {
             f"{schema_of(named)}.{named.name}"
             for _, named in types_of(self.declared.tables.tenant)
@@ -78,7 +78,7 @@ class CheckedBuilder:
 
 @dataclass(frozen=True, slots=True)
 class MetadataBuilder:
-    """Makes a tenant's tables as they are declared, for applications without migrations."""
+    """Creates a tenant's tables from the models, for applications without migrations."""
 
     declared: Deployment
 
@@ -92,21 +92,21 @@ class MetadataBuilder:
             metadata.create_all(connection, tables=tables, checkfirst=False)
 
     def in_steps(self, connection: Connection, target: MigrationTarget) -> None:
-        """Do so in a transaction of its own."""
+        """Create them in a transaction of its own."""
         with connection.begin():
             self(connection, target)
 
 
 def make_shared_tables(connection: Connection, declared: Deployment) -> list[str]:
-    """Make the schemas of shared tables, and those of the tables that are missing; return the names of these.
+    """Create the missing shared tables and their schemas; return the names of the tables.
 
-    Types and sequences with a real schema that tenant tables use are made too.
+    It also creates the types and sequences with a real schema that tenant tables use.
     """
     tables = declared.tables
     inspector = inspect(connection)
     missing = [table for table in tables.shared if not inspector.has_table(table.name, table.schema)]
     schemas = {table.schema for table in missing} | {schema_of(named) for _, named in types_of(tables.tenant)}
-    # IF NOT EXISTS would ask for the right to make one even where it is there.
+    # IF NOT EXISTS would need the privilege to create a schema even where it exists.
     for schema in sorted(schema for schema in schemas - {declared.placeholder} if schema is not None):
         if not inspector.has_schema(schema):
             connection.execute(CreateSchema(schema))

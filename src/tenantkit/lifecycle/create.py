@@ -1,10 +1,10 @@
 """Tenant creation.
 
-The key is claimed in a short transaction, which other processes see at once.
-Everything else (schema, tables, seed, activation) is one more transaction, so a
-process that dies leaves a claim and nothing else. While that transaction runs it
-holds the lock of the registry row; a claim whose row is not locked is a dead
-one, and the next ``create`` of the key takes it over.
+A short transaction claims the key, and other processes see the claim at once.
+A second transaction does the rest (schema, tables, seed, activation), so a
+process that dies leaves only a claim. That transaction locks the registry row;
+a claim whose row is not locked is abandoned, and the next ``create`` of the key
+takes it over.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from tenantkit.databases.base import connected
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
 from tenantkit.frozen import freeze
 from tenantkit.isolation.base import NewTenant
-from tenantkit.lifecycle.attendance import attending, is_unattended
 from tenantkit.lifecycle.builders import CheckedBuilder
 from tenantkit.lifecycle.drop import finish
 from tenantkit.lifecycle.operation import BEING_CREATED, Operation
+from tenantkit.lifecycle.tenant_lock import tenant_lock, try_tenant_lock
 from tenantkit.postgres.errors import reason, sqlstate
 from tenantkit.registry import applications, domains, store
 from tenantkit.registry.applications import Application
@@ -37,12 +37,13 @@ from tenantkit.user_code import with_place
 
 _CLAIMING = "claiming the key"
 _NEW_ENUM_VALUE = "55P04"
-"""unsafe_new_enum_value_usage: before PostgreSQL 17, what ALTER TYPE adds cannot be used until it is committed."""
+"""The SQLSTATE unsafe_new_enum_value_usage: before PostgreSQL 17, a value that ALTER TYPE adds cannot be used until it
+is committed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is wanted of a new tenant; all of it has been validated."""
+    """The validated properties of a new tenant."""
 
     key: str
     name: str
@@ -51,7 +52,7 @@ class Order:
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def new_tenant(self, number: int = 1) -> NewTenant:
-        """Return what decides where the tenant's tables go, if it is the *number*-th one with the key."""
+        """Return the properties that decide the placement of the *number*-th tenant with the key."""
         return NewTenant(key=self.key, number=number, attributes=self.attributes)
 
 
@@ -93,7 +94,7 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
         with connected(directory.databases, placement.database, connection) as there:
             obstacle = isolation.obstacle_to_create(there, placement)
         if obstacle is not None:
-            if _lock_row(connection, order.key) is not None:  # another process has made the tenant meanwhile
+            if _lock_row(connection, order.key) is not None:  # another process has created the tenant meanwhile
                 raise TenantExistsError(order.key)
             raise ProvisioningError(order.key, _CLAIMING, obstacle)
         tenant = store.add(
@@ -105,7 +106,7 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
             claim=claim,
             attributes=order.attributes,
         )
-        # Only now is the key ours: a tenant that had it may have been dropped since they were counted.
+        # The key is reserved only now: a tenant that had it may have been dropped since the count.
         if store.count_former(connection, order.key) >= number:
             raise TenantExistsError(order.key)
     elif status in BEING_CREATED:
@@ -129,7 +130,7 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
 
 
 class _Creation:
-    """What follows the claim: usually one step, with everything in it."""
+    """The creation after the claim: usually one step, in one transaction."""
 
     def __init__(
         self,
@@ -178,11 +179,11 @@ class _Creation:
         return self._complete(there)
 
     def _create_in_steps(self, database: str) -> Tenant:
-        """Create the tenant in several transactions, where PostgreSQL does not let it be one.
+        """Create the tenant in several transactions, where PostgreSQL does not permit a single one.
 
-        Killed in between, it leaves a placement with the tenant's mark, which the next creation or a repair removes.
+        If the process is killed in between, the next creation or a repair removes the placement, by the tenant's mark.
         """
-        with attending(self._connection, self._tenant.id):
+        with tenant_lock(self._connection, self._tenant.id):
             self._operation.run(database, self._make_placement)
             with connected(self._directory.databases, database, self._connection) as there:
                 self._build.in_steps(there, self._target)
@@ -218,7 +219,7 @@ class _Creation:
 
 
 def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> str | None:
-    """Lock the registry row of *key* and return its state; ``None`` if there is none (or it has another claim)."""
+    """Lock the registry row of *key* and return its status; ``None`` if there is no row (or it has another claim)."""
     query = select(tenants.c.status, tenants.c.id).where(tenants.c.key == key).with_for_update(nowait=True)
     if claim is not None:
         query = query.where(tenants.c.claim == claim)
@@ -231,13 +232,13 @@ def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> 
         raise
     if row is None:
         return None
-    if not is_unattended(connection, row.id):
+    if not try_tenant_lock(connection, row.id):
         raise TenantExistsError(key)
     return str(row.status)
 
 
 def _mark_failed(connection: Connection, tenant: Tenant, claim: str, error: str) -> None:
-    # If even this cannot be written, the claim stays: without its lock, it counts as dead all the same.
+    # If this fails too, the claim stays. It counts as abandoned, because nothing locks its row.
     with suppress(SQLAlchemyError), connection.begin():
         connection.execute(
             tenants.update()

@@ -1,4 +1,4 @@
-"""Finding tenants that an interrupted process left behind, and putting them right."""
+"""Diagnosis and repair of tenants that an interrupted process left unfinished."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sqlalchemy import Connection, text
 from tenantkit.databases.base import connected, joined
 from tenantkit.exceptions import ProvisioningError
 from tenantkit.isolation.base import Finding
-from tenantkit.lifecycle.attendance import is_unattended
 from tenantkit.lifecycle.drop import finish, require_removable
 from tenantkit.lifecycle.operation import UNFINISHED
+from tenantkit.lifecycle.tenant_lock import try_tenant_lock
 from tenantkit.registry import store
 from tenantkit.registry.directory import Directory
 from tenantkit.runs import maintenance
 from tenantkit.status import MIGRATED, Status
 from tenantkit.tenant import Tenant
 
-_UNATTENDED = text(
+_ABANDONED = text(
     """
     SELECT id FROM tenantkit.tenants
     WHERE key = :key AND status = ANY(:unfinished) FOR UPDATE SKIP LOCKED
@@ -31,7 +31,7 @@ Findings: TypeAlias = "list[Finding]"
 
 
 def diagnose(directory: Directory, connection: Connection) -> Findings:
-    """Return what is wrong with the tenants; tenants that a live process is at work on are well."""
+    """Return the problems of the tenants, except those on which a live process works."""
     with connection.begin():
         tenants = store.find(connection)
         examined = [finding for tenant in tenants if (finding := _examine(directory, connection, tenant)) is not None]
@@ -43,12 +43,12 @@ def diagnose(directory: Directory, connection: Connection) -> Findings:
 
 
 def repair(directory: Directory, connection: Connection) -> Findings:
-    """Put right what can be, and return what was found before.
+    """Repair what can be repaired, and return the findings from before.
 
-    Tenants whose creation never finished are removed; removals are finished; tenants that dead runs left in
-    maintenance are active again.
+    It removes tenants whose creation never finished, finishes removals, and makes tenants active that dead runs left in
+    maintenance.
 
-    :raises ProvisioningError: the first, once everything else is done, of those that a person must see to.
+    :raises ProvisioningError: the first one, after all other repairs, if a repair failed.
     """
     findings = diagnose(directory, connection)
     failures: list[ProvisioningError] = []
@@ -66,9 +66,9 @@ def repair(directory: Directory, connection: Connection) -> Findings:
 
 
 def _remove(directory: Directory, connection: Connection, key: str) -> None:
-    # Looked at again, and locked: since it was found, whoever was at work on it may have finished.
+    # Check again, under a lock: another process may have finished its work on the tenant since the diagnosis.
     with connection.begin():
-        if not _is_unattended(connection, key):
+        if not _is_abandoned(connection, key):
             return
         tenant = store.get(connection, key)
         with joined(directory.databases, tenant.placement.database, connection) as there:
@@ -82,13 +82,13 @@ def _examine(directory: Directory, connection: Connection, tenant: Tenant) -> Fi
     if (problem := directory.isolations.problem(tenant)) is not None:
         return Finding(tenant.key, problem, None)
     unfinished = UNFINISHED.get(tenant.status)
-    if unfinished is None or not _is_unattended(connection, tenant.key):
+    if unfinished is None or not _is_abandoned(connection, tenant.key):
         return None
     return Finding(tenant.key, unfinished.problem, unfinished.repair)
 
 
 def _inspect(directory: Directory, connection: Connection, tenants: Collection[Tenant]) -> Findings:
-    """Return what is wrong with the placements of tenants that should have complete ones, in each database."""
+    """Return the problems of the placements that should be complete, in each database."""
     isolations, known = directory.isolations, {tenant.id for tenant in tenants}
     complete: dict[tuple[str, str], list[Tenant]] = {}
     for tenant in tenants:
@@ -102,7 +102,7 @@ def _inspect(directory: Directory, connection: Connection, tenants: Collection[T
     return sorted(dict.fromkeys(findings), key=lambda finding: finding.subject)
 
 
-def _is_unattended(connection: Connection, key: str) -> bool:
-    """Return whether a tenant is unfinished and no process holds its row, as one that creates or drops it does."""
-    tenant_id = connection.execute(_UNATTENDED, {"key": key, "unfinished": [*UNFINISHED]}).scalar()
-    return tenant_id is not None and is_unattended(connection, tenant_id)
+def _is_abandoned(connection: Connection, key: str) -> bool:
+    """Return whether a tenant is unfinished and no process, which would lock its row, creates or drops it."""
+    tenant_id = connection.execute(_ABANDONED, {"key": key, "unfinished": [*UNFINISHED]}).scalar()
+    return tenant_id is not None and try_tenant_lock(connection, tenant_id)

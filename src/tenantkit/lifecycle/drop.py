@@ -1,4 +1,4 @@
-"""Removing a tenant for good."""
+"""Permanent removal of a tenant."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tenantkit.tenant import Tenant
 def drop(directory: Directory, connection: Connection, key: str) -> Tenant:
     """Remove a tenant with its placement, or finish a removal that was interrupted; return it with its last status.
 
-    That is the status from before it was dropped, or `Status.DROPPING` if an earlier removal was interrupted.
+    That is its status before the removal, or `Status.DROPPING` if an earlier removal was interrupted.
 
-    Needs a connection to the main database without a transaction: the mark `Status.DROPPING` is
+    Needs a connection to the main database without a transaction: the status `Status.DROPPING` is
     committed first, so that no request reaches a tenant while it is removed. The
-    registry's row then goes with the placement, or right after it.
+    registry's row is then deleted with the placement, or right after it.
 
     :raises TenantNotFoundError: if there is no such tenant (any more).
     :raises ProvisioningError: if the placement is not this tenant's, or objects or rows elsewhere depend on it.
@@ -41,7 +41,7 @@ def drop(directory: Directory, connection: Connection, key: str) -> Tenant:
 
 
 def finish(directory: Directory, connection: Connection, tenant: Tenant) -> None:
-    """Remove a tenant that is marked `Status.DROPPING`; nothing, if another process has done so meanwhile.
+    """Remove a tenant whose status is `Status.DROPPING`, unless another process has done so meanwhile.
 
     :raises ProvisioningError: as `drop` does.
     """
@@ -70,11 +70,11 @@ def finish(directory: Directory, connection: Connection, tenant: Tenant) -> None
 
 
 def require_removable(directory: Directory, connection: Connection, there: Connection, tenant: Tenant) -> None:
-    """Raise unless removing the tenant takes nothing that is not the tenant's, and nothing forbids it.
+    """Raise if the removal would delete data that is not the tenant's, or if other rows refer to the tenant.
 
     :param connection: to the main database; *there* is to the placement's.
-    :raises ProvisioningError: if it does.
-    :raises TenantUnavailableError: if this version of tenantkit cannot tell where the tenant's placement is.
+    :raises ProvisioningError: if so.
+    :raises TenantUnavailableError: if this version of tenantkit does not know the tenant's isolation.
     """
     obstacle = directory.isolations.of(tenant).obstacle_to_drop(there, tenant)
     if obstacle is None and (tables := store.referring(connection, tenant)):

@@ -1,9 +1,9 @@
-"""Operations on one tenant that survive a crash: named steps that may be done again, each in one transaction.
+"""Crash-safe operations on one tenant: named, repeatable steps, each in one transaction.
 
-The tenant's status says which operation is unfinished. Each step locks the tenant's row in the registry for as long as
-it is at work in the placement's database. That transaction commits first, or is the same one: the registry never says
-that something is there, or gone, before it is. A process that dies leaves the row unlocked and the status as it was;
-the next operation on the tenant, or ``doctor``, does the step again, which takes what it finds for its own.
+The tenant's status tells which operation is unfinished. Each step locks the tenant's row in the registry while it works
+in the placement's database. That transaction commits first, or is the same one: the registry never tells of a
+placement before it exists, nor of its removal before it is gone. If a process dies, the row is unlocked and the status
+is unchanged; the next operation on the tenant, or ``doctor``, repeats the step, which continues with what it finds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An operation that a process did not finish, as ``doctor`` tells it."""
+    """The words of ``doctor`` for an operation that a process did not finish."""
 
     problem: str
     repair: str
@@ -39,22 +39,22 @@ UNFINISHED: Mapping[str, Unfinished] = {
     ),
     Status.DROPPING: Unfinished("its removal never finished", "finish the removal"),
 }
-"""What a tenant's status says about it while no process is at work on the tenant. The repair of each is a removal."""
+"""The unfinished operation that each status means while no process works on the tenant. The repair is a removal."""
 
 
 @dataclass(slots=True)
 class Operation:
-    """An operation on one tenant, by *connection* to the main database, which is in no transaction between steps."""
+    """An operation on one tenant. *connection* is to the main database, and has no transaction between steps."""
 
     databases: Databases
     connection: Connection
     step: str
-    """The name of the step that the operation is at, for errors."""
+    """The name of the current step, for errors."""
 
     def run(self, database: str, work: Callable[[Connection], T]) -> T:
-        """Return what *work* does in one step, which is done again after a lock conflict.
+        """Return the result of *work*, which is one step and is repeated after a lock conflict.
 
-        *work* is given a connection to *database*, and begins by locking the tenant's row by `connection`.
+        *work* receives a connection to *database*. It first locks the tenant's row by `connection`.
         """
         result: T = after_conflicts()(self._run, database, work)
         return result

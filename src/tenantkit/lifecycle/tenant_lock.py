@@ -1,4 +1,4 @@
-"""Which tenants a process is creating in several transactions: a lock that dies with its connection."""
+"""The lock of a tenant that is created in several transactions. It ends with its connection."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tenantkit.postgres.advisory_locks import TENANT
 
 
 @contextmanager
-def attending(connection: Connection, tenant_id: int) -> Generator[None]:
-    """Show other processes, while a block of several transactions runs, that this one is at work on a tenant."""
+def tenant_lock(connection: Connection, tenant_id: int) -> Generator[None]:
+    """Hold the lock of a tenant for the duration of a block, which may have several transactions."""
     with connection.begin():
         connection.execute(text(f"SELECT pg_advisory_lock({TENANT})"), {"id": tenant_id})
     try:
@@ -24,7 +24,7 @@ def attending(connection: Connection, tenant_id: int) -> Generator[None]:
             connection.execute(text(f"SELECT pg_advisory_unlock({TENANT})"), {"id": tenant_id})
 
 
-def is_unattended(connection: Connection, tenant_id: int) -> bool:
-    """Return whether no other process is `attending` to a tenant, and keep it so until the transaction ends."""
-    free = connection.execute(text(f"SELECT pg_try_advisory_xact_lock({TENANT})"), {"id": tenant_id})
-    return bool(free.scalar_one())
+def try_tenant_lock(connection: Connection, tenant_id: int) -> bool:
+    """Take the lock of a tenant until the transaction ends; return whether it was free."""
+    locked = connection.execute(text(f"SELECT pg_try_advisory_xact_lock({TENANT})"), {"id": tenant_id})
+    return bool(locked.scalar_one())
