@@ -35,7 +35,7 @@ def ask(fleet: Project, arguments: Sequence[str], answer: str) -> tuple[int, str
 @pytest.mark.parametrize(("answer", "there", "code"), [("n", "t2", 1), ("", "t2", 1), ("y", "t1", 0)])
 def test_without_rows_yes_is_enough(fleet: Project, project_engine: Engine, answer: str, there: str, code: int) -> None:
     done, said = ask(fleet, ["downgrade", "t1", "--tenants", "acme", "--jobs", "0"], answer)
-    assert "1 tenant goes back: t2 -> t1 (acme)\nDropped: column invoices.note.\nNo rows are lost. Go on?" in said
+    assert "1 tenant goes back: t2 -> t1 (acme)\nDropped: column invoices.note.\nNo rows are lost. Continue?" in said
     assert done == code
     assert revisions(project_engine, "acme", "initech") == [there, "t2"]
 
@@ -49,7 +49,7 @@ def test_where_rows_are_lost_the_number_of_tenants_is_typed(
     fill(project_engine, "umbrella")
     done, said = ask(fleet, ["downgrade", "base"], answer)
     assert "3 tenants go back: t2 -> base (acme, initech, umbrella)\nDropped: table invoices." in said
-    assert "Rows are lost: t_umbrella.invoices has some.\nType '3' to go on: " in said
+    assert "Rows are lost: t_umbrella.invoices has some.\nType '3' to continue: " in said
     assert done == code
     assert revisions(project_engine, *ALL) == [there] * 3
 
@@ -59,7 +59,7 @@ def test_of_one_tenant_its_key_is_typed(fleet: Project, project_engine: Engine) 
     arguments = ["downgrade", "-1", "-t", "acme"]
     assert ask(fleet, arguments, "1")[0] == 1
     code, said = ask(fleet, arguments, "acme")
-    assert "Rows are lost: t_acme.invoices has some.\nType 'acme' to go on: " in said
+    assert "Rows are lost: t_acme.invoices has some.\nType 'acme' to continue: " in said
     assert code == 0
     assert revisions(project_engine, *ALL) == ["t1", "t2", "t2"]
 
@@ -78,7 +78,7 @@ def test_the_shared_tables_are_asked_about_by_name(project: Project, project_eng
     file.write_text(file.read_text().replace("pass", 'op.execute("DROP TABLE shared.countries")'))
     code, said = ask(project, ["downgrade", "base", "--shared"], "shared")
     assert "The shared tables go back: s1 -> base\nDropped: table shared.countries.\n" in said
-    assert "Rows are lost: shared.countries has some.\nType 'shared' to go on: " in said
+    assert "Rows are lost: shared.countries has some.\nType 'shared' to continue: " in said
     assert code == 0
 
 
@@ -101,8 +101,8 @@ def test_what_cannot_be_known_is_said_and_typed(
     file.write_text(file.read_text().replace("def downgrade():\n    pass", f"def downgrade():\n    {downgrade}"))
     fleet.invoke("migrate")
     code, said = ask(fleet, ["downgrade", "-1"], "y")
-    assert f"More may be taken away by t3: {says}" in said.replace("'DROP TYPE IF EXISTS x CASCADE' ", "")
-    assert "Rows may be lost.\nType '3' to go on: " in said
+    assert f"Revision t3 may remove more: {says}" in said.replace("'DROP TYPE IF EXISTS x CASCADE' ", "")
+    assert "Rows may be lost.\nType '3' to continue: " in said
     assert code == 1
     assert revisions(project_engine, *ALL) == ["t3"] * 3
 
@@ -147,7 +147,7 @@ def test_stamp_purges_what_it_has_named(fleet: Project, project_engine: Engine) 
     assert (failed.code, "'tenantkit stamp REVISION --purge --tenants KEYS'" in failed.err) == (1, True)
     code, said = ask(fleet, ["stamp", "t1", "--purge", "-t", "acme"], "y")
     assert "1 tenant is stamped: gone -> t1 (acme)" in said
-    assert "in place of all that alembic_version has" in said
+    assert "in place of all rows of alembic_version" in said
     assert code == 0
     assert revisions(project_engine, *ALL) == ["t1", "t2", "t2"]
 

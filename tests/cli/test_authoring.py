@@ -93,7 +93,7 @@ def test_revision_autogenerates_what_the_models_have_once(project: Project) -> N
     assert "paid" in Path(done.json["path"]).read_text()
     again = project.invoke("revision", "-m", "Paid", "--autogenerate")
     assert (again.code, again.out) == (0, "")
-    assert again.err.endswith("Nothing to write: the models have nothing that the revisions have not.\n")
+    assert again.err.endswith("Nothing to write: the models have no differences from the revisions.\n")
     assert project.invoke("revision", "-m", "Paid", "--autogenerate", "--json").json == {
         "path": None,
         "paths": [],

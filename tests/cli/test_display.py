@@ -150,7 +150,7 @@ def test_where_there_is_no_terminal_a_long_step_has_a_line_now_and_then(
     assert "backfill" not in fleet.invoke("migrate", "--tenants", "acme").err
     monkeypatch.setattr("tenantkit.cli.display.progress._PAUSE", 0)
     told = [line for line in fleet.invoke("migrate", "--tenants", "umbrella").err.splitlines() if "backfill" in line]
-    assert re.fullmatch(r"umbrella: backfill of big, 3,000 rows set, \d+ % gone through", told[-1])
+    assert re.fullmatch(r"umbrella: backfill of big, 3,000 rows set, \d+ % done", told[-1])
 
 
 def test_where_there_is_no_terminal_a_large_fleet_has_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +171,7 @@ def test_failures_of_all_do_not_fill_the_screen(capsys: pytest.CaptureFixture[st
             progress.finished(outcome(number, error="X: y"))
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if line.startswith("failed")] == [f"failed k{number} X: y" for number in range(20)]
-    assert lines[20] == "Further failures are counted, and summed up at the end."
+    assert lines[20] == "Further failures are only counted; the summary has them."
 
 
 def test_what_a_server_has_lost_is_told_and_counted_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,7 +185,7 @@ def test_what_a_server_has_lost_is_told_and_counted_once(capsys: pytest.CaptureF
         for each in done[1:]:
             progress.finished(each)
     told = capsys.readouterr()
-    assert "The server crashed, and lost what was done last: 3 tenants to do again.\n" in told.err
+    assert "The server crashed and lost the last migrations: 3 tenants to migrate again.\n" in told.err
     assert told.err.splitlines()[-1].startswith("[4/4] k3 ")
     events = [json.loads(line) for line in told.out.splitlines()]
     assert [each["key"] for each in events if each["event"] == "lost"] == ["k1", "k2", "k3"]

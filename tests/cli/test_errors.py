@@ -152,7 +152,7 @@ def test_a_password_with_signs_of_its_own_is_replaced_whole(name: str) -> None:
     ("error", "expected"),
     [
         (exc.TimeoutError("QueuePool limit\nreached"), "TimeoutError: QueuePool limit reached"),
-        (ValueError("no such thing"), "ValueError: no such thing. Run the command with -v to see where."),
+        (ValueError("no such thing"), "ValueError: no such thing. Run the command with -v for the traceback."),
     ],
 )
 def test_any_other_error_is_one_line_too(error: Exception, expected: str) -> None:

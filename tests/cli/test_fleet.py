@@ -95,7 +95,7 @@ def test_shared_only_leaves_the_tenants(fleet: Project, project_engine: Engine) 
     assert fleet.invoke("migrate", "--shared-only").out == "Shared tables: s1 -> s2\n"
     assert shared_revision(project_engine) == "s2"
     assert revisions(project_engine, "acme") == ["t2"]
-    assert fleet.invoke("migrate", "--shared-only").out == "Unchanged: the shared tables were there already.\n"
+    assert fleet.invoke("migrate", "--shared-only").out == "Unchanged: the shared tables were at the target already.\n"
 
 
 def test_migrate_tells_what_became_of_the_shared_tables(fleet: Project) -> None:

@@ -135,8 +135,8 @@ def test_without_squawk_it_is_not_said_that_nothing_was_found(
     done = offline.invoke("lint")
     assert (done.code, done.out) == (0, "")
     assert done.err == (
-        "tenantkit's own rules have 0 findings in 4 revisions. PostgreSQL's own dangers were not looked for, because "
-        "squawk is not installed: pip install 'tenantkit[lint]'.\n"
+        "tenantkit's own rules have 0 findings in 4 revisions. The dangers of PostgreSQL itself were not checked, "
+        "because squawk is not installed: pip install 'tenantkit[lint]'.\n"
     )
 
 
@@ -163,4 +163,4 @@ def test_how_far_a_revision_was_looked_at_is_told(offline: Project) -> None:
     file.write_text(f"{file.read_text()}\nreplay = False\n")
     done = offline.invoke("lint")
     assert (done.code, done.out) == (0, "")
-    assert "t3.py:9: looked at no further, as it works outside of its connection." in done.err
+    assert "t3.py:9: not checked further, because it works outside of its connection." in done.err

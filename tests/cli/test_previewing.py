@@ -76,7 +76,7 @@ def test_what_sql_prints_can_be_run_as_it_is(
     fleet.add_revision("s2", "s1", "op.execute('CREATE TABLE shared.plans (id int)')", "shared")
     done = untouched("migrate", "--sql")
     assert done.code == 0
-    assert "-- This is for acme. Alembic migrates the first two itself; the others are sent this" in done.out
+    assert "-- This is for acme. Alembic migrates the first two itself; the others get this" in done.out
     url = project_engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(done.out.encode())

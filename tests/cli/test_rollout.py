@@ -156,7 +156,7 @@ def test_taking_a_run_back_asks_first(fleet: Project, project_engine: Engine) ->
     done = fleet.invoke("downgrade", "--run", str(number), typed="n")
     assert done.code == 1
     assert (
-        "2 tenants go back: t3 -> t2 (acme, initech)\nNo table and no column is dropped.\nNo rows are lost. Go on? [y/N]: "
+        "2 tenants go back: t3 -> t2 (acme, initech)\nNo table and no column is dropped.\nNo rows are lost. Continue? [y/N]: "
     ) in done.err
     assert revisions(project_engine, *ALL) == ["t3", "t3", "t2"]
 

@@ -22,11 +22,11 @@ def keys(engine: Engine) -> list[str]:
 
 def test_drop_asks_for_the_key_and_removes_the_tenant_when_it_is_typed(fleet: Project, project_engine: Engine) -> None:
     terminal = fleet.at_terminal("drop", "acme", "--json")
-    terminal.wait_for("Type 'acme' to go on: ")
+    terminal.wait_for("Type 'acme' to continue: ")
     terminal.type("acme")
     done = terminal.result()
     assert (done.code, done.json["key"]) == (0, "acme")
-    assert "This deletes 'acme' with all of its data in the schema 't_acme', for good." in done.err
+    assert "This permanently deletes 'acme' with all of its data in the schema 't_acme'." in done.err
     assert keys(project_engine) == ["initech", "umbrella"]
 
 
@@ -34,13 +34,13 @@ def test_drop_asks_for_the_key_and_removes_the_tenant_when_it_is_typed(fleet: Pr
 def test_drop_does_nothing_when_anything_else_is_typed(fleet: Project, project_engine: Engine, answer: str) -> None:
     done = fleet.invoke("drop", "acme", typed=answer)
     assert (done.code, done.out) == (1, "")
-    assert done.err.endswith("Type 'acme' to go on: Nothing was done.\n")
+    assert done.err.endswith("Type 'acme' to continue: Nothing was done.\n")
     assert keys(project_engine) == ["acme", "initech", "umbrella"]
 
 
 def test_an_interrupted_question_is_a_no(fleet: Project, project_engine: Engine) -> None:
     terminal = fleet.at_terminal("drop", "acme", is_measured=False)
-    terminal.wait_for("Type 'acme' to go on: ")
+    terminal.wait_for("Type 'acme' to continue: ")
     terminal.interrupt()
     done = terminal.result()
     assert (done.code, done.out) == (1, "")
@@ -67,7 +67,7 @@ def test_an_interrupted_migration_ends_at_once_and_tells_how_to_go_on(fleet: Pro
     terminal.interrupt()
     done = terminal.result()
     assert done.code == 130
-    assert "Interrupted. 'tenantkit status' tells who is done; run the same again" in done.err
+    assert "Interrupted. 'tenantkit status' shows which tenants are done; run the same command again" in done.err
     assert "Traceback" not in done.err
     assert not is_asleep(project_engine)
     assert revisions(project_engine, "acme") == ["t2"]

@@ -41,7 +41,7 @@ def test_migrate_makes_the_registry_and_the_shared_tables(plain: Project, plain_
         0,
         ["Registry: up to date.", "Shared tables: created shared.countries."],
     )
-    assert "'tenantkit init' begins migrations" in first.err
+    assert "'tenantkit init' creates a migration environment" in first.err
     assert inspect(plain_engine).has_table("countries", schema="shared")
     assert plain.invoke("list").err.endswith("There are no tenants yet.\n")
     assert plain.invoke("create", "acme").code == 0

@@ -41,7 +41,7 @@ _domain = typer.Typer(
     cls=group_of(DOMAIN_COMMANDS), no_args_is_help=True, help="List, add and remove the tenants' domains."
 )
 _runs = typer.Typer(
-    cls=group_of(RUNS_COMMANDS), no_args_is_help=True, help="Show what earlier runs of migrate and the like did."
+    cls=group_of(RUNS_COMMANDS), no_args_is_help=True, help="Show earlier runs of migrate, downgrade and stamp."
 )
 app.add_typer(_domain, name="domain", rich_help_panel="Tenants")
 app.add_typer(_runs, name="runs", rich_help_panel="Migrations")
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    """Run the command line, and report what Typer finds wrong with it in one line, as all errors are."""
+    """Run the command line, and report a usage error in one line, like all errors."""
     try:
         code: int = app(args=globals_first(sys.argv[1:]), prog_name="tenantkit", standalone_mode=False)
     except typer.TyperException as error:
@@ -113,7 +113,7 @@ def options(
             "-a",
             metavar="MODULE:ATTRIBUTE",
             envvar="TENANTKIT_APP",
-            help="Where the application's Tenancy is.",
+            help="The application's Tenancy, as package.module:attribute.",
             show_default=False,
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""Finding the application whose tenants a command is about."""
+"""The application that a command works on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tenantkit.user_code import without_exits
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was said before the command."""
+    """The options that every command has."""
 
     app: str | None = None
     verbose: bool = False
@@ -37,7 +37,7 @@ def application(context: typer.Context) -> Generator[Tenancy]:
     """Yield the tenancy that ``--app``, ``TENANTKIT_APP`` or ``pyproject.toml`` names, and close it.
 
     :raises UsageError: if none of them does, or the name is malformed.
-    :raises ConfigurationError: if what it names cannot be loaded, or is no tenancy.
+    :raises ConfigurationError: if the named object cannot be loaded, or is not a tenancy.
     """
     settings: Settings = context.obj
     with without_exits("The application"):
@@ -52,7 +52,7 @@ def application(context: typer.Context) -> Generator[Tenancy]:
 
 
 def complete_key(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the keys that begin with *incomplete*, for a shell; nothing if that is not to be had quickly."""
+    """Return the keys that begin with *incomplete*, for a shell; nothing if the database does not answer quickly."""
     os.environ.setdefault("PGCONNECT_TIMEOUT", "2")
     try:
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
@@ -64,10 +64,10 @@ def complete_key(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _from_pyproject(start: Path) -> str:
-    """Return the application that the nearest ``pyproject.toml`` names, and go to its folder.
+    """Return the application that the nearest ``pyproject.toml`` names, and change to its folder.
 
-    Paths in the application, such as the one of its migrations, then mean the
-    same wherever in the project a command is given.
+    Relative paths in the application, such as that of its migrations, then mean the
+    same in every folder of the project.
     """
     found = pyproject.find(start, "app")
     if found is None:
@@ -83,18 +83,18 @@ def _from_pyproject(start: Path) -> str:
 
 
 def _load(reference: str) -> Tenancy:
-    # Not the first colon, which may be part of a path.
+    # The last colon: the first one may be part of a path.
     module_name, _, attribute = reference.rpartition(":")
     if not module_name or not attribute:
         raise UsageError(
             f"{reference!r} names no attribute of a module. "
             "Write it as package.module:attribute, or as path/to/module.py:attribute."
         )
-    # The console script's own folder stands first, where `python -m` puts this one.
+    # For a console script, the first entry is the script's folder; for `python -m`, it is this one.
     _import_from(Path.cwd())
     if "/" in module_name or module_name.endswith(".py"):
         module_name = _module_in(Path(module_name), reference)
-    with redirect_stdout(sys.stderr):  # what an application prints must not end up in a command's data
+    with redirect_stdout(sys.stderr):  # the application's output must not mix with the command's data
         found = _call_factory(reference, _get_attribute(_import(reference, module_name), attribute))
     tenancy = found if isinstance(found, Tenancy) else getattr(found, "sync", None)  # of an AsyncTenancy
     if not isinstance(tenancy, Tenancy):
@@ -111,7 +111,7 @@ def _import_from(folder: Path) -> None:
 
 
 def _module_in(given: Path, reference: str) -> str:
-    """Return the dotted name of the module in a file or package folder, which can be imported from now on.
+    """Make the module in a file or package folder importable, and return its dotted name.
 
     As in Flask, the name begins at the outermost package, which is a folder with an ``__init__.py``.
     """
@@ -173,5 +173,5 @@ def _call_factory(reference: str, found: Any) -> Any:
 def _broken(reference: str, doing: str, error: BaseException) -> ConfigurationError:
     said = as_clause(f"{type(error).__name__}: {error}")
     return ConfigurationError(
-        f"The application is broken: {doing} {reference!r} raised {said}. Run the command with -v to see where."
+        f"The application is broken: {doing} {reference!r} raised {said}. Run the command with -v for the traceback."
     )

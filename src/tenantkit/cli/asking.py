@@ -1,4 +1,4 @@
-"""Questions before a downgrade or a stamp: how many tenants, from where to where, and what is lost."""
+"""Confirmation of a downgrade or a stamp: the number of tenants, their revisions, and the data that is lost."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ _NAMED = 10
 
 
 def ask_before_downgrade(tenancy: Tenancy, forecast: Forecast) -> None:
-    """Go on only if a person agrees to what *forecast* takes away, by typing if rows may be lost.
-
-    Raises as `confirm` does.
-    """
+    """Ask a person to confirm the downgrades of *forecast*, by a word if rows may be lost; raises as `confirm` does."""
     if not forecast.groups:
         return
     losses = find_losses(tenancy, forecast.graph, forecast.revisions)
@@ -33,19 +30,19 @@ def ask_before_downgrade(tenancy: Tenancy, forecast: Forecast) -> None:
     with_rows = find_rows(tenancy.databases, tables)
     said = "\n".join([*_describe(forecast, "go back"), *_describe_losses(losses)])
     if with_rows is None and not losses.unknown:
-        confirm(f"{said}\nNo rows are lost. Go on?")
+        confirm(f"{said}\nNo rows are lost. Continue?")
         return
     word = _word(forecast)
     rows = "Rows may be lost." if with_rows is None else f"Rows are lost: {'.'.join(with_rows)} has some."
-    confirm_by_typing(word, f"{said}\n{rows}\nType {word!r} to go on")
+    confirm_by_typing(word, f"{said}\n{rows}\nType {word!r} to continue")
 
 
 def ask_before_stamp(forecast: Forecast, *, purge: bool) -> None:
-    """Go on only if a person agrees to what *forecast* writes down; raises as `confirm`."""
+    """Ask a person to confirm the stamps of *forecast*; raises as `confirm` does."""
     if forecast.groups:
-        rows = " in place of all that alembic_version has" if purge else ""
+        rows = " in place of all rows of alembic_version" if purge else ""
         said = "\n".join(_describe(forecast, "are stamped"))
-        confirm(f"{said}\nNo revision is run, only its number is written down{rows}. Go on?")
+        confirm(f"{said}\nNo revision is run, only its id is recorded{rows}. Continue?")
 
 
 def _describe(forecast: Forecast, verb: str) -> Iterator[str]:
@@ -69,8 +66,8 @@ def _way(group: PlannedGroup) -> str:
 def _describe_losses(losses: Losses) -> Iterator[str]:
     columns = [f"{table}.{column}" for table, names in losses.columns.items() for column in names]
     dropped = [
-        _several(what, names)
-        for what, names in (("table", [str(each) for each in losses.tables]), ("column", columns))
+        _several(noun, names)
+        for noun, names in (("table", [str(each) for each in losses.tables]), ("column", columns))
         if names
     ]
     if dropped:
@@ -80,15 +77,15 @@ def _describe_losses(losses: Losses) -> Iterator[str]:
     if losses.emptied:
         yield f"Rows are deleted from {first_lines([str(each) for each in losses.emptied], _NAMED)}."
     for revision, reason in sorted(losses.unknown.items()):
-        yield f"More may be taken away by {revision}: {in_one_line(reason)}."
+        yield f"Revision {revision} may remove more: {in_one_line(reason)}."
 
 
-def _several(what: str, names: Collection[str]) -> str:
-    return f"{what}{'' if len(names) == 1 else 's'} {first_lines(names, _NAMED)}"
+def _several(noun: str, names: Collection[str]) -> str:
+    return f"{noun}{'' if len(names) == 1 else 's'} {first_lines(names, _NAMED)}"
 
 
 def _word(forecast: Forecast) -> str:
-    """Return what is to be typed: the key of the only tenant, or how many there are."""
+    """Return the word to type: the key of the only tenant, or the number of tenants."""
     if forecast.graph.scope == "shared":
         return "shared"
     return forecast.placements[0].key if len(forecast.placements) == 1 else str(len(forecast.placements))

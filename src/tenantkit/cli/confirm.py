@@ -1,4 +1,4 @@
-"""Asking before something is lost."""
+"""Confirmation by a person at the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tenantkit.cli.display.output import err
 
 
 def confirm(question: str) -> None:
-    """Go on only if a person says so.
+    """Return if a person answers yes.
 
     :raises typer.Exit: with code 1 if the answer is no.
     :raises UsageError: if stdin is no terminal.
@@ -22,14 +22,14 @@ def confirm(question: str) -> None:
 
 
 def confirm_by_typing(word: str, question: str) -> None:
-    """Go on only if a person types *word*; raises as `confirm` does."""
+    """Return if a person types *word*; raises as `confirm` does."""
     if _ask(f"{question}: ") != word:
         _stop()
 
 
 def _ask(question: str) -> str:
     if not sys.stdin.isatty():
-        raise UsageError("This asks for confirmation, and there is no terminal to ask at. Pass --yes to go on without.")
+        raise UsageError("This command needs confirmation, and stdin is no terminal. Pass --yes to confirm it.")
     try:
         err.print(question, end="", soft_wrap=True)
         # Without a prompt: input() would print it to stdout, which is for data.

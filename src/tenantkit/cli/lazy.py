@@ -1,4 +1,4 @@
-"""Commands whose modules are imported when they are used, so that no command waits for the imports of another."""
+"""Lazy commands: their modules are imported on use, so that no command waits for the imports of another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MARKUP: Final = "markdown"
 
 
 class LazyCommand(TyperCommand):
-    """A command that imports its function when it is used; the list of commands has its name and summary before.
+    """A command that imports its function on use. The list of commands needs only its name and summary.
 
     :param function: ``module.function`` in `tenantkit.cli.commands`.
     :param summary: the first paragraph of the function's docstring.
@@ -35,7 +35,7 @@ class LazyCommand(TyperCommand):
         return self.load().make_context(*arguments, **options)
 
     def load(self) -> Any:
-        """Return the command with its parameters and all of its help."""
+        """Return the command with its parameters and its whole help."""
         module, _, function = self._function.partition(".")
         command = getattr(import_module(f"tenantkit.cli.commands.{module}"), function)
         app = typer.Typer(add_completion=False, rich_markup_mode=MARKUP)

@@ -1,4 +1,4 @@
-"""What a project's ``pyproject.toml`` says under ``[tool.tenantkit]``."""
+"""Settings in a project's ``pyproject.toml``, under ``[tool.tenantkit]``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tenantkit.exceptions import ConfigurationError, as_clause
 
 
 def find(start: Path, name: str) -> tuple[Path, Any] | None:
-    """Return the nearest file, from *start* upwards, that sets *name*, and what to; ``None`` if none does.
+    """Return the nearest file, from *start* upwards, that sets *name*, and its value; ``None`` if none does.
 
     :raises ConfigurationError: if a file on the way cannot be read.
     """

@@ -1,4 +1,4 @@
-"""Running a command over the whole fleet, and saying how it went."""
+"""Execution of a command over the fleet, with its progress and its report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(
     as_events: bool = False,
     verbose: bool = False,
 ) -> None:
-    """Run *work*, show how it goes, and print its report, of failures too; events end with it as JSON.
+    """Run *work*, show its progress, and print its report, also after failures; the last event is the report as JSON.
 
     If *verbose*, the report has the traceback of each reason for failures.
     """
@@ -49,7 +49,7 @@ def run(
 def _run(
     work: Callable[[FleetProgress], MigrationReport], progress: FleetProgress, events: Events | None
 ) -> MigrationReport:
-    """Return the report of *work*; an error without one is written as an event, and raised."""
+    """Return the report of *work*; write an error without a report as an event, and raise it."""
     try:
         return work(progress)
     except KeyboardInterrupt:
@@ -58,7 +58,9 @@ def _run(
             events.interrupted(tally.done, tally.total)
         if tally.total:
             err.print(f"{tally.done} of {count(tally.total)} were done, {tally.failed} of them failed.")
-        print_error("Interrupted. 'tenantkit status' tells who is done; run the same again to go on with the others.")
+        print_error(
+            "Interrupted. 'tenantkit status' shows which tenants are done; run the same command again for the others."
+        )
         raise
     except Exception as error:
         if isinstance(error, MigrationError) and (error.report.shared is None or error.report.shared.ok):
@@ -70,13 +72,13 @@ def _run(
 
 
 def print_shared(outcome: Outcome | None, *, as_json: bool, as_events: bool = False) -> None:
-    """Say what happened to the shared tables."""
+    """Print the outcome of the shared tables."""
     found = None if outcome is None else outcome_as_json(outcome)
     if as_events:
         Events().shared(found)
     elif as_json:
         print_json(found)
     elif outcome is None:
-        print_done("Unchanged:", "the shared tables were there already.")
+        print_done("Unchanged:", "the shared tables were at the target already.")
     else:
         print_done("Shared tables:", f"{outcome.from_revision or 'base'} -> {outcome.to_revision or 'base'}")

@@ -1,4 +1,4 @@
-"""The commands: the function of each, and its help in the list of commands."""
+"""The commands: the function and the summary of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMANDS = (
     LazyCommand(
         "show",
         "tenants.show",
-        "Show all that the registry knows of a tenant, its revision, and its outcome in the last run that reached it.",
+        "Show a tenant as the registry has it, its revision, and its outcome in the last run that reached it.",
         panel="Tenants",
     ),
     LazyCommand(
@@ -25,26 +25,24 @@ COMMANDS = (
         panel="Tenants",
     ),
     LazyCommand("suspend", "tenants.suspend", "Stop serving a tenant. All of its data stays.", panel="Tenants"),
-    LazyCommand(
-        "resume", "tenants.resume", "Serve a tenant again that was suspended or in maintenance.", panel="Tenants"
-    ),
+    LazyCommand("resume", "tenants.resume", "Serve a suspended tenant, or one in maintenance, again.", panel="Tenants"),
     LazyCommand(
         "maintenance",
         "tenants.maintenance",
-        "Stop serving a tenant for a while; its visitors are told to come back. `tenantkit resume` ends it.",
+        "Stop serving a tenant for a while: its visitors get status 503. `tenantkit resume` ends it.",
         panel="Tenants",
     ),
-    LazyCommand("drop", "tenants.drop", "Remove a tenant and all of its data, for good.", panel="Tenants"),
+    LazyCommand("drop", "tenants.drop", "Remove a tenant and all of its data permanently.", panel="Tenants"),
     LazyCommand(
         "doctor",
         "doctor.doctor",
-        "Find what interrupted processes left behind, and put it right with `--repair`.",
+        "Find tenants that interrupted processes left unfinished, and repair them with `--repair`.",
         panel="Tenants",
     ),
     LazyCommand(
         "init",
         "init.init",
-        "Make a migration environment: `env.py`, a template, and a folder each for shared and tenant revisions.",
+        "Create a migration environment: `env.py`, a template, and a folder each for shared and tenant revisions.",
         panel="Migrations",
     ),
     LazyCommand(
@@ -53,7 +51,7 @@ COMMANDS = (
     LazyCommand(
         "lint",
         "lint.lint",
-        "Look for what a fleet would suffer from in revisions, without a database.",
+        "Check revisions for problems in a fleet, without a database.",
         panel="Migrations",
     ),
     LazyCommand(
@@ -62,36 +60,36 @@ COMMANDS = (
     LazyCommand(
         "status",
         "status.status",
-        "Show how many tenants are at which revision, who is behind, and whose migration failed.",
+        "Show the number of tenants at each revision, those that are behind, and failed migrations.",
         panel="Migrations",
     ),
     LazyCommand(
         "check",
         "check.check",
-        "Find tenants whose tables are not like those of the others at their revision. Nothing is changed.",
+        "Find tenants whose tables differ from those of the others at their revision. Nothing is changed.",
         panel="Migrations",
     ),
     LazyCommand(
         "downgrade",
         "downgrade.downgrade",
-        "Take every tenant, or the shared tables, back to a revision. What later revisions added is lost.",
+        "Take every tenant, or the shared tables, back to a revision. Data that later revisions added is lost.",
         panel="Migrations",
         takes_unknown=True,
     ),
     LazyCommand(
         "stamp",
         "stamp.stamp",
-        "Write down that tenants, or the shared tables, are at a revision, without running anything. Asks first.",
+        "Record that tenants, or the shared tables, are at a revision, without running it. Asks first.",
         panel="Migrations",
     ),
 )
 
 DOMAIN_COMMANDS = (
-    LazyCommand("add", "domains.add", "Give a tenant another domain. Its first one is its primary one."),
+    LazyCommand("add", "domains.add", "Add a domain to a tenant. Its first domain is the primary one."),
     LazyCommand(
         "remove",
         "domains.remove",
-        "Take a domain from a tenant. If it was the primary one, the first of the others becomes it.",
+        "Remove a domain from a tenant. If it was the primary one, the first of the others becomes primary.",
     ),
     LazyCommand("primary", "domains.primary", "Make one of a tenant's domains the primary one, which links use."),
     LazyCommand(
@@ -101,11 +99,13 @@ DOMAIN_COMMANDS = (
 
 RUNS_COMMANDS = (
     LazyCommand(
-        "list", "runs.list_", "List the last runs of migrate, downgrade and stamp, and how many tenants came to what."
+        "list",
+        "runs.list_",
+        "List the last runs of migrate, downgrade and stamp, with the number of tenants by outcome.",
     ),
     LazyCommand(
         "show",
         "runs.show",
-        "Show the outcome of each tenant in a run: of failures, revision, file and line; with `-v`, tracebacks.",
+        "Show the outcome of each tenant in a run; for failures, revision, file and line; with `-v`, tracebacks.",
     ),
 )

@@ -1,4 +1,4 @@
-"""The command that finds tenants whose tables are not like those of the others."""
+"""The command that finds tenants whose tables differ from those of the others."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def check(
         typer.Option(
             "--models",
             metavar="",
-            help="Compare tenants with what the revisions build up to theirs, and the newest revision with the models.",
+            help="Compare tenants with the tables that the revisions build, and the newest revision with the models.",
         ),
     ] = False,
     sql: Annotated[bool, typer.Option("--sql", metavar="", help="Print the SQL that repairs each tenant.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Find tenants whose tables are not like those of the others at their revision. Nothing is changed.
+    """Find tenants whose tables differ from those of the others at their revision. Nothing is changed.
 
-    Everything counts that PostgreSQL knows of a schema, except how it is stored and who may use it: columns, types,
-    defaults, constraints, indexes, triggers, functions, views, policies. The exit code is 1 if there is a difference,
-    or a tenant that is compared with nothing.
+    All objects of a schema are compared, except for storage and privileges: columns, types, defaults, constraints,
+    indexes, triggers, functions, views, policies. The exit code is 1 if there is a difference, or a tenant that is
+    compared with nothing.
 
     **Examples**
 

@@ -1,4 +1,4 @@
-"""The command that finds and repairs what interrupted processes left behind."""
+"""The command that finds and repairs tenants that interrupted processes left unfinished."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tenantkit.cli.options.common import Json
 def doctor(
     context: typer.Context,
     *,
-    repair: Annotated[bool, typer.Option("--repair", metavar="", help="Put right what can be.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", metavar="", help="Repair the problems where possible.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Find what interrupted processes left behind, and put it right with `--repair`.
+    """Find tenants that interrupted processes left unfinished, and repair them with `--repair`.
 
-    Tenants whose creation never finished are removed, removals that never finished are finished, and tenants that a
-    migration which was killed left in maintenance are active again. Tenants that a
-    live process is at work on are left alone. The exit code is 1 if problems remain.
+    The repair removes tenants whose creation never finished, finishes removals, and makes tenants active that a killed
+    migration left in maintenance. Tenants on which a live process works are left alone. The exit code is 1 if problems
+    remain.
 
     **Examples**
 

@@ -25,7 +25,7 @@ def add(
     primary: Annotated[bool, typer.Option("--primary", metavar="", help="Make it the primary one.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Give a tenant another domain. Its first one is its primary one.
+    """Add a domain to a tenant. Its first domain is the primary one.
 
     **Example**
 
@@ -37,7 +37,7 @@ def add(
 
 
 def remove(context: typer.Context, key: Key, domain: Domain, *, as_json: Json = False) -> None:
-    """Take a domain from a tenant. If it was the primary one, the first of the others becomes it.
+    """Remove a domain from a tenant. If it was the primary one, the first of the others becomes primary.
 
     **Example**
 

@@ -35,7 +35,7 @@ def downgrade(
         typer.Option(
             "--run",
             metavar="RUN",
-            help="Take back what this run of migrate did, and nothing else, instead of going to a TARGET.",
+            help="Undo this run of migrate, and nothing else, instead of going to a TARGET.",
             show_default=False,
         ),
     ] = None,
@@ -48,10 +48,10 @@ def downgrade(
     as_json: Json = False,
     as_events: Events = False,
 ) -> None:
-    """Take every tenant, or the shared tables, back to a revision. What later revisions added is lost.
+    """Take every tenant, or the shared tables, back to a revision. Data that later revisions added is lost.
 
-    Asks first, with the tables and columns that are dropped. Where rows are lost, the number of tenants, or the
-    key of the only one, has to be typed.
+    Asks first, and lists the tables and columns that are dropped. If rows are lost, the answer is the number of
+    tenants, or the key of the only one.
 
     **Examples**
 
@@ -64,7 +64,7 @@ def downgrade(
     if shared and not (dry_run or sql):
         refuse_others(context, "--shared")
     if (shared or run_id is not None) and (dry_run or sql):
-        raise UsageError("--dry-run and --sql tell of tenants and a target. Leave out --shared and --run.")
+        raise UsageError("--dry-run and --sql need tenants and a target. Leave out --shared and --run.")
     with application(context) as tenancy:
         match target, run_id:
             case str() as goal, None if dry_run or sql:
@@ -88,9 +88,7 @@ def downgrade(
                     ask_before_downgrade(tenancy, ahead.forecast(tenancy, taking_back(tenancy, number, options)))
                 take_back = partial(migrations.downgrade_run, tenancy, number)
             case _:
-                raise UsageError(
-                    "Say where to go, for example -1, or give --run with the number of a run that is to be undone."
-                )
+                raise UsageError("Give a TARGET, such as -1, or --run with the number of the run to undo.")
 
         def work(progress: FleetProgress) -> MigrationReport:
             options["progress"] = progress

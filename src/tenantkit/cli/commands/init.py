@@ -1,4 +1,4 @@
-"""The command that begins migrations."""
+"""The command that creates a migration environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def init(
     *,
     as_json: Json = False,
 ) -> None:
-    """Make a migration environment: `env.py`, a template, and a folder each for shared and tenant revisions.
+    """Create a migration environment: `env.py`, a template, and a folder each for shared and tenant revisions.
 
     Nothing is overwritten. Where the project has an `alembic.ini`, the one for tenants goes into the folder.
 

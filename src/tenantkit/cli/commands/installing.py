@@ -8,7 +8,7 @@ from tenantkit.tenancy import Tenancy
 
 
 def install(tenancy: Tenancy, *, as_json: bool) -> None:
-    """Make the registry, and the shared tables that are missing, and say so."""
+    """Create the registry and the missing shared tables, and report it."""
     tenancy.install()
     with tenancy.engine.begin() as connection:
         made = make_shared_tables(connection, tenancy)
@@ -19,7 +19,7 @@ def install(tenancy: Tenancy, *, as_json: bool) -> None:
     if tenancy.tables.shared:
         print_done("Shared tables:", f"created {', '.join(made)}." if made else "unchanged.")
     err.print(
-        "This tenancy has no migrations: a new tenant gets its tables from the models, and tables that exist do not "
-        "change with the models. 'tenantkit init' begins migrations.",
+        "This tenancy has no migrations: a new tenant gets its tables from the models, and existing tables do not "
+        "change with the models. 'tenantkit init' creates a migration environment.",
         soft_wrap=True,
     )

@@ -1,4 +1,4 @@
-"""The command that looks for what a fleet would suffer from."""
+"""The command that checks revisions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def lint(
         typer.Option(
             "--since",
             metavar="REVISION",
-            help="Only revisions behind this one. Repeat for the other side.",
+            help="Only revisions after this one. Repeat for the other side.",
             show_default=False,
         ),
     ] = None,
@@ -56,13 +56,13 @@ def lint(
     github: Annotated[bool, typer.Option("--github", metavar="", help="Print annotations for GitHub Actions.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Look for what a fleet would suffer from in revisions, without a database.
+    """Check revisions for problems in a fleet, without a database.
 
-    The exit code is 1 if something was found. The rules `TK001` and so on are about fleets; PostgreSQL's own dangers
-    are found by squawk. `pip install 'tenantkit[lint]'` installs it, and the parser that reads SQL. A comment
+    The exit code is 1 if there are findings. The rules `TK001` and so on are about fleets; squawk finds the dangers of
+    PostgreSQL itself. `pip install 'tenantkit[lint]'` installs squawk, and the parser that reads SQL. A comment
     `# tenantkit: noqa: TK003` silences a rule in a line, or, above the imports, in the file. In `pyproject.toml`,
-    `[tool.tenantkit.lint]` may set `ignore`, `since` (for when no revision is named) and `enable`, for rules of
-    squawk's that are off by default.
+    `[tool.tenantkit.lint]` may set `ignore`, `since` (used when no revision is named) and `enable`, for rules of
+    squawk that are off by default.
 
     **Examples**
 
@@ -72,9 +72,9 @@ def lint(
     """
     here = Path.cwd()
     settings = _settings(here)
-    # The application's own folder may be another one.
+    # Before the application is loaded, which may change the folder.
     named = [str(Path(each).resolve()) if Path(each).exists() else each for each in revisions or ()]
-    with application(context) as tenancy, redirect_stdout(sys.stderr):  # what revisions print is no finding
+    with application(context) as tenancy, redirect_stdout(sys.stderr):  # the output of revisions is no finding
         report = look_for(
             tenancy,
             named,
@@ -96,7 +96,7 @@ def lint(
     _summarize(report)
     for each in report.unseen:
         place = f"{os.path.relpath(each.path, here)}:{each.line}"
-        err.print(f"{place}: looked at no further, as it works outside of its connection.", soft_wrap=True)
+        err.print(f"{place}: not checked further, because it works outside of its connection.", soft_wrap=True)
     if report.findings:
         raise typer.Exit(1)
 
@@ -129,7 +129,7 @@ def _as_annotation(finding: Finding, here: Path) -> str:
 
 
 def _escape(value: str) -> str:
-    """Return *value* as GitHub reads the properties of its commands."""
+    """Return *value* with the escapes of a property in GitHub's workflow commands."""
     for character in "%:,":
         value = value.replace(character, f"%{ord(character):02X}")
     return value
@@ -150,11 +150,11 @@ def _summarize(report: Report) -> None:
         summary = f"{_count(found, 'finding') if found else 'No findings'} {where}."
     else:
         summary = (
-            f"tenantkit's own rules have {_count(found, 'finding')} {where}. PostgreSQL's own dangers were not looked "
-            "for, because squawk is not installed: pip install 'tenantkit[lint]'."
+            f"tenantkit's own rules have {_count(found, 'finding')} {where}. The dangers of PostgreSQL itself were not "
+            "checked, because squawk is not installed: pip install 'tenantkit[lint]'."
         )
     err.print(summary, soft_wrap=True)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -59,11 +59,11 @@ def migrate(
 ) -> None:
     """Migrate the registry, the shared tables, then every tenant.
 
-    Without migrations, that is the registry, and the shared tables that are missing, from the models.
+    Without migrations, it creates the registry, and the missing shared tables from the models.
 
-    Alembic migrates the first two tenants; what it sent is replayed for the others where that is safe. Each has a
-    transaction of its own. One that fails keeps the revision it had and stops no other; the exit
-    code is then 1, and the same command again takes up those that are not done.
+    Alembic migrates the first two tenants; the statements are replayed for the others where that is safe. Each tenant
+    has its own transaction. A tenant that fails keeps its revision and does not stop the others; the exit code is then
+    1, and the same command again migrates those that are not done.
 
     **Examples**
 
@@ -105,7 +105,7 @@ def migrate(
 
 
 def _require_sense(context: typer.Context) -> None:
-    """Raise if options of `migrate` were given that exclude each other.
+    """Raise if options of `migrate` exclude each other.
 
     :raises UsageError: if so.
     """
@@ -118,6 +118,6 @@ def _require_sense(context: typer.Context) -> None:
             allowed=("target", "phase", "lock_timeout", "statement_timeout"),
         )
     if was_given(context, "resume") and was_given(context, "target"):
-        raise UsageError("--resume goes on to the target that the run had. Leave TARGET out.")
+        raise UsageError("--resume has the target of the earlier run. Leave out TARGET.")
     if was_given(context, "resume") and was_given(context, "phase"):
-        raise UsageError("--resume goes on with the phase that the run was for. Leave --phase out.")
+        raise UsageError("--resume has the phase of the earlier run. Leave out --phase.")

@@ -16,7 +16,8 @@ from tenantkit.migrations.authoring.drafting import Position
 def revision(
     context: typer.Context,
     message: Annotated[
-        str, typer.Option("--message", "-m", metavar="TEXT", help="What it does, in a few words.", show_default=False)
+        str,
+        typer.Option("--message", "-m", metavar="TEXT", help="A short description of the change.", show_default=False),
     ],
     *,
     shared: Annotated[
@@ -24,31 +25,31 @@ def revision(
     ] = False,
     autogenerate: Annotated[
         bool,
-        typer.Option(
-            "--autogenerate", metavar="", help="Fill it with what the models have and the revisions have not."
-        ),
+        typer.Option("--autogenerate", metavar="", help="Write the differences between the models and the revisions."),
     ] = False,
     phase: Annotated[
         Literal["expand", "contract"] | None,
         typer.Option(
             "--phase",
-            help="For before (expand) or after (contract) a deployment. With --autogenerate, the operations decide.",
+            help="Before (expand) or after (contract) a deployment. With --autogenerate, the operations decide.",
             show_default=False,
         ),
     ] = None,
     head: Annotated[
         str,
-        typer.Option("--head", metavar="REVISION", help="Let it follow this one: an id, branch@head, or base."),
+        typer.Option("--head", metavar="REVISION", help="The revision that it follows: an id, branch@head, or base."),
     ] = "head",
     splice: Annotated[
-        bool, typer.Option("--splice", metavar="", help="Begin a branch behind a revision that is no head.")
+        bool, typer.Option("--splice", metavar="", help="Begin a branch after a revision that is not a head.")
     ] = False,
     branch_label: Annotated[
-        str | None, typer.Option("--branch-label", metavar="NAME", help="Name the branch that begins with it.")
+        str | None, typer.Option("--branch-label", metavar="NAME", help="The name of the branch that begins with it.")
     ] = None,
     depends_on: Annotated[
         list[str] | None,
-        typer.Option("--depends-on", metavar="REVISION", help="Apply this one before; may be given several times."),
+        typer.Option(
+            "--depends-on", metavar="REVISION", help="A revision that must be applied before. Repeat for more."
+        ),
     ] = None,
     rev_id: Annotated[
         str | None, typer.Option("--rev-id", metavar="ID", help="Its id, instead of random digits.")
@@ -57,8 +58,8 @@ def revision(
 ) -> None:
     """Write a new revision, and print its file's path.
 
-    With `--autogenerate` nothing is written if the models have nothing new. A label of an ENUM type that is new, which
-    Alembic does not write, is named. A hook in `env.py` may make several revisions of it, or none.
+    With `--autogenerate`, no file is written if the models have no differences. New labels of ENUM types, which Alembic
+    does not write, are reported. A hook in `env.py` may turn the revision into several, or none.
 
     **Examples**
 
@@ -82,6 +83,6 @@ def revision(
     for path in paths:
         out.print(path, soft_wrap=True)
     if not paths and not written.notes:
-        err.print("Nothing to write: the models have nothing that the revisions have not.")
+        err.print("Nothing to write: the models have no differences from the revisions.")
     for note in written.notes:
         err.print(note, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Commands that show what earlier runs did."""
+"""Commands that show earlier runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """List the last runs of migrate, downgrade and stamp, and how many tenants came to what.
+    """List the last runs of migrate, downgrade and stamp, with the number of tenants by outcome.
 
     **Examples**
 
@@ -40,7 +40,7 @@ def list_(
             map(_row, runs),
         )
     else:
-        err.print("There were no runs yet.")
+        err.print("There are no runs yet.")
 
 
 def show(
@@ -49,7 +49,7 @@ def show(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show the outcome of each tenant in a run: of failures, revision, file and line; with `-v`, tracebacks.
+    """Show the outcome of each tenant in a run; for failures, revision, file and line; with `-v`, tracebacks.
 
     **Examples**
 

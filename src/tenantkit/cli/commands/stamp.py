@@ -1,4 +1,4 @@
-"""The command that writes down where the fleet is."""
+"""The command that records the fleet's revision."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def stamp(
         typer.Option(
             "--purge",
             metavar="",
-            help="Whatever alembic_version has: for a revision whose file was removed, or rows that contradict each "
-            "other.",
+            help="Delete the rows of alembic_version first: for a revision whose file was removed, or rows that "
+            "contradict each other.",
         ),
     ] = False,
     yes: Yes = False,
     as_json: Json = False,
     as_events: Events = False,
 ) -> None:
-    """Write down that tenants, or the shared tables, are at a revision, without running anything. Asks first.
+    """Record that tenants, or the shared tables, are at a revision, without running it. Asks first.
 
-    For schemas that were made by other means.
+    For schemas that were created by other means.
 
     **Examples**
 

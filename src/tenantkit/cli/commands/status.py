@@ -1,4 +1,4 @@
-"""The command that shows where the fleet stands."""
+"""The command that shows the fleet's revisions."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def status(
     ] = False,
     phase: Annotated[
         Literal["expand"] | None,
-        typer.Option("--phase", help="What `migrate --phase expand` has done is enough to be current."),
+        typer.Option("--phase", help="Tenants are current if `migrate --phase expand` has nothing to do for them."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how many tenants are at which revision, who is behind, and whose migration failed.
+    """Show the number of tenants at each revision, those that are behind, and failed migrations.
 
     **Examples**
 

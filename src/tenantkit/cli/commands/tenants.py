@@ -1,4 +1,4 @@
-"""Commands for single tenants: thin skins over the methods of `tenantkit.Tenancy`."""
+"""Commands for single tenants. Each calls a method of `tenantkit.Tenancy`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tenantkit.user_code import describe_place
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The display name.", show_default=False)]
 
 
-_STATUS_HELP = f"Only those that are {', '.join(Status)}. Repeat for more."
+_STATUS_HELP = f"Only tenants with this status: {', '.join(Status)}. Repeat for more."
 
 
 def create(
@@ -50,7 +50,7 @@ def create(
 ) -> None:
     """Create a tenant, with its schema and tables at the newest revision.
 
-    A creation that failed or was killed half way is finished by the next one with the same key.
+    After a creation that failed or was killed, the same command creates the tenant.
 
     **Examples**
 
@@ -62,7 +62,7 @@ def create(
         try:
             tenant = tenancy.create(key, name=name, domains=domain or (), attributes=attributes)
         except KeyboardInterrupt:
-            print_error(f"Interrupted. Run the same again to create {key!r}, from the beginning.")
+            print_error(f"Interrupted. Run the same command again to create {key!r} from the beginning.")
             raise
     _print(tenant, "Created", as_json=as_json)
 
@@ -76,10 +76,12 @@ def list_(
     attribute: Attributes = None,
     search: Annotated[
         str | None,
-        typer.Option("--search", "-s", metavar="TEXT", help="Only with this in key, name, domain.", show_default=False),
+        typer.Option(
+            "--search", "-s", metavar="TEXT", help="Only if key, name or domain has this.", show_default=False
+        ),
     ] = None,
     after: Annotated[
-        str | None, typer.Option("--after", metavar="KEY", help="Only keys behind this one.", show_default=False)
+        str | None, typer.Option("--after", metavar="KEY", help="Only keys after this one.", show_default=False)
     ] = None,
     limit: Annotated[
         int | None,
@@ -109,7 +111,7 @@ def list_(
 
 
 def show(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
-    """Show all that the registry knows of a tenant, its revision, and its outcome in the last run that reached it.
+    """Show a tenant as the registry has it, its revision, and its outcome in the last run that reached it.
 
     **Example**
 
@@ -159,7 +161,7 @@ def suspend(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
 
 
 def resume(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
-    """Serve a tenant again that was suspended or in maintenance.
+    """Serve a suspended tenant, or one in maintenance, again.
 
     **Example**
 
@@ -171,7 +173,7 @@ def resume(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
 
 
 def maintenance(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
-    """Stop serving a tenant for a while; its visitors are told to come back. `tenantkit resume` ends it.
+    """Stop serving a tenant for a while: its visitors get status 503. `tenantkit resume` ends it.
 
     **Example**
 
@@ -183,9 +185,9 @@ def maintenance(context: typer.Context, key: Key, *, as_json: Json = False) -> N
 
 
 def drop(context: typer.Context, key: Key, *, yes: Yes = False, as_json: Json = False) -> None:
-    """Remove a tenant and all of its data, for good.
+    """Remove a tenant and all of its data permanently.
 
-    Asks for the key to be typed again. A removal that was killed half way is finished by the next one.
+    Asks for the key. After a removal that was interrupted, the same command finishes it.
 
     **Examples**
 
@@ -197,15 +199,15 @@ def drop(context: typer.Context, key: Key, *, yes: Yes = False, as_json: Json = 
         if not yes:
             confirm_by_typing(
                 key,
-                f"This deletes {tenant.name!r} with all of its data in the schema {tenant.schema!r}, for good.\n"
-                f"Type {key!r} to go on",
+                f"This permanently deletes {tenant.name!r} with all of its data in the schema {tenant.schema!r}.\n"
+                f"Type {key!r} to continue",
             )
         tenant = tenancy.drop(key)
     _print(tenant, "Dropped", as_json=as_json)
 
 
 def _find(tenancy: Tenancy, key: str) -> Tenant:
-    # Not tenancy.get(), which begins to listen for changes to what it remembers: this process ends at once.
+    # Not tenancy.get(), which would open a listener for its cache: this process ends at once.
     with tenancy.engine.connect() as connection:
         return store.get(connection, key)
 

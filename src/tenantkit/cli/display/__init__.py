@@ -1,1 +1,1 @@
-"""What commands print: progress, summaries, events and errors."""
+"""The output of commands: progress, summaries, events and errors."""

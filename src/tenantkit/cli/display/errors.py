@@ -1,4 +1,4 @@
-"""What a command says when it fails: one line, without a password; with ``--verbose``, the traceback above it."""
+"""Error messages of commands: one line, without a password; with ``--verbose``, the traceback above it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from tenantkit.user_code import exited, get_place
 
 
 class UsageError(TenantkitError):
-    """The command was given in a way that cannot be carried out."""
+    """The command line is not valid."""
 
 
 _PASSWORD = re.compile(
     r"""(?<=://)([^\s:/@]*:)[^\s@]+(?=@)|(password['"]?\s*[=:]\s*)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&'",)]+)""",
     re.IGNORECASE,
 )
-"""In a URL, in a connection string, in an argument or a dictionary as Python shows them."""
+"""A password in a URL, a connection string, or the repr of an argument or a dictionary."""
 
-_NO_REGISTRY = "Run 'tenantkit migrate' first: it makes the registry and the shared tables."
+_NO_REGISTRY = "Run 'tenantkit migrate' first: it creates the registry and the shared tables."
 _OF_REGISTRY = re.compile(r'"tenantkit[."]')
 _HINTS: dict[str | None, str] = {
     "42P01": _NO_REGISTRY,
     "3F000": _NO_REGISTRY,
     "42501": "Grant it to the database user, or connect as the owner of the database.",
 }
-"""What to do, by SQLSTATE (PostgreSQL, appendix A)."""
+"""Advice by SQLSTATE (PostgreSQL, appendix A)."""
 
 _CONNECTION_HINTS = {
     "password": "Correct the user or the password in the database URL.",
@@ -43,11 +43,11 @@ _CONNECTION_HINTS = {
     "does not exist": "Create it, or correct the database URL.",
     "": "Start the server, or correct the database URL.",
 }
-"""What to do, by a piece of the message: failures to connect have no SQLSTATE."""
+"""Advice by a part of the message: failures to connect have no SQLSTATE."""
 
 
 def reporting(command: Callable[..., object]) -> Callable[..., None]:
-    """Wrap a *command* so that its errors are reported, and end it with exit code 1, or 2 for bad usage."""
+    """Wrap a *command* so that an error is printed and sets the exit code: 1, or 2 for bad usage."""
 
     @wraps(command)
     def run(**arguments: Any) -> None:
@@ -58,7 +58,7 @@ def reporting(command: Callable[..., object]) -> Callable[..., None]:
         except (KeyboardInterrupt, typer.Abort):
             raise
         except BaseException as error:
-            # Also SystemExit of the application's code, whose exit code may be 0.
+            # This includes SystemExit in the application's code, whose exit code may be 0.
             if arguments["context"].obj.verbose:
                 err.print(Text(without_passwords(traceback.format_exc())), soft_wrap=True)
             print_error(describe(error))
@@ -73,7 +73,7 @@ def print_error(message: str) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """Return what went wrong and what to do about it, in one line."""
+    """Return a description of an error, and advice, in one line."""
     match error:
         case MigrationError() if error.report.shared is not None and not error.report.shared.ok:
             text = f"The shared tables could not be migrated, so no tenant was: {error.report.shared.reason}"
@@ -86,13 +86,13 @@ def describe(error: BaseException) -> str:
         case SQLAlchemyError():
             text = f"{type(error).__name__}: {error}"
         case _:
-            text = as_clause(describe_error(error)) + ". Run the command with -v to see where."
+            text = as_clause(describe_error(error)) + ". Run the command with -v for the traceback."
     place = str(get_place(error) or "")
     return " ".join(text.split()) + (f" It happened in {place}." if place and place not in text else "")
 
 
 def _is_away(error: DBAPIError) -> bool:
-    """Return whether an error without SQLSTATE is about the connection; others are about a statement's arguments."""
+    """Return whether an error without SQLSTATE is about the connection, rather than a statement's arguments."""
     return isinstance(error, OperationalError) or error.connection_invalidated
 
 
@@ -100,7 +100,7 @@ def _describe_database_error(error: BaseException, *, is_away: bool) -> str:
     state: str | None = getattr(error, "sqlstate", None)
     message, *_ = str(error).splitlines() or [""]
     if state is None and not is_away:
-        return f"{as_clause(describe_error(error))}. The driver refused it. Run the command with -v to see where."
+        return f"{as_clause(describe_error(error))}. The driver refused it. Run the command with -v for the traceback."
     if state is None:
         hint = next(hint for piece, hint in _CONNECTION_HINTS.items() if piece in str(error))
         return f"The database cannot be reached: {_reason(str(error))}. {hint}"
@@ -111,13 +111,13 @@ def _describe_database_error(error: BaseException, *, is_away: bool) -> str:
 
 
 def _reason(message: str) -> str:
-    """Return the essence of what libpq says of a connection that failed, possibly to each of several addresses."""
+    """Return one line of libpq's message about a failed connection, which may have a line for each address."""
     found = re.findall(r"(connection to server .*)", message) or message.splitlines()[:1]
     return as_clause(found[0])
 
 
 def in_one_line(text: str) -> str:
-    """Return *text* without passwords, and without what would move a terminal's cursor."""
+    """Return *text* without passwords and control characters."""
     return " ".join("".join(each if each.isprintable() else " " for each in without_passwords(text)).split())
 
 

@@ -1,4 +1,4 @@
-"""What machines are told while a run goes on: one JSON object a line, on stdout, as things happen."""
+"""Events of a run for programs: one JSON object per line on stdout."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 class Events:
-    """Writes events to stdout. The last is a ``report``; an ``error``, if nothing was begun; or ``interrupted``."""
+    """Writes events to stdout. The last is a ``report``; an ``error`` if the run did not begin; or ``interrupted``."""
 
     def __init__(self) -> None:
-        # As it is now: while something is drawn at the terminal, what is printed goes around it.
+        # The present stream: a live display replaces sys.stdout later.
         self._out = sys.stdout
         self._is_read = True
 
     @property
     def are_seen(self) -> bool:
-        """Whether they go to a terminal, which has no room for something that is drawn besides."""
+        """Whether stdout is a terminal, where a live display would mix with the events."""
         return self._out.isatty()
 
     def started(self, total: int) -> None:
-        """Write how many tenants have something to do."""
+        """Write the number of tenants to migrate."""
         self._write("started", {"tenants": total})
 
     def finished(self, outcome: Outcome) -> None:
-        """Write the outcome of one of them."""
+        """Write the outcome of one tenant."""
         self._write("outcome", outcome_as_json(outcome))
 
     def advanced(self, step: StepProgress) -> None:
-        """Write how far a long step of one of them is."""
+        """Write the progress of a long step of one tenant."""
         self._write("step", asdict(step))
 
     def waiting(self, waiting: Waiting) -> None:
-        """Write which sessions one of them waits for."""
+        """Write the sessions for which one tenant waits."""
         self._write("waiting", asdict(waiting))
 
     def lost(self, outcome: Outcome) -> None:
-        """Write that an outcome does not hold any more."""
+        """Write an outcome that the server has lost."""
         self._write("lost", outcome_as_json(outcome))
 
     def wave_ended(self, wave: Wave) -> None:
-        """Write that a wave is done, and another is to follow."""
+        """Write that a wave is done and another one follows."""
         counts = {"done": wave.done, "failed": len(wave.failures)}
         self._write("wave", {"number": wave.number, "count": wave.count, **counts})
 
     def shared(self, outcome: Mapping[str, Any] | None) -> None:
-        """Write what happened to the shared tables, where they are all that a command is about."""
+        """Write the outcome of the shared tables, for commands that concern nothing else."""
         self._write("shared", {"outcome": outcome})
 
     def ended(self, report: Mapping[str, Any]) -> None:
@@ -64,7 +64,7 @@ class Events:
         self._write("report", report)
 
     def failed(self, error: str) -> None:
-        """Write why there is no report."""
+        """Write the error that prevented a report."""
         self._write("error", {"error": in_one_line(error)})
 
     def interrupted(self, done: int, total: int) -> None:
@@ -80,6 +80,6 @@ class Events:
             self._out.write(f"{line}\n")
             self._out.flush()
         except BrokenPipeError:
-            # A migration goes on without a reader of its events. Python would report the closed pipe once more at exit.
+            # The migration continues without a reader. Python would report the closed pipe again at exit.
             self._is_read = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees while a run goes on: some lines at the bottom, drawn a few times in a second."""
+"""Live display of a run at a terminal: a few lines at the bottom."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from tenantkit.migrations import StepProgress
 
 _DRAWN_PER_SECOND = 8
 _WIDEST_BAR = 40
+"""Maximum width of the bar in characters."""
 _NARROWEST_BAR = 8
+"""Width in characters below which no bar is drawn."""
 
 
 class LiveView(View):
-    """Draws a `Tally` from a thread of its own, so a tenant that is done costs no drawing."""
+    """Draws a `Tally` in a separate thread, so that no tenant waits for the display."""
 
     def __init__(self, doing: str, tally: Tally) -> None:
         self._doing = doing
@@ -31,17 +33,17 @@ class LiveView(View):
 
     @override
     def start(self) -> None:
-        """Begin to draw."""
+        """Start the display."""
         self._live.start()
 
     @override
     def stop(self) -> None:
-        """Take away what was drawn."""
+        """Remove the display."""
         self._live.stop()
 
     @override
     def failed(self, text: Text) -> None:
-        """Print which tenant failed and why, above what is drawn; cut off, as the summary has it whole."""
+        """Print a failure above the display, cut at the width of the terminal: the summary has the whole text."""
         err.print(text, no_wrap=True, overflow="ellipsis", crop=True)
 
     def _draw(self) -> RenderableType:
@@ -49,7 +51,7 @@ class LiveView(View):
         if not tally.total:
             return one_line(f"{self._doing} ...")
         slowest = ", ".join(f"{key} {took} ms" for key, took in tally.slowest)
-        step = tally.step  # once, as another thread may be done with it
+        step = tally.step  # read once: another thread may clear it
         details = [step and describe_step(step), describe_counts(tally), slowest and f"slowest: {slowest}"]
         return Group(self._bar(), *(one_line(Text(f"  {detail}", style="dim")) for detail in details if detail))
 
@@ -65,7 +67,7 @@ class LiveView(View):
 
 
 def describe_pace(tally: Tally) -> str:
-    """Return how far it is, how fast it goes and how long it will take."""
+    """Return the number of finished tenants, the rate and the remaining time."""
     pace = f"{tally.done}/{tally.total}"
     if (rate := tally.rate()) is None:
         return pace
@@ -75,7 +77,7 @@ def describe_pace(tally: Tally) -> str:
 
 
 def describe_counts(tally: Tally) -> str:
-    """Return how many tenants came to what."""
+    """Return the number of tenants by engine and outcome."""
     counts = [f"{count} by {engine}" for engine, count in sorted(tally.engines.items()) if count]
     counts += [f"{tally.failed} failed"] if tally.failed else []
     counts += [f"{tally.retried} waited for locks"] if tally.retried else []
@@ -83,8 +85,8 @@ def describe_counts(tally: Tally) -> str:
 
 
 def describe_step(step: StepProgress) -> str:
-    """Return how far a long step is."""
-    return f"{step.key}: {step.step}, {step.rows:,} rows set, {step.percent} % gone through"
+    """Return the progress of a long step."""
+    return f"{step.key}: {step.step}, {step.rows:,} rows set, {step.percent} % done"
 
 
 def _clock(seconds: float) -> str:

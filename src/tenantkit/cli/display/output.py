@@ -1,4 +1,4 @@
-"""Where output goes and what it looks like: data to stdout, everything else to stderr."""
+"""Destination and format of output: data goes to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WRAPPED_FROM = 24
 
 
 def one_line(text: str | Text) -> Text:
-    """Return *text* so that it is cut off where a line of the terminal ends."""
+    """Return *text* with settings that cut it at the width of the terminal."""
     found = Text(text) if isinstance(text, str) else text
     found.no_wrap, found.overflow = True, "ellipsis"
     return found
@@ -37,7 +37,7 @@ def print_json(data: object) -> None:
 
 
 def print_done(verb: str, rest: str) -> None:
-    """Print that something was done, the *verb* in green."""
+    """Print a completed action, with the *verb* in green."""
     out.print(Text.assemble((verb, "bold green"), " ", rest), soft_wrap=True)
 
 
@@ -64,7 +64,7 @@ def print_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]]) ->
 
 
 def print_tenant(tenant: Tenant) -> None:
-    """Print all that is known of a tenant."""
+    """Print a tenant as the registry has it."""
     rows: list[tuple[str, str | Text]] = [
         ("key", tenant.key),
         ("name", tenant.name),
@@ -80,7 +80,7 @@ def print_tenant(tenant: Tenant) -> None:
 
 
 def print_field(name: str, value: str | Text) -> None:
-    """Print one line of what is known of a tenant."""
+    """Print one property of a tenant."""
     out.print(Text.assemble((f"{name:<12}", "dim"), value), soft_wrap=True)
 
 
@@ -90,7 +90,7 @@ def status_text(status: str) -> Text:
 
 
 def tenant_as_json(tenant: Tenant) -> dict[str, Any]:
-    """Return a tenant as JSON has it."""
+    """Return a tenant as a JSON object."""
     return {
         "id": tenant.id,
         "key": tenant.key,

@@ -1,4 +1,4 @@
-"""Showing what a migration would do."""
+"""Display of a dry run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tenantkit.migrations import PlannedGroup, PlannedStep, Preview
 from tenantkit.naming import first_lines
 
 _SHOWN = 20
-"""So many tenants of a group are named."""
+"""Maximum number of tenants listed per group."""
 
 
 def show(preview: Preview, *, sql: bool, as_json: bool) -> None:
-    """Print what would be done: as JSON, as SQL with comments, or in words; exit with 1 if something would fail."""
+    """Print a preview as JSON, as SQL with comments, or in words; exit with 1 if a tenant would fail."""
     if as_json:
         print_json(_as_json(preview))
     elif sql:
@@ -50,8 +50,8 @@ def _print(preview: Preview) -> None:
 
 
 def _write_sql(preview: Preview) -> Iterator[str]:
-    """Yield lines of SQL: what is no SQL is a comment."""
-    yield f"-- What would be sent to reach {preview.target}. Nothing was changed."
+    """Yield lines of SQL. Everything else is in comments."""
+    yield f"-- The SQL that a run to {preview.target} would send. Nothing was changed."
     for group, title in _titled(preview):
         yield f"\n-- {title}"
         yield from (f"--   {_describe(step)}" for step in group.steps)
@@ -63,7 +63,7 @@ def _write_sql(preview: Preview) -> Iterator[str]:
 
 
 def _explain(group: PlannedGroup, *, is_shared: bool) -> Iterator[str]:
-    """Yield what is to be said of a script, or of why there is none."""
+    """Yield notes on a script, or the reason why there is none."""
     if not is_shared:
         yield _names(group)
     if (rehearsal := group.rehearsal) is None:
@@ -81,16 +81,16 @@ def _explain(group: PlannedGroup, *, is_shared: bool) -> Iterator[str]:
 
 _ALEMBIC = "Alembic runs for each"
 _REHEARSING = 2
-_FEW = "This is for {key}. Alembic sends as much, statement by statement."
-_MANY = "This is for {key}. Alembic migrates the first two itself; the others are sent this, with their own schema."
+_FEW = "This is for {key}. Alembic sends the same, statement by statement."
+_MANY = "This is for {key}. Alembic migrates the first two itself; the others get this, with their own schema."
 _AUTOCOMMIT = (
-    "From {revision} on: no script. It has steps outside of a transaction, which cannot be rehearsed and taken back, "
+    "From {revision} on: no script. It has steps outside of a transaction, which cannot be rehearsed and rolled back, "
     "or replay = False. Alembic runs for each tenant."
 )
 
 
 def _titled(preview: Preview) -> Iterator[tuple[PlannedGroup, str]]:
-    """Yield each group with what it is about."""
+    """Yield each group with its title."""
     groups = [(preview.shared, "Shared tables")] if preview.shared is not None else []
     groups += [(group, count(len(group.placements))) for group in preview.groups]
     for group, name in groups:

@@ -1,4 +1,4 @@
-"""Telling how a run over the fleet goes: on stderr for people, as events on stdout for machines."""
+"""Progress of a run: on stderr for people, as events on stdout for programs."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from tenantkit.cli.display.view import View
 from tenantkit.migrations import Outcome, Progress, StepProgress, Waiting, Wave
 
 _EACH = 100
-"""So many tenants have a line each where there is no terminal; of more, there is a line now and then."""
+"""Maximum number of tenants with a line each, without a terminal. For more, there is a line every `_PAUSE`."""
 _PAUSE = 5.0
-"""How many seconds there are between those."""
-_TOLD = 20
-"""So many failures are told as they come. A revision that fails for all would fill the screen; the summary has them."""
+"""Seconds between two lines."""
+_PRINTED_FAILURES = 20
+"""Maximum number of failures printed during a run; the summary has all."""
 
 
 class FleetProgress(Progress):
-    """Counts and shows how a run goes: live at a terminal, in lines elsewhere; failures are told as they come."""
+    """Counts outcomes and shows progress: live at a terminal, in lines elsewhere; prints failures as they occur."""
 
     def __init__(self, doing: str, events: Events | None = None) -> None:
         self.tally = Tally()
         self._events = events
-        # With FORCE_COLOR, as CI has it, rich takes any file for a terminal.
+        # With FORCE_COLOR, which CI sets, rich takes any file for a terminal.
         is_live = err.is_terminal and not err.is_dumb_terminal and sys.stderr.isatty()
         if events is not None and events.are_seen:
             is_live = False
@@ -51,27 +51,27 @@ class FleetProgress(Progress):
 
     @override
     def started(self, total: int) -> None:
-        """Take down how many tenants have something to do."""
+        """Set the number of tenants to migrate."""
         self.tally.start(total)
         if self._events is not None:
             self._events.started(total)
 
     @override
     def finished(self, outcome: Outcome) -> None:
-        """Show the outcome of one of them."""
+        """Show the outcome of one tenant."""
         self.tally.add(outcome)
         if self._events is not None:
             self._events.finished(outcome)
         if outcome.ok:
             self._view.finished(outcome)
-        elif self.tally.failed <= _TOLD:
+        elif self.tally.failed <= _PRINTED_FAILURES:
             self._view.failed(Text.assemble(("failed ", "bold red"), failure(outcome)))
-            if self.tally.failed == _TOLD:
-                self._view.failed(Text("Further failures are counted, and summed up at the end.", style="dim"))
+            if self.tally.failed == _PRINTED_FAILURES:
+                self._view.failed(Text("Further failures are only counted; the summary has them.", style="dim"))
 
     @override
     def advanced(self, step: StepProgress) -> None:
-        """Tell how far a long step of one of them is."""
+        """Show the progress of a long step of one tenant."""
         self.tally.step = step
         if self._events is not None:
             self._events.advanced(step)
@@ -79,24 +79,25 @@ class FleetProgress(Progress):
 
     @override
     def waiting(self, waiting: Waiting) -> None:
-        """Tell which sessions one of them waits for."""
+        """Show the sessions for which one tenant waits."""
         if self._events is not None:
             self._events.waiting(waiting)
         err.print(Text.assemble((waiting.key, "bold"), " ", in_one_line(str(waiting))), soft_wrap=True)
 
     @override
     def lost(self, outcomes: Sequence[Outcome]) -> None:
-        """Tell that what was done to some of them is to be done again."""
+        """Show the tenants that must be migrated again."""
         for outcome in outcomes:
             self.tally.remove(outcome)
             if self._events is not None:
                 self._events.lost(outcome)
-        again = f"{count(len(outcomes))} to do again."
-        err.print(f"The server crashed, and lost what was done last: {again}", soft_wrap=True)
+        err.print(
+            f"The server crashed and lost the last migrations: {count(len(outcomes))} to migrate again.", soft_wrap=True
+        )
 
     @override
     def wave_ended(self, wave: Wave) -> None:
-        """Tell that another wave is to follow."""
+        """Show that a wave is done and another one follows."""
         if self._events is not None:
             self._events.wave_ended(wave)
         done = f"{wave.done} done, {len(wave.failures)} failed"
@@ -104,7 +105,7 @@ class FleetProgress(Progress):
 
 
 class Lines(View):
-    """Where there is no terminal: a line for each tenant, or for a large fleet every few seconds."""
+    """A view without a terminal: a line for each tenant, or for a large fleet every few seconds."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
@@ -112,7 +113,7 @@ class Lines(View):
 
     @override
     def finished(self, outcome: Outcome) -> None:
-        """Print that one tenant is done, or how far it is."""
+        """Print one tenant's outcome, or the number of finished tenants."""
         tally = self._tally
         if tally.total <= _EACH:
             place = f"[{tally.done:>{len(str(tally.total))}}/{tally.total}]"
@@ -124,19 +125,19 @@ class Lines(View):
 
     @override
     def failed(self, text: Text) -> None:
-        """Print which tenant failed and why."""
+        """Print a failure."""
         err.print(text, soft_wrap=True)
 
     @override
     def advanced(self, step: StepProgress) -> None:
-        """Print now and then how far a long step is."""
+        """Print the progress of a long step every few seconds."""
         if (now := monotonic()) - self._last >= _PAUSE:
             self._last = now
             err.print(describe_step(step), soft_wrap=True)
 
 
 def failure(outcome: Outcome) -> Text:
-    """Return which tenant failed and why, in one line."""
+    """Return the key of a tenant and the reason for its failure, in one line."""
     state = f" ({outcome.sqlstate})" if outcome.sqlstate else ""
     place = f", in {outcome.place}" if outcome.place else ""
     return Text.assemble((outcome.key, "bold"), " ", in_one_line(f"{outcome.error}{state}{place}"))

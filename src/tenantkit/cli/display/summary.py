@@ -1,4 +1,4 @@
-"""Saying at the end how a run went."""
+"""Summary of a run."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tenantkit.migrations import FailureGroup, MigrationReport
 from tenantkit.naming import first_lines
 
 _GROUPS = 5
-"""So many reasons for failures are told."""
+"""Maximum number of reasons for failures."""
 _PLACES = 3
 """Maximum number of places shown for a reason."""
-_WORTH_TELLING = 3
-"""Of so few tenants, how fast it went and which were slowest says nothing."""
+_MIN_FOR_SPEED = 3
+"""Minimum number of tenants for which the rate and the slowest tenants are shown."""
 
 
 def print_summary(report: MigrationReport, tally: Tally, done: str, *, seconds: float, verbose: bool = False) -> None:
-    """Print the result of a run: tenants that were migrated on stdout, the rest on stderr; if *verbose*, tracebacks."""
+    """Print the result of a run: the migrated tenants on stdout, the rest on stderr; if *verbose*, tracebacks."""
     if report.migrated:
         print_done(done, f"{count(len(report.migrated))} to {report.target} in {seconds:.1f} s.")
-    if len(report.migrated) > _WORTH_TELLING:
+    if len(report.migrated) > _MIN_FOR_SPEED:
         err.print(_describe_speed(report, tally), style="dim", soft_wrap=True)
     for reason, tenants in report.not_replayed.items():
         err.print(f"Not replayed for {count(tenants)}: {as_clause(reason)}.", style="dim", soft_wrap=True)
@@ -36,7 +36,7 @@ def print_summary(report: MigrationReport, tally: Tally, done: str, *, seconds: 
 
 
 def count(tenants: int) -> str:
-    """Return how many tenants, in words."""
+    """Return a number of tenants, in words."""
     return f"{tenants} tenant{'' if tenants == 1 else 's'}"
 
 

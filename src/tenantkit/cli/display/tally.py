@@ -1,4 +1,4 @@
-"""Counting how a run goes: cheap for each tenant, as there may be hundreds in a second; worked out when it is shown."""
+"""Counts of a run. Counting is cheap, as there may be hundreds of tenants per second; rates are computed on display."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from time import monotonic
 from tenantkit.migrations import Outcome, StepProgress
 
 _WINDOW = 10.0
-"""Over how many seconds the rate is taken: long enough to be steady, short enough to show that something changed."""
+"""Seconds over which the rate is measured: long enough to be steady, short enough to show a change."""
 _SLOWEST = 3
 _ENOUGH = 0.5
-"""For how many seconds it must have been running before its rate means anything."""
+"""Seconds before a rate is shown."""
 _STILL = 2.0
-"""If no tenant is done within these seconds, or within this multiple of one tenant's time, no estimate is shown."""
+"""Seconds, and multiple of one tenant's time, without a finished tenant after which no estimate is shown."""
 
 
 class Tally:
-    """How many tenants came to what, how fast, and which took longest."""
+    """The number of tenants by outcome, their rate, and the slowest ones."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
@@ -29,16 +29,16 @@ class Tally:
         self.total = self.done = self.failed = self.retried = 0
         self.engines: Counter[str] = Counter()
         self.step: StepProgress | None = None
-        """How far the long step of a tenant is that is not done yet; such steps come one after another."""
+        """The progress of the current long step; such steps run one after another."""
 
     def start(self, total: int) -> None:
-        """Begin to count, with how many tenants have something to do."""
+        """Begin to count, with the number of tenants to migrate."""
         self.total = total
         self._began = self._changed = self._clock()
         self._samples.append((self._began, 0))
 
     def add(self, outcome: Outcome) -> None:
-        """Count the outcome of one."""
+        """Count the outcome of one tenant."""
         if self.step is not None and self.step.key == outcome.key:
             self.step = None
         self.done += 1
@@ -55,7 +55,7 @@ class Tally:
             heapreplace(self._slowest, took)
 
     def remove(self, outcome: Outcome) -> None:
-        """Take back the outcome of one."""
+        """Remove the outcome of one tenant."""
         self.done -= 1
         self.retried -= outcome.attempts > 1
         if outcome.engine is not None:
@@ -63,16 +63,16 @@ class Tally:
 
     @property
     def slowest(self) -> list[tuple[str, int]]:
-        """The tenants that took longest, and how many milliseconds, the slowest first."""
+        """The slowest tenants and their milliseconds, the slowest first."""
         return [(key, took) for took, key in sorted(self._slowest, reverse=True)]
 
     @property
     def seconds(self) -> float:
-        """How long it has been going on."""
+        """The seconds since the start."""
         return self._clock() - self._began
 
     def rate(self) -> float | None:
-        """Return how many tenants were done in a second, lately; ``None`` if that cannot be said yet."""
+        """Return the recent number of tenants per second; ``None`` if it is not known yet."""
         now = self._clock()
         if self.done > self._samples[-1][1]:
             self._changed = now
@@ -83,7 +83,7 @@ class Tally:
         return None if now - then < _ENOUGH else (self.done - before) / (now - then)
 
     def seconds_left(self, rate: float | None) -> float | None:
-        """Return when all will be done, if they go on at this *rate*; ``None`` if they do not, for the moment."""
+        """Return the remaining seconds at this *rate*; ``None`` if no tenant has finished lately."""
         if not rate or self._clock() - self._changed > max(_STILL, _STILL / rate):
             return None
         return (self.total - self.done) / rate

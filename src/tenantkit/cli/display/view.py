@@ -1,4 +1,4 @@
-"""How people see a run while it goes on."""
+"""The display of a run for people."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from tenantkit.migrations import Outcome, StepProgress
 
 
 class View:
-    """Shows a run. Every method does nothing, for views to override."""
+    """Base class of views. Its methods do nothing."""
 
     def start(self) -> None:
         """Begin."""
 
     def stop(self) -> None:
-        """End, however it went."""
+        """End, also after an error."""
 
     def finished(self, outcome: Outcome) -> None:
-        """Show that one tenant is done."""
+        """Show the outcome of one tenant."""
 
     def failed(self, text: Text) -> None:
-        """Show that one tenant has failed."""
+        """Show a failure."""
 
     def advanced(self, step: StepProgress) -> None:
-        """Show how far a long step of one tenant is."""
+        """Show the progress of a long step of one tenant."""

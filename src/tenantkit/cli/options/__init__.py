@@ -1,1 +1,1 @@
-"""The parameters that several commands have."""
+"""Parameters that several commands share."""

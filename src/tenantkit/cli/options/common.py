@@ -1,4 +1,4 @@
-"""The parameters that several commands have."""
+"""Parameters that several commands share."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def was_given(context: typer.Context, name: str) -> bool:
 
 
 def any_was_given(context: typer.Context, *, besides: Collection[str]) -> bool:
-    """Return whether a parameter of the command, other than some, was given on the command line."""
+    """Return whether a parameter, except those in *besides*, was given on the command line."""
     return any(was_given(context, each.name or "") for each in context.command.params if each.name not in besides)
 
 
 def refuse_others(context: typer.Context, option: str, *, allowed: Collection[str] = ("target",)) -> None:
-    """Raise if options were given that would say nothing.
+    """Raise if options were given that *option* excludes.
 
     :raises UsageError: if so.
     """
@@ -51,19 +51,19 @@ Events: TypeAlias = Annotated[
     typer.Option(
         "--events",
         metavar="",
-        help="Print events to stdout as they happen, each a line of JSON; the last one is the report.",
+        help="Print events to stdout as lines of JSON; the last one is the report.",
     ),
 ]
 DryRun: TypeAlias = Annotated[
-    bool, typer.Option("--dry-run", metavar="", help="Show which tenants would take which steps, and change nothing.")
+    bool, typer.Option("--dry-run", metavar="", help="Show the steps of each tenant, and change nothing.")
 ]
-Shared: TypeAlias = Annotated[bool, typer.Option("--shared", metavar="", help="The shared tables, and no tenant.")]
+Shared: TypeAlias = Annotated[bool, typer.Option("--shared", metavar="", help="Only the shared tables, no tenant.")]
 Sql: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--sql",
         metavar="",
-        help="Print the SQL that would be sent, found out by rehearsals that are rolled back, and change nothing.",
+        help="Print the SQL that would be sent, which rehearsals find out and roll back, and change nothing.",
     ),
 ]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask for confirmation.")]
@@ -72,7 +72,7 @@ Attributes: TypeAlias = Annotated[
     typer.Option(
         "--attribute",
         metavar="NAME=VALUE",
-        help="An attribute; the value is read as JSON if it is JSON, else as text. Repeat for more.",
+        help="An attribute; a value that is not JSON is text. Repeat for more.",
         show_default=False,
     ),
 ]
@@ -91,8 +91,8 @@ JOBS: Any = typer.Option(
     "-j",
     metavar="N",
     min=0,
-    help="Connections that replay, as many as are of use, by default 8 at most; processes that run Alembic, one for "
-    "each core. 0 runs Alembic in this process, which a debugger can follow.",
+    help="Maximum number of connections that replay, by default 8, or of processes that run Alembic, by default one "
+    "for each core. 0 runs Alembic in this process, which a debugger can follow.",
     show_default=False,
 )
 Jobs: TypeAlias = Annotated[int | None, JOBS]
@@ -101,15 +101,15 @@ MigratePhase: TypeAlias = Annotated[
     Literal["expand", "contract"] | None,
     typer.Option(
         "--phase",
-        help="Before a deployment, expand: only as far as the last revision before the first that contracts. After it, "
-        "contract: all the way, as without a phase.",
+        help="expand: stop before the first revision that contracts, before a deployment. contract: run all revisions, "
+        "after it, as without a phase.",
         show_default=False,
     ),
 ]
 
 
 _OF_PATTERNS = frozenset("*?[]{}%")
-"""What a shell or SQL has in patterns and no key has."""
+"""Characters of patterns in a shell or SQL, which no key has."""
 
 
 def parse_attributes(given: list[str] | None) -> dict[str, Any]:

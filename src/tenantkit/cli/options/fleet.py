@@ -24,11 +24,11 @@ from tenantkit.postgres.limits import LOCK_TIMEOUT
 
 
 class CheckFailedError(TenantkitError):
-    """The command that looks whether all is well between waves has said that it is not."""
+    """The command of ``--check`` has failed after a wave."""
 
 
 def parse_canary(given: Sequence[str] | None) -> int | list[str] | None:
-    """Return how many, or which, go first.
+    """Return the number, or the keys, of the canaries.
 
     :raises UsageError: if the list is empty.
     """
@@ -40,7 +40,7 @@ def parse_canary(given: Sequence[str] | None) -> int | list[str] | None:
 def parse_waves(given: str | None) -> list[float] | None:
     """Return the shares in ``5%,25%,100%``.
 
-    :raises UsageError: if one is none.
+    :raises UsageError: if one is not a share.
     """
     if given is None:
         return None
@@ -52,9 +52,9 @@ def parse_waves(given: str | None) -> list[float] | None:
 
 
 def parse_check(command: str | None) -> Callable[[Wave], None] | None:
-    """Return what runs *command* in a shell, with what it prints on stderr, and raises if it fails.
+    """Return a function that runs *command* in a shell, with its output on stderr, and raises if it fails.
 
-    :raises UsageError: if there is nothing to run.
+    :raises UsageError: if *command* is empty.
     """
     if command is None:
         return None
@@ -85,7 +85,7 @@ class Parameter:
     option: Any
     default: Any = None
     parse: Callable[[Any], Any] = lambda given: given
-    """Turns what Typer returns into what the migrations take."""
+    """Converts the value from Typer to that of the option."""
 
 
 def _option(flag: str, help: str, metavar: str | None = None, *, show_default: bool = False, **more: Any) -> Any:  # noqa: A002 - as Typer calls it
@@ -95,39 +95,39 @@ def _option(flag: str, help: str, metavar: str | None = None, *, show_default: b
 PARAMETERS: Mapping[str, Parameter] = {
     "exclude": Parameter(
         list[str] | None,
-        _option("--exclude", "Not these tenants: keys, separated by commas. Repeat for more.", "KEYS"),
+        _option("--exclude", "All but these tenants: keys, separated by commas. Repeat for more.", "KEYS"),
         parse=partial(parse_keys, option="--exclude"),
     ),
     "where": Parameter(
         list[str] | None,
         _option(
             "--where",
-            "Only tenants with this attribute; the value is read as for `create --attribute`. Repeat for more.",
+            "Only tenants with this attribute; the value is as for `create --attribute`. Repeat for more.",
             "NAME=VALUE",
         ),
         parse=parse_attributes,
     ),
-    "order": Parameter(Order, _option("--order", "Which tenants come first.", show_default=True), "key"),
+    "order": Parameter(Order, _option("--order", "The order of the tenants.", show_default=True), "key"),
     "canary": Parameter(
         list[str] | None,
         _option(
             "--canary",
-            "These tenants, or this number of tenants, go first, in a wave of their own. Repeat for more keys.",
+            "The tenants, or the number of tenants, of the first wave. Repeat for more keys.",
             "KEYS|N",
         ),
         parse=parse_canary,
     ),
     "waves": Parameter(
         str | None,
-        _option("--wave", "How many of the tenants are done by the end of each wave: 5%,25%,100%.", "SHARES"),
+        _option("--wave", "The share of tenants that are done at the end of each wave: 5%,25%,100%.", "SHARES"),
         parse=parse_waves,
     ),
-    "pause": Parameter(float, _option("--pause", "How long to wait between waves.", "SECONDS"), 0),
+    "pause": Parameter(float, _option("--pause", "The pause between waves.", "SECONDS"), 0),
     "check": Parameter(
         str | None,
         _option(
             "--check",
-            "Run this between waves, after the pause, and stop if its exit code is not 0. Its environment has "
+            "Run this command between waves, after the pause, and stop if its exit code is not 0. Its environment has "
             "TENANTKIT_RUN, TENANTKIT_WAVE, TENANTKIT_WAVES, TENANTKIT_MIGRATED and TENANTKIT_FAILED.",
             "COMMAND",
         ),
@@ -156,7 +156,7 @@ PARAMETERS: Mapping[str, Parameter] = {
         int | None,
         _option(
             "--max-connections",
-            "The maximum number of connections, including the two besides jobs.",
+            "The maximum number of connections, including two for the run itself.",
             "N",
             min=3,
         ),
@@ -165,7 +165,8 @@ PARAMETERS: Mapping[str, Parameter] = {
         EngineName,
         _option(
             "--engine",
-            "Replay what Alembic sent for the first tenants, or run it for each: auto replays where that is safe.",
+            "alembic: run Alembic for each tenant. replay: send the statements of the first tenants to the others. "
+            "auto: replay where that is safe.",
             show_default=True,
         ),
         "auto",
@@ -174,7 +175,7 @@ PARAMETERS: Mapping[str, Parameter] = {
         str,
         _option(
             "--lock-timeout",
-            "How long to wait for a lock before the tenant is tried again later.",
+            "The time to wait for a lock before the tenant is retried later.",
             "TIME",
             show_default=True,
         ),
@@ -184,7 +185,7 @@ PARAMETERS: Mapping[str, Parameter] = {
         str | None,
         _option(
             "--statement-timeout",
-            "How long a replayed statement may take; the server's setting by default.",
+            "The maximum time of a replayed statement; by default, the server's setting.",
             "TIME",
         ),
     ),
@@ -192,9 +193,9 @@ PARAMETERS: Mapping[str, Parameter] = {
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give *command*, instead of its parameter ``options``, all of `PARAMETERS`, and pass it their values.
+    """Replace the parameter ``options`` of *command* by all of `PARAMETERS`, and pass it their values.
 
-    :raises UsageError: when the command runs, if the options make no sense.
+    :raises UsageError: when the command runs, if the options are not valid.
     """
 
     @wraps(command)
