@@ -89,7 +89,7 @@ def test_the_shared_tables_are_asked_about_by_name(project: Project, project_eng
         ("raise ValueError('no way back')", "it fails without a database (ValueError: no way back)"),
         ("sa.create_engine('postgresql://192.0.2.1/x')", "it makes a connection of its own"),
         ("open('/tmp/x', 'w')", "it writes to a file"),
-        ("op.execute('DROP TYPE IF EXISTS x CASCADE')", "drops what belongs to it, too"),
+        ("op.execute('DROP TYPE IF EXISTS x CASCADE')", "drops dependent objects, too"),
         ("op.execute('DO $x$ BEGIN EXECUTE format($y$DROP TABLE %I$y$, $z$a$z$); END $x$')", "a DO executes a text"),
         ("op.execute('DO LANGUAGE plpython3u $x$ plpy.execute(1) $x$')", "a DO in plpython3u is not read"),
     ],

@@ -69,7 +69,7 @@ def test_annotations_are_what_github_reads(offline: Project) -> None:
     done = offline.invoke("lint", "--github", "t3", "t4")
     first, second = done.out.splitlines()
     assert first.startswith("::error file=migrations/tenant/t3.py,line=9,title=TK001::This names the schema")
-    assert "::upgrade() was not looked at" in second
+    assert "::upgrade() was not checked" in second
     assert "50%25" in second
 
 

@@ -1,4 +1,4 @@
-"""A revision that asks the database for more than rows can be looked at."""
+"""A revision that asks the database for more than rows can be checked."""
 
 from __future__ import annotations
 

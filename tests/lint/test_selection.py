@@ -1,4 +1,4 @@
-"""Which revisions are looked at."""
+"""Selection of revisions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.lint.snippets import revision
 def looked_at(
     migrations: Path, nowhere: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[str]]:
-    """Return which revisions are looked at: all have something to find."""
+    """Return the revisions that are checked: all have findings."""
     monkeypatch.setattr("tenantkit.lint.squawk.find", lambda: None)
     for line, ids in (("shared", ["0001", "0002", "5abc"]), ("tenant", ["0001", "0002", "0003", "7def", "7xyz"])):
         for name, down in zip(ids, [None, *ids[:-1]], strict=True):

@@ -1,4 +1,4 @@
-"""Linting revisions before they meet a fleet."""
+"""Checks of revisions for a fleet, without a database."""
 
 from tenantkit.lint.check import lint
 from tenantkit.lint.findings import Finding, Report

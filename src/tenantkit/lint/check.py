@@ -1,4 +1,4 @@
-"""Looking at revisions: rendering them, asking the rules, and leaving out what people have silenced."""
+"""The check of revisions: render them, apply the rules, and leave out silenced findings."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def lint(
     ignore: Collection[str] = (),
     enable: Collection[str] = (),
 ) -> Report:
-    """Look for what a fleet would suffer from, in the shared and the tenant revisions.
+    """Check shared and tenant revisions for problems in a fleet.
 
-    Their ``upgrade()`` is run on a database that is not there. No server is needed, and none is reached.
+    Their ``upgrade()`` runs on a database that does not exist: no server is needed, and none is reached.
 
     :param revisions: ids (``shared:0001`` where both sides have one), files or folders; all by default.
-    :param since: revisions that, with all before them, are not looked at; a line that knows none of them is
-        not limited.
-    :param ignore: rules to leave out: tenantkit's codes, and names of squawk's.
-    :param enable: rules of squawk's that are off by default, to ask all the same.
+    :param since: revisions that are left out, with all revisions before them; a graph that has none of them is not
+        limited.
+    :param ignore: rules to leave out: codes of tenantkit and names of squawk's rules.
+    :param enable: rules of squawk that are off by default.
     :raises ConfigurationError: if there is no such revision or rule, or the environment, squawk or the parser
         does not work.
     """
@@ -58,18 +58,18 @@ def lint(
     if not has_parser():
         raise ConfigurationError(f"{MISSING}.")
     program = squawk.find()
-    ignored, enabled = ({_spelled(name) for name in names} for names in (ignore, enable))
+    ignored, enabled = ({_normalize(name) for name in names} for names in (ignore, enable))
     _require_rules(program, ignore=ignore, enable=enable)
     rendered: list[Revision] = []
     problems: list[tuple[Revision, str, Problem]] = []
     for revision in _render(tenancy, select(tenancy, revisions, since)):
         rendered.append(revision)
-        problems += ((revision, code, problem) for code, problem in _ask(revision))
+        problems += ((revision, code, problem) for code, problem in _apply_rules(revision))
     if program is not None:
         off = squawk.OFF - enabled
         others = [each for each in squawk.check(program, rendered, enabled) if each[1] not in off]
-        told = {(id(revision), squawk.SAME.get(code), problem.lines) for revision, code, problem in others}
-        problems = [each for each in problems if (id(each[0]), each[1], each[2].lines) not in told]
+        found_by_squawk = {(id(revision), squawk.SAME.get(code), problem.lines) for revision, code, problem in others}
+        problems = [each for each in problems if (id(each[0]), each[1], each[2].lines) not in found_by_squawk]
         problems += others
     findings: set[Finding] = set()
     unseen: set[Finding] = set()
@@ -85,19 +85,19 @@ def lint(
     )
 
 
-def _spelled(name: str) -> str:
-    """Return the name of a rule as it is spelled, whatever its case."""
+def _normalize(name: str) -> str:
+    """Return the name of a rule in its usual case."""
     return name.upper() if name.upper() in RULES else name.lower()
 
 
 def _require_rules(program: str | None, **names: Collection[str]) -> None:
-    """Raise if there is no rule of a name, which would be taken for a rule that finds nothing.
+    """Raise if a name is not that of a rule. It would be taken for a rule without findings.
 
-    :raises ConfigurationError: names the nearest ones.
+    :raises ConfigurationError: with the nearest names.
     """
     for option, given in names.items():
         for name in given:
-            if (spelled := _spelled(name)) in RULES or squawk.has_rule(program, spelled):
+            if (spelled := _normalize(name)) in RULES or squawk.has_rule(program, spelled):
                 continue
             known = {each.lower(): each for each in [*RULES, *sorted(squawk.known_rules())]}
             near = [known[each] for each in known if spelled and spelled in each]
@@ -114,7 +114,7 @@ def _is_silenced(revision: Revision, code: str, problem: Problem, ignore: Collec
     )
 
 
-def _ask(revision: Revision) -> Iterator[tuple[str, Problem]]:
+def _apply_rules(revision: Revision) -> Iterator[tuple[str, Problem]]:
     for rule in RULES.values():
         for problem in rule.check(revision):
             yield rule.code, problem
@@ -126,13 +126,13 @@ def _render(tenancy: Deployment, selected: Selected) -> Iterator[Revision]:
         if not scripts:
             continue
         with environment(line) as context:
-            look = _Look(context, line, schemas)
-            yield from map(look, scripts)
+            renderer = _Renderer(context, line, schemas)
+            yield from map(renderer, scripts)
 
 
 @dataclass
-class _Look:
-    """Looks at the revisions of one line, each once."""
+class _Renderer:
+    """Renders the revisions of one graph, each once."""
 
     context: EnvironmentContext
     graph: RevisionGraph
@@ -142,17 +142,17 @@ class _Look:
     def __call__(self, script: Script) -> Revision:
         """Return the revision of *script*."""
         if script.revision not in self._seen:
-            self._seen[script.revision] = _look_at(self, script)
+            self._seen[script.revision] = _render_revision(self, script)
         return self._seen[script.revision]
 
     def before(self, script: Script) -> Iterator[Revision]:
-        """Yield the revisions before *script*, the first one first."""
+        """Yield the revisions before *script*, in order."""
         several = list(self.graph.scripts.iterate_revisions(script.revision, "base"))
         return (self(each) for each in reversed(several) if each.revision != script.revision)
 
 
-def _look_at(look: _Look, script: Script) -> Revision:
-    context, scope, schemas = look.context, look.graph.scope, look.schemas
+def _render_revision(renderer: _Renderer, script: Script) -> Revision:
+    context, scope, schemas = renderer.context, renderer.graph.scope, renderer.schemas
     source = Source.of(Path(script.path))
     leads_to = schemas.schema_translate_map(scope)
     is_safe = not any(suspicion.kind == "connects" for suspicion in source.suspicions)
@@ -166,5 +166,5 @@ def _look_at(look: _Look, script: Script) -> Revision:
         source=source,
         first=first,
         second=render(context, script.module, leads_to) if is_safe and first.error is None else first,
-        history=partial(look.before, script),
+        history=partial(renderer.before, script),
     )

@@ -1,4 +1,4 @@
-"""What linting comes to."""
+"""The results of a check."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """Something that a revision had better not do."""
+    """A problem of a revision."""
 
     path: Path
     line: int
     code: str
-    """The rule: ``TK001`` and so on, or the name of one of squawk's."""
+    """The rule: ``TK001`` and so on, or the name of a rule of squawk."""
     message: str
-    """What is wrong, and what to do instead."""
+    """The problem, and advice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found in which revisions."""
+    """The findings in a number of revisions."""
 
     findings: tuple[Finding, ...]
     revisions: int
-    """How many were looked at."""
+    """Number of revisions that were checked."""
     has_squawk: bool
-    """Whether squawk looked at them too."""
+    """Whether squawk checked them too."""
     unseen: tuple[Finding, ...] = ()
-    """Where revisions with ``replay = False`` were looked at no further, as they work outside of their connection."""
+    """The places from which revisions with ``replay = False`` were not checked, as they work outside of their
+    connection."""

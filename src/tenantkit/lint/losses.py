@@ -1,4 +1,4 @@
-"""Tables and columns that downgrades drop, found out without a database."""
+"""Tables and columns that downgrades drop, found without a database."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _DROPS_MORE = frozenset({"OBJECT_EXTENSION", "OBJECT_SCHEMA"})
 
 @dataclass(slots=True)
 class Losses:
-    """What downgrades take away, with schemas where they are not the placement's own."""
+    """The data that downgrades remove. Names have a schema unless it is the placement's own."""
 
     tables: set[Name] = field(default_factory=set[Name])
     columns: dict[Name, set[str]] = field(default_factory=dict[Name, set[str]])
     """By table."""
     emptied: set[Name] = field(default_factory=set[Name])
-    """Tables whose rows are deleted, some or all."""
+    """Tables of which some or all rows are deleted."""
     unknown: dict[str, str] = field(default_factory=dict[str, str])
-    """Revisions of which it is not known what else they take away, each with the reason."""
+    """Revisions that may remove more, each with the reason why that is not known."""
 
     @property
     def touched(self) -> frozenset[Name]:
-        """The tables whose rows lose something."""
+        """The tables that lose rows or values."""
         return frozenset(self.tables | self.columns.keys() | self.emptied)
 
     def learn(self, statement: Statement) -> None:
-        """Take in what a statement drops."""
+        """Add the objects and rows that a statement removes."""
         kind, node = statement.kind, statement.node
         if kind == "DropStmt" and node["removeType"] in _TABLES:
             self.tables |= {*map(_own, statement.changes)}
@@ -63,16 +63,16 @@ class Losses:
 
 
 def find_losses(tenancy: Deployment, graph: RevisionGraph, revisions: Iterable[str]) -> Losses:
-    """Return what the downgrades of *revisions* take away.
+    """Return the data that the downgrades of *revisions* remove.
 
-    Each ``downgrade()`` is run on a database that does not exist, as lint runs ``upgrade()``: what it would do
-    outside of its connection is prevented.
+    Each ``downgrade()`` runs on a database that does not exist, as ``upgrade()`` does in lint; work outside of its
+    connection is prevented.
 
     :raises ConfigurationError: if the environment is not usable.
     """
     losses = Losses()
     if not has_parser():
-        losses.unknown = dict.fromkeys(revisions, f"statements are not looked at, as {MISSING}")
+        losses.unknown = dict.fromkeys(revisions, f"its statements were not checked, as {MISSING}")
         return losses
     leads_to = Schemas.of(tenancy).schema_translate_map(graph.scope)
     with environment(graph) as context:
@@ -95,13 +95,13 @@ def find_losses(tenancy: Deployment, graph: RevisionGraph, revisions: Iterable[s
 
 
 def _unknown(rendering: Rendering) -> str | None:
-    """Return why a downgrade may take away more than was seen, if so."""
+    """Return why a downgrade may remove more than was found; ``None`` if it does not."""
     if rendering.outside:
         return f"it {rendering.outside[0].what}"
     if rendering.error is not None:
         return f"it fails without a database ({as_clause(f'{type(rendering.error).__name__}: {rendering.error}')})"
     if any(not step.by_operation and not step.by_long_change for step in rendering.steps):
-        return "it uses the database itself, and what it finds there decides"
+        return "it uses the database itself, and depends on what it finds there"
     statements = [each for step in rendering.steps for each in step.all_statements]
     unread = next((each.error for each in statements if each.error is not None), None)
     if unread is not None:
@@ -110,7 +110,7 @@ def _unknown(rendering: Rendering) -> str | None:
     if unseen is not None:
         return unseen
     more = next((each.text for each in statements if _drops_more(each)), None)
-    return None if more is None else f"'{more}' drops what belongs to it, too"
+    return None if more is None else f"'{more}' drops dependent objects, too"
 
 
 def _drops_more(statement: Statement) -> bool:

@@ -25,7 +25,7 @@ _SYSTEM = frozenset({"information_schema", "pg_catalog", "pg_temp"})
 
 @dataclass(frozen=True)
 class Schemas:
-    """What an application's schemas and tables are called."""
+    """The names of an application's schemas and tables."""
 
     placeholder: str | None
     shared: frozenset[str]
@@ -37,7 +37,7 @@ class Schemas:
 
     @classmethod
     def of(cls, tenancy: Deployment) -> Schemas:
-        """Return those of *tenancy*."""
+        """Return the names of *tenancy*."""
         return cls(
             placeholder=tenancy.placeholder,
             shared=frozenset(tenancy.shared_schemas),
@@ -48,7 +48,7 @@ class Schemas:
         )
 
     def schema_translate_map(self, line: Scope) -> Mapping[str | None, str | None]:
-        """Return where the placeholder leads in revisions of *line*."""
+        """Return the translation of the placeholder in revisions of *line*."""
         return {self.placeholder: TENANT_SCHEMA} if line == "tenant" else {}
 
     def is_expected(self, schema: str) -> bool:
@@ -56,14 +56,14 @@ class Schemas:
         return schema == TENANT_SCHEMA or schema in self.shared | self.extra | _SYSTEM
 
     def is_shared(self, name: Name | None) -> bool:
-        """Return whether *name*, in a tenant revision, leads to a shared table."""
+        """Return whether *name*, in a tenant revision, means a shared table."""
         if name is None or name.schema is not None:
             return name is not None and name.schema in self.shared
         is_visible = bool(self.shared & self.extra)
         return is_visible and name.name in self.shared_tables - self.tenant_tables
 
     def is_of_tenants(self, name: Name) -> bool:
-        """Return whether *name*, in a shared revision, is that of a tenant's table."""
+        """Return whether *name*, in a shared revision, means a tenant's table."""
         if name.schema is None:
             return name.name in self.tenant_tables - self.shared_tables
         return name.schema == self.placeholder or self.is_tenant_schema(name.schema)
@@ -75,7 +75,7 @@ class Schemas:
 
 @dataclass(frozen=True)
 class Revision:
-    """A revision, what it would send, and what surrounds it."""
+    """A revision with its statements and its source."""
 
     scope: Scope
     path: Path
@@ -86,13 +86,13 @@ class Revision:
     """Whether its statements may be replayed: not with ``replay = False``."""
     first: Rendering
     second: Rendering
-    """The same once more: where it differs, something decides that is not in the revision."""
+    """A second rendering. If it differs, the revision depends on something outside of it."""
     history: Callable[[], Iterable[Revision]]
-    """The revisions before it, the first one first; rendering them takes a while."""
+    """The revisions before it, in order; rendering them takes a while."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What it would send."""
+        """The steps that it would send."""
         return self.first.steps
 
     def statements(self) -> Iterator[tuple[Step, Statement]]:
@@ -103,13 +103,13 @@ class Revision:
 
     @property
     def works_outside(self) -> bool:
-        """Whether it is not looked at to its end because it works outside of its connection."""
+        """Whether it is not checked to its end because it works outside of its connection."""
         return isinstance(self.first.error, OutsideError) or any(
             suspicion.kind == "connects" for suspicion in self.source.suspicions
         )
 
     def all_statements(self) -> Iterator[tuple[Step, Statement]]:
-        """Yield also what a DO has in its body, without the names that it declares."""
+        """Yield also the statements in the body of a DO, without the names that it declares."""
         for step in self.steps:
             for statement in step.all_statements:
                 yield step, statement
@@ -122,7 +122,7 @@ class Revision:
 
     @cached_property
     def created(self) -> frozenset[str]:
-        """The objects that it creates itself, without schemas; they are not in use yet."""
+        """The objects that it creates, without schemas; they are not in use yet."""
         return frozenset(
             statement.creates.name for _, statement in self.all_statements() if statement.creates is not None
         )

@@ -1,4 +1,4 @@
-"""Which revisions are meant."""
+"""Selection of the revisions to check."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def select(tenancy: Deployment, wanted: Sequence[str], since: Sequence[str]) -> 
     """Return the shared and tenant revisions that are *wanted*, all if none is named, without those up to *since*.
 
     Revisions are named by their ids, ``shared:`` or ``tenant:`` before them where both sides have one, or by their
-    files and folders. A line that knows no revision of *since* is not limited by it.
+    files and folders. A graph that has no revision of *since* is not limited by it.
 
     :raises ConfigurationError: if there is no such revision, or no migration environment.
     """
@@ -46,7 +46,7 @@ def select(tenancy: Deployment, wanted: Sequence[str], since: Sequence[str]) -> 
 
 
 def _choose(graphs: Sequence[RevisionGraph], folder: Path, name: str) -> Path | dict[str, str]:
-    """Return the file or folder that *name* means, or the revision of each side that knows it."""
+    """Return the file or folder that *name* means, or the revision of each side that has it."""
     path = Path(name)
     if path.exists():
         if not path.resolve().is_relative_to(folder.resolve()):
@@ -56,15 +56,15 @@ def _choose(graphs: Sequence[RevisionGraph], folder: Path, name: str) -> Path | 
 
 
 def _known(graphs: Sequence[RevisionGraph], name: str) -> dict[str, str]:
-    """Return the revision that *name* means, for each side that knows it."""
+    """Return the revision that *name* means, for each side that has it."""
     scope, colon, revision = name.rpartition(":")
     if colon and scope not in {graph.scope for graph in graphs}:
         raise ConfigurationError(f"{name!r} names no side of the revisions. Write 'shared:' or 'tenant:'.")
     found = dict(_find([graph for graph in graphs if scope in {"", graph.scope}], revision))
     if not found:
         raise ConfigurationError(
-            f"There is no revision {name!r}, nor just one that begins so. 'alembic -n tenant history' lists those of "
-            "tenants, and -n shared the others."
+            f"There is no revision {name!r}, nor exactly one that begins with it. 'alembic -n tenant history' lists "
+            "those of tenants, and -n shared the others."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""PostgreSQL's own dangers, found by squawk (the package ``squawk-cli``)."""
+"""The dangers of PostgreSQL itself, found by squawk (the package ``squawk-cli``)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from tenantkit.lint.revision import Revision
 
 _BY_TENANTKIT = {"require-lock-timeout", "require-statement-timeout", "require-timeout-settings"}
-"""Every migration has a lock_timeout."""
+"""Rules that do not apply, because every migration has a lock_timeout."""
 _OURS = {"ban-concurrent-index-creation-in-transaction", "identifier-too-long", "transaction-nesting"}
-"""TK004 and TK005 say the same."""
-_TASTE = {
+"""Rules whose findings TK004 and TK005 have."""
+_STYLE = {
     "ban-char-field",
     "prefer-bigint-over-int",
     "prefer-bigint-over-smallint",
@@ -32,9 +32,9 @@ _TASTE = {
     "prefer-text-field",
     "prefer-timestamp-tz",
 }
-"""About types, which the models decide; no danger to what is running."""
-OFF = frozenset(_BY_TENANTKIT | _OURS | _TASTE)
-"""Rules that are not asked unless they are enabled."""
+"""Rules about types, which the models decide; no danger for running code."""
+OFF = frozenset(_BY_TENANTKIT | _OURS | _STYLE)
+"""Rules that are off unless they are enabled."""
 
 _KNOWN = frozenset(
     """
@@ -56,7 +56,7 @@ _KNOWN = frozenset(
     statement-timeout require-table-schema require-timeout-settings syntax-error transaction-nesting unused-ignore
     """.split()  # noqa: SIM905 - as a list it would take a page
 )
-"""The rules of squawk 2.70. A newer one may have more."""
+"""The rules of squawk 2.70. A newer version may have more."""
 
 _UNREAD = "syntax-error"
 
@@ -78,10 +78,10 @@ SAME = {
         "TK009",
     ),
 }
-"""Rules of squawk's with the one of ours that finds the same. Where squawk says it, that is enough."""
+"""Rules of squawk, each with tenantkit's rule for the same problem. A problem that squawk finds is reported once."""
 
 CONTRACTING = ("ban-drop-", "renaming-")
-"""How the rules begin that are about what a revision with the phase ``contract`` is for."""
+"""Beginnings of the names of rules whose findings are the purpose of a revision with the phase ``contract``."""
 
 
 def find() -> str | None:
@@ -90,25 +90,25 @@ def find() -> str | None:
 
 
 def has_rule(program: str | None, name: str) -> bool:
-    """Return whether squawk has a rule of this name; one that may be newer than this list is left to *program*."""
+    """Return whether squawk has a rule of this name; *program* decides on names that this list does not have."""
     return name in _KNOWN or (program is not None and bool(name) and _knows(program, name))
 
 
 def known_rules() -> frozenset[str]:
-    """Return the names of squawk's rules, as far as they are known without it."""
+    """Return the names of the rules of squawk in this list."""
     return _KNOWN
 
 
 def _knows(program: str, name: str) -> bool:
-    asked = [program, f"--include={name}", "--stdin-filepath=none.sql"]
-    done = subprocess.run(asked, input="", capture_output=True, text=True, check=False)  # noqa: S603 - it is squawk
+    command = [program, f"--include={name}", "--stdin-filepath=none.sql"]
+    done = subprocess.run(command, input="", capture_output=True, text=True, check=False)  # noqa: S603 - it is squawk
     return done.returncode == 0
 
 
 def check(
     program: str, revisions: Sequence[Revision], enable: Collection[str]
 ) -> Iterator[tuple[Revision, str, Problem]]:
-    """Yield what squawk finds in *revisions*: each with the name of the rule.
+    """Yield the problems that squawk finds in *revisions*, each with the name of the rule.
 
     :raises ConfigurationError: if squawk does not work.
     """
@@ -120,12 +120,12 @@ def check(
             for each in revisions
         ]
         arguments = ["--no-assume-in-transaction" if alone else "--assume-in-transaction"]
-        if wanted := sorted(rule for rule in enable if not rule.upper().startswith("TK")):
-            arguments.append(f"--include={','.join(wanted)}")
+        if names := sorted(rule for rule in enable if not rule.upper().startswith("TK")):
+            arguments.append(f"--include={','.join(names)}")
         unread: set[_Script] = set()
         for script, step, violation in list(_run(program, arguments, scripts)):
             if violation["rule_name"] == _UNREAD:
-                # squawk looks at nothing else in a file that it cannot read.
+                # squawk checks nothing else in a file that it cannot read.
                 if step not in script.steps:
                     continue
                 script.steps.remove(step)
@@ -137,24 +137,24 @@ def check(
 
 def _problem(script: _Script, step: Step, violation: dict[str, Any]) -> tuple[Revision, str, Problem]:
     rule: str = violation["rule_name"]
-    said = [violation["message"], violation["help"] or "", f"See https://squawkhq.com/docs/{rule}"]
+    parts = [violation["message"], violation["help"] or "", f"See https://squawkhq.com/docs/{rule}"]
     return (
         script.revision,
         rule,
-        Problem(step.lines, "".join(f"{as_clause(each)}. " for each in said if each).rstrip()),
+        Problem(step.lines, "".join(f"{as_clause(each)}. " for each in parts if each).rstrip()),
     )
 
 
 @dataclass(eq=False)
 class _Script:
-    """Statements as squawk gets them, in a file of their own."""
+    """A file with statements for squawk."""
 
     revision: Revision
     steps: list[Step]
     _starts: list[int] = field(default_factory=list[int])
 
     def text(self) -> str:
-        """Return the file's content, and note where each step begins.
+        """Return the file's content, and record where each step begins.
 
         An empty line follows each, so it does not matter whether squawk counts lines from 0 or from 1.
         """
@@ -166,14 +166,14 @@ class _Script:
         return "\n".join(lines)
 
     def step_at(self, line: int) -> Step:
-        """Return the step that *line* of the text is part of."""
+        """Return the step to which *line* of the text belongs."""
         return self.steps[bisect_right(self._starts, line) - 1]
 
 
 def _run(
     program: str, arguments: Sequence[str], scripts: Sequence[_Script]
 ) -> Iterator[tuple[_Script, Step, dict[str, Any]]]:
-    """Yield what squawk says of *scripts*, and of which step."""
+    """Yield the violations in *scripts*, each with its step."""
     with TemporaryDirectory(prefix="tenantkit-lint-") as folder:
         files = {str(Path(folder, f"{number}.sql")): script for number, script in enumerate(scripts) if script.steps}
         if not files:
@@ -190,10 +190,10 @@ def _run(
         try:
             violations = json.loads(done.stdout)
         except ValueError as error:
-            said = " ".join((done.stderr or done.stdout).split()[:60]) or f"exit code {done.returncode}"
+            message = " ".join((done.stderr or done.stdout).split()[:60]) or f"exit code {done.returncode}"
             raise ConfigurationError(
-                f"squawk does not work: {as_clause(said)}. "
-                "Install the one that tenantkit knows: pip install 'tenantkit[lint]'."
+                f"squawk does not work: {as_clause(message)}. "
+                "Install the version that tenantkit supports: pip install 'tenantkit[lint]'."
             ) from error
     for violation in violations:
         script = files[violation["file"]]

@@ -1,1 +1,1 @@
-"""What statements do to tables and to a database, as several rules ask."""
+"""Effects of statements on tables and databases, for several rules."""

@@ -1,4 +1,4 @@
-"""What a revision has made so far, which no running code knows."""
+"""Objects that a revision has created so far, which no running code uses."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class Value(Enum):
 
 @dataclass
 class Additions:
-    """Tables and columns that a revision has made, and what it has dropped."""
+    """Tables and columns that a revision has created, and objects that it has dropped."""
 
     revision: Revision
     tables: set[str] = field(default_factory=set[str])
     columns: dict[tuple[str, str], Value] = field(default_factory=dict[tuple[str, str], Value])
-    """New columns of tables that were there."""
+    """New columns of existing tables."""
     dropped: set[tuple[str, str | None]] = field(default_factory=set[tuple[str, str | None]])
     """Constraints, by table, that the revision has dropped."""
     required: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    """Columns that must not be NULL."""
+    """Columns that are NOT NULL."""
 
     def learn(self, statement: Statement) -> None:
-        """Take in what a statement makes."""
+        """Add the objects that a statement creates or drops."""
         if statement.creates is not None:
             self.tables.add(statement.creates.name)
         if statement.altered_table is not None:
@@ -50,7 +50,7 @@ class Additions:
                 self.learn_action(statement.altered_table.name, action)
 
     def learn_action(self, table: str, action: Action) -> None:
-        """Take in an action of ALTER TABLE."""
+        """Add the objects of an action of ALTER TABLE."""
         key = (table, action.name)
         match action.kind:
             case "AddColumn":
@@ -88,7 +88,7 @@ class Additions:
         return Value.NULL if column.default is None else _by_default(column.default)
 
     def replaces(self, kind: str, name: str) -> bool:
-        """Return whether what is dropped was made by the revision, or is made again by it."""
+        """Return whether the revision has created the dropped object, or creates it again."""
         if kind in {"OBJECT_TABLE", "OBJECT_FOREIGN_TABLE"}:
             return name in self.tables
         triggers = {
@@ -97,7 +97,7 @@ class Additions:
         return name in self.revision.created or (kind == "OBJECT_TRIGGER" and name in triggers)
 
     def widens(self, table: str, check: Constraint) -> bool:
-        """Return whether a check is added again that the revision has dropped, and only lists more values."""
+        """Return whether a check replaces one that the revision has dropped, and only allows more values."""
         if check.kind != "CHECK" or (table, check.name) not in self.dropped:
             return False
         before = [
@@ -109,7 +109,7 @@ class Additions:
         return bool(before) and _lists_more(check.expression, before[-1])
 
     def program_of(self, function: str) -> list[Node]:
-        """Return the PL/pgSQL that the revision, or one before it, gives a function; nothing if that is not known."""
+        """Return the PL/pgSQL of a function that this or an earlier revision creates; nothing if it is not known."""
         own = [each.program for _, each in self.revision.all_statements() if _makes(each, function)]
         return own[-1] if own else self.program_before(function)
 
@@ -138,14 +138,14 @@ def _makes(statement: Statement, function: str) -> bool:
 
 
 def _lists_more(now: Any, before: Any) -> bool:
-    """Return whether two conditions differ only in lists of values after IN, of which the first one has more."""
+    """Return whether two conditions differ only in lists of values after IN, and the first one has more values."""
     listed: tuple[set[Any], set[Any]] = (set(), set())
     shapes = [json.dumps(_without_lists(each, values)) for each, values in zip((now, before), listed, strict=True)]
     return shapes[0] == shapes[1] and listed[0] >= listed[1]
 
 
 def _without_lists(value: Any, listed: set[Any]) -> Any:
-    """Return a condition without places and without the values after IN, which are added to *listed*."""
+    """Return a condition without its locations and the values after IN, which are added to *listed*."""
     match value:
         case {"A_Expr": {"kind": "AEXPR_IN" | "AEXPR_OP_ANY", "name": operator, "lexpr": left, "rexpr": right}} if (
             parts(operator) == ("=",) and all(map(_is_constant, _items(right)))

@@ -23,7 +23,7 @@ def by_column(made: Additions, table: str, column: Column) -> str | None:
     """Return what a new column forbids."""
     value = made.value_of(table, column.name)
     if column.forbids_null and value not in _DEFAULTS:
-        return "forbids NULL" if value is Value.WRITTEN else "adds a column that must be given"
+        return "forbids NULL" if value is Value.WRITTEN else "adds a column that INSERT must set"
     if value is Value.WRITTEN and column.has("FOREIGN"):
         return _REFERS
     if value is Value.WRITTEN and column.has("UNIQUE"):

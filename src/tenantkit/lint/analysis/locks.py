@@ -1,4 +1,4 @@
-"""Locks that a statement takes on tables, and what it does while it holds them (PostgreSQL, chapter 13.3)."""
+"""Locks of a statement on tables, and its work while it holds them (PostgreSQL, chapter 13.3)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tenantkit.lint.sql.tree import Name, Node
 
 
 class Lock(IntEnum):
-    """What a lock on a table keeps others from."""
+    """The statements of others that wait for a lock on a table."""
 
     WRITES = 1
     ALL = 2
 
     @property
     def forbids(self) -> str:
-        """What waits, in words."""
+        """The waiting statements, in words."""
         return "reads and writes" if self is Lock.ALL else "writes"
 
 
@@ -30,18 +30,18 @@ class Locked(NamedTuple):
     table: Name
     lock: Lock
     work: str | None = None
-    """What the statement does meanwhile that takes long for many rows; nothing if it does not."""
+    """The statement's work under the lock that takes long for many rows; ``None`` if there is none."""
     advice: str = ""
     key: Constraint | None = None
-    """The foreign key whose rows are checked, if that is the work."""
+    """The foreign key that is checked, if that is the work."""
 
 
-_AGAIN = "writes the whole table again"
-_ALTER = "Add a column of the new kind, set it with op.backfill() in a revision of its own, and change over"
+_REWRITE = "rewrites the table"
+_ALTER = "Add a new column, set it with op.backfill() in a revision of its own, and switch to it"
 _CONCURRENTLY = "Use op.create_index_concurrently() in a revision of its own"
 _NOT_VALID = "Add it with postgresql_not_valid=True, and validate it in a revision of its own"
 _CHECK_CONCURRENTLY = (
-    "Use op.create_check_constraint_concurrently() with 'IS NOT NULL' in a revision before: then PostgreSQL knows it"
+    "Use op.create_check_constraint_concurrently() with 'IS NOT NULL' in an earlier revision: it spares the check"
 )
 _FILL = "Add the column without it, and set it with op.backfill() in a revision of its own"
 
@@ -57,7 +57,7 @@ _STABLE = frozenset(
     upper
     """.split()  # noqa: SIM905 - as a list it would take a page
 )
-"""Functions that are worked out once for a new column, as they are no more volatile than the statement."""
+"""Functions that are not volatile: as a default of a new column, they are evaluated once."""
 _VOLATILE = frozenset(
     "clock_timestamp gen_random_uuid nextval random random_normal timeofday uuidv4 uuidv7".split()  # noqa: SIM905 - shorter
 )
@@ -69,16 +69,16 @@ _MILD = frozenset(
     SetOptions SetRelOptions SetStatistics ValidateConstraint
     """.split()  # noqa: SIM905 - as a list it would take a page
 )
-"""Actions of ALTER TABLE that let others read and write meanwhile."""
+"""Actions of ALTER TABLE under which others can read and write."""
 _REWRITES = {
     **dict.fromkeys(("SetAccessMethod", "SetLogged", "SetTableSpace", "SetUnLogged"), "Leave it as it is"),
     "SetExpression": _ALTER,
 }
 _SHARE_UPDATE_EXCLUSIVE, _EXCLUSIVE = 4, 7
-"""Modes of LOCK, as PostgreSQL counts them from 1, ACCESS SHARE, to 8, ACCESS EXCLUSIVE."""
+"""Numbers of modes of LOCK in PostgreSQL, from 1, ACCESS SHARE, to 8, ACCESS EXCLUSIVE."""
 _STATEMENTS: dict[str, tuple[Lock, str | None, str]] = {
     "AlterPolicyStmt": (Lock.ALL, None, ""),
-    "ClusterStmt": (Lock.ALL, _AGAIN, "Leave the order to PostgreSQL"),
+    "ClusterStmt": (Lock.ALL, _REWRITE, "Leave the order to PostgreSQL"),
     "CreatePolicyStmt": (Lock.ALL, None, ""),
     "CreateTrigStmt": (Lock.WRITES, None, ""),
     "DropStmt": (Lock.ALL, None, ""),
@@ -86,33 +86,33 @@ _STATEMENTS: dict[str, tuple[Lock, str | None, str]] = {
     "LockStmt": (Lock.ALL, "waits for the rest of the revision", "Lock rows, with SELECT ... FOR UPDATE"),
     "RefreshMatViewStmt": (
         Lock.ALL,
-        "works out the whole view again",
+        "recomputes the view",
         "Use REFRESH MATERIALIZED VIEW CONCURRENTLY",
     ),
     "ReindexStmt": (
         Lock.WRITES,
-        "builds its indexes again",
+        "rebuilds its indexes",
         "Use REINDEX TABLE CONCURRENTLY in op.get_context().autocommit_block()",
     ),
     "TruncateStmt": (Lock.ALL, None, ""),
-    "VacuumStmt": (Lock.ALL, _AGAIN, "Use VACUUM without FULL"),
+    "VacuumStmt": (Lock.ALL, _REWRITE, "Use VACUUM without FULL"),
 }
-"""Locks of other statements, and what they do meanwhile."""
+"""Locks of other statements, with their work and advice."""
 _WIDENABLE = ("numeric", "text", "varchar")
 
 
 def volatile(expression: Node | None) -> list[str]:
-    """Return the functions in *expression* that are worked out for every row."""
+    """Return the functions in *expression* that are evaluated for every row."""
     return sorted({*functions(expression)} - _STABLE)
 
 
 def locked(
     statement: Statement, widens: Callable[[str], bool | None], is_known: Callable[[Name, str], bool]
 ) -> Iterator[Locked]:
-    """Yield what *statement* locks.
+    """Yield the tables that *statement* locks.
 
-    :param widens: tells of a new type whether the old one is stored alike; ``None`` if that is not known.
-    :param is_known: tells of a column whether a validated check says that it is not NULL.
+    :param widens: returns whether the values of the old type are valid for a new type; ``None`` if it is not known.
+    :param is_known: returns whether a validated check makes a column NOT NULL.
     """
     if (table := statement.altered_table) is not None:
         for action in statement.actions:
@@ -123,7 +123,7 @@ def locked(
 
 
 def _by_statement(statement: Statement) -> Iterator[Locked]:
-    """Yield what a statement locks that is no ALTER TABLE."""
+    """Yield the tables that a statement other than ALTER TABLE locks."""
     if statement.kind in _STATEMENTS and not _is_mild(statement):
         lock, work, advice = _STATEMENTS[statement.kind]
         if statement.kind == "LockStmt" and statement.node["mode"] <= _EXCLUSIVE:
@@ -132,7 +132,7 @@ def _by_statement(statement: Statement) -> Iterator[Locked]:
 
 
 def _is_mild(statement: Statement) -> bool:
-    """Return whether a statement lets others read and write meanwhile."""
+    """Return whether others can read and write while a statement runs."""
     node = statement.node
     match statement.kind:
         case "DropStmt":
@@ -150,7 +150,7 @@ def _is_mild(statement: Statement) -> bool:
 def _by_action(
     table: Name, action: Action, widens: Callable[[str], bool | None], is_known: Callable[[Name, str], bool]
 ) -> Locked:
-    """Return what an action of ALTER TABLE locks."""
+    """Return the lock of an action of ALTER TABLE."""
     match action.kind:
         case "SetNotNull":
             work = None if is_known(table, action.name) else "checks every row for NULL"
@@ -160,7 +160,7 @@ def _by_action(
         case "AddColumn":
             return _adding(table, action.column)
         case kind if kind in _REWRITES:
-            return Locked(table, Lock.ALL, _AGAIN, _REWRITES[kind])
+            return Locked(table, Lock.ALL, _REWRITE, _REWRITES[kind])
         case kind if kind.startswith(("EnableTrig", "EnableAlwaysTrig", "EnableReplicaTrig", "DisableTrig")):
             return Locked(table, Lock.WRITES)
         case _:
@@ -168,7 +168,7 @@ def _by_action(
 
 
 def _constraining(table: Name, constraint: Constraint) -> Locked:
-    """Return what adding a constraint does."""
+    """Return the lock and the work of a new constraint."""
     lock = Lock.WRITES if constraint.kind == "FOREIGN" else Lock.ALL
     if constraint.kind in {"CHECK", "FOREIGN"}:
         key = constraint if constraint.kind == "FOREIGN" else None
@@ -177,14 +177,14 @@ def _constraining(table: Name, constraint: Constraint) -> Locked:
 
 
 def _retyping(table: Name, action: Action, widens: Callable[[str], bool | None]) -> Locked:
-    """Return what a changed type does, and perhaps an expression that makes its values of the old ones."""
+    """Return the lock and the work of a changed type, with or without an expression for its values."""
     column = action.column
     is_alike = widens(column.type) if _takes_as_it_is(column, action.name) else False
     if is_alike:
         return Locked(table, Lock.ALL)
     may_be = is_alike is None and column.type.startswith(_WIDENABLE)
     unless = " unless the column's type is stored alike" if may_be else ""
-    return Locked(table, Lock.ALL, f"{_AGAIN}{unless}", _ALTER)
+    return Locked(table, Lock.ALL, f"{_REWRITE}{unless}", _ALTER)
 
 
 def _takes_as_it_is(column: Column, name: str) -> bool:
@@ -201,17 +201,17 @@ def _takes_as_it_is(column: Column, name: str) -> bool:
 
 
 def _adding(table: Name, column: Column) -> Locked:
-    """Return what adding a column does, by its type and what follows."""
+    """Return the lock and the work of a new column."""
     if column.is_numbered or column.has("GENERATED"):
-        return Locked(table, Lock.ALL, f"{_AGAIN}, with a value in every row", _FILL)
+        return Locked(table, Lock.ALL, f"{_REWRITE}, with a value in every row", _FILL)
     if called := volatile(column.default):
         name = next((each for each in called if each in _VOLATILE), called[0])
         unless = "" if name in _VOLATILE else " unless it is declared STABLE or IMMUTABLE"
         return Locked(
             table,
             Lock.ALL,
-            f"{_AGAIN}, as the default {name}() is worked out for every row{unless}",
-            "Add the column without the default, set the default by op.alter_column(), and the rows that are there by "
+            f"{_REWRITE}, as the default {name}() is evaluated for every row{unless}",
+            "Add the column without the default, set the default by op.alter_column(), and the existing rows by "
             "op.backfill() in a revision of its own",
         )
     if column.has("UNIQUE", "PRIMARY"):

@@ -1,4 +1,4 @@
-"""What exists once in a database, or in a server, and so belongs to no tenant."""
+"""Objects that exist once in a database or in a server, and belong to no tenant."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SPELLED = {
     r"(?:RefreshColl|Set|Contents|Options)?Stmt$": "",
     r"(?<=[a-z])(?=[A-Z])": " ",
 }
-"""How the name of a statement becomes the words of SQL, in this order."""
+"""Replacements that turn the name of a statement into the words of SQL, in this order."""
 _OBJECTS = {
     "OBJECT_FDW": "foreign data wrapper",
     "OBJECT_FOREIGN_SERVER": "server",
@@ -52,13 +52,13 @@ _VERBS = {
     "RenameStmt": ("alter", "renameType"),
     "SecLabelStmt": ("security label on", "objtype"),
 }
-"""Statements about many kinds of objects, with the field in which the kind stands."""
+"""Statements about many kinds of objects, with the field that has the kind."""
 _GRANTED = frozenset(f"OBJECT_{kind}" for kind in ("DATABASE", "FDW", "FOREIGN_SERVER", "SCHEMA", "TABLESPACE"))
 _SLOTS = frozenset(f"pg_{verb}_replication_slot" for verb in ("create_logical", "create_physical", "drop"))
 
 
 def about_database(statement: Statement) -> str | None:
-    """Return what *statement* does to something that exists once in a database, in the words of SQL."""
+    """Return the words of SQL for *statement* if it concerns an object that exists once in a database."""
     kind, node = statement.kind, statement.node
     if kind in _VERBS and node[_VERBS[kind][1]] in _OBJECTS:
         return f"{_VERBS[kind][0]} {_OBJECTS[node[_VERBS[kind][1]]]}"
@@ -83,7 +83,7 @@ def _spell(kind: str, node: Node) -> str:
 
 
 def _is_about_tables(kind: str, node: Node) -> bool:
-    """Return whether a statement is about a tenant's own tables, which may, say, join and leave a publication."""
+    """Return whether a statement concerns a tenant's own tables, for example as members of a publication."""
     match kind:
         case "AlterDefaultPrivilegesStmt":
             return "schemas" in options(node)

@@ -1,1 +1,1 @@
-"""Running a revision on a database that does not exist, to see what it sends."""
+"""Rendering: a revision runs on a database that does not exist, and its statements are recorded."""

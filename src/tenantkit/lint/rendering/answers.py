@@ -1,7 +1,7 @@
-"""Results of queries to a database that does not exist, as one without rows gives them.
+"""Results of queries to a database that does not exist, as a database without rows would return them.
 
-A query of a table finds nothing. A query without FROM, or of aggregates only, has a row whatever there is, and so has
-INSERT with RETURNING. Of their values, those are worked out that revisions ask for most.
+A query of a table finds nothing. A query without FROM, or of aggregates only, always has a row, and so has INSERT with
+RETURNING. Only the values that revisions need most are computed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _AGGREGATES = frozenset(
     {"array_agg", "avg", "bool_and", "bool_or", "count", "every", "max", "min", "string_agg", "sum"}
 )
 _MORE = frozenset({"distinctClause", "groupClause", "havingClause", "larg", "limitCount", "limitOffset", "valuesLists"})
-"""Parts with which a SELECT may have no row, or several."""
+"""Clauses with which a SELECT may have no row, or several."""
 _CALLS = {"current_database": "postgres", "current_schema": "tenantkit_lint", "version": "PostgreSQL 18.0"}
 _SETTINGS = {"server_version": "18.0", "server_version_num": "180000"}
 
 
 def answer(sql: str, types: Sequence[TypeEngine[Any] | None]) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return the names of the result's columns, as far as *sql* tells, and its rows.
+    """Return the names of the result's columns, as far as *sql* has them, and its rows.
 
-    *types* are those of the columns, where they are known.
+    *types* are the types of the columns, where they are known.
     """
     statement, *others = read(sql) or (None,)
     if statement is None or others:
@@ -50,7 +50,7 @@ def answer(sql: str, types: Sequence[TypeEngine[Any] | None]) -> tuple[list[str]
 
 
 def _count_rows(insert: Node) -> int:
-    """Return the number of rows that an INSERT lists, also in the form in which SQLAlchemy inserts many."""
+    """Return the number of rows in an INSERT, also in SQLAlchemy's form for many rows."""
     if "selectStmt" not in insert:
         return 1  # DEFAULT VALUES
     select = insert["selectStmt"]["SelectStmt"]
@@ -60,7 +60,7 @@ def _count_rows(insert: Node) -> int:
 
 
 def _new_value(kind: TypeEngine[Any] | None, number: int) -> Any:
-    """Return what a column has in the new row with this *number*."""
+    """Return the value of a column in the new row with this *number*."""
     try:
         wanted = int if kind is None else kind.python_type
     except NotImplementedError:
@@ -79,7 +79,7 @@ def _new_value(kind: TypeEngine[Any] | None, number: int) -> Any:
 
 
 def _has_one_row(select: Node) -> bool:
-    """Return whether a SELECT has one row whatever there is."""
+    """Return whether a SELECT always has one row."""
     if "targetList" not in select or _MORE & select.keys() or any("over" in each for each in find(select, "FuncCall")):
         return False
     if "fromClause" not in select and "whereClause" not in select:
@@ -110,7 +110,7 @@ def _name(item: Node) -> str:
 
 
 def _value(value: Node) -> Any:
-    """Return the value of an expression where there are no rows; ``None`` if it is not worked out."""
+    """Return the value of an expression without rows; ``None`` if it is not computed."""
     kind, fields = without_cast(value)
     match kind:
         case "CoalesceExpr":

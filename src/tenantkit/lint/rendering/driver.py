@@ -1,6 +1,6 @@
-"""A database that does not exist: statements are accepted, and queries find no rows.
+"""A driver without a database: statements are accepted, and queries find no rows.
 
-So revisions run as they would on an empty schema, with SQLAlchemy's real connections, inspectors and sessions.
+Revisions run as on an empty schema, with SQLAlchemy's real connections, inspectors and sessions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tenantkit.sessions.transactions import INTERNAL
 
 
 class _Cursor:
-    """A cursor as Python's DB-API wants it."""
+    """A cursor of Python's DB-API."""
 
     arraysize = 1
     rowcount = 0
@@ -28,7 +28,7 @@ class _Cursor:
     rows: Sequence[tuple[Any, ...]] = ()
 
     def execute(self, _statement: str, _parameters: object = None) -> None:
-        """Take a statement, if it comes from SQLAlchemy, whose events tell of it."""
+        """Accept a statement from SQLAlchemy, whose events record it."""
         caller = str(sys._getframe(1).f_globals.get("__name__"))  # noqa: SLF001 - there is no public way to the caller
         if not caller.startswith("sqlalchemy."):
             attempt("uses the driver's cursor")
@@ -41,7 +41,7 @@ class _Cursor:
         return row
 
     def fetchall(self) -> list[Any]:
-        """Return the rows that are left."""
+        """Return the remaining rows."""
         return self.fetchmany(len(self.rows))
 
     def fetchmany(self, size: int = arraysize) -> list[Any]:
@@ -54,7 +54,7 @@ class _Cursor:
 
 
 class _Connection:
-    """A connection as Python's DB-API wants it."""
+    """A connection of Python's DB-API."""
 
     cursor = _Cursor
 
@@ -65,7 +65,7 @@ class _Connection:
 
 
 class _Dialect(PGDialect):
-    """PostgreSQL, with parameters as ``$1``: the form that the server itself knows."""
+    """PostgreSQL, with parameters as ``$1``, which is the server's own form."""
 
     driver = "nothing"
     supports_statement_cache = True
@@ -74,8 +74,8 @@ class _Dialect(PGDialect):
 
 
 def nowhere() -> Engine:
-    """Return an engine of a database that is not there."""
-    driver = SimpleNamespace(Error=NotImplementedError)  # which it never raises
+    """Return an engine without a database."""
+    driver = SimpleNamespace(Error=NotImplementedError)  # it is never raised
     dialect = _Dialect(dbapi=driver, paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
     engine = Engine(StaticPool(_Connection, dialect=dialect), dialect, make_url("postgresql://"))  # type: ignore[arg-type]
     event.listen(engine, "before_cursor_execute", _describe)
@@ -85,11 +85,11 @@ def nowhere() -> Engine:
 def _describe(
     _connection: object, cursor: _Cursor, statement: str, _parameters: object, context: Any, *_: object
 ) -> None:
-    """Give the result the columns that the statement asks for, and the rows that it has whatever there is."""
+    """Give the result the columns of the statement, and the rows that it always has."""
     compiled = context.compiled
     columns = getattr(compiled, "_result_columns", None) or ()
     names, rows = answer(statement, [column.type for column in columns])
-    # tenantkit's own queries are about what is there, and their callers know that there may be no database.
+    # tenantkit's own queries read the catalog, and their callers expect that there may be no database.
     cursor.rows = () if INTERNAL in context.execution_options else rows
     if columns or getattr(compiled, "isinsert", False) or getattr(compiled, "isupdate", False):
         names = [column.keyname for column in columns]

@@ -1,7 +1,7 @@
-"""Work outside of the revision's connection: noticed and prevented while a revision is rendered.
+"""Work outside of the revision's connection: detected and prevented while a revision is rendered.
 
-Python's audit events tell of files, processes and sockets, whichever library opens them; SQLAlchemy's events tell of
-engines. What psycopg opens in C has no audit event, so its function is replaced for the time being.
+Python's audit events report files, processes and sockets, whichever library opens them; SQLAlchemy's events report
+engines. psycopg's connections, opened in C, have no audit event, so its function is replaced during the rendering.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _hooked: list[bool] = []
 
 
 class OutsideError(Exception):
-    """Something was prevented that is no work of the revision's connection."""
+    """Work outside of the revision's connection was prevented."""
 
 
 @contextmanager
 def prevented(notice: Callable[[str], None]) -> Generator[None]:
-    """Prevent, in this thread and for the duration of a block, what is done outside of the revision's connection.
+    """Prevent work outside of the revision's connection, in this thread and for the duration of a block.
 
-    *notice* is called with what it would have been, and `OutsideError` raised where it was to happen.
+    *notice* is called with a description, and `OutsideError` is raised in the code that would do it.
     """
 
     def prevent(what: str) -> NoReturn:
         notice(what)
-        raise OutsideError(f"it {what}, which is not done while it is linted")
+        raise OutsideError(f"it {what}, which lint prevents")
 
     def connecting(*_: Any) -> None:
         if _notice.get() is prevent:  # in this thread
@@ -45,7 +45,7 @@ def prevented(notice: Callable[[str], None]) -> Generator[None]:
         return original(*arguments, **options)
 
     if not _hooked:
-        sys.addaudithook(_hear)  # there is no way to remove one
+        sys.addaudithook(_audit)  # a hook cannot be removed
         _hooked.append(True)
     original, psycopg.connect = psycopg.connect, connect
     with ExitStack() as stack:
@@ -63,6 +63,6 @@ def attempt(what: str) -> None:
         prevent(what)
 
 
-def _hear(name: str, arguments: tuple[Any, ...]) -> None:
+def _audit(name: str, arguments: tuple[Any, ...]) -> None:
     if _notice.get() is not None and (what := describe(name, arguments)) is not None:
         attempt(what)

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from tenantkit.migrations.graph.revision_graph import RevisionGraph
 
 TENANT_SCHEMA = "tenantkit_lint"
-"""What stands for a tenant's schema; where the placeholder itself is left, it was not translated."""
+"""The name for a tenant's schema. Where the placeholder itself remains, it was not translated."""
 
-_MOST = 10_000
-"""Of statements, before a revision is taken for one that never ends."""
+_MAX_STATEMENTS = 10_000
+"""Maximum number of statements of a revision. More are taken for an endless loop."""
 
 _CHANGES = "tenantkit.migrations.operations."
 
@@ -45,28 +45,28 @@ _INVOKE = Operations.invoke.__code__
 
 @dataclass(frozen=True)
 class Step:
-    """What a revision sends at once: a statement, or several in one string."""
+    """One string that a revision sends, with one or several statements."""
 
     sql: str
     parameters: Any
     lines: tuple[int, ...]
-    """Where in the revision's file: the innermost call first."""
+    """The lines of the revision's file, the innermost call first."""
     by_operation: bool
-    """Whether an operation of Alembic sent it, so that it can be recorded and replayed; see `Recorder`."""
+    """Whether an operation of Alembic sent it, so that it can be replayed; see `Recorder`."""
     in_autocommit_block: bool
     existing_type: TypeEngine[Any] | None = None
-    """The type that a column has before, where an operation changes it and says so."""
+    """The present type of a column whose type an operation changes, if it names it."""
     by_long_change: bool = False
-    """Whether it is a step of tenantkit's operations for long changes, which know PostgreSQL's dangers themselves."""
+    """Whether it is a step of tenantkit's operations for long changes, which avoid the dangers that lint looks for."""
 
     @cached_property
     def statements(self) -> tuple[Statement, ...]:
-        """The statements, to look at."""
+        """The parsed statements."""
         return read(self.sql)
 
     @cached_property
     def all_statements(self) -> tuple[Statement, ...]:
-        """Also those that a DO has in its body, without the names that it declares."""
+        """The parsed statements, and those in the body of a DO, without the names that it declares."""
         return read_all(self.sql)
 
 
@@ -80,23 +80,22 @@ class Outside:
 
 @dataclass(frozen=True)
 class Rendering:
-    """All that a revision would send to an empty schema."""
+    """The statements that a revision would send to an empty schema."""
 
     steps: tuple[Step, ...]
     error: Exception | None = None
-    """What it failed with, if it did."""
+    """The error with which it failed, if it did."""
     lines: tuple[int, ...] = ()
-    """Where it failed."""
+    """The lines in which it failed."""
     outside: tuple[Outside, ...] = ()
     """Work outside of its connection, which was prevented."""
 
 
 @contextmanager
 def environment(graph: RevisionGraph) -> Generator[EnvironmentContext]:
-    """Enter a line's environment, as its ``env.py`` sets it up.
+    """Enter the environment of a graph, as its ``env.py`` configures it.
 
-    That is run for what it registers, such as operations of one's own. It then refuses to go on, as nothing
-    tells it a schema to migrate.
+    ``env.py`` runs because it may register things, such as operations. It then stops, as there is no schema to migrate.
     """
     with EnvironmentContext(graph.config, graph.scripts) as context, clear_errors(f"{graph.environment}/env.py failed"):
         with suppress(CommandError):
@@ -171,8 +170,8 @@ def _run(
                 by_long_change=any(frame.f_globals.get("__name__", "").startswith(_CHANGES) for frame in frames),
             )
         )
-        if len(steps) >= _MOST:
-            raise RuntimeError(f"it sends more than {_MOST:,} statements")
+        if len(steps) >= _MAX_STATEMENTS:
+            raise RuntimeError(f"it sends more than {_MAX_STATEMENTS:,} statements")
 
     event.listen(connection, "before_cursor_execute", record)
     context.configure(connection=connection)
@@ -184,7 +183,7 @@ def _run(
 
 
 def _is_recorded(frames: Sequence[FrameType], construct: Any, statement: str) -> bool:
-    """Return whether a run of Alembic records a statement for replay: what `Recorder` does, seen from the frames."""
+    """Return whether `Recorder` would record a statement for replay, as far as the frames show."""
     reads = isinstance(construct, Select)
     operation: type | None = None
     is_executed = False
@@ -197,12 +196,12 @@ def _is_recorded(frames: Sequence[FrameType], construct: Any, statement: str) ->
     else:
         operation = object if is_executed else None
     if operation is ExecuteSQLOp or (reads and "pg_type" in statement):
-        return True  # the latter is how Alembic finds out whether it has to create a named type
+        return True  # for the latter, Alembic asks whether it has to create a named type
     return operation is not None and not reads
 
 
 def _frames(innermost: FrameType) -> Generator[FrameType]:
-    """Yield *innermost* and those around it, as far as the revision's."""
+    """Yield *innermost* and the frames around it, up to the revision's."""
     frame: FrameType | None = innermost
     while frame is not None and frame.f_code is not _run.__code__:
         yield frame
@@ -210,5 +209,5 @@ def _frames(innermost: FrameType) -> Generator[FrameType]:
 
 
 def _lines(module: ModuleType, innermost: FrameType) -> tuple[int, ...]:
-    """Return the lines of *module* that led to a frame, the innermost call first."""
+    """Return the lines of *module* on the stack of a frame, the innermost call first."""
     return tuple(frame.f_lineno for frame in _frames(innermost) if frame.f_globals is vars(module)) or (1,)

@@ -34,4 +34,4 @@ RULES: dict[str, Rule] = {
         outside_work.RULE,
     )
 }
-"""By their codes."""
+"""The rules by their codes."""

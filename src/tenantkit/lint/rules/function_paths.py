@@ -1,4 +1,4 @@
-"""TK008: a function looks names up where it is called, which is not where it was made."""
+"""TK008: a function finds tables by the `search_path` of its caller."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def path_is_missing(revision: Revision) -> Iterator[Problem]:
-    """Find functions that name tables without a schema and have no path of their own."""
+    """Find functions that name tables without a schema and do not set their `search_path`."""
     for step, statement in revision.statements():
         if statement.kind == "CreateFunctionStmt" and not _has_path(statement) and (names := _looked_up(statement)):
             yield Problem(
                 step.lines,
-                f"The function looks up {first_lines(names)} when it runs, and then search_path leads elsewhere. "
+                f"The function looks up {first_lines(names)} when it runs, and search_path may differ then. "
                 "Create it with SET search_path FROM CURRENT.",
             )
 

@@ -35,8 +35,8 @@ def key_is_checked(revision: Revision) -> Iterator[Problem]:
             if action.kind == "ValidateConstraint" and action.name in added and not step.in_autocommit_block:
                 yield Problem(
                     step.lines,
-                    f"{action.name} is validated in the transaction that adds it, so the shared table stays locked "
-                    "meanwhile. Validate it in a revision of its own.",
+                    f"{action.name} is validated in the transaction that adds it, so the shared table stays locked. "
+                    "Validate it in a revision of its own.",
                 )
 
 

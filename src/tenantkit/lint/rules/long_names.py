@@ -1,4 +1,4 @@
-"""TK004: PostgreSQL would cut a name."""
+"""TK004: PostgreSQL would truncate a name."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def long_name(revision: Revision) -> Iterator[Problem]:
         for name in statement.long_names:
             yield Problem(
                 step.lines,
-                f"{name!r} has {len(name.encode())} bytes, and PostgreSQL cuts names at {MAX_IDENTIFIER_BYTES}: two "
-                "that begin alike clash, and no catalog query finds it by this name. Choose a shorter one.",
+                f"{name!r} has {len(name.encode())} bytes, and PostgreSQL truncates names to {MAX_IDENTIFIER_BYTES}: "
+                "two that begin alike clash, and no catalog query finds it by this name. Choose a shorter one.",
             )
     if isinstance(revision.first.error, IdentifierError):
         yield Problem(revision.first.lines, f"{as_clause(revision.first.error)}. Choose a shorter name.")
 
 
-RULE = Rule("TK004", "PostgreSQL would cut a name", long_name)
+RULE = Rule("TK004", "PostgreSQL would truncate a name", long_name)

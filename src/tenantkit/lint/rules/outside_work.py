@@ -1,4 +1,4 @@
-"""TK011: a revision does something outside of its connection."""
+"""TK011: a revision works outside of its connection."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 def works_outside(revision: Revision) -> Iterator[Problem]:
-    """Find files, processes, the network and other connections, which a replay leaves out."""
+    """Find work on files, processes, the network and other connections, which a replay omits."""
     if not revision.is_replayed:
         return
     if revision.scope == "tenant":
         why = (
-            "It cannot be replayed, and no transaction takes it back. Do it in the application, or set replay = False "
-            "in the revision: then Alembic runs it for each tenant"
+            "It cannot be replayed or rolled back. Do it in the application, or set replay = False in the revision: "
+            "then Alembic runs it for each tenant"
         )
     else:
-        why = "No transaction takes it back. Do it in the application, or set replay = False in the revision"
+        why = "It cannot be rolled back. Do it in the application, or set replay = False in the revision"
     for outside in revision.first.outside:
         yield Problem(outside.lines, f"This {outside.what}, outside of the revision's connection. {why}.")
     seen = {line for outside in revision.first.outside for line in outside.lines}
@@ -33,4 +33,4 @@ def works_outside(revision: Revision) -> Iterator[Problem]:
             )
 
 
-RULE = Rule("TK011", "something is done outside of the revision's connection", works_outside)
+RULE = Rule("TK011", "a revision works outside of its connection", works_outside)

@@ -1,4 +1,4 @@
-"""TK005: what commits by itself stands beside what does not, or in a transaction."""
+"""TK005: a revision mixes steps that commit separately with others, or has them in a transaction."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 _ENDS = frozenset({"TRANS_STMT_COMMIT", "TRANS_STMT_PREPARE", "TRANS_STMT_ROLLBACK"})
 _ALONE = frozenset({"AlterSystemStmt", "CreateTableSpaceStmt", "CreatedbStmt", "DropTableSpaceStmt", "DropdbStmt"})
-"""Statements that run in no transaction."""
+"""Statements that cannot run in a transaction."""
 
 
 def mixed_steps(revision: Revision) -> Iterator[Problem]:
-    """Find what cannot be taken back beside what can, or where it cannot run at all."""
+    """Find steps that commit separately beside steps of the transaction, or in it."""
     writing = [step for step in revision.steps if not all(each.kind == "SelectStmt" for each in step.statements)]
     alone = [step for step in writing if step.in_autocommit_block]
     others = [step for step in writing if not step.in_autocommit_block]
@@ -25,8 +25,8 @@ def mixed_steps(revision: Revision) -> Iterator[Problem]:
         if any(each.node.get("kind") in _ENDS for each in step.statements if each.kind == "TransactionStmt"):
             yield Problem(
                 step.lines,
-                "This ends the transaction, which is tenantkit's to do, and is refused. What must be committed by "
-                "itself goes into op.get_context().autocommit_block().",
+                "This ends the transaction, which only tenantkit may do, and is refused. Put statements that must be "
+                "committed separately into op.get_context().autocommit_block().",
             )
         elif any(map(_runs_alone, step.all_statements)):
             yield Problem(
@@ -37,9 +37,9 @@ def mixed_steps(revision: Revision) -> Iterator[Problem]:
     if alone and others:
         yield Problem(
             alone[0].lines,
-            f"This is committed by itself, together with what comes before it; line {others[0].lines[0]} belongs to "
-            "the transaction. A tenant where one of them fails is left with half of the revision. Give the block a "
-            "revision of its own.",
+            f"This is committed separately, with all steps before it; line {others[0].lines[0]} belongs to the "
+            "transaction. If one of them fails for a tenant, the tenant has half of the revision. Put the block into "
+            "a revision of its own.",
         )
 
 
@@ -57,4 +57,4 @@ def _runs_alone(statement: Statement) -> bool:
             return kind in _ALONE
 
 
-RULE = Rule("TK005", "what commits by itself stands beside what does not", mixed_steps)
+RULE = Rule("TK005", "a revision mixes steps that commit separately with others", mixed_steps)

@@ -1,4 +1,4 @@
-"""TK006: a revision for before the deployment takes away, or forbids, what the running code uses and writes."""
+"""TK006: a revision of the phase expand removes or forbids what the running code uses or writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _USED = "relies on it"
 _WRITTEN = "may write what it forbids"
-_RENAMES = "renames what code calls by its name"
+_RENAMES = "renames an object that code uses by its name"
 
 _OF_COLUMNS = {
     "AlterColumnType": "changes a column's type",
@@ -27,7 +27,7 @@ _OF_COLUMNS = {
     "DropExpression": "drops a default",
     "RenameColumn": _RENAMES,
 }
-"""Actions of ALTER TABLE that take away a column as it was."""
+"""Actions of ALTER TABLE that remove or change a column."""
 _OF_TABLES = {
     "DetachPartition": "takes away the rows of a partition",
     "DetachPartitionFinalize": "takes away the rows of a partition",
@@ -36,7 +36,7 @@ _OF_TABLES = {
 }
 _HIDING = frozenset({"EnableRowSecurity", "ForceRowSecurity"})
 _UNUSED = frozenset(f"OBJECT_{kind}" for kind in ("INDEX", "POLICY", "RULE", "STATISTIC_EXT"))
-"""Kinds of objects that no code calls by their names."""
+"""Kinds of objects that no code uses by their names."""
 _NAMED = frozenset(
     f"OBJECT_{kind}"
     for kind in (
@@ -44,15 +44,15 @@ _NAMED = frozenset(
     )
 )
 _FORBIDS_IN_DOMAIN = frozenset({"C", "O"})
-"""Of ALTER DOMAIN: ADD CONSTRAINT and SET NOT NULL."""
+"""Kinds of ALTER DOMAIN: ADD CONSTRAINT and SET NOT NULL."""
 _BEFORE, _INSTEAD, _OF_UPDATE = 2, 64, 16
-"""Bits with which PostgreSQL describes triggers."""
+"""Bits of PostgreSQL's type of a trigger."""
 _ERROR = 21
 """The level of RAISE EXCEPTION."""
 
 
 def contracts_while_expanding(revision: Revision) -> Iterator[Problem]:
-    """Find what the code of before the deployment relies on, or may write."""
+    """Find statements that remove or forbid what the code from before the deployment uses or writes."""
     if revision.phase != "expand":
         return
     made = Additions(revision)
@@ -61,14 +61,14 @@ def contracts_while_expanding(revision: Revision) -> Iterator[Problem]:
             or_else = ", or leave the phase out if no running code writes it" if why == _WRITTEN else ""
             yield Problem(
                 step.lines,
-                f"This {what}, but the revision's phase is expand: the code of before the deployment still runs "
+                f"This {what}, but the revision's phase is expand: the code from before the deployment still runs "
                 f"and {why}. Move it to a revision with phase = 'contract'{or_else}.",
             )
         made.learn(statement)
 
 
 def _of_statement(made: Additions, statement: Statement) -> Iterator[tuple[str, str]]:
-    """Yield what a statement other than ALTER TABLE takes away or forbids, and why that matters."""
+    """Yield the effects of a statement other than ALTER TABLE on running code, each with its reason."""
     if statement.kind == "DropStmt":
         kind, dropped = statement.node["removeType"], map(name_of, statement.node["objects"])
         is_own = kind in _UNUSED or all(each and made.replaces(kind, each.name) for each in dropped)
@@ -86,7 +86,7 @@ def _taken_away(statement: Statement) -> Iterator[str]:
         yield "empties a table"
     match kind:
         case _ if kind.startswith("Drop"):
-            yield "drops what code uses"
+            yield "drops an object that code uses"
         case "TruncateStmt":
             yield "empties a table"
         case "RenameStmt" if node["renameType"] in _NAMED and not statement.actions:
@@ -97,7 +97,7 @@ def _taken_away(statement: Statement) -> Iterator[str]:
             if any(each["subtype"] != "AT_AddColumn" for each in find(node, "AlterTableCmd")):
                 yield "changes a type"
         case "GrantStmt" | "GrantRoleStmt" if not node.get("is_grant"):
-            yield "takes rights away"
+            yield "revokes privileges"
         case _:
             pass
 
@@ -111,7 +111,7 @@ def _forbidden(made: Additions, statement: Statement) -> str | None:
         case "CreatePolicyStmt" if not node.get("permissive"):
             what = "forbids rows"
         case "RuleStmt" if node.get("instead"):
-            what = "has something else done to rows"
+            what = "replaces statements on rows"
         case "IndexStmt" if node.get("unique"):
             what = forbidding.by_unique_index(made, node)
         case "CreateFunctionStmt" if node.get("replace"):
@@ -124,7 +124,7 @@ def _forbidden(made: Additions, statement: Statement) -> str | None:
 
 
 def _of_trigger(made: Additions, node: Node) -> str | None:
-    """Return what a trigger does to rows of code that does not know the revision, if it refuses or drops them."""
+    """Return the effect of a trigger that refuses or drops rows of the running code; ``None`` for others."""
     only = parts(node.get("columns"))
     is_of_new = only and all(made.has(node["relation"]["relname"], column) for column in only)
     if node.get("timing") == _INSTEAD or (is_of_new and node["events"] == _OF_UPDATE):
@@ -149,7 +149,7 @@ def _of_replaced(made: Additions, statement: Statement) -> str | None:
 
 def _refuses(program: list[Node]) -> bool:
     raises = [each for each in find(program, "PLpgSQL_stmt_raise") if each["elog_level"] >= _ERROR]
-    refuses = [each for each in raises if {"condname", "message", "options"} & each.keys()]  # others raise again
+    refuses = [each for each in raises if {"condname", "message", "options"} & each.keys()]  # others re-raise
     return bool(refuses) or any(find(program, "PLpgSQL_stmt_assert"))
 
 
@@ -159,7 +159,7 @@ def _drops(program: list[Node]) -> bool:
 
 
 def _of_table(made: Additions, step: Step, statement: Statement) -> Iterator[tuple[str, str]]:
-    """Yield what an ALTER TABLE takes away or forbids, and why that matters."""
+    """Yield the effects of an ALTER TABLE on running code, each with its reason."""
     if statement.altered_table is None or statement.altered_table.name in made.tables:
         return
     table = statement.altered_table.name
@@ -172,7 +172,7 @@ def _of_table(made: Additions, step: Step, statement: Statement) -> Iterator[tup
                 if not is_wider:
                     yield _OF_COLUMNS.get(action.kind, "drops a default"), _USED
             elif action.takes_default and (table, action.name) in made.required:
-                yield "leaves a new column that must be given", _USED
+                yield "leaves a new column without a default", _USED
         elif action.kind in _OF_TABLES:
             yield _OF_TABLES[action.kind], _USED
         elif (forbidden := _forbids(made, table, action)) is not None:
@@ -180,7 +180,7 @@ def _of_table(made: Additions, step: Step, statement: Statement) -> Iterator[tup
 
 
 def _forbids(made: Additions, table: str, action: Action) -> str | None:
-    """Return which values an action forbids that code writes which does not know the revision, if it does."""
+    """Return the effect of an action that forbids values of the running code; ``None`` for others."""
     match action.kind:
         case "AddIdentity" | "SetIdentity" if _is_always(action) and not made.has(table, action.name):
             return "forbids to write a column"
@@ -205,4 +205,4 @@ def _is_always(action: Action) -> bool:
     )
 
 
-RULE = Rule("TK006", "an expanding revision takes something away, or forbids it", contracts_while_expanding)
+RULE = Rule("TK006", "an expanding revision removes or forbids what running code uses", contracts_while_expanding)

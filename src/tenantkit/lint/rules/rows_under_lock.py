@@ -1,4 +1,4 @@
-"""TK009: a table is written again, or its rows are changed or checked, while others wait for it."""
+"""TK009: a table is rewritten, or its rows are changed or checked, while other sessions wait for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def rows_under_lock(revision: Revision) -> Iterator[Problem]:
-    """Find what takes long for many rows under locks of the same statement, or of those before it."""
+    """Find work that takes long for many rows under a lock of the same statement, or of one before it."""
     held: dict[str, tuple[Lock, int]] = {}
     known = _Known()
     for step, statement in revision.all_statements():
@@ -46,12 +46,12 @@ def rows_under_lock(revision: Revision) -> Iterator[Problem]:
 def _while_held(
     revision: Revision, step: Step, statement: Statement, held: dict[str, tuple[Lock, int]]
 ) -> Iterator[Problem]:
-    """Yield what takes long for many rows while locks of statements before are held."""
+    """Yield work that takes long for many rows under the locks of earlier statements."""
     for named, table in _gone_through(statement, held):
         lock, line = held[table]
         yield Problem(
             step.lines,
-            f"This goes through the rows of {named} while {lock.forbids} of {table} wait: the "
+            f"This scans the rows of {named} while {lock.forbids} of {table} wait: the "
             f"lock of line {line} is held until the revision is committed. "
             "Do it in a revision of its own, a large table with op.backfill().",
         )
@@ -69,10 +69,10 @@ def _while_held(
 
 
 def _gone_through(statement: Statement, held: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield the tables whose rows *statement* goes through, each with a locked table that waits for it."""
+    """Yield the tables that *statement* scans, each with a table that stays locked meanwhile."""
     for change in find({statement.kind: statement.node}, "DeleteStmt", "MergeStmt", "UpdateStmt"):
         table = name_of(change["relation"])
-        assert table is not None  # noqa: S101 - the grammar asks for one
+        assert table is not None  # noqa: S101 - the grammar requires one
         where = change.get("whereClause")
         if table.name in held and not _finds_by_key(where):
             yield table.name, table.name
@@ -114,14 +114,14 @@ def _keys_to_shared(revision: Revision) -> set[str | None]:
 
 
 class _Known:
-    """Columns of which a validated check says that they are not NULL, so that PostgreSQL need not look."""
+    """Columns that a validated check makes NOT NULL, so that PostgreSQL does not scan the table for NULL."""
 
     def __init__(self) -> None:
         self._waiting: dict[tuple[str, str | None], str] = {}
         self._columns: set[tuple[str, str]] = set()
 
     def learn(self, statement: Statement) -> None:
-        """Take in what a statement checks."""
+        """Add the columns that a statement checks."""
         table = statement.altered_table
         if table is None:
             return
@@ -136,11 +136,11 @@ class _Known:
                 self._columns.add((table.name, self._waiting[table.name, action.name]))
 
     def has(self, revision: Revision, table: Name, column: str) -> bool:
-        """Return whether a column is known, from *revision* so far or from those before it."""
+        """Return whether a check in *revision*, or in one before it, makes a column NOT NULL."""
         if (table.name, column) not in self._columns:
             for statement in revision.earlier():
                 self.learn(statement)
         return (table.name, column) in self._columns
 
 
-RULE = Rule("TK009", "rows are gone through while others wait", rows_under_lock)
+RULE = Rule("TK009", "rows are scanned while other sessions wait", rows_under_lock)

@@ -1,4 +1,4 @@
-"""What a rule is, and what it finds."""
+"""Rules, and the problems that they find."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a rule finds wrong."""
+    """A problem that a rule finds."""
 
     lines: tuple[int, ...]
-    """Where, the innermost call first."""
+    """The lines of the revision, the innermost call first."""
     message: str
-    """What is wrong, and what to do instead."""
+    """The problem, and advice."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def names_schema(revision: Revision) -> Iterator[Problem]:
-    """Find schemas that are neither the tenant's nor shared in what goes to every tenant."""
+    """Find schemas that are neither the tenant's nor shared in statements for every tenant."""
     if revision.scope != "tenant":
         return
     for step, statement in revision.statements():
         if about_database(statement) is not None:
-            continue  # which TK010 says
+            continue  # TK010 finds it
         for schema in sorted(statement.schemas):
             if revision.schemas.is_expected(schema):
                 continue
             if schema == revision.schemas.placeholder:
-                what = f"The placeholder {schema!r} is not translated in text, and no schema is called so."
+                what = f"The placeholder {schema!r} is not translated in text, and no schema has this name."
             elif revision.schemas.is_tenant_schema(schema):
                 what = f"This names {schema!r}, the schema of one tenant: every tenant's migration would work there."
             else:
@@ -33,4 +33,4 @@ def names_schema(revision: Revision) -> Iterator[Problem]:
             )
 
 
-RULE = Rule("TK001", "what goes to every tenant names a schema", names_schema)
+RULE = Rule("TK001", "a statement for every tenant names a schema", names_schema)

@@ -1,4 +1,4 @@
-"""TK000: the other rules have not seen all of a revision."""
+"""TK000: a revision cannot be checked completely."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from tenantkit.lint.revision import Revision
 
 
-def not_looked_at(revision: Revision) -> Iterator[Problem]:
-    """Find where a revision cannot be run without a database, and SQL that cannot be read."""
+def not_checked(revision: Revision) -> Iterator[Problem]:
+    """Find code that cannot run without a database, and SQL that cannot be parsed."""
     for suspicion in revision.source.suspicions:
         if suspicion.kind == "connects":
             yield Problem(
                 (suspicion.line,),
-                f"upgrade() was not looked at, because {suspicion.reason}, which would reach a real database. "
+                f"upgrade() was not checked, because {suspicion.reason}, which would reach a real database. "
                 "Use op.execute().",
             )
     for step, statement in revision.statements():
@@ -29,7 +29,7 @@ def not_looked_at(revision: Revision) -> Iterator[Problem]:
                 what = "statement" if each is statement else "body of a function or a DO"
                 yield Problem(
                     step.lines,
-                    f"The {what} was not looked at, as PostgreSQL 17's parser does not read it: {each.error}.",
+                    f"The {what} was not checked, as PostgreSQL 17's parser does not read it: {each.error}.",
                 )
     error = revision.first.error
     if error is None or isinstance(error, IdentifierError):
@@ -37,12 +37,12 @@ def not_looked_at(revision: Revision) -> Iterator[Problem]:
     if revision.first.outside:
         why = f"because it {revision.first.outside[-1].what}, which was prevented. Do that last"
     else:
-        said = as_clause(f"{type(error).__name__}: {error}")
+        message = as_clause(f"{type(error).__name__}: {error}")
         why = (
-            f"because it fails without a database, where queries find nothing: {said}. If it misses a row, let "
-            "it bear that"
+            f"because it fails without a database, where queries find nothing: {message}. If it needs a row, "
+            "handle the absence of the row"
         )
-    yield Problem(revision.first.lines, f"upgrade() was not looked at from here on, {why}.")
+    yield Problem(revision.first.lines, f"upgrade() was not checked from here on, {why}.")
 
 
-RULE = Rule("TK000", "the revision cannot be looked at", not_looked_at)
+RULE = Rule("TK000", "the revision cannot be checked", not_checked)

@@ -1,4 +1,4 @@
-"""TK010: a tenant revision makes or changes what exists once in the database."""
+"""TK010: a tenant revision creates or changes an object that exists once in the database."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def exists_once(revision: Revision) -> Iterator[Problem]:
         if (what := about_database(statement)) is not None:
             yield Problem(
                 step.lines,
-                f"{what.upper()} is about the whole database, and a tenant revision runs once for each tenant: "
+                f"{what.upper()} concerns the whole database, and a tenant revision runs once for each tenant: "
                 f"{_CONSEQUENCES.get(what, 'the first does it for all, and the others fail or do it again')}. "
                 "Do it in a shared revision.",
             )
 
 
-RULE = Rule("TK010", "this exists once in the database", exists_once)
+RULE = Rule("TK010", "the object exists once in the database", exists_once)

@@ -19,7 +19,7 @@ def wrong_line(revision: Revision) -> Iterator[Problem]:
             for name in filter(schemas.is_shared, statement.changes):
                 yield Problem(
                     step.lines,
-                    f"A tenant revision changes {name}, which is shared: each tenant's migration would do it again, "
+                    f"A tenant revision changes {name}, which is shared: each tenant's migration would repeat it, "
                     "and wait for the others. Do it in a shared revision.",
                 )
             continue
@@ -32,7 +32,7 @@ def wrong_line(revision: Revision) -> Iterator[Problem]:
         if others:
             yield Problem(
                 step.lines,
-                f"A shared revision names {others[0]}, which is the tenants': it runs once, in no tenant's schema. "
+                f"A shared revision names {others[0]}, a table of tenants: it runs once, in no tenant's schema. "
                 "Do it in a tenant revision.",
             )
 

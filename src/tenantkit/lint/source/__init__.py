@@ -1,1 +1,1 @@
-"""A revision's file, without running it."""
+"""Static analysis of a revision's file."""

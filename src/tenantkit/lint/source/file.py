@@ -1,4 +1,4 @@
-"""A revision's file: its comments that silence findings, and what its Python does besides its statements."""
+"""A revision's file: its comments that silence findings, and the side effects of its Python."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tenantkit.lint.source.suspicions import Suspicion, find
 _NOQA = re.compile(r"#\s*tenantkit:\s*noqa\b(?::\s*(?P<codes>[\w-]+(?:\s*,\s*[\w-]+)*))?", re.IGNORECASE)
 
 _ALL = frozenset({"*"})
-"""The codes of a comment that names none."""
+"""The codes of a comment without codes."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Source:
 
     @classmethod
     def of(cls, file: Path) -> Source:
-        """Return what *file* holds."""
-        with tokenize.open(file) as opened:  # as Python itself decodes it
+        """Return the source in *file*."""
+        with tokenize.open(file) as opened:  # decodes it as Python does
             return cls(opened.read())
 
     def is_silenced(self, code: str, lines: tuple[int, ...]) -> bool:
-        """Return whether a comment silences *code* in the whole file, or in a statement that holds one of *lines*."""
+        """Return whether a comment silences *code* in the whole file, or in a statement on one of *lines*."""
         if _matches(code, self._for_file):
             return True
         return any(
@@ -43,11 +43,11 @@ class Source:
 
     @cached_property
     def suspicions(self) -> tuple[Suspicion, ...]:
-        """What in ``upgrade()``, and in what it calls in this file, does more than its statements say."""
+        """The suspicions in ``upgrade()``, and in the functions of this file that it calls."""
         return self.suspicions_of("upgrade")
 
     def suspicions_of(self, function: str) -> tuple[Suspicion, ...]:
-        """Return what in *function*, and in what it calls in this file, does more than its statements say."""
+        """Return the suspicions in *function*, and in the functions of this file that it calls."""
         return find(self._tree, self._reached(function))
 
     @cached_property
@@ -55,7 +55,7 @@ class Source:
         return ast.parse(self.text)
 
     def _reached(self, function: str) -> list[ast.stmt]:
-        """Return the module's own statements, *function*, and the functions that it leads to."""
+        """Return the module's own statements, *function*, and the functions that it calls."""
         functions = {
             node.name: node for node in self._tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         }
@@ -81,14 +81,14 @@ class Source:
 
     @cached_property
     def _for_file(self) -> frozenset[str]:
-        """What is silenced in the whole file: by comments of their own lines, above all code but the docstring."""
+        """The codes that are silenced in the whole file, by comments above all code except the docstring."""
         body = self._tree.body[1:] if ast.get_docstring(self._tree) is not None else self._tree.body
         first = body[0].lineno if body else 0
         return frozenset(code for line, codes in self._comments.items() if line < first for code in codes)
 
     @cached_property
     def _for_lines(self) -> dict[int, frozenset[str]]:
-        """What is silenced in single lines; a comment alone in its line is for the next line of code."""
+        """The codes that are silenced in single lines; a comment alone in its line is for the next line of code."""
         lines = self.text.splitlines()
         found: dict[int, frozenset[str]] = {}
         for line, codes in self._comments.items():
@@ -99,7 +99,7 @@ class Source:
         return found
 
     def _span(self, line: int) -> tuple[int, int]:
-        """Return the first and the last line of the statement that *line* is in."""
+        """Return the first and the last line of the statement at *line*."""
         spans = [
             (node.lineno, node.end_lineno or node.lineno)
             for node in ast.walk(self._tree)

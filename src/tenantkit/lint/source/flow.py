@@ -1,4 +1,4 @@
-"""Values in a revision's Python: whether what a call returns can reach the database."""
+"""Data flow in a revision's Python: whether the value of a call can reach the database."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _TELLING = frozenset({"critical", "debug", "error", "exception", "info", "log", 
 
 
 def is_used(call: ast.expr, roots: Sequence[ast.stmt]) -> bool:
-    """Return whether the value of *call* may decide what the statements of *roots* do, rather than what they print.
+    """Return whether the statements of *roots* may use the value of *call*, except for output.
 
-    Names are followed from assignment to assignment, whatever function they are in.
+    Names are followed from assignment to assignment, in all functions.
     """
     statements = [each for root in roots for each in _simple(root)]
     waiting = [each for each in statements if any(node is call for node in ast.walk(each))]

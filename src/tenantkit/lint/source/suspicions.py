@@ -1,4 +1,4 @@
-"""What a revision's Python does besides its statements, as far as its syntax tells."""
+"""Side effects of a revision's Python, as far as its syntax shows them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _READS = frozenset(
         "sqlalchemy.orm.sessionmaker",
     }
 )
-"""What gives a connection, or something that has one. What is done with it is seen when the revision is run."""
+"""Functions that return a connection, or an object with one. The rendering shows how it is used."""
 
 _CONNECTS = {
     "sqlalchemy.create_engine": "it makes an engine of its own",
@@ -69,9 +69,9 @@ _VARIES = {
     "socket.getfqdn": "the machine",
     "getpass.getuser": "the machine",
 }
-"""What gives a different value each time, by function or by module."""
+"""Functions and modules whose values differ each time."""
 _VARYING = {"os.environ": "the environment of the process"}
-"""Attributes that give a different value each time."""
+"""Attributes whose values differ each time."""
 
 _NETWORK = dict.fromkeys(
     (
@@ -116,16 +116,16 @@ _OUTSIDE = {
     ),
     "sqlite3.connect": "it opens another database",
 }
-"""What is done outside of the revision's connection, by function or by module."""
+"""Work outside of the revision's connection, by function or module."""
 _METHODS = {
     **dict.fromkeys(
         ("mkdir", "rmdir", "symlink_to", "touch", "unlink", "write_bytes", "write_text"), "it changes files"
     ),
     **dict.fromkeys(("apply_async", "delay", "send_task"), "it starts a task"),
 }
-"""Work outside of the connection by the name of a method, of whatever object."""
+"""Work outside of the revision's connection, by the name of a method of any object."""
 _MODE = re.compile(r"(?=.*[wax+])[rwax][bt+]*")
-"""Of a file that is opened for writing."""
+"""The mode of a file that is opened for writing."""
 
 
 Kind: TypeAlias = Literal["asks", "connects", "outside", "reads", "varies"]
@@ -133,17 +133,17 @@ Kind: TypeAlias = Literal["asks", "connects", "outside", "reads", "varies"]
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A line that does more than its statements say."""
+    """A line whose effect is not only in the statements that it sends."""
 
     line: int
     reason: str
     kind: Kind
-    """``asks`` for the name of the schema; ``connects``, which would reach a real database; ``outside`` of the
-    revision's connection; ``reads``, perhaps, by a connection; ``varies`` from one run to the next."""
+    """``asks`` for the name of the schema; ``connects`` to a real database; works ``outside`` of the revision's
+    connection; perhaps ``reads`` by a connection; or ``varies`` from one run to the next."""
 
 
 def find(tree: ast.Module, roots: Sequence[ast.stmt]) -> tuple[Suspicion, ...]:
-    """Return what the statements *roots* of *tree* do, in the order of their lines."""
+    """Return the suspicions in the statements *roots* of *tree*, in the order of their lines."""
     imported = dict(_imports(tree))
     found = {
         (suspicion.line, suspicion.reason): suspicion
@@ -157,7 +157,7 @@ def find(tree: ast.Module, roots: Sequence[ast.stmt]) -> tuple[Suspicion, ...]:
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Yield each name that is imported, with what it stands for."""
+    """Yield each imported name, with its full name."""
     for node in ast.walk(tree):
         match node:
             case ast.Import(names):
@@ -196,14 +196,14 @@ def _suspect_call(call: ast.Call, name: str) -> tuple[str, Kind] | None:
 
 
 def _by_name(reasons: dict[str, str], name: str) -> str | None:
-    """Return what is said of a function, or of the module that it is in."""
+    """Return the reason for a function, or for its module."""
     parts = name.split(".")
     names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
     return next((reasons[each] for each in names if each in reasons), None)
 
 
 def _changes_files(call: ast.Call) -> str | None:
-    """Return what is said of a call that changes files, by its name or by the mode that it opens a file in."""
+    """Return the reason for a call that changes files, by its name or by its mode."""
     match call.func:
         case ast.Name(id="open"):
             modes = call.args[1:2]
@@ -219,7 +219,7 @@ def _changes_files(call: ast.Call) -> str | None:
 
 
 def _dotted(node: ast.expr, imported: dict[str, str]) -> str | None:
-    """Return what a name, or a name with attributes, stands for in full."""
+    """Return the full name of a name, or of a name with attributes."""
     match node:
         case ast.Name(id):
             return imported.get(id)

@@ -1,1 +1,1 @@
-"""Statements as PostgreSQL's own parser reads them, and the small values that rules ask for."""
+"""Statements, parsed by PostgreSQL's own parser, and the values that rules need."""

@@ -1,4 +1,4 @@
-"""What an ALTER TABLE does, one thing each, and the columns and constraints that it adds."""
+"""The actions of an ALTER TABLE, and the columns and constraints that it adds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TABLES = frozenset({"OBJECT_FOREIGN_TABLE", "OBJECT_TABLE"})
 
 @dataclass(frozen=True)
 class Constraint:
-    """A constraint, or what else may follow the type of a column."""
+    """A constraint, or another clause after the type of a column."""
 
     node: Node
 
@@ -32,7 +32,7 @@ class Constraint:
 
     @property
     def name(self) -> str | None:
-        """Its name, where it has one."""
+        """Its name, if it has one."""
         return self.node.get("conname")
 
     @property
@@ -52,7 +52,7 @@ class Constraint:
 
     @property
     def is_not_valid(self) -> bool:
-        """Whether rows that are there are not checked."""
+        """Whether existing rows are not checked."""
         return bool(self.node.get("skip_validation"))
 
 
@@ -74,12 +74,12 @@ class Column:
 
     @cached_property
     def constraints(self) -> tuple[Constraint, ...]:
-        """What follows its type."""
+        """The constraints and other clauses after its type."""
         return tuple(Constraint(each["Constraint"]) for each in self.node.get("constraints", ()))
 
     @property
     def using(self) -> Node | None:
-        """The expression that makes values of a new type of the old ones."""
+        """The expression that converts its values to a new type."""
         return self.node.get("raw_default")
 
     def has(self, *kinds: str) -> bool:
@@ -94,17 +94,17 @@ class Column:
 
     @property
     def is_numbered(self) -> bool:
-        """Whether a sequence gives its values."""
+        """Whether a sequence generates its values."""
         return self.type in _SERIAL or self.has("IDENTITY")
 
     @property
     def has_value(self) -> bool:
-        """Whether rows that do not mention it have a value in it."""
+        """Whether an INSERT that omits it sets a value."""
         return self.default is not None or self.is_numbered or self.has("GENERATED")
 
     @property
     def forbids_null(self) -> bool:
-        """Whether it says that it is not NULL."""
+        """Whether it is declared NOT NULL."""
         return self.has("NOTNULL", "PRIMARY") or any(
             each.kind == "CHECK" and not_null_column(each.expression) == self.name for each in self.constraints
         )
@@ -112,7 +112,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Action:
-    """One thing that an ALTER TABLE does."""
+    """One action of an ALTER TABLE."""
 
     kind: str
     """PostgreSQL's own name for it, such as ``AddColumn``, or ``RenameColumn``, ``RenameTable`` and ``SetSchema``."""
@@ -127,7 +127,7 @@ class Action:
 
     @property
     def new_name(self) -> str:
-        """The name that something is given instead."""
+        """The new name of the renamed object."""
         return str(self.node["newname"])
 
     @cached_property
@@ -143,9 +143,9 @@ class Action:
 
     @property
     def foreign_keys(self) -> tuple[Constraint, ...]:
-        """The foreign keys that are added and have rows to check.
+        """The new foreign keys with rows to check.
 
-        A column that is added with a key but without a value holds nothing to check, and PostgreSQL knows it.
+        PostgreSQL does not check the key of a new column without a value.
         """
         if self.constraint is not None:
             return (self.constraint,) if self.constraint.kind == "FOREIGN" else ()
@@ -155,14 +155,14 @@ class Action:
 
     @property
     def takes_default(self) -> bool:
-        """Whether a column has no default any more."""
+        """Whether it removes the default of a column."""
         return self.kind == "DropIdentity" or (
             self.kind == "ColumnDefault" and ("def" not in self.node or is_null(self.node["def"]))
         )
 
     @property
     def gives_default(self) -> bool:
-        """Whether a column is given a default."""
+        """Whether it sets the default of a column."""
         return self.kind == "ColumnDefault" and not self.takes_default
 
     @property
@@ -172,12 +172,12 @@ class Action:
 
     @property
     def is_concurrent(self) -> bool:
-        """Whether a partition is detached in two transactions."""
+        """Whether it detaches a partition in two transactions."""
         return bool(untag(self.node.get("def"))[1].get("concurrent"))
 
 
 def actions_of(kind: str, node: Node) -> Iterator[Action]:
-    """Yield what a statement does to a table, if it is an ALTER TABLE."""
+    """Yield the actions of a statement, if it is an ALTER TABLE."""
     if kind == "AlterTableStmt" and node["objtype"] in _TABLES:
         for each in node["cmds"]:
             command = each["AlterTableCmd"]

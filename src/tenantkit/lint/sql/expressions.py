@@ -1,4 +1,4 @@
-"""Values of expressions: constants, the functions that are called, and types."""
+"""Parts of expressions: constants, function calls, columns and types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def without_cast(expression: Node | None) -> tuple[str, Node]:
 
 
 def constant(expression: Node | None) -> Any:
-    """Return the value of a text, a number or a truth value; ``None`` also if *expression* is something else."""
+    """Return the value of a text, a number or a boolean; ``None`` for every other *expression*."""
     kind, fields = without_cast(expression)
     match fields:
         case {"sval": value}:
@@ -31,13 +31,13 @@ def constant(expression: Node | None) -> Any:
 
 
 def is_null(expression: Node | None) -> bool:
-    """Return whether *expression* is NULL, be it with a type."""
+    """Return whether *expression* is NULL, with or without a type."""
     kind, fields = without_cast(expression)
     return kind == "A_Const" and bool(fields.get("isnull"))
 
 
 def functions(value: Any) -> Iterator[str]:
-    """Yield the functions that are called, without the name of PostgreSQL's own schema."""
+    """Yield the names of the called functions, without the schema pg_catalog."""
     for call in find(value, "FuncCall"):
         yield ".".join(part for part in parts(call["funcname"]) if part != "pg_catalog")
 
@@ -49,7 +49,7 @@ def columns(value: Any) -> Iterator[str]:
 
 
 def not_null_column(expression: Node | None) -> str | None:
-    """Return the column of which *expression* says no more than that it is not NULL."""
+    """Return the column of an *expression* of the form ``column IS NOT NULL``."""
     kind, fields = untag(expression)
     if kind != "NullTest" or fields["nulltesttype"] != "IS_NOT_NULL" or "ColumnRef" not in fields["arg"]:
         return None

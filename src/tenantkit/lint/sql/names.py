@@ -1,4 +1,4 @@
-"""What a statement creates and changes, and the schemas that it names."""
+"""The objects that a statement creates or changes, and the schemas that it names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FIELDS = {
     }.items()
     for kind in kinds.split()
 }
-"""By the kind of a statement, the field with the name of what it creates, changes or locks."""
+"""The field with the name of the object that a statement creates, changes or locks, by the kind of the statement."""
 _PARTS_OF_TABLES = frozenset(f"OBJECT_{kind}" for kind in ("COLUMN", "POLICY", "RULE", "TABCONSTRAINT", "TRIGGER"))
 _WRITES = ("DeleteStmt", "InsertStmt", "MergeStmt", "UpdateStmt")
 
@@ -49,13 +49,13 @@ _BY_TEXT = frozenset(
     {"currval", "nextval", "pg_get_serial_sequence", "setval"}
     | {f"to_reg{kind}" for kind in ("class", "collation", "namespace", "oper", "operator", "proc", "procedure", "type")}
 )
-"""Functions that take the name of an object as a text."""
+"""Functions with the name of an object as a text argument."""
 _SCHEMA_IN_TEXT = re.compile(r'(?:"((?:[^"]|"")*)"|(\w+))\.')
 _NO_SCHEMAS = frozenset({"", "pg_temp", "$user"})
 
 
 def created_by(kind: str, node: Node) -> Name | None:
-    """Return what a statement creates that has a name in a schema; of a schema its own name."""
+    """Return the name of the object, or of the schema, that a statement creates."""
     match kind:
         case "CreateTableAsStmt":
             return name_of(node["into"]["rel"])
@@ -70,7 +70,7 @@ def created_by(kind: str, node: Node) -> Name | None:
 
 
 def changed_by(kind: str, node: Node) -> Iterator[Name]:
-    """Yield what a statement creates, alters, drops, locks or writes to, also in its WITH."""
+    """Yield the objects that a statement creates, alters, drops, locks or writes to, also in its WITH."""
     yield from filter(None, (name_of(each.get("relation")) for each in find({kind: node}, *_WRITES)))
     object_type = node.get("removeType") or node.get("objtype")
     find_name = parent_of if object_type in _PARTS_OF_TABLES and kind in {"CommentStmt", "DropStmt"} else name_of
@@ -97,7 +97,7 @@ def changed_by(kind: str, node: Node) -> Iterator[Name]:
 
 
 def schemas_of(kind: str, node: Node) -> Iterator[str]:
-    """Yield the schemas that a statement names, also as what it is about."""
+    """Yield the schemas that a statement names, also as its object."""
     yield from schemas_in({kind: node})
     yield from (name.schema for name in changed_by(kind, node) if name.schema)
     called = {each[key] for each in walk(node) for key in ("aliasname", "ctename", "relname") if key in each}
@@ -113,7 +113,7 @@ def schemas_of(kind: str, node: Node) -> Iterator[str]:
 
 
 def schemas_in(value: Any) -> Iterator[str]:
-    """Yield the schemas in which *value*, a statement or a part of one, looks for something."""
+    """Yield the schemas that qualify names in *value*, a statement or a part of one."""
     for node in walk(value):
         if "relname" in node and "schemaname" in node:
             yield node["schemaname"]
@@ -137,13 +137,13 @@ def schemas_in(value: Any) -> Iterator[str]:
 
 
 def _schema_in(text: Node) -> Iterator[str]:
-    """Yield the schema of what a constant text names."""
+    """Yield the schema of the object that a constant text names."""
     if (found := _SCHEMA_IN_TEXT.match(str(constant(text)))) is not None:
         yield found[1].replace('""', '"') if found[1] is not None else found[2]
 
 
 def long_names(sql: str, value: Any) -> Iterator[str]:
-    """Yield names of *sql* that PostgreSQL cuts: the parser has done so, and *value* holds what is left of them."""
+    """Yield names of *sql* that PostgreSQL truncates: *value* has the names that the parser has truncated."""
     texts = {each for node in walk(value) for each in node.values() if isinstance(each, str)}
     for cut in texts:
         if MAX_IDENTIFIER_BYTES - 3 <= len(cut.encode()) <= MAX_IDENTIFIER_BYTES:  # characters have up to 4 bytes

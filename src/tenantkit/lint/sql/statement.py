@@ -23,15 +23,15 @@ def has_parser() -> bool:
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement, or a piece of SQL that is not to be read."""
+    """One statement, or SQL that cannot be parsed."""
 
     sql: str
     """Its text."""
     kind: str
-    """PostgreSQL's own name for it, such as ``AlterTableStmt``; empty if it is not to be read."""
+    """PostgreSQL's own name for it, such as ``AlterTableStmt``; empty if it cannot be parsed."""
     node: Node
     error: str | None = None
-    """Why it is not to be read, if so."""
+    """The parser's error, if it cannot be parsed."""
 
     @property
     def text(self) -> str:
@@ -40,17 +40,17 @@ class Statement:
 
     @cached_property
     def creates(self) -> Name | None:
-        """The object that it creates, if that has a name in a schema."""
+        """The object that it creates."""
         return created_by(self.kind, self.node)
 
     @cached_property
     def changes(self) -> tuple[Name, ...]:
-        """What it creates, alters, drops, locks or writes to."""
+        """The objects that it creates, alters, drops, locks or writes to."""
         return tuple(changed_by(self.kind, self.node))
 
     @cached_property
     def actions(self) -> tuple[Action, ...]:
-        """What it does to a table, if it is an ALTER TABLE."""
+        """Its actions, if it is an ALTER TABLE."""
         return tuple(actions_of(self.kind, self.node))
 
     @cached_property
@@ -65,23 +65,23 @@ class Statement:
 
     @cached_property
     def schemas(self) -> frozenset[str]:
-        """The schemas that it names, and those in which the bodies of functions look for something."""
+        """The schemas that it names, also in the bodies of functions."""
         inner = {schema for each in self.body for schema in schemas_in({each.kind: each.node})}
         return frozenset({*schemas_of(self.kind, self.node), *inner, *_declared(self.program)})
 
     @cached_property
     def long_names(self) -> tuple[str, ...]:
-        """Names that PostgreSQL would cut."""
+        """Names that PostgreSQL would truncate."""
         return tuple(long_names(self.sql, self.node))
 
     @cached_property
     def program(self) -> list[Node]:
-        """The tree of its body, if that is PL/pgSQL; empty if it cannot be read."""
+        """The parse tree of its body, if that is PL/pgSQL; empty if it cannot be parsed."""
         return _read_program(self.sql)[0] if self._language == "plpgsql" else []
 
     @cached_property
     def body(self) -> tuple[Statement, ...]:
-        """The statements in the body of the function that it creates, or of its DO, also of those in these."""
+        """The statements in the body of the function that it creates, or of its DO, with nested bodies."""
         match self._language:
             case "plpgsql":
                 trees, error = _read_program(self.sql)
@@ -94,13 +94,13 @@ class Statement:
 
     @cached_property
     def unseen(self) -> str | None:
-        """Why statements in its DO are not known, if so."""
+        """Why statements in its DO are not known; ``None`` if all are known."""
         if self.kind != "DoStmt":
             return None
         if self._language not in {"plpgsql", "sql"}:
             return f"a DO in {self._language} is not read"
         if any(_executed(each) is None for each in _dynamic(self.program)):
-            return "a DO executes a text that is composed when it runs"
+            return "a DO executes a text that is built at run time"
         return None
 
     @property
@@ -113,13 +113,13 @@ class Statement:
 
 @lru_cache(maxsize=1_000)
 def read(sql: str) -> tuple[Statement, ...]:
-    """Return the statements of a piece of SQL; one with an error if it is not to be read."""
+    """Return the statements in a text; one with an error if it cannot be parsed."""
     parser = _parser()
     try:
         found: list[Node] = parser.parse(sql)
     except (parser.PGQueryError, RecursionError, ValueError) as error:
         return (Statement(sql, "", {}, str(error)),)
-    encoded = sql.encode()  # in which the places are counted
+    encoded = sql.encode()  # locations are counted in bytes
     statements: list[Statement] = []
     for each in found:
         start = each.get("stmt_location", 0)
@@ -130,7 +130,7 @@ def read(sql: str) -> tuple[Statement, ...]:
 
 @lru_cache(maxsize=1_000)
 def read_all(sql: str) -> tuple[Statement, ...]:
-    """Return the statements of a piece of SQL, and those in the bodies of its DO."""
+    """Return the statements in a text, and those in the bodies of its DO."""
     statements = read(sql)
     return (*statements, *(inner for each in statements if each.kind == "DoStmt" for inner in each.body))
 
@@ -145,7 +145,7 @@ def _read_program(sql: str) -> tuple[list[Node], str | None]:
 
 
 def _statements_of(program: list[Node]) -> Iterator[Statement]:
-    """Yield the statements of a PL/pgSQL function; its expressions are read as those of a SELECT."""
+    """Yield the statements of a PL/pgSQL function; its expressions are parsed as those of a SELECT."""
     for node in walk(program):
         match node:
             case {"PLpgSQL_expr": {"query": query, "parseMode": 0}}:
@@ -161,7 +161,7 @@ def _statements_of(program: list[Node]) -> Iterator[Statement]:
 
 
 def _dynamic(program: list[Node]) -> Iterator[Node]:
-    """Yield the expressions that EXECUTE is given."""
+    """Yield the expressions of EXECUTE."""
     for node in walk(program):
         match node:
             case {"PLpgSQL_stmt_dynexecute": {"query": query}} | {"PLpgSQL_stmt_dynfors": {"query": query}}:
@@ -173,7 +173,7 @@ def _dynamic(program: list[Node]) -> Iterator[Node]:
 
 
 def _executed(expression: Node) -> tuple[Statement, ...] | None:
-    """Return the statements of a text that EXECUTE is given; ``None`` if it is no constant, or cannot be read."""
+    """Return the statements in the text of EXECUTE; ``None`` if it is not a constant, or cannot be parsed."""
     [statement] = read(f"SELECT {expression['PLpgSQL_expr']['query']}")
     text = next((constant(each.get("val")) for each in find(statement.node, "ResTarget")), None)
     found = read(text) if isinstance(text, str) else None
@@ -181,7 +181,7 @@ def _executed(expression: Node) -> tuple[Statement, ...] | None:
 
 
 def _declared(program: list[Node]) -> Iterator[str]:
-    """Yield the schemas of the types that variables are declared with."""
+    """Yield the schemas of the types of declared variables."""
     for kind in find(program, "PLpgSQL_type"):
         names = str(kind["typname"]).split(".")
         yield from names[-3:-2] if kind["typname"].endswith("%TYPE") else names[-2:-1]

@@ -1,7 +1,7 @@
 """Parse trees as libpg_query gives them: nested dictionaries, whose keys are the fields of PostgreSQL's own structs.
 
-A field whose type the struct does not fix has a dictionary with one key, the kind of its value, in between. Fields that
-are empty, zero or false are left out.
+The value of a field without a fixed type is a dictionary with one key, the kind of the value. Fields that are empty,
+zero or false are left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Name(NamedTuple):
 
 def walk(value: Any) -> Iterator[Node]:
     """Yield the dictionaries in *value*, the outer ones first, in the order of the text."""
-    waiting = [value]  # a chain of UNION is nested more deeply than functions may be
+    waiting = [value]  # not recursive: a chain of UNION may be nested more deeply than Python's stack
     while waiting:
         each = waiting.pop()
         if isinstance(each, dict):
@@ -44,7 +44,7 @@ def find(value: Any, *kinds: str) -> Iterator[Node]:
 
 
 def untag(value: Node | None) -> tuple[str, Node]:
-    """Return the kind of a node and its fields; nothing of either if there is no node."""
+    """Return the kind of a node and its fields; both empty if there is no node."""
     return next(iter(value.items())) if value else ("", {})
 
 
