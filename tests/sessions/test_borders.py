@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import URL, Engine, create_engine, event, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, selectinload
-from sqlalchemy.util import await_only as await_
 
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.drivers.psycopg import Connection as FramedConnection
@@ -424,24 +423,3 @@ def test_settings_of_the_first_connection_stay_whenever_their_listener_was_added
                 pids = {each.scalar(text("SELECT pg_backend_pid()")) for each in (shared, second)}
         with Session(tenancy.engine) as session:
             assert session.scalar(text("SELECT pg_backend_pid()")) in pids
-
-
-def test_asyncpgs_own_methods_see_the_tenant_they_serve(acme: Any, portal: Any, request: pytest.FixtureRequest) -> None:
-    if "asyncio-asyncpg" not in request.node.name:
-        pytest.skip("about asyncpg")
-    for _ in range(3):
-        for key in ("acme", "beta"):
-            with acme.session(key) as session:
-
-                def use(sync: Session) -> list[Any]:
-                    driver: Any = sync.connection().connection.driver_connection
-                    sync.execute(text("SELECT 1"))
-                    fetched = [
-                        await_(driver.fetchval("SELECT name FROM project WHERE id = $1", 1)),
-                        await_(driver.fetchrow("SELECT name FROM project"))["name"],
-                        await_(driver.fetch("SELECT name FROM project"))[0]["name"],
-                    ]
-                    await_(driver.fetchval("SELECT $1::state::text", "OPEN"))
-                    return fetched
-
-                assert in_sync(session, use) == [key] * 3

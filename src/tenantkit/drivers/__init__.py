@@ -89,6 +89,8 @@ class _Check:
         if (statements := getattr(connection, "_prepared_statement_cache", None)) is not None:
             driver.statements = StatementCache(driver, statements)
             connection._prepared_statement_cache = driver.statements  # noqa: SLF001 - there is no other way
+        if self._dialect.driver == "asyncpg":
+            driver.begin = connection._start_transaction  # noqa: SLF001 - there is no other way
         # With AUTOCOMMIT there is no BEGIN, and sessions refuse to work.
         if not self._works and not self._dialect.detect_autocommit_setting(connection):
             self._try(connection, driver)

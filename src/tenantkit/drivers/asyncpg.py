@@ -1,7 +1,8 @@
 """The connection of asyncpg.
 
 asyncpg sends BEGIN, COMMIT and ROLLBACK by its public ``execute``, and SQLAlchemy everything else by ``prepare`` and
-``executemany``.
+``executemany``. Unlike psycopg, asyncpg begins no transaction by itself: SQLAlchemy does, before its own first
+statement. So the driver's own methods, which an application may call before that, begin it as well.
 """
 
 # asyncpg has no types.
@@ -35,10 +36,24 @@ class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
         if not arguments:
             if query.startswith("BEGIN"):
                 return await self._begin(query, **options)
-            if self.needs_tail and query in {"COMMIT;", "ROLLBACK;"}:
-                return await self._end(query, **options)
-        status: str = await super().execute(self.mark + query if arguments else query, *arguments, **options)
+            if query in {"COMMIT;", "ROLLBACK;"}:
+                end = self._end if self.needs_tail else super().execute
+                ended: str = await end(query, **options)
+                return ended
+        mark = await self._ready()
+        status: str = await super().execute(mark + query if arguments else query, *arguments, **options)
         return status
+
+    async def _ready(self) -> str:
+        """Begin the session's transaction unless it has begun, and return the mark of its statements.
+
+        :raises ConfigurationError: if the connection commits by itself.
+        """
+        if self._top_xact is None and self.open_frame is not None and not self.in_transaction:
+            await self.begin()
+            if not self.in_transaction:
+                raise self.refuse_autocommit()
+        return self.mark
 
     async def _begin(self, query: str, **options: Any) -> str:
         frame = self.open_frame
@@ -94,27 +109,56 @@ class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
         if self.needs_tail and query.startswith("PREPARE TRANSACTION"):
             await super().execute(f"{query}; {self.joined_tail}")
             return _Executed()
-        return await super().prepare(self.mark + query, **options)
+        return await super().prepare(await self._ready() + query, **options)
 
     @override
     async def executemany(self, command: str, args: Any, **options: Any) -> Any:
         """Execute *command* with each set of parameters; see asyncpg."""
-        return await super().executemany(self.mark + command, args, **options)
+        return await super().executemany(await self._ready() + command, args, **options)
 
     @override
     async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
         """Return the rows of *query*; see asyncpg."""
-        return await super().fetch(self.mark + query, *args, **options)
+        return await super().fetch(await self._ready() + query, *args, **options)
 
     @override
     async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
         """Return a value of the first row of *query*; see asyncpg."""
-        return await super().fetchval(self.mark + query, *args, **options)
+        return await super().fetchval(await self._ready() + query, *args, **options)
 
     @override
     async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
         """Return the first row of *query*; see asyncpg."""
-        return await super().fetchrow(self.mark + query, *args, **options)
+        return await super().fetchrow(await self._ready() + query, *args, **options)
+
+    @override
+    async def fetchmany(self, query: str, args: Any, **options: Any) -> Any:
+        """Return the rows of *query* for each set of parameters; see asyncpg."""
+        return await super().fetchmany(await self._ready() + query, args, **options)
+
+    @override
+    async def copy_from_query(self, query: str, *args: Any, **options: Any) -> Any:
+        """Copy the rows of *query* to a file; see asyncpg."""
+        await self._ready()
+        return await super().copy_from_query(query, *args, **options)
+
+    @override
+    async def copy_from_table(self, table_name: str, **options: Any) -> Any:
+        """Copy a table to a file; see asyncpg."""
+        await self._ready()
+        return await super().copy_from_table(table_name, **options)
+
+    @override
+    async def copy_to_table(self, table_name: str, **options: Any) -> Any:
+        """Copy a file to a table; see asyncpg."""
+        await self._ready()
+        return await super().copy_to_table(table_name, **options)
+
+    @override
+    async def copy_records_to_table(self, table_name: str, **options: Any) -> Any:
+        """Copy rows to a table; see asyncpg."""
+        await self._ready()
+        return await super().copy_records_to_table(table_name, **options)
 
     @override
     def cursor(self, query: str, *args: Any, **options: Any) -> Any:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.quoting import quote_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping, Sequence
+    from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 
     from sqlalchemy.engine import RootTransaction
 
@@ -84,6 +85,16 @@ class FramedConnection:
 
     statements: StatementCache | None = None
     """SQLAlchemy's cache of prepared statements, if it keeps one for the driver."""
+    begin: Callable[[], Awaitable[None]]
+    """SQLAlchemy's function that begins a transaction, for a driver that does not begin one itself."""
+
+    def refuse_autocommit(self) -> ConfigurationError:
+        """Return the error of a connection that commits by itself, or is told to, while it serves a session."""
+        return ConfigurationError(
+            "Sessions of tenantkit do not work with AUTOCOMMIT: a tenant's search_path lasts for one transaction. "
+            "Leave out isolation_level='AUTOCOMMIT', and do not set autocommit on the driver's connection. For a "
+            "statement that cannot run in a transaction, use a connection of tenancy.engine."
+        )
 
     def restore(self, settings: Sequence[tuple[str, str]]) -> None:
         """Make the tail restore these settings of the new connection."""

@@ -88,6 +88,14 @@ class _Framed(FramedConnection):
         """Whether a parent process opened the connection before a fork."""
         return self._process != os.getpid()
 
+    def require_no_session(self) -> None:
+        """Raise if the connection serves a session: without BEGIN, the tenant's path would not be set.
+
+        :raises ConfigurationError: if it does.
+        """
+        if self.open_frame is not None:
+            raise self.refuse_autocommit()
+
     def _refuse(self) -> psycopg.OperationalError:
         """Return the error of an inherited connection, whose server session belongs to the other process."""
         return psycopg.OperationalError(
@@ -176,6 +184,13 @@ class Connection(_Framed, psycopg.Connection[Any]):  # type: ignore[misc]
         return super().wait(*arguments, **options)
 
     @override
+    def set_autocommit(self, value: bool) -> None:
+        """Set whether the connection commits by itself; see psycopg. Refused while it serves a session."""
+        if value:
+            self.require_no_session()
+        super().set_autocommit(value)
+
+    @override
     def rollback(self) -> None:
         """Roll back; a forked process does nothing."""
         if not self.is_inherited:
@@ -199,6 +214,13 @@ class AsyncConnection(_Framed, psycopg.AsyncConnection[Any]):  # type: ignore[mi
         if self._process != os.getpid():
             raise self._refuse()
         return await super().wait(*arguments, **options)
+
+    @override
+    async def set_autocommit(self, value: bool) -> None:
+        """Set whether the connection commits by itself; see psycopg. Refused while it serves a session."""
+        if value:
+            self.require_no_session()
+        await super().set_autocommit(value)
 
     @override
     async def rollback(self) -> None:

@@ -85,10 +85,7 @@ class Transactions:
     def _begin(self, connection: Connection) -> None:
         driver = framed(connection)
         if connection.dialect.detect_autocommit_setting(connection.connection.dbapi_connection):  # type: ignore[arg-type]
-            raise ConfigurationError(
-                "Sessions of tenantkit do not work with AUTOCOMMIT: a tenant's search_path lasts for one transaction. "
-                "Leave out isolation_level='AUTOCOMMIT'."
-            )
+            raise driver.refuse_autocommit()
         if self._callers and connection in self._callers:
             shared = _shared_connections.get(connection)
             if shared is None:
