@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import ColumnElement, Engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, identity
 from typing_extensions import override
 
 if TYPE_CHECKING:
@@ -44,10 +44,12 @@ class _Session(Session):
         return self._engines[bind]
 
 
-if TYPE_CHECKING or not IS_2_0:  # noqa: SIM108 - mypy takes a conditional expression for a variable
+if TYPE_CHECKING or not IS_2_0:
     OptionsSession = Session
+    WeakInstanceDict = identity._WeakInstanceDict  # noqa: SLF001 - the name of 2.0 was public
 else:
     OptionsSession = _Session
+    WeakInstanceDict = identity.WeakInstanceDict
 
 
 def distinct_on(statement: Any, *columns: ColumnElement[Any]) -> Any:

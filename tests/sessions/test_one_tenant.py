@@ -265,6 +265,26 @@ def test_an_object_of_another_tenant_is_refused_in_a_criterion(
         assert connection.exec_driver_sql("SELECT title FROM t_beta.task").scalars().all() == ["begin"]
 
 
+@pytest.mark.parametrize("criterion", CRITERIA.values(), ids=CRITERIA)
+def test_an_object_that_is_garbage_is_refused_in_a_criterion_too(
+    acme: Tenancy, criterion: Callable[[Project], Any]
+) -> None:
+    def make(session: Session) -> Any:
+        return criterion(session.scalars(select(Project)).one())
+
+    with acme.session("acme") as session, acme.session("beta") as other:
+        for _ in range(2):
+            statement = make(session)
+            gc.collect()
+            assert not [each for each in session if isinstance(each, Project)]
+            session.execute(statement)  # its owner may use it
+            session.rollback()
+            with pytest.raises(TenantMismatchError, match=r"tenant 'acme'.*serves tenant 'beta'"):
+                other.execute(statement)
+            other.rollback()
+            session.expunge_all()
+
+
 def test_a_refused_object_is_named_with_its_tenant(acme: Tenancy) -> None:
     with acme.session("acme") as session:
         project = session.scalars(select(Project)).one()

@@ -8,20 +8,40 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import event
 from sqlalchemy.orm import InstanceState, Mapper
 from sqlalchemy.orm.base import state_str
+from typing_extensions import override
 
 from tenantkit.exceptions import TenantMismatchError
+from tenantkit.sqlalchemy_versions import WeakInstanceDict
 
 if TYPE_CHECKING:
     from tenantkit.tenant import Tenant
 
 OWNER = "tenantkit_owner"
-"""The key in the ``info`` of a detached object's state for the identity and the key of its tenant."""
+"""The key in the ``info`` of the state of an object that has left its session for the identity and the key of its
+tenant."""
 
 
 class OwnedKey(int):
     """The key of a session among all, with the identity and the key of its tenant."""
 
     owner: tuple[str, str]
+
+
+class OwnedInstances(WeakInstanceDict):
+    """The identity map of a session for one tenant."""
+
+    def __init__(self, owner: tuple[str, str]) -> None:
+        super().__init__()
+        self._owner = owner
+
+    @override
+    def _fast_discard(self, state: InstanceState[Any]) -> None:
+        # The object has become garbage, but a criterion that was made with it keeps its state, and may be executed.
+        vars(state)[OWNER] = self._owner
+        _fast_discard(self, state)
+
+
+_fast_discard = WeakInstanceDict._fast_discard  # noqa: SLF001 - `super()` would double its time
 
 
 def require_own(state: InstanceState[Any], tenant: Tenant, placeholders: Collection[str | None]) -> None:
@@ -56,7 +76,7 @@ def owner_of(state: InstanceState[Any]) -> tuple[str, str] | None:
         return None
     if isinstance(state.session_id, OwnedKey):
         return state.session_id.owner
-    owner: tuple[str, str] | None = state.info.get(OWNER)
+    owner: tuple[str, str] | None = vars(state).get(OWNER) or state.info.get(OWNER)
     return owner
 
 

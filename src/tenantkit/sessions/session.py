@@ -10,7 +10,7 @@ from typing_extensions import override
 from tenantkit.context import current_tenant_or_none
 from tenantkit.databases.base import require_database
 from tenantkit.exceptions import ConfigurationError, TenantMismatchError
-from tenantkit.sessions.ownership import OWNER, OwnedKey, require_own
+from tenantkit.sessions.ownership import OWNER, OwnedInstances, OwnedKey, require_own
 from tenantkit.sessions.transactions import SHARED, Transactions
 from tenantkit.sqlalchemy_versions import OptionsSession
 from tenantkit.tables import NO_TENANT_SCHEMA
@@ -131,6 +131,13 @@ class TenantSession(_FramedSession):
         # Objects keep the key of their session, also when it is garbage and was never closed.
         self.hash_key = OwnedKey(self.hash_key)  # pyright: ignore[reportIncompatibleVariableOverride]
         self.hash_key.owner = (self.tenant.identity, self.tenant.key)
+        self.identity_map = OwnedInstances(self.hash_key.owner)
+
+    @override
+    def expunge_all(self) -> None:
+        """Remove all objects from the session."""
+        super().expunge_all()
+        self.identity_map = OwnedInstances(self.hash_key.owner)
 
     @override
     def merge(self, instance: _T, **options: Any) -> _T:
