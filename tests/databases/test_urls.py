@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from contextlib import closing
+from typing import Any
 
 import pytest
 from anyio.from_thread import BlockingPortal
-from sqlalchemy import URL, MetaData
+from sqlalchemy import URL, MetaData, make_url
 
-from tenantkit import Tenancy
+from tenantkit import ConfigurationError, Tenancy
 from tenantkit.asyncio import AsyncTenancy
 
 
@@ -29,6 +30,15 @@ def test_the_short_scheme_works_with_asyncio(database: URL, portal: BlockingPort
     tenancy = AsyncTenancy(database.set(drivername=scheme), listen=False, tenant=MetaData(schema="tenant"))
     assert portal.call(tenancy.list) == []
     portal.call(tenancy.close)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:sec@ret@db/app", "postgres://u:@secret@db:5432/app?sslmode=disable"])
+@pytest.mark.parametrize("make", [Tenancy, AsyncTenancy])
+def test_a_password_with_an_at_sign_is_never_taken_for_a_host(make: Any, url: str) -> None:
+    for given in (url, make_url(url)):
+        with pytest.raises(ConfigurationError, match="%40") as refused:
+            make(given, tenant=MetaData(schema="tenant"))
+        assert not any(piece in str(refused.value) for piece in ("sec", "ret", "app"))
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,11 @@ def parse_url(url: str | URL) -> URL:
         raise ConfigurationError(
             "The database URL cannot be parsed. It should look like postgresql+psycopg://user:password@host/database."
         ) from None
+    if "@" in (parsed.host or ""):  # errors would show the host, and with it the end of the password
+        raise ConfigurationError(
+            "The database URL holds more than one '@'. Write those of the password as %40, or make the URL with "
+            "sqlalchemy.URL.create()."
+        )
     if parsed.get_backend_name() == "postgres":
         parsed = parsed.set(drivername=parsed.drivername.replace("postgres", "postgresql", 1))
     if parsed.get_backend_name() != "postgresql":
