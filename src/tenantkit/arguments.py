@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
-from math import isfinite
+from math import inf, isfinite
 from os import PathLike
 from reprlib import Repr
 from typing import Any, TypeAlias
@@ -120,6 +120,12 @@ def _is_storable(value: str) -> bool:
     return not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in value)
 
 
+_LARGEST = 2**63 - 1
+"""The largest whole number of PostgreSQL's ``bigint``."""
+_TOO_LONG = 10**4300
+"""The least whole number that Python neither reads nor writes as a string: see `sys.set_int_max_str_digits`."""
+
+
 def _is_json(value: Any) -> bool:
     try:
         return _is_json_value(value)
@@ -134,7 +140,9 @@ def _is_json_value(value: Any) -> bool:
         return all(map(_is_json_value, value))
     if _is(value, str):
         return _is_storable(value)
-    return value is None or _is(value, int) or (_is(value, float) and isfinite(value))
+    if _is(value, int):
+        return bool(abs(value) < _TOO_LONG)
+    return value is None or (_is(value, float) and isfinite(value))
 
 
 def _advise_json(name: str, value: Any) -> str | None:
@@ -205,15 +213,20 @@ def number(least: float | None = None) -> Kind:
 
 
 def whole(least: int | None = None) -> Kind:
-    """Return the kind that accepts whole numbers, of at least *least*."""
-    return _number("a whole number", int, least)
+    """Return the kind that accepts whole numbers that PostgreSQL has, of at least *least*."""
+    return _number("a whole number", int, least, _LARGEST, lambda _, each: _advise_whole(each))
 
 
-def _number(takes: str, kind: Any, least: float | None) -> Kind:
+def _advise_whole(value: object) -> str | None:
+    return "PostgreSQL has none that large." if isinstance(value, int) and abs(value) > _LARGEST else None
+
+
+def _number(takes: str, kind: Any, least: float | None, greatest: float = inf, advice: Advice = _no_advice) -> Kind:
     return Kind(
         takes if least is None else f"{takes} of at least {least}",
         lambda each: isinstance(each, kind) and not isinstance(each, bool),
-        lambda each: each == each and (least is None or each >= least),  # noqa: PLR0124 - not NaN
+        lambda each: abs(each) <= greatest and (least is None or each >= least),  # NaN is not
+        advice,
     )
 
 
@@ -252,6 +265,13 @@ class _Repr(Repr):
     @override
     def repr_instance(self, x: Any, level: int) -> str:
         return f"{type(x).__qualname__}(...)" if is_dataclass(x) else super().repr_instance(x, level)
+
+    @override
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:  # Python writes no number that is longer than `sys.get_int_max_str_digits`
+            return "<a number of more than 4300 digits>"
 
 
 _repr = _Repr()

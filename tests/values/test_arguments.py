@@ -62,7 +62,7 @@ NOT_STORABLE: Wrong = (*NOT_TEXT, "a\0b", "a\ud800")
 NOT_TEXTS: Wrong = ("acme", 5, b"ab", [5], ["acme", None], {"acme": 1}, True, iter(["acme"]))
 NOT_FLAG: Wrong = ("no", "false", "", 0, 1, None, [])
 NOT_NUMBER: Wrong = ("5", True, [1], nan)
-NOT_WHOLE: Wrong = ("5", True, [1], 1.5)
+NOT_WHOLE: Wrong = ("5", True, [1], 1.5, 2**63, -(10**30))
 NOT_FUNCTION: Wrong = ("seed", 5, [len], asynchronous, AsyncCallable())
 HOLDS_ITSELF: dict[str, Any] = {"a": []}
 HOLDS_ITSELF["a"].append(HOLDS_ITSELF)
@@ -481,6 +481,9 @@ INTENTIONS: dict[str, tuple[Callable[[Tenancy], Any], str]] = {
     "a number for a name": (lambda t: t.list(attributes=NUMBERED), "The name 1 is no string."),
     "a tenant that was not awaited": (lambda t: t.session(asynchronous_get()), "Await it first."),
     "no listening": (lambda _: Tenancy(URL, tenant=Base.metadata, listen="no"), "True or False"),
+    "a number that PostgreSQL does not have": (lambda t: t.list(limit=10**20), "PostgreSQL has none that large"),
+    "a number that Python does not write": (lambda t: t.list(limit=10**5000), "limit=<a number of more than 4300 digits>"),
+    "such a number among attributes": (lambda t: t.create("acme", attributes={"n": 10**4300}), "attributes['n'] is"),
     "no cache": (lambda _: Tenancy(URL, tenant=Base.metadata, cache_size=0), "at least 1"),
 }  # fmt: skip
 
