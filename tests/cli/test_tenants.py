@@ -86,6 +86,36 @@ def test_list_shows_tenants_in_the_order_of_keys(fleet: Project) -> None:
     ]
 
 
+def test_an_attribute_that_is_nested_too_deeply_is_refused(project: Project, project_engine: Engine) -> None:
+    done = project.invoke("create", "acme", "--attribute", f"tree={'[' * 5000}{']' * 5000}")
+    assert (done.code, done.err) == (2, "error: The value of an attribute is nested too deeply.\n")
+    assert registry(project_engine) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["Acme\nInc.", "\x1b[2J\x1b]0;title\x07", "a\rb\x08\x9bc", "\u202eemca", "a\u2028b\u2066c"]
+)
+def test_a_name_cannot_move_the_cursor_or_begin_a_line(project: Project, name: str) -> None:
+    assert project.invoke("create", "acme", "--name", name, "--attribute", f"note={name}").code == 0
+    for command in (("list",), ("show", "acme")):
+        out = project.invoke(*command).out
+        assert all(each.isprintable() for each in out.replace("\n", "")), out
+        assert out.count("\n") == (2 if command == ("list",) else 10)
+    assert project.invoke("show", "acme", "--json").json["name"] == name
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_names_are_shown_in_every_encoding(project: Project, encoding: str) -> None:
+    name = "Škoda 株式会社"
+    project.invoke("create", "acme", "--name", name)
+    environment = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    shown = project.run("list", environment=environment)
+    assert (shown.code, shown.err) == (0, "")
+    expected = name.encode(encoding, "backslashreplace").decode(encoding)
+    assert expected in shown.out
+    assert project.run("show", "acme", "--json", environment=environment).json["name"] == name
+
+
 def test_list_does_not_cut_what_is_piped(project: Project) -> None:
     name = "A very [bold]long name. " * 20
     project.invoke("create", "acme", "--name", name)

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from tenantkit.cli.display.output import err
+from tenantkit.cli.display.output import err, printable
 from tenantkit.exceptions import MigrationError, TenantkitError, as_clause
 from tenantkit.user_code import describe as describe_error
 from tenantkit.user_code import exited, get_place
@@ -69,7 +69,7 @@ def reporting(command: Callable[..., object]) -> Callable[..., None]:
 
 def print_error(message: str) -> None:
     """Print a *message* as one line on stderr."""
-    err.print(Text.assemble(("error: ", "bold red"), without_passwords(message)), soft_wrap=True)
+    err.print(Text.assemble(("error: ", "bold red"), printable(without_passwords(message))), soft_wrap=True)
 
 
 def describe(error: BaseException) -> str:
@@ -118,7 +118,7 @@ def _reason(message: str) -> str:
 
 def in_one_line(text: str) -> str:
     """Return *text* without passwords and control characters."""
-    return " ".join("".join(each if each.isprintable() else " " for each in without_passwords(text)).split())
+    return " ".join(printable(without_passwords(text)).split())
 
 
 def without_passwords(text: str) -> str:

@@ -31,9 +31,14 @@ def one_line(text: str | Text) -> Text:
     return found
 
 
+def printable(text: str) -> str:
+    """Return *text* without what would move a terminal's cursor, begin a line or turn the direction of writing."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
 def print_json(data: object) -> None:
     """Print *data* as JSON."""
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=not out.encoding.startswith("utf"), default=str))
 
 
 def print_done(verb: str, rest: str) -> None:
@@ -48,7 +53,7 @@ def print_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]]) ->
     copied: the line exceeds the terminal's width instead. Elsewhere a row is a line.
     """
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    body = [list(row) for row in rows]
+    body = [[printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     needed = 0
     for number, header in enumerate(headers):
         cells = [header, *(str(row[number]) for row in body)]
@@ -81,7 +86,9 @@ def print_tenant(tenant: Tenant) -> None:
 
 def print_field(name: str, value: str | Text) -> None:
     """Print one property of a tenant."""
-    out.print(Text.assemble((f"{name:<12}", "dim"), value), soft_wrap=True)
+    out.print(
+        Text.assemble((f"{name:<12}", "dim"), printable(value) if isinstance(value, str) else value), soft_wrap=True
+    )
 
 
 def status_text(status: str) -> Text:

@@ -115,7 +115,7 @@ _OF_PATTERNS = frozenset("*?[]{}%")
 def parse_attributes(given: list[str] | None) -> dict[str, Any]:
     """Return attributes given as ``name=value``.
 
-    :raises UsageError: if one has no ``=``, or no name.
+    :raises UsageError: if one has no ``=``, no name, or a value that is nested too deeply.
     """
     attributes: dict[str, Any] = {}
     for each in given or []:
@@ -129,6 +129,8 @@ def parse_attributes(given: list[str] | None) -> dict[str, Any]:
 def _parse_value(value: str) -> Any:
     try:
         return json.loads(value, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise UsageError("The value of an attribute is nested too deeply.") from error
     except ValueError:
         return value
 
