@@ -177,7 +177,13 @@ def test_verbose_shows_where_an_application_broke(project: Project) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("[tool.tenantkit", "cannot be read"), ("[tool.tenantkit]\napp = 1", "app is no string")],
+    [
+        ("[tool.tenantkit", "cannot be read"),
+        ("[tool.tenantkit]\napp = 1", "app is no string"),
+        ("[tool]\ntenantkit = 5", "'tenantkit' is no table. Write [tool.tenantkit]"),
+        ("tool = ['tenantkit']", "'tool' is no table"),
+        ("[[tool.tenantkit]]\napp = 'shop.app:tenancy'", "'tenantkit' is no table"),
+    ],
 )
 def test_a_broken_pyproject_is_named(bare_project: Project, content: str, message: str) -> None:
     file: Path = bare_project.write("pyproject.toml", content)
@@ -185,6 +191,15 @@ def test_a_broken_pyproject_is_named(bare_project: Project, content: str, messag
     assert done.code == 1
     assert str(file) in done.err
     assert message in done.err
+
+
+def test_a_folder_that_is_gone_is_said(bare_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    done = bare_project.invoke("list")
+    assert done.err == "error: The current folder does not exist any more. Go to the project's folder.\n"
 
 
 @pytest.mark.parametrize(

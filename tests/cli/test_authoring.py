@@ -50,6 +50,15 @@ def test_init_makes_an_environment_of_the_folder_it_runs_in(bare_project: Projec
     assert "for example 'tenantkit init tenant_migrations'" in again.err
 
 
+@pytest.mark.parametrize("folder", ["", "shop/app.py", "shop/app.py/migrations", "/proc/nothing"])
+def test_init_says_what_cannot_be_a_folder(bare_project: Project, folder: str) -> None:
+    before = sorted(bare_project.folder.rglob("*"))
+    done = bare_project.invoke("init", folder)
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert ("cannot be made" if folder else "it takes a path") in done.err
+    assert sorted(bare_project.folder.rglob("*")) == before
+
+
 def test_init_keeps_the_configuration_of_an_existing_alembic_project(project: Project) -> None:
     theirs = "[alembic]\nscript_location = alembic\n"
     ini = project.write("alembic.ini", theirs)

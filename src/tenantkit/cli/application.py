@@ -40,8 +40,12 @@ def application(context: typer.Context) -> Generator[Tenancy]:
     :raises ConfigurationError: if the named object cannot be loaded, or is not a tenancy.
     """
     settings: Settings = context.obj
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigurationError("The current folder does not exist any more. Go to the project's folder.") from error
     with without_exits("The application"):
-        tenancy = _load(settings.app or _from_pyproject(Path.cwd()))
+        tenancy = _load(settings.app or _from_pyproject(folder))
         if not gc.isenabled():  # see tenantkit.__main__
             gc.freeze()  # what was imported stays to the end
             gc.enable()

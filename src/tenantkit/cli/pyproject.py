@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tenantkit.exceptions import ConfigurationError, as_clause
 
@@ -23,8 +23,12 @@ def find(start: Path, name: str) -> tuple[Path, Any] | None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(f"{file} cannot be read: {as_clause(error)}.") from error
-    section: dict[str, Any] = tool.get("tenantkit", {})
-    return section
+    for name in ("tool", "tenantkit"):
+        value: Any = found.get(name, {})
+        if not isinstance(value, dict):
+            raise ConfigurationError(f"In {file}, {name!r} is no table. Write [tool.tenantkit].")
+        found = cast("dict[str, Any]", value)
+    return found

@@ -14,7 +14,7 @@ from tenantkit.cli.options.common import Json
 
 def init(
     context: typer.Context,  # noqa: ARG001 - every command has it
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new folder.")] = Path("migrations"),
+    name: Annotated[str, typer.Argument(metavar="FOLDER", help="The new folder.")] = "migrations",
     *,
     as_json: Json = False,
 ) -> None:
@@ -27,7 +27,8 @@ def init(
     - `tenantkit init migrations`
     - `tenantkit init tenant_migrations`
     """
-    files = migrations.init(folder)
+    files = migrations.init(name)
+    folder = Path(name)
     if as_json:
         print_json([str(file) for file in files])
         return

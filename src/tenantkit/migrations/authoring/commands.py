@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 
 from tenantkit.arguments import FLAG, NAME, PATH, require, require_options
 from tenantkit.deployment import TENANCY, Deployment
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.authoring.comparing import Written, compare_shared, compare_tenant
 from tenantkit.migrations.authoring.drafting import POSITION, Drafts, Position
 from tenantkit.migrations.environment.env_file import require_usable
@@ -31,7 +31,7 @@ def init(folder: str | Path) -> list[Path]:
 
     An existing ``alembic.ini`` is kept, and the new one goes into *folder*.
 
-    :raises ConfigurationError: if *folder* has such a file already; nothing is overwritten.
+    :raises ConfigurationError: if *folder* has such a file already, as nothing is overwritten, or cannot be made.
     """
     require(folder=(folder, PATH))
     folder = Path(folder)
@@ -55,9 +55,14 @@ def init(folder: str | Path) -> list[Path]:
                 f"{file} exists already, and nothing was overwritten. Choose another folder, for example "
                 f"'tenantkit init {other}'."
             )
-    for file, content in files.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
+    try:
+        for file, content in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename} cannot be made: {as_clause(error.strerror or str(error))}."
+        ) from error
     return list(files)
 
 
