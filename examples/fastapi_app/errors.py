@@ -8,7 +8,9 @@ from pathlib import Path
 from string import Template
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
@@ -28,7 +30,17 @@ def init_app(app: FastAPI) -> None:
             raise error
         return _answer(request, error.status_code, error.detail, error.headers or {})
 
+    async def refuse_value(request: Request, _error: Exception) -> Response:
+        return _answer(request, 400, "This request holds a value that nothing here can have.", {})
+
+    async def refuse_body(_request: Request, error: Exception) -> Response:
+        # Without the values: they may be passwords, and need not be Unicode.
+        found = error.errors() if isinstance(error, RequestValidationError) else []
+        return JSONResponse({"detail": [{name: each[name] for name in ("type", "loc", "msg")} for each in found]}, 422)
+
     app.add_exception_handler(HTTPException, show)
+    app.add_exception_handler(DataError, refuse_value)  # such as a NUL in a text, or an id beyond bigint
+    app.add_exception_handler(RequestValidationError, refuse_body)
 
 
 def refuse(refusal: Refusal) -> ASGIApp:

@@ -12,7 +12,7 @@ from examples.tracker.accounts import SHORTEST_PASSWORD
 from examples.tracker.boards import ProjectSummary
 from examples.tracker.models import Activity, Priority, Project, ProjectStatus, Role, Task, TaskStatus
 
-RevisionGraph = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Prose = Annotated[str, StringConstraints(max_length=20_000)]
 Email = Annotated[str, StringConstraints(max_length=254), Field(examples=["ada@example.com"])]
 TenantKey = Annotated[
@@ -38,8 +38,8 @@ class NewTenant(BaseModel):
     """A tenant, and who it shall belong to."""
 
     tenant_key: TenantKey
-    tenant_name: Annotated[RevisionGraph, Field(examples=["Acme Software"])]
-    name: Annotated[RevisionGraph, Field(examples=["Ada Lovelace"])]
+    tenant_name: Annotated[Line, Field(examples=["Acme Software"])]
+    name: Annotated[Line, Field(examples=["Ada Lovelace"])]
     email: Email
     password: Annotated[
         str,
@@ -102,7 +102,7 @@ class ProjectIn(BaseModel):
     """A new project."""
 
     key: ProjectKey
-    name: Annotated[RevisionGraph, Field(examples=["Website"])]
+    name: Annotated[Line, Field(examples=["Website"])]
     description: Prose = ""
 
 
@@ -139,7 +139,7 @@ class LabelOut(_Stored):
 class TaskIn(BaseModel):
     """A new task."""
 
-    title: Annotated[RevisionGraph, Field(examples=["Choose a typeface"])]
+    title: Annotated[Line, Field(examples=["Choose a typeface"])]
     description: Prose = ""
     status: TaskStatus = TaskStatus.TODO
     priority: Priority = Priority.NORMAL
@@ -152,7 +152,7 @@ class TaskChanges(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    title: RevisionGraph = ""
+    title: Line = ""
     description: Prose = ""
     status: TaskStatus = TaskStatus.TODO
     priority: Priority = Priority.NORMAL

@@ -7,7 +7,8 @@ from http import HTTPStatus
 from flask import Flask, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException, SecurityError
+from sqlalchemy.exc import DataError
+from werkzeug.exceptions import BadRequest, HTTPException, SecurityError
 
 from tenantkit.web.admission import REFUSAL
 
@@ -23,10 +24,13 @@ _TEXTS = {
     503: "This tracker is not available at present. Please try again later, or ask whoever runs it.",
 }
 
+_UNUSABLE = "What you sent holds a value that nothing here can have, such as a NUL character."
+
 
 def init_app(app: Flask) -> None:
     """Answer errors in *app* with pages."""
     app.register_error_handler(HTTPException, _show)
+    app.register_error_handler(DataError, lambda _error: _show(BadRequest(_UNUSABLE)))
 
 
 def _show(error: HTTPException) -> ResponseReturnValue:

@@ -49,13 +49,15 @@ def sign_up(tenancy: Tenancy, form: SignUp) -> Tenant:
     The user, the membership and a first project commit together with the tenant: there is never one
     without the others. A person who has an account already gives its password, and gets one more tenant.
 
-    :raises SignUpError: if the e-mail address or the password will not do.
+    :raises SignUpError: if the e-mail address, a name or the password will not do.
     :raises InvalidTenantKeyError: if the tenant's key breaks the rules.
     :raises TenantExistsError: if the tenant's key is taken.
     """
     email = _fold(form.email)
     if "@" not in email:
         raise SignUpError("Please enter your e-mail address.")
+    if "\0" in form.name + form.tenant_name:
+        raise SignUpError("Please enter names without control characters.")
     if len(form.password) < SHORTEST_PASSWORD:
         raise SignUpError(f"Please choose a password of {SHORTEST_PASSWORD} or more characters.")
     with tenancy.shared_session() as session:

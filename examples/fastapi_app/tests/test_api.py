@@ -49,6 +49,30 @@ def test_a_project_is_made(acme: Client, tenancy: Tenancy) -> None:
         assert session.scalars(select(Project.key)).all() == ["START"]
 
 
+HOSTILE = ["\0", "a\0b", "\ud800"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_no_text_can_hold_is_the_callers_mistake(start: Client, acme: Client, text: str) -> None:
+    password = "correct horse battery"
+    new = {"tenant_key": "new", "tenant_name": "New", "name": "Nina", "email": "nina@new.example", "password": password}
+    calls = [(start, "/api/sign-up", {**new, name: f"{new[name]}{text}"}) for name in ("tenant_name", "name", "email")]
+    calls += [(client, "/api/login", {"email": text, "password": text}) for client in (start, acme)]
+    calls += [(start, "/api/account/login", {"email": text, "password": text})]
+    calls += [(acme, "/api/projects", {"key": "WEB", "name": text, "description": text})]
+    calls += [(acme, "/api/projects/START/tasks", {"title": text})]
+    for client, path, content in calls:
+        answer = client.call("POST", path, content=json.dumps(content), headers={"Content-Type": "application/json"})
+        assert answer.status_code in {400, 404, 422}, (path, answer.text)
+        assert password not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/tasks/99999999999999999999", "/tasks/-1", "/tasks/%00", "%00", "%00/tasks/1"])
+def test_an_address_that_no_row_can_have_is_the_callers_mistake(acme: Client, path: str) -> None:
+    assert acme.get(f"/api/projects/START{path}").status_code in {400, 404, 422}
+    assert acme.get("/api/tasks?words=%00").status_code == 400
+
+
 def test_a_task_is_made_changed_moved_and_discussed(acme: Client, tenancy: Tenancy) -> None:
     made = acme.post("/api/projects/START/tasks", {"title": " Choose a typeface "})
     assert made.status_code == 201
