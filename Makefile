@@ -6,6 +6,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 ARGS ?=
 PORT ?= 8000
+# Where it is set, each of the hundreds of processes that tests start compiles the whole package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL = help
 .PHONY: help demo flask fastapi test test-more test-examples test-libraries lint format docs ci clean
