@@ -330,6 +330,19 @@ def test_what_a_revision_prints_is_kept_from_stdout(fleet: Make, environment: En
     assert "hello from a revision" in captured.err
 
 
+def test_a_worker_does_not_search_modules_for_garbage(fleet: Make, environment: Environment, engine: Engine) -> None:
+    environment.add(
+        "three",
+        "import gc\nratio = gc.get_freeze_count() / len(gc.get_objects())\n"
+        'op.execute(f"CREATE TABLE collector AS SELECT {ratio} AS ratio, {gc.isenabled()} AS is_on")',
+    )
+    migrate(fleet(), tenants=["k0", "k1", "k2"], engine="alembic", jobs=1)
+    with engine.connect() as connection:
+        ratio, is_on = connection.exec_driver_sql("SELECT * FROM t_k2.collector").one()
+    assert ratio > 2
+    assert is_on
+
+
 def test_shared_tables_come_first_and_stop_everything_if_they_fail(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
