@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,21 @@ import pytest
 import sqlalchemy as sa
 
 from tenantkit import Tenancy
+from tenantkit.migrations.executors import process
 from tests.migrations.environments import Environment
+from tests.support.commands import workers
+
+
+@pytest.fixture(autouse=True)
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the worker processes that a run in this process starts."""
+    monkeypatch.setattr(process, "subprocess", workers)
+
+
+@pytest.fixture
+def new_workers(forked_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start each of them in an interpreter of its own: for tests about their start, their end and what they inherit."""
+    monkeypatch.setattr(process, "subprocess", subprocess)
 
 
 @pytest.fixture

@@ -144,6 +144,7 @@ def test_a_revision_that_raises_half_way_leaves_nothing(fleet: Make, environment
     assert revisions(engine) == ["one"]
 
 
+@pytest.mark.usefixtures("new_workers")
 def test_a_worker_that_dies_costs_one_tenant(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add(
         "three",
@@ -159,6 +160,7 @@ def test_a_worker_that_dies_costs_one_tenant(fleet: Make, environment: Environme
     assert {key: revisions(engine, key) for key in ("k0", "k5")} == {"k0": ["three"], "k5": ["three"]}
 
 
+@pytest.mark.usefixtures("new_workers")
 def test_a_killed_worker_leaves_its_tenant_as_it_was(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add(
         "three",
@@ -311,6 +313,7 @@ def test_a_tenant_without_its_schema_fails_alone(fleet: Make, engine: Engine) ->
     assert [(p.key, p.state) for p in status(fleet()).behind] == [("k5", "missing")]
 
 
+@pytest.mark.usefixtures("new_workers")
 def test_a_worker_that_cannot_start_is_an_error_at_once(fleet: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ConfigurationError, match=r"could not start \(exit code 1\)"):
@@ -322,6 +325,7 @@ def test_options_that_workers_cannot_get_are_an_error_at_once(fleet: Make) -> No
         migrate(fleet(engine_options={"json_serializer": lambda value: value}), jobs=2)
 
 
+@pytest.mark.usefixtures("new_workers")
 def test_what_a_revision_prints_is_kept_from_stdout(fleet: Make, environment: Environment, capfd: Any) -> None:
     environment.add("three", 'print("hello from a revision")')
     migrate(fleet(), jobs=1)
@@ -330,6 +334,7 @@ def test_what_a_revision_prints_is_kept_from_stdout(fleet: Make, environment: En
     assert "hello from a revision" in captured.err
 
 
+@pytest.mark.usefixtures("new_workers")
 def test_a_worker_does_not_search_modules_for_garbage(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add(
         "three",

@@ -37,7 +37,7 @@ def run(*arguments: str, cwd: Path, environment: Mapping[str, str]) -> subproces
         Path(os.devnull).open() as nothing,
     ):
         fds = [nothing.fileno(), out.fileno(), err.fileno()]
-        with send(_server(), command, str(cwd), environment, fds) as connection:
+        with send(fork_server(), command, str(cwd), environment, fds) as connection:
             connection.settimeout(_LIMIT)
             try:
                 answer = connection.recv(64)
@@ -69,26 +69,26 @@ def run_anew(*arguments: str, cwd: Path, environment: Mapping[str, str]) -> subp
 
 def write_script(folder: Path) -> None:
     """Write a ``tenantkit`` that has the fork server run the real one, for a shell."""
-    command = shlex.join([sys.executable, "-IS", str(_HERE / "client.py"), _server(), str(SCRIPT)])
+    command = shlex.join([sys.executable, "-IS", str(_HERE / "client.py"), fork_server(), str(SCRIPT)])
     file = folder / SCRIPT.name
     file.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     file.chmod(0o755)
 
 
 @cache
-def _server() -> str:
-    """Start the server, one for each process of pytest, and return the path of its socket."""
+def fork_server() -> str:
+    """Start it, one for each process of pytest, and return the path of its socket."""
     folder = tempfile.TemporaryDirectory(prefix="tk-")
     path = str(Path(folder.name) / "commands")
-    server = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, _HERE / "server.py", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
     def stop() -> None:
-        with folder, server:
-            server.kill()  # it would write a file of coverage data after all others have been combined
+        with folder, process:
+            process.kill()  # it would write a file of coverage data after all others have been combined
 
     atexit.register(stop)
-    assert server.stdout
-    assert server.stdout.readline() == "ready\n", "the fork server did not start"
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n", "the fork server did not start"
     return path

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 def send(
     path: str, arguments: Sequence[str], cwd: str, environment: Mapping[str, str], fds: Sequence[int]
 ) -> socket.socket:
-    """Have the script ``arguments[0]`` run with *fds* as its stdin, stdout and stderr.
+    """Have the script ``arguments[0]``, or code after ``-c``, run with *fds* as its stdin, stdout, stderr and others.
 
     The connection answers with the exit code. It takes numbers of signals, a byte each; closing it kills the command.
     """

@@ -1,6 +1,7 @@
 """Forks a process per command from one that has imported what commands import: a tenth of the cost of a new one.
 
-It is run as a script, so that the commands find no module of the tests imported. It ends when its stdin does.
+Worker processes of migrations come from it, too. It is run as a script, so that none finds a module of the tests
+imported. It ends when its stdin does.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +27,7 @@ PRELOADED = (
     "tenantkit.drift",
     "tenantkit.lint",
     "tenantkit.migrations",
+    "tenantkit.migrations.executors.worker",
     "alembic.command",
     "tenantkit.drivers.psycopg",
     "mako.template",
@@ -43,6 +46,7 @@ _INTERPRETER = ("PYTHON", "COVERAGE_", "LD_", "LC_", "PSYCOPG_")
 
 def main(path: str) -> None:
     """Serve commands at the Unix socket *path*; return in each command's process, where the command has run."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a run blocks signals while it starts a worker, the first perhaps
     for module in PRELOADED:
         import_module(module)
     gc.freeze()  # so that a collection in a child copies fewer pages
@@ -67,10 +71,10 @@ def main(path: str) -> None:
 def _monitor(connection: socket.socket) -> None:
     """Run a command in a child; end it if the client goes away, and tell the client how it ended."""
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    length, fds, _, _ = socket.recv_fds(connection, 4, 3, socket.MSG_CMSG_CLOEXEC)
+    length, fds, _, _ = socket.recv_fds(connection, 4, 4, socket.MSG_CMSG_CLOEXEC)
     with connection.makefile("rb") as stream:
         request = json.loads(stream.read(int.from_bytes(length)))
-    if _settings(request["environment"]) != _settings(os.environ):
+    if interpreter_settings(request["environment"]) != interpreter_settings(os.environ):
         connection.sendall(REFUSED)
         os._exit(0)
     woken, wakes = os.pipe()
@@ -99,12 +103,13 @@ def _monitor(connection: socket.socket) -> None:
     os._exit(0)
 
 
-def _settings(environment: Any) -> dict[str, str]:
+def interpreter_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of *environment* that a process must have had when it started."""
     return {name: value for name, value in environment.items() if name.startswith(_INTERPRETER)}
 
 
 def _run(request: dict[str, Any], fds: list[int]) -> None:
-    """Become the process of a script, as Python would have started it."""
+    """Become the process of a script, or of code after ``-c``, as Python would have started it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, fd in enumerate(fds):  # which the streams of sys go on to use
@@ -113,12 +118,17 @@ def _run(request: dict[str, Any], fds: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["cwd"])
-    script = request["arguments"][0]
-    sys.argv[:] = request["arguments"]
-    sys.path[0] = str(Path(script).parent)
+    script, *rest = request["arguments"]
     module = sys.modules["__main__"] = ModuleType("__main__")
-    module.__file__ = script
-    exec(compile(Path(script).read_bytes(), script, "exec"), module.__dict__)
+    if script == "-c":
+        code, *rest = rest
+        sys.path[0] = ""
+    else:
+        code = Path(script).read_bytes()
+        sys.path[0] = str(Path(script).parent)
+        module.__file__ = script
+    sys.argv[:] = [script, *rest]
+    exec(compile(code, script, "exec"), module.__dict__)
 
 
 if __name__ == "__main__":

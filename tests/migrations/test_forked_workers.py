@@ -1,0 +1,53 @@
+"""Workers that the fork server runs see and do what new processes do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tenantkit import Tenancy
+from tenantkit.migrations.environment.sites import graph_of, scratch_site
+from tenantkit.migrations.executors.process import Worker
+from tenantkit.migrations.results.outcome import Outcome
+from tenantkit.migrations.runs.migrator import set_up
+from tenantkit.migrations.tasks.task import Task, run_task
+from tenantkit.postgres.limits import POLITE
+from tests.migrations.environments import Environment
+
+_SEES = """
+import gc, os, signal, sys, threading
+raise RuntimeError(repr({
+    "argv": (sys.argv[0], len(sys.argv)), "path": sys.path, "cwd": os.getcwd(), "variable": os.environ["PYTEST_CURRENT_TEST"],
+    "stdin": sys.stdin.read(), "descriptors": len(os.listdir("/dev/fd")), "threads": threading.active_count(),
+    "streams": [(each.encoding, each.errors, each.isatty(), os.path.samestat(os.fstat(each.fileno()), os.fstat(2)))
+        for each in (sys.stdin, sys.stdout, sys.stderr)],
+    "signals": [getattr(signal.getsignal(number), "__name__", str(signal.getsignal(number)))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)],
+    "blocked": signal.pthread_sigmask(signal.SIG_BLOCK, []), "collects": gc.isenabled(),
+    "tests": [name for name in sys.modules if name.startswith("tests")],
+}))
+"""
+_DIES = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+_EXITS = "import os\nos._exit(3)"
+
+
+@pytest.mark.parametrize("code", [_SEES, _DIES, _EXITS], ids=["sees", "dies", "exits"])
+def test_a_forked_worker_is_as_a_new_one(
+    code: str, environment: Environment, migrated_tenancy: Callable[..., Tenancy], request: pytest.FixtureRequest
+) -> None:
+    environment.add("one", "pass")
+    tenancy = migrated_tenancy()
+    tenancy.create("k0")
+    environment.add("two", code)
+    tenancy = migrated_tenancy()
+
+    def migrate() -> tuple[Outcome, int]:
+        worker = Worker(set_up(tenancy, graph_of(tenancy, "tenant"), POLITE, is_sent=True))
+        task = Task(key="k0", site=scratch_site(tenancy, "t_k0"), command="migrate", target="two")
+        return replace(run_task(task, worker), duration_ms=0), worker.close()
+
+    forked = migrate()
+    request.getfixturevalue("new_workers")
+    assert forked == migrate()
