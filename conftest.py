@@ -14,7 +14,10 @@ from tests.support import documents
 
 pytest_plugins = [
     "pytester",
-    *(f"tests.support.{name}" for name in ("cases", "databases", "extensions", "generated", "hangs", "signals")),
+    *(
+        f"tests.support.{name}"
+        for name in ("cases", "collector", "databases", "extensions", "generated", "hangs", "signals")
+    ),
 ]
 
 project = documents.project
