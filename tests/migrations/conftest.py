@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import URL
 
 from tenantkit import Tenancy
+from tenantkit.migrations import init
 from tenantkit.migrations.executors import process
+from tests.conftest import APPLICATION
 from tests.migrations.environments import Environment
 from tests.support.commands import workers
 
@@ -25,6 +29,37 @@ def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 def new_workers(forked_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start each of them in an interpreter of its own: for tests about their start, their end and what they inherit."""
     monkeypatch.setattr(process, "subprocess", subprocess)
+
+
+@pytest.fixture(scope="session")
+def make_fleet(
+    make_template: Callable[..., URL], application_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., str]:
+    """Make a template: the database of the small application with tenants at the revision one."""
+
+    def make(one: str, keys: Iterable[str], **options: Callable[[int], Any]) -> str:
+        url = make_template(application_template)
+        init(folder := tmp_path_factory.mktemp("fleet") / "migrations")
+        Environment(folder).add("one", one)
+        with closing(Tenancy(url, listen=False, migrations=folder, **APPLICATION)) as tenancy:
+            for number, key in enumerate(keys):
+                tenancy.create(key, **{name: option(number) for name, option in options.items()})
+        return url.database or ""
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fleet_template(application_template: str) -> str:
+    """The template of tests that ask for a `fleet`; modules override it, as creating tenants takes most of their time."""
+    return application_template
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, make_database: Callable[..., URL], application_template: str) -> URL:
+    """The database of the small application, with the tenants of the module's fleet if the test asks for that."""
+    has_fleet = "fleet" in request.fixturenames
+    return make_database(request.getfixturevalue("fleet_template") if has_fleet else application_template)
 
 
 @pytest.fixture

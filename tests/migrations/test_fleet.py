@@ -40,13 +40,15 @@ THREE = 'op.create_index("ix", "a", ["y"], schema="tenant")'
 Make = Callable[..., Tenancy]
 
 
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(ONE, [f"k{number}" for number in range(6)])
+
+
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
     """Make tenancies of a fleet of six tenants at revision one; its code has moved on to two."""
     environment.add("one", ONE, 'op.drop_table("a", schema="tenant")')
-    tenancy = migrated_tenancy()
-    for number in range(6):
-        tenancy.create(f"k{number}")
     environment.add("two", TWO, 'op.drop_column("a", "y", schema="tenant")')
     return migrated_tenancy
 

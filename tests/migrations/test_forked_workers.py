@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tenantkit import Tenancy
-from tenantkit.migrations.environment.sites import graph_of, scratch_site
+from tenantkit.migrations.environment.targets import graph_of, scratch_target
 from tenantkit.migrations.executors.process import Worker
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.runs.migrator import set_up
@@ -45,7 +45,7 @@ def test_a_forked_worker_is_as_a_new_one(
 
     def migrate() -> tuple[Outcome, int]:
         worker = Worker(set_up(tenancy, graph_of(tenancy, "tenant"), POLITE, is_sent=True))
-        task = Task(key="k0", site=scratch_site(tenancy, "t_k0"), command="migrate", target="two")
+        task = Task(key="k0", target=scratch_target(tenancy, "t_k0"), command="migrate", revision="two")
         return replace(run_task(task, worker), duration_ms=0), worker.close()
 
     forked = migrate()

@@ -38,13 +38,15 @@ WAITS = waiting(GATE)
 FAILS = "op.execute(\"DO $$ BEGIN IF current_schema() = 't_k3' THEN RAISE 'no luck'; END IF; END $$\")"
 
 
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(ONE, KEYS)
+
+
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
     """Make tenancies of a fleet of six tenants at revision one."""
     environment.add("one", ONE, 'op.drop_table("a", schema="tenant")')
-    tenancy = migrated_tenancy()
-    for key in KEYS:
-        tenancy.create(key)
     return migrated_tenancy
 
 

@@ -31,13 +31,15 @@ KEYS = [f"k{number}" for number in range(8)]
 FAILS = "op.execute(\"DO $$ BEGIN IF current_schema() IN ({}) THEN RAISE 'no luck'; END IF; END $$\")"
 
 
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(ONE, KEYS, attributes=lambda number: {"plan": "pro" if number % 2 else "free", "seats": number})
+
+
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
     """Make tenancies of a fleet of eight tenants at revision one; its code has moved on to two."""
     environment.add("one", ONE, 'op.drop_table("a", schema="tenant")')
-    tenancy = migrated_tenancy()
-    for number, key in enumerate(KEYS):
-        tenancy.create(key, attributes={"plan": "pro" if number % 2 else "free", "seats": number})
     environment.add("two", TWO, 'op.drop_column("a", "y", schema="tenant")')
     return migrated_tenancy
 

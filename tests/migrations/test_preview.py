@@ -55,14 +55,16 @@ def closing_engine(url: URL) -> Generator[Engine]:
         engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(BASE, [f"k{number}" for number in range(5)])
+
+
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make, engine: Engine) -> Tenancy:
     """Five tenants at revision one; a test adds what comes next."""
     environment.add("one", BASE)
-    tenancy = migrated_tenancy()
-    for number in range(5):
-        tenancy.create(f"k{number}")
-    return tenancy
+    return migrated_tenancy()
 
 
 @pytest.fixture

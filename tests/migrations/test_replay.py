@@ -29,13 +29,15 @@ op.create_table("child", x, schema="tenant")
 """
 
 
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(BASE, [f"k{number}" for number in range(5)])
+
+
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
     """Make tenancies of five tenants at revision base; a test adds what comes next."""
     environment.add("one", BASE)
-    tenancy = migrated_tenancy()
-    for number in range(5):
-        tenancy.create(f"k{number}")
     return migrated_tenancy
 
 

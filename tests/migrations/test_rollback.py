@@ -20,13 +20,15 @@ Make = Callable[..., Tenancy]
 KEYS = [f"k{number}" for number in range(5)]
 
 
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(ONE, KEYS)
+
+
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
     """Make tenancies of five tenants, k0 at revision two and the others at one; their code has moved on to three."""
     environment.add("one", ONE, 'op.drop_table("a", schema="tenant")')
-    tenancy = migrated_tenancy()
-    for key in KEYS:
-        tenancy.create(key)
     environment.add(
         "two",
         TWO + '\nop.execute("INSERT INTO a VALUES (1, 2)")',
