@@ -173,3 +173,15 @@ def test_a_look_whose_connection_does_not_open_is_not_waited_for() -> None:
     assert not opened.is_set()
     released.set()
     until(lambda: all(thread.name != "tenantkit-waiting" for thread in enumerate_threads()))
+
+
+def test_alembic_migrates_where_the_driver_prepares_every_statement(
+    environment: Environment, migrated_tenancy: Make
+) -> None:
+    environment.add("one", ONE)
+    tenancy = migrated_tenancy(engine_options={"connect_args": {"prepare_threshold": 0}})
+    for key in ("k0", "k1"):
+        tenancy.create(key)
+    environment.add("two", STEPS["in a transaction"], after="one")
+    report = migrate(tenancy, engine="alembic", jobs=1, statement_timeout="1min")
+    assert len(report.migrated) == 2

@@ -27,7 +27,11 @@ class Limits:
     @property
     def sql(self) -> str:
         """The statements that set the limits for the rest of a transaction."""
-        return "".join(f"SET LOCAL {name} = {quote_literal(value)};\n" for name, value in self._settings.items())
+        return "".join(f"{statement};\n" for statement in self._statements)
+
+    @property
+    def _statements(self) -> list[str]:
+        return [f"SET LOCAL {name} = {quote_literal(value)}" for name, value in self._settings.items()]
 
     @property
     def _settings(self) -> dict[str, str]:
@@ -36,7 +40,8 @@ class Limits:
 
     def apply(self, connection: Connection) -> None:
         """Set the limits for the rest of this transaction."""
-        connection.exec_driver_sql(self.sql.replace("%", "%%"))
+        for statement in self._statements:  # one by one, as the driver may prepare them
+            connection.exec_driver_sql(statement.replace("%", "%%"))
 
     @contextmanager
     def applied(self, connection: Connection) -> Generator[None]:

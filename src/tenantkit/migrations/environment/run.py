@@ -169,7 +169,7 @@ def _run(request: Request, options: dict[str, Any]) -> None:
 
     def applied(**_: object) -> None:
         # A revision may have changed the search_path for itself.
-        connection.exec_driver_sql(_local_path(target).replace("%", "%%"))
+        _set_search_path(connection, target)
         interruption.forget()
 
     theirs = as_list(options.get("on_version_apply"))
@@ -206,11 +206,12 @@ def _run(request: Request, options: dict[str, Any]) -> None:
 
 def enter(connection: Connection, target: MigrationTarget, limits: Limits) -> None:
     """Prepare the current transaction for work at *target*: a limit for locks, and the search_path."""
-    connection.exec_driver_sql(f"{limits.sql}{_local_path(target)}".replace("%", "%%"))
+    limits.apply(connection)
+    _set_search_path(connection, target)
 
 
-def _local_path(target: MigrationTarget) -> str:
-    return f"SET LOCAL search_path = {target.search_path}"
+def _set_search_path(connection: Connection, target: MigrationTarget) -> None:
+    connection.exec_driver_sql(f"SET LOCAL search_path = {target.search_path}")
 
 
 def _has_type(connection: Connection, schema: str, name: str) -> bool:

@@ -116,7 +116,7 @@ class _Inbox:
 def forget(dbapi_connection: Any, record: Any) -> None:
     """Undo what a revision left in its session (settings, a role, temporary tables): the next tenant has it too."""
     try:
-        dbapi_connection.cursor().execute(FORGET)
+        dbapi_connection.execute(FORGET, prepare=False)  # several statements cannot be prepared
         dbapi_connection.commit()
     except Exception:  # noqa: BLE001 - a connection that is broken is not used again
         record.invalidate()
