@@ -184,12 +184,35 @@ CONSTRAINTS = {
     "key to itself": key("t", "x", "id"),
     "key with an action": key("parent", "p", "id", ondelete="CASCADE"),
     "key with another action": key("parent", "p", "id", onupdate="CASCADE"),
+    "key that sets NULL": key("parent", "p", "id", ondelete="SET NULL"),
     "key that can be deferred": key("parent", "p", "id", deferrable=True, initially="DEFERRED"),
-    "unique": lambda op, _: op.create_unique_constraint("c", "t", ["x"]),
 }
+OTHERS = {
+    "UNIQUE (x)": 0,
+    "CHECK (x > 0) NO INHERIT": 0,
+    "CHECK (x > 0) NOT ENFORCED": 18,
+    "FOREIGN KEY (p) REFERENCES parent MATCH FULL": 0,
+    "FOREIGN KEY (p) REFERENCES parent ON DELETE SET NULL (p)": 15,
+    "FOREIGN KEY (p) REFERENCES parent NOT ENFORCED": 18,
+    "FOREIGN KEY (p) REFERENCES elsewhere.parent": 0,
+}
+"""Definitions of constraints that no operation adds, with the first version of PostgreSQL that has them."""
 
 
-@pytest.mark.parametrize("meant", [each for each in CONSTRAINTS if each != "unique"])
+@pytest.mark.parametrize("definition", OTHERS)
+def test_a_constraint_that_no_operation_adds_is_never_taken_for_one(definition: str, plain: Engine) -> None:
+    execute(plain, "CREATE SCHEMA elsewhere", "CREATE TABLE elsewhere.parent AS TABLE parent")
+    execute(plain, "ALTER TABLE elsewhere.parent ADD PRIMARY KEY (id)")
+    with plain.connect() as connection:
+        if (connection.dialect.server_version_info or ()) < (OTHERS[definition],):
+            pytest.skip("it is newer than the server")
+    execute(plain, f"ALTER TABLE t ADD CONSTRAINT c {definition}")
+    for add in CONSTRAINTS.values():
+        with pytest.raises(ConfigurationError, match="t has a constraint c already: "), operating(plain) as op:
+            add(op, True)
+
+
+@pytest.mark.parametrize("meant", CONSTRAINTS)
 def test_a_constraint_is_taken_for_added_only_if_it_is_the_same(meant: str, plain: Engine) -> None:
     execute(plain, "INSERT INTO other VALUES (1)")
     for there, add in CONSTRAINTS.items():
@@ -236,6 +259,19 @@ def test_a_column_is_taken_for_added_only_if_it_is_the_same(meant: str, plain: E
             ):
                 op.add_required_column("t", COLUMNS[meant], sa.text("'1'"))
         execute(plain, "ALTER TABLE t DROP COLUMN y")
+
+
+@pytest.mark.parametrize("meant", [COLUMNS["integer"], sa.Column("y", sa.Integer, server_default="3", nullable=False)])
+@pytest.mark.parametrize("there", ["ALWAYS AS IDENTITY", "BY DEFAULT AS IDENTITY", "ALWAYS AS (3) STORED"])
+def test_a_column_that_makes_its_values_is_not_taken_for_another(
+    there: str, meant: sa.Column[Any], plain: Engine
+) -> None:
+    execute(plain, f"ALTER TABLE t ADD COLUMN y int GENERATED {there}")
+    with (
+        pytest.raises(ConfigurationError, match="y already: integer GENERATED .* means integer"),
+        operating(plain) as op,
+    ):
+        op.add_required_column("t", meant, 1)
 
 
 def test_the_check_of_a_required_column_is_not_another_one(plain: Engine) -> None:

@@ -51,7 +51,12 @@ _COLUMN = own_query(
     SELECT jsonb_build_array(
         format_type(atttypid, atttypmod), attcollation::bigint, attidentity, attgenerated, pg_get_expr(adbin, adrelid)
     ) AS definition,
-        format_type(atttypid, atttypmod) || coalesce(' DEFAULT ' || pg_get_expr(adbin, adrelid), '') AS shown
+        concat(
+            format_type(atttypid, atttypmod),
+            CASE WHEN attcollation NOT IN (0, 100) THEN ' COLLATE ' || attcollation::regcollation END,
+            CASE WHEN attidentity <> '' THEN ' GENERATED AS IDENTITY' END,
+            CASE attgenerated WHEN '' THEN ' DEFAULT ' ELSE ' GENERATED ALWAYS AS ' END || pg_get_expr(adbin, adrelid)
+        ) AS shown
     FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
     WHERE attrelid = to_regclass(:table) AND attname = :name AND NOT attisdropped
     """
