@@ -153,6 +153,7 @@ def test_outside_of_a_run_limits_hold_too(empty_database: Any) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE t (x int)")
     with engine.connect() as other:
+        other.exec_driver_sql("SET idle_in_transaction_session_timeout = '30s'")
         other.exec_driver_sql("INSERT INTO t VALUES (1)")
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"), operating(engine) as op:
             op.create_index_concurrently("ix", "t", ["x"])
