@@ -148,13 +148,12 @@ def _is_of_table(operations: Operations, name: str, table: str, schema: str | No
     """
     quoted = quoted_table(operations, table, schema)
     if quoted is None:
-        there = quoted_table(operations, name, schema) and "something else"
+        if quoted_table(operations, name, schema) is None:
+            return True
+        what = "something else"
     else:
         there = find_index(operations.get_bind(), name, quoted)
-        if there is None:
-            return False  # one that the search_path leads to is in another schema
-        if there.is_on_table:
-            return True
-    if there is not None:
-        raise ConfigurationError(f"{name} is not dropped: it is {there}, and this revision means an index on {table}.")
-    return True
+        if there is None or there.is_on_table:
+            return there is not None  # one that the search_path leads to is in another schema
+        what = str(there)
+    raise ConfigurationError(f"{name} is not dropped: it is {what}, and this revision means an index on {table}.")
