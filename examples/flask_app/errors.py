@@ -10,6 +10,8 @@ from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DataError
 from werkzeug.exceptions import BadRequest, HTTPException, SecurityError
 
+from examples.flask_app.extensions import kit
+from tenantkit.context import current_tenant_or_none
 from tenantkit.web.admission import REFUSAL
 
 _TITLES = {
@@ -30,7 +32,14 @@ _UNUSABLE = "What you sent holds a value that nothing here can have, such as a N
 def init_app(app: Flask) -> None:
     """Answer errors in *app* with pages."""
     app.register_error_handler(HTTPException, _show)
-    app.register_error_handler(DataError, lambda _error: _show(BadRequest(_UNUSABLE)))
+    app.register_error_handler(DataError, _refuse_value)
+
+
+def _refuse_value(_error: DataError) -> ResponseReturnValue:
+    kit.shared_session.rollback()
+    if current_tenant_or_none() is not None:
+        kit.session.rollback()  # the page has the name of who is logged in
+    return _show(BadRequest(_UNUSABLE))
 
 
 def _show(error: HTTPException) -> ResponseReturnValue:

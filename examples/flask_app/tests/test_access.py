@@ -51,6 +51,8 @@ def test_who_signs_up_lands_in_a_tenant_of_their_own(app: Flask, tenancy: Tenanc
         ({"tenant_key": "Initech"}, "Use lower-case letters"),
         ({"password": "short"}, "between 10 and 200 characters"),
         ({"email": ""}, "This field is required"),
+        ({"name": "Pe\0ter"}, "without control characters"),
+        ({"tenant_name": "Initech\0"}, "without control characters"),
         ({"email": OWNERS["acme"], "password": "some other password"}, "has an account already"),
     ],
 )
@@ -65,6 +67,17 @@ def test_a_sign_up_that_cannot_be_accepted_is_shown_again_with_the_reason(
         assert answer.status_code == 200
         assert message in answer.text
         assert keys == set(OWNERS)
+
+
+@pytest.mark.parametrize("place", [{}, {"prefix": "/t/acme"}])
+def test_a_value_that_no_row_can_have_is_the_visitors_mistake(app: Flask, place: dict[str, str]) -> None:
+    browser = Browser(app, **place)
+    assert browser.log_in(email="ada\0@acme.example").status_code == 400
+    if place:
+        browser.log_in()
+        for path in ("/projects/START/99999999999999999999", "/projects/%00", "/projects/START/%00"):
+            assert browser.get(path).status_code in {400, 404}
+        assert browser.post("/projects/new", {"name": "a\0b", "key": "WEB"}, page="/projects").status_code in {400, 404}
 
 
 def test_an_account_gets_a_second_tenant_by_the_same_password(app: Flask, tenancy: Tenancy) -> None:

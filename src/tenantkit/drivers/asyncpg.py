@@ -49,7 +49,8 @@ class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
 
         :raises ConfigurationError: if the connection commits by itself.
         """
-        if self._top_xact is None and self.open_frame is not None and not self.in_transaction:
+        transaction: Any = self._top_xact
+        if transaction is None and self.open_frame is not None and not self.in_transaction:
             await self.begin()
             if not self.in_transaction:
                 raise self.refuse_autocommit()
