@@ -144,9 +144,10 @@ def test_garbage_is_collected_once_the_application_is_imported_but_not_among_wha
         "atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects())))\n"
         "from shop.app import tenancy\n",
     )
-    done = fleet.run("-a", "watched:tenancy", "show", "acme")
-    assert (done.code, done.err.splitlines()[0]) == (0, "False")
-    assert done.out.splitlines()[-1] == "True True"
+    command = [sys.executable, "-m", "tenantkit", "-a", "watched:tenancy", "show", "acme"]
+    done = subprocess.run(command, cwd=fleet.folder, capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[0] == "False"
+    assert done.stdout.splitlines()[-1] == "True True"
 
 
 def complete(project: Project, words: str, url: URL | None = None) -> list[str]:
