@@ -177,6 +177,7 @@ def _of_table(made: Additions, step: Step, statement: Statement) -> Iterator[tup
             yield _OF_TABLES[action.kind], _USED
         elif (forbidden := _forbids(made, table, action)) is not None:
             yield forbidden, _WRITTEN
+        made.learn_action(table, action)
 
 
 def _forbids(made: Additions, table: str, action: Action) -> str | None:
