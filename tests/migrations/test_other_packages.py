@@ -20,6 +20,7 @@ pytestmark = pytest.mark.few_cases
 Make = Callable[..., Tenancy]
 
 PACKAGE = """
+from dataclasses import dataclass
 from alembic.operations import MigrateOperation, Operations
 from sqlalchemy import text
 
@@ -28,6 +29,24 @@ class AddLabel(MigrateOperation):
     @classmethod
     def add_label(cls, operations, schema, name, label):  # as in alembic-postgresql-enum
         operations.get_bind().execute(text(f'ALTER TYPE "{schema}"."{name}" ADD VALUE \\'{label}\\''))
+
+@dataclass(frozen=True)
+class Reference:
+    table_schema: str
+    table_name: str
+
+@Operations.register_operation("sync_labels")
+class SyncLabels(MigrateOperation):
+    @classmethod
+    def sync_labels(cls, operations, enum_schema, name, labels, references):  # as in alembic-postgresql-enum
+        connection = operations.get_bind()
+        query = "SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE (nspname, relname) = (:s, :t)"
+        for each in references:
+            connection.execute(text(query), {"s": each.table_schema, "t": each.table_name}).one()
+        query = "SELECT typname FROM pg_type JOIN pg_namespace n ON n.oid = typnamespace WHERE nspname = :s AND typname = :n"
+        name = connection.execute(text(query), {"s": enum_schema, "n": name}).scalar_one()
+        for label in labels:
+            connection.execute(text(f"ALTER TYPE {name} ADD VALUE '{label}'"))
 
 @Operations.register_operation("create_thing", "invoke_for")
 class CreateThing(MigrateOperation):  # as in alembic_utils
@@ -62,6 +81,10 @@ op.execute("CREATE SEQUENCE numbers")
 """
 OPERATIONS = {
     "an argument": """op.add_label("{S}", "kind", "{S}")""",
+    "arguments that are parameters of queries": """
+        from own_operations import Reference
+        op.sync_labels(enum_schema="{S}", name="kind", labels=["{S}"], references=[Reference("{S}", "note")])
+    """,
     "a function": """
         body = "$$ SELECT count(*) FROM {S}.note $$"
         op.create_thing("CREATE FUNCTION {S}.f() RETURNS bigint LANGUAGE sql AS " + body)
@@ -83,6 +106,8 @@ OPERATIONS = {
     """,
     "words": """op.create_thing("COMMENT ON TABLE {S}.note IS '{S}, sub_{S}.x and 5%'")""",
 }
+WITH_WORDS = {"an argument", "arguments that are parameters of queries", "words"}
+"""Operations with which the placeholder, as a word, goes into the tenant's schema."""
 TEXTS = {
     "in a revision": 'op.execute("ALTER TABLE tenant.note ADD COLUMN x int")',
     "after the operation": """
@@ -131,7 +156,7 @@ def test_the_placeholder_in_their_text_means_the_tenants_schema(
     gained = set(shapes[0]) - set(before)
     assert [line for line in gained if "alembic_version" not in line]
     names = {*re.findall(r"\b(?:TK_|tenant|tenantkit_autogenerate)\b", " ".join(shapes[0]))}
-    assert names <= ({"tenant", "tenantkit_autogenerate"} if operation in {"an argument", "words"} else set())
+    assert names <= ({"tenant", "tenantkit_autogenerate"} if operation in WITH_WORDS else set())
 
 
 def look(connection: Connection, schema: str) -> list[str]:

@@ -19,6 +19,7 @@ from alembic import op
 from sqlalchemy.sql.visitors import Visitable
 from typing_extensions import override
 
+from tenantkit.migrations.environment.other_packages import SCRATCH
 from tenantkit.postgres.quoting import quote_identifier
 
 if TYPE_CHECKING:
@@ -33,14 +34,16 @@ _KNOWN = ("alembic.", "tenantkit.")
 """Packages whose directives make constructs of SQLAlchemy."""
 
 
-def adapt_directives(placeholder: str, schema: str, alias: str) -> None:
+def adapt_directives(placeholder: str | None, schema: str, alias: str) -> None:
     """Make other packages' directives write *alias* for *placeholder*, for the lifetime of the current ``alembic.op``.
+
+    Without a placeholder, they have the name of autogenerate's schema in its place.
 
     Alembic's own operations write *placeholder* for both, also where a revision has read *schema* from the database.
     """
     operations: Operations = op.__dict__["_proxy"]
     invoke = operations.invoke
-    back = [_Renaming(name, placeholder) for name in {schema, alias}]
+    back = [] if placeholder is None else [_Renaming(name, placeholder) for name in {schema, alias}]
 
     def invoked(operation: MigrateOperation) -> Any:
         if type(operation).__module__.startswith(_KNOWN):
@@ -49,7 +52,7 @@ def adapt_directives(placeholder: str, schema: str, alias: str) -> None:
         return invoke(operation)
 
     operations.invoke = invoked  # type: ignore[method-assign]
-    op.__dict__["_proxy"] = _Directives(operations, _Renaming(placeholder, alias))
+    op.__dict__["_proxy"] = _Directives(operations, _Renaming(placeholder or SCRATCH, alias))
 
 
 class _Directives:

@@ -110,7 +110,7 @@ def run(
     watch = WatchedSteps(graph.environment, starting)
 
     def watched(current: Heads, migration: MigrationContext) -> Iterable[MigrationStep]:
-        if target.translates and target.placeholder is not None:
+        if target.translates:
             adapt_directives(target.placeholder, target.schema, target.schema if recorder is None else ALIAS)
         found = request.interruption.watch(steps(current, migration))
         return watch.watch(found if recorder is not None else observe_once(found, connection))
