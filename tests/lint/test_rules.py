@@ -100,6 +100,7 @@ BAD = [
     Case("TK006", "op.execute('ALTER TABLE task ADD x int; ALTER TABLE task ADD UNIQUE NULLS NOT DISTINCT (x)')", "two rows with the same values", head=EXPAND),
     Case("TK006", "op.create_foreign_key('f', 'task', 'project', ['a'], ['b'], source_schema='tenant', referent_schema='tenant')", "refer to nothing", head=EXPAND),
     Case("TK006", "op.execute('ALTER TABLE task ENABLE ROW LEVEL SECURITY')", "hides and forbids rows", head=EXPAND),
+    Case("TK006", "op.execute('CREATE POLICY p ON task AS RESTRICTIVE USING (title IS NOT NULL)')", "forbids rows", head=EXPAND),
     Case("TK006", "op.execute('ALTER TABLE task DETACH PARTITION p')", "rows of a partition", head=EXPAND),
     # TK007: values that are not in the revision.
     Case("TK007", "op.get_bind().execute(sa.text('SELECT 1')).all()", "This uses a connection"),
