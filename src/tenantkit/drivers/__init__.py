@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 _PROBE = "tenantkit_probe"
+_MARK = "/* tenantkit */ "
 
 _installed: WeakSet[Dialect] = WeakSet()
 
@@ -36,9 +37,9 @@ def framed(connection: Connection) -> FramedConnection:
 
     :raises ConfigurationError: if `install` was not called for its engine.
     """
-    pooled = connection.connection
+    pooled = connection._dbapi_connection or connection.connection  # noqa: SLF001 - called for every statement
     driver = pooled.dbapi_connection
-    if isinstance(driver, FramedConnection):  # called for every statement: `driver_connection` takes three calls more
+    if isinstance(driver, FramedConnection):  # `driver_connection` takes three calls more
         return driver
     driver = pooled.driver_connection
     if not isinstance(driver, FramedConnection):
@@ -97,22 +98,22 @@ class _Check:
             self._works = True
 
     def _try(self, connection: Any, driver: FramedConnection) -> None:
-        """Check that the head is sent, since psycopg's way of beginning a transaction is not a public interface."""
+        """Check that head and mark are sent, since psycopg's ways to begin and to convert are not public interfaces."""
         transaction: Any = _OpenTransaction()
-        driver.frame = Frame(lambda: transaction, (f"SET LOCAL search_path TO {_PROBE}",), "")
+        driver.frame = Frame(lambda: transaction, (f"SET LOCAL search_path TO {_PROBE}",), _MARK)
         cursor = connection.cursor()
         try:
-            cursor.execute("SHOW search_path")
-            (path,) = cursor.fetchone()
+            cursor.execute("SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_query()")
+            path, query = cursor.fetchone()
         finally:
             cursor.close()
             driver.needs_tail, began = False, driver.needs_tail  # a tail would undo what other listeners have set
             connection.rollback()
             driver.frame = None
-        if path != _PROBE or not began:
+        if path != _PROBE or not query.startswith(_MARK) or not began:
             raise ConfigurationError(
-                f"tenantkit cannot work with this version of {self._dialect.driver}: settings are not sent with BEGIN. "
-                "Install a version that tenantkit's documentation names."
+                f"tenantkit cannot work with this version of {self._dialect.driver}: settings are not sent with BEGIN, "
+                "or statements not as tenantkit marks them. Install a version that tenantkit's documentation names."
             )
 
 
@@ -122,7 +123,9 @@ class _OpenTransaction:
 
 def _checkout(connection: Any, entry: ConnectionPoolEntry, _fairy: Any) -> None:
     """On the first checkout, read the settings made by the listeners for ``connect``."""
-    driver = entry.driver_connection
+    driver: Any = connection
+    if not isinstance(driver, FramedConnection):
+        driver = entry.driver_connection
     if not isinstance(driver, FramedConnection):
         raise InvalidatePoolError("This connection is older than the tenancy.")
     driver.frame = None  # it may belong to a transaction that was not ended, as its connection was closed

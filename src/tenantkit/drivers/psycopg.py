@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import generators, pq
-from psycopg.sql import SQL, Composable
+from psycopg.sql import Composable
 from typing_extensions import override
 
 from tenantkit.drivers.frame import FramedConnection
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ENDS = (b"COMMIT", b"ROLLBACK")
+_FATAL_ERROR = pq.ExecStatus.FATAL_ERROR
+_IDLE = pq.TransactionStatus.IDLE
 
 
 class _MarkedCursor:
@@ -31,28 +33,12 @@ class _MarkedCursor:
 
     _conn: Any  # psycopg's property `connection` costs more than this whole method
 
-    def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
-        """Execute *query*; see psycopg's cursor."""
+    def _convert_query(self, query: Any, parameters: Any = None) -> Any:
+        """Return a statement as it is sent. psycopg has parsed its text without the mark, once for all tenants."""
+        converted: Any = super()._convert_query(query, parameters)  # type: ignore[misc]
         if mark := self._conn.mark:
-            if isinstance(query, str):
-                query = mark + query
-            elif isinstance(query, (bytes, Composable)):
-                query = _in_front(mark, query)
-            else:  # a template string, to which no text can be added
-                options["prepare"] = False
-        return super().execute(query, *arguments, **options)  # type: ignore[misc]
-
-    def executemany(self, query: Any, *arguments: Any, **options: Any) -> Any:
-        """Execute *query* with each set of parameters; see psycopg's cursor."""
-        if mark := self._conn.mark:
-            query = _in_front(mark, query)
-        return super().executemany(query, *arguments, **options)  # type: ignore[misc]
-
-
-def _in_front(mark: str, query: str | bytes | Composable) -> str | bytes | Composable:
-    if isinstance(query, str):
-        return mark + query
-    return mark.encode() + query if isinstance(query, bytes) else SQL(mark) + query  # pyright: ignore[reportArgumentType] - not a literal, but tenantkit's own text
+            converted.query = mark.encode() + converted.query  # pyright: ignore[reportUnknownMemberType]
+        return converted  # pyright: ignore[reportUnknownVariableType]
 
 
 @cache
@@ -65,8 +51,10 @@ class _Framed(FramedConnection):
     """The common part of `Connection` and `AsyncConnection`: psycopg's generators serve both."""
 
     pgconn: pq.abc.PGconn
+    _num_transactions: int
     _pipeline: Any
     _prepared: Any
+    _tpc: Any
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -77,7 +65,7 @@ class _Framed(FramedConnection):
     @property
     @override
     def in_transaction(self) -> bool:
-        return self.pgconn.transaction_status != pq.TransactionStatus.IDLE
+        return self.pgconn.transaction_status != _IDLE
 
     def __del__(self) -> None:
         if not self.is_inherited:
@@ -95,6 +83,12 @@ class _Framed(FramedConnection):
         """
         if self.open_frame is not None:
             raise self.refuse_autocommit()
+
+    @property
+    def _has_nothing_to_roll_back(self) -> bool:
+        """Whether no transaction is open, as when a pool takes the connection back, or only another process's."""
+        is_idle = self.pgconn.transaction_status == _IDLE
+        return (is_idle and not (self._pipeline or self._tpc or self._num_transactions)) or self.is_inherited
 
     def _refuse(self) -> psycopg.OperationalError:
         """Return the error of an inherited connection, whose server session belongs to the other process."""
@@ -119,12 +113,12 @@ class _Framed(FramedConnection):
     def _begin(self, command: bytes, *arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
         if self.needs_tail:  # the transaction before ended in a pipeline, which may have broken off
             yield from self._clean_up()
-        frame = self.open_frame
-        if frame is None:
+        frame = self.frame
+        if frame is None or not frame.is_open:
             return (yield from super()._exec_command(command, *arguments, **options))  # type: ignore[misc]
         results = yield from self._send(command, *map(str.encode, frame.head))
-        for result in results:
-            self._require(result)
+        if results and results[-1].status == _FATAL_ERROR:
+            raise self._error(results[-1])
         # Not before: if BEGIN failed, the next statement begins a transaction again, with the head.
         self.needs_tail = True
         return results[0] if results else None
@@ -133,10 +127,10 @@ class _Framed(FramedConnection):
         results = yield from self._send(command, *self._tail)
         if not results:  # in a pipeline nothing has been answered yet: the next BEGIN sends the tail once more
             return None
-        if results[0].status == pq.ExecStatus.FATAL_ERROR:
+        if results[0].status == _FATAL_ERROR:
             # The server has rolled back and has not read the rest.
             yield from self._clean_up()
-            self._require(results[0])
+            raise self._error(results[0])
         self._has_cleaned(results)
         return results[0]
 
@@ -144,7 +138,7 @@ class _Framed(FramedConnection):
         self._has_cleaned((yield from self._send(*self._tail)))
 
     def _has_cleaned(self, results: Sequence[Any]) -> None:
-        if results and results[-1].status == pq.ExecStatus.FATAL_ERROR:
+        if results and results[-1].status == _FATAL_ERROR:
             # The transaction has ended as requested, so this must not look like its failure.
             logger.warning("A connection is closed that could not be cleaned: %s", results[-1].error_message)
             self.pgconn.finish()
@@ -158,30 +152,32 @@ class _Framed(FramedConnection):
         return [each.encode() for each in self.tail] if self._pipeline else [self.joined_tail.encode()]
 
     def _send(self, *commands: bytes) -> Generator[Any, Any, Sequence[Any]]:
-        """Send *commands* as one query, and return their results up to the first that failed."""
+        """Send *commands* as one query; the generator returns their results up to the first that failed."""
         if self._pipeline:
-            for each in commands:
-                yield from super()._exec_command(each)  # type: ignore[misc]
-            return []
+            return self._queue(commands)
         self._check_connection_ok()  # type: ignore[attr-defined]
         self.pgconn.send_query(b"; ".join(commands))
-        results: Sequence[Any] = yield from generators.execute(self.pgconn)
+        results: Generator[Any, Any, Sequence[Any]] = generators.execute(self.pgconn)
         return results
 
-    def _require(self, result: Any) -> None:
-        if result.status == pq.ExecStatus.FATAL_ERROR:
-            raise psycopg.errors.error_from_result(result, encoding=self.pgconn._encoding)  # noqa: SLF001 - as psycopg does
+    def _queue(self, commands: Sequence[bytes]) -> Generator[Any, Any, Sequence[Any]]:
+        for each in commands:
+            yield from super()._exec_command(each)  # type: ignore[misc]
+        return []
+
+    def _error(self, result: Any) -> psycopg.Error:
+        return psycopg.errors.error_from_result(result, encoding=self.pgconn._encoding)  # noqa: SLF001 - as psycopg does
 
 
 class Connection(_Framed, psycopg.Connection[Any]):  # type: ignore[misc]
     """A `psycopg.Connection` that frames transactions."""
 
     @override
-    def wait(self, *arguments: Any, **options: Any) -> Any:
+    def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
         """Wait for the server, as psycopg does after each command; a forked process is refused."""
         if self._process != os.getpid():
             raise self._refuse()
-        return super().wait(*arguments, **options)
+        return super().wait(gen, *arguments, **options)
 
     @override
     def set_autocommit(self, value: bool) -> None:
@@ -193,7 +189,7 @@ class Connection(_Framed, psycopg.Connection[Any]):  # type: ignore[misc]
     @override
     def rollback(self) -> None:
         """Roll back; a forked process does nothing."""
-        if not self.is_inherited:
+        if not self._has_nothing_to_roll_back:
             super().rollback()
 
     @override
@@ -209,11 +205,11 @@ class AsyncConnection(_Framed, psycopg.AsyncConnection[Any]):  # type: ignore[mi
     """A `psycopg.AsyncConnection` that frames transactions."""
 
     @override
-    async def wait(self, *arguments: Any, **options: Any) -> Any:
+    async def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
         """Wait for the server, as psycopg does after each command; a forked process is refused."""
         if self._process != os.getpid():
             raise self._refuse()
-        return await super().wait(*arguments, **options)
+        return await super().wait(gen, *arguments, **options)
 
     @override
     async def set_autocommit(self, value: bool) -> None:
@@ -225,7 +221,7 @@ class AsyncConnection(_Framed, psycopg.AsyncConnection[Any]):  # type: ignore[mi
     @override
     async def rollback(self) -> None:
         """Roll back; a forked process does nothing."""
-        if not self.is_inherited:
+        if not self._has_nothing_to_roll_back:
             await super().rollback()
 
     @override
