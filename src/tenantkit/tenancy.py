@@ -53,6 +53,9 @@ from tenantkit.status import SERVED
 from tenantkit.tables import METADATA, NO_TENANT_SCHEMA, Metadata
 from tenantkit.tenant import TENANT, Tenant
 
+MAX_BINDINGS = 250
+"""Maximum number of bindings that a tenancy keeps, of about half a kilobyte each."""
+
 
 class Tenancy(Deployment):
     """An application's tenants: their sessions, their registry and their provisioning.
@@ -175,6 +178,7 @@ class Tenancy(Deployment):
         databases.prepare(drivers.install)
         databases.prepare(watch_statements)
         self._checked_tables = 0
+        self._bindings: dict[int, Binding] = {}
         _ = self.tables
         options = dict(session_options or {})
         check_session_class(session_class)
@@ -227,7 +231,11 @@ class Tenancy(Deployment):
         isolation = self.isolations.of(tenant)
         if tenant.status not in SERVED and not any_status:
             raise TenantUnavailableError(tenant.key, tenant.status)
-        binding = isolation.bind(tenant)
+        binding = self._bindings.get(tenant.id)
+        if binding is None or binding.tenant is not tenant:
+            if len(self._bindings) >= MAX_BINDINGS:
+                self._bindings.clear()
+            binding = self._bindings[tenant.id] = isolation.bind(tenant)
         engine = self.databases.elsewhere(tenant.placement.database)
         return binding if engine is None else replace(binding, engine=engine)
 

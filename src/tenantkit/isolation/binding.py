@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy.util import immutabledict
 
 from tenantkit.exceptions import TenantMismatchError
 from tenantkit.postgres.quoting import quote_literal, quote_setting, search_path
@@ -22,7 +24,7 @@ RawSQL = Literal["allow", "forbid"]
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Binding:
     """One tenant's placement, as SQLAlchemy execution options and as a setting of transactions."""
 
@@ -31,22 +33,40 @@ class Binding:
     raw_sql: RawSQL
     search_path: str
     """The value of ``search_path`` in the tenant's transactions."""
-    execution_options: dict[str, Any]
-    """The options for `Session`, made for this binding alone because SQLAlchemy changes a map that has None."""
     settings: tuple[tuple[str, str], ...] = ()
     """Further settings of the tenant's transactions, such as a role: names and values."""
     engine: Engine | None = None
     """The engine of the tenant's database, if it is not the session's default engine."""
     verify: Callable[[], object] | None = None
     """A function that raises if the tenant cannot be served, called before the first statement."""
+    schemas: Mapping[str | None, str] = field(init=False)
+    """The ``schema_translate_map``."""
+    execution_options: immutabledict[str, Any] = field(init=False, repr=False)
+    """The options for `Session`."""
+    head: tuple[str, ...] = field(init=False)
+    """The statements that begin a transaction. They take no snapshot, so SET TRANSACTION may follow."""
+    mark: str = field(init=False)
+    """The comment before each statement."""
+    owner: tuple[str, str] = field(init=False)
+    """The identity and the key of the tenant."""
 
-    @property
-    def head(self) -> tuple[str, ...]:
-        """The statements that begin a transaction. They take no snapshot, so SET TRANSACTION may follow."""
-        path = f"SET LOCAL search_path TO {self.search_path}"
-        if not self.settings:
-            return (path,)
-        return (path, *(f"SET LOCAL {quote_setting(name)} TO {quote_literal(value)}" for name, value in self.settings))
+    def __post_init__(self) -> None:
+        tenant = self.tenant
+        schemas: Mapping[str | None, str] = {self.placeholder: tenant.schema}
+        if self.placeholder is not None:  # SQLAlchemy changes a map that has None
+            schemas = immutabledict(schemas)
+        derived: dict[str, Any] = {
+            "schemas": schemas,
+            "execution_options": immutabledict(schema_translate_map=schemas, tenantkit_binding=self),
+            "head": (
+                f"SET LOCAL search_path TO {self.search_path}",
+                *(f"SET LOCAL {quote_setting(name)} TO {quote_literal(value)}" for name, value in self.settings),
+            ),
+            "mark": f"/* tenant {tenant.id} */ ",
+            "owner": (tenant.identity, tenant.key),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     def require_own_map(self, options: Mapping[str, Any]) -> None:
         """Raise if execution *options* of the caller's lead to another schema than the tenant's.
@@ -54,7 +74,7 @@ class Binding:
         :raises TenantMismatchError: if they do.
         """
         given = options.get("schema_translate_map")
-        if given is None or given is self.execution_options["schema_translate_map"]:
+        if given is None or given is self.schemas:
             return
         if given.get(self.placeholder, self.tenant.schema) != self.tenant.schema:
             raise TenantMismatchError(self.tenant.key, None, schema=given[self.placeholder] or "none")
@@ -69,6 +89,4 @@ def bind(
     settings: tuple[tuple[str, str], ...] = (),
 ) -> Binding:
     """Return the binding of *tenant*, whose tables are declared with *placeholder*."""
-    binding = Binding(tenant, placeholder, raw_sql, search_path(tenant.schema, *extra_schemas), {}, settings)
-    binding.execution_options.update(schema_translate_map={placeholder: tenant.schema}, tenantkit_binding=binding)
-    return binding
+    return Binding(tenant, placeholder, raw_sql, search_path(tenant.schema, *extra_schemas), settings)

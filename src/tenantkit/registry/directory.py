@@ -74,7 +74,7 @@ class Directory:
 
         :raises TenantNotFoundError: if there is none.
         """
-        return self.cache.find(("key", key)) or self._look_up(("key", key), store.get)
+        return self.lookups.cache.find(("key", key)) or self._look_up(("key", key), store.get)
 
     def renewed(self, tenant: Tenant) -> Tenant:
         """Return the present state of *tenant*, from this process's memory if it is there.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, event, inspect
+from sqlalchemy.util import immutabledict
 from typing_extensions import override
 
 from tenantkit.context import current_tenant_or_none
@@ -68,7 +69,8 @@ class _FramedSession(OptionsSession):
         try:
             super().close()
         finally:
-            self._transactions.end()
+            if self._transactions.callers:
+                self._transactions.end()
 
     @override
     def invalidate(self) -> None:
@@ -122,16 +124,18 @@ class TenantSession(_FramedSession):
         self._verify = binding.verify
         self._follows_context = tenant is None
         self._has_conditions = self._follows_context or self._verify is not None
-        own_options = options.get("execution_options", {})
-        binding.require_own_map(own_options)
-        options["execution_options"] = {**own_options, **binding.execution_options}
-        self._transactions = Transactions(self, options["execution_options"])
+        execution_options = binding.execution_options
+        if own_options := options.get("execution_options"):
+            binding.require_own_map(own_options)
+            execution_options = immutabledict(own_options).union(execution_options)
+        options["execution_options"] = execution_options
+        self._transactions = Transactions(self, execution_options)
         options.setdefault("close_resets_only", False)
         super().__init__(bind=bind, **options)  # by keyword: the next class may be another library's
         # Objects keep the key of their session, also when it is garbage and was never closed.
         self.hash_key = OwnedKey(self.hash_key)  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.hash_key.owner = (self.tenant.identity, self.tenant.key)
-        self.identity_map = OwnedInstances(self.hash_key.owner)
+        self.hash_key.owner = binding.owner
+        self.identity_map = OwnedInstances(binding.owner)
 
     @override
     def expunge_all(self) -> None:
@@ -167,6 +171,14 @@ class TenantSession(_FramedSession):
         for instance in objects:
             self.require_own(inspect(instance))
         super().bulk_save_objects(objects, *arguments, **options)
+
+    @override
+    def _flush(self, *arguments: Any, **options: Any) -> None:
+        # Here too: after a refusal by get_bind(), the session would have to be rolled back. With a listener for
+        # before_flush, SQLAlchemy would collect the changed objects twice.
+        if self._follows_context:
+            self.require_same_tenant()
+        super()._flush(*arguments, **options)
 
     def require_own(self, state: InstanceState[Any]) -> None:
         """Raise if an object is a row of another tenant, whose primary key may be that of a row of this one.
@@ -209,9 +221,3 @@ def _remember_owner(session: TenantSession, state: InstanceState[Any]) -> None:
 @event.listens_for(_FramedSession, "after_begin", insert=True)  # before listeners that send statements
 def _frame_transaction(session: _FramedSession, _transaction: SessionTransaction, connection: Connection) -> None:
     session._transactions.begin(connection)  # noqa: SLF001 - its own listener
-
-
-@event.listens_for(TenantSession, "before_flush")
-def _check_flush(session: TenantSession, *_: object) -> None:
-    # Here too: after a refusal during a flush, the session would have to be rolled back.
-    session.require_same_tenant()

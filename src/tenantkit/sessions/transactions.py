@@ -45,27 +45,27 @@ class Transactions:
         self._options = options
         self._binding = binding
         self._head = binding.head if binding else ()
-        self._mark = f"/* tenant {binding.tenant.id} */ " if binding else ""
-        self._callers: WeakKeyDictionary[Connection, Any] | None = None
+        self._mark = binding.mark if binding else ""
+        self.callers: WeakKeyDictionary[Connection, Any] | None = None
         """Connections of the caller, with their original options: SQLAlchemy 2.1 adds the session's."""
 
     def resume(self, connection: Connection) -> None:
         """Continue on a connection of the caller, which other sessions may use; called before each statement."""
-        if self._callers is None:
-            self._callers = WeakKeyDictionary()
+        if self.callers is None:
+            self.callers = WeakKeyDictionary()
             # Of this session alone: a listener of the class would be called in all sessions.
             event.listen(self._session(), "after_transaction_end", _end_transaction)
         shared = _shared_connections.get(connection)
         if shared is not None and self in shared.sessions:
             shared.enter(connection, self)
-        elif connection not in self._callers:
+        elif connection not in self.callers:
             options = connection.get_execution_options() if shared is None else shared.options
             if BINDING in options or SHARED in options:
                 raise ConfigurationError(
                     "bind= is a connection of another tenantkit session, which would go on with this session's tenant. "
                     "Pass a connection that you have opened by engine.connect()."
                 )
-            self._callers[connection] = options
+            self.callers[connection] = options
 
     def begin(self, connection: Connection) -> None:
         """Take the transaction that has just begun on *connection* for this session.
@@ -83,27 +83,28 @@ class Transactions:
             raise
 
     def _begin(self, connection: Connection) -> None:
+        pooled: Any = connection.connection.dbapi_connection
         driver = framed(connection)
-        if connection.dialect.detect_autocommit_setting(connection.connection.dbapi_connection):  # type: ignore[arg-type]
+        if pooled.autocommit:
             raise driver.refuse_autocommit()
-        if self._callers and connection in self._callers:
+        if self.callers and connection in self.callers:
             shared = _shared_connections.get(connection)
             if shared is None:
-                shared = _shared_connections[connection] = _SharedConnection(self._callers[connection])
+                shared = _shared_connections[connection] = _SharedConnection(self.callers[connection])
             shared.begin(connection, self)
             return
-        transaction = connection.get_transaction()
+        transaction: Any = connection.get_transaction()
         if driver.frame is not None and driver.frame.transaction() is transaction:
             return  # a savepoint in a transaction that this session has begun
-        driver.frame = self.frame(connection)
+        driver.frame = self.frame(transaction)
         if driver.in_transaction:  # one in two phases begins at once
             driver.needs_tail = True
             send_all(connection, self._head)
 
     def end(self) -> None:
         """Restore the caller's connections."""
-        while self._callers:
-            connection, options = self._callers.popitem()
+        while self.callers:
+            connection, options = self.callers.popitem()
             shared = _shared_connections.get(connection)
             if shared is None:
                 connection._execution_options = options  # noqa: SLF001 - execution_options() only adds
@@ -113,9 +114,8 @@ class Transactions:
                     del _shared_connections[connection]
                     shared.end(connection)
 
-    def frame(self, connection: Connection) -> Frame:
-        """Return the frame for the open transaction of *connection*."""
-        transaction: Any = connection.get_transaction()  # which the session has begun
+    def frame(self, transaction: RootTransaction) -> Frame:
+        """Return the frame for an open *transaction*."""
         return Frame(ref(transaction), self._head, self._mark, self._binding)
 
     def apply_options(self, connection: Connection, before: Any) -> None:
@@ -176,7 +176,7 @@ class _SharedConnection:
         session.apply_options(connection, self.options)
         if self._is_open(connection):
             driver = framed(connection)
-            driver.frame = session.frame(connection)
+            driver.frame = session.frame(cast("RootTransaction", connection.get_transaction()))
             driver.needs_tail = True
             if session.head:
                 send_all(connection, session.head)
