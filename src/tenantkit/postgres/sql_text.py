@@ -76,6 +76,11 @@ class SQLText:
         return _RESETS_PATH.search(self._words) is not None
 
     @cached_property
+    def is_plain(self) -> bool:
+        """Whether it does nothing that the other properties tell about sessions' texts."""
+        return not (self.ends_transaction or self.prepares or self.resets_path)
+
+    @cached_property
     def goes_on_after_reset(self) -> bool:
         """Whether a statement follows the one that resets the ``search_path``."""
         *others, _last = [each for each in self._statements if each.strip()] or [""]

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from tenantkit.drivers import framed
 from tenantkit.exceptions import ConfigurationError, RawSQLForbiddenError
-from tenantkit.postgres.sql_text import read_sql
+from tenantkit.postgres.sql_text import SQLText, read_sql
 from tenantkit.sessions.ownership import require_own_value
 from tenantkit.sessions.transactions import BINDING, INTERNAL, SHARED, send_all
 
@@ -37,6 +37,11 @@ class _TextFinder(SQLCompiler):
     has_text = False
     reads_catalog = False
     """Whether SQLAlchemy itself made the statement, to reflect tables."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if self.string and "__[" not in self.string:
+            self.schema_translate_map = None  # nothing to replace, so SQLAlchemy need not search at each execution
 
     @override
     def visit_textclause(self, textclause: TextClause, *args: Any, **options: Any) -> Any:
@@ -124,22 +129,29 @@ def _set_path_again(context: ExecutionContext) -> bool:
     return True
 
 
-def _check(statement: str, context: ExecutionContext) -> bool:
+def _check(statement: str, context: Any) -> bool:
     """Check a statement; return whether it resets the search_path, which must be set again."""
     options = context.execution_options
     binding: Binding | None = options.get(BINDING)
     if (binding is None and SHARED not in options) or INTERNAL in options:
         return False
-    compiled: Any = context.compiled
+    compiled = context.compiled
     if binding is not None:
-        _require_frame(binding, context)
-        binding.require_own_map(options)
+        connection = context.root_connection
+        frame = framed(connection).frame
+        if frame is None or frame.owner is not binding or frame.transaction() is not connection._transaction:  # noqa: SLF001
+            _refuse_without_frame(binding, compiled)
+        if options.get("schema_translate_map") is not binding.schemas:
+            binding.require_own_map(options)
         if compiled is not None:
             _require_own_parts(binding, context, compiled)
     # DDL, whose defaults and checks are text, has no has_text.
-    if not getattr(compiled, "has_text", True) or _is_sqlalchemys(statement, context):
+    if not getattr(compiled, "has_text", True):
         return False
-    return _check_text(statement, context, binding)
+    sql = read_sql(statement)
+    if sql.is_plain and (binding is None or binding.raw_sql == "allow"):
+        return False
+    return not _is_sqlalchemys(statement, context) and _check_text(sql, context, binding)
 
 
 def _require_own_parts(binding: Binding, context: Any, compiled: Any) -> None:
@@ -156,17 +168,13 @@ def _require_own_parts(binding: Binding, context: Any, compiled: Any) -> None:
             require_own_value(parameter.callable, binding.tenant, (binding.placeholder,))
 
 
-def _require_frame(binding: Binding, context: ExecutionContext) -> None:
-    """Raise unless the tenant's path is set: the caller may have ended the transaction that the session has begun.
+def _refuse_without_frame(binding: Binding, compiled: Any) -> None:
+    """Refuse a statement for which the tenant's path is not set, as the caller has ended the session's transaction.
 
-    :raises ConfigurationError: if it is not.
+    :raises ConfigurationError: unless it is a savepoint's.
     """
-    connection = context.root_connection
-    frame = framed(connection).frame
-    if frame is not None and frame.owner is binding and frame.transaction() is connection.get_transaction():
-        return
     # The savepoint of a session on a caller's connection comes before its transaction.
-    if isinstance(getattr(context.compiled, "statement", None), _IdentifiedClause):
+    if isinstance(getattr(compiled, "statement", None), _IdentifiedClause):
         return
     raise ConfigurationError(
         f"The search_path of tenant {binding.tenant.key!r} does not hold on this connection: its transaction was not "
@@ -174,8 +182,7 @@ def _require_frame(binding: Binding, context: ExecutionContext) -> None:
     )
 
 
-def _check_text(statement: str, context: ExecutionContext, binding: Binding | None) -> bool:
-    sql = read_sql(statement)
+def _check_text(sql: SQLText, context: ExecutionContext, binding: Binding | None) -> bool:
     if sql.prepares:
         framed(context.root_connection).deallocate()
         context.root_connection.connection.invalidate(soft=True)
