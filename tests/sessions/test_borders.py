@@ -289,6 +289,28 @@ def test_every_statement_carries_the_mark_of_its_tenant(acme: Any) -> None:
         assert session.execute(text(seen)).scalar_one() == seen
 
 
+@pytest.mark.parametrize("factory", [psycopg.Cursor, psycopg.ClientCursor])
+def test_statements_of_psycopgs_own_cursors_carry_the_mark(
+    factory: type[psycopg.Cursor[Any]], make_tenancy: Callable[..., Tenancy]
+) -> None:
+    tenancy = make_tenancy(engine_options={"connect_args": {"cursor_factory": factory}})
+    tenancy.create("acme")
+    with tenancy.session("acme") as session:
+        insert = "INSERT INTO project (name) SELECT current_query() || %s RETURNING name"
+        cursor: Any = session.connection().connection.driver_connection
+        cursor = cursor.cursor()
+        cursor.execute(insert, (0,))
+        cursor.executemany(insert, [(1,), (2,), (3,)])
+        cursor.executemany(insert, [(4,), (5,)], returning=True)
+        with cursor.connection.pipeline():
+            cursor.executemany(insert, [(6,), (7,)])
+        with cursor.copy("COPY (SELECT current_query()) TO STDOUT") as copied:
+            assert b"/* tenant " in b"".join(map(bytes, copied))
+        seen = session.scalars(select(Project.name)).all()
+        assert len(seen) == 8
+        assert {each.startswith(f"/* tenant {session.tenant.id} */ INSERT") for each in seen} == {True}
+
+
 def decoy(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE public.project AS SELECT 'public' AS name")

@@ -36,8 +36,10 @@ class _MarkedCursor:
     def _convert_query(self, query: Any, parameters: Any = None) -> Any:
         """Return a statement as it is sent. psycopg has parsed its text without the mark, once for all tenants."""
         converted: Any = super()._convert_query(query, parameters)  # type: ignore[misc]
-        if mark := self._conn.mark:
-            converted.query = mark.encode() + converted.query  # pyright: ignore[reportUnknownMemberType]
+        if mark := self._conn.mark.encode():
+            converted.query = mark + converted.query  # pyright: ignore[reportUnknownMemberType]
+            if hasattr(converted, "template"):  # `ClientCursor` makes the query again for each further parameters
+                converted.template = mark + converted.template
         return converted  # pyright: ignore[reportUnknownVariableType]
 
 
