@@ -126,6 +126,25 @@ def test_limits_hold_in_each_step_of_a_long_change(
         assert tuple(connection.exec_driver_sql("SELECT * FROM t_acme.a").one()) == ("7s", "9s")
 
 
+def test_limits_hold_in_a_concurrent_build_and_end_with_it(
+    environment: Environment, migrated_tenancy: Make, engine: Engine
+) -> None:
+    environment.add(
+        "one",
+        'op.execute("CREATE TABLE a (x int); INSERT INTO a VALUES (1); "\n'
+        '"CREATE FUNCTION shown(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN "\n'
+        "\"RAISE '% %', current_setting('lock_timeout'), current_setting('statement_timeout'); END $$\")",
+    )
+    migrated_tenancy().create("acme")
+    environment.add("two", 'op.create_index_concurrently("ix", "a", [sa.text("shown(x)")], schema="tenant")')
+    tenancy = migrated_tenancy()
+    with pytest.raises(MigrationError, match="7s 9s"):
+        migrate(tenancy, jobs=0, lock_timeout="7s", statement_timeout="9s")
+    with tenancy.engine.connect() as connection, engine.connect() as other:
+        show = "SELECT current_setting('lock_timeout'), current_setting('statement_timeout')"
+        assert connection.exec_driver_sql(show).one() == other.exec_driver_sql(show).one()
+
+
 def test_a_revision_may_let_a_concurrent_build_wait_longer(
     environment: Environment, migrated_tenancy: Make, engine: Engine, once: None
 ) -> None:
@@ -157,6 +176,9 @@ def test_outside_of_a_run_limits_hold_too(empty_database: Any) -> None:
         other.exec_driver_sql("INSERT INTO t VALUES (1)")
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"), operating(engine) as op:
             op.create_index_concurrently("ix", "t", ["x"])
+    with operating(engine) as op:
+        op.create_index_concurrently("ix", "t", ["x"])
+        assert op.get_bind().exec_driver_sql("SHOW lock_timeout").scalar_one() == "0"
     engine.dispose()
 
 
