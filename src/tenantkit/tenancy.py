@@ -53,8 +53,8 @@ from tenantkit.status import SERVED
 from tenantkit.tables import METADATA, NO_TENANT_SCHEMA, Metadata
 from tenantkit.tenant import TENANT, Tenant
 
-MAX_BINDINGS = 250
-"""Maximum number of bindings that a tenancy keeps, of about half a kilobyte each."""
+MAX_BINDINGS = 128
+"""Maximum number of bindings that a tenancy keeps, of about a kilobyte each."""
 
 
 class Tenancy(Deployment):

@@ -131,6 +131,9 @@ PROBES: dict[str, Callable[[Session], Any]] = {
     "typed parameter": lambda session: session.scalars(
         select(Note.body).where(Note.priority == bindparam("given", "high", PRIORITY))
     ).one(),
+    "typed parameters of text": lambda session: session.scalars(
+        select(text("body")).select_from(text("note")).where(column("priority", PRIORITY).in_([Priority.high]))
+    ).one(),
     "array": lambda session: session.scalars(
         select(Note.body).where(Note.priority == any_(cast(["high"], ARRAY(PRIORITY))))
     ).one(),

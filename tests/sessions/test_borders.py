@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.sql import SQL
 from sqlalchemy import URL, Engine, create_engine, event, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, selectinload
@@ -309,6 +310,41 @@ def test_statements_of_psycopgs_own_cursors_carry_the_mark(
         seen = session.scalars(select(Project.name)).all()
         assert len(seen) == 8
         assert {each.startswith(f"/* tenant {session.tenant.id} */ INSERT") for each in seen} == {True}
+
+
+def test_every_way_to_send_a_statement_with_psycopgs_cursor_marks_it(tenancy: Tenancy) -> None:
+    tenant = tenancy.create("acme")
+    query = "SELECT current_query()"
+    with tenancy.session(tenant) as session:
+        driver: Any = session.connection().connection.driver_connection
+        sent = [
+            *driver.execute(query).fetchone(),
+            *driver.execute(query.encode()).fetchone(),
+            *driver.execute(SQL(query)).fetchone(),
+            *(row[0] for row in driver.cursor().stream(query)),
+        ]
+    assert sent == [f"/* tenant {tenant.id} */ {query}"] * 4
+
+
+def test_a_driver_whose_statements_cannot_be_marked_is_refused(
+    make_tenancy: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("tenantkit.drivers.psycopg._MarkedCursor._convert_query")
+    with pytest.raises(ConfigurationError, match="this version of psycopg"):
+        make_tenancy().create("acme")
+
+
+def test_bindings_are_kept_as_long_as_the_tenant_stays_the_same(
+    tenancy: Tenancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenantkit.tenancy.MAX_BINDINGS", 2)
+    tenants = [tenancy.create(key) for key in ("acme", "beta", "gamma")]
+    acme = tenancy.binding("acme")
+    assert tenancy.binding("acme") is acme
+    assert tenancy.bind(tenancy.update("acme", name="Acme")).tenant.name == "Acme"
+    for tenant in tenants:
+        assert tenancy.bind(tenant).tenant is tenant
+    assert tenancy.bind(tenants[0]) is not acme
 
 
 def decoy(engine: Engine) -> None:

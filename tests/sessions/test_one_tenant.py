@@ -114,6 +114,15 @@ def test_a_session_that_follows_the_context_works_for_its_tenant_only(
             assert connection.exec_driver_sql(f"SELECT name FROM t_{key}.project").scalars().all() == ["first"]
 
 
+def test_a_session_goes_on_after_a_refused_flush(acme: Tenancy) -> None:
+    with tenant_context(acme.get("acme")), acme.session() as session:
+        session.add(Project(name="second"))
+        with tenant_context(acme.get("beta")), pytest.raises(TenantMismatchError):
+            session.flush()
+        session.commit()
+        assert session.scalars(select(Project.name).order_by(Project.id)).all() == ["first", "second"]
+
+
 def test_a_session_of_a_named_tenant_is_free_of_the_context(acme: Tenancy) -> None:
     with tenant_context(acme.get("beta")), acme.session("acme") as session:
         session.add(Project(name="second"))
