@@ -53,7 +53,7 @@ def test_a_stopped_run_says_why_and_how_to_go_on(fleet: Project, project_engine:
     assert (run["done"], run["failed"], run["planned"]) == (1, 1, 1)
     assert done.err.splitlines()[-1] == (
         "error: Stopped because 1 of 3 tenants failed; 1 tenant was not begun. "
-        f"'tenantkit migrate --resume {run['id']}' with the same options goes on with those that are not done."
+        f"'tenantkit migrate --resume {run['id']}' with the same options continues with those that are not done."
     )
 
 
@@ -164,13 +164,13 @@ def test_taking_a_run_back_asks_first(fleet: Project, project_engine: Engine) ->
 @pytest.mark.parametrize(
     "arguments", [(), ("-1", "--run", "1"), ("--run", "1", "--shared"), ("--run", "x")], ids=" ".join
 )
-def test_a_downgrade_goes_to_a_target_or_takes_back_a_run(project: Project, arguments: tuple[str, ...]) -> None:
+def test_a_downgrade_goes_to_a_target_or_undoes_a_run(project: Project, arguments: tuple[str, ...]) -> None:
     done = project.invoke("downgrade", *arguments, "--yes")
     assert (done.code, done.out) == (2, "")
     assert "--run" in done.err
 
 
-def test_who_has_moved_on_is_told(fleet: Project, project_engine: Engine) -> None:
+def test_a_tenant_that_was_migrated_since_is_reported(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "pass")
     fleet.invoke("migrate")
     number = fleet.invoke("runs", "list", "--json", "--limit", "1").json[0]["id"]
@@ -178,7 +178,7 @@ def test_who_has_moved_on_is_told(fleet: Project, project_engine: Engine) -> Non
     fleet.invoke("migrate", "--tenants", "acme")
     done = fleet.invoke("downgrade", "--run", str(number), "--yes")
     assert done.code == 1
-    assert f"failed acme it has moved on since run {number} brought it to t3" in done.err
+    assert f"after run {number} brought it to t3, and is t4 now" in done.err
     assert revisions(project_engine, *ALL) == ["t4", "t2", "t2"]
 
 

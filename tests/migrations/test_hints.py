@@ -37,7 +37,7 @@ FAILURES = {
     "42P01  ": ("op.execute('UPDATE shared.countrys SET name = NULL')", "no such table, or no such schema"),
     "42P01   ": ("op.execute('UPDATE shared.\"my countries\" SET name = NULL')", "no such table, or no such schema"),
     "0A000": ("op.alter_column('a', 't', type_=sa.String(9), schema='tenant')", "drop that in the revision first"),
-    "2BP01": ("op.drop_column('a', 't', schema='tenant')", "depend on what the revision drops"),
+    "2BP01": ("op.drop_column('a', 't', schema='tenant')", "depend on the object that the revision drops"),
     "25P02": (
         "try:\n    op.execute('SELECT 1 / 0')\nexcept Exception:\n    pass\nop.execute('SELECT 1')",
         "begin_nested",
@@ -56,8 +56,8 @@ FAILURES = {
     "42883": ("op.execute('SELECT gone(1)')", "extra_schemas"),
     "42601": ("op.execute('no sql')", "syntax error"),
     "22P02": ('op.execute("INSERT INTO a SELECT t::int FROM a")', "one of the tenants' rows"),
-    "22P02 ": ("op.execute(\"INSERT INTO moody VALUES ('typo')\")", "one that the revision gives"),
-    "22023": ("op.execute('ALTER TABLE a SET (fillfactor = 5)')", "one that the revision gives"),
+    "22P02 ": ("op.execute(\"INSERT INTO moody VALUES ('typo')\")", "one in the revision"),
+    "22023": ("op.execute('ALTER TABLE a SET (fillfactor = 5)')", "one in the revision"),
     "23502": ("op.execute('ALTER TABLE a ADD COLUMN y int NOT NULL')", "the tenants' own"),
     "23505": ("op.execute(\"INSERT INTO a VALUES (1, 'one')\")", "the tenants' own"),
     "23514": ("op.execute('ALTER TABLE a ADD CHECK (x > 5)')", "the tenants' own"),
@@ -87,7 +87,7 @@ FAILURES = {
 
 NOT_PROVOKED: dict[str | None, str | None] = {
     "08006": "connection was lost",
-    "23ABC": "Rows break",
+    "23ABC": "Rows violate",
     "40001": "Another transaction changed the same rows",
     "40P01": "waited for each other's locks",
     "42P06": "exists already",

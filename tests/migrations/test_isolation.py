@@ -88,7 +88,7 @@ NOT_REPLAYED = {
         op.execute("SET LOCAL standard_conforming_strings = off")
         op.execute("UPDATE note SET text = 'x'")
         """,
-        "how statements are read",
+        "how statements are parsed",
     ),
 }
 
@@ -175,7 +175,7 @@ def test_taking_back_a_run_does_not_take_back_what_another_did_meanwhile(
         def started(self, _total: int) -> None:
             migrate(fleet(), jobs=1)
 
-    with pytest.raises(MigrationError, match="it has moved on since this was planned, to three"):
+    with pytest.raises(MigrationError, match="its revision has changed since the run was planned, to three"):
         downgrade_run(fleet(), report.run_id, jobs=2, progress=Meanwhile())
 
     assert set(values(engine, "SELECT version_num FROM {}.alembic_version").values()) == {"three"}

@@ -374,7 +374,7 @@ def test_a_tenant_that_another_run_keeps_in_maintenance_waits_for_it(
             "UPDATE tenantkit.tenants SET status = 'maintenance', claim = 'run 999' WHERE key = 'k0'"
         )
         connection.commit()
-        with pytest.raises(MigrationError, match="k0: another run keeps it in maintenance. Run the same again"):
+        with pytest.raises(MigrationError, match="k0: another run keeps it in maintenance. Run the same command again"):
             migrate(fleet(), maintenance=True, jobs=2)
         assert states(engine) == {**ACTIVE, "k0": ("maintenance", "run 999")}
         assert revisions(engine) == ["one"]

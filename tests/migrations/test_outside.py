@@ -162,7 +162,7 @@ def test_a_revision_says_itself_that_it_is_not_replayed(
     path.write_text(f"{path.read_text()}\nreplay = False\n{opened}")
     report = migrate(fleet, jobs=1)
     assert file.read_text() == "x" * COUNT
-    assert report.not_replayed == {"revision two says replay = False": COUNT - 1}
+    assert report.not_replayed == {"revision two has replay = False": COUNT - 1}
 
 
 @pytest.mark.parametrize("value", ["'no'", "0", "None"])

@@ -115,7 +115,7 @@ def test_each_tenant_goes_as_far_as_it_can_from_where_it_is(
     assert columns(engine, "acme", "beta") == {"acme": ["new", "newer", "x"], "beta": ["old", "x"]}
     [failure] = caught.value.report.failures
     assert failure.key == "beta"
-    assert "r4 belongs before the new code, but stands behind r3" in (failure.error or "")
+    assert "r4 belongs before the new code, but comes after r3" in (failure.error or "")
     assert "tenantkit migrate r3" in (failure.error or "")
     assert caught.value.report.target == "r4"
 
@@ -141,7 +141,7 @@ def test_an_order_problem_in_the_shared_line_stops_before_anything_is_changed(
 ) -> None:
     environment.add("s1", "pass", line="shared", phase="contract")
     environment.add("s2", "pass", line="shared", phase="expand")
-    with pytest.raises(ConfigurationError, match="s2 belongs before the new code, but stands behind s1"):
+    with pytest.raises(ConfigurationError, match="s2 belongs before the new code, but comes after s1"):
         migrate(fleet, phase="expand", jobs=0)
     assert columns(engine, "acme") == {"acme": ["old", "x"]}
 

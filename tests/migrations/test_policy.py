@@ -140,10 +140,10 @@ def test_a_check_that_fails_stops_the_run_and_a_resumption_goes_on(fleet: Make, 
     assert keys_of(states, "done") == KEYS[:4]
     assert keys_of(states, "planned") == KEYS[4:]
     assert (report.failures, len(report.migrated), report.left, report.unchanged) == ((), 4, 4, 0)
-    assert report.stopped == "the check after wave 1 of 2 said so"
+    assert report.stopped == "the check after wave 1 of 2 returned False"
     assert str(report) == (
-        "4 migrated, 0 unchanged, 0 failed; stopped because the check after wave 1 of 2 said so; 4 tenants were not "
-        f"begun. 'tenantkit migrate --resume {report.run_id}' with the same options goes on with those that are not done."
+        "4 migrated, 0 unchanged, 0 failed; stopped because the check after wave 1 of 2 returned False; 4 tenants were not "
+        f"begun. 'tenantkit migrate --resume {report.run_id}' with the same options continues with those that are not done."
     )
     run, _ = get_run(fleet(), report.run_id)
     assert run.finished_at is not None
@@ -266,7 +266,7 @@ def test_a_relative_target_is_not_resumed_as_it_may_lead_elsewhere_now(
     again = f"'tenantkit migrate REVISION --tenants KEYS' ('tenantkit runs show {report.run_id}' has both; +1 would"
     assert f"Fix the cause, then run {again} take the others further): tenants that are done" in str(report)
     assert report.stop is None
-    named = r"went \+1, which may lead elsewhere .* 'tenantkit migrate REVISION --tenants k2'"
+    named = r"had the target \+1, which may mean another revision .* 'tenantkit migrate REVISION --tenants k2'"
     with pytest.raises(ConfigurationError, match=named):
         unfinished(fleet(), report.run_id)
 
@@ -280,7 +280,7 @@ def test_a_stopped_run_with_a_relative_target_advises_to_name_the_revision_and_t
     report = caught.value.report
     assert str(report.stop).endswith(
         f"4 tenants were not begun. 'tenantkit {command} REVISION --tenants KEYS' ('tenantkit runs show {report.run_id}' "
-        f"has both; {target} would take the others further) goes on with those that are not done."
+        f"has both; {target} would take the others further) continues with those that are not done."
     )
 
 
@@ -319,7 +319,7 @@ def test_stamp_and_downgrade_go_in_waves_too(fleet: Make, engine: Engine) -> Non
     downgrade(fleet(), "-1", canary=3, check=watcher.check)
     assert watcher.checked == [(1, 2, KEYS[3:])]
     assert at(engine, "one") == KEYS
-    with pytest.raises(MigrationError, match="4 tenants were not begun. The same command again goes on"):
+    with pytest.raises(MigrationError, match="4 tenants were not begun. The same command again continues"):
         stamp(fleet(), "base", waves=[50, 100], check=lambda _: False)
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM t_k3.alembic_version").scalar() == 0

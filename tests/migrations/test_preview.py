@@ -261,7 +261,10 @@ def test_shared_revisions_are_rehearsed_first_and_tenants_after_them(
     ("revision", "why"),
     [
         ("op.get_bind().execute(sa.text('SELECT 1'))", "uses the database itself"),
-        ("import uuid; op.execute(f\"COMMENT ON TABLE a IS '{uuid.uuid4()}'\")", "does not send the same each time"),
+        (
+            "import uuid; op.execute(f\"COMMENT ON TABLE a IS '{uuid.uuid4()}'\")",
+            "does not send the same statements each time",
+        ),
     ],
 )
 def test_what_cannot_be_replayed_has_no_script_but_a_reason(
@@ -277,7 +280,7 @@ def test_what_cannot_be_replayed_has_no_script_but_a_reason(
 def test_asked_for_the_other_engine_there_is_no_script(fleet: Tenancy, environment: Environment) -> None:
     environment.add("two", ADD)
     found = rehearsal(preview(fleet, scripts=True, engine="alembic"))
-    assert (found.script, found.obstacle) == (None, "engine='alembic' was asked for")
+    assert (found.script, found.obstacle) == (None, "engine='alembic' was given")
 
 
 CONCURRENTLY = """

@@ -117,10 +117,10 @@ def test_who_has_moved_on_is_refused_and_not_touched(fleet: Make, environment: E
         downgrade_run(fleet(), run.run_id)
     errors = {outcome.key: outcome.error for outcome in caught.value.report.failures}
     assert errors == {
-        "k1": f"it has moved on since run {run.run_id} brought it to three, by run {later.run_id}, and is at four. "
-        "Take that back first, or go to one with 'tenantkit downgrade'",
-        "k2": f"it has moved on since run {run.run_id} brought it to three, by run {stamped.run_id}, and is at three. "
-        "Take that back first, or go to one with 'tenantkit downgrade'",
+        "k1": f"its revision was changed by run {later.run_id} after run {run.run_id} brought it to three, and is four now. "
+        "Undo that first, or go to one with 'tenantkit downgrade'",
+        "k2": f"its revision was changed by run {stamped.run_id} after run {run.run_id} brought it to three, and is three now. "
+        "Undo that first, or go to one with 'tenantkit downgrade'",
     }
     after = look(engine)
     assert (after["k1"], after["k2"]) == (before["k1"], before["k2"])
@@ -186,8 +186,8 @@ def test_what_cannot_be_taken_back_is_refused_with_the_reason(fleet: Make, engin
     down = downgrade(fleet(), "-1", tenants=["k1"])
     for number, options, message in (
         (99, {}, "There is no run 99. 'tenantkit runs list' shows"),
-        (nothing.run_id, {}, "migrated no tenant, so there is nothing to take back"),
-        (down.run_id, {}, "was a downgrade, and only a migration can be taken back"),
+        (nothing.run_id, {}, "migrated no tenant, so there is nothing to undo"),
+        (down.run_id, {}, "was a downgrade, and only a migration can be undone"),
         (run.run_id, {"tenants": ["k1", "k2"]}, f"did not migrate 'k2'. 'tenantkit runs show {run.run_id}'"),
         (run.run_id, {"canary": 0}, "0 is no canary"),
     ):

@@ -17,11 +17,12 @@ ATTEMPTS = 8
 PATIENCE = 60.0
 """Seconds for which a run waits for a server that is away, and for another run that has claimed a placement."""
 _AWAY = frozenset({None, "57P01", "57P02", "57P03", "57P05"})
-"""libpq's own errors, admin_shutdown, crash_shutdown, cannot_connect_now and idle_session_timeout."""
+"""SQLSTATEs of a server that is away: none (libpq's own errors), admin_shutdown, crash_shutdown, cannot_connect_now and
+idle_session_timeout."""
 
 
 def is_away(error: BaseException) -> bool:
-    """Return whether the connection is lost, or none is to be had now."""
+    """Return whether the connection is lost, or cannot be opened now."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     return isinstance(error, OperationalError | psycopg.OperationalError) and sqlstate(error) in _AWAY
@@ -30,7 +31,7 @@ def is_away(error: BaseException) -> bool:
 def pause(attempt: int) -> float:
     """Return the seconds to wait after an attempt, counted from 1.
 
-    They grow, and are random, so that transactions that were in each other's way do not meet again.
+    They grow and are random, so that conflicting transactions do not meet again.
     """
     return random.uniform(0, min(2, 0.05 * 2**attempt))  # noqa: S311 - no secret
 

@@ -18,7 +18,7 @@ from tenantkit.migrations.replay.rehearsal import RehearsalResult, rehearse
 from tenantkit.migrations.results.planned import PlannedGroup, Rehearsal
 from tenantkit.migrations.runs.migrator import set_up
 from tenantkit.migrations.runs.shared import SHARED
-from tenantkit.migrations.tasks.connections import hear
+from tenantkit.migrations.tasks.connections import raise_when_cancelled
 from tenantkit.migrations.tasks.task import Task
 from tenantkit.tenant import Placement
 
@@ -91,7 +91,7 @@ class ScriptPreview:
         if (engine := self._engines.get(database)) is None:
             engine = set_up(self.tenancy, self.graph, self.settings.limits, database, is_sent=False).open()
             self._engines[database] = engine
-            hear(engine, self.cancellation)
+            raise_when_cancelled(engine, self.cancellation)
         others = [*self.tenancy.shared_schemas, *self.tenancy.extra_schemas]
         return Trial(engine, graph, self.settings.limits, others, self.cancellation, prepare)
 

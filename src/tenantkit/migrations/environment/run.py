@@ -46,7 +46,7 @@ Steps: TypeAlias = "Callable[[Heads, MigrationContext], Iterable[MigrationStep]]
 class StatementRecorder(Protocol):
     """Records the statements of a run; see `tenantkit.migrations.replay.recorder`."""
 
-    def refuse(self, why: str) -> None:
+    def refuse(self, reason: str) -> None:
         """Note the reason why the recording cannot be sent to other placements."""
 
     def listening(self, connection: Connection) -> AbstractContextManager[None]:

@@ -1,1 +1,1 @@
-"""What migrates a placement: Alembic in this process, or in another one."""
+"""Executors: they migrate a placement with Alembic, in this process or in another one."""

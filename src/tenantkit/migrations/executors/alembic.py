@@ -1,4 +1,4 @@
-"""Migrating one placement with Alembic."""
+"""The executor that migrates placements with Alembic in this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tenantkit.migrations.planning.version_tables import read_heads
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.progress import StepProgress
-from tenantkit.migrations.tasks.connections import Reconnect, cancel, hear
+from tenantkit.migrations.tasks.connections import Reconnect, cancel, raise_when_cancelled
 from tenantkit.migrations.tasks.task import Retry, Task
 from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import Limits
@@ -33,37 +33,37 @@ if TYPE_CHECKING:
     from tenantkit.migrations.replay.recorder import Recorder
 
 
-_TOLD_EVERY = 0.5
-"""Seconds."""
+_PROGRESS_INTERVAL = 0.5
+"""Minimum seconds between two reports of a step's progress."""
 
 
 @dataclass(slots=True)
 class Alembic:
-    """Does tasks by running Alembic in this process: one at a time, as its modules have one state for all threads."""
+    """Executes tasks with Alembic in this process: one at a time, as its modules have one state for all threads."""
 
     engine: Engine
     graph: RevisionGraph
     limits: Limits
     placements_per_connection: int
     tell: Callable[[StepProgress], object] | None = None
-    """Is told how far long steps are, not more often than is of use."""
+    """Receives the progress of long steps."""
     cancellation: Cancellation = field(default_factory=Cancellation)
-    """Ends a task that is being done, and has no other begin."""
+    """Ends the running task, and lets no other begin."""
     starting: Callable[[Place], object] = lambda _: None
     """Called with each revision before it runs."""
     _checked: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    """Ways between revisions on which a placement was found to have all operators in reach."""
+    """Pairs of revisions between which a placement was checked for its operators."""
     _served: int = 0
-    _patience: Reconnect = field(init=False)
+    _reconnect: Reconnect = field(init=False)
 
     def __post_init__(self) -> None:
-        self._patience = Reconnect(self.cancellation)
-        hear(self.engine, self.cancellation)
+        self._reconnect = Reconnect(self.cancellation)
+        raise_when_cancelled(self.engine, self.cancellation)
 
     def __call__(self, task: Task, recorder: Recorder | None = None) -> Outcome | Retry:
-        """Do *task* in a transaction of its own, unless others are in the way.
+        """Execute *task* in a transaction of its own, or return a `Retry` after a lock conflict.
 
-        :raises KeyboardInterrupt: if the run is cancelled before the task is done for good.
+        :raises KeyboardInterrupt: if the run is cancelled before the task is committed.
         """
         if self._served == self.placements_per_connection:
             self.close()
@@ -74,7 +74,7 @@ class Alembic:
         try:
             with (
                 self.cancellation.interruptible(),
-                self._patience(self.engine.connect) as connection,
+                self._reconnect(self.engine.connect) as connection,
                 claiming(connection, task.target.schema) as claimed,
                 self.cancellation.cancelling(partial(cancel, connection)),
             ):
@@ -82,19 +82,19 @@ class Alembic:
                     return Retry.claimed(task)
                 self._attempt(connection, progress)
         except Exception as caught:  # noqa: BLE001 - one tenant's failure is an outcome, whatever it was
-            self.cancellation.check()  # what cleans up, in Alembic or in a revision, may have replaced the interruption
+            self.cancellation.check()  # cleanup in Alembic or in a revision may have replaced the interruption
             error = caught
             if is_lock_conflict(caught):
                 return Retry(task.outcome(error=caught), reached=progress.kept)
         after = progress.after if error is None else format_heads(progress.kept or ()) or progress.before
         explanation: str | None = None
         if error is not None:
-            # What came before an autocommit block is kept.
+            # Steps before an autocommit block stay committed.
             with suppress(SQLAlchemyError), self.cancellation.interruptible(), self.engine.connect() as connection:
                 after = format_heads(read_heads(connection, task.target.schema))
                 explanation = explain(connection, error, task.target.others)
         outcome = task.outcome(progress.before, after, engine="alembic", start=start, error=error)
-        # With what to do about it, it needs no hint by its SQLSTATE.
+        # The explanation has its own advice, so it needs no hint by SQLSTATE.
         return outcome if explanation is None else replace(outcome, error=explanation, sqlstate=None)
 
     def close(self) -> None:
@@ -102,26 +102,26 @@ class Alembic:
         self.engine.dispose()
         self._served = 0
 
-    def _telling(self, key: str) -> Callable[[str, int, int], None]:
+    def _reporter(self, key: str) -> Callable[[str, int, int], None]:
         last = 0.0
 
         def tell(step: str, rows: int, percent: int) -> None:
             nonlocal last
-            if self.tell is not None and (now := monotonic()) - last >= _TOLD_EVERY:
+            if self.tell is not None and (now := monotonic()) - last >= _PROGRESS_INTERVAL:
                 last = now
                 self.tell(StepProgress(key=key, step=step, rows=rows, percent=percent))
 
         return tell
 
     def _require_operators(self, connection: Connection, progress: PlacementProgress) -> None:
-        """Raise if the first placement on its way has columns whose operators are out of reach; see `operators`."""
+        """Raise if the first placement between two revisions has columns without their operators; see `operators`."""
         task, way = progress.task, (progress.before, progress.after)
         if task.command == "migrate" and task.target.translates and way not in self._checked:
             require_operators(connection, [task.target.schema], extra_schemas=task.target.others)
             self._checked.add(way)
 
     def _attempt(self, connection: Connection, progress: PlacementProgress) -> None:
-        connection.execution_options(**{TELL: self._telling(progress.task.key)})
+        connection.execution_options(**{TELL: self._reporter(progress.task.key)})
 
         def before_commit(connection: Connection) -> None:
             progress.before_commit(connection)

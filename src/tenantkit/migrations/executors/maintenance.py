@@ -1,4 +1,4 @@
-"""Keeping each tenant in maintenance while it is migrated."""
+"""Maintenance of each tenant while it is migrated."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PATIENCE = 5.0
-"""Seconds for which the end of a dead run's last statement is waited for."""
+"""Seconds to wait for the end of a dead run's last statement."""
 _INTERVAL = 0.1
-"""Seconds between two looks whether it has ended."""
+"""Seconds between two checks of it."""
 _STAYS = (
-    "Still in maintenance, as a statement of a run that has ended is still at work there: %s. The next migrate, "
+    "Still in maintenance, because a statement of a run that has ended still runs there: %s. The next migrate, "
     "downgrade or stamp, or 'tenantkit doctor --repair', makes them active when that statement has ended."
 )
 
-_BUSY = "another run keeps it in maintenance. Run the same again when that has ended"
+_BUSY = "another run keeps it in maintenance. Run the same command again when that has ended"
 
 Around: TypeAlias = Callable[[Any], Any]
-"""Returns an `Executor` that does what another does, and more."""
+"""Wraps an `Executor`."""
 
 
 @contextmanager
 def maintenance_for(
     tenancy: Deployment, run_id: int, cancellation: Cancellation, *, is_wanted: bool
 ) -> Generator[Around]:
-    """Yield what has a run's executors put each tenant into maintenance while they are at work on it, if *is_wanted*.
+    """Yield a wrapper of executors that keeps each tenant in maintenance during its task, if *is_wanted*.
 
-    At the end, tenants are active again that this run, or any dead one, has left in maintenance.
+    At the end, tenants that this run, or any dead one, has left in maintenance become active.
     """
-    keeper = _Keeper(tenancy, run_id, cancellation)
+    writer = _StatusWriter(tenancy, run_id, cancellation)
     try:
-        with cancellation.cancelling(keeper.interrupt):
-            yield lambda executor: _Kept(executor, keeper, cancellation) if is_wanted else executor
+        with cancellation.cancelling(writer.interrupt):
+            yield lambda executor: _InMaintenance(executor, writer, cancellation) if is_wanted else executor
     finally:
-        keeper.close()
+        writer.close()
         if not cancellation.is_requested:
             release_abandoned(tenancy)
         elif is_wanted:
@@ -65,10 +65,9 @@ def maintenance_for(
 
 
 def release_abandoned(tenancy: Deployment, *, patience: float = _PATIENCE) -> None:
-    """Make tenants active that dead runs left in maintenance; this one too, once its keeper is closed.
+    """Make tenants active that dead runs left in maintenance; and those of this run, once its writer is closed.
 
-    Where the last statement of such a run is still at work, wait for its end for *patience* seconds, and then log a
-    warning.
+    If the last statement of such a run still runs, wait *patience* seconds for its end, and then log a warning.
     """
     deadline = monotonic() + patience
     while held := _release(tenancy):
@@ -96,27 +95,25 @@ def _release(tenancy: Deployment) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """Does what its executor does, while the tenant is in maintenance."""
+class _InMaintenance:
+    """Executes tasks with another executor while the tenant is in maintenance."""
 
     executor: Any
-    keeper: _Keeper
+    writer: _StatusWriter
     cancellation: Cancellation
 
     def __call__(self, task: Task, *args: Any) -> Any:
         self.cancellation.check()
         try:
-            entry: Entry = self.keeper.do(task, maintenance.enter)
+            entry: Entry = self.writer.do(task, maintenance.enter)
         except SQLAlchemyError as error:
             failure = task.outcome(error=error)
             return Retry(replace(failure, error=f"it cannot be put into maintenance: {failure.error}"))
         match entry:
             case Entry.BUSY:
-                with suppress(SQLAlchemyError):  # for the next try, if that other run is dead
-                    release_abandoned(self.keeper.tenancy, patience=0)
-                return Retry.claimed(
-                    task, "another run keeps it in maintenance. Run the same again when that has ended"
-                )
+                with suppress(SQLAlchemyError):  # for the next attempt, if that other run is dead
+                    release_abandoned(self.writer.tenancy, patience=0)
+                return Retry.claimed(task, _BUSY)
             case Entry.LEFT_ALONE:
                 return self.executor(task, *args)
             case Entry.ENTERED:
@@ -133,42 +130,42 @@ class _Kept:
 
     def _leave(self, task: Task) -> None:
         try:
-            self.keeper.do(task, partial(maintenance.leave, databases=self.keeper.tenancy.databases))
+            self.writer.do(task, partial(maintenance.leave, databases=self.writer.tenancy.databases))
         except SQLAlchemyError as error:
             if self.cancellation.is_requested:
-                return  # at the end of the run, which is now
+                return  # the end of the run makes it active
             logger.warning("tenant %r stays in maintenance until the run ends (%s)", task.key, reason(error))
 
 
-class _Keeper:
-    """Says in the registry which tenants are in maintenance, on one connection that shows that the run lives."""
+class _StatusWriter:
+    """Sets the maintenance of tenants in the registry, on one connection that shows that the run is alive."""
 
     def __init__(self, tenancy: Deployment, run_id: int, cancellation: Cancellation) -> None:
         self.tenancy = tenancy
         self._run_id = run_id
         self._connection: Connection | None = None
         self._lock = Lock()
-        self._patience = Reconnect(cancellation)
+        self._reconnect = Reconnect(cancellation)
         self._is_entering = False
 
     def do(self, task: Task, change: Callable[[Connection, int, int], Any]) -> Any:
-        """Apply *change* to the tenant of *task*, on a new connection if the one there was is lost."""
+        """Apply *change* to the tenant of *task*, on a new connection if the previous one is lost."""
         with self._lock:
             try:
                 return self._do(task, change)
             except SQLAlchemyError:
                 if self._connection is not None and not (self._connection.closed or self._connection.invalidated):
-                    raise  # not for lack of a connection, and to close this one would tell others that the run is dead
+                    raise  # the connection is not lost, and to close it would show others that the run is dead
                 self._close()
                 return self._do(task, change)
 
     def interrupt(self) -> None:
-        """Cancel what puts a tenant into maintenance, from another thread; not what ends it."""
+        """Cancel the statement that begins a tenant's maintenance, from another thread; not the one that ends it."""
         if self._is_entering and self._connection is not None:
             cancel(self._connection)
 
     def close(self) -> None:
-        """Close the connection, and with it show that the run is over."""
+        """Close the connection, which shows that the run has ended."""
         with self._lock:
             self._close()
 
@@ -184,10 +181,10 @@ class _Keeper:
             self.tenancy.cache.forget(task.key)
 
     def _open(self) -> Connection:
-        connection = self._patience(self.tenancy.engine.connect)
+        connection = self._reconnect(self.tenancy.engine.connect)
         connection.execution_options(isolation_level="READ COMMITTED")
         try:
-            connection.detach()  # the application's pool may be small, and is for its requests
+            connection.detach()  # the application's pool may be small, and serves its requests
             with connection.begin():
                 connection.exec_driver_sql("SET idle_session_timeout = 0")
                 limit_lock_waits(connection)

@@ -1,4 +1,4 @@
-"""Running Alembic on one placement, and noting where the placement has come to."""
+"""The migration of one placement: the steps for Alembic, and the rows in the ledger."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class PlacementProgress:
-    """A task, and where its placement has come to."""
+    """A task, the heads of its placement, and the callbacks of `environment.run`."""
 
     graph: RevisionGraph
     task: Task
     recorder: Recorder | None
     kept: Heads | None = None
-    """Where it was for good when steps outside of a transaction began, if any did."""
+    """The committed heads before steps outside of a transaction, if there were such steps."""
     _seen: list[Heads] = field(default_factory=list["Heads"])
 
     @property
     def before(self) -> str:
-        """Where the placement was; nothing if that is not known yet."""
+        """The heads before the task; empty if they are not known yet."""
         return format_heads(self._seen[0]) if self._seen else ""
 
     @property
     def after(self) -> str:
-        """Where it has come to."""
+        """The present heads."""
         return format_heads(self._seen[-1]) if self._seen else ""
 
     def run(self, connection: Connection, limits: Limits, **options: Any) -> None:
-        """Run Alembic for the task; *options* are further ones of `environment.run`."""
+        """Run Alembic for the task; *options* are further options of `environment.run`."""
         if self.task.purge:
             options["purge"] = True  # Alembic's own
         run(
@@ -59,16 +59,16 @@ class PlacementProgress:
         )
 
     def steps(self, current: Heads, migration: MigrationContext) -> Iterable[MigrationStep]:  # noqa: ARG002 - the signature
-        """Return what is to be done to a placement that is at *current*.
+        """Return the steps of a placement whose heads are *current*.
 
-        :raises ConfigurationError: if it is not where it was to be, or the target cannot be reached from there.
+        :raises ConfigurationError: if its heads are not the expected ones, or the target cannot be reached from them.
         """
         heads = tuple(current)
         self._seen.append(heads)
         if self.task.expected is not None and set(heads) != set(self.task.expected):
             raise ConfigurationError(
-                f"it has moved on since this was planned, to {format_heads(heads) or 'base'}, and was not "
-                "touched. Run the same again to see what is possible now"
+                f"its revision has changed since the run was planned, to {format_heads(heads) or 'base'}. It was not "
+                "touched. Run the same command again for a new plan"
             )
         steps = self.graph.steps(self.task.command, self.task.revision, heads)
         if self.recorder is None:
@@ -77,20 +77,20 @@ class PlacementProgress:
         return [self.recorder.watch(step) for step in steps]
 
     def applied(self, *, heads: set[str], **_: object) -> None:
-        """Note where the placement is now."""
+        """Record the new heads."""
         self._seen.append(tuple(heads))
         if self.recorder is not None:
             self.recorder.applied(tuple(sorted(heads)))
 
     def before_block(self, connection: Connection) -> None:
-        """Write down what is kept, whatever becomes of the steps outside of a transaction that come next."""
+        """Record the heads that stay committed if the next steps, outside of a transaction, fail."""
         self.kept = self._seen[-1]
         if self.before != self.after:
             begun = self.task.ledger.begun(engine="alembic", from_revision=self.before, to_revision=self.after)
             _write(connection, begun)
 
     def before_commit(self, connection: Connection) -> None:
-        """Write down that all is done, in the same transaction."""
+        """Record that the task is done, in the same transaction."""
         if self.recorder is not None:
             self.recorder.before_commit(connection)
         done = self.task.ledger.done(

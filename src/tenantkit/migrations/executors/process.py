@@ -35,19 +35,19 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 from tenantkit.migrations.executors.worker import main
 main()
 """
-"""What a worker runs; no garbage is collected during its imports, as in `tenantkit.__main__`.
+"""The program of a worker. No garbage is collected during its imports, as in `tenantkit.__main__`.
 
-Ctrl-C reaches all processes of a terminal, and whether the run ends is its parent's to decide.
+Ctrl-C reaches all processes of a terminal, but the parent decides whether the run ends.
 
-What a revision starts reacts to signals as usual: handlers are not inherited, as the disposition to ignore them is.
+Processes that a revision starts react to signals as usual: they do not inherit handlers, as they would SIG_IGN.
 """
 
 _PATIENCE = 5.0
-"""Seconds that a process has to end."""
+"""Seconds for a process to end."""
 
 
 class Worker:
-    """Does tasks with Alembic in a process of its own; if that dies, its tenant has failed and a new one goes on."""
+    """Executes tasks with Alembic in another process; if that dies, its task has failed and a new process continues."""
 
     def __init__(
         self,
@@ -63,9 +63,9 @@ class Worker:
         self._interrupted_at: float | None = None
 
     def __call__(self, task: Task) -> Outcome | Retry:
-        """Have *task* done.
+        """Execute *task* in the process.
 
-        :raises KeyboardInterrupt: if the run is cancelled before that.
+        :raises KeyboardInterrupt: if the run is cancelled before the task is done.
         """
         self._cancellation.check()
         if self._process is None:
@@ -90,7 +90,7 @@ class Worker:
                     return result
 
     def interrupt(self) -> None:
-        """Have the process cancel what it does, and end, as if this one had died; its answer may still come."""
+        """Let the process cancel its task and end, as if this process had died; its answer may still arrive."""
         if (process := self._process) is not None:
             self._interrupted_at = self._interrupted_at or monotonic()
             if not self._is_ready or monotonic() - self._interrupted_at > _PATIENCE:
@@ -111,7 +111,7 @@ class Worker:
         self._end, theirs = socketpair()
         self._pipe = Pipe(os.dup(self._end.fileno()))
         self._is_ready = False
-        # Until the worker can handle signals, none must reach it: it would be reported as dead first.
+        # No signal may reach the worker before it can handle it: it would be reported as dead.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             with theirs:
@@ -127,7 +127,7 @@ class Worker:
             exit_code = self.close()
             self._cancellation.check()
             raise ConfigurationError(
-                f"A worker process could not start (exit code {exit_code}). What it printed says why; "
+                f"A worker process could not start (exit code {exit_code}). Its output has the reason; "
                 "jobs=0 migrates in this process."
             ) from error
 
@@ -140,7 +140,7 @@ class Worker:
 def _lost(task: Task, exit_code: int, place: Place | None = None) -> Outcome:
     return replace(
         task.outcome(engine="alembic"),
-        error=f"the worker process died (exit code {exit_code}); what it had not committed was rolled back",
+        error=f"the worker process died (exit code {exit_code}); its open transaction was rolled back",
         revision=None if place is None else place.revision,
         file=None if place is None else place.file,
     )

@@ -1,4 +1,4 @@
-"""Migrating one placement with Alembic, to see what happens, in a transaction that is rolled back."""
+"""The executor of rehearsals in a dry run: it migrates placements with Alembic and rolls back."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ _SEQUENCES = text(
 
 
 class OutsideTransactionError(Exception):
-    """A revision would do something outside of a transaction, or says so by ``replay = False``. It has not begun to."""
+    """A revision is about to work outside of a transaction, or has ``replay = False``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Does tasks as `Alembic` does, and leaves no trace of them in the database."""
+    """Executes tasks as `Alembic` does, and rolls them back."""
 
     engine: Engine
     graph: RevisionGraph
     limits: Limits
     schemas: Collection[str] = ()
-    """Where else than in its own schema a revision may change something."""
+    """Other schemas in which a revision may change objects."""
     cancellation: Cancellation = field(default_factory=Cancellation)
     prepare: Callable[[Connection], None] = lambda _: None
-    """What is to be done first, in the same transaction."""
+    """Called first in the same transaction."""
     recorders: dict[str, Recorder] = field(default_factory=dict[str, Recorder])
-    """What recorded each placement, by its key."""
+    """The recorder of each placement, by key."""
 
     def __call__(self, task: Task, recorder: Recorder | None = None) -> Outcome | Retry:
-        """Do *task*, unless others are in the way, and take it back."""
+        """Execute *task* and roll it back, or return a `Retry` after a lock conflict."""
         if recorder is not None:
             self.recorders[task.key] = recorder
         progress = TrialProgress(self.graph, task, recorder)
@@ -77,7 +77,7 @@ class Trial:
         except OutsideTransactionError as stop:
             reached = str(stop)
         except Exception as caught:  # noqa: BLE001 - one tenant's failure is an outcome, whatever it was
-            self.cancellation.check()  # what cleans up may have replaced the interruption
+            self.cancellation.check()  # cleanup may have replaced the interruption
             error = caught
             if is_lock_conflict(caught):
                 return Retry(task.outcome(error=caught))
@@ -87,7 +87,7 @@ class Trial:
 
 @contextmanager
 def rolled_back(engine: Engine) -> Generator[Connection]:
-    """Yield a connection of which nothing is kept: it refuses to commit."""
+    """Yield a connection that refuses to commit and rolls back at the end."""
     with engine.connect() as connection:
         event.listen(connection, "commit", _refuse_commit)
         try:
@@ -99,16 +99,16 @@ def rolled_back(engine: Engine) -> Generator[Connection]:
 
 
 def _refuse_commit(connection: Connection) -> None:
-    # SQLAlchemy takes the transaction for ended, whatever is raised here.
+    # SQLAlchemy takes the transaction for ended, also if this raises.
     connection.connection.rollback()
-    raise ConfigurationError("What was to be rolled back was about to be committed. Nothing was.")
+    raise ConfigurationError("A commit was attempted in a transaction that is to be rolled back. It was prevented.")
 
 
 def keep_sequences(connection: Connection, schemas: Collection[str]) -> None:
-    """Have the numbers that are drawn from now on given back when the transaction is rolled back.
+    """Let a rollback also restore the sequences of *schemas*.
 
-    Usually they are not: a sequence is the one thing that a transaction does not cover. Altered, even to what it is, it
-    gets a new file that belongs to the transaction, and whoever else wants a number waits for its end.
+    Usually it does not: a transaction does not cover sequences. An altered sequence, even without a change, gets a new
+    file that belongs to the transaction, and other sessions that need a number wait for its end.
     """
     statements = connection.execute(_SEQUENCES, {"schemas": list(schemas)}).scalars().all()
     if statements:
@@ -116,7 +116,7 @@ def keep_sequences(connection: Connection, schemas: Collection[str]) -> None:
 
 
 class TrialProgress(PlacementProgress):
-    """What `environment.run` calls while a task is tried: no step leaves the transaction."""
+    """The callbacks of `environment.run` for a task of a trial: no step leaves the transaction."""
 
     @override
     def steps(self, current: Heads, migration: MigrationContext) -> Iterator[MigrationStep]:
@@ -138,5 +138,5 @@ class TrialProgress(PlacementProgress):
 
 
 def name_of(step: MigrationStep) -> str:
-    """Return the revision that a step applies or takes back; nothing if it is a stamp."""
+    """Return the revision that a step applies or reverts; empty for a stamp."""
     return step.revision.revision if isinstance(step, RevisionStep) else ""

@@ -1,9 +1,8 @@
-"""A process that migrates placements, one after another, as its parent says.
+"""A process that migrates placements, one after another, for its parent.
 
-Its command line names its end of a pipe on which it receives a `WorkerConfig` and `Task`s, and sends an `Outcome`
-for each,
-and before it which revision begins and how far long steps are. When its parent closes the pipe, or dies, it cancels
-what it is doing and ends. Signals that reach all processes of a terminal or a container are the parent's to handle.
+Its command line has its end of a pipe, on which it receives a `WorkerConfig` and `Task`s. For each task it sends the
+revisions that begin, the progress of long steps, and an `Outcome`. When its parent closes the pipe, or dies, it cancels
+its task and ends. The parent handles signals that reach all processes of a terminal or a container.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from sqlalchemy import URL, Engine, create_engine, event
 from tenantkit.cancellation import Cancellation
 from tenantkit.migrations.executors.alembic import Alembic
 from tenantkit.migrations.graph.revision_graph import RevisionGraph, Scope
-from tenantkit.migrations.tasks.connections import FORGET
+from tenantkit.migrations.tasks.connections import RESET_SESSION
 from tenantkit.migrations.tasks.task import Task
 from tenantkit.postgres.limits import Limits
 
 _GRACE = 1.0
-"""Seconds that a task has to end after its statement was cancelled."""
+"""Seconds for a task to end after its statement was cancelled."""
 
 _OF_POOLS = frozenset(
     {"max_overflow", "pool", "pool_pre_ping", "pool_recycle", "pool_size", "pool_timeout", "poolclass"}
@@ -40,7 +39,7 @@ _OF_POOLS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
-    """What a worker needs to know once."""
+    """The configuration of a worker process."""
 
     environment: Path
     scope: Scope
@@ -56,12 +55,12 @@ class WorkerConfig:
         """Return an engine with the application's settings, which keeps one connection."""
         options = {name: value for name, value in self.engine_options.items() if name not in _OF_POOLS}
         engine = create_engine(self.url, **options, pool_size=1, max_overflow=-1, pool_pre_ping=True)
-        event.listen(engine, "checkin", forget)
+        event.listen(engine, "checkin", reset_session)
         return engine
 
 
 def serve(pipe: Pipe) -> None:
-    """Do what comes through *pipe* until it is closed."""
+    """Execute the tasks from *pipe* until it is closed."""
     setup: WorkerConfig = pipe.recv()
     sys.path[:] = setup.path
     inbox = _Inbox(pipe)
@@ -81,7 +80,7 @@ def serve(pipe: Pipe) -> None:
 
 
 class _Inbox:
-    """Receives tasks in a thread of its own, which notices the end of the pipe while a task is being done."""
+    """Receives tasks in a separate thread, which detects the end of the pipe while a task runs."""
 
     def __init__(self, pipe: Pipe) -> None:
         self.cancellation = Cancellation()
@@ -91,11 +90,11 @@ class _Inbox:
         Thread(target=self._receive, daemon=True).start()
 
     def get(self) -> Task | None:
-        """Wait for a task; ``None`` if there will be none."""
+        """Return the next task, and wait for it; ``None`` at the end of the pipe."""
         return self._tasks.get()
 
     def reply(self, message: Any) -> None:
-        """Send the answer to what was received."""
+        """Send the answer to a task."""
         self._is_busy = False
         self._pipe.send(message)
 
@@ -109,25 +108,25 @@ class _Inbox:
         if self._is_busy:
             self.cancellation.request()
             sleep(_GRACE)
-            if self._is_busy:  # at work outside of the database
+            if self._is_busy:  # it works outside of the database
                 os._exit(1)
 
 
-def forget(dbapi_connection: Any, record: Any) -> None:
-    """Undo what a revision left in its session (settings, a role, temporary tables): the next tenant has it too."""
+def reset_session(dbapi_connection: Any, record: Any) -> None:
+    """Remove the state that a revision left in its session, such as settings, a role, or temporary tables."""
     try:
-        dbapi_connection.execute(FORGET, prepare=False)  # several statements cannot be prepared
+        dbapi_connection.execute(RESET_SESSION, prepare=False)  # several statements cannot be prepared
         dbapi_connection.commit()
     except Exception:  # noqa: BLE001 - a connection that is broken is not used again
         record.invalidate()
 
 
 def main() -> None:
-    """Serve the pipe that is named on the command line."""
-    gc.freeze()  # what was imported stays to the end
+    """Serve the pipe on the command line."""
+    gc.freeze()  # imported modules stay to the end
     gc.enable()
     # Cancelled, or the parent was killed: there is no receiver.
     with Pipe(int(sys.argv[1])) as pipe, suppress(KeyboardInterrupt, BrokenPipeError, EOFError):
-        # A revision that prints must not be taken for data of the command that started us.
+        # The output of a revision must not mix with the data of the command.
         os.dup2(2, 1)
         serve(pipe)

@@ -1,1 +1,1 @@
-"""Which placements a run is for, where each is, and where it is to go."""
+"""The plan of a run: its placements, the revision of each, and its target."""

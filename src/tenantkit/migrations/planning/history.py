@@ -1,4 +1,4 @@
-"""What earlier runs did, as the ledger has it."""
+"""Earlier runs, as the ledger has them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOT_FINISHED = "not finished: the run ended in the middle"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run over the fleet, and how many of its tenants came to what."""
+    """One run, with the number of its tenants by outcome."""
 
     id: int
     command: str
@@ -35,16 +35,16 @@ class Run:
     """``None`` if it is still running, or was killed."""
     done: int
     unchanged: int
-    """Those that another run had brought there."""
+    """Number of tenants that another run had brought to the target."""
     failed: int
     planned: int
-    """Those that it has not reached, or not finished."""
+    """Number of tenants that it has not begun or not finished."""
     phase: Phase | None = None
-    """The phase that it was for, if it was for one only."""
+    """The phase of the run, if it was limited to one."""
 
 
 def list_runs(tenancy: Deployment, *, limit: int | None = 20) -> list[Run]:
-    """Return the last runs, the newest first."""
+    """Return the most recent runs, the newest first."""
     require(tenancy=(tenancy, TENANCY), limit=(limit, optional(whole(0))))
     with tenancy.engine.connect() as connection:
         return [_read(row) for row in ledger.find_runs(connection, limit=limit)]
@@ -91,10 +91,10 @@ def find_run(connection: Connection, run_id: int) -> Run:
 
 
 def unfinished(tenancy: Deployment, run_id: int) -> tuple[str, list[str], Phase | None]:
-    """Return the target of a migration, the keys of the tenants that it failed for or did not reach, and its phase.
+    """Return the target of a migration, the keys of the tenants that failed or were not reached, and its phase.
 
-    :raises ConfigurationError: if there is no such run, if it was no migration, or if its target was relative, such as
-        ``+1``: another run may have moved the tenants since.
+    :raises ConfigurationError: if there is no such run, if it was not a migration, or if its target was relative, such
+        as ``+1``: another run may have migrated the tenants since.
     """
     run, outcomes = get_run(tenancy, run_id)
     if run.command != "migrate":
@@ -104,7 +104,7 @@ def unfinished(tenancy: Deployment, run_id: int) -> tuple[str, list[str], Phase 
     keys = [outcome.key for outcome in outcomes if not outcome.ok]
     if keys and is_relative(run.target):
         raise ConfigurationError(
-            f"Run {run_id} went {run.target}, which may lead elsewhere from where its tenants are now. Name the "
+            f"Run {run_id} had the target {run.target}, which may mean another revision for its tenants now. Name the "
             f"revision: 'tenantkit migrate REVISION --tenants {','.join(keys)}'. 'tenantkit runs show {run_id}' shows "
             "the revision to which each tenant went."
         )

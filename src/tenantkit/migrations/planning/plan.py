@@ -1,4 +1,4 @@
-"""Working out what a run has to do: for which tenants, and where each is to go."""
+"""The plan of a run: the tenants to migrate, and the target of each."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be done to one placement."""
+    """The migration of one placement."""
 
     tenant: Tenant
-    """The tenant whose placement it is, or the first of those who share it: the ledger has its line."""
+    """The tenant of the placement, or the first of those that share it: the ledger has a row for it."""
     heads: Heads
-    """Where it is."""
+    """Its present heads."""
     target: str
-    """Where it is to go; the same wherever it is, as another run may move it before this one does."""
+    """Its absolute target, because another run may migrate it before this one does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done to a fleet."""
+    """The plan for a fleet."""
 
     work: Sequence[Work]
-    """In the order of the fleet."""
+    """The placements to migrate, in the order of the fleet."""
     refused: Sequence[Outcome]
-    """The failures of tenants for which nothing can be done."""
+    """The failures of tenants that cannot be migrated."""
     unchanged: int
-    """How many are there already."""
+    """Number of tenants that are at the target already."""
     is_exact: bool = False
-    """Whether it holds for tenants only while they are where they were found."""
+    """Whether it is valid for tenants only at the heads that were found."""
     purge: bool = False
-    """Whether the rows of the version table are deleted first, whatever they are."""
+    """Whether all rows of the version table are deleted first."""
     goals: frozenset[str] = frozenset()
-    """Where a phase leads, which depends on where the tenants are."""
+    """The targets of a phase, which depend on the heads of the tenants."""
 
 
 def plan_fleet(
@@ -61,11 +61,11 @@ def plan_fleet(
     *,
     purge: bool = False,
 ) -> Plan:
-    """Return what takes the placement of every tenant of *fleet* to *target*, as far as *phase* goes.
+    """Return the plan that takes the placement of every tenant of *fleet* to *target*, within *phase*.
 
-    With *purge*, which is for stamps, it does not matter where a tenant is.
+    With *purge*, which is for stamps, the present heads do not matter.
 
-    What a revision needs is worked out once for all the tenants that are at it.
+    The steps are computed once for all tenants with the same heads.
     """
     targets: dict[Heads, str | ConfigurationError | None] = {}
     goals: set[str] = set()
@@ -102,7 +102,7 @@ def plan_fleet(
 
 
 def group(work: Iterable[Work]) -> dict[tuple[str, Heads, str], list[Work]]:
-    """Return what is to be done by the database, where they are and where they are to go: one script serves a group."""
+    """Return the work, grouped by database, heads and target: one script serves a group."""
     groups: dict[tuple[str, Heads, str], list[Work]] = {}
     for each in work:
         groups.setdefault((each.tenant.placement.database, each.heads, each.target), []).append(each)
@@ -123,13 +123,13 @@ def refuse(tenant: Tenant, heads: Heads, error: str) -> Outcome:
 
 
 def without_placement(isolations: Isolations, tenant: Tenant) -> Outcome:
-    """Return the failure of a tenant whose placement is not there."""
+    """Return the failure of a tenant whose placement does not exist."""
     problem = isolations.problem(tenant) or f"the schema {tenant.schema!r} does not exist"
     return refuse(tenant, (), f"{problem}; see 'tenantkit doctor'")
 
 
 def make_absolute(target: str, steps: Sequence[MigrationStep]) -> str:
-    """Return where *steps*, which are those to *target*, lead."""
+    """Return the absolute target that *steps*, those to *target*, lead to."""
     if not is_relative(target):
         return target
     there: tuple[str, ...] = steps[-1].to_revisions_no_deps

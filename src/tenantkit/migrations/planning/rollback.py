@@ -1,4 +1,4 @@
-"""Taking back what a run did."""
+"""Plan of a downgrade that undoes a run."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AppliedMigration:
-    """What a run did to a tenant."""
+    """The heads of a tenant before and after its migration by a run."""
 
     before: Heads
     after: Heads
 
 
 def find_applied(connection: Connection, run_id: int, keys: Collection[str] | None) -> dict[str, AppliedMigration]:
-    """Return what a run did to the tenants with these keys, or to all.
+    """Return the migrations by a run of the tenants with these keys, or of all.
 
-    :raises ConfigurationError: if there is no such run, if it did nothing, or if it was no migration.
+    :raises ConfigurationError: if there is no such run, if it migrated no tenant, or if it was not a migration.
     """
     run = find_run(connection, run_id)
     if run.command != "migrate":
-        raise ConfigurationError(f"Run {run_id} was a {run.command}, and only a migration can be taken back.")
-    # Of some, only a part was done: they failed, or the run was stopped or killed.
+        raise ConfigurationError(f"Run {run_id} was a {run.command}, and only a migration can be undone.")
+    # Some were migrated in part: they failed, or the run was stopped or killed.
     rows = [row for row in ledger.find_outcomes(connection, run_id) if row.to_revision and _moved_by(row)]
     applied = {row.key: AppliedMigration(parse_heads(row.from_revision), parse_heads(row.to_revision)) for row in rows}
     for key in keys or ():
@@ -46,7 +46,7 @@ def find_applied(connection: Connection, run_id: int, keys: Collection[str] | No
                 f"Run {run_id} did not migrate {key!r}. 'tenantkit runs show {run_id}' lists those that it did."
             )
     if not applied:
-        raise ConfigurationError(f"Run {run_id} migrated no tenant, so there is nothing to take back.")
+        raise ConfigurationError(f"Run {run_id} migrated no tenant, so there is nothing to undo.")
     return {key: migration for key, migration in applied.items() if keys is None or key in keys}
 
 
@@ -59,9 +59,9 @@ def plan_rollback(
     fleet: Sequence[Tenant],
     current: Mapping[Placement, Heads],
 ) -> Plan:
-    """Return what takes every tenant of *fleet* back to where it was before the run.
+    """Return the plan that takes every tenant of *fleet* back to its heads before the run.
 
-    Tenants that have moved on since are refused. What took *later* runs to a tenant is its last one, by its id.
+    Tenants that were migrated since are refused. *later* has the last run of each tenant, by the tenant's id.
     """
     work: list[Work] = []
     refused: list[Outcome] = []
@@ -98,11 +98,11 @@ def _way_back(graph: RevisionGraph, run_id: int, migration: AppliedMigration, he
 
 
 def _moved(run_id: int, migration: AppliedMigration, heads: Heads, later: int | None) -> str:
-    by = "" if later is None else f", by run {later}"
+    by = "" if later is None else f" by run {later}"
     return (
-        f"it has moved on since run {run_id} brought it to {format_heads(migration.after)}{by}, "
-        f"and is at {format_heads(heads) or 'base'}. "
-        f"Take that back first, or go to {format_heads(migration.before) or 'base'} with 'tenantkit downgrade'"
+        f"its revision was changed{by} after run {run_id} brought it to {format_heads(migration.after)}, "
+        f"and is {format_heads(heads) or 'base'} now. "
+        f"Undo that first, or go to {format_heads(migration.before) or 'base'} with 'tenantkit downgrade'"
     )
 
 

@@ -1,4 +1,4 @@
-"""How a run goes through a fleet: canaries, waves, and when it stops. Values; nothing here touches a database."""
+"""The rollout of a run: canaries, waves and reasons to stop. Pure: no access to a database."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ OnError: TypeAlias = Literal["continue", "stop"]
 
 
 Check: TypeAlias = Callable[[Wave], object]
-"""Looks whether all is well after a wave; raises, or returns ``False``, to stop the run."""
+"""Checks the application after a wave; raises, or returns ``False``, to stop the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """How a run goes through a fleet.
+    """The rollout of a run.
 
-    :raises ConfigurationError: if it makes no sense.
+    :raises ConfigurationError: if the values are not valid.
     """
 
     canary: int | Collection[str] | None = None
@@ -39,12 +39,12 @@ class Rollout:
     def __post_init__(self) -> None:
         if (isinstance(self.canary, int) and self.canary < 1) or self.canary in ((), [], "", set()):
             raise ConfigurationError(
-                f"{self.canary!r} is no canary. Say how many tenants go first, at least 1, or give their keys; "
+                f"{self.canary!r} is no canary. Give the number of tenants that go first, at least 1, or their keys; "
                 "or leave it out."
             )
         _require_waves(self.waves)
         if not 0 <= self.pause < float("inf"):
-            raise ConfigurationError(f"A pause of {self.pause:g} seconds cannot be made. Give 0 or more.")
+            raise ConfigurationError(f"A pause of {self.pause:g} seconds is not possible. Give 0 or more.")
         if (self.pause or self.check is not None) and self.canary is None and len(self.waves) == 1:
             raise ConfigurationError(
                 "A pause and a check come between waves, and there is only one. "
@@ -60,7 +60,7 @@ class Rollout:
 
     @property
     def has_budget(self) -> bool:
-        """Whether failures can be a reason to stop."""
+        """Whether the number of failures is limited."""
         return self.max_failures is not None or self.on_error == "stop"
 
     def require_canaries(self, keys: Collection[str]) -> None:
@@ -107,14 +107,14 @@ class Rollout:
             is_well = answer is not False
         except Exception as error:  # noqa: BLE001 - whatever it was, all is not well
             return f"the check after wave {wave.number} of {wave.count} failed: {as_clause(reason(error))}"
-        return None if is_well else f"the check after wave {wave.number} of {wave.count} said so"
+        return None if is_well else f"the check after wave {wave.number} of {wave.count} returned False"
 
     @property
     def _named(self) -> Collection[str]:
         return () if self.canary is None or isinstance(self.canary, int) else frozenset(self.canary)
 
     def _budget(self, planned: int) -> float | None:
-        """Return how many failures are permitted, ``None`` for any number."""
+        """Return the permitted number of failures; ``None`` for any number."""
         if self.on_error == "stop":
             return 0
         if self.max_failures is None:
@@ -131,12 +131,12 @@ def _require_waves(waves: Sequence[float]) -> None:
     text = ",".join(f"{share:g}%" for share in waves)
     if any(not 0 < share <= 100 for share in waves):  # noqa: PLR2004 - per cent
         raise ConfigurationError(
-            f"Waves of {text or 'nothing'} cannot be made. Each says how many tenants are done by its end: "
+            f"Waves of {text or 'nothing'} are not possible. Each is the share of tenants that are done at its end: "
             "more than 0% and at most 100%, such as 5%,25%,100%."
         )
     rising = sorted({*waves, 100})
     if list(waves) != rising:
         raise ConfigurationError(
-            f"Waves of {text or 'nothing'} cannot be made. Each says how many tenants are done by its end, so they "
-            f"rise to 100%: {','.join(f'{share:g}%' for share in rising)}."
+            f"Waves of {text or 'nothing'} are not possible. Each is the share of tenants that are done at its end, so "
+            f"they rise to 100%: {','.join(f'{share:g}%' for share in rising)}."
         )

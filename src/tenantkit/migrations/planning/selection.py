@@ -1,4 +1,4 @@
-"""Which tenants a run is for, and in which order it takes them."""
+"""Selection and order of the tenants of a run."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Order: TypeAlias = Literal["key", "newest", "oldest", "random"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Some of a fleet, or all of it."""
+    """The tenants of a run: some of the fleet, or all."""
 
     tenants: Collection[str] | None = None
     """Keys; ``None`` for all."""
     exclude: Collection[str] = ()
-    """Keys of those to leave out."""
+    """Keys of tenants to leave out."""
     where: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Only those whose attributes contain all of these."""
+    """Attributes that the tenants must have."""
     order: Order = "key"
 
     def __post_init__(self) -> None:
@@ -35,7 +35,7 @@ class Selection:
             raise ConfigurationError(f"There is no order {self.order!r}. Use one of {', '.join(get_args(Order))}.")
 
     def find(self, connection: Connection) -> list[Tenant]:
-        """Return the tenants, as the registry has them now.
+        """Return the selected tenants of the registry.
 
         :raises TenantNotFoundError: if a key is not that of a tenant that can be migrated.
         :raises ConfigurationError: if no tenant is left.
@@ -45,7 +45,7 @@ class Selection:
         return self.choose(fleet, {tenant.id for tenant in matching})
 
     def choose(self, fleet: Sequence[Tenant], matching: Collection[int]) -> list[Tenant]:
-        """Return those of *fleet* who are meant, *matching* being the ids of those with the attributes.
+        """Return the selected tenants of *fleet*; *matching* has the ids of those with the attributes.
 
         Raises as `find` does.
         """

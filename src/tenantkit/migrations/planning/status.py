@@ -1,4 +1,4 @@
-"""Where a fleet stands."""
+"""The state of a fleet."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 def status(tenancy: Deployment, *, phase: Phase | None = None) -> FleetStatus:
-    """Return where the shared tables and every tenant stand, and which migrations failed.
+    """Return the revisions of the shared tables and of every tenant, and the failed migrations.
 
-    Tenants that are being created or dropped are not part of it.
+    Tenants that are being created or dropped are left out.
 
-    :param phase: with ``expand``, who has gone as far as that phase goes is current.
+    :param phase: with ``expand``, tenants at the end of that phase are current.
     :raises ConfigurationError: if there is no such phase.
     """
     require(tenancy=(tenancy, TENANCY))

@@ -1,4 +1,4 @@
-"""Tables that were made from the models, before there were revisions: a first revision would make them again."""
+"""Tables that were created from the models, before there were revisions: a first revision would create them again."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ _UNVERSIONED = text(
     """
 )
 _NAMED = 20
-"""The number of tenants up to which a command names them."""
+"""Maximum number of tenants that a command lists."""
 
 
 _MAKES_TABLE = re.compile(
     r"""\bcreate_table\(\s*["'](\w+)["']|\bcreate\s+table\s+(?!if\s)(?:["\w]+\.)?"?(\w+)""", re.IGNORECASE
 )
-"""In the text of a revision. What no text shows, such as a loop over models, fails as PostgreSQL says."""
+"""Creation of a table in the text of a revision. Others, such as a loop over models, fail with PostgreSQL's error."""
 
 
 def refuse_unversioned(connection: Connection, tenancy: Deployment, graph: RevisionGraph, plan: Plan) -> Plan:
-    """Return *plan*, with the tenants refused that have no version table, but tables that their revisions make."""
+    """Return *plan*, and refuse tenants that have no version table, but tables that their revisions create."""
     first = [work for work in plan.work if not work.heads]
     targets = {work.target for work in first}
     tables = {name for target in targets for name in _made_by(graph, target)}
@@ -74,9 +74,9 @@ def refuse_unversioned(connection: Connection, tenancy: Deployment, graph: Revis
 def require_versioned_shared(
     connection: Connection, tenancy: Deployment, graph: RevisionGraph, heads: Heads, target: str
 ) -> None:
-    """Raise if shared tables were made from the models, so that revisions would make them again.
+    """Raise if shared tables were created from the models, so that revisions would create them again.
 
-    :raises ConfigurationError: if so, with the command that writes down where they are.
+    :raises ConfigurationError: if so, with the command that records their revision.
     """
     if heads:
         return
@@ -87,7 +87,7 @@ def require_versioned_shared(
 
 
 def _made_by(graph: RevisionGraph, target: str) -> set[str]:
-    """Return the names of the tables that the revisions up to *target* make, as far as their text shows it."""
+    """Return the names of the tables that the revisions up to *target* create, as far as their text shows it."""
     texts = [Path(step.revision.path).read_text(encoding="utf-8") for step in graph.upgrade_steps(target, ())]
     return {
         name for each in texts if "if_not_exists" not in each for found in _MAKES_TABLE.findall(each) for name in found
@@ -104,6 +104,6 @@ def _advice(graph: RevisionGraph, chosen: str) -> str:
     bases = graph.scripts.get_bases()
     first = bases[0] if len(bases) == 1 else "REVISION"
     return (
-        f"the tables were made from the models, at no revision, and {first} would make them again. If they are what it "
-        f"makes, write that down with 'tenantkit stamp {first}{chosen}', then migrate"
+        f"the tables were created from the models, at no revision, and {first} would create them again. If they are "
+        f"equal to those of the revision, record that with 'tenantkit stamp {first}{chosen}', then migrate"
     )

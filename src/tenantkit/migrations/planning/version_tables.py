@@ -1,4 +1,4 @@
-"""Which revision each placement is at: a few queries for any number of them."""
+"""The heads of placements, by a few queries for any number of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
 _CHUNK = 250
-"""So many tables are locked at a time, of those that a server has room for: 6,400 by default."""
+"""Maximum number of tables that are locked at a time; a server has 6,400 locks by default."""
 
 _VERSION_TABLES = text(
     """
@@ -41,18 +41,18 @@ _COPY = {
     False: "COPY (SELECT version_num FROM {}.alembic_version) TO STDOUT",  # of views and the like
 }
 _GONE = frozenset({"3F000", "42P01"})
-"""invalid_schema_name, undefined_table: a tenant was dropped since the catalog was asked for it."""
+"""SQLSTATEs invalid_schema_name, undefined_table: a tenant was dropped after the query of the catalog."""
 _TRIES = 3
 
 
 def read_revisions(connection: Connection, schemas: Collection[str]) -> dict[str, Heads]:
-    """Return the revisions that each of *schemas* is at; those that do not exist are left out.
+    """Return the heads of each of *schemas*; schemas that do not exist are left out.
 
     For many schemas, *connection* should be in autocommit: a transaction would keep a lock on the table of each.
 
-    The tables are copied out, which spares the server the planning of a query and the look at their indexes: for 200
-    tables on a new connection, COPY took 60 ms where UNION ALL in chunks of 50 took 210 (measured side by side). Of
-    5,000 tables, those of PostgreSQL 18 took 1.3 s with its default of ``effective_io_concurrency``, and 0.4 s with 0.
+    COPY reads the tables, without the planning of a query and without their indexes: for 200 tables on a new
+    connection, it took 60 ms where UNION ALL in chunks of 50 took 210 (measured side by side). For 5,000 tables,
+    PostgreSQL 18 took 1.3 s with its default of ``effective_io_concurrency``, and 0.4 s with 0.
     """
     for _ in range(_TRIES):
         try:
@@ -69,9 +69,9 @@ def read_heads(connection: Connection, schema: str) -> Heads:
 
 
 def read_placements(databases: Databases, main: Connection, placements: Iterable[Placement]) -> dict[Placement, Heads]:
-    """Return the revisions that each of *placements* is at; those that are not there or out of reach are left out.
+    """Return the heads of each of *placements*; those that do not exist or cannot be reached are left out.
 
-    :param main: a connection to the main database, which is used as by `read_revisions`.
+    :param main: a connection to the main database, as for `read_revisions`.
     """
     found: dict[Placement, Heads] = {}
     for database, there in by_database(databases, placements).items():
@@ -92,14 +92,14 @@ def _read(connection: Connection, schemas: Collection[str]) -> dict[str, Heads]:
     except KeyboardInterrupt:
         with suppress(psycopg.Error):
             cancel(connection)
-        connection.invalidate()  # it is in the middle of a COPY
+        connection.invalidate()  # a COPY is not finished
         raise
     return found
 
 
 def _copy(raw: PGconn, copies: Sequence[str]) -> list[Heads]:
-    """Return the revisions in each table: one string of statements, and the lines that each sends back."""
-    # PostgreSQL 18 would hand the one page of each table to a process that reads ahead, and wait for it.
+    """Return the heads in each table: one string with a statement for each, and the lines of its result."""
+    # PostgreSQL 18 would pass the one page of each table to a read-ahead process, and wait for it.
     statements = "; ".join(["SET LOCAL effective_io_concurrency = 0", *copies])
     raw.send_query(statements.encode())
     found: list[Heads] = []
@@ -129,7 +129,7 @@ def _lines(raw: PGconn) -> Iterator[str]:
 
 
 def _wait(raw: PGconn) -> None:
-    """Wait for the server; psycopg's functions for results do so without letting any other thread, or signal, in."""
+    """Wait for the server, unlike psycopg's functions for results, so that other threads and signals can run."""
     poll = select.poll()
     poll.register(raw.socket, select.POLLIN)
     poll.poll()

@@ -1,1 +1,1 @@
-"""Recording what Alembic sends to one placement, and sending it to others."""
+"""Recording of Alembic's statements for one placement, and their replay for others."""

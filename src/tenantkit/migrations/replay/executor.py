@@ -1,4 +1,4 @@
-"""Sending a recorded script to placements: one round trip and one transaction each."""
+"""Replay of a recorded script: one round trip and one transaction for each placement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenantkit.migrations.graph.places import Place
 from tenantkit.migrations.replay.script import BUSY, MOVED, Script, Template
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
-from tenantkit.migrations.tasks.connections import FORGET, Reconnect
+from tenantkit.migrations.tasks.connections import RESET_SESSION, Reconnect
 from tenantkit.migrations.tasks.task import Retry, Task
 from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import Limits
@@ -29,41 +29,41 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 _PATIENCE = 5.0
-"""Seconds that the server has to cancel a statement."""
+"""Seconds for the server to cancel a statement."""
 
-_FORGET = FORGET.encode()
-"""What one tenant's script left in the session is not for the next."""
+_RESET_SESSION = RESET_SESSION.encode()
+"""Statements that remove the session state of one tenant's script before the next one."""
 
 
 @dataclass(slots=True)
 class Replay:
-    """Does tasks by sending them a script, on a connection of its own that is replaced now and then."""
+    """Executes tasks by sending a script, on its own connection, which is replaced now and then."""
 
     engine: Engine
-    """Connections are opened with its settings, and not kept in its pool."""
+    """The source of connections, which do not return to its pool."""
     script: Script
     limits: Limits
     placements_per_connection: int
     cancellation: Cancellation
     is_last: bool = True
-    """Whether a placement is done after it; if not, the ledger has nothing to say yet."""
+    """Whether the task is done after the script; if not, the ledger records only its beginning."""
     locates: bool = False
-    """Whether a script that fails is sent again, revision by revision, for the caller to know which of them failed."""
+    """Whether a failed script is sent again, revision by revision, to find the revision that fails."""
     _connection: psycopg.Connection[Any] | None = None
     _served: int = 0
     _interrupted_at: float | None = None
-    _patience: Reconnect = field(init=False)
+    _reconnect: Reconnect = field(init=False)
     _templates: dict[tuple[tuple[str, ...], bool], Template] = field(
         default_factory=dict[tuple[tuple[str, ...], bool], Template]
     )
 
     def __post_init__(self) -> None:
-        self._patience = Reconnect(self.cancellation)
+        self._reconnect = Reconnect(self.cancellation)
 
     def __call__(self, task: Task) -> Outcome | Retry:
-        """Bring one placement to where the script leads; if that fails, it is as it was.
+        """Send the script to one placement; if it fails, the placement is unchanged.
 
-        :raises KeyboardInterrupt: if the run is cancelled before that.
+        :raises KeyboardInterrupt: if the run is cancelled before the script is committed.
         """
         is_located = len(self.script.steps) == 1 or task.is_last_attempt
         result = self._attempt(task, in_pieces=task.is_last_attempt)
@@ -72,7 +72,7 @@ class Replay:
         return result
 
     def _attempt(self, task: Task, *, in_pieces: bool) -> Outcome | Retry:
-        """Send the script; *in_pieces*, an error knows the revision that failed, which costs a round trip for each."""
+        """Send the script; *in_pieces*, with a round trip for each revision, so that an error has its revision."""
         start = perf_counter()
         before, after = format_heads(self.script.before), format_heads(self.script.after)
         if not self.is_last:
@@ -84,7 +84,7 @@ class Replay:
             connection = self._open()
             self.cancellation.check()
             if self.script.may_change_session and self._served > 1:
-                _send(connection, _FORGET)
+                _send(connection, _RESET_SESSION)
             template, schema = self._template(task), task.target.schema
             if in_pieces:
                 self._send_pieces(connection, template.pieces(schema, epilogue))
@@ -95,8 +95,8 @@ class Replay:
                 self.close()
                 raise KeyboardInterrupt from caught
             error = caught
-            if (again := self._again(task, caught)) is not None:
-                return again
+            if (retry := self._retry(task, caught)) is not None:
+                return retry
         return task.outcome(before, after if error is None else before, engine="replay", start=start, error=error)
 
     def _send_pieces(self, connection: psycopg.Connection[Any], pieces: Iterator[tuple[str | None, str]]) -> None:
@@ -109,7 +109,7 @@ class Replay:
                 raise
 
     def interrupt(self) -> None:
-        """Cancel the statement that is running; the transaction is undone. Cut the connection if that is in vain."""
+        """Cancel the running statement, which rolls back; close the connection if that has no effect."""
         if (connection := self._connection) is None:
             return
         self._interrupted_at = self._interrupted_at or monotonic()
@@ -126,7 +126,7 @@ class Replay:
             self._connection = None
 
     def _template(self, task: Task) -> Template:
-        # What comes next builds on it: steps outside of a transaction, or a line in the ledger of another database.
+        # Steps outside of a transaction, or a row in the ledger of another database, depend on this commit.
         waits_for_disk = not (self.is_last and task.ledger.shares_transaction)
         key = task.target.others, waits_for_disk
         if (template := self._templates.get(key)) is None:
@@ -138,7 +138,7 @@ class Replay:
         if self._served == self.placements_per_connection:
             self.close()
         if (connection := self._connection) is None:
-            connection = self._connection = self._patience(self._connect)
+            connection = self._connection = self._reconnect(self._connect)
             self._served = 0
         self._served += 1
         return connection
@@ -150,14 +150,14 @@ class Replay:
         connection.autocommit = True
         return connection
 
-    def _again(self, task: Task, error: psycopg.Error) -> Retry | None:
-        """Undo what began, and return whether it is worth another try."""
+    def _retry(self, task: Task, error: psycopg.Error) -> Retry | None:
+        """Roll back, and return a `Retry` if another attempt may succeed."""
         connection = self._connection
         if connection is None:
-            return None  # none was to be had
+            return None  # no connection could be opened
         if connection.closed or error.sqlstate is None:
-            # libpq's own error: the connection is lost, even where it does not look so. Whether the transaction was
-            # committed is not known. If so, the next try will say that the placement has moved.
+            # libpq's own error: the connection is lost, even if it does not look closed. It is not known whether the
+            # transaction was committed. If so, the next attempt finds the placement at another revision.
             self.close()
             return Retry(task.outcome(error=error))
         try:
@@ -173,9 +173,9 @@ class Replay:
 
 
 def _send(connection: psycopg.Connection[Any], text: bytes) -> None:
-    """Send statements, and wait until all are done: by libpq's own function, because the results are not used.
+    """Send statements and wait for all of them, by libpq's own function, because the results are not used.
 
-    That takes a fifth of the processor time of `Connection.execute`, on a machine that the server may share.
+    It takes a fifth of the processor time of `Connection.execute`, on a machine that the server may share.
     """
     result = connection.pgconn.exec_(text)
     if result.status == ExecStatus.FATAL_ERROR:
@@ -183,5 +183,5 @@ def _send(connection: psycopg.Connection[Any], text: bytes) -> None:
 
 
 def has_moved(outcome: Outcome) -> bool:
-    """Return whether a replay failed only because the placement was not where it was when the run was planned."""
+    """Return whether a replay failed only because the placement was at another revision than planned."""
     return outcome.sqlstate == MOVED

@@ -1,4 +1,4 @@
-"""Statements with their parameters written into them, so that PostgreSQL takes them as it took the parameters."""
+"""Statements with literals for their parameters, with the same meaning for PostgreSQL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class _Typed(Dumper):
     """Writes numbers as psycopg sends them: in quotes and with their type.
 
-    Bare, ``-1::int`` is the negative of ``1::int``, which the smallest integer has not, and ``0.1`` is no float.
+    Bare, ``-1::int`` is the negative of ``1::int``, which fails for the smallest integer, and ``0.1`` is not a float.
     """
 
     type: bytes
@@ -33,7 +33,7 @@ class _Typed(Dumper):
 class _Integer(_Typed):
     @override
     def quote(self, obj: int) -> bytes:
-        # The smallest type that has it, as psycopg chooses; PostgreSQL reads a bare literal so, too.
+        # The smallest type for the value, as in psycopg and in PostgreSQL's own bare literals.
         return self.dump(obj) if obj >= 0 else b"(%s)" % self.dump(obj)
 
 
@@ -46,7 +46,7 @@ class _Decimal(_Typed):
 
 
 def write_literals(connection: Connection, statement: str, parameters: Any) -> str:
-    """Return *statement*, as SQLAlchemy hands it to psycopg on *connection*, with its *parameters* inside."""
+    """Return *statement*, as SQLAlchemy passes it to psycopg on *connection*, with literals for its *parameters*."""
     cursor = ClientCursor(connection.connection.driver_connection)  # type: ignore[arg-type]
     for kind, dumper in ((int, _Integer), (float, _Float), (Decimal, _Decimal)):
         cursor.adapters.register_dumper(kind, dumper)

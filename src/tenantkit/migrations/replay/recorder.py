@@ -1,8 +1,8 @@
-"""Recording what Alembic sends while it migrates a placement.
+"""Recording of the statements that Alembic sends while it migrates a placement.
 
-A recording can be sent to other placements if nothing flowed back from the database into the Python of a revision: what
-Alembic's operations send returns nothing to it. Everything else that a revision does with the connection
-(``op.get_bind()``, an inspector, a session) is an obstacle.
+A recording can be sent to other placements if a revision's Python received no data from the database: Alembic's
+operations return none to it. Every other use of the connection (``op.get_bind()``, an inspector, a session) is an
+obstacle.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tenantkit.migrations.graph.revision_graph import Heads
 
-# Each by its OID: joined, all tables of all tenants would be looked at.
+# Subqueries by OID: a join would read all tables of all tenants.
 _LOCKS = """
     SELECT count(DISTINCT relation) AS relations, coalesce(
         bool_or(
@@ -50,15 +50,15 @@ _LOCKS = """
 """
 
 LEXER = re.compile("standard_conforming_strings|client_encoding|backslash_quote", re.IGNORECASE)
-"""Settings that change how the text of a statement is read."""
+"""Settings that change how the text of a statement is parsed."""
 
 
 class NotRecordableError(TenantkitError):
-    """A revision would do something else because it is recorded. Without that, it may be as good as any other."""
+    """A revision would behave differently because it is recorded. Without recording, it may succeed."""
 
 
 class Recorder:
-    """Takes down one run of Alembic over one placement, whose schema the revisions know as `ALIAS`."""
+    """Records one run of Alembic on one placement, whose schema has the name `ALIAS` for the revisions."""
 
     def __init__(self, schema: str) -> None:
         self._schema = schema
@@ -72,12 +72,12 @@ class Recorder:
         self._may_change_session = False
         self.before: Heads = ()
         self.obstacle: str | None = None
-        """Why the recording is of no use for others, if so."""
+        """Why the recording cannot be replayed; ``None`` if it can."""
         self.autocommit: str | None = None
-        """The first revision that does something outside of a transaction; the recording ends before it."""
+        """The first revision with a step outside of a transaction; the recording ends before it."""
 
     def script(self) -> Script:
-        """Return what was recorded."""
+        """Return the recorded script."""
         return Script(
             before=self.before,
             steps=tuple(self._steps),
@@ -86,24 +86,24 @@ class Recorder:
             relations=self._relations,
         )
 
-    def refuse(self, why: str) -> None:
-        """Note an obstacle; the first one is the one to tell."""
-        self.obstacle = self.obstacle or why
+    def refuse(self, reason: str) -> None:
+        """Set the obstacle, unless there is one already."""
+        self.obstacle = self.obstacle or reason
 
     @contextmanager
     def listening(self, connection: Connection) -> Generator[None]:
-        """Hear what is sent on *connection*, and send the real name of the schema instead of its alias."""
+        """Record the statements on *connection*, and replace the alias by the real name of the schema."""
         driver: Any = connection.connection.driver_connection
         if driver.info.encoding != "utf-8":
             self.refuse(f"connections are in {driver.info.encoding}, and only UTF-8 is replayed (client_encoding)")
-        event.listen(connection, "before_cursor_execute", self._hear, retval=True)
+        event.listen(connection, "before_cursor_execute", self._on_statement, retval=True)
         try:
             yield
         finally:
-            event.remove(connection, "before_cursor_execute", self._hear)
+            event.remove(connection, "before_cursor_execute", self._on_statement)
 
     def guard(self, migration: MigrationContext) -> None:
-        """Notice when a revision asks Alembic for the schema, which it may then decide by."""
+        """Set an obstacle if a revision asks Alembic for its schema, because its statements may depend on it."""
         recorder, schema = self, migration.version_table_schema
 
         class Guarded(MigrationContext):
@@ -118,18 +118,18 @@ class Recorder:
         migration.__class__ = Guarded
 
     def watch(self, step: MigrationStep) -> MigrationStep:
-        """Have the revision of *step* recorded when Alembic runs it."""
+        """Return *step* so that its revision is recorded when Alembic runs it."""
         run: Callable[..., object] = step.migration_fn
 
         def migration_fn(**options: Any) -> object:
-            # Of a stamp, there is nothing to record.
+            # A stamp has nothing to record.
             self._revision = step.revision.revision if isinstance(step, RevisionStep) else ""
             self._statements = []
-            operations = _proxy()
+            operations = _operations_proxy()
             connection: Any = operations.migration_context.connection
             driver = connection.connection.driver_connection
             if isinstance(step, RevisionStep) and not replays(step.revision):
-                self.refuse(f"revision {self._revision} says replay = False")
+                self.refuse(f"revision {self._revision} has replay = False")
             with self._inside_operations(operations), observing(driver, self._note_outside):
                 return run(**options)
 
@@ -137,19 +137,19 @@ class Recorder:
         return step
 
     def applied(self, heads: Heads) -> None:
-        """Note that the revision has been applied, and where the placement is now."""
+        """Record that the revision is applied, and the new heads."""
         if self.autocommit is None:
             self._steps.append(Step(self._revision, tuple(self._statements), heads))
 
     def before_commit(self, connection: Connection) -> None:
-        """Look which tables are locked."""
+        """Read the locks of the transaction."""
         found = connection.exec_driver_sql(_LOCKS, {"schema": self._schema}).one()
         self._touches_shared |= found.touches_shared
         self._relations = max(self._relations, found.relations)
 
     @contextmanager
     def _inside_operations(self, operations: Operations) -> Generator[None]:
-        """Know, while a revision runs, what comes from Alembic's own operations."""
+        """Record, while a revision runs, the operation of Alembic that sends a statement."""
         context: Any = operations.migration_context
         invoke, execute, autocommit_block = operations.invoke, context.impl._exec, context.autocommit_block  # noqa: SLF001
 
@@ -190,7 +190,7 @@ class Recorder:
         finally:
             self._operations.pop()
 
-    def _hear(
+    def _on_statement(
         self, connection: Connection, _cursor: Any, statement: str, parameters: Any, context: Any, *many: bool
     ) -> tuple[str, Any]:
         if self._is_running and self.autocommit is None:
@@ -198,7 +198,7 @@ class Recorder:
         sent = statement.replace(QUOTED_ALIAS, quote_identifier(self._schema))
         values = _with_schema(parameters, self._schema)
         if ALIAS in sent or ALIAS in repr(values):
-            # It must not come to be in a tenant's data.
+            # The alias must not be stored in a tenant's data.
             self.refuse(f"revision {self._revision} uses the name of its schema as a value")
             raise NotRecordableError(self.obstacle)
         return sent, values
@@ -207,33 +207,33 @@ class Recorder:
         operation = self._operations[-1] if self._operations else None
         reads = isinstance(getattr(context.compiled, "statement", None), Select)
         if operation is not ExecuteSQLOp and reads and "pg_type" in statement:
-            return  # whether a named type is there, asked before it is created
+            return  # the check whether a named type exists, before it is created
         if operation is None or (reads and operation is not ExecuteSQLOp):
             self.refuse(f"revision {self._revision} uses the database itself (op.get_bind() and the like)")
             return
-        # What is no plain DDL may call a function, or have a trigger do so, and with it do anything.
+        # Statements other than plain DDL may call functions, also by triggers, with any side effect.
         self._may_change_session |= operation in (ExecuteSQLOp, BulkInsertOp)
         for values in parameters if many else [parameters]:
             sent = statement if context.no_parameters and not values else write_literals(connection, statement, values)
             if LEXER.search(sent):
-                # The whole script is taken apart before its first statement is executed.
-                self.refuse(f"revision {self._revision} changes how statements are read")
+                # The whole script is parsed before its first statement is executed.
+                self.refuse(f"revision {self._revision} changes how statements are parsed")
             self._statements.append(sent)
 
     def _note_outside(self, what: str) -> None:
-        why = f"revision {self._revision} {what}"
+        reason = f"revision {self._revision} {what}"
         warn(self._revision, what)
-        self.refuse(why)
+        self.refuse(reason)
 
 
-def _proxy() -> Operations:
-    """Return what the functions of ``alembic.op`` call."""
+def _operations_proxy() -> Operations:
+    """Return the object that the functions of ``alembic.op`` call."""
     proxy: Operations = op.__dict__["_proxy"]
     return proxy
 
 
 def _with_schema(parameters: Any, schema: str) -> Any:
-    """Return *parameters* with the real schema where a value is the alias: Alembic asks the catalog for types."""
+    """Return *parameters* with the real schema for the alias, with which Alembic asks the catalog for types."""
     match parameters:
         case [*several]:
             return [_with_schema(each, schema) for each in several]

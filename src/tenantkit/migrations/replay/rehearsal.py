@@ -1,4 +1,4 @@
-"""Finding out, with the first placements of many alike, what the others need."""
+"""Rehearsal: Alembic migrates the first placements of a group, to find the script for the others."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class RehearsalResult:
-    """What is known of a group of placements that are at the same revision."""
+    """The result of a rehearsal for a group of placements at one revision."""
 
     script: Script | None
-    """What to send to the others: everything, or up to the first step that cannot be in a transaction."""
+    """The script for the others: complete, or up to the first step that cannot be in a transaction."""
     obstacle: str | None
-    """Why there is no script, if there is none."""
+    """Why there is no script; ``None`` if there is one."""
     autocommit: str | None
     """The revision that has steps outside of a transaction, if there is one."""
     touches_shared: bool
@@ -41,10 +41,10 @@ def rehearse(
     *,
     record: bool = True,
 ) -> Iterator[tuple[Outcome, RehearsalResult | None]]:
-    """Have Alembic do some of *tasks* from their beginning, and yield the outcome of each.
+    """Execute the first of *tasks* with Alembic, and yield the outcome of each, the last one with the result.
 
-    With the last one comes what was found out: with *record*, after two that needed the very same statements. One that
-    another run is at work on comes last: the fleet does not wait for it.
+    With *record*, it ends after two tasks with equal statements. A task on which another run works is moved to the end,
+    so that the fleet does not wait for it.
     """
     first: Recorder | None = None
     failures = 0
@@ -64,13 +64,13 @@ def rehearse(
             continue
         outcome = run_task(task, perform, cancellation) if isinstance(result, Retry) else result
         if not outcome.ok:
-            # What it says may be about the recording only. After a step outside of a transaction, it is the next
-            # attempt whose error misleads: that step has been done.
+            # The error may be due to the recording. After a step outside of a transaction, the error of the second
+            # attempt misleads instead, because that step is done already.
             recorder.refuse("a revision fails while it is recorded")
             again = run_task(task, alembic, cancellation)
             outcome = again if again.ok or recorder.autocommit is None else outcome
         if outcome.ok and not outcome.has_moved:
-            found = None  # another run was here, and there was nothing to record
+            found = None  # another run has migrated it, and there was nothing to record
         elif not outcome.ok:
             failures += 1
             found = _give_up(failures)
@@ -93,12 +93,12 @@ def _compare(first: Recorder, second: Recorder, *, record: bool) -> RehearsalRes
     script, again = first.script(), second.script()
     obstacle = second.obstacle
     if not record:
-        obstacle = "engine='alembic' was asked for"
+        obstacle = "engine='alembic' was given"
     elif obstacle is None and script.steps != again.steps:
         differs = next(
             (step.revision for step, other in zip(script.steps, again.steps, strict=False) if step != other), ""
         )
-        obstacle = f"revision {differs} does not send the same each time"
+        obstacle = f"revision {differs} does not send the same statements each time"
     return RehearsalResult(
         script=script if obstacle is None else None,
         obstacle=obstacle,

@@ -1,4 +1,4 @@
-"""What Alembic sent to one placement, in a form that can be sent to others: values, and the text made of them."""
+"""The statements of Alembic for one placement, in a form for all placements: values, and the text made of them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from tenantkit.postgres.limits import Limits
 
 BUSY, MOVED = "TK001", "TK002"
-"""The SQLSTATEs by which a script stops before it has done anything: another run is at work, or was."""
+"""SQLSTATEs with which a script ends before any change: another run works on the placement, or has migrated it."""
 
 _VERSION_TABLE = (
     f"CREATE TABLE IF NOT EXISTS {QUOTED_ALIAS}.alembic_version "
     "(version_num varchar(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));\n"
 )
-"""As Alembic creates it."""
+"""Alembic's version table."""
 
 _ASYNCHRONOUS = "SET LOCAL synchronous_commit = off;\n"
-"""No tenant waits for the disk. What a server loses that crashes is whole tenants, each with its line in the ledger;
-a run looks for them before it calls its work done (PostgreSQL, chapter 28.4)."""
+"""No tenant waits for the disk. A server that crashes loses whole tenants, each with its row in the ledger; a run looks
+for them before it ends (PostgreSQL, chapter 28.4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One revision: its statements, and where they lead."""
+    """One revision: its statements, and the heads after them."""
 
     revision: str
     statements: tuple[str, ...]
@@ -40,25 +40,25 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """What takes any placement from the revisions *before* to those *after*, in one transaction."""
+    """The statements that take any placement from the heads *before* to the heads *after*, in one transaction."""
 
     before: Heads
     steps: tuple[Step, ...]
     may_change_session: bool = False
-    """Whether it may leave something in its session: a setting, a role, a temporary table with a tenant's rows."""
+    """Whether it may leave state in its session: a setting, a role, a temporary table with a tenant's rows."""
     touches_shared: bool = False
-    """Whether it locks tables outside of its placement, so that others would wait for one another, or deadlock."""
+    """Whether it locks tables outside of its placement, so that concurrent placements would wait or deadlock."""
     relations: int = 1
-    """How many tables and indexes it uses, of which a backend remembers each."""
+    """Number of tables and indexes that it uses. A backend caches each."""
 
     @property
     def after(self) -> Heads:
-        """Where it leads."""
+        """The heads after it."""
         return self.steps[-1].after if self.steps else self.before
 
     def template(self, others: Sequence[str], limits: Limits, *, waits_for_disk: bool = False) -> Template:
         """Return the transaction for any placement whose statements also see the schemas *others*."""
-        # A revision may set the path for its own purposes, so each begins with it. A statement may end with a comment.
+        # Each revision begins with the path, which the one before may have set. A statement may end with a comment.
         path = f"SET LOCAL search_path = {search_path(ALIAS, *others)}\n;\n"
         texts = [path + "".join(f"{statement}\n;\n" for statement in step.statements) for step in self.steps]
         revisions = [step.revision for step in self.steps]
@@ -71,16 +71,16 @@ class Script:
         )
 
     def _guard(self) -> str:
-        # A statement after the claim: the same one would not see what was committed just before it had the lock.
+        # A separate statement after the claim: its snapshot includes what was committed before the lock was granted.
         expected = ", ".join(map(quote_literal, sorted(self.before)))
         found = f'ARRAY(SELECT version_num::text FROM {QUOTED_ALIAS}.alembic_version ORDER BY version_num COLLATE "C")'  # noqa: S608 - quoted
-        guard = _unless(f"{found} = ARRAY[{expected}]::text[]", MOVED, "the tenant is at another revision by now")
+        guard = _unless(f"{found} = ARRAY[{expected}]::text[]", MOVED, "the tenant is at another revision now")
         return guard if self.before else _VERSION_TABLE + guard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A script's text, in pieces that are cut where the name of a placement's schema goes."""
+    """The text of a script, split at the places for the name of a placement's schema."""
 
     settings: str
     guard: tuple[str, ...]
@@ -89,9 +89,9 @@ class Template:
     end: tuple[str, ...]
 
     def render(self, schema: str, epilogue: str) -> str:
-        """Return the whole transaction for one placement, to be sent as one string.
+        """Return the whole transaction for one placement, as one string.
 
-        *epilogue* is done last, in the same transaction.
+        *epilogue* comes last, in the same transaction.
         """
         return "".join(text for _, text in self.pieces(schema, epilogue))
 

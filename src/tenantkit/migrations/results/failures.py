@@ -1,4 +1,4 @@
-"""Failures that have the same cause, told once."""
+"""Failures, grouped by their cause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tenantkit.migrations.results.outcome import Outcome
 
 _VALUE = re.compile(r': "[^"]*"$')
-"""Where PostgreSQL tells which value it did not like."""
+"""The invalid value at the end of some of PostgreSQL's messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class FailureGroup:
 
     @property
     def hint(self) -> str | None:
-        """What to do about it, if that can be known from the SQLSTATE."""
+        """Advice, if the SQLSTATE has one."""
         return hint_for(self.sqlstate, self.error)
 
 
@@ -43,7 +43,7 @@ def group_failures(failures: Iterable[Outcome]) -> tuple[FailureGroup, ...]:
     frequency = Counter(outcome.error for outcome in failures)
     groups: dict[tuple[str | None, str], list[Outcome]] = {}
     for outcome in failures:
-        # A text that several failures share has no tenant's name in it: a key may be any word of a sentence.
+        # A text that several failures share has no tenant's name in it. It may contain a key, which may be any word.
         error = (outcome.error or "") if frequency[outcome.error] > 1 else without_names(outcome)
         groups.setdefault((outcome.sqlstate, _VALUE.sub(': "..."', error)), []).append(outcome)
     found = [

@@ -1,4 +1,4 @@
-"""Revisions of a placement as text."""
+"""The heads of a placement as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def format_heads(heads: Heads) -> str:
 
 
 def parse_heads(joined: str | None) -> Heads:
-    """Return the revisions in what `join` returned; none for none."""
+    """Return the revisions in a string of `format_heads`; none for ``None``."""
     return tuple(joined.split(",")) if joined else ()
 
 

@@ -16,19 +16,19 @@ class Outcome:
     key: str
     schema: str
     from_revision: str | None
-    """Where the tenant was; ``None`` if at no revision. Several heads are joined by commas."""
+    """The tenant's revision before; ``None`` if it had none. Several heads are joined by commas."""
     to_revision: str | None
-    """Where it is now; after a failure, where it still is."""
+    """Its revision now, also after a failure."""
     engine: str | None = None
-    """What migrated it: ``replay`` or ``alembic``."""
+    """The engine that migrated it: ``replay`` or ``alembic``."""
     attempts: int = 1
-    """How often it was tried, because locks stood in the way."""
+    """Number of attempts. Lock conflicts cause more than one."""
     duration_ms: int = 0
     sqlstate: str | None = None
     error: str | None = None
     """Why it failed, in one line; ``None`` if it did not."""
     revision: str | None = None
-    """The revision that failed, if one did; at a commit, the first and the last of those that it was for."""
+    """The revision that failed; if the commit failed, the first and the last revision of the transaction."""
     file: str | None = None
     """The file in which it failed: the revision's, or ``env.py``."""
     line: int | None = None
@@ -40,7 +40,7 @@ class Outcome:
 
     @property
     def placement(self) -> Placement:
-        """Where the tenant's tables are."""
+        """The placement of the tenant's tables."""
         return Placement(self.database, self.schema)
 
     @property
@@ -56,7 +56,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether the tenant is where it should be."""
+        """Whether the tenant is at the target."""
         return self.error is None
 
     @property

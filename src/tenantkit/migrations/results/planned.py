@@ -1,4 +1,4 @@
-"""What a migration would do: values."""
+"""Results of a dry run: values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tenantkit.migrations.results.outcome import Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStep:
-    """One revision that would be applied, or taken back."""
+    """One revision that would be applied or reverted."""
 
     revision: str
     message: str
@@ -25,57 +25,57 @@ class PlannedPlacement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """What is sent to placements at one revision, as far as that can be known without keeping anything of it."""
+    """The script for placements at one revision, as far as a migration that is rolled back can find it."""
 
     script: str | None
-    """The transaction for the first of them; what the others get differs in the name of the schema only."""
+    """The transaction for the first of them; those for the others differ in the name of the schema only."""
     obstacle: str | None = None
-    """Why there is no script that could be replayed, if so: Alembic runs for each placement."""
+    """Why there is no script, so that Alembic runs for each placement; ``None`` if there is one."""
     autocommit: str | None = None
-    """The first revision with a step outside of a transaction. Nothing from there on is rehearsed: it could not be
-    undone."""
+    """The first revision with a step outside of a transaction. The rehearsal ends before it, as it could not be rolled
+    back."""
     failures: tuple[Outcome, ...] = ()
-    """Placements in which the rehearsal failed, as a migration would now."""
+    """Placements in which the rehearsal failed, as a migration would."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedGroup:
-    """Placements that are at the same revision, and so have the same to do."""
+    """Placements at the same revision, which have the same steps."""
 
     from_revision: str | None
-    """Where they are; ``None`` if at no revision. Several heads are joined by commas."""
+    """Their revision; ``None`` if they have none. Several heads are joined by commas."""
     to_revision: str | None
-    """Where they would be then."""
+    """Their revision after the migration."""
     steps: tuple[PlannedStep, ...]
     placements: tuple[PlannedPlacement, ...] = field(repr=False)
     rehearsal: Rehearsal | None = None
-    """What would be sent, if that was asked for."""
+    """The rehearsal, if scripts were requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What a migration would do."""
+    """The result of a dry run."""
 
     command: str
     target: str
     registry_is_current: bool
-    """Whether the registry itself has nothing to do."""
+    """Whether the registry itself is up to date."""
     shared: PlannedGroup | None
-    """What the shared tables have to do; ``None`` if nothing."""
+    """The steps of the shared tables; ``None`` if there are none."""
     groups: tuple[PlannedGroup, ...]
     refused: tuple[Outcome, ...]
-    """The tenants that would fail before anything is tried."""
+    """The tenants that would fail before an attempt."""
     unchanged: int
-    """How many tenants have nothing to do."""
+    """Number of tenants that are at the target."""
 
     @property
     def would_change(self) -> int:
-        """How many tenants have something to do."""
+        """Number of tenants to migrate."""
         return sum(len(group.placements) for group in self.groups)
 
     @property
     def would_fail(self) -> tuple[Outcome, ...]:
-        """What is known to fail: tenants that are refused, and rehearsals."""
+        """The known failures: refused tenants and failed rehearsals."""
         groups = [group for group in (self.shared, *self.groups) if group is not None]
         return self.refused + tuple(
             outcome for group in groups if group.rehearsal is not None for outcome in group.rehearsal.failures

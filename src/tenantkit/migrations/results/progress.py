@@ -1,4 +1,4 @@
-"""Progress of a run: what it tells its caller while it goes on."""
+"""Progress of a run: the calls to its caller."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from tenantkit.migrations.results.report import Wave
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepProgress:
-    """How far a long step of one tenant's migration is."""
+    """The progress of a long step of one tenant's migration."""
 
     key: str
     step: str
-    """What is being done: ``backfill of note``."""
+    """The name of the step, such as ``backfill of note``."""
     rows: int
-    """How many rows have been set."""
+    """Number of rows that have been set."""
     percent: int
-    """How much of the table has been gone through."""
+    """Percentage of the table that is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocker:
-    """A session that others wait for."""
+    """A session for which others wait."""
 
     pid: int
-    """Its process at the server; 0 for a prepared transaction."""
+    """Its process id at the server; 0 for a prepared transaction."""
     user: str | None = None
     application: str | None = None
     state: str | None = None
-    """What it does, as ``pg_stat_activity`` has it: ``active`` or ``idle in transaction``."""
+    """Its state in ``pg_stat_activity``, such as ``active`` or ``idle in transaction``."""
     seconds: int | None = None
-    """The age of its transaction."""
+    """The age of its transaction in seconds."""
 
     @override
     def __str__(self) -> str:
@@ -49,11 +49,11 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What one tenant's migration waits for."""
+    """The sessions for which one tenant's migration waits."""
 
     key: str
     blockers: tuple[Blocker, ...]
-    """The sessions that hold the lock, or are before it in the queue."""
+    """The sessions that hold the lock, or are ahead in its queue."""
 
     @override
     def __str__(self) -> str:
@@ -61,28 +61,28 @@ class Waiting:
 
 
 class Progress:
-    """Hears how a run goes. Override the methods that are of interest: the others do nothing.
+    """Receives the progress of a run. Override the methods that you need: the others do nothing.
 
-    Methods are called in the caller's thread, but for those that say otherwise.
+    Methods are called in the caller's thread, unless they say otherwise.
     """
 
     def started(self, total: int) -> None:
-        """Hear how many tenants have something to do."""
+        """Receive the number of tenants to migrate."""
 
     def finished(self, outcome: Outcome) -> None:
-        """Hear that one of them is done, or has failed."""
+        """Receive the outcome of one tenant."""
 
     def wave_ended(self, wave: Wave) -> None:
-        """Hear that a wave is done, and another is to follow."""
+        """Receive a finished wave, if another one follows."""
 
     def lost(self, outcomes: Sequence[Outcome]) -> None:
-        """Hear which outcomes a server that crashed has lost. Unless the run stops, the tenants are done again."""
+        """Receive the outcomes that a server lost in a crash. Unless the run stops, the tenants are migrated again."""
 
     def advanced(self, step: StepProgress) -> None:
-        """Hear how far a long step is: at most twice a second, and in another thread if a process does the work."""
+        """Receive the progress of a long step: at most twice a second, and in another thread if a process works."""
 
     def waiting(self, waiting: Waiting) -> None:
-        """Hear which sessions a migration waits for: when that begins and every ten seconds, in another thread.
+        """Receive the sessions for which a migration waits: at first and every ten seconds, in another thread.
 
         A run whose progress overrides this takes one more connection.
         """

@@ -16,19 +16,19 @@ from tenantkit.migrations.results.outcome import Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wave:
-    """A part of a run that has been done."""
+    """A finished part of a run."""
 
     run_id: int
     number: int
-    """Which it is, from 1."""
+    """Its number, from 1."""
     count: int
-    """How many waves the run has."""
+    """Number of waves of the run."""
     outcomes: tuple[Outcome, ...]
     """The result for each of its tenants."""
 
     @property
     def done(self) -> int:
-        """How many of its tenants did not fail."""
+        """Number of its tenants that did not fail."""
         return len(self.outcomes) - len(self.failures)
 
     @property
@@ -45,17 +45,17 @@ class MigrationReport:
     command: str
     target: str
     shared: Outcome | None
-    """What happened to the shared tables; ``None`` if they were not part of the run."""
+    """The outcome of the shared tables; ``None`` if they were not part of the run."""
     outcomes: tuple[Outcome, ...]
-    """The tenants that had something to do, in the order in which they finished."""
+    """The outcomes of the tenants to migrate, in the order in which they finished."""
     unchanged: int
-    """How many tenants were there already, or were brought there by another run at the same time."""
+    """Number of tenants that were at the target already, or that a concurrent run brought there."""
     not_replayed: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Why Alembic ran for tenants one by one, and for how many: by reason."""
+    """Number of tenants that were not replayed, by reason."""
     stopped: str | None = None
-    """Why the run was stopped before it was through; ``None`` if it was not."""
+    """Why the run was stopped before its end; ``None`` if it was not."""
     left: int = 0
-    """How many tenants it had not begun, or not finished, when it was stopped; they are whole, and can be taken up."""
+    """Number of tenants that a stopped run did not begin or finish; another run can migrate them."""
 
     @property
     def failures(self) -> tuple[Outcome, ...]:
@@ -69,7 +69,7 @@ class MigrationReport:
 
     @property
     def stop(self) -> str | None:
-        """Why the run was stopped, what that left, and how to go on; ``None`` if it was not."""
+        """Why the run was stopped, the tenants that are left, and how to continue; ``None`` if it was not."""
         if self.stopped is None:
             return None
         again = (
@@ -78,11 +78,11 @@ class MigrationReport:
             else f"{self.again[:1].upper()}{self.again[1:]}"
         )
         left = f"{self.left} tenant{' was' if self.left == 1 else 's were'} not begun"
-        return f"stopped because {self.stopped}; {left}. {again} goes on with those that are not done."
+        return f"stopped because {self.stopped}; {left}. {again} continues with those that are not done."
 
     @property
     def again(self) -> str:
-        """The command that goes on with the tenants that are not done, and does not touch the others."""
+        """The command that continues with the tenants that are not done, and does not touch the others."""
         if not is_relative(self.target):
             return "the same command again"
         return (
@@ -97,12 +97,12 @@ class MigrationReport:
 
     @property
     def engines(self) -> dict[str, int]:
-        """How many tenants each engine migrated."""
+        """Number of tenants that each engine migrated."""
         return dict(Counter(outcome.engine for outcome in self.migrated if outcome.engine is not None))
 
     @override
     def __str__(self) -> str:
-        """Say how it went, in one line."""
+        """Return a summary in one line."""
         counts = f"{len(self.migrated)} migrated, {self.unchanged} unchanged, {len(self.failures)} failed"
         if self.stop is not None:
             return f"{counts}; {self.stop}"

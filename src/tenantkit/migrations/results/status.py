@@ -1,4 +1,4 @@
-"""The state of a fleet: which revisions its placements are at."""
+"""The state of a fleet: the revisions of its placements."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tenantkit.migrations.graph.revision_graph import Heads
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementStatus:
-    """Where one tenant stands in the order of revisions."""
+    """The revision of one tenant, and its state."""
 
     key: str
     schema: str
@@ -25,18 +25,18 @@ class PlacementStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetStatus:
-    """Where a fleet stands."""
+    """The state of a fleet."""
 
     heads: Heads
     shared_heads: Heads
     shared_revision: str | None
     shared_is_current: bool
-    """Whether the shared tables are at their newest revision, or at the last of the phase that was asked about."""
+    """Whether the shared tables are at their newest revision, or at the last one of the given phase."""
     placements: tuple[PlacementStatus, ...] = field(repr=False)
 
     @property
     def behind(self) -> tuple[PlacementStatus, ...]:
-        """The tenants that are not at the newest revision, or the last of the phase, whatever the reason."""
+        """The tenants that are not at the newest revision, or the last one of the phase, for any reason."""
         return tuple(placement for placement in self.placements if placement.state != "current")
 
     @property
@@ -46,7 +46,7 @@ class FleetStatus:
 
     @property
     def counts(self) -> dict[str | None, int]:
-        """How many tenants are at each revision, the most frequent first."""
+        """Number of tenants at each revision, the most frequent first."""
         return dict(Counter(placement.revision for placement in self.placements).most_common())
 
     @property

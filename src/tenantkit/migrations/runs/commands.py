@@ -1,4 +1,4 @@
-"""Migrating a fleet: the shared tables first, then every tenant."""
+"""Commands on a fleet: migrate, downgrade and stamp."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from tenantkit.migrations.runs.shared import shared_revision, upgrade_shared
 def migrate(tenancy: Deployment, target: str = "head", **options: Unpack[Options]) -> MigrationReport:
     """Bring the registry and the shared tables to their newest version, then every tenant to *target*.
 
-    Each tenant has a transaction of its own. A tenant that fails keeps the revision it had,
-    and the others go on; running the same again takes up those that are not done. Runs at the same time share the
-    work.
+    Each tenant has a transaction of its own. A tenant that fails keeps its revision, and the run continues with the
+    others; the same call again migrates those that are not done. Concurrent runs share the work.
 
     :param target: a revision as Alembic takes it: ``head``, ``heads``, an id or its beginning, ``+1``.
     :param options: see `Options`.
@@ -43,21 +42,21 @@ def downgrade(tenancy: Deployment, target: str, **options: Unpack[Options]) -> M
 
 
 def downgrade_run(tenancy: Deployment, run_id: int, **options: Unpack[Options]) -> MigrationReport:
-    """Take back what a run did: each tenant that it migrated goes to the revision where the run found it.
+    """Undo a run: take each tenant that it migrated back to its revision before the run.
 
-    A tenant that has moved on since is not touched, and counts as a failure. Otherwise as `downgrade`.
+    A tenant that was migrated since is not touched, and counts as a failure. Otherwise as `downgrade`.
 
-    :raises ConfigurationError: if there is no such run, if it did nothing, or if it was no migration.
+    :raises ConfigurationError: if there is no such run, if it migrated no tenant, or if it was not a migration.
     """
     require(tenancy=(tenancy, TENANCY), run_id=(run_id, whole()))
     return run_fleet(tenancy, taking_back(tenancy, run_id, options))
 
 
 def stamp(tenancy: Deployment, target: str, *, purge: bool = False, **options: Unpack[Options]) -> MigrationReport:
-    """Write down that every tenant is at *target*, without running a revision. Otherwise as `migrate`.
+    """Record that every tenant is at *target*, without running a revision. Otherwise as `migrate`.
 
-    :param purge: delete the rows of each version table first. So a tenant whose revision has no file any more, or whose
-        rows contradict each other, can be stamped.
+    :param purge: delete the rows of each version table first: for tenants whose revision has no file any more, or whose
+        rows contradict each other.
     """
     require(tenancy=(tenancy, TENANCY), target=(target, NAME), purge=(purge, FLAG))
     return run_fleet(tenancy, stamping(tenancy, target, options, purge=purge))

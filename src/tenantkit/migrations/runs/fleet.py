@@ -21,7 +21,7 @@ from tenantkit.migrations.runs.reconcile import reconcile, show_recording
 from tenantkit.migrations.runs.requests import RunRequest
 from tenantkit.migrations.runs.run import FleetRun
 from tenantkit.migrations.runs.waiting import watching_for
-from tenantkit.migrations.tasks.connections import room_for_jobs
+from tenantkit.migrations.tasks.connections import limit_jobs
 from tenantkit.postgres.operators import require_operators
 from tenantkit.registry import revisions
 from tenantkit.runs import ledger, maintenance
@@ -56,7 +56,7 @@ def run_fleet(
 
 
 def _prepare(tenancy: Deployment, request: RunRequest) -> Sequence[Tenant]:
-    """Install the registry, end what dead runs have left, and return the selected tenants."""
+    """Install the registry, clean up after dead runs, and return the selected tenants."""
     options = request.options
     require_usable(request.graph)
     tenancy.install()
@@ -98,7 +98,7 @@ def _open(
     with connection.begin():
         plan = request.plan(connection, fleet, current)
         if plan.work:
-            migrator.room = room_for_jobs(
+            migrator.max_jobs = limit_jobs(
                 connection,
                 jobs=options.settings.jobs,
                 max_connections=options.max_connections,

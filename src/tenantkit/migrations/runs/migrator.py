@@ -1,4 +1,4 @@
-"""Bringing placements to a revision: by rehearsal and replay where that is possible, else by Alembic in processes."""
+"""Migration of placements: by rehearsal and replay where that is possible, else by Alembic in processes."""
 
 from __future__ import annotations
 
@@ -40,20 +40,21 @@ if TYPE_CHECKING:
     from tenantkit.migrations.results.progress import StepProgress
 
 PLACEMENTS_PER_CONNECTION = 100
-"""Maximum number of placements for one connection. A backend keeps what it learns of every table
-that it has seen: 84 MB after 100 tenants of 40 tables, measured."""
+"""Maximum number of placements for one connection. A backend caches every table that it uses: 84 MB after 100 tenants
+of 40 tables, measured."""
 
 RELATIONS_PER_CONNECTION = 28_000
-"""That is as much as those 100 tenants have. A replay that uses less of each serves more of them over one connection:
-the first ones on a new connection are slow, and a backend that had added a few columns for each of 500 had 9 MB."""
+"""Maximum number of tables and indexes for one connection, as many as those 100 tenants have. A replay that uses fewer
+of them serves more placements: the first ones on a new connection are slow, and a backend that had added a few columns
+for each of 500 had 9 MB."""
 
 
 class _Database(NamedTuple):
-    """What works in one database."""
+    """The means to migrate placements in one database."""
 
     setup: WorkerConfig
     engine: Engine
-    """With the application's settings, for connections that are not shared with its requests."""
+    """An engine with the application's settings, whose connections are not shared with its requests."""
     alembic: Alembic
 
 
@@ -63,36 +64,36 @@ def _unchanged(executor: Any) -> Any:
 
 @dataclass(slots=True)
 class Migrator:
-    """Migrates the placements of one run, and remembers what their rehearsals found."""
+    """Migrates the placements of one run, and keeps the results of rehearsals."""
 
     tenancy: Deployment
     graph: RevisionGraph
     settings: Settings
     around: Callable[[Any], Any] = _unchanged
-    """What is made of each executor before it is used."""
+    """Wraps each executor."""
     stop: Event | None = None
-    """If there is one, nothing is begun once it is set, and nothing between a failure and the caller's look at it."""
+    """Once it is set, no task begins. With it, no task begins after a failure until the caller has seen the outcome."""
     tell: Callable[[StepProgress], object] | None = None
-    """Is told how far long steps are."""
+    """Receives the progress of long steps."""
     cancellation: Cancellation = field(default_factory=Cancellation)
-    """Ends the run: nothing is begun after it, and what has begun is cancelled."""
-    room: int = 1
-    """How many jobs there may be at a time, for the connections that they take."""
+    """Ends the run: no task begins after it, and running tasks are cancelled."""
+    max_jobs: int = 1
+    """Maximum number of jobs at a time, by the free connections."""
     reasons: Counter[str] = field(default_factory=Counter[str])
-    """Why how many placements were not replayed."""
+    """Number of placements that were not replayed, by reason."""
     _found: dict[tuple[str, Heads, str], RehearsalResult] = field(
         default_factory=dict["tuple[str, Heads, str]", RehearsalResult]
     )
     _databases: dict[str, _Database] = field(default_factory=dict[str, "_Database"])
 
     def __post_init__(self) -> None:
-        self._at(MAIN_DATABASE)  # what cannot be sent to another process is refused before the run begins
+        self._at(MAIN_DATABASE)  # refuses settings that cannot be sent to a process, before the run begins
 
     def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Generator[Outcome]:
         """Migrate *groups* of placements in one database, from and to the same revisions; yield the outcome of each.
 
-        What has steps outside of a transaction comes last, one placement after another: such steps wait for every
-        transaction in the database.
+        Steps outside of a transaction come last, one placement after another, because they wait for every transaction
+        in the database.
 
         :raises KeyboardInterrupt: if the run is cancelled.
         """
@@ -103,7 +104,7 @@ class Migrator:
                 database.alembic.close()
 
     def _at(self, key: str) -> _Database:
-        """Return what works in the database *key*."""
+        """Return the means to migrate in the database *key*."""
         if (found := self._databases.get(key)) is None:
             limits = self.settings.limits
             setup = set_up(self.tenancy, self.graph, limits, key, is_sent=self.settings.jobs != 0)
@@ -121,7 +122,7 @@ class Migrator:
             database = database_of(tasks)
             kind = database, heads, tasks[0].revision
             if self.settings.jobs == 0:
-                yield from self._here(tasks)
+                yield from self._migrate_in_process(tasks)
                 continue
             if kind not in self._found:
                 is_recorded = self.settings.engine != "alembic"
@@ -135,17 +136,17 @@ class Migrator:
                     if self._is_stopped:
                         return
             if tasks:
-                yield from self._rest(tasks, self._found[kind], last.setdefault(database, []))
+                yield from self._migrate_remaining(tasks, self._found[kind], last.setdefault(database, []))
         for database, tasks in last.items():
-            yield from self._perform_all(tasks, self._workers(database, 1))
+            yield from self._run_tasks(tasks, self._workers(database, 1))
 
-    def _here(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+    def _migrate_in_process(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         for task in tasks:
             if not self._is_stopped:
                 yield run_task(task, self._in_process(database_of(tasks)), self.cancellation)
 
-    def _rest(self, tasks: list[Task], found: RehearsalResult, last: list[Task]) -> Iterator[Outcome]:
-        """Migrate those that did not rehearse; what is for the last phase is added to *last*."""
+    def _migrate_remaining(self, tasks: list[Task], found: RehearsalResult, last: list[Task]) -> Iterator[Outcome]:
+        """Migrate the tasks after the rehearsal; tasks with steps outside of a transaction are added to *last*."""
         script = found.script
         if script is None and self.settings.engine == "replay" and found.autocommit is None:
             for task in tasks:
@@ -161,15 +162,15 @@ class Migrator:
             last += remaining
         else:
             workers = self._workers(
-                database_of(tasks), 1 if found.touches_shared else min(self.settings.processes, self.room)
+                database_of(tasks), 1 if found.touches_shared else min(self.settings.processes, self.max_jobs)
             )
-            yield from self._perform_all(remaining, workers)
+            yield from self._run_tasks(remaining, workers)
 
     def _replay(
         self, tasks: list[Task], found: RehearsalResult, last: list[Task]
     ) -> Generator[Outcome, None, list[Task]]:
-        """Send the script to each of *tasks*; return those that Alembic should try instead, with its better errors."""
-        assert found.script is not None  # noqa: S101 - the caller looked
+        """Send the script to each of *tasks*; return the failed ones, for Alembic to repeat with its better errors."""
+        assert found.script is not None  # noqa: S101 - the caller has checked it
         script, is_last = found.script, found.autocommit is None
         by_key = {task.key: task for task in tasks}
         failed: list[Task] = []
@@ -183,20 +184,20 @@ class Migrator:
                 max(PLACEMENTS_PER_CONNECTION, RELATIONS_PER_CONNECTION // script.relations),
                 self.cancellation,
                 is_last=is_last,
-                locates=self.settings.engine == "replay",  # otherwise Alembic tells
+                locates=self.settings.engine == "replay",  # otherwise Alembic finds the revision
             )
             return self.around(replay)  # type: ignore[no-any-return]
 
-        # Locks on shared tables would have them wait for one another, or deadlock.
-        connections = 1 if found.touches_shared else min(self.settings.connections, self.room)
-        for outcome in self._perform_all(tasks, [replaying] * connections, ConcurrencyLimit(connections)):
+        # With locks on shared tables, concurrent replays would wait for one another, or deadlock.
+        connections = 1 if found.touches_shared else min(self.settings.connections, self.max_jobs)
+        for outcome in self._run_tasks(tasks, [replaying] * connections, ConcurrencyLimit(connections)):
             task = by_key[outcome.key]
             if outcome.ok and is_last:
                 yield outcome
             elif outcome.ok:
                 last.append(task if task.expected is None else replace(task, expected=script.after))
-            elif has_moved(outcome) and (known := self._moved(task, outcome)) is not None:
-                yield known
+            elif has_moved(outcome) and (final := self._moved_outcome(task, outcome)) is not None:
+                yield final
             elif outcome.sqlstate in CONFLICTS or outcome.sqlstate is None or self.settings.engine == "replay":
                 yield self._with_place(outcome, script)
             elif self.stop is not None:
@@ -206,29 +207,29 @@ class Migrator:
         return failed
 
     def _with_place(self, outcome: Outcome, script: Script) -> Outcome:
-        """Return the *outcome* of a failed replay with its revision and file; at a commit, all revisions are named."""
+        """Return the *outcome* of a failed replay with its revision and file; after a failed commit, all revisions."""
         first, last = script.steps[0].revision, script.steps[-1].revision
         revision = outcome.revision or (first if first == last else None)
         if revision is None:
             return replace(outcome, revision=f"{first} to {last}")
         return replace(outcome, revision=revision, file=shown(Path(self.graph.scripts.get_revision(revision).path)))
 
-    def _moved(self, task: Task, outcome: Outcome) -> Outcome | None:
-        """Return the outcome of a placement that was somewhere else than expected; ``None`` if there is more to do."""
+    def _moved_outcome(self, task: Task, outcome: Outcome) -> Outcome | None:
+        """Return the outcome of a placement at an unexpected revision; ``None`` if it still has steps."""
 
-        def look(connection: Connection) -> tuple[Heads, bool]:
+        def read(connection: Connection) -> tuple[Heads, bool]:
             current = read_heads(connection, task.target.schema)
             return current, task.ledger.is_done(connection)
 
-        current, is_done = begin(self._at(task.target.placement.database).engine, look, self.cancellation)
-        if is_done:  # the connection was lost after all was committed, before we were told
+        current, is_done = begin(self._at(task.target.placement.database).engine, read, self.cancellation)
+        if is_done:  # the connection was lost after the commit
             return replace(outcome, to_revision=format_heads(current) or None, sqlstate=None, error=None)
         if self.graph.steps(task.command, task.revision, current):
             return None
-        there = format_heads(current) or None
-        return replace(outcome, from_revision=there, to_revision=there, sqlstate=None, error=None)
+        found = format_heads(current) or None
+        return replace(outcome, from_revision=found, to_revision=found, sqlstate=None, error=None)
 
-    def _perform_all(
+    def _run_tasks(
         self,
         tasks: Sequence[Task],
         executors: Sequence[Callable[[], Executor]],
@@ -250,7 +251,7 @@ class Migrator:
 
 
 def database_of(tasks: Sequence[Task]) -> str:
-    """Return the key of the database that all of *tasks* are for."""
+    """Return the key of the database of *tasks*."""
     return tasks[0].target.placement.database
 
 
@@ -264,9 +265,9 @@ def _refuse(task: Task, obstacle: str) -> Outcome:
 def set_up(
     tenancy: Deployment, graph: RevisionGraph, limits: Limits, database: str = MAIN_DATABASE, *, is_sent: bool
 ) -> WorkerConfig:
-    """Return what a process needs for migrating in *database*: if it *is_sent* to another one, in a form that can be.
+    """Return the configuration of a worker for *database*; if it *is_sent* to a process, in a form that can be sent.
 
-    :raises ConfigurationError: if it cannot.
+    :raises ConfigurationError: if it cannot be sent.
     """
     setup = WorkerConfig(
         environment=graph.environment,

@@ -1,4 +1,4 @@
-"""Outcomes that dead runs have not recorded: those of placements in other databases than the registry's."""
+"""Outcomes that dead runs did not record, of placements in databases other than the registry's."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 
 _IS_DEAD = text(f"SELECT pg_try_advisory_xact_lock_shared({RECORDING})")
 _ENGINE = "unknown"
-"""The engine of an outcome that was written so."""
+"""The engine of a reconciled outcome."""
 
 
 def reconcile(tenancy: Deployment, connection: Connection, graph: RevisionGraph) -> None:
-    """Have the ledger say of placements in other databases what their version tables say.
+    """Update the ledger by the version tables of placements in other databases.
 
-    A placement that has moved since its last run planned to migrate it was moved by that run. It is done if it is where
-    the run was to take it; otherwise the part is written down that is done for good. A run that lives writes down
-    itself what it does.
+    A placement whose revision has changed since its last run planned to migrate it was migrated by that run. It is done
+    if it is at the run's target; otherwise the part that is committed is recorded. A live run records its own outcomes.
     """
     databases = tenancy.databases
     if not (others := separate(databases)):
@@ -58,7 +57,7 @@ def show_recording(connection: Connection, run_id: int) -> None:
 
 
 def _resolve(graph: RevisionGraph, target: str) -> Heads | None:
-    """Return the revisions that a run's target means; ``None`` if that depends on where each placement was."""
+    """Return the heads of a run's target; ``None`` if they depend on the revision of each placement."""
     try:
         return tuple(sorted(graph.resolve(target)))
     except ConfigurationError:

@@ -69,7 +69,7 @@ def downgrading(tenancy: Deployment, target: str, options: Options, function: st
 def stamping(tenancy: Deployment, target: str, options: Options, *, purge: bool) -> RunRequest:
     """Return the request of a stamp; otherwise as `migrating`."""
     chosen = MigrateOptions.of("stamp", options)
-    if purge:  # a replay is for tenants at one known revision
+    if purge:  # a replay needs tenants at one known revision
         chosen = MigrateOptions.of("stamp", {**options, "engine": "alembic"})
     return _to_target(tenancy, "stamp", target, chosen, purge=purge)
 

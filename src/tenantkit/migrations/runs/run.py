@@ -1,4 +1,4 @@
-"""One run under way: wave after wave, until it is through or has to stop."""
+"""The execution of a run, wave by wave, until its end or a reason to stop."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class FleetRun:
-    """Carries out the plan of a run as its rollout says, and keeps account of it, in the ledger too."""
+    """Executes the plan of a run by its rollout, and records the outcomes, also in the ledger."""
 
     tenancy: Deployment
     command: Command
     run_id: int
     plan: Plan
     ids: Mapping[str, int]
-    """The ids of the tenants that have something to do, by key."""
+    """The ids of the tenants to migrate, by key."""
     rollout: Rollout
     migrator: Migrator
     progress: Progress
     stopped: str | None = None
-    """Why no other tenant is to be begun, if so."""
+    """Why no other tenant begins; ``None`` while the run continues."""
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     _failures: int = 0
 
     @property
     def left(self) -> int:
-        """How many tenants have no outcome."""
+        """Number of tenants without an outcome."""
         return len(self.ids) - len(self.outcomes)
 
     def run(self) -> None:
-        """Go from wave to wave, with a pause and a check between them, until all is done or the run is to stop.
+        """Execute the waves, with a pause and a check between them, until the end or a reason to stop.
 
         :raises KeyboardInterrupt: if the run is cancelled.
         """
@@ -63,8 +63,8 @@ class FleetRun:
         self._count(self.plan.refused)
         work = {each.tenant.key: each for each in self.plan.work}
         waves = self.rollout.split(list(work))
-        if len(waves) == 1:  # nothing comes between; those who were to go first may have gone in an earlier run
-            self._ask(Wave(run_id=self.run_id, number=0, count=1, outcomes=()))
+        if len(waves) == 1:  # there is no pause with a check; an earlier run may have migrated the canaries
+            self._check(Wave(run_id=self.run_id, number=0, count=1, outcomes=()))
         for number, keys in enumerate(waves, 1):
             if self.stopped is not None:
                 break
@@ -73,24 +73,24 @@ class FleetRun:
             while left and self.stopped is None:
                 with closing(self.migrator.run(self._tasks([work[key] for key in left]))) as outcomes:
                     self._count(outcomes)
-                left = self._forget_lost()
+                left = self._remove_lost()
             if number < len(waves) and self.stopped is None:
                 done = tuple(self.outcomes[before:])
-                self._rest(Wave(run_id=self.run_id, number=number, count=len(waves), outcomes=done))
+                self._end_wave(Wave(run_id=self.run_id, number=number, count=len(waves), outcomes=done))
         self._write(lambda connection: ledger.finish_run(connection, self.run_id))
 
-    def _rest(self, wave: Wave) -> None:
+    def _end_wave(self, wave: Wave) -> None:
         self.progress.wave_ended(wave)
         self.migrator.cancellation.sleep(self.rollout.pause)
-        self._ask(wave)
+        self._check(wave)
 
-    def _ask(self, wave: Wave) -> None:
+    def _check(self, wave: Wave) -> None:
         with self.migrator.cancellation.interruptible():
             answer = self.rollout.ask(wave)
         self._stop_if(answer)
 
     def _count(self, outcomes: Iterable[Outcome]) -> None:
-        """Record outcomes as they arrive. When too many tenants have failed, no other is begun."""
+        """Record outcomes as they arrive. After too many failures, no other tenant begins."""
         for outcome in outcomes:
             if not self._is_written(outcome):
                 self._record(outcome)
@@ -100,14 +100,14 @@ class FleetRun:
                 self._stop_if(self.rollout.excess(self._failures, len(self.ids)))
             self.progress.finished(outcome)
 
-    def _forget_lost(self) -> list[str]:
-        """Wait until what was done is on disk; return the tenants of which a server that crashed has lost it."""
+    def _remove_lost(self) -> list[str]:
+        """Wait until all outcomes are on disk; remove those that a server lost in a crash, and return their keys."""
         planned = self._write(lambda connection: ledger.settle(connection, self.run_id))
         kept: list[Outcome] = []
         lost: list[Outcome] = []
         for outcome in self.outcomes:
             is_lost = outcome.ok and outcome.has_moved and self.ids[outcome.key] in planned
-            if is_lost and not self._is_written(outcome):  # only the line is lost
+            if is_lost and not self._is_written(outcome):  # only the row in the ledger is lost
                 self._record(outcome)
                 is_lost = False
             (lost if is_lost else kept).append(outcome)
@@ -117,7 +117,7 @@ class FleetRun:
         return [outcome.key for outcome in lost]
 
     def _is_written(self, outcome: Outcome) -> bool:
-        """Return whether the placement's own transaction has written *outcome* down."""
+        """Return whether the placement's own transaction has recorded *outcome*."""
         databases = self.tenancy.databases
         return outcome.ok and outcome.has_moved and shares_transaction(databases, outcome.database)
 

@@ -1,4 +1,4 @@
-"""Migrating the shared tables."""
+"""Migration of the shared tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tenantkit.migrations.tasks.task import Task, run_task
 from tenantkit.postgres.limits import POLITE, Limits
 
 SHARED = "(shared)"
-"""What the shared tables are called where outcomes have a tenant's key; no valid key looks like it."""
+"""The key of the shared tables in outcomes; it is not a valid key of a tenant."""
 
 _LIMITS = instance(Limits, "the limits of `tenantkit.postgres.limits.Limits`")
 
@@ -30,7 +30,7 @@ _LIMITS = instance(Limits, "the limits of `tenantkit.postgres.limits.Limits`")
 def upgrade_shared(
     tenancy: Deployment, target: str = "head", *, phase: Phase | None = None, limits: Limits = POLITE
 ) -> Outcome | None:
-    """Bring the shared tables to *target*, and return the outcome; ``None`` if they were there.
+    """Bring the shared tables to *target*, and return the outcome; ``None`` if they were at the target.
 
     :param phase: with ``expand``, only as far as the last revision before the first that contracts.
     :raises MigrationError: if it failed.
@@ -39,9 +39,9 @@ def upgrade_shared(
 
 
 def shared_revision(target: str) -> str:
-    """Return where the shared tables go when tenants go to *target*: to every newest revision.
+    """Return the revision of the shared tables when tenants go to *target*: all newest revisions.
 
-    As everywhere, ``head`` is refused where several are the newest.
+    As everywhere, ``head`` is refused if there are several newest revisions.
     """
     return "head" if target == "head" else "heads"
 
@@ -52,7 +52,7 @@ def downgrade_shared(tenancy: Deployment, target: str) -> Outcome | None:
 
 
 def stamp_shared(tenancy: Deployment, target: str, *, purge: bool = False) -> Outcome | None:
-    """Write down that the shared tables are at *target*; otherwise as `upgrade_shared`.
+    """Record that the shared tables are at *target*; otherwise as `upgrade_shared`.
 
     :param purge: see `stamp`.
     """
@@ -87,7 +87,7 @@ def _run(
             require_versioned_shared(connection, tenancy, graph, current, target)
     if (graph.resolve(target) == current) if purge else not graph.steps(command, target, current):
         return None
-    # Not a connection of the application's: a revision may leave something in its session.
+    # Not a connection of the application's: a revision may leave state in its session.
     engine = set_up(tenancy, graph, limits, is_sent=False).open()
     task = Task(key=SHARED, target=tables, command=command, revision=target, purge=purge)
     with handling() as cancellation:

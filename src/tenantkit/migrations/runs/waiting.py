@@ -1,4 +1,4 @@
-"""Which other sessions a run waits for, while it waits."""
+"""Detection of the sessions for which a run waits."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from tenantkit.tenant import Tenant
 
 _EVERY = 0.3
-"""Seconds between two looks."""
+"""Seconds between two queries."""
 _GRACE = 1.0
-"""Seconds that the last look has to end."""
-_AGAIN = 10.0
+"""Seconds for the last query to end."""
+_REPEAT_AFTER = 10.0
 """Seconds after which a wait for the same sessions is reported again."""
 
 _NAMESPACE, _SCHEMA = (f"(({part})::bigint & 4294967295)" for part in PLACEMENT.format(schema="schema").split(", ", 1))
-"""The two numbers of a claim as pg_locks has them, without a sign."""
+"""The two numbers of a claim in pg_locks, unsigned."""
 
-# Whoever works on a placement holds the claim on it, whichever engine that is.
+# Every engine holds the claim on a placement while it works on it.
 _WAITING = text(
     f"""
     SELECT claim.pid, claim.objid::bigint AS claimed, pg_blocking_pids(claim.pid) AS blockers
@@ -46,7 +46,7 @@ _WAITING = text(
     """  # noqa: S608 - ours
 )
 _CLAIMS = text(f"SELECT schema, {_SCHEMA} AS claimed FROM unnest(CAST(:schemas AS text[])) AS schema")  # noqa: S608 - ours
-# Not the query, which may hold a tenant's data.
+# Without the text of the query, which may contain a tenant's data.
 _BLOCKERS = text(
     """
     SELECT pid, usename AS user, application_name AS application, state,
@@ -57,19 +57,19 @@ _BLOCKERS = text(
 
 
 class Watch:
-    """Looks a few times in a second whether a placement's migration waits for locks, and tells for which sessions."""
+    """Checks a few times per second whether a migration waits for locks, and reports the sessions that hold them."""
 
-    def __init__(self, engine: Engine, keys: Mapping[str, str], tell: Callable[[Waiting], object]) -> None:
-        """Watch over the schemas that are *keys*, whose values are what the placements are called."""
+    def __init__(self, engine: Engine, keys: Mapping[str, str], report: Callable[[Waiting], object]) -> None:
+        """Watch the schemas in *keys*, whose values are the keys of their tenants."""
         self._engine = engine
         self._keys = keys
-        self._tell = tell
+        self._report = report
         self._claims: dict[int, str] | None = None
-        self._told: dict[str, tuple[tuple[int, ...], float]] = {}
+        self._reported: dict[str, tuple[tuple[int, ...], float]] = {}
 
     @contextmanager
     def watching(self) -> Generator[None]:
-        """Look for the duration of a block, in another thread."""
+        """Check for the duration of a block, in another thread."""
         ended = Event()
         thread = Thread(target=self._watch, args=(ended,), name="tenantkit-waiting", daemon=True)
         thread.start()
@@ -77,18 +77,18 @@ class Watch:
             yield
         finally:
             ended.set()
-            # A connection that does not open must not keep the process: the thread ends with it.
+            # Do not wait for a connection that does not open: the daemon thread ends with the process.
             thread.join(_GRACE)
 
     def _watch(self, ended: Event) -> None:
         while not ended.wait(_EVERY):
-            # Whether the server is away is for those to notice who have something to do there.
+            # The executors report a server that is away.
             with suppress(SQLAlchemyError), self._engine.connect() as connection:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
                 if not ended.is_set():
-                    self._look(connection)
+                    self._poll(connection)
 
-    def _look(self, connection: Connection) -> None:
+    def _poll(self, connection: Connection) -> None:
         waiting = connection.execute(_WAITING).all()
         if waiting and self._claims is None:
             found = connection.execute(_CLAIMS, {"schemas": [*self._keys]})
@@ -96,17 +96,17 @@ class Watch:
         for row in waiting:
             key = (self._claims or {}).get(row.claimed)
             pids = tuple(sorted({*row.blockers}))
-            if key is None or not pids or not self._is_news(key, pids):
+            if key is None or not pids or not self._is_new(key, pids):
                 continue
             rows = {each.pid: each for each in connection.execute(_BLOCKERS, {"pids": [*pids]})}
             blockers = tuple(_blocker(pid, rows.get(pid)) for pid in pids)
-            self._tell(Waiting(key=key, blockers=blockers))
+            self._report(Waiting(key=key, blockers=blockers))
 
-    def _is_news(self, key: str, pids: tuple[int, ...]) -> bool:
-        before, then = self._told.get(key, ((), 0.0))
-        if before == pids and monotonic() - then < _AGAIN:
+    def _is_new(self, key: str, pids: tuple[int, ...]) -> bool:
+        before, then = self._reported.get(key, ((), 0.0))
+        if before == pids and monotonic() - then < _REPEAT_AFTER:
             return False
-        self._told[key] = pids, monotonic()
+        self._reported[key] = pids, monotonic()
         return True
 
 
@@ -124,15 +124,15 @@ def _blocker(pid: int, row: object | None) -> Blocker:
 def watching_for(
     tenancy: Deployment, progress: Progress, fleet: Sequence[Tenant]
 ) -> Callable[[], AbstractContextManager[None]]:
-    """Return what tells *progress*, for the duration of a block, which sessions are waited for, if it wants to know."""
+    """Return a context manager in which *progress*, if it overrides `waiting`, receives the sessions of waits."""
     if not progress.watches_waits:
         return nullcontext
     keys = {tenant.placement: tenant.key for tenant in fleet}
     if tenancy.shared_schemas:
         keys[shared_target(tenancy).placement] = SHARED
-    databases, tell = tenancy.databases, progress.waiting
+    databases, report = tenancy.databases, progress.waiting
     watches = [
-        Watch(databases.engine(database), {each.schema: keys[each] for each in placements}, tell)
+        Watch(databases.engine(database), {each.schema: keys[each] for each in placements}, report)
         for database, placements in by_database(databases, keys).items()
     ]
 

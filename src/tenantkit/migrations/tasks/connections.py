@@ -1,4 +1,4 @@
-"""How many connections the server has left, and what to do when one is lost."""
+"""Free connections of the server, lost connections, and cancellation."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORGET = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DISCARD TEMP; SELECT pg_advisory_unlock_all()"
-"""All of DISCARD ALL but the prepared statements, which the driver keeps account of."""
+RESET_SESSION = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DISCARD TEMP; SELECT pg_advisory_unlock_all()"
+"""The statements of DISCARD ALL, except for prepared statements, which the driver tracks."""
 
-# Of other roles' connections, only some roles are told the type.
+# Only some roles see the type of other roles' connections.
 _FREE = text(
     """
     SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
@@ -33,48 +33,49 @@ _FREE = text(
         current_setting('max_connections')::int AS all
     """
 )
-_BESIDES = 2
-"""A run takes one connection for the ledger and one for rehearsals."""
+_OVERHEAD = 2
+"""Number of connections besides the jobs': one for the ledger and one for rehearsals."""
 
 
-def room_for_jobs(connection: Connection, *, jobs: int | None, max_connections: int | None, others: int) -> int:
-    """Return how many jobs a run may have at a time: connections that replay, or processes that run Alembic.
+def limit_jobs(connection: Connection, *, jobs: int | None, max_connections: int | None, others: int) -> int:
+    """Return the maximum number of jobs of a run: connections that replay, or processes that run Alembic.
 
-    The application needs connections too, and a run should not be the one that takes the last.
+    The application needs connections too, so a run must not take the last ones.
 
-    :param jobs: how many were asked for; ``None`` for as many as are of use.
-    :param max_connections: how many connections the run may take in all; ``None`` for all that are free.
-    :param others: how many connections it takes besides, for what it does while it migrates.
-    :raises ConfigurationError: if that is less than *jobs*, or than one.
+    :param jobs: the requested number; ``None`` for as many as are of use.
+    :param max_connections: the maximum number of connections of the run; ``None`` for all that are free.
+    :param others: the number of its connections that watch for waits.
+    :raises ConfigurationError: if the number is less than *jobs*, or than one.
     """
     row = connection.execute(_FREE).one()
-    besides = _BESIDES + others
+    overhead = _OVERHEAD + others
     allowed = row.free if max_connections is None else min(row.free, max_connections)
-    wanted = max(jobs or 1, 1)
-    if wanted + besides <= allowed:
-        return int(allowed - besides)
-    needs = f"{wanted} job{'s' if wanted > 1 else ''} need{'' if wanted > 1 else 's'} {wanted + besides} connections"
+    requested = max(jobs or 1, 1)
+    if requested + overhead <= allowed:
+        return int(allowed - overhead)
+    jobs_need = "1 job needs" if requested == 1 else f"{requested} jobs need"
+    needs = f"{jobs_need} {requested + overhead} connections"
     if allowed == max_connections:
         raise ConfigurationError(
             f"{needs}, more than the {max_connections} that it may take. Use fewer jobs, or raise --max-connections."
         )
     raise ConfigurationError(
         f"{needs}, but of the server's {row.all} only {row.free} are free. "
-        f"Use at most {max(row.free - besides, 1)} jobs, or raise max_connections."
+        f"Use at most {max(row.free - overhead, 1)} jobs, or raise max_connections."
     )
 
 
 class Reconnect:
-    """Waits for a server that is away, for a minute; and if that was in vain, not again until it is back."""
+    """Waits up to a minute for a server that is away; after a timeout, not again until the server is back."""
 
     def __init__(self, cancellation: Cancellation) -> None:
         self._is_spent = False
         self._cancellation = cancellation
 
     def __call__(self, connect: Callable[[], T]) -> T:
-        """Return what *connect* does, which is tried again while no connection is to be had.
+        """Return the result of *connect*, which is repeated while the server is away.
 
-        :raises KeyboardInterrupt: if the run is cancelled, however long *connect* goes on in vain.
+        :raises KeyboardInterrupt: if the run is cancelled, even while *connect* waits.
         """
         retrying = while_away(patience=0 if self._is_spent else PATIENCE, sleep=self._cancellation.sleep)
         try:
@@ -93,9 +94,9 @@ class Reconnect:
 
 
 def _connect_elsewhere(connect: Callable[[], T], cancellation: Cancellation) -> T:
-    """Return what *connect* does in another thread, which is left to itself when the run is cancelled.
+    """Return the result of *connect*, called in another thread, which is abandoned when the run is cancelled.
 
-    Neither a signal nor another thread can interrupt what is waiting there for a server that does not answer.
+    Neither a signal nor another thread can interrupt a connect that waits for a server that does not answer.
     """
     done = SimpleQueue[tuple[T | None, BaseException | None] | None]()
 
@@ -118,9 +119,9 @@ def _connect_elsewhere(connect: Callable[[], T], cancellation: Cancellation) -> 
 
 
 def begin(engine: Engine, work: Callable[[Connection], T], cancellation: Cancellation) -> T:
-    """Return what *work* does in a transaction of its own, which is run again while the server is away.
+    """Return the result of *work* in a transaction of its own, which is repeated while the server is away.
 
-    It may have been committed nevertheless before the connection was lost, so *work* must not mind being done twice.
+    The transaction may have been committed before the connection was lost, so *work* must be repeatable.
 
     :raises KeyboardInterrupt: if the run is cancelled.
     """
@@ -133,16 +134,16 @@ def begin(engine: Engine, work: Callable[[Connection], T], cancellation: Cancell
 
 
 def cancel(connection: Connection) -> None:
-    """Cancel the statement that runs on *connection*, if there is one; from another thread."""
+    """Cancel the running statement on *connection*, if there is one; from another thread."""
     driver: Any = connection.connection.driver_connection
     driver.cancel_safe(timeout=1)
 
 
-def hear(engine: Engine, cancellation: Cancellation) -> None:
-    """Have statements on *engine* raise KeyboardInterrupt once the run is cancelled, unless that is deferred.
+def raise_when_cancelled(engine: Engine, cancellation: Cancellation) -> None:
+    """Let statements on *engine* raise KeyboardInterrupt once the run is cancelled, unless that is deferred.
 
-    The statement that is cancelled raises it too, instead of an error of the database, which callers and revisions
-    could handle as a failure.
+    The cancelled statement raises it too, instead of a database error, which callers and revisions could handle as a
+    failure.
     """
 
     def check(*_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Doing many tasks at once, in threads: the queue of a run."""
+"""Concurrent execution of tasks in threads."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tenantkit.migrations.tasks.task import Retry, Task
 
 
 class Executor(Protocol):
-    """Does one task at a time, in the thread that calls it."""
+    """Executes one task at a time, in the thread that calls it."""
 
     def __call__(self, task: Task) -> Outcome | Retry:
         """Do it."""
         ...
 
     def interrupt(self) -> None:
-        """End what is being done, and keep nothing of it. Called from another thread, repeatedly until it has ended."""
+        """End the running task without a result. Called from another thread, repeatedly until the task has ended."""
 
     def close(self) -> object:
-        """Let go of processes and connections."""
+        """Close processes and connections."""
 
 
 def run_tasks(
@@ -37,14 +37,14 @@ def run_tasks(
     concurrency: ConcurrencyLimit | None = None,
     cancellation: Cancellation | None = None,
 ) -> Generator[Outcome]:
-    """Do *tasks*, and yield the outcome of each as it ends.
+    """Execute *tasks*, and yield the outcome of each as it ends.
 
-    As many are done at a time as there are executors, or as *concurrency* says if that is less.
-    An executor is made in its own thread, when there is something for it to do. When the caller stops early,
-    or once *stop* is set, tasks that have begun are finished and no others are begun. With *stop*, none is begun after
-    a failure until the caller, who may set it, asks for the next outcome. What an executor raises is raised here.
+    The number of tasks at a time is the number of executors, or *concurrency* if that is less. An executor is created
+    in its own thread, when it has a task. When the caller stops early, or once *stop* is set, running tasks are
+    finished and no others begin. With *stop*, no task begins after a failure until the caller, which may set it, asks
+    for the next outcome. Exceptions of an executor are raised here.
 
-    :raises KeyboardInterrupt: if the run is cancelled, after the outcomes of the tasks that were done nevertheless.
+    :raises KeyboardInterrupt: if the run is cancelled, after the outcomes of the tasks that were finished nevertheless.
     """
     cancellation = cancellation or Cancellation()
     queue = _TaskQueue(tasks, stop, concurrency)
@@ -67,13 +67,13 @@ def run_tasks(
                 thread.start()
             for result in _results(done, len(threads)):
                 if cancellation.is_requested and not getattr(result, "ok", False):
-                    continue  # that is why it failed
+                    continue  # the interruption caused the failure
                 if isinstance(result, BaseException):
                     raise result
                 yield result
                 queue.settle(result)
         except KeyboardInterrupt:
-            cancellation.request()  # by a signal, or by what a thread raised
+            cancellation.request()  # after a signal, or an exception in a thread
             raise
         finally:
             queue.stop()
@@ -83,7 +83,7 @@ def run_tasks(
 
 
 def _results(done: SimpleQueue[Outcome | BaseException | None], threads: int) -> Iterator[Outcome | BaseException]:
-    """Yield what threads put on *done*, until each has put ``None``."""
+    """Yield the items that threads put on *done*, until each has put ``None``."""
     for _ in range(threads):
         while (result := done.get()) is not None:
             yield result
@@ -96,7 +96,7 @@ def _work(
     queue: _TaskQueue,
     done: SimpleQueue[Outcome | BaseException | None],
 ) -> None:
-    """Take tasks until there are none, and put the outcome of each on *done*, then ``None``."""
+    """Execute tasks until there are none, and put the outcome of each on *done*, then ``None``."""
     executor: Executor | None = None
     try:
         while (task := queue.take(number)) is not None:
@@ -119,7 +119,7 @@ def _work(
 
 
 class _TaskQueue:
-    """Tasks that wait, some of them until a moment has come."""
+    """Pending tasks; some have a not-before time."""
 
     def __init__(self, tasks: Sequence[Task], stop: Event | None, concurrency: ConcurrencyLimit | None) -> None:
         self._stop = stop
@@ -132,14 +132,14 @@ class _TaskQueue:
         lock = RLock()
         self._changed = Condition(lock)
         self._turns_changed = Condition(lock)
-        """Those whose turn it is not are woken up for nothing else, or there would be no end of it."""
+        """Wakes threads above the concurrency limit, which need no other notification."""
         if concurrency is not None:
             concurrency.start(monotonic())
 
     def take(self, number: int) -> Task | None:
-        """Return the next task for an executor, by its number from 0; ``None`` when there will be none.
+        """Return the next task for an executor, by the executor's number from 0; ``None`` at the end.
 
-        Waits for one if all the others are in work, and while fewer executors are to work.
+        Waits while all remaining tasks run, and while the executor is above the concurrency limit.
         """
         with self._changed:
             while not self._is_over:
@@ -156,30 +156,30 @@ class _TaskQueue:
             return None
 
     def put_back(self, task: Task, pause: float) -> None:
-        """Have a task done later."""
+        """Add a task again, for a later attempt."""
         with self._changed:
             self._number += 1
             heappush(self._waiting, (monotonic() + pause, self._number, task))
             self._changed.notify()
 
     def finish(self, outcome: Outcome) -> None:
-        """Count a task as done."""
+        """Count a finished task."""
         with self._changed:
             self._unfinished -= 1
             self._unsettled += self._matters(outcome)
-            self._tell(turns=self._concurrency is not None and self._concurrency.finished(monotonic()))
+            self._notify(turns=self._concurrency is not None and self._concurrency.finished(monotonic()))
 
     def settle(self, outcome: Outcome) -> None:
-        """Go on after an outcome that the caller has seen."""
+        """Continue after an outcome that the caller has seen."""
         with self._changed:
             self._unsettled -= self._matters(outcome)
-            self._tell()
+            self._notify()
 
     def stop(self) -> None:
         """Begin no other task."""
         with self._changed:
             self._unfinished = 0
-            self._tell()
+            self._notify()
 
     @property
     def _is_over(self) -> bool:
@@ -188,15 +188,15 @@ class _TaskQueue:
     def _matters(self, outcome: Outcome) -> bool:
         return self._stop is not None and not outcome.ok
 
-    def _tell(self, *, turns: bool = False) -> None:
+    def _notify(self, *, turns: bool = False) -> None:
         self._changed.notify_all()
         if turns or self._is_over:
             self._turns_changed.notify_all()
 
     def _await_turn(self, concurrency: ConcurrencyLimit) -> None:
-        patience = concurrency.patience(monotonic())
-        if patience == 0:
+        timeout = concurrency.patience(monotonic())
+        if timeout == 0:
             concurrency.widen(monotonic())
             self._turns_changed.notify_all()
         else:
-            self._turns_changed.wait(patience)
+            self._turns_changed.wait(timeout)

@@ -1,4 +1,4 @@
-"""What is to be done to one placement, and the outcome of an attempt."""
+"""The task of one placement, and the result of an attempt."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tenantkit.runs.ledger import Ledger, SeparateLedger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One placement's part of a run."""
+    """The part of a run for one placement."""
 
     key: str
     target: MigrationTarget
     command: Command
     revision: str
-    """Where it goes, as Alembic takes it: an id, ``head``, ``+1``."""
+    """The target in Alembic's syntax: an id, ``head``, ``+1``."""
     ledger: Ledger = field(default_factory=SeparateLedger)
     tenant_id: int = 0
-    """0 if it is no tenant's."""
+    """The tenant's id; 0 for the shared tables."""
     expected: Heads | None = None
-    """Where it must be for this to be done; ``None`` for anywhere."""
+    """The heads that the placement must have; ``None`` for any."""
     purge: bool = False
     """Whether the rows of the version table are deleted first."""
     attempt: int = 1
@@ -37,7 +37,7 @@ class Task:
 
     @property
     def is_last_attempt(self) -> bool:
-        """Whether the task has failed if locks stand in the way once more."""
+        """Whether the task fails after another lock conflict."""
         return self.attempt >= retry.ATTEMPTS
 
     def outcome(
@@ -49,7 +49,7 @@ class Task:
         start: float | None = None,
         error: Exception | None = None,
     ) -> Outcome:
-        """Return the outcome: revisions as `join` has them, *start* by `perf_counter`, *error* if it failed."""
+        """Return the outcome. Revisions are from `format_heads`, *start* is from `perf_counter`."""
         place = Place() if error is None else place_of(error)
         return Outcome(
             key=self.key,
@@ -71,24 +71,24 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A task that another transaction prevented, to be tried again."""
+    """A task that another transaction prevented, for another attempt."""
 
     failure: Outcome
     """The outcome, if this was the last attempt."""
     busy: bool = False
-    """Whether another run is at work on the placement, rather than locks in the way."""
+    """Whether another run works on the placement, rather than a lock conflict."""
     reached: Heads | None = None
-    """Where the placement was for good when steps outside of a transaction began, if any did."""
+    """The committed heads before steps outside of a transaction, if there were such steps."""
 
     @classmethod
     def claimed(
-        cls, task: Task, error: str = "another run is migrating it. Run the same again when that has ended"
+        cls, task: Task, error: str = "another run is migrating it. Run the same command again when that has ended"
     ) -> Retry:
         """Return the retry of a *task* whose placement another run has claimed."""
         return cls(replace(task.outcome(), error=error), busy=True)
 
     def next(self, task: Task) -> tuple[Task, float] | Outcome:
-        """Return the task as it is to be tried again, and in how many seconds; or the failure, if it is enough."""
+        """Return the task for the next attempt and the seconds before it; or the failure after the last attempt."""
         if self.reached is not None and task.expected is not None:
             task = replace(task, expected=self.reached)
         if self.busy:
@@ -103,7 +103,7 @@ class Retry:
 def run_task(
     task: Task, perform: Callable[[Task], Outcome | Retry], cancellation: Cancellation | None = None
 ) -> Outcome:
-    """Do one task in this thread, again if need be.
+    """Execute one task in this thread, with further attempts if necessary.
 
     :raises KeyboardInterrupt: if the run is cancelled.
     """
