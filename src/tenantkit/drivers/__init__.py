@@ -75,7 +75,7 @@ class _Check:
         try:
             self._check(connection)
         except BaseException:
-            self._dialect.do_close(connection)  # the pool forgets it open
+            self._dialect.do_close(connection)  # the pool drops it without closing it
             raise
 
     def _check(self, connection: Any) -> None:

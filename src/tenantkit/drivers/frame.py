@@ -81,7 +81,7 @@ class FramedConnection:
     knows_settings = False
     """Whether the settings of the new connection have been read."""
     has_prepared = False
-    """Whether text has prepared a statement, which the clean-up cannot distinguish from the driver's own."""
+    """Whether a textual PREPARE was sent, whose statement the clean-up cannot distinguish from the driver's own."""
 
     statements: StatementCache | None = None
     """SQLAlchemy's cache of prepared statements, if it keeps one for the driver."""
@@ -89,7 +89,7 @@ class FramedConnection:
     """SQLAlchemy's function that begins a transaction, for a driver that does not begin one itself."""
 
     def refuse_autocommit(self) -> ConfigurationError:
-        """Return the error of a connection that commits by itself, or is told to, while it serves a session."""
+        """Return the error of a connection that is in autocommit mode, or is set to it, while it serves a session."""
         return ConfigurationError(
             "Sessions of tenantkit do not work with AUTOCOMMIT: a tenant's search_path lasts for one transaction. "
             "Leave out isolation_level='AUTOCOMMIT', and do not set autocommit on the driver's connection. For a "

@@ -1,4 +1,4 @@
-"""The options of a run: what callers give, what each takes, and what they come to.
+"""The options of a run: their types, checks and defaults, and their record in the ledger.
 
 A new option is declared in `Options` and `KINDS`; `Selection`, `Rollout` or `Settings` get it if one has a field of its
 name, else `MigrateOptions` has it itself. `tenantkit.cli.options.fleet` takes it from the command line.
@@ -43,7 +43,7 @@ _Part = TypeVar("_Part", Selection, Rollout, "Settings")
 
 
 class Options(TypedDict, total=False):
-    """What `migrate`, `downgrade`, `downgrade_run` and `stamp` take besides.
+    """The optional arguments of `migrate`, `downgrade`, `downgrade_run` and `stamp`.
 
     ``None`` is as if left out.
     """
@@ -120,7 +120,7 @@ KINDS: Mapping[str, Kind] = {
         "progress": instance(Progress, "a tenantkit.migrations.Progress"),
     }.items()
 }
-"""What each of `Options` takes."""
+"""The valid values of each of `Options`."""
 
 _NOT_RECORDED = frozenset({"tenants", "check", "progress"})
 """Options that the ledger does not keep: it has the tenants themselves, and no objects."""
@@ -128,7 +128,7 @@ _NOT_RECORDED = frozenset({"tenants", "check", "progress"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a run goes about it."""
+    """The engine of a run, its concurrency and its timeouts."""
 
     jobs: int | None = None
     """How many connections replay, and how many processes run Alembic; 0 for Alembic in this process."""
@@ -144,17 +144,17 @@ class Settings:
 
     @property
     def limits(self) -> Limits:
-        """How long a statement may take."""
+        """The timeouts of statements and of their waits for locks."""
         return Limits(self.lock_timeout, self.statement_timeout)
 
     @property
     def processes(self) -> int:
-        """How many processes run Alembic."""
+        """Number of processes that run Alembic."""
         return self.jobs or _CORES
 
     @property
     def connections(self) -> int:
-        """The most connections that replay; `ConcurrencyLimit` finds how many of them are of use."""
+        """Maximum number of connections that replay; `ConcurrencyLimit` finds the useful number."""
         return self.jobs or _CONNECTIONS
 
 
@@ -170,11 +170,11 @@ class MigrateOptions:
     max_connections: int | None
     progress: Progress
     recorded: Mapping[str, Any]
-    """What the ledger keeps."""
+    """The options that the ledger keeps."""
 
     @classmethod
     def of(cls, function: str, options: Options) -> MigrateOptions:
-        """Return what *options*, given to the function with this name, come to.
+        """Return the options of a run from *options*, the arguments of the function with this name.
 
         :raises TypeError: if one does not exist, or has the wrong type.
         :raises ConfigurationError: if one has a value that cannot be used, or if two exclude each other.

@@ -1,4 +1,4 @@
-"""The retry policy: the errors after which something is tried again, how often, and the pauses between attempts."""
+"""The retry policy: the errors that allow another attempt, the number of attempts, and the pauses between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from tenantkit.postgres.errors import is_lock_conflict, sqlstate
 
 ATTEMPTS = 8
-"""Maximum number of attempts at a transaction that lock conflicts end."""
+"""Maximum number of attempts at a transaction after lock conflicts."""
 PATIENCE = 60.0
 """Seconds for which a run waits for a server that is away, and for another run that has claimed a placement."""
 _AWAY = frozenset({None, "57P01", "57P02", "57P03", "57P05"})
@@ -37,7 +37,7 @@ def pause(attempt: int) -> float:
 
 
 def pause_while_claimed() -> float:
-    """Return the seconds until a placement that another run has claimed is tried again."""
+    """Return the seconds until the next attempt at a placement that another run has claimed."""
     return random.uniform(0.05, 0.5)  # noqa: S311 - no secret
 
 
@@ -49,7 +49,7 @@ def after_conflicts() -> Retrying:
 
 
 def while_away(*, patience: float = PATIENCE, sleep: Callable[[float], None] = wait) -> Retrying:
-    """Return the `tenacity.Retrying` that repeats something for *patience* seconds while the server is away."""
+    """Return the `tenacity.Retrying` that repeats a call for *patience* seconds while the server is away."""
     return Retrying(
         retry=retry_if_exception(is_away), wait=_pause, stop=stop_after_delay(patience), sleep=sleep, reraise=True
     )

@@ -81,15 +81,15 @@ class Ledger(Protocol):
     """Whether the outcome is written so. If not, the run records it after the transaction."""
 
     def done(self, *, engine: str, from_revision: str, to_revision: str, attempts: int) -> str:
-        """Return the statement, whole, that writes down that the placement is migrated; nothing if there is none."""
+        """Return the complete statement that records that the placement is migrated; empty if there is none."""
         ...
 
     def begun(self, *, engine: str, from_revision: str, to_revision: str) -> str:
-        """Return the statement, whole, that writes down that part of what is planned is done for good; or nothing."""
+        """Return the complete statement that records that a part of the plan is committed; empty if there is none."""
         ...
 
     def is_done(self, connection: Connection, /) -> bool:
-        """Return whether it is written down that the placement is migrated."""
+        """Return whether the placement is recorded as migrated."""
         ...
 
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from tenantkit.tenant import Tenant
 
 OWNER = "tenantkit_owner"
-"""The key in the ``info`` of the state of an object that has left its session for the identity and the key of its
+"""The key, in the state or its ``info`` of an object that has left its session, of the identity and the key of its
 tenant."""
 
 
 class OwnedKey(int):
-    """The key of a session among all, with the identity and the key of its tenant."""
+    """The key of a session in SQLAlchemy's registry of sessions, with the identity and the key of its tenant."""
 
     owner: tuple[str, str]
 
@@ -36,7 +36,7 @@ class OwnedInstances(WeakInstanceDict):
 
     @override
     def _fast_discard(self, state: InstanceState[Any]) -> None:
-        # The object has become garbage, but a criterion that was made with it keeps its state, and may be executed.
+        # The object is garbage-collected, but a criterion that was built with it keeps its state and may still be sent.
         vars(state)[OWNER] = self._owner
         _fast_discard(self, state)
 
@@ -47,7 +47,7 @@ _fast_discard = WeakInstanceDict._fast_discard  # noqa: SLF001 - `super()` would
 def require_own(state: InstanceState[Any], tenant: Tenant, placeholders: Collection[str | None]) -> None:
     """Raise if an object is a row of another tenant, whose primary key may be that of a row of *tenant*.
 
-    :raises TenantMismatchError: if it does. Rows of shared tables belong to everyone.
+    :raises TenantMismatchError: if it is. Rows of shared tables belong to all tenants.
     """
     owner = owner_of(state)
     if (
@@ -59,7 +59,7 @@ def require_own(state: InstanceState[Any], tenant: Tenant, placeholders: Collect
 
 
 def require_own_value(read: Callable[[], Any], tenant: Tenant, placeholders: Collection[str | None]) -> None:
-    """Raise if a parameter is the key of another tenant's row, as of ``Task.project == project``.
+    """Raise if a parameter is the key of another tenant's row, as in ``Task.project == project``.
 
     :param read: the function of the parameter, which reads the object when the statement is executed.
     :raises TenantMismatchError: if it is.

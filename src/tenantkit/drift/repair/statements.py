@@ -21,7 +21,7 @@ _DROP = {
     Kind.DOMAIN: "DROP DOMAIN {name}",
     Kind.DOMAIN_CONSTRAINT: "ALTER DOMAIN {table} DROP CONSTRAINT {name}",
     Kind.COMPOSITE: "DROP TYPE {name}",
-    Kind.SEQUENCE: "DROP SEQUENCE IF EXISTS {name}",  # it may have gone with its column
+    Kind.SEQUENCE: "DROP SEQUENCE IF EXISTS {name}",  # it may have been dropped with its column
     Kind.FUNCTION: "DROP FUNCTION {signature}",
     Kind.PROCEDURE: "DROP PROCEDURE {signature}",
     Kind.TABLE: "DROP TABLE {name}",
@@ -41,7 +41,7 @@ def create(item: Item, shape: Shape) -> list[str]:
 
 
 def drop(item: Item) -> list[str]:
-    """Return the statement that removes an item for good, after a comment on the loss."""
+    """Return the statement that drops an item, after a comment on the loss."""
     kind, table, name = item.key
     lost = f"{kind} {name}" if table is None else f"{kind} {name} of {table}"
     if kind is Kind.TABLE:

@@ -1,4 +1,4 @@
-"""Rules of a table that forbid rows of code that does not know the revision's new columns."""
+"""Constraints that reject rows that do not set the revision's new columns, as code that does not know them writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TAKES_NULL = frozenset({"concat", "concat_ws", "format", "num_nonnulls", "num_n
 
 
 def by_column(made: Additions, table: str, column: Column) -> str | None:
-    """Return what a new column forbids."""
+    """Return how a new column rejects such rows, for example ``forbids NULL``; ``None`` if it accepts them."""
     value = made.value_of(table, column.name)
     if column.forbids_null and value not in _DEFAULTS:
         return "forbids NULL" if value is Value.WRITTEN else "adds a column that INSERT must set"
@@ -35,7 +35,7 @@ def by_column(made: Additions, table: str, column: Column) -> str | None:
 
 
 def by_constraint(made: Additions, table: str, constraint: Constraint) -> str | None:
-    """Return what a constraint forbids."""
+    """Return how a constraint rejects such rows, for example ``forbids NULL``; ``None`` if it accepts them."""
     node = constraint.node
     values = [made.value_of(table, name) for name in constraint.columns]
     match constraint.kind:
@@ -47,12 +47,12 @@ def by_constraint(made: Additions, table: str, constraint: Constraint) -> str | 
         case "FOREIGN":
             return None if Value.NULL in values else _REFERS
         case _:
-            is_told_apart = _tell_apart(values, null_is_distinct="nulls_not_distinct" not in node)
-            return None if is_told_apart else _SAME
+            are_distinct = _are_distinct(values, null_is_distinct="nulls_not_distinct" not in node)
+            return None if are_distinct else _SAME
 
 
 def by_unique_index(made: Additions, node: Node) -> str | None:
-    """Return what a unique index forbids."""
+    """Return how a unique index rejects such rows, for example ``forbids NULL``; ``None`` if it accepts them."""
     table, elements = node["relation"]["relname"], [*find(node["indexParams"], "IndexElem")]
     null_is_distinct = "nulls_not_distinct" not in node
     allows = _allows_any(made, table, elements, node.get("whereClause"), null_is_distinct=null_is_distinct)
@@ -60,7 +60,7 @@ def by_unique_index(made: Additions, node: Node) -> str | None:
 
 
 def by_check(made: Additions, table: str, condition: Node | None) -> str | None:
-    """Return what a CHECK forbids; nothing if it holds for rows in which the new columns have not been set."""
+    """Return how a CHECK rejects such rows, for example ``forbids NULL``; ``None`` if it accepts them."""
     values = {made.value_of(table, column) for column in columns(condition)}
     if values and values <= _DEFAULTS:
         return None
@@ -76,14 +76,14 @@ def by_check(made: Additions, table: str, condition: Node | None) -> str | None:
 def _allows_any(
     made: Additions, table: str, elements: Iterable[Node], where: Node | None, *, null_is_distinct: bool = True
 ) -> bool:
-    """Return whether an index allows any rows in which the new columns have not been set."""
+    """Return whether an index accepts all rows that do not set the new columns."""
     values = [_value_of(made, table, each) for each in elements]
-    return _tell_apart(values, null_is_distinct=null_is_distinct) or any(
+    return _are_distinct(values, null_is_distinct=null_is_distinct) or any(
         _is_not_true(made, table, each) for each in _conjuncts(where)
     )
 
 
-def _tell_apart(values: Iterable[Value], *, null_is_distinct: bool) -> bool:
+def _are_distinct(values: Iterable[Value], *, null_is_distinct: bool) -> bool:
     return any(value is Value.DISTINCT or (value is Value.NULL and null_is_distinct) for value in values)
 
 
@@ -112,13 +112,13 @@ def _is_not_true(made: Additions, table: str, condition: Node) -> bool:
 
 
 def _is_null(made: Additions, table: str, expression: Node | None) -> bool:
-    """Return whether an expression is NULL where the new columns have not been set."""
+    """Return whether an expression is NULL in rows that do not set the new columns."""
     reads_null = any(made.value_of(table, each) is Value.NULL for each in columns(expression))
     return reads_null and not [*_asks_for_null(expression)] and not [*find(expression, "BoolExpr")]
 
 
 def _asks_for_null(condition: Node | None) -> Iterator[str]:
-    """Yield how a condition tells NULL from other values."""
+    """Yield the kind of each test in a condition that distinguishes NULL from other values."""
     for node in walk(condition):
         match node:
             case {"NullTest": {"nulltesttype": kind}}:

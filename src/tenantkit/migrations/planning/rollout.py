@@ -105,7 +105,7 @@ class Rollout:
                 answer = self.check(wave)
             require_no_awaitable("check", answer)
             is_well = answer is not False
-        except Exception as error:  # noqa: BLE001 - whatever it was, all is not well
+        except Exception as error:  # noqa: BLE001 - a check that raises has failed, with any exception
             return f"the check after wave {wave.number} of {wave.count} failed: {as_clause(reason(error))}"
         return None if is_well else f"the check after wave {wave.number} of {wave.count} returned False"
 

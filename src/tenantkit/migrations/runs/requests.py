@@ -1,4 +1,4 @@
-"""The purposes of runs: the plan of each command, for a run and for what is said before it."""
+"""The request of a run, for each command: for the run itself, and for the plan that is shown before it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from tenantkit.tenant import Placement, Tenant
 
 Planner: TypeAlias = "Callable[[Connection, Sequence[Tenant], Mapping[Placement, Heads]], Plan]"
-"""Returns the plan for these tenants, whose placements are at these revisions."""
+"""Returns the plan of tenants, given the heads of their placements."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The purpose of a run."""
+    """The command of a run, its target and its options, with the function that plans it."""
 
     graph: RevisionGraph
     command: Command
@@ -38,7 +38,7 @@ class RunRequest:
 
 
 def migrating(tenancy: Deployment, target: str, options: Options, function: str = "migrate") -> RunRequest:
-    """Return the request of a migration; *function* has been given its *options*.
+    """Return the request of a migration; *options* are the arguments of *function*.
 
     :raises ConfigurationError: if the environment, the target or an option is wrong.
     """
@@ -89,7 +89,8 @@ def _to_target(
 def taking_back(tenancy: Deployment, run_id: int, options: Options) -> RunRequest:
     """Return the request of the downgrade of a run; otherwise as `migrating`.
 
-    Its plan raises `ConfigurationError` if there is no such run, if it did nothing, or if it was no migration.
+    Its plan raises `ConfigurationError` if there is no such run, if it migrated no tenant, or if it was not a
+    migration.
     """
     chosen = MigrateOptions.of("downgrade_run", options)
     graph = graph_of(tenancy, "tenant")

@@ -13,7 +13,7 @@ _SAMPLE = 8
 _PATIENCE = 0.5
 """Seconds to wait for a sample. Without one, tasks take long or wait for locks, and more of them do no harm."""
 _RETRY_AFTER = 5.0
-"""Seconds until more connections are tried again: other work may have kept the server busy."""
+"""Seconds until the next attempt with more connections: other work may have kept the server busy."""
 
 
 @dataclass(slots=True)
