@@ -37,10 +37,14 @@ class _MarkedCursor:
         """Return a statement as it is sent. psycopg has parsed its text without the mark, once for all tenants."""
         converted: Any = super()._convert_query(query, parameters)  # type: ignore[misc]
         if mark := self._conn.mark.encode():
-            converted.query = mark + converted.query  # pyright: ignore[reportUnknownMemberType]
-            if hasattr(converted, "template"):  # `ClientCursor` makes the query again for each further parameters
-                converted.template = mark + converted.template
+            _mark(converted, mark)
         return converted  # pyright: ignore[reportUnknownVariableType]
+
+
+def _mark(converted: Any, mark: bytes) -> None:
+    converted.query = mark + converted.query
+    if hasattr(converted, "template"):  # `ClientCursor` makes the query again for each further set of parameters
+        converted.template = mark + converted.template
 
 
 @cache
