@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable
 from time import sleep as wait
 
-import psycopg
 from sqlalchemy.exc import DBAPIError, OperationalError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_after_delay
 
@@ -23,6 +22,8 @@ idle_session_timeout."""
 
 def is_away(error: BaseException) -> bool:
     """Return whether the connection is lost, or cannot be opened now."""
+    import psycopg  # noqa: PLC0415 - it needs libpq, which may be missing
+
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     return isinstance(error, OperationalError | psycopg.OperationalError) and sqlstate(error) in _AWAY
