@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 ARGS ?=
 PORT ?= 8000
-# Where it is set, each of the hundreds of processes that tests start compiles the whole package anew.
+# Where it is set, each process of pytest compiles all tests anew; see also tests/support/bytecode.py.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL = help

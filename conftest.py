@@ -16,7 +16,7 @@ pytest_plugins = [
     "pytester",
     *(
         f"tests.support.{name}"
-        for name in ("cases", "collector", "databases", "extensions", "generated", "hangs", "signals")
+        for name in ("bytecode", "cases", "collector", "databases", "extensions", "generated", "hangs", "signals")
     ),
 ]
 
