@@ -312,6 +312,19 @@ def test_statements_of_psycopgs_own_cursors_carry_the_mark(
         assert {each.startswith(f"/* tenant {session.tenant.id} */ INSERT") for each in seen} == {True}
 
 
+def test_what_mogrify_returns_has_no_mark(make_tenancy: Callable[..., Tenancy]) -> None:
+    tenancy = make_tenancy(engine_options={"connect_args": {"cursor_factory": psycopg.ClientCursor}})
+    tenancy.create("acme")
+    with tenancy.session("acme") as session:
+        driver: Any = session.connection().connection.driver_connection
+        cursor = driver.cursor()
+        values = ", ".join(cursor.mogrify("(%s)", (name,)) for name in ("a", "b%s"))
+        assert values == "('a'), ('b%s')"
+        cursor.execute(f"INSERT INTO project (name) VALUES {values}")
+        assert session.scalars(select(Project.name).order_by(Project.id)).all() == ["a", "b%s"]
+        assert cursor.execute("SELECT current_query(), %s", (1,)).fetchone()[0].startswith("/* tenant ")
+
+
 def test_every_way_to_send_a_statement_with_psycopgs_cursor_marks_it(tenancy: Tenancy) -> None:
     tenant = tenancy.create("acme")
     query = "SELECT current_query()"

@@ -41,6 +41,13 @@ class _MarkedCursor:
         return converted  # pyright: ignore[reportUnknownVariableType]
 
 
+class _MarkedClientCursor(_MarkedCursor):
+    def mogrify(self, query: Any, parameters: Any = None) -> str:
+        """Return the text of a statement or a part of one with its parameters; see psycopg."""
+        text: Any = super().mogrify(query, parameters)  # type: ignore[misc]
+        return str(text).removeprefix(self._conn.mark)  # pyright: ignore[reportUnknownArgumentType]
+
+
 def _mark(converted: Any, mark: bytes) -> None:
     converted.query = mark + converted.query
     if hasattr(converted, "template"):  # `ClientCursor` makes the query again for each further set of parameters
@@ -50,7 +57,10 @@ def _mark(converted: Any, mark: bytes) -> None:
 @cache
 def marked(factory: type[Any]) -> type[Any]:
     """Return a cursor class like *factory* that marks its statements."""
-    return factory if issubclass(factory, _MarkedCursor) else type(factory.__name__, (_MarkedCursor, factory), {})
+    if issubclass(factory, _MarkedCursor):
+        return factory
+    base = _MarkedClientCursor if hasattr(factory, "mogrify") else _MarkedCursor
+    return type(factory.__name__, (base, factory), {})
 
 
 class _Framed(FramedConnection):
