@@ -294,6 +294,33 @@ def test_an_object_that_is_garbage_is_refused_in_a_criterion_too(
             session.expunge_all()
 
 
+@pytest.mark.parametrize("is_one_cycle", [False, True], ids=["the session first", "in one cycle"])
+def test_an_object_is_refused_in_a_criterion_also_if_its_session_was_never_closed(
+    acme: Tenancy, is_one_cycle: bool
+) -> None:
+    session = acme.session("acme", expire_on_commit=False)
+    project = session.scalars(select(Project)).one()
+    statement = select(Task.title).where(Task.project == project)
+    session.commit()
+    session_reference, project_reference = weakref.ref(session), weakref.ref(project)
+    if is_one_cycle:
+        session.info["cycle"] = (session, project)
+        del project
+    del session
+    gc.collect()
+    assert session_reference() is None
+    if not is_one_cycle:
+        del project
+    assert project_reference() is None
+    with acme.session("acme") as other:
+        assert other.scalars(statement).all() == ["begin"]  # its owner may use it
+    with (
+        acme.session("beta") as other,
+        pytest.raises(TenantMismatchError, match=r"tenant 'acme'.*serves tenant 'beta'"),
+    ):
+        other.scalars(statement)
+
+
 def test_a_refused_object_is_named_with_its_tenant(acme: Tenancy) -> None:
     with acme.session("acme") as session:
         project = session.scalars(select(Project)).one()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType
 
 from sqlalchemy import event
 from sqlalchemy.orm import InstanceState, Mapper
@@ -27,12 +28,20 @@ class OwnedKey(int):
     owner: tuple[str, str]
 
 
+class _OwnedReference(ReferenceType[Any]):
+    """The reference that objects have to their identity map; they keep it if the map becomes garbage before they do."""
+
+    owner: tuple[str, str]
+
+
 class OwnedInstances(WeakInstanceDict):
     """The identity map of a session for one tenant."""
 
     def __init__(self, owner: tuple[str, str]) -> None:
         super().__init__()
         self._owner = owner
+        self._wr = _OwnedReference(self)
+        self._wr.owner = owner
 
     @override
     def _fast_discard(self, state: InstanceState[Any]) -> None:
@@ -76,7 +85,11 @@ def owner_of(state: InstanceState[Any]) -> tuple[str, str] | None:
         return None
     if isinstance(state.session_id, OwnedKey):
         return state.session_id.owner
-    owner: tuple[str, str] | None = vars(state).get(OWNER) or state.info.get(OWNER)
+    owner: tuple[str, str] | None = (
+        vars(state).get(OWNER)
+        or getattr(state._instance_dict, "owner", None)  # noqa: SLF001 - both the session and the object are garbage
+        or state.info.get(OWNER)
+    )
     return owner
 
 
