@@ -11,7 +11,20 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, delete, event, insert, select, text, update
+from sqlalchemy import (
+    Column,
+    Engine,
+    MetaData,
+    Table,
+    Text,
+    create_engine,
+    delete,
+    event,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session, aliased, joinedload, scoped_session, with_parent
 from sqlalchemy.orm.loading import merge_frozen_result
 
@@ -356,6 +369,31 @@ def test_a_map_that_leads_to_another_schema_is_refused(any_tenancy: Any, use: Ca
             any_tenancy.session("acme", execution_options=options),
         ):
             pass
+
+
+CHANGES: list[Callable[[dict[str | None, str], str | None, str], object]] = [
+    lambda schemas, name, other: schemas.__setitem__(name, other),
+    lambda schemas, _, other: schemas.__setitem__("_none", other),
+    lambda schemas, name, other: schemas.update({name: other}),
+    lambda schemas, name, other: schemas.__ior__({name: other}),
+    lambda schemas, name, _: schemas.pop(name),
+    lambda schemas, name, _: schemas.__delitem__(name),
+    lambda schemas, _name, _other: schemas.clear(),
+]
+
+
+@pytest.mark.parametrize("placeholder", ["tenant", None])
+def test_a_sessions_map_cannot_be_changed(make_tenancy: Callable[..., Tenancy], placeholder: str | None) -> None:
+    thing = Table("thing", MetaData(schema=placeholder), Column("owner", Text))
+    tenancy = make_tenancy(shared=None, tenant=thing.metadata, placeholder=placeholder)
+    for key in KEYS:
+        tenancy.create(key, seed=lambda session, key=key: session.execute(insert(thing).values(owner=key)))
+    for change in CHANGES * 2:  # the second time in a map in which SQLAlchemy has stored a name
+        with tenancy.session("acme") as session:
+            schemas: Any = session.connection().get_execution_options()["schema_translate_map"]
+            with pytest.raises(TypeError, match="immutable"):
+                change(schemas, placeholder, "t_beta")
+            assert session.scalars(select(thing.c.owner)).all() == ["acme"]
 
 
 def test_shared_rows_may_go_from_tenant_to_tenant(acme: Tenancy) -> None:

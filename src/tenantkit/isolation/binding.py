@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy.util import immutabledict
+from typing_extensions import override
 
 from tenantkit.exceptions import TenantMismatchError
 from tenantkit.postgres.quoting import quote_literal, quote_setting, search_path
@@ -22,6 +23,18 @@ RawSQL = Literal["allow", "forbid"]
 ``allow`` does: PostgreSQL looks its names up along the tenant's ``search_path``. ``forbid`` raises
 `RawSQLForbiddenError`.
 """
+
+
+class _UnnamedMap(immutabledict[str | None, str]):
+    """The immutable map of the placeholder ``None``, to which SQLAlchemy adds ``_none`` at each execution."""
+
+    def __init__(self, schema: str) -> None:
+        super().__init__({None: schema, "_none": schema})
+
+    @override
+    def __setitem__(self, name: str | None, schema: str) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        if self.get(name) != schema:
+            super().__setitem__(name, schema)  # raises TypeError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +53,7 @@ class Binding:
     verify: Callable[[], object] | None = None
     """A function that raises if the tenant cannot be served, called before the first statement."""
     schemas: Mapping[str | None, str] = field(init=False)
-    """The ``schema_translate_map``."""
+    """The ``schema_translate_map``. It cannot be changed: all sessions of the tenant have it."""
     execution_options: immutabledict[str, Any] = field(init=False, repr=False)
     """The options for `Session`."""
     head: tuple[str, ...] = field(init=False)
@@ -52,9 +65,8 @@ class Binding:
 
     def __post_init__(self) -> None:
         tenant = self.tenant
-        schemas: Mapping[str | None, str] = {self.placeholder: tenant.schema}
-        if self.placeholder is not None:  # SQLAlchemy changes a map that has None
-            schemas = immutabledict(schemas)
+        is_named = self.placeholder is not None
+        schemas = immutabledict({self.placeholder: tenant.schema}) if is_named else _UnnamedMap(tenant.schema)
         derived: dict[str, Any] = {
             "schemas": schemas,
             "execution_options": immutabledict(schema_translate_map=schemas, tenantkit_binding=self),
