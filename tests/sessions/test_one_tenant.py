@@ -14,9 +14,11 @@ import pytest
 from sqlalchemy import (
     Column,
     Engine,
+    Enum,
     MetaData,
     Table,
     Text,
+    cast,
     create_engine,
     delete,
     event,
@@ -25,6 +27,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session, aliased, joinedload, scoped_session, with_parent
 from sqlalchemy.orm.loading import merge_frozen_result
 
@@ -394,6 +397,22 @@ def test_a_sessions_map_cannot_be_changed(make_tenancy: Callable[..., Tenancy], 
             with pytest.raises(TypeError, match="immutable"):
                 change(schemas, placeholder, "t_beta")
             assert session.scalars(select(thing.c.owner)).all() == ["acme"]
+
+
+def test_a_statement_that_was_compiled_with_another_map_does_not_leave_the_tenants_schema(
+    make_tenancy: Callable[..., Tenancy], engine: Engine
+) -> None:
+    mood = Enum("good", name="mood")
+    thing = Table("thing", MetaData(), Column("owner", Text), Column("mood", mood))
+    tenancy = make_tenancy(shared=None, tenant=thing.metadata, placeholder=None)
+    tenancy.create("acme")
+    thing.metadata.create_all(engine)
+    for statement in (select(thing.c.owner), delete(thing), insert(thing), select(cast("good", mood))):
+        with tenancy.engine.connect() as connection:
+            connection.execution_options(schema_translate_map={"x": "y"}).execute(statement)
+        for session in (tenancy.shared_session(), tenancy.session("acme")):
+            with session, pytest.raises(StatementError, match="consistent keys"):
+                session.execute(statement)
 
 
 def test_shared_rows_may_go_from_tenant_to_tenant(acme: Tenancy) -> None:

@@ -38,11 +38,6 @@ class _TextFinder(SQLCompiler):
     reads_catalog = False
     """Whether SQLAlchemy itself made the statement, to reflect tables."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        if self.string and "__[" not in self.string:
-            self.schema_translate_map = None  # nothing to replace, so SQLAlchemy need not search at each execution
-
     @override
     def visit_textclause(self, textclause: TextClause, *args: Any, **options: Any) -> Any:
         self.has_text = True
