@@ -337,6 +337,18 @@ def test_an_object_is_refused_in_a_criterion_also_if_its_session_was_never_close
         other.scalars(statement)
 
 
+def test_a_deleted_object_is_refused_in_a_criterion_too(acme: Tenancy) -> None:
+    with acme.session("acme") as session:
+        project = session.scalars(select(Project)).one()
+        session.delete(project)
+        session.commit()
+    with (
+        acme.session("beta") as other,
+        pytest.raises(TenantMismatchError, match=r"tenant 'acme'.*serves tenant 'beta'"),
+    ):
+        other.scalars(select(Task.title).where(Task.project == project))
+
+
 def test_a_refused_object_is_named_with_its_tenant(acme: Tenancy) -> None:
     with acme.session("acme") as session:
         project = session.scalars(select(Project)).one()

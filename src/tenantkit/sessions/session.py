@@ -214,6 +214,7 @@ def _check_object(session: TenantSession, state: InstanceState[Any]) -> None:
 
 
 @event.listens_for(TenantSession, "persistent_to_detached", raw=True)
+@event.listens_for(TenantSession, "deleted_to_detached", raw=True)
 def _remember_owner(session: TenantSession, state: InstanceState[Any]) -> None:
     state.info[OWNER] = session.hash_key.owner
 
