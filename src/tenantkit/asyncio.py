@@ -21,7 +21,7 @@ from sqlalchemy.util.concurrency import greenlet_spawn
 from tenantkit import drivers
 from tenantkit.arguments import FLAG, MAPPING, optional, require
 from tenantkit.context import current_tenant
-from tenantkit.databases.base import Databases, OneDatabase, name_engines
+from tenantkit.databases.base import Databases, OneDatabase
 from tenantkit.databases.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
 from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.exceptions import ConfigurationError
@@ -37,7 +37,7 @@ from tenantkit.sessions.classes import (
     shared_class,
 )
 from tenantkit.sessions.raw_sql import watch_statements
-from tenantkit.sessions.session import TenantSession
+from tenantkit.sessions.session import Bound, TenantSession
 from tenantkit.tables import Tables
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Tenant
@@ -109,14 +109,13 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
                 "tenants there would be looked for in the main one. Use a Tenancy for them."
             )
         self.databases.prepare(connect_in_each_process)
-        name_engines(self.databases)
         applications.check_once(self.databases.main, self.sync.application)
         self.databases.prepare(lambda engine: check_server_once(engine, self.sync.placeholder))
         self.databases.prepare(drivers.install)
         self.databases.prepare(watch_statements)
         async_options: dict[str, Any] = {"expire_on_commit": False, **(session_options or {})}
         self.sessionmaker: async_sessionmaker[AsyncTenantSession] = async_sessionmaker(
-            self.engine, class_=session_class, binder=self.binding, **async_options
+            self.engine, class_=session_class, binder=self, **async_options
         )
         """A plain SQLAlchemy `async_sessionmaker`; its sessions take the current tenant, or ``tenant=`` a `Tenant`."""
         self._shared_sessionmaker = async_sessionmaker(
@@ -145,10 +144,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
             if isinstance(tenant, str)
             else self._renewed(current_tenant() if tenant is None else tenant)
         )
-
-        def binder(*_: object, **__: object) -> Binding:
-            return self._bind(known, any_status=any_status)
-
+        binder = Bound(self.databases, self.sync.bind(known, any_status=any_status))
         async with self.sessionmaker(tenant=tenant, binder=binder, **options) as session:
             yield session
 
@@ -173,13 +169,13 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         self.sync.check_tables_once()
         wanted = current_tenant() if tenant is None else tenant
         if (known := self.sync.lookups.known(wanted)) is not None:
-            return self._bind(known, any_status=any_status)
+            return self.sync.bind(known, any_status=any_status)
 
         def verify() -> None:  # in the greenlet of the session's statement
             with self.databases.main.connect() as connection:
                 self.sync.bind(self.sync.lookups.look_up_again(connection, wanted), any_status=any_status)
 
-        return replace(self._bind(wanted, any_status=True), verify=verify)
+        return replace(self.sync.bind(wanted, any_status=True), verify=verify)
 
     # Provisioning
 
@@ -218,13 +214,6 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
 
     def _open_databases(self) -> Databases:
         return OneDatabase(self.engine.sync_engine)
-
-    def _bind(self, tenant: Tenant, *, any_status: bool) -> Binding:
-        """Return the binding of *tenant*, with the engine that is this tenancy's own."""
-        binding = self.sync.bind(tenant, any_status=any_status)
-        if binding.engine is None:
-            return binding
-        return replace(binding, engine=self.databases.elsewhere(tenant.placement.database))
 
 
 def _open_async_engine(database: str | URL | AsyncEngine, options: dict[str, Any]) -> AsyncEngine:

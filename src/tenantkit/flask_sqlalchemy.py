@@ -75,7 +75,7 @@ class TenantSession(sessions.TenantSession, _OneEngine):  # type: ignore[misc]
         self, db: flask_sqlalchemy.SQLAlchemy, bind: Engine | Connection | None = None, **options: Any
     ) -> None:
         tenancy = _state(current_app).tenancy
-        super().__init__(bind or tenancy.engine, binder=tenancy.binding, db=db, **options)
+        super().__init__(bind or tenancy.engine, binder=tenancy, db=db, **options)
 
 
 class SQLAlchemy(flask_sqlalchemy.SQLAlchemy):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -32,7 +31,7 @@ from tenantkit.arguments import (
     whole,
 )
 from tenantkit.context import current_tenant
-from tenantkit.databases.base import Databases, name_engines
+from tenantkit.databases.base import Databases
 from tenantkit.databases.engines import check_server_once, open_databases
 from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.deployment import Deployment
@@ -48,7 +47,7 @@ from tenantkit.naming import SCHEMAS, validate_key, validate_prefix, validate_re
 from tenantkit.registry.applications import Application
 from tenantkit.sessions.classes import check_session_class, check_session_options, shared_class
 from tenantkit.sessions.raw_sql import watch_statements
-from tenantkit.sessions.session import SharedSession, TenantSession
+from tenantkit.sessions.session import Bound, SharedSession, TenantSession
 from tenantkit.status import SERVED
 from tenantkit.tables import METADATA, NO_TENANT_SCHEMA, Metadata
 from tenantkit.tenant import TENANT, Tenant
@@ -157,7 +156,6 @@ class Tenancy(Deployment):
         )
         self.raw_sql: RawSQL = raw_sql
         databases.prepare(connect_in_each_process)
-        name_engines(databases)
         super().__init__(
             databases,
             Isolations(databases, schema),
@@ -184,7 +182,7 @@ class Tenancy(Deployment):
         check_session_class(session_class)
         check_session_options(options, session_class)
         self.sessionmaker: sessionmaker[TenantSession] = sessionmaker(
-            self.engine, class_=session_class, binder=self.binding, **options
+            self.engine, class_=session_class, binder=self, **options
         )
         """A plain SQLAlchemy `sessionmaker`, for wiring of your own; its sessions take the current tenant."""
         self._shared_sessionmaker: sessionmaker[SharedSession] = sessionmaker(
@@ -236,8 +234,7 @@ class Tenancy(Deployment):
             if len(self._bindings) >= MAX_BINDINGS:
                 self._bindings.clear()
             binding = self._bindings[tenant.id] = isolation.bind(tenant)
-        engine = self.databases.elsewhere(tenant.placement.database)
-        return binding if engine is None else replace(binding, engine=engine)
+        return binding
 
     # Provisioning
 
@@ -284,8 +281,9 @@ class Tenancy(Deployment):
         seeds = [each for each in (self._seed, seed) if each is not None]
 
         def fill(connection: Connection, tenant: Tenant) -> None:
+            binding = self.bind(tenant, any_status=True)
             for each in seeds:
-                run_seed(connection, self.bind(tenant, any_status=True), each, self.sessionmaker)
+                run_seed(connection, Bound(self.databases, binding), each, self.sessionmaker)
 
         with self.lookups.forgetting(key), self._provisioning() as connection:
             return create(self, connection, order, build=self._builder, seed=fill)

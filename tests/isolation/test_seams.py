@@ -24,7 +24,18 @@ from tenantkit.migrations.runs.requests import taking_back
 from tenantkit.runs import maintenance
 from tenantkit.runs.claims import claim
 from tenantkit.tenant import Placement
-from tests.isolation.two_databases import EU, Note, Plan, Shared, TwoDatabases, dying, make_async, make_sync
+from tests.isolation.two_databases import (
+    EU,
+    Note,
+    OneEngine,
+    Plan,
+    Shared,
+    TwoDatabases,
+    dying,
+    make_async,
+    make_of,
+    make_sync,
+)
 from tests.migrations.environments import Environment
 from tests.support.blocking import blocking
 from tests.support.catalog import schemas
@@ -383,6 +394,41 @@ def test_a_callers_connection_to_another_database_is_refused(pair: Tenancy, key:
         pair.session(key, bind=connection)
     with pair.databases.engine(pair.get(key).placement.database).connect() as connection:
         assert pair.session(key, bind=connection).scalars(text("SELECT text FROM note")).all() == [key]
+
+
+@pytest.mark.parametrize(("key", "name"), [("acme", "main"), ("berta", "eu")])
+def test_a_callers_connection_of_another_tenancy_is_refused(
+    pair: Tenancy, urls: tuple[URL, URL], key: str, name: str
+) -> None:
+    """Its databases have the same names, and are others."""
+    with closing(make_sync(*reversed(urls))) as other, other.databases.engine(name).connect() as connection:
+        assert connection.scalars(text(f"SELECT text FROM t_{key}.note")).all() == ["decoy"]
+        with pytest.raises(ConfigurationError, match="bind= is a connection of another engine"):
+            pair.session(key, bind=connection)
+
+
+def test_a_callers_connection_may_be_of_an_engine_with_options_that_is_older_than_the_tenancy(
+    pair: Tenancy, main: Engine, eu: Engine
+) -> None:
+    theirs = {"acme": main.execution_options(logging_token="x"), "berta": eu.execution_options(logging_token="x")}
+    tenancy = make_of(TwoDatabases(main, eu))
+    for key, engine in theirs.items():
+        with engine.connect() as connection, tenancy.session(key, bind=connection) as session:
+            assert session.scalars(select(Note.text)).all() == [key]
+
+
+def test_two_names_may_stand_for_one_engine(tenancy: Tenancy, main: Engine) -> None:
+    named = make_of(OneEngine(main), migrations=tenancy.migrations)
+    named.create("berta", attributes=EU, seed=lambda session: session.add(Note(id=1, text="berta")))
+    assert named.get("berta").placement.database == "eu"
+    with main.connect() as connection, named.session("berta", bind=connection) as session:
+        assert session.scalars(select(Note.text)).all() == ["berta"]
+
+
+def test_a_tenants_binding_is_kept_in_whatever_database_it_is(any_tenancy: Any) -> None:
+    for key in ("acme", "berta"):
+        tenant = any_tenancy.get(key)
+        assert any_tenancy.binding(tenant) is any_tenancy.binding(tenant)
 
 
 def test_a_check_compares_the_tenants_of_all_databases(fleet: Tenancy, eu: Engine) -> None:

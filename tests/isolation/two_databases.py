@@ -104,8 +104,21 @@ def isolate(tenancy: Tenancy) -> None:
     )
 
 
+class OneEngine(TwoDatabases):
+    """``main``, and ``eu``, which is another name for it."""
+
+    def __init__(self, main: Engine) -> None:
+        super().__init__(main, main)
+
+    def elsewhere(self, _key: str, /) -> None:
+        return None
+
+
 def make_sync(main: URL, eu: URL, **options: Any) -> Tenancy:
-    databases = TwoDatabases(*(create_engine(url, **POOL) for url in (main, eu)))
+    return make_of(TwoDatabases(*(create_engine(url, **POOL) for url in (main, eu))), **options)
+
+
+def make_of(databases: Databases, **options: Any) -> Tenancy:
     tenancy = Tenancy(databases, tenant=Base.metadata, shared=Shared.metadata, listen=False, **options)
     isolate(tenancy)
     return tenancy

@@ -77,23 +77,21 @@ def separate(databases: Databases) -> list[str]:
     return [key for key in databases.keys if not shares_transaction(databases, key)]
 
 
-_KEY = "tenantkit_database"
-"""The execution option of engines that has the key of their database, if that is not the main one."""
+def choose_bind(databases: Databases, key: str, bind: Engine | Connection | None) -> Engine | Connection | None:
+    """Return what a session for a tenant in the database *key* connects by.
 
-
-def name_engines(databases: Databases) -> None:
-    """Let `require_database` know the connections of *databases*."""
-    for key in separate(databases):
-        databases.engine(key).update_execution_options(**{_KEY: key})
-
-
-def require_database(connection: Connection, placement: Placement) -> None:
-    """Raise unless a caller's *connection* is to the database of *placement*.
-
-    :raises ConfigurationError: if it is to another one.
+    :param bind: a connection of the caller's, or the engine of the main database.
+    :raises ConfigurationError: if a connection is not from the pool of that database's engine.
     """
-    if connection.get_execution_options().get(_KEY, MAIN_DATABASE) != placement.database:
-        raise ConfigurationError("bind= is a connection to another database than the tenant's: leave it out.")
+    engine = databases.elsewhere(key)
+    if not isinstance(bind, Connection):
+        return bind if engine is None else engine
+    # Of pools, as engine.execution_options() returns another engine with the same pool.
+    if bind.engine.pool is not (engine or databases.main).pool:
+        raise ConfigurationError(
+            "bind= is a connection of another engine, or to another database than the tenant's: leave it out."
+        )
+    return bind
 
 
 @contextmanager

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import sessionmaker
 
     from tenantkit.deployment import Deployment
-    from tenantkit.isolation.binding import Binding
     from tenantkit.isolation.target import MigrationTarget
-    from tenantkit.sessions.session import TenantSession
+    from tenantkit.sessions.session import Bound, TenantSession
 
 Seed: TypeAlias = "Callable[[TenantSession], object]"
 """Writes the first rows of a new tenant, in a session that commits with the rest of its creation."""
@@ -115,14 +114,10 @@ def make_shared_tables(connection: Connection, declared: Deployment) -> list[str
     return sorted(table.fullname for table in missing)
 
 
-def run_seed(connection: Connection, binding: Binding, seed: Seed, sessions: sessionmaker[TenantSession]) -> None:
+def run_seed(connection: Connection, binder: Bound, seed: Seed, sessions: sessionmaker[TenantSession]) -> None:
     """Call *seed* with a session of the tenant, inside the caller's transaction."""
-
-    def binder(*_: object, **__: object) -> Binding:
-        return binding
-
     with sessions(
-        bind=connection, binder=binder, tenant=binding.tenant, join_transaction_mode="create_savepoint"
+        bind=connection, binder=binder, tenant=binder.known.tenant, join_transaction_mode="create_savepoint"
     ) as session:
         with ContainedExits("seed"):
             require_no_awaitable("seed", seed(session))

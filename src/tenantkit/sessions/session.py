@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, event, inspect
@@ -9,7 +10,7 @@ from sqlalchemy.util import immutabledict
 from typing_extensions import override
 
 from tenantkit.context import current_tenant_or_none
-from tenantkit.databases.base import require_database
+from tenantkit.databases.base import choose_bind
 from tenantkit.exceptions import ConfigurationError, TenantMismatchError
 from tenantkit.sessions.ownership import OWNER, OwnedInstances, OwnedKey, require_own
 from tenantkit.sessions.transactions import SHARED, Transactions
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import InstanceState, SessionTransaction
 
+    from tenantkit.databases.base import Databases
     from tenantkit.isolation.binding import Binding
     from tenantkit.tenant import Tenant
 
@@ -30,11 +32,28 @@ _T = TypeVar("_T")
 
 
 class Binder(Protocol):
-    """A function that returns the binding of a tenant, by default of the current tenant."""
+    """Gives the bindings of tenants, and the engines of their databases: a tenancy."""
 
-    def __call__(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
-        """Return the binding; raises as `tenantkit.Tenancy.binding` does."""
+    @property
+    def databases(self) -> Databases:
+        """The databases of the tenants."""
         ...
+
+    def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
+        """Return the binding of *tenant*, or of the current tenant; raises as `tenantkit.Tenancy.binding` does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A binder that was asked before."""
+
+    databases: Databases
+    known: Binding
+
+    def binding(self, *_: object, **__: object) -> Binding:
+        """Return the one binding."""
+        return self.known
 
 
 class _FramedSession(OptionsSession):
@@ -115,12 +134,9 @@ class TenantSession(_FramedSession):
     ) -> None:
         if options.get("binds"):
             raise ConfigurationError("A tenant session has one engine, its tenancy's: leave out binds=.")
-        binding = binder(tenant, any_status=any_status)
+        binding = binder.binding(tenant, any_status=any_status)
         self.tenant = binding.tenant
-        if isinstance(bind, Connection):
-            require_database(bind, self.tenant.placement)
-        elif binding.engine is not None:
-            bind = binding.engine
+        bind = choose_bind(binder.databases, self.tenant.placement.database, bind)
         self._verify = binding.verify
         self._follows_context = tenant is None
         self._has_conditions = self._follows_context or self._verify is not None
