@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import URL
 
+from tests.migrations.environments import Environment
+
 pytestmark = pytest.mark.few_cases
 
 SETTING = """
 import asyncio, ctypes, gc, logging, os, sys, time
+from sqlalchemy import event
 from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
 from tests.conftest import APPLICATION
@@ -150,6 +153,33 @@ runner.run(tenancy.close())
 runner.close()
 """
 
+REVISIONS = """
+from tenantkit.registry import revisions
+
+revisions.TRUSTED_FOR = 10_000.0
+tenancy = Tenancy(url, listen=False, migrations=sys.argv[4], engine_options=options, **APPLICATION)
+tenancy.create("acme")
+statements = []
+event.listen(tenancy.engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+
+def asks(count):
+    before = len(statements)
+    assert tenancy.at_revision("acme", "r1")
+    assert len([each for each in statements[before:] if "alembic_version" in each]) == count
+
+def work():
+    asks(1)  # what the parent knew, no notification to this process would change
+    asks(0)
+    tenancy.cache.clear()
+    asks(1)
+
+asks(1)
+asks(0)
+ends_well(in_child(work))
+asks(0)
+tenancy.close()
+"""
+
 POOLS: list[dict[str, Any]] = [{}, {"pool_pre_ping": True}]
 
 
@@ -194,3 +224,11 @@ def test_a_forked_process_has_asynchronous_connections_of_its_own(
     database: URL, fork: str, pool: object, driver: str
 ) -> None:
     run(ASYNCIO, database.set(drivername=f"postgresql+{driver}"), fork, repr(pool))
+
+
+@pytest.mark.parametrize("fork", ["python", "c"])
+def test_a_forked_process_has_a_memory_of_revisions_of_its_own(
+    database: URL, environment: Environment, fork: str
+) -> None:
+    environment.add("r1", "pass")
+    run(REVISIONS, database, fork, "{}", str(environment.folder))

@@ -48,7 +48,7 @@ class Directory:
         applications.check_once(self.engine, application)
 
         self.lookups = Lookups(self.engine, ttl=cache_ttl, size=cache_size, listen=listen)
-        self.revisions = Revisions(databases, isolations, self.cache, self.migrations)
+        self.revisions = Revisions(databases, isolations, self.lookups, self.migrations)
 
     @property
     def cache(self) -> TenantCache:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 
 from tenantkit.databases.base import Databases, connected
+from tenantkit.databases.forks import PerProcess
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.postgres.quoting import quote_identifier
@@ -18,7 +19,7 @@ from tenantkit.revision_files import Graph, included, read_graph
 from tenantkit.tenant import Tenant
 
 if TYPE_CHECKING:
-    from tenantkit.registry.cache import TenantCache
+    from tenantkit.registry.lookups import Lookups
 
 TRUSTED_FOR = 5.0
 """Number of seconds for which "yes" is cached: only a downgrade removes a revision."""
@@ -74,16 +75,14 @@ class Revisions:
     invalidates the cache.
     """
 
-    def __init__(
-        self, databases: Databases, isolations: Isolations, cache: TenantCache, migrations: Path | None
-    ) -> None:
+    def __init__(self, databases: Databases, isolations: Isolations, lookups: Lookups, migrations: Path | None) -> None:
         self.isolations = isolations
         self._databases = databases
-        self._cache = cache
+        self._lookups = lookups
         self._migrations = migrations
         self._graph: Graph | None = None
         self._included: dict[tuple[tuple[str, ...], str | None], frozenset[str]] = {}
-        self._seen: dict[int, tuple[frozenset[str], int, float]] = {}
+        self._seen = PerProcess[dict[int, tuple[frozenset[str], int, float]]](dict)
 
     def includes(self, tenant: Tenant, revision: str) -> bool:
         """Return whether the schema of *tenant* includes *revision*, from memory or by a query of its own."""
@@ -101,8 +100,8 @@ class Revisions:
             raise ConfigurationError(
                 f"There is no revision {revision!r} in {self._migrations}. Write the whole id, or add its file."
             )
-        there, generation, until = self._seen.get(tenant.id, (frozenset(), -1, 0.0))
-        return revision in there and generation == self._cache.generation and until > monotonic()
+        there, generation, until = self._seen.get().get(tenant.id, (frozenset(), -1, 0.0))
+        return revision in there and generation == self._lookups.cache.generation and until > monotonic()
 
     def look_up(self, connection: Connection, databases: Databases, tenant: Tenant, revision: str) -> bool:
         """Return whether the schema of *tenant* includes *revision*, and cache its revisions.
@@ -112,13 +111,13 @@ class Revisions:
         :raises ConfigurationError: if the tenant is at an unknown revision.
         """
         self.isolations.of(tenant)
-        generation, now = self._cache.generation, monotonic()
+        generation, now = self._lookups.cache.generation, monotonic()
         with connected(databases, tenant.placement.database, connection) as there:
             heads, going = where = read_heads(there, tenant)
         if where not in self._included:
             graph = self._order(connection, tenant, heads)
             self._included[where] = frozenset[str]().union(*(included(graph, head) for head in heads)) - {going}
-        self._seen[tenant.id] = (self._included[where], generation, now + TRUSTED_FOR)
+        self._seen.get()[tenant.id] = (self._included[where], generation, now + TRUSTED_FOR)
         return revision in self._included[where]
 
     def _order(self, connection: Connection, tenant: Tenant, heads: Sequence[str]) -> Graph:
