@@ -93,7 +93,7 @@ class _Check:
         if self._dialect.driver == "asyncpg":
             driver.begin = connection._start_transaction  # noqa: SLF001 - there is no other way
         # With AUTOCOMMIT there is no BEGIN, and sessions refuse to work.
-        if not self._works and not self._dialect.detect_autocommit_setting(connection):
+        if not self._works and not connection.autocommit:
             self._try(connection, driver)
             self._works = True
 
