@@ -13,8 +13,6 @@ from tenantkit.exceptions import TenantMismatchError
 from tenantkit.postgres.quoting import quote_literal, quote_setting, search_path
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from tenantkit.tenant import Tenant
 
 RawSQL = Literal["allow", "forbid"]
@@ -48,8 +46,6 @@ class Binding:
     """The value of ``search_path`` in the tenant's transactions."""
     settings: tuple[tuple[str, str], ...] = ()
     """Further settings of the tenant's transactions, such as a role: names and values."""
-    engine: Engine | None = None
-    """The engine of the tenant's database, if it is not the session's default engine."""
     verify: Callable[[], object] | None = None
     """A function that raises if the tenant cannot be served, called before the first statement."""
     schemas: Mapping[str | None, str] = field(init=False)
