@@ -397,7 +397,7 @@ def test_a_callers_connection_to_another_database_is_refused(pair: Tenancy, key:
 
 
 @pytest.mark.parametrize(("key", "name"), [("acme", "main"), ("berta", "eu")])
-def test_a_callers_connection_of_another_tenancy_is_refused(
+def test_connections_and_engines_of_another_tenancy_are_refused(
     pair: Tenancy, urls: tuple[URL, URL], key: str, name: str
 ) -> None:
     """Its databases have the same names, and are others."""
@@ -405,6 +405,14 @@ def test_a_callers_connection_of_another_tenancy_is_refused(
         assert connection.scalars(text(f"SELECT text FROM t_{key}.note")).all() == ["decoy"]
         with pytest.raises(ConfigurationError, match="bind= is a connection of another engine"):
             pair.session(key, bind=connection)
+        with pytest.raises(ConfigurationError, match="bind= is another engine than the tenancy's"):
+            pair.session(key, bind=connection.engine)
+        with pair.session(key) as session:
+            for bind in (connection, connection.engine):
+                with pytest.raises(ConfigurationError, match="leave out bind"):
+                    session.scalars(select(Note.text), bind_arguments={"bind": bind})
+            own = {"bind": session.get_bind()}
+            assert session.scalars(select(Note.text), bind_arguments=own).all() == [key]
 
 
 def test_a_callers_connection_may_be_of_an_engine_with_options_that_is_older_than_the_tenancy(

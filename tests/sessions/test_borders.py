@@ -426,7 +426,9 @@ def test_a_session_that_was_refused_stays_refused(acme: Any, engine: Engine) -> 
 def test_a_session_that_was_given_another_engine_stays_refused(tenancy: Tenancy, engine: Engine) -> None:
     decoy(engine)
     tenancy.create("acme")
-    with tenancy.session("acme", bind=engine) as session:
+    with pytest.raises(ConfigurationError, match="bind="):
+        tenancy.session("acme", bind=engine)
+    with tenancy.shared_session(bind=engine) as session:
         for _ in range(2):
             with pytest.raises(ConfigurationError, match="bind="):
                 session.scalars(NAMES)

@@ -81,17 +81,20 @@ def choose_bind(databases: Databases, key: str, bind: Engine | Connection | None
     """Return what a session for a tenant in the database *key* connects by.
 
     :param bind: a connection of the caller's, or the engine of the main database.
-    :raises ConfigurationError: if a connection is not from the pool of that database's engine.
+    :raises ConfigurationError: if it is another engine, or a connection of another one than the tenant's database has.
     """
     engine = databases.elsewhere(key)
-    if not isinstance(bind, Connection):
-        return bind if engine is None else engine
+    own = engine or databases.main
     # Of pools, as engine.execution_options() returns another engine with the same pool.
-    if bind.engine.pool is not (engine or databases.main).pool:
-        raise ConfigurationError(
-            "bind= is a connection of another engine, or to another database than the tenant's: leave it out."
-        )
-    return bind
+    if isinstance(bind, Connection):
+        if bind.engine.pool is not own.pool:
+            raise ConfigurationError(
+                "bind= is a connection of another engine, or to another database than the tenant's: leave it out."
+            )
+        return bind
+    if bind is not None and bind.pool not in (own.pool, databases.main.pool):
+        raise ConfigurationError("bind= is another engine than the tenancy's: leave it out.")
+    return bind if engine is None else engine
 
 
 @contextmanager

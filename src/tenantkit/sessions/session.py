@@ -69,12 +69,15 @@ class _FramedSession(OptionsSession):
 
         :raises TenantMismatchError: if the session may not work in the current context.
         :raises TenantUnavailableError: if the tenant is not active.
+        :raises ConfigurationError: if ``bind_arguments`` name another engine than the session's.
         """
         if self._has_conditions:
             self._require_conditions()
         if self._transactions.refusal is not None:
             raise self._transactions.refusal
         bind = super().get_bind(mapper, **arguments)
+        if arguments.get("bind") is not None and self.bind and bind.engine.pool is not self.bind.engine.pool:
+            raise ConfigurationError("bind_arguments= has another engine than the session: leave out bind.")
         if isinstance(bind, Connection):
             self._transactions.resume(bind)
         return bind
