@@ -13,7 +13,17 @@ from sqlalchemy import Engine
 from tenantkit import Tenancy
 from tenantkit.exceptions import ConfigurationError, MigrationError
 from tenantkit.lint import lint, squawk
-from tenantkit.migrations import migrate, revision, status, unfinished, upgrade_shared
+from tenantkit.migrations import (
+    downgrade,
+    downgrade_run,
+    migrate,
+    preview,
+    revision,
+    stamp,
+    status,
+    unfinished,
+    upgrade_shared,
+)
 from tenantkit.migrations.graph.revision_graph import RevisionGraph
 from tenantkit.migrations.planning.phases import limit
 from tests.migrations.environments import Environment
@@ -54,6 +64,22 @@ def test_the_phase_expand_goes_as_far_as_the_first_revision_that_contracts(fleet
     rest = migrate(fleet, jobs=0)
     assert columns(engine, "acme", "beta") == {key: ["new", "x"] for key in ("acme", "beta")}
     assert rest.target == "head"
+
+
+@pytest.mark.parametrize("phase", ["expand", "contract"])
+def test_only_a_migration_has_a_phase(fleet: Tenancy, engine: Engine, phase: Any) -> None:
+    report = migrate(fleet, jobs=0)
+    calls: list[Callable[[], object]] = [
+        lambda: downgrade(fleet, "r1", phase=phase),
+        lambda: downgrade_run(fleet, report.run_id, phase=phase),
+        lambda: stamp(fleet, "r1", phase=phase),
+        lambda: preview(fleet, "r1", command="downgrade", phase=phase),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigurationError, match=f"Only a migration has a phase. Leave out phase='{phase}'."):
+            call()
+    assert {placement.revision for placement in status(fleet).placements} == {"r3"}
+    assert columns(engine, "acme", "beta") == {key: ["new", "x"] for key in ("acme", "beta")}
 
 
 def test_after_the_phase_expand_status_can_be_asked_whether_that_is_done(

@@ -86,7 +86,8 @@ class Options(TypedDict, total=False):
     statement_timeout: str | None
     """How long a statement may take; the server's own setting by default."""
     phase: Phase | None
-    """``expand`` goes only as far as the last revision before the first that contracts, by default all the way."""
+    """``expand`` goes only as far as the last revision before the first that contracts, by default all the way.
+    Only of `migrate`: the others refuse it."""
     progress: Progress | None
     """Hears of every outcome as it comes."""
 
