@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
-
 from tenantkit.cancellation import handling
+from tenantkit.garbage import paused
 
 
 def main() -> None:
@@ -13,8 +12,7 @@ def main() -> None:
     Until the application is imported, no garbage is collected, and what has been imported by then is never looked at,
     at the exit neither: that takes four tenths of the processor time of a short command. See `cli.application`.
     """
-    gc.disable()
-    with handling() as cancellation:
+    with paused(), handling() as cancellation:
         with cancellation.exiting():
             from tenantkit.cli import main as run  # noqa: PLC0415 - takes about half a second
         run()

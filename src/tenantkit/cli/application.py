@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 import os
 import sys
@@ -20,6 +19,7 @@ import typer
 from tenantkit.cli import pyproject
 from tenantkit.cli.display.errors import UsageError
 from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.garbage import resume
 from tenantkit.tenancy import Tenancy
 from tenantkit.user_code import without_exits
 
@@ -46,9 +46,7 @@ def application(context: typer.Context) -> Generator[Tenancy]:
         raise ConfigurationError("The current folder does not exist any more. Go to the project's folder.") from error
     with without_exits("The application"):
         tenancy = _load(settings.app or _from_pyproject(folder))
-        if not gc.isenabled():  # see tenantkit.__main__
-            gc.freeze()  # what was imported stays to the end
-            gc.enable()
+        resume()  # see tenantkit.__main__
         try:
             yield tenancy
         finally:
