@@ -27,6 +27,7 @@ from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.migrations import Progress, downgrade, migrate, stamp, status
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.runs import migrator
+from tenantkit.migrations.tasks.connections import limit_jobs
 from tenantkit.migrations.tasks.queue import run_tasks
 from tenantkit.migrations.tasks.task import Task
 from tenantkit.tenant import Placement
@@ -503,6 +504,22 @@ def test_a_creation_in_steps_is_left_to_the_process_that_is_at_it(
         with pytest.raises(TenantExistsError):
             tenancy.create("acme")
     assert tenancy.create("acme").id == number
+
+
+def test_a_runs_own_connection_does_not_count_against_it(engine: Engine) -> None:
+    free = """
+    SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+        - coalesce(current_setting('reserved_connections', true)::int, 0) - count(*) FILTER (WHERE pid <> pg_backend_pid())
+    FROM pg_stat_activity WHERE backend_type = 'client backend'
+    """
+    with engine.begin() as connection:  # which sees the same sessions until its end
+        left: int = connection.exec_driver_sql(free).scalar_one()
+        assert limit_jobs(connection, jobs=None, max_connections=None, others=1) == left - 3
+        assert limit_jobs(connection, jobs=left - 3, max_connections=None, others=1) == left - 3
+        with pytest.raises(
+            ConfigurationError, match=rf"of the server's \d+ only {left} are free. Use at most {left - 3}"
+        ):
+            limit_jobs(connection, jobs=left - 2, max_connections=None, others=1)
 
 
 def test_a_run_takes_no_more_connections_than_it_may(fleet: Make, engine: Engine, environment: Environment) -> None:

@@ -156,7 +156,7 @@ PARAMETERS: Mapping[str, Parameter] = {
         int | None,
         _option(
             "--max-connections",
-            "The maximum number of connections, including two for the run itself.",
+            "The maximum number of connections, including at least two for the run itself.",
             "N",
             min=3,
         ),

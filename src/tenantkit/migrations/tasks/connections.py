@@ -21,14 +21,15 @@ T = TypeVar("T")
 RESET_SESSION = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DISCARD TEMP; SELECT pg_advisory_unlock_all()"
 """The statements of DISCARD ALL, except for prepared statements, which the driver tracks."""
 
-# Only some roles see the type of other roles' connections.
+# Only some roles see the type of other roles' connections. This one is the run's own.
 _FREE = text(
     """
     SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
         - coalesce(current_setting('reserved_connections', true)::int, 0)
         - (
             SELECT count(*) FROM pg_stat_activity
-            WHERE backend_type = 'client backend' OR (backend_type IS NULL AND datid IS NOT NULL)
+            WHERE (backend_type = 'client backend' OR (backend_type IS NULL AND datid IS NOT NULL))
+                AND pid <> pg_backend_pid()
         ) AS free,
         current_setting('max_connections')::int AS all
     """
@@ -42,9 +43,10 @@ def limit_jobs(connection: Connection, *, jobs: int | None, max_connections: int
 
     The application needs connections too, so a run must not take the last ones.
 
+    :param connection: one of the run's connections.
     :param jobs: the requested number; ``None`` for as many as are of use.
     :param max_connections: the maximum number of connections of the run; ``None`` for all that are free.
-    :param others: the number of its connections that watch for waits.
+    :param others: the number of its connections that watch for waits, set maintenance, or show that it is alive.
     :raises ConfigurationError: if the number is less than *jobs*, or than one.
     """
     row = connection.execute(_FREE).one()
