@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
@@ -60,14 +61,26 @@ def test_migrate_shows_a_bar_and_failures_on_stderr_and_data_on_stdout(fleet: Pr
     assert "[1/3]" not in done.err
 
 
-def test_an_interrupted_migration_ends_at_once_and_tells_how_to_go_on(fleet: Project, project_engine: Engine) -> None:
+@pytest.mark.parametrize(
+    ("target", "advice"),
+    [
+        ("t3", "run the same command again for the others."),
+        (
+            "+1",
+            "for the others, run the command with a revision's id and --tenants, because +1 would take those that are",
+        ),
+    ],
+)
+def test_an_interrupted_migration_ends_at_once_and_tells_how_to_go_on(
+    fleet: Project, project_engine: Engine, target: str, advice: str
+) -> None:
     fleet.add_revision("t3", "t2", 'op.execute("CREATE TABLE slow ()")\n    op.execute("SELECT pg_sleep(60)")')
-    terminal = fleet.at_terminal("migrate", "--jobs", "2", is_measured=False)
+    terminal = fleet.at_terminal("migrate", target, "--jobs", "2", is_measured=False)
     until_asleep(project_engine)
     terminal.interrupt()
     done = terminal.result()
     assert done.code == 130
-    assert "Interrupted. 'tenantkit status' shows which tenants are done; run the same command again" in done.err
+    assert f"Interrupted. 'tenantkit status' shows which tenants are done; {advice}" in done.err
     assert "Traceback" not in done.err
     assert not is_asleep(project_engine)
     assert revisions(project_engine, "acme") == ["t2"]
@@ -140,14 +153,39 @@ def test_garbage_is_collected_once_the_application_is_imported_but_not_among_wha
     fleet.write(
         "watched.py",
         "import atexit, gc\n"
-        "print(gc.isenabled(), file=__import__('sys').stderr)\n"
-        "atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects())))\n"
+        "print(gc.get_threshold()[0] > 0, file=__import__('sys').stderr)\n"
+        "atexit.register(lambda: print(gc.get_threshold()[0] > 0, gc.get_freeze_count() > len(gc.get_objects())))\n"
         "from shop.app import tenancy\n",
     )
     command = [sys.executable, "-m", "tenantkit", "-a", "watched:tenancy", "show", "acme"]
     done = subprocess.run(command, cwd=fleet.folder, capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[0] == "False"
     assert done.stdout.splitlines()[-1] == "True True"
+
+
+@pytest.mark.parametrize("arguments", ["--help", "migrat", "show acme"])
+@pytest.mark.parametrize("own", ["gc.disable()", "gc.set_threshold(5000)", "pass"])
+def test_a_script_that_calls_a_command_collects_garbage_as_before(fleet: Project, own: str, arguments: str) -> None:
+    code = (
+        f"import gc, sys\n{own}\nfrom tenantkit.__main__ import main\n"
+        "before = gc.isenabled(), gc.get_threshold()\n"
+        "try:\n    main()\nexcept SystemExit:\n    assert (gc.isenabled(), gc.get_threshold()) == before"
+    )
+    words = arguments.split()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=fleet.folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("own", ["gc.disable()", "gc.set_threshold(5000)"])
+def test_an_application_that_sets_up_the_collector_keeps_that(fleet: Project, own: str) -> None:
+    shows = "import atexit, gc\natexit.register(lambda: print(gc.isenabled(), gc.get_threshold()[0]))\n"
+    fleet.write("tuned.py", f"{shows}{own}\nfrom shop.app import tenancy\n")
+    command = [sys.executable, "-m", "tenantkit", "-a", "tuned:tenancy", "show", "acme"]
+    done = subprocess.run(command, cwd=fleet.folder, capture_output=True, text=True, check=True)
+    default = gc.get_threshold()[0]
+    assert done.stdout.splitlines()[-1] == ("True 5000" if "5000" in own else f"False {default}")
 
 
 def complete(project: Project, words: str, url: URL | None = None) -> list[str]:

@@ -17,6 +17,7 @@ from tenantkit.migrations import (
     Progress,
     Wave,
     downgrade,
+    downgrade_shared,
     get_run,
     migrate,
     stamp,
@@ -269,6 +270,13 @@ def test_a_relative_target_is_not_resumed_as_it_may_lead_elsewhere_now(
     named = r"had the target \+1, which may mean another revision .* 'tenantkit migrate REVISION --tenants k2'"
     with pytest.raises(ConfigurationError, match=named):
         unfinished(fleet(), report.run_id)
+
+
+def test_the_shared_tables_go_on_from_a_failure_with_the_same_command(fleet: Make, environment: Environment) -> None:
+    environment.add("s1", "pass", "raise ValueError('no')", line="shared")
+    migrate(fleet())
+    with pytest.raises(MigrationError, match="Fix the cause, then run the same command again: tenants"):
+        downgrade_shared(fleet(), "-1")
 
 
 @pytest.mark.parametrize(("verb", "command", "target"), [(migrate, "migrate", "+1"), (downgrade, "downgrade", "-1")])

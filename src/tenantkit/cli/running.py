@@ -15,6 +15,7 @@ from tenantkit.cli.display.reporting import outcome_as_json, report_as_json
 from tenantkit.cli.display.summary import count, print_summary
 from tenantkit.exceptions import MigrationError
 from tenantkit.migrations import MigrationReport, Outcome
+from tenantkit.migrations.results.heads import is_relative
 
 
 def run(
@@ -22,18 +23,20 @@ def run(
     doing: str,
     done: str,
     *,
+    target: str | None = None,
     as_json: bool = False,
     as_events: bool = False,
     verbose: bool = False,
 ) -> None:
     """Run *work*, show its progress, and print its report, also after failures; the last event is the report as JSON.
 
-    If *verbose*, the report has the traceback of each reason for failures.
+    If *verbose*, the report has the traceback of each reason for failures. An interrupted run with a relative *target*
+    is not advised to be repeated.
     """
     started = monotonic()
     events = Events() if as_events else None
     with FleetProgress(doing, events) as progress:
-        report = _run(work, progress, events)
+        report = _run(work, progress, events, target)
     if events is not None:
         events.ended(report_as_json(report))
     elif as_json:
@@ -47,7 +50,10 @@ def run(
 
 
 def _run(
-    work: Callable[[FleetProgress], MigrationReport], progress: FleetProgress, events: Events | None
+    work: Callable[[FleetProgress], MigrationReport],
+    progress: FleetProgress,
+    events: Events | None,
+    target: str | None,
 ) -> MigrationReport:
     """Return the report of *work*; write an error without a report as an event, and raise it."""
     try:
@@ -58,9 +64,13 @@ def _run(
             events.interrupted(tally.done, tally.total)
         if tally.total:
             err.print(f"{tally.done} of {count(tally.total)} were done, {tally.failed} of them failed.")
-        print_error(
-            "Interrupted. 'tenantkit status' shows which tenants are done; run the same command again for the others."
-        )
+        again = "run the same command again for the others"
+        if target is not None and is_relative(target):
+            again = (
+                "for the others, run the command with a revision's id and --tenants, "
+                f"because {target} would take those that are done further"
+            )
+        print_error(f"Interrupted. 'tenantkit status' shows which tenants are done; {again}.")
         raise
     except Exception as error:
         if isinstance(error, MigrationError) and (error.report.shared is None or error.report.shared.ok):

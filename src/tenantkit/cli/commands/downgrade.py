@@ -94,4 +94,12 @@ def downgrade(
             options["progress"] = progress
             return take_back(**options)
 
-        run(work, "Downgrading", "Downgraded", as_json=as_json, as_events=as_events, verbose=context.obj.verbose)
+        run(
+            work,
+            "Downgrading",
+            "Downgraded",
+            target=target,
+            as_json=as_json,
+            as_events=as_events,
+            verbose=context.obj.verbose,
+        )

@@ -101,7 +101,15 @@ def migrate(
             upgraded = migrations.upgrade_shared(tenancy, target, phase=phase, limits=limits)
             print_shared(upgraded, as_json=as_json, as_events=as_events)
         else:
-            run(work, "Migrating", "Migrated", as_json=as_json, as_events=as_events, verbose=context.obj.verbose)
+            run(
+                work,
+                "Migrating",
+                "Migrated",
+                target=target,
+                as_json=as_json,
+                as_events=as_events,
+                verbose=context.obj.verbose,
+            )
 
 
 def _require_sense(context: typer.Context) -> None:

@@ -67,4 +67,12 @@ def stamp(
         def work(progress: FleetProgress) -> MigrationReport:
             return migrations.stamp(tenancy, target, purge=purge, tenants=keys, jobs=jobs, progress=progress)
 
-        run(work, "Stamping", "Stamped", as_json=as_json, as_events=as_events, verbose=context.obj.verbose)
+        run(
+            work,
+            "Stamping",
+            "Stamped",
+            target=target,
+            as_json=as_json,
+            as_events=as_events,
+            verbose=context.obj.verbose,
+        )

@@ -83,7 +83,7 @@ class MigrationReport:
     @property
     def again(self) -> str:
         """The command that continues with the tenants that are not done, and does not touch the others."""
-        if not is_relative(self.target):
+        if not is_relative(self.target) or not self.run_id:  # the shared tables alone have no run
             return "the same command again"
         return (
             f"'tenantkit {self.command} REVISION --tenants KEYS' ('tenantkit runs show {self.run_id}' has both; "
