@@ -39,6 +39,7 @@ from tests.isolation.two_databases import (
 from tests.migrations.environments import Environment
 from tests.support.blocking import blocking
 from tests.support.catalog import schemas
+from tests.support.processes import until
 
 R1 = """
 op.create_table("note", sa.Column("id", sa.Integer, primary_key=True), sa.Column("text", sa.String, nullable=False),
@@ -355,6 +356,24 @@ def test_what_a_living_run_is_about_to_write_down_is_left_to_it(fleet: Tenancy, 
     with fleet.engine.connect() as connection:
         count = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
         assert connection.exec_driver_sql(count).scalar_one() == 0
+
+
+_HELD = """
+SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+WHERE datname = current_database() AND locktype = 'advisory' AND classid::int8 = hashtext('tenantkit ledger') & 4294967295
+"""
+
+
+def test_a_run_that_ends_before_it_begins_does_not_count_as_living(fleet: Tenancy, main: Engine) -> None:
+    """The pool would keep the connection, and the lock on it."""
+    mine = f"{_HELD} AND pid = pg_backend_pid()"
+    with (
+        dying(fleet.engine, "commit", lambda connection: connection.exec_driver_sql(mine).scalar_one()),
+        pytest.raises(SystemExit),
+    ):
+        migrations.migrate(fleet, jobs=0)
+    with main.connect() as connection:
+        until(lambda: connection.exec_driver_sql(_HELD).scalar_one() == 0)
 
 
 def test_what_a_run_did_not_live_to_write_down_is_known_before_it_is_taken_back(fleet: Tenancy) -> None:

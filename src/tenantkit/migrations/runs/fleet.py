@@ -95,6 +95,8 @@ def _open(
             require_operators(connection, (), extra_schemas=tenancy.extra_schemas, shared=tenancy.tables.shared)
         current = read_placements(tenancy.databases, connection, tenancy.isolations.targets(fleet))
     connection = opened.enter_context(tenancy.engine.connect())
+    if is_shown:  # the pool would keep its lock, may be small, and is for the application's requests
+        connection.detach()
     with connection.begin():
         plan = request.plan(connection, fleet, current)
         if plan.work:
@@ -116,9 +118,7 @@ def _open(
         revisions.write_order(connection, request.graph.order())
         if is_shown:
             show_recording(connection, run_id)
-    if is_shown:
-        connection.detach()  # the application's pool may be small, and is for its requests
-    else:
+    if not is_shown:
         connection.close()
     return FleetRun(
         tenancy=tenancy,
