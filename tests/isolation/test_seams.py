@@ -376,6 +376,32 @@ def test_a_run_that_ends_before_it_begins_does_not_count_as_living(fleet: Tenanc
         until(lambda: connection.exec_driver_sql(_HELD).scalar_one() == 0)
 
 
+def test_a_living_run_that_counted_as_dead_has_the_last_word(fleet: Tenancy, urls: tuple[URL, URL]) -> None:
+    """The connection with its lock is lost, and another run begins before it has written its line."""
+    is_line = _statement("UPDATE tenantkit.outcomes SET")
+    reconciled: list[Any] = []
+
+    def begin_another(*arguments: Any) -> None:
+        if is_line(*arguments):
+            with other.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+                ending = f"SELECT pg_terminate_backend(pid) FROM ({_HELD.replace('count(*)', 'pid')}) AS holders"
+                connection.exec_driver_sql(ending)
+                until(lambda: connection.exec_driver_sql(_HELD).scalar_one() == 0)
+                reconcile(other, connection, graph_of(other, "tenant"))
+                engines = "SELECT engine FROM tenantkit.outcomes WHERE status = 'done' ORDER BY tenant_id"
+                reconciled.append(connection.exec_driver_sql(engines).scalars().all())
+
+    with closing(make_sync(*urls, migrations=fleet.migrations)) as other:
+        event.listen(fleet.engine, "before_cursor_execute", begin_another)
+        report = migrations.migrate(fleet, tenants=["e0", "e1"], jobs=0)
+        event.remove(fleet.engine, "before_cursor_execute", begin_another)
+    assert reconciled == [["unknown"], ["alembic", "unknown"]]
+    _, outcomes = migrations.get_run(fleet, report.run_id)
+    assert [(each.engine, each.from_revision, each.to_revision) for each in outcomes] == [("alembic", "r1", "r2")] * 2
+    assert [outcome.key for outcome in migrations.downgrade_run(fleet, report.run_id).migrated] == ["e0", "e1"]
+
+
 def test_what_a_run_did_not_live_to_write_down_is_known_before_it_is_taken_back(fleet: Tenancy) -> None:
     """A forecast reads the version tables as a run does, and writes nothing."""
     with (

@@ -37,6 +37,9 @@ _WAIT_FOR_DISK = text(
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 )
 
+RECONCILED = "unknown"
+"""The engine of an outcome that was read from a version table, because its run seemed to be dead."""
+
 
 def start_run(
     connection: Connection, *, command: str, target: str, options: Mapping[str, Any], planned: Sequence[tuple[int, str]]
@@ -200,13 +203,16 @@ def _write(
 
 def record(connection: Connection, run_id: int, tenant_id: int, **values: Any) -> None:
     """Record the outcome of a tenant that was not migrated; do nothing if it has been dropped meanwhile."""
+    is_open = outcomes.c.status != "done"
+    if values["status"] == "done":  # the run knows more than what was reconciled
+        is_open |= outcomes.c.engine == RECONCILED
     before, after = values.pop("from_revision"), values.pop("to_revision")
     if before is not None or after is not None:  # otherwise the revisions are not known; a part may be done
         values["from_revision"] = case((outcomes.c.to_revision == before, outcomes.c.from_revision), else_=before)
         values["to_revision"] = after
     connection.execute(
         update(outcomes)
-        .where(outcomes.c.run_id == run_id, outcomes.c.tenant_id == tenant_id, outcomes.c.status != "done")
+        .where(outcomes.c.run_id == run_id, outcomes.c.tenant_id == tenant_id, is_open)
         .values(finished_at=func.now(), **values)
     )
 

@@ -11,7 +11,7 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.planning.version_tables import read_placements
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.postgres.advisory_locks import RECORDING
-from tenantkit.runs.ledger import JoinedLedger, unsettled
+from tenantkit.runs.ledger import RECONCILED, JoinedLedger, unsettled
 from tenantkit.tenant import Placement
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
 
 _IS_DEAD = text(f"SELECT pg_try_advisory_xact_lock_shared({RECORDING})")
-_ENGINE = "unknown"
-"""The engine of a reconciled outcome."""
 
 
 def reconcile(tenancy: Deployment, connection: Connection, graph: RevisionGraph) -> None:
@@ -44,14 +42,18 @@ def reconcile(tenancy: Deployment, connection: Connection, graph: RevisionGraph)
         if there == (before or ""):
             continue
         ledger = JoinedLedger(outcome.run_id, outcome.tenant_id)
-        moved = {"engine": outcome.engine or _ENGINE, "from_revision": before or "", "to_revision": there}
+        moved = {"engine": outcome.engine or RECONCILED, "from_revision": before or "", "to_revision": there}
         is_there = _resolve(graph, outcome.target) == heads
         statement = ledger.done(**moved, attempts=1) if is_there else ledger.begun(**moved)
         connection.exec_driver_sql(statement.replace("%", "%%"))
 
 
 def show_recording(connection: Connection, run_id: int) -> None:
-    """Show other runs that this one records its outcomes, until *connection* is closed or lost."""
+    """Show other runs that this one records its outcomes, until *connection* is closed or lost.
+
+    After a loss, another run may reconcile outcomes that this one has yet to record. They are true, and this one's own
+    replace them.
+    """
     connection.exec_driver_sql("SET idle_session_timeout = 0")
     connection.execute(text(f"SELECT pg_advisory_lock({RECORDING})"), {"run": run_id})
 
