@@ -13,7 +13,16 @@ from sqlalchemy.exc import DBAPIError
 from tenantkit import Tenancy
 from tenantkit.lint import lint, squawk
 from tenantkit.lint.analysis.locks import Lock, locked
+from tenantkit.lint.analysis.outcomes import (
+    ANY,
+    NOT_NULL,
+    NULL,
+    STRICT_FUNCTIONS,
+    STRICT_OPERATORS,
+    outcomes,
+)
 from tenantkit.lint.sql.statement import read
+from tenantkit.lint.sql.tree import find
 from tenantkit.migrations import init, migrate
 from tests.lint.conftest import Lint
 from tests.lint.snippets import revision
@@ -29,6 +38,7 @@ SETUP = """
     CREATE VIEW overview AS SELECT title FROM task;
     CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM task;
     CREATE UNIQUE INDEX counted_once ON counted (count);
+    CREATE FUNCTION nothing(anyelement) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 0';
     CREATE TYPE mood AS ENUM ('good', 'bad');
     CREATE DOMAIN positive AS int;
     CREATE TABLE measured (value positive);
@@ -138,6 +148,30 @@ CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql SET search_path FROM C
 CREATE TRIGGER refuses BEFORE INSERT ON task FOR EACH ROW EXECUTE FUNCTION refuse()
 """
 
+EXPRESSIONS = """
+    nothing; nothing + 1; -nothing; nothing = unknown; unknown <> nothing; number + 1; number % 2; number = 1; unknown + number
+    nothing || 'x'; nothing::text || 'x'; number || 'x'; abs(nothing); abs(number); lower(nothing::text); lower(given)
+    lower(span); upper(span); to_char(day, 'YYYY'); nullif(number, 1); nullif(nothing, 1); nullif(unknown, nothing)
+    coalesce(nothing, unknown); coalesce(unknown, 1); coalesce(nothing, nothing); coalesce(unknown, nothing)
+    greatest(nothing, unknown); greatest(nothing, nothing); least(number, unknown); quote_nullable(nothing)
+    concat(nothing, unknown); concat_ws(nothing::text, 'a'); format(nothing::text); num_nulls(nothing); jsonb_build_array(nothing)
+    ARRAY[nothing]; ARRAY[nothing] = ARRAY[1]; (ARRAY[nothing])[1]; (ARRAY[number])[2]; NULL; NULL::int; 1; true; false
+    nothing IS NULL; nothing IS NOT NULL; unknown IS NULL; number IS NULL; number IS NOT NULL; NOT nothing IS NULL
+    (nothing, number) IS NULL; (nothing, number) IS NOT NULL; (nothing, unknown) = (1, 2); (nothing, unknown) <> (1, 2)
+    (nothing, nothing) IS DISTINCT FROM NULL; nothing IS DISTINCT FROM NULL; nothing IS NOT DISTINCT FROM unknown
+    number IS DISTINCT FROM nothing; (nothing > 1) IS TRUE; (nothing > 1) IS NOT TRUE; (nothing > 1) IS UNKNOWN
+    (number > 1) IS FALSE; (unknown > 1) IS NOT FALSE; (number > 1) IS NOT UNKNOWN; nothing > 1 AND unknown > 1
+    nothing > 1 OR unknown > 1; NOT (nothing > 1 OR unknown > 1); number > 1 AND true; false OR nothing > 1
+    (nothing IS NULL) = (unknown IS NULL); (nothing IS NULL) = (number IS NULL); (nothing IS NULL) <> (number IS NULL)
+    nothing IN (1, 2); unknown IN (1, nothing); number NOT IN (1, 2); nothing BETWEEN 1 AND 2; 1 BETWEEN nothing AND 0
+    number NOT BETWEEN nothing AND 0; nothing = ANY (ARRAY[1, 2]); nothing = ANY ('{}'); nothing = ALL ('{}'::int[])
+    number = ANY (NULL::int[]); given LIKE nothing::text; given LIKE 'x'; given SIMILAR TO nothing::text; given ~ 'x'
+    data -> 'a'; data ->> 'a' IS NULL; data @> '{}'; data @@ '$.a'; data -> nothing; given COLLATE "C" = nothing::text
+    CASE WHEN nothing = 1 THEN true ELSE unknown = 1 END; substring(given FROM 'z'); length(given); extract(year FROM day)
+    to_tsvector('simple', coalesce(nothing::text, '') || given); date_trunc('day', day)::text; split_part(given, ',', 7)
+"""
+"""Expressions of columns that are NULL (nothing), not known, or NOT NULL."""
+
 PHASES = [
     # What old code uses.
     "ALTER TABLE task DROP COLUMN title CASCADE",
@@ -171,6 +205,27 @@ PHASES = [
     "ALTER TABLE task ADD x int; UPDATE task SET x = 1; ALTER TABLE task ALTER x SET NOT NULL",
     "ALTER TABLE task ADD x int; ALTER TABLE task ADD CONSTRAINT c CHECK (x > 1 AND size < 3) NOT VALID",
     "ALTER TABLE task ADD x int; ALTER TABLE task ADD CONSTRAINT c CHECK (num_nonnulls(x, size) = 2) NOT VALID",
+    "ALTER TABLE task ADD x text; CREATE UNIQUE INDEX u ON task (quote_nullable(x), title) WHERE id > 2",
+    "ALTER TABLE task ADD x text; CREATE UNIQUE INDEX u ON task ((ARRAY[x, title])) WHERE id > 2",
+    "ALTER TABLE task ADD x int[]; CREATE UNIQUE INDEX u ON task ((x || size)) WHERE id > 2",
+    "ALTER TABLE task ADD x text; CREATE UNIQUE INDEX u ON task (((x, size) IS NULL)) WHERE id > 2",
+    "ALTER TABLE task ADD x int; CREATE UNIQUE INDEX u ON task (nothing(x)) WHERE id > 2",
+    "ALTER TABLE task ADD x int; CREATE UNIQUE INDEX u ON task (size) WHERE quote_nullable(x) <> '1' AND id > 2",
+    "ALTER TABLE task ADD x int; CREATE UNIQUE INDEX u ON task (size) WHERE (x IS NOT NULL) IS NOT TRUE AND id > 2",
+    "ALTER TABLE task ADD x int; CREATE UNIQUE INDEX u ON task (size) WHERE NOT (x IS NOT NULL) AND id > 2",
+    "ALTER TABLE task ADD x int; CREATE UNIQUE INDEX u ON task (size) WHERE x IS NOT DISTINCT FROM NULL AND id > 2",
+    "ALTER TABLE task ADD x int; CREATE UNIQUE INDEX u ON task (size) WHERE x = ALL ('{}') AND id > 2",
+    "ALTER TABLE task ADD x int; ALTER TABLE task ADD CHECK (NOT (x IS NULL)) NOT VALID",
+    "ALTER TABLE task ADD x int; ALTER TABLE task ADD CHECK (quote_nullable(x) <> 'NULL') NOT VALID",
+    "ALTER TABLE task ADD x int; ALTER TABLE task ADD CHECK (jsonb_build_array(x) <> '[null]') NOT VALID",
+    "ALTER TABLE task ADD x int; ALTER TABLE task ADD CHECK ((x, size) = (x, 1)) NOT VALID",
+    "ALTER TABLE task ADD x int; ALTER TABLE task ADD CHECK ((x IS NULL) = (size IS NULL)) NOT VALID",
+    "ALTER TABLE task ADD x int; ALTER TABLE task ADD y int GENERATED ALWAYS AS (coalesce(x, 0)) STORED; CREATE UNIQUE INDEX u ON task (y) WHERE id > 2",
+    "ALTER TABLE task ADD x int; ALTER TABLE task ADD y int GENERATED ALWAYS AS (nothing(x)) STORED; CREATE UNIQUE INDEX u ON task (y) WHERE id > 2",
+    "ALTER TABLE task ADD x text GENERATED ALWAYS AS (coalesce(title, '')) STORED; CREATE UNIQUE INDEX u ON task (x)",
+    "ALTER TABLE task ADD x int NOT NULL GENERATED ALWAYS AS (size + project_id) STORED",
+    "ALTER TABLE task ADD CHECK (upper(int4range(id, NULLIF(size, 1))) IS NOT NULL) NOT VALID",
+    "ALTER TABLE task ADD x jsonb DEFAULT '{}'; ALTER TABLE task ADD y text GENERATED ALWAYS AS (x ->> 'a') STORED, ADD CHECK (y IS NOT NULL) NOT VALID",
     "ALTER TABLE task ALTER id SET GENERATED ALWAYS",
     "ALTER TABLE task ADD x int GENERATED ALWAYS AS (size + 1) STORED CHECK (x < 4)",
     "ALTER TABLE task ADD x text GENERATED ALWAYS AS (lower(title)) STORED UNIQUE",
@@ -233,6 +288,24 @@ PHASES = [
     "ALTER TABLE task ADD x int, ADD y int GENERATED ALWAYS AS (x + 1) STORED; ALTER TABLE task ADD CHECK (y > 9), ADD UNIQUE (y)",
     "ALTER TABLE task ADD x int GENERATED ALWAYS AS (1 + 1) STORED NOT NULL CHECK (x = 2)",
     "ALTER TABLE task ADD x int, ADD CHECK (x > 0 OR size > 0)",
+    "ALTER TABLE task ADD x text DEFAULT gen_random_uuid()::text, ADD UNIQUE (x)",
+    "ALTER TABLE task ADD x serial, ADD EXCLUDE (x WITH =, state WITH =)",
+    "ALTER TABLE task ADD x int; CREATE UNIQUE INDEX u ON task ((x % 9), (-x), abs(x))",
+    "ALTER TABLE task ADD x int; CREATE UNIQUE INDEX u ON task (size) WHERE NOT (x IS NULL)",
+    "ALTER TABLE task ADD x int; CREATE UNIQUE INDEX u ON task (size) WHERE x IS DISTINCT FROM NULL",
+    "ALTER TABLE task ADD x bool; CREATE UNIQUE INDEX u ON task (size) WHERE x IS TRUE",
+    "ALTER TABLE task ADD x text; CREATE UNIQUE INDEX u ON task (size) WHERE x = ANY ((ARRAY['a', 'b'])::text[])",
+    "ALTER TABLE task ADD x text; CREATE UNIQUE INDEX u ON task (size) WHERE x LIKE 'a%' OR x IN ('b', 'c')",
+    "ALTER TABLE task ADD x int, ADD y int; ALTER TABLE task ADD CHECK ((x IS NULL) = (y IS NULL))",
+    "ALTER TABLE task ADD x int, ADD y int; ALTER TABLE task ADD CHECK (x IS NULL OR size > 3), ADD CHECK (num_nonnulls(x, size) >= 0 OR x IS NULL)",
+    "ALTER TABLE task ADD x int; ALTER TABLE task ADD y int GENERATED ALWAYS AS (coalesce(x, 0)) STORED NOT NULL CHECK (y = 0)",
+    "ALTER TABLE task ADD x int; ALTER TABLE task ADD y int GENERATED ALWAYS AS (x + size) STORED, ADD UNIQUE (y)",
+    "ALTER TABLE task ADD x text NOT NULL GENERATED ALWAYS AS (lower(coalesce(title, ''))) STORED",
+    "ALTER TABLE task ADD x tsvector NOT NULL GENERATED ALWAYS AS (setweight(to_tsvector('simple', coalesce(title, '')), 'A') || to_tsvector('simple', coalesce(title, '') || ' ' || coalesce(state, ''))) STORED",
+    "ALTER TABLE task ADD x bigint NOT NULL GENERATED ALWAYS AS (id * 2) STORED",
+    "ALTER TABLE task ADD x text GENERATED ALWAYS AS (coalesce(title, code, 'a')) STORED; ALTER TABLE task ALTER x SET NOT NULL",
+    "ALTER TABLE task ADD x bool NOT NULL GENERATED ALWAYS AS (title IS NULL OR size IS NOT NULL) STORED",
+    "ALTER TABLE task ADD x text; ALTER TABLE task ADD y text; ALTER TABLE task ADD CHECK (x IS NULL OR y IS NULL)",
     "CREATE OR REPLACE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END'",
     "ALTER TABLE task ADD x int; ALTER TABLE task ADD FOREIGN KEY (x) REFERENCES project",
     "CREATE TABLE n (a int); ALTER TABLE n ADD b int NOT NULL, ADD CHECK (a > 1), ADD UNIQUE (a); DROP TABLE n",
@@ -302,8 +375,8 @@ def connection(engine: Engine) -> Generator[Connection]:
         connection.rollback()
 
 
-def messages(lint_file: Lint, upgrade: str, code: str, head: str = "") -> list[str]:
-    found = lint_file(revision(upgrade, head=head))
+def messages(lint_file: Lint, upgrade: str, code: str, head: str = "", down: str | None = None) -> list[str]:
+    found = [each for each in lint_file(revision(upgrade, head=head, down=down)) if each.path.stem == "r1"]
     assert not [each for each in found if each.code == "TK000"]
     return [each.message for each in found if each.code == code]
 
@@ -394,14 +467,43 @@ def old_code_works(connection: Connection) -> bool:
 
 @pytest.mark.few_cases(sql=32)
 @pytest.mark.parametrize("sql", PHASES)
-def test_a_phase_is_wrong_where_the_old_code_fails(sql: str, connection: Connection, lint_file: Lint) -> None:
+def test_a_phase_is_wrong_where_the_old_code_fails(
+    sql: str, connection: Connection, lint_file: Lint, migrations: Path
+) -> None:
+    (migrations / "tenant" / "r0.py").write_text(revision(executing(SETUP), name="r0"))
     assert old_code_works(connection)
     for each in ("DROP VIEW overview CASCADE",) if "TYPE varchar" in sql else ():
         connection.exec_driver_sql(each)
     connection.exec_driver_sql(sql.replace("%", "%%"))
     if "TYPE varchar" in sql:
         connection.exec_driver_sql("CREATE VIEW overview AS SELECT title FROM task")
-    assert bool(messages(lint_file, executing(sql), "TK006", "phase = 'expand'")) != old_code_works(connection)
+    found = messages(lint_file, executing(sql), "TK006", "phase = 'expand'", down="r0")
+    assert bool(found) != old_code_works(connection), found
+
+
+def test_what_is_taken_to_be_impossible_is_no_result_in_postgresql(connection: Connection) -> None:
+    known = {"nothing": NULL, "unknown": ANY}
+    for expression in filter(None, map(str.strip, EXPRESSIONS.replace("\n", ";").split(";"))):
+        [target] = find(read(f"SELECT {expression}")[0].node, "ResTarget")
+        possible = outcomes(target["val"], lambda column: known.get(column, NOT_NULL))
+        rows = connection.exec_driver_sql(f"""
+            SELECT {expression.replace("%", "%%")} FROM (VALUES (1), (2), (NULL)) AS u(unknown), (VALUES (1), (2)) AS s(number),
+            (VALUES (NULL::int)) AS n(nothing), (VALUES ('x'), ('')) AS g(given), (VALUES ('{{}}'::jsonb)) AS d(data),
+            (VALUES ('(,)'::int4range)) AS r(span), (VALUES ('infinity'::timestamp)) AS t(day)
+        """)
+        for found in rows.scalars():
+            is_possible = found in possible if found is None or isinstance(found, bool) else possible >= NOT_NULL
+            assert is_possible, (expression, found)
+
+
+def test_what_passes_null_on_does_so_in_postgresql(connection: Connection) -> None:
+    functions = "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace"
+    named = {*connection.exec_driver_sql(functions).scalars()}
+    others = {*connection.exec_driver_sql(f"{functions} AND NOT proisstrict AND prokind = 'f'").scalars()}
+    operators = "SELECT DISTINCT oprname FROM pg_operator JOIN pg_proc p ON p.oid = oprcode WHERE NOT proisstrict"
+    assert named >= STRICT_FUNCTIONS
+    assert STRICT_FUNCTIONS & others == set()
+    assert not STRICT_OPERATORS & {*connection.exec_driver_sql(operators).scalars()}
 
 
 @pytest.mark.parametrize(("existing", "new", "is_found"), WIDENING)

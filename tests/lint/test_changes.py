@@ -84,6 +84,46 @@ def test_null_is_forbidden_at_once_where_a_check_of_an_earlier_revision_says_so(
     assert {each.code for each in lint_file(revision(change.format("z"), down="r0"))} == {"TK009"}
 
 
+@pytest.mark.parametrize(
+    ("earlier", "is_found"),
+    [
+        ("CREATE TABLE note (id serial, n int NOT NULL)", False),
+        ("CREATE TABLE note (id int, n int NOT NULL, PRIMARY KEY (id))", False),
+        ("CREATE TABLE note (id int PRIMARY KEY, m int NOT NULL); ALTER TABLE note RENAME m TO n", False),
+        ("CREATE TABLE old (id int PRIMARY KEY, n int NOT NULL); ALTER TABLE old RENAME TO note", False),
+        ("CREATE TABLE note (id int, n int); ALTER TABLE note ADD PRIMARY KEY (id), ALTER n SET NOT NULL", False),
+        ("CREATE TABLE note (id int PRIMARY KEY); ALTER TABLE note ADD n int NOT NULL", False),
+        ("CREATE TABLE note (id int PRIMARY KEY, n int)", True),
+        ("CREATE TABLE note (id int PRIMARY KEY, n int NOT NULL); ALTER TABLE note ALTER n DROP NOT NULL", True),
+        ("CREATE TABLE note (id int PRIMARY KEY, n int NOT NULL); ALTER TABLE note DROP n, ADD n int", True),
+        ("CREATE TABLE note (id int, n int NOT NULL); DROP TABLE note; CREATE TABLE note (id int, n int)", True),
+        (
+            "CREATE TABLE note (id int, n int NOT NULL); ALTER TABLE note RENAME n TO m; ALTER TABLE note ADD n int",
+            True,
+        ),
+        ("SELECT 1", True),
+    ],
+)
+def test_a_generated_column_is_not_null_where_those_it_reads_are(
+    earlier: str, is_found: bool, lint_file: Lint, migrations: Path
+) -> None:
+    (migrations / "tenant" / "r0.py").write_text(revision(f"op.execute({earlier!r})", name="r0"))
+    change = "op.execute('ALTER TABLE note ADD x int NOT NULL GENERATED ALWAYS AS (id * 2 + n) STORED')"
+    found = lint_file(revision(change, head="phase = 'expand'", down="r0"))
+    assert ("TK006" in {each.code for each in found}) is is_found
+
+
+def test_a_column_that_the_revision_itself_frees_may_be_null(lint_file: Lint, migrations: Path) -> None:
+    table = "op.execute('CREATE TABLE note (n int NOT NULL)')"
+    (migrations / "tenant" / "r0.py").write_text(revision(table, name="r0"))
+    change = """
+        op.execute("ALTER TABLE note ALTER n DROP NOT NULL")
+        op.execute("ALTER TABLE note ADD x int NOT NULL GENERATED ALWAYS AS (n * 2) STORED")
+    """
+    found = lint_file(revision(change, head="phase = 'expand'", down="r0"))
+    assert "TK006" in {each.code for each in found}
+
+
 @pytest.mark.parametrize(("states", "is_found"), [("'a', 'b', 'c'", False), ("'a'", True), ("'b', 'c'", True)])
 def test_a_check_that_is_replaced_may_allow_more(
     states: str, is_found: bool, lint_file: Lint, migrations: Path

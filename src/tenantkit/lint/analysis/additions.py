@@ -6,16 +6,22 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from tenantkit.lint.analysis import outcomes
 from tenantkit.lint.analysis.locks import volatile
-from tenantkit.lint.sql.expressions import columns, constant
+from tenantkit.lint.analysis.required import RequiredColumns
+from tenantkit.lint.sql.expressions import columns, constant, functions
 from tenantkit.lint.sql.tree import Node, find, parts
 
 if TYPE_CHECKING:
+    from tenantkit.lint.analysis.outcomes import Outcomes
     from tenantkit.lint.revision import Revision
     from tenantkit.lint.sql.actions import Action, Column, Constraint
     from tenantkit.lint.sql.statement import Statement
+
+_TEXTS = frozenset({"text", "varchar"})
 
 
 class Value(Enum):
@@ -23,6 +29,8 @@ class Value(Enum):
 
     WRITTEN = auto()
     """Written by that code, or computed from what it writes."""
+    FILLED = auto()
+    """Computed from what that code writes, and never NULL."""
     NULL = auto()
     SAME = auto()
     DISTINCT = auto()
@@ -38,29 +46,24 @@ class Additions:
     """New columns of existing tables."""
     dropped: set[tuple[str, str | None]] = field(default_factory=set[tuple[str, str | None]])
     """Constraints, by table, that the revision has dropped."""
-    required: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    """Columns that are NOT NULL."""
+    required: RequiredColumns = field(default_factory=RequiredColumns)
+    """Columns that the revision has created or altered."""
 
-    def learn(self, statement: Statement) -> None:
-        """Add the objects that a statement creates or drops."""
-        if statement.creates is not None:
-            self.tables.add(statement.creates.name)
-        if statement.altered_table is not None:
-            for action in statement.actions:
-                self.learn_action(statement.altered_table.name, action)
+    @cached_property
+    def _required_before(self) -> RequiredColumns:
+        return RequiredColumns.of(self.revision.earlier())
 
     def learn_action(self, table: str, action: Action) -> None:
-        """Add the objects of an action of ALTER TABLE."""
+        """Add the objects of an action of ALTER TABLE; an action is learned once."""
         key = (table, action.name)
+        self.required.learn_action(table, action)
         match action.kind:
             case "AddColumn":
                 self.columns.setdefault(key, self._new_value(table, action.column))
                 if action.column.forbids_null:
-                    self.required.add(key)
+                    self.required[key] = True  # also by a CHECK
             case "DropConstraint":
                 self.dropped.add(key)
-            case "SetNotNull":
-                self.required.add(key)
             case "RenameColumn" if key in self.columns:
                 self.columns[table, action.new_name] = self.columns.pop(key)
             case "RenameTable" if table in self.tables:
@@ -78,14 +81,44 @@ class Additions:
         """Return the value of a column, new or not."""
         return self.columns.get((table, column), Value.WRITTEN)
 
+    def may_be_null(self, table: str, column: str) -> bool:
+        """Return whether a column, new or not, may be NULL."""
+        value = self.value_of(table, column)
+        if value is not Value.WRITTEN:
+            return value is Value.NULL
+        key = (table, column)
+        return not (self.required[key] if key in self.required else self._required_before.get(key, False))
+
+    def outcomes_of(self, table: str, expression: Node) -> Outcomes:
+        """Return the possible results of an expression in rows of code that does not know the revision."""
+
+        def of_column(name: str) -> Outcomes:
+            if self.value_of(table, name) is Value.NULL:
+                return outcomes.NULL
+            return outcomes.ANY if self.may_be_null(table, name) else outcomes.NOT_NULL
+
+        try:
+            return outcomes.outcomes(expression, of_column)
+        except RecursionError:  # it is nested more deeply than Python's stack
+            return outcomes.ANY
+
     def _new_value(self, table: str, column: Column) -> Value:
         for each in column.constraints:
             if each.kind == "GENERATED":
-                values = {self.value_of(table, name) for name in columns(each.expression)}
-                return next((value for value in (Value.WRITTEN, Value.NULL) if value in values), Value.SAME)
+                return self._computed(table, column.type, each.expression or {})
         if column.is_numbered:
             return Value.DISTINCT
         return Value.NULL if column.default is None else _by_default(column.default)
+
+    def _computed(self, table: str, type_: str, expression: Node) -> Value:
+        """Return the value of a generated column of a type."""
+        while type_ in _TEXTS and next(functions([expression]), "") in {"lower", "upper"}:  # not of a range
+            expression = expression["FuncCall"]["args"][0]
+        found = self.outcomes_of(table, expression)
+        if None in found:
+            return Value.NULL if found == outcomes.NULL else Value.WRITTEN
+        read = {self.value_of(table, name) for name in columns(expression)}
+        return Value.FILLED if read & {Value.WRITTEN, Value.FILLED} else Value.SAME
 
     def replaces(self, kind: str, name: str) -> bool:
         """Return whether the revision has created the dropped object, or creates it again."""

@@ -64,7 +64,8 @@ def contracts_while_expanding(revision: Revision) -> Iterator[Problem]:
                 f"This {what}, but the revision's phase is expand: the code from before the deployment still runs "
                 f"and {why}. Move it to a revision with phase = 'contract'{or_else}.",
             )
-        made.learn(statement)
+        if statement.creates is not None:
+            made.tables.add(statement.creates.name)
 
 
 def _of_statement(made: Additions, statement: Statement) -> Iterator[tuple[str, str]]:
@@ -160,24 +161,30 @@ def _drops(program: list[Node]) -> bool:
 
 def _of_table(made: Additions, step: Step, statement: Statement) -> Iterator[tuple[str, str]]:
     """Yield the effects of an ALTER TABLE on running code, each with its reason."""
-    if statement.altered_table is None or statement.altered_table.name in made.tables:
+    if statement.altered_table is None:
         return
     table = statement.altered_table.name
     for action in statement.actions:
         if action.kind == "AddColumn":
             made.learn_action(table, action)
-        if action.kind in _OF_COLUMNS or action.takes_default:
-            is_wider = action.kind == "AlterColumnType" and takes_all(step.existing_type, action.column.type)
-            if not made.has(table, action.name):
-                if not is_wider:
-                    yield _OF_COLUMNS.get(action.kind, "drops a default"), _USED
-            elif action.takes_default and (table, action.name) in made.required:
-                yield "leaves a new column without a default", _USED
-        elif action.kind in _OF_TABLES:
-            yield _OF_TABLES[action.kind], _USED
-        elif (forbidden := _forbids(made, table, action)) is not None:
-            yield forbidden, _WRITTEN
-        made.learn_action(table, action)
+        if table not in made.tables:
+            yield from _of_action(made, table, action, step)
+        if action.kind != "AddColumn":
+            made.learn_action(table, action)
+
+
+def _of_action(made: Additions, table: str, action: Action, step: Step) -> Iterator[tuple[str, str]]:
+    if action.kind in _OF_COLUMNS or action.takes_default:
+        is_wider = action.kind == "AlterColumnType" and takes_all(step.existing_type, action.column.type)
+        if not made.has(table, action.name):
+            if not is_wider:
+                yield _OF_COLUMNS.get(action.kind, "drops a default"), _USED
+        elif action.takes_default and made.required.get((table, action.name)):
+            yield "leaves a new column without a default", _USED
+    elif action.kind in _OF_TABLES:
+        yield _OF_TABLES[action.kind], _USED
+    elif (forbidden := _forbids(made, table, action)) is not None:
+        yield forbidden, _WRITTEN
 
 
 def _forbids(made: Additions, table: str, action: Action) -> str | None:
@@ -188,8 +195,7 @@ def _forbids(made: Additions, table: str, action: Action) -> str | None:
         case kind if kind in _HIDING:
             return "hides and forbids rows for which there is no policy"
         case "SetNotNull":
-            has_value = made.value_of(table, action.name) in {Value.SAME, Value.DISTINCT}
-            return None if has_value else "forbids NULL"
+            return "forbids NULL" if made.value_of(table, action.name) in {Value.NULL, Value.WRITTEN} else None
         case "AddColumn":
             return forbidding.by_column(made, table, action.column)
         case _ if action.constraint is not None and not made.widens(table, action.constraint):
