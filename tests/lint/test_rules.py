@@ -99,10 +99,17 @@ BAD = [
     Case("TK006", "op.execute('ALTER TABLE task ADD x int; CREATE UNIQUE INDEX u ON task (x) NULLS NOT DISTINCT')", "two rows with the same values", head=EXPAND),
     Case("TK006", "op.execute('ALTER TABLE task ADD x int; ALTER TABLE task ADD UNIQUE NULLS NOT DISTINCT (x)')", "two rows with the same values", head=EXPAND),
     Case("TK006", "op.create_foreign_key('f', 'task', 'project', ['a'], ['b'], source_schema='tenant', referent_schema='tenant')", "refer to nothing", head=EXPAND),
+    Case("TK006", "op.execute('ALTER TABLE task ADD p int; ALTER TABLE task ADD PRIMARY KEY (id, p)')", "forbids NULL", head=EXPAND),
+    Case("TK006", "op.execute('ALTER TABLE task ADD x int DEFAULT 1 PRIMARY KEY')", "the same in all new rows", head=EXPAND),
+    Case("TK006", "op.execute('ALTER TABLE task ADD x int DEFAULT abs(-1) UNIQUE')", "the same in all new rows", head=EXPAND),
+    Case("TK006", "op.execute('ALTER TABLE task ADD x uuid DEFAULT gen_random_uuid()::varchar(1) UNIQUE')", "the same in all new rows", head=EXPAND),
     Case("TK006", "op.execute('ALTER TABLE task ADD x text; CREATE UNIQUE INDEX u ON task (my(x))')", "two rows with the same values", head=EXPAND),
     Case("TK006", "op.execute('ALTER TABLE task ADD n int; ALTER TABLE task ADD y int GENERATED ALWAYS AS (coalesce(n, 0)) STORED UNIQUE')", "the same in all new rows", head=EXPAND),
+    Case("TK006", "op.execute('ALTER TABLE task ADD x serial; ALTER TABLE task ADD EXCLUDE USING gist (title WITH =, x WITH <>)')", "forbids values", head=EXPAND),
+    Case("TK006", "op.execute('ALTER TABLE task ADD x int DEFAULT 1; ALTER TABLE task DROP x; ALTER TABLE task ADD x int NOT NULL')", "INSERT must set", head=EXPAND),
     Case("TK006", "op.execute('ALTER TABLE task ADD x date NOT NULL GENERATED ALWAYS AS (lower(period)) STORED')", "forbids NULL", head=EXPAND),
     Case("TK006", "op.execute('ALTER TABLE task ADD x bigint NOT NULL GENERATED ALWAYS AS (size * 2) STORED')", "forbids NULL", head=EXPAND),
+    Case("TK006", "op.execute('ALTER TABLE task ADD g int GENERATED ALWAYS AS (1) STORED, ALTER g SET EXPRESSION AS (id), ADD CHECK (g < 9)')", "forbids values", head=EXPAND),
     Case("TK006", f"op.execute('ALTER TABLE task ADD d text; CREATE UNIQUE INDEX u ON task ((d{' || d' * 300}))')", "two rows with the same values", head=EXPAND),
     Case("TK006", "op.execute('ALTER TABLE task ENABLE ROW LEVEL SECURITY')", "hides and forbids rows", head=EXPAND),
     Case("TK006", "op.execute('CREATE POLICY p ON task AS RESTRICTIVE USING (title IS NOT NULL)')", "forbids rows", head=EXPAND),
@@ -323,6 +330,7 @@ GOOD = [
 ]  # fmt: skip
 
 GOOD_EXPANDING = [
+    "op.execute('ALTER TABLE task ADD x uuid DEFAULT uuid_generate_v4() UNIQUE')  # tenantkit: noqa: TK009",
     "op.execute(\"ALTER TABLE task ADD x text NOT NULL GENERATED ALWAYS AS (lower(coalesce(title, ''))) STORED\")  # tenantkit: noqa: TK009",
     "op.execute(\"ALTER TABLE task ADD x tsvector NOT NULL GENERATED ALWAYS AS (to_tsvector('english', coalesce(title, ''))) STORED\")  # tenantkit: noqa: TK009",
     "op.add_column('task', sa.Column('x', sa.Integer), schema='tenant')",

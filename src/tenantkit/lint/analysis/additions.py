@@ -10,10 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from tenantkit.lint.analysis import outcomes
-from tenantkit.lint.analysis.locks import volatile
 from tenantkit.lint.analysis.required import RequiredColumns
-from tenantkit.lint.sql.expressions import columns, constant, functions
-from tenantkit.lint.sql.tree import Node, find, parts
+from tenantkit.lint.sql.expressions import columns, constant, functions, spell_type
+from tenantkit.lint.sql.tree import Node, find, parts, untag
 
 if TYPE_CHECKING:
     from tenantkit.lint.analysis.outcomes import Outcomes
@@ -21,6 +20,10 @@ if TYPE_CHECKING:
     from tenantkit.lint.sql.actions import Action, Column, Constraint
     from tenantkit.lint.sql.statement import Statement
 
+_UNIQUE = frozenset({"gen_random_uuid", "nextval", "uuid_generate_v1", "uuid_generate_v4", "uuidv4", "uuidv7"})
+"""Functions, also of extensions, whose values differ in all rows."""
+_UNCUT = frozenset({"int4", "int8", "numeric", "text", "uuid", "varchar"})
+"""Types to which these values can be cast and still differ."""
 _TEXTS = frozenset({"text", "varchar"})
 
 
@@ -62,6 +65,10 @@ class Additions:
                 self.columns.setdefault(key, self._new_value(table, action.column))
                 if action.column.forbids_null:
                     self.required[key] = True  # also by a CHECK
+            case "DropColumn":
+                self.columns.pop(key, None)
+            case "DropExpression" | "SetExpression" if key in self.columns:
+                self.columns[key] = Value.WRITTEN
             case "DropConstraint":
                 self.dropped.add(key)
             case "RenameColumn" if key in self.columns:
@@ -163,7 +170,12 @@ def _triggers(statements: Iterable[Statement], function: str) -> Iterator[Node]:
 
 
 def _by_default(default: Node) -> Value:
-    return Value.DISTINCT if volatile(default) else Value.SAME
+    kind, _ = untag(default)
+    while kind == "TypeCast" and spell_type(default["TypeCast"]["typeName"]) in _UNCUT:
+        default = default["TypeCast"]["arg"]
+        kind, _ = untag(default)
+    is_distinct = kind == "FuncCall" and next(functions([default])).rpartition(".")[2] in _UNIQUE
+    return Value.DISTINCT if is_distinct else Value.SAME
 
 
 def _makes(statement: Statement, function: str) -> bool:

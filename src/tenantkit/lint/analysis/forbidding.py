@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tenantkit.lint.analysis.additions import Additions, Value
 from tenantkit.lint.analysis.outcomes import NULL, conjuncts, tests_not_null
 from tenantkit.lint.sql.expressions import columns
-from tenantkit.lint.sql.tree import Node, find
+from tenantkit.lint.sql.tree import Node, find, parts
 
 if TYPE_CHECKING:
     from tenantkit.lint.sql.actions import Column, Constraint
@@ -26,9 +26,9 @@ def by_column(made: Additions, table: str, column: Column) -> str | None:
         return "forbids NULL" if value is Value.WRITTEN else "adds a column that INSERT must set"
     if value in _COMPUTED and column.has("FOREIGN"):
         return _REFERS
-    if value in _COMPUTED and column.has("UNIQUE"):
+    if value in _COMPUTED and column.has("UNIQUE", "PRIMARY"):
         return _SAME
-    if value is Value.SAME and column.has("UNIQUE"):
+    if value is Value.SAME and column.has("UNIQUE", "PRIMARY"):
         return "adds a unique column that is the same in all new rows"
     checks = (by_check(made, table, each.expression) for each in column.constraints if each.kind == "CHECK")
     return next(filter(None, checks), None)
@@ -42,10 +42,13 @@ def by_constraint(made: Additions, table: str, constraint: Constraint) -> str | 
         case "CHECK":
             return by_check(made, table, constraint.expression)
         case "EXCLUSION":
-            compared = [_value_of(made, table, each) for each in find(node["exclusions"], "IndexElem")]
+            pairs = [each["List"]["items"] for each in node["exclusions"]]
+            compared = [_compared(made, table, element["IndexElem"], operator) for element, operator in pairs]
             return None if _accepts(made, table, compared, node.get("where_clause")) else "forbids values"
         case "FOREIGN":
             return None if Value.NULL in values else _REFERS
+        case "PRIMARY" if any(made.may_be_null(table, name) for name in constraint.columns):
+            return "forbids NULL"
         case _:
             are_distinct = _are_distinct(values, null_is_distinct="nulls_not_distinct" not in node)
             return None if are_distinct else _SAME
@@ -83,6 +86,12 @@ def _accepts(
 
 def _are_distinct(values: Iterable[Value], *, null_is_distinct: bool) -> bool:
     return any(value is Value.DISTINCT or (value is Value.NULL and null_is_distinct) for value in values)
+
+
+def _compared(made: Additions, table: str, element: Node, operator: Node) -> Value:
+    """Return the value of an element of an exclusion constraint; rows with distinct ones pass only where it is =."""
+    value = _value_of(made, table, element)
+    return Value.WRITTEN if value is Value.DISTINCT and parts(operator) != ("=",) else value
 
 
 def _value_of(made: Additions, table: str, element: Node) -> Value:

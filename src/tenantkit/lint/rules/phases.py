@@ -179,7 +179,7 @@ def _of_action(made: Additions, table: str, action: Action, step: Step) -> Itera
         if not made.has(table, action.name):
             if not is_wider:
                 yield _OF_COLUMNS.get(action.kind, "drops a default"), _USED
-        elif action.takes_default and made.required.get((table, action.name)):
+        elif (action.takes_default or action.kind == "DropExpression") and made.required.get((table, action.name)):
             yield "leaves a new column without a default", _USED
     elif action.kind in _OF_TABLES:
         yield _OF_TABLES[action.kind], _USED
