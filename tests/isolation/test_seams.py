@@ -454,7 +454,7 @@ def test_connections_and_engines_of_another_tenancy_are_refused(
             pair.session(key, bind=connection.engine)
         with pair.session(key) as session:
             for bind in (connection, connection.engine):
-                with pytest.raises(ConfigurationError, match="leave out bind"):
+                with pytest.raises(ConfigurationError, match="bind= of bind_arguments is another engine"):
                     session.scalars(select(Note.text), bind_arguments={"bind": bind})
             own = {"bind": session.get_bind()}
             assert session.scalars(select(Note.text), bind_arguments=own).all() == [key]

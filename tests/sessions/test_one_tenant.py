@@ -453,8 +453,8 @@ def test_a_new_object_may_be_added_anywhere(acme: Tenancy) -> None:
 
 def test_a_session_works_on_its_tenancys_engine_only(acme: Tenancy) -> None:
     with closing(create_engine_of(acme)) as other:
-        with acme.session("acme", bind=other.engine) as session, pytest.raises(ConfigurationError, match="bind="):
-            session.execute(text("SELECT 1"))
+        with pytest.raises(ConfigurationError, match="bind="):
+            acme.session("acme", bind=other.engine)
         with acme.session("acme") as session, pytest.raises(ConfigurationError, match="bind="):
             session.execute(select(Project), bind_arguments={"bind": other.engine})
     with pytest.raises(ConfigurationError, match="binds="):

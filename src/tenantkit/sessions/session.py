@@ -77,7 +77,7 @@ class _FramedSession(OptionsSession):
             raise self._transactions.refusal
         bind = super().get_bind(mapper, **arguments)
         if arguments.get("bind") is not None and self.bind and bind.engine.pool is not self.bind.engine.pool:
-            raise ConfigurationError("bind_arguments= has another engine than the session: leave out bind.")
+            raise ConfigurationError("bind= of bind_arguments is another engine than the session's: leave it out.")
         if isinstance(bind, Connection):
             self._transactions.resume(bind)
         return bind
