@@ -14,8 +14,10 @@ import threading
 from _thread import start_new_thread
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from time import monotonic, sleep
 from types import FrameType, TracebackType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -186,6 +188,8 @@ def handling() -> Generator[Cancellation]:
     defaults = (signal.default_int_handler, signal.SIG_DFL, exit_in_order)
     before = {number: handler for number in SIGNALS if (handler := signal.getsignal(number)) in defaults}
     cancellation = _current = Cancellation()
+    unraisable = sys.unraisablehook
+    sys.unraisablehook = partial(_ignore_interruption, unraisable)
     for number in before:
         signal.signal(number, cancellation.handle)
     try:
@@ -197,5 +201,15 @@ def handling() -> Generator[Cancellation]:
     finally:
         cancellation.end()
         _current = None
+        sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _ignore_interruption(report: Callable[[Any], object], unraisable: Any) -> None:
+    """Call *report* unless a signal's exception was raised where Python ignores it, as in callbacks of weak references.
+
+    The work ends nevertheless: its statement is cancelled, and the next `Cancellation.check` raises.
+    """
+    if not (isinstance(unraisable.exc_value, KeyboardInterrupt) and current().is_requested):
+        report(unraisable)

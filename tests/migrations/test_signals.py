@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from time import monotonic
 from typing import Any
+from weakref import finalize
 
 import pytest
 
@@ -42,6 +44,20 @@ def test_a_signal_interrupts_at_once_where_it_may() -> None:
                 wait()
         with pytest.raises(KeyboardInterrupt), cancellation.interruptible():
             pytest.fail("what begins after it raises")
+
+
+def test_an_interruption_that_python_ignores_is_not_printed_and_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: reported.append(unraisable.exc_value))
+    with pytest.raises(KeyboardInterrupt), handling() as cancellation, cancellation.interruptible():
+        finalize(garbage := Event(), send, signal.SIGINT)
+        del garbage
+        finalize(garbage := Event(), int, "x")
+        del garbage
+        assert cancellation.is_requested
+        cancellation.check()
+    assert [type(error) for error in reported] == [ValueError]
+    assert sys.unraisablehook.__name__ == "<lambda>"
 
 
 def test_work_that_is_done_for_good_is_not_interrupted_any_more() -> None:
