@@ -3,8 +3,9 @@
 Names are imported on first use, so that the command line handles signals before it imports SQLAlchemy.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tenantkit.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tenantkit.context import current_tenant, tenant_context
@@ -54,17 +55,7 @@ __all__ = [
     "tenant_context",
 ]
 
-_MODULES = ("exceptions", "status", "tenant", "context", "sessions.session", "tenancy")
-"""Where they are, in the order of their imports."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:  # such as a module that is about to be imported
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    modules = (import_module(f"{__name__}.{module}") for module in _MODULES)
-    value = globals()[name] = next(vars(module)[name] for module in modules if name in vars(module))
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    globals(),
+    ("exceptions", "status", "tenant", "context", "sessions.session", "tenancy"),
+)

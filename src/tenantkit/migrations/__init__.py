@@ -3,9 +3,9 @@
 Names are imported on first use: `status` needs a third of the modules that `migrate` does.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tenantkit.lazy_names import lazy_names
 from tenantkit.migrations import operations as operations  # registers them for revisions
 
 if TYPE_CHECKING:
@@ -62,33 +62,23 @@ __all__ = [
     "upgrade_shared",
 ]
 
-_MODULES = (
-    "results.status",
-    "planning.status",
-    "results.outcome",
-    "results.failures",
-    "results.report",
-    "results.progress",
-    "planning.history",
-    "options",
-    "results.planned",
-    "environment.run",
-    "runs.shared",
-    "runs.commands",
-    "authoring.drafting",
-    "authoring.commands",
-    "dry_run.preview",
+__getattr__, __dir__ = lazy_names(
+    globals(),
+    (  # those of the shortest commands first
+        "results.status",
+        "planning.status",
+        "results.outcome",
+        "results.failures",
+        "results.report",
+        "results.progress",
+        "planning.history",
+        "options",
+        "results.planned",
+        "environment.run",
+        "runs.shared",
+        "runs.commands",
+        "authoring.drafting",
+        "authoring.commands",
+        "dry_run.preview",
+    ),
 )
-"""Where they are, in the order of their imports: those of the shortest commands first."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:  # such as a module that is about to be imported
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    modules = (import_module(f"{__name__}.{module}") for module in _MODULES)
-    value = globals()[name] = next(vars(module)[name] for module in modules if name in vars(module))
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
