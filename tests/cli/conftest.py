@@ -19,7 +19,6 @@ def project_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Proje
     monkeypatch.delenv("TENANTKIT_APP", raising=False)
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # which an edit within a second would leave valid
     project = Project(folder)
     monkeypatch.chdir(folder)
     yield project

@@ -193,12 +193,15 @@ def test_a_broken_pyproject_is_named(bare_project: Project, content: str, messag
     assert message in done.err
 
 
-def test_a_folder_that_is_gone_is_said(bare_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", ["list", "lint"])
+def test_a_folder_that_is_gone_is_said(
+    command: str, bare_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     monkeypatch.chdir(folder)
     folder.rmdir()
-    done = bare_project.invoke("list")
+    done = bare_project.invoke(command)
     assert done.err == "error: The current folder does not exist any more. Go to the project's folder.\n"
 
 

@@ -72,6 +72,14 @@ def test_the_report_is_the_one_of_json_and_has_failures_by_reason(fleet: Project
     assert (group["sqlstate"], group["hint"]) == ("P0001", None)
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_events_are_json_in_every_encoding(fleet: Project, encoding: str) -> None:
+    fleet.add_revision("t3", "t2", "op.execute(\"DO $$ BEGIN RAISE 'Müller \U0001f600'; END $$\")")
+    done = fleet.run("migrate", "--events", environment={"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"})
+    outcomes = [event for event in events(done.out) if event["event"] == "outcome"]
+    assert {"Müller \U0001f600" in event["error"] for event in outcomes} == {True}
+
+
 def test_events_come_as_things_happen(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "op.execute('SELECT 1 FROM pg_sleep(60)')")
     process = fleet.start("migrate", "--events")

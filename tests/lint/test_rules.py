@@ -141,6 +141,7 @@ BAD = [
     Case("TK009", "op.alter_column('task', 'size', type_=sa.BigInteger, schema='tenant')", "rewrites the table"),
     Case("TK009", "op.execute('ALTER TABLE task ADD y int; WITH s AS (SELECT 1) UPDATE task SET x = 1 FROM s')", "scans the rows of task"),
     Case("TK009", "op.execute('ALTER TABLE task ADD y int; WITH s AS (UPDATE task SET x = 1 RETURNING 1) SELECT 1')", "scans the rows of task"),
+    Case("TK009", "op.execute(\"DO $$ BEGIN EXECUTE 'ALTER TABLE task ADD z int'; UPDATE task SET x = 1; END $$\")", "scans the rows of task"),
     Case("TK009", "op.execute('ALTER TABLE task ADD y int; DO $$ BEGIN IF true THEN UPDATE task SET x = 1; END IF; END $$')", "scans the rows of task"),
     Case("TK009", "op.execute('ALTER TABLE task ADD y int; UPDATE task SET x = 1 FROM project p WHERE task.id = p.x')", "scans the rows of task"),
     Case("TK009", "op.execute('ALTER TABLE task ADD y int; DELETE FROM task WHERE title IS NULL')", "scans the rows of task"),

@@ -40,10 +40,7 @@ def application(context: typer.Context) -> Generator[Tenancy]:
     :raises ConfigurationError: if the named object cannot be loaded, or is not a tenancy.
     """
     settings: Settings = context.obj
-    try:
-        folder = Path.cwd()
-    except FileNotFoundError as error:
-        raise ConfigurationError("The current folder does not exist any more. Go to the project's folder.") from error
+    folder = current_folder()
     with without_exits("The application"):
         tenancy = _load(settings.app or _from_pyproject(folder))
         resume()  # see tenantkit.__main__
@@ -51,6 +48,17 @@ def application(context: typer.Context) -> Generator[Tenancy]:
             yield tenancy
         finally:
             tenancy.close()
+
+
+def current_folder() -> Path:
+    """Return the current folder.
+
+    :raises ConfigurationError: if it does not exist any more.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigurationError("The current folder does not exist any more. Go to the project's folder.") from error
 
 
 def complete_key(context: typer.Context, incomplete: str) -> list[str]:

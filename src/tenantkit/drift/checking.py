@@ -149,13 +149,14 @@ def _compare(
             tenants = list(chain.from_iterable(units))
             if not differences:  # the numbers differ by a word that is a schema's name, or by partitions
                 alike += len(tenants)
-            elif schemas := {tenant.key: tenant.schema for tenant in tenants if tenant.key in chosen}:
-                places = {tenant.key: tenant.placement for tenant in tenants if tenant.key in chosen}
+            elif asked := [tenant for tenant in tenants if tenant.key in chosen]:
+                places = {tenant.placement for tenant in asked}
                 written = {
                     placement: write_repair(*_distinguish(standard, there))
-                    for placement, there in (_read_details(databases, {*places.values()}) if scripts else ())
+                    for placement, there in (_read_details(databases, places) if scripts else ())
                 }
-                repairs = {key: written[placement] for key, placement in places.items() if placement in written}
+                repairs = {each.key: written[each.placement] for each in asked if each.placement in written}
+                schemas = {each.key: each.schema for each in asked}
                 odd.append(Odd(schemas=schemas, differences=outermost(differences), scripts=repairs))
     return Group(
         revision=format_heads(heads) or None,

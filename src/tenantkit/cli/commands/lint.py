@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from tenantkit.cli import pyproject
-from tenantkit.cli.application import application
+from tenantkit.cli.application import application, current_folder
 from tenantkit.cli.display.output import err, out, print_json
 from tenantkit.cli.options.common import Json
 from tenantkit.exceptions import ConfigurationError
@@ -70,7 +70,7 @@ def lint(
     - `tenantkit lint --since 8d3f migrations/tenant`
     - `tenantkit lint --json | jq -r '.findings[].path'`
     """
-    here = Path.cwd()
+    here = current_folder()
     settings = _settings(here)
     # Before the application is loaded, which may change the folder.
     named = [str(Path(each).resolve()) if Path(each).exists() else each for each in revisions or ()]

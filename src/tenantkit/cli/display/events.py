@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -11,10 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenantkit.cli.display.errors import in_one_line
+from tenantkit.cli.display.output import json_text
 from tenantkit.cli.display.reporting import outcome_as_json
 from tenantkit.migrations import Outcome, StepProgress, Waiting, Wave
-
-_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 class Events:
@@ -75,7 +73,7 @@ class Events:
         if not self._is_read:
             return
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = _encode({"event": event, "time": time, **values})
+        line = json_text({"event": event, "time": time, **values})
         try:
             self._out.write(f"{line}\n")
             self._out.flush()

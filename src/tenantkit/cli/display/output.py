@@ -36,9 +36,14 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else " " for each in text)
 
 
+def json_text(data: object, indent: int | None = None) -> str:
+    """Return *data* as JSON; characters that the encoding of stdout may lack have JSON's own escapes."""
+    return json.dumps(data, indent=indent, ensure_ascii=not out.encoding.startswith("utf"), default=str)
+
+
 def print_json(data: object) -> None:
     """Print *data* as JSON."""
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=not out.encoding.startswith("utf"), default=str))
+    typer.echo(json_text(data, indent=2))
 
 
 def print_done(verb: str, rest: str) -> None:

@@ -175,8 +175,9 @@ class Repairs:
         repair = self._add(found, expected, (Phase.ALTER, changes))
         if columns.changes_type(expected, found):
             changes[:0] = self._lost(found.key)
-            is_inherited = "it belongs to the parent of its table." if above else None
-            repair.reason = is_inherited or self._obstacle_to_type(expected, found, table)
+            repair.reason = (
+                "it belongs to the parent of its table." if above else self._obstacle_to_type(expected, found, table)
+            )
 
     def _obstacle_to_type(self, expected: Item, found: Item, table: Item) -> str | None:
         """Return a sentence about why a script cannot change the type of a column; ``None`` if it can."""

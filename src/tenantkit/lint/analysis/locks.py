@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tenantkit.lint.sql.actions import Action, Column, Constraint
 from tenantkit.lint.sql.expressions import columns, functions, spell_type
 from tenantkit.lint.sql.statement import Statement
-from tenantkit.lint.sql.tree import Name, Node
+from tenantkit.lint.sql.tree import Name
 
 
 class Lock(IntEnum):
@@ -101,11 +101,6 @@ _STATEMENTS: dict[str, tuple[Lock, str | None, str]] = {
 _WIDENABLE = ("numeric", "text", "varchar")
 
 
-def volatile(expression: Node | None) -> list[str]:
-    """Return the functions in *expression* that are evaluated for every row."""
-    return sorted({*functions(expression)} - _STABLE)
-
-
 def locked(
     statement: Statement, widens: Callable[[str], bool | None], is_known: Callable[[Name, str], bool]
 ) -> Iterator[Locked]:
@@ -158,7 +153,7 @@ def _by_action(
         case "AlterColumnType":
             return _retyping(table, action, widens)
         case "AddColumn":
-            return _adding(table, action.column)
+            return _adding(table, action)
         case kind if kind in _REWRITES:
             return Locked(table, Lock.ALL, _REWRITE, _REWRITES[kind])
         case kind if kind.startswith(("EnableTrig", "EnableAlwaysTrig", "EnableReplicaTrig", "DisableTrig")):
@@ -200,11 +195,12 @@ def _takes_as_it_is(column: Column, name: str) -> bool:
             return False
 
 
-def _adding(table: Name, column: Column) -> Locked:
+def _adding(table: Name, action: Action) -> Locked:
     """Return the lock and the work of a new column."""
+    column = action.column
     if column.is_numbered or column.has("GENERATED"):
         return Locked(table, Lock.ALL, f"{_REWRITE}, with a value in every row", _FILL)
-    if called := volatile(column.default):
+    if called := sorted({*functions(column.default)} - _STABLE):
         name = next((each for each in called if each in _VOLATILE), called[0])
         unless = "" if name in _VOLATILE else " unless it is declared STABLE or IMMUTABLE"
         return Locked(
@@ -218,7 +214,6 @@ def _adding(table: Name, column: Column) -> Locked:
         return Locked(table, Lock.ALL, "builds an index", _CONCURRENTLY)
     if column.has("CHECK"):
         return Locked(table, Lock.ALL, "checks every row", _NOT_VALID)
-    if column.default is not None and column.has("FOREIGN"):
-        key = next(each for each in column.constraints if each.kind == "FOREIGN")
+    for key in action.foreign_keys:
         return Locked(table, Lock.ALL, "checks every row", _NOT_VALID, key)
     return Locked(table, Lock.ALL)

@@ -138,6 +138,8 @@ def _of_trigger(made: Additions, node: Node) -> str | None:
 
 def _of_replaced(made: Additions, statement: Statement) -> str | None:
     """Return what a function does to rows that it did not do before, if triggers of earlier revisions execute it."""
+    if not (_refuses(statement.program) or _drops(statement.program)):
+        return None  # before earlier revisions are rendered
     own, earlier = made.triggers_of(parts(statement.node["funcname"])[-1])
     if own or not earlier:
         return None

@@ -99,7 +99,7 @@ class Statement:
             return None
         if self._language not in {"plpgsql", "sql"}:
             return f"a DO in {self._language} is not read"
-        if any(_executed(each) is None for each in _dynamic(self.program)):
+        if any(_executed(each) is None for each in map(_dynamic, walk(self.program)) if each is not None):
             return "a DO executes a text that is built at run time"
         return None
 
@@ -156,20 +156,22 @@ def _statements_of(program: list[Node]) -> Iterator[Statement]:
                 yield from read(f"SELECT {query.partition('=')[2]}")
             case _:
                 pass
-    for query in _dynamic(program):
-        yield from _executed(query) or ()
+        if (query := _dynamic(node)) is not None:
+            yield from _executed(query) or ()
 
 
-def _dynamic(program: list[Node]) -> Iterator[Node]:
-    """Yield the expressions of EXECUTE."""
-    for node in walk(program):
-        match node:
-            case {"PLpgSQL_stmt_dynexecute": {"query": query}} | {"PLpgSQL_stmt_dynfors": {"query": query}}:
-                yield query
-            case {"dynquery": query}:
-                yield query
-            case _:
-                pass
+def _dynamic(node: Node) -> Node | None:
+    """Return the expression of an EXECUTE; ``None`` for other nodes."""
+    query: Node | None
+    match node:
+        case (
+            {"PLpgSQL_stmt_dynexecute": {"query": query}}
+            | {"PLpgSQL_stmt_dynfors": {"query": query}}
+            | {"dynquery": query}
+        ):
+            return query
+        case _:
+            return None
 
 
 def _executed(expression: Node) -> tuple[Statement, ...] | None:

@@ -25,17 +25,18 @@ if TYPE_CHECKING:
     from tenantkit.migrations.tasks.task import Retry, Task
 
 _MAIN = """
-import gc, signal
-gc.disable()
+import signal
 signals = {signal.SIGINT, signal.SIGTERM}
 for number in signals:
     if signal.getsignal(number) is not signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-from tenantkit.migrations.executors.worker import main
+from tenantkit.garbage import paused
+with paused():
+    from tenantkit.migrations.executors.worker import main
 main()
 """
-"""The program of a worker. No garbage is collected during its imports, as in `tenantkit.__main__`.
+"""The program of a worker. No garbage is collected during its imports.
 
 Ctrl-C reaches all processes of a terminal, but the parent decides whether the run ends.
 

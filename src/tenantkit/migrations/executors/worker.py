@@ -7,7 +7,6 @@ its task and ends. The parent handles signals that reach all processes of a term
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -123,8 +122,6 @@ def reset_session(dbapi_connection: Any, record: Any) -> None:
 
 def main() -> None:
     """Serve the pipe on the command line."""
-    gc.freeze()  # imported modules stay to the end
-    gc.enable()
     # Cancelled, or the parent was killed: there is no receiver.
     with Pipe(int(sys.argv[1])) as pipe, suppress(KeyboardInterrupt, BrokenPipeError, EOFError):
         # The output of a revision must not mix with the data of the command.

@@ -34,6 +34,8 @@ def reconcile(tenancy: Deployment, connection: Connection, graph: RevisionGraph)
         return
     runs = {row.run_id for row in unsettled(connection, others)}
     dead = {run for run in runs if connection.execute(_IS_DEAD, {"run": run}).scalar_one()}
+    if not dead:
+        return
     # Read again: a run that has ended just now has written all down by then.
     planned = {Placement(row.database, row.schema): row for row in unsettled(connection, others) if row.run_id in dead}
     for placement, heads in read_placements(databases, connection, planned).items():

@@ -36,6 +36,10 @@ class RunRequest:
     plan: Planner
     options: MigrateOptions
 
+    def __post_init__(self) -> None:
+        if self.command != "migrate" and self.options.phase is not None:  # it would limit nothing
+            raise ConfigurationError(f"Only a migration has a phase. Leave out phase={self.options.phase!r}.")
+
 
 def migrating(tenancy: Deployment, target: str, options: Options, function: str = "migrate") -> RunRequest:
     """Return the request of a migration; *options* are the arguments of *function*.
@@ -62,14 +66,14 @@ def migrating(tenancy: Deployment, target: str, options: Options, function: str 
 
 def downgrading(tenancy: Deployment, target: str, options: Options, function: str = "downgrade") -> RunRequest:
     """Return the request of a downgrade; otherwise as `migrating`."""
-    return _to_target(tenancy, "downgrade", target, _without_phase(function, options))
+    return _to_target(tenancy, "downgrade", target, MigrateOptions.of(function, options))
 
 
 def stamping(tenancy: Deployment, target: str, options: Options, *, purge: bool) -> RunRequest:
     """Return the request of a stamp; otherwise as `migrating`."""
-    chosen = _without_phase("stamp", options)
+    chosen = MigrateOptions.of("stamp", options)
     if purge:  # a replay needs tenants at one known revision
-        chosen = _without_phase("stamp", {**options, "engine": "alembic"})
+        chosen = MigrateOptions.of("stamp", {**options, "engine": "alembic"})
     return _to_target(tenancy, "stamp", target, chosen, purge=purge)
 
 
@@ -91,7 +95,7 @@ def taking_back(tenancy: Deployment, run_id: int, options: Options) -> RunReques
     Its plan raises `ConfigurationError` if there is no such run, if it migrated no tenant, or if it was not a
     migration.
     """
-    chosen = _without_phase("downgrade_run", options)
+    chosen = MigrateOptions.of("downgrade_run", options)
     graph = graph_of(tenancy, "tenant")
 
     def plan(connection: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
@@ -101,14 +105,3 @@ def taking_back(tenancy: Deployment, run_id: int, options: Options) -> RunReques
         return plan_rollback(tenancy.isolations, graph, run_id, applied, later, concerned, current)
 
     return RunRequest(graph, "downgrade", f"before run {run_id}", plan, chosen)
-
-
-def _without_phase(function: str, options: Options) -> MigrateOptions:
-    """Return the options of a command other than a migration.
-
-    :raises ConfigurationError: if an option is wrong, or there is a phase, which would limit nothing.
-    """
-    chosen = MigrateOptions.of(function, options)
-    if chosen.phase is not None:
-        raise ConfigurationError(f"Only a migration has a phase. Leave out phase={chosen.phase!r}.")
-    return chosen
