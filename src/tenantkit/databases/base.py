@@ -28,11 +28,11 @@ class Databases(Protocol):
         ...
 
     def engine(self, key: str, /) -> Engine:
-        """Return the engine of the database *key*, one of `keys`; without I/O."""
+        """Return the engine of the database *key*, one of `keys`; without I/O, as it is called for every session."""
         ...
 
     def elsewhere(self, key: str, /) -> Engine | None:
-        """Return the engine of the database *key* if that is not the main one; called for every session."""
+        """Return the engine of the database *key* if that is not the main one."""
         ...
 
     def prepare(self, hook: Callable[[Engine], object]) -> None:
@@ -77,14 +77,13 @@ def separate(databases: Databases) -> list[str]:
     return [key for key in databases.keys if not shares_transaction(databases, key)]
 
 
-def choose_bind(databases: Databases, key: str, bind: Engine | Connection | None) -> Engine | Connection | None:
+def choose_bind(databases: Databases, key: str, bind: Engine | Connection | None) -> Engine | Connection:
     """Return what a session for a tenant in the database *key* connects by.
 
     :param bind: a connection of the caller's, or the engine of the main database.
     :raises ConfigurationError: if it is another engine, or a connection of another one than the tenant's database has.
     """
-    engine = databases.elsewhere(key)
-    own = engine or databases.main
+    own = databases.engine(key)
     # Of pools, as engine.execution_options() returns another engine with the same pool.
     if isinstance(bind, Connection):
         if bind.engine.pool is not own.pool:
@@ -94,7 +93,7 @@ def choose_bind(databases: Databases, key: str, bind: Engine | Connection | None
         return bind
     if bind is not None and bind.pool not in (own.pool, databases.main.pool):
         raise ConfigurationError("bind= is another engine than the tenancy's: leave it out.")
-    return bind if engine is None else engine
+    return bind if bind is not None and bind.pool is own.pool else own
 
 
 @contextmanager

@@ -92,13 +92,11 @@ class _Framed(FramedConnection):
         """Whether a parent process opened the connection before a fork."""
         return self._process != os.getpid()
 
-    def require_no_session(self) -> None:
-        """Raise if the connection serves a session: without BEGIN, the tenant's path would not be set.
-
-        :raises ConfigurationError: if it does.
-        """
-        if self.open_frame is not None:
+    def _set_autocommit_gen(self, value: Any) -> Generator[Any, Any, None]:
+        # Without BEGIN, the tenant's path would not be set.
+        if value and self.open_frame is not None:
             raise self.refuse_autocommit()
+        yield from super()._set_autocommit_gen(value)  # type: ignore[misc]
 
     @property
     def _has_nothing_to_roll_back(self) -> bool:
@@ -196,13 +194,6 @@ class Connection(_Framed, psycopg.Connection[Any]):  # type: ignore[misc]
         return super().wait(gen, *arguments, **options)
 
     @override
-    def set_autocommit(self, value: bool) -> None:
-        """Set whether the connection commits by itself; see psycopg. Refused while it serves a session."""
-        if value:
-            self.require_no_session()
-        super().set_autocommit(value)
-
-    @override
     def rollback(self) -> None:
         """Roll back; a forked process does nothing."""
         if not self._has_nothing_to_roll_back:
@@ -226,13 +217,6 @@ class AsyncConnection(_Framed, psycopg.AsyncConnection[Any]):  # type: ignore[mi
         if self._process != os.getpid():
             raise self._refuse()
         return await super().wait(gen, *arguments, **options)
-
-    @override
-    async def set_autocommit(self, value: bool) -> None:
-        """Set whether the connection commits by itself; see psycopg. Refused while it serves a session."""
-        if value:
-            self.require_no_session()
-        await super().set_autocommit(value)
 
     @override
     async def rollback(self) -> None:

@@ -202,7 +202,10 @@ def _write(
 
 
 def record(connection: Connection, run_id: int, tenant_id: int, **values: Any) -> None:
-    """Record the outcome of a tenant that was not migrated; do nothing if it has been dropped meanwhile."""
+    """Record an outcome that no placement's transaction has recorded; do nothing if the tenant was dropped meanwhile.
+
+    An outcome that is done stays, unless it was `RECONCILED` and the run itself says that it is done.
+    """
     is_open = outcomes.c.status != "done"
     if values["status"] == "done":  # the run knows more than what was reconciled
         is_open |= outcomes.c.engine == RECONCILED
