@@ -162,14 +162,14 @@ def _statements_of(program: list[Node]) -> Iterator[Statement]:
 
 def _dynamic(node: Node) -> Node | None:
     """Return the expression of an EXECUTE; ``None`` for other nodes."""
-    query: Node | None
+    query: Node
     match node:
         case (
             {"PLpgSQL_stmt_dynexecute": {"query": query}}
             | {"PLpgSQL_stmt_dynfors": {"query": query}}
             | {"dynquery": query}
         ):
-            return query
+            return query  # type: ignore[no-any-return]
         case _:
             return None
 
