@@ -22,12 +22,6 @@ OWNER = "tenantkit_owner"
 tenant."""
 
 
-class OwnedKey(int):
-    """The key of a session in SQLAlchemy's registry of sessions, with the identity and the key of its tenant."""
-
-    owner: tuple[str, str]
-
-
 class _OwnedReference(ReferenceType[Any]):
     """The reference that objects have to their identity map; they keep it if the map becomes garbage before they do."""
 
@@ -83,11 +77,9 @@ def owner_of(state: InstanceState[Any]) -> tuple[str, str] | None:
     """Return the identity and the key of an object's tenant; ``None`` if it is not a row yet."""
     if state.key is None:
         return None
-    if isinstance(state.session_id, OwnedKey):
-        return state.session_id.owner
     owner: tuple[str, str] | None = (
         vars(state).get(OWNER)
-        or getattr(state._instance_dict, "owner", None)  # noqa: SLF001 - both the session and the object are garbage
+        or getattr(state._instance_dict, "owner", None)  # noqa: SLF001 - of its session, also when that is garbage
         or state.info.get(OWNER)
     )
     return owner
@@ -96,5 +88,5 @@ def owner_of(state: InstanceState[Any]) -> tuple[str, str] | None:
 @event.listens_for(Mapper, "pickle", raw=True)
 def _pickle_owner(state: InstanceState[Any], pickled: dict[str, Any]) -> None:
     # An object that is pickled in its session, as by caches, is detached after it is unpickled.
-    if isinstance(state.session_id, OwnedKey):
-        pickled["info"] = {**pickled.get("info", {}), OWNER: state.session_id.owner}
+    if (owner := owner_of(state)) is not None:
+        pickled["info"] = {**pickled.get("info", {}), OWNER: owner}

@@ -12,7 +12,7 @@ from typing_extensions import override
 from tenantkit.context import current_tenant_or_none
 from tenantkit.databases.base import choose_bind
 from tenantkit.exceptions import ConfigurationError, TenantMismatchError
-from tenantkit.sessions.ownership import OWNER, OwnedInstances, OwnedKey, require_own
+from tenantkit.sessions.ownership import OWNER, OwnedInstances, require_own
 from tenantkit.sessions.transactions import SHARED, Transactions
 from tenantkit.sqlalchemy_versions import OptionsSession
 from tenantkit.tables import NO_TENANT_SCHEMA
@@ -124,8 +124,6 @@ class TenantSession(_FramedSession):
     context. After ``close()`` it cannot be used again.
     """
 
-    hash_key: OwnedKey
-
     def __init__(
         self,
         bind: Engine | Connection | None = None,
@@ -151,16 +149,14 @@ class TenantSession(_FramedSession):
         self._transactions = Transactions(self, execution_options)
         options.setdefault("close_resets_only", False)
         super().__init__(bind=bind, **options)  # by keyword: the next class may be another library's
-        # Objects keep the key of their session, also when it is garbage and was never closed.
-        self.hash_key = OwnedKey(self.hash_key)  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.hash_key.owner = binding.owner
-        self.identity_map = OwnedInstances(binding.owner)
+        self._owner = binding.owner
+        self.identity_map = OwnedInstances(self._owner)
 
     @override
     def expunge_all(self) -> None:
         """Remove all objects from the session."""
         super().expunge_all()
-        self.identity_map = OwnedInstances(self.hash_key.owner)
+        self.identity_map = OwnedInstances(self._owner)
 
     @override
     def merge(self, instance: _T, **options: Any) -> _T:
@@ -233,9 +229,9 @@ def _check_object(session: TenantSession, state: InstanceState[Any]) -> None:
 
 
 @event.listens_for(TenantSession, "persistent_to_detached", raw=True)
-@event.listens_for(TenantSession, "deleted_to_detached", raw=True)
+@event.listens_for(TenantSession, "persistent_to_deleted", raw=True)
 def _remember_owner(session: TenantSession, state: InstanceState[Any]) -> None:
-    state.info[OWNER] = session.hash_key.owner
+    state.info[OWNER] = session._owner  # noqa: SLF001 - its own listener
 
 
 @event.listens_for(_FramedSession, "after_begin", insert=True)  # before listeners that send statements
