@@ -21,9 +21,10 @@ from sqlalchemy.util.concurrency import greenlet_spawn
 from tenantkit import drivers
 from tenantkit.arguments import FLAG, MAPPING, optional, require
 from tenantkit.context import current_tenant
-from tenantkit.databases.base import Databases, OneDatabase
+from tenantkit.databases.base import Databases
 from tenantkit.databases.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
 from tenantkit.databases.forks import connect_in_each_process
+from tenantkit.databases.named import NamedEngines, open_each
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.binding import Binding
 from tenantkit.lifecycle.builders import Seed
@@ -40,7 +41,7 @@ from tenantkit.sessions.raw_sql import watch_statements
 from tenantkit.sessions.session import Bound, TenantSession
 from tenantkit.tables import Tables
 from tenantkit.tenancy import Tenancy
-from tenantkit.tenant import Tenant
+from tenantkit.tenant import MAIN_DATABASE, Tenant
 
 __all__ = ["AsyncTenancy", "AsyncTenantSession"]
 
@@ -62,9 +63,9 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
 
     def __init__(
         self,
-        database: str | URL | AsyncEngine,
+        database: str | URL | AsyncEngine | Mapping[str, str | URL | AsyncEngine],
         *,
-        sync_database: str | URL | Engine | Databases | None = None,
+        sync_database: str | URL | Engine | Databases | Mapping[str, str | URL | Engine] | None = None,
         engine_options: Mapping[str, Any] | None = None,
         session_class: type[AsyncTenantSession] = AsyncTenantSession,
         shared_session_class: type[AsyncSession] = AsyncSession,
@@ -74,9 +75,9 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         """Make a tenancy.
 
         :param database: a URL for psycopg or asyncpg, for which an engine is made with *engine_options*, or an
-            `AsyncEngine`.
-        :param sync_database: the database for provisioning, the command line and the listener, by psycopg; by
-            default the same URL. Pass it if an `AsyncEngine` has connection arguments that they need too.
+            `AsyncEngine`; or several of these by name, as for `tenantkit.Tenancy`.
+        :param sync_database: the same databases for provisioning, the command line and the listener, by psycopg; by
+            default the same URLs. Pass it if an `AsyncEngine` has connection arguments that they need too.
         :param session_class: the class of tenant sessions, a subclass of `AsyncTenantSession`. Seeds get a session
             of its ``sync_session_class``.
         :param shared_session_class: the class of sessions for shared tables.
@@ -88,25 +89,30 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         require(
             engine_options=(engine_options, optional(MAPPING)), session_options=(session_options, optional(MAPPING))
         )
-        self.engine = _open_async_engine(database, dict(engine_options or {}))
-        self.databases = self._open_databases()
-        sync_options = {} if isinstance(sync_database, Engine | Databases) else {"pool_size": 1, "max_overflow": 4}
+        own_options = dict(engine_options or {})
+        engines = open_each(database, lambda each: _open_async_engine(each, own_options))
+        self.engine = engines[MAIN_DATABASE]
+        self.databases: Databases = NamedEngines({name: each.sync_engine for name, each in engines.items()})
+        if sync_database is None:
+            sync_database = {name: psycopg_url(each.url) for name, each in engines.items()}
+        made = [*sync_database.values()] if isinstance(sync_database, Mapping) else [sync_database]
+        has_urls = any(isinstance(each, str | URL) for each in made)
         check_session_class(session_class, base=AsyncTenantSession, plain=AsyncSession)
         check_sync_session_class(session_class)
         check_shared_session_class(shared_session_class, base=AsyncTenantSession, plain=AsyncSession)
         self.sync = Tenancy(
-            psycopg_url(self.engine.url) if sync_database is None else sync_database,
-            engine_options=sync_options,
+            sync_database,
+            engine_options={"pool_size": 1, "max_overflow": 4} if has_urls else {},
             session_class=session_class.sync_session_class,
             shared_session_class=shared_session_class.sync_session_class,
             session_options=session_options,
             **options,
         )
         """The same tenancy without asyncio, for the command line and migrations."""
-        if unreached := {*self.sync.databases.keys} - {*self.databases.keys}:
+        if different := {*self.sync.databases.keys} ^ {*self.databases.keys}:
             raise ConfigurationError(
-                f"sync_database= has the database {min(unreached)!r}, which this AsyncTenancy has no engine for: "
-                "tenants there would be looked for in the main one. Use a Tenancy for them."
+                f"The database {min(different)!r} is in one of database= and sync_database= only. Give both the same "
+                "names, or leave out sync_database=."
             )
         self.databases.prepare(connect_in_each_process)
         applications.check_once(self.databases.main, self.sync.application)
@@ -186,11 +192,12 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         name: str | None = None,
         domains: Sequence[str] = (),
         attributes: Mapping[str, Any] | None = None,
+        database: str | None = None,
         seed: Seed | None = None,
     ) -> Tenant:
         """Create a tenant; see `tenantkit.Tenancy.create`. *seed* is called in a thread, with a plain session."""
         return await asyncio.to_thread(
-            self.sync.create, key, name=name, domains=domains, attributes=attributes, seed=seed
+            self.sync.create, key, name=name, domains=domains, attributes=attributes, database=database, seed=seed
         )
 
     async def drop(self, key: str) -> Tenant:
@@ -209,11 +216,6 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         """Stop listening and close idle connections."""
         await asyncio.to_thread(self.sync.close)
         await greenlet_spawn(self.databases.dispose)
-
-    # Inside
-
-    def _open_databases(self) -> Databases:
-        return OneDatabase(self.engine.sync_engine)
 
 
 def _open_async_engine(database: str | URL | AsyncEngine, options: dict[str, Any]) -> AsyncEngine:

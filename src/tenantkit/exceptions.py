@@ -205,7 +205,7 @@ class TenantUnavailableError(TenantkitError):
             f"Tenant {tenant!r} is {status!s}. Only active tenants are served: resume or repair it, "
             "or open the session with any_status=True for maintenance."
             if reason is None
-            else f"Tenant {tenant!r} cannot be used here: {reason}. A newer version has set it: update tenantkit."
+            else f"Tenant {tenant!r} cannot be used here: {as_clause(reason)}."
         )
 
 

@@ -15,14 +15,11 @@ from tenantkit import drivers
 from tenantkit.arguments import (
     FLAG,
     FUNCTION,
-    JSON_OBJECT,
     MAPPING,
     NAME,
     NAMES,
     PATH,
-    STORABLE_NAME,
     TEXTS,
-    TEXTS_IN_ORDER,
     either,
     number,
     one_of,
@@ -32,18 +29,21 @@ from tenantkit.arguments import (
 )
 from tenantkit.context import current_tenant
 from tenantkit.databases.base import Databases
-from tenantkit.databases.engines import check_server_once, open_databases
+from tenantkit.databases.engines import check_server_once
 from tenantkit.databases.forks import connect_in_each_process
+from tenantkit.databases.named import open_databases
 from tenantkit.deployment import Deployment
 from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.isolation.binding import Binding, RawSQL
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.isolation.schema import SchemaIsolation
 from tenantkit.lifecycle.builders import CheckedBuilder, MetadataBuilder, Seed, run_seed
-from tenantkit.lifecycle.create import Order, create
+from tenantkit.lifecycle.create import create
 from tenantkit.lifecycle.doctor import Findings, diagnose, repair
 from tenantkit.lifecycle.drop import drop
-from tenantkit.naming import SCHEMAS, validate_key, validate_prefix, validate_reserved
+from tenantkit.lifecycle.order import check_order
+from tenantkit.naming import SCHEMAS, validate_prefix, validate_reserved
+from tenantkit.placement import PlacementPolicy
 from tenantkit.registry.applications import Application
 from tenantkit.sessions.classes import check_session_class, check_session_options, shared_class
 from tenantkit.sessions.raw_sql import watch_statements
@@ -65,12 +65,13 @@ class Tenancy(Deployment):
 
     def __init__(
         self,
-        database: str | URL | Engine | Databases,
+        database: str | URL | Engine | Databases | Mapping[str, str | URL | Engine],
         *,
         tenant: MetaData,
         shared: MetaData | None = None,
         placeholder: str | None = "tenant",
         migrations: str | Path | None = None,
+        placement: PlacementPolicy | None = None,
         seed: Seed | None = None,
         raw_sql: RawSQL = "allow",
         extra_schemas: Sequence[str] = (),
@@ -89,13 +90,14 @@ class Tenancy(Deployment):
     ) -> None:
         """Make a tenancy.
 
-        :param database: a URL, for which an engine is made with *engine_options*, or an `Engine`. `Databases` are a
-            protocol that may still change, for more than one.
+        :param database: a URL, for which an engine is made with *engine_options*, or an `Engine`; or several of these
+            by name, with the registry and the shared tables in ``main``: ``{"main": url, "eu": url}``.
         :param tenant: the metadata of tenant tables, or of all tables.
         :param shared: the metadata of shared tables, if they have one of their own.
         :param placeholder: the schema that tenant tables are declared with; ``None`` if with none at all.
         :param migrations: the folder of the Alembic environment, as ``tenantkit init`` makes it. Without
             one, a new tenant gets its tables from the metadata.
+        :param placement: chooses the database of each new tenant: see `tenantkit.placement`. By default, ``main``.
         :param seed: called with a session of each new tenant, in the transaction that creates it.
         :param raw_sql: whether sessions execute textual SQL: see `tenantkit.isolation.binding.RawSQL`.
         :param extra_schemas: the schemas after the tenant's own on the search_path, for example
@@ -134,6 +136,7 @@ class Tenancy(Deployment):
             shared=(shared, optional(METADATA)),
             placeholder=(placeholder, optional(NAME)),
             migrations=(migrations, optional(PATH)),
+            placement=(placement, optional(FUNCTION)),
             seed=(seed, optional(FUNCTION)),
             raw_sql=(raw_sql, one_of(*get_args(RawSQL))),
             extra_schemas=(extra_schemas, SCHEMAS),
@@ -171,6 +174,7 @@ class Tenancy(Deployment):
             listen=listen,
         )
         self._seed = seed
+        self._placement = placement
         self._reserved_keys = validate_reserved(reserved_keys)
         databases.prepare(lambda engine: check_server_once(engine, placeholder))
         databases.prepare(drivers.install)
@@ -245,12 +249,14 @@ class Tenancy(Deployment):
         name: str | None = None,
         domains: Sequence[str] = (),
         attributes: Mapping[str, Any] | None = None,
+        database: str | None = None,
         seed: Seed | None = None,
     ) -> Tenant:
         """Create a tenant with its schema and tables, and return it, ready to be used.
 
         A creation that failed or was killed is finished by the next one with the same key.
 
+        :param database: the name of the database to create it in, in place of the one that ``placement=`` chooses.
         :param seed: called, after the tenancy's own seed, with a session of the tenant; its rows are
             committed together with everything else. It runs again if a lock conflict ends the transaction.
         :raises InvalidTenantKeyError: if the key breaks the rules.
@@ -259,25 +265,17 @@ class Tenancy(Deployment):
         :raises ProvisioningError: if a step failed.
         :raises ConfigurationError: if there is no usable migration environment, or an argument cannot be used.
         """
-        require(
-            name=(name, optional(STORABLE_NAME)),
-            domains=(domains, TEXTS_IN_ORDER),
-            attributes=(attributes, optional(JSON_OBJECT)),
-            seed=(seed, optional(FUNCTION)),
+        require(seed=(seed, optional(FUNCTION)))
+        order = check_order(
+            self,
+            key,
+            name=name,
+            domains=domains,
+            attributes=attributes,
+            database=database,
+            policy=self._placement,
+            reserved=self._reserved_keys,
         )
-        validate_key(key, reserved=self._reserved_keys, prefix=self.application.schema_prefix)
-        hosts = [self.free_domain(domain) for domain in domains]
-        if twice := {host for host in hosts if hosts.count(host) > 1}:
-            raise ConfigurationError(f"domains= holds {min(twice)!r} twice. Name it once.")
-        order = Order(
-            key=key,
-            name=key if name is None else name,
-            application=self.application,
-            domains=hosts,
-            attributes=attributes or {},
-        )
-        new = order.new_tenant()
-        self.isolations.for_new(new).place(new)  # before anything is asked of the database
         seeds = [each for each in (self._seed, seed) if each is not None]
 
         def fill(connection: Connection, tenant: Tenant) -> None:

@@ -44,6 +44,18 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewTenant:
+    """What decides where a new tenant's tables go."""
+
+    key: str
+    number: int = 1
+    """Which of the tenants that have had this key it is."""
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    database: str = MAIN_DATABASE
+    """The database that was chosen for it; a placement policy, which chooses it, finds the main one here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """One customer, as read from the registry.
 

@@ -28,6 +28,7 @@ from tenantkit import (
     drift,
     lint,
     migrations,
+    placement,
     resolvers,
     wsgi,
 )
@@ -135,6 +136,7 @@ TENANCY: dict[str, dict[str, Wrong]] = {
         "name": (*NOT_STORABLE, "", " "),
         "domains": ("acme.example.com", 5, [5], {"a.example.com"}, {"a": 1}, iter(["a"])),
         "attributes": NOT_JSON,
+        "database": (5, True, "", "asia", ("main",)),
         "seed": NOT_FUNCTION,
     },
     "drop": {"key": (5, None, A_TENANT)},
@@ -144,11 +146,22 @@ TENANCY: dict[str, dict[str, Wrong]] = {
     "shared_session": {},
 }
 INIT: dict[str, Wrong] = {
-    "database": (None, 5, b"postgresql://", SimpleNamespace(), Tenancy),
+    "database": (
+        None,
+        5,
+        b"postgresql://",
+        SimpleNamespace(),
+        Tenancy,
+        {},
+        {"eu": URL},
+        {"main": 5},
+        {"main": URL, 5: URL},
+    ),
     "tenant": (None, *NOT_METADATA),
     "shared": NOT_METADATA,
     "placeholder": (5, "", " ", True, b"tenant"),
     "migrations": NOT_PATH,
+    "placement": (*NOT_FUNCTION, "eu"),
     "seed": NOT_FUNCTION,
     "raw_sql": ("forbidden", "Forbid", "", None, True, 1, ["forbid"]),
     "extra_schemas": ("public", None, 5, [5], {"public"}, iter(["public"]), [""], ["public, extensions"]),
@@ -257,6 +270,11 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
     "Cookie": (resolvers.Cookie, {"name": (None, *NOT_NAME, "a=b", "a;")}),
     "SessionValue": (resolvers.SessionValue, {"name": (None, *NOT_NAME)}),
     "Domain": (resolvers.Domain, {}),
+    "fill_first": (placement.fill_first, {"limit": (None, *NOT_WHOLE, 0), "databases": NOT_TEXTS}),
+    "by_attribute": (
+        placement.by_attribute,
+        {"name": (None, *NOT_NAME), "databases": (None, "eu", [("eu", "eu")], {"eu": 5}), "otherwise": (5, "", asynchronous)},
+    ),
     "first_of": (lambda *, resolvers_: resolvers.first_of(*resolvers_), {"resolvers_": ([], *([each] for each in NOT_RESOLVER))}),
     "JWTClaim": (
         JWTClaim,
@@ -296,6 +314,9 @@ def good(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         "claim": "tenant",
         "algorithms": ["HS256"],
         "waves": [5, 100],
+        "limit": 5,
+        "name": "region",
+        "databases": {"eu": "eu"},
     }
 
 
@@ -367,6 +388,7 @@ def test_every_public_parameter_is_in_these_tables() -> None:
     for name, wrong in MIGRATIONS.items():
         assert {*parameters(getattr(migrations, name))} == wrong.keys(), name
     assert public(resolvers) - {"resolve"} <= OTHERS.keys()
+    assert public(placement) - {"PlacementPolicy"} <= OTHERS.keys()
     assert public(tenantkit) == {"Tenancy", "current_tenant", "tenant_context"}
     assert public(lint) == {"lint"}
     assert public(drift) - {"Change", "Key", "Kind"} == {"check"}

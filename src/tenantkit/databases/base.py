@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.limits import limit_lock_waits
-from tenantkit.tenant import MAIN_DATABASE, Placement
+from tenantkit.tenant import Placement
 
 
 @runtime_checkable
@@ -40,31 +40,6 @@ class Databases(Protocol):
 
     def dispose(self) -> None:
         """Close the idle connections of all engines."""
-
-
-class OneDatabase:
-    """The registry, the shared tables and all tenants in one database."""
-
-    keys = frozenset({MAIN_DATABASE})
-
-    def __init__(self, engine: Engine) -> None:
-        self.main = engine
-
-    def engine(self, _key: str, /) -> Engine:
-        """Return the one engine."""
-        return self.main
-
-    def elsewhere(self, _key: str, /) -> Engine | None:
-        """Return ``None``: there is no other database."""
-        return None
-
-    def prepare(self, hook: Callable[[Engine], object]) -> None:
-        """Call *hook* with the one engine."""
-        hook(self.main)
-
-    def dispose(self) -> None:
-        """Close idle connections."""
-        self.main.dispose()
 
 
 def shares_transaction(databases: Databases, key: str) -> bool:

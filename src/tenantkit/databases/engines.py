@@ -10,7 +10,6 @@ from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from tenantkit.databases.base import Databases, OneDatabase
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.postgres.quoting import quote_literal
 
@@ -111,12 +110,6 @@ def open_engine(database: str | URL | Engine, options: dict[str, Any]) -> Engine
             "engine_options= go with a URL: this tenancy was given an Engine that is made already."
         )
     return database
-
-
-def open_databases(database: str | URL | Engine | Databases, options: dict[str, Any]) -> Databases:
-    """Return the one database of a URL or an engine, which `open_engine` takes, or the databases that are given."""
-    given: Any = database  # `open_engine` says what is wrong with anything else
-    return database if isinstance(database, Databases) else OneDatabase(open_engine(given, options))
 
 
 def keep_statements(engine: Engine) -> Engine:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy import Connection
 
 from tenantkit.isolation.binding import Binding
 from tenantkit.isolation.target import MigrationTarget
-from tenantkit.tenant import Placement, Tenant
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewTenant:
-    """What decides where a new tenant's tables go."""
-
-    key: str
-    number: int = 1
-    """Which of the tenants that have had this key it is."""
-    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+from tenantkit.tenant import NewTenant, Placement, Tenant
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from tenantkit.databases.base import Databases
 from tenantkit.exceptions import TenantUnavailableError
-from tenantkit.isolation.base import Isolation, NewTenant
+from tenantkit.isolation.base import Isolation
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.status import Status
-from tenantkit.tenant import Placement, Tenant
+from tenantkit.tenant import NewTenant, Placement, Tenant
 
 
 class Isolations:
@@ -30,16 +30,16 @@ class Isolations:
         return self._by_name[tenant.isolation]
 
     def problem(self, tenant: Tenant) -> str | None:
-        """Return why this version of tenantkit can neither serve nor change *tenant*; ``None`` if it can."""
+        """Return why this tenancy can neither serve nor change *tenant*; ``None`` if it can."""
         if tenant.isolation not in self._by_name:
             unknown = f"isolation {str(tenant.isolation)!r}"
-        elif tenant.placement.database not in self._databases.keys:
-            unknown = f"database {tenant.placement.database!r}"
+        elif (database := tenant.placement.database) not in self._databases.keys:
+            return f"its database {database!r} is not one of this tenancy's: name it in Tenancy({{{database!r}: ...}})"
         elif type(tenant.status) is not Status:
             unknown = f"status {str(tenant.status)!r}"
         else:
             return None
-        return f"this version of tenantkit does not know its {unknown}"
+        return f"this version of tenantkit does not know its {unknown}, which a newer one has set: update tenantkit"
 
     def for_new(self, _tenant: NewTenant) -> Isolation:
         """Return the isolation that a new tenant gets."""

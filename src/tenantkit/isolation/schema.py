@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import InvalidTenantKeyError
 from tenantkit.isolation import schemas
-from tenantkit.isolation.base import Finding, NewTenant
+from tenantkit.isolation.base import Finding
 from tenantkit.isolation.binding import Binding, RawSQL, bind
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.naming import first_lines, schema_name
-from tenantkit.tenant import MAIN_DATABASE, Placement, Tenant
 from tenantkit.tenant import Isolation as Name
+from tenantkit.tenant import NewTenant, Placement, Tenant
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaIsolation:
-    """Gives each tenant a schema of its own in the main database."""
+    """Gives each tenant a schema of its own, in the database that was chosen for it."""
 
     name: str = Name.SCHEMA
     placeholder: str | None
@@ -36,11 +36,11 @@ class SchemaIsolation:
     """Returns the schemas that no tenant may have."""
 
     def place(self, tenant: NewTenant) -> Placement:
-        """Return the main database, and a schema whose name no tenant before had."""
+        """Return the tenant's database, and a schema whose name no tenant before had."""
         schema = schema_name(tenant.key, prefix=self.prefix, number=tenant.number)
         if schema in self.used():
             raise InvalidTenantKeyError(tenant.key, f"the schema {schema!r} has another use")
-        return Placement(MAIN_DATABASE, schema)
+        return Placement(tenant.database, schema)
 
     def bind(self, tenant: Tenant) -> Binding:
         """Return what a session needs to serve *tenant*."""

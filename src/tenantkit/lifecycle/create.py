@@ -9,51 +9,37 @@ takes it over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 from uuid import uuid4
 
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tenantkit.databases.base import connected
+from tenantkit.databases.reach import unreachable
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
 from tenantkit.frozen import freeze
-from tenantkit.isolation.base import NewTenant
+from tenantkit.isolation.base import Isolation
 from tenantkit.lifecycle.builders import CheckedBuilder
+from tenantkit.lifecycle.choose import choose_database
 from tenantkit.lifecycle.drop import finish
 from tenantkit.lifecycle.operation import BEING_CREATED, Operation
+from tenantkit.lifecycle.order import Order
 from tenantkit.lifecycle.tenant_lock import tenant_lock, try_tenant_lock
 from tenantkit.postgres.errors import reason, sqlstate
 from tenantkit.registry import applications, domains, store
-from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.tables import tenants
 from tenantkit.status import Status
-from tenantkit.tenant import Tenant
+from tenantkit.tenant import Placement, Tenant
 from tenantkit.user_code import with_place
 
 _CLAIMING = "claiming the key"
 _NEW_ENUM_VALUE = "55P04"
 """The SQLSTATE unsafe_new_enum_value_usage: before PostgreSQL 17, a value that ALTER TYPE adds cannot be used until it
 is committed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """The validated properties of a new tenant."""
-
-    key: str
-    name: str
-    application: Application
-    domains: Sequence[str] = ()
-    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-    def new_tenant(self, number: int = 1) -> NewTenant:
-        """Return the properties that decide the placement of the *number*-th tenant with the key."""
-        return NewTenant(key=self.key, number=number, attributes=self.attributes)
 
 
 def create(
@@ -89,10 +75,11 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
     if status is None:
         number = 1 + store.count_former(connection, order.key)
         new = order.new_tenant(number)
+        if order.wanted is None and order.policy is not None:
+            new = replace(new, database=choose_database(connection, directory.databases, new, order.policy))
         isolation = directory.isolations.for_new(new)
         placement = isolation.place(new)
-        with connected(directory.databases, placement.database, connection) as there:
-            obstacle = isolation.obstacle_to_create(there, placement)
+        obstacle = _find_obstacle(directory, connection, isolation, placement)
         if obstacle is not None:
             if _lock_row(connection, order.key) is not None:  # another process has created the tenant meanwhile
                 raise TenantExistsError(order.key)
@@ -110,7 +97,11 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
         if store.count_former(connection, order.key) >= number:
             raise TenantExistsError(order.key)
     elif status in BEING_CREATED:
-        directory.isolations.of(store.get(connection, order.key))
+        begun = store.get(connection, order.key)
+        directory.isolations.of(begun)
+        if order.wanted not in {None, begun.placement.database}:
+            obstacle = f"its creation has begun in the database {begun.placement.database!r}; drop the tenant first"
+            raise ProvisioningError(order.key, _CLAIMING, obstacle)
         connection.execute(
             tenants.update()
             .where(tenants.c.key == order.key)
@@ -127,6 +118,18 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
         raise TenantExistsError(order.key)
     domains.replace(connection, tenant.id, order.domains)
     return store.get(connection, order.key)
+
+
+def _find_obstacle(
+    directory: Directory, connection: Connection, isolation: Isolation, placement: Placement
+) -> str | None:
+    try:
+        with connected(directory.databases, placement.database, connection) as there:
+            return isolation.obstacle_to_create(there, placement)
+    except DBAPIError as error:
+        if (problem := unreachable(placement.database, error)) is None:
+            raise
+        return problem
 
 
 class _Creation:

@@ -307,6 +307,12 @@ def referring(connection: Connection, tenant: Tenant) -> list[str]:
     return found
 
 
+def count_by_database(connection: Connection) -> dict[str, int]:
+    """Return the number of tenants in each database that has any."""
+    query = select(tenants.c.database, func.count().label("tenants")).group_by(tenants.c.database)
+    return {row.database: row.tenants for row in connection.execute(query)}
+
+
 def count_former(connection: Connection, key: str) -> int:
     """Return the number of dropped tenants that had this key."""
     query = select(func.count()).select_from(former_tenants).where(former_tenants.c.key == key)

@@ -46,6 +46,15 @@ def create(
         typer.Option("--domain", metavar="HOST", help="A domain. Repeat for more; the first is the primary one."),
     ] = None,
     attribute: Attributes = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="NAME",
+            help="The database to create it in, in place of the one that `placement=` chooses.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Create a tenant, with its schema and tables at the newest revision.
@@ -56,11 +65,12 @@ def create(
 
     - `tenantkit create acme`
     - `tenantkit create acme --name "Acme Inc." --domain acme.example.com --attribute plan=pro`
+    - `tenantkit create acme --database eu`
     """
     attributes = parse_attributes(attribute)
     with application(context) as tenancy:
         try:
-            tenant = tenancy.create(key, name=name, domains=domain or (), attributes=attributes)
+            tenant = tenancy.create(key, name=name, domains=domain or (), attributes=attributes, database=database)
         except KeyboardInterrupt:
             print_error(f"Interrupted. Run the same command again to create {key!r} from the beginning.")
             raise

@@ -1,0 +1,77 @@
+"""Work in several databases at once, some of which may be down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from threading import Thread
+from typing import Generic, TypeVar
+
+from sqlalchemy import Connection
+
+from tenantkit.databases.base import Databases, connected, shares_transaction
+from tenantkit.exceptions import as_clause
+from tenantkit.postgres.errors import reason
+from tenantkit.postgres.retry import is_away
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reached(Generic[T]):
+    """The results of work in several databases."""
+
+    results: dict[str, T] = field(default_factory=dict[str, T])
+    """The result in each database that was reached, by its name."""
+    unreachable: dict[str, str] = field(default_factory=dict[str, str])
+    """For each other one, why it was not."""
+
+
+def unreachable(database: str, error: BaseException) -> str | None:
+    """Return the description of an *error* that means that *database* is down; ``None`` for any other error."""
+    if not is_away(error):
+        return None
+    return f"the database {database!r} cannot be reached: {as_clause(reason(error))}"
+
+
+def in_each(
+    databases: Databases,
+    main: Connection,
+    names: Collection[str],
+    work: Callable[[str, Connection], T],
+    *,
+    isolation_level: str = "READ COMMITTED",
+) -> Reached[T]:
+    """Return the results of *work*, which receives the name of a database and a connection to it.
+
+    It is done in the main database, by the connection *main*, in this thread, and at the same time in each other one in
+    a thread of its own. Where a database is down, the others' results are not lost.
+
+    :param isolation_level: of the connections to other databases.
+    """
+    reached: Reached[T] = Reached()
+    done: SimpleQueue[tuple[str, T | None, BaseException | None]] = SimpleQueue()
+
+    def perform(name: str) -> None:
+        try:
+            with connected(databases, name, main, isolation_level=isolation_level) as connection:
+                done.put((name, work(name, connection), None))
+        except BaseException as error:  # noqa: BLE001 - raised again, in the thread that asked
+            done.put((name, None, error))
+
+    here = [name for name in names if shares_transaction(databases, name)]
+    # Daemons: a database that does not answer must not prevent that the process ends.
+    for name in [name for name in names if name not in here]:
+        Thread(target=perform, args=(name,), name=f"tenantkit-{name}", daemon=True).start()
+    for name in here:
+        reached.results[name] = work(name, main)
+    for _ in range(len(names) - len(here)):
+        name, result, error = done.get()
+        if error is None:
+            reached.results[name] = result  # type: ignore[assignment] # pyright: ignore[reportArgumentType]
+        elif (problem := unreachable(name, error)) is not None:
+            reached.unreachable[name] = problem
+        else:
+            raise error
+    return reached
