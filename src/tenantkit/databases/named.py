@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, event
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from tenantkit.arguments import NAMES, require
 from tenantkit.databases.base import Databases
@@ -34,6 +35,8 @@ class NamedEngines:
                     f"The databases {other!r} and {name!r} are the same one, {engine.url.database!r} on the same "
                     "server. Give each name a database of its own."
                 )
+            if name != MAIN_DATABASE:
+                _check_mark_once(engine, name)
 
     @property
     def keys(self) -> Collection[str]:
@@ -92,6 +95,39 @@ def open_each(given: Any, open_one: Callable[[Any], Given]) -> dict[str, Given]:
         except (ConfigurationError, TypeError) as error:
             raise type(error)(f"The database {name!r}: {error}") from error
     return opened
+
+
+def mark_of(name: str, registry: str) -> str:
+    """Return the comment on the schema ``tenantkit`` in the database *name* of a registry other than ``main``."""
+    return f"database {name} of registry {registry}"
+
+
+READ_MARK = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'tenantkit'"
+
+
+def _check_mark_once(engine: Engine, name: str) -> None:
+    """Make the first connection of *engine* raise `ConfigurationError` in the database of another name."""
+    passed = False
+
+    def check(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        nonlocal passed
+        if passed:
+            return
+        cursor = connection.cursor()
+        try:
+            cursor.execute(READ_MARK)
+            (mark,) = cursor.fetchone() or (None,)
+        finally:
+            cursor.close()
+            connection.rollback()
+        if mark and not mark.startswith(mark_of(name, "")):
+            engine.dialect.do_close(connection)  # the pool forgets it open
+            raise ConfigurationError(
+                f"The database {name!r} is marked as {mark!r}. Are URLs in Tenancy({{...}}) exchanged?"
+            )
+        passed = True
+
+    event.listen(engine, "connect", check)
 
 
 def _place(url: URL) -> tuple[str, str, str] | None:

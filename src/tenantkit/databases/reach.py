@@ -51,6 +51,7 @@ def in_each(
     :param isolation_level: of the connections to other databases.
     """
     reached: Reached[T] = Reached()
+    failures: list[BaseException] = []
     done: SimpleQueue[tuple[str, T | None, BaseException | None]] = SimpleQueue()
 
     def perform(name: str) -> None:
@@ -61,17 +62,22 @@ def in_each(
             done.put((name, None, error))
 
     here = [name for name in names if shares_transaction(databases, name)]
-    # Daemons: a database that does not answer must not prevent that the process ends.
-    for name in [name for name in names if name not in here]:
+    elsewhere = [name for name in names if name not in here]
+    # Daemons: after Ctrl-C, a database that does not answer must not prevent that the process ends.
+    for name in elsewhere:
         Thread(target=perform, args=(name,), name=f"tenantkit-{name}", daemon=True).start()
-    for name in here:
-        reached.results[name] = work(name, main)
-    for _ in range(len(names) - len(here)):
+    try:
+        reached.results.update({name: work(name, main) for name in here})
+    except Exception as error:  # noqa: BLE001 - raised again, when the threads have ended
+        failures.append(error)
+    for _ in elsewhere:
         name, result, error = done.get()
         if error is None:
             reached.results[name] = result  # type: ignore[assignment] # pyright: ignore[reportArgumentType]
         elif (problem := unreachable(name, error)) is not None:
             reached.unreachable[name] = problem
         else:
-            raise error
+            failures.append(error)
+    if failures:
+        raise failures[0]
     return reached

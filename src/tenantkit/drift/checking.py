@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from tenantkit.arguments import FLAG, TEXTS, optional, require
-from tenantkit.databases.base import Databases, by_database, connected
+from tenantkit.databases.base import Databases, by_database
+from tenantkit.databases.reach import in_each
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.reader import read_details, read_hashes
@@ -65,7 +67,7 @@ def check(
         raise TenantNotFoundError(key=key)
     chosen = keys if tenants is None else set(tenants)
     with engine.connect() as connection:
-        _require_operators(tenancy, connection, [tenant.placement for tenant in fleet if tenant.key in chosen])
+        _require_operators(tenancy, connection, [each.placement for each in fleet if each.key in chosen])
     hashes = _read_hashes(databases, before)
     with engine.connect() as connection:
         after = read_placements(databases, connection, before)
@@ -85,7 +87,16 @@ def check(
     return DriftReport(
         groups=tuple(sorted(groups, key=lambda group: -group.tenants)),
         models=references.models if references else (),
-        missing=tuple(each.key for each in everyone if each.key in chosen and each.placement not in before),
+        missing=tuple(
+            each.key
+            for each in everyone
+            if each.key in chosen and each.placement not in before and before.problem(each.placement) is None
+        ),
+        unreachable={
+            each.key: problem
+            for each in everyone
+            if each.key in chosen and (problem := before.problem(each.placement)) is not None
+        },
         moving=tuple(
             each.key for each in fleet if each.key in chosen and before.get(each.placement) != after.get(each.placement)
         ),
@@ -94,18 +105,25 @@ def check(
 
 def _require_operators(tenancy: Deployment, connection: Connection, placements: Collection[Placement]) -> None:
     main: dict[str, list[Placement]] = {MAIN_DATABASE: []}  # for the shared tables, at any rate
-    for database, there in (main | by_database(tenancy.databases, placements)).items():
-        with connected(tenancy.databases, database, connection, isolation_level="AUTOCOMMIT") as other:
-            schemas = [placement.schema for placement in there]
-            require_operators(other, schemas, extra_schemas=tenancy.extra_schemas, shared=tenancy.tables.shared)
+    there = main | by_database(tenancy.databases, placements)
+
+    def check_operators(database: str, other: Connection) -> None:
+        shared = tenancy.tables.shared if other is connection else ()
+        schemas = [placement.schema for placement in there[database]]
+        require_operators(other, schemas, extra_schemas=tenancy.extra_schemas, shared=shared)
+
+    in_each(tenancy.databases, connection, there, check_operators, isolation_level="AUTOCOMMIT")
 
 
 def _read_hashes(databases: Databases, placements: Collection[Placement]) -> dict[Placement, int]:
-    return {
-        Placement(database, schema): number
-        for database, there in by_database(databases, placements).items()
-        for schema, number in read_hashes(databases.engine(database), [each.schema for each in there]).items()
-    }
+    there = by_database(databases, placements)
+
+    def read(database: str) -> dict[Placement, int]:
+        found = read_hashes(databases.engine(database), [each.schema for each in there[database]])
+        return {Placement(database, schema): number for schema, number in found.items()}
+
+    with ThreadPoolExecutor(len(there) or 1) as pool:
+        return {placement: number for found in pool.map(read, there) for placement, number in found.items()}
 
 
 def _read_details(databases: Databases, placements: Collection[Placement]) -> Iterator[tuple[Placement, Detail]]:

@@ -55,6 +55,8 @@ class DriftReport:
     """The differences of the newest revisions from the models."""
     missing: tuple[str, ...] = ()
     """Tenants that have no schema, or none that this version of tenantkit can reach."""
+    unreachable: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Tenants whose database is down, by key, with the reason. They are not compared."""
     moving: tuple[str, ...] = ()
     """Tenants that were migrated during the check, and are not compared."""
 
@@ -70,5 +72,5 @@ class DriftReport:
 
     @property
     def has_drift(self) -> bool:
-        """Whether there is any difference or missing schema; tenants that are `alone` do not count."""
-        return bool(self.odd or self.models or self.missing)
+        """Whether there is any difference, missing schema or database that is down; `alone` does not count."""
+        return bool(self.odd or self.models or self.missing or self.unreachable)

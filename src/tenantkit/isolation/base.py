@@ -18,7 +18,7 @@ class Finding:
     """Something that is not as it should be."""
 
     subject: str
-    """A tenant's key, or a schema's name."""
+    """A tenant's key, a schema's name, or ``database`` with a database's name."""
     problem: str
     repair: str | None
     """What ``repair`` does about it; ``None`` if a person must decide."""

@@ -17,7 +17,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from tenantkit.databases.base import connected
+from tenantkit.databases.base import connected, joined
 from tenantkit.databases.reach import unreachable
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
 from tenantkit.frozen import freeze
@@ -29,8 +29,9 @@ from tenantkit.lifecycle.operation import BEING_CREATED, Operation
 from tenantkit.lifecycle.order import Order
 from tenantkit.lifecycle.tenant_lock import tenant_lock, try_tenant_lock
 from tenantkit.postgres.errors import reason, sqlstate
-from tenantkit.registry import applications, domains, store
+from tenantkit.registry import applications, domains, other_databases, store
 from tenantkit.registry.directory import Directory
+from tenantkit.registry.identity import read_identity
 from tenantkit.registry.tables import tenants
 from tenantkit.status import Status
 from tenantkit.tenant import Placement, Tenant
@@ -124,7 +125,9 @@ def _find_obstacle(
     directory: Directory, connection: Connection, isolation: Isolation, placement: Placement
 ) -> str | None:
     try:
-        with connected(directory.databases, placement.database, connection) as there:
+        with joined(directory.databases, placement.database, connection) as there:
+            if there is not connection:
+                other_databases.install(there, placement.database, read_identity(connection))
             return isolation.obstacle_to_create(there, placement)
     except DBAPIError as error:
         if (problem := unreachable(placement.database, error)) is None:
@@ -218,7 +221,7 @@ class _Creation:
         databases = self._directory.databases
         with suppress(SQLAlchemyError), connected(databases, database, self._connection) as there, there.begin():
             return with_place(self._build.explain(there, error) or reason(error), error)
-        return with_place(reason(error), error)
+        return unreachable(database, error) or with_place(reason(error), error)
 
 
 def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> str | None:

@@ -7,10 +7,11 @@ from typing import TypeAlias
 
 from sqlalchemy import Connection, text
 
-from tenantkit.databases.base import connected, joined
+from tenantkit.databases.base import joined
+from tenantkit.databases.reach import in_each
 from tenantkit.exceptions import ProvisioningError
 from tenantkit.isolation.base import Finding
-from tenantkit.lifecycle.drop import finish, require_removable
+from tenantkit.lifecycle.drop import explained, finish, require_removable
 from tenantkit.lifecycle.operation import UNFINISHED
 from tenantkit.lifecycle.tenant_lock import try_tenant_lock
 from tenantkit.registry import store
@@ -71,7 +72,7 @@ def _remove(directory: Directory, connection: Connection, key: str) -> None:
         if not _is_abandoned(connection, key):
             return
         tenant = store.get(connection, key)
-        with joined(directory.databases, tenant.placement.database, connection) as there:
+        with explained(tenant), joined(directory.databases, tenant.placement.database, connection) as there:
             require_removable(directory, connection, there, tenant)
         if tenant.status is not Status.DROPPING:
             tenant = store.transition(connection, directory.isolations, key, Status.DROPPING)
@@ -94,11 +95,17 @@ def _inspect(directory: Directory, connection: Connection, tenants: Collection[T
     for tenant in tenants:
         if tenant.status in MIGRATED and isolations.problem(tenant) is None:
             complete.setdefault((tenant.placement.database, tenant.isolation), []).append(tenant)
-    findings: list[Finding] = []
-    for database in directory.databases.keys:
-        with connected(directory.databases, database, connection) as there:
-            for isolation in isolations:
-                findings += isolation.inspect(there, complete.get((database, isolation.name), ()), known)
+
+    def inspect(database: str, there: Connection) -> Findings:
+        return [
+            finding
+            for isolation in isolations
+            for finding in isolation.inspect(there, complete.get((database, isolation.name), ()), known)
+        ]
+
+    reached = in_each(directory.databases, connection, directory.databases.keys, inspect)
+    findings = [finding for found in reached.results.values() for finding in found]
+    findings += [Finding(f"database {name}", problem, None) for name, problem in reached.unreachable.items()]
     return sorted(dict.fromkeys(findings), key=lambda finding: finding.subject)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit.databases.base import connected, joined
+from tenantkit.databases.reach import unreachable
 from tenantkit.exceptions import ProvisioningError
 from tenantkit.lifecycle.operation import Operation
 from tenantkit.naming import first_lines
@@ -16,6 +18,8 @@ from tenantkit.registry import store
 from tenantkit.registry.directory import Directory
 from tenantkit.status import Status
 from tenantkit.tenant import Tenant
+
+_STEP = "dropping"
 
 
 def drop(directory: Directory, connection: Connection, key: str) -> Tenant:
@@ -32,7 +36,7 @@ def drop(directory: Directory, connection: Connection, key: str) -> Tenant:
     """
     with connection.begin():
         tenant = store.lock(connection, directory.isolations, key)
-        with joined(directory.databases, tenant.placement.database, connection) as there:
+        with explained(tenant), joined(directory.databases, tenant.placement.database, connection) as there:
             require_removable(directory, connection, there, tenant)
         if tenant.status is not Status.DROPPING:
             store.transition(connection, directory.isolations, key, Status.DROPPING)
@@ -46,7 +50,7 @@ def finish(directory: Directory, connection: Connection, tenant: Tenant) -> None
     :raises ProvisioningError: as `drop` does.
     """
     isolation, database = directory.isolations.of(tenant), tenant.placement.database
-    operation = Operation(directory.databases, connection, "dropping")
+    operation = Operation(directory.databases, connection, _STEP)
 
     def step(act: Callable[[Connection], object]) -> None:
         def work(there: Connection) -> None:
@@ -60,13 +64,21 @@ def finish(directory: Directory, connection: Connection, tenant: Tenant) -> None
         isolation.drop(there, tenant)
         store.remove(connection, tenant.id)
 
-    try:
+    with explained(tenant):
         with connected(directory.databases, database, connection) as there, there.begin():
             detachments = isolation.detachments(there, tenant)
         for act in (*detachments, remove):
             step(act)
+
+
+@contextmanager
+def explained(tenant: Tenant) -> Generator[None]:
+    """Turn errors of the database in a block that removes *tenant* into `ProvisioningError`."""
+    try:
+        yield
     except DBAPIError as error:
-        raise ProvisioningError(tenant.key, operation.step, reason(error)) from error
+        why = unreachable(tenant.placement.database, error) or reason(error)
+        raise ProvisioningError(tenant.key, _STEP, why) from error
 
 
 def require_removable(directory: Directory, connection: Connection, there: Connection, tenant: Tenant) -> None:
@@ -82,4 +94,4 @@ def require_removable(directory: Directory, connection: Connection, there: Conne
             f"rows of {first_lines(tables)} refer to it; delete these first, or give the foreign key ON DELETE CASCADE"
         )
     if obstacle is not None:
-        raise ProvisioningError(tenant.key, "dropping", obstacle)
+        raise ProvisioningError(tenant.key, _STEP, obstacle)

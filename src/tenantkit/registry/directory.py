@@ -9,13 +9,16 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tenantkit.arguments import NAME, require
-from tenantkit.databases.base import Databases
+from tenantkit.databases.base import Databases, separate
+from tenantkit.databases.reach import in_each
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.naming import fold_domain, require_free_domain, validate_own_domains
-from tenantkit.registry import applications, domains, store, versions
+from tenantkit.registry import applications, domains, other_databases, store, versions
 from tenantkit.registry.applications import Application
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.grants import let_read_registry
+from tenantkit.registry.identity import read_identity
 from tenantkit.registry.lookups import Lookups
 from tenantkit.registry.revisions import Revisions
 from tenantkit.status import Status
@@ -58,16 +61,26 @@ class Directory:
     def install(self) -> None:
         """Create or upgrade the registry's tables. ``tenantkit migrate`` does this first.
 
-        :raises ConfigurationError: if they are newer than this tenantkit, or belong to another application.
+        :raises ConfigurationError: if they are newer than this tenantkit, or belong to another application; or, after
+            all else is done, if another database is down.
         """
+        for problem in self.install_reachable().values():
+            raise ConfigurationError(f"{problem[0].upper()}{problem[1:]}. Repeat this when it is back.")
+
+    def install_reachable(self) -> Mapping[str, str]:
+        """Do as `install`, and return the problems of databases that are down, by name."""
         with self.engine.begin() as connection:
             versions.install(connection)
             applications.claim(connection, self.application)
             let_read_registry(connection, self.grant_to)
-        for key in self.databases.keys:
-            if (engine := self.databases.elsewhere(key)) is not None:
-                with engine.begin() as connection:
-                    versions.install_elsewhere(connection)
+            registry = read_identity(connection)
+
+        def install(name: str, connection: Connection) -> None:
+            with connection.begin():
+                other_databases.install(connection, name, registry)
+
+        with self.engine.connect() as connection:
+            return in_each(self.databases, connection, separate(self.databases), install).unreachable
 
     def get(self, key: str) -> Tenant:
         """Return the tenant with this key, from this process's memory if it is there.

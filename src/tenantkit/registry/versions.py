@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.advisory_locks import INSTALLATION
 
-_REFUSE = """
+REFUSE = """
     CREATE FUNCTION tenantkit.refuse(sqlstate text, message text) RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
         RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message;
@@ -129,7 +129,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE tenantkit.runs ADD COLUMN options jsonb NOT NULL DEFAULT '{}'",
     ),
     (
-        _REFUSE,
+        REFUSE,
         # For older code that meets a tenant of newer code.
         "CREATE TABLE tenantkit.revisions (revision text PRIMARY KEY, down_revisions text[] NOT NULL)",
     ),
@@ -195,21 +195,6 @@ def install(connection: Connection) -> None:
             connection.exec_driver_sql(statement)
     connection.exec_driver_sql("DELETE FROM tenantkit.version")
     connection.exec_driver_sql(f"INSERT INTO tenantkit.version VALUES ({len(_STEPS)})")  # noqa: S608 - a number
-
-
-def install_elsewhere(connection: Connection) -> None:
-    """Make, in the caller's transaction, what migrations need in a database without the registry."""
-    if _is_elsewhere_current(connection):
-        return
-    wait_for_others(connection)
-    if not _is_elsewhere_current(connection):
-        connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS tenantkit")
-        connection.exec_driver_sql(_REFUSE)
-
-
-def _is_elsewhere_current(connection: Connection) -> bool:
-    found = connection.exec_driver_sql("SELECT to_regproc('tenantkit.refuse') IS NOT NULL").scalar()
-    return bool(found)
 
 
 def wait_for_others(connection: Connection) -> None:

@@ -11,7 +11,8 @@ from enum import Enum, auto
 
 from sqlalchemy import Connection, TextClause, text
 
-from tenantkit.databases.base import Databases, by_database, connected, separate
+from tenantkit.databases.base import Databases, by_database, separate
+from tenantkit.databases.reach import in_each
 from tenantkit.postgres.advisory_locks import PLACEMENT, RUN
 from tenantkit.runs.claims import claim
 from tenantkit.tenant import Placement
@@ -126,19 +127,23 @@ def _execute(connection: Connection, databases: Databases, statement: TextClause
 def _busy_elsewhere(
     connection: Connection, databases: Databases, marks: list[str], tenant_id: int | None = None
 ) -> list[int]:
-    """Return the ids of tenants with these *marks* whose placements are claimed in other databases.
+    """Return the ids of tenants with these *marks* whose placements are claimed in other databases, or not reached.
 
     To look, each is claimed for a moment; so that of one tenant is asked for without those of the others.
     """
     if not (others := separate(databases)):
         return []
-    busy: list[int] = []
     marked = connection.execute(_ELSEWHERE, {"marks": marks, "databases": others, "id": tenant_id}).all()
     ids = {Placement(row.database, row.schema): row.id for row in marked}
-    for database, placements in by_database(databases, ids).items():
-        with connected(databases, database, connection) as there, there.begin():
-            busy += [ids[placement] for placement in placements if not claim(there, placement.schema)]
-    return busy
+    placements = by_database(databases, ids)
+
+    def find_busy(database: str, there: Connection) -> list[int]:
+        with there.begin():
+            return [ids[each] for each in placements[database] if not claim(there, each.schema)]
+
+    reached = in_each(databases, connection, placements, find_busy)
+    unknown = [ids[each] for database in reached.unreachable for each in placements[database]]
+    return [*unknown, *(each for found in reached.results.values() for each in found)]
 
 
 def _dead(connection: Connection) -> list[str]:

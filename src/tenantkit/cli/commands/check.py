@@ -95,7 +95,7 @@ def _print(report: DriftReport) -> None:
             ],
         )
         out.print()
-    elif not report.missing:
+    elif not report.missing and not report.unreachable:
         err.print("There are no tenants yet.")
     for odd in report.odd:
         _print_differences(out, first_lines(odd.schemas, _SHOWN_KEYS), odd.differences)
@@ -122,6 +122,8 @@ def _print_sql(report: DriftReport) -> None:
 def _print_what_no_sql_mends(console: Console, report: DriftReport) -> None:
     for key in report.missing:
         console.print(f"{key}: the schema does not exist; see 'tenantkit doctor'", soft_wrap=True)
+    for key, problem in report.unreachable.items():
+        console.print(f"{key}: {problem}", soft_wrap=True)
     if report.models:
         _print_differences(console, "revisions", report.models)
         are_seen = any(difference.key.kind in _SEEN_BY_AUTOGENERATE for difference in report.models)
@@ -158,6 +160,7 @@ def _as_json(report: DriftReport, *, with_sql: bool) -> dict[str, Any]:
         ],
         "models": [_difference_as_json(each) for each in report.models],
         "missing": report.missing,
+        "unreachable": dict(report.unreachable),
         "moving": report.moving,
     }
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.text import Text
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm_by_typing
@@ -22,6 +22,7 @@ from tenantkit.cli.display.output import (
     tenant_as_json,
 )
 from tenantkit.cli.options.common import Attributes, Json, Key, Yes, parse_attributes
+from tenantkit.databases.reach import in_each
 from tenantkit.registry import store
 from tenantkit.registry.revisions import has_revisions, read_heads
 from tenantkit.runs import ledger
@@ -129,9 +130,8 @@ def show(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
     """
     with application(context) as tenancy, tenancy.engine.connect() as connection:
         tenant = store.get(connection, key)
-        heads = read_heads(connection, tenant)[0] if has_revisions(connection, tenant) else ()
+        revision = _read_revision(tenancy, connection, tenant)
         last = ledger.last_outcome(connection, tenant.id)
-    revision = ",".join(heads) or None
     if as_json:
         print_json({**tenant_as_json(tenant), "revision": revision, "last_run": last and _run_as_json(last)})
     else:
@@ -220,6 +220,18 @@ def _find(tenancy: Tenancy, key: str) -> Tenant:
     # Not tenancy.get(), which would open a listener for its cache: this process ends at once.
     with tenancy.engine.connect() as connection:
         return store.get(connection, key)
+
+
+def _read_revision(tenancy: Tenancy, connection: Connection, tenant: Tenant) -> str | None:
+    """Return the revision of a tenant, or why its database cannot be reached."""
+    if tenancy.isolations.problem(tenant) is not None:
+        return None
+
+    def read(_: str, there: Connection) -> str | None:
+        return ",".join(read_heads(there, tenant)[0]) or None if has_revisions(there, tenant) else None
+
+    reached = in_each(tenancy.databases, connection, [tenant.placement.database], read)
+    return next(iter(reached.unreachable.values()), None) or reached.results.get(tenant.placement.database)
 
 
 def _run_as_json(outcome: Row[Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
 
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
+    from tenantkit.migrations.planning.version_tables import PlacementHeads
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def plan_fleet(
     command: Command,
     target: str,
     fleet: Sequence[Tenant],
-    current: Mapping[Placement, Heads],
+    current: PlacementHeads,
     phase: Phase | None = None,
     *,
     purge: bool = False,
@@ -77,7 +78,7 @@ def plan_fleet(
     for tenant in units.values():
         heads = current.get(tenant.placement)
         if heads is None:
-            refused.append(without_placement(isolations, tenant))
+            refused.append(without_placement(isolations, tenant, current))
             continue
         if heads not in targets:
             try:
@@ -122,8 +123,10 @@ def refuse(tenant: Tenant, heads: Heads, error: str) -> Outcome:
     )
 
 
-def without_placement(isolations: Isolations, tenant: Tenant) -> Outcome:
-    """Return the failure of a tenant whose placement does not exist."""
+def without_placement(isolations: Isolations, tenant: Tenant, current: PlacementHeads) -> Outcome:
+    """Return the failure of a tenant whose placement does not exist, or cannot be reached."""
+    if (problem := current.problem(tenant.placement)) is not None:
+        return refuse(tenant, (), f"{problem}. Run the same command again when it is back")
     problem = isolations.problem(tenant) or f"the schema {tenant.schema!r} does not exist"
     return refuse(tenant, (), f"{problem}; see 'tenantkit doctor'")
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from tenantkit.isolation.isolations import Isolations
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
-    from tenantkit.tenant import Placement, Tenant
+    from tenantkit.migrations.planning.version_tables import PlacementHeads
+    from tenantkit.tenant import Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def plan_rollback(
     applied: Mapping[str, AppliedMigration],
     later: Mapping[int, int],
     fleet: Sequence[Tenant],
-    current: Mapping[Placement, Heads],
+    current: PlacementHeads,
 ) -> Plan:
     """Return the plan that takes every tenant of *fleet* back to its heads before the run.
 
@@ -69,7 +70,7 @@ def plan_rollback(
     for tenant in fleet:
         migration, heads = applied[tenant.key], current.get(tenant.placement)
         if heads is None:
-            refused.append(without_placement(isolations, tenant))
+            refused.append(without_placement(isolations, tenant, current))
         elif set(heads) == set(migration.before):
             unchanged += 1
         elif set(heads) != set(migration.after) or tenant.id in later:

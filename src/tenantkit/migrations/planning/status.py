@@ -9,7 +9,7 @@ from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.environment.targets import graph_of, shared_target
 from tenantkit.migrations.planning.phases import limit, require_known
-from tenantkit.migrations.planning.version_tables import read_heads, read_placements
+from tenantkit.migrations.planning.version_tables import PlacementHeads, read_heads, read_placements
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.status import FleetStatus, PlacementStatus
 from tenantkit.registry import store
@@ -50,7 +50,7 @@ def status(tenancy: Deployment, *, phase: Phase | None = None) -> FleetStatus:
         shared_heads=shared_graph.heads(),
         shared_revision=format_heads(shared) or None,
         shared_is_current=_state(shared_graph, shared, phase) == "current",
-        placements=tuple(_place(tenancy, tenant, current.get(tenant.placement), states, failures) for tenant in fleet),
+        placements=tuple(_place(tenancy, tenant, current, states, failures) for tenant in fleet),
     )
 
 
@@ -70,16 +70,19 @@ def require_shared_is_current(tenancy: Deployment) -> None:
 
 
 def _place(
-    tenancy: Deployment, tenant: Tenant, heads: Heads | None, states: dict[Heads, str], failures: dict[str, str]
+    tenancy: Deployment, tenant: Tenant, current: PlacementHeads, states: dict[Heads, str], failures: dict[str, str]
 ) -> PlacementStatus:
-    state = "missing" if heads is None else states[heads]
+    heads, unreachable = current.get(tenant.placement), current.problem(tenant.placement)
+    state = states[heads] if heads is not None else "missing" if unreachable is None else "unreachable"
+    reason = unreachable or failures.get(tenant.key, tenancy.isolations.problem(tenant))
     return PlacementStatus(
         key=tenant.key,
+        database=tenant.placement.database,
         schema=tenant.schema,
         status=tenant.status,
         revision=format_heads(heads or ()) or None,
         state=state,
-        error=None if state == "current" else failures.get(tenant.key, tenancy.isolations.problem(tenant)),
+        error=None if state == "current" else reason,
     )
 
 

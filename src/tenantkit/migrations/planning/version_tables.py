@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -14,7 +14,8 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from tenantkit.databases.base import Databases, by_database, connected
+from tenantkit.databases.base import Databases, by_database
+from tenantkit.databases.reach import in_each
 from tenantkit.migrations.graph.revision_graph import Heads
 from tenantkit.migrations.tasks.connections import cancel
 from tenantkit.postgres.errors import sqlstate
@@ -45,6 +46,18 @@ _GONE = frozenset({"3F000", "42P01"})
 _TRIES = 3
 
 
+class PlacementHeads(dict[Placement, Heads]):
+    """The heads of placements, without those of placements that do not exist or cannot be reached."""
+
+    def __init__(self, heads: Mapping[Placement, Heads], unreachable: Mapping[str, str]) -> None:
+        super().__init__(heads)
+        self._unreachable = unreachable
+
+    def problem(self, placement: Placement) -> str | None:
+        """Return why *placement* cannot be reached; ``None`` if it does not exist."""
+        return self._unreachable.get(placement.database)
+
+
 def read_revisions(connection: Connection, schemas: Collection[str]) -> dict[str, Heads]:
     """Return the heads of each of *schemas*; schemas that do not exist are left out.
 
@@ -68,17 +81,25 @@ def read_heads(connection: Connection, schema: str) -> Heads:
     return read_revisions(connection, [schema]).get(schema, ())
 
 
-def read_placements(databases: Databases, main: Connection, placements: Iterable[Placement]) -> dict[Placement, Heads]:
-    """Return the heads of each of *placements*; those that do not exist or cannot be reached are left out.
+def read_placements(databases: Databases, main: Connection, placements: Iterable[Placement]) -> PlacementHeads:
+    """Return the heads of each of *placements*, read from all databases at once.
 
     :param main: a connection to the main database, as for `read_revisions`.
     """
-    found: dict[Placement, Heads] = {}
-    for database, there in by_database(databases, placements).items():
-        with connected(databases, database, main, isolation_level="AUTOCOMMIT") as connection:
-            heads = read_revisions(connection, [placement.schema for placement in there])
-        found |= {Placement(database, schema): each for schema, each in heads.items()}
-    return found
+    there = by_database(databases, placements)
+    reached = in_each(
+        databases,
+        main,
+        there,
+        lambda database, connection: read_revisions(connection, [each.schema for each in there[database]]),
+        isolation_level="AUTOCOMMIT",
+    )
+    heads = {
+        Placement(database, schema): each
+        for database, found in reached.results.items()
+        for schema, each in found.items()
+    }
+    return PlacementHeads(heads, reached.unreachable)
 
 
 def _read(connection: Connection, schemas: Collection[str]) -> dict[str, Heads]:

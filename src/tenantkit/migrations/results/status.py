@@ -13,12 +13,14 @@ class PlacementStatus:
     """The revision of one tenant, and its state."""
 
     key: str
+    database: str
     schema: str
     status: str
     """The tenant's own status, such as ``active``."""
     revision: str | None
     state: str
-    """``current``, ``behind``, ``unknown`` (a revision that this checkout does not have) or ``missing`` (no schema)."""
+    """``current``, ``behind``, ``unknown`` (a revision that this checkout does not have), ``missing`` (no schema) or
+    ``unreachable`` (its database is down)."""
     error: str | None = None
     """Why its last migration failed, if it did and the tenant is not current; or why it cannot be migrated."""
 

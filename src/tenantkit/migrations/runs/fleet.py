@@ -59,7 +59,7 @@ def _prepare(tenancy: Deployment, request: RunRequest) -> Sequence[Tenant]:
     """Install the registry, clean up after dead runs, and return the selected tenants."""
     options = request.options
     require_usable(request.graph)
-    tenancy.install()
+    tenancy.install_reachable()  # the tenants of other databases fail when their revisions are read
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         options.settings.limits.require_sense(connection)

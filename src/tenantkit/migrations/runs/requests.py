@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from tenantkit.deployment import Deployment
-    from tenantkit.migrations.graph.revision_graph import Command, Heads, RevisionGraph
-    from tenantkit.tenant import Placement, Tenant
+    from tenantkit.migrations.graph.revision_graph import Command, RevisionGraph
+    from tenantkit.migrations.planning.version_tables import PlacementHeads
+    from tenantkit.tenant import Tenant
 
-Planner: TypeAlias = "Callable[[Connection, Sequence[Tenant], Mapping[Placement, Heads]], Plan]"
+Planner: TypeAlias = "Callable[[Connection, Sequence[Tenant], PlacementHeads], Plan]"
 """Returns the plan of tenants, given the heads of their placements."""
 
 
@@ -57,7 +58,7 @@ def migrating(tenancy: Deployment, target: str, options: Options, function: str 
     if chosen.phase == "expand":
         require_no_end(target)
 
-    def plan(connection: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
+    def plan(connection: Connection, fleet: Sequence[Tenant], current: PlacementHeads) -> Plan:
         found = plan_fleet(tenancy.isolations, graph, "migrate", target, fleet, current, chosen.phase)
         return refuse_unversioned(connection, tenancy, graph, found)
 
@@ -83,7 +84,7 @@ def _to_target(
     graph = graph_of(tenancy, "tenant")
     graph.require_target(command, target)
 
-    def plan(_: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
+    def plan(_: Connection, fleet: Sequence[Tenant], current: PlacementHeads) -> Plan:
         return plan_fleet(tenancy.isolations, graph, command, target, fleet, current, purge=purge)
 
     return RunRequest(graph, command, target, plan, options)
@@ -98,7 +99,7 @@ def taking_back(tenancy: Deployment, run_id: int, options: Options) -> RunReques
     chosen = MigrateOptions.of("downgrade_run", options)
     graph = graph_of(tenancy, "tenant")
 
-    def plan(connection: Connection, fleet: Sequence[Tenant], current: Mapping[Placement, Heads]) -> Plan:
+    def plan(connection: Connection, fleet: Sequence[Tenant], current: PlacementHeads) -> Plan:
         applied = find_applied(connection, run_id, chosen.selection.tenants)
         concerned = [tenant for tenant in fleet if tenant.key in applied]
         later = ledger.changed_since(connection, run_id)

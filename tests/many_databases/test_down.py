@@ -1,0 +1,155 @@
+"""A database that is down fails its own tenants, by an error that names it, and nobody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, Engine, select
+from sqlalchemy.exc import OperationalError
+
+from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
+from tests.isolation.two_databases import APPLICATION, EU, Note, make_sync
+
+DOWN = "the database 'eu' cannot be reached"
+
+
+@pytest.fixture
+def down(fleet: Tenancy, urls: tuple[URL, URL]) -> Generator[Tenancy]:
+    """The same deployment, while nobody answers for the second database."""
+    with closing(make_sync(urls[0], urls[1].set(port=1), migrations=fleet.migrations)) as tenancy:
+        yield tenancy
+
+
+def test_sessions_of_other_tenants_work(down: Tenancy) -> None:
+    with down.session("m1") as session:
+        assert session.scalars(select(Note)).all() == []
+    with down.session("e1") as session, pytest.raises(OperationalError):
+        session.scalars(select(Note)).all()
+
+
+def test_installing_says_so_after_the_main_database_is_done(urls: tuple[URL, URL]) -> None:
+    with closing(make_sync(urls[0], urls[1].set(port=1))) as tenancy:
+        with pytest.raises(ConfigurationError, match=f"^T{DOWN[1:]}.*Repeat this"):
+            tenancy.install()
+        assert tenancy.list() == []
+
+
+@pytest.mark.parametrize("options", [{}, {"jobs": 0}, {"engine": "alembic", "jobs": 1}, {"maintenance": True}])
+def test_a_migration_goes_on_for_the_others(down: Tenancy, fleet: Tenancy, options: dict[str, Any]) -> None:
+    with pytest.raises(MigrationError) as failed:
+        migrations.migrate(down, **options)
+    report = failed.value.report
+    assert sorted(outcome.key for outcome in report.migrated) == ["m0", "m1", "m2", "m3"]
+    assert sorted(outcome.key for outcome in report.failures) == ["e0", "e1", "e2", "e3"]
+    assert all(DOWN in (outcome.error or "") for outcome in report.failures)
+    assert {tenant.status for tenant in fleet.list()} == {"active"}
+    assert len(migrations.migrate(fleet).migrated) == 4
+    (first, *_) = migrations.list_runs(fleet)
+    assert (first.done, first.failed) == (4, 0)
+
+
+def test_a_plan_and_the_status_name_it(down: Tenancy) -> None:
+    refused = {outcome.key: outcome.error or "" for outcome in migrations.preview(down).refused}
+    assert sorted(refused) == ["e0", "e1", "e2", "e3"]
+    assert all(DOWN in error for error in refused.values())
+    states = {each.key: (each.state, each.error) for each in migrations.status(down).placements}
+    assert {state for key, (state, _) in states.items() if key.startswith("m")} == {"behind"}
+    assert {state for key, (state, _) in states.items() if key.startswith("e")} == {"unreachable"}
+    assert DOWN in (states["e0"][1] or "")
+
+
+@pytest.mark.parametrize("models", [False, True])
+def test_a_check_compares_the_others(down: Tenancy, models: bool) -> None:
+    if models:
+        migrations.upgrade_shared(down)
+    report = drift.check(down, models=models)
+    assert [(group.tenants, group.alike) for group in report.groups] == [(4, 4)]
+    assert (report.missing, sorted(report.unreachable), report.has_drift) == ((), ["e0", "e1", "e2", "e3"], True)
+    assert all(DOWN in problem for problem in report.unreachable.values())
+
+
+def test_the_doctor_looks_into_the_others(down: Tenancy, main: Engine) -> None:
+    with main.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA t_m1 CASCADE")
+    found = [(finding.subject, finding.repair) for finding in down.diagnose()]
+    assert found == [("database eu", None), ("m1", None)]
+    assert DOWN in down.repair()[0].problem
+
+
+def test_repairs_in_other_databases_are_made(down: Tenancy, main: Engine) -> None:
+    with main.begin() as connection:
+        connection.exec_driver_sql("UPDATE tenantkit.tenants SET status = 'failed' WHERE key IN ('e0', 'm0')")
+    with pytest.raises(ProvisioningError, match=DOWN):
+        down.repair()
+    assert sorted(tenant.key for tenant in down.list(status="failed")) == ["e0"]
+
+
+def test_tenants_stay_in_maintenance_until_it_is_known_that_nobody_works_on_them(
+    down: Tenancy, fleet: Tenancy, main: Engine
+) -> None:
+    with main.begin() as connection:
+        connection.exec_driver_sql("UPDATE tenantkit.tenants SET status = 'maintenance', claim = 'run 77'")
+    down.repair()
+    assert sorted(tenant.key for tenant in down.list(status="maintenance")) == ["e0", "e1", "e2", "e3"]
+    fleet.repair()
+    assert fleet.list(status="maintenance") == []
+
+
+def test_a_tenant_is_neither_created_nor_dropped_there(down: Tenancy, fleet: Tenancy) -> None:
+    before = fleet.list()
+    with pytest.raises(ProvisioningError, match=DOWN):
+        down.create("e9", attributes=EU)
+    with pytest.raises(ProvisioningError, match=DOWN) as refused:
+        down.drop("e1")
+    assert refused.value.step == "dropping"
+    assert fleet.list() == before
+    down.drop("m1")
+    assert down.create("m1").status == "active"
+
+
+def test_a_removal_that_had_begun_is_finished_when_it_is_back(down: Tenancy, fleet: Tenancy, main: Engine) -> None:
+    with main.begin() as connection:
+        connection.exec_driver_sql("UPDATE tenantkit.tenants SET status = 'dropping' WHERE key = 'e1'")
+    for act in (down.drop, down.create):
+        with pytest.raises(ProvisioningError, match=DOWN):
+            act("e1")
+    assert fleet.drop("e1").status == "dropping"
+
+
+def test_a_rollback_takes_the_others_back(down: Tenancy, fleet: Tenancy) -> None:
+    run = migrations.migrate(fleet).run_id
+    with pytest.raises(MigrationError) as failed:
+        migrations.downgrade_run(down, run)
+    assert sorted(outcome.key for outcome in failed.value.report.migrated) == ["m0", "m1", "m2", "m3"]
+    assert all(DOWN in (outcome.error or "") for outcome in failed.value.report.failures)
+
+
+def test_urls_that_were_exchanged_are_refused(fleet: Tenancy, urls: tuple[URL, URL], make_database: Any) -> None:
+    third = make_database()
+    with closing(make_sync(urls[0], third)) as other:
+        other.install()
+    engines = {"main": urls[0], "eu": third, "us": urls[1]}
+    with closing(Tenancy(engines, **APPLICATION)) as exchanged:
+        with exchanged.session("m0") as session:
+            assert session.scalars(select(Note)).all() == []
+        with pytest.raises(ConfigurationError, match=r"'us' is marked as 'database eu of registry .*exchanged"):
+            exchanged.install()
+    alias = urls[0].set(drivername="postgresql+psycopg", port=None, query={"host": f"{urls[0].query['host']}/"})
+    with (
+        closing(Tenancy({"main": urls[0], "eu": alias}, **APPLICATION)) as twice,
+        pytest.raises(ConfigurationError, match="'eu' has a registry of its own"),
+    ):
+        twice.install()
+
+
+def test_the_database_of_another_deployment_is_refused(
+    fleet: Tenancy, urls: tuple[URL, URL], make_database: Any
+) -> None:
+    with closing(make_sync(make_database(), urls[1])) as other:
+        with pytest.raises(ConfigurationError, match=r"is marked as 'database eu of registry .* run in it: COMMENT ON"):
+            other.install()
+        with pytest.raises(ConfigurationError, match="is marked as 'database eu of registry"):
+            other.create("e0", database="eu")
