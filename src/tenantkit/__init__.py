@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tenantkit.context import current_tenant, tenant_context
     from tenantkit.exceptions import (
         ConfigurationError,
+        CrossDatabaseError,
         DomainExistsError,
         IllegalTransitionError,
         InvalidDomainError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigurationError",
+    "CrossDatabaseError",
     "DomainExistsError",
     "IllegalTransitionError",
     "InvalidDomainError",

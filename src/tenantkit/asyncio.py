@@ -114,6 +114,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
                 f"The database {min(different)!r} is in one of database= and sync_database= only. Give both the same "
                 "names, or leave out sync_database=."
             )
+        self.shared_tables = self.sync.shared_tables
         self.databases.prepare(connect_in_each_process)
         applications.check_once(self.databases.main, self.sync.application)
         self.databases.prepare(lambda engine: check_server_once(engine, self.sync.placeholder))
@@ -150,7 +151,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
             if isinstance(tenant, str)
             else self._renewed(current_tenant() if tenant is None else tenant)
         )
-        binder = Bound(self.databases, self.sync.bind(known, any_status=any_status))
+        binder = Bound(self.databases, self.sync.bind(known, any_status=any_status), self.shared_tables)
         async with self.sessionmaker(tenant=tenant, binder=binder, **options) as session:
             yield session
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenantkit.arguments import instance
-from tenantkit.databases.base import Databases
+from tenantkit.databases.base import Databases, separate
+from tenantkit.databases.shared_keys import leave_out_shared_keys
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
+from tenantkit.registry.tables import SCHEMA
 from tenantkit.tables import Metadata, Tables, classify, shared_schemas
 
 
@@ -35,6 +37,8 @@ class Deployment(Directory):
         self.extra_schemas = extra_schemas
         self.engine_options = engine_options
         super().__init__(databases, isolations, application, **registry)
+        for name in separate(databases):
+            leave_out_shared_keys(databases.engine(name), lambda: self.main_schemas)
 
     @property
     def placeholder(self) -> str | None:
@@ -53,6 +57,11 @@ class Deployment(Directory):
     def shared_schemas(self) -> tuple[str, ...]:
         """The real schemas of shared tables, the one that the shared metadata names first."""
         return shared_schemas(self.metadata, self.tables)
+
+    @property
+    def main_schemas(self) -> tuple[str, ...]:
+        """The schemas that only the main database has: those of shared tables, and of the registry."""
+        return (*self.shared_schemas, SCHEMA)
 
 
 def _advise_tenancy(name: str, value: object) -> str | None:

@@ -13,6 +13,7 @@
     ├── DomainExistsError
     ├── TenantUnavailableError
     ├── IllegalTransitionError
+    ├── CrossDatabaseError
     ├── RawSQLForbiddenError
     ├── ProvisioningError
     └── MigrationError
@@ -219,6 +220,17 @@ class IllegalTransitionError(TenantkitError):
         super().__init__(
             f"Tenant {tenant!r} is {status!s} and cannot become {wanted!s}. 'tenantkit show {tenant}' shows its status."
         )
+
+
+class CrossDatabaseError(TenantkitError):
+    """A statement, or a transaction, of a tenant's session needs tables of two databases."""
+
+    def __init__(self, tenant: str, database: str, reason: str) -> None:
+        self.tenant = tenant
+        self.database = database
+        """The name of the tenant's database."""
+        self.reason = reason
+        super().__init__(f"Tenant {tenant!r} is in the database {database!r}, shared tables are in 'main'. {reason}")
 
 
 class RawSQLForbiddenError(TenantkitError):

@@ -44,8 +44,10 @@ from tenantkit.lifecycle.drop import drop
 from tenantkit.lifecycle.order import check_order
 from tenantkit.naming import SCHEMAS, validate_prefix, validate_reserved
 from tenantkit.placement import PlacementPolicy
+from tenantkit.registry import tables as registry_tables
 from tenantkit.registry.applications import Application
 from tenantkit.sessions.classes import check_session_class, check_session_options, shared_class
+from tenantkit.sessions.crossing import CrossDatabaseWrites, SharedTables
 from tenantkit.sessions.raw_sql import watch_statements
 from tenantkit.sessions.session import Bound, SharedSession, TenantSession
 from tenantkit.status import SERVED
@@ -78,6 +80,7 @@ class Tenancy(Deployment):
         session_class: type[TenantSession] = TenantSession,
         shared_session_class: type[Session] = Session,
         session_options: Mapping[str, Any] | None = None,
+        cross_database_writes: CrossDatabaseWrites = "refuse",
         application: str | None = None,
         schema_prefix: str = "t_",
         grant_to: str | Collection[str] = (),
@@ -113,6 +116,8 @@ class Tenancy(Deployment):
         :param shared_session_class: the class of sessions for shared tables, for example ``sqlmodel.Session``.
         :param session_options: options of `sqlalchemy.orm.Session` for every session; those of one session replace
             them.
+        :param cross_database_writes: whether a transaction writes to tables of a tenant and to shared ones in another
+            database: see `tenantkit.sessions.crossing.CrossDatabaseWrites`.
         :param grant_to: the role, or the roles, that the application connects as, if it is not the one that creates and
             migrates tenants. It may read and write each new tenant's tables, also those that migrations add;
             ``tenantkit migrate`` lets it read the registry.
@@ -139,6 +144,7 @@ class Tenancy(Deployment):
             placement=(placement, optional(FUNCTION)),
             seed=(seed, optional(FUNCTION)),
             raw_sql=(raw_sql, one_of(*get_args(RawSQL))),
+            cross_database_writes=(cross_database_writes, one_of(*get_args(CrossDatabaseWrites))),
             extra_schemas=(extra_schemas, SCHEMAS),
             cache_ttl=(cache_ttl, number(0)),
             cache_size=(cache_size, whole(1)),
@@ -173,6 +179,8 @@ class Tenancy(Deployment):
             cache_size=cache_size,
             listen=listen,
         )
+        every = {registry_tables.metadata, tenant} | ({shared} if shared is not None else set())
+        self.shared_tables = SharedTables(frozenset(every), placeholder, cross_database_writes)
         self._seed = seed
         self._placement = placement
         self._reserved_keys = validate_reserved(reserved_keys)
@@ -278,10 +286,10 @@ class Tenancy(Deployment):
         )
         seeds = [each for each in (self._seed, seed) if each is not None]
 
-        def fill(connection: Connection, tenant: Tenant) -> None:
+        def fill(there: Connection, tenant: Tenant) -> None:
             binding = self.bind(tenant, any_status=True)
             for each in seeds:
-                run_seed(connection, Bound(self.databases, binding), each, self.sessionmaker)
+                run_seed(there, Bound(self.databases, binding, self.shared_tables, connection), each, self.sessionmaker)
 
         with self.lookups.forgetting(key), self._provisioning() as connection:
             return create(self, connection, order, build=self._builder, seed=fill)

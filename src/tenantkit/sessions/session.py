@@ -12,6 +12,7 @@ from typing_extensions import override
 from tenantkit.context import current_tenant_or_none
 from tenantkit.databases.base import choose_bind
 from tenantkit.exceptions import ConfigurationError, TenantMismatchError
+from tenantkit.sessions.crossing import CROSSING, Crossing, SharedTables
 from tenantkit.sessions.ownership import OWNER, OwnedInstances, require_own
 from tenantkit.sessions.transactions import SHARED, Transactions
 from tenantkit.sqlalchemy_versions import OptionsSession
@@ -39,6 +40,11 @@ class Binder(Protocol):
         """The databases of the tenants."""
         ...
 
+    @property
+    def shared_tables(self) -> SharedTables:
+        """The tables of the main database."""
+        ...
+
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
         """Return the binding of *tenant*, or of the current tenant; raises as `tenantkit.Tenancy.binding` does."""
         ...
@@ -50,16 +56,29 @@ class Bound:
 
     databases: Databases
     known: Binding
+    shared_tables: SharedTables
+    main: Connection | None = None
+    """The connection to the main database whose transaction the session's shared tables join."""
 
     def binding(self, *_: object, **__: object) -> Binding:
         """Return the one binding."""
         return self.known
 
 
+def cross(binder: Binder, tenant: Tenant) -> Crossing:
+    """Return the way of a session for *tenant* to the shared tables."""
+    joined, tables = getattr(binder, "main", None), binder.shared_tables
+    # A creation commits the tenant's database before the main one, and is repeated as a whole if that fails.
+    may_write_both = joined is not None or tables.writes == "separate"
+    return Crossing(tables, tenant, joined or binder.databases.main, may_write_both)
+
+
 class _FramedSession(OptionsSession):
     """A session whose transactions leave nothing on their connection."""
 
     _transactions: Transactions
+    _crossing: Crossing | None = None
+    """The way to the shared tables, if they are in another database."""
     _has_conditions = False
     """Whether `_require_conditions` must be called before each statement."""
 
@@ -75,8 +94,11 @@ class _FramedSession(OptionsSession):
             self._require_conditions()
         if self._transactions.refusal is not None:
             raise self._transactions.refusal
+        asked = arguments.get("bind")
+        if self._crossing is not None and asked is None:
+            arguments["bind"] = self._crossing.bind_for(mapper, arguments)
         bind = super().get_bind(mapper, **arguments)
-        if arguments.get("bind") is not None and self.bind and bind.engine.pool is not self.bind.engine.pool:
+        if asked is not None and self.bind and bind.engine.pool is not self.bind.engine.pool:
             raise ConfigurationError("bind= of bind_arguments is another engine than the session's: leave it out.")
         if isinstance(bind, Connection):
             self._transactions.resume(bind)
@@ -145,6 +167,9 @@ class TenantSession(_FramedSession):
         if own_options := options.get("execution_options"):
             binding.require_own_map(own_options)
             execution_options = immutabledict(own_options).union(execution_options)
+        if binder.databases.elsewhere(self.tenant.placement.database) is not None:
+            self._crossing = cross(binder, self.tenant)
+            execution_options = execution_options.union({CROSSING: self._crossing})
         options["execution_options"] = execution_options
         self._transactions = Transactions(self, execution_options)
         options.setdefault("close_resets_only", False)

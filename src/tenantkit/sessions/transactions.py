@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from tenantkit.drivers import framed
 from tenantkit.drivers.frame import Frame
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.sessions.crossing import CROSSING, Crossing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,6 +46,7 @@ class Transactions:
         self._options = options
         self._binding = binding
         self._head = binding.head if binding else ()
+        self._crossing: Crossing | None = options.get(CROSSING)
         self._mark = binding.mark if binding else ""
         self.callers: WeakKeyDictionary[Connection, Any] | None = None
         """Connections of the caller, with their original options: SQLAlchemy 2.1 adds the session's."""
@@ -96,10 +98,10 @@ class Transactions:
         transaction: Any = connection.get_transaction()
         if driver.frame is not None and driver.frame.transaction() is transaction:
             return  # a savepoint in a transaction that this session has begun
-        driver.frame = self.frame(transaction)
+        driver.frame = self.frame(connection)
         if driver.in_transaction:  # one in two phases begins at once
             driver.needs_tail = True
-            send_all(connection, self._head)
+            send_all(connection, driver.frame.head)
 
     def end(self) -> None:
         """Restore the caller's connections."""
@@ -114,18 +116,16 @@ class Transactions:
                     del _shared_connections[connection]
                     shared.end(connection)
 
-    def frame(self, transaction: RootTransaction) -> Frame:
-        """Return the frame for an open *transaction*."""
-        return Frame(ref(transaction), self._head, self._mark, self._binding)
+    def frame(self, connection: Connection) -> Frame:
+        """Return the frame for the open transaction of *connection*."""
+        transaction = cast("RootTransaction", connection.get_transaction())  # which the session has begun
+        # A tenant of another database has no schema in the main one.
+        is_away = self._crossing is not None and self._crossing.is_main(connection)
+        return Frame(ref(transaction), () if is_away else self._head, self._mark, self._binding)
 
     def apply_options(self, connection: Connection, before: Any) -> None:
         """Set the options of this session on *connection*."""
         connection._execution_options = before.union(self._options)  # noqa: SLF001 - execution_options() only adds
-
-    @property
-    def head(self) -> tuple[str, ...]:
-        """The statements that begin a transaction."""
-        return self._head
 
     @property
     def is_flushing(self) -> bool:
@@ -176,10 +176,10 @@ class _SharedConnection:
         session.apply_options(connection, self.options)
         if self._is_open(connection):
             driver = framed(connection)
-            driver.frame = session.frame(cast("RootTransaction", connection.get_transaction()))
+            driver.frame = session.frame(connection)
             driver.needs_tail = True
-            if session.head:
-                send_all(connection, session.head)
+            if driver.frame.head:
+                send_all(connection, driver.frame.head)
             else:
                 self._set_path(connection)
 

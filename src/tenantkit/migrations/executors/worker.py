@@ -22,6 +22,7 @@ from typing import Any
 from sqlalchemy import URL, Engine, create_engine, event
 
 from tenantkit.cancellation import Cancellation
+from tenantkit.databases.shared_keys import leave_out_shared_keys
 from tenantkit.migrations.executors.alembic import Alembic
 from tenantkit.migrations.graph.revision_graph import RevisionGraph, Scope
 from tenantkit.migrations.tasks.connections import RESET_SESSION
@@ -49,12 +50,16 @@ class WorkerConfig:
     """The parent's ``sys.path``: ``env.py`` and revisions may import the application."""
     limits: Limits
     placements_per_connection: int
+    shared_schemas: frozenset[str] = frozenset()
+    """The schemas of shared tables, where the database does not have them."""
 
     def open(self) -> Engine:
         """Return an engine with the application's settings, which keeps one connection."""
         options = {name: value for name, value in self.engine_options.items() if name not in _OF_POOLS}
         engine = create_engine(self.url, **options, pool_size=1, max_overflow=-1, pool_pre_ping=True)
         event.listen(engine, "checkin", reset_session)
+        if self.shared_schemas:
+            leave_out_shared_keys(engine, lambda: self.shared_schemas)
         return engine
 
 

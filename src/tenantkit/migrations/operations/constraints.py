@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, TextClause
 from sqlalchemy.ext.compiler import compiles
 from typing_extensions import override
 
+from tenantkit.databases.shared_keys import left_out_by
 from tenantkit.migrations.operations.existing import Meant, find_constraint
 from tenantkit.migrations.operations.steps import by_itself, step
 
@@ -174,6 +175,8 @@ def _validate(operations: Operations, operation: ValidateConstraintOp) -> None:
 @Operations.implementation_for(CreateCheckConstraintConcurrentlyOp)
 @Operations.implementation_for(CreateForeignKeyConcurrentlyOp)
 def _add(operations: Operations, operation: TwoStepConstraintOp) -> None:
+    if operation.referent is not None and left_out_by(operations.migration_context.dialect, operation.referent[1]):
+        return
     with by_itself(operations):
         if not add_at_once(operations, operation):
             check_rows(operations, operation)

@@ -278,6 +278,7 @@ def set_up(
         path=sys.path,
         limits=limits,
         placements_per_connection=PLACEMENTS_PER_CONNECTION,
+        shared_schemas=frozenset(tenancy.main_schemas if tenancy.databases.elsewhere(database) else ()),
     )
     try:
         if is_sent:
