@@ -6,16 +6,16 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tenantkit.arguments import FLAG, TEXTS, optional, require
-from tenantkit.databases.base import Databases, by_database
+from tenantkit.databases.base import Databases, by_database, shares_transaction
 from tenantkit.databases.reach import in_each
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.reader import read_details, read_hashes
 from tenantkit.drift.catalog.shape import restore_words
-from tenantkit.drift.compare import Difference, compare, outermost
+from tenantkit.drift.compare import Difference, compare, outermost, without_keys_to
 from tenantkit.drift.reference import Reference, build_references
 from tenantkit.drift.repair.script import write_repair
 from tenantkit.drift.report import DriftReport, Group, Odd
@@ -33,6 +33,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from tenantkit.migrations.graph.revision_graph import Heads
+
+
+class _Cohort(NamedTuple):
+    """Placements of the same shape."""
+
+    hash: int
+    has_shared_tables: bool
+    """Whether they are in the database of the shared tables. Others have no foreign keys to these."""
 
 
 def check(
@@ -75,15 +83,17 @@ def check(
     shared: defaultdict[Placement, list[Tenant]] = defaultdict(list)
     for tenant in fleet:
         shared[tenant.placement].append(tenant)
-    cohorts: defaultdict[Heads, defaultdict[int, list[list[Tenant]]]] = defaultdict(lambda: defaultdict(list))
+    cohorts: defaultdict[Heads, defaultdict[_Cohort, list[list[Tenant]]]] = defaultdict(lambda: defaultdict(list))
     for placement, sharing in shared.items():
         heads = before.get(placement)
         if heads is not None and heads == after.get(placement):
-            cohorts[heads][hashes[placement]].append(sharing)
+            is_here = shares_transaction(databases, placement.database)
+            cohorts[heads][_Cohort(hashes[placement], is_here)].append(sharing)
     groups = [
-        _compare(databases, heads, cohort, references.at.get(heads) if references else None, chosen, scripts=scripts)
+        _compare(tenancy, heads, cohort, references.at.get(heads) if references else None, chosen, scripts=scripts)
         for heads, cohort in cohorts.items()
     ]
+    is_complete = all(shares_transaction(databases, tenant.placement.database) for tenant in fleet)
     return DriftReport(
         groups=tuple(sorted(groups, key=lambda group: -group.tenants)),
         models=references.models if references else (),
@@ -92,6 +102,7 @@ def check(
             for each in everyone
             if each.key in chosen and each.placement not in before and before.problem(each.placement) is None
         ),
+        left_out=() if is_complete else tuple(_keys_to_shared_tables(tenancy)),
         unreachable={
             each.key: problem
             for each in everyone
@@ -133,15 +144,16 @@ def _read_details(databases: Databases, placements: Collection[Placement]) -> It
 
 
 def _compare(
-    databases: Databases,
+    tenancy: Deployment,
     heads: Heads,
-    cohort: Mapping[int, list[list[Tenant]]],
+    cohort: Mapping[_Cohort, list[list[Tenant]]],
     reference: Reference | None,
     chosen: set[str],
     *,
     scripts: bool,
 ) -> Group:
     """Compare the placements at one revision, each with the tenants that share it, by the hashes of their shapes."""
+    databases = tenancy.databases
     units = [sharing for alike in cohort.values() for sharing in alike]
     everyone = list(chain.from_iterable(units))
     if reference is None and len(units) == 1:
@@ -154,27 +166,34 @@ def _compare(
             odd=(),
             alone=alone,
         )
-    number = reference.hash if reference else _most_frequent(cohort)
-    standards = cohort.get(number, [])
-    alike, others = sum(map(len, standards)), [units for each, units in cohort.items() if each != number]
+    chosen_one = _Cohort(reference.hash, has_shared_tables=True) if reference else _most_frequent(cohort)
+    standards = cohort.get(chosen_one, [])
+    alike, others = sum(map(len, standards)), [(each, units) for each, units in cohort.items() if each != chosen_one]
     odd: list[Odd] = []
     if others:
-        examples = [units[0][0].placement for units in (standards, *others) if units]
+        examples = [units[0][0].placement for units in (standards, *(units for _, units in others)) if units]
         details = dict(_read_details(databases, examples))
         standard = reference.detail if reference else details[examples[0]]
-        for units in others:
-            _, _, differences = _distinguish(standard, details[units[0][0].placement])
+
+        def distinguish(each: _Cohort, found: Detail) -> tuple[Detail, Detail, tuple[Difference, ...]]:
+            expected = standard
+            if each.has_shared_tables != chosen_one.has_shared_tables:
+                expected, found = (without_keys_to(detail, tenancy.main_schemas) for detail in (expected, found))
+            return _distinguish(expected, found)
+
+        for each, units in others:
+            _, _, differences = distinguish(each, details[units[0][0].placement])
             tenants = list(chain.from_iterable(units))
             if not differences:  # the numbers differ by a word that is a schema's name, or by partitions
                 alike += len(tenants)
             elif asked := [tenant for tenant in tenants if tenant.key in chosen]:
                 places = {tenant.placement for tenant in asked}
                 written = {
-                    placement: write_repair(*_distinguish(standard, there))
+                    placement: write_repair(*distinguish(each, there))
                     for placement, there in (_read_details(databases, places) if scripts else ())
                 }
-                repairs = {each.key: written[each.placement] for each in asked if each.placement in written}
-                schemas = {each.key: each.schema for each in asked}
+                repairs = {one.key: written[one.placement] for one in asked if one.placement in written}
+                schemas = {one.key: one.schema for one in asked}
                 odd.append(Odd(schemas=schemas, differences=outermost(differences), scripts=repairs))
     return Group(
         revision=format_heads(heads) or None,
@@ -194,6 +213,14 @@ def _distinguish(expected: Detail, found: Detail) -> tuple[Detail, Detail, tuple
     return expected, found, compare(expected.shape, found.shape)
 
 
-def _most_frequent(cohort: Mapping[int, list[list[Tenant]]]) -> int:
-    """Return the hash of the most frequent shape; of several, the newest tenant's, which was built at once."""
-    return max(cohort, key=lambda number: (len(cohort[number]), max(each.id for each in chain(*cohort[number]))))
+def _most_frequent(cohort: Mapping[_Cohort, list[list[Tenant]]]) -> _Cohort:
+    """Return the most frequent shape; of several, the newest tenant's, which was built at once."""
+    return max(cohort, key=lambda each: (len(cohort[each]), max(tenant.id for tenant in chain(*cohort[each]))))
+
+
+def _keys_to_shared_tables(tenancy: Deployment) -> Iterator[str]:
+    """Yield the foreign keys of the models from tenants' tables to shared tables."""
+    for table in tenancy.tables.tenant:
+        for key in table.foreign_keys:
+            if key.column.table.schema in tenancy.main_schemas:
+                yield f"{table.name}.{key.parent.name} -> {key.target_fullname}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from textwrap import shorten
 
 from typing_extensions import override
 
+from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.shape import ASPECTS, CONSTRAINTS, IN_BRACES, VIEWS, Item, Key, Kind, Shape, parents
 
 _MAX_QUOTED = 120
@@ -20,6 +22,10 @@ _NOT_INHERITED = frozenset({"identity", "comment"})
 
 _KINDS = list(Kind)
 _OWNERS = frozenset({Kind.TABLE, Kind.DOMAIN, *VIEWS})
+
+
+_REFERENCES = re.compile(r'REFERENCES (?:"((?:[^"]|"")+)"|([\w$]+))\.')
+"""The schema in the definition of a foreign key that leads to another one."""
 
 
 class Change(StrEnum):
@@ -204,3 +210,14 @@ def _shortened(lines: Iterable[str]) -> str:
 
 def _quoted(labels: tuple[str | None, ...]) -> str:
     return ", ".join(repr(label) for label in labels)
+
+
+def without_keys_to(detail: Detail, schemas: Collection[str]) -> Detail:
+    """Return *detail* without foreign keys to tables in other *schemas*, as a database without these tables has it."""
+    return detail._replace(shape={key: item for key, item in detail.shape.items() if not _leads_to(item, schemas)})
+
+
+def _leads_to(item: Item, schemas: Collection[str]) -> bool:
+    if item.key.kind is not Kind.FOREIGN_KEY or (found := _REFERENCES.search(item["definition"] or "")) is None:
+        return False
+    return (found[2] or found[1].replace('""', '"')) in schemas

@@ -57,6 +57,8 @@ class DriftReport:
     """Tenants that have no schema, or none that this version of tenantkit can reach."""
     unreachable: Mapping[str, str] = field(default_factory=dict[str, str])
     """Tenants whose database is down, by key, with the reason. They are not compared."""
+    left_out: tuple[str, ...] = ()
+    """The foreign keys of the models to shared tables, if tenants in other databases are without them."""
     moving: tuple[str, ...] = ()
     """Tenants that were migrated during the check, and are not compared."""
 

@@ -70,6 +70,12 @@ def check(
             f"Migrated during the check, and therefore left out: {first_lines(report.moving)}. Run it again.",
             soft_wrap=True,
         )
+    if report.left_out:
+        err.print(
+            "No drift: tenants outside of the main database have no foreign keys to shared tables, whose rows nothing "
+            f"checks there: {first_lines(report.left_out)}.",
+            soft_wrap=True,
+        )
     if report.alone:
         err.print(
             f"Compared with nothing, because no other tenant is at the same revision: {first_lines(report.alone)}. "
@@ -161,6 +167,7 @@ def _as_json(report: DriftReport, *, with_sql: bool) -> dict[str, Any]:
         "models": [_difference_as_json(each) for each in report.models],
         "missing": report.missing,
         "unreachable": dict(report.unreachable),
+        "left_out": report.left_out,
         "moving": report.moving,
     }
 
