@@ -1,4 +1,4 @@
-"""What the tests of the package, of the examples and of the documentation have in common."""
+"""Configuration of pytest for the tests of the package, of the examples and of the documentation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytest_collect_file = Sybil(
 
 
 class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]
-    """Hands tests out to several processes one by one, but a document as a whole: its blocks build on one another."""
+    """Distributes tests to several processes one by one, but a document as a whole: its blocks depend on each other."""
 
     @override
     def _split_scope(self, nodeid: str) -> str:
@@ -41,9 +41,9 @@ class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]
 
     @override
     def remove_node(self, node: Any) -> str | None:
-        """Return the test that a process died of, and leave to the others what it had not begun.
+        """Return the test during which a process died, and give its pending tests to the others.
 
-        xdist's own would hand out units that are done already, after which a process waits for ever.
+        xdist's own would distribute units that are done already, after which a process waits forever.
         """
         units = self.assigned_work.pop(node)
         pending: list[tuple[dict[str, bool], str]] = [
@@ -60,17 +60,17 @@ class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]
 
     @override
     def _reschedule(self, node: Any) -> None:
-        if node in self.registered_collections:  # which a process that replaces another makes first
+        if node in self.registered_collections:  # a process that replaces another registers its collection first
             super()._reschedule(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Have several processes (``-n 2``) share the tests."""
+    """Distribute the tests to several processes (``-n 2``)."""
     return _Scheduler(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the blocks of each document back in their order, and the longest document first; mark those of long ones."""
+    """Restore the order of each document's blocks, the longest document first, and mark blocks of long documents."""
     blocks = [item for item in items if isinstance(item, SybilItem)]
     for block in blocks:
         if documents.takes_long(block.example.document):

@@ -1,4 +1,4 @@
-"""Fixtures that every area uses: the databases and the tenancy of a small application."""
+"""Fixtures of all folders: the databases and the tenancy of a small application."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def database(make_database: Callable[..., URL], application_template: str) -> UR
 
 @pytest.fixture
 def engine(database: URL) -> Generator[Engine]:
-    """An engine of the test's own, for looking at the database from outside of tenantkit."""
+    """An engine of the test's own, for queries of the database from outside of tenantkit."""
     engine = create_engine(database)
     yield engine
     engine.dispose()
@@ -93,7 +93,7 @@ def portal() -> Generator[BlockingPortal]:
 
 @pytest.fixture(params=["sync", "asyncio-psycopg", "asyncio-asyncpg"])
 def make_any_tenancy(request: pytest.FixtureRequest, database: URL) -> Generator[Callable[..., Any]]:
-    """Make a tenancy in every colour, each behind the synchronous face, on a pool of two connections."""
+    """Make a synchronous or an asynchronous tenancy, each with a synchronous interface, on a pool of two connections."""
     colour, _, driver = request.param.partition("-")
     pool = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 60}
     with ExitStack() as made:
@@ -113,7 +113,7 @@ def make_any_tenancy(request: pytest.FixtureRequest, database: URL) -> Generator
 
 @pytest.fixture
 def any_tenancy(make_any_tenancy: Callable[..., Any]) -> Any:
-    """The small application in every colour, each behind the synchronous face, on a pool of two connections."""
+    """The small application with each kind of tenancy, behind a synchronous interface, on a pool of two connections."""
     return make_any_tenancy()
 
 

@@ -74,7 +74,7 @@ def fleet(project: Project) -> Project:
 
 @pytest.fixture
 def project_engine(project_url: URL) -> Generator[Engine]:
-    """An engine for looking at the project's database from outside."""
+    """An engine for queries of the project's database from outside."""
     engine = create_engine(project_url)
     yield engine
     engine.dispose()

@@ -95,12 +95,12 @@ INVOICES = """op.create_table(
 
 @dataclass(frozen=True)
 class Result:
-    """What a command did."""
+    """The result of a command."""
 
     code: int
     out: str
     err: str
-    """Without what the application itself prints."""
+    """Standard error, without the application's own output."""
 
     @property
     def json(self) -> Any:
@@ -108,7 +108,7 @@ class Result:
 
 
 class _Keyboard(io.StringIO):
-    """What a person types at a terminal."""
+    """The input of a user at a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -142,7 +142,7 @@ class Project:
         return self.write(f"migrations/{line}/{revision}.py", text)
 
     def edit_app(self, old: str, new: str) -> None:
-        """Replace a text in the application, whose next command reads it afresh."""
+        """Replace a text in the application, which the next command imports again."""
         app = self.folder / "shop" / "app.py"
         text = app.read_text()
         assert old in text
@@ -150,13 +150,13 @@ class Project:
         self.forget_modules()
 
     def forget_modules(self) -> None:
-        """Let modules of this folder be imported afresh."""
+        """Remove the modules of this folder from `sys.modules`."""
         for name, module in list(sys.modules.items()):
             if (getattr(module, "__file__", None) or "").startswith(f"{self.folder}/"):
                 del sys.modules[name]
 
     def invoke(self, *arguments: str, typed: str | None = None) -> Result:
-        """Run a command in this process, where nobody sits at a terminal, or somebody who has *typed* something."""
+        """Run a command in this process, without a terminal, or at a terminal with the input *typed*."""
         out, err = io.StringIO(), io.StringIO()
         with (
             patch.object(sys, "argv", ["tenantkit", *arguments]),
@@ -169,7 +169,7 @@ class Project:
         return Result(int(exited.value.code or 0), out.getvalue(), err.getvalue().removeprefix(GREETING))
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Result:
-        """Run the console script in a process of its own; one that gets an *environment* is started anew."""
+        """Run the console script in a process of its own; with an *environment*, in a new one."""
         if environment is None:
             done = commands.run(*arguments, cwd=self.folder, environment=os.environ)
         else:
@@ -177,21 +177,21 @@ class Project:
         return Result(done.returncode, done.stdout, done.stderr.removeprefix(GREETING))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the console script, and leave it to the test to read what it says."""
+        """Start the console script; the test reads its output."""
         pipe = subprocess.PIPE
         return subprocess.Popen([SCRIPT, *arguments], cwd=self.folder, stdout=pipe, stderr=pipe, text=True)
 
     def at_terminal(self, *arguments: str, is_measured: bool = True, **environment: str) -> Terminal:
-        """Run the console script with a person at a terminal, and stdout going elsewhere.
+        """Run the console script at a terminal, with stdout as a pipe.
 
-        What is to be interrupted must not be measured.
+        A process that is interrupted must not measure coverage.
         """
         terminal = {"TERM": "xterm-256color", "COLUMNS": "100", **environment}
         return Terminal(self.folder, arguments, {**(os.environ if is_measured else unmeasured()), **terminal})
 
 
 class Terminal:
-    """The console script as a person sees it: stdin and stderr are a terminal, stdout is a pipe."""
+    """The console script at a terminal: stdin and stderr are a terminal, stdout is a pipe."""
 
     def __init__(self, folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self._ours, theirs = pty.openpty()
@@ -220,7 +220,7 @@ class Terminal:
         os.write(self._ours, f"{words}\n".encode())
 
     def interrupt(self) -> None:
-        """Press Ctrl-C, which reaches the processes that it started too."""
+        """Press Ctrl-C, which also interrupts the child processes."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def result(self) -> Result:
@@ -234,12 +234,12 @@ class Terminal:
         return Result(self.process.returncode, out, self._plain())
 
     def _read(self) -> None:
-        """Read what comes at once, as a terminal does: who writes to one that is full has to wait."""
+        """Read output at once, as a terminal does: a full terminal would block the writer."""
         decoder = getincrementaldecoder("utf-8")()
-        with suppress(OSError):  # how Linux says that the other side is closed
+        with suppress(OSError):  # on Linux, the other side is closed
             while got := os.read(self._ours, 10_000):
                 self.seen += decoder.decode(got)
 
     def _plain(self) -> str:
-        """Return what was seen, without colours and movements of the cursor."""
+        """Return the output, without colours and movements of the cursor."""
         return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.seen).replace("\r\n", "\n")

@@ -1,4 +1,4 @@
-"""The application is found where it is named, and each way of not finding it is told apart."""
+"""Ways to name the application, and a separate error for each way that fails."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_pyproject_is_found_from_a_folder_below_and_its_folder_is_where_paths_be
     assert done.json["heads"] == ["t2"]
 
 
-def test_without_a_name_all_the_ways_to_give_one_are_told(bare_project: Project) -> None:
+def test_without_a_name_the_error_lists_the_ways_to_name_one(bare_project: Project) -> None:
     bare_project.write("pyproject.toml", "[tool.other]")
     done = bare_project.invoke("list")
     assert (done.code, done.out) == (2, "")
@@ -65,7 +65,7 @@ def test_without_a_name_all_the_ways_to_give_one_are_told(bare_project: Project)
 
 
 @pytest.mark.parametrize("reference", ["shop", "shop.app", "shop.app:", ":tenancy"])
-def test_a_malformed_name_is_bad_usage(bare_project: Project, reference: str) -> None:
+def test_a_malformed_name_is_a_usage_error(bare_project: Project, reference: str) -> None:
     done = bare_project.invoke("list", "-a", reference)
     assert (done.code, done.out) == (2, "")
     assert "Write it as package.module:attribute, or as path/to/module.py:attribute." in done.err
@@ -92,7 +92,9 @@ def test_a_malformed_name_is_bad_usage(bare_project: Project, reference: str) ->
         ("./shop/nowhere.py:x", "shop/nowhere.py', which './shop/nowhere.py:x' names."),
     ],
 )
-def test_what_cannot_be_loaded_is_told_in_one_line(project: Project, reference: str, message: str) -> None:
+def test_an_application_that_cannot_be_loaded_is_an_error_of_one_line(
+    project: Project, reference: str, message: str
+) -> None:
     project.write("shop/broken.py", "1 / 0")
     project.write("shop/needs.py", "import not_installed")
     project.write("shop/exits.py", "import sys\nsys.exit(0)")
@@ -128,7 +130,7 @@ def test_an_application_is_found_by_the_path_of_its_file(fleet: Project, referen
     assert (done.code, [tenant["key"] for tenant in done.json]) == (0, ["acme", "initech", "umbrella"])
 
 
-def test_the_path_of_a_lone_file_finds_what_stands_beside_it(fleet: Project) -> None:
+def test_an_application_named_by_path_imports_modules_of_its_folder(fleet: Project) -> None:
     fleet.write("scripts/models_of_saas.py", "from shop.app import OPTIONS")
     fleet.write(
         "scripts/saas.py",
@@ -194,7 +196,7 @@ def test_a_broken_pyproject_is_named(bare_project: Project, content: str, messag
 
 
 @pytest.mark.parametrize("command", ["list", "lint"])
-def test_a_folder_that_is_gone_is_said(
+def test_a_removed_working_folder_is_named(
     command: str, bare_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "gone"
@@ -214,5 +216,5 @@ def test_a_folder_that_is_gone_is_said(
         (["list", "-a"], ["-a", "list"]),
     ],
 )
-def test_options_of_every_command_may_stand_anywhere(given: list[str], expected: list[str]) -> None:
+def test_global_options_are_accepted_before_and_after_each_command(given: list[str], expected: list[str]) -> None:
     assert globals_first(given) == expected

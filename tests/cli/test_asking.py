@@ -1,4 +1,4 @@
-"""Questions before something is lost or written down: they say what, and where rows are lost, the answer is typed."""
+"""Confirmations of downgrade and stamp: they show the effects, and ask for a number or a key if rows are lost."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ def fill(engine: Engine, *keys: str) -> None:
 
 
 def ask(fleet: Project, arguments: Sequence[str], answer: str) -> tuple[int, str]:
-    """Give *answer* to what a command asks; return its exit code, and all that was shown."""
+    """Answer a command's question with *answer*; return its exit code and output."""
     done = fleet.invoke(*arguments, typed=answer)
     return done.code, done.err
 
 
 @pytest.mark.parametrize(("answer", "there", "code"), [("n", "t2", 1), ("", "t2", 1), ("y", "t1", 0)])
-def test_without_rows_yes_is_enough(fleet: Project, project_engine: Engine, answer: str, there: str, code: int) -> None:
+def test_without_a_loss_of_rows_yes_is_enough(
+    fleet: Project, project_engine: Engine, answer: str, there: str, code: int
+) -> None:
     done, said = ask(fleet, ["downgrade", "t1", "--tenants", "acme", "--jobs", "0"], answer)
     assert "1 tenant goes back: t2 -> t1 (acme)\nDropped: column invoices.note.\nNo rows are lost. Continue?" in said
     assert done == code
@@ -43,7 +45,7 @@ def test_without_rows_yes_is_enough(fleet: Project, project_engine: Engine, answ
 @pytest.mark.parametrize(
     ("answer", "there", "code"), [("y", "t2", 1), ("yes", "t2", 1), ("2", "t2", 1), ("3", None, 0)]
 )
-def test_where_rows_are_lost_the_number_of_tenants_is_typed(
+def test_if_rows_are_lost_the_answer_is_the_number_of_tenants(
     fleet: Project, project_engine: Engine, answer: str, there: str | None, code: int
 ) -> None:
     fill(project_engine, "umbrella")
@@ -54,7 +56,7 @@ def test_where_rows_are_lost_the_number_of_tenants_is_typed(
     assert revisions(project_engine, *ALL) == [there] * 3
 
 
-def test_of_one_tenant_its_key_is_typed(fleet: Project, project_engine: Engine) -> None:
+def test_for_one_tenant_the_answer_is_its_key(fleet: Project, project_engine: Engine) -> None:
     fill(project_engine, "acme", "initech")
     arguments = ["downgrade", "-1", "-t", "acme"]
     assert ask(fleet, arguments, "1")[0] == 1
@@ -64,7 +66,7 @@ def test_of_one_tenant_its_key_is_typed(fleet: Project, project_engine: Engine) 
     assert revisions(project_engine, *ALL) == ["t1", "t2", "t2"]
 
 
-def test_groups_that_start_elsewhere_are_told_apart(fleet: Project, project_engine: Engine) -> None:
+def test_tenants_at_different_revisions_are_listed_separately(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "pass")
     fleet.invoke("migrate", "-t", "acme")
     _, said = ask(fleet, ["downgrade", "t1"], "n")
@@ -72,7 +74,7 @@ def test_groups_that_start_elsewhere_are_told_apart(fleet: Project, project_engi
     assert "2 tenants go back: t2 -> t1 (initech, umbrella)" in said
 
 
-def test_the_shared_tables_are_asked_about_by_name(project: Project, project_engine: Engine) -> None:
+def test_the_question_names_the_shared_tables(project: Project, project_engine: Engine) -> None:
     fill(project_engine)
     file = project.folder / "migrations" / "shared" / "s1.py"
     file.write_text(file.read_text().replace("pass", 'op.execute("DROP TABLE shared.countries")'))
@@ -94,7 +96,7 @@ def test_the_shared_tables_are_asked_about_by_name(project: Project, project_eng
         ("op.execute('DO LANGUAGE plpython3u $x$ plpy.execute(1) $x$')", "a DO in plpython3u is not read"),
     ],
 )
-def test_what_cannot_be_known_is_said_and_typed(
+def test_unknown_losses_are_reported_and_need_a_typed_answer(
     fleet: Project, project_engine: Engine, downgrade: str, says: str
 ) -> None:
     file = fleet.add_revision("t3", "t2", "pass")
@@ -120,7 +122,7 @@ def test_deleted_rows_are_named(fleet: Project, project_engine: Engine) -> None:
     assert "Rows are deleted from invoices.\nRows are lost: t_acme.invoices has some." in said
 
 
-def test_taking_a_run_back_names_what_goes(fleet: Project, project_engine: Engine) -> None:
+def test_a_downgrade_of_a_run_lists_the_losses(fleet: Project, project_engine: Engine) -> None:
     fill(project_engine, "acme")
     file = fleet.add_revision("t3", "t2", 'op.add_column("invoices", sa.Column("paid", sa.Integer), schema="tenant")')
     file.write_text(file.read_text().replace("    pass", '    op.drop_column("invoices", "paid", schema="tenant")'))
@@ -140,7 +142,7 @@ def test_stamp_asks_too(fleet: Project, project_engine: Engine, answer: str, the
     assert revisions(project_engine, *ALL) == [there, there, "t2"]
 
 
-def test_stamp_purges_what_it_has_named(fleet: Project, project_engine: Engine) -> None:
+def test_stamp_lists_and_purges_the_rows(fleet: Project, project_engine: Engine) -> None:
     with project_engine.begin() as connection:
         connection.exec_driver_sql("UPDATE t_acme.alembic_version SET version_num = 'gone'")
     failed = fleet.invoke("stamp", "t1", "-t", "acme", "--yes")
@@ -152,7 +154,7 @@ def test_stamp_purges_what_it_has_named(fleet: Project, project_engine: Engine) 
     assert revisions(project_engine, *ALL) == ["t1", "t2", "t2"]
 
 
-def test_where_nothing_is_to_do_nothing_is_asked(fleet: Project) -> None:
+def test_without_work_nothing_is_asked(fleet: Project) -> None:
     for arguments in (
         ("stamp", "head"),
         ("stamp", "head", "--purge"),

@@ -1,4 +1,4 @@
-"""Commands for people who write migrations."""
+"""The commands init and revision."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cli.project import Project
 from tests.support.commands import SCRIPT
 
 
-def test_init_makes_an_environment_and_tells_what_comes_next(bare_project: Project) -> None:
+def test_init_creates_an_environment_and_prints_the_next_steps(bare_project: Project) -> None:
     done = bare_project.invoke("init", "database/schema")
     assert done.code == 0
     assert (bare_project.folder / "database/schema/env.py").is_file()
@@ -40,7 +40,7 @@ def test_init_suggests_a_folder_that_is_free(bare_project: Project) -> None:
     assert bare_project.invoke("init", "tenant_migrations").code == 0
 
 
-def test_init_makes_an_environment_of_the_folder_it_runs_in(bare_project: Project) -> None:
+def test_init_creates_an_environment_in_the_current_folder(bare_project: Project) -> None:
     (bare_project.folder / "alembic.ini").unlink()
     done = bare_project.invoke("init", ".")
     assert done.code == 0, done.err
@@ -51,7 +51,7 @@ def test_init_makes_an_environment_of_the_folder_it_runs_in(bare_project: Projec
 
 
 @pytest.mark.parametrize("folder", ["", "shop/app.py", "shop/app.py/migrations", "/proc/nothing"])
-def test_init_says_what_cannot_be_a_folder(bare_project: Project, folder: str) -> None:
+def test_init_reports_a_path_that_cannot_be_a_folder(bare_project: Project, folder: str) -> None:
     before = sorted(bare_project.folder.rglob("*"))
     done = bare_project.invoke("init", folder)
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
@@ -95,7 +95,7 @@ def test_revision_prints_the_path_of_an_empty_one(project: Project) -> None:
     assert done.out.count("\n") == 1
 
 
-def test_revision_autogenerates_what_the_models_have_once(project: Project) -> None:
+def test_a_second_autogenerate_finds_no_differences(project: Project) -> None:
     project.edit_app("note: Mapped[str | None]", "note: Mapped[str | None]\n    paid: Mapped[bool | None]")
     done = project.invoke("revision", "-m", "Paid", "--autogenerate", "--json")
     assert done.code == 0, done.err
@@ -201,7 +201,7 @@ def compare(context, upgrade_ops, schemas):
 
 
 @pytest.mark.parametrize("line", ["tenant", "shared"])
-def test_other_packages_compare_objects_of_the_lines_schemas_only(line: str, project: Project) -> None:
+def test_other_packages_compare_objects_of_their_sides_schemas_only(line: str, project: Project) -> None:
     project.write("shop/things.py", THINGS)
     env = "import shop.things\nfrom tenantkit.migrations import run_environment\nrun_environment()\n"
     project.write("migrations/env.py", env)
@@ -214,7 +214,7 @@ def test_other_packages_compare_objects_of_the_lines_schemas_only(line: str, pro
     assert sorted(found) == sorted([("name", line), ("object", line)] * 2)
 
 
-def test_revision_prints_each_file_that_a_hook_makes(project: Project) -> None:
+def test_revision_prints_each_file_of_a_hook(project: Project) -> None:
     project.write(
         "migrations/env.py",
         """
@@ -237,7 +237,7 @@ run_environment(process_revision_directives=hook)
     assert [Path(line).name for line in done.out.splitlines()] == ["p1_p1.py", "p2_p2.py"]
 
 
-def test_revision_of_the_shared_tables_goes_to_their_line(project: Project) -> None:
+def test_a_shared_revision_is_written_to_the_shared_folder(project: Project) -> None:
     done = project.invoke("revision", "-m", "Currencies", "--shared")
     assert Path(done.out.strip()).parent.name == "shared"
 

@@ -1,4 +1,4 @@
-"""The command that finds drift: what it prints where, its exit code, and that what it prints can be run."""
+"""The command check: its output, its exit code, and the repairs that it prints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPTIONAL = "column invoices.country: NULL is allowed, not forbidden"
 
 @pytest.fixture
 def drifted(fleet: Project, project_engine: Engine) -> Project:
-    """The fleet, of which initech may leave out countries."""
+    """The fleet, in which countries are optional for initech."""
     run(project_engine, "ALTER TABLE t_initech.invoices ALTER COLUMN country DROP NOT NULL")
     return fleet
 
@@ -23,7 +23,7 @@ def run(engine: Engine, statement: str) -> None:
         connection.execute(text(statement))
 
 
-def test_tenants_that_are_alike_are_said_to_be_and_the_code_is_0(fleet: Project) -> None:
+def test_without_drift_the_exit_code_is_0(fleet: Project) -> None:
     for options in ([], ["--models"]):
         done = fleet.invoke("check", *options)
         assert (done.code, done.err) == (0, "")
@@ -32,7 +32,7 @@ def test_tenants_that_are_alike_are_said_to_be_and_the_code_is_0(fleet: Project)
         assert done.out.splitlines()[-1].startswith("No drift: ")
 
 
-def test_the_tenant_that_is_odd_is_named_with_its_differences_and_the_code_is_1(drifted: Project) -> None:
+def test_an_odd_tenant_is_named_with_its_differences_and_the_exit_code_is_1(drifted: Project) -> None:
     done = drifted.invoke("check")
     assert done.code == 1
     assert done.out.splitlines()[1].split()[:4] == ["t2", "3", "2", "1"]
@@ -41,7 +41,7 @@ def test_the_tenant_that_is_odd_is_named_with_its_differences_and_the_code_is_1(
     assert drifted.invoke("check", "--tenants", "acme, umbrella").code == 0
 
 
-def test_of_many_differences_the_first_are_shown(fleet: Project, project_engine: Engine) -> None:
+def test_only_the_first_of_many_differences_are_shown(fleet: Project, project_engine: Engine) -> None:
     columns = ", ".join(f"ADD COLUMN extra{number:02} int" for number in range(23))
     run(project_engine, f"ALTER TABLE t_acme.invoices {columns}")
     lines = fleet.invoke("check").out.splitlines()
@@ -50,7 +50,7 @@ def test_of_many_differences_the_first_are_shown(fleet: Project, project_engine:
     assert lines[-1] == "acme: and 3 more differences; --json has them all"
 
 
-def test_the_sql_mends_what_the_words_say(drifted: Project, project_url: URL, project_engine: Engine) -> None:
+def test_the_sql_repairs_the_differences(drifted: Project, project_url: URL, project_engine: Engine) -> None:
     run(project_engine, 'ALTER TABLE t_acme.invoices ADD COLUMN "a\nDROP TABLE t_acme.invoices; --" int')
     done = drifted.invoke("check", "--sql")
     assert done.code == 1
@@ -63,7 +63,7 @@ def test_the_sql_mends_what_the_words_say(drifted: Project, project_url: URL, pr
     assert drifted.invoke("check").code == 0
 
 
-def test_a_program_gets_everything(drifted: Project) -> None:
+def test_json_has_all_differences(drifted: Project) -> None:
     done = drifted.invoke("check", "--json")
     assert done.code == 1
     ((group,), report) = (done.json.pop("groups"), done.json)
@@ -79,7 +79,7 @@ def test_a_program_gets_everything(drifted: Project) -> None:
     assert 'SET LOCAL search_path = "t_initech", ' in with_sql["initech"]
 
 
-def test_a_tenant_that_is_compared_with_nothing_is_named_and_the_code_is_1(
+def test_a_tenant_that_is_compared_with_nothing_is_named_and_the_exit_code_is_1(
     fleet: Project, project_engine: Engine
 ) -> None:
     run(project_engine, "UPDATE t_acme.alembic_version SET version_num = 't1'")
@@ -91,10 +91,10 @@ def test_a_tenant_that_is_compared_with_nothing_is_named_and_the_code_is_1(
     assert done.err.count("--models") == 1
     assert fleet.invoke("check", "--tenants", "initech").code == 0
     assert fleet.invoke("check", "--json").json["groups"][1]["alone"] == ["acme"]
-    assert fleet.invoke("check", "--models").code == 1  # the tables are those of the newest revision
+    assert fleet.invoke("check", "--models").code == 1  # its tables are those of the newest revision
 
 
-def test_what_sql_cannot_mend_is_said_in_words(fleet: Project, project_engine: Engine) -> None:
+def test_a_difference_that_sql_cannot_repair_is_described(fleet: Project, project_engine: Engine) -> None:
     run(project_engine, "DROP SCHEMA t_acme CASCADE")
     missing = "acme: the schema does not exist; see 'tenantkit doctor'"
     assert missing in fleet.invoke("check").out
@@ -102,7 +102,7 @@ def test_what_sql_cannot_mend_is_said_in_words(fleet: Project, project_engine: E
     assert (done.code, done.out, done.err) == (1, "", f"{missing}\n")
 
 
-def test_revisions_that_are_not_what_the_models_declare(fleet: Project) -> None:
+def test_revisions_that_differ_from_the_models_are_reported(fleet: Project) -> None:
     fleet.add_revision("t3", "t2", 'op.drop_column("invoices", "note", schema="tenant")')
     done = fleet.invoke("check", "--models")
     assert done.code == 1

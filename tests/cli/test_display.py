@@ -1,4 +1,4 @@
-"""What people see of a run: a live display at a terminal, lines elsewhere, and a summary by reason at the end."""
+"""The display of a run: live at a terminal, lines elsewhere, and a summary by reason at the end."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.cli.test_events import BACKFILLS
 KEYS = [f"tenant-{number:02}" for number in range(64)]
 SLOW_AND_SOMETIMES_FAILS = """op.execute(
         "DO $$ BEGIN PERFORM pg_sleep(0.04); IF current_schema() IN ('t_tenant-07', 't_tenant-33', 't_tenant-50') THEN "
-        "RAISE 'no luck in %, which is told in so many words that no terminal has the room for it', current_schema(); "
+        "RAISE 'no luck in %, with a message that is longer than each line of a narrow terminal', current_schema(); "
         "END IF; END $$"
     )"""
 FEW = ("--jobs", "1", "--tenants", ",".join(KEYS[:12]))
 WELL = ("--jobs", "1", "--tenants", ",".join(KEYS[8:20]))
-"""Of the first, one fails; of these, none."""
+"""None of these tenants fails; of `FEW`, one does."""
 COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[1-6]m|38;)")
 MOVEMENT = re.compile(r"\x1b\[[0-9;?]*[A-Zhl]")
 
@@ -54,7 +54,7 @@ def large_template(make_template: Callable[..., URL], templates: dict[str, URL])
 def large(
     bare_project: Project, make_database: Callable[..., URL], large_template: str, monkeypatch: pytest.MonkeyPatch
 ) -> Project:
-    """A project with 64 tenants, for which a slow revision waits that three of them refuse."""
+    """A project with 64 tenants and a slow revision, which fails for three of them."""
     url = make_database(large_template)
     monkeypatch.setenv("DATABASE_URL", url.render_as_string(hide_password=False))
     for name in ("NO_COLOR", "FORCE_COLOR"):
@@ -68,7 +68,7 @@ def outcome(number: int, **values: object) -> Outcome:
     return Outcome(key=f"k{number}", schema=f"t_k{number}", **shown)
 
 
-def test_a_terminal_shows_how_far_and_fast_it_is_and_who_fails_and_keeps_a_summary(large: Project) -> None:
+def test_a_terminal_shows_progress_rate_and_failures_and_keeps_a_summary(large: Project) -> None:
     began = time.monotonic()
     terminal = large.at_terminal("migrate", "--jobs", "2")
     done = terminal.result()
@@ -84,7 +84,7 @@ def test_a_terminal_shows_how_far_and_fast_it_is_and_who_fails_and_keeps_a_summa
     assert all(len(line) <= 100 and line.endswith("…") for line in failures)
     assert "[1/64]" not in done.err
     assert terminal.seen.count("Migrating") <= 10 * (time.monotonic() - began) + len(failures) + 2, "drawn too often"
-    # What was drawn is taken away, and a summary stays.
+    # The display is erased, and a summary remains.
     *_, after = MOVEMENT.split(terminal.seen)
     assert "Migrating" not in after
     summary = done.err[done.err.rindex("3 tenants: ") :].splitlines()
@@ -97,7 +97,7 @@ def test_a_terminal_shows_how_far_and_fast_it_is_and_who_fails_and_keeps_a_summa
     assert re.search(r"2 by alembic, 59 by replay; \d+ tenants/s; slowest: tenant-", done.err)
 
 
-def test_a_narrow_terminal_is_not_overrun(large: Project) -> None:
+def test_no_line_is_longer_than_a_narrow_terminal(large: Project) -> None:
     done = large.at_terminal("migrate", *FEW, COLUMNS="40").result()
     drawn = [line for line in re.split(r"[\r\n]+", done.err) if line.startswith(("Migrating", "  slowest", "failed"))]
     assert max(map(len, drawn)) <= 40
@@ -111,7 +111,7 @@ def test_no_color_means_no_colour(large: Project, environment: dict[str, str], c
     assert (COLOUR.search(terminal.seen) is not None) is coloured
 
 
-def test_a_dumb_terminal_gets_lines(large: Project) -> None:
+def test_a_terminal_without_cursor_movements_gets_lines(large: Project) -> None:
     terminal = large.at_terminal("migrate", *WELL, TERM="dumb")
     done = terminal.result()
     assert "\x1b" not in terminal.seen
@@ -124,7 +124,7 @@ def test_colours_that_are_forced_on_a_file_do_not_make_it_a_terminal(large: Proj
     assert "[12/12]" in done.err
 
 
-def test_an_interrupted_run_tells_how_far_it_was(large: Project) -> None:
+def test_an_interrupted_run_prints_its_progress(large: Project) -> None:
     large.add_revision("t4", "t3", "op.execute(\"SELECT pg_sleep(60) WHERE current_schema() > 't_tenant-20'\")")
     terminal = large.at_terminal("migrate", "--jobs", "1", is_measured=False)
     terminal.wait_for("by replay")
@@ -134,7 +134,7 @@ def test_an_interrupted_run_tells_how_far_it_was(large: Project) -> None:
     assert re.search(r"\d+ of 64 tenants were done, \d of them failed\.\n", done.err)
 
 
-def test_a_terminal_shows_how_far_a_long_step_is(fleet: Project) -> None:
+def test_a_terminal_shows_the_progress_of_a_long_step(fleet: Project) -> None:
     fleet.add_revision("t3", "t2", BACKFILLS)
     terminal = fleet.at_terminal("migrate", "--tenants", "umbrella")
     assert terminal.result().code == 0
@@ -142,7 +142,7 @@ def test_a_terminal_shows_how_far_a_long_step_is(fleet: Project) -> None:
     assert "backfill" not in MOVEMENT.split(terminal.seen)[-1], "what is done is not left on the screen"
 
 
-def test_where_there_is_no_terminal_a_long_step_has_a_line_now_and_then(
+def test_without_a_terminal_the_progress_of_a_long_step_is_printed_in_lines(
     fleet: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet.add_revision("t3", "t2", BACKFILLS)
@@ -153,7 +153,7 @@ def test_where_there_is_no_terminal_a_long_step_has_a_line_now_and_then(
     assert re.fullmatch(r"umbrella: backfill of big, 3,000 rows set, \d+ % done", told[-1])
 
 
-def test_where_there_is_no_terminal_a_large_fleet_has_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_a_large_fleet_has_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with FleetProgress("Migrating") as progress:
         progress.started(2000)
         for number in range(2000):
@@ -164,7 +164,7 @@ def test_where_there_is_no_terminal_a_large_fleet_has_few_lines(capsys: pytest.C
     assert lines[-1].endswith(": 2000 by replay")
 
 
-def test_failures_of_all_do_not_fill_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failures_of_all_tenants_are_summarized(capsys: pytest.CaptureFixture[str]) -> None:
     with FleetProgress("Migrating") as progress:
         progress.started(500)
         for number in range(500):
@@ -174,7 +174,7 @@ def test_failures_of_all_do_not_fill_the_screen(capsys: pytest.CaptureFixture[st
     assert lines[20] == "Further failures are only counted; the summary has them."
 
 
-def test_what_a_server_has_lost_is_told_and_counted_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lost_migration_is_reported_and_counted_once(capsys: pytest.CaptureFixture[str]) -> None:
     done = [outcome(number, attempts=2) for number in range(4)]
     with FleetProgress("Migrating", Events()) as progress:
         progress.started(4)
@@ -201,7 +201,7 @@ def test_an_error_cannot_move_the_cursor_or_begin_a_line(capsys: pytest.CaptureF
 
 
 class Clock:
-    """Time as a test wants it."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -209,7 +209,7 @@ class Clock:
         return self.now
 
 
-def test_the_rate_is_that_of_the_last_seconds_and_unknown_at_first() -> None:
+def test_the_rate_is_that_of_the_last_seconds_and_initially_unknown() -> None:
     clock = Clock()
     tally = Tally(clock)
     tally.start(1000)
@@ -225,7 +225,7 @@ def test_the_rate_is_that_of_the_last_seconds_and_unknown_at_first() -> None:
     assert tally.seconds_left(rate) == pytest.approx((1000 - 550) / 10)
 
 
-def test_nobody_knows_when_what_does_not_move_will_be_done() -> None:
+def test_without_progress_the_remaining_time_is_unknown() -> None:
     clock = Clock()
     tally = Tally(clock)
     tally.start(10)
@@ -239,7 +239,7 @@ def test_nobody_knows_when_what_does_not_move_will_be_done() -> None:
     assert tally.seconds_left(tally.rate()) is None
 
 
-def test_the_slowest_and_those_who_waited_are_counted() -> None:
+def test_the_slowest_and_waiting_tenants_are_counted() -> None:
     tally = Tally()
     tally.start(100)
     for number in range(97):

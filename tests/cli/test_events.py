@@ -1,4 +1,4 @@
-"""What machines are told of a run: a line of JSON for everything that happens, and the report as the last one."""
+"""The option --events: a line of JSON for each event, and the report as the last one."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ def test_the_report_is_the_one_of_json_and_has_failures_by_reason(fleet: Project
         "outcomes",
     } <= set(report)
     (group,), (again,) = report["failure_groups"], last["failure_groups"]
-    assert {**group, "traceback": None} == {**again, "traceback": None}  # its first run in a process is observed
+    assert {**group, "traceback": None} == {
+        **again,
+        "traceback": None,
+    }  # the first run of a revision in a process is observed
     assert (group["error"], group["tenants"], sorted(group["keys"])) == (
         "RaiseException: no luck in {schema}",
         3,
@@ -80,7 +83,7 @@ def test_events_are_json_in_every_encoding(fleet: Project, encoding: str) -> Non
     assert {"Müller \U0001f600" in event["error"] for event in outcomes} == {True}
 
 
-def test_events_come_as_things_happen(fleet: Project, project_engine: Engine) -> None:
+def test_events_are_printed_as_they_occur(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "op.execute('SELECT 1 FROM pg_sleep(60)')")
     process = fleet.start("migrate", "--events")
     try:
@@ -92,7 +95,7 @@ def test_events_come_as_things_happen(fleet: Project, project_engine: Engine) ->
         process.communicate()
 
 
-def test_who_stops_listening_does_not_stop_the_migration(fleet: Project, project_engine: Engine) -> None:
+def test_a_closed_pipe_does_not_stop_the_migration(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "op.execute('SELECT 1 FROM pg_sleep(0.3)')")
     process = fleet.start("migrate", "--events", "--jobs", "1")
     assert process.stdout
@@ -106,7 +109,7 @@ def test_who_stops_listening_does_not_stop_the_migration(fleet: Project, project
     assert revisions(project_engine, "acme", "initech", "umbrella") == ["t3"] * 3
 
 
-def test_what_leaves_no_report_ends_with_an_error(fleet: Project) -> None:
+def test_a_run_without_a_report_ends_with_an_error_event(fleet: Project) -> None:
     fleet.add_revision("s2", "s1", "op.execute('SELECT 1 / 0')", "shared")
     done = fleet.invoke("migrate", "--events", "--jobs", "0")
     assert done.code == 1
@@ -115,7 +118,7 @@ def test_what_leaves_no_report_ends_with_an_error(fleet: Project) -> None:
     assert event["error"].startswith("The shared tables could not be migrated")
 
 
-def test_an_interrupted_run_ends_with_how_far_it_was(fleet: Project, project_engine: Engine) -> None:
+def test_an_interrupted_run_ends_with_its_progress(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "op.execute('SELECT pg_sleep(60)')")
     terminal = fleet.at_terminal("migrate", "--events", "--jobs", "1", is_measured=False)
     until_asleep(project_engine)
@@ -134,7 +137,7 @@ def test_downgrades_stamps_and_shared_tables_have_events_too(fleet: Project) -> 
 
 
 @pytest.mark.parametrize("form", ["--events", "--json", "--sql", "--dry-run", None])
-def test_no_password_is_told(fleet: Project, form: str | None) -> None:
+def test_no_event_has_a_password(fleet: Project, form: str | None) -> None:
     fleet.add_revision("t3", "t2", TELLS_SECRETS)
     done = fleet.invoke("migrate", *([form] if form else []), "--jobs", "1")
     assert done.code == (0 if form == "--dry-run" else 1)
@@ -143,7 +146,7 @@ def test_no_password_is_told(fleet: Project, form: str | None) -> None:
         assert "cannot connect(host='x', password=***)" in done.out + done.err
 
 
-def test_waves_are_told(fleet: Project) -> None:
+def test_each_wave_is_an_event(fleet: Project) -> None:
     fleet.add_revision("t3", "t2", "pass")
     told = events(fleet.invoke("migrate", "--canary", "acme", "--events").out)
     assert [event["event"] for event in told] == ["started", "outcome", "wave", "outcome", "outcome", "report"]
@@ -151,7 +154,7 @@ def test_waves_are_told(fleet: Project) -> None:
     assert (wave["number"], wave["count"], wave["done"], wave["failed"]) == (1, 2, 1, 0)
 
 
-def test_long_steps_tell_how_far_they_are_in_this_process_and_in_others(fleet: Project) -> None:
+def test_the_progress_of_long_steps_is_an_event_in_each_process(fleet: Project) -> None:
     fleet.add_revision("t3", "t2", BACKFILLS)
     steps = [event for event in events(fleet.invoke("migrate", "--events").out) if event["event"] == "step"]
     for key in ("acme", "initech", "umbrella"):
@@ -160,7 +163,7 @@ def test_long_steps_tell_how_far_they_are_in_this_process_and_in_others(fleet: P
     assert all(0 < each["percent"] <= 100 for each in steps)
 
 
-def test_the_sessions_that_a_tenant_waits_for_are_told(fleet: Project, project_engine: Engine) -> None:
+def test_the_sessions_that_a_tenant_waits_for_are_an_event(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", 'op.execute("SELECT 1")')
     with project_engine.connect() as other:
         other.exec_driver_sql("SET application_name = 'a report'")

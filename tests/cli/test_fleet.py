@@ -1,4 +1,4 @@
-"""Commands over the fleet: what the catalogs hold afterwards, exit codes, and the two streams."""
+"""Commands for the fleet: the catalogs afterwards, exit codes, and the two output streams."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_migrate_brings_every_tenant_to_the_newest_revision(fleet: Project, proj
     assert "acme t2 -> t3 in " in done.err
 
 
-def test_migrating_again_changes_nothing_and_says_so(fleet: Project) -> None:
+def test_a_second_migration_reports_that_nothing_changed(fleet: Project) -> None:
     done = fleet.invoke("migrate")
     assert (done.code, done.out) == (0, "Unchanged: 3 tenants at head already.\n")
 
@@ -51,7 +51,7 @@ def test_migrate_of_some_tenants_leaves_the_others(fleet: Project, project_engin
     assert revisions(project_engine, "acme", "initech", "umbrella") == ["t3", "t2", "t3"]
 
 
-def test_one_failure_is_told_stops_nobody_and_is_taken_up_again(fleet: Project, project_engine: Engine) -> None:
+def test_a_failure_is_reported_does_not_stop_others_and_is_retried(fleet: Project, project_engine: Engine) -> None:
     file = fleet.add_revision("t3", "t2", FAILS_FOR_INITECH)
     failed = fleet.invoke("migrate", "--json")
     assert failed.code == 1
@@ -69,7 +69,7 @@ def test_one_failure_is_told_stops_nobody_and_is_taken_up_again(fleet: Project, 
     assert revisions(project_engine, "initech") == ["t3"]
 
 
-def test_a_failure_is_summed_up_with_what_to_do(fleet: Project) -> None:
+def test_the_summary_of_a_failure_has_a_remedy(fleet: Project) -> None:
     fleet.add_revision("t3", "t2", FAILS_FOR_INITECH)
     done = fleet.invoke("migrate", "--jobs", "0")
     assert done.code == 1
@@ -98,12 +98,12 @@ def test_shared_only_leaves_the_tenants(fleet: Project, project_engine: Engine) 
     assert fleet.invoke("migrate", "--shared-only").out == "Unchanged: the shared tables were at the target already.\n"
 
 
-def test_migrate_tells_what_became_of_the_shared_tables(fleet: Project) -> None:
+def test_migrate_reports_the_outcome_of_the_shared_tables(fleet: Project) -> None:
     fleet.add_revision("s2", "s1", "pass", "shared")
     assert "Shared tables: s1 -> s2" in fleet.invoke("migrate").out.splitlines()
 
 
-def test_downgrade_takes_back_what_minus_one_names(fleet: Project, project_engine: Engine) -> None:
+def test_a_downgrade_by_minus_one_goes_one_revision_back(fleet: Project, project_engine: Engine) -> None:
     done = fleet.invoke("downgrade", "-1", "--tenants", "acme", "--yes", "--jobs", "0")
     assert done.code == 0, done.err
     assert revisions(project_engine, "acme", "initech") == ["t1", "t2"]
@@ -135,7 +135,7 @@ def test_stamp_writes_the_revision_and_runs_nothing(fleet: Project, project_engi
     assert "note" in columns(project_engine, "t_acme")
 
 
-def test_status_counts_by_revision_and_names_who_is_behind(fleet: Project) -> None:
+def test_status_counts_by_revision_and_names_tenants_that_are_behind(fleet: Project) -> None:
     fleet.add_revision("t3", "t2", FAILS_FOR_INITECH)
     fleet.invoke("migrate", "--tenants", "acme,initech", "--jobs", "0")
     done = fleet.invoke("status")
@@ -168,19 +168,19 @@ def test_status_check_of_a_phase(fleet: Project) -> None:
     assert fleet.invoke("status", "--phase", "expnad").code == 2
 
 
-def test_status_of_an_empty_fleet_says_so(project: Project) -> None:
+def test_status_reports_an_empty_fleet(project: Project) -> None:
     done = project.invoke("status")
     assert (done.code, done.out) == (0, "Shared tables  s1  current\n")
     assert done.err.endswith("There are no tenants yet.\n")
 
 
-def test_status_shows_a_large_fleet_in_short(fleet: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_summarizes_a_large_fleet(fleet: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tenantkit.cli.commands.status._SHOWN", 2)
     fleet.add_revision("t3", "t2", "pass")
     assert fleet.invoke("status").out.splitlines()[-1] == "and 1 more: --json has them all."
 
 
-def test_a_revision_of_newer_code_is_told_apart(fleet: Project, project_engine: Engine) -> None:
+def test_a_revision_of_newer_code_is_distinguished(fleet: Project, project_engine: Engine) -> None:
     with project_engine.begin() as connection:
         connection.execute(text("UPDATE t_acme.alembic_version SET version_num = 'from_the_future'"))
     assert "unknown" in fleet.invoke("status").out
@@ -205,14 +205,14 @@ def test_an_unknown_target_or_tenant_changes_nothing(
     "arguments",
     [("migrate", "--tenants", " , "), ("migrate", "--jobs", "-1"), ("migrate", "--jobs", "many"), ("stamp",)],
 )
-def test_bad_usage_ends_with_2_and_one_line(project: Project, arguments: tuple[str, ...]) -> None:
+def test_a_usage_error_has_exit_code_2_and_one_line(project: Project, arguments: tuple[str, ...]) -> None:
     done = project.invoke(*arguments)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
 
 
-def test_two_heads_are_refused_with_the_way_out(fleet: Project, project_engine: Engine) -> None:
+def test_two_heads_are_refused_with_a_remedy(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "pass")
     fleet.add_revision("t3b", "t2", "pass")
     done = fleet.invoke("migrate", "--jobs", "0")
@@ -263,7 +263,7 @@ def test_runs_are_listed_and_shown_and_one_that_failed_is_resumed(fleet: Project
     assert revisions(project_engine, "acme", "initech", "umbrella") == ["t3"] * 3
 
 
-def test_only_tenants_that_failed_are_tried_again(fleet: Project, project_engine: Engine) -> None:
+def test_retry_failed_migrates_only_tenants_that_failed(fleet: Project, project_engine: Engine) -> None:
     fails = "op.execute(\"DO $$ BEGIN IF current_schema() = 't_initech' THEN RAISE 'no luck'; END IF; END $$\")"
     file = fleet.add_revision("t3", "t2", fails)
     assert fleet.invoke("migrate", "--tenants", "acme,initech").code == 1
@@ -272,7 +272,7 @@ def test_only_tenants_that_failed_are_tried_again(fleet: Project, project_engine
     assert revisions(project_engine, "acme", "initech", "umbrella") == ["t3", "t3", "t2"]
 
 
-def test_what_is_not_replayed_is_told_with_the_reason(fleet: Project) -> None:
+def test_a_revision_that_is_not_replayed_is_reported_with_the_reason(fleet: Project) -> None:
     fleet.add_revision("t3", "t2", "op.get_bind().execute(sa.text('SELECT 1'))")
     done = fleet.invoke("migrate", "--jobs", "1")
     assert done.code == 0

@@ -1,4 +1,4 @@
-"""Commands that the fork server runs end as those of new processes do."""
+"""Commands of the fork server have the same results as those of new processes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_forked_command_sees_and_does_what_a_new_one_does(
+def test_a_forked_command_has_the_environment_and_effects_of_a_new_one(
     bare_project: Project, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VARIABLE", "é")
@@ -53,7 +53,7 @@ def test_a_forked_command_sees_and_does_what_a_new_one_does(
 
 
 @pytest.mark.parametrize("environment", [{"PYTHONWARNINGS": "error::UserWarning"}, {"PYTHONUTF8": "0"}])
-def test_other_settings_of_the_interpreter_need_a_new_one(
+def test_other_settings_of_the_interpreter_start_a_new_process(
     bare_project: Project, environment: Mapping[str, str]
 ) -> None:
     bare_project.write("shop/app.py", "import sys; print(sys.warnoptions, sys.flags.utf8_mode); sys.exit(1)")
@@ -75,7 +75,7 @@ def test_a_command_that_hangs_is_killed_and_reported(bare_project: Project, monk
     until(lambda: not is_alive(int(file.read_text())))
 
 
-def test_a_shell_runs_commands_and_hears_how_they_end(bare_project: Project) -> None:
+def test_a_shell_runs_commands_and_gets_their_exit_codes(bare_project: Project) -> None:
     bare_project.write("shop/app.py", "import os, sys; os.kill(os.getpid(), int(sys.stdin.read()))")
     commands.write_script(bare_project.folder)
     script = "./tenantkit --version; echo 15 | ./tenantkit list -a shop.app:x; echo $?; ./tenantkit nope 2>/dev/null; echo $?"

@@ -1,4 +1,4 @@
-"""The command that lints, without a database."""
+"""The command lint, without a database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_findings_are_lines_with_a_place_a_rule_and_advice(offline: Project) -> 
 
 
 @pytest.mark.parametrize("arguments", [(), ("t3.py",), ("t3",), ("../shared", ".")])
-def test_places_are_told_from_where_the_command_was_given(
+def test_paths_are_relative_to_the_working_folder(
     arguments: tuple[str, ...], offline: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(offline.add_revision("t3", "t2", BAD).parent)
@@ -56,14 +56,14 @@ def test_json_has_everything(offline: Project) -> None:
     assert all(each["message"].endswith(".") for each in done.json["findings"])
 
 
-def test_what_revisions_print_is_no_data(offline: Project) -> None:
+def test_the_output_of_revisions_is_not_on_stdout(offline: Project) -> None:
     offline.add_revision("t3", "t2", 'print("half way")')
     done = offline.invoke("lint", "--json")
     assert done.json["findings"] == []
     assert "half way" in done.err
 
 
-def test_annotations_are_what_github_reads(offline: Project) -> None:
+def test_annotations_have_the_format_of_github(offline: Project) -> None:
     offline.add_revision("t3", "t2", 'op.execute("TRUNCATE public.\\"50%\\"")')
     offline.add_revision("t4", "t3", "raise ValueError('50%')")
     done = offline.invoke("lint", "--github", "t3", "t4")
@@ -105,7 +105,7 @@ def test_settings_come_from_pyproject(offline: Project) -> None:
             else offline.invoke("lint", "--json")
         )
         assert [each["code"] for each in done.json["findings"]] == found
-    # Whoever names a revision means it.
+    # A revision that is named is checked.
     offline.write("pyproject.toml", f'{settings}\n[tool.tenantkit.lint]\nsince = ["t3"]\n')
     assert offline.invoke("lint", "t3").code == 1
     assert offline.invoke("lint", "--since", "t2").code == 1
@@ -119,7 +119,7 @@ def test_settings_come_from_pyproject(offline: Project) -> None:
         ("since = [3]", "[tool.tenantkit.lint] since is no list of strings"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(setting: str, says: str, offline: Project) -> None:
+def test_invalid_settings_are_refused(setting: str, says: str, offline: Project) -> None:
     file = offline.folder / "pyproject.toml"
     file.write_text(f"{file.read_text()}\n[tool.tenantkit.lint]\n{setting}\n")
     done = offline.invoke("lint")
@@ -127,7 +127,7 @@ def test_settings_that_mean_nothing_are_refused(setting: str, says: str, offline
     assert says in done.err
 
 
-def test_without_squawk_it_is_not_said_that_nothing_was_found(
+def test_without_squawk_the_output_does_not_claim_no_findings(
     offline: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(squawk, "find", lambda: None)
@@ -147,7 +147,7 @@ def test_the_console_script_lints(offline: Project) -> None:
     assert Path(done.json["findings"][0]["path"]).name == "t3.py"
 
 
-def test_a_misspelt_rule_is_refused_wherever_it_stands(offline: Project) -> None:
+def test_a_misspelt_rule_is_refused_in_every_place(offline: Project) -> None:
     done = offline.invoke("lint", "--ignore", "zzz")
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
     assert "There is no rule 'zzz', which ignore names." in done.err
@@ -158,7 +158,7 @@ def test_a_misspelt_rule_is_refused_wherever_it_stands(offline: Project) -> None
     assert "Did you mean prefer-bigint-over-int or prefer-bigint-over-smallint?" in done.err
 
 
-def test_how_far_a_revision_was_looked_at_is_told(offline: Project) -> None:
+def test_the_last_checked_line_of_a_revision_is_reported(offline: Project) -> None:
     file = offline.add_revision("t3", "t2", "open('/tmp/x', 'a')")
     file.write_text(f"{file.read_text()}\nreplay = False\n")
     done = offline.invoke("lint")

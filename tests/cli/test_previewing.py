@@ -1,4 +1,4 @@
-"""``--dry-run`` and ``--sql`` show what would be done, and do nothing."""
+"""``--dry-run`` and ``--sql`` show the steps of a run, and change nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ADD = 'op.add_column("invoices", sa.Column("paid", sa.Date), schema="tenant")'
 
 @pytest.fixture
 def untouched(fleet: Project, project_engine: Engine) -> Callable[..., Result]:
-    """Invoke a command, and see that the database is as it was."""
+    """Invoke a command, and check that the database is unchanged."""
 
     def invoke(*arguments: str) -> Result:
         before = {schema: fingerprint(project_engine, schema) for schema in schemas(project_engine)}
@@ -50,7 +50,7 @@ def test_a_dry_run_lists_tenants_and_steps(fleet: Project, untouched: Callable[.
     ]
 
 
-def test_a_dry_run_of_a_current_fleet_says_so(untouched: Callable[..., Result]) -> None:
+def test_a_dry_run_reports_a_current_fleet(untouched: Callable[..., Result]) -> None:
     assert untouched("migrate", "--dry-run").out == "Unchanged: 3 tenants at head already.\n"
     assert untouched("migrate", "--sql").out.splitlines()[-1] == "-- 3 tenants at head already."
 
@@ -69,7 +69,7 @@ def test_json_has_every_placement(fleet: Project, untouched: Callable[..., Resul
     assert 'ALTER TABLE "t_acme".invoices ADD COLUMN paid DATE' in script
 
 
-def test_what_sql_prints_can_be_run_as_it_is(
+def test_the_printed_sql_can_be_executed_unchanged(
     fleet: Project, untouched: Callable[..., Result], project_engine: Engine
 ) -> None:
     fleet.add_revision("t3", "t2", ADD)
@@ -86,7 +86,7 @@ def test_what_sql_prints_can_be_run_as_it_is(
     assert (again.code, "Migrated 2 tenants" in again.out) == (0, True)
 
 
-def test_what_cannot_be_scripted_is_said_in_comments(fleet: Project, untouched: Callable[..., Result]) -> None:
+def test_revisions_without_a_script_are_comments(fleet: Project, untouched: Callable[..., Result]) -> None:
     fleet.add_revision("t3", "t2", "op.get_bind().execute(sa.text('SELECT 1'))")
     done = untouched("migrate", "--sql")
     assert "-- No script: revision t3 uses the database itself (op.get_bind() and the like). Alembic runs" in done.out
@@ -97,7 +97,7 @@ def test_what_cannot_be_scripted_is_said_in_comments(fleet: Project, untouched: 
     assert all(line.startswith("--") for line in done.out.splitlines() if line)
 
 
-def test_what_would_fail_is_told_and_ends_with_1(
+def test_certain_failures_are_listed_and_the_exit_code_is_1(
     fleet: Project, untouched: Callable[..., Result], project_engine: Engine
 ) -> None:
     fleet.add_revision("t3", "t2", FAILS_FOR_INITECH)
@@ -121,9 +121,7 @@ def test_a_downgrade_is_shown_without_a_question(untouched: Callable[..., Result
 @pytest.mark.parametrize(
     "arguments", [("migrate", "--shared-only", "--sql"), ("downgrade", "base", "--shared", "--dry-run")]
 )
-def test_what_is_about_shared_tables_only_has_no_preview(
-    untouched: Callable[..., Result], arguments: tuple[str, ...]
-) -> None:
+def test_shared_only_has_no_preview(untouched: Callable[..., Result], arguments: tuple[str, ...]) -> None:
     done = untouched(*arguments)
     assert (done.code, done.out) == (2, "")
     assert "Leave out --shared" in done.err

@@ -1,4 +1,4 @@
-"""Waves, stops and selections from the command line: what the catalogs hold afterwards, exit codes, and the two streams."""
+"""Waves, stops and selections on the command line: the catalogs afterwards, exit codes, and the two output streams."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_command_line_takes_every_option_of_a_run() -> None:
     assert {*PARAMETERS, "tenants", "phase", "progress"} == Options.__annotations__.keys()
 
 
-def test_a_check_command_is_told_where_the_run_is_and_stops_it(fleet: Project, project_engine: Engine) -> None:
+def test_a_check_command_gets_the_progress_and_stops_the_run(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "pass")
     check = (
         "echo checking; echo $TENANTKIT_RUN $TENANTKIT_WAVE/$TENANTKIT_WAVES $TENANTKIT_MIGRATED $TENANTKIT_FAILED >>told;"
@@ -44,7 +44,7 @@ def test_a_check_command_is_told_where_the_run_is_and_stops_it(fleet: Project, p
     assert revisions(project_engine, *ALL) == ["t3"] * 3
 
 
-def test_a_stopped_run_says_why_and_how_to_go_on(fleet: Project, project_engine: Engine) -> None:
+def test_a_stopped_run_reports_the_reason_and_how_to_continue(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", FAILS_FOR_INITECH)
     done = fleet.invoke("migrate", "--on-error", "stop", "--jobs", "0")
     assert done.code == 1
@@ -57,7 +57,7 @@ def test_a_stopped_run_says_why_and_how_to_go_on(fleet: Project, project_engine:
     )
 
 
-def test_tenants_are_chosen_and_kept_in_maintenance(fleet: Project, project_engine: Engine) -> None:
+def test_tenants_are_selected_and_kept_in_maintenance(fleet: Project, project_engine: Engine) -> None:
     fleet.invoke("update", "acme", "--attribute", "plan=pro", "--attribute", "seats=3")
     fleet.invoke("update", "initech", "--attribute", "plan=pro")
     seen = 'op.execute("CREATE TABLE seen AS SELECT status FROM tenantkit.tenants WHERE schema = current_schema()")'
@@ -99,7 +99,7 @@ def test_tenants_are_chosen_and_kept_in_maintenance(fleet: Project, project_engi
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_options_that_make_no_sense_are_bad_usage(
+def test_contradictory_options_are_usage_errors(
     fleet: Project, project_engine: Engine, arguments: tuple[str, ...], message: str
 ) -> None:
     fleet.add_revision("t3", "t2", "pass")
@@ -136,7 +136,7 @@ def test_an_unknown_tenant_changes_nothing(fleet: Project, project_engine: Engin
     assert revisions(project_engine, *ALL) == ["t2"] * 3
 
 
-def test_a_run_is_taken_back(fleet: Project, project_engine: Engine) -> None:
+def test_a_run_is_reversed(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "pass")
     fleet.invoke("migrate", "--tenants", "acme,initech")
     number = fleet.invoke("runs", "list", "--json", "--limit", "1").json[0]["id"]
@@ -149,7 +149,7 @@ def test_a_run_is_taken_back(fleet: Project, project_engine: Engine) -> None:
     assert revisions(project_engine, *ALL) == ["t2"] * 3
 
 
-def test_taking_a_run_back_asks_first(fleet: Project, project_engine: Engine) -> None:
+def test_reversing_a_run_asks_first(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "pass")
     fleet.invoke("migrate", "--tenants", "acme,initech")
     number = fleet.invoke("runs", "list", "--json", "--limit", "1").json[0]["id"]
@@ -189,7 +189,7 @@ def test_a_downgrade_goes_in_waves_too(fleet: Project, project_engine: Engine) -
     assert revisions(project_engine, *ALL) == ["t2", "t1", "t2"]
 
 
-def test_whom_a_downgrade_is_for_is_asked(fleet: Project, project_engine: Engine) -> None:
+def test_the_question_names_the_tenants_of_a_downgrade(fleet: Project, project_engine: Engine) -> None:
     done = fleet.invoke("downgrade", "t1", "--exclude", "acme", typed="y")
     assert done.code == 0
     assert (
@@ -198,7 +198,7 @@ def test_whom_a_downgrade_is_for_is_asked(fleet: Project, project_engine: Engine
     assert revisions(project_engine, *ALL) == ["t2", "t1", "t1"]
 
 
-def test_a_preview_of_a_downgrade_is_for_whom_it_would_be(fleet: Project, project_engine: Engine) -> None:
+def test_a_preview_of_a_downgrade_has_the_selected_tenants(fleet: Project, project_engine: Engine) -> None:
     [group] = fleet.invoke("downgrade", "t1", "--exclude", "acme", "--dry-run", "--json").json["groups"]
     assert [each["key"] for each in group["placements"]] == ["initech", "umbrella"]
     assert revisions(project_engine, *ALL) == ["t2"] * 3

@@ -1,4 +1,4 @@
-"""Commands for single tenants do what they say in the database, and say it on the right stream."""
+"""Commands for single tenants: their effects in the database, and their output on each stream."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_create_makes_a_tenant_at_the_newest_revision(project: Project, project_
         assert connection.scalar(text("SELECT version_num FROM t_acme.alembic_version")) == "t2"
 
 
-def test_what_the_application_prints_stays_out_of_the_data(project: Project) -> None:
+def test_the_output_of_the_application_is_not_on_stdout(project: Project) -> None:
     done = subprocess.run([SCRIPT, "list", "--json"], cwd=project.folder, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("[]\n", GREETING)
 
@@ -117,7 +117,7 @@ def test_names_are_shown_in_every_encoding(project: Project, encoding: str) -> N
     assert project.run("show", "acme", "--json", environment=environment).json["name"] == name
 
 
-def test_list_does_not_cut_what_is_piped(project: Project) -> None:
+def test_list_does_not_truncate_piped_output(project: Project) -> None:
     name = "A very [bold]long name. " * 20
     project.invoke("create", "acme", "--name", name)
     assert name in project.invoke("list").out
@@ -152,14 +152,14 @@ def test_list_filters_and_pages(fleet: Project) -> None:
     assert keys("--search", "TECH") == ["initech"]
 
 
-def test_an_empty_list_says_so_beside_the_data(project: Project) -> None:
+def test_an_empty_list_is_reported_on_stderr(project: Project) -> None:
     empty = project.invoke("list")
     assert (empty.code, empty.out) == (0, "")
     assert empty.err.endswith("There are no tenants yet.\n")
     assert project.invoke("list", "--status", "failed").err.endswith("There are no such tenants.\n")
 
 
-def test_show_tells_all_that_is_known(fleet: Project) -> None:
+def test_show_prints_all_fields_of_a_tenant(fleet: Project) -> None:
     fleet.invoke("update", "acme", "--attribute", "plan=[bold]pro")
     shown = fleet.invoke("show", "acme")
     assert {"key         acme", "schema      t_acme", 'attributes  {"plan": "[bold]pro"}'} <= set(
@@ -169,7 +169,7 @@ def test_show_tells_all_that_is_known(fleet: Project) -> None:
     assert (as_json["schema"], as_json["status"], as_json["attributes"]) == ("t_acme", "active", {"plan": "[bold]pro"})
 
 
-def test_show_tells_the_revision_and_the_last_run(fleet: Project) -> None:
+def test_show_prints_the_revision_and_the_last_run(fleet: Project) -> None:
     shown = fleet.invoke("show", "acme")
     assert {"revision    t2", "last run    none"} <= set(shown.out.splitlines())
     fleet.add_revision("t3", "t2", "op.execute(\"SELECT 1 / (current_schema() <> 't_acme')::int\")")
@@ -188,13 +188,13 @@ def test_show_tells_the_revision_and_the_last_run(fleet: Project) -> None:
     )
 
 
-def test_show_tells_of_a_tenant_that_has_no_schema(fleet: Project, project_engine: Engine) -> None:
+def test_show_reports_a_tenant_without_a_schema(fleet: Project, project_engine: Engine) -> None:
     with project_engine.begin() as connection:
         connection.execute(text("DROP SCHEMA t_acme CASCADE"))
     assert "revision    none" in fleet.invoke("show", "acme").out.splitlines()
 
 
-def test_update_changes_what_is_given_and_nothing_else(fleet: Project, project_engine: Engine) -> None:
+def test_update_changes_only_the_given_fields(fleet: Project, project_engine: Engine) -> None:
     fleet.invoke("update", "acme", "--attribute", "plan=pro", "--attribute", "trial=true")
     done = fleet.invoke("update", "acme", "--name", "Acme Corporation", "--attribute", "trial=null")
     assert done.out == "Updated acme (schema t_acme)\n"
@@ -237,7 +237,7 @@ def test_domains_are_listed_with_their_tenants(fleet: Project) -> None:
 
 
 @pytest.mark.parametrize("command", ["remove", "primary"])
-def test_a_domain_of_another_tenant_is_not_said_to_be_missing(fleet: Project, command: str) -> None:
+def test_a_domain_of_another_tenant_is_not_reported_as_missing(fleet: Project, command: str) -> None:
     fleet.invoke("domain", "add", "initech", "one.example")
     done = fleet.invoke("domain", command, "acme", "one.example")
     assert (done.code, done.out) == (1, "")
@@ -254,7 +254,7 @@ def test_a_domain_belongs_to_one_tenant(fleet: Project, project_engine: Engine) 
     assert domains(project_engine) == [("one.example", True)]
 
 
-def test_suspend_maintenance_and_resume_move_the_status(fleet: Project, project_engine: Engine) -> None:
+def test_suspend_maintenance_and_resume_change_the_status(fleet: Project, project_engine: Engine) -> None:
     for command, status in (("suspend", "suspended"), ("resume", "active"), ("maintenance", "maintenance")):
         assert fleet.invoke(command, "acme").code == 0
         assert registry(project_engine)["acme"][1] == status
@@ -270,7 +270,9 @@ def test_suspend_maintenance_and_resume_move_the_status(fleet: Project, project_
         ("domain", "add", "x.example"), ("domain", "remove", "x.example"), ("domain", "primary", "x.example"),
     ],
 )  # fmt: skip
-def test_an_unknown_tenant_is_named_with_the_way_to_find_out(project: Project, command: tuple[str, ...]) -> None:
+def test_an_unknown_tenant_is_named_with_the_command_that_lists_tenants(
+    project: Project, command: tuple[str, ...]
+) -> None:
     depth = 2 if command[0] == "domain" else 1
     done = project.invoke(*command[:depth], "nobody", *command[depth:])
     assert (done.code, done.out) == (1, "")
@@ -293,7 +295,7 @@ def test_drop_without_yes_needs_a_terminal(fleet: Project, project_engine: Engin
     assert "t_acme" in schemas(project_engine)
 
 
-def test_doctor_finds_and_repairs_what_a_killed_process_left(fleet: Project, project_engine: Engine) -> None:
+def test_doctor_finds_and_repairs_tenants_of_a_killed_process(fleet: Project, project_engine: Engine) -> None:
     healthy = fleet.invoke("doctor")
     assert (healthy.code, healthy.out) == (0, "Healthy: every tenant is as it should be.\n")
     with project_engine.begin() as connection:
@@ -309,7 +311,7 @@ def test_doctor_finds_and_repairs_what_a_killed_process_left(fleet: Project, pro
     assert fleet.invoke("doctor").code == 0
 
 
-def test_doctor_fails_while_something_is_left_for_a_person(fleet: Project, project_engine: Engine) -> None:
+def test_doctor_exits_with_1_while_a_finding_needs_a_decision(fleet: Project, project_engine: Engine) -> None:
     with project_engine.begin() as connection:
         connection.execute(text("DROP SCHEMA t_acme CASCADE"))
     done = fleet.invoke("doctor", "--repair")

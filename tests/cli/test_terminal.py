@@ -1,4 +1,4 @@
-"""What a person at a terminal sees: questions, a bar, help, completion; and how fast it comes."""
+"""Commands at a terminal: questions, progress, help, completion; and the imports of each command."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_drop_asks_for_the_key_and_removes_the_tenant_when_it_is_typed(fleet: Pr
 
 
 @pytest.mark.parametrize("answer", ["", "initech", "y"])
-def test_drop_does_nothing_when_anything_else_is_typed(fleet: Project, project_engine: Engine, answer: str) -> None:
+def test_drop_does_nothing_after_any_other_answer(fleet: Project, project_engine: Engine, answer: str) -> None:
     done = fleet.invoke("drop", "acme", typed=answer)
     assert (done.code, done.out) == (1, "")
     assert done.err.endswith("Type 'acme' to continue: Nothing was done.\n")
     assert keys(project_engine) == ["acme", "initech", "umbrella"]
 
 
-def test_an_interrupted_question_is_a_no(fleet: Project, project_engine: Engine) -> None:
+def test_an_interrupted_question_counts_as_no(fleet: Project, project_engine: Engine) -> None:
     terminal = fleet.at_terminal("drop", "acme", is_measured=False)
     terminal.wait_for("Type 'acme' to continue: ")
     terminal.interrupt()
@@ -71,7 +71,7 @@ def test_migrate_shows_a_bar_and_failures_on_stderr_and_data_on_stdout(fleet: Pr
         ),
     ],
 )
-def test_an_interrupted_migration_ends_at_once_and_tells_how_to_go_on(
+def test_an_interrupted_migration_ends_at_once_and_prints_how_to_continue(
     fleet: Project, project_engine: Engine, target: str, advice: str
 ) -> None:
     fleet.add_revision("t3", "t2", 'op.execute("CREATE TABLE slow ()")\n    op.execute("SELECT pg_sleep(60)")')
@@ -107,20 +107,20 @@ def test_the_list_of_commands_has_the_summary_that_a_commands_own_help_begins_wi
     assert " ".join(loaded.help.split("\n\n")[0].split()) == command.help
 
 
-def test_without_a_command_help_is_shown_and_the_usage_is_wrong(bare_project: Project) -> None:
+def test_without_a_command_help_is_shown_and_the_exit_code_is_2(bare_project: Project) -> None:
     done = bare_project.invoke()
     assert done.code == 2
     assert "Usage: tenantkit" in done.out
     assert done.err == ""
 
 
-def test_the_version_is_told(bare_project: Project) -> None:
+def test_version_prints_the_version(bare_project: Project) -> None:
     done = bare_project.run("--version")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("tenantkit 0.")
 
 
-def test_an_unknown_command_is_one_line(bare_project: Project) -> None:
+def test_an_unknown_command_is_an_error_of_one_line(bare_project: Project) -> None:
     done = bare_project.invoke("migrat")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error: No such command 'migrat'. Did you mean 'migrate'?")
@@ -149,7 +149,7 @@ except SystemExit as exited:
     }
 
 
-def test_garbage_is_collected_once_the_application_is_imported_but_not_among_what_was(fleet: Project) -> None:
+def test_garbage_collection_starts_after_the_import_and_skips_imported_objects(fleet: Project) -> None:
     fleet.write(
         "watched.py",
         "import atexit, gc\n"
@@ -179,7 +179,7 @@ def test_a_script_that_calls_a_command_collects_garbage_as_before(fleet: Project
 
 
 @pytest.mark.parametrize("own", ["gc.disable()", "gc.set_threshold(5000)"])
-def test_an_application_that_sets_up_the_collector_keeps_that(fleet: Project, own: str) -> None:
+def test_an_application_keeps_its_settings_of_the_garbage_collector(fleet: Project, own: str) -> None:
     shows = "import atexit, gc\natexit.register(lambda: print(gc.isenabled(), gc.get_threshold()[0]))\n"
     fleet.write("tuned.py", f"{shows}{own}\nfrom shop.app import tenancy\n")
     command = [sys.executable, "-m", "tenantkit", "-a", "tuned:tenancy", "show", "acme"]
@@ -206,5 +206,5 @@ def test_a_shell_completes_commands_and_keys(fleet: Project) -> None:
     assert complete(fleet, "tenantkit drop ") == ["acme", "initech", "umbrella"]
 
 
-def test_completion_of_keys_is_silent_when_they_cannot_be_had(project: Project, project_url: URL) -> None:
+def test_completion_prints_no_error_if_keys_cannot_be_read(project: Project, project_url: URL) -> None:
     assert complete(project, "tenantkit show ac", project_url.set(database="nowhere")) == []

@@ -1,4 +1,4 @@
-"""No command reports success where the application's code ended it, and each failure names its place."""
+"""Exits and errors of application code are failures, which name revision, file and line."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ ENVIRONMENTS = {
 
 
 @pytest.mark.parametrize("kind", ENVIRONMENTS)
-def test_no_command_succeeds_with_an_environment_of_another_kind(kind: str, fleet: Project, all_cases: bool) -> None:
+def test_every_command_refuses_an_environment_of_plain_alembic(kind: str, fleet: Project, all_cases: bool) -> None:
     fleet.add_revision("t3", "t2", "pass")
     fleet.add_revision("s2", "s1", "pass", "shared")
     before = fleet.invoke("status", "--json").json
     fleet.write("migrations/env.py", ENVIRONMENTS[kind])
-    step = 1 if all_cases else len(ENVIRONMENTS)  # by default, each command meets one of the environments
+    step = 1 if all_cases else len(ENVIRONMENTS)  # by default, each command has one of the environments
     for command in COMMANDS[list(ENVIRONMENTS).index(kind) % step :: step]:
         done = fleet.run(*command) if kind == "os._exit" else fleet.invoke(*command)
         assert (done.code, done.out) == (1, ""), command
@@ -101,7 +101,7 @@ def test_no_command_succeeds_with_an_environment_of_another_kind(kind: str, flee
     assert after["shared_revision"] == "s1"
 
 
-def test_a_failure_names_revision_file_and_line_wherever_it_is_shown(fleet: Project) -> None:
+def test_every_command_shows_revision_file_and_line_of_a_failure(fleet: Project) -> None:
     fleet.add_revision("t3", "t2", "pass")
     fleet.add_revision("t4", "t3", "x = 1\n    raise TypeError(f'odd {x}, password=s3cret')")
     place = "revision t4, migrations/tenant/t4.py, line 10"
@@ -135,7 +135,7 @@ def test_a_failure_names_revision_file_and_line_wherever_it_is_shown(fleet: Proj
     assert place in checked.err
 
 
-def test_a_failed_shared_revision_names_its_place(project: Project) -> None:
+def test_a_failed_shared_revision_is_shown_with_file_and_line(project: Project) -> None:
     project.add_revision("s2", "s1", "raise TypeError('odd')", "shared")
     for command in (("migrate",), ("migrate", "--shared-only")):
         done = project.invoke(*command)
@@ -143,7 +143,7 @@ def test_a_failed_shared_revision_names_its_place(project: Project) -> None:
         assert "revision s2, migrations/shared/s2.py, line 9" in done.err
 
 
-def test_a_driver_s_error_over_arguments_is_no_lost_connection(project: Project) -> None:
+def test_a_drivers_error_about_arguments_is_no_lost_connection(project: Project) -> None:
     original = ProgrammingError("the query has 1 placeholder but 2 parameters were passed")
     told = describe(exc.ProgrammingError("SELECT", {}, original))
     assert told.startswith("ProgrammingError: the query has 1 placeholder")
@@ -167,6 +167,8 @@ def test_a_driver_s_error_over_arguments_is_no_lost_connection(project: Project)
         ),
     ],
 )
-def test_autogenerate_is_proposed_where_it_sees_the_difference(expected: str, models: str, fleet: Project) -> None:
+def test_autogenerate_is_proposed_only_for_differences_that_it_finds(
+    expected: str, models: str, fleet: Project
+) -> None:
     fleet.edit_app("\nOPTIONS =", f"\n{models}\n\nOPTIONS =")
     assert expected in fleet.invoke("check", "--models").err

@@ -1,4 +1,4 @@
-"""An application without migrations is served by the command line alone, and can begin migrations later."""
+"""The command line for an application without migrations, which can begin migrations later."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def plain(bare_project: Project, empty_database: URL, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def plain_engine(empty_database: URL) -> Generator[Engine]:
-    """An engine for looking at the database of the plain project from outside."""
+    """An engine for queries of the plain project's database from outside."""
     engine = create_engine(empty_database)
     yield engine
     engine.dispose()
 
 
-def test_migrate_makes_the_registry_and_the_shared_tables(plain: Project, plain_engine: Engine) -> None:
+def test_migrate_creates_the_registry_and_the_shared_tables(plain: Project, plain_engine: Engine) -> None:
     hint = plain.invoke("list").err
     assert "Run 'tenantkit migrate' first" in hint
     first = plain.invoke("migrate")
@@ -51,14 +51,14 @@ def test_migrate_makes_the_registry_and_the_shared_tables(plain: Project, plain_
 
 
 @pytest.mark.parametrize("arguments", [("t1",), ("--tenants", "acme"), ("--dry-run",), ("--jobs", "2")], ids=" ".join)
-def test_what_only_migrations_can_do_is_refused(plain: Project, arguments: tuple[str, ...]) -> None:
+def test_options_of_migrations_are_refused(plain: Project, arguments: tuple[str, ...]) -> None:
     done = plain.invoke("migrate", *arguments)
     assert (done.code, done.out) == (1, "")
     assert "create the folder with 'tenantkit init'" in done.err
 
 
 @pytest.mark.parametrize("statement", ["SELECT FROM nowhere", "SELECT FROM tenant.invoices"])
-def test_another_table_that_is_missing_is_not_said_to_come_with_migrate(project_engine: Engine, statement: str) -> None:
+def test_the_error_for_a_missing_tenant_table_does_not_advise_migrate(project_engine: Engine, statement: str) -> None:
     with project_engine.connect() as connection, pytest.raises(ProgrammingError) as error:
         connection.execute(text(statement))
     assert "does not exist" in describe(error.value)
@@ -66,19 +66,21 @@ def test_another_table_that_is_missing_is_not_said_to_come_with_migrate(project_
 
 
 def add_migrations(plain: Project) -> None:
-    """Do what `tenantkit init` says."""
+    """Follow the steps that `tenantkit init` prints."""
     plain.edit_app('"tenant": TenantBase.metadata', '"tenant": TenantBase.metadata, "migrations": "migrations"')
     assert plain.invoke("init").code == 0
 
 
 def written(plain: Project, *arguments: str) -> str:
-    """Have a revision written, and return its id."""
+    """Write a revision, and return its id."""
     done = plain.invoke("revision", "--autogenerate", "-m", "First", *arguments)
     assert done.out, done.err
     return done.out.strip().rpartition("/")[2].partition("_")[0]
 
 
-def test_migrations_can_begin_where_tables_were_made_from_the_models(plain: Project, plain_engine: Engine) -> None:
+def test_migrations_can_begin_for_tables_that_were_created_from_the_models(
+    plain: Project, plain_engine: Engine
+) -> None:
     plain.invoke("migrate")
     for key in ("acme", "globex", "initech"):
         plain.invoke("create", key)
@@ -113,7 +115,7 @@ def test_migrations_can_begin_where_tables_were_made_from_the_models(plain: Proj
         assert connection.execute(text("SELECT country, paid FROM t_acme.invoices")).all() == [("fr", None)]
 
 
-def test_when_no_tenant_has_a_revision_one_stamp_is_offered_for_all(plain: Project) -> None:
+def test_if_no_tenant_has_a_revision_one_stamp_is_offered_for_all(plain: Project) -> None:
     plain.invoke("migrate")
     plain.invoke("create", "acme")
     add_migrations(plain)

@@ -1,4 +1,4 @@
-"""The embedded server, in processes of their own: what starts it, who shares it, when it stops."""
+"""The embedded server, in processes of its own: its start, its sharing and its stop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def runs(folder: Path) -> bool:
     return (folder / "postgres" / "postmaster.pid").exists()
 
 
-def test_the_server_starts_without_a_word_and_stops_with_its_process(folder: Path) -> None:
+def test_the_server_starts_silently_and_stops_with_its_process(folder: Path) -> None:
     process = ServerUser(folder)
     assert "'app'" in process.answer()
     assert runs(folder)
@@ -51,7 +51,7 @@ def test_the_server_stops_with_the_last_of_its_processes(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 4])
-def test_a_process_that_is_told_to_stop_takes_the_server_along(folder: Path, times: int) -> None:
+def test_a_terminated_process_stops_the_server(folder: Path, times: int) -> None:
     process = ServerUser(folder, is_measured=False)
     assert process.answer()
     assert process.terminate(times=times) == 128 + signal.SIGTERM
@@ -97,13 +97,13 @@ def test_a_database_is_made_once_and_kept(folder: Path) -> None:
         assert process.exit() == (0, "")
 
 
-def test_a_path_too_long_for_a_socket_is_no_obstacle(folder: Path) -> None:
+def test_a_folder_whose_path_is_too_long_for_a_socket_works(folder: Path) -> None:
     process = ServerUser(folder / ("long" * 30))
     assert "'app'" in process.answer()
     assert process.exit() == (0, "")
 
 
-def test_the_data_of_another_version_is_refused_untouched(folder: Path) -> None:
+def test_the_data_of_another_version_is_refused_and_unchanged(folder: Path) -> None:
     data = folder / "postgres"
     data.mkdir()
     (data / "PG_VERSION").write_text("9\n")
@@ -114,7 +114,7 @@ def test_the_data_of_another_version_is_refused_untouched(folder: Path) -> None:
     assert [entry.name for entry in data.iterdir()] == ["PG_VERSION"]
 
 
-def test_a_damaged_data_folder_is_reported_with_the_server_s_reason(
+def test_a_damaged_data_folder_is_reported_with_the_servers_reason(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = folder / "postgres"
@@ -133,7 +133,7 @@ def test_a_damaged_data_folder_is_reported_with_the_server_s_reason(
     ("user", "name"),
     [(pwd.getpwnam("nobody").pw_uid, "the user 'nobody'"), (54_321, "the user 54321"), (0, "the user 'root'")],
 )
-def test_another_user_s_data_is_refused_and_left_to_its_owner(folder: Path, user: int, name: str) -> None:
+def test_another_users_data_is_refused_and_unchanged(folder: Path, user: int, name: str) -> None:
     data = folder / "postgres"
     data.mkdir(mode=0o700)
     (data / "PG_VERSION").write_text("18\n")
@@ -166,7 +166,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
         embedded_database(folder)
 
 
-def test_a_place_that_is_no_folder_is_named(folder: Path) -> None:
+def test_a_path_that_is_no_folder_is_named(folder: Path) -> None:
     (folder / "file").touch()
     with pytest.raises(ConfigurationError, match=f"cannot use {folder}/file: File exists"):
         embedded_database(folder / "file")

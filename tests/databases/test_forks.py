@@ -1,4 +1,4 @@
-"""Connections, caches and listeners serve the process that opened them, whoever forked it."""
+"""Connections, caches and listeners belong to the process that opened them, after every kind of fork."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_a_forked_process_has_connections_and_a_listener_of_its_own(database: UR
 
 @pytest.mark.parametrize("pool", POOLS, ids=repr)
 @pytest.mark.parametrize("fork", ["python", "c"])
-def test_a_forked_process_that_ends_leaves_its_parents_connections_alone(
+def test_the_end_of_a_forked_process_does_not_affect_its_parents_connections(
     database: URL, fork: str, pool: object
 ) -> None:
     run(LEAVING, database, fork, repr(pool))
@@ -227,7 +227,7 @@ def test_a_forked_process_has_asynchronous_connections_of_its_own(
 
 
 @pytest.mark.parametrize("fork", ["python", "c"])
-def test_a_forked_process_has_a_memory_of_revisions_of_its_own(
+def test_a_forked_process_has_a_cache_of_revisions_of_its_own(
     database: URL, environment: Environment, fork: str
 ) -> None:
     environment.add("r1", "pass")

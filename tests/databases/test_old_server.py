@@ -11,7 +11,7 @@ from sqlalchemy import URL, Engine
 
 from tenantkit import ConfigurationError
 
-# A new server that gives an old one's answer: this database looks its functions up in public first.
+# A new server that reports an old version: this database looks functions up in public first.
 _PRETEND = """
     CREATE FUNCTION public.current_setting(name text) RETURNS text LANGUAGE sql AS
         $$ SELECT CASE name WHEN 'server_version_num' THEN '130014' ELSE pg_catalog.current_setting(name) END $$;
@@ -37,7 +37,7 @@ def test_a_server_older_than_14_is_refused(old_database: URL, any_tenancy: Any) 
         any_tenancy.create("acme")
 
 
-def test_the_command_line_says_so_in_one_line(old_database: URL) -> None:
+def test_the_command_line_reports_an_old_server_in_one_line(old_database: URL) -> None:
     url = old_database.render_as_string(hide_password=False)
     code = (
         "import sys; from tenantkit import Tenancy; from tenantkit.cli import main; from tests.conftest import APPLICATION\n"

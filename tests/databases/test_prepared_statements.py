@@ -1,4 +1,4 @@
-"""Connections keep the prepared statements of many tenants, not of a hundred statements."""
+"""Connections keep more prepared statements than the drivers' default of 100."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.conftest import APPLICATION
 PREPARED = text(
     "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%AS kept_%' AND NOT statement LIKE '%count%'"
 )
-USES = 7  # psycopg prepares a statement when it sees it for the sixth time
+USES = 7  # psycopg prepares a statement at its sixth execution
 MANY = 150  # psycopg and asyncpg keep 100
 
 
@@ -26,7 +26,7 @@ def test_more_statements_stay_prepared_than_drivers_keep_by_default(any_tenancy:
         assert session.execute(PREPARED).scalar_one() == MANY
 
 
-def test_an_application_may_turn_preparing_off(database: URL) -> None:
+def test_an_application_may_turn_prepared_statements_off(database: URL) -> None:
     options = {"connect_args": {"prepare_threshold": None}}
     tenancy = Tenancy(database, **APPLICATION, listen=False, engine_options=options)
     with Session(tenancy.engine) as session:

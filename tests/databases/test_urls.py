@@ -1,4 +1,4 @@
-"""Which database URLs are understood, and what a driver that is missing leads to."""
+"""Database URLs, and the errors for missing drivers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenantkit.asyncio import AsyncTenancy
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgres+psycopg"])
-def test_the_short_scheme_of_hosting_services_is_understood(database: URL, scheme: str) -> None:
+def test_the_short_scheme_of_hosting_services_is_accepted(database: URL, scheme: str) -> None:
     url = database.set(drivername=scheme).render_as_string(hide_password=False)
     assert url.startswith("postgres")
     with closing(Tenancy(url, listen=False, tenant=MetaData(schema="tenant"))) as tenancy:
@@ -53,11 +53,11 @@ def test_a_password_with_an_at_sign_is_never_taken_for_a_host(make: Any, url: st
         ),
     ],
 )
-def test_a_driver_that_cannot_be_imported_is_named_with_the_way_to_install_it(use: str, hint: str) -> None:
+def test_a_driver_that_cannot_be_imported_is_named_with_the_command_that_installs_it(use: str, hint: str) -> None:
     program = (
         f"import sys; sys.modules['asyncpg'] = None; import sqlalchemy as sa; m = sa.MetaData(schema='tenant'); {use}"
     )
-    # An implementation that is not installed fails as a libpq that is not found does.
+    # An implementation that is not installed raises the same error as a missing libpq.
     done = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, "PSYCOPG_IMPL": "c"}, stderr=subprocess.PIPE, check=False
     )

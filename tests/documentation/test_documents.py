@@ -1,4 +1,4 @@
-"""The documentation is run as a reader types it: what is hidden prepares nothing."""
+"""The documentation is run as a reader types it: hidden blocks prepare nothing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_block_that_begins_with_the_name_of_a_file_is_that_file(project: docum
         ("sh\nX=1", "sh\ntest $X = 1"),
     ],
 )
-def test_what_a_hidden_block_defines_is_gone_after_it(project: documents.Project, hidden: str, visible: str) -> None:
+def test_names_of_a_hidden_block_are_removed_after_it(project: documents.Project, hidden: str, visible: str) -> None:
     with pytest.raises((NameError, AssertionError)):
         run(project, f"<!-- hidden: {hidden}\n-->\n\n```{visible}\n```\n")
 
@@ -79,7 +79,7 @@ def test_a_hidden_block_of_python_may_not_write_files_either(
     os.environ.pop("X", None)
 
 
-def test_a_hidden_block_sees_and_keeps_what_the_visible_ones_made(project: documents.Project) -> None:
+def test_a_hidden_block_reads_and_does_not_change_names_of_visible_blocks(project: documents.Project) -> None:
     run(
         project,
         "```python\nx = 1\n```\n\n<!-- hidden: python\nassert x == 1\nx = 2\n-->\n\n```python\nassert x == 1\n```\n\n"

@@ -1,4 +1,4 @@
-"""A page about another library is run where that library is installed, and says so where it is not."""
+"""A page about another library runs if that library is installed, and is skipped otherwise."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_without_its_library_a_page_is_skipped_with_the_reason() -> None:
         only.evaluate()
 
 
-def test_with_its_library_all_of_a_page_is_run() -> None:
+def test_with_its_library_a_whole_page_is_run() -> None:
     assert len(list(read(PAGE.format("sybil")))) == 2
 
 

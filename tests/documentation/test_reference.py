@@ -1,4 +1,4 @@
-"""The reference names what there is, all of it, and nothing else."""
+"""The reference is complete and names nothing that does not exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tenantkit.exceptions import TenantkitError
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_command_line_reference_is_what_help_says() -> None:
+def test_the_command_line_reference_equals_the_help() -> None:
     script = runpy.run_path(str(DOCS / "cli_reference.py"))
     assert (DOCS / "reference" / "cli.md").read_text() == script["render"](), "Run: python docs/cli_reference.py"
 
@@ -75,7 +75,7 @@ def test_every_word_of_the_vocabulary_is_explained_once() -> None:
     assert {"tenant", "placement", "binding", "fleet", "wave", "run", "ledger", "shared revisions"} <= {*words}
 
 
-def test_what_the_documents_and_examples_import_is_in_the_api_reference() -> None:
+def test_names_that_documents_and_examples_import_are_in_the_api_reference() -> None:
     reference = (DOCS / "reference" / "api.md").read_text()
     documented = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)$", reference, re.MULTILINE))
     errors = set(re.findall(r"^## `(\w+)`$", (DOCS / "reference" / "errors.md").read_text(), re.MULTILINE))
@@ -95,7 +95,7 @@ def test_what_the_documents_and_examples_import_is_in_the_api_reference() -> Non
     assert imported - documented == {"tenantkit.web.session_cookies"}  # a module
 
 
-def test_the_reference_of_a_tenancy_has_what_both_kinds_have() -> None:
+def test_the_reference_of_a_tenancy_has_the_methods_of_both_kinds() -> None:
     reference = (DOCS / "reference" / "api.md").read_text()
     for kind in (Tenancy, AsyncTenancy):
         name = f"{kind.__module__}.{kind.__name__}".replace("tenantkit.tenancy.", "tenantkit.")

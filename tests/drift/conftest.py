@@ -1,4 +1,4 @@
-"""Three tenants who have everything that a schema can hold."""
+"""Three tenants with every kind of object that a schema can have."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def plain(url: URL) -> str:
 
 
 def words_of(report: DriftReport) -> dict[str, list[str]]:
-    """Return what is said of each tenant that is odd."""
+    """Return the differences of each odd tenant, as text."""
     return {key: [str(each) for each in odd.differences] for odd in report.odd for key in odd.schemas}
 
 
 def run_script(url: URL, script: str) -> None:
-    """Run SQL as ``psql`` does: with settings, transactions and all."""
+    """Run SQL as ``psql`` does, with settings and transactions."""
     with psycopg.connect(plain(url), autocommit=True) as connection:
         connection.execute(script.encode())
 
@@ -46,7 +46,7 @@ def in_schema(schema: str, statements: str) -> str:
 
 @dataclass
 class Fleet:
-    """The tenants, what to do with them, and what they are."""
+    """The tenants, and helpers that change and read them."""
 
     tenancy: Tenancy
     url: URL
@@ -57,12 +57,12 @@ class Fleet:
         run_script(self.url, in_schema(f"t_{key}", statements))
 
     def everywhere(self, statements: str, keys: tuple[str, ...] = KEYS) -> None:
-        """Run statements in the schema of every tenant."""
+        """Run statements in the schema of each tenant."""
         for key in keys:
             self.run(key, statements)
 
     def rows(self, key: str, query: str) -> list[tuple[Any, ...]]:
-        """Return what a query finds in the schema of a tenant."""
+        """Return the rows of a query in the schema of a tenant."""
         with psycopg.connect(plain(self.url)) as connection:
             connection.execute(f'SET search_path = "t_{key}"'.encode())
             return connection.execute(query.encode()).fetchall()
@@ -71,7 +71,7 @@ class Fleet:
         return check(self.tenancy, **options)
 
     def words(self, **options: Any) -> dict[str, list[str]]:
-        """Return what is said of each tenant that is odd."""
+        """Return the differences of each odd tenant, as text."""
         return words_of(self.check(**options))
 
     def repair(self, report: DriftReport) -> str:
@@ -81,7 +81,7 @@ class Fleet:
         return script
 
     def catalog(self, key: str) -> list[str]:
-        """Return what another reader of the catalog finds, which knows nothing of shapes."""
+        """Return the catalog by a reader that is independent of shapes."""
         with self.engine.begin() as connection:
             return [line.replace(f'"t_{key}".', "~.") for line in shape(connection, f"t_{key}")]
 

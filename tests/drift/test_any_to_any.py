@@ -1,4 +1,4 @@
-"""Any schema becomes any other by a script, except for what the script leaves to a person."""
+"""A script changes any schema into any other, except for repairs that it leaves to an operator."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def columns(draw: st.DrawFn, name: str) -> str:
 
 @st.composite
 def tables(draw: st.DrawFn, name: str) -> list[str]:
-    """Return statements that make a table, whose column ``id`` can be referred to, and things on it."""
+    """Return statements that create a table with a referable column ``id``, and objects on it."""
     number = draw(st.sampled_from(["integer", "bigint", "serial"]))
     chosen = draw(st.lists(st.sampled_from("abc"), unique=True))
     clauses = [f"id {number}", *(draw(columns(column)) for column in chosen)]
@@ -84,7 +84,7 @@ def tables(draw: st.DrawFn, name: str) -> list[str]:
 
 @st.composite
 def designs(draw: st.DrawFn) -> str:
-    """Return the statements that make a schema."""
+    """Return the statements that create the objects of a schema."""
     names = draw(st.lists(st.sampled_from(["t", "u", "v"]), unique=True, max_size=2))
     body = draw(st.sampled_from(["RETURN NEW", "RETURN NULL"]))
     statements = [
@@ -100,14 +100,14 @@ def designs(draw: st.DrawFn) -> str:
 
 @pytest.fixture(scope="module")
 def scratch(make_template: Callable[..., URL]) -> Generator[Engine]:
-    """A database for schemas that come and go."""
+    """A database for temporary schemas."""
     engine = create_engine(make_template())
     yield engine
     engine.dispose()
 
 
 def read(engine: Engine, schema: str) -> tuple[Detail, int, list[str]]:
-    """Return what a schema has, the number of its shape, and what another reader of the catalog finds."""
+    """Return the objects of a schema, the hash of its shape, and the catalog by an independent reader."""
     with engine.begin() as connection:
         ours = detail_of(connection, schema), hash_of(connection, schema)
         theirs = [line for line in independent_shape(connection, schema) if "_not_null NOT NULL" not in line]

@@ -1,4 +1,4 @@
-"""Who is compared with whom, and what the report says."""
+"""The standard of each tenant, and the report."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def test_a_tenant_alone_at_its_revision_is_compared_with_nothing(migrated: Tenan
     assert check(migrated, tenants=["new"]).alone == ()
 
 
-def test_a_tenant_alone_at_its_revision_is_compared_with_what_the_revisions_build_up_to_there(
+def test_a_tenant_alone_at_its_revision_is_compared_with_the_tables_of_the_revisions(
     migrated: Tenancy, engine: Engine
 ) -> None:
     migrated.drop("older")
-    run(engine, "ALTER TABLE t_old.project ADD COLUMN country_code varchar")  # as a half of r2 does
+    run(engine, "ALTER TABLE t_old.project ADD COLUMN country_code varchar")  # as half of r2 does
     report = check(migrated, models=True)
     assert words_of(report) == {"old": ["column project.country_code should not be there"]}
     assert report.alone == ()
@@ -83,7 +83,7 @@ def test_a_tenant_at_a_revision_that_the_code_does_not_have_is_compared_with_the
     assert report.alone == ("old",)
 
 
-def test_each_tenants_script_names_what_that_tenant_would_lose(fleet: Fleet) -> None:
+def test_each_tenants_script_names_the_losses_of_that_tenant(fleet: Fleet) -> None:
     fleet.tenancy.create("delta")
     fleet.run("delta", EVERYTHING.replace("$SCHEMA", '"t_delta"'))
     fleet.everywhere(
@@ -104,7 +104,7 @@ def test_scripts_are_written_on_demand(fleet: Fleet) -> None:
     assert odd.scripts == {}
 
 
-def test_of_two_shapes_as_frequent_the_newest_tenants_is_the_standard(fleet: Fleet) -> None:
+def test_of_two_equally_frequent_shapes_the_newest_tenants_is_the_standard(fleet: Fleet) -> None:
     fleet.tenancy.drop("beta")
     fleet.run("gamma", "DROP INDEX ix_invoices_date")
     assert fleet.words() == {"acme": ["index ix_invoices_date on invoices should not be there"]}
@@ -112,7 +112,7 @@ def test_of_two_shapes_as_frequent_the_newest_tenants_is_the_standard(fleet: Fle
     assert set(fleet.words()) == {"acme"}
 
 
-def test_tenants_that_differ_in_the_same_way_stand_together(fleet: Fleet) -> None:
+def test_tenants_with_the_same_differences_are_grouped(fleet: Fleet) -> None:
     for key in ("delta", "epsilon"):
         fleet.tenancy.create(key)
     (odd,) = fleet.check().odd
@@ -150,7 +150,7 @@ def test_an_empty_schema_is_drift(fleet: Fleet) -> None:
     assert fleet.catalog("acme") == fleet.catalog("beta")
 
 
-def test_tenants_that_are_not_served_are_compared_but_not_those_that_are_unfinished(fleet: Fleet) -> None:
+def test_suspended_tenants_are_compared_but_not_unfinished_ones(fleet: Fleet) -> None:
     fleet.tenancy.suspend("acme")
     fleet.run("acme", "DROP INDEX ix_invoices_date")
     assert set(fleet.words()) == {"acme"}
@@ -163,7 +163,7 @@ def test_a_fleet_without_tenants_has_no_drift(tenancy: Tenancy) -> None:
     assert (report.groups, report.has_drift) == ((), False)
 
 
-def test_nothing_is_said_of_a_tenant_that_is_migrated_meanwhile(
+def test_a_tenant_that_is_migrated_meanwhile_is_left_out(
     migrated: Tenancy, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def migrate_meanwhile(*arguments: Any) -> dict[str, int]:
@@ -184,7 +184,7 @@ def test_a_check_changes_nothing(migrated: Tenancy, engine: Engine) -> None:
     assert words_of(check(migrated)) == {"old": ["column project.country_code should not be there"]}
 
 
-def test_tables_that_come_and_go_do_not_disturb_a_check(fleet: Fleet) -> None:
+def test_concurrent_ddl_does_not_disturb_a_check(fleet: Fleet) -> None:
     done = threading.Event()
     gone = [0]
 

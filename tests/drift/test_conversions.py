@@ -1,4 +1,4 @@
-"""Every pair of types: a script keeps each value of a column whose type it changes."""
+"""For each pair of types, a script that changes the type of a column keeps its values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAMILIES = {
     ),
     "documents": (("json", "jsonb"), ('{"a": 1, "a": 2}', "[1,  2]")),
 }
-"""Types that PostgreSQL assigns to one another and to texts, and values of some of them."""
+"""Types with assignment casts between them and to text, and values of some of them."""
 
 WIDER = {
     "smallint": {"integer", "bigint", "numeric"},
@@ -52,7 +52,7 @@ def connection(make_database: Callable[..., URL]) -> Generator[Connection]:
 
 @pytest.mark.parametrize("suffix", ["", pytest.param("[]", marks=pytest.mark.all_cases)])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_script_changes_a_type_only_where_all_values_stay(
+def test_a_script_changes_a_type_only_if_all_values_are_kept(
     family: str, suffix: str, connection: Connection, all_cases: bool
 ) -> None:
     types, values = FAMILIES[family]
@@ -81,7 +81,7 @@ def test_a_script_changes_a_type_only_where_all_values_stay(
 
 
 def converted(connection: Connection, script: str, table: str, value: str) -> tuple[str | None, str | None]:
-    """Return a column's value, as text, before a script and after it; an error that keeps it makes it ``None``."""
+    """Return a column's value, as text, before and after a script; after an error, the second is ``None``."""
     select, found = f"SELECT v::text FROM {table}", list[str | None]()
     with suppress(DataError):  # not all values are of the type
         connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({value})")

@@ -1,4 +1,4 @@
-"""Properties of indexes that do not count, and those that repairs must keep."""
+"""Properties of indexes that are not compared, and those that repairs must keep."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def set_parameters(fleet: Fleet, key: str) -> list[str]:
     return [name for name, _ in indexes]
 
 
-def test_storage_parameters_of_no_index_count(fleet: Fleet) -> None:
+def test_storage_parameters_of_indexes_are_not_compared(fleet: Fleet) -> None:
     fleet.everywhere(
         """
         CREATE INDEX plain_brin ON lines USING brin (place);
@@ -41,7 +41,7 @@ def test_storage_parameters_of_no_index_count(fleet: Fleet) -> None:
     assert fleet.words() == {}
 
 
-def test_parameters_that_a_new_index_will_not_have_are_named(fleet: Fleet) -> None:
+def test_lost_storage_parameters_of_an_index_are_named(fleet: Fleet) -> None:
     fleet.run("acme", "DROP INDEX ix_invoices_open; CREATE INDEX ix_invoices_open ON invoices (lower(number))")
     set_parameters(fleet, "acme")
     script = fleet.repair(fleet.check())
@@ -60,7 +60,7 @@ KEYS = {
         for kind in ("UNIQUE", "PRIMARY KEY")
     },
 }
-"""How an index that identifies rows is created, dropped and renamed."""
+"""Statements that create, drop and rename an index that identifies rows."""
 
 IDENTIFY = "ALTER TABLE t REPLICA IDENTITY USING INDEX k"
 

@@ -1,4 +1,4 @@
-"""The SQL of a check can be applied, loses nothing without a remark in front of it, and gives nobody more rights."""
+"""The SQL of a check can be applied, precedes each loss with a remark, and grants no further privileges."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ DECORATED = Path(__file__).with_name("decorated.sql").read_text()
 DEVIATIONS = [sql for sql, *_ in BROKEN.values()] + [
     each.strip() for each in Path(__file__).with_name("deviations.sql").read_text().split("\n---\n")
 ]
-"""What somebody may do to a tenant."""
+"""Changes of a tenant by hand."""
 
 
 @pytest.fixture(scope="module")
 def decorated_template(make_template: Callable[..., URL], fleet_template: str) -> str:
-    """A database with the tenants, whose objects have rights, owners, comments and rules."""
+    """A database with the tenants, whose objects have privileges, owners, comments and rules."""
     url = make_template(fleet_template)
     for key in KEYS:
         schema = f"t_{key}"
@@ -43,7 +43,7 @@ def decorated_template(make_template: Callable[..., URL], fleet_template: str) -
 
 @contextmanager
 def copied(make: Callable[..., URL], template: str) -> Generator[Fleet]:
-    """Yield the tenants in a database of their own, which is gone afterwards."""
+    """Yield the tenants in a database of their own, which is dropped afterwards."""
     url = make(template)
     fleet = Fleet(Tenancy(url, listen=False, **APPLICATION), url, create_engine(url))
     try:
@@ -57,7 +57,7 @@ def copied(make: Callable[..., URL], template: str) -> Generator[Fleet]:
 
 @dataclass
 class Copy:
-    """What a tenant has at one moment."""
+    """The content of a tenant at one moment."""
 
     entries: list[Entry]
     rows: dict[str, dict[str, list[str | None]]]
@@ -87,13 +87,13 @@ def copy(fleet: Fleet, key: str) -> Copy:
 
 
 def remarks_of(script: str) -> str:
-    """Return the remarks in front of statements, without what is left to a person."""
+    """Return the remarks in front of statements, without repairs that are left to an operator."""
     lines = [line for line in script.splitlines() if line.startswith("-- ") and not line.startswith("--   ")]
     return "\n".join(line for line in lines if not line.startswith("-- By hand: "))
 
 
 def named(entry: Entry, remarks: str) -> bool:
-    """Return whether a remark names what an entry is about."""
+    """Return whether a remark names the object of an entry."""
     words = [word for word in re.split(r'[\s."]+', entry.name) if word.upper() != word]
     return any(word.split("(")[0] in remarks for word in words)
 
@@ -114,7 +114,7 @@ def test_a_script_loses_nothing_without_a_remark(
             try:
                 run_script(fleet.url, script)
             except psycopg.errors.IntegrityError:
-                continue  # rows do not fit, and nothing was done
+                continue  # rows do not fit, and nothing is changed
             after, left = copy(fleet, "acme"), fleet.words()
             assert bool(left) == ("-- By hand: " in script), script
             words = "\n".join(map(str, odd.differences))
@@ -150,7 +150,7 @@ def assert_no_row_is_lost(before: Copy, after: Copy, script: str) -> None:
 
 
 def missing(original: Copy, before: Copy, after: Copy, script: str) -> list[Entry]:
-    """Return what pg_dump wrote of the tenant at first and does not write now, although somebody could know it."""
+    """Return the entries of the first pg_dump of the tenant that the second lacks, although the script could keep them."""
     wanted = {compared(entry) for entry in original.entries if not entry.is_attached or entry in before.entries}
     lost = wanted - {compared(entry) for entry in after.entries}
     return [
@@ -161,10 +161,10 @@ def missing(original: Copy, before: Copy, after: Copy, script: str) -> list[Entr
 
 
 _NOT_COMPARED = re.compile(r" (?:OWNER TO|CLUSTER ON|SET STORAGE|SET COMPRESSION|SET STATISTICS|SET \(pg_attver=\d+\))")
-"""The last one is an option that some builds of PostgreSQL give to each column."""
+"""The last one is an option that some builds of PostgreSQL set for each column."""
 
 
 def compared(entry: Entry) -> Entry:
-    """Return an entry without what a script cannot know of what it makes."""
+    """Return an entry without the properties that a script cannot reproduce."""
     lines = [line for line in entry.text.splitlines() if not _NOT_COMPARED.search(line)]
     return replace(entry, owner="", text=re.sub(r" WITH \(fillfactor='\d+'\)", "", "\n".join(lines)))

@@ -31,7 +31,7 @@ def test_a_partition_that_one_tenant_has_is_no_drift(fleet: Fleet, name: str) ->
     assert [(group.tenants, group.alike) for group in report.groups] == [(3, 3)]
 
 
-def test_what_else_differs_is_named_beside_them(fleet: Fleet) -> None:
+def test_other_differences_are_named_beside_partitions(fleet: Fleet) -> None:
     fleet.run("acme", f"{OWN['one more']}; ALTER TABLE events ADD COLUMN spare int")
     fleet.run("beta", OWN["one less"])
     assert {key: [str(each) for each in words] for key, words in fleet.words().items()} == {
@@ -39,6 +39,6 @@ def test_what_else_differs_is_named_beside_them(fleet: Fleet) -> None:
     }
 
 
-def test_partitions_of_a_table_that_is_missing_are_named(fleet: Fleet) -> None:
+def test_partitions_of_a_missing_table_are_named(fleet: Fleet) -> None:
     fleet.run("acme", "DROP TABLE events")
     assert "table events_2026 is missing" in fleet.words()["acme"]

@@ -1,4 +1,4 @@
-"""Every kind of object: broken in one tenant by hand, it is named, and the SQL that is printed repairs it."""
+"""For each kind of object: a change by hand in one tenant is named, and the printed SQL repairs it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ BROKEN = {
         each.partition("\n") for each in Path(__file__).with_name("broken.sql").read_text().split("\n--- ")[1:]
     )
 }
-"""What somebody may do to a tenant, what is then said of it, and which of that no script can repair without loss."""
+"""Changes of a tenant by hand, the reported differences, and those that no script repairs without loss."""
 
 
-def test_tenants_that_were_made_alike_are_alike(fleet: Fleet) -> None:
+def test_tenants_that_were_created_alike_have_no_drift(fleet: Fleet) -> None:
     report = fleet.check()
     assert fleet.words() == {}
     assert not report.has_drift
@@ -33,7 +33,7 @@ def test_tenants_that_were_made_alike_are_alike(fleet: Fleet) -> None:
 
 @pytest.mark.few_cases(name=22)
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_broken_by_hand_is_named_and_repaired(fleet: Fleet, name: str) -> None:
+def test_changes_by_hand_are_named_and_repaired(fleet: Fleet, name: str) -> None:
     sql, words, by_hand = BROKEN[name]
     fleet.run("acme", sql)
     report = fleet.check()
@@ -51,11 +51,11 @@ def _of_any_versions(words: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _of_any_version(words: str) -> str:
-    """Return what is said of a definition as if by PostgreSQL 16 and later: it names no table where there is one only."""
+    """Return a definition as PostgreSQL 16 and later write it: without the table's name if there is one table only."""
     return words.replace("invoices.", "") if "«" in words else words
 
 
-def test_what_keeps_rows_from_being_mended_changes_nothing(fleet: Fleet) -> None:
+def test_a_repair_that_rows_prevent_changes_nothing(fleet: Fleet) -> None:
     fleet.run("acme", "ALTER TABLE lines DROP COLUMN place, DROP COLUMN price")
     report = fleet.check()
     with pytest.raises(psycopg.errors.NotNullViolation):
@@ -64,7 +64,7 @@ def test_what_keeps_rows_from_being_mended_changes_nothing(fleet: Fleet) -> None
     assert "-- If lines has rows, set lines.place here" in report.odd[0].script("acme")
 
 
-def test_a_column_that_must_be_filled_is_added_where_there_are_no_rows(fleet: Fleet) -> None:
+def test_a_required_column_is_added_to_an_empty_table(fleet: Fleet) -> None:
     fleet.run("acme", "DELETE FROM lines; ALTER TABLE lines DROP COLUMN place")
     fleet.repair(fleet.check())
     assert fleet.words() == {}
@@ -77,7 +77,7 @@ def test_a_column_that_must_be_filled_is_added_where_there_are_no_rows(fleet: Fl
         ("CREATE POLICY front ON lines USING (place < 10)", "policy front"),
     ],
 )
-def test_a_column_that_a_trigger_or_a_policy_uses_is_left_to_a_person(fleet: Fleet, user: str, said: str) -> None:
+def test_a_column_that_a_trigger_or_a_policy_uses_is_left_to_an_operator(fleet: Fleet, user: str, said: str) -> None:
     fleet.everywhere(user)
     fleet.run(
         "acme",
@@ -93,7 +93,7 @@ def test_a_column_that_a_trigger_or_a_policy_uses_is_left_to_a_person(fleet: Fle
     )
 
 
-def test_a_column_that_a_view_reads_is_left_to_a_person(fleet: Fleet) -> None:
+def test_a_column_that_a_view_reads_is_left_to_an_operator(fleet: Fleet) -> None:
     view = "CREATE VIEW codes AS SELECT code FROM lines; GRANT SELECT ON codes TO pg_monitor"
     fleet.everywhere(f"ALTER TABLE lines DROP CONSTRAINT fk_code; {view}")
     fleet.run("acme", f"DROP VIEW codes; ALTER TABLE lines ALTER code TYPE varchar(9); {view}")
@@ -109,7 +109,7 @@ def test_a_column_that_a_view_reads_is_left_to_a_person(fleet: Fleet) -> None:
     assert words_of(fleet.check())["acme"] == words
 
 
-def test_a_view_that_only_compares_a_column_whose_type_changes_keeps_its_rights(fleet: Fleet) -> None:
+def test_a_view_that_only_compares_a_changed_column_keeps_its_privileges(fleet: Fleet) -> None:
     view = "CREATE VIEW numbers AS SELECT id FROM lines WHERE place > 0; GRANT SELECT ON numbers TO pg_monitor"
     fleet.everywhere(f"ALTER TABLE lines DROP CONSTRAINT ck_place; {view}")
     fleet.run("acme", f"DROP VIEW numbers; ALTER TABLE lines ALTER place TYPE smallint; {view}")
@@ -120,7 +120,7 @@ def test_a_view_that_only_compares_a_column_whose_type_changes_keeps_its_rights(
     assert fleet.rows("acme", rights) == before
 
 
-def test_what_is_lost_when_an_object_is_made_again_is_named_in_front_of_it(fleet: Fleet) -> None:
+def test_losses_of_an_object_that_is_created_again_are_named_in_front_of_it(fleet: Fleet) -> None:
     fleet.run(
         "acme",
         """
@@ -197,12 +197,12 @@ CONVERTED = {
     "mood": ("text", "'ok'"),
     "uuid": ("text", "NULL"),
 }
-"""The type that a column should have, the one that it has, and a value that does not fit, or would be another."""
+"""The correct type of a column, its actual type, and a value that does not fit or would change."""
 
 
 @pytest.mark.few_cases(wanted=4)
 @pytest.mark.parametrize("wanted", CONVERTED)
-def test_a_conversion_that_may_change_values_is_left_to_a_person(fleet: Fleet, wanted: str) -> None:
+def test_a_conversion_that_may_change_values_is_left_to_an_operator(fleet: Fleet, wanted: str) -> None:
     there, value = CONVERTED[wanted]
     fleet.everywhere(f"CREATE DOMAIN short AS varchar(3); CREATE TABLE narrow (v {wanted})")
     fleet.run("acme", f"ALTER TABLE narrow ALTER v TYPE {there} USING NULL; INSERT INTO narrow VALUES ({value})")
@@ -222,7 +222,7 @@ def test_a_conversion_that_may_change_values_is_left_to_a_person(fleet: Fleet, w
         "ALTER TYPE mood RENAME VALUE 'ok' TO 'x'; ALTER TYPE mood RENAME VALUE 'sad' TO 'ok'; ALTER TYPE mood RENAME VALUE 'x' TO 'sad'",
     ],
 )
-def test_labels_that_rows_may_have_are_never_renamed_or_replaced(fleet: Fleet, broken: str) -> None:
+def test_labels_of_enums_are_never_renamed_or_replaced(fleet: Fleet, broken: str) -> None:
     invoices = "SELECT id, mood::text, moods::text FROM invoices ORDER BY id"
     fleet.run("acme", broken)
     before = fleet.rows("acme", invoices)
@@ -232,7 +232,7 @@ def test_labels_that_rows_may_have_are_never_renamed_or_replaced(fleet: Fleet, b
     assert fleet.words()["acme"][0].startswith("enum mood: labels are ")
 
 
-def test_numbers_go_on_behind_those_that_are_taken(fleet: Fleet) -> None:
+def test_a_new_sequence_continues_after_existing_values(fleet: Fleet) -> None:
     fleet.run("acme", "INSERT INTO invoices (id, number) VALUES (70, 'A70')")
     fleet.run("acme", "ALTER TABLE invoices ALTER id DROP DEFAULT; DROP SEQUENCE invoices_id_seq")
     fleet.repair(fleet.check())
@@ -241,14 +241,14 @@ def test_numbers_go_on_behind_those_that_are_taken(fleet: Fleet) -> None:
     assert fleet.rows("acme", "SELECT max(id) FROM invoices") == [(71,)]
 
 
-def test_a_sequence_that_is_there_keeps_its_numbers(fleet: Fleet) -> None:
+def test_an_existing_sequence_keeps_its_value(fleet: Fleet) -> None:
     fleet.run("acme", "SELECT setval('invoices_id_seq', 900); ALTER SEQUENCE invoices_id_seq INCREMENT 2")
     fleet.repair(fleet.check())
     assert fleet.words() == {}
     assert fleet.rows("acme", "SELECT last_value FROM invoices_id_seq") == [(900,)]
 
 
-def test_a_mended_function_speaks_of_its_own_tenant(fleet: Fleet) -> None:
+def test_a_repaired_function_names_its_own_tenants_schema(fleet: Fleet) -> None:
     fleet.run("acme", "DROP FUNCTION qualified(); DROP TRIGGER touch ON invoices; DROP FUNCTION touch()")
     script = fleet.repair(fleet.check())
     assert "t_beta" not in script
@@ -367,12 +367,12 @@ ENTANGLED = {
         True,
     ),
 }
-"""What all tenants have besides, what one has instead, and whether that is left to a person."""
+"""Additional objects of all tenants, their replacement in one tenant, and whether its repair is left to an operator."""
 
 
 @pytest.mark.few_cases(what=6)
 @pytest.mark.parametrize("what", ENTANGLED)
-def test_a_script_can_be_applied_whatever_depends_on_what_differs(fleet: Fleet, what: str) -> None:
+def test_a_script_can_be_applied_with_dependent_objects(fleet: Fleet, what: str) -> None:
     everywhere, broken, is_left = ENTANGLED[what]
     fleet.everywhere(everywhere)
     fleet.run("acme", broken)
@@ -386,7 +386,7 @@ def test_a_script_can_be_applied_whatever_depends_on_what_differs(fleet: Fleet, 
     assert fleet.rows("acme", "SELECT count(*) FROM invoices") == rows
 
 
-def test_functions_and_types_that_are_made_are_as_private_as_elsewhere(fleet: Fleet) -> None:
+def test_new_functions_and_types_have_the_privileges_of_other_tenants(fleet: Fleet) -> None:
     fleet.everywhere(
         "REVOKE ALL ON FUNCTION qualified() FROM PUBLIC; GRANT EXECUTE ON FUNCTION qualified() TO pg_monitor;"
         "REVOKE ALL ON PROCEDURE forget(date) FROM PUBLIC; REVOKE ALL ON TYPE address FROM PUBLIC"
@@ -405,7 +405,7 @@ def test_functions_and_types_that_are_made_are_as_private_as_elsewhere(fleet: Fl
     assert fleet.rows("acme", f"SELECT {', '.join(asked)}") == [(False, True, False, False)]
 
 
-def test_a_function_with_its_owners_rights_is_not_everybodys_when_it_is_made(fleet: Fleet) -> None:
+def test_public_may_not_execute_a_new_security_definer_function(fleet: Fleet) -> None:
     fleet.everywhere("CREATE FUNCTION reset(text) RETURNS void LANGUAGE sql STABLE SECURITY DEFINER AS 'SELECT'")
     fleet.run("acme", "DROP FUNCTION reset(text)")
     fleet.repair(fleet.check())
@@ -431,11 +431,11 @@ CHANGED_RIGHTS = {
         "-- This changes which rows roles can see by grand_total.",
     ),
 }
-"""What all tenants have, what one has instead, and the remark."""
+"""An object of all tenants, its replacement in one tenant, and the remark."""
 
 
 @pytest.mark.parametrize("what", CHANGED_RIGHTS)
-def test_a_change_of_whose_rights_apply_is_named_in_front_of_it(fleet: Fleet, what: str) -> None:
+def test_a_change_of_security_definer_or_invoker_is_named_in_front_of_it(fleet: Fleet, what: str) -> None:
     everywhere, broken, remark = CHANGED_RIGHTS[what]
     fleet.everywhere(everywhere)
     fleet.run("acme", broken)
@@ -443,7 +443,7 @@ def test_a_change_of_whose_rights_apply_is_named_in_front_of_it(fleet: Fleet, wh
     assert fleet.words() == {}
 
 
-def test_what_is_changed_in_place_keeps_its_owner_its_rights_and_what_depends_on_it(fleet: Fleet) -> None:
+def test_an_object_that_is_changed_in_place_keeps_owner_privileges_and_dependents(fleet: Fleet) -> None:
     attached = """
         ALTER FUNCTION touch() OWNER TO pg_monitor; REVOKE ALL ON FUNCTION touch() FROM PUBLIC;
         COMMENT ON FUNCTION touch() IS 'touches'; ALTER VIEW totals OWNER TO pg_monitor;

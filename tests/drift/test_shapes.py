@@ -1,4 +1,4 @@
-"""What counts as a difference, and what does not."""
+"""Properties that are compared, and properties that are not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenantkit.drift.catalog.reader import shape_of
 from tests.drift.conftest import EVERYTHING, Fleet, plain, run_script, words_of
 
 LIKE_ALL_OTHERS = [
-    "ALTER TABLE lines DROP COLUMN price; ALTER TABLE lines ADD COLUMN price amount",  # comes last now
+    "ALTER TABLE lines DROP COLUMN price; ALTER TABLE lines ADD COLUMN price amount",  # is the last column now
     "ALTER TABLE lines SET (fillfactor = 50, autovacuum_enabled = off)",
     "ALTER INDEX ix_invoices_date SET (fillfactor = 50, deduplicate_items = off)",
     "ALTER INDEX ix_invoices_moods SET (fastupdate = off)",
@@ -39,16 +39,16 @@ LIKE_ALL_OTHERS = [
     "CREATE PUBLICATION feed FOR TABLE lines",
     "ALTER SEQUENCE ticket RESTART 700",
 ]
-"""Changes that docs/howto/drift.md lists as not counted."""
+"""Changes of properties that docs/howto/drift.md lists as not compared."""
 
 
 @pytest.mark.parametrize("change", LIKE_ALL_OTHERS)
-def test_what_is_no_difference(fleet: Fleet, change: str) -> None:
+def test_properties_that_are_not_compared(fleet: Fleet, change: str) -> None:
     fleet.run("acme", change)
     assert fleet.words() == {}
 
 
-def test_a_schema_whose_name_must_be_quoted_is_like_all_others(fleet: Fleet) -> None:
+def test_a_schema_whose_name_must_be_quoted_has_no_drift(fleet: Fleet) -> None:
     fleet.tenancy.create("odd-key")
     fleet.run("odd-key", EVERYTHING.replace("$SCHEMA", '"t_odd-key"'))
     assert fleet.words() == {}
@@ -71,7 +71,7 @@ OWN_NAMES = """
 """
 
 
-def test_a_schemas_own_name_in_a_text_is_no_difference_and_is_mended_with_the_tenants_own(fleet: Fleet) -> None:
+def test_a_schemas_own_name_in_text_is_no_difference_and_is_kept_by_repairs(fleet: Fleet) -> None:
     fleet.tenancy.create("odd-key")
     fleet.run("odd-key", EVERYTHING.replace("$SCHEMA", '"t_odd-key"'))
     for key in ("acme", "beta", "gamma", "odd-key"):
@@ -92,7 +92,7 @@ def test_a_schemas_own_name_in_a_text_is_no_difference_and_is_mended_with_the_te
     assert fleet.rows("odd-key", "SELECT link FROM invoices WHERE number = 'A4'") == [('"t_odd-key".invoices',)]
 
 
-def test_the_name_of_a_schema_may_be_a_word_like_any_other(fleet: Fleet) -> None:
+def test_the_name_of_a_schema_may_be_a_common_word(fleet: Fleet) -> None:
     words = """
         ALTER TABLE invoices ADD COLUMN link text DEFAULT 't_acme.invoices "t_acme".invoices';
         CREATE VIEW links AS SELECT 't_acme.x' AS link WHERE 't_acme' <> '';
@@ -131,7 +131,7 @@ def test_a_key_that_leads_to_another_tenants_table_is_a_difference(fleet: Fleet)
     assert "REFERENCES t_beta.invoices(id), not FOREIGN KEY (room) REFERENCES invoices(id)" in words
 
 
-def test_plain_indexes_are_written_as_postgresql_writes_them(fleet: Fleet) -> None:
+def test_plain_indexes_have_the_definition_of_postgresql(fleet: Fleet) -> None:
     fleet.run(
         "acme",
         """
@@ -234,7 +234,7 @@ UNENFORCED = {
 
 
 @pytest.mark.parametrize("what", UNENFORCED)
-def test_what_postgresql_does_not_enforce_is_a_difference(fleet: Fleet, what: str) -> None:
+def test_an_unenforced_rule_is_a_difference(fleet: Fleet, what: str) -> None:
     fleet.everywhere("CREATE TRIGGER kept AFTER INSERT ON events FOR EACH ROW EXECUTE FUNCTION touch()")
     fleet.everywhere("ALTER DOMAIN amount ADD CONSTRAINT fit CHECK (VALUE > -1.5)")
     broken, words = UNENFORCED[what]
@@ -271,7 +271,7 @@ def test_a_constraint_that_is_not_enforced_is_a_difference(fleet: Fleet) -> None
     assert fleet.words() == {}
 
 
-def test_a_partition_that_is_being_detached_is_a_difference_and_left_to_a_person(fleet: Fleet) -> None:
+def test_a_partition_that_is_being_detached_is_a_difference_and_left_to_an_operator(fleet: Fleet) -> None:
     fleet.everywhere("DROP TABLE events_rest")
     with psycopg.connect(plain(fleet.url)) as reader, psycopg.connect(plain(fleet.url), autocommit=True) as other:
         reader.execute("SELECT FROM t_acme.events")
@@ -286,7 +286,7 @@ def test_a_partition_that_is_being_detached_is_a_difference_and_left_to_a_person
     assert words_of(fleet.check()) == words_of(report)
 
 
-def test_a_detached_partition_is_compared_with_what_it_had_from_its_parent(fleet: Fleet) -> None:
+def test_a_detached_partition_is_compared_with_its_former_parent(fleet: Fleet) -> None:
     fleet.run(
         "acme",
         """
@@ -322,7 +322,7 @@ def test_a_change_of_a_table_does_not_hide_those_of_its_columns(fleet: Fleet) ->
 
 
 @pytest.mark.parametrize("newline", ["\\r\\n", "  \\n"])
-def test_a_body_with_other_line_ends_is_a_difference_and_said_to_be_one(fleet: Fleet, newline: str) -> None:
+def test_other_line_ends_in_a_body_are_reported_as_the_difference(fleet: Fleet, newline: str) -> None:
     body = "BEGIN{0}    RETURN NEW;{0}END"
     for key, ends in (("acme", newline), ("beta", "\\n"), ("gamma", "\\n")):
         fleet.run(key, f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS E'{body.format(ends)}'")
@@ -334,7 +334,7 @@ def test_a_body_with_other_line_ends_is_a_difference_and_said_to_be_one(fleet: F
     assert fleet.words() == {}
 
 
-def test_names_of_not_null_constraints_do_not_count_but_their_validity_does(fleet: Fleet) -> None:
+def test_not_null_constraints_are_compared_by_validity_and_not_by_name(fleet: Fleet) -> None:
     with fleet.engine.connect() as connection:
         if connection.dialect.server_version_info < (18,):  # type: ignore[operator]
             pytest.skip("before PostgreSQL 18, NOT NULL has no name")
@@ -357,7 +357,7 @@ def test_names_of_not_null_constraints_do_not_count_but_their_validity_does(flee
     assert fleet.words() == {}
 
 
-def test_what_a_tenant_puts_into_its_schema_is_not_executed(fleet: Fleet) -> None:
+def test_objects_of_a_tenants_schema_are_not_executed(fleet: Fleet) -> None:
     fleet.run(
         "acme",
         """

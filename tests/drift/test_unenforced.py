@@ -1,4 +1,4 @@
-"""A rule that PostgreSQL does not enforce, at whatever level of partitions, is a difference."""
+"""A constraint that PostgreSQL does not enforce, at any level of partitions, is a difference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BREAKS = {
     "unique constraint uq_room on stays": "INSERT INTO stays (room) VALUES (1)",
     "exclusion constraint ex_stay on stays": "INSERT INTO stays (stay) VALUES ('[1,2)')",
 }
-"""Rules, each with a statement that breaks it."""
+"""Constraints, each with a statement that violates it."""
 
 MODES = ("DISABLE", "ENABLE REPLICA", "ENABLE ALWAYS")
 
@@ -43,7 +43,7 @@ ALTER = """
 
 
 def is_enforced(fleet: Fleet, statement: str) -> bool:
-    """Return whether PostgreSQL refuses a statement; its row is not kept."""
+    """Return whether PostgreSQL refuses a statement, which is rolled back."""
     with psycopg.connect(plain(fleet.url)) as connection:
         connection.execute("SET search_path = t_acme")
         try:
@@ -57,7 +57,7 @@ def is_enforced(fleet: Fleet, statement: str) -> bool:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("table", ["visits", "visits_2026", "visits_may", "stays", "invoices"])
-def test_a_rule_that_is_not_enforced_is_named_and_repaired(fleet: Fleet, table: str, mode: str) -> None:
+def test_a_constraint_that_is_not_enforced_is_named_and_repaired(fleet: Fleet, table: str, mode: str) -> None:
     fleet.everywhere(RULES)
     fleet.run("acme", ALTER.format(table=table, mode=mode))
     broken = {rule for rule, statement in BREAKS.items() if not is_enforced(fleet, statement)}

@@ -1,4 +1,4 @@
-"""alembic-postgresql-enum and alembic_utils: what they generate is applied to every tenant, and taken back."""
+"""alembic-postgresql-enum and alembic_utils: their revisions are applied to every tenant, and downgraded."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ run_environment({options})
 
 
 class Shop(Project):
-    """A project whose models a test changes step by step."""
+    """A project whose models a test changes in steps."""
 
     line = "tenant"
     tenant: str | None = "tenant"
@@ -59,7 +59,7 @@ class Shop(Project):
         self.write("migrations/env.py", ENV.format(code=dedent(code), options=options))
 
     def revise(self, message: str) -> str | None:
-        """Autogenerate, apply and see that there is nothing more to write; return the revision."""
+        """Autogenerate and apply a revision, check that a second one is empty, and return the first."""
         options = ["--shared"] if self.line == "shared" else []
         done = self.run("revision", "-m", message, "--autogenerate", *options)
         assert done.code == 0, done.err
@@ -122,7 +122,7 @@ Table(
 @pytest.mark.parametrize(
     ("line", "tenant"), [("tenant", "tenant"), ("tenant", None), ("shared", "tenant")], ids=["tenant", "none", "shared"]
 )
-def test_enums_of_alembic_postgresql_enum_change_and_change_back(
+def test_enums_of_alembic_postgresql_enum_are_changed_and_downgraded(
     line: str, tenant: str | None, shop: Shop, engine: Engine
 ) -> None:
     shop.line, shop.tenant = line, tenant
@@ -202,7 +202,7 @@ register_entities([{entities}])
 
 
 @pytest.mark.parametrize("line", ["tenant", "shared"])
-def test_entities_of_alembic_utils_come_change_and_go(line: str, shop: Shop, engine: Engine) -> None:
+def test_entities_of_alembic_utils_are_created_changed_and_dropped(line: str, shop: Shop, engine: Engine) -> None:
     shop.line = line
     models = 'Table("note", shared, Column("id", Integer, primary_key=True), Column("text", Text))\n'
     start(shop, models if line == "shared" else "")
@@ -226,7 +226,7 @@ def test_entities_of_alembic_utils_come_change_and_go(line: str, shop: Shop, eng
     assert text.count("op.replace_entity(") == 6
     seen.append(look(engine, schemas[0]))
 
-    # Not at once: alembic_utils drops functions and triggers in any order.
+    # In two steps: alembic_utils drops functions and triggers in any order.
     for names, dropped in (("count_notes, touch", 2), ("count_notes", 1)):
         entities(names)
         text = shop.revise(f"fewer by {dropped}")

@@ -1,4 +1,4 @@
-"""alembic_utils and alembic-postgresql-enum: their operations know the tenant's schema by the placeholder."""
+"""alembic_utils and alembic-postgresql-enum: their operations use the placeholder for the tenant's schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytest.importorskip("alembic_postgresql_enum", reason="'make test-libraries' ins
 
 
 @pytest.mark.parametrize("engine", ["alembic", "auto"])
-def test_a_history_of_plug_ins_does_to_five_tenants_what_alembic_does_to_one_schema(
+def test_a_history_of_plug_ins_has_the_same_effect_on_five_tenants_as_on_one_schema(
     engine: str, tmp_path: Path, make_database: Callable[..., URL]
 ) -> None:
     run_history(plugins, engine, tmp_path / "migrations", make_database)

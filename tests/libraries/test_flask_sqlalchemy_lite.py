@@ -1,4 +1,4 @@
-"""Flask-SQLAlchemy-Lite: its sessions are plain, so they must not meet tenant tables without a schema."""
+"""Flask-SQLAlchemy-Lite: its plain sessions are refused for tenant tables without a schema."""
 
 from __future__ import annotations
 

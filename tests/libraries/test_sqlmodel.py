@@ -1,7 +1,7 @@
-"""SQLModel: its models and the exec() of its sessions, for one tenant."""
+"""SQLModel: its models, and the exec() of its sessions, for one tenant."""
 
 # mypy: disable-error-code="call-arg"
-# Without `from __future__ import annotations`, under which SQLModel cannot read the types of relationships.
+# Without `from __future__ import annotations`: with it, SQLModel cannot read the types of relationships.
 
 from collections.abc import Callable
 from typing import Any
@@ -62,7 +62,7 @@ class AsyncAppSession(AsyncTenantSession, asynchronous.AsyncSession):
 
 @pytest.fixture
 def make_sqlmodel_tenancy(make_any_tenancy: Callable[..., Any], request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Make a tenancy in every colour, with SQLModel's sessions."""
+    """Make each kind of tenancy, with SQLModel's sessions."""
     if request.node.callspec.id == "sync":
         classes: dict[str, Any] = {"session_class": AppSession, "shared_session_class": sqlmodel.Session}
     else:

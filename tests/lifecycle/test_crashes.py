@@ -1,4 +1,4 @@
-"""Processes killed at every statement of provisioning; what is left is always put right, and no neighbour is touched."""
+"""Processes killed at each statement of provisioning: the next call recovers, and no other tenant changes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ RECOVERIES = [recover_by_create, recover_by_drop, recover_by_repair]
 
 @pytest.mark.parametrize("recover", RECOVERIES)
 @pytest.mark.parametrize("work", [processes.create, processes.drop])
-def test_a_process_killed_at_any_statement_leaves_what_the_next_one_puts_right(
+def test_after_a_kill_at_any_statement_the_next_process_recovers(
     tenancy: Tenancy,
     engine: Engine,
     neighbour: str,
@@ -77,7 +77,7 @@ def test_a_process_killed_at_any_statement_leaves_what_the_next_one_puts_right(
     all_cases: bool,
 ) -> None:
     before = fingerprint(engine, neighbour)
-    # In the small size each way to recover has every third statement.
+    # By default, each way to recover has every third statement.
     for number in count(1) if all_cases else count(1 + RECOVERIES.index(recover), len(RECOVERIES)):
         if work is processes.drop and registered(engine).get("acme") is None:
             processes.create(tenancy, "acme")
@@ -96,7 +96,7 @@ def test_a_process_killed_at_any_statement_leaves_what_the_next_one_puts_right(
 
 
 @pytest.mark.parametrize("chance", [0, *(pytest.param(chance, marks=pytest.mark.all_cases) for chance in (1, 2, 3))])
-def test_a_process_killed_at_any_moment_leaves_what_the_next_one_puts_right(
+def test_after_a_kill_at_any_moment_the_next_process_recovers(
     tenancy: Tenancy, engine: Engine, neighbour: str, chance: int
 ) -> None:
     random = Random(chance)
@@ -115,7 +115,7 @@ def test_a_process_killed_at_any_moment_leaves_what_the_next_one_puts_right(
 
 @pytest.mark.parametrize("number", [4, 9, 14, 21])
 @pytest.mark.parametrize("work", [processes.create, processes.drop])
-def test_a_server_process_terminated_in_the_middle_leaves_what_the_next_call_puts_right(
+def test_after_a_server_process_is_terminated_the_next_call_recovers(
     tenancy: Tenancy, engine: Engine, neighbour: str, work: processes.Work, number: int, all_cases: bool
 ) -> None:
     before = fingerprint(engine, neighbour)

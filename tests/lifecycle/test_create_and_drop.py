@@ -1,4 +1,4 @@
-"""Tenants are made whole or not at all, by one process, and go without taking anything of others."""
+"""Tenants are created completely or not at all, by one process, and dropped without objects of others."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_seeds_run_in_order_in_the_transaction_of_the_creation(
         assert session.scalars(select(Project.name).order_by(Project.id)).all() == ["first", "second"]
 
 
-def test_a_tenant_is_not_served_while_it_is_made(any_tenancy: Any) -> None:
+def test_a_tenant_is_not_served_while_it_is_created(any_tenancy: Any) -> None:
     def seed(_: Any) -> None:
         with any_tenancy.session("acme"):
             pass
@@ -77,7 +77,7 @@ def test_a_tenant_is_not_served_while_it_is_made(any_tenancy: Any) -> None:
         any_tenancy.create("acme", seed=seed)
 
 
-def test_a_failed_seed_leaves_no_schema_and_may_be_tried_again(any_tenancy: Any, engine: Engine) -> None:
+def test_a_failed_seed_leaves_no_schema_and_can_be_repeated(any_tenancy: Any, engine: Engine) -> None:
     def fail(session: Any) -> None:
         session.add(Country(code="XX", name="nowhere"))
         session.flush()
@@ -103,9 +103,7 @@ def test_a_failed_seed_leaves_no_schema_and_may_be_tried_again(any_tenancy: Any,
         assert connection.exec_driver_sql("SELECT error FROM tenantkit.tenants").scalar_one() is None
 
 
-def test_a_seed_that_meets_the_error_of_an_existing_tenant_fails_like_any_other(
-    tenancy: Tenancy, engine: Engine
-) -> None:
+def test_a_seed_that_raises_tenant_exists_error_is_a_failed_seed(tenancy: Tenancy, engine: Engine) -> None:
     def fail(_: Any) -> None:
         raise TenantExistsError("another")
 
@@ -125,7 +123,7 @@ def test_a_failed_builder_leaves_no_schema(tenancy: Tenancy, engine: Engine) -> 
 
 
 @pytest.mark.parametrize("raw_sql", ["allow", "forbid"])
-def test_a_creation_that_lost_a_lock_is_tried_again(make_tenancy: Callable[..., Tenancy], raw_sql: str) -> None:
+def test_a_creation_with_a_lock_conflict_is_retried(make_tenancy: Callable[..., Tenancy], raw_sql: str) -> None:
     attempts: list[int] = []
 
     def seed(session: Any) -> None:
@@ -166,7 +164,7 @@ def test_a_schema_that_lost_its_mark_is_not_dropped(any_tenancy: Any, engine: En
     assert registered(engine) == {"acme": "active"}
 
 
-def test_a_foreign_schema_that_took_the_place_of_a_dropped_one_stays(tenancy: Tenancy, engine: Engine) -> None:
+def test_a_foreign_schema_with_the_name_of_a_dropped_one_is_kept(tenancy: Tenancy, engine: Engine) -> None:
     tenancy.create("acme")
     run(
         engine,
@@ -202,7 +200,9 @@ DEPENDANTS = {
 
 
 @pytest.mark.parametrize("statements", DEPENDANTS.values(), ids=DEPENDANTS)
-def test_what_others_built_on_a_tenant_blocks_its_removal(tenancy: Tenancy, engine: Engine, statements: str) -> None:
+def test_dependent_objects_of_other_schemas_prevent_a_removal(
+    tenancy: Tenancy, engine: Engine, statements: str
+) -> None:
     tenancy.create("acme")
     tenancy.create("beta")
     run(engine, *statements.split(";\n"))
@@ -213,7 +213,7 @@ def test_what_others_built_on_a_tenant_blocks_its_removal(tenancy: Tenancy, engi
     assert registered(engine)["acme"] == "active"
 
 
-def test_what_a_tenant_built_on_others_goes_with_it(tenancy: Tenancy, engine: Engine) -> None:
+def test_objects_that_depend_on_other_schemas_are_dropped_with_the_tenant(tenancy: Tenancy, engine: Engine) -> None:
     tenancy.create("acme", seed=processes.seed)
     tenancy.create("beta", seed=processes.seed)
     run(
@@ -228,7 +228,7 @@ def test_what_a_tenant_built_on_others_goes_with_it(tenancy: Tenancy, engine: En
     assert registered(engine) == {"beta": "active"}
 
 
-def test_dropping_twice_says_that_there_is_nothing(any_tenancy: Any, engine: Engine) -> None:
+def test_a_second_drop_raises_tenant_not_found(any_tenancy: Any, engine: Engine) -> None:
     any_tenancy.create("acme")
     assert any_tenancy.drop("acme").key == "acme"
     with pytest.raises(TenantNotFoundError):
@@ -251,7 +251,7 @@ def test_removal_waits_for_a_shared_table_in_short_transactions(tenancy: Tenancy
     assert schemas(engine) == KEPT
 
 
-def test_of_two_processes_that_create_a_key_one_wins(tenancy: Tenancy, engine: Engine) -> None:
+def test_of_two_processes_that_create_a_key_one_succeeds(tenancy: Tenancy, engine: Engine) -> None:
     for number in range(4):
         key = f"race{number}"
         with worker(engine.url, processes.create, key) as one, worker(engine.url, processes.create, key) as other:
@@ -263,7 +263,9 @@ def test_of_two_processes_that_create_a_key_one_wins(tenancy: Tenancy, engine: E
 
 
 @pytest.mark.parametrize("number", range(8, 15))
-def test_a_key_that_was_taken_since_it_was_looked_for_is_taken(tenancy: Tenancy, engine: Engine, number: int) -> None:
+def test_a_key_that_another_process_took_after_the_lookup_is_refused(
+    tenancy: Tenancy, engine: Engine, number: int
+) -> None:
     with worker(engine.url, processes.create, "acme", stop_at=number) as maker:
         assert maker.wait() == "stopped"
         assert tenancy.create("acme").status == "active"
@@ -272,7 +274,7 @@ def test_a_key_that_was_taken_since_it_was_looked_for_is_taken(tenancy: Tenancy,
 
 
 @pytest.mark.parametrize("number", [9, 17, 33, 37, 41])
-def test_a_key_that_a_living_process_is_making_is_taken(tenancy: Tenancy, engine: Engine, number: int) -> None:
+def test_a_key_that_a_living_process_is_creating_is_refused(tenancy: Tenancy, engine: Engine, number: int) -> None:
     with worker(engine.url, processes.create, "acme", stop_at=number) as maker:
         assert maker.wait() == "stopped"
         held = registered(engine) == {"acme": "provisioning"} and not tenancy.diagnose()
@@ -310,8 +312,8 @@ def test_of_threads_that_create_and_drop_one_key_each_ends_cleanly(
     assert ("t_acme" in schemas(engine)) == (registered(engine) == {"acme": "active"})
 
 
-def test_a_repair_leaves_alone_what_became_well_meanwhile(tenancy: Tenancy, engine: Engine) -> None:
-    """The doctor looked while the creator was between two transactions; it must look again before it removes."""
+def test_a_repair_ignores_a_tenant_that_became_active_meanwhile(tenancy: Tenancy, engine: Engine) -> None:
+    """The doctor read the status between two transactions of the creator; it must read it again before a removal."""
     for number in count(13):
         with worker(engine.url, processes.create, "acme", stop_at=number) as maker:
             assert maker.wait() == "stopped"
@@ -330,9 +332,7 @@ def test_a_repair_leaves_alone_what_became_well_meanwhile(tenancy: Tenancy, engi
     assert "t_acme" in schemas(engine)
 
 
-def test_a_create_that_finishes_a_removal_leaves_alone_the_next_tenant_of_that_key(
-    tenancy: Tenancy, engine: Engine
-) -> None:
+def test_a_create_that_finishes_a_removal_keeps_the_next_tenant_of_that_key(tenancy: Tenancy, engine: Engine) -> None:
     tenancy.create("acme")
     run(engine, "UPDATE tenantkit.tenants SET status = 'dropping'")
     with worker(engine.url, processes.create, "acme", stop_at=8) as late:
@@ -346,14 +346,14 @@ def test_a_create_that_finishes_a_removal_leaves_alone_the_next_tenant_of_that_k
     assert fingerprint(engine, "t_acme") == before
 
 
-def test_a_schema_of_nobody_is_left_to_a_person(tenancy: Tenancy, engine: Engine) -> None:
+def test_a_schema_without_a_tenant_is_only_reported(tenancy: Tenancy, engine: Engine) -> None:
     tenancy.create("acme")
     run(engine, "DELETE FROM tenantkit.tenants")
     assert [(finding.subject, finding.repair) for finding in tenancy.repair()] == [("t_acme", None)]
     assert "t_acme" in schemas(engine)
 
 
-def test_a_tenant_without_its_schema_is_left_to_a_person(tenancy: Tenancy, engine: Engine) -> None:
+def test_a_tenant_without_its_schema_is_only_reported(tenancy: Tenancy, engine: Engine) -> None:
     tenancy.create("acme")
     run(engine, "DROP SCHEMA t_acme CASCADE")
     [finding] = tenancy.diagnose()
@@ -362,7 +362,7 @@ def test_a_tenant_without_its_schema_is_left_to_a_person(tenancy: Tenancy, engin
     assert tenancy.drop("acme").key == "acme"
 
 
-def test_a_repair_does_the_rest_before_it_says_what_it_could_not(tenancy: Tenancy, engine: Engine) -> None:
+def test_a_repair_continues_after_a_failure_and_reports_it(tenancy: Tenancy, engine: Engine) -> None:
     for key in ("acme", "beta"):
         tenancy.create(key)
     run(
@@ -376,7 +376,7 @@ def test_a_repair_does_the_rest_before_it_says_what_it_could_not(tenancy: Tenanc
     assert schemas(engine) == {*KEPT, "t_acme"}
 
 
-# What the database refuses
+# Refusals of the database
 
 
 def test_missing_privileges_are_named(database: URL, engine: Engine, make_tenancy: Callable[..., Tenancy]) -> None:
@@ -402,7 +402,7 @@ def test_missing_privileges_are_named(database: URL, engine: Engine, make_tenanc
         run(engine, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
-def test_an_unreachable_database_is_an_error_of_its_own_without_the_password(
+def test_the_error_for_an_unreachable_database_has_no_password(
     make_any_tenancy: Callable[..., Any],
 ) -> None:
     url = URL.create("postgresql", "someone", "s3cret-word", "127.0.0.1", 1, "nowhere")
@@ -430,7 +430,7 @@ def test_a_schema_prefix_is_part_of_every_name(make_tenancy: Callable[..., Tenan
 
 @pytest.mark.few_cases
 @pytest.mark.parametrize("prefix", ["p" * 11, "customer_schema_of_our_application_", "p" * 57])
-def test_a_long_schema_prefix_leaves_less_room_for_keys(
+def test_with_a_long_schema_prefix_keys_are_shorter(
     make_any_tenancy: Callable[..., Any], engine: Engine, prefix: str
 ) -> None:
     tenancy = make_any_tenancy(schema_prefix=prefix)
@@ -446,6 +446,6 @@ def test_a_long_schema_prefix_leaves_less_room_for_keys(
 
 
 @pytest.mark.parametrize("prefix", ["pg_", "T_", "1_", "a" * 58, 'a"', "a b", "ä"])
-def test_a_schema_prefix_that_makes_no_names_is_refused(make_tenancy: Callable[..., Tenancy], prefix: str) -> None:
+def test_an_invalid_schema_prefix_is_refused(make_tenancy: Callable[..., Tenancy], prefix: str) -> None:
     with pytest.raises(ConfigurationError, match="schema_prefix"):
         make_tenancy(schema_prefix=prefix)

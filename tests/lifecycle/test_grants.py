@@ -19,7 +19,7 @@ from tests.support.processes import until
 
 @pytest.fixture
 def role(engine: Engine) -> Generator[str]:
-    """A role that owns nothing and was granted nothing but the shared tables."""
+    """A role without objects, and with privileges on the shared tables only."""
     name = f'app "{uuid4().hex[:8]}"'
     quoted = '"' + name.replace('"', '""') + '"'
     with engine.begin() as connection:
@@ -34,7 +34,7 @@ def as_role(make: Callable[..., Any], engine: Engine, role: str) -> Any:
     return make(database=engine.url.set(username=role), grant_to=role)
 
 
-def test_the_applications_role_can_use_new_tenants_and_what_migrations_add(
+def test_the_applications_role_can_use_new_tenants_and_objects_of_migrations(
     make_any_tenancy: Callable[..., Any], make_tenancy: Callable[..., Tenancy], engine: Engine, role: str
 ) -> None:
     owner = make_tenancy(grant_to=role)
@@ -75,7 +75,7 @@ def test_processes_that_start_together_grant_once(
     with engine.connect() as observer:
         granted = observer.execute(rights).scalar()
         tenancy.install()
-        assert observer.execute(rights).scalar() == granted  # and not again
+        assert observer.execute(rights).scalar() == granted  # and no further time
 
 
 def test_without_a_grant_a_role_can_use_no_tenant(

@@ -1,4 +1,4 @@
-"""Columns whose operators a tenant's statements would not find are refused, and the error says what to do."""
+"""Columns whose operators are not on a tenant's path are refused, with a remedy."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def declare(*types: Any) -> MetaData:
 
 
 @pytest.mark.parametrize(("name", "extension"), EXTENSIONS.items())
-def test_a_type_whose_operators_are_out_of_reach_is_refused_however_it_is_wrapped(
+def test_a_type_whose_operators_are_not_on_the_path_is_refused_in_every_form(
     name: str, extension: str, make_any_tenancy: Any, engine: Engine, all_cases: bool
 ) -> None:
     execute(engine, f"CREATE EXTENSION {extension} SCHEMA public", *PREPARE.format(name=name).strip().split("\n"))
-    step = 1 if all_cases else 3  # by default, each kind of column is of one or two of the types
+    step = 1 if all_cases else 3  # by default, each kind of column has one or two of the types
     kinds = [column.format(name=name) for column in COLUMNS[list(EXTENSIONS).index(name) % step :: step]]
     if name == "citext":
         execute(engine, RANGES)
@@ -76,7 +76,7 @@ def test_a_type_whose_operators_are_out_of_reach_is_refused_however_it_is_wrappe
         tenancy.drop("acme")
 
 
-def test_what_has_no_operators_of_its_own_out_of_reach_is_accepted(make_any_tenancy: Any, engine: Engine) -> None:
+def test_a_type_without_operators_outside_of_the_path_is_accepted(make_any_tenancy: Any, engine: Engine) -> None:
     execute(
         engine,
         "CREATE EXTENSION citext SCHEMA public",
@@ -132,14 +132,14 @@ def test_a_shared_column_is_refused_too(schema: str, make_any_tenancy: Any, engi
 
 
 @pytest.mark.usefixtures("citext")
-def test_a_type_that_is_not_found_names_extra_schemas(make_any_tenancy: Any) -> None:
+def test_the_error_for_a_type_that_is_not_found_names_extra_schemas(make_any_tenancy: Any) -> None:
     with pytest.raises(ProvisioningError, match=r"'citext' is in the schema 'public'.*extra_schemas=\('public',\)"):
         make_any_tenancy(shared=None, tenant=declare(CITEXT)).create("acme")
     make_any_tenancy(shared=None, tenant=declare(CITEXT), extra_schemas=["public"]).create("acme")
 
 
 @pytest.mark.parametrize("extra", [[], ["ext"]])
-def test_a_type_of_an_extension_that_is_not_installed_names_create_extension(
+def test_the_error_for_a_missing_extension_names_create_extension(
     extra: list[str], make_any_tenancy: Any, engine: Engine
 ) -> None:
     schema = extra[0] if extra else "extensions"
@@ -150,7 +150,7 @@ def test_a_type_of_an_extension_that_is_not_installed_names_create_extension(
     make_any_tenancy(shared=None, tenant=declare(CITEXT), extra_schemas=[schema]).create("acme")
 
 
-def test_another_name_that_is_not_found_is_told_as_it_is(make_tenancy: Make) -> None:
+def test_the_error_for_another_missing_name_is_unchanged(make_tenancy: Make) -> None:
     with pytest.raises(ProvisioningError, match='type "nonsense" does not exist'):
         make_tenancy(shared=None, tenant=declare(Named("nonsense"))).create("acme")
 

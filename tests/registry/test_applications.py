@@ -58,7 +58,9 @@ def test_applications_differ_by_name_or_else_by_prefix_or_placeholder(
         make_tenancy(**OTHERS[other]).list()
 
 
-def test_applications_that_share_an_engine_are_told_apart(database: URL, make_tenancy: Callable[..., Tenancy]) -> None:
+def test_applications_that_share_an_engine_are_distinguished(
+    database: URL, make_tenancy: Callable[..., Tenancy]
+) -> None:
     engine = create_engine(database)
     make_tenancy(database=engine, schema_prefix="crm_").create("acme")
     hr = make_tenancy(database=engine, schema_prefix="hr_")
@@ -82,7 +84,7 @@ def test_installing_gives_the_registry_to_the_application(
         make_tenancy(database=empty_database, schema_prefix="hr_").list()
 
 
-def test_the_statement_in_the_error_hands_the_registry_over(make_tenancy: Callable[..., Tenancy]) -> None:
+def test_the_statement_in_the_error_transfers_the_registry(make_tenancy: Callable[..., Tenancy]) -> None:
     before = make_tenancy()
     before.create("acme")
     after = make_tenancy(schema_prefix="c_")
@@ -94,7 +96,7 @@ def test_the_statement_in_the_error_hands_the_registry_over(make_tenancy: Callab
 
 
 @pytest.mark.parametrize("use", USES)
-def test_a_registry_that_has_lost_its_row_is_refused_until_it_has_one_again(
+def test_an_empty_registry_table_is_refused_until_it_has_a_row(
     make_tenancy: Callable[..., Tenancy], engine: Engine, use: str
 ) -> None:
     before = make_tenancy(cache_ttl=0)
@@ -109,9 +111,9 @@ def test_a_registry_that_has_lost_its_row_is_refused_until_it_has_one_again(
     assert make_tenancy().get("acme").key == "acme"
 
 
-def test_a_refused_connection_is_given_back(make_any_tenancy: Callable[..., Any]) -> None:
+def test_a_refused_connection_is_returned_to_the_pool(make_any_tenancy: Callable[..., Any]) -> None:
     make_any_tenancy(schema_prefix="crm_").create("acme")
     hr = make_any_tenancy(schema_prefix="hr_")
-    for _ in range(5):  # of a pool of two
+    for _ in range(5):  # the pool has two connections
         with pytest.raises(ConfigurationError, match="another application"):
             hr.list()

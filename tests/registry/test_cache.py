@@ -1,4 +1,4 @@
-"""Looked-up tenants are remembered, and never for longer than they are true."""
+"""Looked-up tenants are cached until they change or expire."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tenant(key: str, number: int = 1) -> Tenant:
     )
 
 
-def test_an_entry_lasts_for_its_time_to_live() -> None:
+def test_an_entry_expires_after_its_time_to_live() -> None:
     now = 100.0
     cache = TenantCache(ttl=10, size=5, clock=lambda: now)
     cache.store(("key", "acme"), tenant("acme"), generation=0)
@@ -47,7 +47,7 @@ def test_a_cache_may_be_turned_off(ttl: float, size: int) -> None:
     assert cache.find(("key", "acme")) is None
 
 
-def test_the_oldest_entries_make_room() -> None:
+def test_the_oldest_entries_are_evicted() -> None:
     cache = TenantCache(ttl=10, size=2)
     for key in ("a", "b", "a", "c"):
         cache.store(("key", key), tenant(key), generation=0)
@@ -67,7 +67,7 @@ def test_forgetting_a_tenant_drops_its_key_and_its_domains_only() -> None:
     assert cache.find(("key", "beta")) is None
 
 
-def test_forgetting_a_tenant_looks_at_no_other() -> None:
+def test_forgetting_a_tenant_reads_no_other_entry() -> None:
     compared: list[str] = []
 
     class Key(str):
@@ -95,7 +95,7 @@ def test_forgetting_a_tenant_looks_at_no_other() -> None:
     assert cache.find(("domain", "k8.test")) is not None
 
 
-def test_the_cache_keeps_no_names_of_what_it_has_dropped() -> None:
+def test_the_cache_keeps_no_names_of_evicted_entries() -> None:
     cache = TenantCache(ttl=10, size=3)
     for number in range(10):
         cache.store(("key", f"k{number}"), tenant(f"k{number}"), generation=0)
@@ -104,7 +104,7 @@ def test_the_cache_keeps_no_names_of_what_it_has_dropped() -> None:
     assert all(cache._names.values())
 
 
-def test_an_answer_that_was_overtaken_is_not_kept() -> None:
+def test_an_outdated_answer_is_not_cached() -> None:
     cache = TenantCache(ttl=10, size=5)
     for invalidate in (lambda: cache.forget("acme"), lambda: cache.forget("other"), cache.clear):
         generation = cache.generation
@@ -126,7 +126,7 @@ def test_a_change_during_a_look_up_is_not_overwritten_by_its_answer(tenancy: Ten
     assert tenancy.get("acme").status is Status.SUSPENDED
 
 
-def test_a_known_tenant_is_looked_up_without_the_database(any_tenancy: Any) -> None:
+def test_a_cached_tenant_is_looked_up_without_the_database(any_tenancy: Any) -> None:
     any_tenancy.create("acme", domains=["acme.test"])
     known = any_tenancy.get("acme"), any_tenancy.get_by_domain("acme.test")
     sent: list[str] = []
@@ -159,7 +159,7 @@ def test_a_process_sees_its_own_changes_at_once(any_tenancy: Any) -> None:
 
 @pytest.fixture
 def listening(make_tenancy: Callable[..., Tenancy]) -> Tenancy:
-    """A tenancy that hears of changes, with a time to live that would never help it."""
+    """A tenancy that is notified of changes, with a time to live that never expires."""
     tenancy = make_tenancy(listen=True, cache_ttl=10_000)
     tenancy.create("acme", domains=["acme.test"])
     hear(tenancy)
@@ -177,7 +177,7 @@ def hear(tenancy: Tenancy) -> None:
 
 @pytest.fixture
 def psql(engine: Engine) -> Generator[Callable[[str], object]]:
-    """Run SQL by hand, in another session."""
+    """Run SQL in another session."""
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection.execute
@@ -187,7 +187,7 @@ def rename(tenancy: Tenancy, name: str) -> str:
     return tenancy.update("acme", name=name).name
 
 
-def test_another_process_is_heard(listening: Tenancy) -> None:
+def test_a_change_by_another_process_is_noticed(listening: Tenancy) -> None:
     with worker(listening.engine.url, rename, "Renamed") as other:
         assert other.wait() == "Renamed"
     until(lambda: listening.get("acme").name == "Renamed")
@@ -214,7 +214,7 @@ def test_another_process_is_heard(listening: Tenancy) -> None:
         ),
     ],
 )
-def test_a_change_made_by_hand_is_heard(
+def test_a_change_by_hand_is_noticed(
     listening: Tenancy, psql: Callable[[str], object], change: str, seen: Callable[[Tenancy], bool]
 ) -> None:
     listening.get_by_domain("acme.test")
@@ -222,7 +222,7 @@ def test_a_change_made_by_hand_is_heard(
     until(lambda: seen(listening))
 
 
-def test_a_domain_moved_by_hand_leaves_both_tenants(listening: Tenancy, psql: Callable[[str], object]) -> None:
+def test_a_domain_moved_by_hand_is_updated_for_both_tenants(listening: Tenancy, psql: Callable[[str], object]) -> None:
     listening.create("beta")
     assert listening.get("beta").domains == ()
     assert listening.get_by_domain("acme.test").key == "acme"
@@ -231,7 +231,7 @@ def test_a_domain_moved_by_hand_leaves_both_tenants(listening: Tenancy, psql: Ca
     until(lambda: (listening.get("acme").domains, listening.get("beta").domains) == ((), ("acme.test",)))
 
 
-def test_a_lost_connection_is_made_again_and_what_was_missed_is_forgotten(
+def test_a_lost_connection_is_opened_again_and_the_cache_is_cleared(
     make_tenancy: Callable[..., Tenancy], psql: Callable[[str], Any]
 ) -> None:
     tenancy = make_tenancy(listen=True, cache_ttl=10_000)

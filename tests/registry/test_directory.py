@@ -1,4 +1,4 @@
-"""What the verbs of a tenancy do to the registry, in every colour."""
+"""The effects of a tenancy's methods on the registry, for each kind of tenancy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenantkit.runs import maintenance
     ("verb", "status"),
     [("suspend", Status.SUSPENDED), ("resume", Status.ACTIVE), ("start_maintenance", Status.MAINTENANCE)],
 )
-def test_a_change_of_status_that_is_asked_for_twice_is_made_once(any_tenancy: Any, verb: str, status: Status) -> None:
+def test_a_repeated_change_of_status_changes_nothing(any_tenancy: Any, verb: str, status: Status) -> None:
     any_tenancy.create("acme")
     if status is Status.ACTIVE:
         any_tenancy.suspend("acme")
@@ -28,7 +28,7 @@ def test_a_change_of_status_that_is_asked_for_twice_is_made_once(any_tenancy: An
     assert any_tenancy.get("acme") == once
 
 
-def test_maintenance_that_a_person_asks_for_outlasts_that_of_a_run(tenancy: Tenancy, engine: Engine) -> None:
+def test_maintenance_by_an_operator_outlasts_that_of_a_run(tenancy: Tenancy, engine: Engine) -> None:
     tenant = tenancy.create("acme")
     with engine.begin() as connection:
         assert maintenance.enter(connection, tenant.id, 7) is maintenance.Entry.ENTERED
@@ -53,7 +53,7 @@ RESERVED = ["example.com", "*.apps.example.com", "API.example.net."]
         "api.example.net",
     ],
 )
-def test_a_domain_of_the_application_is_given_to_no_tenant(make_any_tenancy: Callable[..., Any], domain: str) -> None:
+def test_no_tenant_can_have_a_domain_of_the_application(make_any_tenancy: Callable[..., Any], domain: str) -> None:
     tenancy = make_any_tenancy(reserved_domains=RESERVED)
     tenancy.create("globex", domains=["globex.test"])
     with pytest.raises(InvalidDomainError, match="application's own"):
@@ -64,13 +64,13 @@ def test_a_domain_of_the_application_is_given_to_no_tenant(make_any_tenancy: Cal
     assert [tenant.key for tenant in tenancy.list()] == ["globex"]
 
 
-def test_domains_beside_those_of_the_application_are_free(make_any_tenancy: Callable[..., Any]) -> None:
+def test_other_domains_than_those_of_the_application_are_accepted(make_any_tenancy: Callable[..., Any]) -> None:
     tenancy = make_any_tenancy(reserved_domains=RESERVED)
     free = ["acme.example.com", "apps.example.com", "example.com.test", "wwwexample.com", "www.api.example.org"]
     assert set(tenancy.create("acme", domains=free).domains) == set(free)
 
 
 @pytest.mark.parametrize("domains", ["example.com", ["https://example.com"], ["*"], ["*.*.com"]])
-def test_reserved_domains_that_mean_nothing_are_refused(make_tenancy: Callable[..., Tenancy], domains: Any) -> None:
+def test_invalid_reserved_domains_are_refused(make_tenancy: Callable[..., Tenancy], domains: Any) -> None:
     with pytest.raises((ConfigurationError, TypeError), match="reserved_domains"):
         make_tenancy(reserved_domains=domains)

@@ -1,4 +1,4 @@
-"""A tenant belongs to its registry, and is served as what it is now."""
+"""A tenant belongs to its registry, and is served by its current status."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Make = Callable[..., Any]
 
 @pytest.fixture
 def regions(make_any_tenancy: Make, make_database: Callable[..., URL], application_template: str) -> tuple[Any, Any]:
-    """Two tenancies in one process, on databases that were made from one template; each has a "globex" with id 1."""
+    """Two tenancies in one process, on copies of one database; each has a "globex" with id 1."""
     eu, us = (make_any_tenancy(database=make_database(application_template)) for _ in range(2))
     for tenancy, name in ((eu, "in Europe"), (us, "in America")):
         tenancy.create("globex", seed=lambda session, name=name: session.add(Project(name=name)))
@@ -101,7 +101,7 @@ def test_objects_of_one_registry_are_refused_by_sessions_of_another(regions: tup
         detached = first(session)
         pickled = pickle.dumps(detached)
     with us.session("globex") as session:
-        for foreign in (detached, pickle.loads(pickled)):  # noqa: S301 - our own
+        for foreign in (detached, pickle.loads(pickled)):  # noqa: S301 - pickled above
             with pytest.raises(TenantMismatchError):
                 session.add(foreign)
             with pytest.raises(TenantMismatchError):
@@ -156,7 +156,7 @@ def test_two_flask_applications_that_serve_one_request_have_sessions_of_their_ow
     assert seen[1] != seen[3]
 
 
-# Now
+# The current status
 
 
 CHANGES: dict[str, tuple[Callable[[Any], object], type[Exception]]] = {
@@ -169,7 +169,7 @@ CHANGES: dict[str, tuple[Callable[[Any], object], type[Exception]]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("options", [{}, {"cache_ttl": 0}], ids=repr)
-def test_a_tenant_that_a_job_has_kept_is_served_as_what_it_is_now(
+def test_a_tenant_value_of_a_job_is_served_by_its_current_status(
     make_any_tenancy: Make, change: str, options: dict[str, Any]
 ) -> None:
     tenancy = make_any_tenancy(**options)
@@ -187,7 +187,7 @@ def test_a_tenant_that_a_job_has_kept_is_served_as_what_it_is_now(
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("options", [{}, {"cache_ttl": 0}], ids=repr)
-def test_sessions_of_the_sessionmaker_serve_a_tenant_as_what_it_is_now(
+def test_sessions_of_the_sessionmaker_check_the_current_status(
     make_any_tenancy: Make, change: str, options: dict[str, Any]
 ) -> None:
     tenancy = make_any_tenancy(**options)
@@ -200,7 +200,7 @@ def test_sessions_of_the_sessionmaker_serve_a_tenant_as_what_it_is_now(
         session.scalars(select(Project))
 
 
-def test_a_tenant_that_was_resumed_is_served_though_it_was_kept_as_suspended(any_tenancy: Any) -> None:
+def test_a_resumed_tenant_is_served_by_a_suspended_value(any_tenancy: Any) -> None:
     any_tenancy.create("acme")
     kept = any_tenancy.suspend("acme")
     any_tenancy.resume("acme")
@@ -219,7 +219,7 @@ def test_a_renamed_tenant_is_refused_until_it_is_looked_up_again(any_tenancy: An
         assert session.scalars(select(Project)).all() == []
 
 
-def test_another_session_of_a_known_tenant_asks_nothing_of_the_registry(any_tenancy: Any) -> None:
+def test_another_session_of_a_cached_tenant_sends_no_query_to_the_registry(any_tenancy: Any) -> None:
     kept = copy.copy(any_tenancy.create("acme"))
     any_tenancy.get("acme")
     sent: list[str] = []
@@ -237,7 +237,7 @@ def made_by_hand(tenant: Tenant) -> Tenant:
     return Tenant(**values, created_at=tenant.created_at, updated_at=tenant.updated_at)
 
 
-def test_a_tenant_made_by_hand_is_of_no_registry(any_tenancy: Any) -> None:
+def test_a_constructed_tenant_has_no_registry(any_tenancy: Any) -> None:
     forged = made_by_hand(any_tenancy.create("acme"))
     with pytest.raises(TenantMismatchError, match="from registry none"), any_tenancy.session(forged):
         pass

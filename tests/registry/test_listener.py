@@ -1,4 +1,4 @@
-"""The listener: a connection of its own, noticed when it dies, and silent at the end of a program."""
+"""The listener: its own connection, the detection of a dead one, and a silent end of the program."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ atexit.register(stop_the_server)  # as an embedded server does
 
 
 @pytest.mark.parametrize("ends", ["at once", "listening", "with its server"])
-def test_a_program_that_does_not_close_its_tenancy_ends_without_a_word(
+def test_a_program_that_does_not_close_its_tenancy_ends_silently(
     database: URL, make_tenancy: Callable[..., Tenancy], ends: str, all_cases: bool
 ) -> None:
     make_tenancy().create("acme")
     url = database.render_as_string(hide_password=False)
     path = os.pathsep.join([".", os.environ.get("PYTHONPATH", "")])
     script = STOPPING + SCRIPT if ends == "with its server" else SCRIPT
-    for _ in range(5 if all_cases else 1):  # it is a race
+    for _ in range(5 if all_cases else 1):  # repeated, because of a race
         done = subprocess.run(
             [sys.executable, "-c", script, url, ends],
             check=False,
@@ -67,7 +67,7 @@ def test_a_program_that_does_not_close_its_tenancy_ends_without_a_word(
 
 
 class Clock:
-    """A clock that stands still, so that it does not matter how fast the machine is."""
+    """A clock that a test advances, independent of the machine's speed."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -78,14 +78,14 @@ class Clock:
         return self.now
 
     def advance(self) -> None:
-        """Let a second pass once the listener has seen all that was sent so far."""
+        """Advance by a second after the listener has processed all notifications."""
         seen = self.reads + 2
         until(lambda: self.reads >= seen)
         self.now += 1
 
 
 class Relay:
-    """Passes bytes on between clients and the server until it is told to swallow them: a connection that is half open."""
+    """Relays bytes between clients and the server until it is told to drop them, as a half-open connection does."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -123,7 +123,7 @@ class Relay:
                     self.answers += source.family == AF_UNIX
 
 
-def test_a_connection_that_is_half_open_is_noticed(
+def test_a_half_open_connection_is_detected(
     database: URL,
     make_tenancy: Callable[..., Tenancy],
     caplog: pytest.LogCaptureFixture,
@@ -139,7 +139,7 @@ def test_a_connection_that_is_half_open_is_noticed(
     listener = Listener(engine, tenancy.cache, retry_after=0.05, ping_after=0.1)
     listener.start()
     assert listener.listening.wait(30)
-    for _ in range(3):  # silent, but answered
+    for _ in range(3):  # without notifications, but with answers
         answers = relay.answers
         clock.advance()
         until(lambda answers=answers: relay.answers > answers)
@@ -157,9 +157,9 @@ def test_a_connection_that_is_half_open_is_noticed(
     relay.close()
 
 
-def test_the_listener_does_not_wait_for_a_connection_of_the_application(make_tenancy: Callable[..., Tenancy]) -> None:
+def test_the_listener_does_not_wait_for_a_connection_of_the_pool(make_tenancy: Callable[..., Tenancy]) -> None:
     tenancy = make_tenancy(listen=True, engine_options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 60})
-    with tenancy.engine.connect():  # the only one
+    with tenancy.engine.connect():  # the only connection of the pool
         assert tenancy.lookups.listener
         tenancy.lookups.listener.start()
         assert tenancy.lookups.listener.listening.wait(30)

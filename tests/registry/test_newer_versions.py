@@ -1,4 +1,4 @@
-"""What a newer version has written about one tenant makes that tenant unavailable, and no other."""
+"""Unknown values of a newer version make their tenant unavailable, and no other."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ newer = pytest.mark.parametrize("change", NEWER.values(), ids=NEWER)
 
 @pytest.fixture
 def write(engine: Engine) -> Callable[..., None]:
-    """Write to the registry what a newer version might."""
+    """Write values of a newer version to the registry."""
 
     def write(*statements: str) -> None:
         with engine.begin() as connection:
@@ -79,7 +79,7 @@ def test_a_tenant_of_a_newer_version_is_listed_and_not_served(
         assert session.tenant.key == "beta"
 
 
-def test_unknown_words_are_passed_on_as_they_are(any_tenancy: Any, write: Callable[..., None]) -> None:
+def test_unknown_values_are_returned_unchanged(any_tenancy: Any, write: Callable[..., None]) -> None:
     any_tenancy.create("acme")
     any_tenancy.create("beta")
     write(NEWER["status"], NEWER["unknown isolation"], NEWER["database"])
@@ -115,7 +115,7 @@ def test_a_tenant_of_a_newer_version_is_not_changed(
 
 
 @pytest.mark.parametrize("status", ["provisioning", "failed", "dropping"])
-def test_what_is_unfinished_elsewhere_is_not_finished_here(
+def test_an_unfinished_operation_of_a_newer_version_is_not_finished(
     tenancy: Tenancy, engine: Engine, write: Callable[..., None], status: str
 ) -> None:
     tenancy.create("acme")
@@ -172,7 +172,7 @@ def test_a_migration_refuses_that_tenant_alone(
 
 
 @newer
-def test_visitors_of_that_tenant_are_asked_to_come_back(
+def test_requests_for_that_tenant_are_refused_with_retry_after(
     tenancy: Tenancy, write: Callable[..., None], change: str
 ) -> None:
     async def app(scope: Any, _receive: Any, send: Any) -> None:

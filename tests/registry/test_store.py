@@ -1,4 +1,4 @@
-"""The registry: what it keeps, what it refuses, and how it is searched."""
+"""The registry: stored values, refused values, and searches."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_hostile_key_is_refused_and_nothing_is_written(any_tenancy: Any, engin
 
 
 @given(st.text())
-def test_a_key_is_valid_as_it_is_or_not_at_all(key: str) -> None:
+def test_a_key_is_valid_unchanged_or_refused(key: str) -> None:
     try:
         assert validate_key(key) is key
     except InvalidTenantKeyError:
@@ -121,7 +121,7 @@ def test_a_domain_is_stored_in_one_spelling(domain: str) -> None:
     assert len(stored) <= 253
 
 
-def test_the_strangest_valid_keys_work(any_tenancy: Any, engine: Engine) -> None:
+def test_unusual_valid_keys_work(any_tenancy: Any, engine: Engine) -> None:
     keys = ["a", "a-b", "a_b", "select", "user", "t_t-", "z" * 48]
     for key in keys:
         any_tenancy.create(key, name="Ünïcode 'n' \"quotes\"", attributes={"a'b": 'c"d', "%s": ":x"})
@@ -135,13 +135,13 @@ def test_the_strangest_valid_keys_work(any_tenancy: Any, engine: Engine) -> None
     assert schemas(engine) == {"public", "shared", "tenantkit"}
 
 
-def test_reserved_keys_of_ones_own_are_refused(make_tenancy: Callable[..., Tenancy], engine: Engine) -> None:
+def test_reserved_keys_of_the_application_are_refused(make_tenancy: Callable[..., Tenancy], engine: Engine) -> None:
     with pytest.raises(InvalidTenantKeyError, match="reserved"):
         make_tenancy(reserved_keys={"www"}).create("www")
     assert registered(engine) == {}
 
 
-def test_what_was_given_is_what_is_read(any_tenancy: Any) -> None:
+def test_values_are_read_as_they_were_written(any_tenancy: Any) -> None:
     made = any_tenancy.create(
         "acme",
         name="Acme Ltd.",
@@ -168,7 +168,7 @@ def test_a_key_is_taken_once(any_tenancy: Any, engine: Engine) -> None:
         any_tenancy.get_by_domain("new.test")
 
 
-def test_a_key_that_was_dropped_is_a_new_tenant_when_it_comes_back(any_tenancy: Any) -> None:
+def test_a_key_that_is_created_again_is_a_new_tenant(any_tenancy: Any) -> None:
     first = any_tenancy.create("acme", domains=["acme.test"])
     assert any_tenancy.drop("acme").id == first.id
     second = any_tenancy.create("acme")
@@ -239,7 +239,7 @@ def test_a_hostile_domain_is_refused_and_nothing_is_written(tenancy: Tenancy, en
     assert tenancy.get("acme").domains == ()
 
 
-def test_domains_added_at_once_leave_one_primary(make_tenancy: Callable[..., Tenancy]) -> None:
+def test_of_domains_that_are_added_concurrently_one_is_primary(make_tenancy: Callable[..., Tenancy]) -> None:
     tenancy = make_tenancy(engine_options={"pool_size": 4})
     tenancy.create("acme")
     barrier = Barrier(4)
@@ -259,7 +259,7 @@ LEGAL = {
     (Status.ACTIVE, Status.MAINTENANCE),
     (Status.SUSPENDED, Status.ACTIVE),
     (Status.MAINTENANCE, Status.ACTIVE),
-    *((status, status) for status in (Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE)),  # there already
+    *((status, status) for status in (Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE)),  # exists already
 }
 
 
@@ -285,7 +285,7 @@ def test_only_legal_transitions_happen(tenancy: Tenancy, engine: Engine, status:
         assert registered(engine) == {"acme": status}
 
 
-def test_every_status_may_be_dropped_and_none_comes_back_from_it() -> None:
+def test_a_tenant_can_be_dropped_in_every_status_and_not_resumed() -> None:
     for status in Status:
         assert status.may_become(Status.DROPPING) is (status is not Status.DROPPING)
         assert not Status.DROPPING.may_become(status)

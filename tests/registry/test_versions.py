@@ -1,4 +1,4 @@
-"""The registry's own migration."""
+"""The installation and upgrade of the registry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tenantkit.registry import tables, versions
 from tests.support.catalog import schemas, structure
 
 
-def test_installing_makes_the_tables_that_the_code_reads(empty_database: URL) -> None:
+def test_installing_creates_the_tables_of_the_code(empty_database: URL) -> None:
     engine = create_engine(empty_database)
     with engine.begin() as connection:
         assert versions.installed_version(connection) == 0
@@ -30,7 +30,7 @@ def test_installing_makes_the_tables_that_the_code_reads(empty_database: URL) ->
     engine.dispose()
 
 
-def test_an_older_registry_becomes_what_a_new_one_is(
+def test_an_upgraded_registry_equals_a_new_one(
     empty_database: URL, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     older = create_engine(empty_database)
@@ -69,7 +69,7 @@ def test_processes_that_start_together_install_once(empty_database: URL, make_te
         assert connection.exec_driver_sql("SELECT count(*) FROM tenantkit.version").scalar_one() == 1
 
 
-def test_a_newer_registry_is_refused_and_left_alone(tenancy: Tenancy, engine: Engine) -> None:
+def test_a_newer_registry_is_refused_and_unchanged(tenancy: Tenancy, engine: Engine) -> None:
     before = structure(engine, "tenantkit")
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE tenantkit.version SET version = 99")

@@ -1,4 +1,4 @@
-"""Ways to the database: directly, and by a pooler."""
+"""Connections to the database: direct, and by a pooler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What statements, functions, procedures and triggers may leave on a connection, and how to see it."""
+"""State that statements, functions, procedures and triggers leave on a connection, and queries that find it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LEFTOVERS: dict[str, Any] = {
     "value of a sequence": "SELECT nextval('project_id_seq')",
     "read only": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
 }
-"""By the caller itself."""
+"""Statements of the caller."""
 
 BODIES = {
     "temporary table": "CREATE TEMP TABLE leftover AS SELECT 'secret' AS name",
@@ -42,7 +42,7 @@ BODIES = {
     "listening": "LISTEN leftover",
     "role": "SET ROLE pg_monitor",
 }
-"""By the body of a function, a procedure or a trigger."""
+"""Bodies of a function, a procedure or a trigger."""
 
 LEFT = text(
     """
@@ -58,4 +58,4 @@ LEFT = text(
 )
 NOTHING = (False,) * 10
 LAST_VALUE = text("SELECT lastval()")
-"""Fails where the session has used no sequence."""
+"""Fails if the session has used no sequence."""

@@ -1,4 +1,4 @@
-"""An application whose statements mean something else in public, and the statements, each with its right answer."""
+"""An application whose statements have another result in public, and the statements with their correct results."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ INSERT INTO public.note (body, priority, email) VALUES ('public', 'high', 'ann@e
 CREATE SEQUENCE public.invoice_no START 1;
 CREATE FUNCTION public.whose() RETURNS text LANGUAGE sql AS 'SELECT ''public''::text';
 """
-"""What an application may have in public from the time before it had tenants, or from other uses of the database."""
+"""Objects in public from a time before tenants, or from other uses of the database."""
 
 SEED = """
 CREATE SEQUENCE invoice_no START {start};
@@ -162,4 +162,4 @@ PROBES: dict[str, Callable[[Session], Any]] = {
     "driver": lambda session: session.connection().exec_driver_sql("SELECT body FROM note").scalar_one(),
     "cursor": by_cursor,
 }
-"""Each returns the key of the tenant that it has met."""
+"""Statements that return the key of the tenant whose objects they use."""

@@ -1,4 +1,4 @@
-"""What only the asynchronous colour has."""
+"""Properties of the asynchronous tenancy only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.models import Project
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
-def test_an_async_engine_is_taken_as_it_is(portal: BlockingPortal, database: URL, driver: str) -> None:
+def test_an_async_engine_is_used_unchanged(portal: BlockingPortal, database: URL, driver: str) -> None:
     async def work() -> None:
         engine = create_async_engine(database.set(drivername=f"postgresql+{driver}"))
         tenancy = AsyncTenancy(engine, sync_database=database, listen=False, **APPLICATION)
@@ -35,7 +35,7 @@ def test_an_async_engine_is_taken_as_it_is(portal: BlockingPortal, database: URL
     portal.call(work)
 
 
-def test_options_go_with_a_url(database: URL) -> None:
+def test_engine_options_need_a_url(database: URL) -> None:
     engine = create_async_engine(database.set(drivername="postgresql+asyncpg"))
     options: dict[str, Any] = {"engine_options": {"pool_size": 1}, **APPLICATION}
     with pytest.raises(ConfigurationError, match="engine_options="):

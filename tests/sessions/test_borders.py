@@ -1,4 +1,4 @@
-"""What may come first in a transaction, whatever begins it, and what happens when its beginning or end fails."""
+"""The first statement of a transaction, the ways to begin one, and failures of its beginning or end."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def acme(make_any_tenancy: Callable[..., Any]) -> Any:
 
 
 @pytest.mark.parametrize("first", FIRST)
-def test_anything_may_come_first_in_a_transaction(acme: Any, first: Callable[[Session], None]) -> None:
+def test_every_kind_of_statement_may_be_the_first_of_a_transaction(acme: Any, first: Callable[[Session], None]) -> None:
     def use(session: Session) -> None:
         first(session)
         assert path(session) == "t_acme, pg_temp"
@@ -112,7 +112,7 @@ def test_anything_may_come_first_in_a_transaction(acme: Any, first: Callable[[Se
             assert "t_acme" not in session.execute(text(PATH)).scalar_one()
 
 
-def test_a_drivers_own_means_see_the_tenant(tenancy: Tenancy) -> None:
+def test_cursors_of_the_driver_have_the_tenants_path(tenancy: Tenancy) -> None:
     tenancy.create("acme", seed=lambda session: session.add(Project(name="acme")))
     names = "SELECT name FROM project"
     uses: dict[str, Callable[[psycopg.Connection[Any]], Any]] = {
@@ -148,7 +148,7 @@ def within(manager: Any, use: Callable[[], Any]) -> Any:
         return use()
 
 
-def test_a_transaction_of_the_drivers_own_leaves_nothing_behind(tenancy: Tenancy) -> None:
+def test_a_transaction_of_the_driver_leaves_nothing_on_the_connection(tenancy: Tenancy) -> None:
     tenancy.create("acme")
     with tenancy.session("acme") as session:
         driver: Any = session.connection().connection.driver_connection
@@ -163,7 +163,7 @@ def test_a_transaction_of_the_drivers_own_leaves_nothing_behind(tenancy: Tenancy
 
 
 @pytest.mark.parametrize("level", ["AUTOCOMMIT", None])
-def test_a_session_that_commits_by_itself_is_refused(make_any_tenancy: Callable[..., Any], level: str | None) -> None:
+def test_a_session_in_autocommit_mode_is_refused(make_any_tenancy: Callable[..., Any], level: str | None) -> None:
     tenancy = make_any_tenancy(engine_options={"isolation_level": level} if level else {})
     tenancy.create("acme")
     with tenancy.session("acme") as session:
@@ -172,7 +172,7 @@ def test_a_session_that_commits_by_itself_is_refused(make_any_tenancy: Callable[
             in_sync(session, lambda sync: sync.connection(**options).execute(text("SELECT 1")))
 
 
-def test_a_commit_that_fails_leaves_nothing_behind(acme: Any, engine: Engine) -> None:
+def test_a_commit_that_fails_leaves_nothing_on_the_connection(acme: Any, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE t_acme.once (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
     with acme.session("acme") as session:
@@ -200,7 +200,7 @@ def test_a_killed_backend_ends_one_transaction_only(acme: Any, engine: Engine) -
         assert session.execute(text("SELECT name FROM project")).scalars().all() == ["acme"]
 
 
-def test_what_the_application_sets_on_new_connections_stays(
+def test_settings_of_the_application_on_new_connections_are_kept(
     make_tenancy: Callable[..., Tenancy], engine: Engine
 ) -> None:
     with engine.begin() as connection:
@@ -239,7 +239,7 @@ def engine_with(database: URL, **options: Any) -> Generator[Engine]:
     engine.dispose()
 
 
-def test_connections_that_a_creator_made_must_be_of_the_class(
+def test_connections_of_a_creator_must_be_of_tenantkits_class(
     database: URL, make_tenancy: Callable[..., Tenancy]
 ) -> None:
     url = database.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -272,7 +272,7 @@ def test_connections_from_before_the_tenancy_are_replaced(database: URL, make_te
                 assert each.scalars(text("SELECT name FROM project")).all() == ["acme"]
 
 
-def test_cursors_of_the_applications_own_class_see_the_tenant(make_tenancy: Callable[..., Tenancy]) -> None:
+def test_cursors_of_the_applications_own_class_have_the_tenants_path(make_tenancy: Callable[..., Tenancy]) -> None:
     tenancy = make_tenancy(engine_options={"connect_args": {"cursor_factory": psycopg.ClientCursor}})
     tenancy.create("acme", seed=lambda session: session.add(Project(name="acme")))
     with tenancy.session("acme") as session:
@@ -312,7 +312,7 @@ def test_statements_of_psycopgs_own_cursors_carry_the_mark(
         assert {each.startswith(f"/* tenant {session.tenant.id} */ INSERT") for each in seen} == {True}
 
 
-def test_what_mogrify_returns_has_no_mark(make_tenancy: Callable[..., Tenancy]) -> None:
+def test_the_result_of_mogrify_has_no_mark(make_tenancy: Callable[..., Tenancy]) -> None:
     tenancy = make_tenancy(engine_options={"connect_args": {"cursor_factory": psycopg.ClientCursor}})
     tenancy.create("acme")
     with tenancy.session("acme") as session:
@@ -347,9 +347,7 @@ def test_a_driver_whose_statements_cannot_be_marked_is_refused(
         make_tenancy().create("acme")
 
 
-def test_bindings_are_kept_as_long_as_the_tenant_stays_the_same(
-    tenancy: Tenancy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_binding_is_kept_while_its_tenant_does_not_change(tenancy: Tenancy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tenantkit.tenancy.MAX_BINDINGS", 2)
     tenants = [tenancy.create(key) for key in ("acme", "beta", "gamma")]
     acme = tenancy.binding("acme")
@@ -369,9 +367,7 @@ NAMES = text("SELECT name FROM project")
 
 
 @pytest.mark.filterwarnings("ignore:transaction already deassociated")
-def test_a_connection_that_was_closed_under_its_session_serves_no_other_with_its_path(
-    acme: Any, engine: Engine
-) -> None:
+def test_a_connection_that_its_session_closed_serves_another_tenant_correctly(acme: Any, engine: Engine) -> None:
     decoy(engine)
     session = acme.session("acme")
     with session as entered:
@@ -408,7 +404,7 @@ def test_an_engine_may_have_an_isolation_level(
     assert len(pids) == 1
 
 
-def test_a_session_that_was_refused_stays_refused(acme: Any, engine: Engine) -> None:
+def test_a_refused_session_cannot_be_used_later(acme: Any, engine: Engine) -> None:
     decoy(engine)
 
     def use(session: Session) -> None:
@@ -423,7 +419,7 @@ def test_a_session_that_was_refused_stays_refused(acme: Any, engine: Engine) -> 
         in_sync(session, use)
 
 
-def test_a_session_that_was_given_another_engine_stays_refused(tenancy: Tenancy, engine: Engine) -> None:
+def test_a_session_with_another_engine_cannot_be_used_later(tenancy: Tenancy, engine: Engine) -> None:
     decoy(engine)
     tenancy.create("acme")
     with pytest.raises(ConfigurationError, match="bind="):
@@ -436,7 +432,7 @@ def test_a_session_that_was_given_another_engine_stays_refused(tenancy: Tenancy,
 
 @pytest.mark.filterwarnings("ignore:transaction already deassociated")
 @pytest.mark.parametrize("end", ["rollback", "commit"])
-def test_text_is_refused_where_the_connections_own_methods_have_ended_the_transaction(
+def test_text_is_refused_after_the_connections_methods_ended_the_transaction(
     acme: Any, engine: Engine, end: str
 ) -> None:
     decoy(engine)
@@ -454,7 +450,7 @@ def test_text_is_refused_where_the_connections_own_methods_have_ended_the_transa
         in_sync(session, use)
 
 
-def test_listeners_of_the_application_come_after_the_path(tenancy: Tenancy, engine: Engine) -> None:
+def test_listeners_of_the_application_run_after_the_path_is_set(tenancy: Tenancy, engine: Engine) -> None:
     decoy(engine)
     tenancy.create("acme", seed=lambda session: session.add(Project(name="acme")))
     seen: list[str] = []
@@ -471,7 +467,7 @@ def test_listeners_of_the_application_come_after_the_path(tenancy: Tenancy, engi
     assert seen == ["acme"]
 
 
-def test_settings_of_the_first_connection_stay_whenever_their_listener_was_added(database: URL, engine: Engine) -> None:
+def test_settings_of_connect_listeners_are_kept_on_the_first_connection(database: URL, engine: Engine) -> None:
     with engine.begin() as granting:
         granting.exec_driver_sql("GRANT USAGE ON SCHEMA tenantkit TO pg_monitor")
         granting.exec_driver_sql("GRANT SELECT ON ALL TABLES IN SCHEMA tenantkit TO pg_monitor")
@@ -481,7 +477,7 @@ def test_settings_of_the_first_connection_stay_whenever_their_listener_was_added
         def connected(connection: Any, _entry: Any) -> None:
             with closing(connection.cursor()) as cursor:
                 cursor.execute("SET TimeZone = 'Asia/Tokyo'")
-                cursor.execute("SET log_min_duration_statement = 4711")  # the role may not
+                cursor.execute("SET log_min_duration_statement = 4711")  # without the privilege
                 cursor.execute("SET ROLE pg_monitor")
             connection.commit()
 

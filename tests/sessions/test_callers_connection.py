@@ -1,4 +1,4 @@
-"""A session on a connection of the caller's gives it back as it was."""
+"""A session on a caller's connection restores it."""
 
 from __future__ import annotations
 
@@ -79,9 +79,7 @@ def state(connection: Connection | None) -> Any:
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("begun", ["not at all", "begun", "used", "path"])
-def test_a_callers_connection_is_as_it_was(
-    acme: Tenancy, mode: str, begun: str, use: Callable[[Session], None]
-) -> None:
+def test_a_callers_connection_is_restored(acme: Tenancy, mode: str, begun: str, use: Callable[[Session], None]) -> None:
     with acme.engine.connect() as connection:
         connection.execution_options(logging_token="mine")
         if begun != "not at all":
@@ -121,13 +119,13 @@ def test_a_connection_serves_plain_sessions_after_a_tenants(acme: Tenancy) -> No
             assert "tenant" not in query
 
 
-def test_sessions_that_end_in_any_order_leave_the_connection_to_those_that_go_on(acme: Tenancy) -> None:
+def test_sessions_on_one_connection_may_end_in_any_order(acme: Tenancy) -> None:
     with acme.engine.connect() as connection, connection.begin():
         options: Any = {"bind": connection, "join_transaction_mode": "rollback_only"}
         ours, theirs, shared = acme.session("acme", **options), acme.session("beta", **options), None
         for session in (ours, theirs, ours):
             assert session.scalars(text("SELECT name FROM project")).all() == [session.tenant.key]
-        ours.commit()  # or close() would roll back the caller's transaction
+        ours.commit()  # otherwise close() would roll back the caller's transaction
         ours.close()
         assert theirs.scalars(text("SELECT name FROM project")).all() == ["beta"]
         shared = acme.shared_session(**options)
@@ -142,7 +140,7 @@ def test_sessions_that_end_in_any_order_leave_the_connection_to_those_that_go_on
         assert state(connection) == {}
 
 
-def test_a_savepoint_that_is_rolled_back_takes_no_other_tenants_path_along(acme: Tenancy) -> None:
+def test_a_rollback_to_a_savepoint_does_not_change_the_path_of_another_tenant(acme: Tenancy) -> None:
     with acme.engine.connect() as connection, connection.begin():
         options: Any = {"bind": connection, "join_transaction_mode": "rollback_only"}
         with acme.session("acme", **options) as ours, acme.session("beta", **options) as theirs:
@@ -158,7 +156,7 @@ def test_a_savepoint_that_is_rolled_back_takes_no_other_tenants_path_along(acme:
                 session.commit()
 
 
-def test_what_the_session_left_ends_with_the_callers_transaction(acme: Tenancy) -> None:
+def test_state_of_the_session_ends_with_the_callers_transaction(acme: Tenancy) -> None:
     with acme.engine.connect() as connection:
         with connection.begin(), acme.session("acme", bind=connection) as session:
             session.execute(text("SET app.who = 'acme'"))
@@ -168,7 +166,7 @@ def test_what_the_session_left_ends_with_the_callers_transaction(acme: Tenancy) 
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
-def test_an_asynchronous_session_gives_the_connection_back(
+def test_an_asynchronous_session_restores_the_connection(
     acme: Tenancy, database: URL, portal: BlockingPortal, driver: str
 ) -> None:
     async def use() -> None:
@@ -208,7 +206,7 @@ def test_a_session_on_the_connection_of_another_session_is_refused(acme: Tenancy
         assert ours.scalars(select(Project.name)).all() == ["acme"]
 
 
-def test_a_flush_is_not_mixed_with_statements_of_another_session(acme: Tenancy) -> None:
+def test_a_flush_does_not_interleave_with_statements_of_another_session(acme: Tenancy) -> None:
     with acme.engine.connect() as connection, connection.begin():
         options: Any = {"bind": connection, "join_transaction_mode": "create_savepoint"}
         with acme.session("acme", **options) as ours, acme.session("beta", **options) as theirs:
@@ -237,18 +235,18 @@ ENDS: dict[str, Callable[[Session], object]] = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_connection_has_its_options_back_however_a_session_ends(acme: Tenancy, end: str) -> None:
+def test_a_connection_has_its_options_after_every_end_of_a_session(acme: Tenancy, end: str) -> None:
     with acme.engine.connect() as connection:
         session = acme.session("acme", bind=connection)
         session.scalars(select(Project.name)).all()
         ENDS[end](session)
         del session
         if end == "garbage":
-            gc.collect()  # which takes a second
+            gc.collect()  # a collection takes a second
         assert state(connection) == {}
 
 
-def test_connections_of_the_callers_are_not_kept(acme: Tenancy) -> None:
+def test_callers_connections_are_not_referenced_after_the_session(acme: Tenancy) -> None:
     kept = []
     for _ in range(3):
         connection = acme.engine.connect()
@@ -261,7 +259,7 @@ def test_connections_of_the_callers_are_not_kept(acme: Tenancy) -> None:
     assert [each() for each in kept] == [None] * 3
 
 
-def test_an_odd_path_of_the_callers_is_put_back(acme: Tenancy) -> None:
+def test_an_unusual_path_of_the_caller_is_restored(acme: Tenancy) -> None:
     with acme.engine.connect() as connection, connection.begin():
         connection.exec_driver_sql("SET LOCAL search_path TO \"50%%s\", 'a b'")
         before = connection.exec_driver_sql(PATH).scalar_one()

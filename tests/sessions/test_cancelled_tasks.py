@@ -1,4 +1,4 @@
-"""Tasks that are cancelled at any moment, as when a client hangs up, cost no other task its commit."""
+"""A task that is cancelled at any moment does not lose the commit of another task."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEYS = ("acme", "beta")
 def reached(
     request: pytest.FixtureRequest, database: URL, tenancy: Tenancy
 ) -> Generator[tuple[str, URL, dict[str, object]]]:
-    """Two tenants, with the driver, the URL and the connection arguments to reach them by."""
+    """Two tenants, with the driver, the URL and the connection arguments."""
     driver, way = request.param
     for key in KEYS:
         tenancy.create(key)
@@ -69,7 +69,7 @@ def test_no_acknowledged_commit_is_lost_and_nothing_reaches_another_tenant(
             acknowledged[key].add(f"{key} {number}")
 
     async def crowd() -> None:
-        # Where a task is cancelled while it connects, SQLAlchemy's pool wakes nobody who waits for a connection.
+        # If a task is cancelled while it connects, SQLAlchemy's pool does not wake tasks that wait for a connection.
         options = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 5, "connect_args": arguments}
         asynchronous = AsyncTenancy(
             url.set(drivername=f"postgresql+{driver}"),

@@ -1,4 +1,4 @@
-"""The methods of the driver's own connection serve the tenant of the session, whether it has sent a statement or not."""
+"""The methods of the driver's connection serve the session's tenant, also before its first statement."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_asyncpgs_own_methods_serve_the_tenant(
     portal.call(work)
 
 
-def test_what_a_drivers_own_method_has_written_is_the_sessions_to_commit(
+def test_rows_written_by_a_drivers_method_are_committed_by_the_session(
     make_any_tenancy: Callable[..., Any], engine: Engine, request: pytest.FixtureRequest
 ) -> None:
     tenancy = make_any_tenancy()
@@ -174,7 +174,7 @@ def test_what_a_drivers_own_method_has_written_is_the_sessions_to_commit(
         assert not session.execute(text("SELECT current_setting('app.who', true)")).scalar_one()
 
 
-def test_a_drivers_connection_cannot_be_told_to_commit_by_itself(
+def test_autocommit_of_a_drivers_connection_is_refused(
     make_any_tenancy: Callable[..., Any], engine: Engine, request: pytest.FixtureRequest
 ) -> None:
     tenancy = make_any_tenancy(engine_options=POOL)
@@ -186,7 +186,7 @@ def test_a_drivers_connection_cannot_be_told_to_commit_by_itself(
             session.connection().connection.dbapi_connection.autocommit = True  # type: ignore[union-attr]
         assert session.scalars(text(NAMES)).all() == ["acme"]
 
-    def use_asyncpg(session: Session) -> None:  # SQLAlchemy's own attribute, which a statement finds set
+    def use_asyncpg(session: Session) -> None:  # SQLAlchemy's own attribute, which is checked at a statement
         session.connection().connection.dbapi_connection.autocommit = True  # type: ignore[union-attr]
         with pytest.raises(ConfigurationError, match="autocommit"):
             session.scalars(text(NAMES)).all()

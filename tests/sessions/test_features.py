@@ -1,4 +1,4 @@
-"""A tenant session is an ordinary session: what SQLAlchemy can do, it can do for every tenant."""
+"""A tenant session has the features of an ordinary session, for every tenant."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEYS = ("acme", "beta")
 
 @pytest.fixture
 def tenants(any_tenancy: Any) -> Any:
-    """Two tenants with rows of equal primary keys, which say whose they are."""
+    """Two tenants with rows of equal primary keys, which have the key of their tenant."""
     for key in KEYS:
         any_tenancy.create(key)
         with any_tenancy.session(key) as session:
@@ -108,7 +108,7 @@ def test_bulk_statements_stay_with_the_tenant(tenants: Any) -> None:
             assert titles == [f"{key} 1", f"{key} 2", "core", f"{key} again", f"{key} 12"]
 
 
-def test_upserts_meet_the_tenants_own_rows(tenants: Any) -> None:
+def test_upserts_update_the_tenants_own_rows(tenants: Any) -> None:
     for key in KEYS:
         with tenants.session(key) as session:
             statement = upsert(Project).values(name=key, country_code=None)
@@ -120,7 +120,7 @@ def test_upserts_meet_the_tenants_own_rows(tenants: Any) -> None:
             assert session.scalar(select(Project.country_code)) is None
 
 
-def test_a_savepoint_keeps_what_was_before_it(tenants: Any) -> None:
+def test_a_rollback_to_a_savepoint_keeps_earlier_changes(tenants: Any) -> None:
     for key in KEYS:
         with tenants.session(key) as session:
             session.add(Project(id=7, name=f"{key} kept"))
@@ -182,7 +182,7 @@ def test_shared_rows_are_the_same_for_all(tenants: Any) -> None:
         assert session.scalar(select(Country.name)) == "Portugal!"
 
 
-# What only the synchronous colour has.
+# Features of the synchronous tenancy only.
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def acme(tenancy: Tenancy) -> Tenancy:
     return tenancy
 
 
-def test_a_sessionmaker_of_ones_own_takes_the_current_tenant(acme: Tenancy) -> None:
+def test_the_sessionmaker_takes_the_current_tenant(acme: Tenancy) -> None:
     for key in KEYS:
         with tenant_context(acme.get(key)), acme.sessionmaker() as session:
             assert session.scalars(select(Project.name)).all() == [key]
@@ -226,13 +226,13 @@ def test_copy_reaches_the_tenant(tenancy: Tenancy, engine: Engine) -> None:
             assert len(names) == 100
 
 
-def test_orm_and_core_code_sends_its_own_statements_only(acme: Tenancy) -> None:
+def test_a_session_sends_no_additional_statements(acme: Tenancy) -> None:
     sent: list[str] = []
     with acme.session("acme") as session:
         driver: Any = session.connection().connection.driver_connection
         driver.prepare_threshold = None
         session.rollback()
-        # On the driver, below everything that tenantkit does.
+        # On the driver, below tenantkit.
         cursor_class = driver.cursor_factory
 
         class Recording(cursor_class):  # type: ignore[valid-type]
@@ -259,7 +259,7 @@ def test_orm_and_core_code_sends_its_own_statements_only(acme: Tenancy) -> None:
     assert not any("search_path" in statement for statement in sent)
 
 
-def test_listeners_of_the_application_see_its_own_statements(acme: Tenancy) -> None:
+def test_listeners_of_the_application_get_its_own_statements_only(acme: Tenancy) -> None:
     seen: list[str] = []
     tenant = acme.get("acme")
     event.listen(acme.engine, "before_cursor_execute", lambda *args: seen.append(args[2]))

@@ -1,8 +1,8 @@
-"""Nothing of one tenant reaches another by way of a pooled connection.
+"""Pooled connections pass nothing from one tenant to another.
 
-Two connections serve many tenants from threads and tasks at once; every row
-says whose it is, and every session commits in its middle, so that the pool may
-hand it another connection.
+Two connections serve many tenants from concurrent threads and tasks. Every row has the
+key of its tenant, and every session commits in its middle, so that the pool may give it
+another connection.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def test_threads_and_tasks_over_many_tenants_see_their_own_rows_only(
         "SELECT ';', $$;$$, E'\\';' AS \";\"; COMMIT; BEGIN",
     ],
 )
-def test_text_cannot_end_the_transaction_that_the_path_lasts_for(any_tenancy: Any, statement: str) -> None:
+def test_text_cannot_end_the_transaction_of_the_path(any_tenancy: Any, statement: str) -> None:
     any_tenancy.create("acme")
     with any_tenancy.session("acme") as session:
         session.execute(text("INSERT INTO project (name) VALUES ('kept')"))
@@ -215,7 +215,7 @@ def test_text_cannot_end_the_transaction_that_the_path_lasts_for(any_tenancy: An
         assert session.scalars(text("SELECT name FROM project")).all() == ["kept"]
 
 
-def test_text_may_speak_of_the_end_of_a_transaction(any_tenancy: Any) -> None:
+def test_text_may_contain_the_word_commit(any_tenancy: Any) -> None:
     any_tenancy.create("acme")
     with any_tenancy.session("acme") as session:
         for statement in (
@@ -235,7 +235,7 @@ def test_a_temporary_table_cannot_shadow_the_tenants_own(any_tenancy: Any) -> No
         assert session.scalars(select(Project.name)).all() == ["real"]
 
 
-def test_a_session_is_refused_where_its_path_would_not_last(any_tenancy: Any, engine: Engine) -> None:
+def test_an_autocommit_connection_of_a_session_is_refused(any_tenancy: Any, engine: Engine) -> None:
     any_tenancy.create("acme")
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE public.project AS SELECT 'decoy' AS name")
@@ -249,7 +249,7 @@ def test_a_session_is_refused_where_its_path_would_not_last(any_tenancy: Any, en
 
 
 def test_statements_prepared_for_one_tenant_do_not_serve_another(any_tenancy: Any) -> None:
-    """The trap of per-tenant types behind one text: asyncpg raised InvalidCachedStatementError, or read the wrong rows."""
+    """With different types behind one text, asyncpg raised InvalidCachedStatementError, or read the wrong rows."""
     for key in ("acme", "beta"):
         any_tenancy.create(
             key, seed=lambda session, key=key: session.add(Project(name=key, tasks=[Task(title=key, state=State.DONE)]))
@@ -260,7 +260,7 @@ def test_statements_prepared_for_one_tenant_do_not_serve_another(any_tenancy: An
         text("SELECT title FROM task WHERE state = CAST(CAST(:state AS text) AS state)"),
         text("SELECT t.title, t.state, t FROM task AS t WHERE state = 'DONE'"),
     ]
-    for _ in range(12):  # both drivers prepare what they have seen often enough
+    for _ in range(12):  # both drivers prepare frequent statements
         for key in ("acme", "beta"):
             for statement in statements:
                 with any_tenancy.session(key) as session:
@@ -268,7 +268,7 @@ def test_statements_prepared_for_one_tenant_do_not_serve_another(any_tenancy: An
                     assert session.scalars(statement, parameters).all() == [key]
 
 
-def test_a_schema_that_changed_does_not_break_statements_prepared_before(any_tenancy: Any, engine: Engine) -> None:
+def test_a_change_of_the_schema_does_not_break_prepared_statements(any_tenancy: Any, engine: Engine) -> None:
     any_tenancy.create("acme")
     for _ in range(8):
         with any_tenancy.session("acme") as session:

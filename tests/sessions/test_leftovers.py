@@ -1,4 +1,4 @@
-"""Nothing that a transaction leaves on a connection is met by the next one, with and without a pooler."""
+"""The next transaction on a connection finds no state of the one before, with and without a pooler."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_plain_session_on_the_engine_finds_nothing_left(tenancy: Tenancy) -> N
                 assert each.execute(LEFT).one() == NOTHING
 
 
-def test_text_lets_the_connection_go_back_to_the_pool(reached: Any) -> None:
+def test_a_connection_with_leftovers_returns_to_the_pool(reached: Any) -> None:
     pids = set()
     for leftover in LEFTOVERS.values():
         if "PREPARE" not in str(leftover):

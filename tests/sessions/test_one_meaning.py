@@ -1,4 +1,4 @@
-"""A statement means the same wherever it stands in a transaction, and whatever stood before it on the connection."""
+"""A statement has the same result at each place in a transaction, and after any other on the connection."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def prepared(make_any_tenancy: Callable[..., Any], engine: Engine) -> Any:
 
 @pytest.fixture
 def reached(make_reached: Callable[..., Any], make_tenancy: Callable[..., Any], engine: Engine) -> Any:
-    """The same, reached directly or by a PgBouncer in transaction mode."""
+    """The application, reached directly or by a PgBouncer in transaction mode."""
     prepare(make_tenancy, engine)
     return make_reached(tenant=Base.metadata, shared=None, extra_schemas=["ext"])
 
@@ -92,7 +92,7 @@ def visit(session: Session, key: str, steps: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_a_statement_means_the_same_before_and_after_any_other(prepared: Any, name: str) -> None:
+def test_a_statement_has_the_same_result_before_and_after_any_other(prepared: Any, name: str) -> None:
     probe = f"probe {name}"
     for steps in ([probe], ["probe text", probe], [probe, "reset all", probe, "commit", probe]):
         for key in (*KEYS, *KEYS):
@@ -105,7 +105,7 @@ def test_reflection_sees_the_tenants_tables(prepared: Any) -> None:
         assert in_sync(session, lambda sync: whose_columns(sync.connection()))
 
 
-def test_any_statements_in_any_order_mean_what_they_mean_alone(reached: Any) -> None:
+def test_statements_in_any_order_have_the_same_results_as_alone(reached: Any) -> None:
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(VISITS)
     def check(visits: list[tuple[str, list[str]]]) -> None:
@@ -117,7 +117,7 @@ def test_any_statements_in_any_order_mean_what_they_mean_alone(reached: Any) -> 
 
 
 def test_prepared_statements_serve_one_tenant_only(reached: Any) -> None:
-    for _ in range(8):  # both drivers prepare what they have seen often enough
+    for _ in range(8):  # both drivers prepare frequent statements
         for key in KEYS:
             with reached.session(key) as session:
                 in_sync(session, lambda sync, key=key: visit(sync, key, [f"probe {name}" for name in PROBES]))

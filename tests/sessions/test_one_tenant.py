@@ -1,4 +1,4 @@
-"""One session, one tenant, for its whole life; and without a tenant, nothing."""
+"""A session serves one tenant for its whole life, and without a tenant there is no session."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_an_unknown_tenant_has_no_session(any_tenancy: Any) -> None:
         pass
 
 
-def test_a_tenant_that_is_not_active_is_served_on_request_only(any_tenancy: Any) -> None:
+def test_a_tenant_that_is_not_active_needs_any_status(any_tenancy: Any) -> None:
     any_tenancy.create("acme")
     for stop, status in ((any_tenancy.suspend, Status.SUSPENDED), (any_tenancy.start_maintenance, Status.MAINTENANCE)):
         stop("acme")
@@ -130,7 +130,7 @@ def test_a_session_that_follows_the_context_works_for_its_tenant_only(
             assert connection.exec_driver_sql(f"SELECT name FROM t_{key}.project").scalars().all() == ["first"]
 
 
-def test_a_session_goes_on_after_a_refused_flush(acme: Tenancy) -> None:
+def test_a_session_continues_after_a_refused_flush(acme: Tenancy) -> None:
     with tenant_context(acme.get("acme")), acme.session() as session:
         session.add(Project(name="second"))
         with tenant_context(acme.get("beta")), pytest.raises(TenantMismatchError):
@@ -139,7 +139,7 @@ def test_a_session_goes_on_after_a_refused_flush(acme: Tenancy) -> None:
         assert session.scalars(select(Project.name).order_by(Project.id)).all() == ["first", "second"]
 
 
-def test_a_session_of_a_named_tenant_is_free_of_the_context(acme: Tenancy) -> None:
+def test_a_session_of_a_named_tenant_ignores_the_context(acme: Tenancy) -> None:
     with tenant_context(acme.get("beta")), acme.session("acme") as session:
         session.add(Project(name="second"))
         session.commit()
@@ -147,7 +147,7 @@ def test_a_session_of_a_named_tenant_is_free_of_the_context(acme: Tenancy) -> No
         assert session.scalars(select(Project.name)).all() == ["first"]
 
 
-def test_a_scoped_session_that_was_not_removed_refuses_the_next_tenant(acme: Tenancy) -> None:
+def test_a_scoped_session_without_remove_refuses_the_next_tenant(acme: Tenancy) -> None:
     registry = scoped_session(acme.sessionmaker)
     with tenant_context(acme.get("acme")):
         registry.scalars(select(Project)).all()
@@ -193,7 +193,7 @@ def test_an_object_in_the_session_of_one_tenant_cannot_be_merged_into_another(ac
 def test_cached_objects_of_one_tenant_cannot_enter_the_session_of_another(acme: Tenancy) -> None:
     with acme.session("acme", expire_on_commit=False) as session:
         project = session.scalars(select(Project)).one()
-        cached = pickle.dumps(project)  # while it is in its session
+        cached = pickle.dumps(project)  # while the object is in its session
         frozen = session.execute(select(Project)).freeze()
     project.name = "changed"
     with acme.session("beta") as session:
@@ -226,7 +226,7 @@ def test_an_object_remembers_its_tenant_when_its_session_was_never_closed(acme: 
         session.add(project)
 
 
-def test_sessions_of_two_tenants_may_take_turns_on_one_connection(acme: Tenancy) -> None:
+def test_sessions_of_two_tenants_may_alternate_on_one_connection(acme: Tenancy) -> None:
     names = text("SELECT name FROM project ORDER BY id")
     with acme.engine.connect() as connection, connection.begin():
         with ExitStack() as stack:
@@ -237,7 +237,7 @@ def test_sessions_of_two_tenants_may_take_turns_on_one_connection(acme: Tenancy)
             for _ in range(2):
                 for session in (ours, theirs):
                     session.add(Project(name=f"{session.tenant.key} {len(session.scalars(names).all())}"))
-                    session.flush()  # SQLAlchemy 2.0 does not do so before text
+                    session.flush()  # SQLAlchemy 2.0 does not flush before text
             for session in (ours, theirs, ours):
                 key = session.tenant.key
                 assert session.scalars(names).all() == ["first", f"{key} 1", f"{key} 2"]
@@ -291,7 +291,7 @@ def test_an_object_of_another_tenant_is_refused_in_a_criterion(
 
 
 @pytest.mark.parametrize("criterion", CRITERIA.values(), ids=CRITERIA)
-def test_an_object_that_is_garbage_is_refused_in_a_criterion_too(
+def test_a_garbage_collected_object_is_refused_in_a_criterion_too(
     acme: Tenancy, criterion: Callable[[Project], Any]
 ) -> None:
     def make(session: Session) -> Any:
@@ -403,7 +403,7 @@ def test_a_sessions_map_cannot_be_changed(make_tenancy: Callable[..., Tenancy], 
     tenancy = make_tenancy(shared=None, tenant=thing.metadata, placeholder=placeholder)
     for key in KEYS:
         tenancy.create(key, seed=lambda session, key=key: session.execute(insert(thing).values(owner=key)))
-    for change in CHANGES * 2:  # the second time in a map in which SQLAlchemy has stored a name
+    for change in CHANGES * 2:  # the second time with a map in which SQLAlchemy has stored a name
         with tenancy.session("acme") as session:
             schemas: Any = session.connection().get_execution_options()["schema_translate_map"]
             with pytest.raises(TypeError, match="immutable"):
@@ -427,7 +427,7 @@ def test_a_statement_that_was_compiled_with_another_map_does_not_leave_the_tenan
                 session.execute(statement)
 
 
-def test_shared_rows_may_go_from_tenant_to_tenant(acme: Tenancy) -> None:
+def test_shared_rows_may_be_merged_into_sessions_of_other_tenants(acme: Tenancy) -> None:
     with acme.session("acme") as session:
         country = session.get_one(Country, "PT")
         session.expunge(country)
@@ -461,8 +461,8 @@ def test_a_session_works_on_its_tenancys_engine_only(acme: Tenancy) -> None:
         acme.session("acme", binds={Project: acme.engine})
 
 
-class create_engine_of:  # noqa: N801 - used like the function
-    """An engine of somebody else's for the same database."""
+class create_engine_of:  # noqa: N801 - used as the function
+    """A foreign engine for the same database."""
 
     def __init__(self, tenancy: Tenancy) -> None:
         self.engine = create_engine(tenancy.engine.url)
@@ -471,7 +471,7 @@ class create_engine_of:  # noqa: N801 - used like the function
         self.engine.dispose()
 
 
-def test_execution_options_of_ones_own_do_not_lose_the_tenant(any_tenancy: Any) -> None:
+def test_own_execution_options_keep_the_tenant(any_tenancy: Any) -> None:
     any_tenancy.create("acme")
     options: dict[str, Any] = {"schema_translate_map": {"tenant": "t_acme"}, "yield_per": 10}
     with any_tenancy.session("acme", execution_options=options) as session:
@@ -482,7 +482,7 @@ def test_execution_options_of_ones_own_do_not_lose_the_tenant(any_tenancy: Any) 
             session.scalars(select(Project)).all()
 
 
-def test_a_shared_session_sees_no_tenant_whatever_is_current(acme: Tenancy) -> None:
+def test_a_shared_session_reaches_no_tenant_whatever_is_current(acme: Tenancy) -> None:
     with tenant_context(acme.get("acme")), acme.shared_session() as session:
         assert session.scalars(select(Country.code)).all() == ["PT"]
         with pytest.raises(Exception, match="tenantkit_no_tenant"):

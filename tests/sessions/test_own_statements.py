@@ -1,4 +1,4 @@
-"""What SQLAlchemy's dialects send themselves is never taken for an application's text."""
+"""Statements of SQLAlchemy's dialects do not count as textual SQL of the application."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.blocking import in_sync
 from tests.support.models import Project, SharedBase
 
 
-def test_catalog_queries_and_savepoints_are_no_text(make_any_tenancy: Callable[..., Any]) -> None:
+def test_catalog_queries_and_savepoints_are_not_refused_as_text(make_any_tenancy: Callable[..., Any]) -> None:
     tenancy = make_any_tenancy(raw_sql="forbid")
     tenancy.create("acme", seed=lambda session: session.add(Project(name="acme")))
 
@@ -66,7 +66,7 @@ def two_phase_database(two_phase_server: URL) -> URL:
 
 
 KEPT = ("setting", "custom setting", "lock", "shared lock", "value of a sequence")
-"""What a transaction that is prepared may leave; PostgreSQL refuses to prepare one with temporary tables and the like."""
+"""State that a prepared transaction may leave; PostgreSQL refuses others, such as temporary tables."""
 
 
 @pytest.mark.few_cases

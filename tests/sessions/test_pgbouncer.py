@@ -56,8 +56,8 @@ def test_no_request_sees_another_tenant(
             assert titles == [key] * 20
 
 
-def test_a_setting_of_the_session_would_go_to_others(pooled: URL) -> None:
-    """What the test above would meet if tenantkit set the path for the session: this PgBouncer shows it."""
+def test_a_setting_of_the_session_would_reach_other_tenants(pooled: URL) -> None:
+    """With a path that is set for the session, the test above fails on this PgBouncer."""
     engine = create_engine(pooled, connect_args={"prepare_threshold": None})
     with engine.connect() as one, engine.connect() as other:
         one.exec_driver_sql("SET search_path = somewhere")

@@ -1,4 +1,4 @@
-"""A key may go to another customer; what was kept of the one before must not open the new one's schema."""
+"""A key may be given to another customer; values of its first tenant do not reach the new schema."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenantkit import TenantMismatchError, tenant_context
 from tests.support.models import Project
 
 
-def test_a_dropped_tenant_does_not_open_the_schema_of_its_successor(any_tenancy: Any) -> None:
+def test_a_value_of_a_dropped_tenant_does_not_reach_the_next_schema(any_tenancy: Any) -> None:
     dropped = any_tenancy.create("acme")
     with any_tenancy.session("acme") as open_since_before:
         any_tenancy.drop("acme")

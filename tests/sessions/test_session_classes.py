@@ -19,7 +19,7 @@ from tests.support.models import Country, Project
 
 
 class Library(Session):
-    """The session of another library: it takes an option of its own, chooses binds and has a method."""
+    """The session class of another library, with an option, a choice of binds and a method of its own."""
 
     def __init__(self, *args: Any, library: str = "default", **options: Any) -> None:
         super().__init__(*args, **options)
@@ -67,7 +67,7 @@ def test_a_tenants_session_is_one_of_the_other_library_too(libraries_tenancy: An
             assert session.exec(select(Project.name)).all() == [key]
 
 
-def test_the_checks_of_tenant_sessions_hold_in_the_other_librarys(libraries_tenancy: Any) -> None:
+def test_sessions_of_the_other_library_have_the_checks_of_tenant_sessions(libraries_tenancy: Any) -> None:
     acme, beta = libraries_tenancy.create("acme"), libraries_tenancy.create("beta")
     with tenant_context(acme), libraries_tenancy.session() as session:
         with tenant_context(beta), pytest.raises(TenantMismatchError):
@@ -172,7 +172,7 @@ class WithMixin(Marked, AppSession):
         (AsyncTenantSession, r"Write: class AppSession\(TenantSession\): ..."),
     ],
 )
-def test_a_class_that_would_not_keep_tenants_apart_is_refused(
+def test_a_class_without_the_checks_of_tenant_sessions_is_refused(
     make_tenancy: Callable[..., Tenancy], chosen: Any, message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
@@ -210,7 +210,9 @@ class AsyncBackwards(AsyncLibrary, AsyncTenantSession):
         (Plainly, r"Write: class AppSession\(.*TenantSession, .*Library\): ... and sync_session_class = AppSession in"),
     ],
 )
-def test_an_async_class_that_would_not_keep_tenants_apart_is_refused(database: URL, chosen: Any, message: str) -> None:
+def test_an_async_class_without_the_checks_of_tenant_sessions_is_refused(
+    database: URL, chosen: Any, message: str
+) -> None:
     with pytest.raises(ConfigurationError, match=message):
         AsyncTenancy(database, session_class=chosen, **APPLICATION)
 
@@ -234,7 +236,7 @@ def test_options_of_all_sessions_name_no_tenant_and_no_engine(
 
 
 class Strict(TenantSession):
-    """Takes one option of its own, and no other that `Session` has not."""
+    """Takes one option of its own besides those of `Session`."""
 
     def __init__(
         self, bind: Any = None, *, audit: bool = False, binder: Any, tenant: Any, any_status: Any = False
@@ -252,7 +254,7 @@ class Strict(TenantSession):
         ({"future": False}, "session_options= cannot be used: .*may only be set to True"),
     ],
 )
-def test_options_that_no_session_takes_are_refused_at_once(
+def test_unknown_session_options_are_refused_at_once(
     make_tenancy: Callable[..., Tenancy], database: URL, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
@@ -261,7 +263,7 @@ def test_options_that_no_session_takes_are_refused_at_once(
         AsyncTenancy(database, session_options=options, **APPLICATION)
 
 
-def test_a_class_of_the_applications_own_may_take_others(make_tenancy: Callable[..., Tenancy]) -> None:
+def test_a_class_of_the_application_may_take_other_options(make_tenancy: Callable[..., Tenancy]) -> None:
     with pytest.raises(ConfigurationError, match=r"holds 'library', which .*Strict does not take"):
         make_tenancy(session_class=Strict, session_options={"library": "ours"})
     make_tenancy(session_class=Strict, session_options={"audit": True})

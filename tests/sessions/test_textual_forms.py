@@ -1,4 +1,4 @@
-"""Wherever text hides in a statement, its names are found in the tenant's schema, not in a namesake elsewhere."""
+"""Names in text, at any place of a statement, are found in the tenant's schema only."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ class Touched(Base):
 
 
 NOTE = table("note", column("id"), column("owner"), column("shelf_id"))
-"""A lightweight table: it has no schema that could be translated."""
+"""A lightweight table, without a schema to translate."""
 
 UNKNOWN = Table("note", MetaData(), Column("id", Integer), Column("owner", String))
-"""A table of somebody else's metadata, without a schema."""
+"""A table of other metadata, without a schema."""
 
 READS = {
     "text": text("SELECT owner FROM note"),
@@ -182,7 +182,7 @@ PLAIN = {
 
 @pytest.fixture
 def prepared(make_any_tenancy: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
-    """Make a tenancy with two tenants, and tables of the same names in public, which nothing may ever read."""
+    """Make a tenancy with two tenants, and tables of the same names in public, which no statement may read."""
 
     def prepare(**options: Any) -> Any:
         tenancy = make_any_tenancy(tenant=Base.metadata, shared=None, **options)
@@ -209,7 +209,7 @@ def fill(target: Any, owner: str) -> None:
     target.execute(insert(Touched).values(id=1, name=owner))
 
 
-def test_text_finds_the_tenants_tables_wherever_it_stands(prepared: Callable[..., Any]) -> None:
+def test_text_at_any_place_finds_the_tenants_tables(prepared: Callable[..., Any]) -> None:
     tenancy = prepared()
     wrong = {}
     for name, statement in {**READS, **WRITES}.items():
@@ -248,7 +248,7 @@ def test_flushes_with_text_find_the_tenants_tables(prepared: Callable[..., Any])
             assert session.execute(select(Touched.owner)).scalar_one() == "x"
 
 
-def test_forbidden_text_is_refused_wherever_it_stands(prepared: Callable[..., Any]) -> None:
+def test_forbidden_text_is_refused_at_any_place(prepared: Callable[..., Any]) -> None:
     tenancy = prepared(raw_sql="forbid")
     with tenancy.session("acme") as session:
         for name, statement in {**READS, **WRITES}.items():

@@ -1,4 +1,4 @@
-"""The search_path follows the transaction, whatever way a textual statement reaches the driver."""
+"""The search_path holds for textual statements on each way to the driver."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_driver_call_with_text_finds_the_tenant(any_tenancy: Any) -> None:
             assert sorted(made) == ["four", "three"]
 
 
-def test_forbidden_text_is_not_sent_on_any_way(make_tenancy: Callable[..., Tenancy]) -> None:
+def test_forbidden_text_is_not_sent_by_any_method(make_tenancy: Callable[..., Tenancy]) -> None:
     tenancy = make_tenancy(raw_sql="forbid")
     tenancy.create("acme")
     with tenancy.session("acme") as session:

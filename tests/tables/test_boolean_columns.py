@@ -1,4 +1,4 @@
-"""Boolean is a type with a CHECK constraint, which PostgreSQL does not need, and without a name."""
+"""Boolean is a type without a name, with a CHECK constraint that PostgreSQL does not need."""
 
 from __future__ import annotations
 

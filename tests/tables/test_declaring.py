@@ -1,4 +1,4 @@
-"""What an application may declare, and what is refused before it does harm."""
+"""Declarations of an application, and refusals of wrong ones."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_one_metadata_with_both_kinds_of_tables(make_any_tenancy: Callable[..., 
             assert session.scalars(select(Invoice.id)).all() == [1]
 
 
-def test_tables_without_a_schema_are_the_tenants_with_placeholder_none(
+def test_with_placeholder_none_tables_without_a_schema_are_tenant_tables(
     make_any_tenancy: Callable[..., Any], engine: Engine
 ) -> None:
     shared, tenant = MetaData(schema="common"), MetaData()
@@ -177,7 +177,7 @@ def test_a_shared_table_cannot_reference_a_tenant_table() -> None:
     refused("common.favourite references", shared=None, tenant=both)
 
 
-def test_a_table_stands_on_one_side() -> None:
+def test_a_table_on_both_sides_is_refused() -> None:
     shared, tenant = MetaData(schema="tenant"), MetaData(schema="tenant")
     table(shared, "note")
     table(tenant, "note")
@@ -204,14 +204,14 @@ def test_a_placeholder_on_neither_side_is_refused() -> None:
     refused("without the placeholder schema 'tenant'", shared=metadata, tenant=tenant)
 
 
-def test_a_shared_table_names_its_schema() -> None:
+def test_a_shared_table_without_a_schema_is_refused() -> None:
     shared, tenant = MetaData(), MetaData(schema="tenant")
     table(shared, "country")
     table(tenant, "note")
     refused("without a schema: country", shared=shared, tenant=tenant)
 
 
-def test_one_type_object_cannot_be_shared_and_the_tenants() -> None:
+def test_one_type_object_cannot_be_on_both_sides() -> None:
     shared, tenant = MetaData(), MetaData()
     mood = Enum(Mood, name="mood")
     table(shared, "country", Column("mood", mood), schema="common")
@@ -252,7 +252,7 @@ def test_an_old_server_is_refused() -> None:
         "sqlite://",
     ],
 )
-def test_a_url_that_cannot_serve_is_refused_without_showing_it(url: str) -> None:
+def test_an_invalid_url_is_refused_without_a_password(url: str) -> None:
     tenant = MetaData(schema="tenant")
     with pytest.raises(ConfigurationError) as error:
         Tenancy(url, tenant=tenant)
@@ -268,7 +268,7 @@ def test_a_wrong_password_is_never_shown(make_tenancy: Callable[..., Tenancy], e
     assert "s3cret-word" not in f"{error.value} {error.value!r} {tenancy.engine!r}"
 
 
-def test_an_engine_is_taken_as_it_is(engine: Engine, make_tenancy: Callable[..., Tenancy]) -> None:
+def test_an_engine_is_used_unchanged(engine: Engine, make_tenancy: Callable[..., Tenancy]) -> None:
     assert make_tenancy(database=engine).engine is engine
     with pytest.raises(ConfigurationError, match="engine_options="):
         make_tenancy(database=engine, engine_options={"pool_size": 1})

@@ -1,4 +1,4 @@
-"""Each side makes its own types and sequences when tables are created from the metadata."""
+"""Each side creates its own types and sequences when tables are created from the metadata."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PLACES = {
     "shared_real": ("plan", {"schema": "common"}),
     "shared_bare": ("country", {}),
 }
-"""For each way to declare a type: a table that uses it, and what the type says of its schema."""
+"""For each way to declare a type: a table that uses it, and the schema that the type declares."""
 
 
 def declare(kind: str) -> tuple[MetaData | None, MetaData]:
@@ -55,7 +55,7 @@ def declare(kind: str) -> tuple[MetaData | None, MetaData]:
     for side, (name, options) in PLACES.items():
         metadata, schema = (shared, "common") if side.startswith("shared") else (tenant, "tenant")
         named_types.table(metadata, name, side, in_schema=schema, **options)
-    # A type with the name of another column's.
+    # A type with the name of another column's type.
     extra = named_types.KINDS["enum"]("tenant_bare_enum_bare")
     Table("again", tenant, Column("kind", extra), Column("id", Integer, Sequence("again_id")), schema="tenant")
     Table("more", tenant, Column("id", Integer, Sequence("again_id")), schema="tenant")
@@ -78,7 +78,7 @@ def create_shared(engine: Engine, shared: MetaData | None, tenant: MetaData) -> 
 
 @pytest.mark.few_cases
 @pytest.mark.parametrize("metadata", ["one", "one without schema", "two"])
-def test_each_side_makes_its_own_types_and_sequences(metadata: str, make_any_tenancy: Any, engine: Engine) -> None:
+def test_each_side_creates_its_own_types_and_sequences(metadata: str, make_any_tenancy: Any, engine: Engine) -> None:
     shared, tenant = declare(metadata)
     tenancy = make_any_tenancy(shared=shared, tenant=tenant)
     create_shared(engine, shared, tenant)
@@ -230,7 +230,7 @@ def test_a_composite_type_that_the_application_creates_by_an_event_is_each_tenan
         assert ("relation", "place", "c") in structure(engine, f"t_{key}")
 
 
-def test_a_shared_type_that_is_missing_is_named_with_what_creates_it(
+def test_a_missing_shared_type_is_named_with_the_command_that_creates_it(
     make_any_tenancy: Any, make_tenancy: Make, engine: Engine
 ) -> None:
     metadata = MetaData(schema="tenant")

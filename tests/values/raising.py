@@ -1,4 +1,4 @@
-"""What other processes call; they import it by name."""
+"""Functions that other processes import by name and call."""
 
 from __future__ import annotations
 

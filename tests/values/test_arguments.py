@@ -1,4 +1,4 @@
-"""Nothing is taken in silence: whatever a public function cannot use is refused at once, by the parameter's name."""
+"""Public functions refuse wrong arguments at once, with the parameter's name."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from tests.support.catalog import registered
 from tests.support.models import TenantBase
 
 REFUSED = (TypeError, ConfigurationError, InvalidTenantKeyError, InvalidDomainError)
-URL = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"  # nobody answers: what is refused is refused before
+URL = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"  # no server answers: arguments are refused before a connection
 
 
 async def asynchronous(*_: Any) -> None: ...
@@ -88,7 +88,7 @@ NOT_METADATA: Wrong = (TenantBase, "tenant", Table, {}, [TenantBase.metadata])
 NOT_RESOLVER: Wrong = (*NOT_FUNCTION, "/t", resolvers.Domain, [resolvers.Domain()])
 NOT_PHASE = NOT_CHOICE
 A_TENANT = object()
-"""Where a key is wanted: what people have at hand."""
+"""A marker for a `Tenant` in place of a key."""
 
 OPTIONS: dict[str, Wrong] = {
     "tenants": NOT_TEXTS,
@@ -281,7 +281,7 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
         JWTClaim,
         {
             "claim": (None, *NOT_NAME),
-            "key": (None, "", b""),  # else whatever PyJWT takes
+            "key": (None, "", b""),  # otherwise every value that PyJWT takes
             "algorithms": (None, 5, "RS256", [], [5], ["none"], ["HS256", "RS256"]),
             "audience": (5, [5], "", ["a", ""]),
             "issuer": (5, [5], "", ["a", ""]),
@@ -294,12 +294,12 @@ VALUES = {
     *("Isolation", "Placement", "Status", "Tenant", "TenantSession"),
     *("ByDomain", "ByKey", "RequestView", "Resolver", "Target"),
 }
-"""What callers get, and types of what they give."""
+"""Public names without parameters to check: results, and types of arguments."""
 
 
 @pytest.fixture
 def good(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    """Arguments that would do, by the names of their parameters."""
+    """Valid arguments, by the names of their parameters."""
     return {
         "key": "acme",
         "domain": "acme.example.com",
@@ -322,7 +322,7 @@ def good(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
 
 
 def parameters(function: Callable[..., Any]) -> Iterator[str]:
-    """Return the names of a function's parameters, options that are passed through counted."""
+    """Return the names of a function's parameters, including options that are passed through."""
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
             yield name
@@ -331,7 +331,7 @@ def parameters(function: Callable[..., Any]) -> Iterator[str]:
 
 
 _NAMED = {"bases": "base", "resolvers_": "resolver", "patterns": "shared"}
-"""How errors name what has no name for the caller."""
+"""Names in errors for arguments without a name for the caller."""
 
 
 def refuse(function: Callable[..., Any], good: dict[str, Any], wrong: dict[str, Wrong]) -> None:
@@ -359,7 +359,7 @@ def _is_needed(function: Callable[..., Any], name: str) -> bool:
 
 
 def public(owner: Any) -> set[str]:
-    """Return the names of what has parameters."""
+    """Return the public names with parameters."""
     names = getattr(owner, "__all__", None) or [name for name in dir(owner) if not name.startswith("_")]
     return {
         name
@@ -441,7 +441,7 @@ def test_methods_of_a_tenancy(any_tenancy: Any, engine: Engine, good: dict[str, 
     if name == "binding":
         good["tenant"] = acme
     call.__signature__ = inspect.signature(getattr(Tenancy, name))  # type: ignore[attr-defined]
-    with tenantkit.tenant_context(acme):  # which a wrong tenant must not be replaced by
+    with tenantkit.tenant_context(acme):  # must not replace a wrong tenant
         refuse(call, good, wrong)
     assert registered(engine) == {"acme": "active"}
 
@@ -473,7 +473,7 @@ def test_other_functions(tenancy: Tenancy, good: dict[str, Any], name: str) -> N
     refuse(function, {**good, "key": "secret"}, wrong)
 
 
-class asynchronous_get:  # noqa: N801 - what calling an async function returns, without the warning that it is not awaited
+class asynchronous_get:  # noqa: N801 - the result of an async function, without the warning that it is not awaited
     def __await__(self) -> Any: ...
 
 
@@ -522,7 +522,7 @@ INTENTIONS: dict[str, tuple[Callable[[Tenancy], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", INTENTIONS)
-def test_an_error_names_the_likely_intention(tenancy: Tenancy, name: str) -> None:
+def test_an_error_names_the_probable_intention(tenancy: Tenancy, name: str) -> None:
     act, advice = INTENTIONS[name]
     with pytest.raises(REFUSED) as refused:
         act(tenancy)
@@ -550,7 +550,7 @@ def test_an_error_does_not_show_attributes(tenancy: Tenancy, act: Callable[[Tena
     assert SECRET not in str(refused.value)
 
 
-def test_an_async_tenancy_given_to_a_plain_function_is_told_apart(any_tenancy: Any) -> None:
+def test_the_error_for_an_async_tenancy_advises_its_sync_attribute(any_tenancy: Any) -> None:
     plain = getattr(any_tenancy, "sync", any_tenancy)
     asynchronous_tenancy = AsyncTenancy(URL, tenant=Base.metadata, listen=False)
     with pytest.raises(TypeError, match=r"pass tenancy\.sync"):
@@ -566,7 +566,7 @@ def test_any_option_of_a_migration_may_be_none(tenancy: Tenancy, name: str) -> N
     assert MigrateOptions.of("migrate", {name: None}) == MigrateOptions.of("migrate", {})
 
 
-def test_the_words_of_every_choice_are_accepted(make_tenancy: Callable[..., Tenancy]) -> None:
+def test_the_strings_of_every_choice_are_accepted(make_tenancy: Callable[..., Tenancy]) -> None:
     for word in get_args(RawSQL):
         assert make_tenancy(raw_sql=word).raw_sql == word
     assert KINDS.keys() == Options.__annotations__.keys()
@@ -574,7 +574,7 @@ def test_the_words_of_every_choice_are_accepted(make_tenancy: Callable[..., Tena
 
 @pytest.mark.few_cases
 @pytest.mark.parametrize("status", ["active", "suspended", ["active"], ("active", "suspended"), {"suspended"}, []])
-def test_tenants_are_listed_by_the_words_of_their_status(any_tenancy: Any, status: Any) -> None:
+def test_tenants_are_listed_by_the_string_of_their_status(any_tenancy: Any, status: Any) -> None:
     any_tenancy.create("acme")
     any_tenancy.create("beta")
     any_tenancy.suspend("beta")
@@ -585,7 +585,7 @@ def test_tenants_are_listed_by_the_words_of_their_status(any_tenancy: Any, statu
     )
 
 
-def test_models_without_any_schema_are_not_made_shared_by_the_advice() -> None:
+def test_the_advice_for_models_without_a_schema_does_not_make_them_shared() -> None:
     metadata = MetaData()
     Table("invoice", metadata, Column("id", Integer, primary_key=True))
     with pytest.raises(ConfigurationError) as refused:
@@ -610,11 +610,11 @@ def test_one_bare_table_beside_tenant_tables_may_be_of_either_side() -> None:
         Tenancy(URL, tenant=metadata)
 
 
-def test_a_folder_of_migrations_that_is_not_there_is_named_when_it_is_used(
+def test_a_missing_migrations_folder_is_named_on_use(
     make_tenancy: Callable[..., Tenancy], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    tenancy = make_tenancy(migrations="migratons")  # `tenantkit init` makes it, for a tenancy that has been made
+    tenancy = make_tenancy(migrations="migratons")  # `tenantkit init` creates it, with a tenancy that exists
     looked_at = str(tmp_path / "migratons")
     tenant = make_tenancy().create("acme")
     for act in (
@@ -636,7 +636,7 @@ def test_a_folder_of_migrations_that_is_not_there_is_named_when_it_is_used(
 @pytest.mark.parametrize(
     "answer", [7, b"acme", True, ["acme"], asynchronous, resolvers.ByKey(7), resolvers.ByDomain(None)]
 )
-def test_a_resolver_that_returns_no_key_is_a_mistake_and_no_unknown_tenant(answer: Any) -> None:
+def test_a_wrong_result_of_a_resolver_is_an_error_and_no_unknown_tenant(answer: Any) -> None:
     with pytest.raises(TypeError, match="resolver returned"):
         resolvers.resolve(lambda _: answer, resolvers.RequestView())
 
@@ -675,20 +675,22 @@ def test_no_message_shows_a_password(engine: Engine) -> None:
     ],
 )
 @pytest.mark.parametrize("wrong", ["batch_size=0", "batch_size=-1", "batch_size='10'", "pause=-1", "pause='1'"])
-def test_a_step_in_batches_that_could_not_end_is_refused_before_it_begins(
+def test_a_backfill_that_could_not_end_is_refused_before_it_begins(
     make_tenancy: Callable[..., Tenancy], tmp_path: Path, call: str, wrong: str
 ) -> None:
     migrations.init(tmp_path / "migrations")
     environment = Environment(tmp_path / "migrations")
     environment.add("t1", 'op.create_table("note", sa.Column("extra", sa.Text), schema="tenant")')
     tenancy = make_tenancy(migrations=environment.folder)
-    tenancy.create("acme")  # which has no rows
+    tenancy.create("acme")  # the table has no rows
     environment.add("t2", call % wrong)
     with pytest.raises(tenantkit.MigrationError, match=f"{wrong.partition('=')[0]}=.*of at least"):
         migrations.migrate(tenancy, jobs=0)
 
 
-def test_what_a_function_wants_awaited_is_not_dropped(make_tenancy: Callable[..., Tenancy], tmp_path: Path) -> None:
+def test_an_awaitable_result_of_a_plain_callable_is_refused(
+    make_tenancy: Callable[..., Tenancy], tmp_path: Path
+) -> None:
     migrations.init(tmp_path / "migrations")
     environment = Environment(tmp_path / "migrations")
     environment.add("t1", 'op.create_table("note", sa.Column("extra", sa.Text), schema="tenant")')

@@ -1,4 +1,4 @@
-"""Errors reach whoever waits for them, also from another process, and say the same there."""
+"""Errors keep their text and attributes when they are pickled or copied."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ ERRORS: list[TenantkitError] = [
 
 
 def _plain_kinds() -> Iterator[type[TenantkitError]]:
-    """Every other kind of error in the package: those take a text."""
+    """The other classes of errors in the package, which take a text."""
     for module in pkgutil.walk_packages(tenantkit.__path__, "tenantkit."):
         if not module.name.endswith("__main__") and ".templates" not in module.name:
             importlib.import_module(module.name)
@@ -107,12 +107,12 @@ def test_a_pickled_or_copied_error_has_its_text_and_attributes(way: Callable[[An
         _assert_same(way(error), error)
 
 
-def test_an_error_made_anew_from_its_arguments_says_the_same() -> None:
+def test_an_error_constructed_from_its_args_has_the_same_text() -> None:
     for error in ERRORS:
         _assert_same(type(error)(*error.args), error)
 
 
-def test_every_error_comes_back_from_another_process() -> None:
+def test_every_error_is_returned_from_another_process() -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         for error in ERRORS:
             found = pool.submit(fail, error).exception(timeout=60)
@@ -120,13 +120,13 @@ def test_every_error_comes_back_from_another_process() -> None:
             _assert_same(found, error)
 
 
-def test_the_error_of_a_migration_comes_back_with_its_report() -> None:
+def test_the_error_of_a_migration_is_returned_with_its_report() -> None:
     found = pickle.loads(pickle.dumps(MigrationError(REPORT)))  # noqa: S301
     assert found.report == REPORT
     assert found.report.failure_groups == REPORT.failure_groups
 
 
-def test_an_error_of_an_application_that_adds_arguments_comes_back_too() -> None:
+def test_an_applications_subclass_with_further_arguments_is_returned_too() -> None:
     found = pickle.loads(pickle.dumps(QuotaError("acme", limit=3)))  # noqa: S301
     assert (str(found), found.limit) == ("acme has 3 already", 3)
 

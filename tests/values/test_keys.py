@@ -1,4 +1,4 @@
-"""Why a key is refused is true, and what is proposed instead works."""
+"""The reason for a refused key is correct, and the proposed key is valid."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REASONS: dict[str, tuple[Any, str, str | None]] = {
 
 
 @pytest.mark.parametrize(("key", "reason", "advice"), REASONS.values(), ids=REASONS)
-def test_a_refused_key_comes_with_the_rule_that_it_breaks(key: Any, reason: str, advice: str | None) -> None:
+def test_the_error_of_a_refused_key_names_the_broken_rule(key: Any, reason: str, advice: str | None) -> None:
     with pytest.raises(InvalidTenantKeyError) as refused:
         validate_key(key)
     assert refused.value.reason == reason
@@ -53,7 +53,7 @@ def test_a_refused_key_comes_with_the_rule_that_it_breaks(key: Any, reason: str,
 
 
 @given(st.one_of(st.text(), st.integers(), st.uuids(), st.from_regex(r"\A[A-Za-z0-9_-]{1,60}\Z")))
-def test_what_is_proposed_is_a_key_of_its_own_for_each_id(value: Any) -> None:
+def test_the_proposed_key_is_unique_for_each_id(value: Any) -> None:
     try:
         validate_key(value)
     except InvalidTenantKeyError as error:

@@ -1,4 +1,4 @@
-"""What the package returns can be pickled: a task queue stores it, a process pool sends it."""
+"""Results of the package can be pickled, for task queues and process pools."""
 
 from __future__ import annotations
 

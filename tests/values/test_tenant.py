@@ -1,4 +1,4 @@
-"""A tenant is a plain value: it goes wherever values go, and what one caller holds is theirs alone."""
+"""A tenant is a plain value, which can be pickled, copied and serialized, and which callers cannot change for others."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def test_a_tenant_can_be_pickled_and_copied(tenant: Tenant) -> None:
             found.attributes["limits"]["seats"].append(2)
 
 
-def test_a_tenant_goes_to_another_process_and_back(tenant: Tenant) -> None:
+def test_a_tenant_is_passed_to_another_process_and_back(tenant: Tenant) -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         assert pool.submit(copy.copy, tenant).result(timeout=60) == tenant
 
 
-def test_a_tenant_is_a_dictionary_of_json(tenant: Tenant) -> None:
+def test_a_tenant_becomes_a_dictionary_of_json(tenant: Tenant) -> None:
     found = dataclasses.asdict(tenant)
     assert found["attributes"] == ATTRIBUTES
     assert json.loads(json.dumps(found, default=str))["attributes"] == ATTRIBUTES
@@ -85,7 +85,7 @@ def test_a_tenant_is_a_dictionary_of_json(tenant: Tenant) -> None:
 @examples(20, 100)
 @given(attributes=st.dictionaries(st.text(), JSON))
 @example(attributes={"large": 10**400, "deep": {"er": [[]]}, "": {}})
-def test_any_attributes_are_equal_to_plain_ones_and_survive_the_same(attributes: dict[str, Any]) -> None:
+def test_attributes_are_equal_to_plain_ones_also_after_pickling(attributes: dict[str, Any]) -> None:
     now: Any = None
     tenant = Tenant(
         id=1,
@@ -105,7 +105,7 @@ def test_any_attributes_are_equal_to_plain_ones_and_survive_the_same(attributes:
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_what_one_caller_holds_cannot_change_what_the_next_one_gets(
+def test_a_caller_cannot_change_the_tenant_of_another(
     tenancy: Tenancy, tenant: Tenant, change: Callable[[Any], Any]
 ) -> None:
     held = tenancy.get(tenant.key)
@@ -131,7 +131,7 @@ def test_a_copy_of_the_attributes_can_be_changed(tenant: Tenant) -> None:
     assert tenant.attributes == ATTRIBUTES
 
 
-def test_any_mappings_and_tuples_are_taken_for_attributes(any_tenancy: Any) -> None:
+def test_mappings_and_tuples_are_accepted_as_attributes(any_tenancy: Any) -> None:
     given_ = MappingProxyType(
         {"limits": MappingProxyType({"seats": (1, ChainMap({"extra": None}))}), "tags": ("a", "b")}
     )
@@ -143,14 +143,14 @@ def test_any_mappings_and_tuples_are_taken_for_attributes(any_tenancy: Any) -> N
     assert any_tenancy.update("beta", attributes=any_tenancy.get("acme").attributes).attributes == expected
 
 
-def test_a_status_may_be_given_as_its_word(tenant: Tenant) -> None:
+def test_a_status_may_be_given_as_a_string(tenant: Tenant) -> None:
     plain = {field.name: getattr(tenant, field.name) for field in dataclasses.fields(tenant)}
     found = Tenant(**{**plain, "status": "active", "isolation": "schema"})
     assert (found, found.status, found.isolation) == (tenant, Status.ACTIVE, Isolation.SCHEMA)
     assert (type(found.status), type(found.isolation)) == (Status, Isolation)
 
 
-def test_what_was_given_for_attributes_may_be_changed_afterwards(tenancy: Tenancy) -> None:
+def test_changes_of_the_given_attributes_do_not_change_the_tenant(tenancy: Tenancy) -> None:
     given_: dict[str, Any] = {"tags": ["a"]}
     tenant = dataclasses.replace(tenancy.create("acme"), attributes=given_)
     given_["tags"].append("b")
