@@ -88,8 +88,8 @@ def test_a_terminal_shows_progress_rate_and_failures_and_keeps_a_summary(large: 
     *_, after = MOVEMENT.split(terminal.seen)
     assert "Migrating" not in after
     summary = done.err[done.err.rindex("3 tenants: ") :].splitlines()
-    assert summary[0].startswith("3 tenants: RaiseException: no luck in {schema}, which is told")
-    assert summary[0].endswith("room for it (P0001)")
+    assert summary[0].startswith("3 tenants: RaiseException: no luck in {schema}, with a message")
+    assert summary[0].endswith("narrow terminal (P0001)")
     assert summary[1] == "  tenant-07, tenant-33, tenant-50"
     assert summary[2] == "  in revision t3, migrations/tenant/t3.py, line 9"
     assert re.fullmatch(r"error: 3 tenants failed\. .* 'tenantkit runs show \d+' has each\.", summary[3])

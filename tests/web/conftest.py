@@ -1,4 +1,4 @@
-"""Tenants to serve."""
+"""Databases with tenants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACTIVE = ("acme", "beta", "gamma", "delta")
 
 @pytest.fixture(scope="session")
 def tenants_template(make_template: Callable[..., URL], application_template: str) -> str:
-    """A database with four active tenants, one project in each that is named after it, and a suspended tenant."""
+    """A database with four active tenants, each with a project of its name, and a suspended tenant."""
     url = make_template(application_template)
     tenancy = Tenancy(url, listen=False, **APPLICATION)
     for key in ACTIVE:

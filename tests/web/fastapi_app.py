@@ -1,4 +1,4 @@
-"""A FastAPI application that does what applications do wrong when the tenant leaks."""
+"""A FastAPI application with endpoints that show leaks of the tenant."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator
@@ -40,7 +40,7 @@ def names(session: Session) -> list[str]:
 
 
 def make_app(tenancy: Tenancy | AsyncTenancy, **options: Any) -> FastAPI:
-    """Return the application; ``app.state.seen`` is what its background work saw."""
+    """Return the application; ``app.state.seen`` has the tenants of its background work."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
@@ -215,7 +215,7 @@ def add_websockets(app: FastAPI) -> None:
         await websocket.accept()
         async for _ in websocket.iter_text():
             await websocket.send_json([current_key(), *names(session)])
-            session.rollback()  # gives the connection back while the socket waits
+            session.rollback()  # returns the connection to the pool while the socket waits
 
     @app.websocket("/shared-ws", dependencies=[shared])
     async def shared_websocket(websocket: WebSocket) -> None:

@@ -1,4 +1,4 @@
-"""A Flask application that does what applications do wrong when the tenant leaks."""
+"""A Flask application with views that show leaks of the tenant."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def names(session: Session) -> list[str]:
 
 
 def make_app(tenancy: Tenancy, **options: Any) -> Flask:
-    """Return the application; ``app.extensions["seen"]`` is what ran before requests, and their sessions."""
+    """Return the application; ``app.extensions["seen"]`` has its calls before requests, and their sessions."""
     app = Flask(__name__, static_folder=".", static_url_path="/static")
     app.config["SECRET_KEY"] = "secret"
     seen: list[Any] = []
     app.extensions["seen"] = seen
 
-    # Before init_app, and still not run for requests that are refused.
+    # Registered before init_app, and yet not called for refused requests.
     @app.before_request
     def note() -> None:
         seen.append(current_key())

@@ -1,4 +1,4 @@
-"""Real servers in threads, on loopback ports that the system chooses."""
+"""Real servers in threads, on free loopback ports."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def serving_asgi(app: Any, **options: Any) -> Generator[int]:
 
 
 class _KeepAlive(WSGIRequestHandler):
-    """Serves several requests on one connection, so that one may see what another left on the thread."""
+    """Serves several requests on one connection, so that a request could see state of another on the thread."""
 
     protocol_version = "HTTP/1.1"
-    timeout = _PATIENCE / 2  # else a client that went away would keep the server from ending
+    timeout = _PATIENCE / 2  # otherwise a disconnected client would prevent the server's end
 
     @override
     def log(self, type: str, message: str, *args: Any) -> None:
-        """Keep the tests' output quiet."""
+        """Log nothing."""
 
 
 @contextmanager
 def serving_wsgi(app: WSGIApplication, *, threaded: bool = True) -> Generator[int]:
-    """Serve *app* with Werkzeug's server, a thread a connection or one for all, and yield the port."""
+    """Serve *app* with Werkzeug's server, with a thread for each connection or one for all, and yield the port."""
     server = make_server("127.0.0.1", 0, app, threaded=threaded, request_handler=_KeepAlive)
     thread = Thread(target=server.serve_forever)
     thread.start()

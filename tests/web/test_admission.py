@@ -1,4 +1,4 @@
-"""Who is served, who is refused and how, decided without a server."""
+"""Admission and refusals, decided without a server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_only_an_active_tenant_is_served() -> None:
 
 
 @pytest.mark.parametrize("status", [Status.PROVISIONING, Status.SUSPENDED, Status.MAINTENANCE])
-def test_a_tenant_that_may_come_back_is_a_503_that_says_when(status: Status) -> None:
+def test_a_temporarily_unavailable_tenant_is_a_503_with_retry_after(status: Status) -> None:
     unavailable = tenant(status)
     refusal = refusal_of(ISOLATIONS, unavailable)
     assert refusal is not None
@@ -35,7 +35,7 @@ def test_a_tenant_that_may_come_back_is_a_503_that_says_when(status: Status) -> 
     assert int(refusal.headers["retry-after"]) > 0
 
 
-def test_a_tenant_that_is_gone_looks_like_one_that_never_was() -> None:
+def test_a_failed_or_dropped_tenant_is_refused_as_unknown() -> None:
     unknown = refusal_of(ISOLATIONS, None)
     assert unknown is not None
     assert unknown.status == 404
@@ -43,7 +43,7 @@ def test_a_tenant_that_is_gone_looks_like_one_that_never_was() -> None:
     assert refusal_of(ISOLATIONS, tenant(Status.FAILED)) == refusal_of(ISOLATIONS, tenant(Status.DROPPING)) == unknown
 
 
-def test_shared_paths_are_exact_or_all_below_a_folder() -> None:
+def test_shared_paths_are_exact_or_prefixes_of_folders() -> None:
     shared = SharedPaths(["/", "/login", "/static/*"])
     assert [path for path in ("/", "/login", "/static/", "/static/a/b.css") if path not in shared] == []
     for path in ("", "/login/", "/login2", "/static", "/statically", "//static/", "/LOGIN", "/x/login"):
@@ -53,7 +53,7 @@ def test_shared_paths_are_exact_or_all_below_a_folder() -> None:
 
 
 @pytest.mark.parametrize("patterns", [["login"], ["/a*"], ["/*/b"], ["/a/**"], [""], ["*"], "/login"])
-def test_a_shared_path_that_could_be_misread_is_refused(patterns: list[str]) -> None:
+def test_an_ambiguous_shared_path_is_refused(patterns: list[str]) -> None:
     with pytest.raises(ConfigurationError, match="shared"):
         SharedPaths(patterns)
 

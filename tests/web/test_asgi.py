@@ -1,4 +1,4 @@
-"""The ASGI middleware on plain applications: its protocol, its contexts, its refusals."""
+"""The ASGI middleware on plain applications: protocol, contexts, refusals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def anyio_backend() -> str:
 async def served(
     request: pytest.FixtureRequest, tenancy: Tenancy, database: URL
 ) -> AsyncGenerator[Tenancy | AsyncTenancy]:
-    """The tenancy to serve, in both colours."""
+    """A synchronous and an asynchronous tenancy."""
     if request.param == "sync":
         yield tenancy
     else:
@@ -49,14 +49,14 @@ def current_key() -> str | None:
 
 
 async def whoami(scope: Scope, _receive: Receive, send: Send) -> None:
-    """Answers with the tenant and the paths that the application sees."""
+    """Responds with the tenant and the paths that the application gets."""
     body = f"{current_key()} {scope.get('root_path', '')}|{scope['path']}".encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body})
 
 
 async def ask(app: Any, path: str = "/", *headers: tuple[str, str], **scope: Any) -> list[Message]:
-    """Return what *app* sends for one request; a websocket gets no answer before its connect event was received."""
+    """Return the messages of *app* for one request; a websocket is answered after its connect event was received."""
     sent: list[Message] = []
     received = scope.get("type") != "websocket"
 
@@ -86,7 +86,7 @@ async def test_the_prefix_becomes_part_of_the_root_path(served: Tenancy | AsyncT
     assert await text(app, "/t/acme//t/beta/") == "acme /t/acme|/t/acme//t/beta/"
     assert await text(app, "/t/paused/login") == "None /t/paused|/t/paused/login"
     assert await text(app, "/x", ("X-Tenant", "beta")) == "beta |/x"
-    # With a root of its own: by the specification in the path as well, by older servers and proxies not.
+    # With a root path, which is also part of the path by the specification, but not with older servers and proxies.
     for path in ("/api/t/acme/x", "/t/acme/x"):
         assert await text(app, path, root_path="/api") == "acme /api/t/acme|/api/t/acme/x"
     assert await text(app, "/api/login", root_path="/api") == "None /api|/api/login"
@@ -136,12 +136,12 @@ async def test_malformed_keys_and_hosts_never_reach_the_database(tenancy: Tenanc
     assert statements == []
 
 
-async def test_a_header_that_is_sent_twice_names_nobody(tenancy: Tenancy) -> None:
+async def test_a_header_that_is_sent_twice_names_no_tenant(tenancy: Tenancy) -> None:
     app = TenantMiddleware(whoami, tenancy, resolver=RESOLVER)
     for name, values in (("X-Tenant", ("acme", "beta")), ("Host", ("acme.example.org", "beta.example.org"))):
         assert (await ask(app, "/", *((name, value) for value in values)))[0]["status"] == 404
     two_cookies = (("Cookie", "a=b"), ("Cookie", "tenant=acme"))
-    by_cookie: Resolver = lambda request: request.cookies.get("tenant")  # noqa: E731 - resolvers are often this small
+    by_cookie: Resolver = lambda request: request.cookies.get("tenant")  # noqa: E731 - a resolver may be a lambda
     assert await text(TenantMiddleware(whoami, tenancy, resolver=by_cookie), "/", *two_cookies) == "acme |/"
 
 
@@ -158,7 +158,7 @@ async def test_a_tenant_that_is_not_active_is_refused(tenancy: Tenancy, status: 
     assert (b"retry-after" in dict(start["headers"])) is not gone
 
 
-async def test_the_answer_to_a_refusal_can_be_any_application(tenancy: Tenancy) -> None:
+async def test_the_response_to_a_refusal_can_be_any_application(tenancy: Tenancy) -> None:
     app = TenantMiddleware(
         whoami, tenancy, resolver=RESOLVER, refuse=lambda why: PlainTextResponse(why.detail, why.status, why.headers)
     )
@@ -167,7 +167,7 @@ async def test_the_answer_to_a_refusal_can_be_any_application(tenancy: Tenancy) 
     assert (b"retry-after", b"3600") in start["headers"]
 
 
-async def test_a_websocket_is_closed_where_the_server_cannot_send_a_response(tenancy: Tenancy) -> None:
+async def test_a_websocket_is_closed_if_the_server_cannot_send_a_response(tenancy: Tenancy) -> None:
     app = TenantMiddleware(whoami, tenancy, resolver=RESOLVER)
     scopes: tuple[dict[str, Any], ...] = ({}, {"extensions": None}, {"extensions": {}})
     for scope in scopes:
@@ -176,7 +176,7 @@ async def test_a_websocket_is_closed_where_the_server_cannot_send_a_response(ten
     assert [message["type"] for message in denied] == ["websocket.http.response.start", "websocket.http.response.body"]
 
 
-async def test_what_is_neither_request_nor_websocket_is_passed_through(tenancy: Tenancy) -> None:
+async def test_other_scopes_than_requests_and_websockets_are_passed_through(tenancy: Tenancy) -> None:
     scopes: list[Scope] = []
 
     async def app(scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -1,4 +1,4 @@
-"""FastAPI on a real server: each request sees its tenant, and nothing of it is left behind."""
+"""FastAPI on a real server: each request has its tenant, and leaves no tenant for the next one."""
 
 # No "from __future__ import annotations": FastAPI would not find a local kit in the annotations of endpoints.
 import json
@@ -33,7 +33,7 @@ from tests.web.servers import serving_asgi
 
 @dataclass
 class Site:
-    """A served application; *prefix* leads to the endpoints of its colour."""
+    """A served application; *prefix* is that of its synchronous or asynchronous endpoints."""
 
     app: FastAPI
     tenancy: Tenancy
@@ -91,7 +91,7 @@ def test_a_suspended_tenant_is_a_503_with_retry_after(site: Site) -> None:
     assert "<h1>This tenant is unavailable (suspended)</h1>" in page.text
 
 
-def test_a_shared_route_has_its_tenant_if_that_is_active_and_else_none(site: Site) -> None:
+def test_a_shared_route_has_its_tenant_if_it_is_active_and_otherwise_none(site: Site) -> None:
     for path in ("/login", "/health", "/accounts/me", "/accounts/nested/me", "/mounted/open"):
         assert site.get(path).json() is None
         assert site.get(path, "nobody").json() is None
@@ -100,7 +100,7 @@ def test_a_shared_route_has_its_tenant_if_that_is_active_and_else_none(site: Sit
         assert site.get(f"/t/acme{path}").json() == "acme"
 
 
-def test_what_is_not_marked_is_not_shared(site: Site) -> None:
+def test_a_route_without_the_mark_is_not_shared(site: Site) -> None:
     assert site.get("/late/x").json() == ["x"]
     assert site.client.post("/login").status_code == 404
     assert site.client.post("/accounts/me").status_code == 405
@@ -108,7 +108,7 @@ def test_what_is_not_marked_is_not_shared(site: Site) -> None:
         assert site.get(path).status_code == 404, path
 
 
-def test_a_shared_route_that_needs_a_tenant_after_all_fails_instead_of_guessing(site: Site) -> None:
+def test_a_shared_route_that_opens_a_tenant_session_without_a_tenant_fails(site: Site) -> None:
     assert site.get("/accounts/needs-a-tenant", "acme").json() == "acme"
     assert site.get("/accounts/needs-a-tenant").status_code == 500
 
@@ -120,14 +120,14 @@ def test_links_keep_the_path_prefix(site: Site) -> None:
     assert site.get("/links", "acme").json()[0] == f"http://127.0.0.1:{site.port}/projects"
 
 
-def test_the_openapi_document_knows_nothing_of_tenants(site: Site) -> None:
+def test_the_openapi_document_has_no_parameters_for_tenants(site: Site) -> None:
     document = site.get("/openapi.json", "acme").json()
     assert "servers" not in document
     assert "parameters" not in document["paths"]["/projects"]["get"]
     assert "parameters" not in document["paths"]["/login"]["get"]
 
 
-def test_what_was_not_committed_is_rolled_back(site: Site) -> None:
+def test_uncommitted_changes_are_rolled_back(site: Site) -> None:
     added = site.client.post(f"{site.prefix}/projects/new", headers={"x-tenant": "acme"}).json()
     assert added == ["acme", "new 1", "new 2", "never committed"]
     with site.tenancy.session("acme") as acme, site.tenancy.session("beta") as beta:
@@ -156,7 +156,7 @@ def test_the_next_request_of_a_connection_starts_without_a_tenant(site: Site) ->
 
 
 def test_a_pipelined_request_does_not_inherit_the_tenant_of_the_one_before(site: Site) -> None:
-    # uvicorn starts a request that waits already from within the one before, in a copy of its context.
+    # uvicorn starts a pipelined request from within the one before, in a copy of its context.
     first = b"GET /login HTTP/1.1\r\nHost: x\r\nX-Tenant: acme\r\n\r\n"
     second = b"GET /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", site.port)) as connection:
@@ -171,8 +171,8 @@ def test_a_pipelined_request_does_not_inherit_the_tenant_of_the_one_before(site:
     assert received.count(b'"acme"') == 1
 
 
-def test_an_exception_leaves_no_tenant_behind(site: Site) -> None:
-    # uvicorn closes the connection after an exception, so it must not be used again.
+def test_after_an_exception_no_tenant_is_current(site: Site) -> None:
+    # uvicorn closes the connection after an exception.
     assert site.client.get("/boom", headers={"x-tenant": "acme", "connection": "close"}).status_code == 500
     assert site.get("/login").json() is None
 
@@ -184,7 +184,7 @@ def test_background_tasks_run_for_their_own_tenant(site: Site) -> None:
     assert site.app.state.seen == ["acme", "acme", "beta", "beta"]
 
 
-def test_a_task_keeps_the_tenant_that_it_was_started_under(site: Site) -> None:
+def test_a_task_keeps_the_tenant_of_its_start(site: Site) -> None:
     site.get("/task", "acme")
     site.get("/login", "beta")
     assert site.app.state.seen == ["acme"]
@@ -201,7 +201,7 @@ def test_a_bare_thread_has_no_tenant_and_a_copied_context_has_it(site: Site) -> 
     assert site.get("/pool", "acme").json() == [None, "acme", "acme"]
 
 
-def test_websockets_of_two_tenants_stay_apart_for_as_long_as_they_are_open(site: Site) -> None:
+def test_concurrent_websockets_keep_their_own_tenants(site: Site) -> None:
     connect = websockets.sync.client.connect
     url = f"ws://127.0.0.1:{site.port}"
     with connect(f"{url}/t/acme/ws") as acme, connect(f"{url}/ws", additional_headers={"x-tenant": "beta"}) as beta:
@@ -227,7 +227,7 @@ def test_a_shared_websocket_needs_no_tenant(site: Site) -> None:
             assert json.loads(connection.recv()) == key
 
 
-def test_the_test_client_meets_the_same_middleware(tenancy: Tenancy) -> None:
+def test_the_test_client_uses_the_same_middleware(tenancy: Tenancy) -> None:
     with TestClient(make_app(tenancy)) as client:
         assert client.get("/t/acme/projects").json() == ["acme", "acme"]
         assert client.get("/projects").status_code == 404
@@ -255,7 +255,7 @@ def test_a_session_may_end_before_the_response_is_sent(tenancy: Tenancy) -> None
     assert TestClient(app).get("/t/acme/closed-in-body").text == "closed"
 
 
-def test_the_middleware_may_wrap_the_application_from_outside(tenancy: Tenancy) -> None:
+def test_the_middleware_may_wrap_the_application(tenancy: Tenancy) -> None:
     app = FastAPI()
     app.add_api_route("/open", lambda: "open", dependencies=[shared])
     app.add_api_route("/closed", lambda: "closed")

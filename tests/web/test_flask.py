@@ -1,4 +1,4 @@
-"""Flask on a real server: each request sees its tenant, and nothing of it is left behind."""
+"""Flask on a real server: each request has its tenant, and leaves no tenant for the next one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def app(tenancy: Tenancy) -> Flask:
 
 @pytest.fixture(params=["one thread for all", "a thread a connection"])
 def client(request: pytest.FixtureRequest, app: Flask) -> Generator[httpx2.Client]:
-    """A client of the application on a real server; with one thread, whatever is left behind meets the next request."""
+    """A client of the application on a real server; with one thread, the next request would find leftovers."""
     with (
         serving_wsgi(app, threaded=request.param == "a thread a connection") as port,
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
@@ -51,7 +51,7 @@ def test_every_way_of_naming_a_tenant_leads_to_its_rows(client: httpx2.Client) -
         assert client.get(path, headers=headers).json() == ["acme", "acme"]
 
 
-def test_refusals_are_answered_by_the_applications_own_error_handlers(client: httpx2.Client, app: Flask) -> None:
+def test_the_applications_error_handlers_answer_refusals(client: httpx2.Client, app: Flask) -> None:
     for path in (
         "/projects",
         "/t/nobody/projects",
@@ -69,7 +69,7 @@ def test_refusals_are_answered_by_the_applications_own_error_handlers(client: ht
     assert app.extensions["seen"] == []
 
 
-def test_a_shared_view_has_its_tenant_if_that_is_active_and_else_none(client: httpx2.Client) -> None:
+def test_a_shared_view_has_its_tenant_if_it_is_active_and_otherwise_none(client: httpx2.Client) -> None:
     for path in ("/login", "/health", "/accounts/me", "/accounts/nested/me"):
         assert get(client, path) is None
         assert get(client, path, "nobody") is None
@@ -79,7 +79,7 @@ def test_a_shared_view_has_its_tenant_if_that_is_active_and_else_none(client: ht
     assert get(client, "/countries") == []
 
 
-def test_what_is_not_marked_is_not_shared(client: httpx2.Client) -> None:
+def test_a_view_without_the_mark_is_not_shared(client: httpx2.Client) -> None:
     for path in ("/static/flask_app.py", "/accounts/nested/static/flask_app.py", "/other/static/flask_app.py"):
         assert client.get(path).status_code == 200, path
     for path in ("/other/me", "/", "/accounts", "/me"):
@@ -87,7 +87,7 @@ def test_what_is_not_marked_is_not_shared(client: httpx2.Client) -> None:
     assert client.post("/login", params={"user": "eve"}).status_code == 404
 
 
-def test_a_shared_view_that_needs_a_tenant_after_all_fails_instead_of_guessing(client: httpx2.Client) -> None:
+def test_a_shared_view_that_uses_the_session_without_a_tenant_fails(client: httpx2.Client) -> None:
     path = "/shared-but-needs-a-tenant"
     assert get(client, path, "acme") == ["acme"]
     assert client.get(path).status_code == 500
@@ -113,7 +113,7 @@ def test_the_next_request_of_a_connection_starts_without_a_tenant(client: httpx2
     assert [get(client, "/login", key) for key in ("acme", None, "beta", None)] == ["acme", None, "beta", None]
 
 
-def test_an_exception_leaves_neither_tenant_nor_rows_behind(client: httpx2.Client) -> None:
+def test_after_an_exception_neither_tenant_nor_rows_remain(client: httpx2.Client) -> None:
     assert client.get("/boom", headers={"x-tenant": "acme"}).status_code == 500
     assert get(client, "/login") is None
     assert get(client, "/projects", "acme") == ["acme", "acme"]
@@ -130,7 +130,7 @@ def test_a_streamed_body_does_not_get_the_session_that_is_closed_by_then(app: Fl
         app.test_client().get("/stream-late", headers={"x-tenant": "acme"})
 
 
-def test_bodies_that_are_read_in_turns_by_one_thread_keep_their_own_tenants(app: Flask) -> None:
+def test_bodies_that_one_thread_reads_alternately_keep_their_own_tenants(app: Flask) -> None:
     for path in ("/stream-with-context", "/stream-own-session"):
         bodies = [
             app.test_client().get(path, headers={"x-tenant": key}, buffered=False).iter_encoded()
@@ -142,7 +142,7 @@ def test_bodies_that_are_read_in_turns_by_one_thread_keep_their_own_tenants(app:
         assert [next(body, None) for body in bodies] == [None, None]
 
 
-def test_an_abandoned_stream_gives_its_connection_back(app: Flask, tenancy: Tenancy) -> None:
+def test_an_aborted_stream_returns_its_connection(app: Flask, tenancy: Tenancy) -> None:
     for path in ("/stream-with-context", "/stream-own-session"):
         for _ in range(3):
             response = app.test_client().get(path, headers={"x-tenant": "acme"}, buffered=False)
@@ -207,7 +207,7 @@ def test_one_kit_serves_several_applications_each_with_its_own_tenancy(
         assert kit.tenancy is other_tenancy
 
 
-def test_requests_within_an_application_context_of_a_test_stay_apart(app: Flask, tenancy: Tenancy) -> None:
+def test_requests_within_an_application_context_have_their_own_tenants(app: Flask, tenancy: Tenancy) -> None:
     with app.app_context(), tenant_context(tenancy.get("acme")):
         session = kit.session
         assert [app.test_client().get(f"/t/{key}/projects").json for key in ("beta", "gamma")] == [

@@ -1,4 +1,4 @@
-"""Flask-SQLAlchemy's ``db.session`` and ``Model.query``: for the current tenant, or not at all."""
+"""Flask-SQLAlchemy's ``db.session`` and ``Model.query`` serve the current tenant, and fail without one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Shop:
         self.kit = TenantKit()
         self.tenancy = Tenancy(
             url,
-            application="shop",  # the same one with either placeholder
+            application="shop",  # the same name with either placeholder
             tenant=db.metadata,
             placeholder=placeholder,
             listen=False,
@@ -101,7 +101,7 @@ class Shop:
 
 @pytest.fixture(scope="session")
 def shop_template(make_template: Callable[..., URL]) -> str:
-    """A database with a shop's two tenants, and a table ``note`` in public that no tenant may see."""
+    """A database with a shop's two tenants, and a table ``note`` in public that no tenant may read."""
     url = make_template()
     shop = Shop(url)
     shop.install()
@@ -150,7 +150,7 @@ def test_without_a_tenant_nothing_is_served(shop: Shop) -> None:
         shop.db.session.remove()
 
 
-def test_tenants_take_turns_in_one_application_context(shop: Shop) -> None:
+def test_tenants_alternate_in_one_application_context(shop: Shop) -> None:
     with shop.make_app().app_context():
         for key in KEYS:
             with tenant_context(shop.tenancy.get(key)):
@@ -196,7 +196,7 @@ def test_sessions_end_with_the_request_or_the_context(shop: Shop) -> None:
         assert shop.db.session() is not first
 
 
-def test_the_session_of_one_tenant_is_never_that_of_another(shop: Shop) -> None:
+def test_each_tenant_has_a_session_of_its_own(shop: Shop) -> None:
     with shop.make_app().app_context():
         with tenant_context(shop.tenancy.get("acme")):
             session = shop.db.session()
@@ -287,7 +287,7 @@ def test_options_for_another_session_or_engine_are_refused(options: dict[str, An
         SQLAlchemy(**options)
 
 
-def test_a_class_of_the_applications_own_is_used(database: URL) -> None:
+def test_a_session_class_of_the_application_is_used(database: URL) -> None:
     class AppSession(TenantSession):
         pass
 
@@ -297,7 +297,7 @@ def test_a_class_of_the_applications_own_is_used(database: URL) -> None:
         assert not shop.kit.session.autoflush
 
 
-def test_models_in_another_database_are_no_tenants(shop: Shop, make_database: Callable[..., URL]) -> None:
+def test_models_with_a_bind_key_are_refused_in_tenants_sessions(shop: Shop, make_database: Callable[..., URL]) -> None:
     model: Any = shop.db.Model
 
     class Event(model):
@@ -345,7 +345,7 @@ def test_shared_models_may_have_a_bind_key(empty_database: URL) -> None:
 
 
 @pytest.mark.parametrize("keys", ["__all__", None, [None]])
-def test_the_tables_of_tenants_are_not_made_outside_of_them(shop: Shop, keys: Any) -> None:
+def test_create_all_is_refused(shop: Shop, keys: Any) -> None:
     with shop.make_app().app_context():
         for change in (shop.db.create_all, shop.db.drop_all):
             with pytest.raises(ConfigurationError, match=r"tenancy.create\(key\)"):
@@ -378,9 +378,7 @@ def make_plain(url: URL, placeholder: str | None) -> tuple[Any, Tenancy, Flask]:
 
 
 @pytest.mark.parametrize("first", ["db", "kit"])
-def test_flask_sqlalchemys_own_sessions_are_refused_where_they_would_serve_public(
-    empty_database: URL, first: str
-) -> None:
+def test_flask_sqlalchemys_own_sessions_are_refused_if_they_would_use_public(empty_database: URL, first: str) -> None:
     db, tenancy, app = make_plain(empty_database, placeholder=None)
     kit = TenantKit()
     with closing(tenancy):

@@ -1,4 +1,4 @@
-"""Servers that fork a loaded application; needs the packages gunicorn and gevent."""
+"""Servers that fork a loaded application. The packages gunicorn and gevent are needed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def index():
 
 
 @pytest.mark.parametrize("worker", ["gevent", "sync", "gthread"])
-def test_workers_of_a_preloaded_application_serve_and_hear_of_changes(
+def test_workers_of_a_preloaded_application_serve_and_are_notified(
     database: URL, engine: Engine, tmp_path: Path, worker: str
 ) -> None:
     (tmp_path / "served.py").write_text(APP)
@@ -54,7 +54,7 @@ def test_workers_of_a_preloaded_application_serve_and_hear_of_changes(
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "gunicorn", "--preload", "--workers", "2", "--worker-class", worker),
-            # A gevent worker that gets SIGTERM while it starts does not end by itself, with or without tenantkit.
+            # A gevent worker that gets SIGTERM during its start does not end by itself, with or without tenantkit.
             *("--bind", address, "--no-control-socket", "--graceful-timeout", "2", "served:app"),
         ],
         env={
@@ -68,7 +68,7 @@ def test_workers_of_a_preloaded_application_serve_and_hear_of_changes(
     def page() -> Any:
         request = Request(f"http://{address}/", headers={"X-Tenant": "acme"})
         try:
-            with urlopen(request, timeout=10) as response:  # noqa: S310 - our own
+            with urlopen(request, timeout=10) as response:  # noqa: S310 - the test's own server
                 return response.read().decode()
         except ConnectionError:
             return None

@@ -1,4 +1,4 @@
-"""Claims count only when the token that makes them is verified."""
+"""Claims are used only if their token is verified."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_request_without_a_token_is_passed_on(headers: dict[str, str]) -> None
     assert resolve(first_of(CLAIM, Header("X-Tenant")), request) == ByKey("beta")
 
 
-def test_audience_issuer_and_place_of_the_token_can_be_given() -> None:
+def test_audience_issuer_and_location_of_the_token_can_be_given() -> None:
     claim = JWTClaim(
         "tenant",
         key=SECRET,
@@ -120,7 +120,7 @@ def test_an_algorithm_that_needs_cryptography_is_refused_without_it(algorithm: s
         ("HS256", jwt.PyJWK({"kty": "oct", "alg": "HS512", "k": "c2VjcmV0"})),
     ],
 )
-def test_a_key_that_could_never_verify_a_token_is_refused(algorithm: str, key: Any) -> None:
+def test_a_key_that_cannot_verify_any_token_is_refused(algorithm: str, key: Any) -> None:
     with pytest.raises(ConfigurationError, match=algorithm) as refused:
         JWTClaim("tenant", key=key, algorithms=[algorithm])
     assert SECRET not in str(refused.value)
@@ -185,7 +185,7 @@ def test_a_key_set_that_cannot_be_fetched_is_a_503(key_set: tuple[str, dict[str,
 
 
 def test_pyjwt_and_frameworks_are_imported_only_by_the_modules_that_need_them() -> None:
-    # Measured against what is there already: coverage, for one, imports greenlet, and so does SQLAlchemy 2.0.
+    # Compared with the modules before: coverage, for example, imports greenlet, and so does SQLAlchemy 2.0.
     code = (
         "import sys, sqlalchemy.orm; before = set(sys.modules)\n"
         "import tenantkit.asgi, tenantkit.wsgi, tenantkit.resolvers, tenantkit.web.session_cookies\n"

@@ -1,6 +1,6 @@
-"""Litestar and Quart: each request sees its tenant, and nothing of it is left behind."""
+"""Litestar and Quart: each request has its tenant, and leaves no tenant for the next one."""
 
-# No "from __future__ import annotations": Litestar would not find what a function has imported.
+# No "from __future__ import annotations": Litestar would not find names that a function imports.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -154,7 +154,7 @@ def test_a_request_without_a_tenant_is_refused(client: httpx2.Client) -> None:
     assert client.get("/t/beta/projects", headers={"host": "acme.localhost"}).status_code == 404
 
 
-def test_a_shared_route_has_its_tenant_if_that_is_active_and_else_none(client: httpx2.Client) -> None:
+def test_a_shared_route_has_its_tenant_if_it_is_active_and_otherwise_none(client: httpx2.Client) -> None:
     for path, key in (("/login", "-"), ("/t/acme/login", "acme"), ("/t/paused/login", "-"), ("/t/nobody/login", "-")):
         assert client.get(path).text == key
 

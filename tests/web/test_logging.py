@@ -1,4 +1,4 @@
-"""Log records say for which tenant they were written."""
+"""Log records have the tenant for which they were written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def factory() -> Generator[None]:
 
 
 class Handler(logging.Handler):
-    """Keeps what is written."""
+    """Collects formatted records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def test_a_record_keeps_the_tenant_that_it_was_written_for_in_another_thread(ten
 
 def test_the_applications_own_record_factory_is_kept(tenancy: Tenancy) -> None:
     class Record(logging.LogRecord):
-        """What the application makes of records."""
+        """The application's own class of records."""
 
     logging.setLogRecordFactory(Record)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Links lead to the tenant's own pages, however the application is mounted."""
+"""Links lead to the tenant's own pages, in every form of mounting."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_an_application_that_is_mounted_twice_links_to_its_tenants_pages(tenancy
     assert TestClient(outer).get("/v1/api/t/acme/n").json() == ["http://testserver/v1/api/t/acme/n"]
 
 
-def test_mounts_below_the_middleware_link_to_the_tenants_pages(tenancy: Tenancy) -> None:
+def test_applications_mounted_below_the_middleware_link_to_the_tenants_pages(tenancy: Tenancy) -> None:
     app = Starlette(routes=[Mount("/api", Starlette(routes=[Route("/n", page, name="n")]))])
     client = TestClient(asgi.TenantMiddleware(app, tenancy, resolver=RESOLVER))
     assert client.get("/t/acme/api/n").json() == ["http://testserver/t/acme/api/n"]
@@ -96,14 +96,14 @@ def test_a_mounted_flask_application_links_to_its_tenants_pages(tenancy: Tenancy
     assert client.get("/api/n", headers={"X-Tenant": "acme"}).json == "http://localhost/api/n"
 
 
-def test_a_path_prefix_behind_the_router_is_refused(tenancy: Tenancy) -> None:
+def test_a_path_prefix_after_the_router_is_refused(tenancy: Tenancy) -> None:
     middleware = [Middleware(asgi.TenantMiddleware, tenancy=tenancy, resolver=RESOLVER)]
     with pytest.raises(ConfigurationError, match=r"app = TenantMiddleware\(app"):
         Route("/n", page, middleware=middleware)
     Route("/n", page, middleware=[Middleware(asgi.TenantMiddleware, tenancy=tenancy, resolver=Header("X-Tenant"))])
 
 
-def test_the_prefix_may_be_taken_off_around_any_wsgi_application(tenancy: Tenancy) -> None:
+def test_the_prefix_is_removed_for_any_wsgi_application(tenancy: Tenancy) -> None:
     app = Flask(__name__)
     app.add_url_rule("/n", "n", lambda: url_for("n"))
     assert Client(wsgi.TenantMiddleware(app, tenancy, resolver=RESOLVER)).get("/t/acme/n").text == "/t/acme/n"

@@ -95,14 +95,14 @@ def test_the_host_of_a_tenant_serves_no_other(make_ask: Callable[[Resolver], Ask
             lambda view, r=resolvers: r[0](view) or r[1](view),
         ):
             status, text = make_ask(nested)(name, path, **headers)
-            # The tenant whose host it is may be served: it answers /t/beta/notes with a page of its own, or not at all.
+            # The tenant of the host may be served: it answers /t/beta/notes with a page of its own, or refuses.
             assert (status, text) == (200, "acme") or status == 404
             assert make_ask(nested)(
                 name, path.replace("beta", "acme"), **{k: v.replace("beta", "acme") for k, v in headers.items()}
             ) == (200, "acme")
 
 
-def test_a_host_that_is_no_tenants_serves_all_by_path(make_ask: Callable[[Resolver], Ask]) -> None:
+def test_a_host_without_a_tenant_serves_all_tenants_by_path(make_ask: Callable[[Resolver], Ask]) -> None:
     resolver = first_of(PathPrefix("/t"), Subdomain("example.com"), Domain())
     for host in ("example.com", "www.example.com", "elsewhere.test", "127.0.0.1"):
         assert make_ask(resolver)(host, "/t/beta/notes") == (200, "beta")
@@ -113,13 +113,13 @@ def test_a_suspended_tenants_host_serves_no_other(make_ask: Callable[[Resolver],
     assert make_ask(resolver)("paused.example.com", "/t/beta/notes")[0] == 404
 
 
-def test_a_default_tenant_is_no_hosts(make_ask: Callable[[Resolver], Ask]) -> None:
+def test_a_default_tenant_does_not_belong_to_a_host(make_ask: Callable[[Resolver], Ask]) -> None:
     ask = make_ask(lambda request: request.headers.get("x-tenant") or "acme")
     assert ask("example.com", "/") == (200, "acme")
     assert ask("example.com", "/", x_tenant="beta") == (200, "beta")
 
 
-def test_a_resolver_that_needs_more_than_a_host_is_asked_as_before(make_ask: Callable[[Resolver], Ask]) -> None:
+def test_a_resolver_that_fails_with_the_host_alone_still_works(make_ask: Callable[[Resolver], Ask]) -> None:
     ask = make_ask(first_of(PathPrefix("/t"), lambda request: request.headers["x-tenant"]))
     assert ask("example.com", "/t/acme/notes") == (200, "acme")
     assert ask("example.com", "/notes", x_tenant="beta") == (200, "beta")
@@ -133,7 +133,7 @@ RESOLVER = first_of(PathPrefix("/t"), Header("X-Tenant"))
 
 @pytest.fixture(params=["asgi", "fastapi", "wsgi", "flask"])
 def nested(request: pytest.FixtureRequest, tenancy: Tenancy) -> Generator[Any]:
-    """A client of an application that has the middleware twice; the inner one looks at headers alone."""
+    """A client of an application with two middlewares; the inner one reads headers only."""
     inner: dict[str, Any] = {"resolver": Header("X-Tenant")}
     match request.param:
         case "asgi":
@@ -177,7 +177,7 @@ def test_the_middleware_may_wrap_other_middleware(tenancy: Tenancy) -> None:
     assert client.get("/t/acme/closed").json() == "acme"
 
 
-def test_the_middleware_says_so_where_it_finds_no_routes(tenancy: Tenancy) -> None:
+def test_the_middleware_reports_an_application_without_routes(tenancy: Tenancy) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None: ...
 
     with pytest.raises(ConfigurationError, match="finds no FastAPI application"):
@@ -188,7 +188,7 @@ def test_a_flask_application_is_served_once(tenancy: Tenancy) -> None:
     app = Flask(__name__)
     kit = TenantKit()
     kit.init_app(app, tenancy, resolver=PathPrefix("/t"))
-    app.add_url_rule("/", view_func=shared_route(lambda: current_key()))  # noqa: PLW0108 - the mark stays
+    app.add_url_rule("/", view_func=shared_route(lambda: current_key()))  # noqa: PLW0108 - keeps the mark on the function
     with pytest.raises(ConfigurationError, match="call init_app"):
         kit.init_app(app, tenancy, resolver=PathPrefix("/t"))
     assert app.test_client().get("/").text == "-"

@@ -1,4 +1,4 @@
-"""What is served while the database is down, and how often it is asked while it is up."""
+"""Requests while the database is down, and the number of lookups while it is up."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.conftest import APPLICATION
 RESOLVER = first_of(Subdomain("localhost"), PathPrefix("/t"), Domain())
 
 Site: TypeAlias = tuple[Any, Engine]
-"""A client of an application, and the engine that its tenants are looked up with."""
+"""A client of an application, and the engine of its registry."""
 
 
 def current_key() -> str:
@@ -71,7 +71,7 @@ def fastapi_app(tenancy: Tenancy | AsyncTenancy) -> FastAPI:
 
 @pytest.fixture(params=["flask", "fastapi", "fastapi-psycopg", "fastapi-asyncpg"])
 def make_site(request: pytest.FixtureRequest, make_tenancy: Callable[..., Tenancy]) -> Generator[Callable[[URL], Site]]:
-    """Make an application on a database, in every colour."""
+    """Make an application on a database, with each kind of tenancy."""
     framework, _, driver = request.param.partition("-")
     opened: list[tuple[BlockingPortal, AsyncTenancy]] = []
 
@@ -131,13 +131,13 @@ def test_flasks_error_handlers_answer_while_the_database_is_down(
     assert response.text == "sorry: This service is unavailable for a moment"
 
 
-def test_an_error_that_is_no_outage_is_raised(make_site: Callable[[URL], Site], empty_database: URL) -> None:
+def test_another_error_than_an_outage_is_raised(make_site: Callable[[URL], Site], empty_database: URL) -> None:
     client, _ = make_site(empty_database)
     with pytest.raises(Exception, match=r"tenantkit\.tenants"):
         client.get("/t/acme/notes")
 
 
-def test_what_no_tenant_has_is_asked_once_in_seconds(make_site: Callable[[URL], Site], database: URL) -> None:
+def test_an_unknown_key_or_domain_is_looked_up_once_in_seconds(make_site: Callable[[URL], Site], database: URL) -> None:
     client, engine = make_site(database)
     statements: list[str] = []
 
@@ -159,7 +159,7 @@ def test_what_no_tenant_has_is_asked_once_in_seconds(make_site: Callable[[URL], 
         assert len(statements) <= (2 if url.startswith("/") else 1)
 
 
-def test_a_tenant_is_served_as_soon_as_this_process_has_made_it(tenancy: Tenancy) -> None:
+def test_a_tenant_is_served_as_soon_as_this_process_has_created_it(tenancy: Tenancy) -> None:
     client = flask_app(tenancy).test_client()
     assert client.get("/t/new/notes").status_code == 404
     assert client.get("/notes", base_url="http://new.example.org").status_code == 404
@@ -169,7 +169,7 @@ def test_a_tenant_is_served_as_soon_as_this_process_has_made_it(tenancy: Tenancy
     assert client.get("/notes", base_url="http://new.example.org").text == "new"
 
 
-def test_a_tenant_is_served_as_soon_as_this_process_hears_of_it(
+def test_a_tenant_is_served_as_soon_as_this_process_is_notified(
     make_tenancy: Callable[..., Tenancy], tenancy: Tenancy
 ) -> None:
     listening = make_tenancy(listen=True)
@@ -185,7 +185,7 @@ def test_a_tenant_is_served_as_soon_as_this_process_hears_of_it(
     assert client.get("/t/new/notes").text == "new"
 
 
-def test_without_a_cache_a_tenant_is_asked_for_each_time(
+def test_without_a_cache_a_tenant_is_looked_up_each_time(
     make_tenancy: Callable[..., Tenancy], tenancy: Tenancy
 ) -> None:
     client = flask_app(make_tenancy(cache_ttl=0)).test_client()

@@ -1,4 +1,4 @@
-"""Hosts, cookies and headers are read as the frameworks read them, or they name no tenant."""
+"""Hosts, cookies and headers are parsed as in the frameworks, or they name no tenant."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tenantkit.resolvers.request import parse_host
 from tenantkit.wsgi import _headers as wsgi_headers
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""For a machine that is busy."""
+"""Settings for a loaded machine."""
 
 COOKIE_PARTS = st.sampled_from(
     [
@@ -46,12 +46,12 @@ def starlette_request(*headers: tuple[str, str]) -> Request:
 @example("tenant; tenant=acme")
 @example("tenant=acme; \x85tenant=beta")
 @example("tenant=\xa0acme")
-def test_a_cookie_is_read_as_the_frameworks_read_it_or_names_no_tenant(header: str) -> None:
+def test_a_cookie_is_parsed_as_in_the_frameworks_or_names_no_tenant(header: str) -> None:
     target = resolve(Cookie("tenant"), RequestView(headers={"cookie": header}))
     if target is not None:
         assert isinstance(target, ByKey)
         assert starlette_request(("cookie", header)).cookies["tenant"] == target.key
-        with suppress(UnicodeDecodeError):  # then Flask reads no cookie at all
+        with suppress(UnicodeDecodeError):  # then Flask parses no cookie at all
             assert parse_cookie(header)["tenant"] == target.key
 
 
@@ -67,7 +67,7 @@ def test_a_plain_cookie_is_read(pairs: list[str]) -> None:
 @UNHURRIED
 @given(st.lists(COOKIES, max_size=3))
 @example(["tenant=acme", "tenant=beta"])
-def test_several_cookie_headers_are_read_as_one_framework_reads_them(headers: list[str]) -> None:
+def test_several_cookie_headers_are_parsed_as_in_one_framework(headers: list[str]) -> None:
     request = starlette_request(*(("cookie", header) for header in headers))
     target = resolve(Cookie("tenant"), RequestView(headers=_headers(request.scope)))
     if target is not None:
@@ -87,13 +87,13 @@ HOSTS = st.lists(
 @example("ACME.example.com.")
 @example("acme.example.com@beta.example.com")
 @example("acme.example.com:80:90")
-def test_a_host_is_read_as_the_frameworks_read_it_or_names_no_tenant(header: str) -> None:
+def test_a_host_is_parsed_as_in_the_frameworks_or_names_no_tenant(header: str) -> None:
     host = parse_host(header)
     if not host:
         return
     by_starlette = starlette_request(("host", header)).url.hostname or ""
     assert by_starlette.lower().removesuffix(".") == host
-    # Werkzeug takes no underscore, and then reads no host at all.
+    # Werkzeug refuses an underscore, and then has no host at all.
     by_werkzeug = (
         urlsplit(
             f"http://{get_host({'HTTP_HOST': header, 'wsgi.url_scheme': 'http', 'SERVER_NAME': 'server', 'SERVER_PORT': '80'})}"
@@ -105,7 +105,7 @@ def test_a_host_is_read_as_the_frameworks_read_it_or_names_no_tenant(header: str
 
 @UNHURRIED
 @given(st.lists(st.sampled_from(["acme", "beta", "", " acme", "acme,beta"]), min_size=1, max_size=3))
-def test_a_header_is_read_as_the_frameworks_read_it_or_names_no_tenant(values: list[str]) -> None:
+def test_a_header_is_parsed_as_in_the_frameworks_or_names_no_tenant(values: list[str]) -> None:
     request = starlette_request(*(("x-tenant", value) for value in values))
     target = resolve(Header("X-Tenant"), RequestView(headers=_headers(request.scope)))
     if target is not None:

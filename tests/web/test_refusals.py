@@ -1,4 +1,4 @@
-"""Refusals say the same in every framework, whoever writes the answer."""
+"""Refusals have the same status and headers in every framework."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ SITES: dict[str, Callable[[Tenancy], Any]] = {
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_a_refusal_is_never_cached_and_says_when_to_come_back(tenancy: Tenancy, site: str) -> None:
+def test_a_refusal_has_no_store_and_retry_after(tenancy: Tenancy, site: str) -> None:
     client = SITES[site](tenancy)
     for path, status in (("/notes", 404), ("/t/nobody/notes", 404), ("/t/paused/notes", 503)):
         response = client.get(path)
@@ -124,7 +124,7 @@ def test_keys_are_fetched_outside_of_the_event_loop(tenancy: Tenancy) -> None:
 
 
 @pytest.mark.parametrize("site", ["asgi", "wsgi"])
-def test_a_resolver_of_ones_own_may_refuse(tenancy: Tenancy, site: str) -> None:
+def test_an_applications_resolver_may_refuse(tenancy: Tenancy, site: str) -> None:
     refusal = Refusal(401, "Who are <you>?", challenge="Basic")
     app: Any
     if site == "asgi":
@@ -136,7 +136,7 @@ def test_a_resolver_of_ones_own_may_refuse(tenancy: Tenancy, site: str) -> None:
     assert "<h1>Who are &lt;you&gt;?</h1>" in response.text
 
 
-def test_a_session_that_flask_cannot_have_is_an_error_that_says_why(tenancy: Tenancy) -> None:
+def test_the_error_for_a_missing_secret_key_of_flask_names_it(tenancy: Tenancy) -> None:
     app = Flask(__name__)
     TenantKit().init_app(app, tenancy, resolver=SessionValue("tenant"))
     app.add_url_rule("/open", view_func=shared_route(lambda: "open"))
@@ -146,7 +146,7 @@ def test_a_session_that_flask_cannot_have_is_an_error_that_says_why(tenancy: Ten
     assert app.test_client().get("/open").text == "open"
 
 
-def test_a_session_that_starlette_has_inside_is_an_error_that_says_why(tenancy: Tenancy) -> None:
+def test_the_error_for_an_inner_session_middleware_of_starlette_names_it(tenancy: Tenancy) -> None:
     app = FastAPI()
     app.add_middleware(SessionMiddleware, secret_key="secret")
     app.add_middleware(TenantMiddleware, tenancy=tenancy, resolver=SessionValue("tenant"))
@@ -154,7 +154,7 @@ def test_a_session_that_starlette_has_inside_is_an_error_that_says_why(tenancy: 
         TestClient(app).get("/open")
 
 
-def test_a_host_that_flask_does_not_trust_is_a_400_that_error_handlers_can_answer(tenancy: Tenancy) -> None:
+def test_an_untrusted_host_is_a_400_for_flasks_error_handlers(tenancy: Tenancy) -> None:
     app = Flask(__name__)
     app.config["TRUSTED_HOSTS"] = ["example.com", ".example.com"]
     TenantKit().init_app(app, tenancy, resolver=RESOLVER)

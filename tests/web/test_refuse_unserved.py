@@ -1,4 +1,4 @@
-"""Shared routes that are refused all the same where the address names a tenant that is not served."""
+"""Shared routes that refuse requests for a tenant that is not served."""
 
 from __future__ import annotations
 
@@ -80,5 +80,5 @@ def test_a_page_is_refused_for_a_suspended_tenant(ask: Ask) -> None:
     assert ask("/t/paused/health") == (200, None)
 
 
-def test_a_host_that_is_no_tenants_may_be_the_applications_own(ask: Ask) -> None:
+def test_a_host_without_a_tenant_may_be_the_applications_own(ask: Ask) -> None:
     assert ask("http://nobodys.example.org/login") == (200, None)

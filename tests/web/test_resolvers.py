@@ -1,4 +1,4 @@
-"""Resolvers decide on values alone, and hostile requests are for nobody."""
+"""Resolvers are functions of values, and hostile requests name no tenant."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tenantkit.resolvers.request import parse_host
         ("127.0.0.1:8000", "127.0.0.1"),
     ],
 )
-def test_a_host_is_read_without_port_case_and_trailing_dot(header: str, host: str) -> None:
+def test_a_host_is_parsed_without_port_case_and_trailing_dot(header: str, host: str) -> None:
     assert parse_host(header) == host
 
 
@@ -62,12 +62,12 @@ def test_a_host_is_read_without_port_case_and_trailing_dot(header: str, host: st
         "acme.example.com\n",
         "аcme.example.com",
         "acme.example.com\u0661",
-        "\u212a.example.com",  # KELVIN SIGN, which lower() makes an ordinary k
+        "\u212a.example.com",  # KELVIN SIGN, which lower() changes to an ordinary k
         ".example.com",
         "a" * 300,
     ],
 )
-def test_a_malformed_host_reaches_nobody(header: str) -> None:
+def test_a_malformed_host_names_no_tenant(header: str) -> None:
     assert parse_host(header) == ""
     assert resolve(first_of(Subdomain("example.com"), Domain()), RequestView(host=parse_host(header))) is None
 
@@ -99,7 +99,7 @@ def test_a_subdomain_is_one_label_in_front_of_the_base(host: str, key: str | Non
 @pytest.mark.parametrize(
     "bases", [(), ("",), ("Example.com",), ("example.com:80",), (".example.com",), ("*.example.com",)]
 )
-def test_a_base_domain_that_could_never_match_is_refused(bases: tuple[str, ...]) -> None:
+def test_a_base_domain_that_cannot_match_is_refused(bases: tuple[str, ...]) -> None:
     with pytest.raises(ConfigurationError, match="base domain"):
         Subdomain(*bases)
 
@@ -149,7 +149,7 @@ def test_a_path_prefix_may_be_empty() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["t", "/t/", "/", "/t//u", "/t/{key}", "/é"])
-def test_a_path_prefix_that_could_never_match_is_refused(prefix: str) -> None:
+def test_a_path_prefix_that_cannot_match_is_refused(prefix: str) -> None:
     with pytest.raises(ConfigurationError, match="PathPrefix"):
         PathPrefix(prefix)
 
@@ -167,12 +167,12 @@ def test_headers_cookies_and_sessions_name_keys() -> None:
         assert resolver(request) is None
 
 
-def test_a_session_value_without_a_session_says_what_is_missing() -> None:
+def test_the_error_for_a_missing_session_names_it() -> None:
     with pytest.raises(ConfigurationError, match="session middleware"):
         SessionValue("tenant")(RequestView())
 
 
-def test_the_first_answer_counts_even_if_it_is_no_tenant() -> None:
+def test_the_first_result_is_used_even_if_it_is_no_tenant() -> None:
     resolver = first_of(PathPrefix("/t"), Header("X-Tenant"), lambda request: request.headers.get("x-key"))
     both = {"x-tenant": "beta", "x-key": "gamma"}
     assert resolve(resolver, RequestView(path="/t/acme/", headers=both)) == ByKey("acme", "/t/acme")

@@ -1,4 +1,4 @@
-"""Responses say by which headers their tenant was named, so that caches keep them apart."""
+"""Responses vary by the headers that name their tenant, so that caches distinguish them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ CASES: dict[str, tuple[Resolver, set[str]]] = {
 
 @pytest.fixture(params=["starlette", "flask"])
 def make_ask(request: pytest.FixtureRequest, tenancy: Tenancy) -> Callable[..., Ask]:
-    """Make an application whose views set ``Vary`` as they are told to."""
+    """Make an application whose views set ``Vary`` as requested."""
 
     def make(resolver: Resolver, own: list[str] | None = None) -> Ask:
         client: Any
@@ -89,7 +89,7 @@ def make_ask(request: pytest.FixtureRequest, tenancy: Tenancy) -> Callable[..., 
                 return response
 
             flask.add_url_rule("/page", "page", view)
-            flask.add_url_rule("/open", "open", shared_route(lambda: view()))  # noqa: PLW0108 - only this is marked
+            flask.add_url_rule("/open", "open", shared_route(lambda: view()))  # noqa: PLW0108 - only this function is marked
             client = Client(flask, use_cookies=False)
 
         def ask(path: str, **headers: str) -> Any:
@@ -145,7 +145,7 @@ def test_a_response_for_a_tenant_varies(make_ask: Callable[..., Ask]) -> None:
         (["*"], {"*"}),
     ],
 )
-def test_what_the_application_says_is_kept(make_ask: Callable[..., Ask], own: list[str], merged: set[str]) -> None:
+def test_the_applications_vary_header_is_kept(make_ask: Callable[..., Ask], own: list[str], merged: set[str]) -> None:
     response = make_ask(Header("X-Tenant"), own)("/page", x_tenant="acme")
     values = (
         response.headers.get_list("vary") if hasattr(response.headers, "get_list") else response.headers.getlist("Vary")
@@ -154,7 +154,7 @@ def test_what_the_application_says_is_kept(make_ask: Callable[..., Ask], own: li
 
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""For a machine that is busy."""
+"""Settings for a loaded machine."""
 
 READ = st.sampled_from(["accept", "Cookie", "X-Tenant", "*"])
 PRESENT = st.sampled_from(["accept", "Cookie", "X-Tenant", "*", "", " ", "origin "])

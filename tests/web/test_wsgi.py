@@ -1,4 +1,4 @@
-"""The WSGI middleware on plain applications: its protocol, its contexts, its refusals."""
+"""The WSGI middleware on plain applications: protocol, contexts, refusals."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_body_need_not_have_a_close(tenancy: Tenancy) -> None:
     assert read(TenantMiddleware(app, tenancy, resolver=RESOLVER), "/t/acme/") == "acme /t/acme|/"
 
 
-def test_a_refusal_says_why_in_the_format_that_is_asked_for(tenancy: Tenancy) -> None:
+def test_a_refusal_has_the_reason_in_the_accepted_format(tenancy: Tenancy) -> None:
     app = TenantMiddleware(whoami, tenancy, resolver=RESOLVER)
     status, headers, body = call(app, x_tenant="paused", accept="text/plain, */*")
     assert status == "503 Service Unavailable"
@@ -99,7 +99,7 @@ def test_a_refusal_says_why_in_the_format_that_is_asked_for(tenancy: Tenancy) ->
     )
 
 
-def test_the_answer_to_a_refusal_can_be_any_application(tenancy: Tenancy) -> None:
+def test_the_response_to_a_refusal_can_be_any_application(tenancy: Tenancy) -> None:
     app = TenantMiddleware(
         whoami, tenancy, resolver=RESOLVER, refuse=lambda why: Response(f"no: {why.detail}", why.status, why.headers)
     )
@@ -108,7 +108,7 @@ def test_the_answer_to_a_refusal_can_be_any_application(tenancy: Tenancy) -> Non
     assert b"".join(body) == b"no: This tenant is unavailable (suspended)"
 
 
-def test_a_session_can_be_read_from_wherever_it_is(tenancy: Tenancy) -> None:
+def test_the_session_can_be_read_from_any_key_of_the_environ(tenancy: Tenancy) -> None:
     app = TenantMiddleware(
         whoami, tenancy, resolver=SessionValue("tenant"), load_session=lambda environ: {"tenant": environ["HTTP_X_KEY"]}
     )
@@ -116,7 +116,7 @@ def test_a_session_can_be_read_from_wherever_it_is(tenancy: Tenancy) -> None:
 
 
 class Body:
-    """A body that notes for which tenant each of its steps runs."""
+    """A body that records the tenant of each of its steps."""
 
     def __init__(self, steps: list[str | None], *, fails: bool = False) -> None:
         self.steps = steps
@@ -152,7 +152,7 @@ def test_a_body_runs_for_its_tenant_from_the_first_step_to_close(tenancy: Tenanc
         chunks = iter(body)
         assert next(chunks) == b"a"
         assert current_key() == "beta"
-        # Another request on the same thread, while this body waits: a block that the body is in must survive it.
+        # Another request on the same thread, while this body waits, must not change the body's tenant.
         assert read(TenantMiddleware(whoami, tenancy, resolver=RESOLVER), x_tenant="gamma") == "gamma |/"
         assert next(chunks) == b"b"
         assert current_key() == "beta"
@@ -176,7 +176,7 @@ def test_an_exception_of_the_application_restores_the_outer_tenant(tenancy: Tena
     assert current_key() is None
 
 
-def test_a_header_that_is_sent_twice_names_nobody(tenancy: Tenancy) -> None:
+def test_a_header_that_is_sent_twice_names_no_tenant(tenancy: Tenancy) -> None:
     with serving_wsgi(TenantMiddleware(whoami, tenancy, resolver=RESOLVER)) as port:
         for values in (["acme", "beta"], ["acme", "acme"]):
             response = httpx2.get(
