@@ -18,7 +18,7 @@ from sqlalchemy import URL
 from tests.support.processes import unmeasured
 
 HANGS = 60.0
-"""Seconds after which a process that should end counts as hanging."""
+"""Seconds after which a process that should end is killed."""
 
 _APPLICATION = """
 import os
@@ -92,7 +92,7 @@ class Command:
         return self.process.wait(HANGS)
 
     def kill(self) -> None:
-        """Kill it, and its workers, if they are still there."""
+        """Kill the process and its workers, if they still run."""
         self.send(signal.SIGKILL, to_group=True)
         self.process.wait()
 
@@ -106,6 +106,6 @@ class Command:
 
     @property
     def done(self) -> tuple[int, int] | None:
-        """How many tenants it says were done, and how many of them failed; ``None`` if it was not said."""
+        """The reported numbers of tenants that were done and that failed; ``None`` without a report."""
         found = re.search(r"^(\d+) of \d+ tenants? were done, (\d+) of them failed", self.err, re.MULTILINE)
         return (int(found[1]), int(found[2])) if found else None

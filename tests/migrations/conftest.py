@@ -1,4 +1,4 @@
-"""Tenancies whose tables come from a migration environment."""
+"""Tenancies whose tables a migration environment creates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def new_workers(forked_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start each of them in an interpreter of its own: for tests about their start, their end and what they inherit."""
+    """Start each worker in an interpreter of its own: for tests of their start, their end and inherited state."""
     monkeypatch.setattr(process, "subprocess", subprocess)
 
 
@@ -51,20 +51,20 @@ def make_fleet(
 
 @pytest.fixture(scope="session")
 def fleet_template(application_template: str) -> str:
-    """The template of tests that ask for a `fleet`; modules override it, as creating tenants takes most of their time."""
+    """The template of tests with a `fleet`; modules override it, because the creation of tenants takes most of their time."""
     return application_template
 
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest, make_database: Callable[..., URL], application_template: str) -> URL:
-    """The database of the small application, with the tenants of the module's fleet if the test asks for that."""
+    """The database of the small application, with the tenants of the module's fleet if the test uses `fleet`."""
     has_fleet = "fleet" in request.fixturenames
     return make_database(request.getfixturevalue("fleet_template") if has_fleet else application_template)
 
 
 @pytest.fixture
 def migrated_tenancy(make_tenancy: Callable[..., Tenancy], environment: Environment) -> Callable[..., Tenancy]:
-    """Make a tenancy whose tables come from the environment's revisions."""
+    """Make a tenancy whose tables the environment's revisions create."""
 
     def make(**options: Any) -> Tenancy:
         return make_tenancy(migrations=environment.folder, **options)

@@ -1,4 +1,4 @@
-"""Writing revisions for a test."""
+"""Migration environments and revisions for tests."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Environment:
         phase: str | None = None,
         head: str = "",
     ) -> str:
-        """Write a revision behind the last one of its line, or behind *after*; return its id.
+        """Write a revision after the last one of its side, or after *after*; return its id.
 
-        *head* is what the file has besides, before its functions.
+        *head* is further code of the file, before its functions.
         """
         down = after or self._last.get(line)
         content = _FILE.format(
@@ -60,7 +60,7 @@ class Environment:
         return revision
 
     def remove(self, revision: str, *, line: str = "tenant") -> None:
-        """Take a revision away, as a checkout of older code does."""
+        """Remove a revision, as a checkout of older code does."""
         (self.folder / line / f"{revision}.py").unlink()
 
 
@@ -72,5 +72,5 @@ def write_env(environment: Environment, code: str, options: str = "process_revis
 
 
 def files(environment: Environment, line: str = "tenant") -> list[Path]:
-    """Return the revisions' files of a line."""
+    """Return the revision files of a side."""
     return sorted((environment.folder / line).rglob("*.py"))

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 @contextmanager
 def operating(engine: Engine) -> Generator[Any]:
-    """Yield what ``alembic.op`` is in a revision."""
+    """Yield ``alembic.op`` as in a revision."""
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         with context.begin_transaction(), Operations.context(context) as op:

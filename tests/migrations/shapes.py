@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalog says of a schema, in words that can be compared."""
+"""The objects of a schema in PostgreSQL's catalog, as comparable text."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _QUERIES = {
 def shape(connection: Connection, schema: str) -> list[str]:
     """Return every object of *schema* as a line; the schema's own name is written ``~``."""
     oid = connection.execute(text("SELECT oid FROM pg_namespace WHERE nspname = :schema"), {"schema": schema}).scalar()
-    # Nothing on the path, so that every name is written with its schema.
+    # An empty path, so that every name is written with its schema.
     connection.exec_driver_sql("SET LOCAL search_path = pg_temp")
     lines = [
         f"{kind} {line}"
@@ -80,10 +80,10 @@ def shape(connection: Connection, schema: str) -> list[str]:
 
 
 def look(connection: Connection, schema: str) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the shape and the rows of a schema, leaving out Alembic's own table."""
+    """Return the shape and the rows of a schema, without Alembic's own table."""
     data = rows(connection, schema)
     data.pop("alembic_version", None)
-    # A function that keeps the search_path of its creation keeps tenantkit's, which names pg_temp too.
+    # A function that keeps the search_path of its creation has tenantkit's, with pg_temp.
     lines = [
         line.replace("'~', 'pg_temp'", "'~'") for line in shape(connection, schema) if "alembic_version" not in line
     ]
@@ -108,7 +108,7 @@ def rows(connection: Connection, schema: str) -> dict[str, list[str]]:
 def differences(
     found: tuple[list[str], dict[str, list[str]]], expected: tuple[list[str], dict[str, list[str]]]
 ) -> list[str]:
-    """Return what one of two schemas has and the other has not, as `look` describes them."""
+    """Return the differences of two schemas, as `look` describes them."""
     lines = [
         {*shape, *(f"row {table} {row}" for table, rows in data.items() for row in rows)}
         for shape, data in (found, expected)

@@ -1,4 +1,4 @@
-"""Code asks, in a request, whether a tenant's tables have what a revision adds."""
+"""`at_revision`: whether a tenant's tables include a revision."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def test_each_tenant_has_its_own_revision(any_fleet: Any) -> None:
     assert any_fleet.at_revision(any_fleet.get("acme"), "r2") is True
 
 
-def test_what_another_process_migrates_is_there_at_once(any_fleet: Any, fleet: Tenancy) -> None:
+def test_a_migration_by_another_process_is_seen_at_once(any_fleet: Any, fleet: Tenancy) -> None:
     assert not any_fleet.at_revision("beta", "r3")
     migrate(fleet, jobs=0)
     assert any_fleet.at_revision("beta", "r3")
 
 
-def test_yes_is_trusted_for_seconds_and_asks_nothing(fleet: Tenancy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_true_is_cached_for_seconds_without_queries(fleet: Tenancy, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     event.listen(fleet.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
     assert fleet.at_revision("acme", "r2")
@@ -62,19 +62,19 @@ def test_yes_is_trusted_for_seconds_and_asks_nothing(fleet: Tenancy, monkeypatch
     assert len(asked) == before
 
     downgrade(fleet, "r1", tenants=["acme"], jobs=0)
-    assert fleet.at_revision("acme", "r2")  # for as long as it is trusted
+    assert fleet.at_revision("acme", "r2")  # while it is cached
     monkeypatch.setattr("tenantkit.registry.revisions.monotonic", lambda: 1e12)
     assert not fleet.at_revision("acme", "r2")
 
 
-def test_what_changes_in_the_registry_ends_the_trust(fleet: Tenancy) -> None:
+def test_a_change_in_the_registry_clears_the_cache(fleet: Tenancy) -> None:
     assert fleet.at_revision("acme", "r2")
     downgrade(fleet, "r1", tenants=["acme"], jobs=0)
     fleet.cache.forget("acme")  # as a notification does
     assert not fleet.at_revision("acme", "r2")
 
 
-def test_a_tenant_that_newer_code_migrated_is_understood(
+def test_a_revision_of_newer_code_is_known(
     any_fleet: Any, fleet: Tenancy, environment: Environment, migrated_tenancy: Callable[..., Tenancy]
 ) -> None:
     assert not any_fleet.at_revision("beta", "r3")  # the files have been read
@@ -83,13 +83,13 @@ def test_a_tenant_that_newer_code_migrated_is_understood(
     migrate(newer, jobs=0)
     newer.create("gamma")
     assert all(any_fleet.at_revision(key, "r3") for key in ("acme", "beta", "gamma"))
-    with fleet.engine.connect() as connection:  # what was changed since is written down, too
+    with fleet.engine.connect() as connection:  # later changes of the files are recorded, too
         environment.add("r4", "pass", after="r2")
         migrate(migrated_tenancy(), "r3", jobs=0)
         assert revisions.read_order(connection)["r4"] == ("r2",)
 
 
-def test_what_a_failed_downgrade_may_have_removed_is_not_there(
+def test_a_revision_that_a_failed_downgrade_may_have_removed_is_not_included(
     any_fleet: Any, fleet: Tenancy, environment: Environment, migrated_tenancy: Callable[..., Tenancy]
 ) -> None:
     add = 'op.add_column("a", sa.Column("z", sa.Integer), schema="tenant")'
@@ -107,7 +107,7 @@ def test_what_a_failed_downgrade_may_have_removed_is_not_there(
     assert any_fleet.at_revision("acme", "r4")
 
 
-def test_a_revision_that_nothing_is_known_of_is_no_answer(any_fleet: Any, engine: Engine) -> None:
+def test_a_tenant_at_an_unknown_revision_is_an_error(any_fleet: Any, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE t_acme.alembic_version SET version_num = 'other'")
     with pytest.raises(ConfigurationError, match="'acme' is at revision other, which is not in"):
@@ -121,13 +121,13 @@ def test_a_revision_that_does_not_exist_is_refused(any_fleet: Any) -> None:
         any_fleet.at_revision("nobody", "r1")
 
 
-def test_without_revisions_there_is_nothing_to_ask(any_tenancy: Any) -> None:
+def test_without_migrations_at_revision_is_an_error(any_tenancy: Any) -> None:
     any_tenancy.create("acme")
     with pytest.raises(ConfigurationError, match="has no revisions"):
         any_tenancy.at_revision("acme", "r1")
 
 
-def test_files_are_read_as_alembic_reads_them(environment: Environment) -> None:
+def test_files_are_parsed_as_alembic_loads_them(environment: Environment) -> None:
     environment.add("a1", "pass")
     environment.add("a2", "pass")
     environment.add("b1", "pass", after="base")
@@ -147,20 +147,20 @@ def test_files_are_read_as_alembic_reads_them(environment: Environment) -> None:
     assert expected["late"] == ["m", "b1"]
 
 
-def test_what_is_computed_is_refused(environment: Environment) -> None:
+def test_computed_revision_variables_are_refused(environment: Environment) -> None:
     (environment.folder / "tenant" / "x.py").write_text("revision = str(1)\n")
     with pytest.raises(ConfigurationError, match="as plain strings"):
         read_graph(environment.folder / "tenant")
 
 
-def test_the_repositorys_own_revisions_are_read_alike() -> None:
+def test_the_repositorys_own_revisions_are_parsed_alike() -> None:
     folder = Path("migrations").absolute()
     for name in ("tenant", "shared"):
         found = read_graph(folder / name)
         assert {revision: list(before) for revision, before in found.items()} == RevisionGraph(folder, name).order()
 
 
-def test_asking_imports_no_alembic(fleet: Tenancy, environment: Environment) -> None:
+def test_at_revision_imports_no_alembic(fleet: Tenancy, environment: Environment) -> None:
     code = """
 import sys
 from sqlalchemy import MetaData

@@ -1,4 +1,4 @@
-"""Scaffolding, autogenerate, and what plain Alembic may do."""
+"""New environments, autogenerate, and commands of plain Alembic."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Mood(enum.Enum):
 
 
 def declare(shared_schema: str, schema: str | None) -> tuple[sa.MetaData, sa.MetaData]:
-    """Declare tables with everything that autogenerate could stumble over."""
+    """Declare tables with cases that are difficult for autogenerate."""
     shared = sa.MetaData(schema=shared_schema, naming_convention=NAMING)
     tenant = sa.MetaData(schema=schema, naming_convention=NAMING)
     country = sa.Table("country", shared, sa.Column("code", sa.Text, primary_key=True))
@@ -79,7 +79,7 @@ def declare(shared_schema: str, schema: str | None) -> tuple[sa.MetaData, sa.Met
 @pytest.mark.parametrize(
     ("shared_schema", "placeholder"), [("shared", "tenant"), ("shared", None), ("public", "tenant"), ("public", None)]
 )
-def test_autogenerate_writes_the_models_and_then_has_nothing_to_add(
+def test_a_second_autogenerate_after_the_models_finds_no_difference(
     shared_schema: str, placeholder: str | None, environment: Environment, make_tenancy: Make, empty_database: sa.URL
 ) -> None:
     shared, tenant = declare(shared_schema, placeholder)
@@ -136,7 +136,7 @@ def test_an_enum_added_to_an_existing_table_gets_its_type_and_loses_it_again(
             assert shape(connection, "t_acme") == before
 
 
-def test_an_empty_revision_is_written_into_its_line(environment: Environment, migrated_tenancy: Make) -> None:
+def test_an_empty_revision_is_written_to_its_side(environment: Environment, migrated_tenancy: Make) -> None:
     first = revision(migrated_tenancy(), "by hand")
     shared = revision(migrated_tenancy(), "by hand", shared=True)
     assert first is not None
@@ -163,7 +163,7 @@ def test_autogenerate_needs_the_shared_tables(
         revision(tenancy, "second", autogenerate=True)
 
 
-def test_autogenerate_touches_no_tenant(environment: Environment, make_tenancy: Make, engine: Engine) -> None:
+def test_autogenerate_does_not_lock_any_tenant(environment: Environment, make_tenancy: Make, engine: Engine) -> None:
     _, tenant = declare("shared", "tenant")
     tenancy = make_tenancy(tenant=tenant, shared=sa.MetaData(), migrations=environment.folder)
     tenant.remove(tenant.tables["tenant.thing"])
@@ -173,13 +173,13 @@ def test_autogenerate_touches_no_tenant(environment: Environment, make_tenancy: 
     query = "SELECT max(xmin::text::bigint) FROM pg_class WHERE relnamespace = 't_acme'::regnamespace"
     with engine.connect() as watcher:
         before = watcher.exec_driver_sql(query).scalar()
-        # A lock on everything of the tenant would make autogenerate wait, and time out, if it touched it.
+        # With the lock on all tables of the tenant, autogenerate would time out if it used them.
         watcher.exec_driver_sql("LOCK TABLE t_acme.owner, t_acme.alembic_version IN ACCESS EXCLUSIVE MODE")
         assert revision(tenancy, "second", autogenerate=True)
         assert watcher.exec_driver_sql(query).scalar() == before
 
 
-def test_init_makes_an_environment_and_overwrites_nothing(tmp_path: Path) -> None:
+def test_init_creates_an_environment_and_overwrites_nothing(tmp_path: Path) -> None:
     made = init(tmp_path / "migrations")
     assert {path.relative_to(tmp_path).as_posix() for path in made} == {
         "alembic.ini",
@@ -208,7 +208,7 @@ def test_init_makes_an_environment_and_overwrites_nothing(tmp_path: Path) -> Non
     ],
     ids=" ".join,
 )
-def test_plain_alembic_refuses_with_a_hint_where_it_would_touch_the_database(
+def test_plain_alembic_commands_that_need_the_database_are_refused_with_a_hint(
     command: list[str], environment: Environment, migrated_tenancy: Make, engine: Engine
 ) -> None:
     environment.add("one", 'op.create_table("a", sa.Column("x", sa.Integer))')
@@ -222,7 +222,7 @@ def test_plain_alembic_refuses_with_a_hint_where_it_would_touch_the_database(
         assert shape(connection, "public") == before
 
 
-def test_plain_alembic_works_where_it_needs_no_database(environment: Environment) -> None:
+def test_plain_alembic_commands_without_a_database_work(environment: Environment) -> None:
     environment.add("one", "pass")
     environment.add("two", "pass")
     environment.add("other", "pass", after="one")
@@ -243,7 +243,7 @@ def alembic(environment: Environment, *command: str) -> subprocess.CompletedProc
     )
 
 
-def test_options_in_env_py_reach_alembic_beside_tenantkits_own(
+def test_options_in_env_py_are_passed_to_alembic_with_tenantkits_own(
     environment: Environment, make_tenancy: Make, tmp_path: Path, engine: Engine
 ) -> None:
     _, tenant = declare("shared", "tenant")

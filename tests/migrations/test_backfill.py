@@ -1,4 +1,4 @@
-"""Backfills: which rows they see, what they refuse, and when they end."""
+"""Backfills: the rows that they set, refusals, and their end."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def count(engine: Engine, where: str, table: str = "t") -> int:
 
 
 def refuse(engine: Engine, match: str, *arguments: Any, **options: Any) -> None:
-    """Expect a backfill of t to be refused, with all rows as they were."""
+    """Expect a backfill of t to be refused, with all rows unchanged."""
     with pytest.raises(ConfigurationError, match=match), operating(engine) as op:
         op.backfill(*(arguments or ("t", {"x": 1}, "x IS NULL")), **{"batch_size": 100, **options})
     assert count(engine, "x IS NULL") == 1000
 
 
-def test_progress_is_told_after_each_batch(plain: Engine, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_is_reported_after_each_batch(plain: Engine, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "tenantkit.migrations"), operating(plain) as op:
         op.backfill("t", {"x": 1}, "x IS NULL", batch_size=400)
     assert caplog.messages == [
@@ -63,16 +63,16 @@ def test_progress_is_told_after_each_batch(plain: Engine, caplog: pytest.LogCapt
     ]
 
 
-def test_rows_that_would_be_set_twice_are_not_set_once(plain: Engine) -> None:
+def test_a_condition_that_holds_after_the_update_is_refused(plain: Engine) -> None:
     refuse(plain, "still holds for rows that were set", "t", {"x": 1}, "p > 0")
 
 
-def test_a_row_that_would_be_set_twice_keeps_all_others_from_being_set(plain: Engine) -> None:
+def test_one_row_that_would_be_set_twice_refuses_the_whole_backfill(plain: Engine) -> None:
     refuse(plain, "such as that with id = 1000", "t", {"x": sa.text("nullif(id, 1000)")}, "x IS NULL")
     refuse(plain, "such as that with id = 1000", "t", {"x": sa.func.nullif(T.c.id, 1000)}, T.c.x.is_(None))
 
 
-def test_a_value_that_cannot_be_worked_out_for_one_row_keeps_all_others_from_being_set(plain: Engine) -> None:
+def test_a_value_that_fails_for_one_row_refuses_the_whole_backfill(plain: Engine) -> None:
     with pytest.raises(sa.exc.DataError, match="division by zero"), operating(plain) as op:
         op.backfill("t", {"x": 1 / (T.c.id - 1000)}, "x IS NULL", batch_size=10)
     assert count(plain, "x IS NULL") == 1000
@@ -106,7 +106,7 @@ def test_a_value_that_depends_on_other_rows_that_are_set_is_refused(value: Any, 
     refuse(plain, "must not depend on the columns that are set in other rows of t", "t", {"x": value}, where)
 
 
-def test_a_value_that_depends_on_other_columns_of_other_rows_is_taken(plain: Engine) -> None:
+def test_a_value_that_depends_on_other_columns_of_other_rows_is_accepted(plain: Engine) -> None:
     place = sa.select(sa.func.count()).where(OTHERS.c.id < T.c.id).scalar_subquery()
     with operating(plain) as op:
         op.backfill("t", {"x": place}, T.c.x.is_(None), batch_size=70)
@@ -133,7 +133,7 @@ def test_the_table_may_not_be_two_objects(plain: Engine) -> None:
     refuse(plain, "2 different table objects", "t", {"x": T.c.id}, again.c.x.is_(None))
 
 
-def test_a_column_that_is_not_there_is_named(plain: Engine) -> None:
+def test_a_missing_column_is_named(plain: Engine) -> None:
     refuse(plain, "sets z, a column that the table t does not have", "t", {"z": 1}, "x IS NULL")
     refuse(plain, "sets z, a column that the table t does not have", "t", {"z": 1}, T.c.x.is_(None))
     refuse(plain, "sets x twice", "t", {"x": 1, T.c.x: 2}, "x IS NULL")
@@ -150,7 +150,7 @@ def test_a_table_object_need_not_have_the_columns_that_are_set(plain: Engine) ->
         assert "x" not in narrow.c
 
 
-def test_none_for_json_must_say_which_null_it_is(plain: Engine) -> None:
+def test_none_for_json_must_be_sql_null_or_json_null(plain: Engine) -> None:
     execute(plain, "ALTER TABLE t ADD COLUMN j jsonb DEFAULT '1'")
     refuse(plain, "sa.JSON.NULL or sa.null", "t", {"j": None}, "j IS NOT NULL")
     j = sa.column("j", JSONB)
@@ -199,7 +199,7 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception]]] = {
 
 
 @pytest.mark.parametrize(("options", "error"), BAD.values(), ids=BAD)
-def test_arguments_are_checked_before_there_is_a_row(
+def test_arguments_are_checked_also_without_rows(
     options: dict[str, Any], error: type[Exception], plain: Engine
 ) -> None:
     execute(plain, "TRUNCATE t")
@@ -211,7 +211,7 @@ def test_arguments_are_checked_before_there_is_a_row(
 @pytest.mark.parametrize(
     ("values", "where"), [({"x": sa.text("zz")}, "x IS NULL"), ({"x": "a"}, "x IS NULL"), ({"x": 1}, "zz IS NULL")]
 )
-def test_expressions_are_parsed_before_there_is_a_row(values: Any, where: Any, plain: Engine) -> None:
+def test_expressions_are_parsed_also_without_rows(values: Any, where: Any, plain: Engine) -> None:
     execute(plain, "TRUNCATE t")
     with pytest.raises(sa.exc.DBAPIError), operating(plain) as op:
         op.backfill("t", values, where)
@@ -227,9 +227,7 @@ HIDING = {
 
 
 @pytest.mark.parametrize(("statements", "match"), HIDING.values(), ids=HIDING)
-def test_rows_that_the_role_may_not_see_are_not_left_out_in_silence(
-    statements: list[str], match: str, plain: Engine
-) -> None:
+def test_rows_that_the_role_may_not_see_are_an_error(statements: list[str], match: str, plain: Engine) -> None:
     role = f"app_{plain.url.database}"
     execute(plain, f'CREATE ROLE "{role}"', f'GRANT ALL ON SCHEMA public TO "{role}"', f'GRANT ALL ON t TO "{role}"')
     try:
@@ -244,7 +242,7 @@ def test_rows_that_the_role_may_not_see_are_not_left_out_in_silence(
         execute(plain, f'DROP OWNED BY "{role}" CASCADE', f'DROP ROLE "{role}"')
 
 
-def test_an_owner_whose_rows_are_not_hidden_sets_them(plain: Engine) -> None:
+def test_an_owner_who_sees_all_rows_sets_them(plain: Engine) -> None:
     execute(plain, "ALTER TABLE t ENABLE ROW LEVEL SECURITY")
     with operating(plain) as op:
         op.backfill("t", {"x": 1}, "x IS NULL")
@@ -277,12 +275,12 @@ UNSET["takes back at the end"][0][1] = UNSET["takes back at the end"][0][1].repl
 
 
 @pytest.mark.parametrize(("statements", "match"), UNSET.values(), ids=UNSET)
-def test_rows_that_do_not_keep_their_values_are_told(statements: list[str], match: str, plain: Engine) -> None:
+def test_rows_that_do_not_keep_their_values_are_an_error(statements: list[str], match: str, plain: Engine) -> None:
     execute(plain, *statements)
     refuse(plain, match)
 
 
-def test_triggers_that_leave_values_alone_are_no_obstacle(plain: Engine) -> None:
+def test_triggers_that_keep_values_are_accepted(plain: Engine) -> None:
     execute(plain, *trigger("NEW.p := 0; RETURN NEW;"), "CREATE TABLE log (id int)")
     execute(
         plain,
@@ -303,7 +301,7 @@ def test_triggers_that_leave_values_alone_are_no_obstacle(plain: Engine) -> None
         ("nothing", "There is no table"),
     ],
 )
-def test_what_is_no_table_is_refused(name: str, match: str, plain: Engine) -> None:
+def test_another_relation_than_a_table_is_refused(name: str, match: str, plain: Engine) -> None:
     execute(plain, "CREATE VIEW v AS SELECT * FROM t", "CREATE MATERIALIZED VIEW m AS TABLE t", "CREATE SEQUENCE s")
     refuse(plain, match, name, {"x": 1}, "x IS NULL")
 
@@ -323,7 +321,7 @@ def make_parts(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(("table", "rows"), [("parts", 2800), ("elder", 5600)])
-def test_a_batch_is_a_batch_in_tables_with_parts(table: str, rows: int, plain: Engine) -> None:
+def test_batch_size_holds_in_partitioned_and_inherited_tables(table: str, rows: int, plain: Engine) -> None:
     make_parts(plain)
     sizes: list[int] = []
 
@@ -338,7 +336,7 @@ def test_a_batch_is_a_batch_in_tables_with_parts(table: str, rows: int, plain: E
     assert count(plain, "x = 1", table) == rows
 
 
-def test_rows_go_to_another_partition_where_their_new_values_belong(plain: Engine) -> None:
+def test_rows_move_to_the_partition_of_their_new_values(plain: Engine) -> None:
     make_parts(plain)
     with operating(plain) as op:
         op.backfill("parts", {"id": sa.column("id") - 7, "x": 1}, "x IS NULL AND id > 6", batch_size=90)
@@ -351,7 +349,7 @@ def test_rows_that_move_while_a_backfill_runs_are_found(plain: Engine) -> None:
 
         def move(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
             if statement.startswith("UPDATE t SET x") and len(moved) < 5:
-                # Of the rows that are left, some go to where the backfill has been, or behind it.
+                # Some of the remaining rows move to pages that the backfill has passed, or behind it.
                 moved.append(other.exec_driver_sql("UPDATE t SET p = p WHERE id IN (990, 991, 992) AND x IS NULL"))
                 other.exec_driver_sql("INSERT INTO t (id) SELECT 2000 + max(id) FROM t")
                 other.commit()
@@ -362,7 +360,7 @@ def test_rows_that_move_while_a_backfill_runs_are_found(plain: Engine) -> None:
     assert count(plain, "x = 1 AND id <= 1000") == 1000
 
 
-def test_a_row_that_moves_all_the_time_is_set(plain: Engine) -> None:
+def test_a_row_that_moves_repeatedly_is_set(plain: Engine) -> None:
     with plain.connect() as other, operating(plain) as op:
 
         def move(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -380,7 +378,7 @@ def test_a_backfill_ends_while_rows_are_added(size: int, plain: Engine) -> None:
     with plain.connect() as other, operating(plain) as op:
 
         def add(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-            # A row for each statement, so that there is never a look that finds none.
+            # A row for each statement, so that every query finds one.
             if "t.tableoid" in statement:
                 other.exec_driver_sql("INSERT INTO t (id) SELECT 1 + max(id) FROM t")
                 other.commit()
@@ -390,7 +388,7 @@ def test_a_backfill_ends_while_rows_are_added(size: int, plain: Engine) -> None:
     assert count(plain, "x IS NULL AND id <= 20") == 0
 
 
-def test_a_backfill_ends_while_others_write_all_the_time(plain: Engine) -> None:
+def test_a_backfill_ends_while_others_write_continuously(plain: Engine) -> None:
     execute(plain, "INSERT INTO t SELECT n, NULL, 1 FROM generate_series(1001, 50000) n")
     stop = Event()
 
@@ -415,7 +413,7 @@ def test_a_backfill_ends_while_others_write_all_the_time(plain: Engine) -> None:
     assert count(plain, "x IS NULL AND id <= 50000") == 0
 
 
-def test_null_for_a_row_of_a_required_column_is_told_as_that(plain: Engine) -> None:
+def test_null_in_a_required_column_is_reported(plain: Engine) -> None:
     y = sa.Column("y", sa.Integer, nullable=False)
     with (
         pytest.raises(ConfigurationError, match="y may not be NULL, but value= is NULL .* id = 1000"),
@@ -447,7 +445,7 @@ def test_a_required_column_takes_values_of_its_type(type_: Any, value: Any, wher
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": 1.5}, {"pause": -1}, {"pause": float("inf")}])
-def test_a_required_column_is_not_added_with_bad_arguments(options: Any, plain: Engine) -> None:
+def test_a_required_column_with_wrong_arguments_is_not_added(options: Any, plain: Engine) -> None:
     with pytest.raises((ConfigurationError, TypeError), match=next(iter(options))), operating(plain) as op:
         op.add_required_column("t", sa.Column("y", sa.Integer, nullable=False), 1, **options)
     assert [column["name"] for column in sa.inspect(plain).get_columns("t")] == ["id", "x", "p"]

@@ -1,6 +1,6 @@
-"""What a backfill sets: the rows and values that one ``sa.update()`` would, or nothing and an error."""
+"""A backfill sets the rows and values that one ``sa.update()`` would set, or is refused."""
 
-# ruff: noqa: ARG005, PLC3002 - what is written takes the names, whether or not it uses them
+# ruff: noqa: ARG005, PLC3002 - each expression takes the names, also if it does not use them
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def engine(make_template: Callable[..., URL]) -> Generator[Engine]:
 
 @dataclass(frozen=True)
 class Names:
-    """How an author refers to the table whose rows are set."""
+    """The names of the table whose rows are set."""
 
     table: Any
     text: bool = False
@@ -136,7 +136,7 @@ TEXTS: list[Callable[[str], Any]] = [
     lambda mark: sa.text(f"{mark}note.id % :every = 0 OR {mark}s LIKE 's1%'").bindparams(every=4),
     lambda mark: f"{mark}id % 3 = 0 OR {mark}s LIKE 's1%' -- a comment",
 ]
-"""Conditions whose OR reaches as far as the text does, which holds the mark in each of its parts."""
+"""Conditions with OR at the top level, whose parts each exclude rows that are set."""
 
 
 def _condition(number: Made, kind: int) -> Made:
@@ -154,7 +154,7 @@ def _condition(number: Made, kind: int) -> Made:
 
 
 def joined(t: Names) -> Any:
-    """A condition that brings another table in, by ``UPDATE ... FROM``."""
+    """A condition with another table, by ``UPDATE ... FROM``."""
     return sa.and_(t.own("id") == PIECE.c.note_id, PIECE.c.size == 2)
 
 
@@ -220,7 +220,7 @@ def written(change: dict[str, Any], names: Names) -> tuple[dict[str, Any], Any]:
 
 @examples(30, 100)
 @given(changes())
-def test_a_backfill_gives_what_an_update_gives(engine: Engine, change: dict[str, Any]) -> None:
+def test_a_backfill_has_the_result_of_an_update(engine: Engine, change: dict[str, Any]) -> None:
     reset(engine)
     before = rows(engine)
     values, where = written(change, Names(NOTE))
@@ -252,6 +252,6 @@ def test_a_backfill_gives_what_an_update_gives(engine: Engine, change: dict[str,
         error = caught
     event("the same" if error is None else type(error).__name__)
     assert isinstance(error, sa.exc.DBAPIError) == failed
-    # Where it would not end, as nothing marks the rows that are set, it is refused.
+    # Without a condition that excludes rows that are set, it would not end and is refused.
     assert not isinstance(error, ConfigurationError) or (not change["marks"] and "would not end" in str(error))
     assert rows(engine) == (expected if error is None else before)

@@ -1,4 +1,4 @@
-"""Several branches of one line: with labels, bases of their own, dependencies and merges, as under plain Alembic."""
+"""Branches of one side: with labels, bases of their own, dependencies and merges, as with plain Alembic."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def tables(engine: Engine, key: str) -> set[str]:
 
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Callable[..., Tenancy]) -> Callable[[], Tenancy]:
-    """Make four tenants at the first revision of a line, and return what makes the tenancy with later revisions."""
+    """Make four tenants at the first revision of a side, and return a function that makes the tenancy with later ones."""
     branch(environment, "core1", head="branch_labels = ('core',)")
     tenancy = migrated_tenancy()
     for key in "abcd":
@@ -46,7 +46,7 @@ def fleet(environment: Environment, migrated_tenancy: Callable[..., Tenancy]) ->
     return migrated_tenancy
 
 
-def test_branches_side_by_side_are_migrated_created_and_current(
+def test_independent_branches_are_migrated_created_and_current(
     environment: Environment, fleet: Callable[[], Tenancy], engine: Engine
 ) -> None:
     branch(environment, "core2", after="core1")
@@ -71,7 +71,7 @@ def test_branches_side_by_side_are_migrated_created_and_current(
     assert versions(engine, *"abcd", "new") == [("core2",)] * 5
 
 
-def test_what_depends_on_another_branch_makes_a_tenant_current(
+def test_a_tenant_at_a_revision_that_depends_on_another_branch_is_current(
     environment: Environment, fleet: Callable[[], Tenancy], engine: Engine
 ) -> None:
     branch(environment, "core2", after="core1")
@@ -91,7 +91,7 @@ def test_what_depends_on_another_branch_makes_a_tenant_current(
     assert {placement.state for placement in status(fleet()).placements} == {"behind"}
 
 
-def test_branches_that_part_and_merge_lead_to_one_revision_and_back(
+def test_branches_that_divide_and_merge_are_upgraded_and_downgraded(
     environment: Environment, fleet: Callable[[], Tenancy], engine: Engine
 ) -> None:
     branch(environment, "left", after="core1")

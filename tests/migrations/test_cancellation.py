@@ -1,4 +1,4 @@
-"""Commands that are interrupted at a chosen moment: they end, say what was done, and leave nothing half done."""
+"""Commands that are interrupted at a chosen moment end, report the tenants that are done, and leave none half done."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ with op.get_context().autocommit_block():
 """
 
 with_each_signal = pytest.mark.parametrize("number", INTERRUPTED, ids=lambda number: signal.Signals(number).name)
-"""Where the signals may differ, or the reports were about both; else one of them stands for both in the small size."""
+"""For tests in which the signals may differ; in other tests one represents both by default."""
 with_a_signal = pytest.mark.parametrize(
     "number",
     [
@@ -53,7 +53,7 @@ with_a_signal = pytest.mark.parametrize(
 
 
 def with_engines(*few: str) -> pytest.MarkDecorator:
-    """Have a test use each engine, in the small size only *few* of them."""
+    """Parametrize a test with each engine, by default with only *few* cases."""
     return pytest.mark.parametrize(
         "how",
         [pytest.param(how, id=name, marks=[pytest.mark.all_cases] * (name not in few)) for name, how in HOW.items()],
@@ -75,7 +75,7 @@ class Fleet:
         return Command(self.folder, self.url, *arguments, prefix=prefix)
 
     def migrate(self, target: str) -> None:
-        """Migrate all tenants in this process, undisturbed."""
+        """Migrate all tenants in this process, without an interruption."""
         with closing(self.tenancy()) as tenancy:
             migrate(tenancy, target, jobs=0)
 
@@ -95,12 +95,12 @@ class Fleet:
         return [key for key in KEYS if self.ask(query.format(key, revision)) == [1]]
 
     def is_running(self, what: str) -> bool:
-        """Return whether a command's statement with this text runs, and sleeps if it is to."""
+        """Return whether a command's statement with this text runs, and sleeps if it contains a sleep."""
         return bool(
             self.ask(
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' "
                 "AND application_name = 'victim' AND strpos(query, %s) > 0 "
-                "AND (%s <> 'pg_sleep' OR wait_event = 'PgSleep')",  # elsewhere, the same text only looks at its schema
+                "AND (%s <> 'pg_sleep' OR wait_event = 'PgSleep')",  # elsewhere, the same text only reads its schema
                 what,
                 what,
             )
@@ -112,14 +112,14 @@ class Fleet:
         )
 
     def check(self, command: Command, number: int, *, revision: str = "two") -> None:
-        """Check that *command* ends as a signal asks for, says what was done, and keeps nothing else."""
+        """Check that *command* ends with the signal's exit code and a report, and keeps no other change."""
         assert command.wait() == INTERRUPTED[signal.Signals(number)], command.err
         assert set(self.statuses.values()) == {"active"}
         assert not self.is_running("")
         assert "Traceback" not in command.err
         assert "failed k" not in command.err
         assert "Interrupted." in command.err
-        assert (command.done or (0, 0)) == (len(self.at(revision)), 0)  # nothing is said where nothing was begun
+        assert (command.done or (0, 0)) == (len(self.at(revision)), 0)  # without a report if nothing was begun
         until(self.is_alone)
 
 
@@ -149,7 +149,7 @@ def fleet(tmp_path: Path, template: tuple[str, Path], make_database: Callable[..
 
 @contextmanager
 def locked(fleet: Fleet, statement: str) -> Generator[Any]:
-    """Hold the locks of a statement; yield the connection that does."""
+    """Hold the locks of a statement; yield the connection."""
     with fleet.engine.connect() as connection:
         connection.exec_driver_sql(statement)
         yield connection
@@ -161,7 +161,7 @@ def locked(fleet: Fleet, statement: str) -> Generator[Any]:
 @pytest.mark.parametrize(
     "options", [pytest.param([], marks=pytest.mark.all_cases), ["--maintenance"]], ids=["", "maintenance"]
 )
-def test_a_statement_that_runs_is_cancelled(fleet: Fleet, how: list[str], options: list[str], number: int) -> None:
+def test_a_running_statement_is_cancelled(fleet: Fleet, how: list[str], options: list[str], number: int) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() >= 't_k4'"))
     with closed_gate(fleet.engine, GATE), fleet.run("migrate", *how, *options) as command:
         until(lambda: fleet.is_running("pg_sleep") or command.has_ended)
@@ -179,7 +179,7 @@ def test_a_statement_that_runs_is_cancelled(fleet: Fleet, how: list[str], option
     ],
     ids=["planning", "writing"],
 )
-def test_every_command_about_a_fleet_can_be_interrupted(
+def test_every_command_for_the_fleet_can_be_interrupted(
     fleet: Fleet, to: list[str], statement: str, number: int
 ) -> None:
     fleet.environment.add("two", "pass", "pass")
@@ -261,7 +261,7 @@ def test_leaving_maintenance_is_not_interrupted(fleet: Fleet, jobs: str, number:
 
 @with_a_signal
 @pytest.mark.parametrize("to_group", [False, True], ids=["parent", "group"])
-def test_a_worker_that_is_being_started_is_ended(fleet: Fleet, number: int, to_group: bool) -> None:
+def test_a_worker_that_is_starting_is_ended(fleet: Fleet, number: int, to_group: bool) -> None:
     loading = (
         "import pathlib, sys, time\nif sys.argv[0] == '-c':\n    pathlib.Path('loading').touch()\n    time.sleep(300)\n"
     )
@@ -293,7 +293,7 @@ def test_python_code_of_a_revision_is_interrupted(fleet: Fleet, how: list[str], 
 @pytest.mark.parametrize(
     "how", [HOW["here"], pytest.param(HOW["workers"], marks=pytest.mark.all_cases)], ids=["here", "workers"]
 )
-def test_a_revision_that_catches_everything_does_not_keep_the_run_alive(
+def test_a_revision_that_catches_all_exceptions_does_not_prevent_the_end(
     fleet: Fleet, how: list[str], number: int
 ) -> None:
     catches = "try:\n    {}\nexcept BaseException:\n    op.execute('ROLLBACK TO SAVEPOINT s')"
@@ -309,7 +309,7 @@ def test_a_revision_that_catches_everything_does_not_keep_the_run_alive(
 @pytest.mark.parametrize(
     "option", [["--pause", "300"], ["--check", "touch checking; sleep 300"]], ids=["pause", "check"]
 )
-def test_what_comes_between_waves_is_interrupted(fleet: Fleet, option: list[str], number: int) -> None:
+def test_a_pause_and_a_check_between_waves_are_interrupted(fleet: Fleet, option: list[str], number: int) -> None:
     fleet.environment.add("two", "op.execute('SELECT 1')")
     with fleet.run("migrate", "--canary", "1", *option) as command:
         until(lambda: "Wave 1 of 2" in command.err or command.has_ended)
@@ -334,7 +334,7 @@ def test_a_second_signal_ends_the_process_at_once(fleet: Fleet, number: int) -> 
 
 
 @with_a_signal
-def test_a_signal_that_comes_twice_at_once_is_one(fleet: Fleet, number: int) -> None:
+def test_two_signals_at_once_count_as_one(fleet: Fleet, number: int) -> None:
     fleet.environment.add("two", waiting(GATE))
     with closed_gate(fleet.engine, GATE), fleet.run("migrate", "--jobs", "2", "--maintenance") as command:
         until(lambda: fleet.is_running("pg_sleep") or command.has_ended)
@@ -344,7 +344,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(fleet: Fleet, number: int) -> 
 
 
 @with_engines("here", "workers")
-def test_a_run_in_the_background_of_a_script_ignores_ctrl_c_and_hears_sigterm(fleet: Fleet, how: list[str]) -> None:
+def test_a_run_in_the_background_of_a_script_ignores_ctrl_c_but_not_sigterm(fleet: Fleet, how: list[str]) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() >= 't_k3'"))
     background = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
     with (
@@ -363,7 +363,7 @@ def test_a_run_in_the_background_of_a_script_ignores_ctrl_c_and_hears_sigterm(fl
         fleet.check(command, signal.SIGTERM, revision="three")
 
 
-def test_what_a_killed_run_leaves_at_work_ends_and_the_next_leaves_nobody_in_maintenance(fleet: Fleet) -> None:
+def test_statements_of_a_killed_run_end_and_the_next_run_ends_maintenance(fleet: Fleet) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() = 't_k3'"))
     with fleet.run("migrate", "--jobs", "2", "--engine", "alembic", "--maintenance") as command:
         with closed_gate(fleet.engine, GATE):
@@ -377,7 +377,7 @@ def test_what_a_killed_run_leaves_at_work_ends_and_the_next_leaves_nobody_in_mai
     assert fleet.at("two") == KEYS
 
 
-def test_a_run_after_a_killed_one_waits_for_what_is_still_at_work(fleet: Fleet) -> None:
+def test_a_run_after_a_killed_one_waits_for_its_running_statements(fleet: Fleet) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() = 't_k3'"))
     with (
         ThreadPoolExecutor() as threads,

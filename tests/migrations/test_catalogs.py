@@ -1,4 +1,4 @@
-"""A revision's look into PostgreSQL's catalogs finds its own tenant's objects, or is refused."""
+"""A revision's query of PostgreSQL's catalogs finds its own tenant's objects, or is refused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def one(environment: Environment) -> Environment:
 
 @pytest.mark.parametrize("case", BLIND)
 @pytest.mark.parametrize("engine_name", ["auto", "alembic"])
-def test_a_look_at_all_tenants_objects_is_refused_with_what_to_write(
+def test_a_catalog_query_without_a_schema_is_refused_with_a_remedy(
     case: str, engine_name: str, one: Environment, migrated_tenancy: Callable[..., Tenancy]
 ) -> None:
     tenancy = migrated_tenancy()
@@ -58,7 +58,7 @@ def test_a_look_at_all_tenants_objects_is_refused_with_what_to_write(
 
 @pytest.mark.few_cases(case=2)
 @pytest.mark.parametrize("case", SEEING)
-def test_a_look_that_names_a_schema_finds_each_tenants_own(
+def test_a_catalog_query_with_a_schema_finds_each_tenants_own_objects(
     case: str, one: Environment, migrated_tenancy: Callable[..., Tenancy], engine: Engine
 ) -> None:
     tenancy = migrated_tenancy()

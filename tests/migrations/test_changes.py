@@ -1,4 +1,4 @@
-"""Long changes: what they lock, what they leave when they are killed, and what they refuse."""
+"""Operations for large tables: their locks, their state after a kill, and refusals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def plain(empty_database: URL) -> Generator[Engine]:
 
 @contextmanager
 def watching(connection: Connection, observer: Connection, *tables: str) -> Generator[list[tuple[str, set[str]]]]:
-    """Note after each statement which locks its transaction holds on any of *tables*."""
+    """Record, after each statement, the locks of its transaction on any of *tables*."""
     pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
     seen: list[tuple[str, set[str]]] = []
 
@@ -68,7 +68,7 @@ def held(seen: list[tuple[str, set[str]]], statement: str) -> list[set[str]]:
     return [locks for sent, locks in seen if statement in sent]
 
 
-def test_each_step_locks_no_more_than_it_must(plain: Engine) -> None:
+def test_each_step_takes_only_the_necessary_locks(plain: Engine) -> None:
     with plain.connect() as observer, operating(plain) as op:
         with watching(op.get_bind(), observer, "t", "parent") as seen:
             column = sa.Column("y", sa.Integer, nullable=False)
@@ -84,7 +84,7 @@ def test_each_step_locks_no_more_than_it_must(plain: Engine) -> None:
     assert key == {"t ShareUpdateExclusive", "t AccessShare", "parent RowShare", "parent AccessShare"}
     [added] = held(seen, "FOREIGN KEY")
     assert "AccessExclusive" not in " ".join(added)
-    # What is strong comes alone: its transaction has nothing else to do, and no rows to look at.
+    # A strong lock has a transaction of its own, without other work and without reading rows.
     strong = [sent for sent, locks in seen if "t AccessExclusive" in locks]
     assert [sent.split(" t ")[-1].split(" CHECK")[0] for sent in strong] == [
         "ADD COLUMN y INTEGER",
@@ -92,15 +92,15 @@ def test_each_step_locks_no_more_than_it_must(plain: Engine) -> None:
         "ALTER COLUMN y SET NOT NULL",
         "DROP CONSTRAINT required_y",
     ]
-    # Each committed at once.
+    # Each step is committed at once.
     assert [locks for sent, locks in seen if sent == "COMMIT"] == [set()] * len(held(seen, "COMMIT"))
     assert len(held(seen, "COMMIT")) == len(held(seen, "SET LOCAL lock_timeout = '2s'"))
-    # What only looks at the rows is rolled back.
+    # Transactions that only read rows are rolled back.
     ends = len(held(seen, "COMMIT")) + len([sent for sent, _ in seen if sent == "ROLLBACK"])
     assert len([sent for sent, _ in seen if sent == "BEGIN"]) == ends
 
 
-def test_not_null_is_set_without_looking_at_the_rows_again(plain: Engine) -> None:
+def test_not_null_is_set_without_a_second_scan(plain: Engine) -> None:
     notices: list[str] = []
     with operating(plain) as op:
         connection: Any = op.get_bind().connection.driver_connection
@@ -112,7 +112,7 @@ def test_not_null_is_set_without_looking_at_the_rows_again(plain: Engine) -> Non
         assert connection.exec_driver_sql("SELECT DISTINCT y FROM t").scalars().all() == [3]
 
 
-def test_a_statement_that_would_wait_for_a_lock_gives_up(plain: Engine) -> None:
+def test_a_statement_that_waits_for_a_lock_times_out(plain: Engine) -> None:
     with plain.connect() as other:
         other.exec_driver_sql("LOCK TABLE t IN SHARE MODE")
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"), operating(plain) as op:
@@ -121,7 +121,7 @@ def test_a_statement_that_would_wait_for_a_lock_gives_up(plain: Engine) -> None:
         assert [column["name"] for column in sa.inspect(connection).get_columns("t")] == ["id", "x", "p"]
 
 
-def test_an_index_that_was_left_invalid_is_built_again(plain: Engine) -> None:
+def test_an_invalid_index_is_built_again(plain: Engine) -> None:
     with plain.begin() as connection:
         connection.exec_driver_sql("INSERT INTO t SELECT 5000 + id, 7, 1 FROM t LIMIT 2")
     with pytest.raises(sa.exc.IntegrityError), operating(plain) as op:
@@ -141,7 +141,7 @@ def test_an_index_that_was_left_invalid_is_built_again(plain: Engine) -> None:
         assert connection.exec_driver_sql("SELECT 'ix'::regclass::oid").scalar() == oid
 
 
-def test_a_constraint_that_is_there_is_only_checked(plain: Engine) -> None:
+def test_an_existing_constraint_is_only_validated(plain: Engine) -> None:
     with operating(plain) as op:
         op.create_check_constraint("ck", "t", "p > 0", postgresql_not_valid=True)
     with operating(plain) as op:
@@ -161,7 +161,7 @@ def test_a_constraint_that_is_there_is_only_checked(plain: Engine) -> None:
         sa.Column("y", sa.Integer, sa.Computed("x"), nullable=False),
     ],
 )
-def test_a_column_with_more_to_it_is_refused(plain: Engine, column: sa.Column[Any]) -> None:
+def test_a_column_with_unsupported_properties_is_refused(plain: Engine, column: sa.Column[Any]) -> None:
     with pytest.raises(ConfigurationError, match="with its type, default and comment only"), operating(plain) as op:
         op.add_required_column("t", column, 1)
 
@@ -171,7 +171,7 @@ def test_a_required_column_needs_a_value(plain: Engine) -> None:
         op.add_required_column("t", sa.Column("y", sa.Integer, nullable=False))
 
 
-def test_reverses_undo(plain: Engine) -> None:
+def test_reversed_operations_undo_them(plain: Engine) -> None:
     from tenantkit.migrations.operations import columns, constraints, indexes
 
     with plain.begin() as connection:
@@ -235,7 +235,7 @@ def test_a_backfill_that_is_killed_is_finished_by_the_next_run(empty_database: U
     for least in (1, 300, 600, 900):
         process = _context.Process(target=run, args=(url, folder))
         process.start()
-        until(lambda least=least: done() >= least)  # which leaves more than a second of work
+        until(lambda least=least: done() >= least)  # more than a second of work remains
         os.kill(process.pid or 0, signal.SIGKILL)
         process.join()
         assert least <= done() < 3000
@@ -249,7 +249,7 @@ def test_a_backfill_that_is_killed_is_finished_by_the_next_run(empty_database: U
         assert rows(connection, "t_victim") == rows(connection, "t_calm")
 
 
-def test_what_others_write_while_a_required_column_is_added_has_a_value(plain: Engine) -> None:
+def test_rows_inserted_while_a_required_column_is_added_have_a_value(plain: Engine) -> None:
     stop: list[bool] = []
 
     def write() -> None:

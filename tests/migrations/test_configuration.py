@@ -1,4 +1,4 @@
-"""alembic.ini, env.py and naming conventions have the effect that they have under plain Alembic."""
+"""alembic.ini, env.py and naming conventions have the same effect as with plain Alembic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CREATE = 'op.create_table("{}", sa.Column("id", sa.Integer), schema="tenant")'
 
 
 def named_by_function(constraint: UniqueConstraint, table: Table) -> str:
-    """A token of a naming convention that a function makes."""
+    """A token of a naming convention, as a function."""
     return f"{table.name}_{len(constraint.columns)}"
 
 
@@ -76,7 +76,7 @@ def test_revisions_are_found_in_every_folder_that_the_ini_names(
         assert {"one", "two"} <= names(engine, key=key)
 
 
-def test_paths_and_settings_of_the_ini_are_there_for_env_and_revisions(
+def test_env_and_revisions_have_the_paths_and_settings_of_the_ini(
     environment: Environment, migrated_tenancy: Callable[..., Tenancy], engine: Engine
 ) -> None:
     folder = configure(environment, "prepend_sys_path = %(here)s/library:.\npath_separator = :\ntable_prefix = app_%%s")
@@ -102,7 +102,7 @@ def test_paths_and_settings_of_the_ini_are_there_for_env_and_revisions(
     assert sys.path.count(str(folder / "library")) == 1
 
 
-def test_new_revisions_are_named_and_placed_as_the_ini_says(
+def test_new_revisions_have_the_name_and_folder_of_the_ini(
     environment: Environment, migrated_tenancy: Callable[..., Tenancy]
 ) -> None:
     configure(environment, "file_template = %%(slug)s-%%(rev)s\ntruncate_slug_length = 5\n")
@@ -114,7 +114,7 @@ def test_new_revisions_are_named_and_placed_as_the_ini_says(
     assert file.name.startswith("somet_-")
 
 
-def test_the_ini_of_another_project_has_no_say(
+def test_the_ini_of_another_project_is_ignored(
     environment: Environment, migrated_tenancy: Callable[..., Tenancy], engine: Engine
 ) -> None:
     (environment.folder.parent / "alembic.ini").write_text(
@@ -128,7 +128,7 @@ def test_the_ini_of_another_project_has_no_say(
 
 
 @pytest.mark.parametrize("jobs", [0, 1])
-def test_names_that_a_function_makes_are_the_same_in_worker_processes(
+def test_names_of_a_function_in_a_convention_are_the_same_in_worker_processes(
     jobs: int, environment: Environment, migrated_tenancy: Callable[..., Tenancy], engine: Engine
 ) -> None:
     convention = {"counted": named_by_function, "uq": "uq_%(counted)s", "ix": "ix_%(column_0_label)s"}
@@ -163,7 +163,7 @@ for table, step in (("one", "{step}"), ("two", "{step}_concurrently")):
         ),
     ],
 )
-def test_constraints_that_are_added_concurrently_are_named_as_alembic_names_others(
+def test_constraints_that_are_added_concurrently_follow_the_naming_convention(
     step: str,
     arguments: str,
     name: str,
@@ -182,7 +182,7 @@ def test_constraints_that_are_added_concurrently_are_named_as_alembic_names_othe
     assert (one == "positive") == (name == "op.f")
 
 
-def test_a_convention_that_cannot_be_sent_to_workers_is_refused_with_what_to_do(
+def test_a_convention_that_cannot_be_sent_to_workers_is_refused_with_a_remedy(
     environment: Environment, migrated_tenancy: Callable[..., Tenancy]
 ) -> None:
     convention = {"x": lambda *_: "x", "uq": "uq_%(x)s", "ix": "ix_%(column_0_label)s"}
@@ -198,7 +198,7 @@ def test_a_convention_that_cannot_be_sent_to_workers_is_refused_with_what_to_do(
     assert len(migrate(tenancy, jobs=0).migrated) == 1
 
 
-def test_a_hook_of_env_py_that_changes_the_path_does_not_lead_the_next_revision_astray(
+def test_a_changed_path_of_a_hook_does_not_affect_the_next_revision(
     environment: Environment, migrated_tenancy: Callable[..., Tenancy], engine: Engine
 ) -> None:
     (environment.folder / "env.py").write_text(
@@ -231,7 +231,7 @@ def test_a_hook_of_env_py_that_changes_the_path_does_not_lead_the_next_revision_
         assert connection.exec_driver_sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").scalar() == 0
 
 
-def test_filters_of_env_py_apply_besides_those_of_tenantkit(
+def test_filters_of_env_py_apply_in_addition_to_tenantkits(
     environment: Environment, migrated_tenancy: Callable[..., Tenancy]
 ) -> None:
     metadata = MetaData(schema="tenant")
@@ -245,7 +245,7 @@ def test_filters_of_env_py_apply_besides_those_of_tenantkit(
 
 
 @pytest.mark.parametrize("option", ["as_sql=True", "transactional_ddl=False", "starting_rev='one'", "dialect_name='x'"])
-def test_an_option_that_would_take_the_run_out_of_tenantkits_hands_is_refused(
+def test_an_option_that_tenantkit_sets_itself_is_refused_in_env_py(
     option: str, environment: Environment, migrated_tenancy: Callable[..., Tenancy], engine: Engine
 ) -> None:
     env = environment.folder / "env.py"

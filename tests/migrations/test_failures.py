@@ -1,4 +1,4 @@
-"""Failures of one cause are one group, whoever failed."""
+"""Failures of one cause are one group, for all tenants."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def groups(*outcomes: Outcome) -> list[tuple[str, str | None, tuple[str, ...]]]:
     return [(group.error, group.sqlstate, group.keys) for group in report(*outcomes).failure_groups]
 
 
-def test_a_tenants_own_names_make_no_difference() -> None:
+def test_a_tenants_own_names_do_not_separate_failures() -> None:
     assert groups(
         failed("acme", 'relation "t_acme.note" is odd'),
         failed("beta", 'relation "t_beta.note" is odd'),
@@ -30,25 +30,25 @@ def test_a_tenants_own_names_make_no_difference() -> None:
     ]
 
 
-def test_a_key_that_is_a_word_of_the_message_is_not_taken_for_a_name() -> None:
+def test_a_key_that_is_a_word_of_the_message_is_not_replaced() -> None:
     told = "could not create unique index"
     assert groups(failed("unique", told), failed("index", told), failed("acme", told)) == [
         (told, "23505", ("unique", "index", "acme"))
     ]
 
 
-def test_a_name_inside_of_another_word_is_left() -> None:
+def test_a_name_inside_of_another_word_is_not_replaced() -> None:
     assert groups(failed("t", "at the start of t_t_x and t-u", schema="t_t")) == [
         ("at the start of t_t_x and t-u", "23505", ("t",))
     ]
 
 
-def test_the_value_that_was_refused_makes_no_difference() -> None:
+def test_refused_values_do_not_separate_failures() -> None:
     refused = [failed(key, f'invalid input syntax for type integer: "{key * 2}x"', "22P02") for key in ("a", "b")]
     assert groups(*refused) == [('invalid input syntax for type integer: "..."', "22P02", ("a", "b"))]
 
 
-def test_groups_are_of_one_sqlstate_and_the_largest_comes_first() -> None:
+def test_groups_have_one_sqlstate_and_the_largest_is_first() -> None:
     assert groups(
         failed("a", "x", "1"), failed("b", "y"), failed("c", "x", "2"), failed("d", "x", "2"), failed("e", None)
     ) == [("x", "2", ("c", "d")), ("x", "1", ("a",)), ("y", "23505", ("b",))]

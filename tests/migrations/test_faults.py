@@ -1,4 +1,4 @@
-"""Runs that are killed at random moments, again and again: no tenant is ever half migrated, and the next run finishes.
+"""Runs that are killed at random moments: no tenant is ever half migrated, and the next run finishes.
 
 With ``--cases=all`` these are over 80 kills. The moments follow from pytest-randomly's seed.
 """
@@ -51,7 +51,7 @@ HISTORY = (
 
 
 def make_fleet(url: URL, folder: Path, history: Sequence[tuple[str, str]]) -> None:
-    """Make a fleet at the first revision, whose code has moved on."""
+    """Make a fleet at the first revision, with a newer revision in the code."""
     init(folder)
     environment = Environment(folder)
     for number, (upgrade, undo) in enumerate(history, 1):
@@ -69,20 +69,20 @@ def tenancy_of(url: URL, folder: Path) -> Tenancy:
 
 
 def run(url: str, folder: Path, forward: bool, engine: Any) -> None:
-    """Migrate the fleet to its newest revision, or back: what is killed."""
+    """Migrate the fleet to its head, or back; this process is killed."""
     os.setsid()
     with closing(tenancy_of(make_url(url), folder)) as tenancy:
         (migrate(tenancy, jobs=2, engine=engine) if forward else downgrade(tenancy, "r1", jobs=2, engine=engine))
 
 
 def looks(engine: Engine) -> dict[str, Any]:
-    """Return everything in each tenant's schema."""
+    """Return the objects and rows of each tenant's schema."""
     with engine.connect() as connection:
         return {key: (shape(connection, f"t_{key}"), rows(connection, f"t_{key}")) for key in KEYS}
 
 
 def disagreements(engine: Engine) -> dict[str, Any]:
-    """Return the tenants that are not where the last thing that the ledger calls done has brought them."""
+    """Return the tenants that are not at the revision of their last outcome in the ledger."""
     query = """
         SELECT DISTINCT ON (t.key) t.key, o.to_revision FROM tenantkit.outcomes o JOIN tenantkit.tenants t ON t.id = tenant_id
         WHERE o.status = 'done' ORDER BY t.key, run_id DESC
@@ -108,13 +108,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Fleet:
-    """A fleet, what its tenants are at either end of its history, and a run that can be killed."""
+    """A fleet, the shapes of its tenants at both ends of its history, and a run that can be killed."""
 
     def __init__(self, url: URL, folder: Path, history: Sequence[tuple[str, str]] = HISTORY) -> None:
         self.url, self.folder = url, folder
         self.engine = create_engine(url, poolclass=NullPool)
         make_fleet(url, folder, history)
-        # What an undisturbed fleet is.
+        # The shapes without a fault.
         self.behind = looks(self.engine)["k0"]
         self.migrate(downgrade, "r1", before=migrate)
         assert looks(self.engine) == dict.fromkeys(KEYS, self.behind)
@@ -134,7 +134,7 @@ class Fleet:
         return process
 
     def check(self) -> bool:
-        """Check that every tenant is at one end, whole, and that the ledger says so; return whether all are ahead."""
+        """Check that every tenant is completely at one end, as in the ledger; return whether all are at the head."""
         found = looks(self.engine)
         for key, look in found.items():
             assert look in (self.behind, self.ahead), key
@@ -152,7 +152,7 @@ def test_a_run_killed_at_any_moment_leaves_no_tenant_half_migrated(
         process = fleet.start(forward=forward, engine=engine)
         sleep(random.uniform(0.05, longest))
         with suppress(ProcessLookupError):
-            # The runner alone, whose workers then end by themselves, or all of them.
+            # The main process alone, whose workers then end by themselves, or all of them.
             os.kill(process.pid, signal.SIGKILL) if random.random() < 0.5 else os.killpg(process.pid, signal.SIGKILL)
         process.join()
         process.close()
@@ -164,7 +164,7 @@ def test_a_run_killed_at_any_moment_leaves_no_tenant_half_migrated(
     assert fleet.check()
 
 
-def test_connections_lost_at_any_moment_are_made_again(empty_database: URL, folder: Path, all_cases: bool) -> None:
+def test_connections_lost_at_any_moment_are_opened_again(empty_database: URL, folder: Path, all_cases: bool) -> None:
     fleet = Fleet(empty_database, folder)
     forward = True
     for _ in range(15 if all_cases else 2):
@@ -192,7 +192,7 @@ class Server:
         self._data = data
         self.start()
         self.url = make_url(self._handle.get_uri()).set(drivername="postgresql+psycopg")
-        # What was committed must outlive the process, though not the machine.
+        # Commits must outlive the process, though not the machine.
         (data / "postgresql.auto.conf").write_text("fsync = off\n")
 
     def start(self) -> None:
@@ -234,7 +234,7 @@ def test_a_server_killed_in_a_run_leaves_no_tenant_half_migrated(server: Server,
 
 
 class Away(Progress):
-    """Has the server be away for more than a second, once four tenants have been told as done."""
+    """Stops the server for more than a second, after four tenants were reported as done."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -248,7 +248,7 @@ class Away(Progress):
             self._starting.start()
 
     def _start(self) -> None:
-        sleep(1.5)  # longer than locks are waited for
+        sleep(1.5)  # longer than lock_timeout
         self._server.start()
 
     def join(self) -> None:
@@ -263,10 +263,10 @@ class Away(Progress):
         pytest.param({"jobs": 2, "maintenance": True}, id="maintenance", marks=pytest.mark.all_cases),
     ],
 )
-def test_a_server_that_is_away_is_waited_for(
+def test_a_run_waits_for_a_server_that_restarts(
     options: Any, server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry, "ATTEMPTS", 3)  # for locks: in less than half a second
+    monkeypatch.setattr(retry, "ATTEMPTS", 3)  # lock_timeout is less than half a second
     fleet = Fleet(server.url, folder)
     away = Away(server)
     with closing(tenancy_of(fleet.url, folder)) as tenancy:
@@ -277,7 +277,7 @@ def test_a_server_that_is_away_is_waited_for(
 
 
 class Crash(Progress):
-    """Has the server crash once so many tenants have been told as done, and hears what that loses."""
+    """Crashes the server after a number of tenants were reported as done, and records those that it lost."""
 
     def __init__(self, engine: Engine, after: int) -> None:
         self.told: list[Outcome] = []
@@ -286,7 +286,7 @@ class Crash(Progress):
 
     def started(self, total: int) -> None:
         assert total == len(KEYS)
-        # Nothing is written to the disk but what somebody waits for.
+        # Only commits that a client waits for are written to the disk.
         with self._engine.connect() as connection:
             query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
             self._writer = connection.exec_driver_sql(query).scalar_one()
@@ -297,13 +297,13 @@ class Crash(Progress):
         if len(self.told) == self._after:
             with suppress(OperationalError), self._engine.connect() as other:
                 with suppress(OperationalError), self._engine.connect() as connection:
-                    # A server does not trust its memory any more when one of its processes is killed.
+                    # A server resets its memory when one of its processes is killed.
                     os.kill(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one(), signal.SIGKILL)
                     connection.exec_driver_sql("SELECT")
-                while True:  # until the server ends its other processes too
+                while True:  # until the server also ends its other processes
                     other.exec_driver_sql("SELECT")
                     sleep(0.01)
-            sleep(0.2)  # the writer is one of them
+            sleep(0.2)  # such as the WAL writer
             os.kill(self._writer, signal.SIGCONT)
 
     def lost(self, outcomes: Sequence[Outcome]) -> None:
@@ -311,7 +311,7 @@ class Crash(Progress):
 
 
 @pytest.mark.parametrize("after", [5, *(pytest.param(number, marks=pytest.mark.all_cases) for number in (4, 10))])
-def test_what_a_server_that_crashes_has_lost_is_done_again(after: int, server: Server, folder: Path) -> None:
+def test_migrations_that_a_crashed_server_has_lost_are_repeated(after: int, server: Server, folder: Path) -> None:
     fleet = Fleet(server.url, folder)
     crash = Crash(fleet.engine, after)
     checked: list[tuple[str, ...]] = []

@@ -1,4 +1,4 @@
-"""A fleet's migration: parallel, one transaction a tenant, and true about what it did."""
+"""A fleet's migration: parallel, one transaction for each tenant, with a correct report."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def fleet_template(make_fleet: Callable[..., str]) -> str:
 
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
-    """Make tenancies of a fleet of six tenants at revision one; its code has moved on to two."""
+    """Make tenancies of a fleet of six tenants at revision one; the head is two."""
     environment.add("one", ONE, 'op.drop_table("a", schema="tenant")')
     environment.add("two", TWO, 'op.drop_column("a", "y", schema="tenant")')
     return migrated_tenancy
@@ -74,7 +74,7 @@ def everywhere(*names: str) -> dict[str, list[str]]:
 
 
 class Witness(Progress):
-    """Remembers what a run tells of itself."""
+    """Records the progress of a run."""
 
     def __init__(self) -> None:
         self.total = -1
@@ -138,17 +138,19 @@ def test_one_failure_neither_stops_the_rest_nor_hides(fleet: Make, engine: Engin
     assert not status(fleet()).failed
 
 
-def test_a_revision_that_raises_half_way_leaves_nothing(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_a_revision_that_raises_is_rolled_back_completely(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
     environment.add("three", THREE + '\nop.execute("INSERT INTO a VALUES (1, 2)")\nraise RuntimeError("half way")')
     with pytest.raises(MigrationError, match="RuntimeError: half way"):
         migrate(fleet(), jobs=2)
-    # All that was missing is one transaction: two was not committed before three was tried.
+    # All missing revisions are one transaction: two was not committed before three.
     assert columns(engine) == everywhere("x")
     assert revisions(engine) == ["one"]
 
 
 @pytest.mark.usefixtures("new_workers")
-def test_a_worker_that_dies_costs_one_tenant(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_a_worker_that_dies_fails_one_tenant(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add(
         "three",
         THREE
@@ -235,7 +237,7 @@ def test_only_the_chosen_tenants_are_migrated(fleet: Make, engine: Engine) -> No
         migrate(fleet(), tenants=["k1", "nobody"])
 
 
-def test_downgrade_goes_back_and_migrate_comes_again(fleet: Make, engine: Engine) -> None:
+def test_a_downgrade_is_followed_by_a_migration(fleet: Make, engine: Engine) -> None:
     migrate(fleet(), jobs=2)
     report = downgrade(fleet(), "-1", jobs=2)
     assert {(o.from_revision, o.to_revision) for o in report.migrated} == {("two", "one")}
@@ -247,7 +249,7 @@ def test_downgrade_goes_back_and_migrate_comes_again(fleet: Make, engine: Engine
     assert columns(engine) == everywhere("x")
 
 
-def test_stamp_writes_the_revision_down_and_runs_nothing(fleet: Make, engine: Engine) -> None:
+def test_stamp_records_the_revision_and_runs_nothing(fleet: Make, engine: Engine) -> None:
     report = stamp(fleet(), "two", jobs=1)
     assert len(report.migrated) == 6
     assert revisions(engine) == ["two"]
@@ -257,7 +259,7 @@ def test_stamp_writes_the_revision_down_and_runs_nothing(fleet: Make, engine: En
     assert revisions(engine) == []
 
 
-def test_a_revision_of_newer_code_is_named_and_left_alone(
+def test_a_tenant_at_a_revision_of_newer_code_is_named_and_unchanged(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("three", THREE)
@@ -287,7 +289,7 @@ def test_an_unknown_target_is_refused(fleet: Make) -> None:
         migrate(fleet(), "nonsense")
 
 
-def test_an_empty_line_is_refused(environment: Environment, migrated_tenancy: Make) -> None:
+def test_a_side_without_revisions_is_refused(environment: Environment, migrated_tenancy: Make) -> None:
     with pytest.raises(ConfigurationError, match=r"no revisions in .*tenantkit revision"):
         migrate(migrated_tenancy())
 
@@ -329,7 +331,7 @@ def test_options_that_workers_cannot_get_are_an_error_at_once(fleet: Make) -> No
 
 
 @pytest.mark.usefixtures("new_workers")
-def test_what_a_revision_prints_is_kept_from_stdout(fleet: Make, environment: Environment, capfd: Any) -> None:
+def test_the_output_of_a_revision_is_not_on_stdout(fleet: Make, environment: Environment, capfd: Any) -> None:
     environment.add("three", 'print("hello from a revision")')
     migrate(fleet(), jobs=1)
     captured = capfd.readouterr()
@@ -338,7 +340,9 @@ def test_what_a_revision_prints_is_kept_from_stdout(fleet: Make, environment: En
 
 
 @pytest.mark.usefixtures("new_workers")
-def test_a_worker_does_not_search_modules_for_garbage(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_a_worker_excludes_modules_from_garbage_collection(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
     environment.add(
         "three",
         "import gc\nratio = gc.get_freeze_count() / len(gc.get_objects())\n"
@@ -426,7 +430,7 @@ def test_a_broken_connection_is_that_tenants_failure(fleet: Make, environment: E
     assert revisions(engine, "k1") == ["one"]
 
 
-def test_more_tenants_than_a_connection_serves(
+def test_a_connection_is_replaced_after_a_number_of_tenants(
     environment: Environment, migrated_tenancy: Make, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment.add("one", ONE)
@@ -440,7 +444,7 @@ def test_more_tenants_than_a_connection_serves(
     query = " UNION ALL ".join(f"SELECT pid FROM t_k{number}.pid" for number in range(12))
     with engine.connect() as connection:
         pids = list(connection.exec_driver_sql(query).scalars())
-    assert sorted(pids.count(pid) for pid in set(pids)) == [5, 7]  # two rehearsed on one of them
+    assert sorted(pids.count(pid) for pid in set(pids)) == [5, 7]  # two were rehearsed on one of them
 
 
 def test_tables_without_any_schema_are_migrated_too(
@@ -459,10 +463,10 @@ def test_tables_without_any_schema_are_migrated_too(
         assert connection.exec_driver_sql("SELECT y FROM t_k0.a").scalar() == 1
 
 
-def test_a_tenant_is_created_with_a_value_that_an_enum_gets_later(
+def test_a_tenant_is_created_with_a_value_that_a_later_revision_adds_to_an_enum(
     environment: Environment, migrated_tenancy: Make, engine: Engine
 ) -> None:
-    # Before PostgreSQL 17 this cannot be one transaction; a creation that dies in between is taken up by the next.
+    # Before PostgreSQL 17 this cannot be one transaction; the next creation finishes one that died in between.
     environment.add("one", "op.execute(\"CREATE TYPE mood AS ENUM ('a'); CREATE TABLE m (x mood)\")")
     environment.add(
         "two",
@@ -489,7 +493,7 @@ def test_a_tenant_is_created_with_a_value_that_an_enum_gets_later(
     assert revisions(engine, "acme") == ["two"]
 
 
-def test_a_creation_in_steps_is_left_to_the_process_that_is_at_it(
+def test_a_creation_in_steps_is_left_to_the_process_that_runs_it(
     environment: Environment, migrated_tenancy: Make, engine: Engine
 ) -> None:
     environment.add("one", ONE)
@@ -506,13 +510,13 @@ def test_a_creation_in_steps_is_left_to_the_process_that_is_at_it(
     assert tenancy.create("acme").id == number
 
 
-def test_a_runs_own_connection_does_not_count_against_it(engine: Engine) -> None:
+def test_a_runs_own_connection_does_not_count_as_in_use(engine: Engine) -> None:
     free = """
     SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
         - coalesce(current_setting('reserved_connections', true)::int, 0) - count(*) FILTER (WHERE pid <> pg_backend_pid())
     FROM pg_stat_activity WHERE backend_type = 'client backend'
     """
-    with engine.begin() as connection:  # which sees the same sessions until its end
+    with engine.begin() as connection:  # the transaction reads the same sessions until its end
         left: int = connection.exec_driver_sql(free).scalar_one()
         assert limit_jobs(connection, jobs=None, max_connections=None, others=1) == left - 3
         assert limit_jobs(connection, jobs=left - 3, max_connections=None, others=1) == left - 3
@@ -542,7 +546,7 @@ def test_a_run_takes_no_more_connections_than_it_may(fleet: Make, engine: Engine
     def watch() -> None:
         query = text("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            before = set(connection.scalars(query))  # some of which are closed, but have not ended yet
+            before = set(connection.scalars(query))  # some connections are closed, but have not ended yet
             while not done.wait(0.01):
                 counts.append(len(set(connection.scalars(query)) - before))
 
@@ -557,7 +561,7 @@ def test_a_run_takes_no_more_connections_than_it_may(fleet: Make, engine: Engine
 
 
 class Exits:
-    """Does tasks in a thread of its own, where somebody exits: who prints to a reader that is gone, for example."""
+    """Runs tasks in a thread of its own, in which code exits, for example after a print to a closed pipe."""
 
     def __call__(self, task: Task) -> Outcome:
         raise SystemExit(task.key)
@@ -568,7 +572,7 @@ class Exits:
 
 
 @pytest.mark.parametrize("executors", [1, 3])
-def test_an_exit_in_a_thread_is_not_taken_for_the_end_of_the_work(executors: int) -> None:
+def test_an_exit_in_a_thread_does_not_count_as_the_end_of_the_tasks(executors: int) -> None:
     tasks = [
         Task(
             key=f"k{number}",

@@ -1,4 +1,4 @@
-"""Workers that the fork server runs see and do what new processes do."""
+"""Workers of the fork server have the environment and effects of new processes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _EXITS = "import os\nos._exit(3)"
 
 
 @pytest.mark.parametrize("code", [_SEES, _DIES, _EXITS], ids=["sees", "dies", "exits"])
-def test_a_forked_worker_is_as_a_new_one(
+def test_a_forked_worker_has_the_same_results_as_a_new_one(
     code: str, environment: Environment, migrated_tenancy: Callable[..., Tenancy], request: pytest.FixtureRequest
 ) -> None:
     environment.add("one", "pass")

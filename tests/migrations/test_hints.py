@@ -1,4 +1,4 @@
-"""The hint of a failure is true for what failed."""
+"""The hint of a failure is correct for its cause."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ FAILURES = {
         "SET CONSTRAINTS ALL IMMEDIATE",
     ),
 }
-"""Failures by SQLSTATE, which spaces after it make different keys: what the revision does, and words of the hint."""
+"""Failures by SQLSTATE (with spaces for further cases of one): the revision's code, and words of the hint."""
 
 NOT_PROVOKED: dict[str | None, str | None] = {
     "08006": "connection was lost",
@@ -110,7 +110,7 @@ def fleet(environment: Environment, migrated_tenancy: Make) -> Tenancy:
 
 
 @pytest.mark.parametrize("state", FAILURES)
-def test_what_to_do_is_true_for_what_failed(state: str, fleet: Tenancy, environment: Environment) -> None:
+def test_the_hint_is_correct_for_the_failure(state: str, fleet: Tenancy, environment: Environment) -> None:
     body, words = FAILURES[state]
     environment.add("two", body)
     with pytest.raises(MigrationError) as raised:
@@ -121,7 +121,7 @@ def test_what_to_do_is_true_for_what_failed(state: str, fleet: Tenancy, environm
 
 
 @pytest.mark.parametrize("state", NOT_PROVOKED)
-def test_what_to_do_is_known_from_the_sqlstate(state: str | None) -> None:
+def test_the_hint_is_found_by_the_sqlstate(state: str | None) -> None:
     words = NOT_PROVOKED[state]
     hint = hint_for(state, "x")
     assert (hint is None) if words is None else (words in (hint or ""))
@@ -133,9 +133,7 @@ def test_each_hint_is_tested() -> None:
     ] == []
 
 
-def test_a_step_that_an_earlier_attempt_has_done_is_not_blamed_on_others(
-    fleet: Tenancy, environment: Environment
-) -> None:
+def test_a_step_of_an_earlier_attempt_has_a_hint_of_its_own(fleet: Tenancy, environment: Environment) -> None:
     environment.add("two", ADD_OUTSIDE)
     with pytest.raises(MigrationError, match="division by zero"):
         migrate(fleet)
@@ -153,7 +151,9 @@ op.execute("SELECT 1 / 0")
 """
 
 
-def test_a_step_back_over_branches_says_to_name_a_revision(fleet: Tenancy, environment: Environment) -> None:
+def test_the_error_of_a_relative_downgrade_over_branches_advises_to_name_a_revision(
+    fleet: Tenancy, environment: Environment
+) -> None:
     environment.add("left", "pass", after="one")
     environment.add("right", "pass", after="one")
     environment.add("joined", "pass", after=("left", "right"))

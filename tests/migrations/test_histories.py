@@ -1,4 +1,4 @@
-"""Two histories of real habits: tenants go from the base to the newest revision and back as one schema does."""
+"""Two realistic histories: upgrade and downgrade have the same result for tenants as for one schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.migrations.histories.running import run_history
 @pytest.mark.few_cases
 @pytest.mark.parametrize("engine", ["alembic", "auto"])
 @pytest.mark.parametrize("history", [incidents, dashboards], ids=["incidents", "dashboards"])
-def test_a_history_does_to_each_tenant_what_alembic_does_to_one_schema(
+def test_a_history_has_the_same_result_for_each_tenant_as_for_one_schema(
     history: ModuleType, engine: str, tmp_path: Path, make_database: Callable[..., URL]
 ) -> None:
     run_history(history, engine, tmp_path / "migrations", make_database)

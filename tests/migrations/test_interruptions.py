@@ -1,4 +1,4 @@
-"""Revisions that are killed after a step outside of a transaction, before their version could be written."""
+"""Revisions that are killed after a step outside of a transaction, before their version is written."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def looks(engine: Engine, *keys: str) -> list[object]:
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
-def test_what_was_done_before_the_kill_is_not_in_the_way(
+def test_steps_before_the_kill_do_not_prevent_a_second_run(
     step: str, environment: Environment, migrated_tenancy: Make, engine: Engine, tmp_path: Path
 ) -> None:
     environment.add("one", ONE)
@@ -87,7 +87,7 @@ def test_what_was_done_before_the_kill_is_not_in_the_way(
         assert connection.execute(comments, {"mark": MARK}).scalar() == 0
 
 
-def test_without_an_interruption_what_is_in_the_way_is_told(
+def test_without_an_interruption_existing_objects_are_an_error(
     environment: Environment, migrated_tenancy: Make, engine: Engine
 ) -> None:
     environment.add("one", ONE)
@@ -101,7 +101,7 @@ def test_without_an_interruption_what_is_in_the_way_is_told(
         migrate(migrated_tenancy(), jobs=0)
 
 
-def test_going_back_after_an_interruption_works_too(
+def test_a_downgrade_after_an_interruption_works_too(
     environment: Environment, migrated_tenancy: Make, engine: Engine, tmp_path: Path
 ) -> None:
     environment.add("zero", "pass")
@@ -121,7 +121,7 @@ def test_going_back_after_an_interruption_works_too(
 
 
 def indexes(engine: Engine) -> dict[str, bool]:
-    """Return the indexes called ix, by schema, and whether each is valid."""
+    """Return the indexes named ix, by schema, and whether each is valid."""
     query = """
         SELECT nspname, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
         JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE relname = 'ix'
@@ -131,12 +131,10 @@ def indexes(engine: Engine) -> dict[str, bool]:
 
 
 def end_in_the_middle(engine: Engine, build: Callable[[], int], function: str) -> None:
-    """Have an index be built, in vain, and end the build by one of PostgreSQL's functions while it waits for a writer."""
+    """Start to build an index, and end the build by one of PostgreSQL's functions while it waits for a writer."""
     with engine.connect() as writer, ThreadPoolExecutor() as threads:
         try:
-            writer.exec_driver_sql(
-                "INSERT INTO t_acme.a VALUES (1, 1)"
-            )  # which also keeps the index from being dropped
+            writer.exec_driver_sql("INSERT INTO t_acme.a VALUES (1, 1)")  # the writer also prevents a drop of the index
             code = threads.submit(build)
             until(lambda: indexes(engine) == {"t_acme": False})
             with engine.connect() as connection:
@@ -156,7 +154,7 @@ def end_in_the_middle(engine: Engine, build: Callable[[], int], function: str) -
     [STEPS["create"], 'op.execute("CREATE INDEX CONCURRENTLY IF NOT EXISTS ix ON a (x)")'],
     ids=["", "if not there"],
 )
-def test_an_index_that_was_still_being_built_is_built_again(
+def test_an_index_whose_build_was_interrupted_is_built_again(
     step: str, function: str, environment: Environment, migrated_tenancy: Make, engine: Engine
 ) -> None:
     environment.add("one", ONE)
@@ -170,7 +168,7 @@ def test_an_index_that_was_still_being_built_is_built_again(
     assert indexes(engine) == {"t_acme": True}
 
 
-def test_an_index_that_could_not_be_built_leaves_nothing_behind(
+def test_an_index_that_could_not_be_built_is_removed(
     environment: Environment, migrated_tenancy: Make, engine: Engine
 ) -> None:
     environment.add("one", ONE)
@@ -189,7 +187,7 @@ def test_an_index_that_could_not_be_built_leaves_nothing_behind(
     assert indexes(engine) == {"t_acme": True}
 
 
-def test_an_index_that_somebody_else_is_building_is_left_alone(
+def test_an_index_that_another_session_is_building_is_not_dropped(
     environment: Environment, migrated_tenancy: Make, engine: Engine
 ) -> None:
     environment.add("one", ONE)

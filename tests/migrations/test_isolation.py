@@ -1,4 +1,4 @@
-"""One tenant's migration leaves nothing for the next, and what would differ from tenant to tenant is not replayed."""
+"""One tenant's migration leaves no state for the next, and statements that depend on the tenant are not replayed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def replayed(report: MigrationReport) -> int:
     return sum(outcome.engine == "replay" for outcome in report.outcomes)
 
 
-def test_what_a_revision_leaves_in_its_session_is_not_for_the_next_tenant(
+def test_session_state_of_a_revision_does_not_reach_the_next_tenant(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add(
@@ -94,7 +94,7 @@ NOT_REPLAYED = {
 
 
 @pytest.mark.parametrize(("code", "why"), NOT_REPLAYED.values(), ids=NOT_REPLAYED)
-def test_what_may_be_different_for_another_tenant_is_not_replayed(
+def test_statements_that_may_differ_for_another_tenant_are_not_replayed(
     code: str, why: str, fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("two", code)
@@ -125,9 +125,7 @@ with op.get_context().autocommit_block():
 """
 
 
-def test_taking_back_a_run_that_went_in_two_parts_takes_both_back(
-    fleet: Make, environment: Environment, engine: Engine
-) -> None:
+def test_reversing_a_run_with_two_parts_reverses_both(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", 'op.execute("CREATE TABLE new ()")', 'op.execute("DROP TABLE new")')
     environment.add("three", PARTLY, 'op.drop_index("ix", "note", schema="tenant")')
     report = migrate(fleet(), jobs=2)
@@ -141,7 +139,7 @@ def test_taking_back_a_run_that_went_in_two_parts_takes_both_back(
     assert set(values(engine, "SELECT to_regclass('{}.new')").values()) == {None}
 
 
-def test_taking_back_a_run_that_failed_in_its_second_part_takes_the_first_back(
+def test_reversing_a_run_that_failed_in_its_second_part_reverses_the_first(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("two", 'op.execute("CREATE TABLE new ()")', 'op.execute("DROP TABLE new")')
@@ -152,7 +150,7 @@ def test_taking_back_a_run_that_failed_in_its_second_part_takes_the_first_back(
         migrate(fleet(), jobs=2)
     assert [failure.key for failure in caught.value.report.failures] == ["k3"]
 
-    # What is in the way is told again: nobody was killed.
+    # The existing object is an error again, because no run was killed.
     with pytest.raises(MigrationError, match="already exists"):
         migrate(fleet(), jobs=2)
 
@@ -162,7 +160,7 @@ def test_taking_back_a_run_that_failed_in_its_second_part_takes_the_first_back(
     assert values(engine, "SELECT to_regclass('{}.new')")["k3"] is None
 
 
-def test_taking_back_a_run_does_not_take_back_what_another_did_meanwhile(
+def test_reversing_a_run_does_not_reverse_migrations_of_another(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("two", 'op.execute("CREATE TABLE new ()")', 'op.execute("DROP TABLE new")')
@@ -170,7 +168,7 @@ def test_taking_back_a_run_does_not_take_back_what_another_did_meanwhile(
     environment.add("three", 'op.execute("CREATE TABLE newer ()")', 'op.execute("DROP TABLE newer")')
 
     class Meanwhile(Progress):
-        """Migrates the others as soon as the run has been planned."""
+        """Migrates the other tenants as soon as the run has been planned."""
 
         def started(self, _total: int) -> None:
             migrate(fleet(), jobs=1)
@@ -192,10 +190,12 @@ def test_options_that_do_not_exist_are_refused(
 
 
 class StopsError(Exception):
-    """Somebody who watches has had enough."""
+    """An error of a progress object."""
 
 
-def test_an_exception_of_who_watches_ends_the_run(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_an_exception_of_the_progress_object_ends_the_run(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
     environment.add("two", 'op.execute("SELECT pg_sleep(0.5)")')
 
     class Watcher(Progress):

@@ -1,4 +1,4 @@
-"""Limits of time hold wherever a revision's statements run, and waits are told."""
+"""Time limits hold for all statements of a revision, and waits are reported."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ STEPS = {
     "check": 'op.create_check_constraint_concurrently("ck", "a", "x > 0", schema="tenant")',
 }
 LIKE_OTHERS = {"outside, by an operation", "concurrent index as text", "required column"}
-"""Steps for which others stand in the small size."""
+"""Steps that others represent by default."""
 
 
 class Told(Progress):
-    """A progress that keeps what it is told of waits."""
+    """A progress object that records waits."""
 
     def __init__(self) -> None:
         self.waits: list[Waiting] = []
@@ -53,7 +53,7 @@ class Told(Progress):
 
 @pytest.fixture
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try each tenant once, for a test not to take the time of eight."""
+    """Allow one attempt for each tenant instead of eight, which take longer."""
     from tenantkit.postgres import retry
 
     monkeypatch.setattr(retry, "ATTEMPTS", 1)
@@ -67,7 +67,7 @@ def once(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, step in STEPS.items()
     ],
 )
-def test_a_statement_waits_for_a_lock_as_long_as_it_may(
+def test_a_statement_waits_for_a_lock_up_to_the_limit(
     step: str, jobs: int, environment: Environment, migrated_tenancy: Make, engine: Engine, once: None
 ) -> None:
     environment.add("one", ONE)
@@ -77,7 +77,7 @@ def test_a_statement_waits_for_a_lock_as_long_as_it_may(
     told = Told()
     with engine.connect() as other:
         other.exec_driver_sql("SET application_name = 'a report'")
-        other.exec_driver_sql("SET idle_in_transaction_session_timeout = '30s'")  # for a wait without a limit to end
+        other.exec_driver_sql("SET idle_in_transaction_session_timeout = '30s'")  # ends a wait without a limit
         pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         other.exec_driver_sql("UPDATE t_acme.a SET x = x")
         with pytest.raises(MigrationError, match="lock timeout"):
@@ -90,7 +90,7 @@ def test_a_statement_waits_for_a_lock_as_long_as_it_may(
 
 @pytest.mark.parametrize("jobs", [0, 1])
 @pytest.mark.parametrize("step", ['op.execute("SELECT pg_sleep(60)")', BLOCK + 'op.execute("SELECT pg_sleep(60)")'])
-def test_a_statement_takes_as_long_as_it_may(
+def test_a_statement_runs_up_to_the_limit(
     step: str, jobs: int, environment: Environment, migrated_tenancy: Make
 ) -> None:
     environment.add("one", ONE)
@@ -182,7 +182,7 @@ def test_outside_of_a_run_limits_hold_too(empty_database: Any) -> None:
     engine.dispose()
 
 
-def test_a_look_whose_connection_does_not_open_is_not_waited_for() -> None:
+def test_a_search_for_blockers_that_cannot_connect_is_not_waited_for() -> None:
     opening, released, opened = Event(), Event(), Event()
 
     def connect() -> None:
@@ -198,7 +198,7 @@ def test_a_look_whose_connection_does_not_open_is_not_waited_for() -> None:
     until(lambda: all(thread.name != "tenantkit-waiting" for thread in enumerate_threads()))
 
 
-def test_alembic_migrates_where_the_driver_prepares_every_statement(
+def test_alembic_migrates_if_the_driver_prepares_every_statement(
     environment: Environment, migrated_tenancy: Make
 ) -> None:
     environment.add("one", ONE)

@@ -1,4 +1,4 @@
-"""Tenants in maintenance while they are migrated: what the registry says during and after it, whatever happens."""
+"""Tenants in maintenance during their migration: the registry during and after it, in every case."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KEYS = [f"k{number}" for number in range(6)]
 ACTIVE = dict.fromkeys(KEYS, ("active", None))
 
 WITNESS = 'op.execute("CREATE TABLE seen AS SELECT status FROM tenantkit.tenants WHERE schema = current_schema()")'
-SLOW = 'for _ in range(600):\n    op.execute("SELECT pg_sleep(0.1)")'  # a server sees between statements who is gone
+SLOW = 'for _ in range(600):\n    op.execute("SELECT pg_sleep(0.1)")'  # a server detects a closed connection between statements
 GATE = 4711
 WAITS = waiting(GATE)
 FAILS = "op.execute(\"DO $$ BEGIN IF current_schema() = 't_k3' THEN RAISE 'no luck'; END IF; END $$\")"
@@ -51,14 +51,14 @@ def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
 
 
 def states(engine: Engine) -> dict[str, tuple[str, str | None]]:
-    """Return each tenant's status, and the run that keeps it in maintenance, as the registry has them."""
+    """Return each tenant's status, and the run that keeps it in maintenance, from the registry."""
     with engine.connect() as connection:
         query = "SELECT key, status, claim FROM tenantkit.tenants ORDER BY key"
         return {row.key: (row.status, row.claim) for row in connection.exec_driver_sql(query)}
 
 
 def seen(engine: Engine) -> dict[str, str]:
-    """Return the status that each tenant had while it was migrated, as its revision saw it."""
+    """Return the status of each tenant during its migration, as its revision read it."""
     with engine.connect() as connection:
         return {key: connection.exec_driver_sql(f"SELECT status FROM t_{key}.seen").scalar_one() for key in KEYS}
 
@@ -67,7 +67,7 @@ def seen(engine: Engine) -> dict[str, str]:
 def running(
     database: URL, environment: Environment, *, key: str, engine: Engine, options: str = "", before: str = ""
 ) -> Generator[Any]:
-    """Yield a process that migrates with maintenance, once *key* is in maintenance or all is over."""
+    """Yield a process that migrates with maintenance, after *key* is in maintenance or the run has ended."""
     script = (
         f"{before}\n"
         "import sys; from tenantkit import Tenancy; from tenantkit.migrations import migrate\n"
@@ -88,7 +88,7 @@ def running(
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process, and what it has started."""
+    """Kill a process and its children."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -119,7 +119,7 @@ def test_each_tenant_is_in_maintenance_while_it_is_migrated_and_only_then(
     assert states(engine) == ACTIVE
 
 
-def test_without_being_asked_nobody_is_in_maintenance(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_without_the_option_no_tenant_is_in_maintenance(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", WITNESS)
     migrate(fleet(), jobs=2)
     assert seen(engine) == dict.fromkeys(KEYS, "active")
@@ -136,7 +136,7 @@ def test_steps_outside_of_a_transaction_are_in_maintenance_too(
     assert states(engine) == ACTIVE
 
 
-def test_a_status_that_a_person_has_set_stays(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_a_status_that_an_operator_has_set_is_kept(fleet: Make, environment: Environment, engine: Engine) -> None:
     tenancy = fleet()
     tenancy.suspend("k1")
     tenancy.start_maintenance("k2")
@@ -148,7 +148,9 @@ def test_a_status_that_a_person_has_set_stays(fleet: Make, environment: Environm
     assert states(engine)["k2"] == ("maintenance", None)
 
 
-def test_other_processes_hear_of_it(fleet: Make, environment: Environment, database: URL, engine: Engine) -> None:
+def test_other_processes_are_notified_of_maintenance(
+    fleet: Make, environment: Environment, database: URL, engine: Engine
+) -> None:
     environment.add("two", WAITS)
     other = fleet(listen=True, cache_ttl=3600)
     other.get("k0")
@@ -168,7 +170,7 @@ def test_other_processes_hear_of_it(fleet: Make, environment: Environment, datab
     assert sorted(told) == sorted(KEYS * 2)
 
 
-def test_the_process_itself_knows_at_once(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_the_process_itself_sees_maintenance_at_once(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", WAITS)
     tenancy = fleet(cache_ttl=3600)
     assert tenancy.get("k0").status == "active"
@@ -199,7 +201,7 @@ def test_a_tenant_whose_worker_dies_is_active_again(fleet: Make, environment: En
     assert states(engine) == ACTIVE
 
 
-def test_a_pool_of_one_connection_suffices(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_a_pool_of_one_connection_is_sufficient(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", WITNESS)
     tenancy = fleet(engine_options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 60})
     migrate(tenancy, maintenance=True, jobs=3)
@@ -219,7 +221,7 @@ CUTS = """
 """
 
 
-def test_a_lost_connection_leaves_nobody_in_maintenance(
+def test_a_lost_connection_leaves_no_tenant_in_maintenance(
     fleet: Make, environment: Environment, engine: Engine, database: URL
 ) -> None:
     cuts = CUTS.format(url=database.render_as_string(hide_password=False))
@@ -231,12 +233,14 @@ def test_a_lost_connection_leaves_nobody_in_maintenance(
     assert states(engine) == ACTIVE
 
 
-def test_a_killed_run_is_mended_by_doctor(fleet: Make, environment: Environment, engine: Engine, database: URL) -> None:
+def test_doctor_ends_the_maintenance_of_a_killed_run(
+    fleet: Make, environment: Environment, engine: Engine, database: URL
+) -> None:
     environment.add("two", SLOW)
     tenancy = fleet()
     tenancy.start_maintenance("k5")
     with running(database, environment, key="k0", engine=engine) as process:
-        assert tenancy.diagnose() == []  # a live run is at work
+        assert tenancy.diagnose() == []  # a run is alive
         assert tenancy.repair() == []
         assert states(engine)["k0"][0] == "maintenance"
         kill(process)
@@ -251,7 +255,7 @@ def test_a_killed_run_is_mended_by_doctor(fleet: Make, environment: Environment,
     assert tenancy.diagnose() == []
 
 
-def test_where_a_killed_run_is_still_at_work_in_the_server_maintenance_goes_on(
+def test_while_a_statement_of_a_killed_run_runs_maintenance_continues(
     fleet: Make, environment: Environment, engine: Engine, database: URL
 ) -> None:
     environment.add("two", 'op.execute("SELECT pg_sleep(120)")')
@@ -275,7 +279,7 @@ def test_where_a_killed_run_is_still_at_work_in_the_server_maintenance_goes_on(
     assert states(engine) == ACTIVE
 
 
-def test_while_a_lost_connection_is_still_at_work_in_the_server_maintenance_goes_on(
+def test_while_a_statement_of_a_lost_connection_runs_maintenance_continues(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     databases = fleet().databases
@@ -293,7 +297,7 @@ def test_while_a_lost_connection_is_still_at_work_in_the_server_maintenance_goes
 
 
 @pytest.mark.parametrize("again", [True, False])
-def test_a_killed_run_is_mended_by_the_next(
+def test_the_next_run_ends_the_maintenance_of_a_killed_run(
     fleet: Make, environment: Environment, engine: Engine, database: URL, again: bool
 ) -> None:
     environment.add("two", SLOW)
@@ -308,7 +312,7 @@ def test_a_killed_run_is_mended_by_the_next(
         assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
 
 
-def test_an_interrupted_run_leaves_nobody_in_maintenance(
+def test_an_interrupted_run_leaves_no_tenant_in_maintenance(
     fleet: Make, environment: Environment, engine: Engine, database: URL
 ) -> None:
     environment.add("two", SLOW)
@@ -328,7 +332,7 @@ def test_the_workers_of_a_run_that_ignores_interrupts_ignore_them_too(
         closed_gate(engine, GATE) as open_gate,
         running(database, environment, key="k3", engine=engine, options=options, before=ignore) as process,
     ):
-        until_asleep(engine)  # by then a worker is at the gate
+        until_asleep(engine)  # by then a worker waits for the lock
         os.killpg(process.pid, signal.SIGINT)
         open_gate()
         assert process.wait(60) == 0
@@ -336,7 +340,7 @@ def test_the_workers_of_a_run_that_ignores_interrupts_ignore_them_too(
     assert {key: revisions(engine, key) for key in KEYS} == {key: ["two"] for key in KEYS}
 
 
-def test_what_a_person_orders_meanwhile_stays(
+def test_a_status_that_an_operator_sets_meanwhile_is_kept(
     fleet: Make, environment: Environment, engine: Engine, database: URL
 ) -> None:
     environment.add("two", WAITS)
@@ -352,7 +356,7 @@ def test_what_a_person_orders_meanwhile_stays(
     assert states(engine)["k0"] == ("maintenance", None)
 
 
-def test_two_runs_at_once_keep_tenants_in_maintenance_and_leave_nobody(
+def test_concurrent_runs_keep_tenants_in_maintenance_and_leave_none_there(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("two", WITNESS + '\nop.execute("SELECT pg_sleep(0.1)")')
@@ -363,7 +367,7 @@ def test_two_runs_at_once_keep_tenants_in_maintenance_and_leave_nobody(
     assert states(engine) == ACTIVE
 
 
-def test_a_tenant_that_another_run_keeps_in_maintenance_waits_for_it(
+def test_a_tenant_in_maintenance_by_another_run_waits_for_it(
     fleet: Make, environment: Environment, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tenantkit.postgres.retry.PATIENCE", 0.3)
@@ -379,12 +383,12 @@ def test_a_tenant_that_another_run_keeps_in_maintenance_waits_for_it(
         assert states(engine) == {**ACTIVE, "k0": ("maintenance", "run 999")}
         assert revisions(engine) == ["one"]
         connection.detach()
-    migrate(fleet(), maintenance=True, jobs=2)  # now that the other is dead
+    migrate(fleet(), maintenance=True, jobs=2)  # because the other run is dead
     assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
     assert states(engine) == ACTIVE
 
 
-def test_runs_killed_at_any_moment_are_mended_by_the_next(
+def test_after_a_kill_at_any_moment_the_next_run_ends_maintenance(
     fleet: Make, environment: Environment, engine: Engine, database: URL, all_cases: bool
 ) -> None:
     environment.add("two", TWO, 'op.drop_column("a", "y", schema="tenant")')

@@ -1,4 +1,4 @@
-"""Each side makes its own types and sequences by its revisions, and autogenerate finds them."""
+"""The revisions of each side create its types and sequences, and autogenerate finds them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_revision_creates_the_types_of_its_own_side(
 ) -> None:
     head = WRAPPED.format(schema=schema) + f"PREFIX = {'shared.' if schema == 'shared' else ''!r}\n"
     if schema == "shared":
-        # What carries a real schema is made by the shared side.
+        # The shared side creates types with a real schema.
         common = head + 'op.create_table("common", *columns("created"), *columns("added"), schema="shared")\n'
         environment.add(
             "common", common + 'op.create_table("other", *columns("changed"), schema="shared")', line="shared"

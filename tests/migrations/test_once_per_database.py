@@ -1,4 +1,4 @@
-"""What exists once in a database does not come with a tenant's revision."""
+"""Tenant revisions with objects that exist once in a database are refused."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ EACH = [
 
 
 @pytest.mark.parametrize("statement", ONCE)
-def test_what_no_schema_can_hold_is_known(statement: str) -> None:
+def test_statements_about_objects_outside_of_schemas_are_detected(statement: str) -> None:
     assert read_sql(statement).once_per_database == ONCE[statement]
 
 
 @pytest.mark.parametrize("statement", EACH)
-def test_what_a_schema_can_hold_is_left_alone(statement: str) -> None:
+def test_statements_about_objects_in_a_schema_are_accepted(statement: str) -> None:
     assert read_sql(statement).once_per_database is None
 
 
@@ -102,7 +102,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("options", [{}, {"engine": "alembic"}, {"jobs": 0}], ids=str)
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_tenant_revision_is_refused_that_makes_what_exists_once(
+def test_a_tenant_revision_that_creates_a_database_object_is_refused(
     kind: str,
     options: dict[str, Any],
     fleet: Tenancy,
@@ -124,7 +124,9 @@ def test_a_tenant_revision_is_refused_that_makes_what_exists_once(
         assert not connection.execute(text("SELECT FROM pg_namespace WHERE nspname = 'audit'")).all()
 
 
-def test_a_downgrade_does_not_drop_what_others_need(fleet: Tenancy, environment: Environment, engine: Engine) -> None:
+def test_a_downgrade_that_drops_a_database_object_is_refused(
+    fleet: Tenancy, environment: Environment, engine: Engine
+) -> None:
     environment.add("two", "pass", downgrade="op.execute('DROP EXTENSION plpgsql CASCADE')")
     migrate(fleet)
     with pytest.raises(MigrationError, match="a shared revision"):
@@ -133,7 +135,9 @@ def test_a_downgrade_does_not_drop_what_others_need(fleet: Tenancy, environment:
         assert connection.execute(text("SELECT FROM pg_extension WHERE extname = 'plpgsql'")).all()
 
 
-def test_the_shared_line_makes_it(fleet: Tenancy, environment: Environment, engine: Engine) -> None:
+def test_a_shared_revision_may_create_a_database_object(
+    fleet: Tenancy, environment: Environment, engine: Engine
+) -> None:
     environment.add("s1", "op.execute('CREATE SCHEMA audit')", line="shared")
     assert preview(fleet, scripts=True).shared is not None
     upgrade_shared(fleet)

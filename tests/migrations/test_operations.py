@@ -1,4 +1,4 @@
-"""Every Alembic operation lands in the tenant's schema, named by the placeholder or not at all."""
+"""Every Alembic operation works in the tenant's schema, with the placeholder or without a schema."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ ALEMBIC_NEEDS = {
     "enum_used_again_in_another_table": "CREATE TYPE mood AS ENUM ('a', 'b')",
     "enum_with_default": "CREATE TYPE mood AS ENUM ('a', 'b')",
 }
-"""What plain Alembic has to be told besides: it creates no type for a column of a table that is there."""
+"""Additional operations for plain Alembic, which creates no type for a column of an existing table."""
 
 
 ALEMBIC_RUNS = {
@@ -250,7 +250,7 @@ ALEMBIC_RUNS = {
     "get_bind",
     "get_bind_session",
 }
-"""What is not replayed for the others: Python that has the connection, and steps outside of a transaction."""
+"""Operations that are not replayed: Python with the connection, and steps outside of a transaction."""
 
 
 KEYS = ("old", "second", "third")
@@ -258,7 +258,7 @@ KEYS = ("old", "second", "third")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A database whose tenants, and whose schema ``plain``, are at the first revision, and what writes revisions."""
+    """A database with tenants, and a schema ``plain``, at the first revision, and its environment."""
 
     schema: str | None
     database: str
@@ -272,7 +272,7 @@ def prepared(
     application_template: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Prepared:
-    """Revisions whose operations name the placeholder, or no schema."""
+    """Revisions whose operations have the placeholder or no schema."""
     folder = tmp_path_factory.mktemp("operations") / "migrations"
     init(folder)
     Environment(folder).add("one", f"S = {request.param!r}\n{BASE}")
@@ -288,7 +288,7 @@ def prepared(
 
 
 def run_plainly(url: URL, *codes: str) -> tuple[list[str], dict[str, list[str]]]:
-    """Run a revision's code in the schema ``plain`` with Alembic alone; return what is there then."""
+    """Run a revision's code in the schema ``plain`` with Alembic alone; return its shape."""
     engine = sa.create_engine(url, connect_args={"options": "-csearch_path=plain"}, poolclass=sa.NullPool)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"target_metadata": TenantBase.metadata})
@@ -300,7 +300,7 @@ def run_plainly(url: URL, *codes: str) -> tuple[list[str], dict[str, list[str]]]
 
 @pytest.mark.few_cases(operation=30)
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_an_operation_does_to_a_tenant_what_alembic_does_to_one_schema(
+def test_an_operation_has_the_same_result_for_a_tenant_as_for_one_schema(
     operation: str, prepared: Prepared, make_database: Callable[..., URL], tmp_path: Path
 ) -> None:
     code = dedent(OPERATIONS[operation])

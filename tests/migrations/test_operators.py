@@ -1,4 +1,4 @@
-"""Revisions and checks refuse columns whose operators a tenant's statements would not find."""
+"""Revisions and checks refuse columns whose operators are not on a tenant's path."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Make = Callable[..., Tenancy]
         ("unaccent", "CREATE TABLE t (x text CHECK (x = unaccent(x)))"),
     ],
 )
-def test_a_function_or_operator_class_that_is_not_found_names_extra_schemas(
+def test_the_error_for_a_missing_function_or_operator_class_names_extra_schemas(
     extension: str, table: str, make_tenancy: Make, environment: Environment, engine: Engine
 ) -> None:
     execute(engine, f'CREATE EXTENSION "{extension}" SCHEMA public')

@@ -1,4 +1,4 @@
-"""Operations of other packages, which send text with the placeholder inside, are for the tenant's schema."""
+"""Operations of other packages, whose SQL has the placeholder, work in the tenant's schema."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ OPERATIONS = {
     "words": """op.create_thing("COMMENT ON TABLE {S}.note IS '{S}, sub_{S}.x and 5%'")""",
 }
 WITH_WORDS = {"an argument", "arguments that are parameters of queries", "words"}
-"""Operations with which the placeholder, as a word, goes into the tenant's schema."""
+"""Operations that write the placeholder, as a word, into the tenant's schema."""
 TEXTS = {
     "in a revision": 'op.execute("ALTER TABLE tenant.note ADD COLUMN x int")',
     "after the operation": """

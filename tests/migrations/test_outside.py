@@ -1,4 +1,4 @@
-"""What a revision does outside of its connection is noticed, said, and never left out by a replay."""
+"""Work of a revision outside of its connection is detected, reported, and never omitted by a replay."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEYS = [f"k{number}" for number in range(COUNT)]
 
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Tenancy:
-    """Four tenants, and a table in public for what is written elsewhere."""
+    """Four tenants, and a table in public for rows of other connections."""
     environment.add("one", 'op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")')
     tenancy = migrated_tenancy()
     for key in KEYS:
@@ -99,7 +99,7 @@ op.get_bind().connection.driver_connection.execute("INSERT INTO public.written V
 
 @pytest.mark.few_cases(kind=4)
 @pytest.mark.parametrize("kind", CONNECTIONS)
-def test_a_connection_of_its_own_is_said_and_never_replayed(
+def test_a_revision_with_another_connection_is_reported_and_not_replayed(
     kind: str, fleet: Tenancy, environment: Environment, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     dsn = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -140,7 +140,7 @@ EFFECTS = {
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.few_cases(kind=3)
 @pytest.mark.parametrize("kind", EFFECTS)
-def test_work_in_files_and_elsewhere_is_done_for_every_tenant(
+def test_work_in_files_and_other_processes_is_done_for_every_tenant(
     kind: str, fleet: Tenancy, environment: Environment, tmp_path: Path
 ) -> None:
     file = tmp_path / "effects"
@@ -152,9 +152,7 @@ def test_work_in_files_and_elsewhere_is_done_for_every_tenant(
     assert "revision two" in why
 
 
-def test_a_revision_says_itself_that_it_is_not_replayed(
-    fleet: Tenancy, environment: Environment, tmp_path: Path
-) -> None:
+def test_a_revision_with_replay_false_is_not_replayed(fleet: Tenancy, environment: Environment, tmp_path: Path) -> None:
     file = tmp_path / "effects"
     environment.add("two", f"{ADD}os.write(KEPT_OPEN, b'x')")
     path = environment.folder / "tenant" / "two.py"
@@ -166,7 +164,7 @@ def test_a_revision_says_itself_that_it_is_not_replayed(
 
 
 @pytest.mark.parametrize("value", ["'no'", "0", "None"])
-def test_a_switch_that_is_no_switch_is_refused(value: str, fleet: Tenancy, environment: Environment) -> None:
+def test_a_replay_variable_that_is_no_bool_is_refused(value: str, fleet: Tenancy, environment: Environment) -> None:
     environment.add("two", ADD)
     path = environment.folder / "tenant" / "two.py"
     path.write_text(f"{path.read_text()}\nreplay = {value}\n")
@@ -174,7 +172,7 @@ def test_a_switch_that_is_no_switch_is_refused(value: str, fleet: Tenancy, envir
         migrate(fleet)
 
 
-def test_reading_and_importing_are_no_work_outside(
+def test_reads_of_files_and_imports_do_not_prevent_a_replay(
     fleet: Tenancy, environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "read.csv").write_text("1\n2\n")
@@ -191,7 +189,7 @@ def test_reading_and_importing_are_no_work_outside(
     assert [outcome.engine for outcome in report.outcomes].count("replay") == COUNT - 2
 
 
-def test_what_other_threads_do_meanwhile_is_not_the_revision_s(
+def test_work_of_other_threads_does_not_count_as_the_revisions(
     fleet: Tenancy, environment: Environment, engine: Engine, tmp_path: Path
 ) -> None:
     from threading import Event, Thread
@@ -232,7 +230,7 @@ def test_a_preview_does_not_run_a_revision_that_is_not_replayed(
     assert file.read_text() == "x"
 
 
-def test_a_connection_of_its_own_is_said_when_a_tenant_is_created_too(
+def test_another_connection_is_also_reported_at_a_creation(
     fleet: Tenancy, migrated_tenancy: Make, environment: Environment, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = engine.url.render_as_string(hide_password=False)

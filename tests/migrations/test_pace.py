@@ -1,4 +1,4 @@
-"""How many work at a time: decided without a clock, and kept to by threads."""
+"""The number of concurrent tasks: decided without a clock, and respected by threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tenantkit.tenant import Placement
 
 
 class Server:
-    """Does tasks in virtual time: so many at once, and none faster with more clients than that."""
+    """Runs tasks in virtual time, with a maximum number of concurrent tasks."""
 
     def __init__(self, pace: ConcurrencyLimit, seconds: float, seed: int) -> None:
         self.pace = pace
@@ -30,7 +30,7 @@ class Server:
         pace.start(self.now)
 
     def work(self, processors: int, tasks: int) -> Sequence[int]:
-        """Do so many tasks, each of which takes a processor 0.7 to 1.3 times as long as most; return the widths."""
+        """Run tasks of 0.7 to 1.3 times the usual duration; return the numbers of concurrent tasks."""
         for _ in range(tasks):
             end = self.now + self.seconds / min(processors, self.pace.width) * self._chance.uniform(0.7, 1.3)
             while (patience := self.pace.patience(self.now)) is not None and self.now + patience < end:
@@ -43,7 +43,7 @@ class Server:
 
 
 @given(processors=st.integers(1, 40), limit=st.integers(1, 40), seed=st.integers())
-def test_as_many_work_as_are_of_use(processors: int, limit: int, seed: int) -> None:
+def test_the_number_of_tasks_grows_to_the_servers_processors(processors: int, limit: int, seed: int) -> None:
     server = Server(ConcurrencyLimit(limit), seconds=0.004, seed=seed)
     server.work(processors, 4_000)
     usual = sorted(server.widths)[len(server.widths) // 2]
@@ -53,18 +53,18 @@ def test_as_many_work_as_are_of_use(processors: int, limit: int, seed: int) -> N
 
 
 @given(processors=st.integers(1, 40), limit=st.integers(1, 40), seed=st.integers())
-def test_what_takes_long_is_done_by_as_many_as_there_may_be(processors: int, limit: int, seed: int) -> None:
+def test_long_tasks_use_the_maximum_number(processors: int, limit: int, seed: int) -> None:
     server = Server(ConcurrencyLimit(limit), seconds=60, seed=seed)
     assert server.work(processors, 4)[-1] == limit
 
 
-def test_a_server_that_was_busy_is_tried_again() -> None:
+def test_after_a_load_of_the_server_the_number_grows_again() -> None:
     server = Server(ConcurrencyLimit(8), seconds=0.01, seed=1)
     assert server.work(1, 1_000)[-1] == 2
     assert server.work(8, 20_000)[-1] == 8
 
 
-def test_two_slow_tasks_do_not_hold_up_the_others() -> None:
+def test_two_slow_tasks_do_not_delay_the_others() -> None:
     server = Server(ConcurrencyLimit(8), seconds=0.01, seed=1)
     assert server.work(1, 1_000)[-1] == 2
     server.seconds = 60
@@ -72,7 +72,7 @@ def test_two_slow_tasks_do_not_hold_up_the_others() -> None:
 
 
 class Executor:
-    """Does tasks as a function says, and keeps account of who did any."""
+    """Runs tasks by a function, and records the executors that ran any."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._work = work
@@ -98,7 +98,7 @@ def tasks(count: int) -> list[Task]:
     ]
 
 
-def test_no_more_work_at_a_time_than_the_pace_says() -> None:
+def test_no_more_tasks_run_than_the_pace_allows() -> None:
     class Narrow(ConcurrencyLimit):
         def widen(self, now: float) -> None:
             self.start(now)
@@ -119,7 +119,7 @@ def test_no_more_work_at_a_time_than_the_pace_says() -> None:
 
 
 @pytest.mark.parametrize("executors", [1, 2, 3, 8])
-def test_all_get_work_where_those_before_them_wait(executors: int) -> None:
+def test_all_executors_get_tasks_while_others_wait(executors: int) -> None:
     together = Barrier(executors)
     outcomes = run_tasks(
         tasks(2 * executors),
@@ -130,7 +130,7 @@ def test_all_get_work_where_those_before_them_wait(executors: int) -> None:
     assert len(list(outcomes)) == 2 * executors
 
 
-def test_those_whose_turn_has_not_come_end_with_the_others() -> None:
+def test_idle_executors_end_with_the_others() -> None:
     stop = Event()
     outcomes = run_tasks(tasks(100), [lambda: Executor(lambda: Event().wait(0.001))] * 8, stop, ConcurrencyLimit(8))
     next(iter(outcomes))

@@ -1,4 +1,4 @@
-"""A revision does to each tenant what plain Alembic does to one schema, to the names of constraints and indexes."""
+"""A revision has the same result for each tenant as plain Alembic for one schema, including names of constraints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.migrations.shapes import differences, look
 KEYS = ("alone", "first", "second", "third")
 STATEMENTS = {**statements.BATCHES, **statements.TEXT, **statements.CONNECTIONS}
 OF_PLACEHOLDER = {"schema_that_the_database_names"}
-"""Without a placeholder, there is no other name for the schema."""
+"""Cases that need a placeholder, as another name for the schema."""
 CASES = {
     **operations.TABLES,
     **operations.COLUMNS,
@@ -37,7 +37,7 @@ WAYS: dict[str, tuple[Way, dict[str, str]]] = {
     "no-schema": ((None, "tenant"), CASES),
     "no-placeholder": ((None, None), {case: code for case, code in STATEMENTS.items() if case not in OF_PLACEHOLDER}),
 }
-"""The schema that revisions write, the placeholder, and the cases that it matters for."""
+"""The schema in revisions, the placeholder, and the cases to which they apply."""
 MARKER = "from tests.migrations.parity import marker"
 ENV = f"{MARKER}\nfrom tenantkit.migrations import run_environment\n\nrun_environment(my_option='mine')\n"
 
@@ -83,7 +83,7 @@ def tenancy_of(url: URL, folder: Path, placeholder: str | None) -> Tenancy:
     [pytest.param(way, case, id=f"{name}-{case}") for name, (way, cases) in WAYS.items() for case in cases],
     indirect=["template"],
 )
-def test_a_revision_does_to_each_tenant_what_alembic_does_to_one_schema(
+def test_a_revision_has_the_same_result_for_each_tenant_as_for_one_schema(
     case: str, template: tuple[Way, str, Path], make_database: Callable[..., URL], tmp_path: Path
 ) -> None:
     (schema, placeholder), database, folder = template

@@ -1,4 +1,4 @@
-"""Phases: what a fleet is given before the new code is deployed, and what is proposed for a new revision."""
+"""Phases: migrations before and after a deployment, and proposals for a new revision."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def columns(engine: Engine, *keys: str) -> dict[str, list[str]]:
 
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Callable[..., Tenancy]) -> Tenancy:
-    """Two tenants, behind a revision that expands and one that contracts."""
+    """Two tenants, before a revision that expands and one that contracts."""
     environment.add("r1", FIRST)
     tenancy = migrated_tenancy()
     tenancy.create("acme")
@@ -53,7 +53,7 @@ def fleet(environment: Environment, migrated_tenancy: Callable[..., Tenancy]) ->
     return migrated_tenancy()
 
 
-def test_the_phase_expand_goes_as_far_as_the_first_revision_that_contracts(fleet: Tenancy, engine: Engine) -> None:
+def test_the_phase_expand_stops_before_the_first_revision_that_contracts(fleet: Tenancy, engine: Engine) -> None:
     report = migrate(fleet, phase="expand", jobs=0)
     assert columns(engine, "acme", "beta") == {key: ["new", "old", "x"] for key in ("acme", "beta")}
     assert (report.target, len(report.migrated)) == ("r2", 2)
@@ -82,7 +82,7 @@ def test_only_a_migration_has_a_phase(fleet: Tenancy, engine: Engine, phase: Any
     assert columns(engine, "acme", "beta") == {key: ["new", "x"] for key in ("acme", "beta")}
 
 
-def test_after_the_phase_expand_status_can_be_asked_whether_that_is_done(
+def test_status_checks_the_phase_expand(
     fleet: Tenancy, environment: Environment, migrated_tenancy: Callable[..., Tenancy]
 ) -> None:
     def states(phase: Any = None) -> list[str]:
@@ -96,7 +96,7 @@ def test_after_the_phase_expand_status_can_be_asked_whether_that_is_done(
     migrate(fleet, phase="expand", jobs=0)
     assert (states("expand"), states()) == (["current", "current"], ["behind", "behind"])
 
-    environment.add("r4", 'op.execute("SELECT 1")', phase="expand")  # which stands behind the one that contracts
+    environment.add("r4", 'op.execute("SELECT 1")', phase="expand")  # it follows the one that contracts
     assert states("expand") == ["behind", "behind"]
     migrate(migrated_tenancy(), jobs=0)
     assert (states("expand"), states()) == (["current", "current"], ["current", "current"])
@@ -104,7 +104,7 @@ def test_after_the_phase_expand_status_can_be_asked_whether_that_is_done(
         status(fleet, phase="expnad")
 
 
-def test_the_shared_tables_are_asked_about_the_phase_too(
+def test_status_checks_the_phase_of_the_shared_tables_too(
     fleet: Tenancy, environment: Environment, migrated_tenancy: Callable[..., Tenancy]
 ) -> None:
     environment.add("s1", "pass", line="shared", phase="expand")
@@ -115,20 +115,18 @@ def test_the_shared_tables_are_asked_about_the_phase_too(
     assert not status(migrated_tenancy()).shared_is_current
 
 
-def test_the_phase_contract_goes_all_the_way(fleet: Tenancy, engine: Engine) -> None:
+def test_the_phase_contract_runs_all_revisions(fleet: Tenancy, engine: Engine) -> None:
     migrate(fleet, phase="contract", jobs=0)
     assert columns(engine, "acme", "beta") == {key: ["new", "x"] for key in ("acme", "beta")}
 
 
-def test_a_revision_that_says_nothing_goes_with_the_phase_expand(
-    fleet: Tenancy, environment: Environment, engine: Engine
-) -> None:
+def test_a_revision_without_a_phase_belongs_to_expand(fleet: Tenancy, environment: Environment, engine: Engine) -> None:
     environment.add("r2", EXPAND, after="r1")
     migrate(fleet, phase="expand", jobs=0)
     assert columns(engine, "acme") == {"acme": ["new", "old", "x"]}
 
 
-def test_each_tenant_goes_as_far_as_it_can_from_where_it_is(
+def test_each_tenant_is_migrated_as_far_as_possible_from_its_revision(
     fleet: Tenancy, environment: Environment, engine: Engine, migrated_tenancy: Callable[..., Tenancy]
 ) -> None:
     migrate(fleet, tenants=["acme"], jobs=0)
@@ -137,7 +135,7 @@ def test_each_tenant_goes_as_far_as_it_can_from_where_it_is(
     with pytest.raises(MigrationError) as caught:
         migrate(migrated_tenancy(), phase="expand", jobs=0)
 
-    # What is before the new code cannot be reached by beta without taking away what the code of r1 uses.
+    # beta cannot reach the expanding revision without a contraction that breaks the code of r1.
     assert columns(engine, "acme", "beta") == {"acme": ["new", "newer", "x"], "beta": ["old", "x"]}
     [failure] = caught.value.report.failures
     assert failure.key == "beta"
@@ -146,7 +144,7 @@ def test_each_tenant_goes_as_far_as_it_can_from_where_it_is(
     assert caught.value.report.target == "r4"
 
 
-def test_the_shared_tables_wait_for_their_phase_too(
+def test_the_phase_holds_for_the_shared_tables_too(
     environment: Environment, migrated_tenancy: Callable[..., Tenancy], engine: Engine
 ) -> None:
     environment.add("r1", FIRST)
@@ -162,7 +160,7 @@ def test_the_shared_tables_wait_for_their_phase_too(
     assert (outcome.from_revision, outcome.to_revision) == ("s1", "s2")
 
 
-def test_an_order_problem_in_the_shared_line_stops_before_anything_is_changed(
+def test_a_wrong_order_of_shared_revisions_is_refused_before_any_change(
     fleet: Tenancy, environment: Environment, engine: Engine
 ) -> None:
     environment.add("s1", "pass", line="shared", phase="contract")
@@ -173,7 +171,7 @@ def test_an_order_problem_in_the_shared_line_stops_before_anything_is_changed(
 
 
 @pytest.mark.parametrize("target", ["+1", "r3", "r2"])
-def test_a_target_of_its_own_and_a_phase_are_refused(fleet: Tenancy, engine: Engine, target: str) -> None:
+def test_a_named_target_with_a_phase_is_refused(fleet: Tenancy, engine: Engine, target: str) -> None:
     with pytest.raises(ConfigurationError, match="Leave out the phase or the target"):
         migrate(fleet, target, phase="expand", jobs=0)
     assert columns(engine, "acme") == {"acme": ["old", "x"]}
@@ -194,7 +192,7 @@ def test_a_run_is_resumed_in_its_phase(fleet: Tenancy, engine: Engine) -> None:
     assert unfinished(fleet, migrate(fleet, jobs=0).run_id)[2] is None
 
 
-def test_branches_are_each_taken_as_far_as_they_go(environment: Environment) -> None:
+def test_each_branch_is_migrated_as_far_as_possible(environment: Environment) -> None:
     environment.add("a1", FIRST)
     environment.add("a2", "pass", phase="expand")
     environment.add("a3", "pass", phase="contract")
@@ -207,14 +205,14 @@ def test_branches_are_each_taken_as_far_as_they_go(environment: Environment) -> 
     with pytest.raises(ConfigurationError, match="ask for 'heads'"):
         limit(graph, "head", ("a1",), "expand")
 
-    # What joins branches takes nothing away, and adds nothing that the new code could need.
+    # A merge of branches neither contracts nor expands.
     environment.add("m", "pass", after=("a3", "b2"))
     graph = RevisionGraph(environment.folder, "tenant")
     assert limit(graph, "head", ("a1",), "expand") == "a2,b2"
     assert limit(graph, "head", (), "contract") == "head"
 
 
-def test_tenants_on_branches_are_migrated_to_the_ends_of_the_phase(
+def test_tenants_on_branches_are_migrated_to_the_last_revisions_of_the_phase(
     environment: Environment, migrated_tenancy: Callable[..., Tenancy], engine: Engine
 ) -> None:
     environment.add("a1", FIRST)
@@ -294,7 +292,7 @@ def test_autogenerate_proposes_the_phase_that_lint_agrees_with(
 
     def found() -> set[str]:
         codes = {finding.code for finding in lint(migrated_tenancy(**metadata)).findings}
-        return codes - {"TK009"}  # about locks, whatever the phase
+        return codes - {"TK009"}  # about locks, in every phase
 
     monkeypatch.setattr(squawk, "find", lambda: None)
     assert found() == set()
@@ -302,7 +300,7 @@ def test_autogenerate_proposes_the_phase_that_lint_agrees_with(
     assert found() == ({"TK006"} if phase == "contract" else set())
 
 
-def test_a_phase_that_was_asked_for_is_written_whatever_the_template(
+def test_a_requested_phase_is_written_with_every_template(
     environment: Environment, migrated_tenancy: Callable[..., Tenancy]
 ) -> None:
     template = environment.folder / "script.py.mako"

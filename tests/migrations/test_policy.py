@@ -1,4 +1,4 @@
-"""How a run goes through a fleet: what the catalogs and the ledger hold after waves, stops and selections."""
+"""The order of a run: catalogs and ledger after waves, stops and selections."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fleet_template(make_fleet: Callable[..., str]) -> str:
 
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
-    """Make tenancies of a fleet of eight tenants at revision one; its code has moved on to two."""
+    """Make tenancies of a fleet of eight tenants at revision one; the head is two."""
     environment.add("one", ONE, 'op.drop_table("a", schema="tenant")')
     environment.add("two", TWO, 'op.drop_column("a", "y", schema="tenant")')
     return migrated_tenancy
@@ -65,7 +65,7 @@ def at(engine: Engine, revision: str) -> list[str]:
 
 
 def ledger(engine: Engine, run_id: int, column: str = "status") -> dict[str, Any]:
-    """Return what the ledger says of each tenant of a run."""
+    """Return the ledger's outcome of each tenant of a run."""
     query = f"SELECT key, o.{column} FROM tenantkit.outcomes o JOIN tenantkit.tenants t ON t.id = tenant_id WHERE run_id = {run_id}"
     with engine.connect() as connection:
         return {row[0]: row[1] for row in connection.exec_driver_sql(query)}
@@ -76,7 +76,7 @@ def keys_of(states: dict[str, str], state: str) -> list[str]:
 
 
 class Watcher(Progress):
-    """Remembers what it is told, and looks at the catalogs between waves."""
+    """Records the progress, and reads the catalogs between waves."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -98,7 +98,7 @@ class Watcher(Progress):
 
 
 def stopped(tenancy: Tenancy, **options: Any) -> MigrationReport:
-    """Migrate, which is stopped, and return the report."""
+    """Start a migration that is stopped, and return the report."""
     with pytest.raises(MigrationError, match="stopped because") as caught:
         migrate(tenancy, **options)
     report: MigrationReport = caught.value.report
@@ -129,11 +129,11 @@ def test_a_pause_is_made_between_waves_only(fleet: Make, engine: Engine) -> None
     start = monotonic()
     migrate(fleet(), waves=[50, 100], pause=0.7, check=lambda _: seen.append(monotonic()), jobs=2)
     assert seen[0] - start > 0.7
-    migrate(fleet(), waves=[50, 100], pause=3600, jobs=2)  # there is no wave, as nobody has anything to do
+    migrate(fleet(), waves=[50, 100], pause=3600, jobs=2)  # there is no wave, because all tenants are at the target
 
 
 @pytest.mark.parametrize("jobs", [0, 2])
-def test_a_check_that_fails_stops_the_run_and_a_resumption_goes_on(fleet: Make, engine: Engine, jobs: int) -> None:
+def test_a_check_that_fails_stops_the_run_and_a_resumption_continues(fleet: Make, engine: Engine, jobs: int) -> None:
     report = stopped(fleet(), waves=[50, 100], check=lambda _: False, jobs=jobs)
     assert at(engine, "two") == KEYS[:4]
     assert at(engine, "one") == KEYS[4:]
@@ -156,7 +156,7 @@ def test_a_check_that_fails_stops_the_run_and_a_resumption_goes_on(fleet: Make, 
     assert at(engine, "two") == KEYS
 
 
-def test_a_check_that_raises_stops_the_run_with_its_words(fleet: Make, engine: Engine) -> None:
+def test_a_check_that_raises_stops_the_run_with_its_message(fleet: Make, engine: Engine) -> None:
     def check(wave: Wave) -> None:
         assert wave.number < 2, "latency doubled"
 
@@ -166,7 +166,7 @@ def test_a_check_that_raises_stops_the_run_with_its_words(fleet: Make, engine: E
 
 
 @pytest.mark.parametrize("how", [{"jobs": 0}, {"jobs": 1}, {"jobs": 1, "engine": "alembic"}])
-def test_the_first_failure_stops_a_run_that_is_told_so(
+def test_with_on_error_stop_the_first_failure_stops_the_run(
     fleet: Make, environment: Environment, engine: Engine, how: Any
 ) -> None:
     failing_for(environment, "k4", "k6")
@@ -188,9 +188,7 @@ def test_a_failing_rehearsal_stops_a_run_too(fleet: Make, environment: Environme
     assert (report.left, ledger(engine, report.run_id)["k1"]) == (7, "planned")
 
 
-def test_a_run_goes_on_while_no_more_have_failed_than_permitted(
-    fleet: Make, environment: Environment, engine: Engine
-) -> None:
+def test_a_run_continues_up_to_the_maximum_of_failures(fleet: Make, environment: Environment, engine: Engine) -> None:
     failing_for(environment, "k3", "k5")
     with pytest.raises(MigrationError, match="6 migrated, 0 unchanged, 2 failed; the first: k3") as caught:
         migrate(fleet(), max_failures="25%", jobs=1)
@@ -198,7 +196,7 @@ def test_a_run_goes_on_while_no_more_have_failed_than_permitted(
     assert at(engine, "three") == [key for key in KEYS if key not in {"k3", "k5"}]
 
 
-def test_a_run_stops_when_more_have_failed_than_permitted(
+def test_a_run_stops_after_more_failures_than_the_maximum(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     failing_for(environment, "k3", "k5")
@@ -224,13 +222,15 @@ FAILS_AMONG_OTHERS = """
         END IF;
     END $$
 """
-"""The tenant k2 fails once k3 and k4 have begun, which go on until the ledger has its failure."""
+"""The tenant k2 fails after k3 and k4 have begun, which continue until the ledger has its failure."""
 
 
-def test_tenants_that_have_begun_are_finished_and_told(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_tenants_that_have_begun_are_finished_and_reported(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
     environment.add("three", f'op.execute("""{FAILS_AMONG_OTHERS}""")')
     report = stopped(fleet(), on_error="stop", jobs=3)
-    # Three were begun at once: k2, which failed, and two that took longer.
+    # Three were begun together: k2, which failed, and two that took longer.
     assert at(engine, "three") == ["k0", "k1", "k3", "k4"]
     assert sorted(outcome.key for outcome in report.migrated) == ["k0", "k1", "k3", "k4"]
     states = ledger(engine, report.run_id)
@@ -247,7 +247,7 @@ def test_a_stop_holds_in_the_last_phase_too(fleet: Make, environment: Environmen
     environment.add("three", dedent(outside) + FAILS.format("'t_k4'"))
     report = stopped(fleet(), on_error="stop", jobs=1)
     assert at(engine, "three") == KEYS[:4]
-    assert at(engine, "two") == KEYS[4:]  # where the others wait, whole, for steps outside of a transaction
+    assert at(engine, "two") == KEYS[4:]  # in which the others wait for steps outside of a transaction
     assert keys_of(ledger(engine, report.run_id), "planned") == ["k5", "k6", "k7"]
     _, outcomes = get_run(fleet(), report.run_id)
     assert [(each.from_revision, each.to_revision) for each in outcomes if not each.ok] == [("one", "two")] * 4
@@ -257,9 +257,7 @@ def test_a_stop_holds_in_the_last_phase_too(fleet: Make, environment: Environmen
     assert at(engine, "three") == KEYS
 
 
-def test_a_relative_target_is_not_resumed_as_it_may_lead_elsewhere_now(
-    fleet: Make, environment: Environment, engine: Engine
-) -> None:
+def test_a_run_with_a_relative_target_is_not_resumed(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", TWO + "\n" + FAILS.format("'t_k2'"), after="one")
     with pytest.raises(MigrationError) as caught:
         migrate(fleet(), "+1", jobs=1)
@@ -272,7 +270,7 @@ def test_a_relative_target_is_not_resumed_as_it_may_lead_elsewhere_now(
         unfinished(fleet(), report.run_id)
 
 
-def test_the_shared_tables_go_on_from_a_failure_with_the_same_command(fleet: Make, environment: Environment) -> None:
+def test_after_a_failure_of_the_shared_tables_the_same_command_continues(fleet: Make, environment: Environment) -> None:
     environment.add("s1", "pass", "raise ValueError('no')", line="shared")
     migrate(fleet())
     with pytest.raises(MigrationError, match="Fix the cause, then run the same command again: tenants"):
@@ -292,11 +290,11 @@ def test_a_stopped_run_with_a_relative_target_advises_to_name_the_revision_and_t
     )
 
 
-def test_a_run_that_left_nothing_is_resumed_for_nobody(fleet: Make) -> None:
+def test_a_resumption_of_a_finished_run_is_refused(fleet: Make) -> None:
     assert unfinished(fleet(), migrate(fleet(), "+1", jobs=1).run_id) == ("+1", [], None)
 
 
-def test_a_tenant_for_which_nothing_can_be_done_counts(fleet: Make, engine: Engine) -> None:
+def test_a_refused_tenant_counts_as_a_failure(fleet: Make, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER SCHEMA t_k7 RENAME TO away")
     report = stopped(fleet(), on_error="stop")
@@ -306,7 +304,7 @@ def test_a_tenant_for_which_nothing_can_be_done_counts(fleet: Make, engine: Engi
     assert at(engine, "one") == KEYS
 
 
-def test_tenants_are_excluded_and_chosen_by_attributes(fleet: Make, engine: Engine) -> None:
+def test_tenants_are_excluded_and_selected_by_attributes(fleet: Make, engine: Engine) -> None:
     migrate(fleet(), where={"plan": "pro"}, exclude=["k3"])
     assert at(engine, "two") == ["k1", "k5", "k7"]
     migrate(fleet(), where={"plan": "free", "seats": 2})
@@ -315,7 +313,7 @@ def test_tenants_are_excluded_and_chosen_by_attributes(fleet: Make, engine: Engi
     assert at(engine, "two") == ["k0", "k1", "k2", "k5", "k7"]
 
 
-def test_the_order_is_that_of_the_work(fleet: Make, engine: Engine) -> None:
+def test_tenants_are_migrated_in_the_given_order(fleet: Make, engine: Engine) -> None:
     watcher = Watcher(engine)
     migrate(fleet(), order="newest", progress=watcher, jobs=1)
     assert watcher.keys == KEYS[::-1]
@@ -334,7 +332,7 @@ def test_stamp_and_downgrade_go_in_waves_too(fleet: Make, engine: Engine) -> Non
         assert connection.exec_driver_sql("SELECT count(*) FROM t_k4.alembic_version").scalar() == 1
 
 
-def test_the_ledger_keeps_how_a_run_was_to_go(fleet: Make, engine: Engine) -> None:
+def test_the_ledger_has_the_options_of_a_run(fleet: Make, engine: Engine) -> None:
     report = migrate(fleet(), canary={"k3"}, max_failures="5%", exclude=("k1",), where={"plan": "pro"})
     with engine.connect() as connection:
         options = connection.exec_driver_sql(f"SELECT options FROM tenantkit.runs WHERE id = {report.run_id}").scalar()
@@ -364,7 +362,7 @@ def test_the_ledger_keeps_how_a_run_was_to_go(fleet: Make, engine: Engine) -> No
     ],
     ids=str,
 )
-def test_bad_input_is_refused_before_anything_is_migrated(
+def test_wrong_options_are_refused_before_anything_is_migrated(
     fleet: Make, environment: Environment, engine: Engine, options: Any, error: type[Exception]
 ) -> None:
     environment.add("s1", 'op.execute("CREATE TABLE shared.new ()")', line="shared")
@@ -376,7 +374,7 @@ def test_bad_input_is_refused_before_anything_is_migrated(
         assert connection.exec_driver_sql("SELECT count(*) FROM tenantkit.runs").scalar() == 0
 
 
-def test_a_check_is_asked_though_the_canaries_went_in_an_earlier_run(
+def test_a_check_runs_also_if_an_earlier_run_migrated_the_canaries(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("three", 'op.execute("CREATE TABLE c ()")', after="two")

@@ -1,4 +1,4 @@
-"""What a migration would do is told as it would be done, and nothing of it is done."""
+"""A preview shows the steps of a migration, and changes nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ op.execute("COMMENT ON TABLE s IS '100%'")
 
 
 def everything(engine: Engine) -> dict[str, Any]:
-    """Return all that there is in a database, down to object ids, files, row versions and where sequences are."""
+    """Return the content of a database, with object ids, files, row versions and values of sequences."""
     found: dict[str, Any] = dict.fromkeys(schemas(engine))
     if "tenantkit" in found:
         found = {schema: fingerprint(engine, schema) for schema in found}
@@ -62,14 +62,14 @@ def fleet_template(make_fleet: Callable[..., str]) -> str:
 
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make, engine: Engine) -> Tenancy:
-    """Five tenants at revision one; a test adds what comes next."""
+    """Five tenants at revision one; a test adds further revisions."""
     environment.add("one", BASE)
     return migrated_tenancy()
 
 
 @pytest.fixture
 def untouched(engine: Engine) -> Callable[..., Preview]:
-    """Preview, and see that the database is as it was."""
+    """Make a preview, and check that the database is unchanged."""
 
     def look(*args: Any, **options: Any) -> Preview:
         before = everything(engine)
@@ -86,7 +86,7 @@ def rehearsal(found: Preview, number: int = 0) -> Rehearsal:
     return result
 
 
-def test_it_lists_placements_and_steps_by_where_they_are(
+def test_it_lists_placements_and_steps_by_revision(
     fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview]
 ) -> None:
     environment.add("two", ADD)
@@ -108,7 +108,7 @@ def test_it_lists_placements_and_steps_by_where_they_are(
     assert [group.placements[0].schema for group in untouched(fleet, "two", tenants=["k2", "k3"]).groups] == ["t_k2"]
 
 
-def test_what_was_told_is_what_is_done(fleet: Tenancy, environment: Environment) -> None:
+def test_the_migration_has_the_steps_of_its_preview(fleet: Tenancy, environment: Environment) -> None:
     environment.add("two", ADD)
     environment.add("three", "pass")
     told = preview(fleet)
@@ -119,7 +119,9 @@ def test_what_was_told_is_what_is_done(fleet: Tenancy, environment: Environment)
     assert preview(fleet).unchanged == 5
 
 
-def test_a_downgrade_is_told_too(fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview]) -> None:
+def test_a_downgrade_has_a_preview_too(
+    fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview]
+) -> None:
     environment.add("two", ADD, 'op.drop_column("a", "y", schema="tenant")')
     migrate(fleet)
     found = untouched(fleet, "-1", command="downgrade", scripts=True)
@@ -129,7 +131,7 @@ def test_a_downgrade_is_told_too(fleet: Tenancy, environment: Environment, untou
     assert [group.to_revision for group in untouched(fleet, "base", command="downgrade").groups] == [None]
 
 
-def test_branches_end_where_they_end(
+def test_branches_end_at_their_heads(
     fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview]
 ) -> None:
     environment.add("left", "pass", after="one")
@@ -172,7 +174,7 @@ def test_an_empty_database_stays_empty(
     assert "CREATE TABLE shared.plan" in (found.shared.rehearsal.script or "")
 
 
-def test_an_older_registry_is_read_and_left_as_it_is(
+def test_an_older_registry_is_read_and_unchanged(
     make_database: Callable[..., URL],
     migrated_tenancy: Make,
     environment: Environment,
@@ -198,7 +200,7 @@ def test_an_older_registry_is_read_and_left_as_it_is(
     assert [group.placements[0].key for group in found.groups] == ["old"]
 
 
-def test_limits_hold_in_rehearsals_and_must_make_sense(
+def test_limits_are_checked_and_hold_in_rehearsals(
     fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview]
 ) -> None:
     environment.add("two", "op.execute('SELECT pg_sleep(5)')")
@@ -208,7 +210,7 @@ def test_limits_hold_in_rehearsals_and_must_make_sense(
         untouched(fleet, scripts=True, lock_timeout="soon")
 
 
-def test_the_script_does_what_the_migration_does(
+def test_the_script_has_the_result_of_the_migration(
     fleet: Tenancy, environment: Environment, engine: Engine, untouched: Callable[..., Preview]
 ) -> None:
     environment.add("two", ADD)
@@ -227,7 +229,7 @@ def test_the_script_does_what_the_migration_does(
         assert "column a.y integer " in shape(looking, "t_k0")
 
 
-def test_a_rehearsal_draws_no_numbers_and_leaves_nothing_in_its_session(
+def test_a_rehearsal_restores_sequences_and_leaves_no_session_state(
     fleet: Tenancy, environment: Environment, engine: Engine, untouched: Callable[..., Preview]
 ) -> None:
     environment.add("s1", 'op.execute("CREATE SEQUENCE shared.global")', line="shared")
@@ -267,7 +269,7 @@ def test_shared_revisions_are_rehearsed_first_and_tenants_after_them(
         ),
     ],
 )
-def test_what_cannot_be_replayed_has_no_script_but_a_reason(
+def test_a_revision_that_cannot_be_replayed_has_a_reason_and_no_script(
     fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview], revision: str, why: str
 ) -> None:
     environment.add("two", revision)
@@ -277,7 +279,7 @@ def test_what_cannot_be_replayed_has_no_script_but_a_reason(
     assert "two" in (found.obstacle or "")
 
 
-def test_asked_for_the_other_engine_there_is_no_script(fleet: Tenancy, environment: Environment) -> None:
+def test_with_the_engine_alembic_there_is_no_script(fleet: Tenancy, environment: Environment) -> None:
     environment.add("two", ADD)
     found = rehearsal(preview(fleet, scripts=True, engine="alembic"))
     assert (found.script, found.obstacle) == (None, "engine='alembic' was given")
@@ -289,7 +291,7 @@ with op.get_context().autocommit_block():
 """
 
 
-def test_steps_outside_of_a_transaction_are_not_rehearsed_and_what_comes_before_is(
+def test_revisions_before_a_step_outside_of_a_transaction_are_rehearsed(
     fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview]
 ) -> None:
     environment.add("two", ADD)
@@ -313,7 +315,7 @@ def test_a_first_step_outside_of_a_transaction_leaves_no_script(
     assert (found.autocommit, found.script, found.failures) == ("two", None, ())
 
 
-def test_shared_steps_outside_of_a_transaction_come_before_any_rehearsal_of_tenants(
+def test_after_a_shared_step_outside_of_a_transaction_no_tenant_is_rehearsed(
     fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview]
 ) -> None:
     environment.add(
@@ -336,7 +338,7 @@ def test_one_placement_is_rehearsed_alone(
     )
 
 
-def test_a_rehearsal_that_fails_is_told(
+def test_a_rehearsal_that_fails_is_reported(
     fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview]
 ) -> None:
     environment.add("two", "op.execute(\"INSERT INTO a (t) VALUES ('x')\")\nop.execute('SELECT 1 / 0')")
@@ -347,7 +349,7 @@ def test_a_rehearsal_that_fails_is_told(
     assert rehearsal(found).script is None
 
 
-def test_a_tenant_that_a_run_is_at_work_on_is_let_be(
+def test_a_tenant_that_a_run_is_migrating_is_not_rehearsed(
     fleet: Tenancy,
     environment: Environment,
     engine: Engine,
@@ -362,9 +364,7 @@ def test_a_tenant_that_a_run_is_at_work_on_is_let_be(
     assert ["a run is migrating it" in (outcome.error or "") for outcome in found.would_fail] == [True]
 
 
-def test_without_scripts_the_database_itself_forbids_to_change_anything(
-    fleet: Tenancy, environment: Environment
-) -> None:
+def test_without_scripts_the_transaction_is_read_only(fleet: Tenancy, environment: Environment) -> None:
     environment.add("two", ADD)
     sent: list[str] = []
     event.listen(fleet.engine, "before_cursor_execute", lambda *seen: sent.append(seen[2]))
@@ -373,7 +373,7 @@ def test_without_scripts_the_database_itself_forbids_to_change_anything(
     assert not [statement for statement in sent if "INSERT" in statement or "UPDATE" in statement]
 
 
-def test_a_phase_ends_where_the_migration_would(
+def test_a_preview_of_a_phase_ends_as_the_migration_does(
     fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview]
 ) -> None:
     environment.add("two", ADD)

@@ -1,4 +1,4 @@
-"""Histories that nobody thought of: what is replayed leaves the same catalogs and rows as what Alembic ran."""
+"""Random histories: a replay leaves the same catalogs and rows as Alembic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.generated import examples
 
 KEYS = [f"k{number}" for number in range(4)]
 
-# Values of each type, some of them awkward in SQL text; NUL is nowhere allowed in PostgreSQL.
+# Values of each type, some of which need quoting in SQL; PostgreSQL allows no NUL.
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     ["it's", "100%", "%(x)s", "a\\", "$$", "$tenantkit$", ":x", "-- ", "/*", '"tenant".', "{}", "TK", "\n;"]
 )
@@ -41,7 +41,7 @@ Tables = dict[str, dict[str, str]]
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[str]]:
-    """Draw revisions, each of a few operations on the tables that are there by then."""
+    """Draw revisions, each of a few operations on the existing tables."""
     tables: Tables = {"first": {"text": "text"}}
     number = 0
     history: list[list[str]] = []
@@ -132,7 +132,7 @@ def template(make_template: Callable[..., URL], tmp_path_factory: pytest.TempPat
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(history=histories())
-def test_a_replayed_history_leaves_what_alembic_leaves(
+def test_a_replayed_history_has_the_result_of_alembic(
     history: list[list[str]], template: tuple[str, Path], make_database: Callable[..., URL], tmp_path: Path
 ) -> None:
     database, folder = template

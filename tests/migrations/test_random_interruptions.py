@@ -1,4 +1,4 @@
-"""Commands that are interrupted at random moments, under load: each ends soon, and says what was done; nothing is half done.
+"""Commands that are interrupted at random moments, under load: each ends soon, with a report, and nothing half done.
 
 With ``--cases=all`` these are 200 interruptions. The moments follow from pytest-randomly's seed.
 """
@@ -30,9 +30,9 @@ OUTSIDE = (
 )
 PACE = "op.execute('SELECT pg_sleep(0.05)')"
 SLOWEST = 2.0
-"""Seconds that a command may take after what was cancelled has ended, on an idle machine."""
+"""Seconds that a command may take after its cancelled statements have ended, on an idle machine."""
 IMPORTS = 0.6
-"""Seconds that the imports of the command line take there."""
+"""Seconds of the imports of the command line, on an idle machine."""
 
 
 def make_command(fleet: Fleet, folder: Path, *, forward: bool) -> tuple[Command, str]:
@@ -73,14 +73,14 @@ def load(fleet: Fleet, processes: int) -> Generator[None]:
 
 
 def slowdown() -> float:
-    """Return how many times longer than on an idle machine things take at the moment."""
+    """Return the current slowdown, relative to an idle machine."""
     start = monotonic()
     subprocess.run([sys.executable, "-c", "import tenantkit.cli, tenantkit.migrations"], check=True)
     return max(1.0, (monotonic() - start) / IMPORTS)
 
 
 class Clock:
-    """Measures how long a command goes on after its last statement has ended."""
+    """Measures the time of a command after the end of its last statement."""
 
     def __init__(self, fleet: Fleet, command: Command) -> None:
         self._fleet, self._command = fleet, command
@@ -104,13 +104,13 @@ class Clock:
 
 
 def check_end(command: Command, number: int, kind: str, done: int) -> None:
-    """Check how a command has ended that got a signal, and what it says; *done* tenants have come to its target."""
+    """Check the exit code and the report of an interrupted command; *done* tenants are at its target."""
     about = f"{command.arguments} after {signal.Signals(number).name}, {done} done:\n{command.out}{command.err}"
     code = command.process.returncode
     assert "Traceback" not in command.err or "Interrupted" not in command.err, about  # while it still imports
     if kind == "fleet":
         assert code in {0, 128 + number, -number}, about
-        # The signal may also come when all is said, and the interpreter is about to end.
+        # The signal may also arrive after the report, at the end of the interpreter.
         had_ended = code == 0 or (code == -number and command.out)
         assert had_ended or (command.done or (0, 0)) == (done, 0), about
     else:
@@ -129,7 +129,7 @@ def statuses(fleet: Fleet) -> dict[str, str]:
 
 
 def finish_creation(fleet: Fleet) -> None:
-    """Check that a creation that was interrupted can be finished, and undo it."""
+    """Check that an interrupted creation can be finished, and drop the tenant."""
     with closing(tenancy_of(fleet.url, fleet.folder)) as tenancy:
         if statuses(fleet).get("new", "failed") == "failed":
             tenancy.create("new")
@@ -139,10 +139,10 @@ def finish_creation(fleet: Fleet) -> None:
 
 @pytest.mark.parametrize("part", [1, *(pytest.param(number, marks=pytest.mark.all_cases) for number in (2, 3, 4, 5))])
 @pytest.mark.parametrize("outside", [False, True], ids=["", "outside"])
-def test_commands_interrupted_at_any_moment_end_and_leave_nothing_half_done(
+def test_commands_interrupted_at_any_moment_leave_nothing_half_done(
     outside: bool, part: int, tmp_path: Path, empty_database: URL, all_cases: bool
 ) -> None:
-    """The parts differ by the random moments only: a single test of them all would take almost ten minutes."""
+    """The parts differ in the random moments only: one test of all would take almost ten minutes."""
     random.seed(random.random() + part)  # pytest-randomly gives each test the same seed
     history = [(f"{PACE}\n{up}", f"{PACE}\n{down}") for up, down in (*HISTORY, *([OUTSIDE] if outside else []))]
     fleet = Fleet(empty_database, tmp_path / "migrations", history)
@@ -167,7 +167,7 @@ def test_commands_interrupted_at_any_moment_end_and_leave_nothing_half_done(
             assert {key: status for key, status in statuses(fleet).items() if status != "active" and key != "new"} == {}
             if kind == "create":
                 finish_creation(fleet)
-            if not outside:  # of which a part may be done, which the next run goes on with
+            if not outside:  # a part may be done, and the next run continues
                 fleet.check()
             if set(after.values()) == {target}:
                 forward = not forward

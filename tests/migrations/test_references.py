@@ -54,7 +54,7 @@ def test_a_tenant_that_shared_rows_refer_to_is_not_dropped(
 
 
 @pytest.mark.parametrize(("ondelete", "left"), [("CASCADE", [2]), ("SET NULL", [None, 2])])
-def test_shared_rows_go_with_their_tenant_as_their_key_says(
+def test_shared_rows_are_deleted_with_their_tenant_by_on_delete_cascade(
     make_tenancy: Callable[..., Tenancy], engine: Engine, ondelete: str, left: list[int | None]
 ) -> None:
     shared, tenant, membership = declare(ondelete=ondelete)
@@ -67,7 +67,7 @@ def test_shared_rows_go_with_their_tenant_as_their_key_says(
         assert sorted(found, key=lambda value: value or 0) == left
 
 
-def test_autogenerate_writes_the_key_and_leaves_the_registry_alone(
+def test_autogenerate_writes_the_key_and_ignores_the_registry(
     environment: Environment, make_tenancy: Callable[..., Tenancy], empty_database: URL
 ) -> None:
     shared, tenant, _ = declare(ondelete="CASCADE")
@@ -85,7 +85,7 @@ def test_autogenerate_writes_the_key_and_leaves_the_registry_alone(
     assert (key["referred_schema"], key["referred_table"]) == ("tenantkit", "tenants")
 
 
-def test_a_reference_by_name_says_how_to_write_it(make_tenancy: Callable[..., Tenancy]) -> None:
+def test_the_error_of_a_reference_by_name_advises_the_column(make_tenancy: Callable[..., Tenancy]) -> None:
     shared, tenant, _ = declare("tenantkit.tenants.id")
     with pytest.raises(ConfigurationError, match="from tenantkit.registry.tables import tenants"):
         make_tenancy(shared=shared, tenant=tenant)

@@ -1,4 +1,4 @@
-"""Expressions in generated revisions name no placeholder, and reach PostgreSQL as they are."""
+"""Expressions in generated revisions have no placeholder, and reach PostgreSQL unchanged."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def test_a_placeholder_that_needs_quotes_is_found(schema: str) -> None:
 
 
 @given(st.lists(st.sampled_from([":", "::", "\\", "a", "_", "%", "'", " ", ":a:", "\\:"]), max_size=8).map("".join))
-def test_text_gives_back_what_was_escaped(sql: str) -> None:
+def test_text_restores_escaped_characters(sql: str) -> None:
     assert str(sa.text(escaped(sql)).compile()) == sql

@@ -1,4 +1,4 @@
-"""What is replayed, what is not, and that it makes no difference to a tenant."""
+"""Revisions that are replayed, and revisions that are not, have the same result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def fleet_template(make_fleet: Callable[..., str]) -> str:
 
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
-    """Make tenancies of five tenants at revision base; a test adds what comes next."""
+    """Make tenancies of five tenants at revision base; a test adds further revisions."""
     environment.add("one", BASE)
     return migrated_tenancy
 
@@ -46,7 +46,7 @@ def engines(report: MigrationReport) -> dict[str, str | None]:
 
 
 def looks(engine: Engine) -> list[Any]:
-    """Return what each tenant's schema holds, versions too."""
+    """Return the objects and rows of each tenant's schema, including versions."""
     with engine.connect() as connection:
         return [(shape(connection, f"t_k{number}"), rows(connection, f"t_k{number}")) for number in range(5)]
 
@@ -132,7 +132,7 @@ op.execute("INSERT INTO s (half) VALUES (1)")
 """
 
 
-def test_values_of_every_kind_arrive_as_they_are(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_values_of_every_kind_are_replayed_unchanged(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", NASTY)
     assert engines(migrate(fleet(), jobs=2)) == REPLAYED
     first, *others = looks(engine)
@@ -141,9 +141,7 @@ def test_values_of_every_kind_arrive_as_they_are(fleet: Make, environment: Envir
     assert first[1]["s"] == ["(43,2)", "(44,1)"]
 
 
-def test_a_revision_may_lead_names_elsewhere_for_itself_only(
-    fleet: Make, environment: Environment, engine: Engine
-) -> None:
+def test_a_search_path_of_a_revision_ends_with_it(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", 'op.execute("SET LOCAL search_path = public")')
     environment.add("three", 'op.execute("CREATE TABLE here ()")')
     assert engines(migrate(fleet(), jobs=1)) == REPLAYED
@@ -168,7 +166,7 @@ NOT_REPLAYED = {
 
 @pytest.mark.few_cases(case=4)
 @pytest.mark.parametrize("case", NOT_REPLAYED)
-def test_what_depends_on_the_database_or_on_chance_is_never_replayed(
+def test_revisions_that_depend_on_the_database_or_on_chance_are_not_replayed(
     case: str, fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     code, why = NOT_REPLAYED[case]
@@ -183,7 +181,7 @@ def test_what_depends_on_the_database_or_on_chance_is_never_replayed(
     assert "TK_" not in str(looks(engine))
 
 
-def test_replay_can_be_refused_and_demanded(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_the_engine_can_be_chosen(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", ADD)
     assert engines(migrate(fleet(), engine="alembic", jobs=1)) == BY_ALEMBIC
     environment.add("three", NOT_REPLAYED["chance"][0])
@@ -213,7 +211,7 @@ def test_a_tenant_that_differs_is_left_to_alembic(fleet: Make, environment: Envi
         "two", 'op.add_column("a", sa.Column("m", sa.Enum("x", name="mood", schema="tenant")), schema="tenant")'
     )
     with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TYPE t_k3.mood AS ENUM ('x')")  # Alembic asks, a script cannot
+        connection.exec_driver_sql("CREATE TYPE t_k3.mood AS ENUM ('x')")  # Alembic checks, a script cannot
         connection.exec_driver_sql("DROP TABLE t_k4.a")
     with pytest.raises(MigrationError) as caught:
         migrate(fleet(), jobs=1)
@@ -225,7 +223,7 @@ def test_a_tenant_that_differs_is_left_to_alembic(fleet: Make, environment: Envi
     assert found[4][1]["alembic_version"] == ["(one)"]
 
 
-def test_steps_outside_of_a_transaction_come_last_one_tenant_after_another(
+def test_steps_outside_of_a_transaction_are_last_one_tenant_after_another(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("two", ADD)
@@ -272,7 +270,7 @@ def test_locks_on_shared_tables_are_taken_by_one_tenant_at_a_time(
     assert all(ended < began for (_, ended), (began, _) in pairwise(times))
 
 
-def test_a_lock_in_the_way_is_waited_for_and_told(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_a_blocking_lock_is_waited_for_and_reported(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", ADD)
     with engine.connect() as holder:
         holder.exec_driver_sql("LOCK TABLE t_k3.a")
@@ -327,9 +325,7 @@ def test_the_revision_of_a_script_that_fails_is_named(
 
 
 @pytest.mark.parametrize("chosen", ["auto", "alembic"])
-def test_limits_of_time_hold_whatever_the_engine(
-    chosen: Any, fleet: Make, environment: Environment, engine: Engine
-) -> None:
+def test_time_limits_hold_with_each_engine(chosen: Any, fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", "op.execute(\"SELECT pg_sleep(20) WHERE current_schema() IN ('t_k1', 't_k4')\")")
     with pytest.raises(MigrationError) as caught:
         migrate(fleet(), jobs=1, engine=chosen, statement_timeout="1s")
@@ -345,7 +341,7 @@ def test_limits_of_time_hold_whatever_the_engine(
 
 
 @pytest.mark.parametrize("limit", ["lock_timeout", "statement_timeout"])
-def test_a_limit_that_means_nothing_is_refused_before_anything_is_done(
+def test_a_wrong_limit_is_refused_before_anything_is_done(
     limit: Any, fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("two", ADD)
@@ -357,7 +353,7 @@ def test_a_limit_that_means_nothing_is_refused_before_anything_is_done(
     assert looks(engine) == before
 
 
-def test_the_ledger_tells_what_was_done_by_which_engine(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_the_ledger_has_the_engine_of_each_outcome(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", ADD)
     report = migrate(fleet(), jobs=2)
     query = "SELECT key, o.status, engine, from_revision, to_revision, attempts FROM tenantkit.outcomes o JOIN tenantkit.tenants t ON t.id = tenant_id WHERE run_id = %s"
@@ -367,7 +363,7 @@ def test_the_ledger_tells_what_was_done_by_which_engine(fleet: Make, environment
 
 
 class Meanwhile(Progress):
-    """Lets something happen between the plan of a run and its execution."""
+    """Calls a function between the plan of a run and its execution."""
 
     def __init__(self, action: Callable[[], object]) -> None:
         self._action = action
@@ -378,7 +374,7 @@ class Meanwhile(Progress):
 
 @pytest.mark.parametrize("name", ["auto", "alembic"])
 @pytest.mark.parametrize("target", ["head", "+1", "two"])
-def test_what_another_run_did_meanwhile_is_not_done_again_nor_claimed(
+def test_a_migration_by_another_run_is_neither_repeated_nor_reported(
     target: str, name: Any, fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("two", ADD)

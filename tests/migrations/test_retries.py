@@ -1,4 +1,4 @@
-"""After which errors something is tried again, how often, and when: one policy."""
+"""The retry policy: errors, number of attempts, and pauses."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def pauses(retry: Retry) -> list[float]:
     return found
 
 
-def test_a_placement_is_given_up_after_eight_lock_conflicts() -> None:
+def test_a_placement_fails_after_eight_lock_conflicts() -> None:
     assert len(pauses(Retry(TASK.outcome(error=psycopg.errors.LockNotAvailable())))) == ATTEMPTS - 1 == 7
 
 
-def test_a_placement_that_another_run_has_claimed_is_given_up_after_a_minute() -> None:
+def test_a_placement_that_another_run_has_claimed_fails_after_a_minute() -> None:
     waited = pauses(Retry.claimed(TASK))
     assert PATIENCE == 60
     assert sum(waited[:-1]) < PATIENCE <= sum(waited)
@@ -41,7 +41,7 @@ def test_pauses_grow_up_to_two_seconds() -> None:
 
 
 @pytest.mark.parametrize("error", [psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected])
-def test_a_transaction_is_repeated_until_no_other_is_in_its_way(error: type[psycopg.Error]) -> None:
+def test_a_transaction_is_repeated_while_others_conflict(error: type[psycopg.Error]) -> None:
     errors = [error(), error()]
 
     def work() -> str:
@@ -65,7 +65,7 @@ def test_other_errors_are_raised_at_once(retrying: type) -> None:
     assert len(calls) == 1
 
 
-def test_a_server_that_is_away_is_asked_again_with_the_callers_own_sleep() -> None:
+def test_retries_for_an_unreachable_server_use_the_callers_sleep() -> None:
     slept: list[float] = []
 
     def connect() -> None:

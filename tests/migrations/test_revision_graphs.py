@@ -1,4 +1,4 @@
-"""Revision files that do not fit together are named, by whatever reads them."""
+"""Contradictory revision files are named by each command."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_two_files_with_one_revision_are_both_named(history: Environment, copied
         ("down_revision = '0002_tags'\ndepends_on = ['0001_notes', 'gone']", "has depends_on = 'gone'"),
     ],
 )
-def test_a_revision_that_no_file_has_is_named_with_the_file_that_wants_it(
+def test_a_missing_revision_is_named_with_the_file_that_refers_to_it(
     history: Environment, new: str, says: str, read: Read
 ) -> None:
     file = rename(history, "0003_links", "down_revision = '0002_tags'", new)
@@ -73,7 +73,7 @@ def test_a_revision_that_no_file_has_is_named_with_the_file_that_wants_it(
 
 
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
-def test_a_removed_file_is_missed_by_the_next_one(history: Environment, read: Read) -> None:
+def test_a_removed_file_is_reported_for_the_next_revision(history: Environment, read: Read) -> None:
     history.remove("0002_tags")
     with pytest.raises(ConfigurationError, match=r"0003_links\.py has down_revision = '0002_tags'"):
         read(history.folder)
@@ -87,7 +87,7 @@ def test_a_dependency_may_be_a_branch_label(history: Environment, read: Read) ->
     read(history.folder)
 
 
-def test_every_command_says_it_once(
+def test_every_command_reports_it_once(
     history: Environment, migrated_tenancy: Callable[..., Tenancy], recwarn: pytest.WarningsRecorder
 ) -> None:
     file = history.folder / "tenant" / "0002_tags.py"

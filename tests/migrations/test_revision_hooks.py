@@ -1,4 +1,4 @@
-"""Hooks of env.py have a say in new revisions, as under plain Alembic."""
+"""Hooks of env.py apply to new revisions, as with plain Alembic."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_hook_against_empty_revisions_keeps_new_sequences(
     assert revision(make(), "third", autogenerate=True) is None
 
 
-def test_a_hook_changes_what_is_written_and_how_the_revision_is_called(environment: Environment, make: Make) -> None:
+def test_a_hook_changes_the_operations_and_the_message_of_a_revision(environment: Environment, make: Make) -> None:
     write_env(
         environment,
         """
@@ -66,7 +66,7 @@ def test_a_hook_changes_what_is_written_and_how_the_revision_is_called(environme
     assert "SELECT 1 AS added" in written.read_text()
 
 
-def test_what_a_hook_leaves_out_takes_its_type_with_it(
+def test_a_column_that_a_hook_removes_is_removed_with_its_type(
     environment: Environment, make: Make, metadata: sa.MetaData
 ) -> None:
     assert revision(make(), "first", autogenerate=True)
@@ -135,7 +135,7 @@ def test_a_hook_divides_a_revision_and_all_parts_are_written(
             assert shape(connection, "t_acme") == before
 
 
-def test_a_hook_may_take_everything_out(environment: Environment, make: Make) -> None:
+def test_a_hook_may_remove_all_operations(environment: Environment, make: Make) -> None:
     write_env(environment, "def hook(context, revision, directives): directives.clear()")
     assert revision(make(), "first", autogenerate=True) is None
     assert files(environment) == []

@@ -1,4 +1,4 @@
-"""New revisions are written as alembic.ini says, and where in their line they are asked for."""
+"""The options of alembic.ini and of the command apply to new revisions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_file_is_named_and_dated_by_alembic_ini(environment: Environment, ma
 
 
 @pytest.mark.parametrize("autogenerate", [True, False])
-def test_hooks_for_files_see_the_whole_file(autogenerate: bool, environment: Environment, make: Make) -> None:
+def test_hooks_for_files_get_the_whole_file(autogenerate: bool, environment: Environment, make: Make) -> None:
     script = environment.folder.parent / "hook.py"
     script.write_text(
         "import sys, pathlib\nfile = pathlib.Path(sys.argv[1])\nfile.write_text(file.read_text() + '# seen')"
@@ -66,7 +66,7 @@ def test_hooks_for_files_see_the_whole_file(autogenerate: bool, environment: Env
     assert written.read_text().endswith("# seen")
 
 
-def test_the_environment_has_a_say_in_empty_revisions_if_alembic_ini_says_so(
+def test_the_environment_runs_for_empty_revisions_if_alembic_ini_requires_it(
     environment: Environment, make: Make, engine: Engine
 ) -> None:
     write_env(
@@ -144,7 +144,7 @@ def test_env_py_reads_options_and_finds_its_modules(environment: Environment, ma
     sys.path.remove(str(environment.folder.parent))
 
 
-def test_an_environment_of_its_own_does_not_take_options_of_the_project(tmp_path: Path, make_tenancy: Make) -> None:
+def test_a_separate_environment_does_not_use_options_of_the_project(tmp_path: Path, make_tenancy: Make) -> None:
     (tmp_path / "alembic.ini").write_text("[tenant]\nfile_template = theirs\n")
     init(tmp_path / "migrations")
     written = revision(make_tenancy(migrations=tmp_path / "migrations"), "first")
@@ -152,7 +152,7 @@ def test_an_environment_of_its_own_does_not_take_options_of_the_project(tmp_path
     assert written.stem.endswith("_first")
 
 
-def test_options_that_cannot_be_read_are_an_error_that_names_the_line(environment: Environment, make: Make) -> None:
+def test_the_error_for_unreadable_options_names_the_line(environment: Environment, make: Make) -> None:
     (environment.folder.parent / "alembic.ini").write_text("no section")
     with pytest.raises(ConfigurationError, match="options for the tenant revisions cannot be read"):
         revision(make(), "first")
@@ -162,9 +162,7 @@ def ids(environment: Environment, line: str = "tenant") -> set[str]:
     return {file.stem.split("_")[0] for file in files(environment, line)}
 
 
-def test_a_branch_begins_where_it_is_asked_for_and_is_followed_by_its_label(
-    environment: Environment, make: Make
-) -> None:
+def test_a_branch_begins_at_the_given_head_and_is_continued_by_its_label(environment: Environment, make: Make) -> None:
     assert revision(make(), "one", rev_id="1")
     assert revision(make(), "two", rev_id="2")
     with pytest.raises(ConfigurationError, match="1 is not a head revision; .*--splice"):
@@ -188,7 +186,7 @@ def test_a_branch_begins_where_it_is_asked_for_and_is_followed_by_its_label(
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_autogenerate_on_a_branch_counts_what_the_others_have(
+def test_autogenerate_on_a_branch_includes_objects_of_other_branches(
     shared: bool, environment: Environment, make_tenancy: Make
 ) -> None:
     schema = "common" if shared else "tenant"
@@ -229,7 +227,7 @@ def test_autogenerate_on_a_branch_counts_what_the_others_have(
     ids=str,
 )
 @pytest.mark.parametrize("autogenerate", [True, False])
-def test_a_revision_that_cannot_stand_there_is_not_written(
+def test_a_revision_at_an_impossible_place_is_not_written(
     position: dict[str, str], message: str, autogenerate: bool, environment: Environment, make: Make
 ) -> None:
     assert revision(make(), "one", rev_id="1", branch_label="left")

@@ -1,4 +1,4 @@
-"""Reading where placements stand, from their own tables."""
+"""The revisions of placements, read from their version tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ODD = 'it\'s; a "schema": %s'
 
 @pytest.fixture
 def connection(engine: Engine) -> Generator[Connection]:
-    """A connection in autocommit, on which some schemas were made."""
+    """A connection in autocommit mode, to a database with some schemas."""
     connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     for number in range(7):
         make(connection, f"s{number}", f"r{number}")
@@ -37,9 +37,7 @@ def make(connection: Connection, schema: str, *heads: str) -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 250])
-def test_every_placement_is_read_whatever_it_is_called(
-    connection: Connection, chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_placements_with_any_name_are_read(connection: Connection, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(version_tables, "_CHUNK", chunk)
     known = {f"s{number}": (f"r{number}",) for number in range(7)}
     others = {"two_heads": ("a", "b"), "nothing_yet": (), "bare": (), ODD: ("odd",)}
@@ -48,14 +46,14 @@ def test_every_placement_is_read_whatever_it_is_called(
     assert read_revisions(connection, []) == {}
 
 
-def test_no_lock_is_kept_however_many_there_are(connection: Connection) -> None:
+def test_no_lock_is_kept_with_many_placements(connection: Connection) -> None:
     read_revisions(connection, [f"s{number}" for number in range(7)])
 
     kept = "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation::regclass::text LIKE '%%version%%'"
     assert connection.exec_driver_sql(kept).scalar() == 0
 
 
-def test_after_an_error_the_connection_goes_on(connection: Connection) -> None:
+def test_after_an_error_the_connection_can_be_used(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE ROLE reader_of_revisions")
     connection.exec_driver_sql("SET ROLE reader_of_revisions")
 

@@ -1,4 +1,4 @@
-"""Taking back what a run did: exactly that, and nothing that has happened since."""
+"""The reversal of a run: exactly its migrations, and no later ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fleet_template(make_fleet: Callable[..., str]) -> str:
 
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
-    """Make tenancies of five tenants, k0 at revision two and the others at one; their code has moved on to three."""
+    """Make tenancies of five tenants, k0 at revision two and the others at one; the head is three."""
     environment.add("one", ONE, 'op.drop_table("a", schema="tenant")')
     environment.add(
         "two",
@@ -40,7 +40,7 @@ def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
 
 
 def look(engine: Engine) -> dict[str, Any]:
-    """Return everything in each tenant's schema."""
+    """Return the objects and rows of each tenant's schema."""
     with engine.connect() as connection:
         return {key: (shape(connection, f"t_{key}"), rows(connection, f"t_{key}")) for key in KEYS}
 
@@ -58,7 +58,7 @@ def everywhere(*heads: str, **others: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("how", [{"jobs": 0}, {"jobs": 2}, {"engine": "alembic", "jobs": 1}], ids=str)
-def test_each_tenant_goes_back_to_where_the_run_found_it(fleet: Make, engine: Engine, how: Any) -> None:
+def test_each_tenant_returns_to_its_revision_before_the_run(fleet: Make, engine: Engine, how: Any) -> None:
     before = look(engine)
     run = migrate(fleet())
     assert revisions(engine) == everywhere("three")
@@ -74,7 +74,7 @@ def test_each_tenant_goes_back_to_where_the_run_found_it(fleet: Make, engine: En
     assert (found.command, found.done) == ("downgrade", 5)
 
 
-def test_those_who_go_to_different_revisions_do_not_get_the_same_script(
+def test_tenants_with_different_targets_get_different_scripts(
     environment: Environment, migrated_tenancy: Make, engine: Engine
 ) -> None:
     environment.add("one", ONE)
@@ -89,7 +89,7 @@ def test_those_who_go_to_different_revisions_do_not_get_the_same_script(
     assert revisions(engine) == everywhere("one", k0="two", k3="two", k4="two")
 
 
-def test_a_first_migration_goes_back_to_nothing(fleet: Make, engine: Engine) -> None:
+def test_a_first_migration_is_reversed_to_base(fleet: Make, engine: Engine) -> None:
     downgrade(fleet(), "base")
     before = look(engine)
     run = migrate(fleet(), "two")
@@ -97,20 +97,22 @@ def test_a_first_migration_goes_back_to_nothing(fleet: Make, engine: Engine) -> 
     assert look(engine) == before
 
 
-def test_only_what_the_run_did_is_taken_back(fleet: Make, engine: Engine) -> None:
+def test_only_migrations_of_the_run_are_reversed(fleet: Make, engine: Engine) -> None:
     migrate(fleet(), tenants=["k1", "k2"])
-    run = migrate(fleet())  # the others
+    run = migrate(fleet())  # the other tenants
     downgrade_run(fleet(), run.run_id)
     assert revisions(engine) == everywhere("three", k0="two", k3="one", k4="one")
 
 
-def test_who_has_moved_on_is_refused_and_not_touched(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_a_tenant_that_was_migrated_since_is_refused_and_unchanged(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
     run = migrate(fleet())
     environment.add("four", 'op.execute("CREATE TABLE c ()")', 'op.execute("DROP TABLE c")')
     later = migrate(fleet(), tenants=["k1"])
     again = migrate(fleet(), tenants=["k2"])
     downgrade(fleet(), "one", tenants=["k2"])
-    stamped = stamp(fleet(), "three", tenants=["k2"])  # is where the run left it, but not by the run
+    stamped = stamp(fleet(), "three", tenants=["k2"])  # is at the revision of the run, but not by the run
     assert later.run_id < again.run_id < stamped.run_id
     before = look(engine)
     with pytest.raises(MigrationError) as caught:
@@ -127,7 +129,7 @@ def test_who_has_moved_on_is_refused_and_not_touched(fleet: Make, environment: E
     assert revisions(engine) == everywhere("one", k0="two", k1="four", k2="three")
 
 
-def test_the_same_again_finishes_and_then_finds_nothing_to_do(fleet: Make, engine: Engine) -> None:
+def test_the_same_command_finishes_the_reversal_and_then_changes_nothing(fleet: Make, engine: Engine) -> None:
     run = migrate(fleet())
     assert len(downgrade_run(fleet(), run.run_id, tenants=["k1"]).migrated) == 1
     assert revisions(engine) == everywhere("three", k1="one")
@@ -137,7 +139,7 @@ def test_the_same_again_finishes_and_then_finds_nothing_to_do(fleet: Make, engin
     assert (report.outcomes, report.unchanged) == ((), 5)
 
 
-def test_a_tenant_that_took_the_key_of_a_dropped_one_is_left_alone(fleet: Make, engine: Engine) -> None:
+def test_a_tenant_with_the_key_of_a_dropped_one_is_unchanged(fleet: Make, engine: Engine) -> None:
     run = migrate(fleet())
     tenancy = fleet()
     tenancy.drop("k4")
@@ -148,7 +150,7 @@ def test_a_tenant_that_took_the_key_of_a_dropped_one_is_left_alone(fleet: Make, 
         assert connection.exec_driver_sql(f'SELECT version_num FROM "{schema}".alembic_version').scalar() == "three"
 
 
-def test_branches_are_taken_back_together(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_branches_are_reversed_together(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("left", 'op.execute("CREATE TABLE l ()")', 'op.execute("DROP TABLE l")', after="three")
     environment.add("right", 'op.execute("CREATE TABLE r ()")', 'op.execute("DROP TABLE r")', after="three")
     before = look(engine)
@@ -158,7 +160,7 @@ def test_branches_are_taken_back_together(fleet: Make, environment: Environment,
     assert look(engine) == before
 
 
-def test_a_way_back_that_is_no_single_downgrade_is_refused(
+def test_a_reversal_that_is_no_single_downgrade_is_refused(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("left", 'op.execute("CREATE TABLE l ()")', after="three")
@@ -172,7 +174,7 @@ def test_a_way_back_that_is_no_single_downgrade_is_refused(
     assert revisions(engine) == everywhere("left2", "right2")
 
 
-def test_a_revision_that_is_not_there_any_more_is_named(fleet: Make, environment: Environment, engine: Engine) -> None:
+def test_a_removed_revision_is_named(fleet: Make, environment: Environment, engine: Engine) -> None:
     run = migrate(fleet())
     environment.remove("three")
     with pytest.raises(MigrationError, match="newer than this checkout: update the code"):
@@ -180,7 +182,7 @@ def test_a_revision_that_is_not_there_any_more_is_named(fleet: Make, environment
     assert revisions(engine) == everywhere("three")
 
 
-def test_what_cannot_be_taken_back_is_refused_with_the_reason(fleet: Make, engine: Engine) -> None:
+def test_a_run_that_cannot_be_reversed_is_refused_with_the_reason(fleet: Make, engine: Engine) -> None:
     run = migrate(fleet(), tenants=["k1"])
     nothing = migrate(fleet(), tenants=["k1"])
     down = downgrade(fleet(), "-1", tenants=["k1"])
@@ -196,7 +198,7 @@ def test_what_cannot_be_taken_back_is_refused_with_the_reason(fleet: Make, engin
     assert revisions(engine) == everywhere("one", k0="two", k1="two")
 
 
-def test_what_was_done_before_a_kill_in_the_middle_is_taken_back(
+def test_migrations_before_a_kill_are_reversed(
     environment: Environment, fleet: Make, engine: Engine, tmp_path: Path
 ) -> None:
     before = look(engine)
@@ -212,18 +214,18 @@ def test_what_was_done_before_a_kill_in_the_middle_is_taken_back(
 
     assert [(each.key, each.from_revision, each.to_revision) for each in report.migrated] == [("k0", "three", "two")]
     with engine.begin() as connection:
-        # What the steps outside of a transaction have left, if any, is still to be taken for their own.
+        # Objects of the steps outside of a transaction, if any, must still count as their own.
         connection.exec_driver_sql("COMMENT ON TABLE t_k0.alembic_version IS NULL")
     assert look(engine) == before
 
 
-def test_what_was_done_before_a_worker_died_is_taken_back(
+def test_migrations_before_the_death_of_a_worker_are_reversed(
     environment: Environment, fleet: Make, engine: Engine, tmp_path: Path
 ) -> None:
     before = look(engine)
     dies = tmp_path / "dies"
     dies.touch()
-    # In this process, two tenants rehearse.
+    # In this process, two tenants are rehearsed.
     four = revision('op.execute("SELECT 1")', dies).replace(
         "if path", "if 'pytest' not in __import__('sys').modules and path"
     )
@@ -243,7 +245,7 @@ def test_what_was_done_before_a_worker_died_is_taken_back(
     assert look(engine) == before
 
 
-def test_a_lock_in_the_way_after_a_part_was_taken_back_is_waited_for(
+def test_a_blocking_lock_after_a_partial_reversal_is_waited_for(
     environment: Environment, fleet: Make, engine: Engine, tmp_path: Path
 ) -> None:
     before = look(engine)

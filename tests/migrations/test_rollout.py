@@ -1,4 +1,4 @@
-"""What a rollout and a selection decide, without a database."""
+"""Decisions of a rollout and a selection, without a database."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def wave(**options: Any) -> Wave:
         ({"canary": 99}, [10]),
     ],
 )
-def test_waves_are_shares_of_those_that_are_no_canaries(options: Any, sizes: list[int]) -> None:
+def test_waves_are_shares_of_the_tenants_without_canaries(options: Any, sizes: list[int]) -> None:
     assert [len(wave) for wave in Rollout(**options).split(KEYS)] == sizes
 
 
-def test_canaries_go_first_by_name_in_the_order_of_the_run() -> None:
+def test_canaries_are_first_in_the_order_of_the_run() -> None:
     assert Rollout(canary=["k7", "k2", "gone"]).split(KEYS)[0] == ["k2", "k7"]
     assert Rollout(canary=["gone"]).split(KEYS) == [KEYS]
     assert Rollout(canary=1, waves=[50, 100]).split([]) == []
@@ -70,12 +70,12 @@ def test_every_tenant_is_in_one_wave_and_none_is_empty(keys: list[str], canary: 
         ({"max_failures": "100%"}, 200),
     ],
 )
-def test_more_failures_than_permitted_are_a_reason_to_stop(options: Any, tolerated: int) -> None:
+def test_more_failures_than_the_maximum_stop_a_run(options: Any, tolerated: int) -> None:
     rollout = Rollout(**options)
     assert [failures for failures in range(201) if rollout.excess(failures, 200) is None] == list(range(tolerated + 1))
 
 
-def test_the_reason_names_the_numbers() -> None:
+def test_the_reason_has_the_numbers() -> None:
     assert Rollout(max_failures="1%").excess(3, 200) == "3 of 200 tenants failed, more than the permitted 1%"
     assert Rollout(on_error="stop").excess(1, 1) == "1 of 1 tenant failed"
 
@@ -96,11 +96,11 @@ def refuse(_: Wave) -> None:
     ],
     ids=["None", "True", "0", "False", "raises"],
 )
-def test_a_check_that_raises_or_returns_false_is_a_reason_to_stop(check: Any, why: str | None) -> None:
+def test_a_check_that_raises_or_returns_false_stops_a_run(check: Any, why: str | None) -> None:
     assert Rollout(canary=1, check=check).ask(wave()) == why
 
 
-def test_a_wave_knows_its_failures() -> None:
+def test_a_wave_has_its_failures() -> None:
     good = Outcome(key="a", schema="t_a", from_revision=None, to_revision="one")
     bad = Outcome(key="b", schema="t_b", from_revision=None, to_revision=None, error="no")
     assert wave(outcomes=(good, bad)).failures == (bad,)
@@ -132,12 +132,12 @@ def test_a_wave_knows_its_failures() -> None:
         ({"on_error": "panic"}, "Use 'continue' or 'stop'"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_what_to_write_instead(options: Any, message: str) -> None:
+def test_wrong_options_are_refused_with_a_remedy(options: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         Rollout(**options)
 
 
-def test_canaries_have_to_be_in_the_run() -> None:
+def test_canaries_must_be_in_the_run() -> None:
     Rollout(canary=2).require_canaries(set())
     Rollout(canary=["k1"]).require_canaries({"k1", "k2"})
     with pytest.raises(ConfigurationError, match="'k3' is not among the tenants of this run"):
@@ -184,7 +184,7 @@ def test_an_unknown_key_is_refused(option: str) -> None:
         chosen(**{option: ["a", "x"]})
 
 
-def test_a_selection_of_nobody_is_refused() -> None:
+def test_an_empty_selection_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="The attributes plan=pro leave no tenant. 'tenantkit list --json'"):
         chosen(matching=(), where={"plan": "pro"})
     with pytest.raises(ConfigurationError, match="The attributes plan=pro and the tenants to exclude leave no tenant"):

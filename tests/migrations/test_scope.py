@@ -1,4 +1,4 @@
-"""Autogenerate compares the objects of one line, and leaves alone what others make there or elsewhere."""
+"""Autogenerate compares the objects of one side, and ignores other objects there and elsewhere."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ INSERT INTO {schema}event VALUES (1, '2025-06-01', 'x'), (2, '2026-06-01', 'a');
 
 
 def declare(schema: str | None, *more: str) -> sa.MetaData:
-    """Declare the tables of `PARTITIONED`, without the partitions but for those named in *more*."""
+    """Declare the tables of `PARTITIONED`, without partitions except for those named in *more*."""
     metadata = sa.MetaData(schema=schema)
     for name in ("event", *more):
         event = sa.Table(
@@ -60,7 +60,7 @@ def declare(schema: str | None, *more: str) -> sa.MetaData:
 
 
 @pytest.mark.parametrize("placeholder", ["tenant", None])
-def test_partitions_and_tables_that_inherit_are_left_alone(
+def test_partitions_and_inheriting_tables_are_ignored(
     placeholder: str | None, environment: Environment, make_tenancy: Make, engine: Engine
 ) -> None:
     environment.add("one", f"op.execute({PARTITIONED.format(schema='')!r})")
@@ -97,7 +97,7 @@ def test_partitions_and_tables_that_inherit_are_left_alone(
         assert rows(connection, "t_acme") == before
 
 
-def test_partitions_of_shared_tables_are_left_alone(environment: Environment, make_tenancy: Make) -> None:
+def test_partitions_of_shared_tables_are_ignored(environment: Environment, make_tenancy: Make) -> None:
     environment.add("one", f"op.execute({PARTITIONED.format(schema='common.')!r})", line="shared")
     tenancy = make_tenancy(shared=declare("common"), migrations=environment.folder)
     upgrade_shared(tenancy)
@@ -117,10 +117,10 @@ def test_a_partition_with_a_model_of_its_own_is_compared(environment: Environmen
     assert "_table" not in written.read_text()
 
 
-def test_tables_of_extensions_and_of_other_schemas_are_left_alone(
+def test_tables_of_extensions_and_of_other_schemas_are_ignored(
     environment: Environment, make_tenancy: Make, empty_database: sa.URL
 ) -> None:
-    # The tables of pg_buffercache and the like are views; what an extension owns is marked as in PostGIS.
+    # Extensions such as pg_buffercache have views; a table is marked as an extension's, as in PostGIS.
     environment.add(
         "one",
         """
@@ -140,7 +140,7 @@ def test_tables_of_extensions_and_of_other_schemas_are_left_alone(
     assert written is None, written.read_text()
 
 
-def test_env_py_may_leave_names_out(environment: Environment, make_tenancy: Make) -> None:
+def test_env_py_may_exclude_names(environment: Environment, make_tenancy: Make) -> None:
     environment.add("one", "op.execute('CREATE TABLE kept (id int); CREATE TABLE dropped (id int)')")
     (environment.folder / "env.py").write_text(
         "from tenantkit.migrations import run_environment\n"
@@ -157,7 +157,7 @@ def test_env_py_may_leave_names_out(environment: Environment, make_tenancy: Make
     assert "alembic_version" not in written.read_text()
 
 
-def test_what_comes_and_goes_with_partitions_is_migrated_and_taken_back(
+def test_objects_of_partitioned_tables_are_upgraded_and_downgraded(
     environment: Environment, make_tenancy: Make, engine: Engine
 ) -> None:
     environment.add("one", f"op.execute({PARTITIONED.format(schema='')!r})")

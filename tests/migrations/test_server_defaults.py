@@ -1,4 +1,4 @@
-"""Autogenerate writes the default of a column once, whatever its text and type are."""
+"""Autogenerate writes the default of a column once, for each type and text."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ KINDS: dict[str, tuple[Callable[[], Any], st.SearchStrategy[Any]]] = {
     "enum array": (lambda: sa.ARRAY(sa.Enum("a", "b", name="level")), st.sampled_from(["{}", "{a,a}"])),
     "inet": (postgresql.INET, st.sampled_from(["::1", "127.0.0.1/8", written("'::'::inet")])),
 }
-"""Types, and defaults that a column of each may have."""
+"""Types, with defaults for a column of each."""
 
 columns = st.lists(
     st.sampled_from(sorted(KINDS)).flatmap(
@@ -165,7 +165,7 @@ number = count()
 )
 @given(declared=columns, side=st.sampled_from(["tenant", "no placeholder", "shared"]))
 @pytest.mark.filterwarnings("ignore:.*:sqlalchemy.exc.SAWarning")
-def test_a_default_is_written_once_and_is_what_the_models_say(
+def test_a_default_is_written_once_and_equals_the_models(
     declared: list[tuple[str, Any, Any]],
     side: str,
     tmp_path: Path,

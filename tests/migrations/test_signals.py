@@ -1,4 +1,4 @@
-"""When a signal interrupts what, as far as one process can tell: its handlers are called, no signal is sent."""
+"""Interruptions by signals, in one process: its handlers are called, no signal is sent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def send(number: int) -> None:
     handler(number, None)
 
 
-def test_a_signal_interrupts_only_where_it_may() -> None:
+def test_a_signal_is_deferred_where_interruptions_are_not_allowed() -> None:
     with pytest.raises(KeyboardInterrupt), handling() as cancellation:
         with cancellation.deferred():
             send(signal.SIGINT)
@@ -32,12 +32,12 @@ def test_a_signal_interrupts_only_where_it_may() -> None:
     assert reached
 
 
-def test_a_signal_interrupts_at_once_where_it_may() -> None:
+def test_a_signal_interrupts_at_once_where_interruptions_are_allowed() -> None:
     with handling() as cancellation:
         with pytest.raises(KeyboardInterrupt), cancellation.interruptible():
             send(signal.SIGINT)
             pytest.fail("the handler raises")
-        with cancellation.cancelling(Event().set):  # what cleans up is not interrupted
+        with cancellation.cancelling(Event().set):  # cleanup is not interrupted
             assert cancellation.is_requested
         for wait in (cancellation.check, lambda: cancellation.sleep(60), cancellation.hold):
             with pytest.raises(KeyboardInterrupt):
@@ -46,7 +46,7 @@ def test_a_signal_interrupts_at_once_where_it_may() -> None:
             pytest.fail("what begins after it raises")
 
 
-def test_an_interruption_that_python_ignores_is_not_printed_and_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_that_python_ignores_is_not_printed_and_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: reported.append(unraisable.exc_value))
     with pytest.raises(KeyboardInterrupt), handling() as cancellation, cancellation.interruptible():
@@ -60,7 +60,7 @@ def test_an_interruption_that_python_ignores_is_not_printed_and_ends_the_work(mo
     assert sys.unraisablehook.__name__ == "<lambda>"
 
 
-def test_work_that_is_done_for_good_is_not_interrupted_any_more() -> None:
+def test_finished_work_is_not_interrupted() -> None:
     with handling() as cancellation:
         with cancellation.interruptible():
             cancellation.hold()
@@ -69,7 +69,7 @@ def test_work_that_is_done_for_good_is_not_interrupted_any_more() -> None:
         assert cancellation.is_requested
 
 
-def test_what_runs_is_cancelled_until_it_has_ended() -> None:
+def test_running_work_is_cancelled_until_it_has_ended() -> None:
     cancelled: list[float] = []
 
     def cancel() -> None:
@@ -81,7 +81,7 @@ def test_what_runs_is_cancelled_until_it_has_ended() -> None:
         until(lambda: len(cancelled) >= 3)
 
 
-def test_a_thread_that_sleeps_is_woken() -> None:
+def test_a_sleeping_thread_is_woken() -> None:
     with handling() as cancellation, ThreadPoolExecutor() as threads:
         sleeping = threads.submit(cancellation.sleep, 600)
         send(signal.SIGINT)
@@ -95,7 +95,7 @@ def test_sigterm_exits_with_its_code() -> None:
     assert exit_.value.code == 143
 
 
-def test_handlers_are_those_of_before_again() -> None:
+def test_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with handling() as cancellation:
         assert [signal.getsignal(number) for number in SIGNALS] == [cancellation.handle] * 2

@@ -1,4 +1,4 @@
-"""Writing down where tenants are, also where their version tables are wrong."""
+"""Stamps of revisions, also for wrong version tables."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read(engine: Engine, schema: str) -> list[str]:
 @pytest.mark.parametrize("rows", [("gone",), ("one", "three"), ("two", "gone"), ("one", "two", "three"), ("one",), ()])
 @pytest.mark.parametrize(("target", "there"), [("head", ["three"]), ("two", ["two"]), ("th", ["three"]), ("base", [])])
 @pytest.mark.parametrize("jobs", [0, 2])
-def test_purge_stamps_whatever_the_version_table_holds(
+def test_purge_replaces_any_content_of_the_version_table(
     fleet: Make, engine: Engine, rows: Sequence[str], target: str, there: list[str], jobs: int
 ) -> None:
     write(engine, "t_acme", *rows)
@@ -83,7 +83,7 @@ def test_purge_stamps_the_shared_tables(
         (("two", "three", "one"), "includes the other.*--purge"),
     ],
 )
-def test_a_wrong_version_table_is_told_with_the_cure_by_every_command(
+def test_every_command_reports_a_wrong_version_table_with_the_remedy(
     fleet: Make, engine: Engine, rows: Sequence[str], says: str
 ) -> None:
     write(engine, "t_acme", *rows)
@@ -94,7 +94,7 @@ def test_a_wrong_version_table_is_told_with_the_cure_by_every_command(
     assert read(engine, "t_acme") == sorted(rows)
 
 
-def test_wrong_rows_of_the_shared_tables_are_told_with_the_cure(fleet: Make, engine: Engine) -> None:
+def test_wrong_rows_of_the_shared_tables_are_reported_with_the_remedy(fleet: Make, engine: Engine) -> None:
     write(engine, "shared", "gone")
     with pytest.raises(ConfigurationError, match="stamp REVISION --purge --shared"):
         upgrade_shared(fleet())
@@ -112,7 +112,7 @@ def test_heads_of_two_branches_are_no_contradiction(fleet: Make, environment: En
 
 @pytest.mark.parametrize("target", ["zzz", "onne", "one@zzz", "zzz-1"])
 @pytest.mark.parametrize("command", [stamp, downgrade, stamp_shared, downgrade_shared])
-def test_an_unknown_target_is_one_error_before_anything(
+def test_an_unknown_target_is_refused_before_any_change(
     fleet: Make, engine: Engine, environment: Environment, target: str, command: Callable[..., object]
 ) -> None:
     environment.add("four", "raise ValueError('the true failure')")

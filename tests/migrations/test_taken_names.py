@@ -1,4 +1,4 @@
-"""Names that are there already: taken for what is meant only if it is the same."""
+"""Existing names: an object counts as the revision's own only if its definition is the same."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ INDEXES: dict[str, tuple[list[Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("meant", INDEXES)
-def test_an_index_is_taken_for_built_only_if_it_is_the_same(meant: str, plain: Engine) -> None:
+def test_an_index_counts_as_built_only_with_the_same_definition(meant: str, plain: Engine) -> None:
     for there, (columns, options) in INDEXES.items():
         with operating(plain) as op:
             op.create_index("ix", "t", columns, **options)
@@ -104,7 +104,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("statement", TAKEN.values(), ids=TAKEN)
-def test_what_has_the_name_of_an_index_is_not_taken_for_it(statement: str, plain: Engine) -> None:
+def test_another_object_with_the_name_does_not_count_as_the_index(statement: str, plain: Engine) -> None:
     execute(plain, statement)
     with pytest.raises(ConfigurationError, match="The name ix is taken by"), operating(plain) as op:
         op.create_index_concurrently("ix", "t", ["x"])
@@ -123,7 +123,7 @@ def test_an_index_of_another_table_is_not_dropped(plain: Engine) -> None:
 
 @pytest.mark.parametrize("there", ["CREATE INDEX ix ON other (x)", "CREATE TABLE ix ()", "CREATE VIEW ix AS SELECT 1"])
 @pytest.mark.parametrize("table", ["t", "not_there"])
-def test_what_has_the_name_of_an_index_is_not_dropped_for_it(there: str, table: str, plain: Engine) -> None:
+def test_another_object_with_the_name_is_not_dropped(there: str, table: str, plain: Engine) -> None:
     execute(plain, there)
     with pytest.raises(ConfigurationError, match="ix is not dropped: it is "), operating(plain) as op:
         op.drop_index_concurrently("ix", table)
@@ -140,7 +140,7 @@ def test_an_index_of_another_schema_on_the_path_is_not_dropped(plain: Engine) ->
 
 
 @pytest.mark.parametrize(("there", "is_dropped"), [("t (x)", True), ("t (s)", False), ("other (x)", False)])
-def test_an_invalid_index_is_built_again_only_if_it_is_the_same(
+def test_an_invalid_index_is_built_again_only_with_the_same_definition(
     there: str, is_dropped: bool, plain: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     execute(plain, f"CREATE INDEX ix ON {there}")
@@ -200,7 +200,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("definition", OTHERS)
-def test_a_constraint_that_no_operation_adds_is_never_taken_for_one(definition: str, plain: Engine) -> None:
+def test_a_constraint_that_no_operation_adds_never_counts_as_one(definition: str, plain: Engine) -> None:
     execute(plain, "CREATE SCHEMA elsewhere", "CREATE TABLE elsewhere.parent AS TABLE parent")
     execute(plain, "ALTER TABLE elsewhere.parent ADD PRIMARY KEY (id)")
     with plain.connect() as connection:
@@ -213,7 +213,7 @@ def test_a_constraint_that_no_operation_adds_is_never_taken_for_one(definition: 
 
 
 @pytest.mark.parametrize("meant", CONSTRAINTS)
-def test_a_constraint_is_taken_for_added_only_if_it_is_the_same(meant: str, plain: Engine) -> None:
+def test_a_constraint_counts_as_added_only_with_the_same_definition(meant: str, plain: Engine) -> None:
     execute(plain, "INSERT INTO other VALUES (1)")
     for there, add in CONSTRAINTS.items():
         with operating(plain) as op:
@@ -244,7 +244,7 @@ COLUMNS: dict[str, sa.Column[Any]] = {
 
 
 @pytest.mark.parametrize("meant", COLUMNS)
-def test_a_column_is_taken_for_added_only_if_it_is_the_same(meant: str, plain: Engine) -> None:
+def test_a_column_counts_as_added_only_with_the_same_definition(meant: str, plain: Engine) -> None:
     for there, column in COLUMNS.items():
         with operating(plain) as op:
             default: Any = column.server_default
@@ -263,9 +263,7 @@ def test_a_column_is_taken_for_added_only_if_it_is_the_same(meant: str, plain: E
 
 @pytest.mark.parametrize("meant", [COLUMNS["integer"], sa.Column("y", sa.Integer, server_default="3", nullable=False)])
 @pytest.mark.parametrize("there", ["ALWAYS AS IDENTITY", "BY DEFAULT AS IDENTITY", "ALWAYS AS (3) STORED"])
-def test_a_column_that_makes_its_values_is_not_taken_for_another(
-    there: str, meant: sa.Column[Any], plain: Engine
-) -> None:
+def test_a_generated_column_does_not_count_as_a_plain_one(there: str, meant: sa.Column[Any], plain: Engine) -> None:
     execute(plain, f"ALTER TABLE t ADD COLUMN y int GENERATED {there}")
     with (
         pytest.raises(ConfigurationError, match="y already: integer GENERATED .* means integer"),
@@ -274,7 +272,7 @@ def test_a_column_that_makes_its_values_is_not_taken_for_another(
         op.add_required_column("t", meant, 1)
 
 
-def test_the_check_of_a_required_column_is_not_another_one(plain: Engine) -> None:
+def test_another_check_with_the_name_does_not_count_as_that_of_a_required_column(plain: Engine) -> None:
     execute(plain, "ALTER TABLE t ADD CONSTRAINT required_y CHECK (x > 0)")
     with (
         pytest.raises(
@@ -292,7 +290,7 @@ op.execute("CREATE TABLE part PARTITION OF parts DEFAULT")
 """
 
 
-def test_only_invalid_indexes_that_a_revision_names_are_dropped(
+def test_only_invalid_indexes_with_a_name_of_the_revision_are_dropped(
     environment: Environment, migrated_tenancy: Make, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     environment.add("one", ONE)
@@ -323,7 +321,7 @@ STEPS = {
 @pytest.mark.parametrize("there", ["a (y)", "part (x)"])
 @pytest.mark.parametrize("is_valid", [True, False])
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
-def test_after_an_interruption_another_index_is_not_taken_for_that_of_the_revision(
+def test_after_an_interruption_another_index_does_not_count_as_the_revisions(
     step: str, is_valid: bool, there: str, environment: Environment, migrated_tenancy: Make, engine: Engine
 ) -> None:
     environment.add("one", ONE)
@@ -341,7 +339,7 @@ def test_after_an_interruption_another_index_is_not_taken_for_that_of_the_revisi
     assert valid(engine) == {"ix": is_valid}
 
 
-def test_an_invalid_child_that_a_revision_names_is_left_to_its_parent(
+def test_an_invalid_child_index_with_a_name_of_the_revision_is_kept(
     environment: Environment, migrated_tenancy: Make, engine: Engine
 ) -> None:
     environment.add("one", ONE)

@@ -1,4 +1,4 @@
-"""A revision leaves the transaction and the session to tenantkit, or is told to."""
+"""A revision must not end its transaction, and its session state ends with it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
 
 
 def tables(engine: Engine) -> list[str]:
-    """Return the tables called new, and all in public."""
+    """Return the tables named new, and all in public."""
     query = "SELECT schemaname || '.' || tablename FROM pg_tables WHERE tablename LIKE 'new%%' OR schemaname = 'public'"
     with engine.connect() as connection:
         return sorted(connection.exec_driver_sql(query).scalars())
@@ -41,7 +41,7 @@ def tables(engine: Engine) -> list[str]:
         ("op.get_bind().rollback()", "ended its transaction"),
     ],
 )
-def test_a_revision_that_ends_its_transaction_fails_and_leaves_nothing(
+def test_a_revision_that_ends_its_transaction_fails_and_is_rolled_back(
     fleet: Make, environment: Environment, engine: Engine, ending: str, message: str
 ) -> None:
     environment.add("two", f'op.execute("CREATE TABLE new1 ()")\n{ending}\nop.execute("CREATE TABLE new2 ()")')
@@ -51,7 +51,7 @@ def test_a_revision_that_ends_its_transaction_fails_and_leaves_nothing(
     assert status(fleet()).counts == {"one": 3}
 
 
-def test_a_revision_that_commits_does_not_half_make_a_tenant(
+def test_a_revision_that_commits_creates_no_incomplete_tenant(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("two", 'op.execute("CREATE TABLE new ()")\nop.get_bind().commit()')
@@ -83,7 +83,7 @@ def test_savepoints_and_sessions_may_end(fleet: Make, environment: Environment, 
     assert tables(engine) == [f"t_k{number}.new{table}" for number in range(3) for table in (1, 2)]
 
 
-def test_what_a_revision_leaves_in_its_session_ends_with_its_tenant(
+def test_session_state_of_a_revision_ends_with_its_tenant(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add(
@@ -108,7 +108,7 @@ def test_a_changed_search_path_ends_with_its_revision(fleet: Make, environment: 
     assert tables(engine) == [f"t_k{number}.new" for number in range(3)]
 
 
-def test_a_failure_tells_the_revision_that_an_autocommit_block_kept(
+def test_a_failure_reports_the_revision_that_an_autocommit_block_committed(
     fleet: Make, environment: Environment, engine: Engine
 ) -> None:
     environment.add("two", 'op.execute("CREATE TABLE new ()")')

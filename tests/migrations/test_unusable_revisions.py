@@ -1,4 +1,4 @@
-"""Revisions whose files do not form a line are refused by every command, with the files named."""
+"""Every command refuses revision files that form no graph, and names them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("line", ["tenant", "shared"])
 @pytest.mark.parametrize("kind", BROKEN)
-def test_files_that_form_no_line_are_named(
+def test_files_that_form_no_graph_are_named(
     kind: str, line: str, environment: Environment, migrated_tenancy: Make
 ) -> None:
     *files, words = BROKEN[kind]

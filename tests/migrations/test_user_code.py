@@ -1,4 +1,4 @@
-"""Nothing that revisions or env.py do turns into a success that is none."""
+"""No code in revisions or env.py makes a failure look like a success."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ by_every_engine = pytest.mark.parametrize("options", ENGINES, ids=lambda options
 
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Tenancy:
-    """Three tenants at the revision one, with a table of the same name in public."""
+    """Three tenants at revision one, with a table of the same name in public."""
     environment.add("s1", "pass", line="shared")
     environment.add("one", BASE)
     tenancy = migrated_tenancy()
@@ -37,7 +37,7 @@ def fleet(environment: Environment, migrated_tenancy: Make) -> Tenancy:
 
 
 def columns(engine: Engine) -> dict[str, int]:
-    """Return how many columns each table a has, by schema."""
+    """Return the number of columns of each table a, by schema."""
     with engine.connect() as connection:
         query = "SELECT table_schema, count(*) FROM information_schema.columns WHERE table_name = 'a' GROUP BY 1"
         return dict(connection.execute(text(query)).all())
@@ -77,7 +77,7 @@ USELESS_ENVIRONMENTS = {
 
 
 @pytest.mark.parametrize("name", USELESS_ENVIRONMENTS)
-def test_an_environment_that_does_not_run_what_was_asked_for_is_refused_before_any_step(
+def test_an_environment_without_run_environment_is_refused_before_any_step(
     name: str, fleet: Tenancy, environment: Environment, engine: Engine
 ) -> None:
     environment.add("two", ADD)
@@ -113,7 +113,7 @@ def test_an_environment_that_catches_errors_does_not_hide_them(fleet: Tenancy, e
     assert [outcome.error for outcome in raised.value.report.outcomes] == ["RuntimeError: seen"] * 3
 
 
-def test_an_environment_cannot_run_the_revisions_elsewhere_afterwards(
+def test_an_environment_cannot_run_the_revisions_on_another_connection(
     fleet: Tenancy, environment: Environment, engine: Engine
 ) -> None:
     environment.add("two", ADD)
@@ -235,7 +235,7 @@ def test_every_failure_names_revision_file_and_line(
     assert all("two.py" in (outcome.file or "two.py") for outcome in report.failures)
 
 
-def test_a_traceback_holds_no_rows(fleet: Tenancy, environment: Environment) -> None:
+def test_a_traceback_has_no_rows(fleet: Tenancy, environment: Environment) -> None:
     environment.add(
         "two",
         "rows = [{'x': 12345}, {'x': 12345}]\n"

@@ -1,4 +1,4 @@
-"""Histories of two applications, rebuilt in the small: their revisions, as text."""
+"""Small copies of the histories of two applications: their revisions, as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REVISION = re.compile(r"^### (\w+) < ([\w, ]+?)(?: \| (.+))?$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Revision:
-    """A revision as text: its code up and down, and what its file has besides."""
+    """A revision as text: its code of upgrade and downgrade, and further code of its file."""
 
     id: str
     after: tuple[str, ...]
@@ -29,7 +29,7 @@ class Revision:
 
 
 def read(text: str) -> list[Revision]:
-    """Read revisions that are written as ``### id < parents | more``, the code up, ``--- down`` and the code down."""
+    """Parse revisions of the form ``### id < parents | more``, the code of upgrade, ``--- down`` and that of downgrade."""
     _, *parts = _REVISION.split(text)
     return [
         Revision(id_, tuple(after.split(", ")), (head or "").replace("; ", "\n"), *_both(code))

@@ -1,11 +1,11 @@
-"""A tool for dashboards: the placeholder everywhere, guards and early returns, models in revisions, JSON moved in Python."""
+"""A dashboard application: the placeholder everywhere, guards and early returns, models in revisions, JSON moved in Python."""
 
 from __future__ import annotations
 
 from tests.migrations.histories import read
 
 CONVENTION = {"ix": "%(column_0_label)s_index", "uq": "uq_%(table_name)s_%(column_0_name)s"}
-"""The rest has PostgreSQL's own names."""
+"""Other constraints have PostgreSQL's own names."""
 
 IMPORTS = ""
 STOPS = ("d22", "d17", "d12", "d01", "base")

@@ -1,4 +1,4 @@
-"""A tool for incidents: tables without a schema, ORM sessions, reflection, loops in Python, ENUMs made again, merges."""
+"""An incident application: tables without a schema, ORM sessions, reflection, loops, replaced ENUMs, merges."""
 
 from __future__ import annotations
 

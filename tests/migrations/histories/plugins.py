@@ -1,4 +1,4 @@
-"""An application that uses alembic_utils and alembic-postgresql-enum, as both write their operations."""
+"""An application with operations as alembic_utils and alembic-postgresql-enum write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running a history in several tenants and, for comparison, in one schema by plain Alembic."""
+"""Runs of a history in several tenants and, for comparison, in one schema by plain Alembic."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ KEYS = ("a", "b", "c")
 
 
 def run_history(history: ModuleType, engine: str, folder: Path, make_database: Callable[..., URL]) -> None:
-    """Go up to the newest revision and down in steps, and up again, and compare after each step.
+    """Upgrade to the head, downgrade in steps, upgrade again, and compare after each step.
 
-    :param history: a module with ``REVISIONS``, ``ROWS`` for what the first creates, a naming ``CONVENTION``, the
-        ``STOPS`` of the way back, and ``IMPORTS`` of ``env.py``.
+    :param history: a module with ``REVISIONS``, ``ROWS`` for the tables of the first, a naming ``CONVENTION``, the
+        ``STOPS`` of the downgrade, and ``IMPORTS`` of ``env.py``.
     """
     metadata = MetaData(schema="tenant", naming_convention=history.CONVENTION)
     init(folder)
@@ -46,7 +46,7 @@ def run_history(history: ModuleType, engine: str, folder: Path, make_database: C
     plain.upgrade(first.id)
     _fill(plain.url, history.ROWS, "tenant")
     _fill(url, history.ROWS, *(f"t_{key}" for key in KEYS))
-    # Without workers, nothing is recorded; they cost time.
+    # Without workers, which take time.
     options: Any = {"engine": engine, "jobs": int(engine == "auto")}
     with closing(Tenancy(url, tenant=metadata, migrations=folder, listen=False)) as tenancy:
         engines = set()
@@ -67,7 +67,7 @@ def run_history(history: ModuleType, engine: str, folder: Path, make_database: C
 
 
 def _stops(revisions: Sequence[Revision]) -> list[str]:
-    """Return where to stop so that what can be replayed is by itself: before and after what has the connection."""
+    """Return the revisions before and after those that use the connection, so that the others are replayed."""
     has_connection = [
         bool(re.search(r"get_bind|autocommit_block|_enum_value|PGTrigger", revision.up)) for revision in revisions
     ]

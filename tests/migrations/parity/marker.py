@@ -1,4 +1,4 @@
-"""Another package's operation, which writes the name of a schema into text; it is there once this is imported."""
+"""Another package's operation, registered on import, which writes the name of a schema into text."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Revisions of each of Alembic's own operations, with names given, left out, and taken from a naming convention.
+"""Revisions of each of Alembic's own operations, with given names, without names, and with a naming convention.
 
-`S` is the schema that a revision writes: the placeholder or none.
+`S` is the schema in a revision: the placeholder or none.
 """
 
 from __future__ import annotations

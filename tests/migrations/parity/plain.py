@@ -1,4 +1,4 @@
-"""Plain Alembic, for comparison: one schema that bears the placeholder's own name, by `search_path` too."""
+"""Plain Alembic, for comparison: one schema with the placeholder's own name, also on the `search_path`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ with context.begin_transaction():
 
 
 class Plain:
-    """An application of one tenant, whose schema is called ``tenant``; *options* are those of its env.py."""
+    """An application of one tenant with the schema ``tenant``; *options* are those of its env.py."""
 
     def __init__(
         self, url: sa.URL, revisions: Path, metadata: sa.MetaData, *, imports: str = "", **options: Any
@@ -46,11 +46,11 @@ class Plain:
             connection.exec_driver_sql("CREATE SCHEMA tenant")
 
     def upgrade(self, target: str) -> None:
-        """Go up to *target*."""
+        """Upgrade to *target*."""
         self._run(command.upgrade, target)
 
     def downgrade(self, target: str) -> None:
-        """Go down to *target*."""
+        """Downgrade to *target*."""
         self._run(command.downgrade, target)
 
     def _run(self, run: Callable[[Config, str], None], target: str) -> None:

@@ -1,4 +1,4 @@
-"""Revisions that have the database in their hands: textual SQL, batches, inspectors, reflection, sessions, hooks."""
+"""Revisions that use the connection: textual SQL, batches, inspectors, reflection, sessions, hooks."""
 
 from __future__ import annotations
 
