@@ -1,4 +1,4 @@
-"""Linting revisions of the small application, without a database."""
+"""Fixtures that lint revisions of the small application, without a database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def migrations(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nowhere(migrations: Path) -> Generator[Callable[..., Tenancy]]:
-    """Make a tenancy of a server that does not exist."""
+    """Make a tenancy whose server does not exist."""
     made: list[Tenancy] = []
 
     def make(**options: Any) -> Tenancy:
@@ -40,7 +40,7 @@ def nowhere(migrations: Path) -> Generator[Callable[..., Tenancy]]:
 
 @pytest.fixture
 def lint_file(migrations: Path, nowhere: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch) -> Lint:
-    """Write a revision, and return what tenantkit's own rules find in it."""
+    """Write a revision, and return the findings of tenantkit's own rules."""
     monkeypatch.setattr(squawk, "find", lambda: None)
 
     def run(text: str, *, line: str = "tenant", name: str = "r1", **options: Any) -> list[Finding]:

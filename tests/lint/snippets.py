@@ -1,4 +1,4 @@
-"""Writing a revision for a test."""
+"""Revisions for tests."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import psycopg
 from sqlalchemy import create_engine
 
 ENGINE = create_engine("postgresql+psycopg://192.0.2.1/an_application", connect_args={"connect_timeout": 1})
-"""The engine of an application, which a revision may import."""
+"""An application's engine, which a revision may import."""
 
 
 def connect_to_postgresql() -> None:
-    """Connect as an application's function does."""
+    """Open a connection, as an application's function does."""
     psycopg.connect("host=192.0.2.1 connect_timeout=1")
 
 
@@ -34,5 +34,5 @@ def downgrade():
 
 
 def revision(upgrade: str, *, head: str = "", name: str = "r1", down: str | None = None) -> str:
-    """Return the text of a revision; *head* stands below the imports."""
+    """Return the text of a revision; *head* follows the imports."""
     return _FILE.format(head=head, revision=name, down=down, upgrade=indent(dedent(upgrade).strip(), "    "))

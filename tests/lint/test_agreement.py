@@ -1,4 +1,4 @@
-"""The rules agree with what happens: each case is linted, and carried out on PostgreSQL."""
+"""Agreement of the rules with PostgreSQL: each case is linted and executed."""
 
 from __future__ import annotations
 
@@ -170,10 +170,10 @@ EXPRESSIONS = """
     CASE WHEN nothing = 1 THEN true ELSE unknown = 1 END; substring(given FROM 'z'); length(given); extract(year FROM day)
     to_tsvector('simple', coalesce(nothing::text, '') || given); date_trunc('day', day)::text; split_part(given, ',', 7)
 """
-"""Expressions of columns that are NULL (nothing), not known, or NOT NULL."""
+"""Expressions of columns that are NULL (nothing), unknown, or NOT NULL."""
 
 PHASES = [
-    # What old code uses.
+    # Objects that old code uses.
     "ALTER TABLE task DROP COLUMN title CASCADE",
     "ALTER TABLE task RENAME title TO name",
     "ALTER TABLE task RENAME TO job",
@@ -185,7 +185,7 @@ PHASES = [
     "WITH gone AS (DELETE FROM task RETURNING 1) SELECT count(*) FROM gone",
     "DO 'BEGIN EXECUTE ''DROP VIEW overview''; END'",
     'ALTER TABLE ONLY /* ours */ "task" DROP "title" CASCADE',
-    # What old code writes.
+    # Values that old code writes.
     "ALTER TABLE task ADD CHECK (size BETWEEN 7 AND 9) NOT VALID",
     "ALTER TABLE task ALTER title SET NOT NULL -- it has them",
     "ALTER TABLE task ALTER title SET NOT NULL",
@@ -265,7 +265,7 @@ PHASES = [
     "CREATE RULE r AS ON INSERT TO task DO INSTEAD NOTHING",
     "ALTER DOMAIN positive ADD CONSTRAINT p CHECK (VALUE > 5) NOT VALID",
     "DO $$ BEGIN ALTER TABLE task ADD CONSTRAINT c CHECK (size < 3) NOT VALID; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
-    # What old code does not notice.
+    # Changes that do not affect old code.
     "ALTER TABLE task ADD x int; ALTER TABLE task ADD CHECK (x BETWEEN 1 AND 3)",
     "ALTER TABLE task ADD x text DEFAULT 'a' NOT NULL CHECK (x IN ('a', 'b'))",
     "WITH few AS (DELETE FROM task WHERE size = 99 RETURNING 1) SELECT count(*) FROM few",
@@ -406,7 +406,7 @@ def is_rewritten(connection: Connection, sql: str) -> bool:
 
 
 @pytest.mark.parametrize("action", REWRITES)
-def test_a_rewrite_is_found_where_postgresql_rewrites(action: str, connection: Connection, lint_file: Lint) -> None:
+def test_a_rewrite_is_found_if_postgresql_rewrites(action: str, connection: Connection, lint_file: Lint) -> None:
     if action.startswith("ALTER title TYPE"):
         connection.exec_driver_sql("DROP VIEW overview")
     sql = f"ALTER TABLE task {action}"
@@ -419,7 +419,7 @@ def test_a_rewrite_is_found_where_postgresql_rewrites(action: str, connection: C
     "using", ["", "{column}", "{column}::{type}", '"{column}" :: {type}', "lower({column}::text)::{type}"]
 )
 @pytest.mark.parametrize("action", TYPES)
-def test_a_type_is_changed_as_postgresql_changes_it(
+def test_a_change_of_type_is_found_if_postgresql_rewrites(
     action: str, using: str, connection: Connection, lint_file: Lint
 ) -> None:
     connection.exec_driver_sql("DROP VIEW overview")
@@ -435,7 +435,7 @@ def test_a_type_is_changed_as_postgresql_changes_it(
 
 
 @pytest.mark.parametrize("sql", LOCKS)
-def test_locks_are_those_that_postgresql_takes(sql: str, connection: Connection) -> None:
+def test_locks_of_statements_are_those_of_postgresql(sql: str, connection: Connection) -> None:
     [statement] = read(sql)
     told = max((each.lock for each in locked(statement, lambda _: None, lambda *_: True)), default=0)
     connection.commit()
@@ -455,7 +455,7 @@ def test_locks_are_those_that_postgresql_takes(sql: str, connection: Connection)
 
 
 def old_code_works(connection: Connection) -> bool:
-    """Return whether code that knows the first tables can still write and read what it used to; nothing is kept."""
+    """Return whether code for the first tables can still read and write its rows; all is rolled back."""
     transaction = connection.begin_nested()
     try:
         rows = 0
@@ -480,7 +480,7 @@ def old_code_works(connection: Connection) -> bool:
 
 @pytest.mark.few_cases(sql=32)
 @pytest.mark.parametrize("sql", PHASES)
-def test_a_phase_is_wrong_where_the_old_code_fails(
+def test_a_phase_is_wrong_if_the_old_code_fails(
     sql: str, connection: Connection, lint_file: Lint, migrations: Path
 ) -> None:
     (migrations / "tenant" / "r0.py").write_text(revision(executing(SETUP), name="r0"))
@@ -494,7 +494,7 @@ def test_a_phase_is_wrong_where_the_old_code_fails(
     assert bool(found) != old_code_works(connection), found
 
 
-def test_what_is_taken_to_be_impossible_is_no_result_in_postgresql(connection: Connection) -> None:
+def test_results_that_lint_excludes_do_not_occur_in_postgresql(connection: Connection) -> None:
     known = {"nothing": NULL, "unknown": ANY}
     for expression in filter(None, map(str.strip, EXPRESSIONS.replace("\n", ";").split(";"))):
         [target] = find(read(f"SELECT {expression}")[0].node, "ResTarget")
@@ -509,7 +509,7 @@ def test_what_is_taken_to_be_impossible_is_no_result_in_postgresql(connection: C
             assert is_possible, (expression, found)
 
 
-def test_what_passes_null_on_does_so_in_postgresql(connection: Connection) -> None:
+def test_expressions_that_return_null_for_null_do_so_in_postgresql(connection: Connection) -> None:
     functions = "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace"
     named = {*connection.exec_driver_sql(functions).scalars()}
     others = {*connection.exec_driver_sql(f"{functions} AND NOT proisstrict AND prokind = 'f'").scalars()}
@@ -520,14 +520,14 @@ def test_what_passes_null_on_does_so_in_postgresql(connection: Connection) -> No
 
 
 @pytest.mark.parametrize(("existing", "new", "is_found"), WIDENING)
-def test_a_wider_type_takes_nothing_away(existing: str, new: str, is_found: bool, lint_file: Lint) -> None:
+def test_a_wider_type_is_no_contraction(existing: str, new: str, is_found: bool, lint_file: Lint) -> None:
     upgrade = f"op.alter_column('task', 'size', existing_type={existing}, type_={new}, schema='tenant')"
     assert bool(messages(lint_file, upgrade, "TK006", "phase = 'expand'")) is is_found
 
 
 @contextmanager
 def fleet_at(text: str, folder: Path, make_tenancy: Callable[..., Tenancy]) -> Generator[Tenancy]:
-    """Yield a tenancy of three tenants, with the revision *text* behind theirs."""
+    """Yield a tenancy of three tenants, with the revision *text* after theirs."""
     init(folder)
     first = "op.create_table('task', sa.Column('id', sa.Integer, primary_key=True), sa.Column('title', sa.Text), schema='tenant')"
     (folder / "tenant" / "r0.py").write_text(revision(first, name="r0"))
@@ -540,7 +540,7 @@ def fleet_at(text: str, folder: Path, make_tenancy: Callable[..., Tenancy]) -> G
 
 @pytest.mark.few_cases(upgrade=8)
 @pytest.mark.parametrize(("upgrade", "head"), READS, ids=[each[0][:60] for each in READS])
-def test_what_is_run_tenant_by_tenant_is_found(
+def test_revisions_that_are_not_replayed_are_found(
     upgrade: str, head: str, tmp_path: Path, make_tenancy: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(squawk, "find", lambda: None)

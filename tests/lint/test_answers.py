@@ -1,4 +1,4 @@
-"""A revision that asks the database for more than rows can be checked."""
+"""Revisions whose queries always have a row can be checked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ASKING = {
 
 
 @pytest.mark.parametrize("asking", ASKING)
-def test_what_is_there_without_rows_is_answered(asking: str, lint_file: Lint) -> None:
+def test_queries_that_always_have_a_row_are_answered(asking: str, lint_file: Lint) -> None:
     found = lint_file(revision(f"{ASKING[asking]}\n{SEES_THE_END}"))
     assert {finding.code for finding in found} == {"TK001", "TK007"}, found
 
@@ -54,7 +54,7 @@ def test_objects_are_added_and_changed_in_a_session(lint_file: Lint) -> None:
     assert {finding.code for finding in found} == {"TK001", "TK007"}, [each.message for each in found]
 
 
-def test_what_cannot_be_known_without_a_database_is_not_called_a_failure_for_a_tenant(lint_file: Lint) -> None:
+def test_an_unknown_answer_is_not_reported_as_a_failure_for_tenants(lint_file: Lint) -> None:
     [asks, *_] = [
         each
         for each in lint_file(revision("sa.Table('task', sa.MetaData(), autoload_with=op.get_bind())"))

@@ -1,4 +1,4 @@
-"""Operations for long changes are what the rules advise, so the rules find nothing in them."""
+"""The rules find nothing in the operations for large tables, which they advise."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHANGES = {
 
 
 FORBIDDING = frozenset({"check", "key to shared"})
-"""Changes that forbid values, which code of before a deployment may write."""
+"""Changes that forbid values of the code before a deployment."""
 
 
 def phase_of(change: str) -> str:
@@ -39,17 +39,17 @@ def phase_of(change: str) -> str:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_long_change_is_well_made(change: str, lint_file: Lint) -> None:
+def test_operations_for_large_tables_have_no_findings(change: str, lint_file: Lint) -> None:
     assert lint_file(revision(CHANGES[change], head=phase_of(change))) == []
 
 
 @pytest.mark.parametrize("change", sorted(FORBIDDING))
-def test_a_long_change_that_forbids_values_is_no_expansion(change: str, lint_file: Lint) -> None:
+def test_an_operation_that_forbids_values_is_no_expansion(change: str, lint_file: Lint) -> None:
     assert {each.code for each in lint_file(revision(CHANGES[change], head="phase = 'expand'"))} == {"TK006"}
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_squawk_is_not_asked_about_the_steps_of_a_long_change(
+def test_squawk_does_not_check_the_steps_of_operations_for_large_tables(
     change: str, migrations: Path, nowhere: Callable[..., Tenancy]
 ) -> None:
     (migrations / "tenant" / "r1.py").write_text(revision(CHANGES[change], head=phase_of(change)))
@@ -65,7 +65,7 @@ def test_a_required_column_without_a_default_is_no_expansion(lint_file: Lint) ->
     assert lint_file(revision(change, head='phase = "contract"')) == []
 
 
-def test_null_forbidden_in_a_column_that_was_there_is_no_expansion(lint_file: Lint) -> None:
+def test_null_forbidden_in_an_existing_column_is_no_expansion(lint_file: Lint) -> None:
     change = """
         op.alter_column("note", "y", server_default="1", schema="tenant")
         op.alter_column("note", "y", nullable=False, schema="tenant")
@@ -74,9 +74,7 @@ def test_null_forbidden_in_a_column_that_was_there_is_no_expansion(lint_file: Li
     assert {each.code for each in found} == {"TK006", "TK009"}
 
 
-def test_null_is_forbidden_at_once_where_a_check_of_an_earlier_revision_says_so(
-    lint_file: Lint, migrations: Path
-) -> None:
+def test_null_may_be_forbidden_after_a_check_of_an_earlier_revision(lint_file: Lint, migrations: Path) -> None:
     check = 'op.create_check_constraint_concurrently("ck", "note", "y IS NOT NULL", schema="tenant")'
     (migrations / "tenant" / "r0.py").write_text(revision(check, name="r0"))
     change = 'op.alter_column("note", "{}", nullable=False, schema="tenant")'
@@ -104,7 +102,7 @@ def test_null_is_forbidden_at_once_where_a_check_of_an_earlier_revision_says_so(
         ("SELECT 1", True),
     ],
 )
-def test_a_generated_column_is_not_null_where_those_it_reads_are(
+def test_a_generated_column_is_not_null_if_the_columns_it_reads_are(
     earlier: str, is_found: bool, lint_file: Lint, migrations: Path
 ) -> None:
     (migrations / "tenant" / "r0.py").write_text(revision(f"op.execute({earlier!r})", name="r0"))
@@ -113,7 +111,7 @@ def test_a_generated_column_is_not_null_where_those_it_reads_are(
     assert ("TK006" in {each.code for each in found}) is is_found
 
 
-def test_a_column_that_the_revision_itself_frees_may_be_null(lint_file: Lint, migrations: Path) -> None:
+def test_a_column_whose_not_null_the_revision_drops_may_be_null(lint_file: Lint, migrations: Path) -> None:
     table = "op.execute('CREATE TABLE note (n int NOT NULL)')"
     (migrations / "tenant" / "r0.py").write_text(revision(table, name="r0"))
     change = """
@@ -156,7 +154,7 @@ def test_a_check_that_excludes_more_forbids_more(lint_file: Lint, migrations: Pa
 @pytest.mark.parametrize("timing", ["BEFORE", "AFTER"])
 @pytest.mark.parametrize("before", ["RETURN NEW", "RAISE 'no'", "RETURN NULL"])
 @pytest.mark.parametrize("now", ["RETURN NEW", "RAISE 'no'", "RETURN NULL"])
-def test_a_replaced_function_that_makes_a_trigger_refuse_or_drop_rows_forbids_them(
+def test_a_replaced_trigger_function_that_raises_or_drops_rows_forbids_them(
     timing: str, before: str, now: str, lint_file: Lint, migrations: Path
 ) -> None:
     function = "CREATE OR REPLACE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {}; END $$"
@@ -174,6 +172,6 @@ def test_a_replaced_function_of_no_earlier_trigger_forbids_nothing(lint_file: Li
     assert lint_file(revision(f'op.execute("""{function}""")', head="phase = 'expand'")) == []
 
 
-def test_a_long_change_beside_others_is_found(lint_file: Lint) -> None:
+def test_an_operation_for_large_tables_beside_others_is_found(lint_file: Lint) -> None:
     change = 'op.add_column("note", sa.Column("z", sa.Integer), schema="tenant")\n' + CHANGES["index"]
     assert [found.code for found in lint_file(revision(change))] == ["TK005"]

@@ -1,4 +1,4 @@
-"""The revisions that the documentation shows are clean."""
+"""The revisions in the documentation have no findings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 BAD_ON_PURPOSE = {("lint.md", "0002_categories.py"): "t_acme"}
-"""By document and file, with a word of the version that is shown for what is found in it."""
+"""By document and file, with a word of the version with findings."""
 
 
 def revisions() -> list[tuple[str, str, str, str]]:
@@ -41,7 +41,7 @@ def test_there_are_revisions_in_the_documentation() -> None:
 
 
 @pytest.mark.parametrize(("document", "line", "name", "source"), revisions(), ids=lambda value: str(value)[:40])
-def test_a_revision_of_the_documentation_is_clean(
+def test_a_revision_of_the_documentation_has_no_findings(
     document: str, line: str, name: str, source: str, migrations: Path, nowhere: Callable[..., Tenancy]
 ) -> None:
     (migrations / line / name).write_text(source)

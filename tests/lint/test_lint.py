@@ -1,4 +1,4 @@
-"""The check of revisions, and silenced findings."""
+"""Checks of revisions, and silenced findings."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def codes(lint_file: Lint, upgrade: str, **options: str) -> list[str]:
     return [finding.code for finding in lint_file(revision(upgrade, head=head), **options)]
 
 
-# What is run
+# Execution of upgrade()
 
 
-def test_a_query_finds_nothing_and_what_follows_is_looked_at(lint_file: Lint) -> None:
+def test_a_query_finds_no_rows_and_later_lines_are_checked(lint_file: Lint) -> None:
     upgrade = """
         connection = op.get_bind()
         for row in connection.execute(sa.text("SELECT id, name FROM project")).mappings().all():
@@ -37,7 +37,7 @@ def test_a_query_finds_nothing_and_what_follows_is_looked_at(lint_file: Lint) ->
     assert set(codes(lint_file, upgrade)) == {"TK001", "TK007"}
 
 
-def test_a_session_finds_nothing_too(lint_file: Lint) -> None:
+def test_a_query_of_a_session_finds_no_rows_too(lint_file: Lint) -> None:
     head = "from sqlalchemy.orm import Session\nfrom tests.support.models import Task"
     upgrade = """
         with Session(op.get_bind()) as session:
@@ -49,7 +49,7 @@ def test_a_session_finds_nothing_too(lint_file: Lint) -> None:
     assert set(codes(lint_file, upgrade, head=head)) == {"TK001", "TK007"}
 
 
-def test_what_needs_a_row_is_reported_where_it_fails(lint_file: Lint) -> None:
+def test_code_that_needs_a_row_is_reported_at_its_line(lint_file: Lint) -> None:
     upgrade = f"""
         op.execute("DROP TABLE public.a")
         number = op.get_bind().scalars(sa.text("SELECT id FROM project")).one()
@@ -59,7 +59,7 @@ def test_what_needs_a_row_is_reported_where_it_fails(lint_file: Lint) -> None:
     assert found == {("TK001", 9), ("TK007", 10), ("TK000", 10)}
 
 
-def test_a_connection_is_found_behind_a_function_of_another_module(
+def test_a_connection_in_a_function_of_another_module_is_found(
     lint_file: Lint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "our_steps.py").write_text(
@@ -72,7 +72,7 @@ def test_a_connection_is_found_behind_a_function_of_another_module(
     del sys.modules["our_steps"]
 
 
-def test_what_differs_from_one_run_to_the_next_is_found(lint_file: Lint) -> None:
+def test_values_that_differ_between_runs_are_found(lint_file: Lint) -> None:
     head = "from itertools import count\nnumbers = count()"
     [finding] = lint_file(revision("op.execute(f'SELECT {next(numbers)}')", head=head))
     assert (finding.code, finding.line) == ("TK007", 10)
@@ -87,7 +87,7 @@ def test_chance_in_parameters_is_found(lint_file: Lint) -> None:
     assert codes(lint_file, upgrade, head="from itertools import count\nnumbers = count()") == ["TK007"]
 
 
-def test_chance_in_the_downgrade_is_nobodys_business(lint_file: Lint) -> None:
+def test_chance_in_the_downgrade_is_not_checked(lint_file: Lint) -> None:
     text = (
         revision("pass", head="import random")
         .replace("    pass\n", "    print(random.random())\n")
@@ -97,7 +97,7 @@ def test_chance_in_the_downgrade_is_nobodys_business(lint_file: Lint) -> None:
     assert lint_file(text) == []
 
 
-def test_chance_is_found_in_functions_that_upgrade_leads_to(lint_file: Lint) -> None:
+def test_chance_is_found_in_functions_that_upgrade_calls(lint_file: Lint) -> None:
     head = "import random\ndef deeper():\n    return random.random() > 2\ndef other():\n    return deeper()"
     [finding] = lint_file(revision("other()", head=head))
     assert (finding.code, finding.line) == ("TK007", 5)
@@ -112,7 +112,7 @@ def test_a_revision_with_an_engine_of_its_own_is_not_run(lint_file: Lint, tmp_pa
     assert not (tmp_path / "ran").exists()
 
 
-def test_operations_of_ones_own_are_known_from_env(migrations: Path, lint_file: Lint) -> None:
+def test_operations_that_env_registers_are_known(migrations: Path, lint_file: Lint) -> None:
     env = migrations / "env.py"
     env.write_text(
         """
@@ -141,7 +141,7 @@ def test_a_broken_env_is_reported(migrations: Path, lint_file: Lint) -> None:
         lint_file(revision("pass"))
 
 
-def test_the_default_of_a_function_that_looks_like_the_clock_is_not_asked(lint_file: Lint) -> None:
+def test_a_parameters_default_that_looks_like_the_clock_is_not_called(lint_file: Lint) -> None:
     upgrade = "op.create_table('x', sa.Column('at', sa.DateTime, default=datetime.now), schema='tenant')"
     assert codes(lint_file, upgrade, head="from datetime import datetime") == []
 
@@ -178,7 +178,7 @@ def test_a_name_that_sqlalchemy_refuses_is_one_finding(lint_file: Lint) -> None:
 @pytest.mark.parametrize(
     "other", ["op.execute('DELETE FROM task')", "op.drop_column('task', 'title', schema='tenant')"]
 )
-def test_what_commits_by_itself_stands_alone(other: str, lint_file: Lint) -> None:
+def test_steps_that_commit_by_themselves_need_a_revision_of_their_own(other: str, lint_file: Lint) -> None:
     block = "with op.get_context().autocommit_block():\n    op.execute('VACUUM task')\n"
     for upgrade, line in ((block + other, 10), (f"{other}\n{block}", 11)):
         [finding] = lint_file(revision(upgrade))
@@ -187,7 +187,7 @@ def test_what_commits_by_itself_stands_alone(other: str, lint_file: Lint) -> Non
     assert lint_file(revision(f"{block}op.execute('SELECT 1')")) == []
 
 
-def test_every_statement_of_a_string_is_looked_at(lint_file: Lint) -> None:
+def test_every_statement_of_a_string_is_checked(lint_file: Lint) -> None:
     upgrade = """
         op.execute("UPDATE task SET title = ';'; DELETE FROM task; TRUNCATE public.task")
     """
@@ -218,7 +218,7 @@ def test_tenant_tables_without_a_schema_are_known(
     assert found("op.add_column('country', sa.Column('x', sa.Integer), schema='public')", "tenant") == ["TK002"]
     assert found("op.add_column('country', sa.Column('x', sa.Integer), schema='public')", "shared") == []
     assert found("op.add_column('task', sa.Column('x', sa.Integer))", "shared") == ["TK002"]
-    # Only where the shared schema is looked through can a bare name lead there.
+    # A name without a schema can be found in the shared schema only if that is on the path.
     assert found("op.execute('DELETE FROM country')", "tenant") == []
     assert found("op.execute('DELETE FROM country')", "tenant", extra_schemas=("public",)) == ["TK002"]
     Table("country", tenant, Column("code", Integer, primary_key=True))
@@ -243,7 +243,7 @@ def test_an_outside_call_that_is_caught_is_found(lint_file: Lint) -> None:
     assert codes(lint_file, upgrade) == ["TK011", "TK001"]
 
 
-def test_the_rest_of_a_revision_that_is_not_replayed_is_said_to_be_unseen(
+def test_the_unchecked_rest_of_a_revision_that_is_not_replayed_is_reported(
     migrations: Path, nowhere: Callable[..., Tenancy]
 ) -> None:
     text = revision(f"open('/tmp/x', 'w')\n{NAMES_SCHEMA}", head="replay = False")
@@ -264,28 +264,28 @@ def test_a_comment_above_the_imports_silences_the_file(lint_file: Lint) -> None:
         assert [finding.code for finding in lint_file(f"import sys\n{comment}\n{text}")] == ["TK001"]
 
 
-def test_a_comment_may_stand_above_the_statement_or_at_its_end(lint_file: Lint) -> None:
+def test_a_comment_above_a_statement_or_at_its_end_silences_it(lint_file: Lint) -> None:
     assert codes(lint_file, f"# tenantkit: noqa: TK001\n# because\n{NAMES_SCHEMA}") == []
     assert codes(lint_file, "op.execute(\n    'TRUNCATE public.task'\n)  # tenantkit: noqa: TK001") == []
     assert codes(lint_file, "op.execute(  # tenantkit: noqa: TK001\n    'TRUNCATE public.task'\n)") == []
     assert codes(lint_file, f"# tenantkit: noqa: TK001\nop.execute('SELECT 1')\n{NAMES_SCHEMA}") == ["TK001"]
 
 
-def test_a_comment_silences_what_it_names_and_nothing_else(lint_file: Lint) -> None:
+def test_a_comment_silences_only_the_named_rules(lint_file: Lint) -> None:
     assert codes(lint_file, f"{NAMES_SCHEMA}  # tenantkit: noqa: TK002") == ["TK001"]
     assert codes(lint_file, f"{NAMES_SCHEMA}  # noqa: TK001") == ["TK001"]
     assert codes(lint_file, f"{NAMES_SCHEMA}  # tenantkit: noqa") == []
     assert codes(lint_file, "op.execute('TRUNCATE public.task -- # tenantkit: noqa')") == ["TK001"]
 
 
-def test_a_comment_may_stand_where_a_function_is_called_or_inside(lint_file: Lint) -> None:
+def test_a_comment_at_a_call_or_inside_the_function_silences_it(lint_file: Lint) -> None:
     head = "def empty(table):\n    op.execute(f'TRUNCATE public.{table}')"
     assert codes(lint_file, "empty('task')", head=head) == ["TK001"]
     assert codes(lint_file, "empty('task')  # tenantkit: noqa: TK001", head=head) == []
     assert codes(lint_file, "empty('task')", head=f"{head}  # tenantkit: noqa: TK001") == []
 
 
-def test_rules_can_be_ignored_altogether(
+def test_rules_can_be_ignored_completely(
     migrations: Path, nowhere: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tenantkit.lint.squawk.find", lambda: None)
@@ -323,7 +323,7 @@ def test_a_misspelt_rule_is_an_error_that_names_the_nearest(
     assert option in str(caught.value)
 
 
-def test_a_rule_that_only_a_newer_squawk_knows_is_left_to_it(
+def test_a_rule_of_a_newer_squawk_is_passed_to_it(
     nowhere: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tenantkit.lint.squawk._KNOWN", frozenset())

@@ -1,4 +1,4 @@
-"""Each rule has a page, whose examples are what it says they are."""
+"""Each rule has a page, with an example that the rule finds and one that it accepts."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def test_the_page_shows_what_is_found_and_what_to_do_instead(
 
 
 @pytest.mark.parametrize("code", RULES)
-def test_what_to_do_instead_can_be_done(
+def test_the_recommended_revisions_can_be_run(
     code: str, migrations: Path, make_tenancy: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(migrations)  # a revision may write a file
+    monkeypatch.chdir(migrations)  # a revision writes a file
     _, good = (PAGES / f"{code.lower()}.md").read_text().split("## Instead")
     (migrations / "shared" / "0002.py").write_text(
         revision(
@@ -75,7 +75,7 @@ def test_what_to_do_instead_can_be_done(
 
 
 def find(text: str, migrations: Path, nowhere: Callable[..., Tenancy]) -> set[str]:
-    """Return what is found in the revisions of *text*, those before them being empty."""
+    """Return the findings in the revisions of *text*, after empty earlier ones."""
     blocks = BLOCK.findall(text)
     assert blocks
     files = []

@@ -1,4 +1,4 @@
-"""For each rule, what breaks it, what does not, and that a comment silences it."""
+"""For each rule, code that breaks it, code that does not, and comments that silence it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.lint.snippets import revision
 
 @dataclass(frozen=True)
 class Case:
-    """A piece of a revision, and what is found in its first line."""
+    """Code of a revision, and the findings in its first line."""
 
     code: str
     upgrade: str
@@ -53,7 +53,7 @@ BAD = [
     Case("TK001", "op.execute('ALTER TABLE task SET SCHEMA old')", "'old'"),
     Case("TK001", "op.execute('CREATE INDEX ix ON task USING gin (title public.gin_trgm_ops)')", "'public'"),
     Case("TK001", "op.execute('GRANT SELECT ON ALL TABLES IN SCHEMA t_acme TO reader')", "'t_acme'"),
-    # TK002: the other line's tables.
+    # TK002: tables of the other side.
     Case("TK002", "op.add_column('country', sa.Column('x', sa.Integer), schema='shared')", "changes shared.country"),
     Case("TK002", "op.create_index('ix', 'country', ['name'], schema='shared')", "changes shared.country"),
     Case("TK002", "op.execute('INSERT INTO shared.country SELECT id, name FROM project')", "changes shared.country"),
@@ -80,7 +80,7 @@ BAD = [
     Case("TK005", "op.create_index('ix', 'task', ['title'], schema='tenant', postgresql_concurrently=True)", "cannot run"),
     Case("TK005", "op.execute('VACUUM task')", "cannot run in a transaction"),
     Case("TK005", "op.execute('UPDATE task SET title = 1; COMMIT')", "ends the transaction"),
-    # TK006: what takes something away from the code that still runs.
+    # TK006: steps that remove or forbid what running code uses.
     Case("TK006", "op.drop_column('task', 'title', schema='tenant')", "drops a column", head=EXPAND),
     Case("TK006", "op.drop_table('task', schema='tenant')", "drops an object that code uses", head=EXPAND),
     Case("TK006", "op.rename_table('task', 'job', schema='tenant')", "renames", head=EXPAND),
@@ -131,7 +131,7 @@ BAD = [
     # TK008: functions that do not find their tables.
     Case("TK008", "op.execute('CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT count(*) FROM task $$')", "looks up task"),
     Case("TK008", "op.execute('CREATE OR REPLACE PROCEDURE f() LANGUAGE plpgsql AS $x$ BEGIN UPDATE task SET a = 1; END $x$')", "looks up task"),
-    # TK009: what takes long for many rows while others wait.
+    # TK009: rewrites and scans of tables while others wait.
     Case("TK009", "op.execute('ALTER TABLE task ADD FOREIGN KEY (a) REFERENCES shared.country, ALTER size TYPE bigint')", "rewrites the table"),
     Case("TK009", "op.add_column('task', sa.Column('x', sa.Uuid, server_default=sa.func.gen_random_uuid()), schema='tenant')", "default gen_random_uuid() is evaluated for every row while"),
     Case("TK009", "op.execute('ALTER TABLE task ADD x uuid DEFAULT b(gen_random_uuid())')", "default gen_random_uuid() is evaluated for every row while"),
@@ -354,7 +354,7 @@ def lint_case(case: Case, lint_file: Lint, comment: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: f"{case.code} {case.upgrade[:60]}")
-def test_what_breaks_a_rule_is_found_in_its_line(case: Case, lint_file: Lint) -> None:
+def test_code_that_breaks_a_rule_is_found_in_its_line(case: Case, lint_file: Lint) -> None:
     [message] = lint_case(case, lint_file)
     assert case.says in message
 
@@ -366,12 +366,12 @@ def test_a_comment_silences_the_rule_in_its_line(case: Case, lint_file: Lint) ->
 
 
 @pytest.mark.parametrize("upgrade", GOOD)
-def test_what_breaks_no_rule_is_not_found(upgrade: str, lint_file: Lint) -> None:
+def test_code_that_breaks_no_rule_has_no_findings(upgrade: str, lint_file: Lint) -> None:
     assert lint_file(revision(upgrade)) == []
 
 
 @pytest.mark.parametrize("upgrade", GOOD_EXPANDING)
-def test_what_only_adds_may_expand(upgrade: str, lint_file: Lint) -> None:
+def test_additions_are_no_contraction(upgrade: str, lint_file: Lint) -> None:
     assert lint_file(revision(upgrade, head=EXPAND)) == []
 
 
@@ -386,7 +386,7 @@ def test_a_revision_that_is_not_replayed_may_work_outside_of_its_connection(case
     assert lint_file(revision(case.upgrade, head=f"{case.head}\nreplay = False"), line=case.line) == []
 
 
-def test_nothing_outside_of_the_connection_is_done_by_linting(lint_file: Lint, tmp_path: Path) -> None:
+def test_lint_prevents_work_outside_of_the_connection(lint_file: Lint, tmp_path: Path) -> None:
     for upgrade in (
         "open({!r}, 'w')", "Path({!r}).touch()", "subprocess.run(['touch', {!r}])", "sqlite3.connect({!r})"
     ):  # fmt: skip

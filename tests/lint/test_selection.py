@@ -35,11 +35,11 @@ SHARED = ["shared:0001", "shared:0002", "shared:5abc"]
 TENANT = ["tenant:0001", "tenant:0002", "tenant:0003", "tenant:7def", "tenant:7xyz"]
 
 
-def test_all_revisions_of_both_lines_are_looked_at(looked_at: Callable[..., list[str]]) -> None:
+def test_all_revisions_of_both_sides_are_checked(looked_at: Callable[..., list[str]]) -> None:
     assert looked_at() == SHARED + TENANT
 
 
-def test_since_leaves_out_the_past_of_each_line_that_knows_it(looked_at: Callable[..., list[str]]) -> None:
+def test_since_excludes_the_revision_and_those_before_it(looked_at: Callable[..., list[str]]) -> None:
     assert looked_at(since=["0003"]) == SHARED + TENANT[3:]
     assert looked_at(since=["0002"]) == SHARED[2:] + TENANT[2:]
     assert looked_at(since=["tenant:0002"]) == SHARED + TENANT[2:]
@@ -70,7 +70,7 @@ def test_revisions_are_named_by_file_or_folder(looked_at: Callable[..., list[str
         (".", "is not in"),
     ],
 )
-def test_what_names_nothing_is_refused(name: str, says: str, looked_at: Callable[..., list[str]]) -> None:
+def test_an_unknown_selection_is_refused(name: str, says: str, looked_at: Callable[..., list[str]]) -> None:
     with pytest.raises(ConfigurationError, match=says):
         looked_at(name)
     if name != ".":

@@ -1,4 +1,4 @@
-"""How statements are read: what they name and change, however they are written."""
+"""Parsed statements: the names and changes in each form of SQL."""
 
 from __future__ import annotations
 
@@ -82,16 +82,16 @@ DO LANGUAGE plpython3u 'x = 1'; DO $$ BEGIN END $$; DO $$ BEGIN RAISE\0 END $$; 
 
 
 @pytest.mark.parametrize("sql", CHANGED)
-def test_what_is_changed_is_seen_however_it_is_written(sql: str) -> None:
+def test_changed_tables_are_found_in_each_form_of_sql(sql: str) -> None:
     assert {str(name) for each in read_all(sql) for name in each.changes} == CHANGED[sql]
 
 
 @pytest.mark.parametrize("sql", SCHEMAS)
-def test_schemas_are_seen_wherever_they_stand(sql: str) -> None:
+def test_schemas_are_found_at_each_place(sql: str) -> None:
     assert {schema for each in read(sql) for schema in each.schemas} - {"pg_catalog"} == SCHEMAS[sql]
 
 
-def test_no_statement_is_too_strange(lint_file: Lint) -> None:
+def test_unusual_statements_are_parsed(lint_file: Lint) -> None:
     statements = [each.replace("\0", ";").strip() for each in ANY if each.strip(" \0")]
     assert len(statements) > 75
     for sql in statements:
@@ -114,20 +114,20 @@ def test_no_statement_is_too_strange(lint_file: Lint) -> None:
     ],
     ids=lambda sql: sql[:40],
 )
-def test_what_cannot_be_read_is_a_finding(sql: str, lint_file: Lint) -> None:
+def test_sql_that_cannot_be_parsed_is_a_finding(sql: str, lint_file: Lint) -> None:
     assert [each.code for each in lint_file(revision(f"op.execute({sql!r})"))] == ["TK000"]
 
 
-def test_a_long_union_is_read() -> None:
+def test_a_long_union_is_parsed() -> None:
     [statement] = read(" UNION ALL ".join(["SELECT a FROM s.t"] * 150))
     assert statement.schemas == {"s"}
 
 
-def test_a_rule_has_the_code_that_it_is_found_by() -> None:
+def test_a_rule_has_the_code_of_its_key() -> None:
     assert [*RULES] == [rule.code for rule in RULES.values()] == [f"TK{number:03}" for number in range(12)]
 
 
-def test_without_the_parser_the_error_says_what_to_install(
+def test_without_the_parser_the_error_names_the_extra(
     nowhere: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pgparse", None)
@@ -135,7 +135,7 @@ def test_without_the_parser_the_error_says_what_to_install(
         lint(nowhere())
 
 
-def test_without_the_parser_a_downgrade_may_take_anything_away(
+def test_without_the_parser_a_downgrade_counts_as_a_possible_loss(
     nowhere: Callable[..., Tenancy], lint_file: Lint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lint_file(revision("pass"))

@@ -1,4 +1,4 @@
-"""What squawk finds, in the lines of revisions."""
+"""Findings of squawk, in the lines of revisions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find(migrations: Path, nowhere: Callable[..., Tenancy]) -> Find:
     return run
 
 
-def test_dangers_are_found_in_the_lines_that_they_come_from(find: Find) -> None:
+def test_findings_have_the_line_of_their_statement(find: Find) -> None:
     upgrade = f"""
         op.execute('''
             UPDATE task -- a comment; and more
@@ -52,13 +52,13 @@ def test_dangers_are_found_in_the_lines_that_they_come_from(find: Find) -> None:
     ]
 
 
-def test_the_message_says_what_to_do_and_where_to_read_more(migrations: Path, nowhere: Callable[..., Tenancy]) -> None:
+def test_the_message_has_advice_and_a_link(migrations: Path, nowhere: Callable[..., Tenancy]) -> None:
     (migrations / "tenant" / "r1.py").write_text(revision(INDEX))
     [finding] = lint(nowhere()).findings
     assert "Use `concurrently` to avoid blocking writes. See https://squawkhq.com/docs/require-" in finding.message
 
 
-def test_what_a_revision_creates_may_be_changed_by_it(find: Find) -> None:
+def test_objects_of_the_revision_may_be_changed_by_it(find: Find) -> None:
     table = "op.create_table('task', sa.Column('title', sa.Text), schema='tenant')"
     assert find(revision(f"{table}\n{INDEX}")) == []
 
@@ -82,7 +82,7 @@ def test_parameters_are_read(find: Find) -> None:
     assert find(revision(upgrade)) == [("ban-drop-column", 12)]
 
 
-def test_what_squawk_cannot_read_hides_nothing_else(find: Find) -> None:
+def test_sql_that_squawk_cannot_parse_hides_no_other_finding(find: Find) -> None:
     assert find(revision(f"{DROP}\nop.execute('SELEKT 1')\n{INDEX}")) == [
         ("ban-drop-column", 9),
         ("syntax-error", 10),
@@ -97,11 +97,11 @@ def test_comments_silence_squawk_by_the_names_of_its_rules(find: Find) -> None:
     assert find(revision("op.execute('''\n-- squawk-ignore ban-drop-table\nDROP TABLE task''')")) == []
 
 
-def test_a_contracting_revision_may_take_things_away_but_not_block(find: Find) -> None:
+def test_a_contracting_revision_may_drop_objects_but_not_block(find: Find) -> None:
     assert find(revision(f"{DROP}\n{NOT_NULL}", head="phase = 'contract'")) == [("adding-not-nullable-field", 10)]
 
 
-def test_what_squawk_says_is_not_said_again(find: Find) -> None:
+def test_a_finding_of_squawk_is_not_reported_twice(find: Find) -> None:
     alone = "op.execute('REFRESH MATERIALIZED VIEW totals')"
     upgrade = f"{INDEX}\n{NOT_NULL}\n{alone}"
     assert find(revision(upgrade)) == [
@@ -117,12 +117,12 @@ def test_rules_are_ignored_or_enabled_by_name(find: Find) -> None:
     column = "op.add_column('task', sa.Column('number', sa.Integer), schema='tenant')"
     assert find(revision(column)) == []
     assert find(revision(column), enable=["prefer-bigint-over-int"]) == [("prefer-bigint-over-int", 9)]
-    unqualified = "op.execute('ALTER TABLE task ADD x text')"  # a rule that squawk itself has off
+    unqualified = "op.execute('ALTER TABLE task ADD x text')"  # a rule that is off in squawk by default
     assert find(revision(unqualified), enable=["require-table-schema"]) == [("require-table-schema", 9)]
     assert find(revision(DROP), ignore=["ban-drop-column"]) == []
 
 
-def test_without_squawk_the_report_says_so(
+def test_without_squawk_the_report_has_no_squawk(
     migrations: Path, nowhere: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (migrations / "tenant" / "r1.py").write_text(revision(DROP))
@@ -147,7 +147,7 @@ def test_an_unknown_rule_to_enable_is_reported(find: Find) -> None:
 
 
 def test_migrations_of_this_repository_are_clean() -> None:
-    """As `tenantkit lint` sees them here; the reasons stand in pyproject.toml and beside the lines."""
+    """With the settings of this repository; the reasons are in pyproject.toml and beside the lines."""
     import tomllib
 
     from examples.tracker.app import make_tenancy

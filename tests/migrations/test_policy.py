@@ -290,7 +290,7 @@ def test_a_stopped_run_with_a_relative_target_advises_to_name_the_revision_and_t
     )
 
 
-def test_a_resumption_of_a_finished_run_is_refused(fleet: Make) -> None:
+def test_a_finished_run_has_no_tenants_to_resume(fleet: Make) -> None:
     assert unfinished(fleet(), migrate(fleet(), "+1", jobs=1).run_id) == ("+1", [], None)
 
 
