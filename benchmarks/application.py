@@ -1,4 +1,4 @@
-"""The application that is measured: two tables per tenant, and a request that reads one and writes the other."""
+"""The measured application: two tables for each tenant, and a request that reads one and writes the other."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def declare(schema: str | None) -> Models:
 
 
 TENANT = declare("tenant")
-"""The tables with the placeholder: what tenantkit and a map made by hand use."""
+"""The tables with the placeholder, for tenantkit and for a map made by hand."""
 
 UNQUALIFIED = declare(None)
-"""The tables without a schema: what ``search_path`` is for."""
+"""The tables without a schema, for ``search_path``."""
 
 
 def serve(session: Session, models: Models, account_id: int) -> None:
-    """Do what one request does: a select by primary key, an insert, a commit."""
+    """Serve one request: a select by primary key, an insert, a commit."""
     account = session.get_one(models.account, account_id)
     session.add(models.entry(account_id=account.id, amount=account.balance + 1, note="paid"))
     session.commit()

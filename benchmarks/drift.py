@@ -1,4 +1,4 @@
-"""How long a check of a large fleet takes, as a user waits for it."""
+"""The time of a check of a large fleet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_SECONDS = 10
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured."""
+    """The size of the measurement."""
 
     tenants: int
     tables: int
@@ -35,7 +35,7 @@ QUICK = Size(tenants=20, tables=8, samples=1)
 
 
 def measure(server: URL, size: Size, console: Console) -> list[Target]:
-    """Make a fleet on *server* and check it, start-up of the command included."""
+    """Create a fleet on *server*, and measure its check, including the start of the command."""
     with tempfile.TemporaryDirectory(prefix="tenantkit-drift-") as folder, console.status("") as status:
         fleet = Fleet(create_database(server, "drift"), Path(folder), size.tenants, size.tables)
         make_environments(fleet)
@@ -60,7 +60,7 @@ def _least_to_most(ran: list[Ran]) -> str:
 
 
 def _verify(fleet: Fleet) -> None:
-    """Raise AssertionError unless a check finds what differs, in the last tenant alone."""
+    """Raise AssertionError unless a check finds the difference, in the last tenant only."""
     tenancy = fleet.tenancy(listen=False)
     with tenancy.engine.begin() as connection:
         connection.execute(text(f"ALTER TABLE {fleet.schemas[-1]}.{table_name(0)} ALTER COLUMN name DROP NOT NULL"))

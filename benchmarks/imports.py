@@ -1,4 +1,4 @@
-"""What ``import tenantkit`` takes beyond SQLAlchemy's ORM, in fresh processes."""
+"""The cost of ``import tenantkit`` relative to SQLAlchemy's ORM, in new processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.race import Ratio, median_ratio
 
 OURS, BASE = "tenantkit", "sqlalchemy.orm"
 FOREIGN = ("alembic", "greenlet", "flask", "fastapi", "starlette", "typer", "rich", "psycopg", "asyncpg")
-"""What must not be imported with it."""
+"""Modules that it must not import."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Imported:
 
 
 def measure(*, samples: int) -> tuple[Imported, Imported, Ratio]:
-    """Return the cost of importing tenantkit, that of ``sqlalchemy.orm``, and the ratio; interpreters take turns.
+    """Return the cost of importing tenantkit, that of ``sqlalchemy.orm``, and the ratio; interpreters alternate.
 
-    The time is that of the processor, of which other programs take less than of the wall clock's.
+    The time is processor time, which other programs affect less than wall-clock time.
     """
     pairs = [(_processor_time(OURS), _processor_time(BASE)) for _ in range(samples)]
     ours, base = zip(*pairs, strict=True)

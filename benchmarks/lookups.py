@@ -1,4 +1,4 @@
-"""A cached tenant lookup."""
+"""The time of a cached tenant lookup."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CALLS = 2_000
 
 
 def measure(url: URL, tenant: str, *, samples: int) -> dict[str, float]:
-    """Return how many seconds ``get`` takes for a tenant that is in the cache: the median of loops of calls."""
+    """Return the seconds of ``get`` for a cached tenant: the median of loops of calls."""
     with asyncio.Runner() as runner:
         tenancy = AsyncTenancy(url, tenant=TENANT.metadata, listen=False)
         runner.run(tenancy.get(tenant))

@@ -1,7 +1,7 @@
-"""How much a process grows when it serves 5,000 tenants instead of one.
+"""The growth of a process that serves 5,000 tenants instead of one.
 
-Run as a program of its own, once for Python's memory and once for the whole process's: tracing changes
-what it traces. Each tenant really exists, with a table, and gets a session by its key, which selects a row.
+It runs as a program of its own, once for Python's memory and once for the whole process's, because tracing takes
+memory. Each tenant exists, with a table, and gets a session by its key, which selects a row.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Base(DeclarativeBase):
 
 
 class Note(Base):
-    """The only one."""
+    """The only table."""
 
     __tablename__ = "note"
 
@@ -34,7 +34,7 @@ class Note(Base):
 
 
 def make_tenants(url: URL, count: int) -> None:
-    """Create *count* tenants in bulk, as the registry and the catalog would have them."""
+    """Create *count* tenants in bulk, in the registry and the catalog."""
     tenancy = Tenancy(url, tenant=Base.metadata, listen=False)
     tenancy.install()
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
@@ -55,7 +55,7 @@ def make_tenants(url: URL, count: int) -> None:
 
 
 def measure(url: URL, count: int) -> tuple[int, int]:
-    """Return by how many bytes Python's memory grows, and the process's (resident), from 1 to *count* tenants."""
+    """Return the growth of Python's memory and of the process's resident memory from 1 to *count* tenants, in bytes."""
     traced, resident = (
         int(
             subprocess.run(

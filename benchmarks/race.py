@@ -1,4 +1,4 @@
-"""Contenders measured side by side: they take turns in small blocks, so that all are disturbed alike."""
+"""Contenders that alternate in small blocks, so that other load affects all equally."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 from time import perf_counter, thread_time
 
 Block = Callable[[Sequence[str]], list[float]]
-"""Serves one request for each of these tenants, and returns how many seconds each took."""
+"""Serves one request for each of these tenants, and returns the seconds of each."""
 
 
 @dataclass
 class Contender:
-    """One way to serve a request, and what was measured of it."""
+    """One way to serve a request, and its measurements."""
 
     name: str
     block: Block
     wall: list[list[float]] = field(default_factory=list)
     """Seconds of each request, by round."""
     cpu: list[float] = field(default_factory=list)
-    """Seconds of this process's processor per request, by round: without server, disk and network."""
+    """Processor seconds of this process per request, by round, without server, disk and network."""
 
     @property
     def microseconds(self) -> float:
@@ -36,7 +36,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How long one contender takes, with another's time as 1; the bounds hold 95 % of bootstrap samples."""
+    """The time of one contender relative to another's; the bounds contain 95 % of bootstrap samples."""
 
     value: float
     low: float
@@ -66,10 +66,10 @@ def race(
     warm_up: int,
     tick: Callable[[], None],
 ) -> None:
-    """Have the contenders serve all *tenants* in turn, in *rounds* of *block* requests each.
+    """Let the contenders serve all *tenants* in turn, in *rounds* of *block* requests each.
 
-    Before that, each serves every tenant *warm_up* times, until server and
-    driver have in their caches what they will ever have.
+        Before that, each serves every tenant *warm_up* times, to fill the caches of server
+    and driver.
     """
     rng = random.Random(7)  # noqa: S311 - an order, not a secret
     for contender in contenders:

@@ -35,7 +35,7 @@ from tenantkit.postgres.quoting import search_path
 TENANTKIT = "tenantkit"
 KEPT = "schema_translate_map by hand, an engine kept per tenant"
 TUNED = ", and 1,000 prepared statements"
-"""For a hand-made engine with the driver's setting that tenantkit gives to its own."""
+"""Options of an engine made by hand, with the driver's setting of tenantkit's engines."""
 ASYNCPG_TENANTKIT = "asyncpg: tenantkit"
 ASYNCPG_KEPT = "asyncpg: schema_translate_map by hand, an engine kept per tenant"
 TEXT_TENANTKIT = "tenantkit (sets search_path with BEGIN)"
@@ -45,8 +45,8 @@ TEXT_QUALIFIED = "plain Session, written-out schemas"
 POOL: dict[str, Any] = {"pool_size": 1, "max_overflow": 1}
 
 CACHE_TTL = 3600.0
-"""Seconds. While the others take their turns, the usual minute passes within few of tenantkit's own requests, and
-looking the tenants up again would weigh ten times what it does where requests follow one another."""
+"""The time to live in seconds. Because the contenders alternate, the default of a minute would expire after few of
+tenantkit's own requests, and lookups would take ten times the share that they have in consecutive requests."""
 
 SELECT = "SELECT id, name, city, balance FROM {}account WHERE id = %(id)s"
 INSERT = "INSERT INTO {}entry (account_id, amount, note) VALUES (%(account)s, %(amount)s, %(note)s) RETURNING id"
@@ -55,7 +55,7 @@ SET_PATH = text("SELECT set_config('search_path', :path, true)")
 
 
 def schema_of(tenant: str) -> str:
-    """Return the schema that tenantkit gave this tenant."""
+    """Return the schema of this tenant in tenantkit."""
     return f"t_{tenant}"
 
 
@@ -209,7 +209,7 @@ def async_contenders(url: URL, tenants: Sequence[str]) -> Generator[list[Contend
 
 
 def async_timed(runner: asyncio.Runner, request: Callable[[str], Awaitable[None]]) -> Block:
-    """Return the block of a contender whose requests are awaited, one after the other."""
+    """Return the block of a contender whose requests are awaited, one after another."""
 
     async def block(tenants: Sequence[str]) -> list[float]:
         seconds: list[float] = []

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the benchmarks' own, with the settings that a server has by default (fsync on)."""
+"""A PostgreSQL server of the benchmarks, with default settings (fsync on)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def running_server() -> Generator[URL]:
         try:
             yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
         finally:
-            # Nothing is kept; writing a fleet's files to the disk first would take longer than the server is given.
+            # The data is not kept, and writing it to the disk would take longer than the server's time limit.
             set_fsync(server.get_uri(), on=False)
             server.cleanup()
 
 
 def set_fsync(dsn: str, *, on: bool) -> None:
-    """Have the server at *dsn* wait for the disk, as it does by default, or not."""
+    """Let the server at *dsn* wait for the disk, as by default, or not."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"ALTER SYSTEM {'RESET fsync' if on else 'SET fsync = off'}".encode())
         connection.execute("SELECT pg_reload_conf()")

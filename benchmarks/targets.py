@@ -1,4 +1,4 @@
-"""What was promised, and whether it was met."""
+"""The targets, and the results."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Target:
-    """Something that was promised, and what was measured."""
+    """A target, and its measurement."""
 
-    promise: str
+    text: str
     measured: str
     met: bool
 
 
 def show_targets(console: Console, targets: Sequence[Target]) -> int:
-    """Print them all, and return how many were missed."""
-    table = new_table("Targets", "promise", "measured", "target", numbers=0)
+    """Print all targets, and return the number of those that were missed."""
+    table = new_table("Targets", "target", "measured", "result", numbers=0)
     for target in targets:
-        table.add_row(target.promise, target.measured, "[green]met[/]" if target.met else "[red]missed[/]")
+        table.add_row(target.text, target.measured, "[green]met[/]" if target.met else "[red]missed[/]")
     console.print(table)
     return sum(not target.met for target in targets)
 
 
 def new_table(title: str, *headings: str, numbers: int | None = None) -> Table:
-    """Return an empty table whose last columns, so many or all but the first, hold numbers."""
+    """Return an empty table whose last *numbers* columns, or all but the first, are right-aligned."""
     table = Table(title=title, title_justify="left", title_style="bold")
     right = len(headings) - 1 if numbers is None else numbers
     for place, heading in enumerate(headings, start=1):

@@ -1,4 +1,4 @@
-"""Databases of the tracker: made once, copied for every test."""
+"""Databases of the tracker: created once, copied for every test."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ OWNERS = {
     "gamma": "eve@gamma.example",
     "delta": "dan@delta.example",
 }
-"""Whom the tenants of `peopled_url` belong to. Ada is a member of beta, too."""
+"""The owners of the tenants of `peopled_url`. Ada is a member of beta, too."""
 
 
 def secret_of(tenant_key: str) -> str:
-    """Return the title of a task that nobody may see but the members of this tenant."""
+    """Return the title of a task that only the members of this tenant may see."""
     return f"Secret plan of {tenant_key}"
 
 

@@ -1,10 +1,10 @@
-"""What the example applications are told by the environment: where the database is, and secrets.
+"""Settings of the example applications from the environment.
 
 ==========================  ===========================================================================
 ``TRACKER_DATABASE_URL``    the database; by default one on the embedded server in ``.tenantkit/``
-``TRACKER_SECRET_KEY``      signs cookies; by default a random one, made once and kept in ``.tenantkit/``
+``TRACKER_SECRET_KEY``      signs cookies; by default a random key, stored in ``.tenantkit/``
 ``TRACKER_DOMAIN``          tenants are at ``<key>.<domain>``; by default ``localhost``
-``TRACKER_HTTPS``           ``1`` if visitors come by HTTPS, so that cookies are never sent without it
+``TRACKER_HTTPS``           ``1`` for cookies that are sent by HTTPS only
 ==========================  ===========================================================================
 """
 
@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parents[1] / ".tenantkit"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What an example application needs to know."""
+    """The settings of an example application."""
 
     secret_key: str = field(repr=False)
     domain: str = "localhost"
@@ -35,12 +35,12 @@ class Settings:
 
     @property
     def own_hosts(self) -> list[str]:
-        """The hosts without a tenant. No others must be trusted: redirects are made from the Host header."""
+        """The hosts without a tenant. No others may be trusted, because redirects contain the Host header."""
         return [self.domain, *(["127.0.0.1"] if self.domain == "localhost" else [])]
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings that the environment gives, and defaults for development."""
+    """Return the settings of the environment, with defaults for development."""
     return Settings(
         secret_key=environ.get("TRACKER_SECRET_KEY") or _kept_secret(FOLDER / "secret_key"),
         domain=environ.get("TRACKER_DOMAIN", "localhost"),
@@ -55,12 +55,12 @@ def database_url(environ: Mapping[str, str] = os.environ) -> URL:
 
 
 def _kept_secret(file: Path) -> str:
-    """Return the secret in *file*, which is made, readable for its owner only, when it is first asked for."""
+    """Return the secret in *file*, which is created on first use, readable for its owner only."""
     try:
         return file.read_text(encoding="ascii")
     except FileNotFoundError:
         file.parent.mkdir(parents=True, exist_ok=True)
-    # Written aside and then linked: of two processes that start at once, both end up with the same, whole secret.
+    # Written to another file and then linked, so that two processes that start at once get the same complete secret.
     handle, draft = mkstemp(dir=file.parent)
     with open(handle, "w", encoding="ascii") as new:  # noqa: PTH123 - not a path
         new.write(secrets.token_urlsafe(48))

@@ -1,4 +1,4 @@
-"""Getting the tracker's database ready, so that an example application has something to show."""
+"""Preparation of the tracker's database for the example applications."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def create_samples(tenancy: Tenancy) -> None:
 
 
 def announce(tenancy: Tenancy, *, port: int) -> None:
-    """Print where the application is, and who can log in."""
+    """Print the addresses of the application, and the users who can log in."""
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"\nThe tracker is at [bold]http://localhost:{port}/[/]. Ctrl-C stops it.\n")
     with tenancy.shared_session() as session:
@@ -67,7 +67,7 @@ def announce(tenancy: Tenancy, *, port: int) -> None:
 
 
 def exit_on_sigterm() -> None:
-    """End the process in order when it is told to stop, so that the embedded server stops with it."""
+    """Exit on SIGTERM, so that the embedded server stops too."""
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         sys.exit()

@@ -1,1 +1,1 @@
-"""Migrating a fleet: tenantkit beside Alembic, and beside what the database itself needs."""
+"""Migrations of a fleet: tenantkit, Alembic, and raw SQL as the limit."""

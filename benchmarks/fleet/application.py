@@ -1,6 +1,6 @@
-"""The application whose fleet is migrated: any number of tables with keys, foreign keys and indexes, as real ones have.
+"""The application whose fleet is migrated: any number of tables with keys, foreign keys and indexes.
 
-With 40 tables, a tenant has 55 foreign keys, 161 indexes (those of TOAST tables counted) and 282 files.
+With 40 tables, a tenant has 55 foreign keys, 161 indexes (including those of TOAST tables) and 282 files.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Fleet:
 
     @property
     def migrations(self) -> Path:
-        """The environment as tenantkit wants it."""
+        """The migration environment of tenantkit."""
         return self.folder / "migrations"
 
     @property
@@ -78,7 +78,7 @@ class Fleet:
         }
 
     def tenancy(self, **options: Any) -> Tenancy:
-        """Wire the application; *options* are those of `Tenancy`."""
+        """Return the tenancy; *options* are those of `Tenancy`."""
         return Tenancy(self.url, tenant=declare("tenant", self.tables), migrations=self.migrations, **options)
 
 
@@ -101,7 +101,7 @@ def table_name(number: int) -> str:
 
 @cache
 def declare(schema: str | None, tables: int) -> MetaData:
-    """Return so many tables, in *schema*: each refers to the one before, two of five to another one too."""
+    """Return *tables* tables in *schema*: each references the one before, two of five another one too."""
     metadata = MetaData(schema=schema)
     prefix = f"{schema}." if schema else ""
 

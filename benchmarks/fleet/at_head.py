@@ -1,4 +1,4 @@
-"""A large fleet that is at head: what it takes to find out, and the memory of a migration of it."""
+"""A large fleet at its head: the time of a query of its status, and the memory of its migration."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from benchmarks.fleet.rows import tenantkit_command
 
 @dataclass
 class Command:
-    """A command over the fleet, and what it took each time."""
+    """A command for the fleet, and its measurements."""
 
     name: str
     ran: list[Ran] = field(default_factory=list)
     database: list[float] = field(default_factory=list)
-    """Seconds that the server was in statements, of all connections together."""
+    """The server's seconds in statements, of all connections together."""
 
     @property
     def seconds(self) -> float:
-        """What a user waits, start-up included: the median."""
+        """The median time, including the start of the command."""
         return statistics.median(ran.seconds for ran in self.ran)
 
     @property
     def database_seconds(self) -> float:
-        """The database's part of it: the median."""
+        """The median time of the database."""
         return statistics.median(self.database)
 
     @property
     def runner(self) -> int:
-        """The most memory that the command itself had, in bytes."""
+        """The maximum memory of the command itself, in bytes."""
         return max(ran.runner for ran in self.ran)
 
     @property
     def workers(self) -> tuple[int, ...]:
-        """The memory of each worker process, in bytes, where there were the most of them."""
+        """The memory of each worker process, in bytes, in the run with most of them."""
         return max(self.ran, key=lambda ran: len(ran.workers)).workers
 
 
 def measure(fleet: Fleet, *, samples: int) -> list[Command]:
-    """Return what ``status`` and ``migrate`` take when there is nothing to do, and migrations of all tenants."""
+    """Measure ``status`` and ``migrate`` at the head, and migrations of all tenants."""
     at_head = [Command("status"), Command("migrate")]
     for _ in range(samples):
         for command in at_head:

@@ -1,4 +1,4 @@
-"""Making a fleet in bulk, as `tenantkit create` and a first migration would have left it."""
+"""Creation of a fleet in bulk, with the result of `tenantkit create` and a first migration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROWS = 20
 
 _BUILDERS = 4
 _AT_ONCE = 200
-"""After so many tenants there are new connections, as a backend keeps what it learns of every table."""
+"""Number of tenants after which connections are replaced, because a backend caches every table."""
 
 
 def create_database(server: URL, name: str) -> URL:
@@ -35,7 +35,7 @@ def create_database(server: URL, name: str) -> URL:
 
 
 def build(fleet: Fleet) -> None:
-    """Make every tenant of *fleet*, at the base revision, in a new database that holds nothing else."""
+    """Create every tenant of *fleet*, at the base revision, in a new database."""
     names = ", ".join(f"({quote_literal(key)}, {quote_literal(schema_name(key))})" for key in fleet.keys)
     tenancy = fleet.tenancy(listen=False)
     tenancy.install()
@@ -63,7 +63,7 @@ def build(fleet: Fleet) -> None:
 
 
 def settle(fleet: Fleet) -> None:
-    """Have the server write down what it has in memory, and collect garbage here: who is next does not pay for it."""
+    """Run a checkpoint on the server, and collect garbage here, so that the next measurement does not include them."""
     gc.collect()
     with psycopg.connect(fleet.dsn, autocommit=True) as connection:
         connection.execute("CHECKPOINT")
@@ -84,7 +84,7 @@ def _tables_and_rows(tables: int) -> str:
 
 @contextmanager
 def _without_waiting_for_the_disk(fleet: Fleet) -> Generator[None]:
-    """Build without fsync, which only matters if the machine fails; then put all on disk, and turn it on again."""
+    """Build without fsync, which only matters if the machine fails; then write all to disk, and turn it on again."""
     set_fsync(fleet.dsn, on=False)
     yield
     settle(fleet)
@@ -93,7 +93,7 @@ def _without_waiting_for_the_disk(fleet: Fleet) -> Generator[None]:
 
 
 def _vacuum(fleet: Fleet) -> None:
-    """Tidy the catalog, as a server has done when a fleet has grown over months."""
+    """Vacuum the catalog, as a server has done for a fleet that has grown over months."""
     with psycopg.connect(fleet.dsn, autocommit=True) as connection:
         tables = connection.execute(
             "SELECT string_agg(oid::regclass::text, ', ') FROM pg_class "

@@ -1,8 +1,7 @@
-"""A client of every tenant: reads and writes at a steady rate until its input ends, and prints what each request took.
+"""A client of every tenant: it reads and writes at a constant rate until its input ends, and prints the times.
 
-It is a process of its own, so that it shares no interpreter with what it watches. Requests are due at fixed times,
-whether or not the ones before are done, and timed from when they were due: one that waits delays those behind it, and
-that counts.
+It is a process of its own, so that it shares no interpreter with the migration. Requests are due at fixed times,
+whether or not earlier ones are done, and timed from then, so that the delay by an earlier request is included.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from tenantkit import Tenancy
 
 @dataclass(frozen=True)
 class Client:
-    """What requests need: they read from one table and write to another, which refers to it."""
+    """The data of requests, which read from one table and write to another, which references it."""
 
     tenancy: Tenancy
     read: Table
@@ -40,7 +39,7 @@ class Client:
 
 
 def main(rate: float, threads: int, table: int) -> None:
-    """Serve until the input ends; the output is a line when all is warm, then one of JSON."""
+    """Serve until the input ends; the output is a line after the warm-up, then one of JSON."""
     fleet = fleet_of_environment()
     tenancy = fleet.tenancy(engine_options={"pool_size": threads}, cache_ttl=3600)
     tables = declare("tenant", fleet.tables).tables
@@ -63,7 +62,7 @@ def main(rate: float, threads: int, table: int) -> None:
             error: str | None = None
             try:
                 client.request(keys[number % len(keys)], number % ROWS + 1)
-            except Exception as caught:  # noqa: BLE001 - a failed request is what is looked for
+            except Exception as caught:  # noqa: BLE001 - failed requests are counted
                 error = f"{type(caught).__name__}: {caught}"
             served.append((due, time.monotonic() - due, error))
             number += threads

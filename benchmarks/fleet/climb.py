@@ -1,4 +1,4 @@
-"""All rows in one run: each migrates the whole fleet one revision further, again and again, in changing order."""
+"""All rows in one run: each migrates the whole fleet by one revision, repeatedly, in changing order."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _ACTIVE = "SELECT active_time FROM pg_stat_database WHERE datname = current_data
 
 @dataclass
 class Measured:
-    """What one row took for a tenant in each round, in seconds."""
+    """The times of one row for a tenant in each round, in seconds."""
 
     row: Row
     wall: list[float] = field(default_factory=list)
     client: list[float] = field(default_factory=list)
-    """Processor time of this process and those that it started."""
+    """Processor time of this process and its children."""
     server: list[float] = field(default_factory=list)
-    """Time that the server spent in statements, of all connections together."""
+    """The server's time in statements, of all connections together."""
 
     @property
     def milliseconds(self) -> float:
@@ -51,9 +51,9 @@ def climb(
     rounds: int,
     tick: Callable[[str], None],
 ) -> list[Measured]:
-    """Return what each row took in each round.
+    """Return the times of each row in each round.
 
-    A run that counts for nothing comes first: it warms the caches up.
+    The first run is not counted: it fills the caches.
     """
     first = next(changes)
     replay(fleet.dsn, script(first), fleet.schemas, connections=4)
@@ -74,7 +74,7 @@ def climb(
 
 
 def ratios(measured: Measured, limits: Sequence[Measured]) -> list[float]:
-    """Return how long a row took in each round, with the limit over as many connections as 1."""
+    """Return the time of a row in each round, relative to the limit with the same number of connections."""
     limit = next(each for each in limits if each.row.connections == measured.row.connections)
     return [ours / theirs for ours, theirs in zip(measured.wall, limit.wall, strict=True)]
 
@@ -85,7 +85,7 @@ def of_kind(measured: Sequence[Measured], kind: Kind) -> list[Measured]:
 
 
 def verify(fleet: Fleet, change: Change) -> None:
-    """Raise unless the catalog says that every tenant has the whole change: who says so himself proves nothing."""
+    """Raise an error unless every tenant has the whole change in the catalog, independently of the row's own report."""
     expected = {"relations": len(change.relations), "columns": len(change.columns), "keys": 1, "versions": 1}
     with psycopg.connect(fleet.dsn, autocommit=True) as connection:
         found = dict(
@@ -108,7 +108,7 @@ def verify(fleet: Fleet, change: Change) -> None:
 
 
 def server_seconds(fleet: Fleet) -> float:
-    """Return how long the server has been in statements on this database; waits until those who used it are gone."""
+    """Return the server's time in statements on this database, after its connections have ended."""
     with psycopg.connect(fleet.dsn, autocommit=True) as connection:
         deadline = time.monotonic() + 30
         while (connection.execute(_OTHERS).fetchone() or (0,))[0]:
@@ -134,7 +134,7 @@ def _processor_seconds() -> float:
 
 
 def _order(rows: Sequence[Row], number: int, rounds: int) -> list[Row]:
-    """Return the rows in the order of one round: each time another one begins, and every second time backwards."""
+    """Return the rows in the order of one round: each round begins with another one, every second round is reversed."""
     first = number * len(rows) // rounds
     turned = [*rows[first:], *rows[:first]]
     return turned[::-1] if number % 2 else turned

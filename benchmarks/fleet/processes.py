@@ -1,4 +1,4 @@
-"""Running a command and looking at the memory of it and of the processes that it starts, through ``/proc``."""
+"""Measurements of a command's memory and of its child processes, through ``/proc``."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _INTERVAL = 0.02
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command took."""
+    """The measurements of a command."""
 
     seconds: float
     runner: int
-    """The most memory that it had, in bytes (resident)."""
+    """The command's maximum resident memory, in bytes."""
     workers: tuple[int, ...]
-    """Likewise of each process below it."""
+    """The maximum resident memory of each child process."""
 
 
 def run_watched(command: Sequence[str], environment: Mapping[str, str]) -> Ran:
-    """Run *command*, and return what it took.
+    """Run *command*, and return its measurements.
 
-    :raises RuntimeError: with the end of what it printed, if it fails.
+    :raises RuntimeError: with the end of its output, if it fails.
     """
     peaks: dict[int, int] = {}
     with TemporaryFile() as printed:
@@ -37,7 +37,7 @@ def run_watched(command: Sequence[str], environment: Mapping[str, str]) -> Ran:
         )
         while True:
             for pid in (process.pid, *_below(process.pid)):
-                # The kernel keeps the peak, so the last look has it; before exec, it would be that of the parent.
+                # The kernel keeps the maximum, so the last read has it; before exec, it would be that of the parent.
                 peaks[pid] = _peak(pid) or peaks.get(pid, 0)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_INTERVAL)

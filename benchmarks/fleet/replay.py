@@ -1,4 +1,4 @@
-"""What the database itself needs: the finished SQL, one string and one transaction for each tenant."""
+"""The limit: the finished SQL, one string and one transaction for each tenant."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Script = Callable[[str], str]
 
 
 def in_schema(transaction: str) -> Script:
-    """Return *transaction*, which names no schema, for any one."""
+    """Return a function that adds a schema to *transaction*, which has none."""
     begin, _, rest = transaction.partition("BEGIN;")
     assert not begin
     return lambda schema: f"BEGIN; SET LOCAL search_path = {quote_identifier(schema)}; {rest}"
 
 
 def replay(dsn: str, script: Script, schemas: Sequence[str], *, connections: int, waits: bool = True) -> None:
-    """Send the SQL of each schema to the server, over new connections in as many threads.
+    """Send the SQL of each schema to the server, over new connections, each in a thread.
 
     :param waits: whether each commit waits for the disk.
     """

@@ -1,4 +1,4 @@
-"""The fleet's tables, and which of its targets are met."""
+"""The fleet's tables and targets."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ _UNDER_LOAD = ("raw SQL, 4 connections", "tenantkit, jobs=2", "tenantkit, jobs=4
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured."""
+    """The size of the measurements."""
 
     tenants: int
     tables: int
     rounds: int
     loop: float
-    """The share of tenants that ``command.upgrade`` is called for."""
+    """The share of tenants for ``command.upgrade``."""
     processes: float
-    """The share of tenants that get a process."""
+    """The share of tenants with a process each."""
     at_head: int
-    """Tenants of three tables each."""
+    """Number of tenants of three tables each."""
     samples: int
     rate: float
-    """Requests a second."""
+    """Number of requests per second."""
     idle: float
-    """For how many seconds requests are served before each migration under load."""
+    """Seconds of requests before each migration under load."""
     rounds_under_load: int
 
 
@@ -68,7 +68,7 @@ QUICK = Size(
 
 
 def measure(server: URL, size: Size, console: Console) -> list[Target]:
-    """Make both fleets on *server*, measure them and print what comes out."""
+    """Create both fleets on *server*, measure them, and print the results."""
     console.print(
         f"Fleets: other work keeps {getloadavg()[1]:.1f} of {cpu_count()} processors busy, which weighs here."
     )
@@ -86,7 +86,7 @@ def _measure_rows(server: URL, folder: Path, size: Size, console: Console, tick:
     scripts: dict[str, str] = {}
     contenders = rows(scripts, loop=size.loop, processes=size.processes)
     under = [row for row in contenders if row.name in _UNDER_LOAD]
-    # All of them at once: what reading the revisions takes must not grow from row to row.
+    # All at once, so that the time of reading the revisions does not grow from row to row.
     altered = [number % (fleet.tables // 2) * 2 for number in range(1 + size.rounds * len(contenders))]
     changes = write_changes(fleet, [*altered, *[under_load.TABLE] * size.rounds_under_load * len(under)])
     scripts.update(render(fleet, changes))
@@ -105,7 +105,7 @@ def _measure_rows(server: URL, folder: Path, size: Size, console: Console, tick:
 
 def _show_rows(title: str, measured: list[Measured], console: Console) -> None:
     headings = ("ms per tenant", "least to most", "x the limit", "x asynchronous", "client's CPU", "server's time")
-    table = new_table(title, "who", *headings)
+    table = new_table(title, "migrated by", *headings)
     limits, asynchronous = of_kind(measured, Kind.LIMIT), of_kind(measured, Kind.LIMIT_ASYNCHRONOUS)
     for each in measured:
         table.add_row(
@@ -153,13 +153,13 @@ def _compare(measured: list[Measured]) -> list[Target]:
 def _show_phases(phases: list[under_load.Phase], size: Size, console: Console) -> None:
     headings = ("ms per tenant", "tenants failed", "requests", "failed", "p50", "p99", "longest")
     table = new_table(
-        f"Requests to all tenants, {size.rate:.0f} a second, while they are migrated by", "who", *headings
+        f"Requests to all tenants, {size.rate:.0f} a second, while they are migrated by", "migrated by", *headings
     )
     for phase in phases:
         table.add_row(
             phase.name,
-            "" if phase.name == under_load.NOBODY else f"{phase.seconds / size.tenants * 1e3:.1f}",
-            "" if phase.name == under_load.NOBODY else str(phase.failed_tenants),
+            "" if phase.name == under_load.NO_MIGRATION else f"{phase.seconds / size.tenants * 1e3:.1f}",
+            "" if phase.name == under_load.NO_MIGRATION else str(phase.failed_tenants),
             str(len(phase.requests)),
             str(len(phase.errors)),
             *(f"{phase.percentile(percent) * 1e3:.1f} ms" for percent in (50, 99, 100)),

@@ -1,4 +1,4 @@
-"""The revisions that the fleet is migrated by: written for tenantkit and for plain Alembic, and rendered as SQL."""
+"""The revisions of the fleet: written for tenantkit and for plain Alembic, and rendered as SQL."""
 
 from __future__ import annotations
 
@@ -90,21 +90,21 @@ _INI = "[alembic]\nscript_location = %(here)s/alembic\npath_separator = os\n"
 
 @dataclass(frozen=True)
 class Change:
-    """One revision after the base: what it is called, and what it touches."""
+    """One revision after the base: its id, and its objects."""
 
     number: int
-    """From 1."""
+    """The number of the change, from 1."""
     first: int
-    """The number of the first table that it adds columns to; the other one is the next, which refers to it."""
+    """The number of the first table with new columns; the other one is the next, which references it."""
 
     @property
     def id(self) -> str:
-        """Its revision id."""
+        """The revision id."""
         return f"r{self.number:03}"
 
     @property
     def previous(self) -> str:
-        """The id of the one before."""
+        """The id of the previous revision."""
         return f"r{self.number - 1:03}" if self.number > 1 else BASE
 
     @property
@@ -131,7 +131,7 @@ def make_environments(fleet: Fleet) -> None:
 
 
 def write_changes(fleet: Fleet, tables: Sequence[int]) -> list[Change]:
-    """Write a change to each of *tables* into both environments, each upon the one before."""
+    """Write a change to each of *tables* into both environments, each after the one before."""
     changes = [Change(number, first) for number, first in enumerate(tables, start=1)]
     for change in changes:
         _write(change, fleet.folder / "alembic" / "versions", schema=None)
@@ -145,7 +145,7 @@ def alembic_config(fleet: Fleet) -> Config:
 
 
 def render(fleet: Fleet, changes: Sequence[Change]) -> dict[str, str]:
-    """Return the SQL of each change by its id, as Alembic renders it: a transaction that names no schema."""
+    """Return the SQL of each change by its id, as Alembic renders it: a transaction without a schema."""
     config = alembic_config(fleet)
     scripts = ScriptDirectory.from_config(config)
     return {change.id: _render(config, scripts, change) for change in changes}

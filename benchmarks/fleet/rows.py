@@ -1,4 +1,4 @@
-"""The rows of the fleet's table: who migrates it, and how. Each is declared here and nowhere else."""
+"""The rows of the fleet's table: the ways to migrate it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ CONNECTIONS = (1, 2, 4, 8)
 
 
 class Kind(Enum):
-    """What a row is compared as."""
+    """The role of a row in comparisons."""
 
     LIMIT = auto()
-    """What the database needs where each commit waits for the disk, as it does by default."""
+    """The limit with commits that wait for the disk, the default."""
     LIMIT_ASYNCHRONOUS = auto()
-    """Likewise, where no commit waits for the disk, as none does when tenantkit replays."""
+    """The limit with commits that do not wait for the disk, as in a replay."""
     TENANTKIT = auto()
     ALEMBIC = auto()
     OTHER = auto()
-    """Shown only."""
+    """A row that is shown only."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,18 @@ class Row:
     kind: Kind
     run: Run
     connections: int = 1
-    """Its times are compared with the limit over so many."""
+    """The number of connections of the limit that it is compared with."""
     share: float = 1
-    """The part of the fleet that it migrates, where all of it would take too long; the rest is caught up."""
+    """The share of the fleet that it migrates, if the whole takes too long; the others are migrated afterwards."""
 
 
 LOOP = "Alembic, command.upgrade per tenant in one process"
 
 
 def rows(scripts: Mapping[str, str], *, loop: float, processes: float) -> list[Row]:
-    """Return all rows; *scripts* is the SQL of each change, the others the shares of the rows that are sampled.
+    """Return all rows; *scripts* has the SQL of each change, the others are the shares of sampled rows.
 
-    A limit stands beside what is compared with it, so that both meet the machine in the same state.
+    A limit is next to the rows that are compared with it, so that the machine is in the same state.
     """
     compared: list[Row] = []
     for connections in CONNECTIONS:
@@ -104,5 +104,5 @@ def _command_line(*, jobs: int) -> Run:
 
 
 def tenantkit_command() -> list[str]:
-    """Return the words that run the command line."""
+    """Return the arguments that run the command line."""
     return [str(Path(sys.executable).with_name("tenantkit"))]

@@ -1,4 +1,4 @@
-"""What requests take, and whether any fails, while the fleet that they go to is migrated."""
+"""The times and failures of requests while their fleet is migrated."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from benchmarks.fleet.rows import Row
 from tenantkit.exceptions import MigrationError
 
 TABLE = 0
-"""The client reads from this table and writes to the next: those that the migrations alter."""
+"""The client reads from this table and writes to the next; the migrations alter both."""
 
 _THREADS = 8
-NOBODY = "nobody"
+NO_MIGRATION = "no migration"
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request: when it was due, what it took from then, in seconds, and what was wrong."""
+    """One request: its due time, its duration from then, in seconds, and its error."""
 
     due: float
     seconds: float
@@ -37,26 +37,26 @@ class Request:
 
 @dataclass
 class Phase:
-    """What requests took while somebody migrated the fleet, each time that he did."""
+    """The requests during all migrations by one row."""
 
     name: str
     times: list[tuple[float, float]] = field(default_factory=list)
-    """When he began and ended."""
+    """The begin and the end of each migration."""
     requests: list[Request] = field(default_factory=list)
     failed_tenants: int = 0
 
     @property
     def seconds(self) -> float:
-        """What a migration took: the median."""
+        """The median time of a migration."""
         return median(end - start for start, end in self.times)
 
     @property
     def errors(self) -> list[str]:
-        """What was wrong with the requests that failed."""
+        """The errors of failed requests."""
         return [request.error for request in self.requests if request.error is not None]
 
     def percentile(self, percent: int) -> float:
-        """Return what so many per cent of the requests took at most, in seconds."""
+        """Return the time of a percentile of the requests, in seconds."""
         ordered = sorted(request.seconds for request in self.requests)
         return ordered[ceil(percent / 100 * len(ordered)) - 1] if ordered else nan
 
@@ -71,15 +71,15 @@ def measure(
     rounds: int,
     tick: Callable[[str], None],
 ) -> list[Phase]:
-    """Return what requests took while nobody migrated, and while each of *rows* did, so many times in turn."""
-    nobody, *busy = phases = [Phase(NOBODY), *(Phase(row.name) for row in rows)]
+    """Return the requests without a migration, and during migrations by each of *rows*, in several rounds."""
+    baseline, *busy = phases = [Phase(NO_MIGRATION), *(Phase(row.name) for row in rows)]
     with _client(fleet, rate) as requests:
         for _ in range(rounds):
             for row, phase in zip(rows, busy, strict=True):
                 tick(f"{row.name}, under load")
                 change = next(changes)
                 settle(fleet)
-                with _timing(nobody):
+                with _timing(baseline):
                     time.sleep(idle)
                 with _timing(phase):
                     failed = _failures(fleet, row, change)
@@ -101,7 +101,7 @@ def _timing(phase: Phase) -> Iterator[None]:
 
 
 def _failures(fleet: Fleet, row: Row, change: Change) -> int:
-    """Migrate the fleet, and return how many tenants failed."""
+    """Migrate the fleet, and return the number of failed tenants."""
     try:
         row.run(fleet, change, fleet.schemas)
     except MigrationError as error:
@@ -111,7 +111,7 @@ def _failures(fleet: Fleet, row: Row, change: Change) -> int:
 
 @contextmanager
 def _client(fleet: Fleet, rate: float) -> Iterator[list[Request]]:
-    """Have a client serve every tenant; its requests are in the list that is yielded, after the block."""
+    """Run a client of every tenant; after the block, the yielded list has its requests."""
     command = [sys.executable, "-m", "benchmarks.fleet.client", str(rate), str(_THREADS), str(TABLE)]
     requests: list[Request] = []
     with subprocess.Popen(

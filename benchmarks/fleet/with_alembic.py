@@ -1,4 +1,4 @@
-"""The fleet migrated with plain Alembic, in the ways that people write."""
+"""Migrations of the fleet with plain Alembic, in common forms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tenantkit.postgres.quoting import quote_identifier
 
 
 def process_per_tenant(fleet: Fleet, change: Change, schemas: Sequence[str]) -> None:
-    """Run ``alembic -x tenant=... upgrade`` for one after the other, as a shell script does."""
+    """Run ``alembic -x tenant=... upgrade`` for each tenant, as a shell script does."""
     for schema in schemas:
         subprocess.run(
             [
@@ -40,7 +40,7 @@ def process_per_tenant(fleet: Fleet, change: Change, schemas: Sequence[str]) -> 
 
 
 def command_per_tenant(fleet: Fleet, change: Change, schemas: Sequence[str]) -> None:
-    """Call ``command.upgrade`` for one after the other in this process."""
+    """Call ``command.upgrade`` for each tenant in this process."""
     for schema in schemas:
         config = alembic_config(fleet)
         config.cmd_opts = Namespace(x=[f"tenant={schema}", f"url={_url(fleet)}"])
@@ -48,7 +48,7 @@ def command_per_tenant(fleet: Fleet, change: Change, schemas: Sequence[str]) -> 
 
 
 def scripts_loaded_once(fleet: Fleet, change: Change, schemas: Sequence[str]) -> None:
-    """Read the revisions once, and run them for one tenant after the other on one connection, without ``env.py``."""
+    """Load the revisions once, and run them for each tenant on one connection, without ``env.py``."""
     config = alembic_config(fleet)
     scripts = ScriptDirectory.from_config(config)
     engine = create_engine(fleet.url)

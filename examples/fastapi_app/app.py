@@ -44,9 +44,9 @@ def create_app(tenancy: AsyncTenancy, settings: Settings) -> FastAPI:
         version="1.0",
         openapi_tags=TAGS,
         lifespan=lifespan,
-        docs_url=None,  # FastAPI's own pages take their scripts from another host
+        docs_url=None,  # FastAPI's own pages load their scripts from another host
         redoc_url=None,
-        root_path_in_servers=False,  # or the document would name every tenant that was asked for it
+        root_path_in_servers=False,  # otherwise the document would name every tenant that requested it
     )
     app.state.tenancy = tenancy
     app.state.logins = Logins(settings)
@@ -62,7 +62,7 @@ def create_app(tenancy: AsyncTenancy, settings: Settings) -> FastAPI:
         shared=["/openapi.json", "/static/*"],
         refuse=errors.refuse,
     )
-    # What is added last comes first.
+    # The middleware that is added last runs first.
     app.add_middleware(headers.Protection)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*settings.own_hosts, f"*.{settings.domain}"])
     return app

@@ -19,11 +19,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tenantkit.resolvers import Refusal
 
 _PAGE = Template((Path(__file__).parent / "page" / "error.html").read_text(encoding="utf-8"))
-_TITLES = {404: "This page does not exist", 503: "Closed for the moment"}
+_TITLES = {404: "This page does not exist", 503: "Temporarily unavailable"}
 
 
 def init_app(app: FastAPI) -> None:
-    """Answer errors in *app*."""
+    """Register the error handlers of *app*."""
 
     async def show(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
@@ -31,20 +31,20 @@ def init_app(app: FastAPI) -> None:
         return _answer(request, error.status_code, error.detail, error.headers or {})
 
     async def refuse_value(request: Request, _error: Exception) -> Response:
-        return _answer(request, 400, "This request holds a value that nothing here can have.", {})
+        return _answer(request, 400, "The request has a value that cannot be stored.", {})
 
     async def refuse_body(_request: Request, error: Exception) -> Response:
-        # Without the values: they may be passwords, and need not be Unicode.
+        # Without the values, which may be passwords or invalid Unicode.
         found = error.errors() if isinstance(error, RequestValidationError) else []
         return JSONResponse({"detail": [{name: each[name] for name in ("type", "loc", "msg")} for each in found]}, 422)
 
     app.add_exception_handler(HTTPException, show)
-    app.add_exception_handler(DataError, refuse_value)  # such as a NUL in a text, or an id beyond bigint
+    app.add_exception_handler(DataError, refuse_value)  # such as a NUL in a text, or an id outside of bigint
     app.add_exception_handler(RequestValidationError, refuse_body)
 
 
 def refuse(refusal: Refusal) -> ASGIApp:
-    """Return the answer to a request that the middleware refuses."""
+    """Return the response to a request that the middleware refuses."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         response = _answer(HTTPConnection(scope), refusal.status, refusal.detail, refusal.headers)

@@ -13,9 +13,9 @@ _HEADERS = {
 
 
 class Protection:
-    """Adds headers that protect pages and answers.
+    """Adds headers that protect pages and responses.
 
-    Answers are for who is logged in: neither a cache nor the Back button shows them to anybody else.
+    Responses are for the user who is logged in: neither a cache nor the Back button shows them to others.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,10 +1,10 @@
-"""Who is logged in, and where.
+"""Logins, and their cookies.
 
-A log-in is good for one place: for one tenant, or for the routes that have no tenant. Each place has a cookie of
-its own. Below ``/t/acme`` the cookie goes to that path only, at ``acme.localhost`` to that host only; and because
-a cookie can be copied, what is in it says which tenant it is for, and it is refused at every other.
+A login is valid for one place: for one tenant, or for the routes without a tenant. Each place has a cookie of its
+own. Below ``/t/acme`` it is sent to that path only, at ``acme.localhost`` to that host only. Because a cookie can be
+copied, it contains its tenant, and every other tenant refuses it.
 
-The cookie only says who somebody is. Whether they may be here is asked of the database on every request.
+The cookie identifies the user. Every request checks the membership in the database.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tenantkit.web import session_cookies
 ACCOUNT_COOKIE = "account"
 TENANT_COOKIE = "session"
 LIFETIME = 7 * 24 * 3600
-"""Of a log-in, in seconds."""
+"""The lifetime of a login, in seconds."""
 
 
 class Logins:
@@ -44,16 +44,16 @@ class Logins:
         self._set(response, TENANT_COOKIE, self._tenant.dumps(login), path)
 
     def start_account(self, response: Response, user: User) -> None:
-        """Log *user* in where there is no tenant."""
+        """Log *user* in to the routes without a tenant."""
         self._set(response, ACCOUNT_COOKIE, self._account.dumps({"user_id": user.id}), "/")
 
     def user_at(self, tenant: Tenant, request: Request) -> int | None:
-        """Return who is logged in to *tenant*."""
+        """Return the user who is logged in to *tenant*."""
         login = _read(self._tenant, request.cookies.get(TENANT_COOKIE))
         return login["user_id"] if session_cookies.is_bound(login, tenant) else None
 
     def account(self, request: Request) -> int | None:
-        """Return who is logged in where there is no tenant."""
+        """Return the user who is logged in to the routes without a tenant."""
         return _read(self._account, request.cookies.get(ACCOUNT_COOKIE)).get("user_id")
 
     def _set(self, response: Response, name: str, value: str, path: str) -> None:
@@ -69,7 +69,7 @@ def _read(serializer: URLSafeTimedSerializer, cookie: str | None) -> dict[str, A
 
 
 def path_here(request: Request) -> str:
-    """Return the path below which the current tenant is, on this host."""
+    """Return the path prefix of the current tenant on this host."""
     root: str = request.scope.get("root_path", "")
     return root or "/"
 
@@ -92,10 +92,10 @@ async def _member(request: Request, tenant: CurrentTenant, session: SessionDep, 
 
 
 CurrentMember = Annotated[Member, Depends(_member)]
-"""Who makes the request: a member of the current tenant, or the request ends here."""
+"""The user of the request, who must be a member of the current tenant."""
 
 require_member = Depends(_member)
-"""For routers whose endpoints are for members only."""
+"""A dependency of routers for members only."""
 
 
 async def _account_user(request: Request, session: SharedSessionDep, logins: LoginsDep) -> User:
@@ -107,7 +107,7 @@ async def _account_user(request: Request, session: SharedSessionDep, logins: Log
 
 
 AccountUser = Annotated[User, Depends(_account_user)]
-"""Who makes the request, where there is no tenant."""
+"""The user of a request without a tenant."""
 
 
 async def _refuse_other_origins(request: Request) -> None:
@@ -118,7 +118,7 @@ async def _refuse_other_origins(request: Request) -> None:
 
 
 refuse_other_origins = Depends(_refuse_other_origins)
-"""Against cross-site request forgery: a browser says which site makes it send a request.
+"""Protection against cross-site request forgery: a browser sends the site that makes the request.
 
-``SameSite`` cookies alone would not do: one tenant's host and another's can belong to the same site.
+``SameSite`` cookies alone are not sufficient: the hosts of two tenants can belong to the same site.
 """

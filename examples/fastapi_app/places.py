@@ -1,4 +1,4 @@
-"""Where tenants are, as URLs."""
+"""URLs of tenants."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tenantkit import Tenant
 
 
 class Places:
-    """Knows the addresses of tenants; a tenant has two."""
+    """The two addresses of each tenant."""
 
     def __init__(self, domain: str) -> None:
         self._domain = domain
 
     def path(self, tenant: Tenant) -> str:
-        """Return the path of a tenant at the host that has none."""
+        """Return the path of a tenant at the host without a tenant."""
         return f"/t/{tenant.key}"
 
     def of(self, tenant: Tenant) -> TenantPlace:
-        """Return where *tenant* is."""
+        """Return the addresses of *tenant*."""
         return TenantPlace(
             key=tenant.key, name=tenant.name, path=f"{self.path(tenant)}/", host=f"{tenant.key}.{self._domain}"
         )

@@ -1,4 +1,4 @@
-"""What the API takes and gives, as JSON."""
+"""The JSON of requests and responses."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ ProjectKey = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9]{1,7}$"), 
 
 
 class Problem(BaseModel):
-    """Why a request was not fulfilled."""
+    """The reason why a request failed."""
 
     detail: str = Field(examples=["Log in to this tenant first."])
 
 
 class Credentials(BaseModel):
-    """Who somebody is."""
+    """An e-mail address and a password."""
 
     email: Email
     password: Annotated[str, StringConstraints(max_length=200), Field(examples=["correct horse battery"])]
 
 
 class NewTenant(BaseModel):
-    """A tenant, and who it shall belong to."""
+    """A new tenant, and its owner."""
 
     tenant_key: TenantKey
     tenant_name: Annotated[Line, Field(examples=["Acme Software"])]
@@ -49,7 +49,7 @@ class NewTenant(BaseModel):
 
 
 class TenantPlace(BaseModel):
-    """A tenant, and where it is."""
+    """A tenant, and its addresses."""
 
     key: TenantKey
     name: str
@@ -58,14 +58,14 @@ class TenantPlace(BaseModel):
 
 
 class TenantMembership(TenantPlace):
-    """A tenant of a user's."""
+    """A tenant of a user."""
 
     role: Role
     status: str = Field(examples=["active"])
 
 
 class Account(BaseModel):
-    """A user, and the tenants they are a member of."""
+    """A user, and the user's tenants."""
 
     name: str
     email: str
@@ -73,7 +73,7 @@ class Account(BaseModel):
 
 
 class Here(BaseModel):
-    """Where a request arrived."""
+    """The address of a request."""
 
     tenant: TenantPlace | None = Field(description="None at the pages without a tenant.")
 
@@ -91,7 +91,7 @@ class MemberOut(_Stored):
 
 
 class Workload(_Stored):
-    """What a member has to do, and did."""
+    """A member's open tasks and hours."""
 
     member: MemberOut
     open_tasks: int
@@ -117,7 +117,7 @@ class ProjectOut(_Stored):
 
 
 class ProjectWithNumbers(ProjectOut):
-    """A project, and how far it is."""
+    """A project, and its progress."""
 
     open_tasks: int
     done_tasks: int
@@ -130,7 +130,7 @@ class ProjectWithNumbers(ProjectOut):
 
 
 class LabelOut(_Stored):
-    """A coloured word."""
+    """A coloured label."""
 
     name: str
     color: str = Field(examples=["#1d76db"])
@@ -148,7 +148,7 @@ class TaskIn(BaseModel):
 
 
 class TaskChanges(BaseModel):
-    """What shall be different about a task; what is left out stays."""
+    """Changes of a task; omitted fields are kept."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -188,13 +188,13 @@ class TaskOut(_Stored):
 
 
 class CommentIn(BaseModel):
-    """What somebody has to say."""
+    """A new comment."""
 
     body: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)]
 
 
 class CommentOut(_Stored):
-    """What somebody said."""
+    """A comment."""
 
     author: MemberOut
     body: str
@@ -202,7 +202,7 @@ class CommentOut(_Stored):
 
 
 class TaskDetails(TaskOut):
-    """A task with all that belongs to it."""
+    """A task with its details."""
 
     description: str
     reporter: MemberOut
@@ -231,7 +231,7 @@ class Board(BaseModel):
 
 
 class ActivityOut(BaseModel):
-    """What happened to a task."""
+    """A change of a task."""
 
     action: str = Field(examples=["changed"])
     task: str = Field(examples=["WEB-12"])

@@ -1,4 +1,4 @@
-"""What endpoints ask for."""
+"""Dependencies of endpoints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenantkit.fastapi import async_shared_session, async_tenant_session, tenant
 
 
 def tenancy_of(request: Request) -> AsyncTenancy:
-    """Return the tenancy that `create_app` was given."""
+    """Return the tenancy of `create_app`."""
     tenancy: AsyncTenancy = request.app.state.tenancy
     return tenancy
 
@@ -21,7 +21,7 @@ def tenancy_of(request: Request) -> AsyncTenancy:
 TenancyDep = Annotated[AsyncTenancy, Depends(tenancy_of)]
 
 SessionDep = Annotated[AsyncTenantSession, Depends(async_tenant_session)]
-"""A session for the current tenant; what is not committed is rolled back."""
+"""A session for the current tenant; uncommitted changes are rolled back."""
 
 SharedSessionDep = Annotated[AsyncSession, Depends(async_shared_session)]
 """A session for the shared tables."""

@@ -1,1 +1,1 @@
-"""The tracker as pages that the server makes, in Flask."""
+"""The tracker as pages rendered on the server, in Flask."""

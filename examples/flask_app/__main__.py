@@ -1,6 +1,6 @@
 """Serve the tracker on this machine: ``python -m examples.flask_app``, or ``make flask``.
 
-In production, any WSGI server does: the application is what `create_app` returns.
+In production, use any WSGI server: `create_app` returns the application.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from examples.tracker.app import make_tenancy
 
 
 def main() -> None:
-    """Prepare the database, say what is where, and serve."""
+    """Prepare the database, print the addresses, and serve."""
     port = int(os.environ.get("PORT", "8000"))
     exit_on_sigterm()
     tenancy = make_tenancy(database_url())

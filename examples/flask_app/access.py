@@ -1,4 +1,4 @@
-"""Pages that need no tenant: the landing page, sign-up, log-in, and the list of a user's tenants."""
+"""Pages without a tenant: the landing page, sign-up, login, and the list of a user's tenants."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pages.before_request(refuse_unserved)
 
 @pages.get("/")
 def home() -> ResponseReturnValue:
-    """Show what the tracker is; at a tenant, go to its projects."""
+    """Show the landing page; at a tenant, redirect to its projects."""
     if current_tenant_or_none() is not None:
         return redirect(url_for("projects.index"))
     return render_template("landing.html", account=logins.account())
@@ -32,7 +32,7 @@ def home() -> ResponseReturnValue:
 
 @pages.route("/sign-up", methods=["GET", "POST"])
 def join() -> ResponseReturnValue:
-    """Create a tenant, and land in it."""
+    """Create a tenant, and open it."""
     if current_tenant_or_none() is not None:
         abort(404)
     form = SignUpForm()
@@ -47,16 +47,16 @@ def join() -> ResponseReturnValue:
         except TenantExistsError:
             form.tenant_key.errors.append("This address is taken. Please choose another.")
         else:
-            owner = cast("User", find_user(kit.shared_session, wanted.email))  # made by sign_up
+            owner = cast("User", find_user(kit.shared_session, wanted.email))  # created by sign_up
             response = logins.enter(tenant, owner)
-            flash(f"Welcome to {tenant.name}! Here is a small project to look around in.")
+            flash(f"Welcome to {tenant.name}! It has a sample project.")
             return response
     return render_template("sign_up.html", form=form, domain=current_app.config["TRACKER_DOMAIN"])
 
 
 @pages.route("/login", methods=["GET", "POST"])
 def login() -> ResponseReturnValue:
-    """Log in to the tenant whose address this is, or else to one's list of tenants."""
+    """Log in to the tenant of this address, or without one to the list of tenants."""
     tenant = current_tenant_or_none()
     form = LoginForm()
     if form.validate_on_submit():
@@ -70,7 +70,7 @@ def login() -> ResponseReturnValue:
 
 @pages.post("/logout")
 def logout() -> ResponseReturnValue:
-    """Log out of this tenant, or of the list of tenants; other log-ins stay."""
+    """Log out of this tenant, or of the list of tenants; other logins remain."""
     logins.log_out()
     flash("You are logged out.")
     return redirect(url_for("access.login"))
@@ -87,7 +87,7 @@ def tenants() -> ResponseReturnValue:
 
 @pages.post("/tenants/<key>")
 def open_tenant(key: str) -> ResponseReturnValue:
-    """Log in to one of the user's tenants, without asking for the password again."""
+    """Log in to one of the user's tenants without a password."""
     user = logins.account()
     if current_tenant_or_none() is not None or user is None:
         return redirect(url_for("access.login"))
@@ -96,7 +96,7 @@ def open_tenant(key: str) -> ResponseReturnValue:
 
 
 def _places_of(user: User) -> Iterator[tuple[Tenant, Role]]:
-    """Return a user's tenants, but not what was dropped, even if another tenant has its key now."""
+    """Return a user's tenants, without dropped ones, even if another tenant has the key now."""
     for membership in memberships_of(kit.shared_session, user.id):
         with suppress(TenantNotFoundError):
             tenant = kit.tenancy.get(membership.tenant_key)

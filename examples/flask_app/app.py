@@ -15,7 +15,7 @@ from tenantkit.context import current_tenant_or_none
 from tenantkit.resolvers import PathPrefix, Subdomain, first_of
 
 _HEADERS = {
-    # No scripts at all: there are none in these pages, and so none in what people write into them.
+    # No scripts: these pages have none, and text of users must not add any.
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
     "Referrer-Policy": "same-origin",
@@ -53,6 +53,6 @@ def create_app(tenancy: Tenancy, settings: Settings) -> Flask:
 def _protect(response: Response) -> Response:
     response.headers.update(_HEADERS)
     if request.endpoint != "static":
-        # Pages are for who is logged in: neither a cache nor the Back button shows them to anybody else.
+        # Pages are for the user who is logged in: neither a cache nor the Back button shows them to others.
         response.headers["Cache-Control"] = "no-store"
     return response

@@ -1,4 +1,4 @@
-"""Errors as pages in the style of the others."""
+"""Error pages."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tenantkit.web.admission import REFUSAL
 
 _TITLES = {
     404: "This page does not exist",
-    413: "That is too much",
-    503: "Closed for the moment",
+    413: "The request is too large",
+    503: "Temporarily unavailable",
 }
 _TEXTS = {
-    404: "Perhaps the address has a typing error, or what was here is gone.",
-    413: "What you sent is larger than one megabyte.",
-    500: "Something went wrong on our side.",
-    503: "This tracker is not available at present. Please try again later, or ask whoever runs it.",
+    404: "Check the address. The page may have been removed.",
+    413: "A request may have at most one megabyte.",
+    500: "The server had an error.",
+    503: "This tracker is not available. Please try again later, or ask its operator.",
 }
 
-_UNUSABLE = "What you sent holds a value that nothing here can have, such as a NUL character."
+_UNUSABLE = "The request has a value that cannot be stored, such as a NUL character."
 
 
 def init_app(app: Flask) -> None:
-    """Answer errors in *app* with pages."""
+    """Register the error pages of *app*."""
     app.register_error_handler(HTTPException, _show)
     app.register_error_handler(DataError, _refuse_value)
 
@@ -38,7 +38,7 @@ def init_app(app: Flask) -> None:
 def _refuse_value(_error: DataError) -> ResponseReturnValue:
     kit.shared_session.rollback()
     if current_tenant_or_none() is not None:
-        kit.session.rollback()  # the page has the name of who is logged in
+        kit.session.rollback()  # the page has the name of the user who is logged in
     return _show(BadRequest(_UNUSABLE))
 
 
@@ -46,12 +46,12 @@ def _show(error: HTTPException) -> ResponseReturnValue:
     code = error.code
     if code is None or code < HTTPStatus.BAD_REQUEST:  # a redirect
         return error
-    if isinstance(error, SecurityError):  # a host that is not trusted, for which no link can be made
+    if isinstance(error, SecurityError):  # an untrusted host, for which no link can be built
         return error
     text = _TEXTS.get(code, error.description)
     if isinstance(error, CSRFError):
         text = "This form was open for too long, or your log-in has changed. Go back, reload the page and try again."
-    refused = REFUSAL in request.environ  # at the address of a tenant that is not served, no link leads anywhere
+    refused = REFUSAL in request.environ  # at the address of a tenant that is not served, no link works
     response = error.get_response()  # with headers such as Retry-After
     response.set_data(
         render_template("error.html", title=_TITLES.get(code, error.name), text=text, code=code, refused=refused)

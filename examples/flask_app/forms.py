@@ -1,4 +1,4 @@
-"""The forms, and what may be entered."""
+"""The forms, and the validation of their fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from examples.tracker.models import Member, Priority, TaskStatus
 
 
 class LoginForm(FlaskForm):
-    """Who somebody is."""
+    """An e-mail address and a password."""
 
     email = EmailField("E-mail address", [DataRequired(), Length(max=254)], render_kw={"autocomplete": "username"})
     password = PasswordField(
@@ -21,7 +21,7 @@ class LoginForm(FlaskForm):
 
 
 class SignUpForm(FlaskForm):
-    """A new tenant and who it belongs to."""
+    """A new tenant and its owner."""
 
     tenant_name = StringField(
         "Name of your company or team", [DataRequired(), Length(max=80)], render_kw={"autocomplete": "organization"}
@@ -74,18 +74,18 @@ class TaskForm(FlaskForm):
     due_on = DateField("Due", [Optional()])
 
     def offer(self, members: list[Member]) -> None:
-        """Let the user choose among *members*; the browser's choice is checked against them, too."""
+        """Offer *members* as choices; the submitted choice must be one of them."""
         choices = [SelectChoice(str(member.user_id), member.display_name) for member in members]
         self.assignee.choices = [SelectChoice("", "Nobody"), *choices]
 
 
 class CommentForm(FlaskForm):
-    """What somebody says about a task."""
+    """A comment on a task."""
 
     body = TextAreaField("Comment", [DataRequired(), Length(max=10_000)], render_kw={"rows": 3})
 
 
 class MemberForm(FlaskForm):
-    """Somebody who shall become a member."""
+    """A new member."""
 
     email = EmailField("E-mail address", [DataRequired(), Length(max=254)])

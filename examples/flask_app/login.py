@@ -1,10 +1,10 @@
-"""Who is logged in, and where.
+"""Logins, and their cookies.
 
-A log-in is good for one place: for one tenant, or for the pages that have no tenant. Each place has a cookie of
-its own. Below ``/t/acme`` the cookie goes to that path only, at ``acme.localhost`` to that host only; and because
-a cookie can be copied, what is in it says which tenant it is for, and it is refused at every other.
+A login is valid for one place: for one tenant, or for the pages without a tenant. Each place has a cookie of its
+own. Below ``/t/acme`` it is sent to that path only, at ``acme.localhost`` to that host only. Because a cookie can be
+copied, it contains its tenant, and every other tenant refuses it.
 
-The cookie only says who somebody is. Whether they may be here is asked of the database on every request.
+The cookie identifies the user. Every request checks the membership in the database.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Cookies(SecureCookieSessionInterface):
 
 
 def log_in(user: User) -> None:
-    """Log *user* in where they are."""
+    """Log *user* in to the place of the request."""
     session.clear()
     session.permanent = True
     tenant = _place()
@@ -52,9 +52,9 @@ def log_in(user: User) -> None:
 
 
 def enter(tenant: Tenant, user: User) -> ResponseReturnValue:
-    """Log *user* into *tenant* from a page that has no tenant, and go there.
+    """Log *user* in to *tenant* from a page without a tenant, and redirect to it.
 
-    By its path: this host cannot set a cookie for the tenant's own host.
+    The tenant is opened by its path, because this host cannot set a cookie for the tenant's own host.
     """
     g.entered = tenant
     log_in(user)
@@ -62,23 +62,23 @@ def enter(tenant: Tenant, user: User) -> ResponseReturnValue:
 
 
 def log_out() -> None:
-    """End the log-in for the place where the user is."""
+    """End the login for the place of the request."""
     session.clear()
 
 
 def path_of(tenant: Tenant) -> str:
-    """Return the path below which a tenant is reached at the host without a tenant."""
+    """Return the path prefix of a tenant at the host without a tenant."""
     return f"{request.script_root}/t/{tenant.key}"
 
 
 def account() -> User | None:
-    """Return who is logged in at the pages without a tenant."""
+    """Return the user who is logged in to the pages without a tenant."""
     user_id = session.get(_ACCOUNT)
     return None if user_id is None else kit.shared_session.get(User, user_id)
 
 
 def require_member() -> ResponseReturnValue | None:
-    """Send everyone but members of the current tenant to the log-in page."""
+    """Redirect all users except members of the current tenant to the login page."""
     tenant = current_tenant()
     user_id = session.get(_MEMBER) if session_cookies.is_bound(session, tenant) else None
     role = None if user_id is None else role_in(kit.session, user_id, tenant)
@@ -92,15 +92,15 @@ def require_member() -> ResponseReturnValue | None:
 
 
 def current_member() -> Member:
-    """Return who makes the request, on pages behind `require_member`."""
+    """Return the member who makes the request, on pages with `require_member`."""
     return cast("Member", g.member)
 
 
 def may_manage() -> bool:
-    """Return whether whoever makes the request decides who is a member."""
+    """Return whether the user may add and remove members."""
     return g.role in {Role.OWNER, Role.ADMIN}
 
 
 def _place() -> Tenant | None:
-    """Return the tenant that the response's cookie is for."""
+    """Return the tenant of the response's cookie."""
     return cast("Tenant", g.entered) if "entered" in g else current_tenant_or_none()

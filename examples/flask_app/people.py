@@ -1,4 +1,4 @@
-"""Pages of members, and of what happened."""
+"""Pages of members and activities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pages.before_request(require_member)
 
 @pages.route("/members", methods=["GET", "POST"])
 def members() -> ResponseReturnValue:
-    """Show who is here; those who manage members add others, who need to have an account."""
+    """Show the members; a user who may manage them adds others, who need an account."""
     form = MemberForm()
     if form.validate_on_submit():
         if not may_manage():
@@ -33,7 +33,7 @@ def members() -> ResponseReturnValue:
         else:
             member = add_member(kit.session, user)
             kit.session.commit()
-            flash(f"{member.display_name} is a member now.")
+            flash(f"{member.display_name} is now a member.")
             return redirect(url_for("people.members"))
     memberships = kit.session.scalars(select(Membership).where(Membership.tenant_id == current_tenant().id))
     return render_template(
@@ -46,7 +46,7 @@ def members() -> ResponseReturnValue:
 
 @pages.post("/members/<int:user_id>/remove")
 def remove(user_id: int) -> ResponseReturnValue:
-    """End a membership, and with it, from the next request on, the log-in; what they did stays."""
+    """End a membership and, from the next request on, the login; the member's work is kept."""
     if not may_manage():
         abort(403, "Only owners and administrators decide who is a member.")
     membership = kit.session.get(Membership, (user_id, current_tenant().id))
@@ -56,11 +56,11 @@ def remove(user_id: int) -> ResponseReturnValue:
         abort(403, "Owners cannot be removed, and nobody can remove themselves.")
     kit.session.delete(membership)
     kit.session.commit()
-    flash("They are no longer a member.")
+    flash("The member was removed.")
     return redirect(url_for("people.members"))
 
 
 @pages.get("/activity")
 def activity() -> ResponseReturnValue:
-    """Show what happened lately."""
+    """Show the last activities."""
     return render_template("activity.html", activities=boards.recent_activity(kit.session, limit=50))

@@ -1,4 +1,4 @@
-"""Pages of projects: the list, the board, and making a new one."""
+"""Pages of projects: the list, the board, and the form for a new one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pages.before_request(require_member)
 
 @pages.get("/projects")
 def index() -> ResponseReturnValue:
-    """List all projects, and what the user has to do."""
+    """List all projects, and the user's open tasks."""
     return render_template(
         "projects.html",
         projects=boards.list_projects(kit.session),
@@ -28,7 +28,7 @@ def index() -> ResponseReturnValue:
 
 @pages.route("/projects/new", methods=["GET", "POST"])
 def create() -> ResponseReturnValue:
-    """Make a project, led by the user."""
+    """Create a project, with the user as its lead."""
     form = ProjectForm()
     if form.validate_on_submit():
         try:
@@ -44,7 +44,7 @@ def create() -> ResponseReturnValue:
             kit.session.rollback()
             form.key.errors.append("Another project has this key.")
         else:
-            flash(f"{project.name} is ready for its first task.")
+            flash(f"{project.name} was created.")
             return redirect(url_for("projects.board", key=project.key))
     return render_template("project_form.html", form=form)
 

@@ -1,4 +1,4 @@
-"""Pages of a task: what it is about, and how it is made, changed, moved and discussed."""
+"""Pages of a task: its details, and forms that create, change, move and comment it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pages.before_request(require_member)
 
 @pages.route("/new", methods=["GET", "POST"])
 def create(key: str) -> ResponseReturnValue:
-    """Make a task, reported by the user."""
+    """Create a task, with the user as its reporter."""
     project = find_project(key)
     form = TaskForm(status=_wanted_column(), priority=Priority.NORMAL)
     form.offer(_members())
@@ -37,14 +37,14 @@ def create(key: str) -> ResponseReturnValue:
             due_on=form.due_on.data,
         )
         kit.session.commit()
-        flash(f"{key}-{task.number} is on the board.")
+        flash(f"{key}-{task.number} was created.")
         return redirect(url_for("projects.board", key=key))
     return render_template("task_form.html", form=form, project=project, task=None)
 
 
 @pages.get("/<int:number>")
 def show(key: str, number: int) -> ResponseReturnValue:
-    """Show a task with all that belongs to it."""
+    """Show a task with its details."""
     return render_template("task.html", task=_find_task(key, number), form=CommentForm())
 
 
@@ -69,14 +69,14 @@ def edit(key: str, number: int) -> ResponseReturnValue:
         task.due_on = form.due_on.data
         boards.move_task(kit.session, task, TaskStatus(form.status.data))
         kit.session.commit()
-        flash("Your changes are saved.")
+        flash("Your changes were saved.")
         return redirect(url_for("tasks.show", key=key, number=number))
     return render_template("task_form.html", form=form, project=task.project, task=task)
 
 
 @pages.post("/<int:number>/move")
 def move(key: str, number: int) -> ResponseReturnValue:
-    """Move a task to another column, and go back to where the user was."""
+    """Move a task to another column, and redirect to the previous page."""
     task = _find_task(key, number)
     try:
         status = TaskStatus(request.form.get("status", ""))
@@ -84,7 +84,7 @@ def move(key: str, number: int) -> ResponseReturnValue:
         abort(400, "There is no such column.")
     boards.move_task(kit.session, task, status)
     kit.session.commit()
-    flash(f"{key}-{number} is in “{in_words(status)}” now.")
+    flash(f"{key}-{number} is now in “{in_words(status)}”.")
     if request.form.get("stay"):
         return redirect(url_for("tasks.show", key=key, number=number))
     return redirect(url_for("projects.board", key=key))
@@ -92,7 +92,7 @@ def move(key: str, number: int) -> ResponseReturnValue:
 
 @pages.post("/<int:number>/comments")
 def comment(key: str, number: int) -> ResponseReturnValue:
-    """Say something about a task."""
+    """Add a comment to a task."""
     task = _find_task(key, number)
     form = CommentForm()
     if form.validate_on_submit():

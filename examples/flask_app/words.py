@@ -1,4 +1,4 @@
-"""How values read in the pages: Jinja filters."""
+"""Jinja filters that format values."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def avatar_color(user_id: int) -> str:
 
 
 def init_app(app: Flask) -> None:
-    """Make the filters known to the templates of *app*."""
+    """Register the filters of *app*."""
     app.jinja_env.filters.update(
         in_words=in_words, day=day, short_day=short_day, minute=minute, initials=initials, avatar_color=avatar_color
     )

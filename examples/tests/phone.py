@@ -43,19 +43,19 @@ class Phone:
         self._call("Emulation.setDeviceMetricsOverride", width=WIDTH, height=800, deviceScaleFactor=1, mobile=True)
 
     def visit(self, url: str) -> None:
-        """Open a page, and wait until it is there."""
+        """Open a page, and wait until it is loaded."""
         self._call("Page.navigate", url="about:blank")
         self._call("Page.navigate", url=url)
         self.wait(f"location.href.startsWith({json.dumps(url)}) && document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
-        """Return what a script in the page returns."""
+        """Return the result of a script in the page."""
         answer = self._call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def wait(self, condition: str) -> None:
-        """Wait until a script in the page returns something that is true."""
+        """Wait until a script in the page returns a true value."""
         end = time.monotonic() + _PATIENCE
         while not self.run(f"!!({condition})"):
             assert time.monotonic() < end, condition
@@ -63,7 +63,7 @@ class Phone:
 
     @property
     def width(self) -> int:
-        """How wide the page is, in pixels."""
+        """The width of the page, in pixels."""
         width: int = self.run("document.documentElement.scrollWidth")
         return width
 

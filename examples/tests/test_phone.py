@@ -1,4 +1,4 @@
-"""The pages on a phone do not scroll sideways, however long the words in them are."""
+"""The pages on a phone do not scroll horizontally, also with long words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the environment tells the examples."""
+"""Settings from the environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / ".tenantkit"
 
 
-def test_a_secret_key_is_made_once_and_kept(folder: Path) -> None:
+def test_a_secret_key_is_created_once_and_kept(folder: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         keys = {each.secret_key for each in pool.map(lambda _: read_settings({}), range(8))}
     (key,) = keys
@@ -30,7 +30,7 @@ def test_a_secret_key_is_made_once_and_kept(folder: Path) -> None:
     assert key not in repr(read_settings({}))
 
 
-def test_the_environment_overrides_what_is_for_development(folder: Path) -> None:
+def test_the_environment_overrides_the_defaults_for_development(folder: Path) -> None:
     environ = {"TRACKER_SECRET_KEY": "given", "TRACKER_DOMAIN": "tracker.example", "TRACKER_HTTPS": "1"}
     found = read_settings(environ)
     assert (found.secret_key, found.domain, found.https) == ("given", "tracker.example", True)

@@ -1,4 +1,4 @@
-"""The commands that serve the examples, as people run them."""
+"""The commands that serve the examples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROJECT = Path(__file__).parents[2]
 
 @contextmanager
 def _serving(app: str, database: URL) -> Generator[tuple[int, str]]:
-    """Serve an example, and yield its port and what it printed; in the end, tell it to stop."""
+    """Serve an example, yield its port and its output, and stop it."""
     port = free_port()
     environ = {
         **unmeasured(),
@@ -50,9 +50,9 @@ def _serving(app: str, database: URL) -> Generator[tuple[int, str]]:
     assert process.returncode == 0
 
 
-def test_an_empty_database_gets_tenants_that_one_can_visit(tracker_url: URL) -> None:
+def test_an_empty_database_gets_tenants_that_are_served(tracker_url: URL) -> None:
     keys = [company.key for company in sample.COMPANIES[:3]]
-    for app in ("flask_app", "fastapi_app"):  # the second finds what the first made
+    for app in ("flask_app", "fastapi_app"):  # the second finds the tenants of the first
         with _serving(app, tracker_url) as (port, printed):
             assert re.findall(r"/t/([\w-]+)/", printed) == keys
             assert f"http://{keys[0]}.localhost:{port}/" in printed

@@ -2,7 +2,7 @@
 
 The functions are synchronous. An asynchronous application runs those that take a session by
 ``await session.run_sync(memberships_of, user_id)``, and `sign_up` by
-``await asyncio.to_thread(sign_up, tenancy.sync, form)``; for log-in there is `async_authenticate`.
+``await asyncio.to_thread(sign_up, tenancy.sync, form)``; the login has `async_authenticate`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _hasher = PasswordHasher()
 
 
 class SignUpError(ValueError):
-    """What was entered cannot be accepted; the message is for the person who did."""
+    """The input is refused; the message is for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignUp:
-    """What a person enters to get a tenant."""
+    """The input of a sign-up."""
 
     email: str
     name: str
@@ -44,14 +44,14 @@ class SignUp:
 
 
 def sign_up(tenancy: Tenancy, form: SignUp) -> Tenant:
-    """Create a tenant that belongs to the person who signs up, and return it.
+    """Create a tenant whose owner is the user who signs up, and return it.
 
-    The user, the membership and a first project commit together with the tenant: there is never one
-    without the others. A person who has an account already gives its password, and gets one more tenant.
+        The user, the membership and a first project are committed together with the tenant. A user who has an account
+    already enters its password, and gets one more tenant.
 
-    :raises SignUpError: if the e-mail address, a name or the password will not do.
-    :raises InvalidTenantKeyError: if the tenant's key breaks the rules.
-    :raises TenantExistsError: if the tenant's key is taken.
+        :raises SignUpError: if the e-mail address, a name or the password is refused.
+        :raises InvalidTenantKeyError: if the tenant's key breaks the rules.
+        :raises TenantExistsError: if the tenant's key is taken.
     """
     email = _fold(form.email)
     if "@" not in email:
@@ -85,13 +85,13 @@ def close_account(tenancy: Tenancy, key: str) -> None:
 
 
 def authenticate(session: Session, email: str, password: str) -> User | None:
-    """Return the user, if the password is right."""
+    """Return the user, if the password is correct."""
     user = find_user(session, email)
     return user if _password_matches(user, password) else None
 
 
 async def async_authenticate(session: AsyncSession, email: str, password: str) -> User | None:
-    """Return the user, if the password is right; the hash, slow by design, is computed in a thread."""
+    """Return the user, if the password is correct; the slow hash is computed in a thread."""
     user = await session.run_sync(find_user, email)
     return user if await asyncio.to_thread(_password_matches, user, password) else None
 
@@ -109,7 +109,7 @@ def memberships_of(session: Session, user_id: int) -> Sequence[Membership]:
 
 
 def role_in(session: Session, user_id: int, tenant: Tenant) -> Role | None:
-    """Return what a user is in *tenant*, or ``None`` if they are not a member."""
+    """Return a user's role in *tenant*, or ``None`` without a membership."""
     membership = session.get(Membership, (user_id, tenant.id))
     return None if membership is None else membership.role
 
@@ -120,9 +120,9 @@ def is_member(session: Session, user_id: int, tenant: Tenant) -> bool:
 
 
 def add_member(session: TenantSession, user: User, role: Role = Role.MEMBER, *, job_title: str | None = None) -> Member:
-    """Make a user a member of the session's tenant, and return the tenant's row of them.
+    """Make a user a member of the session's tenant, and return the tenant's row for the user.
 
-    A former member gets the same row again: what they did is theirs.
+    A former member gets the same row again, with its tasks and comments.
     """
     user.memberships.append(Membership(tenant_id=session.tenant.id, tenant_key=session.tenant.key, role=role))
     session.add(user)
@@ -134,12 +134,12 @@ def add_member(session: TenantSession, user: User, role: Role = Role.MEMBER, *, 
 
 
 def hash_password(password: str) -> str:
-    """Return what is stored of a password."""
+    """Return the hash of a password."""
     return _hasher.hash(password)
 
 
 def _password_matches(user: User | None, password: str) -> bool:
-    # Without a user, a hash is checked all the same: the time must not tell which addresses have accounts.
+    # Without a user, a hash is checked too, so that the time does not reveal which addresses have accounts.
     try:
         _hasher.verify(_nobodys_hash() if user is None else user.password_hash, password)
     except VerifyMismatchError:
@@ -158,7 +158,7 @@ def _fold(email: str) -> str:
 
 def _welcome(session: Session, owner: Member) -> None:
     project = boards.create_project(
-        session, key="START", name="First steps", lead=owner, description="A small project to look around in."
+        session, key="START", name="First steps", lead=owner, description="A sample project."
     )
     for title, status in (
         ("Create your account", TaskStatus.DONE),

@@ -1,4 +1,4 @@
-"""Where the tracker is wired to its database: one function for each kind of application."""
+"""The tenancies of the tracker: one function for each kind of application."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _TRACKER: dict[str, Any] = {
 
 
 def make_tenancy(database: str | URL, **options: Any) -> Tenancy:
-    """Return the tracker's tenants, for Flask and for scripts; *options* are those of `Tenancy`."""
+    """Return the tracker's tenancy, for Flask and for scripts; *options* are those of `Tenancy`."""
     return Tenancy(database, **{**_TRACKER, **options})
 
 
 def make_async_tenancy(database: str | URL, **options: Any) -> AsyncTenancy:
-    """Return the tracker's tenants, for FastAPI; *options* are those of `AsyncTenancy`."""
+    """Return the tracker's tenancy, for FastAPI; *options* are those of `AsyncTenancy`."""
     return AsyncTenancy(database, **{**_TRACKER, **options})
 
 
 def tenancy() -> Tenancy:
-    """Return the tenants of the database that the environment names, for the ``tenantkit`` command."""
+    """Return the tenancy of the database that the environment names, for the ``tenantkit`` command."""
     return make_tenancy(database_url())

@@ -1,8 +1,8 @@
-"""What people do in a tenant: projects, boards, tasks, comments and time.
+"""Queries and changes in a tenant: projects, boards, tasks, comments and time.
 
 Each function takes a session of the tenant and leaves the commit to the caller.
 Under asyncio, an `AsyncSession` runs it: ``await session.run_sync(boards.board, project)``.
-Objects come back with everything loaded that a page or a JSON document of them shows.
+Objects are returned with all attributes loaded that a page or a JSON document shows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from examples.tracker.models import Activity, Comment, Member, Priority, Project
 
 @dataclass(frozen=True, slots=True)
 class ProjectSummary:
-    """A project and how far it is."""
+    """A project and its progress."""
 
     project: Project
     open_tasks: int
@@ -34,7 +34,7 @@ class ProjectSummary:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a member has to do, and did."""
+    """A member's open tasks and hours."""
 
     member: Member
     open_tasks: int
@@ -83,7 +83,7 @@ def board(session: Session, project: Project) -> dict[TaskStatus, list[Task]]:
 
 
 def find_task(session: Session, project_key: str, number: int) -> Task | None:
-    """Return a task with all that belongs to it; the contents of attachments are left out."""
+    """Return a task with its details, without the contents of attachments."""
     return session.scalars(
         select(Task)
         .join(Task.project)
@@ -106,7 +106,7 @@ def find_task(session: Session, project_key: str, number: int) -> Task | None:
 
 
 def search_tasks(session: Session, words: str, *, limit: int = 50) -> Sequence[Task]:
-    """Return the tasks that match *words* (as in a search engine: quotes, ``or``, ``-``), the best first."""
+    """Return the tasks that match *words* (as in a search engine: quotes, ``or``, ``-``), the best match first."""
     query = func.websearch_to_tsquery("english", words)
     return session.scalars(
         select(Task)
@@ -118,7 +118,7 @@ def search_tasks(session: Session, words: str, *, limit: int = 50) -> Sequence[T
 
 
 def open_tasks_of(session: Session, user_id: int) -> Sequence[Task]:
-    """Return what a member has to do, the most urgent first."""
+    """Return the open tasks of a member, the most urgent first."""
     return session.scalars(
         select(Task)
         .where(Task.assignee_id == user_id, Task.closed_at.is_(None))
@@ -128,7 +128,7 @@ def open_tasks_of(session: Session, user_id: int) -> Sequence[Task]:
 
 
 def list_members(session: Session) -> list[Workload]:
-    """Return all members in the order of their names, with what they have to do and the hours they spent."""
+    """Return all members in the order of their names, with their open tasks and hours."""
     open_tasks = (
         select(func.count()).where(Task.assignee_id == Member.user_id, Task.closed_at.is_(None)).scalar_subquery()
     )
@@ -142,7 +142,7 @@ def list_members(session: Session) -> list[Workload]:
 
 
 def recent_activity(session: Session, *, limit: int = 20) -> Sequence[Activity]:
-    """Return what happened last, with the tasks and their projects."""
+    """Return the last activities, with the tasks and their projects."""
     return session.scalars(
         select(Activity)
         .order_by(Activity.happened_at.desc(), Activity.id.desc())
@@ -172,7 +172,7 @@ def create_task(
     due_on: date | None = None,
 ) -> Task:
     """Add a task with the next number of its project, at the end of its column."""
-    # Two tasks at once must not get one number: the second waits here until the first is committed.
+    # Two concurrent tasks must not get one number: the second waits here until the first is committed.
     session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
     number = session.scalar(select(func.coalesce(func.max(Task.number), 0) + 1).where(Task.project_id == project.id))
     task = Task(
@@ -209,7 +209,7 @@ def _enter_column(session: Session, task: Task, project_id: int, status: TaskSta
 
 
 def add_comment(session: Session, task: Task, author: Member, body: str, *, reply_to: Comment | None = None) -> Comment:
-    """Add what *author* says about a task."""
+    """Add a comment of *author* to a task."""
     comment = Comment(task=task, author=author, body=body, reply_to=reply_to)
     session.add(comment)
     session.flush()

@@ -1,4 +1,4 @@
-"""What a tracker holds, in short: to compare what was written with what is read."""
+"""A summary of a tracker's content, for comparisons of written and read data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Contents:
 
 
 def read(session: Session) -> Contents:
-    """Return what a tracker holds."""
+    """Return the content of a tracker."""
     projects = session.scalars(
         select(Project).options(
             selectinload(Project.tasks).options(
@@ -35,7 +35,7 @@ def read(session: Session) -> Contents:
 
 
 def summarize(projects: Sequence[Project]) -> Contents:
-    """Return in short what *projects* hold."""
+    """Return a summary of *projects*."""
     tasks = [task for project in projects for task in project.tasks]
     lines = sorted(line for project in projects for line in _lines(project))
     return Contents(

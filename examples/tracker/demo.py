@@ -1,7 +1,7 @@
-"""The main job, from an empty folder to a migrated fleet: ``make demo``.
+"""A demonstration, from an empty folder to a migrated fleet: ``make demo``.
 
-An embedded PostgreSQL is started, 25 companies get a tracker each, with data of their own, which is read back
-by threads and tasks at once. Then a new release comes, and the whole fleet is migrated by one revision.
+It starts an embedded PostgreSQL, creates trackers for 25 companies with data of their own, and reads the data by
+concurrent threads and tasks. Then it migrates the fleet by one revision, as a new release does.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Result = TypeVar("Result")
 PROJECT = Path(__file__).parents[2]
 THREADS = 4
 READS = 4
-"""How often each tenant is read by threads, and as often by tasks."""
+"""Number of reads of each tenant by threads, and by tasks."""
 
 
 def main(
     folder: Annotated[Path, typer.Option(help="Where the server keeps its files.")] = PROJECT / ".tenantkit",
     tenants: Annotated[int, typer.Option(min=2, max=len(COMPANIES), help="How many companies take part.")] = 25,
 ) -> None:
-    """Run tenantkit's main job on an embedded PostgreSQL."""
+    """Demonstrate tenantkit on an embedded PostgreSQL."""
     display.title("tenantkit", "one PostgreSQL, one schema per tenant, plain SQLAlchemy")
     try:
         run(folder, tenants)
@@ -50,12 +50,12 @@ def main(
 
 
 def run(folder: Path, tenants: int) -> None:
-    """Do it all, and print what happens.
+    """Run the demonstration, and print its steps.
 
-    :raises typer.Exit: if a session saw what it must not see.
+    :raises typer.Exit: if a session read rows of another tenant.
     """
     with display.step("Starting PostgreSQL") as done:
-        # Not the database of `make flask`: what people write there is not removed by the next run.
+        # Not the database of `make flask`, whose data the next run must not remove.
         url = embedded_database(folder, "demo")
         done(f"PostgreSQL from PyPI, in {folder.name}/")
 
@@ -78,7 +78,7 @@ def run(folder: Path, tenants: int) -> None:
 
 
 def previous_release(folder: Path) -> Path:
-    """Return a copy of the migrations without the tenants' newest revision, as they were one release ago."""
+    """Return a copy of the migrations without the newest tenant revision, as in the previous release."""
     *_, newest = sorted((MIGRATIONS / "tenant").glob("*.py"))
     copy = folder / "migrations"
     shutil.rmtree(copy, ignore_errors=True)
@@ -86,7 +86,7 @@ def previous_release(folder: Path) -> Path:
 
 
 def prepare(tenancy: Tenancy) -> None:
-    """Make the shared tables, load what belongs in them, and remove what an earlier run left."""
+    """Create the shared tables, load the reference data, and remove the tenants of an earlier run."""
     with display.step("Migrating the shared tables") as done:
         tenancy.install()
         upgrade_shared(tenancy)
@@ -115,7 +115,7 @@ def create(tenancy: Tenancy, company: Company) -> Tenant:
 
 
 def load(tenancy: Tenancy, company: Company, password_hash: str) -> Contents:
-    """Fill the tenant of *company* with its data, and return what that is."""
+    """Fill the tenant of *company* with its data, and return a summary."""
     with tenancy.session(company.key) as session:
         written = sample.load(session, company, password_hash=password_hash)
         session.commit()
@@ -137,9 +137,9 @@ def owners_of(tenant: Tenant) -> Select[User]:
 
 
 async def read_back(tenancy: Tenancy, url: URL, written: Mapping[Company, Contents]) -> None:
-    """Read every tenant several times, by threads and by tasks at once, and compare with what was written.
+    """Read every tenant several times, by concurrent threads and tasks, and compare with the written data.
 
-    :raises typer.Exit: if a session saw anything but its own tenant's rows.
+    :raises typer.Exit: if a session read rows of another tenant.
     """
     async_tenancy = make_async_tenancy(url)
 
@@ -165,9 +165,9 @@ async def read_back(tenancy: Tenancy, url: URL, written: Mapping[Company, Conten
         await async_tenancy.close()
     distinct = len({seen.digest for seen in written.values()})
     if not all(right) or distinct != len(written):
-        display.failed(f"{right.count(False)} of {len(right)} reads saw other rows than their tenant's.")
+        display.failed(f"{right.count(False)} of {len(right)} reads had rows of other tenants.")
         raise typer.Exit(code=1)
-    display.note(f"every one of {len(right)} reads saw its own tenant's rows, and no others")
+    display.note(f"all {len(right)} reads had only rows of their own tenant")
 
 
 def deploy(tenancy: Tenancy) -> None:
@@ -179,17 +179,19 @@ def deploy(tenancy: Tenancy) -> None:
 
 
 def show_activity(tenancy: Tenancy, company: Company) -> None:
-    """Close a task, and print what the new release's trigger wrote down about it."""
+    """Close a task, and print the activity that the new release's trigger recorded."""
     with tenancy.session(company.key) as session:
         task = session.scalars(select(Task).where(Task.status == TaskStatus.IN_PROGRESS).limit(1)).one()
         boards.move_task(session, task, TaskStatus.DONE)
         activity = boards.recent_activity(session, limit=1)[0]
-        display.note(f"the new trigger of {company.name} saw {task.project.key}-{task.number} being {activity.action}")
+        display.note(
+            f"the new trigger of {company.name} recorded that {task.project.key}-{task.number} was {activity.action}"
+        )
         session.commit()
 
 
 def survey(tenancy: Tenancy) -> list[display.Row]:
-    """Return what there is to say about every tenant that has its tables."""
+    """Return a table row for every tenant with tables."""
     with tenancy.engine.connect() as connection:
         sizes = connection.execute(
             text(
@@ -202,7 +204,7 @@ def survey(tenancy: Tenancy) -> list[display.Row]:
 
 
 def describe(tenancy: Tenancy, placement: PlacementStatus, kilobytes: int) -> display.Row:
-    """Return what there is to say about one tenant."""
+    """Return the table row of one tenant."""
     tenant = tenancy.get(placement.key)
     with tenancy.session(tenant, any_status=True) as session:
         return display.Row(
@@ -216,7 +218,7 @@ def describe(tenancy: Tenancy, placement: PlacementStatus, kilobytes: int) -> di
 
 
 def read_across(ours: Tenant, theirs: Tenant, tenancy: Tenancy) -> None:
-    """Try to go on with one tenant's session while serving another.
+    """Try to use one tenant's session while another tenant is current.
 
     :raises typer.Exit: if it works.
     """
@@ -232,7 +234,7 @@ def read_across(ours: Tenant, theirs: Tenant, tenancy: Tenancy) -> None:
 
 
 def next_steps(tenancy: Tenancy, company: Company) -> str:
-    """Return what to do now, with a user who can log in."""
+    """Return the next steps, with a user who can log in."""
     tenant = tenancy.get(company.key)
     with tenancy.shared_session() as session:
         owner = session.scalars(owners_of(tenant)).one()
@@ -247,7 +249,7 @@ Item = TypeVar("Item", Company, Tenant)
 
 
 def in_threads(title: str, work: Callable[[Item], Result], items: Sequence[Item]) -> dict[Item, Result]:
-    """Return what *work* makes of each item, done by several threads under a progress bar."""
+    """Return the results of *work* for each item, with several threads and a progress bar."""
     with display.bar(title, len(items)) as advance, ThreadPoolExecutor(THREADS) as pool:
         futures = {pool.submit(work, item): item for item in items}
         results: dict[Item, Result] = {}

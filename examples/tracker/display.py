@@ -1,4 +1,4 @@
-"""How the demonstration looks on a terminal."""
+"""The output of the demonstration on a terminal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Row:
 
 @contextmanager
 def step(doing: str) -> Generator[Callable[[str], None]]:
-    """Show that something is being done; the function it yields shows the result."""
+    """Show a running step; the function that it yields shows the result."""
     begin = perf_counter()
     said = doing
     with _console.status(doing):
@@ -50,7 +50,7 @@ def step(doing: str) -> Generator[Callable[[str], None]]:
 
 @contextmanager
 def bar(title: str, total: int) -> Generator[Callable[[], None]]:
-    """Show a progress bar; the function it yields moves it on by one."""
+    """Show a progress bar; the function that it yields advances it by one."""
     with _progress() as progress:
         task = progress.add_task(title, total=total)
         yield lambda: progress.advance(task)
@@ -78,12 +78,12 @@ class MigrationBar(Progress):
 
     @override
     def finished(self, outcome: Outcome) -> None:
-        """Move the bar on by one tenant."""
+        """Advance the bar by one tenant."""
         self._progress.advance(self._task)
 
 
 def title(text: str, below: str) -> None:
-    """Print what this is."""
+    """Print the title."""
     _console.print(Panel(f"[bold]{text}[/bold]\n[dim]{below}[/dim]", border_style="cyan", expand=False))
 
 
@@ -106,17 +106,17 @@ def note(text: str) -> None:
 
 
 def failed(text: str) -> None:
-    """Print why the demonstration stops."""
+    """Print the reason why the demonstration stops."""
     _console.print(text, style="red", markup=False)
 
 
 def refused(attempt: str, error: Exception) -> None:
-    """Print what was tried, and how it failed."""
+    """Print an attempt, and its error."""
     _console.print(Panel(f"{attempt}\n[red]{type(error).__name__}[/red]: {error}", title="refused", border_style="red"))
 
 
 def next_steps(text: str) -> None:
-    """Print what to do now."""
+    """Print the next steps."""
     _console.print(Panel(text, title="next", border_style="cyan", expand=False))
 
 

@@ -1,4 +1,4 @@
-"""Reference data for the shared tables: ISO countries, currencies and languages, and the plans on offer."""
+"""Reference data for the shared tables: ISO countries, currencies and languages, and the plans."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLANS: list[dict[str, Any]] = [
 def load_reference_data(session: Session) -> int:
     """Insert or update the reference data, in the caller's transaction, and return the number of rows.
 
-    It can be run at every deployment: existing rows get what a newer pycountry says.
+    It can run at every deployment: existing rows get the values of a newer pycountry.
     """
     rows: list[tuple[type[SharedBase], Sequence[dict[str, Any]]]] = [
         (Country, [_country(country) for country in pycountry.countries]),

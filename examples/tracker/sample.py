@@ -1,6 +1,6 @@
-"""Sample data: what a company would have in its tracker after some months of work.
+"""Sample data: a company's tracker after some months of work.
 
-The same company gets the same data each time, and every company gets its own.
+A company gets the same data each time, and different data from other companies.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ from examples.tracker.models import (
 )
 from tenantkit import TenantSession
 
-PASSWORD = "sample-password"  # noqa: S105 - not a secret: it lets one look around
+PASSWORD = "sample-password"  # noqa: S105 - not a secret: sample users only
 """The password of every sample user."""
 
 ATTRIBUTES = {"sample": True}
-"""The attributes of sample tenants; in its own database, `make demo` removes them when it is run again."""
+"""The attributes of sample tenants, which a second `make demo` removes from its database."""
 
 TODAY = date(2026, 4, 15)
-"""The day on which the sample data is up to date."""
+"""The current day of the sample data."""
 
 _WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("sample.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """Whose data it is."""
+    """A company with sample data."""
 
     key: str
     name: str
@@ -64,12 +64,12 @@ COMPANIES = tuple(Company(**company) for company in _WORDS["companies"])
 
 
 def load(session: TenantSession, company: Company, *, password_hash: str) -> Contents:
-    """Fill the empty tracker of *company*, in the caller's transaction, and return what it holds then."""
+    """Fill the empty tracker of *company*, in the caller's transaction, and return a summary of it."""
     return _Writer(session, company).write(password_hash)
 
 
 class _Writer:
-    """Writes the data of one company; its dice are loaded with the company's key."""
+    """Writes the data of one company; the seed of its random numbers is the company's key."""
 
     def __init__(self, session: TenantSession, company: Company) -> None:
         self.session = session
@@ -115,7 +115,7 @@ class _Writer:
             yield add_member(self.session, user, Role.MEMBER if number else Role.OWNER, job_title=job_title)
 
     def _labels(self) -> list[Label]:
-        """Return the labels; a new tenant has some already."""
+        """Return the labels, including those of a new tenant."""
         there = {label.name: label for label in self.session.scalars(select(Label))}
         labels = [there.get(name) or Label(name=name, color=color) for name, color in _WORDS["labels"]]
         self.session.add_all(labels)
@@ -164,7 +164,7 @@ class _Writer:
         self._talk(task)
 
     def _bare_task(self, project: Project, title: str) -> Task:
-        """Return a task of *project* with the time that was spent on it."""
+        """Return a task of *project* with its time entries."""
         status = self.dice.choices(list(TaskStatus), weights=[3, 3, 2, 1, 4])[0]
         sprint = None if status is TaskStatus.BACKLOG else self.dice.choice(project.sprints)
         created = self._moment(project.starts_on or TODAY)

@@ -20,7 +20,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Replace the type: PostgreSQL cannot take a value away from one."""
+    """Replace the type, because PostgreSQL cannot remove a value of an ENUM."""
     op.execute("UPDATE tasks SET status = 'in_progress' WHERE status = 'in_review'")
     op.execute("ALTER TABLE tasks ALTER COLUMN status DROP DEFAULT")
     op.execute("ALTER TYPE task_status RENAME TO task_status_with_review")

@@ -59,8 +59,8 @@ def downgrade() -> None:
 
 
 def give_keys_to_projects() -> None:
-    """Make a key of the first letters of each project's name, and a number where that is taken."""
-    # tenantkit: noqa: TK007 - telling apart keys that are taken would be hard to read in SQL
+    """Make a key of the first letters of each project's name, with a number if it is taken."""
+    # tenantkit: noqa: TK007 - unique keys would be hard to read in SQL
     connection = op.get_bind()
     taken: set[str] = set()
     for project in connection.execute(sa.select(projects.c.id, projects.c.name).order_by(projects.c.id)).all():

@@ -57,7 +57,7 @@ def downgrade() -> None:
 
 
 def rename_table(old: str, new: str) -> None:
-    """Rename a table and what is named after it."""
+    """Rename a table and the objects with its name."""
     op.rename_table(old, new, schema="tenant")
     for constraint in ("pk_{}", "fk_{}_project_id", "fk_{}_user_id"):
         op.execute(f"ALTER TABLE {new} RENAME CONSTRAINT {constraint.format(old)} TO {constraint.format(new)}")

@@ -54,7 +54,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Remove the fields; the labels stay, since people may use them by now."""
+    """Remove the fields, but not the labels, which tasks may have."""
     op.drop_table("custom_values", schema="tenant")
     op.drop_table("custom_fields", schema="tenant")
     op.execute("DROP TYPE field_kind")

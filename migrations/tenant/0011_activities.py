@@ -43,8 +43,8 @@ def upgrade() -> None:
     op.create_index(
         "ix_activities_task_id_happened_at", "activities", ["task_id", sa.text("happened_at DESC")], schema="tenant"
     )
-    # The names in the function's body are looked up whenever it runs. The application sets no search_path,
-    # so the function keeps the one that migrations have, which leads to the tenant's schema.
+    # The names in the function's body are looked up when it runs. Other connections, such as psql, have another
+    # search_path, so the function keeps that of migrations, which leads to the tenant's schema.
     op.execute(
         """
         CREATE FUNCTION log_task() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$

@@ -1,4 +1,4 @@
-// Below /t/acme/ as well as at acme.localhost, addresses are relative to the page's own.
+// URLs are relative to the page's own, below /t/acme/ and at acme.localhost.
 const byId = (id) => document.getElementById(id);
 const inWords = (value) => (value === "todo" ? "To do" : value.replaceAll("_", " ").replace(/^./, (c) => c.toUpperCase()));
 
@@ -17,7 +17,7 @@ async function call(method, path, body) {
   return content;
 }
 
-// What people wrote gets into the page as text, never as markup.
+// Text of users is inserted as text, never as markup.
 function element(name, { text, ...attributes } = {}, ...children) {
   const made = document.createElement(name);
   if (text !== undefined) made.textContent = text;

@@ -1,4 +1,4 @@
-"""Logging in to the tenant whose address it is, and out again."""
+"""Login and logout of the tenant of the address."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def login(
     session: SessionDep,
     logins: LoginsDep,
 ) -> MemberOut:
-    """Log in to this tenant. The cookie is good for no other."""
+    """Log in to this tenant. The cookie is valid for no other."""
     user = await async_authenticate(shared_session, credentials.email, credentials.password)
     if user is None or not await shared_session.run_sync(is_member, user.id, tenant):
         raise HTTPException(status.HTTP_401_UNAUTHORIZED, "Wrong e-mail address or password, or no member.")
@@ -34,11 +34,11 @@ async def login(
 
 @router.post("/logout", status_code=status.HTTP_204_NO_CONTENT)
 async def logout(request: Request, response: Response) -> None:
-    """Log out of this tenant; log-ins to others stay."""
+    """Log out of this tenant; logins to others remain."""
     response.delete_cookie(TENANT_COOKIE, path=path_here(request), httponly=True, samesite="lax")
 
 
 @router.get("/me", responses={401: {"model": Problem}, 403: {"model": Problem}})
 async def me(member: CurrentMember) -> MemberOut:
-    """Return who is logged in to this tenant."""
+    """Return the user who is logged in to this tenant."""
     return MemberOut.model_validate(member)

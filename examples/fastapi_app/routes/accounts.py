@@ -1,4 +1,4 @@
-"""What needs no tenant: sign-up, and the list of a user's tenants."""
+"""Endpoints without a tenant: sign-up, and the list of a user's tenants."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/api", tags=["accounts"], dependencies=[shared, refus
 
 @router.get("/here")
 async def here(places: PlacesDep) -> Here:
-    """Tell which tenant this address belongs to."""
+    """Return the tenant of this address."""
     tenant = current_tenant_or_none()
     return Here(tenant=None if tenant is None else places.of(tenant))
 
@@ -64,7 +64,7 @@ async def login(
     logins: LoginsDep,
     places: PlacesDep,
 ) -> Account:
-    """Log in where there is no tenant, to see the list of one's tenants."""
+    """Log in without a tenant, to see the list of one's tenants."""
     user = await async_authenticate(session, credentials.email, credentials.password)
     if user is None:
         raise HTTPException(status.HTTP_401_UNAUTHORIZED, "Wrong e-mail address or password.")
@@ -74,7 +74,7 @@ async def login(
 
 @router.get("/account", responses={401: {"model": Problem}})
 async def account(user: AccountUser, tenancy: TenancyDep, session: SharedSessionDep, places: PlacesDep) -> Account:
-    """Return who is logged in, and the tenants they are a member of."""
+    """Return the user who is logged in, and the user's tenants."""
     return await _account(user, tenancy, session, places)
 
 
@@ -101,12 +101,12 @@ async def open_tenant(
 
 @router.post("/account/logout", status_code=status.HTTP_204_NO_CONTENT)
 async def logout(response: Response) -> None:
-    """Log out where there is no tenant; log-ins to tenants stay."""
+    """Log out without a tenant; logins to tenants remain."""
     response.delete_cookie(ACCOUNT_COOKIE, path="/", httponly=True, samesite="lax")
 
 
 async def _account(user: User, tenancy: TenancyDep, session: SharedSessionDep, places: PlacesDep) -> Account:
-    """Return a user's tenants, but not what was dropped, even if another tenant has its key now."""
+    """Return a user's tenants, without dropped ones, even if another tenant has the key now."""
     tenants = []
     for membership in await session.run_sync(memberships_of, user.id):
         try:

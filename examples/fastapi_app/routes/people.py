@@ -1,4 +1,4 @@
-"""Members, and what happened."""
+"""Members and activities."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ router = APIRouter(
 
 @router.get("/members")
 async def list_members(session: SessionDep) -> list[Workload]:
-    """Return who is here, with what they have to do and the hours they spent."""
+    """Return the members, with their open tasks and hours."""
     return [Workload.model_validate(workload) for workload in await session.run_sync(boards.list_members)]
 
 
 @router.get("/activity")
 async def recent_activity(session: SessionDep) -> list[ActivityOut]:
-    """Return what happened last."""
+    """Return the last activities."""
     return [ActivityOut.of(activity) for activity in await session.run_sync(boards.recent_activity)]

@@ -32,7 +32,7 @@ async def list_projects(session: SessionDep) -> list[ProjectWithNumbers]:
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses={409: {"model": Problem}})
 async def create_project(form: ProjectIn, session: SessionDep, member: CurrentMember) -> ProjectOut:
-    """Make a project, led by whoever makes it."""
+    """Create a project, with the user as its lead."""
 
     def work(session: Session) -> ProjectOut:
         return ProjectOut.model_validate(boards.create_project(session, **form.model_dump(), lead=member))

@@ -1,4 +1,4 @@
-"""Tasks, and what people say about them."""
+"""Tasks and comments."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ router = APIRouter(
 
 @router.post("/projects/{key}/tasks", status_code=status.HTTP_201_CREATED, responses={404: {"model": Problem}})
 async def create_task(key: str, form: TaskIn, session: SessionDep, member: CurrentMember) -> TaskDetails:
-    """Make a task, reported by whoever makes it."""
+    """Create a task, with the user as its reporter."""
 
     def work(session: Session) -> TaskDetails:
         values = form.model_dump(exclude={"assignee_id"})
@@ -39,7 +39,7 @@ async def create_task(key: str, form: TaskIn, session: SessionDep, member: Curre
 
 @router.get("/projects/{key}/tasks/{number}", responses={404: {"model": Problem}})
 async def show_task(key: str, number: int, session: SessionDep) -> TaskDetails:
-    """Return a task with all that belongs to it."""
+    """Return a task with its details."""
     return TaskDetails.read(await session.run_sync(_find_task, key, number))
 
 
@@ -70,7 +70,7 @@ async def change_task(key: str, number: int, changes: TaskChanges, session: Sess
     responses={404: {"model": Problem}},
 )
 async def comment(key: str, number: int, form: CommentIn, session: SessionDep, member: CurrentMember) -> CommentOut:
-    """Say something about a task."""
+    """Add a comment to a task."""
 
     def work(session: Session) -> CommentOut:
         task = _find_task(session, key, number)
@@ -85,9 +85,9 @@ async def comment(key: str, number: int, form: CommentIn, session: SessionDep, m
 def search_tasks(
     words: Annotated[str, Query(min_length=1, max_length=200, examples=["typeface"])], session: BlockingSessionDep
 ) -> list[TaskOut]:
-    """Return the tasks that match some words, the best first.
+    """Return the tasks that match some words, the best match first.
 
-    A plain function, run in a thread: the tenant is current there, too.
+    This is a plain function, run in a thread: the tenant is current there, too.
     """
     return [TaskOut.of(task, task.project) for task in boards.search_tasks(session, words)]
 

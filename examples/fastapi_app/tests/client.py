@@ -1,4 +1,4 @@
-"""What the tests of the API call it with."""
+"""The client of the API's tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from examples.conftest import OWNERS, PASSWORD
 
 
 class Client:
-    """A client at one place: a host, or a path below one. It keeps its cookies to itself."""
+    """A client at one place: a host, or a path below one. It has its own cookies."""
 
     def __init__(self, transport: TestClient, host: str = "localhost", prefix: str = "") -> None:
         self.transport = transport

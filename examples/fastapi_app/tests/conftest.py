@@ -19,14 +19,14 @@ from tenantkit import Tenancy
 
 @pytest.fixture
 def tenancy(peopled_url: URL) -> Generator[Tenancy]:
-    """The tenants, seen from another process."""
+    """The tenants, as another process has them."""
     with closing(make_tenancy(peopled_url, listen=False)) as tenancy:
         yield tenancy
 
 
 @pytest.fixture
 def app(peopled_url: URL, settings: Settings) -> FastAPI:
-    """The application; it asks for tenants each time, and so hears at once what other processes do."""
+    """The application, without a cache, so that it sees changes of other processes at once."""
     options = {"pool_size": 4, "max_overflow": 0, "pool_timeout": 20}
     return create_app(make_async_tenancy(peopled_url, listen=False, cache_ttl=0, engine_options=options), settings)
 
@@ -39,7 +39,7 @@ def transport(app: FastAPI) -> Generator[TestClient]:
 
 @pytest.fixture
 def start(transport: TestClient) -> Client:
-    """A client where there is no tenant."""
+    """A client at the address without a tenant."""
     return Client(transport)
 
 
@@ -57,7 +57,7 @@ def at(request: pytest.FixtureRequest, transport: TestClient) -> Callable[[str],
 
 @pytest.fixture
 def acme(at: Callable[[str], Client]) -> Client:
-    """A client that Ada is logged in to acme with."""
+    """A client with Ada logged in to acme."""
     client = at("acme")
     assert client.log_in().status_code == 200
     return client

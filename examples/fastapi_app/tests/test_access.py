@@ -1,4 +1,4 @@
-"""Who gets in, and where."""
+"""Logins, and access to tenants."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FORM = {
 }
 
 
-def test_who_signs_up_lands_in_a_tenant_of_their_own(start: Client, tenancy: Tenancy) -> None:
+def test_a_sign_up_opens_the_new_tenant(start: Client, tenancy: Tenancy) -> None:
     answer = start.post("/api/sign-up", FORM)
     assert answer.status_code == 201
     assert answer.json() == {"key": "initech", "name": "Initech", "path": "/t/initech/", "host": "initech.localhost"}
@@ -55,7 +55,7 @@ def test_who_signs_up_lands_in_a_tenant_of_their_own(start: Client, tenancy: Ten
         ({"email": OWNERS["acme"], "password": "some other password"}, 400),
     ],
 )
-def test_a_sign_up_that_cannot_be_accepted_makes_nothing(
+def test_a_refused_sign_up_creates_nothing(
     start: Client, tenancy: Tenancy, change: dict[str, str], status: int
 ) -> None:
     answer = start.post("/api/sign-up", FORM | change)
@@ -113,7 +113,7 @@ def test_a_cookie_is_sent_to_its_own_tenant_only(transport: TestClient) -> None:
         assert "Domain" not in cookie
 
 
-def test_a_log_in_to_the_account_opens_no_tenant_by_itself(start: Client, at: At) -> None:
+def test_a_login_to_the_account_opens_no_tenant(start: Client, at: At) -> None:
     account = start.log_in(path="/api/account/login")
     assert [tenant["key"] for tenant in account.json()["tenants"]] == ["acme", "beta"]
     assert start.get("/api/account").json() == account.json()
@@ -122,7 +122,7 @@ def test_a_log_in_to_the_account_opens_no_tenant_by_itself(start: Client, at: At
     assert acme.get("/api/projects").status_code == 401
 
 
-def test_a_log_in_to_a_tenant_does_not_open_the_account(start: Client, acme: Client) -> None:
+def test_a_login_to_a_tenant_does_not_open_the_account(start: Client, acme: Client) -> None:
     start.cookies = {"account": acme.cookies["session"]}
     assert start.get("/api/account").status_code == 401
 
@@ -139,7 +139,7 @@ def test_an_account_opens_each_of_its_tenants_and_no_other(start: Client) -> Non
     assert start.get("/t/gamma/api/projects").status_code == 401
 
 
-def test_logging_out_takes_the_cookie_away(acme: Client) -> None:
+def test_a_logout_removes_the_cookie(acme: Client) -> None:
     answer = acme.post("/api/logout")
     assert answer.status_code == 204
     assert 'session=""' in answer.headers["set-cookie"]
@@ -185,7 +185,7 @@ def test_an_unknown_tenant_is_not_found(at: At) -> None:
     assert client.get("/static/page.js").status_code == 200
 
 
-def test_a_suspended_tenant_is_closed(acme: Client, tenancy: Tenancy) -> None:
+def test_a_suspended_tenant_is_refused(acme: Client, tenancy: Tenancy) -> None:
     paths = ("/", "/api/here", "/api/projects", "/api/me")
     tenancy.suspend("acme")
     for path in paths:
@@ -201,7 +201,7 @@ def test_no_path_leads_from_one_tenants_host_to_another_tenant(transport: TestCl
     assert Client(transport, "acme.localhost", "/t/beta").get("/api/here").status_code == 404
 
 
-def test_another_site_makes_no_browser_change_anything(acme: Client) -> None:
+def test_a_request_from_another_site_changes_nothing(acme: Client) -> None:
     for origin in (
         "http://evil.example",
         "http://beta.localhost",
@@ -217,7 +217,7 @@ def test_another_site_makes_no_browser_change_anything(acme: Client) -> None:
     assert acme.post("/api/projects", {"key": "GOOD", "name": "x"}, headers={"Origin": own}).status_code == 201
 
 
-def test_another_site_logs_nobody_in(start: Client, at: At) -> None:
+def test_a_login_from_another_site_is_refused(start: Client, at: At) -> None:
     origin = {"Origin": "http://evil.example"}
     credentials = {"email": OWNERS["acme"], "password": PASSWORD}
     assert at("acme").post("/api/login", credentials, headers=origin).status_code == 403
@@ -225,7 +225,7 @@ def test_another_site_logs_nobody_in(start: Client, at: At) -> None:
     assert start.post("/api/sign-up", FORM, headers=origin).status_code == 403
 
 
-def test_cookies_are_for_https_only_if_visitors_come_that_way(settings: Settings) -> None:
+def test_with_https_cookies_are_for_https_only(settings: Settings) -> None:
     from dataclasses import replace
 
     from fastapi import Response
@@ -238,7 +238,7 @@ def test_cookies_are_for_https_only_if_visitors_come_that_way(settings: Settings
         assert ("Secure" in response.headers["set-cookie"]) is https
 
 
-def test_no_answer_is_kept_by_a_cache_or_by_the_browser(start: Client, acme: Client) -> None:
+def test_no_response_is_cached(start: Client, acme: Client) -> None:
     acme_paths = ("/", "/docs", "/api/here", "/api/me", "/api/projects", "/api/projects/START/tasks.ndjson", "/nowhere")
     for client, paths in ((acme, acme_paths), (start, ("/", "/api/account", "/t/nobody/api/me"))):
         for path in paths:
@@ -246,12 +246,12 @@ def test_no_answer_is_kept_by_a_cache_or_by_the_browser(start: Client, acme: Cli
     assert "no-store" not in acme.get("/static/page.js").headers.get("cache-control", "")
 
 
-def test_a_browser_sees_a_page_where_there_is_no_tenant(at: At, acme: Client, tenancy: Tenancy) -> None:
+def test_a_browser_gets_error_pages(at: At, acme: Client, tenancy: Tenancy) -> None:
     browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     tenancy.suspend("gamma")
     for client, status, title in (
         (at("nobody"), 404, "This page does not exist"),
-        (at("gamma"), 503, "Closed for the moment"),
+        (at("gamma"), 503, "Temporarily unavailable"),
         (acme, 404, "This page does not exist"),
     ):
         for path in ("/", "/nowhere/deeper") if client is not acme else ("/nowhere/deeper",):

@@ -1,4 +1,4 @@
-"""What the API gives and does."""
+"""The endpoints of the API."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ At = Callable[[str], Client]
 
 @pytest.fixture
 def at(transport: TestClient) -> At:
-    """Make a client at a tenant's path; that hosts do as well, the tests of access show."""
+    """Make a client at a tenant's path; tests/test_access.py uses hosts, too."""
     return lambda key: Client(transport, prefix=f"/t/{key}")
 
 
-def test_the_address_tells_the_tenant(start: Client, at: At) -> None:
+def test_the_address_names_the_tenant(start: Client, at: At) -> None:
     assert start.get("/api/here").json() == {"tenant": None}
     assert at("acme").get("/api/here").json()["tenant"]["name"] == "Acme"
 
 
-def test_what_needs_a_tenant_is_not_found_without_one(start: Client) -> None:
+def test_endpoints_of_tenants_are_not_found_without_one(start: Client) -> None:
     assert start.get("/api/projects").status_code == 404
     assert start.log_in().status_code == 404
 
 
-def test_a_project_is_made(acme: Client, tenancy: Tenancy) -> None:
+def test_a_project_is_created(acme: Client, tenancy: Tenancy) -> None:
     answer = acme.post("/api/projects", {"key": "WEB", "name": "Website"})
     assert answer.status_code == 201
     assert (answer.json()["status"], answer.json()["lead"]["display_name"]) == ("active", "Ada")
@@ -53,7 +53,7 @@ HOSTILE = ["\0", "a\0b", "\ud800"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_no_text_can_hold_is_the_callers_mistake(start: Client, acme: Client, text: str) -> None:
+def test_text_that_postgresql_cannot_store_is_a_client_error(start: Client, acme: Client, text: str) -> None:
     password = "correct horse battery"
     new = {"tenant_key": "new", "tenant_name": "New", "name": "Nina", "email": "nina@new.example", "password": password}
     calls = [(start, "/api/sign-up", {**new, name: f"{new[name]}{text}"}) for name in ("tenant_name", "name", "email")]
@@ -68,12 +68,12 @@ def test_what_no_text_can_hold_is_the_callers_mistake(start: Client, acme: Clien
 
 
 @pytest.mark.parametrize("path", ["/tasks/99999999999999999999", "/tasks/-1", "/tasks/%00", "%00", "%00/tasks/1"])
-def test_an_address_that_no_row_can_have_is_the_callers_mistake(acme: Client, path: str) -> None:
+def test_an_id_that_no_row_can_have_is_a_client_error(acme: Client, path: str) -> None:
     assert acme.get(f"/api/projects/START{path}").status_code in {400, 404, 422}
     assert acme.get("/api/tasks?words=%00").status_code == 400
 
 
-def test_a_task_is_made_changed_moved_and_discussed(acme: Client, tenancy: Tenancy) -> None:
+def test_a_task_is_created_changed_moved_and_commented(acme: Client, tenancy: Tenancy) -> None:
     made = acme.post("/api/projects/START/tasks", {"title": " Choose a typeface "})
     assert made.status_code == 201
     task = made.json()
@@ -101,14 +101,14 @@ def test_a_task_is_made_changed_moved_and_discussed(acme: Client, tenancy: Tenan
     "changes",
     [{"title": ""}, {"title": None}, {"status": "elsewhere"}, {"assignee_id": 999_999}, {"number": 7}, {"id": 7}],
 )
-def test_changes_that_cannot_be_accepted_change_nothing(acme: Client, changes: dict[str, object]) -> None:
+def test_refused_changes_change_nothing(acme: Client, changes: dict[str, object]) -> None:
     path = "/api/projects/START/tasks/1"
     before = acme.get(path).json()
     assert acme.patch(path, {"description": "other", **changes}).status_code == 422
     assert acme.get(path).json() == before
 
 
-def test_nobody_outside_of_the_tenant_is_an_assignee(acme: Client, tenancy: Tenancy) -> None:
+def test_an_assignee_must_be_a_member(acme: Client, tenancy: Tenancy) -> None:
     with tenancy.session("beta") as session:
         bob = session.scalars(select(Member.user_id).where(Member.display_name == "Bob")).one()
     assert acme.post("/api/projects/START/tasks", {"title": "x", "assignee_id": bob}).status_code == 422
@@ -121,7 +121,7 @@ def test_the_board_has_every_column(acme: Client) -> None:
     assert secret_of("acme") in titles
 
 
-def test_nothing_of_one_tenant_is_seen_at_another(at: At, acme: Client) -> None:
+def test_a_tenant_has_no_data_of_another(at: At, acme: Client) -> None:
     beta = at("beta")
     beta.log_in(OWNERS["beta"])
     for path in (
@@ -145,7 +145,7 @@ def test_nothing_of_one_tenant_is_seen_at_another(at: At, acme: Client) -> None:
 def test_an_export_is_streamed_from_its_own_tenant(acme: Client, tenancy: Tenancy) -> None:
     with tenancy.session("acme") as session:
         project, owner = session.scalars(select(Project)).one(), session.scalars(select(Member)).one()
-        for number in range(250):  # more than are fetched at once
+        for number in range(250):  # more than one batch of rows
             boards.create_task(session, project, title=f"Task {number}", reporter=owner, assignee=owner)
         session.commit()
     answer = acme.get("/api/projects/START/tasks.ndjson")
@@ -156,7 +156,7 @@ def test_an_export_is_streamed_from_its_own_tenant(acme: Client, tenancy: Tenanc
     assert secret_of("acme") in {task["title"] for task in tasks}
 
 
-def test_what_does_not_exist_is_not_found(acme: Client) -> None:
+def test_missing_objects_are_not_found(acme: Client) -> None:
     for path in ("projects/NONE", "projects/NONE/tasks.ndjson", "projects/START/tasks/999", "nothing"):
         assert acme.get(f"/api/{path}").status_code == 404
 

@@ -40,7 +40,7 @@ def test_the_host_header_names_the_tenant(url: str) -> None:
                 assert client.get(path, headers={"Host": host}).status_code == 400
         answer = client.post("/api/login", json=credentials, headers={"Host": "acme.localhost:8000"})
         assert answer.status_code == 200
-        # The client believes to be at one and the same host all the time, and so sends its cookie everywhere.
+        # The client connects to one host for all, and so sends its cookie to each.
         for host, status in {"acme": 200, "beta": 401, "gamma": 401}.items():
             answer = client.get("/api/projects/START", headers={"Host": f"{host}.localhost:8000"})
             assert answer.status_code == status
@@ -61,7 +61,7 @@ def test_a_browser_is_logged_in_to_several_tenants_at_once(url: str) -> None:
 
 
 @pytest.mark.all_cases
-def test_many_tenants_at_once_see_their_own(url: str) -> None:
+def test_concurrent_requests_of_many_tenants_have_their_own_data(url: str) -> None:
     async def visit_all() -> None:
         async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
             for key, email in OWNERS.items():

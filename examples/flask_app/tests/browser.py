@@ -1,4 +1,4 @@
-"""What the tests of the pages visit them with."""
+"""The browser of the pages' tests."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Browser:
         return self.client.get(self.prefix + path, base_url=f"http://{self.host}", follow_redirects=follow)
 
     def post(self, path: str, form: dict[str, str] | None = None, *, page: str = "/login") -> TestResponse:
-        """Send a form that is on *page*, or at least has the CSRF token of one there."""
+        """Submit a form with the CSRF token of *page*."""
         token = _TOKEN.search(self.get(page).text)
         assert token is not None
         return self.send(path, {"csrf_token": token[1], **(form or {})})
 
     def send(self, path: str, form: dict[str, str]) -> TestResponse:
-        """Send a form as it is."""
+        """Submit a form without changes."""
         return self.client.post(self.prefix + path, base_url=f"http://{self.host}", data=form)
 
     def log_in(self, email: str = OWNERS["acme"], password: str = PASSWORD) -> TestResponse:
@@ -42,16 +42,16 @@ class Browser:
         return self.post("/login", {"email": email, "password": password})
 
     def cookie(self, name: str = "session") -> str:
-        """Return the value of a cookie that is sent here."""
+        """Return the value of a cookie for this place."""
         cookie = self.client.get_cookie(name, self.host, self.prefix or "/")
         assert cookie is not None
         return cookie.value
 
     def take_cookie(self, value: str, name: str = "session") -> None:
-        """Put a cookie here."""
+        """Set a cookie for this place."""
         self.client.set_cookie(name, value, domain=self.host, path=self.prefix or "/")
 
 
 def links(page: TestResponse) -> set[str]:
-    """Return where the links of a page lead."""
+    """Return the targets of a page's links."""
     return {unescape(link) for link in _LINK.findall(page.text)}

@@ -1,4 +1,4 @@
-"""Who gets in, and where."""
+"""Logins, and access to tenants."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORM = {
 }
 
 
-def test_who_signs_up_lands_in_a_tenant_of_their_own(app: Flask, tenancy: Tenancy) -> None:
+def test_a_sign_up_opens_the_new_tenant(app: Flask, tenancy: Tenancy) -> None:
     browser = Browser(app)
     answer = browser.post("/sign-up", FORM, page="/sign-up")
     assert answer.status_code == 302
@@ -56,7 +56,7 @@ def test_who_signs_up_lands_in_a_tenant_of_their_own(app: Flask, tenancy: Tenanc
         ({"email": OWNERS["acme"], "password": "some other password"}, "has an account already"),
     ],
 )
-def test_a_sign_up_that_cannot_be_accepted_is_shown_again_with_the_reason(
+def test_a_refused_sign_up_is_shown_again_with_the_reason(
     app: Flask, tenancy: Tenancy, change: dict[str, str], message: str | None
 ) -> None:
     answer = Browser(app).post("/sign-up", FORM | change, page="/sign-up")
@@ -70,7 +70,7 @@ def test_a_sign_up_that_cannot_be_accepted_is_shown_again_with_the_reason(
 
 
 @pytest.mark.parametrize("place", [{}, {"prefix": "/t/acme"}])
-def test_a_value_that_no_row_can_have_is_the_visitors_mistake(app: Flask, place: dict[str, str]) -> None:
+def test_a_value_that_no_row_can_have_is_a_client_error(app: Flask, place: dict[str, str]) -> None:
     browser = Browser(app, **place)
     assert browser.log_in(email="ada\0@acme.example").status_code == 400
     if place:
@@ -148,7 +148,7 @@ def test_a_member_of_two_tenants_logs_in_to_each(at: At) -> None:
     assert beta.get("/projects").status_code == 200
 
 
-def test_a_log_in_to_the_list_of_tenants_opens_no_tenant_by_itself(app: Flask) -> None:
+def test_a_login_to_the_list_of_tenants_opens_no_tenant(app: Flask) -> None:
     start = Browser(app)
     assert start.log_in().location == "/tenants"
     acme = Browser(app, prefix="/t/acme")
@@ -158,7 +158,7 @@ def test_a_log_in_to_the_list_of_tenants_opens_no_tenant_by_itself(app: Flask) -
     assert acme.get("/projects").status_code == 302
 
 
-def test_a_log_in_to_a_tenant_does_not_open_the_list_of_tenants(app: Flask, acme: Browser) -> None:
+def test_a_login_to_a_tenant_does_not_open_the_list_of_tenants(app: Flask, acme: Browser) -> None:
     start = Browser(app)
     start.take_cookie(acme.cookie(), name="account")
     assert start.get("/tenants").location == "/login"
@@ -217,14 +217,14 @@ def test_an_unknown_tenant_is_not_found(at: At) -> None:
         assert style.status_code == 200
 
 
-def test_a_suspended_tenant_is_closed(acme: Browser, tenancy: Tenancy) -> None:
+def test_a_suspended_tenant_is_refused(acme: Browser, tenancy: Tenancy) -> None:
     paths = ("/", "/login", "/projects", "/projects/START")
     tenancy.suspend("acme")
     for path in paths:
         answer = acme.get(path)
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0
-        assert "Closed for the moment" in answer.text
+        assert "Temporarily unavailable" in answer.text
         assert "First steps" not in answer.text
     tenancy.resume("acme")
     assert [acme.get(path, follow=True).status_code for path in paths] == [200] * len(paths)
@@ -234,7 +234,7 @@ def test_no_path_leads_from_one_tenants_host_to_another_tenant(app: Flask) -> No
     assert Browser(app, "acme.localhost", "/t/beta").get("/login").status_code == 404
 
 
-def test_no_page_is_kept_by_a_cache_or_by_the_browser(app: Flask, acme: Browser) -> None:
+def test_no_page_is_cached(app: Flask, acme: Browser) -> None:
     for browser, paths in (
         (acme, ("/projects", "/projects/START", "/members", "/activity", "/login", "/nowhere")),
         (Browser(app), ("/", "/login", "/sign-up", "/tenants", "/t/nobody/projects")),

@@ -1,4 +1,4 @@
-"""Links stay at the tenant, whichever of its addresses the visitor came to."""
+"""Links lead to the same tenant, at each of its addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages show and do."""
+"""The pages and their forms."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ TASK = {"title": "Choose a typeface", "description": "", "status": "todo", "prio
 
 @pytest.fixture
 def at(app: Flask) -> At:
-    """Open a browser at a tenant's host; that paths do as well, the tests of links and of access show."""
+    """Open a browser at a tenant's host; the tests of links and access use paths, too."""
     return lambda key: Browser(app, f"{key}.localhost")
 
 
 def test_the_pages_without_a_tenant_are_served(app: Flask) -> None:
     browser = Browser(app)
-    assert "Projects that get finished" in browser.get("/").text
+    assert "A project tracker for your team" in browser.get("/").text
     for path in ("/sign-up", "/login"):
         assert browser.get(path).status_code == 200
     assert browser.get("/projects").status_code == 404
     assert browser.get("/tenants").location == "/login"
 
 
-def test_a_project_is_made(acme: Browser, tenancy: Tenancy) -> None:
+def test_a_project_is_created(acme: Browser, tenancy: Tenancy) -> None:
     answer = acme.post("/projects/new", {"name": "Website", "key": "web", "description": "New"}, page="/projects/new")
     assert answer.location == f"{acme.prefix}/projects/WEB"
     with tenancy.session("acme") as session:
@@ -50,7 +50,7 @@ def test_a_project_is_made(acme: Browser, tenancy: Tenancy) -> None:
         assert session.scalars(select(Project.key)).all() == ["START"]
 
 
-def test_a_task_is_made_changed_moved_and_discussed(acme: Browser, tenancy: Tenancy) -> None:
+def test_a_task_is_created_changed_moved_and_commented(acme: Browser, tenancy: Tenancy) -> None:
     form = "/projects/START/tasks/new"
     answer = acme.post(form, TASK, page=form)
     assert answer.location == f"{acme.prefix}/projects/START"
@@ -83,7 +83,7 @@ def test_a_task_is_made_changed_moved_and_discussed(acme: Browser, tenancy: Tena
     "change",
     [{"title": ""}, {"status": "elsewhere"}, {"priority": "most"}, {"assignee": "999999"}, {"due_on": "soon"}],
 )
-def test_a_task_that_cannot_be_accepted_is_shown_again(acme: Browser, tenancy: Tenancy, change: dict[str, str]) -> None:
+def test_a_refused_task_is_shown_again(acme: Browser, tenancy: Tenancy, change: dict[str, str]) -> None:
     form = "/projects/START/tasks/new"
     answer = acme.post(form, TASK | change, page=form)
     assert answer.status_code == 200
@@ -97,7 +97,7 @@ def test_a_task_does_not_move_to_a_column_that_does_not_exist(acme: Browser) -> 
     assert acme.post(f"{page}/move", {"status": "elsewhere"}, page=page).status_code == 400
 
 
-def test_nothing_of_one_tenant_is_seen_at_another(at: At, acme: Browser) -> None:
+def test_a_tenant_has_no_data_of_another(at: At, acme: Browser) -> None:
     beta = at("beta")
     beta.log_in(OWNERS["beta"])
     for path in ("/projects", "/projects/START", "/activity", "/members", "/search?words=secret"):
@@ -110,7 +110,7 @@ def test_nothing_of_one_tenant_is_seen_at_another(at: At, acme: Browser) -> None
     assert beta.get("/projects/OWN").status_code == 404
 
 
-def test_what_people_write_is_shown_as_text(acme: Browser) -> None:
+def test_html_of_users_is_shown_as_text(acme: Browser) -> None:
     form = "/projects/START/tasks/new"
     acme.post(form, TASK | {"title": SCRIPT, "description": SCRIPT}, page=form)
     page = "/projects/START/tasks/5"
@@ -142,7 +142,7 @@ def test_a_form_without_its_token_changes_nothing(acme: Browser, at: At, tenancy
         assert session.scalars(select(Comment)).all() == []
 
 
-def test_a_token_of_one_tenant_is_no_good_at_another(at: At, acme: Browser) -> None:
+def test_a_token_of_one_tenant_is_refused_at_another(at: At, acme: Browser) -> None:
     beta = at("beta")
     beta.log_in()
     token = beta.get("/projects").text.partition('name="csrf_token"')[2].partition('value="')[2].partition('"')[0]
@@ -153,7 +153,7 @@ def test_a_token_of_one_tenant_is_no_good_at_another(at: At, acme: Browser) -> N
 def test_owners_add_and_remove_members(acme: Browser, at: At, tenancy: Tenancy) -> None:
     bob = at("acme")
     email = OWNERS["beta"]
-    for _ in range(2):  # who was removed may come back
+    for _ in range(2):  # a removed member may be added again
         assert bob.log_in(email).status_code == 200
         assert acme.post("/members", {"email": email}, page="/members").status_code == 302
         assert "is a member already" in acme.post("/members", {"email": email}, page="/members").text
@@ -168,7 +168,7 @@ def test_owners_add_and_remove_members(acme: Browser, at: At, tenancy: Tenancy) 
     assert "Nobody has an account" in acme.post("/members", {"email": "x@y.example"}, page="/members").text
 
 
-def test_others_do_not_decide_who_is_a_member(at: At, tenancy: Tenancy) -> None:
+def test_only_owners_and_admins_manage_members(at: At, tenancy: Tenancy) -> None:
     ada = at("beta")
     ada.log_in()
     assert "Add a member" not in ada.get("/members").text
@@ -180,7 +180,7 @@ def test_others_do_not_decide_who_is_a_member(at: At, tenancy: Tenancy) -> None:
     assert len(members) == 2
 
 
-def test_owners_stay(acme: Browser, tenancy: Tenancy) -> None:
+def test_owners_cannot_be_removed(acme: Browser, tenancy: Tenancy) -> None:
     with tenancy.shared_session() as session:
         ada = session.scalars(select(Membership.user_id).where(Membership.tenant_key == "acme")).one()
         eve = session.scalars(select(Membership.user_id).where(Membership.tenant_key == "gamma")).one()
@@ -188,7 +188,7 @@ def test_owners_stay(acme: Browser, tenancy: Tenancy) -> None:
     assert acme.post(f"/members/{eve}/remove", page="/members").status_code == 404
 
 
-def test_what_does_not_exist_is_not_found(acme: Browser) -> None:
+def test_missing_objects_are_not_found(acme: Browser) -> None:
     for path in ("/projects/NONE", "/projects/START/tasks/999", "/projects/START/tasks/x", "/nowhere"):
         assert acme.get(path).status_code == 404
 

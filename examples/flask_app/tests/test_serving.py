@@ -24,7 +24,7 @@ def port(app: Flask) -> Generator[int]:
     thread = threading.Thread(target=server.run)
     thread.start()
     yield server.effective_port
-    with suppress(OSError):  # the server may have woken up by itself, and be closed already
+    with suppress(OSError):  # the server may have ended by itself
         server.trigger.pull_trigger(server.close)
     server.task_dispatcher.shutdown()
     thread.join(timeout=60)
@@ -44,7 +44,7 @@ def test_the_host_header_names_the_tenant(port: int, app: Flask) -> None:
     browser = Browser(app, "acme.localhost")
     browser.log_in()
     cookie = f"session={browser.cookie()}"
-    assert "Projects that get finished" in _get(port, "localhost", "/")[1]
+    assert "A project tracker for your team" in _get(port, "localhost", "/")[1]
     status, page = _get(port, "acme.localhost", "/projects/START", cookie)
     assert status == 200
     assert secret_of("acme") in page
@@ -58,7 +58,7 @@ def test_the_host_header_names_the_tenant(port: int, app: Flask) -> None:
 
 
 @pytest.mark.all_cases
-def test_many_tenants_at_once_see_their_own(port: int, app: Flask) -> None:
+def test_concurrent_requests_of_many_tenants_have_their_own_data(port: int, app: Flask) -> None:
     cookies = {}
     for key, email in OWNERS.items():
         browser = Browser(app, f"{key}.localhost")

@@ -1,4 +1,4 @@
-"""The base of all tenant tables, and the choices that their columns offer."""
+"""The base of all tenant tables, and the enums of their columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from examples.tracker.models.columns import NAMING, TYPES, stored_enum
 
 
 class ProjectStatus(enum.StrEnum):
-    """Where a project stands."""
+    """The status of a project."""
 
     PLANNED = "planned"
     ACTIVE = "active"
@@ -29,7 +29,7 @@ class TaskStatus(enum.StrEnum):
 
 
 class Priority(enum.StrEnum):
-    """How urgent a task is; PostgreSQL sorts by this order."""
+    """The priority of a task; PostgreSQL sorts in this order."""
 
     LOW = "low"
     NORMAL = "normal"
@@ -38,7 +38,7 @@ class Priority(enum.StrEnum):
 
 
 class FieldKind(enum.StrEnum):
-    """What a custom field holds."""
+    """The type of a custom field."""
 
     TEXT = "text"
     NUMBER = "number"

@@ -1,4 +1,4 @@
-"""What the shared and the tenant tables have in common: how constraints are named, and which types columns take."""
+"""The naming convention and the column types of shared and tenant tables."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Tenant tables: who works here, and for whom.
+"""Tenant tables: members and clients.
 
-Relationships to shared models are given the class: a base finds only its own classes by name.
+Relationships to shared models name the class object, because a base finds only its own classes by name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from examples.tracker.models.shared import Country, Currency, User
 
 
 class Member(TenantBase):
-    """What this tenant knows of a user; the row's key is the user's."""
+    """A user in this tenant; the row's key is the user's."""
 
     __tablename__ = "members"
     __table_args__ = (CheckConstraint("weekly_hours BETWEEN 0 AND 80", name="weekly_hours"),)

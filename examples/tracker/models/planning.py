@@ -1,4 +1,4 @@
-"""Tenant tables: projects, and how their work is divided."""
+"""Tenant tables: projects, milestones and sprints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Project(TenantBase):
-    """A project, known by a short key like ``WEB``."""
+    """A project, with a short key such as ``WEB``."""
 
     __tablename__ = "projects"
     __table_args__ = (
@@ -48,7 +48,7 @@ class Project(TenantBase):
 
 
 class ProjectMember(TenantBase):
-    """Who works on a project."""
+    """A member of a project."""
 
     __tablename__ = "project_members"
 
@@ -57,7 +57,7 @@ class ProjectMember(TenantBase):
 
 
 class Milestone(TenantBase):
-    """A date that a project works towards."""
+    """A milestone of a project."""
 
     __tablename__ = "milestones"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
@@ -72,7 +72,7 @@ class Milestone(TenantBase):
 
 
 class Sprint(TenantBase):
-    """A few weeks of work with a goal; a project has one active sprint at most."""
+    """A sprint of some weeks with a goal; a project has at most one active sprint."""
 
     __tablename__ = "sprints"
     __table_args__ = (

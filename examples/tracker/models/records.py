@@ -1,4 +1,4 @@
-"""Tenant tables: what people saved, whom to tell, and what happened."""
+"""Tenant tables: saved filters, webhooks and activities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from examples.tracker.models.tasks import Task
 
 
 class SavedFilter(TenantBase):
-    """A search that somebody wants to repeat."""
+    """A saved search of a member."""
 
     __tablename__ = "saved_filters"
     __table_args__ = (UniqueConstraint("owner_id", "name"),)
@@ -33,7 +33,7 @@ class SavedFilter(TenantBase):
 
 
 class Webhook(TenantBase):
-    """An address that hears of events."""
+    """An address that is notified of events."""
 
     __tablename__ = "webhooks"
     __table_args__ = (
@@ -49,9 +49,9 @@ class Webhook(TenantBase):
 
 
 class Activity(TenantBase):
-    """What happened to a task.
+    """A change of a task.
 
-    The database writes these rows: a trigger on ``tasks``, which the migrations create, sees every change.
+    A trigger on ``tasks``, which the migrations create, writes a row for every change.
     """
 
     __tablename__ = "activities"

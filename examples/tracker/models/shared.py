@@ -1,4 +1,4 @@
-"""Shared tables: they exist once, and every tenant sees the same rows."""
+"""Shared tables: they exist once, with the same rows for every tenant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from examples.tracker.models.columns import NAMING, TYPES, CreatedAt, PrimaryKey
 
 
 class Role(enum.StrEnum):
-    """What a user may do in a tenant."""
+    """A user's role in a tenant."""
 
     OWNER = "owner"
     ADMIN = "admin"
@@ -48,7 +48,7 @@ class Currency(SharedBase):
 
 
 class Language(SharedBase):
-    """A language that ISO 639-1 has a two-letter code for."""
+    """A language with a two-letter code of ISO 639-1."""
 
     __tablename__ = "languages"
 
@@ -58,7 +58,7 @@ class Language(SharedBase):
 
 
 class Plan(SharedBase):
-    """What a tenant can subscribe to; its key is in the tenant's attributes, as ``plan``."""
+    """A plan that a tenant can subscribe to; its key is the tenant's attribute ``plan``."""
 
     __tablename__ = "plans"
     __table_args__ = (CheckConstraint("monthly_price >= 0", name="monthly_price"),)
@@ -72,7 +72,7 @@ class Plan(SharedBase):
 
 
 class User(SharedBase):
-    """A person who can log in, whatever tenants they are a member of."""
+    """A person who can log in, with memberships in any tenants."""
 
     __tablename__ = "users"
     __table_args__ = (CheckConstraint("email = lower(email)", name="email_is_lower_case"),)
@@ -88,10 +88,10 @@ class User(SharedBase):
 
 
 class Membership(SharedBase):
-    """A user's place in a tenant.
+    """A user's membership in a tenant.
 
-    The tenant's id decides, because it is never used again: after a tenant was dropped, another one
-    may take its key. The key is kept for links and lists.
+        The tenant's id identifies it, because it is never used again: after a drop, another tenant may get the key.
+    The key is stored for links and lists.
     """
 
     __tablename__ = "memberships"

@@ -1,4 +1,4 @@
-"""Tenant tables: tasks, and what people attach to them."""
+"""Tenant tables: tasks, labels, comments, attachments, times and custom fields."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from examples.tracker.models.planning import Milestone, Project, Sprint
 
 
 class Task(TenantBase):
-    """A piece of work. People call it by project key and number: ``WEB-12``."""
+    """A task, identified by project key and number: ``WEB-12``."""
 
     __tablename__ = "tasks"
     __table_args__ = (
@@ -76,7 +76,7 @@ class Task(TenantBase):
 
 
 class Label(TenantBase):
-    """A coloured word on tasks."""
+    """A coloured label of tasks."""
 
     __tablename__ = "labels"
     __table_args__ = (CheckConstraint("color ~ '^#[0-9a-f]{6}$'", name="color"),)
@@ -87,7 +87,7 @@ class Label(TenantBase):
 
 
 class TaskLabel(TenantBase):
-    """Which labels a task has."""
+    """A label of a task."""
 
     __tablename__ = "task_labels"
 
@@ -96,7 +96,7 @@ class TaskLabel(TenantBase):
 
 
 class TaskDependency(TenantBase):
-    """Which tasks wait for which others."""
+    """A task that waits for another."""
 
     __tablename__ = "task_dependencies"
     __table_args__ = (CheckConstraint("task_id <> blocked_by_id", name="not_itself"),)
@@ -106,7 +106,7 @@ class TaskDependency(TenantBase):
 
 
 class Comment(TenantBase):
-    """What somebody says about a task, perhaps in reply to another comment."""
+    """A comment on a task, or a reply to another comment."""
 
     __tablename__ = "comments"
 
@@ -123,7 +123,7 @@ class Comment(TenantBase):
 
 
 class Attachment(TenantBase):
-    """A small file; its content is loaded only when asked for."""
+    """A small file, whose content is loaded on access."""
 
     __tablename__ = "attachments"
 
@@ -142,7 +142,7 @@ class Attachment(TenantBase):
 
 
 class TimeEntry(TenantBase):
-    """Time that somebody spent on a task."""
+    """Time that a member spent on a task."""
 
     __tablename__ = "time_entries"
     __table_args__ = (
@@ -175,7 +175,7 @@ class CustomField(TenantBase):
 
 
 class CustomValue(TenantBase):
-    """What a task has in a custom field."""
+    """The value of a task in a custom field."""
 
     __tablename__ = "custom_values"
     __table_args__ = (Index("ix_custom_values_value", "value", postgresql_using="gin"),)

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalog says about a schema, as text without the schema's own name."""
+"""The objects of a schema in PostgreSQL's catalog, as text without the schema's own name."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _CATALOG = text(
 def describe(connection: Connection, schema: str) -> set[str]:
     """Return every column, constraint, index, type, comment, function and trigger of *schema*.
 
-    The revision table of Alembic is left out.
+    Alembic's version table is omitted.
     """
     oid = connection.execute(text("SELECT oid FROM pg_namespace WHERE nspname = :name"), {"name": schema}).scalar_one()
     found = connection.execute(_CATALOG, {"schema": oid}).scalars()

@@ -1,4 +1,4 @@
-"""Sign-up, log-in and memberships."""
+"""Sign-up, login and memberships."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ def test_a_user_who_signs_up_again_gets_one_more_tenant(tenancy: Tenancy) -> Non
         ({"tenant_key": "Robert'); DROP SCHEMA shared;--"}, InvalidTenantKeyError),
     ],
 )
-def test_a_sign_up_that_is_refused_leaves_nothing(
-    tenancy: Tenancy, change: dict[str, str], error: type[Exception]
-) -> None:
+def test_a_refused_sign_up_creates_nothing(tenancy: Tenancy, change: dict[str, str], error: type[Exception]) -> None:
     with pytest.raises(error):
         sign_up(tenancy, replace(FORM, **change))
 
@@ -79,7 +77,7 @@ def test_a_sign_up_that_is_refused_leaves_nothing(
     assert count_users(tenancy) == 0
 
 
-def test_another_password_does_not_get_into_an_account_by_signing_up(tenancy: Tenancy) -> None:
+def test_a_sign_up_with_a_wrong_password_does_not_use_the_account(tenancy: Tenancy) -> None:
     sign_up(tenancy, FORM)
 
     with pytest.raises(SignUpError, match="another password"):
@@ -88,7 +86,7 @@ def test_another_password_does_not_get_into_an_account_by_signing_up(tenancy: Te
     assert [tenant.key for tenant in tenancy.list()] == ["acme"]
 
 
-def test_a_taken_key_makes_no_user(tenancy: Tenancy) -> None:
+def test_a_taken_key_creates_no_user(tenancy: Tenancy) -> None:
     sign_up(tenancy, FORM)
 
     with pytest.raises(TenantExistsError):
@@ -120,7 +118,7 @@ def test_only_the_right_password_logs_in(tenancy: Tenancy, tracker_url: URL) -> 
     assert [user is not None for user in asyncio.run(log_in())] == [True, False, False, False]
 
 
-def test_a_member_of_one_tenant_is_nobody_in_another(tenancy: Tenancy) -> None:
+def test_a_member_of_one_tenant_has_no_role_in_another(tenancy: Tenancy) -> None:
     acme, globex = sign_up(tenancy, FORM), tenancy.create("globex")
 
     with tenancy.shared_session() as session:
@@ -138,7 +136,7 @@ def test_a_new_tenant_with_an_old_key_has_none_of_the_old_members(tenancy: Tenan
     old = sign_up(tenancy, FORM)
     with tenancy.shared_session() as session:
         user_id = session.scalars(select(User.id)).one()
-    tenancy.drop("acme")  # leaves the membership behind
+    tenancy.drop("acme")  # the membership remains
 
     new = tenancy.create("acme")
 

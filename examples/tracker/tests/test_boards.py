@@ -83,7 +83,7 @@ def test_search_finds_words_in_any_form(acme: TenantSession) -> None:
     assert [task.title for task in boards.search_tasks(acme, "redirecting -photo")] == ["Redirect the old addresses"]
 
 
-def test_the_trigger_writes_down_what_happens_in_its_own_tenant(acme: TenantSession, tenancy: Tenancy) -> None:
+def test_the_trigger_records_changes_in_its_own_tenant(acme: TenantSession, tenancy: Tenancy) -> None:
     website, ada = project_and_member(acme)
     task = boards.create_task(acme, website, title="Plan", reporter=ada)
     acme.commit()
@@ -103,7 +103,7 @@ def test_the_trigger_writes_down_what_happens_in_its_own_tenant(acme: TenantSess
         assert boards.recent_activity(session) == []
 
 
-def test_a_task_shows_all_that_belongs_to_it(acme: TenantSession) -> None:
+def test_a_task_is_found_with_its_details(acme: TenantSession) -> None:
     website, ada = project_and_member(acme)
     task = boards.create_task(acme, website, title="Plan", reporter=ada, assignee=ada)
     comment = boards.add_comment(acme, task, ada, "When?")
@@ -115,7 +115,7 @@ def test_a_task_shows_all_that_belongs_to_it(acme: TenantSession) -> None:
     found = boards.find_task(acme, "WEB", 1)
 
     assert found is not None
-    acme.close()  # what was not loaded would raise now
+    acme.close()  # an attribute that was not loaded would raise here
     assert [(each.author.display_name, each.body) for each in found.comments] == [("Ada", "When?"), ("Ada", "Soon.")]
     assert [(each.member.display_name, each.hours) for each in found.time_entries] == [("Ada", Decimal("1.25"))]
     assert (found.labels, found.subtasks, found.blocked_by, found.attachments) == ([], [], [], [])

@@ -1,4 +1,4 @@
-"""The tracker's migrations: they end at the models, and every one can be undone."""
+"""The tracker's migrations: their result equals the models, and each can be downgraded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ A_MEMBER = """
 
 
 def write(tenancy: Tenancy, *statements: str) -> None:
-    """Run SQL in acme's schema, without models: those are of the newest revision only."""
+    """Run SQL in acme's schema, without models, which are for the newest revision only."""
     with tenancy.session("acme") as session:
         for statement in statements:
             session.execute(text(statement))
@@ -43,7 +43,7 @@ def catalog(tenancy: Tenancy, schema: str) -> set[str]:
         return describe(connection, schema)
 
 
-def test_the_history_ends_at_the_models(tenancy: Tenancy, empty_database: URL) -> None:
+def test_the_migrated_tables_equal_the_models(tenancy: Tenancy, empty_database: URL) -> None:
     tenancy.create("acme")
     with closing(make_tenancy(empty_database, migrations=None, listen=False)) as from_models:
         from_models.install()
@@ -62,7 +62,7 @@ def test_the_history_ends_at_the_models(tenancy: Tenancy, empty_database: URL) -
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["tenant", "shared"])
-def test_autogenerate_finds_nothing_to_do(tracker_url: URL, tmp_path: Path, shared: bool) -> None:
+def test_autogenerate_finds_no_differences(tracker_url: URL, tmp_path: Path, shared: bool) -> None:
     copy = shutil.copytree(MIGRATIONS, tmp_path / "migrations")
     before = sorted(copy.rglob("*.py"))
     with closing(make_tenancy(tracker_url, migrations=copy, listen=False)) as tenancy:
@@ -70,7 +70,7 @@ def test_autogenerate_finds_nothing_to_do(tracker_url: URL, tmp_path: Path, shar
     assert sorted(copy.rglob("*.py")) == before
 
 
-def test_every_tenant_revision_can_be_undone(tenancy: Tenancy) -> None:
+def test_every_tenant_revision_can_be_downgraded(tenancy: Tenancy) -> None:
     tenancy.create("acme")
     at = {REVISIONS[-1]: catalog(tenancy, "t_acme")}
     for target in [*reversed(REVISIONS[:-1]), "base"]:
@@ -83,7 +83,7 @@ def test_every_tenant_revision_can_be_undone(tenancy: Tenancy) -> None:
         assert catalog(tenancy, "t_acme") == at[target]
 
 
-def test_every_shared_revision_can_be_undone(tenancy: Tenancy) -> None:
+def test_every_shared_revision_can_be_downgraded(tenancy: Tenancy) -> None:
     head = catalog(tenancy, "shared")
     downgrade_shared(tenancy, "base")
 
@@ -122,7 +122,7 @@ def test_projects_get_keys_and_tasks_get_numbers(tenancy: Tenancy) -> None:
     ]
 
 
-def test_tasks_in_review_go_back_to_progress_when_the_column_is_taken_away(tenancy: Tenancy) -> None:
+def test_tasks_in_review_are_in_progress_after_a_downgrade_of_the_column(tenancy: Tenancy) -> None:
     tenancy.create("acme")
     downgrade(tenancy, "0004", jobs=0)
     write(
@@ -140,7 +140,7 @@ def test_tasks_in_review_go_back_to_progress_when_the_column_is_taken_away(tenan
     ]
 
 
-def test_the_past_of_tasks_is_filled_in(tenancy: Tenancy) -> None:
+def test_activities_of_existing_tasks_are_added(tenancy: Tenancy) -> None:
     tenancy.create("acme")
     downgrade(tenancy, "0010", jobs=0)
     write(

@@ -1,4 +1,4 @@
-"""Reference data: real, complete, and loaded as often as one likes."""
+"""Reference data: complete, and repeatable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenantkit import Tenancy
 pytestmark = pytest.mark.all_cases
 
 
-def test_all_of_iso_is_there(tenancy: Tenancy) -> None:
+def test_all_codes_of_iso_are_loaded(tenancy: Tenancy) -> None:
     with tenancy.shared_session() as session:
         counts = [session.scalar(select(func.count()).select_from(model)) for model in (Country, Currency, Plan)]
         assert counts == [len(pycountry.countries), len(pycountry.currencies), len(PLANS)]
@@ -23,7 +23,7 @@ def test_all_of_iso_is_there(tenancy: Tenancy) -> None:
         assert session.get_one(Language, "pt").name == "Portuguese"
 
 
-def test_loading_again_mends_what_was_changed(tenancy: Tenancy) -> None:
+def test_a_second_load_restores_changed_rows(tenancy: Tenancy) -> None:
     with tenancy.shared_session() as session:
         before = session.scalar(select(func.count()).select_from(Country))
         session.get_one(Country, "DE").name = "Germoney"

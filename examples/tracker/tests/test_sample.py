@@ -29,7 +29,7 @@ def test_there_are_25_companies_with_valid_and_different_keys(tenancy: Tenancy) 
     assert len({company.name for company in sample.COMPANIES}) == 25
 
 
-def test_what_is_read_is_what_was_written(tenancy: Tenancy) -> None:
+def test_read_data_equals_written_data(tenancy: Tenancy) -> None:
     written = {company.key: load(tenancy, company) for company in (ACME, GLOBEX)}
 
     for key, expected in written.items():
