@@ -50,7 +50,7 @@ def _show(error: HTTPException) -> ResponseReturnValue:
         return error
     text = _TEXTS.get(code, error.description)
     if isinstance(error, CSRFError):
-        text = "This form was open for too long, or your log-in has changed. Go back, reload the page and try again."
+        text = "This form was open for too long, or your login has changed. Go back, reload the page and try again."
     refused = REFUSAL in request.environ  # at the address of a tenant that is not served, no link works
     response = error.get_response()  # with headers such as Retry-After
     response.set_data(

@@ -1,4 +1,4 @@
-"""Users and their tenants: sign-up, log-in, memberships.
+"""Users and their tenants: sign-up, login, memberships.
 
 The functions are synchronous. An asynchronous application runs those that take a session by
 ``await session.run_sync(memberships_of, user_id)``, and `sign_up` by
