@@ -242,7 +242,7 @@ def test_a_shared_revision_is_written_to_the_shared_folder(project: Project) -> 
     assert Path(done.out.strip()).parent.name == "shared"
 
 
-def test_an_application_without_migrations_is_told_how_to_get_them(project: Project) -> None:
+def test_the_error_for_an_application_without_migrations_names_init(project: Project) -> None:
     project.edit_app(', "migrations": "migrations"', "")
     for command in (("migrate", "head"), ("status",), ("revision", "-m", "x"), ("stamp", "head")):
         done = project.invoke(*command)

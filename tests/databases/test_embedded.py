@@ -90,7 +90,7 @@ def test_processes_that_start_at_once_share_one_server(folder: Path) -> None:
 
 
 @pytest.mark.all_cases
-def test_a_database_is_made_once_and_kept(folder: Path) -> None:
+def test_a_database_is_created_once_and_kept(folder: Path) -> None:
     for name in ("app", 'other "one"', "app"):
         process = ServerUser(folder, name)
         assert repr(name) in process.answer()

@@ -20,7 +20,7 @@ from tests.migrations.shapes import shape
 KEYS = ("acme", "beta", "gamma")
 
 EVERYTHING = Path(__file__).with_name("everything.sql").read_text()
-"""``$SCHEMA`` stands for the tenant's schema."""
+"""The SQL of the tenants; ``$SCHEMA`` is the tenant's schema."""
 
 
 def plain(url: URL) -> str:

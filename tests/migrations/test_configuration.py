@@ -209,7 +209,7 @@ def test_a_changed_path_of_a_hook_does_not_affect_the_next_revision(
 
 
             def count(*, ctx, step, heads, **_):
-                # Here, the path is the tenant's, whatever the revision did with it.
+                # Here, the path is the tenant's, also if the revision has changed it.
                 ctx.connection.execute(text("CREATE TABLE IF NOT EXISTS applied (revision text)"))
                 ctx.connection.execute(text("INSERT INTO applied VALUES (:r)"), {"r": step.up_revision_id})
                 ctx.connection.execute(text("SET search_path = public"))

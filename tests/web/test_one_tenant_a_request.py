@@ -1,4 +1,4 @@
-"""A request has one tenant, in whatever order its resolvers and middleware are."""
+"""A request has one tenant, in any order of its resolvers and middleware."""
 
 from __future__ import annotations
 

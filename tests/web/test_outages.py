@@ -155,7 +155,7 @@ def test_an_unknown_key_or_domain_is_looked_up_once_in_seconds(make_site: Callab
         statements.clear()
         for _ in range(50):
             assert client.get(url).status_code == (200 if url.endswith("/open") else 404)
-        # example.com as a domain; nobody as a key, and the test client's own host as a domain.
+        # example.com as a domain; the key nobody, and the test client's own host as a domain.
         assert len(statements) <= (2 if url.startswith("/") else 1)
 
 

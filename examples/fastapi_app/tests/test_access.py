@@ -78,7 +78,7 @@ def test_a_member_logs_in(at: At) -> None:
     [(OWNERS["acme"], "wrong password"), ("nobody@acme.example", PASSWORD), (OWNERS["beta"], PASSWORD)],
     ids=["wrong password", "no account", "no member"],
 )
-def test_nobody_else_logs_in(at: At, email: str, password: str) -> None:
+def test_other_users_cannot_log_in(at: At, email: str, password: str) -> None:
     client = at("acme")
     assert client.log_in(email, password).status_code == 401
     assert client.cookies == {}

@@ -101,7 +101,7 @@ def test_a_member_logs_in(at: At) -> None:
     [(OWNERS["acme"], "wrong password"), ("nobody@acme.example", PASSWORD), (OWNERS["beta"], PASSWORD)],
     ids=["wrong password", "no account", "no member"],
 )
-def test_nobody_else_logs_in(at: At, email: str, password: str) -> None:
+def test_other_users_cannot_log_in(at: At, email: str, password: str) -> None:
     browser = at("acme")
     answer = browser.log_in(email, password)
     assert answer.status_code == 200
