@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import (
     Column,
+    ColumnDefault,
     Engine,
     ForeignKey,
     Integer,
@@ -41,6 +42,7 @@ from sqlalchemy.orm import (
     undefer,
     with_loader_criteria,
 )
+from sqlalchemy.schema import CreateSequence
 
 from tenantkit import RawSQLForbiddenError
 
@@ -231,6 +233,21 @@ def test_a_sequence_without_a_schema_is_the_tenants(prepared: Callable[..., Any]
         connection.exec_driver_sql("CREATE SEQUENCE t_acme.number START 1000")
     with tenancy.session("acme") as session:
         assert session.scalar(select(Sequence("number").next_value())) == 1000
+
+
+@pytest.mark.parametrize("name", ["number", "the number", 'its "number"'])
+def test_a_declared_sequence_is_no_text(prepared: Callable[..., Any], engine: Engine, name: str) -> None:
+    tenancy = prepared(raw_sql="forbid")
+    with engine.begin() as connection:
+        for key, start in (("acme", 1000), ("beta", 2000)):
+            connection.execute(CreateSequence(Sequence(name, schema=f"t_{key}", start=start)))
+    with tenancy.session("beta") as session:
+        assert session.scalar(Sequence(name, schema="tenant")) == 2000
+        for text_in_it in (Sequence(name), ColumnDefault(text(f"({OWNER})")), ColumnDefault(literal_column(OWNER))):
+            with pytest.raises(RawSQLForbiddenError):
+                session.scalar(text_in_it)
+        session.rollback()
+        assert session.scalar(Sequence(name, schema="tenant")) == 2001
 
 
 def test_flushes_with_text_find_the_tenants_tables(prepared: Callable[..., Any]) -> None:

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 _TWO_PHASE = re.compile(r"(?:(?:PREPARE TRANSACTION|COMMIT PREPARED|ROLLBACK PREPARED) '[^']*'|BEGIN|ROLLBACK)")
 """Text that SQLAlchemy itself sends if the driver has no two-phase commit."""
 
+_NAME = r'(?:"(?:[^"]|"")+"|\w+)'
+_NEXTVAL = re.compile(rf"select nextval\('{_NAME}\.{_NAME}'\)")
+"""Text that SQLAlchemy sends for a `Sequence` that is executed itself, if it has a schema."""
+
 
 class _TextFinder(SQLCompiler):
     """Detects, while a statement is compiled, names that PostgreSQL will look up along search_path.
@@ -228,8 +232,10 @@ def _check_text(sql: SQLText, context: ExecutionContext, binding: Binding | None
 
 
 def _is_sqlalchemys(statement: str, context: ExecutionContext) -> bool:
-    """Return whether a textual statement is one of SQLAlchemy's own: it reflects tables, or commits in two phases."""
+    """Return whether a textual statement is one of SQLAlchemy's own: it reflects, counts, or commits in two phases."""
     if getattr(context.compiled, "reads_catalog", False):
         return True
+    if not hasattr(context, "unicode_statement"):  # a `Sequence` or a default, and no statement, is executed
+        return _NEXTVAL.fullmatch(statement) is not None
     transaction = context.root_connection.get_transaction()
     return isinstance(transaction, TwoPhaseTransaction) and _TWO_PHASE.fullmatch(statement) is not None
