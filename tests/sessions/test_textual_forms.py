@@ -18,6 +18,8 @@ from sqlalchemy import (
     Table,
     column,
     delete,
+    exists,
+    extract,
     func,
     insert,
     literal,
@@ -105,6 +107,10 @@ READS = {
     "text as a column": select(text("owner")).select_from(text("note")),
     "literal column": select(literal_column(OWNER)),
     "from_statement": select(Note.owner).from_statement(text("SELECT owner FROM note")),
+    "operator": select(literal("").op(f"|| {OWNER} ||")("")),
+    "operator of words": select(literal("-").op("FROM note UNION SELECT")("x")),
+    "operator with a comment": select(Note.owner).where(literal(1).bool_op("= 1 --\n AND 1 =")(1)),
+    "field of extract": select(extract(f"year FROM now()), {OWNER}, extract(year", func.now())),
     "text in where": select(Note.owner).where(text(f"note.owner = {OWNER}")),
     "literal in where": select(Note.owner).where(Note.owner == literal_column(OWNER)),
     "text in join": select(Note.owner).join(Shelf, text(f"note.owner = {OWNER}")),
@@ -178,8 +184,18 @@ PLAIN = {
     "update": update(Note).values(owner="x"),
     "delete": delete(Note),
     "function": select(func.now()),
+    "count": select(func.count()).select_from(Note),
+    "exists": select(Note).where(exists().where(Shelf.id == Note.shelf_id)),
+    "any": select(Shelf).where(Shelf.notes.any()),
+    "contains": select(Note).where(Note.owner.contains("x")),
+    "startswith": select(Note).where(~Note.owner.istartswith("x", autoescape=True)),
+    "literal columns": select(literal_column("1"), literal_column("'x -> y'"), literal_column("-1.5")),
+    "operator of signs": select(Note.id.op("%")(2), Note.owner.op("<>")("x"), Note.owner.bool_op("~*")("x")),
+    "operator of words": select(Note.id.op("IS DISTINCT FROM")(2), func.now().op("at time zone")("UTC")),
+    "operator of a schema": select(Note.id.op("OPERATOR(pg_catalog.+)")(2)),
+    "extract": select(extract("year", func.now()), extract("epoch", func.now())),
 }
-"""Statements without text."""
+"""Statements without text, or with text that SQLAlchemy writes and that holds no name."""
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnClause,
     Delete,
     Engine,
+    Extract,
     Insert,
     Sequence,
     Table,
@@ -37,6 +38,15 @@ if TYPE_CHECKING:
 
 _TWO_PHASE = re.compile(r"(?:(?:PREPARE TRANSACTION|COMMIT PREPARED|ROLLBACK PREPARED) '[^']*'|BEGIN|ROLLBACK)")
 """Text that SQLAlchemy itself sends if the driver has no two-phase commit."""
+
+_NAMELESS = re.compile(r"(?!.*(?:--|/\*))(?:[-+*/<>=~!@#%^&|`?(),.\s\d]|'[^'\\]*')*", re.DOTALL)
+"""Text that cannot hold a name, such as ``*`` and ``'%'``, which SQLAlchemy writes for count(), any() or contains()."""
+
+_OPERATOR = re.compile(
+    rf"{_NAMELESS.pattern}|OPERATOR\(\w+\.[-+*/<>=~!@#%^&|`?]+\)|(?!.*\b(?:SELECT|TABLE|VALUES)\b)[A-Z]+(?: [A-Z]+)*",
+    re.DOTALL | re.IGNORECASE,
+)
+"""The text of a custom operator, which holds no other name."""
 
 _NAME = r'(?:"(?:[^"]|"")+"|\w+)'
 _NEXTVAL = re.compile(rf"select nextval\('{_NAME}\.{_NAME}'\)")
@@ -70,8 +80,18 @@ class _TextFinder(SQLCompiler):
 
     @override
     def visit_column(self, column: ColumnClause[Any], *args: Any, **options: Any) -> Any:
-        self.has_text = self.has_text or column.is_literal
+        self.has_text = self.has_text or (column.is_literal and _NAMELESS.fullmatch(column.name) is None)
         return super().visit_column(column, *args, **options)
+
+    @override
+    def escape_literal_column(self, text: str) -> str:  # of custom operators, too
+        self.has_text = self.has_text or _OPERATOR.fullmatch(text) is None
+        return super().escape_literal_column(text)  # type: ignore[no-untyped-call,no-any-return]
+
+    @override
+    def visit_extract(self, extract: Extract, **options: Any) -> Any:
+        self.has_text = self.has_text or not extract.field.isidentifier()
+        return super().visit_extract(extract, **options)  # type: ignore[no-untyped-call]
 
     @override
     def visit_table(self, table: TableClause, *args: Any, **options: Any) -> Any:
