@@ -114,6 +114,20 @@ class _Keyboard(io.StringIO):
         return True
 
 
+def invoke(*arguments: str, typed: str | None = None) -> Result:
+    """Run a command in this process, without a terminal, or at a terminal with the input *typed*."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        patch.object(sys, "argv", ["tenantkit", *arguments]),
+        patch.object(sys, "stdin", sys.stdin if typed is None else _Keyboard(f"{typed}\n")),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as exited,
+    ):
+        main()
+    return Result(int(exited.value.code or 0), out.getvalue(), err.getvalue().removeprefix(GREETING))
+
+
 class Project:
     """A folder with an application, its migrations and its ``pyproject.toml``."""
 
@@ -156,17 +170,8 @@ class Project:
                 del sys.modules[name]
 
     def invoke(self, *arguments: str, typed: str | None = None) -> Result:
-        """Run a command in this process, without a terminal, or at a terminal with the input *typed*."""
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            patch.object(sys, "argv", ["tenantkit", *arguments]),
-            patch.object(sys, "stdin", sys.stdin if typed is None else _Keyboard(f"{typed}\n")),
-            redirect_stdout(out),
-            redirect_stderr(err),
-            pytest.raises(SystemExit) as exited,
-        ):
-            main()
-        return Result(int(exited.value.code or 0), out.getvalue(), err.getvalue().removeprefix(GREETING))
+        """Run a command in this process; see the function."""
+        return invoke(*arguments, typed=typed)
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Result:
         """Run the console script in a process of its own; with an *environment*, in a new one."""

@@ -1,4 +1,4 @@
-"""Databases that are made for tests, and dropped some tests later."""
+"""Databases that are made for tests, and dropped some tests later; and roles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 from sqlalchemy import URL
 
 KEPT = 8
@@ -25,6 +25,7 @@ class Databases:
         self._connection = self._connect(server_url)
         self._numbers = count(1)
         self._lasting: list[str] = []
+        self._roles: list[str] = []
         self._discarded: deque[str] = deque()
         # Copying files instead of writing each page to the log takes less than half of the time if nothing is synced.
         (fsync,) = self._connection.execute("SHOW fsync").fetchone() or ("on",)
@@ -36,6 +37,14 @@ class Databases:
         self._connection.execute(f'CREATE DATABASE {name} TEMPLATE "{template}" STRATEGY {self._strategy}')
         self._lasting.append(name)
         return self._server_url.set(database=name)
+
+    def make_role(self) -> str:
+        """Make a role that may log in, with the password of the server's URL, and lasts until the end."""
+        name = f"tk_{self._connection.info.backend_pid}_role_{next(self._numbers)}"
+        password = sql.Literal(self._server_url.password)
+        self._connection.execute(sql.SQL(f"CREATE ROLE {name} LOGIN PASSWORD {{}}").format(password))
+        self._roles.append(name)
+        return name
 
     def discard(self, names: Sequence[str]) -> None:
         """End the connections to the databases *names*, and have them dropped later."""
@@ -52,6 +61,8 @@ class Databases:
         """Drop all of them: the server may be one that stays."""
         for name in (*self._discarded, *self._lasting):
             self._drop(name)
+        for name in self._roles:
+            self._connection.execute(f"DROP ROLE {name}")
         self._connection.close()
 
     def _drop(self, name: str) -> None:
