@@ -16,7 +16,17 @@ pytest_plugins = [
     "pytester",
     *(
         f"tests.support.{name}"
-        for name in ("bytecode", "cases", "collector", "databases", "extensions", "generated", "hangs", "signals")
+        for name in (
+            "bytecode",
+            "cases",
+            "collector",
+            "databases",
+            "extensions",
+            "generated",
+            "hangs",
+            "signals",
+            "tables",
+        )
     ),
 ]
 
