@@ -203,6 +203,7 @@ MIGRATIONS: dict[str, dict[str, Wrong]] = {
     "downgrade_shared": {"tenancy": NOT_TENANCY, "target": (None, *NOT_NAME)},
     "stamp_shared": {"tenancy": NOT_TENANCY, "target": (None, *NOT_NAME), "purge": NOT_FLAG},
     "status": {"tenancy": NOT_TENANCY, "phase": NOT_PHASE},
+    "databases": {"tenancy": NOT_TENANCY},
     "list_runs": {"tenancy": NOT_TENANCY, "limit": (*NOT_WHOLE, -1)},
     "get_run": {"tenancy": NOT_TENANCY, "run_id": (*NOT_WHOLE, None)},
     "unfinished": {"tenancy": NOT_TENANCY, "run_id": (*NOT_WHOLE, None)},

@@ -34,6 +34,12 @@ COMMANDS = (
     ),
     LazyCommand("drop", "tenants.drop", "Remove a tenant and all of its data permanently.", panel="Tenants"),
     LazyCommand(
+        "databases",
+        "databases.databases",
+        "List the databases of the application: their tenants, their size, the revisions, and whether they answer.",
+        panel="Tenants",
+    ),
+    LazyCommand(
         "doctor",
         "doctor.doctor",
         "Find tenants that interrupted processes left unfinished, and repair them with `--repair`.",

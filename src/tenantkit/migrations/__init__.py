@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tenantkit.migrations.dry_run.preview import preview
     from tenantkit.migrations.environment.run import run_environment
     from tenantkit.migrations.options import Options
+    from tenantkit.migrations.planning.databases import databases
     from tenantkit.migrations.planning.history import Run, failed, get_run, list_runs, unfinished
     from tenantkit.migrations.planning.status import status
     from tenantkit.migrations.results.failures import FailureGroup
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview, Rehearsal
     from tenantkit.migrations.results.progress import Blocker, Progress, StepProgress, Waiting
     from tenantkit.migrations.results.report import MigrationReport, Wave
-    from tenantkit.migrations.results.status import FleetStatus, PlacementStatus
+    from tenantkit.migrations.results.status import DatabaseStatus, FleetStatus, PlacementStatus
     from tenantkit.migrations.runs.commands import downgrade, downgrade_run, migrate, stamp
     from tenantkit.migrations.runs.shared import downgrade_shared, stamp_shared, upgrade_shared
 
 __all__ = [
     "Blocker",
+    "DatabaseStatus",
     "FailureGroup",
     "FleetStatus",
     "MigrationReport",
@@ -44,6 +46,7 @@ __all__ = [
     "StepProgress",
     "Waiting",
     "Wave",
+    "databases",
     "downgrade",
     "downgrade_run",
     "downgrade_shared",
@@ -67,6 +70,7 @@ __getattr__, __dir__ = lazy_names(
     (  # those of the shortest commands first
         "results.status",
         "planning.status",
+        "planning.databases",
         "results.outcome",
         "results.failures",
         "results.report",

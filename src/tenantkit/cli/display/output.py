@@ -79,6 +79,7 @@ def print_tenant(tenant: Tenant) -> None:
         ("key", tenant.key),
         ("name", tenant.name),
         ("status", status_text(tenant.status)),
+        ("database", tenant.placement.database),
         ("schema", tenant.schema),
         ("domains", ", ".join(tenant.domains) or "-"),
         ("attributes", json.dumps(dict(tenant.attributes), ensure_ascii=False) if tenant.attributes else "-"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tenantkit.migrations.graph.revision_graph import Heads
@@ -23,6 +24,21 @@ class PlacementStatus:
     ``unreachable`` (its database is down)."""
     error: str | None = None
     """Why its last migration failed, if it did and the tenant is not current; or why it cannot be migrated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseStatus:
+    """One database, with its tenants."""
+
+    name: str
+    tenants: int
+    """Number of tenants that the registry has in it, whatever their status."""
+    size: int | None
+    """Its size in bytes; ``None`` if it is down."""
+    revisions: Mapping[str | None, int]
+    """Number of complete tenants at each revision, the most frequent first; empty if it is down."""
+    error: str | None
+    """Why it cannot be reached; ``None`` if it can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
