@@ -179,8 +179,8 @@ class Tenancy(Deployment):
             cache_size=cache_size,
             listen=listen,
         )
-        every = {registry_tables.metadata, tenant} | ({shared} if shared is not None else set())
-        self.shared_tables = SharedTables(frozenset(every), placeholder, cross_database_writes)
+        every = (registry_tables.metadata, tenant, shared)
+        self.shared_tables = SharedTables(every, placeholder, cross_database_writes)
         self._seed = seed
         self._placement = placement
         self._reserved_keys = validate_reserved(reserved_keys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import URL, Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -81,7 +81,7 @@ def open_each(given: Any, open_one: Callable[[Any], Given]) -> dict[str, Given]:
     """
     if not isinstance(given, Mapping):
         return {MAIN_DATABASE: open_one(given)}
-    named: Mapping[str, Any] = given
+    named = cast("Mapping[str, Any]", given)
     require(database=(list(named), NAMES))
     if MAIN_DATABASE not in named:
         raise ConfigurationError(

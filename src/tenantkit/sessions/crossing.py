@@ -38,13 +38,15 @@ the first. ``refuse`` raises `CrossDatabaseError`, unless the session has ``twop
 class SharedTables:
     """Tells shared tables from tenants' tables, and whether both may be written."""
 
-    metadata: Collection[MetaData]
+    metadata: Collection[MetaData | None]
+    """Those of the application and of the registry."""
     placeholder: str | None
     writes: CrossDatabaseWrites
 
     def has(self, named: Any) -> bool:
         """Return whether a table or a sequence is in the main database only."""
-        return getattr(named, "metadata", None) in self.metadata and named.schema != self.placeholder
+        metadata = getattr(named, "metadata", None)
+        return metadata is not None and metadata in self.metadata and named.schema != self.placeholder
 
     def any_in(self, mapper: Any, clause: Any) -> bool:
         """Return whether a statement goes to the main database, by its mapper or its first table."""
@@ -52,8 +54,8 @@ class SharedTables:
             return any(map(self.has, inspect(mapper).tables))
         if clause is None:
             return False
-        named = (each for each in visitors.iterate(clause) if isinstance(each, (Table, Sequence)))
-        return self.has(next(named, None))
+        elements: Iterable[Any] = visitors.iterate(clause)
+        return self.has(next((each for each in elements if isinstance(each, (Table, Sequence))), None))
 
 
 @dataclass(slots=True, eq=False)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from threading import Event
 from typing import TYPE_CHECKING
 
 from tenantkit.cancellation import Cancellation, handling
 from tenantkit.databases.base import separate
+from tenantkit.databases.reach import in_each
 from tenantkit.exceptions import MigrationError
 from tenantkit.migrations.environment.env_file import require_usable
 from tenantkit.migrations.executors.maintenance import maintenance_for
@@ -21,12 +23,14 @@ from tenantkit.migrations.runs.reconcile import reconcile, show_recording
 from tenantkit.migrations.runs.requests import RunRequest
 from tenantkit.migrations.runs.run import FleetRun
 from tenantkit.migrations.runs.waiting import watching_for
-from tenantkit.migrations.tasks.connections import limit_jobs
+from tenantkit.migrations.tasks.connections import limit_jobs, server_of
 from tenantkit.postgres.operators import require_operators
 from tenantkit.registry import revisions
 from tenantkit.runs import ledger, maintenance
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from tenantkit.deployment import Deployment
     from tenantkit.tenant import Tenant
 
@@ -100,12 +104,8 @@ def _open(
     with connection.begin():
         plan = request.plan(connection, fleet, current)
         if plan.work:
-            migrator.max_jobs = limit_jobs(
-                connection,
-                jobs=options.settings.jobs,
-                max_connections=options.max_connections,
-                others=options.maintenance + options.progress.watches_waits + is_shown,
-            )
+            names = {work.tenant.placement.database for work in plan.work}
+            migrator.max_jobs = _limit_jobs(tenancy, connection, request, names)
         failed = {outcome.key for outcome in plan.refused}
         planned = [work.tenant for work in plan.work] + [tenant for tenant in fleet if tenant.key in failed]
         run_id = ledger.start_run(
@@ -130,6 +130,26 @@ def _open(
         migrator=migrator,
         progress=options.progress,
     )
+
+
+def _limit_jobs(
+    tenancy: Deployment, connection: Connection, request: RunRequest, names: Collection[str]
+) -> dict[str, int]:
+    """Return the maximum number of jobs in each database *names*, by the free connections of its server."""
+    options, databases = request.options, tenancy.databases
+    servers = Counter(in_each(databases, connection, names, lambda _, there: server_of(there)).results.values())
+
+    def limit(_: str, there: Connection) -> int:
+        is_shown = there is connection and bool(separate(databases))
+        return limit_jobs(
+            there,
+            jobs=options.settings.jobs,
+            max_connections=options.max_connections,
+            others=options.maintenance + options.progress.watches_waits + is_shown,
+            databases=servers[server_of(there)] or 1,
+        )
+
+    return in_each(databases, connection, names, limit).results
 
 
 def _report(request: RunRequest, fleet_run: FleetRun, shared: Outcome | None) -> MigrationReport:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pickle import PicklingError, dumps
@@ -25,7 +26,7 @@ from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.tasks.concurrency import ConcurrencyLimit
 from tenantkit.migrations.tasks.connections import begin
-from tenantkit.migrations.tasks.queue import Executor, run_tasks
+from tenantkit.migrations.tasks.queue import Executor, interleave, run_tasks
 from tenantkit.migrations.tasks.task import Retry, Task, run_task
 from tenantkit.postgres.errors import CONFLICTS
 from tenantkit.postgres.limits import Limits
@@ -47,6 +48,10 @@ RELATIONS_PER_CONNECTION = 28_000
 """Maximum number of tables and indexes for one connection, as many as those 100 tenants have. A replay that uses fewer
 of them serves more placements: the first ones on a new connection are slow, and a backend that had added a few columns
 for each of 500 had 9 MB."""
+
+
+_TURN = 0.05
+"""Seconds for which one database is waited for, while others are migrated too."""
 
 
 class _Database(NamedTuple):
@@ -77,13 +82,14 @@ class Migrator:
     """Receives the progress of long steps."""
     cancellation: Cancellation = field(default_factory=Cancellation)
     """Ends the run: no task begins after it, and running tasks are cancelled."""
-    max_jobs: int = 1
-    """Maximum number of jobs at a time, by the free connections."""
+    max_jobs: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Maximum number of jobs at a time in each database, by the free connections of its server; 1 by default."""
     reasons: Counter[str] = field(default_factory=Counter[str])
     """Number of placements that were not replayed, by reason."""
     _found: dict[tuple[str, Heads, str], RehearsalResult] = field(
         default_factory=dict["tuple[str, Heads, str]", RehearsalResult]
     )
+    _patience: float | None = None
     _databases: dict[str, _Database] = field(default_factory=dict[str, "_Database"])
 
     def __post_init__(self) -> None:
@@ -92,13 +98,23 @@ class Migrator:
     def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Generator[Outcome]:
         """Migrate *groups* of placements in one database, from and to the same revisions; yield the outcome of each.
 
-        Steps outside of a transaction come last, one placement after another, because they wait for every transaction
-        in the database.
+        Databases are migrated at the same time, except where the number of failures is limited. In each, steps outside
+        of a transaction come last, one placement after another, because they wait for every transaction in it.
 
         :raises KeyboardInterrupt: if the run is cancelled.
         """
+        by_database: dict[str, list[tuple[Heads, Sequence[Task]]]] = {}
+        for heads, tasks in groups:
+            by_database.setdefault(database_of(tasks), []).append((heads, tasks))
+        parts = [self._run(database, its_groups) for database, its_groups in by_database.items()]
+        self._patience = _TURN if len(parts) > 1 and self.stop is None else None
         try:
-            yield from self._run(groups)
+            if self._patience is not None:
+                yield from interleave(parts)
+                return
+            for part in parts:
+                with closing(part):
+                    yield from filter(None, part)
         finally:
             for database in self._databases.values():
                 database.alembic.close()
@@ -113,13 +129,13 @@ class Migrator:
             found = self._databases[key] = _Database(setup, engine, alembic)
         return found
 
-    def _run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Iterator[Outcome]:
-        last: dict[str, list[Task]] = {}
+    def _run(self, database: str, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Generator[Outcome | None]:
+        """Migrate groups in one database; yield ``None`` while nothing happens, so that others have their turn."""
+        last: list[Task] = []
         for heads, group in groups:
             if self._is_stopped:
                 return
             tasks = list(group)
-            database = database_of(tasks)
             kind = database, heads, tasks[0].revision
             if self.settings.jobs == 0:
                 yield from self._migrate_in_process(tasks)
@@ -136,16 +152,18 @@ class Migrator:
                     if self._is_stopped:
                         return
             if tasks:
-                yield from self._migrate_remaining(tasks, self._found[kind], last.setdefault(database, []))
-        for database, tasks in last.items():
-            yield from self._run_tasks(tasks, self._workers(database, 1))
+                yield from self._migrate_remaining(tasks, self._found[kind], last)
+        if last:
+            yield from self._run_tasks(last, self._workers(database, 1))
 
     def _migrate_in_process(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         for task in tasks:
             if not self._is_stopped:
                 yield run_task(task, self._in_process(database_of(tasks)), self.cancellation)
 
-    def _migrate_remaining(self, tasks: list[Task], found: RehearsalResult, last: list[Task]) -> Iterator[Outcome]:
+    def _migrate_remaining(
+        self, tasks: list[Task], found: RehearsalResult, last: list[Task]
+    ) -> Generator[Outcome | None]:
         """Migrate the tasks after the rehearsal; tasks with steps outside of a transaction are added to *last*."""
         script = found.script
         if script is None and self.settings.engine == "replay" and found.autocommit is None:
@@ -161,14 +179,13 @@ class Migrator:
         if found.autocommit is not None:
             last += remaining
         else:
-            workers = self._workers(
-                database_of(tasks), 1 if found.touches_shared else min(self.settings.processes, self.max_jobs)
-            )
-            yield from self._run_tasks(remaining, workers)
+            database = database_of(tasks)
+            jobs = 1 if found.touches_shared else self._jobs(database, self.settings.processes)
+            yield from self._run_tasks(remaining, self._workers(database, jobs))
 
     def _replay(
         self, tasks: list[Task], found: RehearsalResult, last: list[Task]
-    ) -> Generator[Outcome, None, list[Task]]:
+    ) -> Generator[Outcome | None, None, list[Task]]:
         """Send the script to each of *tasks*; return the failed ones, for Alembic to repeat with its better errors."""
         assert found.script is not None  # noqa: S101 - the caller has checked it
         script, is_last = found.script, found.autocommit is None
@@ -189,8 +206,11 @@ class Migrator:
             return self.around(replay)  # type: ignore[no-any-return]
 
         # With locks on shared tables, concurrent replays would wait for one another, or deadlock.
-        connections = 1 if found.touches_shared else min(self.settings.connections, self.max_jobs)
+        connections = 1 if found.touches_shared else self._jobs(database, self.settings.connections)
         for outcome in self._run_tasks(tasks, [replaying] * connections, ConcurrencyLimit(connections)):
+            if outcome is None:
+                yield None
+                continue
             task = by_key[outcome.key]
             if outcome.ok and is_last:
                 yield outcome
@@ -234,8 +254,11 @@ class Migrator:
         tasks: Sequence[Task],
         executors: Sequence[Callable[[], Executor]],
         concurrency: ConcurrencyLimit | None = None,
-    ) -> Generator[Outcome]:
-        return run_tasks(tasks, executors, self.stop, concurrency, self.cancellation)
+    ) -> Generator[Outcome | None]:
+        return run_tasks(tasks, executors, self.stop, concurrency, self.cancellation, patience=self._patience)
+
+    def _jobs(self, database: str, wanted: int) -> int:
+        return min(wanted, self.max_jobs.get(database, 1))
 
     @property
     def _is_stopped(self) -> bool:

@@ -34,11 +34,14 @@ _FREE = text(
         current_setting('max_connections')::int AS all
     """
 )
+_SERVER = text("SELECT pg_postmaster_start_time() || ':' || current_setting('port')")
 _OVERHEAD = 2
 """Number of connections besides the jobs': one for the ledger and one for rehearsals."""
 
 
-def limit_jobs(connection: Connection, *, jobs: int | None, max_connections: int | None, others: int) -> int:
+def limit_jobs(
+    connection: Connection, *, jobs: int | None, max_connections: int | None, others: int, databases: int = 1
+) -> int:
     """Return the maximum number of jobs of a run: connections that replay, or processes that run Alembic.
 
     The application needs connections too, so a run must not take the last ones.
@@ -47,24 +50,31 @@ def limit_jobs(connection: Connection, *, jobs: int | None, max_connections: int
     :param jobs: the requested number; ``None`` for as many as are of use.
     :param max_connections: the maximum number of connections of the run; ``None`` for all that are free.
     :param others: the number of its connections that watch for waits, set maintenance, or show that it is alive.
+    :param databases: the number of databases on this server that are migrated, which have equal shares.
     :raises ConfigurationError: if the number is less than *jobs*, or than one.
     """
     row = connection.execute(_FREE).one()
     overhead = _OVERHEAD + others
-    allowed = row.free if max_connections is None else min(row.free, max_connections)
+    free = row.free // databases
+    allowed = free if max_connections is None else min(free, max_connections // databases)
     requested = max(jobs or 1, 1)
     if requested + overhead <= allowed:
         return int(allowed - overhead)
     jobs_need = "1 job needs" if requested == 1 else f"{requested} jobs need"
     needs = f"{jobs_need} {requested + overhead} connections"
-    if allowed == max_connections:
+    if max_connections is not None and allowed == max_connections // databases:
         raise ConfigurationError(
-            f"{needs}, more than the {max_connections} that it may take. Use fewer jobs, or raise --max-connections."
+            f"{needs}, more than the {allowed} that it may take. Use fewer jobs, or raise --max-connections."
         )
     raise ConfigurationError(
-        f"{needs}, but of the server's {row.all} only {row.free} are free. "
-        f"Use at most {max(row.free - overhead, 1)} jobs, or raise max_connections."
+        f"{needs}, but of the server's {row.all} only {free} are free. "
+        f"Use at most {max(free - overhead, 1)} jobs, or raise max_connections."
     )
+
+
+def server_of(connection: Connection) -> str:
+    """Return the identity of the server, equal for two of its databases."""
+    return str(connection.execute(_SERVER).scalar_one())
 
 
 class Reconnect:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Condition, Event, RLock, Thread
 from time import monotonic
 from typing import Protocol
@@ -36,7 +37,9 @@ def run_tasks(
     stop: Event | None = None,
     concurrency: ConcurrencyLimit | None = None,
     cancellation: Cancellation | None = None,
-) -> Generator[Outcome]:
+    *,
+    patience: float | None = None,
+) -> Generator[Outcome | None]:
     """Execute *tasks*, and yield the outcome of each as it ends.
 
     The number of tasks at a time is the number of executors, or *concurrency* if that is less. An executor is created
@@ -44,6 +47,7 @@ def run_tasks(
     finished and no others begin. With *stop*, no task begins after a failure until the caller, which may set it, asks
     for the next outcome. Exceptions of an executor are raised here.
 
+    :param patience: the seconds without an outcome after which ``None`` is yielded, for a caller with other work.
     :raises KeyboardInterrupt: if the run is cancelled, after the outcomes of the tasks that were finished nevertheless.
     """
     cancellation = cancellation or Cancellation()
@@ -65,7 +69,10 @@ def run_tasks(
         try:
             for thread in threads:
                 thread.start()
-            for result in _results(done, len(threads)):
+            for result in _results(done, len(threads), patience):
+                if result is None:
+                    yield None
+                    continue
                 if cancellation.is_requested and not getattr(result, "ok", False):
                     continue  # the interruption caused the failure
                 if isinstance(result, BaseException):
@@ -82,10 +89,45 @@ def run_tasks(
     cancellation.check()
 
 
-def _results(done: SimpleQueue[Outcome | BaseException | None], threads: int) -> Iterator[Outcome | BaseException]:
-    """Yield the items that threads put on *done*, until each has put ``None``."""
-    for _ in range(threads):
-        while (result := done.get()) is not None:
+def interleave(parts: Iterable[Generator[Outcome | None]]) -> Generator[Outcome]:
+    """Yield the outcomes of several generators in turn, each of which may yield ``None`` while it waits.
+
+    :raises KeyboardInterrupt: if one of them does, after the outcomes that the others have nevertheless.
+    """
+    pending, interruption = deque(parts), None
+    try:
+        while pending:
+            part = pending.popleft()
+            try:
+                outcome = next(part)
+            except StopIteration:
+                continue
+            except KeyboardInterrupt as error:
+                interruption = error
+                continue
+            pending.append(part)
+            if outcome is not None:
+                yield outcome
+        if interruption is not None:
+            raise interruption
+    finally:
+        for part in pending:
+            part.close()
+
+
+def _results(
+    done: SimpleQueue[Outcome | BaseException | None], threads: int, patience: float | None
+) -> Iterator[Outcome | BaseException | None]:
+    """Yield the items that threads put on *done*, until each has put ``None``; and ``None`` while there is none."""
+    while threads:
+        try:
+            result = done.get(timeout=patience)
+        except Empty:
+            yield None
+            continue
+        if result is None:
+            threads -= 1
+        else:
             yield result
 
 
