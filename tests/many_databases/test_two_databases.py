@@ -11,7 +11,6 @@ from sqlalchemy import URL, Connection, Engine, event, select, text
 
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
 from tenantkit.migrations.dry_run.forecast import forecast
-from tenantkit.migrations.environment.targets import graph_of
 from tenantkit.migrations.runs.reconcile import reconcile
 from tenantkit.migrations.runs.requests import taking_back
 from tenantkit.runs import maintenance
@@ -27,7 +26,6 @@ from tests.isolation.two_databases import (
     mark,
 )
 from tests.support.catalog import schemas
-from tests.support.processes import until
 
 
 def test_a_tenants_session_works_in_its_own_database(any_tenancy: Any) -> None:
@@ -234,7 +232,7 @@ def test_a_failure_in_the_other_database_is_written_down(fleet: Tenancy, eu: Eng
     assert "already exists" in (status["e3"].error or "")
 
 
-def test_what_a_run_did_not_live_to_write_down_is_read_from_the_version_tables(fleet: Tenancy) -> None:
+def test_what_a_run_did_not_live_to_write_down_is_read_from_the_local_ledger(fleet: Tenancy) -> None:
     """It dies after the placement's commit, and before the ledger has its line."""
     with (
         dying(fleet.engine, "before_cursor_execute", _statement("UPDATE tenantkit.outcomes SET")),
@@ -247,81 +245,54 @@ def test_what_a_run_did_not_live_to_write_down_is_read_from_the_version_tables(f
     report = migrations.migrate(fleet, tenants=["e0", "e1"], jobs=0)
     assert [outcome.key for outcome in report.migrated] == ["e1"]
     _, outcomes = migrations.get_run(fleet, run.id)
-    assert [(each.key, each.from_revision, each.to_revision, each.ok) for each in outcomes] == [
-        ("e0", "r1", "r2", True),
-        ("e1", "r1", "r1", False),
+    assert [(each.key, each.engine, each.from_revision, each.to_revision, each.ok) for each in outcomes] == [
+        ("e0", "alembic", "r1", "r2", True),
+        ("e1", None, "r1", "r1", False),
     ]
     assert [outcome.key for outcome in migrations.downgrade_run(fleet, run.id).migrated] == ["e0"]
 
 
-def test_what_a_living_run_is_about_to_write_down_is_left_to_it(fleet: Tenancy, urls: tuple[URL, URL]) -> None:
-    """Another run begins between the placement's commit and the line in the ledger."""
+@pytest.mark.parametrize("jobs", [0, None])
+def test_a_run_that_begins_before_a_line_is_copied_copies_it(
+    fleet: Tenancy, urls: tuple[URL, URL], jobs: int | None
+) -> None:
+    """Another run begins between the placement's commit and the line in the registry."""
     is_line = _statement("UPDATE tenantkit.outcomes SET")
-    begun: list[str] = []
+    copied: list[list[str]] = []
 
     def begin_another(*arguments: Any) -> None:
         if is_line(*arguments):
-            begun.append("run")
-            with other.engine.connect() as connection:
-                reconcile(other, connection.execution_options(isolation_level="AUTOCOMMIT"), graph_of(other, "tenant"))
+            with other.engine.begin() as connection:
+                connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
+                reconcile(other, connection)
+                done = "SELECT key FROM tenantkit.outcomes JOIN tenantkit.tenants ON id = tenant_id WHERE outcomes.status = 'done'"
+                copied.append(list(connection.exec_driver_sql(done).scalars()))
 
     with closing(make_sync(*urls, migrations=fleet.migrations)) as other:
         event.listen(fleet.engine, "before_cursor_execute", begin_another)
-        report = migrations.migrate(fleet, tenants=["e0", "e1"], jobs=0)
-    assert len(begun) == 2
-    _, outcomes = migrations.get_run(fleet, report.run_id)
-    assert [(each.key, each.engine, each.ok) for each in outcomes] == [("e0", "alembic", True), ("e1", "alembic", True)]
-    with fleet.engine.connect() as connection:
-        count = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
-        assert connection.exec_driver_sql(count).scalar_one() == 0
-
-
-_HELD = """
-SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
-WHERE datname = current_database() AND locktype = 'advisory' AND classid::int8 = hashtext('tenantkit ledger') & 4294967295
-"""
-
-
-def test_a_run_that_ends_before_it_begins_does_not_count_as_living(fleet: Tenancy, main: Engine) -> None:
-    """The pool would keep the connection, and the lock on it."""
-    mine = f"{_HELD} AND pid = pg_backend_pid()"
-    with (
-        dying(fleet.engine, "commit", lambda connection: connection.exec_driver_sql(mine).scalar_one()),
-        pytest.raises(SystemExit),
-    ):
-        migrations.migrate(fleet, jobs=0)
-    with main.connect() as connection:
-        until(lambda: connection.exec_driver_sql(_HELD).scalar_one() == 0)
-
-
-def test_a_living_run_that_counted_as_dead_has_the_last_word(fleet: Tenancy, urls: tuple[URL, URL]) -> None:
-    """The connection with its lock is lost, and another run begins before it has written its line."""
-    is_line = _statement("UPDATE tenantkit.outcomes SET")
-    reconciled: list[Any] = []
-
-    def begin_another(*arguments: Any) -> None:
-        if is_line(*arguments):
-            with other.engine.connect() as connection:
-                connection.execution_options(isolation_level="AUTOCOMMIT")
-                ending = f"SELECT pg_terminate_backend(pid) FROM ({_HELD.replace('count(*)', 'pid')}) AS holders"
-                connection.exec_driver_sql(ending)
-                until(lambda: connection.exec_driver_sql(_HELD).scalar_one() == 0)
-                reconcile(other, connection, graph_of(other, "tenant"))
-                engines = "SELECT engine FROM tenantkit.outcomes WHERE status = 'done' ORDER BY tenant_id"
-                reconciled.append(connection.exec_driver_sql(engines).scalars().all())
-
-    with closing(make_sync(*urls, migrations=fleet.migrations)) as other:
-        event.listen(fleet.engine, "before_cursor_execute", begin_another)
-        report = migrations.migrate(fleet, tenants=["e0", "e1"], jobs=0)
+        report = migrations.migrate(fleet, where=EU, jobs=jobs)
         event.remove(fleet.engine, "before_cursor_execute", begin_another)
-    assert reconciled == [["unknown"], ["alembic", "unknown"]]
+    assert "e0" in copied[0]
     _, outcomes = migrations.get_run(fleet, report.run_id)
-    assert [(each.engine, each.from_revision, each.to_revision) for each in outcomes] == [("alembic", "r1", "r2")] * 2
-    assert [outcome.key for outcome in migrations.downgrade_run(fleet, report.run_id).migrated] == ["e0", "e1"]
+    assert [(each.from_revision, each.to_revision, each.ok) for each in outcomes] == [("r1", "r2", True)] * 4
+    assert {each.engine for each in outcomes} == ({"alembic"} if jobs == 0 else {"alembic", "replay"})
+    assert len(migrations.downgrade_run(fleet, report.run_id).migrated) == 4
+
+
+def test_each_database_has_the_ledger_of_its_tenants(fleet: Tenancy, main: Engine, eu: Engine) -> None:
+    run = migrations.migrate(fleet).run_id
+    columns = "tenant_id, status, engine, attempts, from_revision, to_revision"
+    query = f"SELECT {columns} FROM tenantkit.outcomes WHERE run_id = {run} ORDER BY tenant_id"
+    with main.connect() as connection, eu.connect() as other:
+        everything = connection.exec_driver_sql(query).all()
+        local = other.exec_driver_sql(query).all()
+    ids = {tenant.id for tenant in fleet.list() if tenant.key.startswith("e")}
+    assert local == [row for row in everything if row.tenant_id in ids]
+    assert {(row.status, row.from_revision, row.to_revision) for row in local} == {("done", "r1", "r2")}
 
 
 def test_what_a_run_did_not_live_to_write_down_is_known_before_it_is_taken_back(fleet: Tenancy) -> None:
-    """A forecast reads the version tables as a run does, and writes nothing."""
+    """A forecast reads the local ledger as a run does, and writes nothing."""
     with (
         dying(fleet.engine, "before_cursor_execute", _statement("UPDATE tenantkit.outcomes SET")),
         pytest.raises(SystemExit),

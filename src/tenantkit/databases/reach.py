@@ -57,7 +57,8 @@ def in_each(
     def perform(name: str) -> None:
         try:
             with connected(databases, name, main, isolation_level=isolation_level) as connection:
-                done.put((name, work(name, connection), None))
+                result = work(name, connection)
+            done.put((name, result, None))  # when the connection is back in its pool
         except BaseException as error:  # noqa: BLE001 - raised again, in the thread that asked
             done.put((name, None, error))
 

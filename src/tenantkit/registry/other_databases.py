@@ -16,9 +16,26 @@ from tenantkit.registry.versions import REFUSE, wait_for_others
 _FACTS = text(
     f"""
     SELECT ({READ_MARK}) AS mark, to_regclass('tenantkit.registry') IS NOT NULL AS has_registry,
-        to_regproc('tenantkit.refuse') IS NOT NULL AS is_complete
+        to_regproc('tenantkit.refuse') IS NOT NULL AND to_regclass('tenantkit.outcomes') IS NOT NULL AS is_complete
     """
 )
+
+
+_LEDGER = """
+CREATE TABLE IF NOT EXISTS tenantkit.outcomes (
+    run_id bigint,
+    tenant_id bigint,
+    status text NOT NULL,
+    engine text,
+    attempts int NOT NULL,
+    from_revision text,
+    to_revision text,
+    duration_ms bigint,
+    finished_at timestamptz NOT NULL,
+    PRIMARY KEY (run_id, tenant_id)
+)
+"""
+"""The outcomes of runs, written in the transactions that migrate the tenants; the registry has a copy."""
 
 
 def install(connection: Connection, name: str, registry: str) -> None:
@@ -33,6 +50,7 @@ def install(connection: Connection, name: str, registry: str) -> None:
         return
     connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS tenantkit")
     connection.exec_driver_sql(REFUSE)
+    connection.exec_driver_sql(_LEDGER)
     connection.exec_driver_sql(_comment(name, registry).replace("%", "%%"))
 
 

@@ -1,18 +1,18 @@
 """The ledger of runs in the database: functions of a connection, in the caller's transaction.
 
 A run first records its plan and then, in the transaction that migrates a tenant, the tenant's outcome. So after a crash
-the ledger and the schemas agree, and a tenant that is still ``planned`` was not migrated. Of a placement in another
-database, the outcome is recorded after that transaction: see `tenantkit.migrations.runs.reconcile`.
+the ledger and the schemas agree, and a tenant that is still ``planned`` was not migrated. In other databases, that is
+true of a ledger of their own, which is copied to the registry: see `tenantkit.migrations.runs.reconcile`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from json import dumps
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, Row, Text, case, cast, exists, func, insert, literal, select, text, update
+from sqlalchemy import Connection, Row, Select, Text, case, cast, func, insert, literal, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from tenantkit.databases.base import Databases, shares_transaction
@@ -36,9 +36,6 @@ _PLAN = text(
 _WAIT_FOR_DISK = text(
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 )
-
-RECONCILED = "unknown"
-"""The engine of an outcome that was read from a version table, because its run seemed to be dead."""
 
 
 def start_run(
@@ -80,8 +77,10 @@ def finish_run(connection: Connection, run_id: int) -> None:
 class Ledger(Protocol):
     """The outcome of one placement in one run, as an executor writes it in the placement's own transaction."""
 
-    shares_transaction: ClassVar[bool]
-    """Whether the outcome is written so. If not, the run records it after the transaction."""
+    @property
+    def shares_transaction(self) -> bool:
+        """Whether that is the registry's own ledger. If not, the run copies the outcome to it after the transaction."""
+        ...
 
     def done(self, *, engine: str, from_revision: str, to_revision: str, attempts: int) -> str:
         """Return the complete statement that records that the placement is migrated; empty if there is none."""
@@ -97,36 +96,25 @@ class Ledger(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class JoinedLedger:
-    """The ledger of a placement in the registry's own database."""
+class PlacementLedger:
+    """The ledger of a placement: the registry's in the main database, and a local one in any other.
+
+    In another database, the run then copies the outcome to the registry. If it dies before that, the next run does.
+    """
 
     run_id: int
     tenant_id: int
-
-    shares_transaction: ClassVar[bool] = True
+    shares_transaction: bool
 
     def done(self, *, engine: str, from_revision: str, to_revision: str, attempts: int) -> str:
         """Return the statement."""
-        return _write(
-            self.run_id,
-            self.tenant_id,
-            status="unchanged" if from_revision == to_revision else "done",
-            engine=engine,
-            from_revision=from_revision,
-            to_revision=to_revision,
-            attempts=attempts,
+        return self._write(
+            "unchanged" if from_revision == to_revision else "done", engine, from_revision, to_revision, attempts
         )
 
     def begun(self, *, engine: str, from_revision: str, to_revision: str) -> str:
         """Return the statement."""
-        return _write(
-            self.run_id,
-            self.tenant_id,
-            status="planned",
-            engine=engine,
-            from_revision=from_revision,
-            to_revision=to_revision,
-        )
+        return self._write("planned", engine, from_revision, to_revision)
 
     def is_done(self, connection: Connection, /) -> bool:
         """Return whether the run has migrated the placement."""
@@ -134,17 +122,38 @@ class JoinedLedger:
         query = query.where(outcomes.c.run_id == self.run_id, outcomes.c.tenant_id == self.tenant_id)
         return connection.execute(query).scalar() == "done"
 
+    def _write(self, status: str, engine: str, from_revision: str, to_revision: str, attempts: int = 1) -> str:
+        # A retry after a lost answer may find the tenant unchanged, although this run has migrated it.
+        condition = "outcomes.status <> 'done'" if status == "unchanged" else "true"
+        before, after = (f"nullif({quote_literal(revision)}, '')" for revision in (from_revision, to_revision))
+        values = {
+            "status": quote_literal(status),
+            "engine": quote_literal(engine),
+            "attempts": str(attempts),
+            "to_revision": after,
+            "from_revision": before,
+            "duration_ms": "date_part('epoch', clock_timestamp() - now()) * 1000",
+            "finished_at": "clock_timestamp()",
+        }
+        # The starting point of an earlier part of the same run is kept.
+        kept = f"CASE WHEN outcomes.to_revision = {before} THEN outcomes.from_revision ELSE {before} END"
+        changes = ", ".join(f"{name} = {value}" for name, value in (values | {"from_revision": kept}).items())
+        if self.shares_transaction:
+            return (
+                f"UPDATE tenantkit.outcomes SET {changes} "  # noqa: S608 - numbers, and quoted
+                f"WHERE run_id = {self.run_id} AND tenant_id = {self.tenant_id} AND {condition}"
+            )
+        return (
+            f"INSERT INTO tenantkit.outcomes (run_id, tenant_id, {', '.join(values)}) "  # noqa: S608 - numbers, and quoted
+            f"VALUES ({self.run_id}, {self.tenant_id}, {', '.join(values.values())}) "
+            f"ON CONFLICT (run_id, tenant_id) DO UPDATE SET {changes} WHERE {condition}"
+        )
 
-@dataclass(frozen=True, slots=True)
-class SeparateLedger:
-    """The ledger of a placement in another database: nothing is written there. Nor is it where no run is recorded.
 
-    The run records the outcome once the placement has committed. A run that dies in between leaves the outcome
-    ``planned`` though the version table is further. The version table says where a placement is, and `unsettled`
-    outcomes are compared with it when the next run begins.
-    """
+class NoLedger:
+    """The ledger of a placement that no run records, such as that of the shared tables."""
 
-    shares_transaction: ClassVar[bool] = False
+    shares_transaction = False
 
     def done(self, **_: Any) -> str:
         """Return nothing."""
@@ -161,54 +170,36 @@ class SeparateLedger:
 
 def ledger_for(databases: Databases, database: str, run_id: int, tenant_id: int) -> Ledger:
     """Return the ledger of a placement in *database*."""
-    return JoinedLedger(run_id, tenant_id) if shares_transaction(databases, database) else SeparateLedger()
+    return PlacementLedger(run_id, tenant_id, shares_transaction(databases, database))
 
 
 def unsettled(connection: Connection, databases: Sequence[str]) -> Sequence[Row[Any]]:
-    """Return the last outcomes, where they are ``planned``, of tenants in *databases*, with placement and target."""
-    later = outcomes.alias()
-    is_last = ~exists().where(
-        later.c.tenant_id == outcomes.c.tenant_id,
-        later.c.run_id > outcomes.c.run_id,
-        later.c.status.in_(("done", "planned")),
-    )
-    query = select(outcomes, runs.c.command, runs.c.target, tenants.c.database, tenants.c.schema)
-    query = query.join_from(outcomes, runs).join(tenants, tenants.c.id == outcomes.c.tenant_id)
-    is_there = tenants.c.database.in_(databases)
-    return connection.execute(query.where(outcomes.c.status == "planned", is_last, is_there)).all()
+    """Return the outcomes that are ``planned``, of tenants in *databases*, with the database of each."""
+    query: Select[Any] = select(outcomes.c.run_id, outcomes.c.tenant_id, tenants.c.database)
+    query = query.join_from(outcomes, tenants, tenants.c.id == outcomes.c.tenant_id)
+    return connection.execute(query.where(outcomes.c.status == "planned", tenants.c.database.in_(databases))).all()
 
 
-def _write(
-    run_id: int,
-    tenant_id: int,
-    *,
-    status: str,
-    engine: str,
-    from_revision: str,
-    to_revision: str,
-    attempts: int = 1,
-) -> str:
-    # A retry after a lost answer may find the tenant unchanged, although this run has migrated it.
-    also = " AND status <> 'done'" if status == "unchanged" else ""
-    before, after = (f"nullif({quote_literal(revision)}, '')" for revision in (from_revision, to_revision))
-    return (
-        f"UPDATE tenantkit.outcomes SET status = '{status}', "  # noqa: S608 - numbers, and quoted
-        f"engine = {quote_literal(engine)}, attempts = {attempts}, to_revision = {after}, "
-        # The starting point of an earlier part of the same run is kept.
-        f"from_revision = CASE WHEN to_revision = {before} THEN from_revision ELSE {before} END, "
-        "duration_ms = date_part('epoch', clock_timestamp() - now()) * 1000, finished_at = clock_timestamp() "
-        f"WHERE run_id = {run_id} AND tenant_id = {tenant_id}{also}"
-    )
+_LOCAL = (
+    *(outcomes.c.run_id, outcomes.c.tenant_id, outcomes.c.status, outcomes.c.engine, outcomes.c.attempts),
+    *(outcomes.c.from_revision, outcomes.c.to_revision, outcomes.c.duration_ms),
+)
+
+
+def find_local(connection: Connection, keys: Collection[tuple[int, int]]) -> list[dict[str, Any]]:
+    """Return the values of outcomes, by the ids of run and tenant, in the ledger of a database without the registry."""
+    if connection.scalar(text("SELECT to_regclass('tenantkit.outcomes') IS NULL")):
+        return []
+    rows = connection.execute(select(*_LOCAL).where(tuple_(outcomes.c.run_id, outcomes.c.tenant_id).in_(keys)))
+    return [dict(row._mapping) for row in rows]  # noqa: SLF001 - its public name
 
 
 def record(connection: Connection, run_id: int, tenant_id: int, **values: Any) -> None:
     """Record an outcome that no placement's transaction has recorded; do nothing if the tenant was dropped meanwhile.
 
-    An outcome that is done stays, unless it was `RECONCILED` and the run itself says that it is done.
+    An outcome that is done stays.
     """
     is_open = outcomes.c.status != "done"
-    if values["status"] == "done":  # the run knows more than what was reconciled
-        is_open |= outcomes.c.engine == RECONCILED
     before, after = values.pop("from_revision"), values.pop("to_revision")
     if before is not None or after is not None:  # otherwise the revisions are not known; a part may be done
         values["from_revision"] = case((outcomes.c.to_revision == before, outcomes.c.from_revision), else_=before)

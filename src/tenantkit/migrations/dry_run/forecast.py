@@ -78,7 +78,7 @@ def forecast(tenancy: Deployment, request: RunRequest) -> Forecast:
         current = read_placements(tenancy.databases, connection, tenancy.isolations.targets(fleet))
     with rolled_back(tenancy.engine) as connection:
         versions.install(connection)
-        reconcile(tenancy, connection, graph)
+        reconcile(tenancy, connection)
         plan = request.plan(connection, fleet, current)
     groups = tuple(
         _group(graph, request.command, heads, there, placements_of(work), purge=plan.purge)

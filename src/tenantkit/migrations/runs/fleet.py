@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
 from threading import Event
 from typing import TYPE_CHECKING
 
 from tenantkit.cancellation import Cancellation, handling
-from tenantkit.databases.base import separate
 from tenantkit.databases.reach import in_each
 from tenantkit.exceptions import MigrationError
 from tenantkit.migrations.environment.env_file import require_usable
@@ -19,7 +17,7 @@ from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.report import MigrationReport
 from tenantkit.migrations.runs.migrator import Migrator
-from tenantkit.migrations.runs.reconcile import reconcile, show_recording
+from tenantkit.migrations.runs.reconcile import reconcile
 from tenantkit.migrations.runs.requests import RunRequest
 from tenantkit.migrations.runs.run import FleetRun
 from tenantkit.migrations.runs.waiting import watching_for
@@ -45,14 +43,14 @@ def run_fleet(
     :raises ConfigurationError: if an option is wrong; nothing was changed then.
     """
     options = request.options
-    with handling() as cancellation, cancellation.interruptible(), ExitStack() as opened:
+    with handling() as cancellation, cancellation.interruptible():
         fleet = _prepare(tenancy, request)
         migrator = _migrator(tenancy, request, cancellation)
         watching = watching_for(tenancy, options.progress, fleet)
         # After the checks of all arguments, and before the tenants' revisions are read.
         with watching():
             shared = migrate_shared()
-        fleet_run = _open(tenancy, request, fleet, migrator, opened)
+        fleet_run = _open(tenancy, request, fleet, migrator)
         maintained = maintenance_for(tenancy, fleet_run.run_id, cancellation, is_wanted=options.maintenance)
         with watching(), cancellation.deferred(), maintained as migrator.around:
             fleet_run.run()
@@ -68,7 +66,7 @@ def _prepare(tenancy: Deployment, request: RunRequest) -> Sequence[Tenant]:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         options.settings.limits.require_sense(connection)
         maintenance.release(connection, tenancy.databases)
-        reconcile(tenancy, connection, request.graph)
+        reconcile(tenancy, connection)
         fleet = options.selection.find(connection)
         options.rollout.require_canaries({tenant.key for tenant in fleet})
     return fleet
@@ -85,23 +83,15 @@ def _migrator(tenancy: Deployment, request: RunRequest, cancellation: Cancellati
     )
 
 
-def _open(
-    tenancy: Deployment, request: RunRequest, fleet: Sequence[Tenant], migrator: Migrator, opened: ExitStack
-) -> FleetRun:
-    """Plan the run, and record it in the ledger.
-
-    With placements in other databases, a connection stays *opened* that shows that the run lives.
-    """
-    options, is_shown = request.options, bool(separate(tenancy.databases))
+def _open(tenancy: Deployment, request: RunRequest, fleet: Sequence[Tenant], migrator: Migrator) -> FleetRun:
+    """Plan the run, and record it in the ledger."""
+    options = request.options
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         if request.command == "migrate":
             require_operators(connection, (), extra_schemas=tenancy.extra_schemas, shared=tenancy.tables.shared)
         current = read_placements(tenancy.databases, connection, tenancy.isolations.targets(fleet))
-    connection = opened.enter_context(tenancy.engine.connect())
-    if is_shown:  # the pool would keep its lock, may be small, and is for the application's requests
-        connection.detach()
-    with connection.begin():
+    with tenancy.engine.begin() as connection:
         plan = request.plan(connection, fleet, current)
         if plan.work:
             names = {work.tenant.placement.database for work in plan.work}
@@ -116,10 +106,6 @@ def _open(
             planned=[(tenant.id, format_heads(current.get(tenant.placement, ()))) for tenant in planned],
         )
         revisions.write_order(connection, request.graph.order())
-        if is_shown:
-            show_recording(connection, run_id)
-    if not is_shown:
-        connection.close()
     return FleetRun(
         tenancy=tenancy,
         command=request.command,
@@ -140,12 +126,11 @@ def _limit_jobs(
     servers = Counter(in_each(databases, connection, names, lambda _, there: server_of(there)).results.values())
 
     def limit(_: str, there: Connection) -> int:
-        is_shown = there is connection and bool(separate(databases))
         return limit_jobs(
             there,
             jobs=options.settings.jobs,
             max_connections=options.max_connections,
-            others=options.maintenance + options.progress.watches_waits + is_shown,
+            others=options.maintenance + options.progress.watches_waits,
             databases=servers[server_of(there)] or 1,
         )
 

@@ -49,7 +49,7 @@ def limit_jobs(
     :param connection: one of the run's connections.
     :param jobs: the requested number; ``None`` for as many as are of use.
     :param max_connections: the maximum number of connections of the run; ``None`` for all that are free.
-    :param others: the number of its connections that watch for waits, set maintenance, or show that it is alive.
+    :param others: the number of its connections that watch for waits, or set maintenance.
     :param databases: the number of databases on this server that are migrated, which have equal shares.
     :raises ConfigurationError: if the number is less than *jobs*, or than one.
     """

@@ -13,7 +13,7 @@ from tenantkit.migrations.graph.revision_graph import Command, Heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.postgres import retry
 from tenantkit.postgres.errors import reason, sqlstate
-from tenantkit.runs.ledger import Ledger, SeparateLedger
+from tenantkit.runs.ledger import Ledger, NoLedger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Task:
     command: Command
     revision: str
     """The target in Alembic's syntax: an id, ``head``, ``+1``."""
-    ledger: Ledger = field(default_factory=SeparateLedger)
+    ledger: Ledger = field(default_factory=NoLedger)
     tenant_id: int = 0
     """The tenant's id; 0 for the shared tables."""
     expected: Heads | None = None
