@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import Engine, ForeignKeyConstraint
 from sqlalchemy.sql.compiler import DDLCompiler
@@ -16,7 +16,10 @@ _NOTHING = "SELECT"
 class _WithoutSharedKeys(DDLCompiler):
     """Leaves foreign keys to shared tables out of DDL."""
 
-    shared_schemas: ClassVar[Callable[[], Collection[str]]]
+    @staticmethod
+    def shared_schemas() -> Collection[str]:
+        """Return the schemas of shared tables."""
+        raise NotImplementedError
 
     @classmethod
     def leaves_out(cls, schema: str | None) -> bool:

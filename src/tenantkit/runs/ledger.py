@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from json import dumps
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Row, Select, Text, case, cast, func, insert, literal, select, text, tuple_, update
+from sqlalchemy import Connection, Row, Text, case, cast, func, insert, literal, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from tenantkit.databases.base import Databases, shares_transaction
@@ -175,9 +175,10 @@ def ledger_for(databases: Databases, database: str, run_id: int, tenant_id: int)
 
 def unsettled(connection: Connection, databases: Sequence[str]) -> Sequence[Row[Any]]:
     """Return the outcomes that are ``planned``, of tenants in *databases*, with the database of each."""
-    query: Select[Any] = select(outcomes.c.run_id, outcomes.c.tenant_id, tenants.c.database)
+    query: Any = select(outcomes.c.run_id, outcomes.c.tenant_id, tenants.c.database)
     query = query.join_from(outcomes, tenants, tenants.c.id == outcomes.c.tenant_id)
-    return connection.execute(query.where(outcomes.c.status == "planned", tenants.c.database.in_(databases))).all()
+    is_open = query.where(outcomes.c.status == "planned", tenants.c.database.in_(databases))
+    return connection.execute(is_open).all()
 
 
 _LOCAL = (
