@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tenantkit.isolation.tenant_column import TenantColumn
 from tenantkit.postgres.quoting import search_path
 from tenantkit.tenant import Placement
 
@@ -20,6 +21,8 @@ class MigrationTarget:
     """The schema that revisions write for that of the placement."""
     translates: bool = True
     """Whether there is a placeholder at all: not for shared tables."""
+    column: TenantColumn | None = None
+    """The column that divides the tables among tenants, if the schema is not one tenant's alone."""
     is_visible: bool = True
     """Whether names without a schema lead there. Autogenerate wants every name read with its schema."""
     in_transaction: bool = False

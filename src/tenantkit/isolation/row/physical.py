@@ -1,0 +1,247 @@
+"""The physical form of tenant tables in a common schema, derived from the tables as the models declare them.
+
+The models have keys of one column, and no tenant column. In a common schema each table has it, and each key, unique
+constraint, index and foreign key between tenant tables begins with it, under the name that it has in a schema of one
+tenant. So two tenants may have the same keys, and no row refers to another tenant's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import singledispatchmethod
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Constraint,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import conv
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.tenant_column import TenantColumn
+from tenantkit.postgres.default_names import default_name
+from tenantkit.postgres.quoting import quote_identifier
+
+_ORDERED = (None, False, "btree")
+"""Values of ``postgresql_using`` of indexes to which the tenant column is of use."""
+
+
+def physical_table(
+    table: Table, tenant: TenantColumn, foreign_keys: Collection[ForeignKeyConstraint] | None = None
+) -> Table:
+    """Return the physical form of a tenant table, in a metadata of its own with the tables that it refers to.
+
+    :param foreign_keys: those to include; by default all.
+    :raises ConfigurationError: if *table* has something that row isolation does not support.
+    """
+    form = _PhysicalForm(table, tenant)
+    for constraint in table.constraints:
+        if foreign_keys is None or not isinstance(constraint, ForeignKeyConstraint) or constraint in foreign_keys:
+            form.add(constraint)
+    form.add_target()
+    for index in table.indexes:
+        form.index(index)
+    return form.table
+
+
+def physical_constraint(constraint: Constraint, tenant: TenantColumn) -> Constraint:
+    """Return the physical form of a constraint of an existing tenant table; raises as `physical_table`."""
+    return _PhysicalForm(constraint.table, tenant).add(constraint)
+
+
+def physical_index(index: Index, tenant: TenantColumn) -> Index:
+    """Return the physical form of an index of a tenant table."""
+    if index.table is None:
+        raise ConfigurationError(f"The index {index.name!r} has no table.")
+    return _PhysicalForm(index.table, tenant).index(index)
+
+
+class _PhysicalForm:
+    """The physical form of one table, with its columns, to which the rest is added."""
+
+    def __init__(self, declared: Table, tenant: TenantColumn) -> None:
+        tenant.require_type(declared)
+        self._declared = declared
+        self._tenant = tenant
+        self._owns_column = tenant.name in declared.columns
+        columns = [self._column(column) for column in declared.columns]
+        if not self._owns_column:
+            columns.append(tenant.make())  # last: an INSERT in text may have values without names of columns
+        self.table = Table(
+            declared.name,
+            MetaData(naming_convention=declared.metadata.naming_convention),
+            *columns,
+            schema=declared.schema,
+            comment=declared.comment,
+            prefixes=declared._prefixes,  # noqa: SLF001 - as Table.to_metadata() does
+            info=declared.info,
+            **declared.kwargs,
+        )
+
+    def _column(self, declared: Column[Any]) -> Column[Any]:
+        column = declared._copy()  # noqa: SLF001 - as Table.to_metadata() does
+        # These would make constraints again.
+        column.unique = column.index = None
+        column.primary_key = False
+        if declared.name == self._tenant.name:
+            column.nullable = False
+            if column.server_default is None:
+                column.server_default = self._tenant.make().server_default
+        return column
+
+    def add(self, constraint: Constraint) -> Constraint:
+        """Add the physical form of a constraint of the declared table, and return it."""
+        made = self._physical(constraint)
+        if made is not constraint:
+            self.table.append_constraint(made)
+        return made
+
+    @singledispatchmethod
+    def _physical(self, constraint: Constraint) -> Constraint:
+        raise ConfigurationError(
+            f"Row isolation does not support a {type(constraint).__name__} yet, as {self._declared.fullname} has. "
+            "Give the tenants schemas of their own, or remove it."
+        )
+
+    @_physical.register
+    def _(self, constraint: CheckConstraint) -> Constraint:
+        is_columns = any(constraint in column.constraints for column in self._declared.columns)
+        if is_columns or constraint._type_bound:  # noqa: SLF001 - the copied column or its type has it
+            return constraint
+        return constraint._copy(target_table=self.table)  # noqa: SLF001
+
+    @_physical.register
+    def _(self, constraint: PrimaryKeyConstraint) -> Constraint:
+        keys = [column.key for column in constraint.columns]
+        if not keys:
+            return constraint
+        numbered = self._declared.autoincrement_column
+        if numbered is not None:
+            self.table.columns[numbered.key].autoincrement = True  # of one key column of several, too
+        made = PrimaryKeyConstraint(
+            *self._columns(keys if self._keeps_key else self._led(keys)),
+            name=self._name(constraint, (), "pkey"),
+            **_options(constraint),
+        )
+        if self._owns_column and self._tenant.name not in keys and not self._keeps_key:
+            raise ConfigurationError(
+                f"The primary key of {self._declared.fullname} is not unique among all tenants, and does not have the "
+                f"column {self._tenant.name!r}, which the table declares. Give it a Uuid as its key, or leave the "
+                "column to tenantkit, which then begins the key with it."
+            )
+        return made
+
+    @property
+    def _keeps_key(self) -> bool:
+        """Whether the primary key is a UUID beside a declared tenant column: other tables may refer to it alone."""
+        columns = list(self._declared.primary_key.columns)
+        return self._owns_column and len(columns) == 1 and isinstance(columns[0].type, Uuid)
+
+    def add_target(self) -> None:
+        """Add the unique constraint to which foreign keys point if the primary key stays as it is declared."""
+        if self._keeps_key:
+            keys = self._led([column.key for column in self._declared.primary_key.columns])
+            name = default_name(self._declared.name, keys, "key")
+            self.table.append_constraint(UniqueConstraint(*self._columns(keys), name=name))
+
+    @_physical.register
+    def _(self, constraint: UniqueConstraint) -> Constraint:
+        keys = [column.key for column in constraint.columns]
+        return UniqueConstraint(
+            *self._columns(self._led(keys)), name=self._name(constraint, keys, "key"), **_options(constraint)
+        )
+
+    @_physical.register
+    def _(self, constraint: ForeignKeyConstraint) -> Constraint:
+        targets = [element.column for element in constraint.elements]
+        keys, referred = list(constraint.column_keys), targets[0].table
+        columns = [self._stub(referred, target) for target in targets]
+        ondelete = constraint.ondelete
+        leads = referred.schema == self._declared.schema and self._tenant.name not in keys
+        if leads:
+            self._require_leading(constraint)
+            if (ondelete or "").upper() in {"SET NULL", "SET DEFAULT"}:
+                names = ", ".join(quote_identifier(self._declared.columns[key].name) for key in keys)
+                ondelete = f"{ondelete} ({names})"
+            columns.insert(0, self._stub(referred, self._tenant.make()))
+        return ForeignKeyConstraint(
+            self._led(keys) if leads else keys,
+            columns,
+            name=self._name(constraint, keys, "fkey"),
+            onupdate=constraint.onupdate,
+            ondelete=ondelete,
+            match=constraint.match if not leads else None,
+            use_alter=constraint.use_alter,
+            **_options(constraint),
+        )
+
+    def _require_leading(self, constraint: ForeignKeyConstraint) -> None:
+        """Raise if a foreign key would mean something else with the tenant column."""
+        if (constraint.onupdate or "").upper() in {"SET NULL", "SET DEFAULT"}:
+            problem = f"ON UPDATE {constraint.onupdate}, which would change the tenant of a row"
+        elif (constraint.match or "").upper() == "FULL" and len(constraint.elements) > 1:
+            problem = "MATCH FULL over several columns, which the tenant column would join"
+        else:
+            return
+        raise ConfigurationError(
+            f"Row isolation does not support the foreign key of {self._declared.fullname} to "
+            f"{constraint.referred_table.fullname}: it has {problem}. Leave that out."
+        )
+
+    def _stub(self, referred: Table, target: Column[Any]) -> Column[Any]:
+        """Return a column of the table that a foreign key points to."""
+        if referred is self._declared:
+            return self.table.columns[target.key]
+        stub = Table(referred.name, self.table.metadata, schema=referred.schema, extend_existing=True)
+        if target.key not in stub.columns:
+            stub.append_column(Column(target.name, target.type, key=target.key))
+        return stub.columns[target.key]
+
+    def index(self, index: Index) -> Index:
+        """Add the physical form of an index, and return it."""
+
+        def replace(element: Any, **_: Any) -> Any:
+            is_own = isinstance(element, Column) and element.table is self._declared
+            return self.table.columns[element.key] if is_own else None
+
+        declared: list[Any] = list(index.expressions)
+        expressions = [visitors.replacement_traverse(expression, {}, replace) for expression in declared]
+        is_ordered = index.dialect_kwargs.get("postgresql_using") in _ORDERED
+        if (is_ordered or index.unique) and self._tenant.name not in index.columns:
+            expressions.insert(0, self.table.columns[self._tenant.name])
+        return Index(
+            index.name, *expressions, unique=index.unique, info=index.info, _table=self.table, **index.dialect_kwargs
+        )
+
+    def _led(self, keys: Sequence[str]) -> list[str]:
+        """Return keys of columns with that of the tenant column first, unless they contain it."""
+        return list(keys) if self._tenant.name in keys else [self._tenant.name, *keys]
+
+    def _columns(self, keys: Sequence[str]) -> list[Column[Any]]:
+        return [self.table.columns[key] for key in keys]
+
+    def _name(self, constraint: Constraint, keys: Sequence[str], suffix: str) -> str:
+        """Return the name that a constraint has in a schema of one tenant."""
+        if isinstance(constraint.name, str):
+            return conv(constraint.name)
+        names = [self._declared.columns[key].name for key in keys]
+        return conv(default_name(self._declared.name, names, suffix))
+
+
+def _options(constraint: Constraint) -> dict[str, Any]:
+    return {
+        "deferrable": constraint.deferrable,
+        "initially": constraint.initially,
+        "comment": constraint.comment,
+        "info": constraint.info,
+        **constraint.dialect_kwargs,
+    }

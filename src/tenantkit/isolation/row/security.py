@@ -1,0 +1,74 @@
+"""What is wrong with the tables of a common schema, as the catalog has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from tenantkit.isolation.row.policies import condition
+from tenantkit.isolation.tenant_column import TenantColumn
+
+_TABLES = text(
+    """
+    SELECT relname AS name, relrowsecurity AND relforcerowsecurity AS is_forced, attnotnull AS is_filled,
+        (SELECT json_agg(json_build_array(
+            polcmd = '*' AND polpermissive AND polroles = '{0}',
+            pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
+        )) FROM pg_policy WHERE polrelid = pg_class.oid) AS policies,
+        ARRAY(SELECT index.relname::text FROM pg_index JOIN pg_class AS index ON index.oid = indexrelid
+            WHERE indrelid = pg_class.oid AND indisunique AND NOT attnum = ANY(indkey)
+            AND (SELECT count(*) FROM pg_index AS led WHERE led.indrelid = pg_index.indrelid
+                AND led.indisunique AND led.indkey[0] = attnum AND led.indnatts = pg_index.indnatts + 1) = 0
+            ORDER BY 1) AS global_indexes,
+        ARRAY(SELECT conname::text FROM pg_constraint JOIN pg_class AS target ON target.oid = confrelid
+            WHERE conrelid = pg_class.oid AND contype = 'f' AND target.relnamespace = pg_class.relnamespace
+            AND NOT attnum = ANY(conkey) ORDER BY 1) AS open_keys
+    FROM pg_class
+    LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attname = :column AND NOT attisdropped
+    WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'p') AND relname <> 'alembic_version'
+    ORDER BY relname
+    """
+)
+
+
+def problems(connection: Connection, schema: str, tenant: TenantColumn) -> list[str]:
+    """Return what keeps the tables of a common schema from being divided among tenants; nothing if all are."""
+    rows = connection.execute(_TABLES, {"schema": f'"{schema}"', "column": tenant.name})
+    wanted = _normal(condition(schema, tenant), schema)
+    return [
+        f"the table {row.name!r} of the schema {schema!r} {each}" for row in rows for each in _of(row, wanted, schema)
+    ]
+
+
+def _of(row: Any, wanted: str, schema: str) -> Iterator[str]:
+    if row.is_filled is None:
+        yield "lacks the tenant column; create it by op.create_table, or move it to the shared tables"
+        return
+    if not row.is_filled:
+        yield "permits NULL in its tenant column"
+    if not row.is_forced:
+        yield "does not have row security enabled and forced"
+    if not row.policies:
+        yield "has no policy"
+    elif len(row.policies) > 1:
+        yield f"has {len(row.policies)} policies: each further one lets more rows through"
+    elif not _is_ours(row.policies[0], wanted, schema):
+        yield "has another policy than tenantkit's"
+    if row.global_indexes:
+        yield f"has unique indexes over all tenants: {', '.join(row.global_indexes)}"
+    if row.open_keys:
+        yield f"has foreign keys that reach rows of other tenants: {', '.join(row.open_keys)}"
+
+
+def _is_ours(policy: Sequence[Any], wanted: str, schema: str) -> bool:
+    is_plain, using, check = policy
+    return is_plain and _normal(using, schema) == _normal(check, schema) == wanted
+
+
+def _normal(expression: str | None, schema: str) -> str:
+    """Return an expression without what PostgreSQL adds or leaves out as it shows it."""
+    bare = re.sub(r'::text|["()\s]', "", expression or "").casefold()
+    return bare.replace(f"{schema.casefold()}.no_tenant", "no_tenant")
