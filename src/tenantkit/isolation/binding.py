@@ -10,10 +10,14 @@ from sqlalchemy.util import immutabledict
 from typing_extensions import override
 
 from tenantkit.exceptions import TenantMismatchError
+from tenantkit.isolation.tenant_column import TenantColumn
 from tenantkit.postgres.quoting import quote_literal, quote_setting, search_path
 
 if TYPE_CHECKING:
     from tenantkit.tenant import Tenant
+
+BINDING = "tenantkit_binding"
+"""The execution option of sessions for a tenant."""
 
 RawSQL = Literal["allow", "forbid"]
 """Whether tenant sessions execute textual SQL, whose names no map translates.
@@ -46,6 +50,10 @@ class Binding:
     """The value of ``search_path`` in the tenant's transactions."""
     settings: tuple[tuple[str, str], ...] = ()
     """Further settings of the tenant's transactions, such as a role: names and values."""
+    column: TenantColumn | None = None
+    """The column that divides the tables among tenants, if the schema is not the tenant's alone."""
+    value: Any = None
+    """The tenant's value of that column."""
     verify: Callable[[], object] | None = None
     """A function that raises if the tenant cannot be served, called before the first statement."""
     schemas: Mapping[str | None, str] = field(init=False)
@@ -65,12 +73,13 @@ class Binding:
         schemas = immutabledict({self.placeholder: tenant.schema}) if is_named else _UnnamedMap(tenant.schema)
         derived: dict[str, Any] = {
             "schemas": schemas,
-            "execution_options": immutabledict(schema_translate_map=schemas, tenantkit_binding=self),
+            "execution_options": immutabledict({"schema_translate_map": schemas, BINDING: self}),
             "head": (
                 f"SET LOCAL search_path TO {self.search_path}",
                 *(f"SET LOCAL {quote_setting(name)} TO {quote_literal(value)}" for name, value in self.settings),
             ),
-            "mark": f"/* tenant {tenant.id} */ ",
+            # Prepared statements serve all tenants of one schema.
+            "mark": f"/* tenant {tenant.id} */ " if self.column is None else "/* all tenants */ ",
             "owner": (tenant.identity, tenant.key),
         }
         for name, value in derived.items():
@@ -95,6 +104,9 @@ def bind(
     raw_sql: RawSQL,
     extra_schemas: Sequence[str] = (),
     settings: tuple[tuple[str, str], ...] = (),
+    column: TenantColumn | None = None,
+    value: Any = None,
 ) -> Binding:
     """Return the binding of *tenant*, whose tables are declared with *placeholder*."""
-    return Binding(tenant, placeholder, raw_sql, search_path(tenant.schema, *extra_schemas), settings)
+    path = search_path(tenant.schema, *extra_schemas)
+    return Binding(tenant, placeholder, raw_sql, path, settings, column=column, value=value)

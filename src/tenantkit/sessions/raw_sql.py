@@ -25,10 +25,11 @@ from typing_extensions import override
 
 from tenantkit.drivers import framed
 from tenantkit.exceptions import ConfigurationError, RawSQLForbiddenError
+from tenantkit.isolation.binding import BINDING
 from tenantkit.postgres.sql_text import SQLText, read_sql
 from tenantkit.sessions.crossing import CROSSING
 from tenantkit.sessions.ownership import require_own_value
-from tenantkit.sessions.transactions import BINDING, INTERNAL, SHARED, send_all
+from tenantkit.sessions.transactions import INTERNAL, SHARED, send_all
 
 if TYPE_CHECKING:
     from sqlalchemy import TableClause

@@ -12,7 +12,10 @@ from sqlalchemy.exc import DBAPIError
 from tenantkit.drivers import framed
 from tenantkit.drivers.frame import Frame
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.binding import BINDING
 from tenantkit.sessions.crossing import CROSSING, Crossing
+from tenantkit.sessions.row_criterion import row_dialect
+from tenantkit.sessions.row_login import require_row_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,9 +31,6 @@ INTERNAL = "tenantkit_internal"
 
 SHARED = "tenantkit_shared"
 """The execution option of sessions for shared tables."""
-
-BINDING = "tenantkit_binding"
-"""The execution option of sessions for a tenant."""
 
 
 class Transactions:
@@ -90,6 +90,7 @@ class Transactions:
         if pooled.autocommit:
             raise driver.refuse_autocommit()
         if self.callers and connection in self.callers:
+            self._require_login(connection, may_own=True)
             shared = _shared_connections.get(connection)
             if shared is None:
                 shared = _shared_connections[connection] = _SharedConnection(self.callers[connection])
@@ -98,10 +99,16 @@ class Transactions:
         transaction: Any = connection.get_transaction()
         if driver.frame is not None and driver.frame.transaction() is transaction:
             return  # a savepoint in a transaction that this session has begun
+        self._require_login(connection, may_own=False)
         driver.frame = self.frame(connection)
+        self.set_dialect(connection)
         if driver.in_transaction:  # one in two phases begins at once
             driver.needs_tail = True
             send_all(connection, driver.frame.head)
+
+    def _require_login(self, connection: Connection, *, may_own: bool) -> None:
+        if self._binding is not None and self._binding.column is not None:
+            require_row_login(connection, self._binding.tenant.schema, may_own=may_own)
 
     def end(self) -> None:
         """Restore the caller's connections."""
@@ -109,7 +116,7 @@ class Transactions:
             connection, options = self.callers.popitem()
             shared = _shared_connections.get(connection)
             if shared is None:
-                connection._execution_options = options  # noqa: SLF001 - execution_options() only adds
+                restore_options(connection, options)
             elif self in shared.sessions:
                 shared.sessions.remove(self)
                 if not shared.sessions:
@@ -126,6 +133,16 @@ class Transactions:
     def apply_options(self, connection: Connection, before: Any) -> None:
         """Set the options of this session on *connection*."""
         connection._execution_options = before.union(self._options)  # noqa: SLF001 - execution_options() only adds
+        self.set_dialect(connection)
+
+    def set_dialect(self, connection: Connection) -> None:
+        """Make *connection* compile statements as the tenant's isolation needs them."""
+        connection.dialect = row_dialect(connection, self._binding)
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """The settings, besides the path, that the statements at the beginning set."""
+        return frozenset(name for name, _ in self._binding.settings) if self._binding else frozenset()
 
     @property
     def is_flushing(self) -> bool:
@@ -149,6 +166,8 @@ class _SharedConnection:
         """The transaction in which the original path was read."""
         self._path = ""
         self._frame: Frame | None = None
+        self._settings: frozenset[str] = frozenset()
+        """The settings, besides the path, that the last session has set."""
 
     def begin(self, connection: Connection, session: Transactions) -> None:
         """Enter the transaction, which the caller or another session may have begun."""
@@ -178,6 +197,7 @@ class _SharedConnection:
             driver = framed(connection)
             driver.frame = session.frame(connection)
             driver.needs_tail = True
+            self._leave_settings(connection, session.settings if driver.frame.head else frozenset())
             if driver.frame.head:
                 send_all(connection, driver.frame.head)
             else:
@@ -185,12 +205,13 @@ class _SharedConnection:
 
     def end(self, connection: Connection) -> None:
         """Restore the original path and options."""
-        connection._execution_options = self.options  # noqa: SLF001 - execution_options() only adds
+        restore_options(connection, self.options)
         if self._is_open(connection):
             framed(connection).frame = self._frame
             # A failed transaction can only be rolled back, which restores the path.
             with suppress(DBAPIError):
                 self._set_path(connection)
+                self._leave_settings(connection, frozenset())
 
     def abandon(self, session: Transactions, reference: ReferenceType[Connection]) -> None:
         """Remove a session that was not closed, without I/O, because any thread may run this."""
@@ -199,7 +220,7 @@ class _SharedConnection:
             self.sessions.remove(session)
             if connection is not None and not self.sessions:
                 _shared_connections.pop(connection, None)
-                connection._execution_options = self.options  # noqa: SLF001 - execution_options() only adds
+                restore_options(connection, self.options)
 
     def _is_open(self, connection: Connection) -> bool:
         return (
@@ -211,8 +232,24 @@ class _SharedConnection:
         )
 
     def _set_path(self, connection: Connection) -> None:
-        statement = select(func.pg_catalog.set_config("search_path", self._path, True))  # noqa: FBT003
-        connection.execute(statement, execution_options={INTERNAL: True})
+        _set(connection, "search_path", self._path)
+
+    def _leave_settings(self, connection: Connection, wanted: frozenset[str]) -> None:
+        """Clear the settings of the session before, except the *wanted* ones, which are set next."""
+        for name in sorted(self._settings - wanted):
+            _set(connection, name, "")
+        self._settings = wanted
+
+
+def _set(connection: Connection, name: str, value: str) -> None:
+    statement = select(func.pg_catalog.set_config(name, value, True))  # noqa: FBT003
+    connection.execute(statement, execution_options={INTERNAL: True})
+
+
+def restore_options(connection: Connection, options: Any) -> None:
+    """Set the original *options* and the original dialect on a connection of the caller."""
+    connection._execution_options = options  # noqa: SLF001 - execution_options() only adds
+    connection.dialect = connection.engine.dialect
 
 
 def _end_transaction(session: Any, transaction: SessionTransaction) -> None:
