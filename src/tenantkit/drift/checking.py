@@ -83,15 +83,25 @@ def check(
     shared: defaultdict[Placement, list[Tenant]] = defaultdict(list)
     for tenant in fleet:
         shared[tenant.placement].append(tenant)
-    cohorts: defaultdict[Heads, defaultdict[_Cohort, list[list[Tenant]]]] = defaultdict(lambda: defaultdict(list))
+    cohorts: defaultdict[tuple[Heads, bool], defaultdict[_Cohort, list[list[Tenant]]]]
+    cohorts = defaultdict(lambda: defaultdict(list))
     for placement, sharing in shared.items():
         heads = before.get(placement)
         if heads is not None and heads == after.get(placement):
             is_here = shares_transaction(databases, placement.database)
-            cohorts[heads][_Cohort(hashes[placement], is_here)].append(sharing)
+            is_common = targets[placement].column is not None
+            cohorts[heads, is_common][_Cohort(hashes[placement], is_here)].append(sharing)
+    # Common tables have a form of their own: nothing to compare them with is built yet.
     groups = [
-        _compare(tenancy, heads, cohort, references.at.get(heads) if references else None, chosen, scripts=scripts)
-        for heads, cohort in cohorts.items()
+        _compare(
+            tenancy,
+            heads,
+            cohort,
+            references.at.get(heads) if references and not is_common else None,
+            chosen,
+            scripts=scripts,
+        )
+        for (heads, is_common), cohort in cohorts.items()
     ]
     is_complete = all(shares_transaction(databases, tenant.placement.database) for tenant in fleet)
     return DriftReport(

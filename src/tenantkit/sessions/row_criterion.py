@@ -39,7 +39,7 @@ class _RowCompiler(SQLCompiler):
     _inserts_tenants = False
 
     @override
-    def _compose_select_body(
+    def _compose_select_body(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, text: str, select: Any, compile_state: Any, columns: Any, froms: Any, *rest: Any
     ) -> Any:
         criteria = tuple(each for one in froms for each in self._criteria(one))
@@ -49,7 +49,7 @@ class _RowCompiler(SQLCompiler):
 
     @override
     def visit_join(self, join: Join, *args: Any, **options: Any) -> Any:
-        text = super().visit_join(join, *args, **options)  # type: ignore[no-untyped-call]
+        text = str(super().visit_join(join, *args, **options))  # type: ignore[no-untyped-call]
         if join.isouter and not join.full:  # in WHERE, it would remove the rows of the other side
             options.pop("from_linter", None)
             for each in self._criteria(join.right):
@@ -74,7 +74,7 @@ class _RowCompiler(SQLCompiler):
 
     def _on_conflict_target(self, clause: Any, **options: Any) -> str:
         """Return the columns of an upsert, with the tenant column as in the unique index."""
-        target: str = super()._on_conflict_target(clause, **options)  # type: ignore[misc]
+        target = str(super()._on_conflict_target(clause, **options))  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
         elements = clause.inferred_target_elements
         if not self._inserts_tenants or elements is None or self.column.name in {_name(each) for each in elements}:
             return target

@@ -73,6 +73,7 @@ class _PhysicalForm:
         self._declared = declared
         self._tenant = tenant
         self._owns_column = tenant.name in declared.columns
+        prefixes: Any = declared._prefixes  # noqa: SLF001 - as Table.to_metadata() does # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         columns = [self._column(column) for column in declared.columns]
         if not self._owns_column:
             columns.append(tenant.make())  # last: an INSERT in text may have values without names of columns
@@ -82,7 +83,7 @@ class _PhysicalForm:
             *columns,
             schema=declared.schema,
             comment=declared.comment,
-            prefixes=declared._prefixes,  # noqa: SLF001 - as Table.to_metadata() does
+            prefixes=prefixes,
             info=declared.info,
             **declared.kwargs,
         )
@@ -214,7 +215,7 @@ class _PhysicalForm:
             return self.table.columns[element.key] if is_own else None
 
         declared: list[Any] = list(index.expressions)
-        expressions = [visitors.replacement_traverse(expression, {}, replace) for expression in declared]
+        expressions: list[Any] = [visitors.replacement_traverse(expression, {}, replace) for expression in declared]
         is_ordered = index.dialect_kwargs.get("postgresql_using") in _ORDERED
         if (is_ordered or index.unique) and self._tenant.name not in index.columns:
             expressions.insert(0, self.table.columns[self._tenant.name])

@@ -20,8 +20,8 @@ _TABLES = text(
         )) FROM pg_policy WHERE polrelid = pg_class.oid) AS policies,
         ARRAY(SELECT index.relname::text FROM pg_index JOIN pg_class AS index ON index.oid = indexrelid
             WHERE indrelid = pg_class.oid AND indisunique AND NOT attnum = ANY(indkey)
-            AND (SELECT count(*) FROM pg_index AS led WHERE led.indrelid = pg_index.indrelid
-                AND led.indisunique AND led.indkey[0] = attnum AND led.indnatts = pg_index.indnatts + 1) = 0
+            AND NOT (indisprimary AND EXISTS (SELECT FROM pg_index AS led WHERE led.indrelid = pg_index.indrelid
+                AND led.indisunique AND led.indkey::text = concat(attnum, ' ', pg_index.indkey::text)))
             ORDER BY 1) AS global_indexes,
         ARRAY(SELECT conname::text FROM pg_constraint JOIN pg_class AS target ON target.oid = confrelid
             WHERE conrelid = pg_class.oid AND contype = 'f' AND target.relnamespace = pg_class.relnamespace

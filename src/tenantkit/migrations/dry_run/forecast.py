@@ -82,7 +82,7 @@ def forecast(tenancy: Deployment, request: RunRequest) -> Forecast:
         plan = request.plan(connection, fleet, current)
     groups = tuple(
         _group(graph, request.command, heads, there, placements_of(work), purge=plan.purge)
-        for (_, heads, there), work in group(plan.work).items()
+        for (_, _, heads, there), work in group(plan.work).items()
     )
     return Forecast(graph, groups, tuple(each.tenant.placement for each in plan.work))
 

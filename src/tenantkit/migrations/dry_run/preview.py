@@ -76,8 +76,9 @@ def preview(
         there = shared_revision(target)
         shared = _plan_shared(tenancy, shared_graph, connection, there, chosen.phase) if command == "migrate" else None
     groups = {
-        (database, heads, there): plan_group(graph, heads, graph.steps(command, there, heads), placements_of(work))
-        for (database, heads, there), work in group(found.work).items()
+        key: plan_group(graph, heads, graph.steps(command, there, heads), placements_of(work))
+        for key, work in group(found.work).items()
+        for _, _, heads, there in [key]
     }
     if scripts:
         settings = chosen.settings
@@ -88,8 +89,9 @@ def preview(
         ):
             shared = rehearsing.rehearse_shared()
             groups = {
-                (database, heads, there): rehearsing.rehearse(each, database, there, targets)
-                for (database, heads, there), each in groups.items()
+                key: rehearsing.rehearse(each, database, there, targets)
+                for key, each in groups.items()
+                for database, _, _, there in [key]
             }
     return Preview(
         command=command,

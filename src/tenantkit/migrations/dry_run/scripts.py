@@ -19,7 +19,7 @@ from tenantkit.migrations.results.planned import PlannedGroup, Rehearsal
 from tenantkit.migrations.runs.migrator import set_up
 from tenantkit.migrations.runs.shared import SHARED
 from tenantkit.migrations.tasks.connections import raise_when_cancelled
-from tenantkit.migrations.tasks.task import Task
+from tenantkit.migrations.tasks.task import Task, run_task
 from tenantkit.tenant import Placement
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tenantkit.migrations.results.outcome import Outcome
 
 _EPILOGUE = "-- Here the run writes into its ledger that this is done.\n"
+_COMMON = "its tables are common to several tenants, so no other placement is sent the same statements"
 _SHARED_FIRST = "the shared tables have to be migrated first, with 'tenantkit migrate --shared-only'"
 
 
@@ -106,6 +107,9 @@ class ScriptPreview:
 
     def _rehearse(self, tasks: Sequence[Task], trial: Trial) -> Rehearsal:
         """Rehearse as a run does, in the first placements at one revision."""
+        if tasks[0].target.column is not None:
+            outcomes = [run_task(task, trial, self.cancellation) for task in tasks]
+            return Rehearsal(script=None, obstacle=_COMMON, failures=tuple(each for each in outcomes if not each.ok))
         found: RehearsalResult | None = None
         failures: list[Outcome] = []
         recorder: Recorder | None = None

@@ -9,6 +9,7 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.environment.run import run
 from tenantkit.migrations.environment.targets import graph_of
+from tenantkit.postgres.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -39,6 +40,16 @@ class AlembicBuilder:
     def in_steps(self, connection: Connection, target: MigrationTarget) -> None:
         """Bring an empty placement to the newest revisions as a migration does, with its ``autocommit_block``s."""
         self._run(connection, target)
+
+    def require_current(self, connection: Connection, target: MigrationTarget) -> None:
+        """Raise unless a placement is at the newest revisions, or newer code has migrated it further."""
+        query = f"SELECT version_num FROM {quote_identifier(target.schema)}.alembic_version ORDER BY 1"  # noqa: S608
+        current = tuple(connection.exec_driver_sql(query).scalars())
+        if current != self._graph.resolve("heads") and all(map(self._graph.knows, current)):
+            raise ConfigurationError(
+                f"The schema {target.schema!r}, which the new tenant shares with others, is not at the newest "
+                "revisions. Run 'tenantkit migrate' first."
+            )
 
     def _run(self, connection: Connection, target: MigrationTarget, revision: str = "heads") -> None:
         graph = self._graph

@@ -17,6 +17,7 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData
 
+from tenantkit.isolation.row.writing import physical_form, require_divided
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.environment.alias import ALIAS
 from tenantkit.migrations.environment.database_objects import refusing_what_exists_once
@@ -27,9 +28,11 @@ from tenantkit.migrations.environment.interruptions import Interruption
 from tenantkit.migrations.environment.options import as_list, check_options, merge
 from tenantkit.migrations.environment.outside import observe_once
 from tenantkit.migrations.environment.server_defaults import defaults_differ
+from tenantkit.migrations.environment.tenant_rows import once_per_tenant
 from tenantkit.migrations.environment.transactions import Transaction
 from tenantkit.migrations.environment.translation import adapt_operations
 from tenantkit.migrations.graph.places import WatchedSteps
+from tenantkit.migrations.operations.steps import COMMON_TABLES, EMPTY, IN_USE
 from tenantkit.postgres.limits import LIMITS, POLITE, Limits
 from tenantkit.schema_objects import TypeFilter
 
@@ -183,8 +186,9 @@ def _run(request: Request, options: dict[str, Any]) -> None:
         _translating(connection, target, schema, types),
         nullcontext() if target.in_transaction else interruption.tolerated(),
         refusing_what_exists_once(connection) if target.translates else nullcontext(),
+        physical_form(connection, target),
     ):
-        connection.execution_options(**{LIMITS: request.limits})
+        connection.execution_options(**{LIMITS: request.limits, COMMON_TABLES: _common_tables(target)})
         context.configure(connection, version_table_schema=target.schema, **merge(ours, options))
         migration = context.get_context()
         migration.impl.memo = types.memo
@@ -198,10 +202,18 @@ def _run(request: Request, options: dict[str, Any]) -> None:
             if not target.in_transaction:
                 interruption.find()
             transaction.begin()
-            context.run_migrations()
+            with once_per_tenant(connection, target):
+                context.run_migrations()
+            require_divided(connection, target)
             if request.before_commit is not None:
                 request.before_commit(connection)
             transaction.end()
+
+
+def _common_tables(target: MigrationTarget) -> str | None:
+    if target.column is None:
+        return None
+    return EMPTY if target.in_transaction else IN_USE
 
 
 def enter(connection: Connection, target: MigrationTarget, limits: Limits) -> None:

@@ -37,6 +37,9 @@ _STAYS = (
     "downgrade or stamp, or 'tenantkit doctor --repair', makes them active when that statement has ended."
 )
 
+_COMMON = (
+    "its tables are common to several tenants, of which maintenance would stop only one. Migrate it without maintenance"
+)
 _BUSY = "another run keeps it in maintenance. Run the same command again when that has ended"
 
 Around: TypeAlias = Callable[[Any], Any]
@@ -104,6 +107,8 @@ class _InMaintenance:
 
     def __call__(self, task: Task, *args: Any) -> Any:
         self.cancellation.check()
+        if task.target.column is not None:
+            return replace(task.outcome(), error=_COMMON)
         try:
             entry: Entry = self.writer.do(task, maintenance.enter)
         except SQLAlchemyError as error:

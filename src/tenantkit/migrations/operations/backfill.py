@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
-from sqlalchemy import ColumnElement, TableClause, TextClause, inspect
+from sqlalchemy import ColumnElement, Connection, TableClause, TextClause, inspect
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Mapper
 from sqlalchemy.sql import coercions, roles
@@ -17,7 +17,7 @@ from tenantkit.arguments import NAME, Kind, number, require, whole
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.operations.batches import Batches
 from tenantkit.migrations.operations.reads import require_own_reads
-from tenantkit.migrations.operations.steps import by_itself, real_schema, step
+from tenantkit.migrations.operations.steps import COMMON_TABLES, EMPTY, IN_USE, by_itself, real_schema, step
 from tenantkit.migrations.operations.targets import find_target, make_update
 from tenantkit.migrations.operations.updates import Where, column_name
 from tenantkit.naming import first_lines
@@ -150,6 +150,8 @@ def _backfill(operations: Operations, operation: BackfillOp) -> None:
     if operations.migration_context.as_sql:
         operations.execute(make().whole)
         return
+    if _has_no_rows(operations.get_bind()):
+        return
     with by_itself(operations):
         connection = operations.get_bind()
 
@@ -169,3 +171,17 @@ def _backfill(operations: Operations, operation: BackfillOp) -> None:
         if is_repeatable:
             batches.look_ahead()
         batches.run()
+
+
+def _has_no_rows(connection: Connection) -> bool:
+    """Return whether the tables are common ones that are being created.
+
+    :raises ConfigurationError: if they are common ones with rows, of whose pages each tenant would need all.
+    """
+    common = connection.get_execution_options().get(COMMON_TABLES)
+    if common == IN_USE:
+        raise ConfigurationError(
+            "tenantkit does not support a backfill of tables that are common to several tenants yet. Write it as an "
+            "UPDATE by op.execute(), which is executed once for each tenant."
+        )
+    return bool(common == EMPTY)

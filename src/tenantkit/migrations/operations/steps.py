@@ -26,6 +26,9 @@ _QUOTED = own_query(
     """
 )
 
+COMMON_TABLES = "tenantkit_common_tables"
+"""The execution option that says whether several tenants share the tables: `IN_USE`, `EMPTY` or ``None``."""
+IN_USE, EMPTY = "in use", "empty"
 TELL = "tenantkit_tell"
 """The execution option with the callback for the progress of a long step: its name, rows, per cent."""
 

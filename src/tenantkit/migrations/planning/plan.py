@@ -102,11 +102,12 @@ def plan_fleet(
     return Plan(work, refused, unchanged, purge=purge, goals=frozenset(goals))
 
 
-def group(work: Iterable[Work]) -> dict[tuple[str, Heads, str], list[Work]]:
-    """Return the work, grouped by database, heads and target: one script serves a group."""
-    groups: dict[tuple[str, Heads, str], list[Work]] = {}
+def group(work: Iterable[Work]) -> dict[tuple[str, str, Heads, str], list[Work]]:
+    """Return the work, grouped by database, isolation, heads and target: one script serves a group."""
+    groups: dict[tuple[str, str, Heads, str], list[Work]] = {}
     for each in work:
-        groups.setdefault((each.tenant.placement.database, each.heads, each.target), []).append(each)
+        tenant = each.tenant
+        groups.setdefault((tenant.placement.database, tenant.isolation, each.heads, each.target), []).append(each)
     return groups
 
 

@@ -45,7 +45,10 @@ _HINTS = {
         "Another transaction and the revision waited for each other's locks. Run the same command again; if it "
         "fails so again, let the revision change fewer tables at once."
     ),
-    "42501": "The database user may not do this. Grant it, or run as the owner of the schemas.",
+    "42501": (
+        "The database user may not do this. Grant it, or run as the owner of the schemas. If no tenant is set, the "
+        "revision reads rows of common tables by text: write the step as one UPDATE, DELETE or INSERT … SELECT."
+    ),
     "42601": "The revision sends SQL with a syntax error. Correct the revision.",
     "42701": _EXISTS,
     "42703": _MISSING,

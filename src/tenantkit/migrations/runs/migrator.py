@@ -137,7 +137,7 @@ class Migrator:
                 return
             tasks = list(group)
             kind = database, heads, tasks[0].revision
-            if self.settings.jobs == 0:
+            if self.settings.jobs == 0 or tasks[0].target.column is not None:  # one placement, in a form of its own
                 yield from self._migrate_in_process(tasks)
                 continue
             if kind not in self._found:
