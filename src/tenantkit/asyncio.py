@@ -194,11 +194,19 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         domains: Sequence[str] = (),
         attributes: Mapping[str, Any] | None = None,
         database: str | None = None,
+        isolation: str | None = None,
         seed: Seed | None = None,
     ) -> Tenant:
         """Create a tenant; see `tenantkit.Tenancy.create`. *seed* is called in a thread, with a plain session."""
         return await asyncio.to_thread(
-            self.sync.create, key, name=name, domains=domains, attributes=attributes, database=database, seed=seed
+            self.sync.create,
+            key,
+            name=name,
+            domains=domains,
+            attributes=attributes,
+            database=database,
+            isolation=isolation,
+            seed=seed,
         )
 
     async def drop(self, key: str) -> Tenant:

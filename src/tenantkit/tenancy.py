@@ -35,8 +35,7 @@ from tenantkit.databases.named import open_databases
 from tenantkit.deployment import Deployment
 from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.isolation.binding import Binding, RawSQL
-from tenantkit.isolation.isolations import Isolations
-from tenantkit.isolation.schema import SchemaIsolation
+from tenantkit.isolation.built_in import built_in
 from tenantkit.lifecycle.builders import CheckedBuilder, MetadataBuilder, Seed, run_seed
 from tenantkit.lifecycle.create import create
 from tenantkit.lifecycle.doctor import Findings, diagnose, repair
@@ -51,8 +50,8 @@ from tenantkit.sessions.crossing import CrossDatabaseWrites, SharedTables
 from tenantkit.sessions.raw_sql import watch_statements
 from tenantkit.sessions.session import Bound, SharedSession, TenantSession
 from tenantkit.status import SERVED
-from tenantkit.tables import METADATA, NO_TENANT_SCHEMA, Metadata
-from tenantkit.tenant import TENANT, Tenant
+from tenantkit.tables import METADATA, Metadata
+from tenantkit.tenant import TENANT, Isolation, Tenant
 
 MAX_BINDINGS = 128
 """Maximum number of bindings that a tenancy keeps, of about a kilobyte each."""
@@ -84,6 +83,8 @@ class Tenancy(Deployment):
         application: str | None = None,
         schema_prefix: str = "t_",
         grant_to: str | Collection[str] = (),
+        isolation: str = Isolation.SCHEMA,
+        rows_schema: str = "rows",
         reserved_keys: Collection[str] = (),
         reserved_domains: Collection[str] = (),
         cache_ttl: float = 60.0,
@@ -114,18 +115,18 @@ class Tenancy(Deployment):
         :param session_class: the class of tenant sessions, a subclass of `TenantSession`. Another library's session
             joins as its second base: ``class AppSession(TenantSession, sqlmodel.Session)``.
         :param shared_session_class: the class of sessions for shared tables, for example ``sqlmodel.Session``.
-        :param session_options: options of `sqlalchemy.orm.Session` for every session; those of one session replace
-            them.
+        :param session_options: options of every `sqlalchemy.orm.Session`, which those of one session replace.
         :param cross_database_writes: whether a transaction writes to tables of a tenant and to shared ones in another
             database: see `tenantkit.sessions.crossing.CrossDatabaseWrites`.
         :param grant_to: the role, or the roles, that the application connects as, if it is not the one that creates and
             migrates tenants. It may read and write each new tenant's tables, also those that migrations add;
             ``tenantkit migrate`` lets it read the registry.
+        :param isolation: of new tenants, unless `create` names one: ``schema``, or ``row`` for rows in a common schema.
+        :param rows_schema: the common schema of tenants with row isolation.
         :param reserved_keys: keys refused besides the built-in ones, for example ``("www", "api")``.
         :param reserved_domains: the application's own hosts, which no tenant may have: ``example.com`` also reserves
             ``www.example.com``, and ``*.example.com`` every host below it.
-        :param cache_ttl: the number of seconds for which a tenant is cached if no notification arrives;
-            0 queries the database every time.
+        :param cache_ttl: the seconds for which a tenant is cached if no notification arrives; 0 queries every time.
         :param cache_size: the maximum number of cached lookups, at least 1, of about half a kilobyte each.
         :param listen: receive notifications of changes by other processes, on one connection of its own. Turn it off
             behind PgBouncer in transaction mode, which does not pass notifications on.
@@ -151,26 +152,31 @@ class Tenancy(Deployment):
             listen=(listen, FLAG),
             application=(application, optional(NAME)),
             grant_to=(grant_to, either(NAME, NAMES)),
+            isolation=(isolation, one_of(*Isolation)),
+            rows_schema=(rows_schema, NAME),
             reserved_domains=(reserved_domains, TEXTS),
             session_options=(session_options, optional(MAPPING)),
         )
         roles = (grant_to,) if isinstance(grant_to, str) else tuple(grant_to)
-        schema = SchemaIsolation(
-            placeholder=placeholder,
-            raw_sql=raw_sql,
-            extra_schemas=tuple(extra_schemas),
-            prefix=validate_prefix(schema_prefix),
-            grant_to=roles,
-            used=lambda: {placeholder, NO_TENANT_SCHEMA, *self.shared_schemas},
-        )
+        prefix, others = validate_prefix(schema_prefix), tuple(extra_schemas)
         self.raw_sql: RawSQL = raw_sql
         databases.prepare(connect_in_each_process)
         super().__init__(
             databases,
-            Isolations(databases, schema),
-            Application(application, schema.prefix, placeholder),
+            built_in(
+                databases,
+                default=isolation,
+                placeholder=placeholder,
+                raw_sql=raw_sql,
+                extra_schemas=others,
+                grant_to=roles,
+                schema_prefix=prefix,
+                rows_schema=rows_schema,
+                shared_schemas=lambda: self.shared_schemas,
+            ),
+            Application(application, prefix, placeholder),
             metadata=Metadata(shared, tenant),
-            extra_schemas=schema.extra_schemas,
+            extra_schemas=others,
             engine_options=own_options,
             grant_to=roles,
             reserved_domains=reserved_domains,
@@ -258,6 +264,7 @@ class Tenancy(Deployment):
         domains: Sequence[str] = (),
         attributes: Mapping[str, Any] | None = None,
         database: str | None = None,
+        isolation: str | None = None,
         seed: Seed | None = None,
     ) -> Tenant:
         """Create a tenant with its schema and tables, and return it, ready to be used.
@@ -265,6 +272,7 @@ class Tenancy(Deployment):
         A creation that failed or was killed is finished by the next one with the same key.
 
         :param database: the name of the database to create it in, in place of the one that ``placement=`` chooses.
+        :param isolation: ``schema`` or ``row``; by default the tenancy's own ``isolation``.
         :param seed: called, after the tenancy's own seed, with a session of the tenant; its rows are
             committed together with everything else. It runs again if a lock conflict ends the transaction.
         :raises InvalidTenantKeyError: if the key breaks the rules.
@@ -281,6 +289,7 @@ class Tenancy(Deployment):
             domains=domains,
             attributes=attributes,
             database=database,
+            isolation=isolation,
             policy=self._placement,
             reserved=self._reserved_keys,
         )

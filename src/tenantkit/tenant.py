@@ -22,6 +22,7 @@ class Isolation(StrEnum):
     """The way in which a tenant's rows are kept apart from those of others."""
 
     SCHEMA = "schema"
+    ROW = "row"
 
 
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -53,6 +54,8 @@ class NewTenant:
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     database: str = MAIN_DATABASE
     """The database that was chosen for it; a placement policy, which chooses it, finds the main one here."""
+    isolation: str | None = None
+    """The isolation that was asked for; ``None`` for the deployment's own choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

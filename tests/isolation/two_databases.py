@@ -58,7 +58,7 @@ class Marked(SchemaIsolation):
 
 def mark(tenancy: Tenancy) -> None:
     """Have *tenancy* set the tenant's id in each of its transactions."""
-    (schema,) = tenancy.isolations
+    schema, *_ = tenancy.isolations
     options = {name: getattr(schema, name) for name in SchemaIsolation.__dataclass_fields__}
     tenancy.isolations = tenancy.revisions.isolations = Isolations(tenancy.databases, Marked(**options))
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.few_cases
 
 NEWER = {
     "status": "UPDATE tenantkit.tenants SET status = 'archived' WHERE key = 'acme'",
-    "known isolation": "UPDATE tenantkit.tenants SET isolation = 'row' WHERE key = 'acme'",
+    "known isolation": "UPDATE tenantkit.tenants SET isolation = 'database' WHERE key = 'acme'",
     "unknown isolation": "UPDATE tenantkit.tenants SET isolation = 'cluster' WHERE key = 'acme'",
     "database": "UPDATE tenantkit.tenants SET database = 'eu' WHERE key = 'acme'",
     "database with a schema that another tenant has here":

@@ -55,8 +55,12 @@ class Isolation(Protocol):
         """Return what is in the way of a new tenant at *placement*."""
         ...
 
-    def create(self, connection: Connection, tenant: Tenant) -> None:
-        """Make the empty placement of *tenant*, marked as its own, in place of what an earlier try has left."""
+    def create(self, connection: Connection, tenant: Tenant) -> bool:
+        """Make the placement of *tenant*, marked as its own, in place of what an earlier try has left.
+
+        Return whether it is empty, so that its tables are to be made: one that tenants share may have them already.
+        """
+        ...
 
     def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:
         """Return why the placement of *tenant* cannot be removed: it is another's, or others depend on it."""

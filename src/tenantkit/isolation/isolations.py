@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tenantkit.databases.base import Databases
-from tenantkit.exceptions import TenantUnavailableError
+from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.isolation.base import Isolation
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.status import Status
@@ -13,10 +13,12 @@ from tenantkit.tenant import NewTenant, Placement, Tenant
 
 
 class Isolations:
-    """Finds the isolation of each tenant; new tenants get the first one."""
+    """Finds the isolation of each tenant."""
 
-    def __init__(self, databases: Databases, *isolations: Isolation) -> None:
+    def __init__(self, databases: Databases, *isolations: Isolation, default: str | None = None) -> None:
+        """Take the *isolations* of a deployment; new tenants get the *default*, or else the first one."""
         self._databases = databases
+        self._default = isolations[0].name if default is None else default
         self._by_name = {isolation.name: isolation for isolation in isolations}
 
     def of(self, tenant: Tenant) -> Isolation:
@@ -41,9 +43,15 @@ class Isolations:
             return None
         return f"this version of tenantkit does not know its {unknown}, which a newer one has set: update tenantkit"
 
-    def for_new(self, _tenant: NewTenant) -> Isolation:
-        """Return the isolation that a new tenant gets."""
-        return next(iter(self._by_name.values()))
+    def for_new(self, tenant: NewTenant) -> Isolation:
+        """Return the isolation that a new tenant gets.
+
+        :raises ConfigurationError: if there is none of the name that is asked for.
+        """
+        name = self._default if tenant.isolation is None else tenant.isolation
+        if (found := self._by_name.get(name)) is None:
+            raise ConfigurationError(f"There is no isolation {name!r}. Choose one of: {', '.join(self._by_name)}.")
+        return found
 
     def targets(self, tenants: Iterable[Tenant]) -> dict[Placement, MigrationTarget]:
         """Return where the tables of *tenants* are migrated, by placement; of tenants that can be reached."""

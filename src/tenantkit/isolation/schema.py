@@ -57,12 +57,13 @@ class SchemaIsolation:
             return None
         return f"the schema {placement.schema!r} exists, and is not tenantkit's"
 
-    def create(self, connection: Connection, tenant: Tenant) -> None:
-        """Make the empty schema; one with the tenant's mark is removed before."""
+    def create(self, connection: Connection, tenant: Tenant) -> bool:
+        """Make the empty schema, and return True; one with the tenant's mark is removed before."""
         if schemas.read_mark(connection, tenant.schema) == schemas.mark_of(tenant):
             schemas.drop_schema(connection, tenant.schema)
         schemas.make_schema(connection, tenant)
         schemas.let_use_schema(connection, tenant.schema, self.grant_to)
+        return True
 
     def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:
         """Return why the schema cannot be removed: it lacks the tenant's mark, or other schemas depend on it."""

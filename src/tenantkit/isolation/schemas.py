@@ -78,14 +78,16 @@ def make_schema(connection: Connection, tenant: Tenant) -> None:
     connection.exec_driver_sql(f"COMMENT ON SCHEMA {quote_identifier(tenant.schema)} IS {mark}")
 
 
-def let_use_schema(connection: Connection, schema: str, roles: Iterable[str]) -> None:
+def let_use_schema(
+    connection: Connection, schema: str, roles: Iterable[str], *, sequences: str = "USAGE, SELECT, UPDATE"
+) -> None:
     """Let *roles* read and write all that the current role will create in a schema, now and in later migrations."""
     for role in roles:
         place, name = quote_identifier(schema), quote_identifier(role)
         connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {place} TO {name}")
         default = f"ALTER DEFAULT PRIVILEGES IN SCHEMA {place} GRANT"
         connection.exec_driver_sql(f"{default} SELECT, INSERT, UPDATE, DELETE ON TABLES TO {name}")
-        connection.exec_driver_sql(f"{default} USAGE, SELECT, UPDATE ON SEQUENCES TO {name}")
+        connection.exec_driver_sql(f"{default} {sequences} ON SEQUENCES TO {name}")
 
 
 def drop_schema(connection: Connection, schema: str) -> None:

@@ -10,6 +10,9 @@ from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy.schema import CreateSchema
 
 from tenantkit.arguments import require_no_awaitable
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.row.writing import physical_form, require_divided
+from tenantkit.naming import first_lines
 from tenantkit.postgres.errors import sqlstate
 from tenantkit.postgres.operators import explain, require_operators
 from tenantkit.schema_objects import schema_of, types_of
@@ -33,6 +36,8 @@ class _Builds(Protocol):
 
     def in_steps(self, connection: Connection, target: MigrationTarget) -> None: ...
 
+    def require_current(self, connection: Connection, target: MigrationTarget) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class CheckedBuilder:
@@ -54,6 +59,13 @@ class CheckedBuilder:
         self.builds.in_steps(connection, target)
         with connection.begin():
             self._check(connection, target)
+
+    def require_current(self, connection: Connection, target: MigrationTarget) -> None:
+        """Raise unless tables that are there already are those that a call would create.
+
+        :raises ConfigurationError: if they are not.
+        """
+        self.builds.require_current(connection, target)
 
     def explain(self, connection: Connection, error: Exception) -> str | None:
         """Return an explanation of *error*, with which the creation of the tables failed, if there is one."""
@@ -87,8 +99,19 @@ class MetadataBuilder:
         connection.execution_options(schema_translate_map={self.declared.placeholder: target.schema})
         # For the text in defaults, checks and computed columns.
         connection.execute(select(func.set_config("search_path", target.path, True)))  # noqa: FBT003
-        for metadata in {table.metadata for table in tables}:
-            metadata.create_all(connection, tables=tables, checkfirst=False)
+        with physical_form(connection, target):
+            for metadata in {table.metadata for table in tables}:
+                metadata.create_all(connection, tables=tables, checkfirst=False)
+        require_divided(connection, target)
+
+    def require_current(self, connection: Connection, target: MigrationTarget) -> None:
+        """Raise unless all tables are there."""
+        present = set(inspect(connection).get_table_names(target.schema))
+        if missing := {table.name for table in self.declared.tables.tenant} - present:
+            raise ConfigurationError(
+                f"Tables are missing in the schema {target.schema!r}: {first_lines(missing)}. Add them, and use "
+                "migrations: without them, tables are created only with the first tenant."
+            )
 
     def in_steps(self, connection: Connection, target: MigrationTarget) -> None:
         """Create them in a transaction of its own."""

@@ -180,8 +180,10 @@ class _Creation:
             raise ProvisioningError(self._tenant.key, step, self._explain(database, error)) from error
 
     def _create(self, there: Connection) -> Tenant:
-        self._make_placement(there)
-        self._build(there, self._target)
+        if self._make_placement(there):
+            self._build(there, self._target)
+        else:
+            self._build.require_current(there, self._target)
         return self._complete(there)
 
     def _create_in_steps(self, database: str) -> Tenant:
@@ -190,16 +192,18 @@ class _Creation:
         If the process is killed in between, the next creation or a repair removes the placement, by the tenant's mark.
         """
         with tenant_lock(self._connection, self._tenant.id):
-            self._operation.run(database, self._make_placement)
+            is_empty = self._operation.run(database, self._make_placement)
             with connected(self._directory.databases, database, self._connection) as there:
-                self._build.in_steps(there, self._target)
+                if is_empty:
+                    self._build.in_steps(there, self._target)
             return self._operation.run(database, self._finish)
 
-    def _make_placement(self, there: Connection) -> None:
+    def _make_placement(self, there: Connection) -> bool:
         self._require_claim()
         self._operation.step = "creating the schema"
-        self._isolation.create(there, self._tenant)
+        is_empty = self._isolation.create(there, self._tenant)
         self._operation.step = "creating the tables"
+        return is_empty
 
     def _finish(self, there: Connection) -> Tenant:
         self._require_claim()

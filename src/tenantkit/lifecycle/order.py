@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tenantkit.arguments import JSON_OBJECT, STORABLE_NAME, TEXTS_IN_ORDER, optional, require
+from tenantkit.arguments import JSON_OBJECT, STORABLE_NAME, TEXTS_IN_ORDER, one_of, optional, require
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.lifecycle.choose import require_known
 from tenantkit.naming import validate_key
 from tenantkit.placement import PlacementPolicy
 from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
-from tenantkit.tenant import NewTenant
+from tenantkit.tenant import Isolation, NewTenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +27,13 @@ class Order:
     attributes: Mapping[str, Any]
     wanted: str | None
     """The name of the database to create it in; ``None`` for the one that the *policy* chooses."""
+    isolation: str | None
     policy: PlacementPolicy | None
     """Without it, all tenants are in the main database."""
 
     def new_tenant(self, number: int = 1) -> NewTenant:
         """Return the properties that decide the placement of the *number*-th tenant with the key."""
-        new = NewTenant(key=self.key, number=number, attributes=self.attributes)
+        new = NewTenant(key=self.key, number=number, attributes=self.attributes, isolation=self.isolation)
         return new if self.wanted is None else replace(new, database=self.wanted)
 
 
@@ -44,6 +45,7 @@ def check_order(
     domains: Sequence[str],
     attributes: Mapping[str, Any] | None,
     database: str | None,
+    isolation: str | None,
     policy: PlacementPolicy | None,
     reserved: frozenset[str],
 ) -> Order:
@@ -56,6 +58,7 @@ def check_order(
         name=(name, optional(STORABLE_NAME)),
         domains=(domains, TEXTS_IN_ORDER),
         attributes=(attributes, optional(JSON_OBJECT)),
+        isolation=(isolation, optional(one_of(*Isolation))),
     )
     if database is not None:
         require_known(directory.databases.keys, database, "database=")
@@ -70,6 +73,7 @@ def check_order(
         domains=hosts,
         attributes=attributes or {},
         wanted=database,
+        isolation=isolation,
         policy=policy,
     )
     new = order.new_tenant()

@@ -1,0 +1,51 @@
+"""The isolations that every deployment has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from tenantkit.databases.base import Databases
+from tenantkit.isolation.binding import RawSQL
+from tenantkit.isolation.isolations import Isolations
+from tenantkit.isolation.row.isolation import RowIsolation
+from tenantkit.isolation.schema import SchemaIsolation
+from tenantkit.tables import NO_TENANT_SCHEMA
+
+
+def built_in(
+    databases: Databases,
+    *,
+    default: str,
+    placeholder: str | None,
+    raw_sql: RawSQL,
+    extra_schemas: tuple[str, ...],
+    grant_to: tuple[str, ...],
+    schema_prefix: str,
+    rows_schema: str,
+    shared_schemas: Callable[[], Collection[str]],
+) -> Isolations:
+    """Return the isolations of a deployment; new tenants get the *default* one.
+
+    :param shared_schemas: returns the schemas of shared tables, which models may add later.
+    """
+
+    def used() -> set[str | None]:
+        return {placeholder, NO_TENANT_SCHEMA, *shared_schemas()}
+
+    schema = SchemaIsolation(
+        placeholder=placeholder,
+        raw_sql=raw_sql,
+        extra_schemas=extra_schemas,
+        grant_to=grant_to,
+        prefix=schema_prefix,
+        used=lambda: {rows_schema, *used()},
+    )
+    row = RowIsolation(
+        placeholder=placeholder,
+        raw_sql=raw_sql,
+        extra_schemas=extra_schemas,
+        grant_to=grant_to,
+        schema=rows_schema,
+        used=used,
+    )
+    return Isolations(databases, schema, row, default=default)

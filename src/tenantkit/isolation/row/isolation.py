@@ -1,0 +1,138 @@
+"""Row isolation: tenants in the tables of a common schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+from sqlalchemy.schema import CreateSchema
+
+from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError
+from tenantkit.isolation import schemas
+from tenantkit.isolation.base import Finding
+from tenantkit.isolation.binding import Binding, RawSQL, bind
+from tenantkit.isolation.row.policies import no_tenant_function
+from tenantkit.isolation.row.removal import chunks, remove_rows
+from tenantkit.isolation.row.security import problems
+from tenantkit.isolation.target import MigrationTarget
+from tenantkit.isolation.tenant_column import SETTING, TenantColumn
+from tenantkit.postgres.advisory_locks import PLACEMENT
+from tenantkit.postgres.quoting import quote_identifier, quote_literal
+from tenantkit.tenant import MAIN_DATABASE, NewTenant, Placement, Tenant
+from tenantkit.tenant import Isolation as Name
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_MARK = "tenantkit rows"
+"""The comment on a common schema."""
+_HAS_TABLES = text(
+    "SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace(:schema) AND relkind = 'r')"
+)
+_BYPASSES = text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowIsolation:
+    """Gives each tenant rows of the tables in one common schema of the main database."""
+
+    name: str = Name.ROW
+    placeholder: str | None
+    raw_sql: RawSQL
+    extra_schemas: tuple[str, ...]
+    schema: str
+    """The common schema."""
+    grant_to: Collection[str]
+    """The roles that sessions log in as: they do not own the tables."""
+    used: Callable[[], Collection[str | None]]
+    """Returns the schemas that have another use."""
+    column: TenantColumn = field(default_factory=TenantColumn)
+
+    def place(self, tenant: NewTenant) -> Placement:
+        """Return the common schema."""
+        if self.schema in self.used():
+            raise InvalidTenantKeyError(
+                tenant.key, f"the schema {self.schema!r} has another use; give another rows_schema="
+            )
+        if tenant.database != MAIN_DATABASE:
+            raise ConfigurationError(
+                f"Row isolation does not support other databases than {MAIN_DATABASE!r} yet, but {tenant.database!r} "
+                f"was chosen for {tenant.key!r}. Give the tenant isolation='schema', or another database."
+            )
+        return Placement(MAIN_DATABASE, self.schema)
+
+    def bind(self, tenant: Tenant) -> Binding:
+        """Return what a session needs to serve *tenant*."""
+        return bind(
+            tenant,
+            placeholder=self.placeholder,
+            raw_sql=self.raw_sql,
+            extra_schemas=self.extra_schemas,
+            settings=((SETTING, str(tenant.id)),),
+            column=self.column,
+            value=tenant.id,
+        )
+
+    def targets(self, tenants: Iterable[Tenant]) -> Iterable[MigrationTarget]:
+        """Return one for each common schema: a deployment may have had another."""
+        for placement in dict.fromkeys(tenant.placement for tenant in tenants):
+            yield MigrationTarget(
+                placement=placement, others=self.extra_schemas, placeholder=self.placeholder, column=self.column
+            )
+
+    def obstacle_to_create(self, connection: Connection, placement: Placement) -> str | None:
+        """Return what is in the way: a schema of that name that is not tenantkit's, or a login that policies bypass."""
+        if schemas.read_mark(connection, placement.schema) not in {None, _MARK}:
+            return f"the schema {placement.schema!r} exists, and is not tenantkit's"
+        if connection.execute(_BYPASSES).scalar_one():
+            return (
+                "row security does not hold for the login that creates the tenant, a superuser or a role with "
+                "BYPASSRLS; create tenants and migrate as an ordinary role that owns the tables"
+            )
+        return None
+
+    def create(self, connection: Connection, tenant: Tenant) -> bool:
+        """Make the common schema if it is not there; return whether it is empty, so that tables are to be made."""
+        lock = PLACEMENT.format(schema=quote_literal(tenant.schema))
+        shared = schemas.read_mark(connection, tenant.schema) is not None
+        # A run that migrates the schema holds the lock.
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock{'_shared' if shared else ''}({lock})")
+        if schemas.read_mark(connection, tenant.schema) is None:
+            self._make_schema(connection, tenant.schema)
+        has_tables = connection.execute(_HAS_TABLES, {"schema": quote_identifier(tenant.schema)}).scalar_one()
+        return not has_tables
+
+    def _make_schema(self, connection: Connection, schema: str) -> None:
+        if not self.grant_to:
+            raise ConfigurationError(
+                "Row isolation needs grant_to=, the role that the application logs in as: sessions do not work as the "
+                "role that owns the tables. Create one with CREATE ROLE app LOGIN."
+            )
+        connection.execute(CreateSchema(schema))
+        connection.exec_driver_sql(f"COMMENT ON SCHEMA {quote_identifier(schema)} IS {quote_literal(_MARK)}")
+        connection.exec_driver_sql(no_tenant_function(schema))
+        # Sequences are common to all tenants: nobody may set or read them, only take the next number.
+        schemas.let_use_schema(connection, schema, self.grant_to, sequences="USAGE")
+
+    def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:  # noqa: ARG002 - the signature
+        """Return ``None``: rows of other tenants do not refer to this tenant's."""
+        return None
+
+    def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:
+        """Return what removes most of the tenant's rows, a chunk at a time."""
+        return chunks(connection, tenant.schema, self.column, tenant.id)
+
+    def drop(self, connection: Connection, tenant: Tenant) -> None:
+        """Remove all rows of the tenant."""
+        remove_rows(connection, tenant.schema, self.column, tenant.id)
+
+    def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:  # noqa: ARG002 - the signature
+        """Return what is wrong with the common tables: of the schema, and of its row security."""
+        findings: list[Finding] = []
+        for schema in sorted({tenant.schema for tenant in tenants}):
+            if schemas.read_mark(connection, schema) != _MARK:
+                findings.append(Finding(schema, "this common schema of tenants is missing, or lacks its comment", None))
+            findings += [Finding(schema, problem, None) for problem in problems(connection, schema, self.column)]
+        return findings
