@@ -179,6 +179,10 @@ def test_rows_are_moved_between_tables_for_each_tenant(
         ("op.execute('ALTER TABLE invoice ADD twin int UNIQUE')", "over all tenants"),
         ("op.execute('ALTER TABLE account ALTER tenant_id DROP NOT NULL')", "NULL|primary key"),
         ("op.backfill('account', {'kind': 'a'}, where='kind IS NULL', schema='tenant')", "does not support a backfill"),
+        (
+            "op.create_foreign_key_concurrently('fk', 'invoice', 'account', ['amount'], ['id'], source_schema='tenant', referent_schema='tenant')",
+            "a foreign key of common tables is validated",
+        ),
     ],
 )
 def test_what_is_not_supported_is_refused_and_nothing_is_done(
@@ -213,12 +217,67 @@ def test_a_tenant_is_not_created_in_tables_that_wait_for_a_migration(fleet: Tena
         assert newer.create("late", isolation="row").status == "active"
 
 
-def test_a_first_tenant_is_created_with_all_revisions(url: URL, environment: Environment) -> None:
+def test_a_first_tenant_is_created_with_all_revisions(url: URL, environment: Environment, engine: Engine) -> None:
     environment.add("r2", R2, R2_BACK)
     environment.add("r3", "op.execute('UPDATE account SET kind = NULL')")
     environment.add("r4", "op.backfill('account', {'kind': 'a'}, where='kind IS NULL', schema='tenant')")
+    environment.add("r5", ONLINE["foreign key"][0].replace("foreign_key(", "foreign_key_concurrently("))
     with closing(make_owner(url, migrations=environment.folder)) as tenancy:
         migrations.migrate(tenancy)
         tenancy.create("first", isolation="row")
-        assert tenancy.at_revision("first", "r4")
+        assert tenancy.at_revision("first", "r5")
+        assert _keys(engine)["fk"].endswith("REFERENCES rows.account(tenant_id, id)")
         assert tenancy.diagnose() == []
+
+
+ONLINE: dict[str, tuple[str, str]] = {
+    "index": (
+        'op.create_index_concurrently("ix", "invoice", ["amount"], schema="tenant")',
+        "SELECT pg_get_indexdef('rows.ix'::regclass) LIKE '%%(tenant_id, amount)'",
+    ),
+    "unique index": (
+        'op.create_index_concurrently("ix", "invoice", ["account_id"], unique=True, schema="tenant")',
+        "SELECT pg_get_indexdef('rows.ix'::regclass) LIKE '%%(tenant_id, account_id)'",
+    ),
+    "foreign key": (
+        'op.create_foreign_key("fk", "invoice", "account", ["amount"], ["id"], source_schema="tenant", referent_schema="tenant")',
+        "SELECT convalidated AND cardinality(conkey) = 2 FROM pg_constraint WHERE conname = 'fk' AND connamespace = 'rows'::regnamespace",
+    ),
+    "check": (
+        'op.create_check_constraint_concurrently("positive", "invoice", "amount >= 0", schema="tenant")',
+        "SELECT convalidated FROM pg_constraint WHERE conname = 'positive' AND connamespace = 'rows'::regnamespace",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", ONLINE)
+def test_operations_in_steps_work_on_common_tables(
+    fleet: Tenancy, environment: Environment, engine: Engine, way: str
+) -> None:
+    step, check = ONLINE[way]
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE rows.invoice SET amount = account_id")
+        for schema in ("t_schema0", "t_schema1", "t_schema2"):
+            connection.exec_driver_sql(f"UPDATE {schema}.invoice SET amount = account_id")
+    environment.add("r2", step)
+    migrations.migrate(fleet)
+    assert _read(engine, check) == [(True,)]
+    assert fleet.diagnose() == []
+    assert _read(
+        engine,
+        "SELECT bool_and(relforcerowsecurity) FROM pg_class WHERE relname IN ('account', 'invoice') AND relnamespace = 'rows'::regnamespace",
+    ) == [(True,)]
+
+
+@pytest.mark.parametrize("way", ["foreign key", "check"])
+def test_what_rows_violate_is_not_validated(fleet: Tenancy, environment: Environment, engine: Engine, way: str) -> None:
+    """Row security would hide the rows from a check of the owner."""
+    step, check = ONLINE[way]
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE rows.invoice SET amount = -1")
+    environment.add("r2", step)
+    with pytest.raises(MigrationError) as failed:
+        migrations.migrate(fleet, tenants=["row0"])
+    assert failed.value.report.failures[0].sqlstate in {"23503", "23514"}
+    assert _read(engine, check) in ([], [(False,)])
+    assert fleet.diagnose() == []

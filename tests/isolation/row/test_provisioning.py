@@ -63,10 +63,8 @@ def test_a_removal_goes_in_chunks_and_through_cycles(url: URL, engine: Engine, m
     )
     rows = ["INSERT INTO a SELECT generate_series(1, 10)", "INSERT INTO b SELECT id, id, 11 - id FROM a",
         "UPDATE a SET b = id", "INSERT INTO leaf SELECT generate_series(1, 20), 1"]  # fmt: skip
-    with (
-        closing(make_owner(url, tenant=made, shared=None)) as tenancy,
-        closing(create_engine(url).connect()) as all_rows,
-    ):
+    superuser = create_engine(url)
+    with closing(make_owner(url, tenant=made, shared=None)) as tenancy, superuser.connect() as all_rows:
         for tenant in ("one", "two"):
             tenancy.create(tenant, isolation="row", seed=lambda session: [session.execute(text(each)) for each in rows])
         tenancy.drop("one")
@@ -75,7 +73,7 @@ def test_a_removal_goes_in_chunks_and_through_cycles(url: URL, engine: Engine, m
         tenancy.drop("two")
         all_rows.rollback()
         assert tuple(all_rows.exec_driver_sql(counts).one()) == (0, 0, 0)
-        all_rows.engine.dispose()
+    superuser.dispose()
 
 
 def test_a_creation_that_failed_leaves_no_rows(pair: Tenancy, engine: Engine) -> None:

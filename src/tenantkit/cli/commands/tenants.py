@@ -28,7 +28,7 @@ from tenantkit.registry.revisions import has_revisions, read_heads
 from tenantkit.runs import ledger
 from tenantkit.status import Status
 from tenantkit.tenancy import Tenancy
-from tenantkit.tenant import Tenant
+from tenantkit.tenant import Isolation, Tenant
 from tenantkit.user_code import describe_place
 
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The display name.", show_default=False)]
@@ -56,6 +56,10 @@ def create(
             show_default=False,
         ),
     ] = None,
+    isolation: Annotated[
+        Isolation | None,
+        typer.Option("--isolation", help="A schema of its own, or rows in common tables.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Create a tenant, with its schema and tables at the newest revision.
@@ -71,7 +75,9 @@ def create(
     attributes = parse_attributes(attribute)
     with application(context) as tenancy:
         try:
-            tenant = tenancy.create(key, name=name, domains=domain or (), attributes=attributes, database=database)
+            tenant = tenancy.create(
+                key, name=name, domains=domain or (), attributes=attributes, database=database, isolation=isolation
+            )
         except KeyboardInterrupt:
             print_error(f"Interrupted. Run the same command again to create {key!r} from the beginning.")
             raise

@@ -27,6 +27,7 @@ from tenantkit.migrations.environment.inspector import inspecting
 from tenantkit.migrations.environment.interruptions import Interruption
 from tenantkit.migrations.environment.options import as_list, check_options, merge
 from tenantkit.migrations.environment.outside import observe_once
+from tenantkit.migrations.environment.row_validation import validating
 from tenantkit.migrations.environment.server_defaults import defaults_differ
 from tenantkit.migrations.environment.tenant_rows import once_per_tenant
 from tenantkit.migrations.environment.transactions import Transaction
@@ -187,6 +188,7 @@ def _run(request: Request, options: dict[str, Any]) -> None:
         nullcontext() if target.in_transaction else interruption.tolerated(),
         refusing_what_exists_once(connection) if target.translates else nullcontext(),
         physical_form(connection, target),
+        validating(connection, target),
     ):
         connection.execution_options(**{LIMITS: request.limits, COMMON_TABLES: _common_tables(target)})
         context.configure(connection, version_table_schema=target.schema, **merge(ours, options))
