@@ -106,7 +106,8 @@ class MetadataBuilder:
 
     def require_current(self, connection: Connection, target: MigrationTarget) -> None:
         """Raise unless all tables are there."""
-        present = set(inspect(connection).get_table_names(target.schema))
+        inspector = inspect(connection)
+        present = {*inspector.get_table_names(target.schema), *inspector.get_view_names(target.schema)}
         if missing := {table.name for table in self.declared.tables.tenant} - present:
             raise ConfigurationError(
                 f"Tables are missing in the schema {target.schema!r}: {first_lines(missing)}. Add them, and use "

@@ -102,9 +102,10 @@ class _RowCompiler(SQLCompiler):
                 pass
 
     def _is_tenants(self, table: Any) -> bool:
-        """Return whether *table* has the tenant column: not if a SELECT makes it, as for a view."""
-        is_view = getattr(table, "_creator_ddl", None) is not None
-        return isinstance(table, Table) and table.schema == self.placeholder and not is_view
+        """Return whether *table* has the tenant column. A view need not have it: its own tables have policies."""
+        if not isinstance(table, Table) or table.schema != self.placeholder:
+            return False
+        return not table.info.get("is_view") and getattr(table, "_creator_ddl", None) is None
 
     def _criterion(self, source: FromClause) -> ColumnElement[bool]:
         self.needs_tenant = True
