@@ -53,7 +53,7 @@ def filled(app: Any) -> Any:
 
 
 def _all(session: Any, statement: Any) -> list[Any]:
-    return [tuple(row) for row in session.execute(statement).all()]
+    return in_sync(session, lambda each: [tuple(row) for row in each.execute(statement)])
 
 
 parent = aliased(Account)
@@ -102,6 +102,7 @@ READS: dict[str, Callable[[int], tuple[Any, list[Any]]]] = {
     ),
     "for update": lambda n: (select(Invoice.amount).with_for_update(), [(n,)]),
     "sample": lambda n: (select(aliased(Invoice, Invoice.__table__.tablesample(func.system(100))).amount), [(n,)]),
+    "in portions": lambda n: (select(Account.id).order_by(Account.id).execution_options(yield_per=1), [(1,), (2,)]),
     "text": lambda n: (text("SELECT amount FROM invoice"), [(n,)]),
     "text of a table in both": lambda n: (select(text("amount")).select_from(Invoice), [(n,)]),
     "shared join": lambda n: (
@@ -156,6 +157,17 @@ WRITES: dict[str, Callable[[Any], Any]] = {
     "returning": lambda session: session.execute(
         insert(Account).returning(Account.id), [{"name": "new"}, {"name": "x"}]
     ).all(),
+    "bulk mappings": lambda session: in_sync(
+        session, lambda s: s.bulk_insert_mappings(Account, [{"id": 3, "name": "new", "kind": Kind.PARTNER}])
+    ),
+    "bulk objects": lambda session: in_sync(
+        session, lambda s: s.bulk_save_objects([Account(id=3, name="new", kind=Kind.PARTNER)])
+    ),
+    "bulk update": lambda session: in_sync(
+        session, lambda s: s.bulk_update_mappings(Account, [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}])
+    ),
+    "query": lambda session: in_sync(session, lambda s: s.query(Account).update({"name": Account.name + "x"})),
+    "query and delete": lambda session: in_sync(session, lambda s: s.query(Invoice).delete()),
     "values": lambda session: session.execute(
         insert(Account.__table__).values([{"id": 3, "name": "new", "kind": Kind.PARTNER}])
     ),
@@ -332,6 +344,17 @@ def test_the_setting_ends_with_the_transaction(filled: Any) -> None:
     for _ in range(3):
         with filled.session("corp") as session:
             assert _all(session, text(asked)) in ([("",)], [(None,)])
+
+
+def test_the_setting_holds_after_a_savepoint(filled: Any) -> None:
+    for number, key in enumerate(KEYS, 1):
+        with filled.session(key) as session:
+            savepoint = session.begin_nested()
+            with savepoint if hasattr(savepoint, "__enter__") else session.begin_nested() as nested:
+                assert _all(session, text("SELECT amount FROM invoice")) == [(number,)]
+                nested.rollback()
+            assert _all(session, text("SELECT amount FROM invoice")) == [(number,)]
+            assert _all(session, select(Invoice.amount)) == [(number,)]
 
 
 def test_statements_are_prepared_once_for_all_tenants(filled: Any) -> None:
