@@ -99,8 +99,7 @@ class Tenancy(Deployment):
         :param tenant: the metadata of tenant tables, or of all tables.
         :param shared: the metadata of shared tables, if they have one of their own.
         :param placeholder: the schema that tenant tables are declared with; ``None`` if with none at all.
-        :param migrations: the folder of the Alembic environment, as ``tenantkit init`` makes it. Without
-            one, a new tenant gets its tables from the metadata.
+        :param migrations: the folder of the Alembic environment; without one, tables are made from the metadata.
         :param placement: chooses the database of each new tenant: see `tenantkit.placement`. By default, ``main``.
         :param seed: called with a session of each new tenant, in the transaction that creates it.
         :param raw_sql: whether sessions execute textual SQL: see `tenantkit.isolation.binding.RawSQL`.
@@ -116,8 +115,7 @@ class Tenancy(Deployment):
             joins as its second base: ``class AppSession(TenantSession, sqlmodel.Session)``.
         :param shared_session_class: the class of sessions for shared tables, for example ``sqlmodel.Session``.
         :param session_options: options of every `sqlalchemy.orm.Session`, which those of one session replace.
-        :param cross_database_writes: whether a transaction writes to tables of a tenant and to shared ones in another
-            database: see `tenantkit.sessions.crossing.CrossDatabaseWrites`.
+        :param cross_database_writes: see `tenantkit.sessions.crossing.CrossDatabaseWrites`.
         :param grant_to: the role, or the roles, that the application connects as, if it is not the one that creates and
             migrates tenants. It may read and write each new tenant's tables, also those that migrations add;
             ``tenantkit migrate`` lets it read the registry.
@@ -128,10 +126,8 @@ class Tenancy(Deployment):
             ``www.example.com``, and ``*.example.com`` every host below it.
         :param cache_ttl: the seconds for which a tenant is cached if no notification arrives; 0 queries every time.
         :param cache_size: the maximum number of cached lookups, at least 1, of about half a kilobyte each.
-        :param listen: receive notifications of changes by other processes, on one connection of its own. Turn it off
-            behind PgBouncer in transaction mode, which does not pass notifications on.
-        :raises ConfigurationError: if the tables are declared in a way that could not work, or an option has a value
-            that makes no sense.
+        :param listen: receive notifications of changes, on a connection; PgBouncer in transaction mode needs False.
+        :raises ConfigurationError: if the tables could not work as they are declared, or an option makes no sense.
         :raises TypeError: if an option has the wrong type.
         """
         require(engine_options=(engine_options, optional(MAPPING)))

@@ -105,7 +105,8 @@ class _RowCompiler(SQLCompiler):
         """Return whether *table* has the tenant column. A view need not have it: its own tables have policies."""
         if not isinstance(table, Table) or table.schema != self.placeholder:
             return False
-        return not table.info.get("is_view") and getattr(table, "_creator_ddl", None) is None
+        made: Any = table
+        return not made.info.get("is_view") and getattr(made, "_creator_ddl", None) is None
 
     def _criterion(self, source: FromClause) -> ColumnElement[bool]:
         self.needs_tenant = True
