@@ -42,7 +42,8 @@ def application(context: typer.Context) -> Generator[Tenancy]:
     settings: Settings = context.obj
     folder = current_folder()
     with without_exits("The application"):
-        tenancy = _load(settings.app or _from_pyproject(folder))
+        found = load(settings.app or _from_pyproject(folder))
+        tenancy = found if isinstance(found, Tenancy) else found.sync
         resume()  # see tenantkit.__main__
         try:
             yield tenancy
@@ -92,7 +93,12 @@ def _from_pyproject(start: Path) -> str:
     return app
 
 
-def _load(reference: str) -> Tenancy:
+def load(reference: str) -> Any:
+    """Return the `Tenancy` or `AsyncTenancy` that *reference* names; its module may be in the current folder.
+
+    :raises UsageError: if the reference is malformed.
+    :raises ConfigurationError: if it cannot be loaded, or is something else.
+    """
     # The last colon: the first one may be part of a path.
     module_name, _, attribute = reference.rpartition(":")
     if not module_name or not attribute:
@@ -106,13 +112,12 @@ def _load(reference: str) -> Tenancy:
         module_name = _module_in(Path(module_name), reference)
     with redirect_stdout(sys.stderr):  # the application's output must not mix with the command's data
         found = _call_factory(reference, _get_attribute(_import(reference, module_name), attribute))
-    tenancy = found if isinstance(found, Tenancy) else getattr(found, "sync", None)  # of an AsyncTenancy
-    if not isinstance(tenancy, Tenancy):
+    if not isinstance(found, Tenancy) and not isinstance(getattr(found, "sync", None), Tenancy):
         raise ConfigurationError(
             f"{reference!r} is a {type(found).__name__}, not a Tenancy or AsyncTenancy. "
             "Name the Tenancy itself, or a function without parameters that returns it."
         )
-    return tenancy
+    return found
 
 
 def _import_from(folder: Path) -> None:

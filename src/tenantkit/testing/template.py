@@ -1,0 +1,75 @@
+"""The databases of a process that runs tests: copies of a template, which is made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing, contextmanager
+
+from sqlalchemy import URL
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.lifecycle.builders import make_shared_tables
+from tenantkit.migrations import migrate
+from tenantkit.status import Status
+from tenantkit.tenancy import Tenancy
+from tenantkit.tenant import Tenant
+from tenantkit.testing.databases import AnyTenancy, Redirection, Server, sync_tenancy
+
+
+class Databases:
+    """A template with the application's tables and tenants, and a protected copy that most tests share."""
+
+    def __init__(self, tenancy: AnyTenancy, server_url: URL, populate: Callable[[Tenancy], object]) -> None:
+        """Make both, and redirect *tenancy* to the shared copy."""
+        self._sync = sync_tenancy(tenancy)
+        with ExitStack() as stack:
+            self._server = stack.enter_context(closing(Server(server_url)))
+            self._redirection = stack.enter_context(closing(Redirection(tenancy)))
+            template = self._server.create()
+            self._template = str(template.database)
+            self._redirection.to(template)
+            prepare(self._sync)
+            populate(self._sync)
+            self._redirection.disconnect()
+            self._shared = self._server.create(self._template)
+            self._server.protect(self._shared)
+            self._redirection.to(self._shared)
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Close all connections, and drop the databases."""
+        self._stack.close()
+
+    @contextmanager
+    def copy(self) -> Generator[URL]:
+        """Redirect the tenancy to a new copy of the template during a block, and yield its URL."""
+        url = self._server.create(self._template)
+        self._redirection.to(url)
+        try:
+            yield url
+        finally:
+            self._redirection.to(self._shared)
+            self._server.drop(url.database)
+
+    def two_tenants(self) -> tuple[Tenant, Tenant]:
+        """Return the first two active tenants.
+
+        :raises ConfigurationError: if there are fewer.
+        """
+        match self._sync.list(status=Status.ACTIVE, limit=2):
+            case [first, second]:
+                return first, second
+            case _:
+                raise ConfigurationError(
+                    "The tests need two active tenants: create them in the function of the fixture tenantkit_populate."
+                )
+
+
+def prepare(tenancy: Tenancy) -> None:
+    """Create the registry and the shared tables: by the migrations, or else from the models."""
+    if tenancy.migrations is not None:
+        migrate(tenancy)
+        return
+    tenancy.install()
+    with tenancy.engine.begin() as connection:
+        make_shared_tables(connection, tenancy)
