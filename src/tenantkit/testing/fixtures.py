@@ -13,13 +13,15 @@ import pytest
 from tenantkit import testing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
     from sqlalchemy import URL
 
     from tenantkit import Tenancy, Tenant, TenantSession
     from tenantkit.asyncio import AsyncTenantSession
+    from tenantkit.testing.canaries import Canaries
     from tenantkit.testing.databases import AnyTenancy
+    from tenantkit.testing.planting import Factory
     from tenantkit.testing.template import Databases
 
 TENANTS = ("acme", "globex")
@@ -43,6 +45,12 @@ def tenantkit_populate() -> Callable[[Tenancy], object]:
             tenancy.create(key)
 
     return populate
+
+
+@pytest.fixture(scope="session")
+def tenantkit_factories() -> Mapping[Any, Factory]:
+    """The functions for models whose canary rows cannot be generated; see `tenantkit.testing.plant`."""
+    return {}
 
 
 @pytest.fixture(scope="session")
@@ -110,3 +118,16 @@ async def async_tenant_session(tenancy: Any, tenant: Tenant) -> AsyncGenerator[A
     """The same for an `AsyncTenancy`, in tests that anyio runs, or pytest-asyncio in its mode ``auto``."""
     async with testing.async_rolled_back(tenancy, tenant) as session:
         yield session
+
+
+@pytest.fixture
+def canaries(
+    tenancy: Any,
+    database_copy: URL,  # noqa: ARG001 - rows are planted there
+    two_tenants: tuple[Tenant, Tenant],
+    tenantkit_factories: Mapping[Any, Factory],
+) -> Generator[Canaries]:
+    """Canary rows in both tenants, and a failure at once if a session of one of them loads such a row of the other."""
+    planted = testing.plant(getattr(tenancy, "sync", tenancy), two_tenants, tenantkit_factories)
+    with testing.tripwire(planted):
+        yield planted

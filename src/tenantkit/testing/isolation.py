@@ -1,0 +1,151 @@
+"""The proof that an application shows no tenant another one's rows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
+from typing import Any, TypeAlias, cast
+
+from sqlalchemy import Table, select
+from sqlalchemy.orm import Mapper, undefer
+from sqlalchemy.orm.mapper import _all_registries
+
+from tenantkit.arguments import require
+from tenantkit.deployment import TENANCY
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.status import Status
+from tenantkit.tenancy import Tenancy
+from tenantkit.tenant import Tenant
+from tenantkit.testing.canaries import Canaries, Canary, text_of
+from tenantkit.testing.clients import SAFE, Client, Request
+from tenantkit.testing.databases import AnyTenancy, sync_tenancy
+from tenantkit.testing.driving import Driver
+from tenantkit.testing.planting import Factory, plant
+from tenantkit.testing.report import IsolationReport, LeakError, UnprovenWarning
+from tenantkit.testing.routes import Route, routes_of
+from tenantkit.testing.transports import open_transport
+
+Contents: TypeAlias = dict[str, list[str]]
+
+
+def assert_isolated(
+    tenancy: AnyTenancy,
+    app: Any = None,
+    *,
+    tenants: Collection[str] | None = None,
+    base_url: Callable[[Tenant], str] = lambda tenant: f"http://{tenant.key}.localhost",
+    login: Callable[[Client], object] | None = None,
+    factories: Mapping[Any, Factory] | None = None,
+    requests: Iterable[Request] = (),
+    parameters: Mapping[str, Any] | None = None,
+    skip: Collection[str] = (),
+) -> IsolationReport:
+    """Prove that neither of two tenants sees rows of the other: in a session, in a response or in a log record.
+
+    Rows that can be recognised are planted in both tenants, which are committed: the test asks for the fixture
+    ``database_copy``. Every mapped model is loaded by a session, and every route of *app* is called as each of the
+    tenants, with values of its own rows; as the first one, also with those of the other one's.
+
+    :param app: a Flask or FastAPI application, or any WSGI or ASGI application with *requests*.
+    :param tenants: the keys of the two tenants; by default, the first two active ones.
+    :param base_url: returns the URL of a tenant.
+    :param login: is called with a `Client` of each tenant, to log in or to set its ``headers``.
+    :param factories: a function for each model whose rows cannot be generated; see `plant`.
+    :param requests: further requests, or the ones to make for routes whose bodies cannot be generated.
+    :param parameters: the mapped attributes that parameters mean whose names do not tell, such as
+        ``{"slug": Article.key}``.
+    :param skip: routes not to call, such as ``"POST /logout"``.
+    :raises LeakError: if one tenant has seen a canary of the other, which says where; or if nothing is proven, since
+        no tenant has seen its own.
+    :raises ConfigurationError: if rows or requests cannot be made.
+
+    Routes that have shown nothing, such as those that only answered 404 or raised an exception, are listed in the
+    report and by an `UnprovenWarning`.
+    """
+    sync = sync_tenancy(tenancy)
+    require(tenancy=(sync, TENANCY))
+    own, other = _two_tenants(sync, tenants)
+    canaries = plant(sync, [own, other], factories)
+    report = IsolationReport()
+    for tenant in (other, own):
+        _check_models(sync, tenant, canaries, report)
+    routes: list[Route] = []
+    if app is not None:
+        routes, document = _routes(app, requests, skip)
+        driver = Driver(canaries, report, document, parameters or {})
+        with open_transport(app, tenancy) as transport, driver.watching():
+            clients = [Client(transport, tenant, base_url(tenant)) for tenant in (own, other)]
+            if login is not None:
+                for client in clients:
+                    login(client)
+            _drive(driver, clients, routes, partial(_contents, sync, other))
+        driver.conclude()
+    if report.leaks:
+        raise LeakError("\n".join(["Tenants see rows of each other:", *(f"  {each}" for each in report.leaks)]))
+    if app is not None and not report.proven & {each.name for each in routes}:
+        raise LeakError(
+            "This has proven nothing: no response had any of the tenant's own rows. Does login= log in, and does "
+            f"base_url= lead to the tenant?\n{report.unproven_lines()}"
+        )
+    if report.unproven:
+        warnings.warn(f"Nothing is proven about these:\n{report.unproven_lines()}", UnprovenWarning, stacklevel=2)
+    return report
+
+
+def _two_tenants(tenancy: Tenancy, keys: Collection[str] | None) -> list[Tenant]:
+    found = tenancy.list(status=Status.ACTIVE, limit=2) if keys is None else [tenancy.get(key) for key in keys]
+    if len(found) != 2:  # noqa: PLR2004 - tenants of which neither must see the other
+        raise ConfigurationError(f"It takes two active tenants, and there are {len(found)}: create them, or name two.")
+    return found
+
+
+def _routes(app: Any, requests: Iterable[Request], skip: Collection[str]) -> tuple[list[Route], Mapping[str, Any]]:
+    routes, document = routes_of(app, requests)
+    if unknown := {*skip} - {each.name for each in routes}:
+        raise ConfigurationError(f"skip= names {min(unknown)!r}, which the application has no route for.")
+    return [each for each in routes if each.name not in skip], document
+
+
+def _drive(driver: Driver, clients: list[Client], routes: list[Route], contents: Callable[[], Contents]) -> None:
+    own, other = clients
+    reading = [each for each in routes if each.method in SAFE]
+    changing = [each for each in routes if each.method not in SAFE]
+    # The other one first, so that what the application keeps of its responses, objects or sessions can reach this one.
+    driver.drive(other, reading)
+    driver.drive(own, reading, foreign=other.tenant.key)
+    before = contents()
+    driver.drive(own, changing, foreign=other.tenant.key)
+    for table, rows in contents().items():
+        if changed := sorted({*rows} ^ {*before[table]}):
+            canary = Canary(other.tenant.key, table, changed[0])
+            driver.report.add(own.tenant.key, f"The rows of {other.tenant.key} are not what they were", [canary])
+    driver.drive(other, reading)
+
+
+def _contents(tenancy: Tenancy, tenant: Tenant) -> Contents:
+    """Return all rows of a tenant as text, by table."""
+    with tenancy.session(tenant) as session:
+        return {table.name: [str(row) for row in session.execute(select(table))] for table in tenancy.tables.tenant}
+
+
+def _check_models(tenancy: Tenancy, tenant: Tenant, canaries: Canaries, report: IsolationReport) -> None:
+    """Load all objects of each model as *tenant*."""
+    planted = canaries.rows[tenant.key]
+    for mapper in _mappers(tenancy):
+        name = mapper.class_.__name__
+        with tenancy.session(tenant) as session:
+            found = session.scalars(select(mapper.class_).options(undefer("*"))).unique()
+            text = " ".join(map(text_of, found))
+        report.add(tenant.key, f"a session that loads {name}", canaries.of_others(text, tenant.key))
+        if canaries.of(tenant.key, text):
+            report.proven.add(name)
+        elif canaries.of(tenant.key, str(planted.get(cast("Table", mapper.local_table), ""))):
+            report.unproven[name] = "a session did not find the planted rows"
+
+
+def _mappers(tenancy: Tenancy) -> list[Mapper[Any]]:
+    """Return the mappers of tenant tables."""
+    every = {mapper for registry in _all_registries() for mapper in registry.mappers}
+    mine = [each for each in every if each.local_table in tenancy.tables.tenant]
+    return sorted(mine, key=lambda each: each.class_.__name__)
