@@ -6,14 +6,20 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import URL
 
-APP = """
+from tenantkit import Tenancy
+from tenantkit.lifecycle.builders import make_shared_tables
+from tests.testkit import leaky
+from tests.testkit.leaky import App
+
+DECLARED = """
 from sqlalchemy import ForeignKey, MetaData
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from tenantkit import Tenancy
@@ -87,8 +93,22 @@ def make_shop(tmp_path: Path, server_url: URL) -> Callable[..., Shop]:
     def make(app: str = SYNC) -> Shop:
         shop = Shop(tmp_path / "project", server_url)
         shop.write("shop/__init__.py", "")
-        shop.write("shop/app.py", APP + app)
+        shop.write("shop/app.py", DECLARED + app)
         shop.write("pyproject.toml", PYPROJECT)
         return shop
 
     return make
+
+
+@pytest.fixture
+def leaky_app(make_tenancy: Callable[..., Tenancy], make_database: Callable[..., Any]) -> Generator[App]:
+    tenancy = make_tenancy(database=make_database(), shared=leaky.SharedBase.metadata, tenant=leaky.TenantBase.metadata)
+    tenancy.install()
+    with tenancy.engine.begin() as connection:
+        make_shared_tables(connection, tenancy)
+    for key in ("acme", "globex"):
+        tenancy.create(key)
+    app = App(tenancy)
+    yield app
+    if "session" in app.kept:
+        app.kept["session"].close()

@@ -39,7 +39,6 @@ class Driver:
         self._where = ""
         self._route = ""
         self._statuses: dict[str, set[int]] = {}
-        self._errors: dict[str, str] = {}
 
     def drive(self, client: Client, routes: Iterable[Route], *, foreign: str | None = None) -> None:
         """Call each of *routes* with values of the tenant's own rows, then with those of the tenant *foreign*."""
@@ -61,12 +60,11 @@ class Driver:
                     self._call(client, route, request)
 
     def conclude(self) -> None:
-        """Record the routes that have not answered as they should, and the exceptions that they have raised."""
+        """Record the routes that have not answered as they should."""
         for name, statuses in self._statuses.items():
             is_reading = name.split()[0] in SAFE
             if all(status >= (_REDIRECT if is_reading else _FAILED) for status in statuses):
                 self.report.unproven[name] = f"it only answered {', '.join(map(str, sorted(statuses)))}"
-        self.report.unproven |= self._errors
 
     @contextmanager
     def watching(self) -> Generator[None]:
@@ -104,9 +102,9 @@ class Driver:
 
     def _note(self, response: Response) -> None:
         if (error := response.error) is not None:
-            self._errors[self._route] = f"it raised {type(error).__name__}: {as_clause(error)}"
+            self.report.errors[self._route] = f"it raised {type(error).__name__}: {as_clause(error)}"
         elif response.status >= _SERVER_ERROR:
-            self._errors.setdefault(self._route, f"it answered {response.status}")
+            self.report.errors.setdefault(self._route, f"it answered {response.status}")
 
     def _look(self, part: str, text: str) -> None:
         if self._served is not None:
@@ -116,7 +114,7 @@ class Driver:
     def _log(self, record: logging.LogRecord, text: str) -> None:
         self._look(f"log record of {record.name}", text)
         if record.exc_info and (error := record.exc_info[1]) is not None and self._served is not None:
-            self._errors[self._route] = f"it raised {type(error).__name__}: {as_clause(error)}"
+            self.report.errors[self._route] = f"it raised {type(error).__name__}: {as_clause(error)}"
 
     def _loaded(self, message: str, canary: Canary) -> None:
         if self._served is not None:

@@ -60,7 +60,7 @@ def assert_isolated(
         no tenant has seen its own.
     :raises ConfigurationError: if rows or requests cannot be made.
 
-    Routes that have shown nothing, such as those that only answered 404 or raised an exception, are listed in the
+    Routes that could not be driven, such as those that only answered 404, and exceptions of routes are listed in the
     report and by an `UnprovenWarning`.
     """
     sync = sync_tenancy(tenancy)
@@ -86,10 +86,10 @@ def assert_isolated(
     if app is not None and not report.proven & {each.name for each in routes}:
         raise LeakError(
             "This has proven nothing: no response had any of the tenant's own rows. Does login= log in, and does "
-            f"base_url= lead to the tenant?\n{report.unproven_lines()}"
+            f"base_url= lead to the tenant?\n{report.summary()}"
         )
-    if report.unproven:
-        warnings.warn(f"Nothing is proven about these:\n{report.unproven_lines()}", UnprovenWarning, stacklevel=2)
+    if summary := report.summary():
+        warnings.warn(summary, UnprovenWarning, stacklevel=2)
     return report
 
 

@@ -15,7 +15,7 @@ class LeakError(AssertionError):
 
 
 class UnprovenWarning(UserWarning):
-    """Routes or models about which `assert_isolated` has proven nothing."""
+    """Routes or models about which `assert_isolated` has proven nothing, and routes that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,9 @@ class IsolationReport:
     proven: set[str] = field(default_factory=set[str])
     """The routes, and the models, that returned the tenant's own canaries, and none of the other tenant's."""
     unproven: dict[str, str] = field(default_factory=dict[str, str])
-    """The routes and models that did not, each with the reason: the status of the responses, the exception that the
-    route raised, or what the request lacked."""
+    """The routes that could not be driven, and the models whose rows were not found, each with the reason."""
+    errors: dict[str, str] = field(default_factory=dict[str, str])
+    """The routes that raised an exception, or answered with a server error, perhaps among other responses."""
 
     def add(self, tenant: str, where: str, canaries: Iterable[Canary]) -> None:
         """Record the first of *canaries* from each place."""
@@ -53,6 +54,11 @@ class IsolationReport:
             if (tenant, where, canary.place) not in known:
                 self.leaks.append(leak)
 
-    def unproven_lines(self) -> str:
-        """Return the routes and models about which nothing is proven, a line for each."""
-        return "\n".join(f"  {name}: {why}" for name, why in sorted(self.unproven.items()))
+    def summary(self) -> str:
+        """Return the routes and models about which nothing is proven, and the errors, a line for each."""
+        parts = (("Nothing is proven about these:", self.unproven), ("These failed:", self.errors))
+        return "\n".join(
+            "\n".join([title, *(f"  {name}: {why}" for name, why in sorted(found.items()))])
+            for title, found in parts
+            if found
+        )
