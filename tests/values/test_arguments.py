@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -30,6 +31,7 @@ from tenantkit import (
     migrations,
     placement,
     resolvers,
+    testing,
     wsgi,
 )
 from tenantkit import flask as flask_edge
@@ -237,6 +239,29 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
     ),
     "check": (drift.check, {"tenancy": NOT_TENANCY, "tenants": NOT_TEXTS, "models": NOT_FLAG, "scripts": NOT_FLAG}),
     "embedded_database": (embedded_database, {"folder": (None, *NOT_PATH), "name": (None, *NOT_NAME)}),
+    "testing.assert_isolated": (
+        testing.assert_isolated,
+        {
+            "tenancy": NOT_TENANCY,
+            "app": (5, "app:app"),
+            "tenants": NOT_TEXTS,
+            "base_url": (None, *NOT_FUNCTION),
+            "login": NOT_FUNCTION,
+            "factories": (5, "a", [TenantBase]),
+            "requests": (None, 5, "GET /", ["GET /"]),
+            "parameters": (5, "a", ["slug"]),
+            "skip": (None, *NOT_TEXTS),
+        },
+    ),
+    "testing.plant": (
+        testing.plant,
+        {"tenancy": NOT_TENANCY, "tenants": (None, 5, "acme", ["acme", "beta"]), "factories": (5, [TenantBase])},
+    ),
+    "testing.tripwire": (
+        testing.tripwire,
+        {"canaries": (None, {}), "served": (None, *NOT_FUNCTION), "on_leak": (None, *NOT_FUNCTION)},
+    ),
+    "testing.rolled_back": (testing.rolled_back, {"tenancy": NOT_TENANCY, "tenant": (5, 0, [])}),
     "asgi.TenantMiddleware": (
         asgi.TenantMiddleware,
         {
@@ -322,6 +347,8 @@ def good(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         "limit": 5,
         "name": "region",
         "databases": {"eu": "eu"},
+        "tenants": [],
+        "canaries": testing.Canaries(),
     }
 
 
@@ -406,6 +433,9 @@ def test_every_public_parameter_is_in_these_tables() -> None:
     assert public(placement) - {"PlacementPolicy"} <= OTHERS.keys()
     assert public(tenantkit) == {"Tenancy", "current_tenant", "tenant_context"}
     assert public(lint) == {"lint"}
+    assert public(testing) - {"Client", "async_rolled_back"} == {
+        name.removeprefix("testing.") for name in OTHERS if name.startswith("testing.")
+    }
     assert public(drift) - {"Change", "Key", "Kind"} == {"check"}
     for name, (function, wrong) in OTHERS.items():
         if not name.startswith(("Subdomain", "first_of", "tenant_context")):
@@ -472,9 +502,22 @@ def test_functions_of_the_migrations(
 def test_other_functions(tenancy: Tenancy, good: dict[str, Any], name: str) -> None:
     function, wrong = OTHERS[name]
     good |= {"tenancy": tenancy, "tenant": tenancy.create("acme")}
+    if name in {"testing.tripwire", "testing.rolled_back"}:
+        function = entered(function)
     if name.startswith("flask"):
         good["app"] = flask.Flask(__name__)
     refuse(function, {**good, "key": "secret"}, wrong)
+
+
+def entered(manager: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that makes a context manager and enters it."""
+
+    @functools.wraps(manager)
+    def enter(**options: Any) -> None:
+        with manager(**options):
+            pass
+
+    return enter
 
 
 class asynchronous_get:  # noqa: N801 - the result of an async function, without the warning that it is not awaited

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import quote, urlencode, urlsplit
 
+from tenantkit.arguments import Kind
 from tenantkit.tenant import Tenant
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -26,6 +27,12 @@ class Request:
     json: Any = None
     form: Mapping[str, str] | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+REQUESTS = Kind(
+    "a collection of tenantkit.testing.Request",
+    lambda each: isinstance(each, Collection) and all(isinstance(request, Request) for request in cast("Any", each)),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,9 @@ _READ_ONLY = "25006"
 
 def sync_tenancy(tenancy: AnyTenancy) -> Tenancy:
     """Return the tenancy without asyncio, which need not be installed."""
-    return tenancy if isinstance(tenancy, Tenancy) else tenancy.sync
+    given: Any = tenancy  # callers may do without types
+    sync: Tenancy = given if isinstance(given, Tenancy) else getattr(given, "sync", given)
+    return sync
 
 
 class Server:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, TypeAlias, cast
 
@@ -11,14 +11,14 @@ from sqlalchemy import Table, select
 from sqlalchemy.orm import Mapper, undefer
 from sqlalchemy.orm.mapper import _all_registries
 
-from tenantkit.arguments import require
+from tenantkit.arguments import CALLABLE, FUNCTION, MAPPING, TEXTS, optional, require
 from tenantkit.deployment import TENANCY
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.status import Status
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Tenant
 from tenantkit.testing.canaries import Canaries, Canary, text_of
-from tenantkit.testing.clients import SAFE, Client, Request
+from tenantkit.testing.clients import REQUESTS, SAFE, Client, Request
 from tenantkit.testing.databases import AnyTenancy, sync_tenancy
 from tenantkit.testing.driving import Driver
 from tenantkit.testing.planting import Factory, plant
@@ -37,7 +37,7 @@ def assert_isolated(
     base_url: Callable[[Tenant], str] = lambda tenant: f"http://{tenant.key}.localhost",
     login: Callable[[Client], object] | None = None,
     factories: Mapping[Any, Factory] | None = None,
-    requests: Iterable[Request] = (),
+    requests: Collection[Request] = (),
     parameters: Mapping[str, Any] | None = None,
     skip: Collection[str] = (),
 ) -> IsolationReport:
@@ -64,7 +64,17 @@ def assert_isolated(
     report and by an `UnprovenWarning`.
     """
     sync = sync_tenancy(tenancy)
-    require(tenancy=(sync, TENANCY))
+    require(
+        tenancy=(sync, TENANCY),
+        app=(app, optional(CALLABLE)),
+        tenants=(tenants, optional(TEXTS)),
+        base_url=(base_url, FUNCTION),
+        login=(login, optional(FUNCTION)),
+        factories=(factories, optional(MAPPING)),
+        requests=(requests, REQUESTS),
+        parameters=(parameters, optional(MAPPING)),
+        skip=(skip, TEXTS),
+    )
     own, other = _two_tenants(sync, tenants)
     canaries = plant(sync, [own, other], factories)
     report = IsolationReport()
@@ -100,7 +110,7 @@ def _two_tenants(tenancy: Tenancy, keys: Collection[str] | None) -> list[Tenant]
     return found
 
 
-def _routes(app: Any, requests: Iterable[Request], skip: Collection[str]) -> tuple[list[Route], Mapping[str, Any]]:
+def _routes(app: Any, requests: Collection[Request], skip: Collection[str]) -> tuple[list[Route], Mapping[str, Any]]:
     routes, document = routes_of(app, requests)
     if unknown := {*skip} - {each.name for each in routes}:
         raise ConfigurationError(f"skip= names {min(unknown)!r}, which the application has no route for.")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, product
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from sqlalchemy import ForeignKeyConstraint, Integer, Numeric, Table, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.schema import sort_tables_and_constraints  # pyright: ignore[reportUnknownVariableType]
 
+from tenantkit.arguments import MAPPING, Kind, optional, require
+from tenantkit.deployment import TENANCY
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.postgres.errors import reason, sqlstate
 from tenantkit.registry.tables import tenants as registered
@@ -39,6 +41,11 @@ _COLUMNS_OF = text(
     """
 ).execution_options(**{INTERNAL: True})
 
+_TENANTS = Kind(
+    "a list or tuple of Tenants",
+    lambda each: isinstance(each, list | tuple) and all(isinstance(tenant, Tenant) for tenant in cast("Any", each)),
+)
+
 _OUT_OF_RANGE = "22003"
 
 
@@ -51,6 +58,7 @@ def plant(tenancy: Tenancy, tenants: Sequence[Tenant], factories: Mapping[Any, F
     :param factories: a function for each model, or table, whose rows cannot be generated.
     :raises ConfigurationError: if rows of some tables cannot be generated: it names all of them.
     """
+    require(tenancy=(tenancy, TENANCY), tenants=(tenants, _TENANTS), factories=(factories, optional(MAPPING)))
     given = {table_of(model): factory for model, factory in (factories or {}).items()}
     canaries = Canaries()
     failures: dict[str, str] = {}

@@ -10,6 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Mapper, object_session
 from sqlalchemy.orm.base import instance_str
 
+from tenantkit.arguments import FUNCTION, instance, require
 from tenantkit.sessions.session import TenantSession
 from tenantkit.testing.canaries import Canaries, Canary, text_of
 from tenantkit.testing.report import LeakError
@@ -31,6 +32,11 @@ def tripwire(
     :param served: returns the key of the tenant that is served, which must then be the session's, too.
     :param on_leak: called with a description of the leak, instead of raising `LeakError`.
     """
+    require(
+        canaries=(canaries, instance(Canaries, "Canaries, which plant() returns")),
+        served=(served, FUNCTION),
+        on_leak=(on_leak, FUNCTION),
+    )
 
     def check(session: Any, instance: object) -> None:
         if not isinstance(session, TenantSession):

@@ -1,0 +1,154 @@
+"""The server of the tests, and the tenancy's way to the databases on it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy.exc import DBAPIError
+
+from tenantkit import ConfigurationError, Tenancy
+from tenantkit.drivers.psycopg import Connection
+from tenantkit.migrations import status
+from tenantkit.testing import rolled_back, servers
+from tenantkit.testing.servers import running_server
+from tenantkit.testing.template import Databases
+from tests.conftest import APPLICATION
+from tests.migrations.environments import Environment
+from tests.support.models import Project
+from tests.support.processes import unmeasured
+from tests.support.test_servers import daemon
+
+__all__ = ["daemon"]
+
+PRODUCTION = "postgresql+psycopg://nobody:secret@127.0.0.1:1/production"
+
+EMBEDDED = """
+import psycopg
+from tenantkit.testing.servers import plain, running_server
+with running_server() as url, psycopg.connect(plain(url)) as connection:
+    print(connection.execute("SHOW data_directory").fetchone()[0], connection.execute("SHOW fsync").fetchone()[0])
+"""
+
+
+def two(tenancy: Tenancy) -> None:
+    for key in ("acme", "globex"):
+        tenancy.create(key)
+        assert tenancy.get(key).key == key  # the first look-up starts the listener
+
+
+def test_a_given_server_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENANTKIT_TEST_URL", "postgres://me@db/app")
+    monkeypatch.setattr(servers, "docker_answers", lambda: True)
+    with running_server() as url:
+        assert url == make_url("postgresql+psycopg://me@db/app")
+
+
+def test_docker_comes_before_the_embedded_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Container:
+        def get_connection_url(self) -> str:
+            return "postgresql+psycopg://test:test@localhost:49152/test"
+
+    monkeypatch.delenv("TENANTKIT_TEST_URL", raising=False)
+    monkeypatch.setattr(servers, "docker_answers", lambda: True)
+    monkeypatch.setattr(servers, "_container", lambda: nullcontext(Container()))
+    with running_server() as url:
+        assert url.port == 49152
+
+
+@pytest.mark.usefixtures("daemon")
+def test_the_container_is_one_of_postgresql_that_syncs_nothing() -> None:
+    container = servers._container()
+    assert (container.image, "fsync=off" in str(container._command)) == (servers.IMAGE, True)
+    container._docker.client.close()
+
+
+def test_without_any_server_the_ways_to_get_one_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TENANTKIT_TEST_URL", raising=False)
+    monkeypatch.setattr(servers, "find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"(?s)TENANTKIT_TEST_URL.*testcontainers.*tenantkit\[embedded\]"):
+        running_server().__enter__()
+
+
+def test_the_embedded_server_and_its_files_are_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TENANTKIT_TEST_URL", raising=False)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    run = subprocess.run([sys.executable, "-c", EMBEDDED], check=True, capture_output=True, text=True, env=unmeasured())
+    folder, fsync = run.stdout.split()
+    assert fsync == "off"
+    assert not Path(folder).parent.exists()
+
+
+@pytest.fixture
+def make_databases(server_url: URL) -> Generator[Callable[..., Databases]]:
+    made: list[Any] = []
+
+    def make(tenancy: Tenancy) -> Databases:
+        made.append(Databases(tenancy, server_url, two))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_the_applications_own_connection_arguments_are_kept_but_for_its_place(
+    make_databases: Callable[..., Databases],
+) -> None:
+    options = {"sslmode": "require", "application_name": "shop", "sslrootcert": "/nowhere"}
+    url = f"{PRODUCTION}?options=-c%20work_mem%3D8MB"
+    with closing(Tenancy(url, engine_options={"connect_args": options}, **APPLICATION)) as tenancy:
+        databases = make_databases(tenancy)
+        with tenancy.engine.connect() as connection:
+            shown = connection.exec_driver_sql(
+                "SELECT current_setting('application_name'), current_setting('work_mem')"
+            )
+            assert tuple(shown.one()) == ("shop", "4MB")
+        with databases.copy() as copy:
+            assert tenancy.engine.url.database == copy.database  # which worker processes connect to
+
+
+def test_a_connection_to_another_place_is_refused(
+    make_databases: Callable[..., Databases], empty_database: URL
+) -> None:
+    plain = empty_database.set(drivername="postgresql").render_as_string(hide_password=False)
+    engine = create_engine("postgresql+psycopg://", creator=lambda: Connection.connect(plain))
+    refused = pytest.raises(ConfigurationError, match="instead of the tests' database. Leave out creator=")
+    with closing(Tenancy(engine, listen=False, **APPLICATION)) as tenancy, refused:
+        make_databases(tenancy)
+    with psycopg.connect(plain) as connection:
+        assert connection.execute("SELECT FROM pg_namespace WHERE nspname = 'tenantkit'").fetchall() == []
+
+
+def test_the_template_is_made_by_the_migrations(
+    make_databases: Callable[..., Databases], environment: Environment
+) -> None:
+    environment.add("s1", 'op.execute("CREATE TABLE shared.country (code text)")', line="shared")
+    environment.add("t1", 'op.create_table("note", sa.Column("id", sa.Integer), schema="tenant")')
+    with closing(Tenancy(PRODUCTION, migrations=environment.folder, **APPLICATION)) as tenancy:
+        make_databases(tenancy)
+        assert status(tenancy).is_current
+        with rolled_back(tenancy, "acme") as session:
+            assert session.connection().exec_driver_sql("SELECT count(*) FROM note").scalar() == 0
+
+
+def test_a_session_is_rolled_back_also_after_an_error(make_databases: Callable[..., Databases]) -> None:
+    with closing(Tenancy(PRODUCTION, listen=False, **APPLICATION)) as tenancy:
+        make_databases(tenancy)
+        with pytest.raises(ZeroDivisionError), rolled_back(tenancy, "acme") as session:
+            session.add(Project(name="one"))
+            session.commit()
+            raise ZeroDivisionError
+        with pytest.raises(DBAPIError, match="division by zero"), rolled_back(tenancy, "acme") as session:
+            session.add(Project(name="one"))
+            session.commit()
+            session.connection().exec_driver_sql("SELECT 1 / 0")
+        with rolled_back(tenancy, "acme") as session:
+            assert session.query(Project).count() == 0
