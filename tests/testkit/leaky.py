@@ -144,13 +144,13 @@ def class_attribute(app: App) -> None:
 
 
 def cached_response(app: App) -> None:
-    """Responses are kept by their path, whatever the host."""
+    """The list is kept by its path, whatever the host."""
     inner = app.flask.wsgi_app
 
     def serve(environ: Any, start: Any) -> Any:
-        if environ["REQUEST_METHOD"] != "GET":
-            return inner(environ, start)
         path = environ["PATH_INFO"]
+        if environ["REQUEST_METHOD"] != "GET" or path != "/notes":
+            return inner(environ, start)
         if path not in app.kept:
             app.kept[path] = Response.from_app(inner, environ, buffered=True)
         return app.kept[path](environ, start)

@@ -39,7 +39,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.lifecycle.builders import make_shared_tables
 from tenantkit.registry.tables import tenants as registered
-from tenantkit.testing import Canaries, plant
+from tenantkit.testing import Canaries, UnprovenWarning, assert_isolated, plant
 
 
 class Shared(DeclarativeBase):
@@ -271,6 +271,53 @@ def test_models_whose_rows_cannot_be_generated_are_named_and_take_factories(odd:
     canaries = plant(odd, pair, factories)
     assert [len(rows) for rows in canaries.rows["globex"].values()] == [3, 3, 3]
     assert all(canaries.of("acme", row["title"]) for row in canaries.rows_of("acme", Digits))
+
+
+class Family(DeclarativeBase):
+    metadata = MetaData(schema="tenant")
+
+
+class Animal(Family):
+    __tablename__ = "animal"
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}  # noqa: RUF012 - SQLAlchemy's own
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    name: Mapped[str]
+
+
+class Cat(Animal):
+    __mapper_args__ = {"polymorphic_identity": "cat"}  # noqa: RUF012 - likewise
+
+
+class Dog(Animal):
+    __tablename__ = "dog"
+    __mapper_args__ = {"polymorphic_identity": "dog"}  # noqa: RUF012 - likewise
+
+    id: Mapped[int] = mapped_column(ForeignKey(Animal.id), primary_key=True)
+    trick: Mapped[str]
+
+
+class Report(Family):
+    """A view, which takes no rows."""
+
+    __tablename__ = "report"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    line: Mapped[Any] = mapped_column(TSRANGE)
+
+
+def test_inherited_models_get_rows_as_far_as_they_are_in_one_table(
+    make_tenancy: Callable[..., Tenancy], make_database: Callable[..., Any]
+) -> None:
+    tenancy = prepare(make_tenancy(database=make_database(), tenant=Family.metadata, shared=None))
+    with pytest.warns(UnprovenWarning, match="Dog: rows that continue those of another table are not planted"):
+        report = assert_isolated(tenancy, factories={Report: None})
+    assert report.proven == {"Animal", "Cat"}
+    assert report.unproven.keys() == {"Dog"}
+    with tenancy.session("globex") as session:
+        assert {type(each) for each in session.scalars(select(Animal))} == {Animal, Cat}
+        assert session.scalars(select(Report)).all() == []
 
 
 def test_a_number_is_not_found_in_a_longer_one_and_what_was_sent_does_not_count() -> None:

@@ -91,7 +91,7 @@ def test_work_after_the_response_is_watched(tenancy: Tenancy) -> None:
 def test_a_test_that_sees_nothing_fails_and_shows_the_exception(tenancy: Tenancy) -> None:
     with pytest.raises(LeakError) as found:
         assert_isolated(tenancy, asgi(tenancy, fails=True), requests=NOTES[:1])
-    assert "This has proven nothing: no response had any of the tenant's own rows." in str(found.value)
+    assert "This has proven nothing: no response to acme had any of its own rows." in str(found.value)
     assert "GET /notes: it raised RuntimeError: no notes today" in str(found.value)
 
 
@@ -109,6 +109,28 @@ def test_a_client_logs_in_and_keeps_its_cookies(tenancy: Tenancy) -> None:
         client = Client(transport, tenancy.get("acme"), "http://acme.localhost/")
         assert client.get("/notes").status == 200
         assert client.cookies == {"seen": "acme"}
+
+
+@pytest.mark.parametrize("blind", ["acme", "globex"])
+def test_each_tenant_must_have_seen_its_own_rows(tenancy: Tenancy, blind: str) -> None:
+    inner = wsgi(tenancy)
+
+    def app(environ: Any, start: Any) -> Any:
+        if environ["HTTP_HOST"].startswith(blind):
+            start("401 UNAUTHORIZED", [])
+            return [b"Log in first."]
+        return inner(environ, start)
+
+    with pytest.raises(LeakError, match=f"no response to {blind} had any of its own rows"):
+        assert_isolated(tenancy, app, requests=NOTES)
+
+
+def test_an_asynchronous_application_is_driven_in_an_event_loop_of_its_own(tenancy: Tenancy) -> None:
+    async def test() -> None:
+        assert_isolated(tenancy, asgi(tenancy), requests=NOTES[:1])
+
+    with pytest.raises(ConfigurationError, match="call it in a test that is a plain function"):
+        asyncio.run(test())
 
 
 @pytest.mark.parametrize(

@@ -45,13 +45,21 @@ def ignore_headers(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-def visit_once(patch: pytest.MonkeyPatch) -> None:
-    """Let the other tenant not visit the application before."""
-    drive = driving.Driver.drive
+def visit_last(patch: pytest.MonkeyPatch) -> None:
+    """Let the other tenant visit the application only afterwards, and see nothing that it should not."""
+    drive, visits = driving.Driver.drive, []
+    find = canaries.Canaries.of_others
+
+    def visit(self: Any, client: Any, routes: Any, foreign: str | None = None) -> None:
+        visits.append(client)
+        if len(visits) > 1:
+            drive(self, client, routes, foreign=foreign)
+
+    patch.setattr(driving.Driver, "drive", visit)
     patch.setattr(
-        driving.Driver,
-        "drive",
-        lambda self, client, routes, foreign=None: drive(self, client, routes, foreign=foreign) if foreign else None,
+        canaries.Canaries,
+        "of_others",
+        lambda self, text, tenant, sent="": [] if tenant == "globex" else find(self, text, tenant, sent=sent),
     )
 
 
@@ -68,12 +76,12 @@ def visit_before(patch: pytest.MonkeyPatch) -> None:
 
 
 LEAKS: dict[Leak, tuple[str, tuple[Any, ...]]] = {
-    leaky.cache_of_objects: ("GET /cached/900000: body, as acme: note.text of globex", (visit_once,)),
+    leaky.cache_of_objects: ("GET /cached/900000: body, as acme: note.text of globex", (visit_last,)),
     leaky.schema_in_text: ("GET /report: body, as acme: note.text of globex", (ignore_values,)),
     leaky.shared_table: ("GET /entries: body, as acme: entry.line of globex", (ignore_values,)),
-    leaky.kept_session: ("GET /kept: body, as acme: note.text of globex", (visit_once,)),
-    leaky.class_attribute: ("GET /motto: body, as acme: note.text of globex", (visit_once,)),
-    leaky.cached_response: ("GET /notes: body, as acme: note.text of globex", (visit_once,)),
+    leaky.kept_session: ("GET /kept: body, as acme: note.text of globex", (visit_last,)),
+    leaky.class_attribute: ("GET /motto: body, as acme: note.text of globex", (visit_last,)),
+    leaky.cached_response: ("GET /notes: body, as acme: note.text of globex", (ignore_values,)),
     leaky.log_line: ("GET /logged: log record of leaky.audit, as acme: note.text of globex", (ignore_logs,)),
     leaky.background_read: ("GET /background: A session of globex loaded <Note", (ignore_sessions,)),
     leaky.background_write: ("The rows of globex are not what they were, as acme: folder of globex", (ignore_rows,)),

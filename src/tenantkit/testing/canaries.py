@@ -6,10 +6,12 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, inspect
+from sqlalchemy import Table
+
+from tenantkit.testing.models import table_of
 
 _LETTERS = "bcdfghjkmpqrtvwxz"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -81,17 +83,6 @@ class Canaries:
     def _add(self, tenant: str | None, place: str, value: str) -> str:
         self._planted.setdefault(tenant, []).append(Canary(tenant, place, value))
         return value
-
-
-def table_of(model: Any) -> Table:
-    """Return the table of a model, or the table itself."""
-    return cast("Table", model if isinstance(model, Table) else inspect(model).local_table)
-
-
-def text_of(instance: object) -> str:
-    """Return the attributes of an object, as far as they are loaded, as text."""
-    attributes: dict[str, Any] = vars(instance)
-    return " ".join(map(str, attributes.values()))
 
 
 def _find(canaries: list[Canary], text: str, sent: str) -> list[Canary]:

@@ -28,8 +28,17 @@ class Driver:
     """Calls routes, and records what it finds in *report*."""
 
     def __init__(
-        self, canaries: Canaries, report: IsolationReport, document: Mapping[str, Any], parameters: Mapping[str, Any]
+        self,
+        canaries: Canaries,
+        report: IsolationReport,
+        document: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        own: str,
     ) -> None:
+        """Call nothing yet; what a route proves is decided by the responses to the tenant with the key *own*."""
+        self.seen: set[str] = set()
+        """The keys of the tenants that have seen their own rows."""
+        self._own = own
         self._canaries = canaries
         self.report = report
         self._document = document
@@ -94,10 +103,14 @@ class Driver:
         self._look("body", response.text)
         for name, value in response.headers:
             self._look(f"header {name}", unquote(value))
-        self._statuses.setdefault(route.name, set()).add(response.status)
         self._note(response)
-        if self._canaries.of(client.tenant.key, response.text, sent=self._sent):
-            self.report.proven.add(route.name)
+        has_own = self._canaries.of(client.tenant.key, response.text, sent=self._sent)
+        if has_own:
+            self.seen.add(client.tenant.key)
+        if client.tenant.key == self._own:
+            self._statuses.setdefault(route.name, set()).add(response.status)
+            if has_own:
+                self.report.proven.add(route.name)
         self._served = None
 
     def _note(self, response: Response) -> None:
@@ -130,4 +143,9 @@ class _Handler(logging.Handler):
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        self._take(record, f"{self.format(record)} {vars(record)}")
+        try:
+            text = f"{self.format(record)} {vars(record)}"
+        except Exception:  # noqa: BLE001 - as all handlers: a bad record must not end the request
+            self.handleError(record)
+        else:
+            self._take(record, text)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
-from sqlalchemy import Table, select
-from sqlalchemy.orm import Mapper, undefer
-from sqlalchemy.orm.mapper import _all_registries
+from sqlalchemy import select
+from sqlalchemy.orm import undefer
 
 from tenantkit.arguments import CALLABLE, FUNCTION, MAPPING, TEXTS, optional, require
 from tenantkit.deployment import TENANCY
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.status import Status
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Tenant
-from tenantkit.testing.canaries import Canaries, Canary, text_of
+from tenantkit.testing.canaries import Canaries, Canary
 from tenantkit.testing.clients import REQUESTS, SAFE, Client, Request
 from tenantkit.testing.databases import AnyTenancy, sync_tenancy
 from tenantkit.testing.driving import Driver
+from tenantkit.testing.models import extends_another, mappers_of, text_of
 from tenantkit.testing.planting import Factory, plant
 from tenantkit.testing.report import IsolationReport, LeakError, UnprovenWarning
 from tenantkit.testing.routes import Route, routes_of
@@ -80,10 +80,9 @@ def assert_isolated(
     report = IsolationReport()
     for tenant in (other, own):
         _check_models(sync, tenant, canaries, report)
-    routes: list[Route] = []
     if app is not None:
         routes, document = _routes(app, requests, skip)
-        driver = Driver(canaries, report, document, parameters or {})
+        driver = Driver(canaries, report, document, parameters or {}, own.key)
         with open_transport(app, tenancy) as transport, driver.watching():
             clients = [Client(transport, tenant, base_url(tenant)) for tenant in (own, other)]
             if login is not None:
@@ -91,13 +90,14 @@ def assert_isolated(
                     login(client)
             _drive(driver, clients, routes, partial(_contents, sync, other))
         driver.conclude()
+        for tenant in (own, other):
+            if not report.leaks and tenant.key not in driver.seen:
+                raise LeakError(
+                    f"This has proven nothing: no response to {tenant.key} had any of its own rows. Does login= log "
+                    f"in, and does base_url= lead to the tenant?\n{report.summary()}"
+                )
     if report.leaks:
         raise LeakError("\n".join(["Tenants see rows of each other:", *(f"  {each}" for each in report.leaks)]))
-    if app is not None and not report.proven & {each.name for each in routes}:
-        raise LeakError(
-            "This has proven nothing: no response had any of the tenant's own rows. Does login= log in, and does "
-            f"base_url= lead to the tenant?\n{report.summary()}"
-        )
     if summary := report.summary():
         warnings.warn(summary, UnprovenWarning, stacklevel=2)
     return report
@@ -141,21 +141,19 @@ def _contents(tenancy: Tenancy, tenant: Tenant) -> Contents:
 
 def _check_models(tenancy: Tenancy, tenant: Tenant, canaries: Canaries, report: IsolationReport) -> None:
     """Load all objects of each model as *tenant*."""
-    planted = canaries.rows[tenant.key]
-    for mapper in _mappers(tenancy):
+    for mapper in mappers_of(tenancy.tables.tenant):
         name = mapper.class_.__name__
-        with tenancy.session(tenant) as session:
-            found = session.scalars(select(mapper.class_).options(undefer("*"))).unique()
-            text = " ".join(map(text_of, found))
+        try:
+            with tenancy.session(tenant) as session:
+                found = session.scalars(select(mapper.class_).options(undefer("*"))).unique()
+                text = " ".join(map(text_of, found))
+        except Exception as error:  # noqa: BLE001 - of types and listeners of the application's own
+            report.errors[name] = f"its rows cannot be loaded: {type(error).__name__}: {as_clause(error)}"
+            continue
         report.add(tenant.key, f"a session that loads {name}", canaries.of_others(text, tenant.key))
         if canaries.of(tenant.key, text):
             report.proven.add(name)
-        elif canaries.of(tenant.key, str(planted.get(cast("Table", mapper.local_table), ""))):
+        elif extends_another(mapper):
+            report.unproven[name] = "rows that continue those of another table are not planted"
+        elif canaries.of(tenant.key, str(canaries.rows_of(tenant.key, mapper.class_))):
             report.unproven[name] = "a session did not find the planted rows"
-
-
-def _mappers(tenancy: Tenancy) -> list[Mapper[Any]]:
-    """Return the mappers of tenant tables."""
-    every = {mapper for registry in _all_registries() for mapper in registry.mappers}
-    mine = [each for each in every if each.local_table in tenancy.tables.tenant]
-    return sorted(mine, key=lambda each: each.class_.__name__)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, product
 from typing import Any, TypeAlias, cast
 
-from sqlalchemy import ForeignKeyConstraint, Integer, Numeric, Table, text
+from sqlalchemy import Column, ForeignKeyConstraint, Integer, Numeric, Table, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.schema import sort_tables_and_constraints  # pyright: ignore[reportUnknownVariableType]
@@ -19,11 +19,15 @@ from tenantkit.registry.tables import tenants as registered
 from tenantkit.sessions.transactions import INTERNAL
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Tenant
-from tenantkit.testing.canaries import Canaries, Rows, table_of
+from tenantkit.testing.canaries import Canaries, Rows
+from tenantkit.testing.models import discriminators, extends_another, mappers_of, table_of
 from tenantkit.testing.values import OMIT, candidates
 
-Factory: TypeAlias = Callable[[str], Mapping[str, Any]]
-"""Returns values for columns of a canary row, by name; it is called with a canary of letters and digits."""
+Factory: TypeAlias = Callable[[str], Mapping[str, Any]] | None
+"""Returns values for columns of a canary row, by name; it is called with a canary of letters and digits.
+
+``None`` leaves a table without rows.
+"""
 
 _COMMON = 2
 """Number of rows of each table, with the same primary keys in each tenant. The other tenant has one more."""
@@ -55,7 +59,8 @@ def plant(tenancy: Tenancy, tenants: Sequence[Tenant], factories: Mapping[Any, F
     Shared tables with a column for the tenant get rows of each tenant. Rows have the same primary keys in each tenant,
     and tenants after the first one have a row more of each.
 
-    :param factories: a function for each model, or table, whose rows cannot be generated.
+    :param factories: a function for each model, or table, whose rows cannot be generated: it is called with a canary
+        of letters and digits, and returns values by the names of columns. ``None`` leaves a table without rows.
     :raises ConfigurationError: if rows of some tables cannot be generated: it names all of them.
     """
     require(tenancy=(tenancy, TENANCY), tenants=(tenants, _TENANTS), factories=(factories, optional(MAPPING)))
@@ -114,11 +119,15 @@ class _Planter:
         self._key = tenant.key if tenant else None
         self._factories = factories
         self._failures = failures
+        self._identities: Mapping[Column[Any], list[Any]] = {}
         self._rows: Rows = canaries.rows.setdefault(self._key, {})
 
     def plant(self, tables: list[Table], count: int) -> None:
         """Insert *count* rows into each of *tables*, referenced ones first."""
-        for table in _in_order(tables):
+        self._identities = discriminators(tables)
+        extensions = {each.local_table for each in mappers_of(tables) if extends_another(each)}
+        without = extensions | {table for table, factory in self._factories.items() if factory is None}
+        for table in _in_order([each for each in tables if each not in without]):
             for number in range(count):
                 if table.fullname in self._failures or self._lacks_rows(table):
                     break
@@ -180,6 +189,10 @@ class _Planter:
             if self._tenant is not None and _is_tenant(table, column.name):
                 is_text = column.name != "tenant_id" and not column.foreign_keys
                 yield (column.name,), [self._tenant.key if is_text else self._tenant.id]
+                continue
+            if (identities := self._identities.get(column)) is not None:
+                first = number % len(identities)
+                yield (column.name,), [*identities[first:], *identities[:first]]
                 continue
             options = candidates(column, self._canaries, self._key, number)
             if not options:

@@ -12,7 +12,8 @@ from sqlalchemy.orm.base import instance_str
 
 from tenantkit.arguments import FUNCTION, instance, require
 from tenantkit.sessions.session import TenantSession
-from tenantkit.testing.canaries import Canaries, Canary, text_of
+from tenantkit.testing.canaries import Canaries, Canary
+from tenantkit.testing.models import text_of
 from tenantkit.testing.report import LeakError
 
 

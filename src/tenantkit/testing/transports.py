@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 from wsgiref.util import setup_testing_defaults
 
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.testing.clients import Message, Response, Transport
 
 TIMEOUT = 30.0
@@ -27,6 +28,11 @@ def open_transport(app: Any, tenancy: Any) -> Generator[Transport]:
     if not inspect.iscoroutinefunction(app) and not inspect.iscoroutinefunction(getattr(app, "__call__", None)):  # noqa: B004 - not a test whether it can be called
         yield _Wsgi(app)
         return
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public function raises instead
+        raise ConfigurationError(
+            "assert_isolated() runs an ASGI application in an event loop of its own: call it in a test that is a plain "
+            "function."
+        )
     with asyncio.Runner() as runner:
         lifespan = _Lifespan(app)
         runner.run(lifespan.start())
