@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.drivers.psycopg import Connection
 from tenantkit.migrations import status
-from tenantkit.testing import rolled_back, servers
+from tenantkit.testing import assert_isolated, rolled_back, servers
 from tenantkit.testing.servers import running_server
 from tenantkit.testing.template import Databases
 from tests.conftest import APPLICATION
@@ -152,3 +152,22 @@ def test_a_session_is_rolled_back_also_after_an_error(make_databases: Callable[.
             session.connection().exec_driver_sql("SELECT 1 / 0")
         with rolled_back(tenancy, "acme") as session:
             assert session.query(Project).count() == 0
+
+
+def test_each_of_several_databases_is_a_copy(make_databases: Callable[..., Databases]) -> None:
+    urls = {"main": PRODUCTION, "eu": f"{PRODUCTION}_eu"}
+    place = {"acme": "main", "globex": "eu"}
+    with closing(Tenancy(urls, placement=lambda tenant, _: place[tenant.key], listen=False, **APPLICATION)) as tenancy:
+        databases = make_databases(tenancy)
+        for key in place:
+            with rolled_back(tenancy, key) as session:
+                session.add(Project(name="one"))
+                session.commit()
+            with pytest.raises(DBAPIError, match="read-only"), tenancy.session(key) as session:
+                session.add(Project(name="one"))
+                session.commit()
+        with databases.copy():
+            assert assert_isolated(tenancy).proven == {"Project", "Task"}
+        for key in place:
+            with tenancy.session(key) as session:
+                assert session.query(Project).count() == 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +18,7 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.errors import sqlstate
 from tenantkit.tenancy import Tenancy
 from tenantkit.testing.servers import plain
+from tenantkit.testing.sessions import close_idle_connections
 
 if TYPE_CHECKING:
     from tenantkit.asyncio import AsyncTenancy
@@ -39,7 +41,7 @@ class Server:
     def __init__(self, url: URL) -> None:
         self._url = url
         self._connection = psycopg.connect(plain(url), autocommit=True)
-        self._made: list[str] = []
+        self._made: list[URL] = []
         # Without syncs, copying files takes less than half of the time of writing each page to the log.
         (fsync,) = self._connection.execute("SHOW fsync").fetchone() or ("on",)
         self._strategy = SQL("FILE_COPY" if fsync == "off" else "WAL_LOG")
@@ -51,98 +53,93 @@ class Server:
         if self._connection.info.server_version < 150000:  # noqa: PLR2004 - PostgreSQL 14 has one strategy
             statement = SQL("CREATE DATABASE {} TEMPLATE {}")
         self._connection.execute(statement.format(Identifier(name), Identifier(template), self._strategy))
-        self._made.append(name)
-        return self._url.set(database=name)
+        self._made.append(made := self._url.set(database=name))
+        return made
 
-    def protect(self, url: URL) -> None:
-        """Let transactions in a database be read-only unless they say that they write."""
-        name = Identifier(str(url.database))
-        self._connection.execute(SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+    def protect(self, urls: Iterable[URL]) -> None:
+        """Let transactions in databases be read-only unless they say that they write."""
+        for name in map(_identifier, urls):
+            self._connection.execute(SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
 
-    def drop(self, *names: str | None) -> None:
+    def drop(self, urls: Iterable[URL]) -> None:
         """Drop databases, and end the connections to them."""
-        for name in names:
-            self._connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(str(name))))
-            self._made.remove(str(name))
+        for url in [*urls]:
+            self._connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_identifier(url)))
+            self._made.remove(url)
 
     def close(self) -> None:
         """Drop all databases that are left: the server may be one that stays."""
-        self.drop(*self._made[:])
+        self.drop(self._made)
         self._connection.close()
 
 
+def _identifier(url: URL) -> Identifier:
+    return Identifier(str(url.database))
+
+
 class Redirection:
-    """Makes the engines of a tenancy connect to another database than the application has configured."""
+    """Makes the engines of a tenancy connect to other databases than the application has configured."""
 
     def __init__(self, tenancy: AnyTenancy) -> None:
-        """Redirect nothing yet.
-
-        :raises ConfigurationError: if the tenants are in several databases.
-        """
+        """Redirect nothing yet."""
         self._tenancy = tenancy
-        self._url: URL | None = None
-        sync = sync_tenancy(tenancy)
-        if len(sync.databases.keys) > 1:
-            raise ConfigurationError("The fixtures of tenantkit.testing serve tenancies with one database only.")
-        self._engines = [sync.engine]
+        self._sync = sync_tenancy(tenancy)
+        self._urls: Mapping[str, URL] = {}
+        self._engines = [(name, self._sync.databases.engine(name)) for name in self._sync.databases.keys]
         if not isinstance(tenancy, Tenancy):
-            self._engines.append(tenancy.engine.sync_engine)
-        for engine in self._engines:
-            event.listen(engine, "do_connect", self._replace_arguments(engine))
+            self._engines += [(name, tenancy.databases.engine(name)) for name in tenancy.databases.keys]
+        for name, engine in self._engines:
+            event.listen(engine, "do_connect", self._replace_arguments(name, engine))
             # First, since tenantkit's own opens the connection.
             engine.dialect.dispatch.do_connect.listeners.rotate()
-            event.listen(engine, "connect", self._require_own)
+            event.listen(engine, "connect", partial(self._require_own, name, engine.dialect))
             event.listen(engine, "handle_error", _explain)
 
-    def to(self, url: URL) -> None:
-        """Close all connections, and open new ones to *url*."""
+    def to(self, urls: Mapping[str, URL]) -> None:
+        """Close all connections, and open new ones to *urls*, by the names of the tenancy's databases."""
         self.disconnect()
-        self._url = url
-        for engine in self._engines:
-            engine.url = url.set(drivername=engine.url.drivername)  # which migrations send to other processes
+        self._urls = urls
+        for name, engine in self._engines:
+            engine.url = urls[name].set(drivername=engine.url.drivername)  # which migrations send to other processes
 
     def disconnect(self) -> None:
         """Close all connections, and forget the tenants that were looked up."""
-        sync = sync_tenancy(self._tenancy)
-        if (listener := sync.lookups.listener) is not None:
+        if (listener := self._sync.lookups.listener) is not None:
             listener.stop()  # a connection to a template would keep it from being copied
         if not isinstance(self._tenancy, Tenancy):
-            asyncio.run(self._tenancy.engine.dispose())
-        sync.databases.dispose()
-        sync.cache.clear()
+            asyncio.run(close_idle_connections(self._tenancy))
+        self._sync.databases.dispose()
+        self._sync.cache.clear()
 
-    def close(self) -> None:
-        """Close all connections; the tenancy stays redirected."""
-        self.disconnect()
-
-    def _replace_arguments(self, engine: Engine) -> Callable[..., None]:
+    def _replace_arguments(self, name: str, engine: Engine) -> Callable[..., None]:
         configured = engine.dialect.create_connect_args(engine.url)[1]
 
         def replace(dialect: Dialect, _entry: Any, arguments: list[Any], options: dict[str, Any]) -> None:
-            if self._url is None:
+            if name not in self._urls:
                 return
             arguments.clear()
-            for name in [name for name in options if name in configured or name.startswith("ssl")]:
-                del options[name]
-            options.update(dialect.create_connect_args(self._url.set(drivername=engine.url.drivername))[1])
+            for option in [each for each in options if each in configured or each.startswith("ssl")]:
+                del options[option]
+            options.update(dialect.create_connect_args(engine.url)[1])
 
         return replace
 
-    def _require_own(self, connection: Any, _entry: ConnectionPoolEntry) -> None:
+    def _require_own(self, name: str, dialect: Dialect, connection: Any, _entry: ConnectionPoolEntry) -> None:
         """Refuse a connection elsewhere: the application's own ``creator=`` may ignore the replaced arguments.
 
         :raises ConfigurationError: if it is one.
         """
-        if self._url is None:
+        if name not in self._urls:
             return
         cursor = connection.cursor()
         cursor.execute("SELECT current_database()")
-        (name,) = cursor.fetchone()
+        (found,) = cursor.fetchone()
         cursor.close()
         connection.rollback()
-        if name != self._url.database:
+        if found != self._urls[name].database:
+            dialect.do_close(connection)  # the pool forgets it open
             raise ConfigurationError(
-                f"The tenancy's engine connects to {name!r} instead of the tests' database. Leave out creator= and "
+                f"The tenancy's engine connects to {found!r} instead of the tests' database. Leave out creator= and "
                 "listeners for do_connect in tests."
             )
 

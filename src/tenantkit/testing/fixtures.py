@@ -88,8 +88,10 @@ def database_copy(_tenantkit_databases: Databases) -> Generator[URL]:
 @pytest.fixture
 async def async_database_copy(tenancy: Any, database_copy: URL) -> AsyncGenerator[URL]:
     """The same for an `AsyncTenancy`, whose connections are closed before the test's event loop is."""
+    from tenantkit.testing.sessions import close_idle_connections  # noqa: PLC0415 - see above
+
     yield database_copy
-    await tenancy.engine.dispose()
+    await close_idle_connections(tenancy)
 
 
 @pytest.fixture

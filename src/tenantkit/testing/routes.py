@@ -62,6 +62,7 @@ def routes_of(app: Any, requests: Iterable[Request]) -> tuple[list[Route], Schem
     if callable(getattr(app, "openapi", None)):
         document = app.openapi()
         found = list(_from_openapi(document))
+        found += _without_document(app, {each.name for each in found})
     elif hasattr(app, "url_map"):
         found = list(_from_url_map(app.url_map))
     given = [
@@ -101,6 +102,21 @@ def _from_openapi(document: Schema) -> Iterator[Route]:
             obstacle = f"its body is {', '.join(content)}" if content and kind is None else None
             body = content[kind].get("schema", {}) if kind else None
             yield Route(method.upper(), path, parameters, body, kind == _FORM, obstacle)
+
+
+def _without_document(app: Any, known: set[str]) -> Iterator[Route]:
+    """Yield the routes of a FastAPI application that its document leaves out."""
+    from fastapi.routing import iter_route_contexts  # noqa: PLC0415 - an extra, imported here only
+
+    for each in iter_route_contexts(app.routes):
+        path: str = re.sub(r"{(\w+):\w+}", r"{\1}", getattr(each, "path", None) or "/")
+        methods: set[str] = getattr(each, "methods", None) or set()
+        if not methods:  # a websocket, or an application that is mounted
+            yield Route("ANY", path, obstacle="it is not in the OpenAPI document: list its requests")
+        for method in sorted(methods - {"HEAD", "OPTIONS"}):
+            route = Route(method, path, tuple(map(Parameter, re.findall(r"{(\w+)}", path))))
+            if route.name not in known:
+                yield route
 
 
 def _from_url_map(url_map: Any) -> Iterator[Route]:

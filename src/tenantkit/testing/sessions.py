@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.util.concurrency import greenlet_spawn
+
 from tenantkit.arguments import require
 from tenantkit.deployment import TENANCY
 from tenantkit.sessions.session import TenantSession
@@ -28,12 +30,13 @@ def rolled_back(tenancy: Tenancy, tenant: Tenant | str, **options: Any) -> Gener
     :param options: those of `tenantkit.Tenancy.session`.
     """
     require(tenancy=(tenancy, TENANCY))
-    with tenancy.engine.connect() as connection:
+    known = tenancy.get(tenant) if isinstance(tenant, str) else tenant
+    with tenancy.databases.engine(known.placement.database).connect() as connection:
         transaction = connection.begin()
         connection.exec_driver_sql(_WRITE)
         try:
             with tenancy.session(
-                tenant, bind=connection, join_transaction_mode="create_savepoint", **options
+                known, bind=connection, join_transaction_mode="create_savepoint", **options
             ) as session:
                 yield session
         finally:
@@ -46,18 +49,26 @@ async def async_rolled_back(
 ) -> AsyncGenerator[AsyncTenantSession]:
     """Open an asynchronous session as `rolled_back` does.
 
-    At the end, the idle connections of the tenancy's engine are closed: the next test may have another event loop.
+    At the end, the idle connections of the tenancy's databases are closed: the next test may have another event loop.
     """
+    from sqlalchemy.ext.asyncio import AsyncEngine  # noqa: PLC0415 - it needs greenlet
+
+    known = await tenancy.get(tenant) if isinstance(tenant, str) else tenant
     try:
-        async with tenancy.engine.connect() as connection:
+        async with AsyncEngine(tenancy.databases.engine(known.placement.database)).connect() as connection:
             transaction = await connection.begin()
             await connection.exec_driver_sql(_WRITE)
             try:
                 async with tenancy.session(
-                    tenant, bind=connection, join_transaction_mode="create_savepoint", **options
+                    known, bind=connection, join_transaction_mode="create_savepoint", **options
                 ) as session:
                     yield session
             finally:
                 await transaction.rollback()
     finally:
-        await tenancy.engine.dispose()
+        await close_idle_connections(tenancy)
+
+
+async def close_idle_connections(tenancy: AsyncTenancy) -> None:
+    """Close the connections of an asynchronous tenancy, which belong to the event loop."""
+    await greenlet_spawn(tenancy.databases.dispose)

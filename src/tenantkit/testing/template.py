@@ -12,27 +12,30 @@ from tenantkit.lifecycle.builders import make_shared_tables
 from tenantkit.migrations import migrate
 from tenantkit.status import Status
 from tenantkit.tenancy import Tenancy
-from tenantkit.tenant import Tenant
+from tenantkit.tenant import MAIN_DATABASE, Tenant
 from tenantkit.testing.databases import AnyTenancy, Redirection, Server, sync_tenancy
 
 
 class Databases:
-    """A template with the application's tables and tenants, and a protected copy that most tests share."""
+    """A template with the application's tables and tenants, and a protected copy that most tests share.
+
+    Of an application with several databases, there are as many of each.
+    """
 
     def __init__(self, tenancy: AnyTenancy, server_url: URL, populate: Callable[[Tenancy], object]) -> None:
         """Make both, and redirect *tenancy* to the shared copy."""
         self._sync = sync_tenancy(tenancy)
         with ExitStack() as stack:
             self._server = stack.enter_context(closing(Server(server_url)))
-            self._redirection = stack.enter_context(closing(Redirection(tenancy)))
-            template = self._server.create()
-            self._template = str(template.database)
-            self._redirection.to(template)
+            self._redirection = Redirection(tenancy)
+            stack.callback(self._redirection.disconnect)
+            self._templates = {name: self._server.create() for name in self._sync.databases.keys}
+            self._redirection.to(self._templates)
             prepare(self._sync)
             populate(self._sync)
             self._redirection.disconnect()
-            self._shared = self._server.create(self._template)
-            self._server.protect(self._shared)
+            self._shared = self._copy_all()
+            self._server.protect(self._shared.values())
             self._redirection.to(self._shared)
             self._stack = stack.pop_all()
 
@@ -42,14 +45,17 @@ class Databases:
 
     @contextmanager
     def copy(self) -> Generator[URL]:
-        """Redirect the tenancy to a new copy of the template during a block, and yield its URL."""
-        url = self._server.create(self._template)
-        self._redirection.to(url)
+        """Redirect the tenancy to new copies of the templates during a block, and yield the URL of the main one."""
+        copies = self._copy_all()
+        self._redirection.to(copies)
         try:
-            yield url
+            yield copies[MAIN_DATABASE]
         finally:
             self._redirection.to(self._shared)
-            self._server.drop(url.database)
+            self._server.drop(copies.values())
+
+    def _copy_all(self) -> dict[str, URL]:
+        return {name: self._server.create(str(template.database)) for name, template in self._templates.items()}
 
     def two_tenants(self) -> tuple[Tenant, Tenant]:
         """Return the first two active tenants.

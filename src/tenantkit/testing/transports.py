@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Generator, MutableMapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from io import BytesIO
-from types import MethodType
 from typing import Any
 from urllib.parse import quote, unquote
 from wsgiref.util import setup_testing_defaults
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.tenancy import Tenancy
 from tenantkit.testing.clients import Message, Response, Transport
+from tenantkit.testing.databases import AnyTenancy
+from tenantkit.testing.sessions import close_idle_connections
 
 TIMEOUT = 30.0
 """Number of seconds after which a request to an ASGI application is cancelled, such as a stream of events."""
 
 
 @contextmanager
-def open_transport(app: Any, tenancy: Any) -> Generator[Transport]:
+def open_transport(app: Any, tenancy: AnyTenancy) -> Generator[Transport]:
     """Yield the transport for *app*; an ASGI application gets an event loop, and its lifespan, for the block.
 
     At its end, connections of an asynchronous *tenancy* are closed.
@@ -40,8 +42,8 @@ def open_transport(app: Any, tenancy: Any) -> Generator[Transport]:
             yield _Asgi(app, runner, lifespan.state)
         finally:
             runner.run(lifespan.stop())
-            if isinstance(dispose := tenancy.engine.dispose, MethodType) and inspect.iscoroutinefunction(dispose):
-                runner.run(dispose())
+            if not isinstance(tenancy, Tenancy):
+                runner.run(close_idle_connections(tenancy))
 
 
 class _Wsgi:
@@ -145,32 +147,31 @@ class _Lifespan:
     def __init__(self, app: Callable[..., Any]) -> None:
         self._app = app
         self._events: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
-        self._answers: asyncio.Queue[str] = asyncio.Queue()
+        self._answers: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self.state: dict[str, Any] = {}
 
     async def start(self) -> None:
+        """Begin it.
+
+        :raises RuntimeError: if the application fails to start.
+        """
         self._task = asyncio.create_task(self._run())
-        await self._say("startup")
+        await self._send("startup")
 
     async def stop(self) -> None:
-        await self._say("shutdown")
+        """End it; raises as `start` does."""
+        await self._send("shutdown")
 
-    async def _say(self, what: str) -> None:
-        await self._events.put({"type": f"lifespan.{what}"})
-        answer = asyncio.create_task(self._answers.get())
-        if self._task is not None:
-            await asyncio.wait({answer, self._task}, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.cancel() and answer.result().endswith("failed"):
-            raise RuntimeError(f"The application's lifespan {what} failed.")
+    async def _send(self, event: str) -> None:
+        await self._events.put({"type": f"lifespan.{event}"})
+        answer = await self._answers.get()
+        if answer["type"] == f"lifespan.{event}.failed":
+            raise RuntimeError(f"The lifespan of the application failed at its {event}: {answer.get('message')}")
 
     async def _run(self) -> None:
-        async def send(event: MutableMapping[str, Any]) -> None:
-            await self._answers.put(event["type"])
-
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.4"}, "state": self.state}
-        try:
-            await self._app(scope, self._events.get, send)
-        except Exception:
-            if not self._answers.empty():
-                raise
+        with suppress(Exception):  # by the specification, the application has no lifespan then
+            await self._app(scope, self._events.get, self._answers.put)
+        for _ in ("startup", "shutdown"):  # which nobody answers any more
+            await self._answers.put({"type": "lifespan.over"})
