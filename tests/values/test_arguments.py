@@ -261,7 +261,7 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
         testing.tripwire,
         {"canaries": (None, {}), "served": (None, *NOT_FUNCTION), "on_leak": (None, *NOT_FUNCTION)},
     ),
-    "testing.rolled_back": (testing.rolled_back, {"tenancy": NOT_TENANCY, "tenant": (5, 0, [])}),
+    "testing.rolled_back": (testing.rolled_back, {"tenancy": NOT_TENANCY, "tenant": (None, 5, 0, [])}),
     "asgi.TenantMiddleware": (
         asgi.TenantMiddleware,
         {

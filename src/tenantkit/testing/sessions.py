@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.util.concurrency import greenlet_spawn
 
-from tenantkit.arguments import require
+from tenantkit.arguments import either, require
 from tenantkit.deployment import TENANCY
 from tenantkit.sessions.session import TenantSession
 from tenantkit.tenancy import Tenancy
-from tenantkit.tenant import Tenant
+from tenantkit.tenant import KEY, TENANT, Tenant
 
 if TYPE_CHECKING:
     from tenantkit.asyncio import AsyncTenancy, AsyncTenantSession
@@ -29,7 +29,7 @@ def rolled_back(tenancy: Tenancy, tenant: Tenant | str, **options: Any) -> Gener
 
     :param options: those of `tenantkit.Tenancy.session`.
     """
-    require(tenancy=(tenancy, TENANCY))
+    require(tenancy=(tenancy, TENANCY), tenant=(tenant, either(TENANT, KEY)))
     known = tenancy.get(tenant) if isinstance(tenant, str) else tenant
     with tenancy.databases.engine(known.placement.database).connect() as connection:
         transaction = connection.begin()
