@@ -21,11 +21,8 @@ from tenantkit.migrations import init
 from tenantkit.registry import versions
 from tests.migrations.environments import Environment
 from tests.support.blocking import blocking
-from tests.support.models import SharedBase, TenantBase
+from tests.support.models import APPLICATION, SharedBase
 from tests.support.servers import GIVEN
-
-APPLICATION: dict[str, Any] = {"shared": SharedBase.metadata, "tenant": TenantBase.metadata}
-"""The arguments of a Tenancy for the small application of `tests.support.models`."""
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import URL, select
 
 from tenantkit.asyncio import AsyncTenancy
-from tests.conftest import APPLICATION
-from tests.support.models import Project
+from tests.support.models import APPLICATION, Project
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])

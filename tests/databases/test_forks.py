@@ -19,7 +19,7 @@ import asyncio, ctypes, gc, logging, os, sys, time
 from sqlalchemy import event
 from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
-from tests.conftest import APPLICATION
+from tests.support.models import APPLICATION
 
 forks = {"python": os.fork, "c": ctypes.PyDLL(None).fork}  # the second as uWSGI does: Python hears nothing of it
 url, fork, options = sys.argv[1], forks[sys.argv[2]], {"pool_size": 1, **eval(sys.argv[3])}

@@ -40,7 +40,7 @@ def test_a_server_older_than_14_is_refused(old_database: URL, any_tenancy: Any) 
 def test_the_command_line_reports_an_old_server_in_one_line(old_database: URL) -> None:
     url = old_database.render_as_string(hide_password=False)
     code = (
-        "import sys; from tenantkit import Tenancy; from tenantkit.cli import main; from tests.conftest import APPLICATION\n"
+        "import sys; from tenantkit import Tenancy; from tenantkit.cli import main; from tests.support.models import APPLICATION\n"
         f"sys.modules['app'] = type(sys)('app'); sys.modules['app'].tenancy = Tenancy({url!r}, **APPLICATION)\n"
         "sys.argv = ['tenantkit', '-a', 'app:tenancy', 'list']; main()"
     )

@@ -8,7 +8,7 @@ from sqlalchemy import URL, literal_column, select, text
 from sqlalchemy.orm import Session
 
 from tenantkit import Tenancy
-from tests.conftest import APPLICATION
+from tests.support.models import APPLICATION
 
 PREPARED = text(
     "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%AS kept_%' AND NOT statement LIKE '%count%'"

@@ -14,8 +14,8 @@ from sqlalchemy import URL, Engine, create_engine
 from tenantkit import Tenancy
 from tenantkit.drift import DriftReport, check
 from tenantkit.postgres.quoting import quote_identifier
-from tests.conftest import APPLICATION
 from tests.migrations.shapes import shape
+from tests.support.models import APPLICATION
 
 KEYS = ("acme", "beta", "gamma")
 

@@ -16,11 +16,11 @@ from sqlalchemy import URL, create_engine
 
 from tenantkit import Tenancy
 from tenantkit.postgres.quoting import quote_identifier
-from tests.conftest import APPLICATION
 from tests.drift.conftest import KEYS, Fleet, in_schema, plain, run_script
 from tests.drift.test_round_trip import BROKEN
 from tests.support.dumps import Entry, dump
 from tests.support.generated import examples
+from tests.support.models import APPLICATION
 
 DECORATED = Path(__file__).with_name("decorated.sql").read_text()
 

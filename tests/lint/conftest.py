@@ -11,7 +11,7 @@ import pytest
 from tenantkit import Tenancy
 from tenantkit.lint import Finding, lint, squawk
 from tenantkit.migrations import init
-from tests.conftest import APPLICATION
+from tests.support.models import APPLICATION
 
 Lint: TypeAlias = Callable[..., list[Finding]]
 

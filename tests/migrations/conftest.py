@@ -14,9 +14,9 @@ from sqlalchemy import URL
 from tenantkit import Tenancy
 from tenantkit.migrations import init
 from tenantkit.migrations.executors import process
-from tests.conftest import APPLICATION
 from tests.migrations.environments import Environment
 from tests.support.commands import workers
+from tests.support.models import APPLICATION
 
 
 @pytest.fixture(autouse=True)

@@ -186,7 +186,7 @@ def test_a_killed_run_is_resumed_by_the_next(
     environment.add("three", THREE + '\nop.execute("SELECT pg_sleep(0.2)")')
     script = (
         "import sys, json; from tenantkit import Tenancy; from tenantkit.migrations import Progress, migrate\n"
-        "from tests.conftest import APPLICATION\n"
+        "from tests.support.models import APPLICATION\n"
         "class P(Progress):\n"
         "    def finished(self, outcome): print(outcome.key, flush=True)\n"
         "url, folder = json.load(sys.stdin)\n"

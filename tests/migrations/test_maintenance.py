@@ -71,7 +71,7 @@ def running(
     script = (
         f"{before}\n"
         "import sys; from tenantkit import Tenancy; from tenantkit.migrations import migrate\n"
-        "from tests.conftest import APPLICATION\n"
+        "from tests.support.models import APPLICATION\n"
         "tenancy = Tenancy(sys.argv[1], migrations=sys.argv[2], listen=False, **APPLICATION)\n"
         f"migrate(tenancy, maintenance=True, {options})\n"
     )

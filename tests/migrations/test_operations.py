@@ -18,10 +18,9 @@ from sqlalchemy.dialects import postgresql
 
 from tenantkit import Tenancy
 from tenantkit.migrations import init, migrate
-from tests.conftest import APPLICATION
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import look, shape
-from tests.support.models import TenantBase
+from tests.support.models import APPLICATION, TenantBase
 
 BASE = """
 

@@ -24,7 +24,7 @@ from tests.support.processes import until
 SCRIPT = """
 import logging, sys
 from tenantkit import Tenancy
-from tests.conftest import APPLICATION
+from tests.support.models import APPLICATION
 
 logging.basicConfig()
 tenancy = Tenancy(sys.argv[1], **APPLICATION)

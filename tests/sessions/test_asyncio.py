@@ -11,8 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tenantkit import ConfigurationError, tenant_context
 from tenantkit.asyncio import AsyncTenancy
-from tests.conftest import APPLICATION
-from tests.support.models import Project
+from tests.support.models import APPLICATION, Project
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])

@@ -15,9 +15,8 @@ from sqlalchemy.orm import Session, selectinload
 
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.drivers.psycopg import Connection as FramedConnection
-from tests.conftest import APPLICATION
 from tests.support.blocking import in_sync
-from tests.support.models import Project, Task
+from tests.support.models import APPLICATION, Project, Task
 
 pytestmark = pytest.mark.few_cases
 

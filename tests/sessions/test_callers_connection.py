@@ -16,8 +16,7 @@ from sqlalchemy.orm import Session
 
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.asyncio import AsyncTenancy
-from tests.conftest import APPLICATION
-from tests.support.models import Country, Project
+from tests.support.models import APPLICATION, Country, Project
 
 PATH = "SELECT current_setting('search_path')"
 MODES = ["conditional_savepoint", "rollback_only", "control_fully", "create_savepoint"]

@@ -13,8 +13,7 @@ from sqlalchemy import URL, Engine, text
 
 from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
-from tests.conftest import APPLICATION
-from tests.support.models import Project
+from tests.support.models import APPLICATION, Project
 from tests.support.pgbouncer import PGBOUNCER, driver_arguments, pgbouncer
 
 KEYS = ("acme", "beta")

@@ -14,9 +14,8 @@ from sqlalchemy.util import await_only as await_
 
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.asyncio import AsyncTenancy, AsyncTenantSession
-from tests.conftest import APPLICATION
 from tests.support.blocking import in_sync
-from tests.support.models import Project
+from tests.support.models import APPLICATION, Project
 
 NAMES = "SELECT name FROM project"
 WHERE = f"{NAMES} WHERE name <> $1"

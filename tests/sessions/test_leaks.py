@@ -22,9 +22,8 @@ from sqlalchemy.orm import Session, selectinload
 
 from tenantkit import ConfigurationError, RawSQLForbiddenError, Tenancy, tenant_context
 from tenantkit.asyncio import AsyncTenancy
-from tests.conftest import APPLICATION
 from tests.support.blocking import in_sync
-from tests.support.models import Project, State, Task
+from tests.support.models import APPLICATION, Project, State, Task
 
 KEYS = [f"tenant{number}" for number in range(8)]
 POOL = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 60}

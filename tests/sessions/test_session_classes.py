@@ -14,8 +14,7 @@ from sqlalchemy.util.concurrency import greenlet_spawn
 
 from tenantkit import ConfigurationError, Tenancy, TenantMismatchError, TenantSession, tenant_context
 from tenantkit.asyncio import AsyncTenancy, AsyncTenantSession
-from tests.conftest import APPLICATION
-from tests.support.models import Country, Project
+from tests.support.models import APPLICATION, Country, Project
 
 
 class Library(Session):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 from sqlalchemy import ForeignKey, MetaData, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -55,3 +56,7 @@ class Task(TenantBase):
     state: Mapped[State] = mapped_column(default=State.OPEN)
     project_id: Mapped[int] = mapped_column(ForeignKey(Project.id), index=True)
     project: Mapped[Project] = relationship(back_populates="tasks")
+
+
+APPLICATION: dict[str, Any] = {"shared": SharedBase.metadata, "tenant": TenantBase.metadata}
+"""The arguments of a Tenancy for this application."""

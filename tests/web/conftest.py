@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import URL
 
 from tenantkit import Tenancy
-from tests.conftest import APPLICATION
-from tests.support.models import Project
+from tests.support.models import APPLICATION, Project
 
 ACTIVE = ("acme", "beta", "gamma", "delta")
 

@@ -9,7 +9,7 @@ import pytest
 from tenantkit import ConfigurationError, Placement, Status, Tenancy, Tenant
 from tenantkit.web import session_cookies
 from tenantkit.web.admission import SharedPaths, refusal_of
-from tests.conftest import APPLICATION
+from tests.support.models import APPLICATION
 
 ISOLATIONS = Tenancy("postgresql://localhost/nobody-connects", listen=False, **APPLICATION).isolations
 

@@ -18,7 +18,7 @@ from tenantkit.asgi import Message, Receive, Scope, Send, TenantMiddleware
 from tenantkit.asyncio import AsyncTenancy
 from tenantkit.context import current_tenant_or_none
 from tenantkit.resolvers import Domain, Header, PathPrefix, Resolver, SessionValue, first_of
-from tests.conftest import APPLICATION
+from tests.support.models import APPLICATION
 
 pytestmark = pytest.mark.anyio
 

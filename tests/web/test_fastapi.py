@@ -25,7 +25,7 @@ from tenantkit.asyncio import AsyncTenancy
 from tenantkit.fastapi import TenantMiddleware, async_tenant_session, shared, tenant_session
 from tenantkit.resolvers import PathPrefix
 from tenantkit.web.admission import TENANCY
-from tests.conftest import APPLICATION
+from tests.support.models import APPLICATION
 from tests.web.conftest import ACTIVE
 from tests.web.fastapi_app import make_app, names
 from tests.web.servers import serving_asgi

@@ -26,7 +26,7 @@ from sqlalchemy import select
 from tenantkit import Tenancy
 from tenantkit.flask import TenantKit
 from tenantkit.resolvers import Header
-from tests.conftest import APPLICATION
+from tests.support.models import APPLICATION
 from tests.support.models import Project
 
 tenancy = Tenancy(os.environ["DATABASE_URL"], cache_ttl=10_000, **APPLICATION)

@@ -18,8 +18,7 @@ from tenantkit.asgi import TenantMiddleware
 from tenantkit.asyncio import AsyncTenancy
 from tenantkit.context import current_tenant_or_none
 from tenantkit.resolvers import Domain, Header, PathPrefix, Resolver, Subdomain, first_of
-from tests.conftest import APPLICATION
-from tests.support.models import Project
+from tests.support.models import APPLICATION, Project
 from tests.web.conftest import ACTIVE
 from tests.web.servers import serving_asgi
 

@@ -21,7 +21,7 @@ from tenantkit.fastapi import TenantMiddleware, refuse_unserved, shared
 from tenantkit.flask import TenantKit, shared_route
 from tenantkit.flask import refuse_unserved as refuse_unserved_in_flask
 from tenantkit.resolvers import Domain, PathPrefix, Subdomain, first_of
-from tests.conftest import APPLICATION
+from tests.support.models import APPLICATION
 
 RESOLVER = first_of(Subdomain("localhost"), PathPrefix("/t"), Domain())
 
