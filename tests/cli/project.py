@@ -174,11 +174,8 @@ class Project:
         return invoke(*arguments, typed=typed)
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Result:
-        """Run the console script in a process of its own; with an *environment*, in a new one."""
-        if environment is None:
-            done = commands.run(*arguments, cwd=self.folder, environment=os.environ)
-        else:
-            done = commands.run_anew(*arguments, cwd=self.folder, environment={**os.environ, **environment})
+        """Run the console script in a process of its own, with the variables of *environment* besides."""
+        done = commands.run(*arguments, cwd=self.folder, environment={**os.environ, **(environment or {})})
         return Result(done.returncode, done.stdout, done.stderr.removeprefix(GREETING))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -196,19 +193,13 @@ class Project:
 
 
 class Terminal:
-    """The console script at a terminal: stdin and stderr are a terminal, stdout is a pipe."""
+    """The console script at a terminal: stdin and stderr are a terminal, stdout is a file."""
 
     def __init__(self, folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self._ours, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            [SCRIPT, *arguments],
-            cwd=folder,
-            env=environment,
-            stdin=theirs,
-            stdout=subprocess.PIPE,
-            stderr=theirs,
-            text=True,
-            process_group=0,
+        self._out = os.memfd_create("stdout")
+        self.process = commands.start(
+            [str(SCRIPT), *arguments], cwd=folder, environment=environment, streams=(theirs, self._out, theirs)
         )
         os.close(theirs)
         self.seen = ""
@@ -235,8 +226,10 @@ class Terminal:
             os.killpg(self.process.pid, signal.SIGKILL)
             pytest.fail(f"it did not end after {self._plain()!r}")
         os.close(self._ours)
-        out, _ = self.process.communicate(timeout=60)
-        return Result(self.process.returncode, out, self._plain())
+        code = self.process.wait(60)
+        os.lseek(self._out, 0, os.SEEK_SET)
+        with os.fdopen(self._out) as out:
+            return Result(code, out.read(), self._plain())
 
     def _read(self) -> None:
         """Read output at once, as a terminal does: a full terminal would block the writer."""

@@ -6,12 +6,16 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.project import Project
 from tests.support import commands
+from tests.support.commands.forked import ForkedProcess
 from tests.support.processes import until
 
 _APPLICATION = """
@@ -93,6 +97,25 @@ def test_a_signal_to_the_program_of_a_shell_reaches_the_command(bare_project: Pr
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("start", [commands.start, commands.start_anew])
+def test_a_forked_process_is_waited_for_and_gets_signals_as_a_new_one(
+    start: Callable[..., Any], tmp_path: Path
+) -> None:
+    code = "import os, time; print(os.getpid(), os.getpgrp(), flush=True); time.sleep(300)"
+    command = ["-c", code] if start is commands.start else [sys.executable, "-c", code]
+    with (tmp_path / "out").open("w+") as out:
+        process = start(command, cwd=tmp_path, environment=os.environ, streams=(0, out.fileno(), 2))
+        assert isinstance(process, ForkedProcess) == (start is commands.start)
+        until(lambda: (tmp_path / "out").read_text().endswith("\n"))
+        assert process.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(60) == process.poll() == process.returncode == -signal.SIGTERM
+    assert (tmp_path / "out").read_text().split() == [str(process.pid)] * 2
+    process.send_signal(signal.SIGTERM)  # which nobody gets any more
 
 
 def is_alive(pid: int) -> bool:

@@ -93,3 +93,10 @@ def test_a_hidden_check_that_fails_is_a_failure(project: documents.Project) -> N
     for hidden in ("python\nassert False", "sh\nfalse\ntrue"):
         with pytest.raises(AssertionError):
             run(project, f"<!-- hidden: {hidden}\n-->\n")
+
+
+def test_a_command_is_forked(project: documents.Project) -> None:
+    (project.folder / "app.py").write_text("import os\nprint(os.getppid())\n")
+    project.run("tenantkit list -a app:nothing || echo $$")
+    parent, *_, shell = project.printed.split()
+    assert parent != shell

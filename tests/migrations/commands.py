@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +13,7 @@ from typing import Self
 
 from sqlalchemy import URL
 
+from tests.support import commands
 from tests.support.processes import unmeasured
 
 HANGS = 60.0
@@ -48,9 +47,9 @@ def make_tenancy():
 
 
 class Command:
-    """One command, in a process group of its own."""
+    """One command, in a process group of its own; where a *program* runs it, in a new interpreter."""
 
-    def __init__(self, folder: Path, url: URL, *arguments: str, prefix: Iterable[str] = ()) -> None:
+    def __init__(self, folder: Path, url: URL, *arguments: str, program: Sequence[str] = ()) -> None:
         self.arguments = " ".join(arguments)
         (folder / "victim.py").write_text(_APPLICATION)
         environment = {
@@ -59,15 +58,11 @@ class Command:
             "TENANTKIT_APP": "victim:make_tenancy",
         }
         self._out, self._err = folder / "out.txt", folder / "err.txt"
-        with self._out.open("w") as out, self._err.open("w") as err:
-            self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "tenantkit", *arguments],
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                process_group=0,
+        with self._out.open("w") as out, self._err.open("w") as err, Path(os.devnull).open() as nothing:
+            start = commands.start_anew if program else commands.start
+            command = [*(program or [str(commands.SCRIPT)]), *arguments]
+            self.process = start(
+                command, cwd=folder, environment=environment, streams=(nothing.fileno(), out.fileno(), err.fileno())
             )
 
     def __enter__(self) -> Self:

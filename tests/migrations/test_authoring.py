@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
+import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tenantkit import ConfigurationError, ProvisioningError, Tenancy
 from tenantkit.migrations import downgrade, init, migrate, revision, upgrade_shared
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import shape
+from tests.support import commands
 
 Make = Callable[..., Tenancy]
 
@@ -234,12 +235,9 @@ def test_plain_alembic_commands_without_a_database_work(environment: Environment
 
 
 def alembic(environment: Environment, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", "-n", "tenant", *command],
-        cwd=environment.folder.parent,
-        capture_output=True,
-        text=True,
-        check=False,
+    program = str(commands.SCRIPT.with_name("alembic"))
+    return commands.run(
+        "-n", "tenant", *command, program=program, cwd=environment.folder.parent, environment=os.environ
     )
 
 

@@ -19,6 +19,7 @@ from tenantkit.migrations import init, migrate
 from tests.migrations.commands import Command
 from tests.migrations.environments import Environment
 from tests.migrations.test_faults import tenancy_of
+from tests.support.commands import SCRIPT
 from tests.support.processes import closed_gate, until, waiting
 
 pytestmark = pytest.mark.few_cases
@@ -71,8 +72,8 @@ class Fleet:
     def tenancy(self) -> Tenancy:
         return tenancy_of(self.url, self.environment.folder)
 
-    def run(self, *arguments: str, prefix: tuple[str, ...] = ()) -> Command:
-        return Command(self.folder, self.url, *arguments, prefix=prefix)
+    def run(self, *arguments: str, program: tuple[str, ...] = ()) -> Command:
+        return Command(self.folder, self.url, *arguments, program=program)
 
     def migrate(self, target: str) -> None:
         """Migrate all tenants in this process, without an interruption."""
@@ -346,10 +347,10 @@ def test_two_signals_at_once_count_as_one(fleet: Fleet, number: int) -> None:
 @with_engines("here", "workers")
 def test_a_run_in_the_background_of_a_script_ignores_ctrl_c_but_not_sigterm(fleet: Fleet, how: list[str]) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() >= 't_k3'"))
-    background = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+    background = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh", str(SCRIPT))
     with (
         closed_gate(fleet.engine, GATE) as open_gate,
-        fleet.run("migrate", *how, "--maintenance", prefix=background) as command,
+        fleet.run("migrate", *how, "--maintenance", program=background) as command,
     ):
         until(lambda: fleet.is_running("pg_sleep") or command.has_ended)
         command.send(signal.SIGINT, to_group=True)
@@ -357,7 +358,7 @@ def test_a_run_in_the_background_of_a_script_ignores_ctrl_c_but_not_sigterm(flee
         assert command.wait() == 0, command.err
     assert fleet.at("two") == KEYS
     fleet.environment.add("three", waiting(GATE, condition="current_schema() >= 't_k3'"))
-    with closed_gate(fleet.engine, GATE), fleet.run("migrate", *how, "--maintenance", prefix=background) as command:
+    with closed_gate(fleet.engine, GATE), fleet.run("migrate", *how, "--maintenance", program=background) as command:
         until(lambda: fleet.is_running("pg_sleep") or command.has_ended)
         command.send(signal.SIGTERM, to_group=True)
         fleet.check(command, signal.SIGTERM, revision="three")
@@ -440,8 +441,7 @@ def test_the_library_raises_keyboard_interrupt_and_can_be_used_again(fleet: Flee
         "    print(len(migrate(tenancy, 'one', jobs=2).outcomes))\ntenancy.close()"
     )
     fleet.environment.add("two", waiting(GATE, condition="current_schema() >= 't_k3'"))
-    prefix = (sys.executable, "-c", "import os, sys; os.execv(sys.argv[1], [sys.argv[1], 'script.py'])")
-    with closed_gate(fleet.engine, GATE), fleet.run(prefix=prefix) as command:
+    with closed_gate(fleet.engine, GATE), fleet.run(program=(sys.executable, "script.py")) as command:
         until(lambda: fleet.is_running("pg_sleep") or command.has_ended)
         command.send(signal.SIGINT)
         assert command.wait() == 0, command.err

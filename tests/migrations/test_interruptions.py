@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from tenantkit.migrations import downgrade, migrate
 from tenantkit.registry.revisions import MARK
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
+from tests.support import commands
 from tests.support.processes import until
 
 Make = Callable[..., Tenancy]
@@ -55,7 +55,7 @@ def run(tenancy: Tenancy, folder: Path) -> int:
         "import sys; from sqlalchemy import MetaData; from tenantkit import Tenancy; from tenantkit.migrations import migrate\n"
         "migrate(Tenancy(sys.argv[1], tenant=MetaData(schema='tenant'), migrations=sys.argv[2], listen=False), jobs=0)"
     )
-    return subprocess.run([sys.executable, "-c", code, url, str(folder)], check=False).returncode
+    return commands.run(code, url, str(folder), program="-c", cwd=Path.cwd(), environment=os.environ).returncode
 
 
 def looks(engine: Engine, *keys: str) -> list[object]:

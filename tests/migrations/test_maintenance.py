@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -25,6 +23,7 @@ from tenantkit.runs.claims import claim
 from tenantkit.runs.maintenance import show_alive
 from tests.migrations.environments import Environment
 from tests.migrations.test_fleet import ONE, TWO, revisions
+from tests.support import commands
 from tests.support.processes import closed_gate, unmeasured, until, until_asleep, waiting
 
 Make = Callable[..., Tenancy]
@@ -76,10 +75,9 @@ def running(
         f"migrate(tenancy, maintenance=True, {options})\n"
     )
     url = database.render_as_string(hide_password=False)
-    command = [sys.executable, "-c", script, url, str(environment.folder)]
-    process = subprocess.Popen(
-        command, cwd=Path.cwd(), env=unmeasured(), start_new_session=True, stderr=subprocess.DEVNULL
-    )
+    with Path(os.devnull).open("r+") as nothing:
+        command = ["-c", script, url, str(environment.folder)]
+        process = commands.start(command, cwd=Path.cwd(), environment=unmeasured(), streams=(nothing.fileno(),) * 3)
     try:
         until(lambda: states(engine)[key][0] == "maintenance" or process.poll() is not None)
         yield process
@@ -87,7 +85,7 @@ def running(
         kill(process)
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: Any) -> None:
     """Kill a process and its children."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from socket import AF_UNIX, create_server, socket
 from threading import Event, Thread
 from typing import Any
@@ -19,6 +18,7 @@ from tenantkit import Tenancy
 from tenantkit.drivers.psycopg import Connection
 from tenantkit.registry.listener import Listener
 from tests.registry.test_cache import hear
+from tests.support import commands
 from tests.support.processes import until
 
 SCRIPT = """
@@ -52,17 +52,9 @@ def test_a_program_that_does_not_close_its_tenancy_ends_silently(
 ) -> None:
     make_tenancy().create("acme")
     url = database.render_as_string(hide_password=False)
-    path = os.pathsep.join([".", os.environ.get("PYTHONPATH", "")])
     script = STOPPING + SCRIPT if ends == "with its server" else SCRIPT
     for _ in range(5 if all_cases else 1):  # repeated, because of a race
-        done = subprocess.run(
-            [sys.executable, "-c", script, url, ends],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**os.environ, "PYTHONPATH": path},
-        )
+        done = commands.run(script, url, ends, program="-c", cwd=Path.cwd(), environment=os.environ)
         assert (done.stderr, done.returncode) == ("", 0)
 
 

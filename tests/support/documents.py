@@ -72,11 +72,8 @@ class Project:
             "COLUMNS": "100",
             # A page's own pytest would take the rights of the server's account to the folder of this one away.
             "PYTEST_DEBUG_TEMPROOT": str(folder.parent),
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if name.startswith(("PIP_", "COVERAGE_", "PYTHONPATH"))
-            },
+            # All that Python reads when it starts: else commands could not be forked.
+            **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "COVERAGE_", "PYTHON"))},
         }
         self._shell: subprocess.Popen[str] | None = None
 

@@ -1,6 +1,7 @@
 """Commands of the console script, run by a fork server: for tests that are about what a command does.
 
-Those about signals, terminals, the interpreter's settings or its start use real processes.
+Those about the interpreter's settings or its start use new processes. So do, while coverage is measured, those that
+must not be: all commands that get signals.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
-from tests.support.commands.client import send
-from tests.support.commands.server import REFUSED
+from tests.support.commands.forked import ForkedProcess, Refused
+
+Streams: TypeAlias = tuple[int, int, int]
+"""File descriptors for stdin, stdout and stderr."""
 
 SCRIPT = Path(sys.executable).with_name("tenantkit")
 
@@ -25,32 +29,57 @@ _LIMIT = 300
 """Seconds that a command may take."""
 
 
-def run(*arguments: str, cwd: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run the console script with an empty stdin.
+def start(
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], streams: Streams
+) -> ForkedProcess | subprocess.Popen[bytes]:
+    """Start a script, or Python code after ``-c``, in a process group of its own.
+
+    It is forked, unless its interpreter would have other settings.
+    """
+    try:
+        return ForkedProcess(fork_server(), command, cwd, environment, streams)
+    except Refused:
+        program = [sys.executable, *command] if command[0] == "-c" else command
+        return start_anew(program, cwd=cwd, environment=environment, streams=streams)
+
+
+def start_anew(
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], streams: Streams
+) -> subprocess.Popen[bytes]:
+    """Start any program likewise."""
+    stdin, stdout, stderr = streams
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr, process_group=0
+    )
+
+
+def run(
+    *arguments: str, cwd: Path, environment: Mapping[str, str], program: str = str(SCRIPT)
+) -> subprocess.CompletedProcess[str]:
+    """Run the console script, or another *program* that `start` can, with an empty stdin.
 
     :raises subprocess.TimeoutExpired: if it hangs; it is killed.
     """
-    command = [str(SCRIPT), *arguments]
+    command = [program, *arguments]
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as out,
         tempfile.TemporaryFile("w+", encoding="utf-8") as err,
         Path(os.devnull).open() as nothing,
     ):
-        fds = [nothing.fileno(), out.fileno(), err.fileno()]
-        with send(fork_server(), command, str(cwd), environment, fds) as connection:
-            connection.settimeout(_LIMIT)
-            try:
-                answer = connection.recv(64)
-            except TimeoutError:
-                answer = None
-        if answer == REFUSED:
-            return run_anew(*arguments, cwd=cwd, environment=environment)
+        process = start(
+            command, cwd=cwd, environment=environment, streams=(nothing.fileno(), out.fileno(), err.fileno())
+        )
+        code = None
+        try:
+            code = process.wait(_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         out.seek(0)
         err.seek(0)
-        if answer is None:
+        if code is None:
             raise subprocess.TimeoutExpired(command, _LIMIT, out.read(), err.read())
-        assert answer, f"the process that runs {command} died"
-        return subprocess.CompletedProcess(command, int(answer), out.read(), err.read())
+        return subprocess.CompletedProcess(command, code, out.read(), err.read())
 
 
 def run_anew(*arguments: str, cwd: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

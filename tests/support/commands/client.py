@@ -15,7 +15,8 @@ def send(
 ) -> socket.socket:
     """Have the script ``arguments[0]``, or code after ``-c``, run with *fds* as its stdin, stdout, stderr and others.
 
-    The connection answers with the exit code. It takes numbers of signals, a byte each; closing it kills the command.
+    The connection answers with the number of the process, and then with its exit code, or that it is refused; see
+    `answer`. It takes numbers of signals, a byte each; closing it kills the command.
     """
     request = json.dumps({"arguments": arguments, "cwd": cwd, "environment": dict(environment)}).encode()
     connection = socket.socket(socket.AF_UNIX)
@@ -25,15 +26,22 @@ def send(
     return connection
 
 
+def answer(connection: socket.socket) -> bytes:
+    """Return the next answer; none if the connection was closed."""
+    line = b""
+    while (byte := connection.recv(1)) not in (b"", b"\n"):
+        line += byte
+    return line
+
+
 def main(path: str, arguments: Sequence[str]) -> int:
     """Run a command in place of this process."""
     connection = send(path, arguments, os.getcwd(), os.environ, (0, 1, 2))  # noqa: PTH109 - pathlib is slow to import
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: connection.sendall(bytes([number])))
-    answer = connection.recv(64)
-    if answer == b"refused":
+    if answer(connection) == b"refused":
         os.execv(arguments[0], arguments)  # noqa: S606 - it is the command itself
-    code = int(answer)
+    code = int(answer(connection))
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)

@@ -17,25 +17,25 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from types import ModuleType
 from typing import Any
 
 PRELOADED = (
-    "tenantkit.cli",
-    "tenantkit.__main__",
     "tenantkit.asyncio",
     "tenantkit.drift",
+    "tenantkit.drivers",
     "tenantkit.lint",
     "tenantkit.migrations",
-    "tenantkit.migrations.executors.worker",
     "alembic.command",
-    "tenantkit.drivers.psycopg",
     "mako.template",
     "rich._emoji_codes",
-    "rich.console",
+    "rich.live",
     "rich.table",
+    "typer",
 )
-"""Modules that most commands import. ``typer.rich_utils`` is not one: it reads the environment when it is imported."""
+"""Packages and modules that commands import. ``tenantkit.cli`` and ``typer.rich_utils`` are not among them: they make
+consoles when they are imported, which read the environment and look at the streams."""
 
 REFUSED = b"refused"
 """The answer to a command whose interpreter would have started with other settings."""
@@ -47,8 +47,7 @@ _INTERPRETER = ("PYTHON", "COVERAGE_", "LD_", "LC_", "PSYCOPG_")
 def main(path: str) -> None:
     """Serve commands at the Unix socket *path*; return in each command's process, where the command has run."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a run blocks signals while it starts a worker, the first perhaps
-    for module in PRELOADED:
-        import_module(module)
+    preload()
     gc.freeze()  # so that a collection in a child copies fewer pages
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
@@ -68,14 +67,26 @@ def main(path: str) -> None:
         connection.close()
 
 
+def preload() -> None:
+    """Import what most commands import, of tenantkit's packages all modules."""
+    for name in PRELOADED:
+        module = import_module(name)
+        if name.startswith("tenantkit.") and hasattr(module, "__path__"):
+            for each in walk_packages(module.__path__, f"{name}."):
+                import_module(each.name)
+
+
 def _monitor(connection: socket.socket) -> None:
-    """Run a command in a child; end it if the client goes away, and tell the client how it ended."""
+    """Run a command in a child, in a process group of its own; end it if the client goes away.
+
+    The client is told the child's number, and in the end its exit code.
+    """
     signal.signal(signal.SIGCHLD, lambda *_: None)
     length, fds, _, _ = socket.recv_fds(connection, 4, 4, socket.MSG_CMSG_CLOEXEC)
     with connection.makefile("rb") as stream:
         request = json.loads(stream.read(int.from_bytes(length)))
     if interpreter_settings(request["environment"]) != interpreter_settings(os.environ):
-        connection.sendall(REFUSED)
+        connection.sendall(REFUSED + b"\n")
         os._exit(0)
     woken, wakes = os.pipe()
     os.set_blocking(wakes, False)
@@ -84,10 +95,15 @@ def _monitor(connection: socket.socket) -> None:
         signal.set_wakeup_fd(-1)
         for fd in (woken, wakes, connection.detach()):
             os.close(fd)
+        os.setpgid(0, 0)
         _run(request, fds)
         return
     for fd in fds:
         os.close(fd)
+    with suppress(OSError):  # it has done so itself, and has ended
+        os.setpgid(pid, pid)
+    with suppress(BrokenPipeError):
+        connection.sendall(b"%d\n" % pid)
     while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
         ready, _, _ = select.select([connection.fileno(), woken], [], [])
         if woken in ready:
@@ -99,7 +115,7 @@ def _monitor(connection: socket.socket) -> None:
                 os._exit(0)
             os.kill(pid, number[0])
     with suppress(BrokenPipeError):
-        connection.sendall(str(os.waitstatus_to_exitcode(ended[1])).encode())
+        connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(ended[1]))
     os._exit(0)
 
 
