@@ -40,9 +40,13 @@ def application_template(make_template: Callable[..., URL]) -> str:
 
 
 @pytest.fixture
-def database(make_database: Callable[..., URL], application_template: str) -> URL:
-    """A database with the registry and the shared tables of the small application."""
-    return make_database(application_template)
+def database(request: pytest.FixtureRequest, make_database: Callable[..., URL], application_template: str) -> URL:
+    """A database with the registry and the shared tables of the small application.
+
+    It has tenants, too, where the test or one of its fixtures asks for a `filled_template` of its own folder or module.
+    """
+    is_filled = "filled_template" in request.fixturenames
+    return make_database(request.getfixturevalue("filled_template") if is_filled else application_template)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit import Tenancy
@@ -377,13 +377,23 @@ READS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def connection(engine: Engine) -> Generator[Connection]:
-    """A connection to a schema with a few tables, whose transaction is rolled back."""
-    with engine.connect() as connection:
+@pytest.fixture(scope="module")
+def prepared(make_template: Callable[..., URL]) -> Generator[Engine]:
+    """A database with a schema of a few tables."""
+    engine = create_engine(make_template())
+    with engine.begin() as connection:
         connection.exec_driver_sql("CREATE SCHEMA a_tenant")
         connection.exec_driver_sql("SET LOCAL search_path = a_tenant")
         connection.exec_driver_sql(SETUP)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def connection(prepared: Engine) -> Generator[Connection]:
+    """A connection to that schema, in a transaction that is rolled back."""
+    with prepared.connect() as connection:
+        connection.exec_driver_sql("SET LOCAL search_path = a_tenant")
         yield connection
         connection.rollback()
 
@@ -438,17 +448,10 @@ def test_a_change_of_type_is_found_if_postgresql_rewrites(
 def test_locks_of_statements_are_those_of_postgresql(sql: str, connection: Connection) -> None:
     [statement] = read(sql)
     told = max((each.lock for each in locked(statement, lambda _: None, lambda *_: True)), default=0)
-    connection.commit()
-    try:
-        with connection.begin():
-            connection.exec_driver_sql("SET LOCAL search_path = a_tenant")
-            connection.exec_driver_sql(sql)
-            modes = connection.exec_driver_sql(
-                "SELECT array_agg(mode) FROM pg_locks WHERE pid = pg_backend_pid() AND relation = to_regclass('task')"
-            ).scalar()
-    finally:
-        with connection.begin():
-            connection.exec_driver_sql("DROP SCHEMA a_tenant CASCADE")
+    connection.exec_driver_sql(sql)
+    modes = connection.exec_driver_sql(
+        "SELECT array_agg(mode) FROM pg_locks WHERE pid = pg_backend_pid() AND relation = to_regclass('task')"
+    ).scalar()
     everything, writes = {"AccessExclusiveLock"}, {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock"}
     taken = {*(modes or ())}
     assert told == (Lock.ALL if taken & everything else Lock.WRITES if taken & writes else 0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from typing import Any
 
 import pytest
@@ -35,12 +36,16 @@ def new_workers(forked_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def make_fleet(
     make_template: Callable[..., URL], application_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., str]:
-    """Make a template: the database of the small application with tenants at the revision one."""
+    """Make a template: the database of the small application with tenants at the first revision.
 
-    def make(one: str, keys: Iterable[str], **options: Callable[[int], Any]) -> str:
+    Tests that ask for a template of the same arguments share it.
+    """
+
+    @cache
+    def make(body: str, keys: tuple[str, ...], revision: str = "one", **options: Callable[[int], Any]) -> str:
         url = make_template(application_template)
         init(folder := tmp_path_factory.mktemp("fleet") / "migrations")
-        Environment(folder).add("one", one)
+        Environment(folder).add(revision, body)
         with closing(Tenancy(url, listen=False, migrations=folder, **APPLICATION)) as tenancy:
             for number, key in enumerate(keys):
                 tenancy.create(key, **{name: option(number) for name, option in options.items()})

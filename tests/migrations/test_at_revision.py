@@ -19,14 +19,18 @@ from tenantkit.registry import revisions
 from tenantkit.revision_files import read_graph
 from tests.migrations.environments import Environment
 
+R1 = 'op.create_table("a", sa.Column("x", sa.Integer), schema="tenant")'
+
+
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(R1, ("acme", "beta"), revision="r1")
+
 
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Callable[..., Tenancy]) -> Tenancy:
     """Two tenants, one of them at the second of three revisions."""
-    environment.add("r1", 'op.create_table("a", sa.Column("x", sa.Integer), schema="tenant")')
-    tenancy = migrated_tenancy()
-    for key in ("acme", "beta"):
-        tenancy.create(key)
+    environment.add("r1", R1)
     environment.add("r2", 'op.add_column("a", sa.Column("y", sa.Integer), schema="tenant")')
     environment.add("r3", "pass")
     tenancy = migrated_tenancy()

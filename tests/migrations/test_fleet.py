@@ -43,7 +43,7 @@ Make = Callable[..., Tenancy]
 
 @pytest.fixture(scope="session")
 def fleet_template(make_fleet: Callable[..., str]) -> str:
-    return make_fleet(ONE, [f"k{number}" for number in range(6)])
+    return make_fleet(ONE, tuple(f"k{number}" for number in range(6)))
 
 
 @pytest.fixture

@@ -100,13 +100,15 @@ NOT_PROVOKED: dict[str | None, str | None] = {
 }
 
 
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(BASE, ("k0", "k1", "k2"))
+
+
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Tenancy:
     environment.add("one", BASE)
-    tenancy = migrated_tenancy()
-    for key in ("k0", "k1", "k2"):
-        tenancy.create(key)
-    return tenancy
+    return migrated_tenancy()
 
 
 @pytest.mark.parametrize("state", FAILURES)

@@ -18,14 +18,17 @@ KEYS = [f"k{number}" for number in range(6)]
 NOTES = 'op.create_table("note", sa.Column("id", sa.Integer), sa.Column("text", sa.Text), schema="tenant")'
 
 
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(NOTES, tuple(KEYS))
+
+
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make, engine: Engine) -> Make:
     """Make tenancies of six tenants, each with a note of its own."""
     environment.add("one", NOTES, 'op.drop_table("note", schema="tenant")')
-    tenancy = migrated_tenancy()
-    for key in KEYS:
-        tenancy.create(key)
-        with engine.begin() as connection:
+    with engine.begin() as connection:
+        for key in KEYS:
             connection.exec_driver_sql(f"INSERT INTO t_{key}.note VALUES (1, 'of {key}')")
     return migrated_tenancy
 

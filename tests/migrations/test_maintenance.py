@@ -39,7 +39,7 @@ FAILS = "op.execute(\"DO $$ BEGIN IF current_schema() = 't_k3' THEN RAISE 'no lu
 
 @pytest.fixture(scope="session")
 def fleet_template(make_fleet: Callable[..., str]) -> str:
-    return make_fleet(ONE, KEYS)
+    return make_fleet(ONE, tuple(KEYS))
 
 
 @pytest.fixture

@@ -82,13 +82,18 @@ def test_statements_about_objects_in_a_schema_are_accepted(statement: str) -> No
     assert read_sql(statement).once_per_database is None
 
 
+ONE = 'op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")'
+
+
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(ONE, ("k0", "k1", "k2"))
+
+
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Tenancy:
-    environment.add("one", 'op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")')
-    tenancy = migrated_tenancy()
-    for key in ("k0", "k1", "k2"):
-        tenancy.create(key)
-    return tenancy
+    environment.add("one", ONE)
+    return migrated_tenancy()
 
 
 REFUSED = {

@@ -19,13 +19,19 @@ COUNT = 4
 KEYS = [f"k{number}" for number in range(COUNT)]
 
 
+ONE = 'op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")'
+
+
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(ONE, tuple(KEYS))
+
+
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Tenancy:
     """Four tenants, and a table in public for rows of other connections."""
-    environment.add("one", 'op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")')
+    environment.add("one", ONE)
     tenancy = migrated_tenancy()
-    for key in KEYS:
-        tenancy.create(key)
     with tenancy.engine.begin() as connection:
         connection.execute(text("CREATE TABLE public.written (x int)"))
     return tenancy

@@ -41,13 +41,15 @@ def columns(engine: Engine, *keys: str) -> dict[str, list[str]]:
         }
 
 
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(FIRST, ("acme", "beta"), revision="r1")
+
+
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Callable[..., Tenancy]) -> Tenancy:
     """Two tenants, before a revision that expands and one that contracts."""
     environment.add("r1", FIRST)
-    tenancy = migrated_tenancy()
-    tenancy.create("acme")
-    tenancy.create("beta")
     environment.add("r2", EXPAND, phase="expand")
     environment.add("r3", CONTRACT, phase="contract")
     return migrated_tenancy()

@@ -34,7 +34,9 @@ FAILS = "op.execute(\"DO $$ BEGIN IF current_schema() IN ({}) THEN RAISE 'no luc
 
 @pytest.fixture(scope="session")
 def fleet_template(make_fleet: Callable[..., str]) -> str:
-    return make_fleet(ONE, KEYS, attributes=lambda number: {"plan": "pro" if number % 2 else "free", "seats": number})
+    return make_fleet(
+        ONE, tuple(KEYS), attributes=lambda number: {"plan": "pro" if number % 2 else "free", "seats": number}
+    )
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ op.create_table("child", x, schema="tenant")
 
 @pytest.fixture(scope="session")
 def fleet_template(make_fleet: Callable[..., str]) -> str:
-    return make_fleet(BASE, [f"k{number}" for number in range(5)])
+    return make_fleet(BASE, tuple(f"k{number}" for number in range(5)))
 
 
 @pytest.fixture

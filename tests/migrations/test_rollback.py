@@ -22,7 +22,7 @@ KEYS = [f"k{number}" for number in range(5)]
 
 @pytest.fixture(scope="session")
 def fleet_template(make_fleet: Callable[..., str]) -> str:
-    return make_fleet(ONE, KEYS)
+    return make_fleet(ONE, tuple(KEYS))
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ Make = Callable[..., Tenancy]
 
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
-    """Make tenancies of a fleet of two tenants at three."""
+    """Make tenancies of a fleet of two tenants at the revision three."""
     environment.add("shared_one", "pass", line="shared")
     environment.add("shared_two", "pass", line="shared")
     for revision in ("one", "two", "three"):

@@ -14,13 +14,18 @@ from tests.migrations.environments import Environment
 Make = Callable[..., Tenancy]
 
 
+ONE = 'op.execute("CREATE TABLE a (x integer)")'
+
+
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(ONE, ("k0", "k1", "k2"))
+
+
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Make:
     """Make tenancies of a fleet of three tenants at revision one."""
-    environment.add("one", 'op.execute("CREATE TABLE a (x integer)")')
-    tenancy = migrated_tenancy()
-    for number in range(3):
-        tenancy.create(f"k{number}")
+    environment.add("one", ONE)
     return migrated_tenancy
 
 

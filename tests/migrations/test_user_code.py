@@ -23,14 +23,17 @@ ENGINES: list[dict[str, Any]] = [{"engine": "auto", "jobs": 1}, {"engine": "alem
 by_every_engine = pytest.mark.parametrize("options", ENGINES, ids=lambda options: "-".join(map(str, options.values())))
 
 
+@pytest.fixture(scope="session")
+def fleet_template(make_fleet: Callable[..., str]) -> str:
+    return make_fleet(BASE, ("k0", "k1", "k2"))
+
+
 @pytest.fixture
 def fleet(environment: Environment, migrated_tenancy: Make) -> Tenancy:
     """Three tenants at revision one, with a table of the same name in public."""
     environment.add("s1", "pass", line="shared")
     environment.add("one", BASE)
     tenancy = migrated_tenancy()
-    for number in range(3):
-        tenancy.create(f"k{number}")
     with tenancy.engine.begin() as connection:
         connection.execute(text("CREATE TABLE public.a (x int PRIMARY KEY)"))
     return tenancy

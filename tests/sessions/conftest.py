@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
 from sqlalchemy import URL, Engine
 
+from tenantkit import Tenancy, TenantSession
+from tests.support.models import APPLICATION, Project
 from tests.support.pgbouncer import PGBOUNCER, driver_arguments, pgbouncer
 
 WAYS = [
@@ -17,6 +19,26 @@ WAYS = [
         "pgbouncer", marks=pytest.mark.skipif(PGBOUNCER is None, reason="needs PgBouncer (Debian: pgbouncer)")
     ),
 ]
+
+
+@pytest.fixture(scope="session")
+def make_pair(make_template: Callable[..., URL], application_template: str) -> Callable[..., str]:
+    """Make a template: the small application with the tenants acme and beta, which a seed fills."""
+
+    def make(seed: Callable[[TenantSession], object]) -> str:
+        url = make_template(application_template)
+        with closing(Tenancy(url, listen=False, **APPLICATION)) as tenancy:
+            for key in ("acme", "beta"):
+                tenancy.create(key, seed=seed)
+        return url.database or ""
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def filled_template(make_pair: Callable[..., str]) -> str:
+    """A project in each, with the name of its tenant; modules override it."""
+    return make_pair(lambda session: session.add(Project(name=session.tenant.key)))
 
 
 @pytest.fixture(params=WAYS)

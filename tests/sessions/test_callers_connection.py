@@ -23,11 +23,9 @@ MODES = ["conditional_savepoint", "rollback_only", "control_fully", "create_save
 
 
 @pytest.fixture
-def acme(make_tenancy: Callable[..., Tenancy]) -> Tenancy:
-    tenancy = make_tenancy(engine_options={"pool_size": 2, "max_overflow": 0, "pool_timeout": 5})
-    for key in ("acme", "beta"):
-        tenancy.create(key, seed=lambda session: session.add(Project(name=session.tenant.key)))
-    return tenancy
+def acme(filled_template: str, make_tenancy: Callable[..., Tenancy]) -> Tenancy:
+    """Two tenants, on two connections."""
+    return make_tenancy(engine_options={"pool_size": 2, "max_overflow": 0, "pool_timeout": 5})
 
 
 def reads(session: Session) -> None:

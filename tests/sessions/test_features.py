@@ -12,24 +12,26 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
 from sqlalchemy.orm import Session, joinedload, scoped_session, selectinload, subqueryload
 
-from tenantkit import Tenancy, tenant_context
+from tenantkit import Tenancy, TenantSession, tenant_context
 from tests.support.blocking import in_sync
 from tests.support.models import Country, Project, State, Task
 
 KEYS = ("acme", "beta")
 
 
+@pytest.fixture(scope="session")
+def filled_template(make_pair: Callable[..., str]) -> str:
+    def seed(session: TenantSession) -> None:
+        key = session.tenant.key
+        session.merge(Country(code="PT", name="Portugal"))
+        session.add(Project(name=key, country_code="PT", tasks=[Task(title=f"{key} {number}") for number in (1, 2)]))
+
+    return make_pair(seed)
+
+
 @pytest.fixture
-def tenants(any_tenancy: Any) -> Any:
+def tenants(filled_template: str, any_tenancy: Any) -> Any:
     """Two tenants with rows of equal primary keys, which have the key of their tenant."""
-    for key in KEYS:
-        any_tenancy.create(key)
-        with any_tenancy.session(key) as session:
-            if key == "acme":
-                session.add(Country(code="PT", name="Portugal"))
-            tasks = [Task(title=f"{key} {number}") for number in (1, 2)]
-            session.add(Project(name=key, country_code="PT", tasks=tasks))
-            session.commit()
     return any_tenancy
 
 
@@ -186,9 +188,7 @@ def test_shared_rows_are_the_same_for_all(tenants: Any) -> None:
 
 
 @pytest.fixture
-def acme(tenancy: Tenancy) -> Tenancy:
-    for key in KEYS:
-        tenancy.create(key, seed=lambda session, key=key: session.add(Project(name=key)))
+def acme(filled_template: str, tenancy: Tenancy) -> Tenancy:
     return tenancy
 
 

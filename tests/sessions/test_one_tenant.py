@@ -47,14 +47,18 @@ from tests.support.models import Country, Project, Task
 KEYS = ("acme", "beta")
 
 
-@pytest.fixture
-def acme(tenancy: Tenancy) -> Tenancy:
+@pytest.fixture(scope="session")
+def filled_template(make_pair: Callable[..., str]) -> str:
     def seed(session: Session) -> None:
         session.merge(Country(code="PT", name="Portugal"))
         session.add(Project(name="first", country_code="PT", tasks=[Task(title="begin")]))
 
-    for key in KEYS:
-        tenancy.create(key, seed=seed)
+    return make_pair(seed)
+
+
+@pytest.fixture
+def acme(filled_template: str, tenancy: Tenancy) -> Tenancy:
+    """Two tenants with rows of equal primary keys."""
     return tenancy
 
 

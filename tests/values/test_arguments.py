@@ -460,8 +460,10 @@ def test_the_other_database_of_an_async_tenancy() -> None:
 
 @pytest.mark.few_cases
 @pytest.mark.parametrize("name", [name for name, wrong in TENANCY.items() if wrong])
-def test_methods_of_a_tenancy(any_tenancy: Any, engine: Engine, good: dict[str, Any], name: str) -> None:
-    acme = any_tenancy.create("acme", domains=["acme.example.com"])
+def test_methods_of_a_tenancy(
+    filled_template: str, any_tenancy: Any, engine: Engine, good: dict[str, Any], name: str
+) -> None:
+    acme = any_tenancy.get("acme")
     wrong = {
         parameter: tuple(acme if each is A_TENANT else each for each in values)
         for parameter, values in TENANCY[name].items()
@@ -499,9 +501,9 @@ def test_functions_of_the_migrations(
 
 
 @pytest.mark.parametrize("name", [name for name, (_, wrong) in OTHERS.items() if wrong])
-def test_other_functions(tenancy: Tenancy, good: dict[str, Any], name: str) -> None:
+def test_other_functions(filled_template: str, tenancy: Tenancy, good: dict[str, Any], name: str) -> None:
     function, wrong = OTHERS[name]
-    good |= {"tenancy": tenancy, "tenant": tenancy.create("acme")}
+    good |= {"tenancy": tenancy, "tenant": tenancy.get("acme")}
     if name in {"testing.tripwire", "testing.rolled_back"}:
         function = entered(function)
     if name.startswith("flask"):
@@ -609,7 +611,7 @@ def test_the_error_for_an_async_tenancy_advises_its_sync_attribute(any_tenancy: 
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_any_option_of_a_migration_may_be_none(tenancy: Tenancy, name: str) -> None:
+def test_any_option_of_a_migration_may_be_none(name: str) -> None:
     assert MigrateOptions.of("migrate", {name: None}) == MigrateOptions.of("migrate", {})
 
 
@@ -700,7 +702,7 @@ def test_a_misspelt_option_of_env_py_is_refused(make_tenancy: Callable[..., Tena
     make_tenancy(migrations=environment.folder).create("acme")
 
 
-def test_no_message_shows_a_password(engine: Engine) -> None:
+def test_no_message_shows_a_password() -> None:
     secret = "postgresql+psycopg://app:s3cret@db/app"
     for act in (
         lambda: Tenancy(URL, tenant=Base.metadata, engine_options=secret),

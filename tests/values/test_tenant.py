@@ -23,9 +23,9 @@ from pydantic import BaseModel, ConfigDict
 
 from tenantkit import Isolation, Status, Tenancy, Tenant
 from tests.support.generated import examples
+from tests.values.conftest import ATTRIBUTES
 from tests.values.test_errors import WAYS
 
-ATTRIBUTES = {"plan": "pro", "limits": {"seats": [1, {"extra": None}]}, "tags": ["a", "b"]}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda each: st.lists(each) | st.dictionaries(st.text(), each),
@@ -58,8 +58,8 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.fixture
-def tenant(tenancy: Tenancy) -> Tenant:
-    return tenancy.create("acme", domains=["acme.example.com"], attributes=ATTRIBUTES)
+def tenant(filled_template: str, tenancy: Tenancy) -> Tenant:
+    return tenancy.get("acme")
 
 
 def test_a_tenant_can_be_pickled_and_copied(tenant: Tenant) -> None:
