@@ -103,6 +103,9 @@ def environment(environment: Environment) -> Environment:
 @pytest.fixture
 def tenancy(urls: tuple[URL, URL], environment: Environment) -> Generator[Tenancy]:
     with closing(make_sync(*urls, migrations=environment.folder)) as tenancy:
+        with tenancy.databases.engine("eu").begin() as connection:  # its mark names the registry of the template
+            connection.exec_driver_sql("COMMENT ON SCHEMA tenantkit IS NULL")
+        tenancy.install()
         yield tenancy
 
 

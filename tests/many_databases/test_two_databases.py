@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import URL, Connection, Engine, event, select, text
+from sqlalchemy.orm import Session
 
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
 from tenantkit.migrations.dry_run.forecast import forecast
@@ -343,10 +344,43 @@ def test_connections_and_engines_of_another_tenancy_are_refused(
             pair.session(key, bind=connection.engine)
         with pair.session(key) as session:
             for bind in (connection, connection.engine):
-                with pytest.raises(ConfigurationError, match="bind= of bind_arguments is another engine"):
+                with pytest.raises(ConfigurationError, match="on its tenancy's engine only"):
                     session.scalars(select(Note.text), bind_arguments={"bind": bind})
             own = {"bind": session.get_bind()}
             assert session.scalars(select(Note.text), bind_arguments=own).all() == [key]
+
+
+WAYS_TO_ANOTHER_ENGINE: dict[str, Callable[[Session, Any], object]] = {
+    "bind_mapper": lambda session, bind: session.bind_mapper(Note, bind),
+    "bind_table": lambda session, bind: session.bind_table(Note.__table__, bind),
+    "bind": lambda session, bind: setattr(session, "bind", bind),
+    "get_bind of a subclass": lambda session, bind: setattr(session, "get_bind", lambda *_, **__: bind),
+}
+
+
+@pytest.mark.parametrize("kind", ["engine", "connection"])
+@pytest.mark.parametrize("has_begun", [False, True])
+@pytest.mark.parametrize(("key", "name"), [("acme", "main"), ("berta", "eu")])
+@pytest.mark.parametrize("way", WAYS_TO_ANOTHER_ENGINE.values(), ids=WAYS_TO_ANOTHER_ENGINE)
+def test_a_session_cannot_be_led_to_the_engine_of_another_tenancy(
+    pair: Tenancy,
+    urls: tuple[URL, URL],
+    way: Callable[[Session, Any], object],
+    key: str,
+    name: str,
+    has_begun: bool,
+    kind: str,
+) -> None:
+    with closing(make_sync(*reversed(urls))) as other, other.databases.engine(name).connect() as connection:
+        with pair.session(key) as session:
+            if has_begun:
+                assert session.scalars(select(Note.text)).all() == [key]
+            way(session, connection if kind == "connection" else connection.engine)
+            for message in ("on its tenancy's engine only", "engine only|does not hold on this connection"):
+                with pytest.raises(ConfigurationError, match=message):
+                    session.scalars(select(Note.text)).all()
+        with other.shared_session() as shared:
+            assert shared.scalars(text("SHOW search_path")).all() == ['"$user", public']
 
 
 def test_a_callers_connection_may_be_of_an_engine_with_options_that_is_older_than_the_tenancy(

@@ -88,18 +88,18 @@ class _FramedSession(OptionsSession):
 
         :raises TenantMismatchError: if the session may not work in the current context.
         :raises TenantUnavailableError: if the tenant is not active.
-        :raises ConfigurationError: if ``bind_arguments`` name another engine than the session's.
+        :raises ConfigurationError: if it is another engine than the session was made with.
         """
         if self._has_conditions:
             self._require_conditions()
         if self._transactions.refusal is not None:
             raise self._transactions.refusal
-        asked = arguments.get("bind")
-        if self._crossing is not None and asked is None:
-            arguments["bind"] = self._crossing.bind_for(mapper, arguments)
+        crossed = None
+        if self._crossing is not None and arguments.get("bind") is None:
+            crossed = arguments["bind"] = self._crossing.bind_for(mapper, arguments)
         bind = super().get_bind(mapper, **arguments)
-        if asked is not None and self.bind and bind.engine.pool is not self.bind.engine.pool:
-            raise ConfigurationError("bind= of bind_arguments is another engine than the session's: leave it out.")
+        if crossed is None:
+            self._transactions.require_own_engine(bind)
         if isinstance(bind, Connection):
             self._transactions.resume(bind)
         return bind
@@ -133,7 +133,7 @@ class SharedSession(_FramedSession):
     ) -> None:
         own_options = {"schema_translate_map": {placeholder: NO_TENANT_SCHEMA}, SHARED: True}
         options["execution_options"] = {**options.get("execution_options", {}), **own_options}
-        self._transactions = Transactions(self, options["execution_options"])
+        self._transactions = Transactions(self, bind, options["execution_options"])
         super().__init__(bind=bind, **options)
 
 
@@ -171,7 +171,7 @@ class TenantSession(_FramedSession):
             self._crossing = cross(binder, self.tenant)
             execution_options = execution_options.union({CROSSING: self._crossing})
         options["execution_options"] = execution_options
-        self._transactions = Transactions(self, execution_options)
+        self._transactions = Transactions(self, bind, execution_options)
         options.setdefault("close_resets_only", False)
         super().__init__(bind=bind, **options)  # by keyword: the next class may be another library's
         self._owner = binding.owner

@@ -20,7 +20,7 @@ from tenantkit.sessions.row_login import require_row_login
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sqlalchemy import Connection, Transaction
+    from sqlalchemy import Connection, Engine, Transaction
     from sqlalchemy.engine import RootTransaction
     from sqlalchemy.orm import Session, SessionTransaction
 
@@ -39,10 +39,11 @@ class Transactions:
     refusal: ConfigurationError | None = None
     """The error of a refused session: SQLAlchemy keeps a connection although `begin` has refused it."""
 
-    def __init__(self, session: Session, options: Mapping[str, Any]) -> None:
-        """Prepare for *session*, whose execution *options* may have the binding of a tenant."""
+    def __init__(self, session: Session, bind: Engine | Connection | None, options: Mapping[str, Any]) -> None:
+        """Prepare for *session* on *bind*, whose execution *options* may have the binding of a tenant."""
         binding: Binding | None = options.get(BINDING)
         self._session = ref(session)
+        self._engine = bind.engine if bind is not None else None
         self._options = options
         self._binding = binding
         self._head = binding.head if binding else ()
@@ -50,6 +51,17 @@ class Transactions:
         self._mark = binding.mark if binding else ""
         self.callers: WeakKeyDictionary[Connection, Any] | None = None
         """Connections of the caller, with their original options: SQLAlchemy 2.1 adds the session's."""
+
+    def require_own_engine(self, bind: Engine | Connection) -> None:
+        """Raise unless *bind* is the engine that the session was made with, or a connection of it.
+
+        :raises ConfigurationError: if it is another one, in whose database the tenant's schema may be another tenant's.
+        """
+        if self._engine is not None and bind.engine.pool is not self._engine.pool:
+            raise ConfigurationError(
+                "A session works on its tenancy's engine only: leave out bind= of bind_arguments, bind_mapper() and "
+                "bind_table(), and do not set session.bind."
+            )
 
     def resume(self, connection: Connection) -> None:
         """Continue on a connection of the caller, which other sessions may use; called before each statement."""
@@ -85,6 +97,8 @@ class Transactions:
             raise
 
     def _begin(self, connection: Connection) -> None:
+        if self._crossing is None or not self._crossing.is_main(connection):
+            self.require_own_engine(connection)  # again, as a subclass may have a get_bind() of its own
         pooled: Any = connection.connection.dbapi_connection
         driver = framed(connection)
         if pooled.autocommit:
