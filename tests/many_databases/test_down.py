@@ -153,3 +153,15 @@ def test_the_database_of_another_deployment_is_refused(
             other.install()
         with pytest.raises(ConfigurationError, match="is marked as 'database eu of registry"):
             other.create("e0", database="eu")
+
+
+def test_a_database_that_has_lost_its_mark_gets_it_again(fleet: Tenancy, urls: tuple[URL, URL], eu: Engine) -> None:
+    """A dump without comments was restored."""
+    read = "SELECT obj_description('tenantkit'::regnamespace)"
+    with eu.begin() as connection:
+        before = connection.exec_driver_sql(read).scalar_one()
+        connection.exec_driver_sql("COMMENT ON SCHEMA tenantkit IS NULL")
+    with closing(make_sync(*urls)) as restored:
+        restored.install()
+    with eu.connect() as connection:
+        assert connection.exec_driver_sql(read).scalar_one() == before

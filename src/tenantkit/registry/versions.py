@@ -13,7 +13,7 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.advisory_locks import INSTALLATION
 
 REFUSE = """
-    CREATE FUNCTION tenantkit.refuse(sqlstate text, message text) RETURNS void LANGUAGE plpgsql AS $$
+    CREATE OR REPLACE FUNCTION tenantkit.refuse(sqlstate text, message text) RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
         RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message;
     END $$
