@@ -103,10 +103,9 @@ class _RowCompiler(SQLCompiler):
 
     def _is_tenants(self, table: Any) -> bool:
         """Return whether *table* has the tenant column. A view need not have it: its own tables have policies."""
-        if not isinstance(table, Table) or table.schema != self.placeholder:
-            return False
-        made: Any = table
-        return not made.info.get("is_view") and getattr(made, "_creator_ddl", None) is None
+        if isinstance(table, Table) and table.schema == self.placeholder:
+            return not _is_view(table)
+        return False
 
     def _criterion(self, source: FromClause) -> ColumnElement[bool]:
         self.needs_tenant = True
@@ -114,6 +113,10 @@ class _RowCompiler(SQLCompiler):
         column: ColumnClause[Any] = ColumnClause(self.column.name, type_)
         column.table = source
         return column == bindparam(PARAMETER, type_=type_)
+
+
+def _is_view(table: Any) -> bool:
+    return bool(table.info.get("is_view")) or getattr(table, "_creator_ddl", None) is not None
 
 
 def _name(element: Any) -> Any:
