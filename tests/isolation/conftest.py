@@ -64,6 +64,14 @@ def fill(kind: Kind, urls: Urls, operator: Tenancy, role: str) -> None:
         operator.create(key, seed=seed, **kind.tenants[key])
 
 
+def accept_copy(url: URL) -> None:
+    """Let a copy of a database belong to the copy of its registry."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("COMMENT ON SCHEMA tenantkit IS NULL"))
+    engine.dispose()
+
+
 @pytest.fixture
 def deploy(
     request: pytest.FixtureRequest,
@@ -78,6 +86,8 @@ def deploy(
 
         def deploy(kind: Kind, *, driver: str = "sync", way: str = "direct", **options: Any) -> Deployment:
             urls = {name: make_database(url.database or "") for name, url in contract_template(kind).items()}
+            for name in kind.databases[1:]:
+                accept_copy(urls[name])
             environment = environment_in(tmp_path / f"migrations{next(numbers)}")
             own = {name: url.set(username=application_role) for name, url in urls.items()}
             reached, arguments = own, {}

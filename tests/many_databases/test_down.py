@@ -165,3 +165,11 @@ def test_a_database_that_has_lost_its_mark_gets_it_again(fleet: Tenancy, urls: t
         restored.install()
     with eu.connect() as connection:
         assert connection.exec_driver_sql(read).scalar_one() == before
+
+
+def test_a_database_of_an_earlier_version_or_a_copy_is_completed(fleet: Tenancy, eu: Engine) -> None:
+    """It has no mark and no ledger."""
+    with eu.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE tenantkit.outcomes; COMMENT ON SCHEMA tenantkit IS NULL")
+    assert len(migrations.migrate(fleet).migrated) == 8
+    assert {(run.done, run.planned) for run in migrations.list_runs(fleet)} == {(8, 0)}

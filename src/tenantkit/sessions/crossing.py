@@ -6,7 +6,7 @@ statement misses joined eager loads. So it is refused then, before anything is s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import ReferenceType, ref
@@ -55,7 +55,7 @@ class SharedTables:
         if clause is None:
             return False
         elements: Iterable[Any] = visitors.iterate(clause)
-        named: Iterator[Any] = (each for each in elements if isinstance(each, (Table, Sequence)))
+        named = filter(lambda each: isinstance(each, (Table, Sequence)), elements)
         return self.has(next(named, None))
 
 

@@ -90,7 +90,7 @@ SECOND_DATABASE = Kind(
     make_async=_make_two_async,
     prepare=_copy_shared_tables,
     tenants={key: {"attributes": two_databases.EU} for key in KEYS},
-    lacks=IN_ONE_DATABASE,
+    lacks=IN_ONE_DATABASE | {line.SHARED_KEY},
     is_documented=False,
 )
 
@@ -101,7 +101,7 @@ TWO_DATABASES = Kind(
     make_async=_make_two_async,
     prepare=_copy_shared_tables,
     tenants={"acme": {}, "globex": {"attributes": two_databases.EU}},
-    lacks=frozenset({line.ACTIVITY}),
+    lacks=frozenset({line.ACTIVITY, line.SHARED_KEY}),
     is_documented=False,
 )
 
