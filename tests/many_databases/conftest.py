@@ -36,10 +36,17 @@ def make_pair_of_templates(
         before = ("template0", "template0") if name == "tenancy" else make("tenancy")
         urls = make_template(before[0]), make_template(before[1])
         with closing(make_sync(*urls, migrations=folder)) as tenancy:
+            _accept_copy(tenancy)
             _FILL[name](tenancy)
         return urls[0].database or "", urls[1].database or ""
 
     return make
+
+
+def _accept_copy(tenancy: Tenancy) -> None:
+    """Let a copy of the other database belong to the copy of its registry: its mark names the original."""
+    with tenancy.databases.engine("eu").begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS tenantkit; COMMENT ON SCHEMA tenantkit IS NULL")
 
 
 def _install(tenancy: Tenancy) -> None:
@@ -103,8 +110,7 @@ def environment(environment: Environment) -> Environment:
 @pytest.fixture
 def tenancy(urls: tuple[URL, URL], environment: Environment) -> Generator[Tenancy]:
     with closing(make_sync(*urls, migrations=environment.folder)) as tenancy:
-        with tenancy.databases.engine("eu").begin() as connection:  # its mark names the registry of the template
-            connection.exec_driver_sql("COMMENT ON SCHEMA tenantkit IS NULL")
+        _accept_copy(tenancy)
         tenancy.install()
         yield tenancy
 
