@@ -20,9 +20,8 @@ from tenantkit.migrations import status
 from tenantkit.testing import assert_isolated, rolled_back, servers
 from tenantkit.testing.servers import running_server
 from tenantkit.testing.template import Databases
-from tests.conftest import APPLICATION
 from tests.migrations.environments import Environment
-from tests.support.models import Project
+from tests.support.models import APPLICATION, Project
 from tests.support.processes import unmeasured
 from tests.support.test_servers import daemon
 
