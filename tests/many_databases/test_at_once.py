@@ -17,7 +17,7 @@ from tests.migrations.environments import Environment
 
 SLOW = """
 op.execute("INSERT INTO note (id, text) VALUES (1, clock_timestamp()::text)")
-op.execute("DO $$ BEGIN PERFORM pg_sleep(0.5); END $$")
+op.execute("DO $$ BEGIN PERFORM pg_sleep({}); END $$")
 op.execute("INSERT INTO note (id, text) VALUES (2, clock_timestamp()::text)")
 """
 
@@ -32,12 +32,14 @@ def _times(fleet: Tenancy) -> dict[str, tuple[datetime, datetime]]:
 
 
 @pytest.mark.parametrize(
-    ("options", "is_at_once"), [({}, True), ({"engine": "alembic"}, True), ({"max_failures": 0}, False)]
+    ("options", "is_at_once", "seconds"),
+    [({}, True, 0.5), ({"engine": "alembic"}, True, 3), ({"max_failures": 0}, False, 0.5)],
 )
 def test_databases_are_migrated_at_the_same_time_unless_failures_are_counted(
-    fleet: Tenancy, environment: Environment, options: dict[str, Any], is_at_once: bool
+    fleet: Tenancy, environment: Environment, options: dict[str, Any], is_at_once: bool, seconds: float
 ) -> None:
-    environment.add("r3", SLOW)
+    """Workers of engine="alembic" may take long to start."""
+    environment.add("r3", SLOW.format(seconds))
     report = migrations.migrate(fleet, **options)
     assert len(report.migrated) == 8
     times = _times(fleet)

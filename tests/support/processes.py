@@ -65,7 +65,7 @@ def unmeasured() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
-def until(condition: Callable[[], object], *, seconds: float = 60) -> None:
+def until(condition: Callable[[], object], *, seconds: float = 180) -> None:
     """Wait until *condition* holds."""
     deadline = monotonic() + seconds
     while not condition():
