@@ -57,6 +57,15 @@ async def by_cursor(driver: Any) -> Any:
     return rows[-1]
 
 
+async def by_cursor_alone(driver: Any) -> Any:
+    return [row["name"] async for row in driver.cursor(WHERE, "")][-1]
+
+
+async def by_open_cursor(driver: Any) -> Any:
+    cursor = await driver.cursor(WHERE, "")
+    return (await cursor.fetch(2))[-1]["name"]
+
+
 async def copied_query(driver: Any) -> Any:
     file = io.BytesIO()
     await driver.copy_from_query(WHERE, "", output=file)
@@ -98,6 +107,8 @@ METHODS: list[Callable[[Any], Awaitable[Any]]] = [
     prepared,
     in_a_transaction,
     by_cursor,
+    by_cursor_alone,
+    by_open_cursor,
     copied_query,
     copied_table,
     copied_to_table,

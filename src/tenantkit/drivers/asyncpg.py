@@ -12,6 +12,7 @@ statement. So the driver's own methods, which an application may call before tha
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
 import asyncpg
@@ -164,7 +165,24 @@ class Connection(FramedConnection, asyncpg.Connection):  # type: ignore[misc]
     @override
     def cursor(self, query: str, *args: Any, **options: Any) -> Any:
         """Return a cursor for *query*; see asyncpg."""
-        return super().cursor(self.mark + query, *args, **options)
+        return _Cursor(self._ready, super().cursor(self.mark + query, *args, **options))
+
+
+class _Cursor:
+    """A cursor that begins the session's transaction: asyncpg would prepare its query before, without the path."""
+
+    def __init__(self, ready: Callable[[], Coroutine[Any, Any, object]], factory: Any) -> None:
+        self._ready = ready
+        self._factory = factory
+
+    async def __aiter__(self) -> AsyncGenerator[Any]:
+        await self._ready()
+        async for row in self._factory:
+            yield row
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield from self._ready().__await__()
+        return (yield from self._factory.__await__())
 
 
 class _Executed:
