@@ -213,8 +213,15 @@ def test_a_removed_working_folder_is_named(
         (["list", "-a", "x:y", "--json", "-v"], ["-a", "x:y", "-v", "list", "--json"]),
         (["list", "--app=x:y"], ["--app=x:y", "list"]),
         (["show", "--", "-v"], ["show", "--", "-v"]),
-        (["list", "-a"], ["-a", "list"]),
+        (["list", "-a"], ["-a"]),
     ],
 )
 def test_global_options_are_accepted_before_and_after_each_command(given: list[str], expected: list[str]) -> None:
     assert globals_first(given) == expected
+
+
+@pytest.mark.parametrize("option", ["-a", "--app"])
+def test_an_option_without_its_value_is_named(project: Project, option: str) -> None:
+    done = project.invoke("list", option)
+    assert (done.code, done.out) == (2, "")
+    assert f"Option '{option}' requires an argument" in done.err

@@ -90,7 +90,9 @@ def globals_first(arguments: Sequence[str]) -> list[str]:
         if argument == "--":
             others += [argument, *rest]
         elif argument in {"-a", "--app"}:
-            first += [argument, *([value] if (value := next(rest, None)) is not None else [])]
+            if (value := next(rest, None)) is None:
+                return [argument]  # for the error that it needs one; the command would be taken for it
+            first += [argument, value]
         elif argument in {"-v", "--verbose"} or argument.startswith("--app="):
             first.append(argument)
         else:
