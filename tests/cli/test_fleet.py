@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from sqlalchemy import Engine, text
 
@@ -246,6 +248,8 @@ def test_runs_are_listed_and_shown_and_one_that_failed_is_resumed(fleet: Project
     file = fleet.add_revision("t3", "t2", fails)
     assert fleet.invoke("migrate", "t3", "--jobs", "1").code == 1
     (run,) = fleet.invoke("runs", "list", "--json", "--limit", "1").json
+    for moment in (run["started_at"], run["finished_at"], fleet.invoke("show", "acme", "--json").json["created_at"]):
+        assert datetime.fromisoformat(moment).isoformat() == moment  # which every language reads
     assert (run["command"], run["target"], run["done"], run["failed"], run["planned"]) == ("migrate", "t3", 2, 1, 0)
     shown = fleet.invoke("runs", "show", str(run["id"])).out.splitlines()
     reason = "RaiseException: no luck (revision t3, migrations/tenant/t3.py, line 9)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import typer
@@ -38,7 +39,11 @@ def printable(text: str) -> str:
 
 def json_text(data: object, indent: int | None = None) -> str:
     """Return *data* as JSON; characters that the encoding of stdout may lack have JSON's own escapes."""
-    return json.dumps(data, indent=indent, ensure_ascii=not out.encoding.startswith("utf"), default=str)
+    return json.dumps(data, indent=indent, ensure_ascii=not out.encoding.startswith("utf"), default=_as_json)
+
+
+def _as_json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def print_json(data: object) -> None:
