@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from math import inf, isfinite
 from os import PathLike
 from reprlib import Repr
+from sys import float_info
 from typing import Any, TypeAlias
 
 from typing_extensions import override
@@ -51,7 +52,8 @@ def require(**arguments: tuple[Any, Kind]) -> None:
         has_type = kind.has_type(value)
         if not has_type or not kind.has_value(value):
             error = ConfigurationError if has_type else TypeError
-            shown = f"{name} is {_type_of(value)}" if kind.is_secret else f"{name}={_show(value)}"
+            is_proxy = value.__class__ is not type(value)  # and has the repr of another object
+            shown = f"{name} is {_type_of(value)}" if kind.is_secret or is_proxy else f"{name}={_show(value)}"
             raise error(" ".join(filter(None, (f"{shown}: it takes {kind.takes}.", kind.advice(name, value)))))
 
 
@@ -86,8 +88,13 @@ def _is(value: object, *kinds: type) -> bool:
     return isinstance(value, kinds)
 
 
+def plain(text: str) -> str:
+    """Return the value of a string of any class: an enum's may be formatted as another text."""
+    return str.__str__(text)
+
+
 def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    return issubclass(type(value), str)  # isinstance() also accepts proxies, which PostgreSQL's drivers do not
 
 
 def _is_texts(value: Any) -> bool:
@@ -172,7 +179,9 @@ TEXTS_IN_ORDER = Kind(
     "a list or tuple of strings", lambda each: _is(each, Sequence) and _is_texts(each), advice=_advise_list
 )
 FLAG = Kind("True or False", lambda each: isinstance(each, bool))
-PATH = Kind("a path", lambda each: isinstance(each, str | PathLike), lambda each: str(each) != "")
+PATH = Kind(
+    "a path", lambda each: isinstance(each, str | PathLike), lambda each: str(each) != "" and "\0" not in str(each)
+)
 CALLABLE = Kind("something that can be called", callable)
 FUNCTION = Kind("a function", lambda each: callable(each) and not _is_async(each), advice=_advise_function)
 MAPPING = Kind("a mapping", lambda each: isinstance(each, Mapping), is_secret=True)
@@ -209,7 +218,7 @@ def either(*kinds: Kind) -> Kind:
 
 def number(least: float | None = None) -> Kind:
     """Return the kind that accepts numbers, of at least *least*."""
-    return _number("a number", int | float, least)
+    return _number("a number", int | float, least, float_info.max)
 
 
 def whole(least: int | None = None) -> Kind:
@@ -221,11 +230,11 @@ def _advise_whole(value: object) -> str | None:
     return "PostgreSQL has none that large." if isinstance(value, int) and abs(value) > _LARGEST else None
 
 
-def _number(takes: str, kind: Any, least: float | None, greatest: float = inf, advice: Advice = _no_advice) -> Kind:
+def _number(takes: str, kind: Any, least: float | None, greatest: float, advice: Advice = _no_advice) -> Kind:
     return Kind(
         takes if least is None else f"{takes} of at least {least}",
         lambda each: isinstance(each, kind) and not isinstance(each, bool),
-        lambda each: abs(each) <= greatest and (least is None or each >= least),  # NaN is not
+        lambda each: (abs(each) <= greatest or each == inf) and (least is None or each >= least),  # NaN is not
         advice,
     )
 

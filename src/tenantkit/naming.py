@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from tenantkit.arguments import NAMES, TEXT, TEXTS_IN_ORDER, Kind, require
+from tenantkit.arguments import NAME, NAMES, STORABLE, TEXT, TEXTS, TEXTS_IN_ORDER, Kind, plain, require
 from tenantkit.exceptions import ConfigurationError, InvalidDomainError, InvalidTenantKeyError
 
 MAX_KEY_BYTES = 48
@@ -15,10 +15,23 @@ MAX_IDENTIFIER_BYTES = 63
 
 RESERVED_KEYS = frozenset({"information_schema", "public", "tenantkit"})
 
+
+def _is_identifier(name: str) -> bool:
+    return NAME.has_value(name) and STORABLE.has_value(name) and len(name.encode()) <= MAX_IDENTIFIER_BYTES
+
+
+_IDENTIFIERS = f"names that are not blank, of at most {MAX_IDENTIFIER_BYTES} bytes each and without NUL"
+
+IDENTIFIER = Kind(
+    f"a name that is not blank, of at most {MAX_IDENTIFIER_BYTES} bytes and without NUL", TEXT.has_type, _is_identifier
+)
+IDENTIFIERS = Kind(
+    f"a collection of {_IDENTIFIERS}", TEXTS.has_type, lambda each: all(map(_is_identifier, each)), TEXTS.advice
+)
 SCHEMAS = Kind(
-    "a list or tuple of schemas' names",
+    f"a list or tuple of schemas' {_IDENTIFIERS}",
     TEXTS_IN_ORDER.has_type,
-    lambda each: all(name and "," not in name for name in each),
+    lambda each: all(_is_identifier(name) and "," not in name for name in each),
     TEXTS_IN_ORDER.advice,
 )
 
@@ -41,8 +54,9 @@ def validate_key(key: str, *, reserved: Collection[str] = (), prefix: str = "") 
 
     :raises InvalidTenantKeyError: if it is not.
     """
-    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may do without types
+    if not TEXT.has_type(key):
         raise InvalidTenantKeyError(key, f"it is of the type {type(key).__qualname__}, not a string", _hint(key))
+    key = plain(key)
     if not _KEY.fullmatch(key):
         raise InvalidTenantKeyError(key, _broken_rule(key), _hint(key))
     if len(key) > MAX_KEY_BYTES:
@@ -108,9 +122,11 @@ def validate_domain(domain: str) -> str:
 
     :raises InvalidDomainError: if it is no host name.
     """
-    if not isinstance(domain, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may do without types
+    if not TEXT.has_type(domain):
         raise InvalidDomainError(domain)
-    folded = fold_domain(domain) if domain.isascii() else ""
+    if not domain.isascii():
+        raise InvalidDomainError(domain, "write internationalized names in their ASCII form (xn--...)")
+    folded = fold_domain(domain)
     if not _DOMAIN.fullmatch(folded):
         raise InvalidDomainError(domain)
     return folded
@@ -155,7 +171,7 @@ def validate_prefix(prefix: str) -> str:
             f"schema_prefix={prefix!r} makes no schema names. Use up to {longest} lower-case letters, digits, "
             "'-' and '_', starting with a letter but not with 'pg_'."
         )
-    return prefix
+    return plain(prefix)
 
 
 def schema_name(key: str, *, prefix: str = "t_", number: int = 1) -> str:

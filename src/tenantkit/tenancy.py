@@ -16,14 +16,14 @@ from tenantkit.arguments import (
     FLAG,
     FUNCTION,
     MAPPING,
-    NAME,
-    NAMES,
     PATH,
+    STORABLE_NAME,
     TEXTS,
     either,
     number,
     one_of,
     optional,
+    plain,
     require,
     whole,
 )
@@ -41,7 +41,7 @@ from tenantkit.lifecycle.create import create
 from tenantkit.lifecycle.doctor import Findings, diagnose, repair
 from tenantkit.lifecycle.drop import drop
 from tenantkit.lifecycle.order import check_order
-from tenantkit.naming import SCHEMAS, validate_prefix, validate_reserved
+from tenantkit.naming import IDENTIFIER, IDENTIFIERS, SCHEMAS, validate_prefix, validate_reserved
 from tenantkit.placement import PlacementPolicy
 from tenantkit.registry import tables as registry_tables
 from tenantkit.registry.applications import Application
@@ -60,8 +60,7 @@ MAX_BINDINGS = 128
 class Tenancy(Deployment):
     """An application's tenants: their sessions, their registry and their provisioning.
 
-    Make one when the application starts, and share it between threads. It
-    connects to the database when it is first used, not before.
+    Make one when the application starts, and share it between threads. It connects when it is first used, not before.
     """
 
     def __init__(
@@ -136,7 +135,7 @@ class Tenancy(Deployment):
         require(
             tenant=(tenant, METADATA),
             shared=(shared, optional(METADATA)),
-            placeholder=(placeholder, optional(NAME)),
+            placeholder=(placeholder, optional(IDENTIFIER)),
             migrations=(migrations, optional(PATH)),
             placement=(placement, optional(FUNCTION)),
             seed=(seed, optional(FUNCTION)),
@@ -146,15 +145,16 @@ class Tenancy(Deployment):
             cache_ttl=(cache_ttl, number(0)),
             cache_size=(cache_size, whole(1)),
             listen=(listen, FLAG),
-            application=(application, optional(NAME)),
-            grant_to=(grant_to, either(NAME, NAMES)),
+            application=(application, optional(STORABLE_NAME)),
+            grant_to=(grant_to, either(IDENTIFIER, IDENTIFIERS)),
             isolation=(isolation, one_of(*Isolation)),
-            rows_schema=(rows_schema, NAME),
+            rows_schema=(rows_schema, IDENTIFIER),
             reserved_domains=(reserved_domains, TEXTS),
             session_options=(session_options, optional(MAPPING)),
         )
-        roles = (grant_to,) if isinstance(grant_to, str) else tuple(grant_to)
-        prefix, others = validate_prefix(schema_prefix), tuple(extra_schemas)
+        placeholder, application = (name and plain(name) for name in (placeholder, application))
+        roles = tuple(map(plain, (grant_to,) if isinstance(grant_to, str) else grant_to))
+        prefix, others = validate_prefix(schema_prefix), tuple(map(plain, extra_schemas))
         self.raw_sql: RawSQL = raw_sql
         databases.prepare(connect_in_each_process)
         super().__init__(

@@ -239,6 +239,13 @@ def test_a_hostile_domain_is_refused_and_nothing_is_written(tenancy: Tenancy, en
     assert tenancy.get("acme").domains == ()
 
 
+def test_an_internationalized_domain_is_refused_with_the_form_to_write(tenancy: Tenancy) -> None:
+    tenancy.create("acme")
+    with pytest.raises(InvalidDomainError, match="ASCII form"):
+        tenancy.add_domain("acme", "b\u00fccher.example")
+    tenancy.add_domain("acme", "b\u00fccher.example".encode("idna").decode())
+
+
 def test_of_domains_that_are_added_concurrently_one_is_primary(make_tenancy: Callable[..., Tenancy]) -> None:
     tenancy = make_tenancy(engine_options={"pool_size": 4})
     tenancy.create("acme")

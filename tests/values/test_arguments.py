@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Session
+from werkzeug.local import LocalProxy
 
 import tenantkit
 from tenantkit import (
@@ -62,9 +63,11 @@ Wrong = tuple[Any, ...]
 NOT_TEXT: Wrong = (5, b"acme", True, 1.5, ("acme",))
 NOT_NAME: Wrong = (*NOT_TEXT, "", " ")
 NOT_STORABLE: Wrong = (*NOT_TEXT, "a\0b", "a\ud800")
+NOT_IDENTIFIER: Wrong = (*NOT_STORABLE, "", " ", "x" * 64, "\u00e9" * 32)
+"""PostgreSQL would cut the long ones: their UTF-8 has 64 bytes."""
 NOT_TEXTS: Wrong = ("acme", 5, b"ab", [5], ["acme", None], {"acme": 1}, True, iter(["acme"]))
 NOT_FLAG: Wrong = ("no", "false", "", 0, 1, None, [])
-NOT_NUMBER: Wrong = ("5", True, [1], nan)
+NOT_NUMBER: Wrong = ("5", True, [1], nan, 10**400)
 NOT_WHOLE: Wrong = ("5", True, [1], 1.5, 2**63, -(10**30))
 NOT_FUNCTION: Wrong = ("seed", 5, [len], asynchronous, AsyncCallable())
 HOLDS_ITSELF: dict[str, Any] = {"a": []}
@@ -84,13 +87,15 @@ NOT_JSON: Wrong = (
 )
 NOT_TENANT: Wrong = ("acme", 5, 0, "", [], {"key": "acme"}, SimpleNamespace(key="acme", id=1))
 NOT_TENANCY: Wrong = (None, "acme", Tenancy, object(), AsyncTenancy)
-NOT_PATH: Wrong = (5, "", b"migrations", ["migrations"])
+NOT_PATH: Wrong = (5, "", b"migrations", ["migrations"], "a\0b")
 NOT_CHOICE: Wrong = ("expnd", "Expand", True, 5, [], "")
 NOT_METADATA: Wrong = (TenantBase, "tenant", Table, {}, [TenantBase.metadata])
 NOT_RESOLVER: Wrong = (*NOT_FUNCTION, "/t", resolvers.Domain, [resolvers.Domain()])
 NOT_PHASE = NOT_CHOICE
 A_TENANT = object()
 """A marker for a `Tenant` in place of a key."""
+NOT_KEY: Wrong = (5, None, True, A_TENANT, b"acme", ["acme"], {"acme"}, LocalProxy(lambda: "globex"))
+"""Where a key is wanted: what people have at hand."""
 
 OPTIONS: dict[str, Wrong] = {
     "tenants": NOT_TEXTS,
@@ -114,7 +119,7 @@ OPTIONS: dict[str, Wrong] = {
 }
 TENANCY: dict[str, dict[str, Wrong]] = {
     "install": {},
-    "get": {"key": (5, None, True, A_TENANT)},
+    "get": {"key": NOT_KEY},
     "get_by_domain": {"domain": (5, None, b"a", ["a"])},
     "list": {
         "status": ("actve", "Active", "", 5, True, ["active", "gone"], [5], {"active": 1}),
@@ -123,18 +128,18 @@ TENANCY: dict[str, dict[str, Wrong]] = {
         "after": (*NOT_STORABLE, A_TENANT),
         "limit": (*NOT_WHOLE, -1),
     },
-    "update": {"key": (5, None, A_TENANT), "name": (*NOT_STORABLE, "", " "), "attributes": NOT_JSON},
-    "add_domain": {"key": (5, None, A_TENANT), "domain": (5, None, ["a"]), "primary": NOT_FLAG},
-    "remove_domain": {"key": (5, None, A_TENANT), "domain": (5, None, ["a"])},
-    "set_primary_domain": {"key": (5, None, A_TENANT), "domain": (5, None, ["a"])},
+    "update": {"key": NOT_KEY, "name": (*NOT_STORABLE, "", " "), "attributes": NOT_JSON},
+    "add_domain": {"key": NOT_KEY, "domain": (5, None, ["a"]), "primary": NOT_FLAG},
+    "remove_domain": {"key": NOT_KEY, "domain": (5, None, ["a"])},
+    "set_primary_domain": {"key": NOT_KEY, "domain": (5, None, ["a"])},
     "at_revision": {"tenant": (5, None, 0, [], SimpleNamespace(id=1, schema="t_beta")), "revision": (None, *NOT_NAME)},
-    "suspend": {"key": (5, None, A_TENANT)},
-    "resume": {"key": (5, None, A_TENANT)},
-    "start_maintenance": {"key": (5, None, A_TENANT)},
+    "suspend": {"key": NOT_KEY},
+    "resume": {"key": NOT_KEY},
+    "start_maintenance": {"key": NOT_KEY},
     "session": {"tenant": (5, 0, False, [], {}, SimpleNamespace(id=1)), "any_status": NOT_FLAG},
     "binding": {"tenant": (5, 0, False, [], {}, SimpleNamespace(id=1)), "any_status": NOT_FLAG},
     "create": {
-        "key": (5, None, b"acme", ["acme"], A_TENANT),
+        "key": NOT_KEY,
         "name": (*NOT_STORABLE, "", " "),
         "domains": ("acme.example.com", 5, [5], {"a.example.com"}, {"a": 1}, iter(["a"])),
         "attributes": NOT_JSON,
@@ -142,7 +147,7 @@ TENANCY: dict[str, dict[str, Wrong]] = {
         "isolation": ("rows", "Row", "", 5, True, ["row"]),
         "seed": NOT_FUNCTION,
     },
-    "drop": {"key": (5, None, A_TENANT)},
+    "drop": {"key": NOT_KEY},
     "diagnose": {},
     "repair": {},
     "close": {},
@@ -162,23 +167,30 @@ INIT: dict[str, Wrong] = {
     ),
     "tenant": (None, *NOT_METADATA),
     "shared": NOT_METADATA,
-    "placeholder": (5, "", " ", True, b"tenant"),
+    "placeholder": NOT_IDENTIFIER,
     "migrations": NOT_PATH,
     "placement": (*NOT_FUNCTION, "eu"),
     "seed": NOT_FUNCTION,
     "cross_database_writes": ("both", "Separate", "", None, True, ["separate"]),
     "raw_sql": ("forbidden", "Forbid", "", None, True, 1, ["forbid"]),
-    "extra_schemas": ("public", None, 5, [5], {"public"}, iter(["public"]), [""], ["public, extensions"]),
+    "extra_schemas": (
+        *("public", None, 5, {"public"}, iter(["public"]), ["public, extensions"]),
+        *([each] for each in NOT_IDENTIFIER),
+    ),
     "schema_prefix": (None, 5, True, b"t_", "T_", "pg_", "t" * 60),
     "reserved_keys": ("www", None, 5, [5], ["WWW"], [""], iter(["www"])),
     "cache_ttl": (*NOT_NUMBER, None, -1),
     "cache_size": (*NOT_WHOLE, None, -1, 0),
     "listen": NOT_FLAG,
     "engine_options": ("echo", 5, [("echo", True)]),
-    "application": NOT_NAME,
+    "application": (*NOT_NAME, *NOT_STORABLE),
     "isolation": (None, "rows", "Row", "", 5, True, ["row"]),
-    "rows_schema": (None, *NOT_NAME),
-    "grant_to": (None, "", " ", 5, [5], ["app", ""], [" "], iter(["app"])),
+    "rows_schema": (None, *NOT_IDENTIFIER),
+    "grant_to": (
+        *(None, iter(["app"]), ["app", ""]),
+        *(each for each in NOT_IDENTIFIER if not isinstance(each, tuple)),
+        *([each] for each in NOT_IDENTIFIER),
+    ),
     "reserved_domains": ("example.com", None, 5, [5], [""], ["a b"], iter(["example.com"])),
     "session_class": (None, "AppSession", 5, dict, Session, AsyncSession),
     "shared_session_class": (None, "AppSession", 5, dict, tenantkit.TenantSession),

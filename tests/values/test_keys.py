@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Engine, select, text
 
-from tenantkit import InvalidTenantKeyError
+from tenantkit import InvalidTenantKeyError, Tenancy
 from tenantkit.naming import validate_key
+from tests.support.models import Project
 
 PREFIXED = "put letters before it: '(.*)'"
 NEVER = "Never lower-case"
@@ -63,3 +67,37 @@ def test_the_proposed_key_is_unique_for_each_id(value: Any) -> None:
             assert re.fullmatch(r"[0-9_-][a-z0-9_-]*", value)
         if "upper-case" in error.reason:
             assert re.search(r"[A-Z]", value)
+
+
+class Word(str, Enum):  # noqa: UP042 - an older enum
+    """Formatted as ``Word.ACME``, unlike an `enum.StrEnum`."""
+
+    ACME = "acme"
+    PREFIX = "of_"
+    TENANT = "tenant"
+    EXTENSIONS = "extensions"
+    ROLE = "pg_monitor"
+    APPLICATION = "shop"
+
+
+def test_strings_of_other_classes_stand_for_their_value(make_tenancy: Callable[..., Tenancy], engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA extensions")
+    tenancy = make_tenancy(
+        schema_prefix=Word.PREFIX,
+        placeholder=Word.TENANT,
+        extra_schemas=[Word.EXTENSIONS],
+        grant_to=Word.ROLE,
+        application=Word.APPLICATION,
+    )
+    tenancy.install()
+    for number in ("", "~2"):  # the second schema of a key is named by another format
+        tenant = tenancy.create(Word.ACME, name=Word.ACME, domains=[Word.ACME], attributes={Word.ACME: Word.ACME})
+        assert (tenant.schema, tenant.name, tenant.domains) == (f"of_acme{number}", "acme", ("acme",))
+        assert tenant.attributes == {"acme": "acme"}
+        with tenancy.session(Word.ACME) as session:
+            path = session.scalar(text("SHOW search_path"))
+            assert path.replace('"', "") == f"of_acme{number}, extensions, pg_temp"
+            assert session.scalars(select(Project)).all() == []
+        tenancy.cache.clear()
+        assert tenancy.get(Word.ACME) == tenancy.drop(Word.ACME)

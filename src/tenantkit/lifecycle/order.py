@@ -62,7 +62,7 @@ def check_order(
     )
     if database is not None:
         require_known(directory.databases.keys, database, "database=")
-    validate_key(key, reserved=reserved, prefix=directory.application.schema_prefix)
+    key = validate_key(key, reserved=reserved, prefix=directory.application.schema_prefix)
     hosts = [directory.free_domain(domain) for domain in domains]
     if twice := {host for host in hosts if hosts.count(host) > 1}:
         raise ConfigurationError(f"domains= holds {min(twice)!r} twice. Name it once.")

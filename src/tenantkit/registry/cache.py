@@ -41,7 +41,10 @@ class TenantCache:
 
     def find(self, name: Name) -> Tenant | None:
         """Return the tenant, or ``None`` if it is not known or was stored too long ago."""
-        entry = self._entries.get(name)
+        try:
+            entry = self._entries.get(name)
+        except TypeError:  # it cannot be hashed: the query is refused with an error that says so
+            return None
         if entry is None or entry[1] <= self._clock():
             return None
         return entry[0]
