@@ -127,9 +127,12 @@ def test_tenants_may_be_named_one_by_one(fleet: Project, project_engine: Engine)
 @pytest.mark.parametrize(
     "arguments", [("--canary", "nobody"), ("--exclude", "nobody"), ("--where", "plan=nobody")], ids=" ".join
 )
-def test_an_unknown_tenant_changes_nothing(fleet: Project, project_engine: Engine, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("preview", [(), ("--dry-run",)], ids=" ".join)
+def test_an_unknown_tenant_changes_nothing(
+    fleet: Project, project_engine: Engine, arguments: tuple[str, ...], preview: tuple[str, ...]
+) -> None:
     fleet.add_revision("t3", "t2", "pass")
-    done = fleet.invoke("migrate", *arguments)
+    done = fleet.invoke("migrate", *arguments, *preview)
     assert (done.code, done.out) == (1, "")
     assert "nobody" in done.err
     assert "tenantkit list" in done.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import TypeAlias
 
@@ -97,3 +98,27 @@ def test_every_command_reports_it_once(
             command(migrated_tenancy())
         assert str(caught.value).count("both have the revision") == 1
     assert not recwarn.list
+
+
+WAYS_TO_USE_A_TARGET: dict[str, Callable[[RevisionGraph, str], object]] = {
+    "resolve": lambda graph, target: graph.resolve(target),
+    "upgrade": lambda graph, target: graph.upgrade_steps(target, ()),
+    "downgrade": lambda graph, target: graph.downgrade_steps(target, ("0003_links",)),
+    "stamp": lambda graph, target: graph.stamp_steps(target, ()),
+}
+
+
+@pytest.mark.parametrize("use", WAYS_TO_USE_A_TARGET.values(), ids=WAYS_TO_USE_A_TARGET)
+def test_a_malformed_target_is_refused_and_not_taken_in_part(
+    history: Environment, use: Callable[[RevisionGraph, str], object]
+) -> None:
+    graph = RevisionGraph(history.folder, "tenant")
+    for target in ("", ",", "@", "@@", "head@", "@head", "+1.5", "-1.5", "+1+1", "-1-1", "+1@", "base+1+1", "head-1x"):
+        with pytest.raises(ConfigurationError, match="is no revision, and no number of steps such as"):
+            use(graph, target)
+    for length in range(1, 5):
+        for signs in product("@+-,.1h", repeat=length):
+            try:
+                use(graph, "".join(signs))
+            except ConfigurationError as error:
+                assert "Correct the file" not in str(error)  # noqa: PT017 - some are targets

@@ -49,7 +49,7 @@ def preview(
     With *scripts*, the SQL is found as in a run, by rehearsals in the first placements of each group, in
     transactions that are rolled back. Until then, they hold the locks that the migration takes.
 
-    :param options: those that choose tenants, and those that affect the scripts; others have no effect.
+    :param options: those that choose tenants, and those that affect the scripts; others are checked only.
     :raises ConfigurationError: if the environment, the target or an option is wrong.
     """
     require(
@@ -67,6 +67,7 @@ def preview(
         chosen.settings.limits.require_sense(connection)
         is_current = install_to_read(connection)
         fleet = chosen.selection.find(connection)
+        chosen.rollout.require_canaries({tenant.key for tenant in fleet})
     with tenancy.engine.connect() as connection:
         # A transaction would hold a lock on each tenant's table, and a server has only some thousands of locks.
         connection.execution_options(isolation_level="AUTOCOMMIT")

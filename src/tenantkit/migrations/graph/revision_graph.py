@@ -30,6 +30,8 @@ Scope: TypeAlias = Literal["shared", "tenant"]
 Command: TypeAlias = Literal["migrate", "downgrade", "stamp"]
 _RELATIVE = re.compile(r"(?:(.+?)@)?(\w+)?[+-]\d+")
 """A relative target of Alembic: a number of steps, optionally from a revision or on a branch."""
+_TARGET = re.compile(r"(?:[^@]+@)?(?:[^@+-]+(?:[+-][0-9]+)?|[+-][0-9]+)")
+"""A target, of which Alembic would take the beginning: ``+1`` of ``+1.5``."""
 Heads: TypeAlias = tuple[str, ...]
 """The current revisions of a placement: none, one, or several where branches are applied side by side."""
 
@@ -102,7 +104,11 @@ class RevisionGraph:
     def resolve(self, target: str) -> Heads:
         """Return the revisions that *target* names; raises as `upgrade_steps` does."""
         with clear_errors(f"Cannot find {target!r} in the {self.scope} revisions", self.alembic):
-            return tuple(sorted(script.revision for script in self.scripts.get_revisions(target)))
+            _parse(target)
+            found: Sequence[Any] = self.scripts.get_revisions(target)
+            if None in found:
+                raise CommandError(f"{target!r} leads further than to the first revision")
+            return tuple(sorted(script.revision for script in found))
 
     def knows(self, revision: str) -> bool:
         """Return whether there is such a revision."""
@@ -162,18 +168,20 @@ class RevisionGraph:
         """
         self._require_heads(current)
         with clear_errors(f"Cannot upgrade the {self.scope} tables to {target!r}", self.alembic):
-            return list(self.scripts._upgrade_revs(_several(target), current))  # type: ignore[arg-type]  # noqa: SLF001
+            return list(self.scripts._upgrade_revs(_parse(target), current))  # type: ignore[arg-type]  # noqa: SLF001
 
     def downgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps from *current* down to *target*; raises as `upgrade_steps` does."""
         self._require_heads(current)
         with clear_errors(f"Cannot downgrade the {self.scope} tables to {target!r}", self.alembic):
+            _parse(target)
             return list(self.scripts._downgrade_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
 
     def stamp_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps that only record *target*; raises as `upgrade_steps` does."""
         self._require_heads(current)
         with clear_errors(f"Cannot stamp the {self.scope} tables with {target!r}", self.alembic):
+            _parse(target)
             return list(self.scripts._stamp_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
 
 
@@ -194,8 +202,16 @@ def clear_errors(what: str, alembic: str = "alembic", environment: Path | None =
         raise ConfigurationError(f"{what}: {said}. Correct the file and run the command again.") from error
 
 
-def _several(target: str) -> str | tuple[str, ...]:
-    return tuple(target.split(",")) if "," in target else target
+def _parse(target: str) -> str | tuple[str, ...]:
+    """Return a target as Alembic takes it: several, separated by commas, as a tuple.
+
+    :raises CommandError: if one is malformed.
+    """
+    targets = tuple(target.split(","))
+    for each in targets:
+        if not _TARGET.fullmatch(each):
+            raise CommandError(f"{each!r} is no revision, and no number of steps such as +1 or -1")
+    return targets if len(targets) > 1 else target
 
 
 def _hint(message: str, alembic: str) -> str:
