@@ -95,6 +95,22 @@ def test_revision_prints_the_path_of_an_empty_one(project: Project) -> None:
     assert done.out.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-m", ""),
+        ("-m", " "),
+        *(("-m", "x", option, "") for option in ("--head", "--rev-id", "--branch-label", "--depends-on")),
+    ],
+)
+def test_revision_refuses_empty_texts(project: Project, arguments: tuple[str, ...]) -> None:
+    files = {*project.folder.rglob("*.py")}
+    done = project.invoke("revision", *arguments)
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "not blank" in done.err
+    assert {*project.folder.rglob("*.py")} == files
+
+
 def test_a_second_autogenerate_finds_no_differences(project: Project) -> None:
     project.edit_app("note: Mapped[str | None]", "note: Mapped[str | None]\n    paid: Mapped[bool | None]")
     done = project.invoke("revision", "-m", "Paid", "--autogenerate", "--json")

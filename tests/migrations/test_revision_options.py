@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,14 @@ from textwrap import dedent
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, assume, example, given
+from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.migrations import init, revision, upgrade_shared
 from tests.migrations.environments import Environment, files, write_env
+from tests.support.generated import examples
 
 Make = Callable[..., Tenancy]
 
@@ -242,3 +246,39 @@ def test_a_misspelt_option_is_refused(make: Make) -> None:
         revision(make(), "one", depend_on="1")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="splice="):
         revision(make(), "one", splice="yes")
+
+
+IDS = ["../x", "sub/x", ".x", "a b", "x\n", "x'", "x\\", "head", "heads", "base", "x" * 33]
+"""Paths out of the folder or to where Alembic does not look, names of its own, more than alembic_version holds."""
+
+
+@pytest.mark.parametrize(
+    "position",
+    [*({"rev_id": each} for each in IDS), *({"branch_label": each} for each in ("a@b", "a b", "head", "base", "-"))],
+    ids=str,
+)
+def test_an_id_or_label_that_could_not_be_used_is_refused(
+    position: dict[str, str], environment: Environment, make: Make
+) -> None:
+    before = sorted(environment.folder.parent.rglob("*"))
+    (parameter,) = position
+    with pytest.raises(ConfigurationError, match=f"^{parameter}=.*letters, digits"):
+        revision(make(), "one", **position)
+    assert sorted(environment.folder.parent.rglob("*")) == before
+
+
+@examples(20, 200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('"\\ N{u'), min_size=1))
+@example(r"Import from C:\users")
+@example('Say """no""" to docstrings')
+@example("ends with a \\")
+def test_any_message_becomes_the_docstring(make: Make, message: str) -> None:
+    assume(message.strip() and "\0" not in message)
+    written = revision(make(), message)
+    assert written is not None
+    try:
+        documentation = ast.get_docstring(ast.parse(written.read_text("utf-8")), clean=False) or ""
+    finally:
+        written.unlink()
+    # Python reads a carriage return as the end of a line.
+    assert documentation.startswith(message.replace("\r\n", "\n").replace("\r", "\n"))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Unpack
 
-from tenantkit.arguments import FLAG, NAME, PATH, require, require_options
+from tenantkit.arguments import FLAG, PATH, require, require_options
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.authoring.comparing import Written, compare_shared, compare_tenant
-from tenantkit.migrations.authoring.drafting import POSITION, Drafts, Position
+from tenantkit.migrations.authoring.drafting import MESSAGE, POSITION, Drafts, Position
 from tenantkit.migrations.environment.env_file import require_usable
 from tenantkit.migrations.environment.targets import graph_of
 from tenantkit.migrations.graph.revision_graph import clear_errors
@@ -89,11 +89,7 @@ def revision(
     :raises ConfigurationError: if the environment is not usable, the shared tables are not migrated yet, or a revision
         cannot have this place.
     """
-    require(
-        tenancy=(tenancy, TENANCY), message=(message, NAME), shared=(shared, FLAG), autogenerate=(autogenerate, FLAG)
-    )
-    require_options("revision", position, POSITION)
-    require_known(phase)
+    require(tenancy=(tenancy, TENANCY), shared=(shared, FLAG), autogenerate=(autogenerate, FLAG))
     written = write(tenancy, message, position, shared=shared, autogenerate=autogenerate, phase=phase)
     for note in written.notes:
         _log.warning(note)
@@ -103,7 +99,14 @@ def revision(
 def write(
     tenancy: Deployment, message: str, position: Position, *, shared: bool, autogenerate: bool, phase: Phase | None
 ) -> Written:
-    """Write a revision as `revision` does; return also the differences that it cannot write."""
+    """Write a revision as `revision` does; return also the differences that it cannot write.
+
+    :raises TypeError: if a part of *position* has the wrong type, or is unknown.
+    :raises ConfigurationError: as `revision` does.
+    """
+    require(message=(message, MESSAGE))
+    require_options("revision", position, POSITION)
+    require_known(phase)
     graph = graph_of(tenancy, "shared" if shared else "tenant")
     _ = graph.scripts  # Alembic would accept unusable revisions
     what = "The revision cannot be written"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -11,7 +13,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import asbool
 
-from tenantkit.arguments import FLAG, NAME, NAMES, Kind, either, optional
+from tenantkit.arguments import FLAG, NAME, NAMES, STORABLE_NAME, TEXT, Kind, either, optional
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.authoring.proposals import propose, with_phase
 
@@ -35,15 +37,31 @@ class Position(TypedDict, total=False):
     depends_on: str | Collection[str] | None
     """Revisions, or labels of branches, that have to be applied before it."""
     rev_id: str | None
-    """Its id, by default random digits."""
+    """Its id, by default random digits: at most 32 letters, digits, ``_`` and ``.``."""
+
+
+MESSAGE = replace(STORABLE_NAME, takes="a text that is not blank, without NUL and lone surrogates")
+
+
+def _names(pattern: str, name: str) -> bool:
+    """Return whether *name* can be told from the targets of Alembic's own."""
+    return re.fullmatch(pattern, name) is not None and name not in {"base", "head", "heads"}
 
 
 POSITION: Mapping[str, Kind] = {
     "head": NAME,
     "splice": FLAG,
-    "branch_label": optional(NAME),
+    "branch_label": optional(
+        Kind("a name of letters, digits, '_', '.' and '-'", TEXT.has_type, lambda each: _names(r"\w[\w.-]*", each))
+    ),
     "depends_on": optional(either(NAME, NAMES)),
-    "rev_id": optional(NAME),
+    "rev_id": optional(
+        Kind(
+            "an id of at most 32 letters, digits, '_' and '.', which becomes a part of the file's name",
+            TEXT.has_type,
+            lambda each: _names(r"\w[\w.]{0,31}", each),  # as long as alembic_version.version_num
+        )
+    ),
 }
 """The kind of each option of a `Position`."""
 
@@ -138,7 +156,8 @@ class Drafts:
                 "revision another id or message."
             )
         self._written.append(dest)
-        self._fill_in(src, dest, **values)
+        text = str(values["message"]).replace("\\", r"\\").replace('"""', r"\"\"\"")  # for the docstring
+        self._fill_in(src, dest, **{**values, "message": text})
         phase, is_mixed = self._phases[revision]
         if phase is not None:
             encoding = self._scripts.output_encoding
