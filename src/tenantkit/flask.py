@@ -39,6 +39,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from flask import Blueprint, Flask, Response, after_this_request, current_app, g, has_request_context, request
+from flask.globals import request_ctx
 from werkzeug.exceptions import SecurityError, abort
 
 from tenantkit.arguments import Kind, instance, require
@@ -237,12 +238,12 @@ def _is_shared() -> bool:
 def open_sessions() -> dict[str | None, Session]:
     """Return the sessions for the application's tenancy, by the tenant's identity: those of the request, if any.
 
-    Several applications may serve one request, one within another. An application context may outlive requests, for
-    example in tests that push one.
+    An application context may outlive requests, for example in tests that push one. A request may have a context for
+    each application that serves it, and for each thread that `flask.copy_current_request_context` begins.
     """
-    holder = request.environ if has_request_context() else vars(g)
-    sessions: dict[Tenancy, dict[str | None, Session]] = holder.setdefault(_SESSIONS, {})
-    return sessions.setdefault(_state().tenancy, {})
+    holder = vars(request_ctx) if has_request_context() else vars(g)
+    sessions: dict[str | None, Session] = holder.setdefault(_SESSIONS, {})
+    return sessions
 
 
 def _close_sessions(_error: BaseException | None) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import click
 import httpx2
 import pytest
-from flask import Flask, url_for
+from flask import Flask, copy_current_request_context, url_for
 from sqlalchemy import URL
 from sqlalchemy.exc import InvalidRequestError
 
 from tenantkit import NoCurrentTenantError, Tenancy, tenant_context
-from tenantkit.resolvers import SessionValue
+from tenantkit.context import current_tenant_or_none
+from tenantkit.resolvers import Header, SessionValue
 from tests.web.conftest import ACTIVE
 from tests.web.flask_app import current_key, kit, make_app, names
 from tests.web.servers import serving_wsgi
@@ -174,6 +176,30 @@ def test_requests_of_many_tenants_at_once_share_two_connections_and_no_rows(app:
 
 def test_a_bare_thread_has_no_tenant_and_a_copied_context_has_it(client: httpx2.Client) -> None:
     assert get(client, "/pool", "acme") == [None, "acme"]
+
+
+@pytest.mark.parametrize("has_tenant", [False, True])
+def test_a_thread_with_the_request_leaves_its_session_open(tenancy: Tenancy, has_tenant: bool) -> None:
+    app = Flask(__name__)
+    kit.init_app(app, tenancy, resolver=Header("X-Tenant"))
+    seen: list[Any] = []
+
+    @app.get("/")
+    def view() -> str:
+        session = kit.session
+
+        @copy_current_request_context
+        def work() -> None:
+            seen.append(names(kit.session) if current_tenant_or_none() else None)
+            assert kit.session is not session if has_tenant else True
+
+        with ThreadPoolExecutor() as pool:
+            begun = pool.submit(copy_context().run, work) if has_tenant else pool.submit(work)
+            begun.result()
+        return ",".join(names(session))
+
+    assert app.test_client().get("/", headers={"X-Tenant": "acme"}).text == "acme"
+    assert seen == [["acme"] if has_tenant else None]
 
 
 def test_a_session_cookie_of_one_tenant_is_refused_at_another(client: httpx2.Client) -> None:
