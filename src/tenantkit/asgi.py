@@ -119,7 +119,10 @@ class TenantMiddleware:
             target, by_host = await asyncio.to_thread(resolve_both, self._resolver, view)
         else:
             target, by_host = resolve_both(self._resolver, view)
-        outer = current_tenant_or_none() if scope.get(TENANCY) is self._tenancy else None
+        # Without an outer middleware, the context may be that of the server's previous request.
+        outer = current_tenant_or_none() if TENANCY in scope else None
+        if target is None and scope.get(TENANCY) is not self._tenancy:
+            outer = None  # it may be a tenant of another registry
         tenant, refusal = await self._admit(target, by_host, outer)
         scope = {**_below(scope, target), TENANCY: self._tenancy}
         send = _vary(send, read)

@@ -101,7 +101,10 @@ class TenantMiddleware:
         headers = _headers(environ)
         read = ReadHeaders(headers)
         target, by_host = resolve_both(self._resolver, self._view(environ, headers, read))
-        outer = current_tenant_or_none() if environ.get(TENANCY) is self._tenancy else None
+        # Without an outer middleware, the context may be that of the server's previous request.
+        outer = current_tenant_or_none() if TENANCY in environ else None
+        if target is None and environ.get(TENANCY) is not self._tenancy:
+            outer = None  # it may be a tenant of another registry
         tenant, refusal = self._admit(target, by_host, outer)
         environ = {**_below(environ, target), TENANCY: self._tenancy}
         start_response = _vary(start_response, read)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 from fastapi import FastAPI
 from flask import Flask
+from sqlalchemy import URL
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -164,6 +165,46 @@ def test_an_inner_middleware_serves_no_other_tenant_than_the_outer_one(nested: A
     assert nested.get("/t/acme/notes", headers={"X-Tenant": "acme"}).text.strip('"') == "acme"
     assert nested.get("/t/acme/notes", headers={"X-Tenant": "beta"}).status_code == 404
     assert nested.get("/t/acme/notes", headers={"X-Tenant": "nobody"}).status_code == 404
+
+
+@pytest.mark.parametrize("edge", ["asgi", "wsgi"])
+def test_middleware_with_another_tenancy_of_the_same_registry_serves_no_other_tenant(
+    tenancy: Tenancy, make_tenancy: Callable[..., Tenancy], edge: str
+) -> None:
+    inner: dict[str, Any] = {"tenancy": make_tenancy(), "resolver": Header("X-Tenant")}
+    client: Any
+    if edge == "asgi":
+        app = asgi.TenantMiddleware(starlette_app(), **inner)
+        client = TestClient(asgi.TenantMiddleware(app, tenancy, resolver=RESOLVER, shared=["/*"]))
+    else:
+        served = wsgi.TenantMiddleware(whoami_wsgi, **inner)
+        client = Client(wsgi.TenantMiddleware(served, tenancy, resolver=RESOLVER, shared=["/*"]))
+    asked = {
+        (path, key): client.get(path, headers={"X-Tenant": key} if key else {})
+        for path in ("/t/acme/notes", "/notes")
+        for key in ("acme", "beta", None)
+    }
+    served_keys = {place: response.text for place, response in asked.items() if response.status_code == 200}
+    assert served_keys == {
+        ("/t/acme/notes", "acme"): "acme",
+        ("/notes", "acme"): "acme",
+        ("/notes", "beta"): "beta",
+    }
+
+
+def test_two_registries_in_one_request_have_nothing_to_do_with_each_other(
+    tenancy: Tenancy,
+    make_tenancy: Callable[..., Tenancy],
+    make_database: Callable[..., URL],
+    application_template: str,
+) -> None:
+    other = make_tenancy(database=make_database(application_template))
+    for key in ("first", "beta"):
+        other.create(key)
+    app = asgi.TenantMiddleware(starlette_app(), other, resolver=Header("X-Region-Tenant"))
+    client = TestClient(asgi.TenantMiddleware(app, tenancy, resolver=PathPrefix("/t")))
+    assert client.get("/t/acme/notes", headers={"X-Region-Tenant": "beta"}).text == "beta"
+    assert client.get("/t/acme/notes").status_code == 404
 
 
 def test_the_middleware_may_wrap_other_middleware(tenancy: Tenancy) -> None:

@@ -51,7 +51,7 @@ def refusal_of(isolations: Isolations, tenant: Tenant | None, *others: Tenant | 
     :param isolations: those of the tenancy, which know whether the tenant can be reached.
     :param others: tenants that the request names as well, by its host or to an outer middleware.
     """
-    if tenant is None or any(other is not None and other.id != tenant.id for other in others):
+    if tenant is None or any(other is not None and _differ(tenant, other) for other in others):
         return UNKNOWN
     if isolations.problem(tenant) is not None:
         return Refusal(503, "This tenant is unavailable", _RETRY_AFTER[Status.MAINTENANCE], tenant)
@@ -61,6 +61,11 @@ def refusal_of(isolations: Isolations, tenant: Tenant | None, *others: Tenant | 
     if seconds is None:
         return UNKNOWN
     return Refusal(503, f"This tenant is unavailable ({tenant.status})", seconds, tenant)
+
+
+def _differ(tenant: Tenant, other: Tenant) -> bool:
+    """Return whether these are two tenants of one registry; those of two may be served together."""
+    return tenant.registry == other.registry and tenant.id != other.id
 
 
 def refusal_on(error: Exception) -> Refusal:
