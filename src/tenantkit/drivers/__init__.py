@@ -110,7 +110,7 @@ class _Check:
             driver.needs_tail, began = False, driver.needs_tail  # a tail would undo what other listeners have set
             connection.rollback()
             driver.frame = None
-        if path != _PROBE or not query.startswith(_MARK) or not began:
+        if path.strip('"') != _PROBE or not query.startswith(_MARK) or not began:
             raise ConfigurationError(
                 f"tenantkit cannot work with this version of {self._dialect.driver}: settings are not sent with BEGIN, "
                 "or statements not as tenantkit marks them. Install a version that tenantkit's documentation names."

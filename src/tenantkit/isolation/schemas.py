@@ -49,9 +49,9 @@ _DEPENDANTS = text(
 )
 
 _MARKED = text(
-    r"""
+    """
     SELECT nspname, split_part(obj_description(oid, 'pg_namespace'), ' ', 3)::bigint AS tenant_id
-    FROM pg_namespace WHERE obj_description(oid, 'pg_namespace') ~ '^tenantkit tenant \d+$'
+    FROM pg_namespace WHERE obj_description(oid, 'pg_namespace') ~ '^tenantkit tenant [0-9]+$'
     """
 )
 

@@ -38,7 +38,7 @@ _LEAVE = text(
 _RUNS = text(
     """
     SELECT DISTINCT CAST(substr(claim, 5) AS bigint) FROM tenantkit.tenants
-    WHERE status = 'maintenance' AND claim ~ '^run \\d+$' ORDER BY 1
+    WHERE status = 'maintenance' AND claim ~ '^run [0-9]+$' ORDER BY 1
     """
 )
 _ABANDONED = f"""

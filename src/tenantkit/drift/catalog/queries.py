@@ -150,8 +150,8 @@ def select_hashes(*, locking: bool) -> TextClause:
 
 
 # A schema's name has no special characters of regular expressions. In quotes, it counts only if a dot follows:
-# otherwise the quotes may be those of a text.
-_OWN_NAME = r"""format('(?<![\w$~-])("%1$s"(?=\.)|%1$s(?![\w$~-]))', schema)"""
+# otherwise the quotes may be those of a text. No backslash: standard_conforming_strings may be off.
+_OWN_NAME = """format('(?<![[:alnum:]_$~-])("%1$s"(?=[.])|%1$s(?![[:alnum:]_$~-]))', schema)"""
 
 
 def _with_items(*, locking: bool) -> str:
