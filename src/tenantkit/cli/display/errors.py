@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import traceback
 from collections.abc import Callable
 from functools import wraps
@@ -12,7 +13,7 @@ import typer
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from tenantkit.cli.display.output import err, printable
+from tenantkit.cli.display.output import discard, err, printable
 from tenantkit.exceptions import MigrationError, TenantkitError, as_clause
 from tenantkit.user_code import describe as describe_error
 from tenantkit.user_code import exited, get_place
@@ -57,6 +58,9 @@ def reporting(command: Callable[..., object]) -> Callable[..., None]:
             raise
         except (KeyboardInterrupt, typer.Abort):
             raise
+        except BrokenPipeError as error:  # what reads stdout has enough of it, as `head` has
+            discard(sys.stdout)
+            raise typer.Exit(1) from error
         except BaseException as error:
             # This includes SystemExit in the application's code, whose exit code may be 0.
             if arguments["context"].obj.verbose:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenantkit.cli.display.errors import in_one_line
-from tenantkit.cli.display.output import json_text
+from tenantkit.cli.display.output import discard, json_text
 from tenantkit.cli.display.reporting import outcome_as_json
 from tenantkit.migrations import Outcome, StepProgress, Waiting, Wave
 
@@ -77,7 +76,6 @@ class Events:
         try:
             self._out.write(f"{line}\n")
             self._out.flush()
-        except BrokenPipeError:
-            # The migration continues without a reader. Python would report the closed pipe again at exit.
+        except BrokenPipeError:  # the migration continues without a reader
             self._is_read = False
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
+            discard(self._out)

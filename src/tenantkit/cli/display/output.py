@@ -3,26 +3,54 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import override
 
 from tenantkit.status import Status
 from tenantkit.tenant import Tenant
 
-out = Console(highlight=False, markup=False)
-err = Console(stderr=True, highlight=False, markup=False)
+_USUAL_WIDTH = 80
+
+
+class _Console(Console):
+    """A console of this command line: plain text, whatever the environment says about the terminal."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, **options)
+        if self.width < 1:  # COLUMNS=0, for which Rich would print nothing
+            self.width = _USUAL_WIDTH
+
+    @override
+    def on_broken_pipe(self) -> None:
+        """Raise where data is lost; messages that nobody reads end no command. Rich would exit the process."""
+        if not self.stderr:
+            raise BrokenPipeError
+        self.quiet = True
+        discard(sys.stderr)
+
+
+out = _Console()
+err = _Console(stderr=True)
 
 _STATUS_STYLES: dict[str, str] = {Status.ACTIVE: "green", Status.FAILED: "red", Status.DROPPING: "red"}
 _UNLIMITED = 10_000
 _WRAPPED_FROM = 24
 """The length of a cell, in characters, up to which it stays on one line."""
+
+
+def discard(stream: TextIO) -> None:
+    """Discard what is written to *stream*, whose reader is gone; Python would report that again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def one_line(text: str | Text) -> Text:
@@ -75,7 +103,7 @@ def print_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]]) ->
     for row in body:
         table.add_row(*row)
     width = max(out.width, needed) if out.is_terminal else _UNLIMITED
-    Console(width=width, highlight=False, markup=False).print(table, crop=False)
+    _Console(width=width).print(table, crop=False)
 
 
 def print_tenant(tenant: Tenant) -> None:
