@@ -73,7 +73,13 @@ class RevisionGraph:
                 f"The folder {self.folder} is missing. Create it: it holds the {self.scope} revisions."
             )
         with clear_errors(f"The options for the {self.scope} revisions cannot be read"):
-            return GraphConfig(self.environment, self.scope)
+            try:
+                return GraphConfig(self.environment, self.scope)
+            except UnicodeDecodeError as error:
+                raise ConfigurationError(
+                    f"alembic.ini cannot be read: Alembic expects the encoding of the locale, {error.encoding}. Set a "
+                    "locale with another one, for example LC_ALL=C.UTF-8."
+                ) from error
 
     @cached_property
     def scripts(self) -> ScriptDirectory:
