@@ -35,6 +35,16 @@ def test_init_overwrites_nothing(bare_project: Project) -> None:
     assert env.read_text() == "# mine"
 
 
+@pytest.mark.parametrize("folder", ["new/../other", "new/../new/../other", "../{here}/new/../other"])
+def test_init_overwrites_nothing_by_a_path_with_detours(bare_project: Project, folder: str) -> None:
+    ini = bare_project.folder / "alembic.ini"
+    before = ini.read_text()
+    done = bare_project.invoke("init", folder.format(here=bare_project.folder.name))
+    assert done.code == 0, done.err
+    assert ini.read_text() == before
+    assert (bare_project.folder / "other" / "alembic.ini").is_file()
+
+
 def test_init_suggests_a_folder_that_is_free(bare_project: Project) -> None:
     assert "for example 'tenantkit init tenant_migrations'" in bare_project.invoke("init").err
     assert bare_project.invoke("init", "tenant_migrations").code == 0
@@ -48,6 +58,15 @@ def test_init_creates_an_environment_in_the_current_folder(bare_project: Project
     again = bare_project.invoke("init", ".")
     assert (again.code, again.out) == (1, "")
     assert "for example 'tenantkit init tenant_migrations'" in again.err
+
+
+def test_an_alembic_ini_that_the_locale_cannot_hold_is_said_to_be(project: Project) -> None:
+    ini = project.folder / "alembic.ini"
+    ini.write_text(ini.read_text() + "# caf\u00e9\n", "utf-8")
+    done = project.run("revision", "-m", "x", environment={"LC_ALL": "C"})
+    assert (done.code, done.out) == (1, "")
+    assert "alembic.ini cannot be read: Alembic expects the encoding of the locale" in done.err
+    assert "LC_ALL=C.UTF-8" in done.err
 
 
 @pytest.mark.parametrize("folder", ["", "shop/app.py", "shop/app.py/migrations", "/proc/nothing"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +37,8 @@ def init(folder: str | Path) -> list[Path]:
     """
     require(folder=(folder, PATH))
     folder = Path(folder)
+    with _saying_what_cannot_be_made():
+        folder.mkdir(parents=True, exist_ok=True)  # a path may lead through it to what is beside it: a/../b
     templates = resources.files("tenantkit.migrations") / "templates"
     beside = folder.parent / "alembic.ini"
     own = folder / "alembic.ini"
@@ -55,15 +59,22 @@ def init(folder: str | Path) -> list[Path]:
                 f"{file} exists already, and nothing was overwritten. Choose another folder, for example "
                 f"'tenantkit init {other}'."
             )
-    try:
+    with _saying_what_cannot_be_made():
         for file, content in files.items():
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(content)
+            with file.open("x") as new:
+                new.write(content)
+    return list(files)
+
+
+@contextmanager
+def _saying_what_cannot_be_made() -> Generator[None]:
+    try:
+        yield
     except OSError as error:
         raise ConfigurationError(
             f"{error.filename} cannot be made: {as_clause(error.strerror or str(error))}."
         ) from error
-    return list(files)
 
 
 def revision(
