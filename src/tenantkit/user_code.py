@@ -109,15 +109,17 @@ def with_place(message: str, error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """Return the type and the first line of an error's text, without characters that a database cannot store.
-
-    The text is user code too: ``__str__`` may raise.
-    """
-    try:
-        first, *_ = str(error).splitlines() or [""]
-    except Exception:  # noqa: BLE001 - the type is known all the same
-        first = ""
+    """Return the type and the first line of an error's text, without characters that a database cannot store."""
+    first, *_ = text_of(error).splitlines() or [""]
     return storable(f"{type(error).__name__}: {first}".removesuffix(": "))
+
+
+def text_of(error: BaseException) -> str:
+    """Return an error's text, which is user code too: the empty string if its ``__str__`` raises."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the type is known all the same
+        return ""
 
 
 def storable(text: str) -> str:

@@ -64,7 +64,7 @@ def test_without_a_name_the_error_lists_the_ways_to_name_one(bare_project: Proje
         assert way in done.err
 
 
-@pytest.mark.parametrize("reference", ["shop", "shop.app", "shop.app:", ":tenancy"])
+@pytest.mark.parametrize("reference", ["shop", "shop.app", "shop.app:", ":tenancy", ".shop:tenancy", "..:tenancy"])
 def test_a_malformed_name_is_a_usage_error(bare_project: Project, reference: str) -> None:
     done = bare_project.invoke("list", "-a", reference)
     assert (done.code, done.out) == (2, "")
@@ -89,7 +89,14 @@ def test_a_malformed_name_is_a_usage_error(bare_project: Project, reference: str
         ("shop.exits:x", "importing 'shop.exits:x' raised SystemExit: 0. Run"),
         ("shop.factories:exits", "calling 'shop.factories:exits' raised SystemExit. Run"),
         ("shop.talks:x", "importing 'shop.talks:x' raised ValueError: No luck. Try again. Run"),
+        ("shop.silent:x", "importing 'shop.silent:x' raised Silent. Run"),
+        (
+            "shop.factories:later_on.tenancy",
+            "reading 'shop.factories:later_on.tenancy' raised RuntimeError: not yet. Run",
+        ),
         ("./shop/nowhere.py:x", "shop/nowhere.py', which './shop/nowhere.py:x' names."),
+        ("/:x", "There is no file '/', which '/:x' names."),
+        ("./:x", "which './:x' names."),
     ],
 )
 def test_an_application_that_cannot_be_loaded_is_an_error_of_one_line(
@@ -98,12 +105,15 @@ def test_an_application_that_cannot_be_loaded_is_an_error_of_one_line(
     project.write("shop/broken.py", "1 / 0")
     project.write("shop/needs.py", "import not_installed")
     project.write("shop/exits.py", "import sys\nsys.exit(0)")
+    project.write("shop/silent.py", "class Silent(Exception):\n    def __str__(self): 1 / 0\nraise Silent")
     project.write("shop/talks.py", "raise ValueError('No luck.\\n\\nTry again...')")
     project.write(
         "shop/factories.py",
         "def needs_argument(one): ...\n"
         "def exits():\n    raise SystemExit\n"
         "async def later(): ...\n"
+        "class Later:\n    @property\n    def tenancy(self): raise RuntimeError('not yet')\n"
+        "later_on = Later()\n"
         "def misconfigured():\n    from tenantkit import Tenancy\n    return Tenancy('://secret', tenant=None)",
     )
     project.write("shop/misconfigured.py", "from shop.factories import misconfigured\nx = misconfigured()")

@@ -115,6 +115,15 @@ def test_missing_privileges(
             connection.execute(text(f"DROP ROLE {role}"))
 
 
+def test_a_database_that_is_read_only(fleet: Project, project_engine: Engine) -> None:
+    with project_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        database = connection.engine.url.database
+        connection.exec_driver_sql(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    assert fleet.invoke("list").code == 0
+    for command in (("create", "new"), ("suspend", "acme"), ("drop", "acme", "--yes")):
+        assert_one_line(fleet.invoke(*command), "read-only transaction (25006)", "Connect to the primary")
+
+
 def test_a_real_schema_with_the_placeholder_s_name(project: Project, project_engine: Engine) -> None:
     with project_engine.begin() as connection:
         connection.execute(text("CREATE SCHEMA tenant"))

@@ -21,7 +21,7 @@ from tenantkit.cli.display.errors import UsageError
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.garbage import resume
 from tenantkit.tenancy import Tenancy
-from tenantkit.user_code import without_exits
+from tenantkit.user_code import text_of, without_exits
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +101,18 @@ def load(reference: str) -> Any:
     """
     # The last colon: the first one may be part of a path.
     module_name, _, attribute = reference.rpartition(":")
-    if not module_name or not attribute:
+    is_path = "/" in module_name or module_name.endswith(".py")
+    if not module_name or not attribute or (module_name.startswith(".") and not is_path):
         raise UsageError(
             f"{reference!r} names no attribute of a module. "
             "Write it as package.module:attribute, or as path/to/module.py:attribute."
         )
     # For a console script, the first entry is the script's folder; for `python -m`, it is this one.
     _import_from(Path.cwd())
-    if "/" in module_name or module_name.endswith(".py"):
+    if is_path:
         module_name = _module_in(Path(module_name), reference)
     with redirect_stdout(sys.stderr):  # the application's output must not mix with the command's data
-        found = _call_factory(reference, _get_attribute(_import(reference, module_name), attribute))
+        found = _call_factory(reference, _get_attribute(reference, _import(reference, module_name), attribute))
     if not isinstance(found, Tenancy) and not isinstance(getattr(found, "sync", None), Tenancy):
         raise ConfigurationError(
             f"{reference!r} is a {type(found).__name__}, not a Tenancy or AsyncTenancy. "
@@ -130,7 +131,7 @@ def _module_in(given: Path, reference: str) -> str:
 
     As in Flask, the name begins at the outermost package, which is a folder with an ``__init__.py``.
     """
-    candidates = (given, given.with_name(f"{given.name}.py"), given / "__init__.py")
+    candidates = (given, given.parent / f"{given.name}.py", given / "__init__.py")
     file = next((each for each in candidates if each.is_file()), None)
     if file is None:
         raise ConfigurationError(
@@ -159,7 +160,7 @@ def _import(reference: str, module_name: str) -> ModuleType:
         raise _broken(reference, "importing", error) from error
 
 
-def _get_attribute(module: ModuleType, attribute: str) -> Any:
+def _get_attribute(reference: str, module: ModuleType, attribute: str) -> Any:
     try:
         return attrgetter(attribute)(module)
     except AttributeError as error:
@@ -167,6 +168,8 @@ def _get_attribute(module: ModuleType, attribute: str) -> Any:
         others = sorted(name for name, value in attributes.items() if isinstance(value, Tenancy))
         hint = f"It has {module.__name__}:{others[0]}." if others else "Correct the name after the colon."
         raise ConfigurationError(f"{module.__name__!r} has no attribute {attribute!r}. {hint}") from error
+    except (Exception, SystemExit) as error:  # of a property
+        raise _broken(reference, "reading", error) from error
 
 
 def _call_factory(reference: str, found: Any) -> Any:
@@ -186,7 +189,7 @@ def _call_factory(reference: str, found: Any) -> Any:
 
 
 def _broken(reference: str, doing: str, error: BaseException) -> ConfigurationError:
-    said = as_clause(f"{type(error).__name__}: {error}")
+    said = as_clause(f"{type(error).__name__}: {text_of(error)}")
     return ConfigurationError(
         f"The application is broken: {doing} {reference!r} raised {said}. Run the command with -v for the traceback."
     )

@@ -35,6 +35,7 @@ _HINTS: dict[str | None, str] = {
     "42P01": _NO_REGISTRY,
     "3F000": _NO_REGISTRY,
     "42501": "Grant it to the database user, or connect as the owner of the database.",
+    "25006": "Connect to the primary, and as a user whose transactions are not read-only.",
 }
 """Advice by SQLSTATE (PostgreSQL, appendix A)."""
 
