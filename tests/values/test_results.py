@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import MetaData
 
 from tenantkit import MigrationError, Tenancy, drift, lint, migrations
+from tenantkit.asyncio import AsyncTenancy
 from tests.migrations.environments import Environment
 
 
@@ -55,3 +57,11 @@ def test_every_result_can_be_pickled_and_copied(make_tenancy: Callable[..., Tena
             assert (found, repr(found)) == (result, repr(result)), name
     odd = results["drift"].odd[0]
     assert pickle.loads(pickle.dumps(odd)).script("acme") == odd.script("acme")  # noqa: S301
+
+
+@pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("kind", [Tenancy, AsyncTenancy])
+def test_a_tenancy_cannot_be_copied_and_says_what_can(kind: Any, way: Callable[[Any], Any]) -> None:
+    tenancy = kind("postgresql+psycopg://nobody@127.0.0.1:1/nothing", tenant=MetaData(schema="tenant"))
+    with pytest.raises(TypeError, match=f"A {kind.__name__} cannot be pickled or copied.*pass tenants, or their keys"):
+        way(tenancy)

@@ -14,14 +14,14 @@ from tenantkit.databases.base import Databases
 from tenantkit.naming import fold_domain
 from tenantkit.registry import domains, store
 from tenantkit.registry.cache import Name
-from tenantkit.registry.directory import Directory
+from tenantkit.registry.directory import Directory, HasConnections
 from tenantkit.status import Status
 from tenantkit.tenant import KEY, Tenant
 
 D = TypeVar("D", bound=Directory)
 
 
-class AsyncDirectory(Generic[D]):
+class AsyncDirectory(HasConnections, Generic[D]):
     """The methods of a `Directory`, to be awaited, on an async engine and with the cache of that directory."""
 
     sync: D

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import Connection
+from typing_extensions import override
 
 from tenantkit.arguments import NAME, require
 from tenantkit.databases.base import Databases, separate
@@ -25,7 +26,18 @@ from tenantkit.status import Status
 from tenantkit.tenant import KEY, Tenant
 
 
-class Directory:
+class HasConnections:
+    """An object that belongs to one process."""
+
+    @override
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"A {type(self).__name__} cannot be pickled or copied, as it has connections. Make one in each process, "
+            "and pass tenants, or their keys."
+        )
+
+
+class Directory(HasConnections):
     """The registry of one application, with the cache of this process and its listener."""
 
     def __init__(
