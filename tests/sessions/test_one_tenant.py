@@ -15,20 +15,24 @@ from sqlalchemy import (
     Column,
     Engine,
     Enum,
+    Integer,
     MetaData,
+    String,
     Table,
     Text,
     cast,
+    column,
     create_engine,
     delete,
     event,
     insert,
     select,
+    table,
     text,
     update,
 )
 from sqlalchemy.exc import StatementError
-from sqlalchemy.orm import Session, aliased, joinedload, scoped_session, with_parent
+from sqlalchemy.orm import Session, aliased, joinedload, registry, scoped_session, with_parent
 from sqlalchemy.orm.loading import merge_frozen_result
 
 from tenantkit import (
@@ -429,6 +433,48 @@ def test_a_statement_that_was_compiled_with_another_map_does_not_leave_the_tenan
         for session in (tenancy.shared_session(), tenancy.session("acme")):
             with session, pytest.raises(StatementError, match="consistent keys"):
                 session.execute(statement)
+
+
+UNDECLARED: dict[str, Callable[[Any], Any]] = {
+    "text": lambda _: (
+        text("SELECT id, name FROM project").columns(column("id", Integer), column("name", String)).subquery()
+    ),
+    "a table without a schema": lambda _: Table("project", MetaData(), Column("id", Integer), Column("name", String)),
+    "a lightweight table": lambda _: table("project", column("id", Integer), column("name", String)),
+    "a reflected table": lambda connection: Table("project", MetaData(), autoload_with=connection),
+    "a subquery": lambda _: select(Project.id, Project.name, Country.code).outerjoin(Project.country).subquery(),
+}
+
+
+@pytest.mark.parametrize("make", UNDECLARED.values(), ids=UNDECLARED)
+def test_an_object_of_another_tenant_is_refused_whatever_its_class_is_mapped_to(
+    acme: Tenancy, make: Callable[[Any], Any]
+) -> None:
+    class Mapped:
+        pass
+
+    with acme.session("acme") as session:
+        selectable = make(session.connection())
+        registry().map_imperatively(Mapped, selectable, primary_key=[selectable.c.id])
+        found = session.scalars(select(Mapped)).one()
+    for enter in (Session.add, Session.merge):
+        with acme.session("beta") as session, pytest.raises(TenantMismatchError):
+            enter(session, found)
+    with acme.session("acme") as session:
+        session.add(found)
+
+
+def test_shared_rows_may_go_from_tenant_to_tenant_whatever_their_class_is_mapped_to(acme: Tenancy) -> None:
+    class Mapped:
+        pass
+
+    selectable = select(Country.code, Country.name).subquery()
+    registry().map_imperatively(Mapped, selectable, primary_key=[selectable.c.code])
+    with acme.session("acme") as session:
+        found = session.scalars(select(Mapped)).first()
+    with acme.session("beta") as session:
+        session.add(found)
+        assert session.merge(found) is found
 
 
 def test_shared_rows_may_be_merged_into_sessions_of_other_tenants(acme: Tenancy) -> None:

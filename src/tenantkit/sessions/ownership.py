@@ -56,9 +56,15 @@ def require_own(state: InstanceState[Any], tenant: Tenant, placeholders: Collect
     if (
         owner is not None
         and owner[0] != tenant.identity
-        and any(getattr(table, "schema", None) in placeholders for table in state.mapper.tables)
+        and not _is_shared(state.mapper.tables, placeholders)
     ):
         raise TenantMismatchError(owner[1], tenant.key, instance=state_str(state))
+
+
+def _is_shared(tables: Collection[Any], placeholders: Collection[str | None]) -> bool:
+    """Return whether a class is mapped to shared tables only. Text, and names without a schema, lead to the tenant's."""
+    schemas = {getattr(table, "schema", None) for table in tables}
+    return bool(schemas) and None not in schemas and schemas.isdisjoint(placeholders)
 
 
 def require_own_value(read: Callable[[], Any], tenant: Tenant, placeholders: Collection[str | None]) -> None:
