@@ -168,6 +168,8 @@ EXPRESSIONS = """
     number = ANY (NULL::int[]); given LIKE nothing::text; given LIKE 'x'; given SIMILAR TO nothing::text; given ~ 'x'
     data -> 'a'; data ->> 'a' IS NULL; data @> '{}'; data @@ '$.a'; data -> nothing; given COLLATE "C" = nothing::text
     CASE WHEN nothing = 1 THEN true ELSE unknown = 1 END; substring(given FROM 'z'); length(given); extract(year FROM day)
+    1 = 1; 1 <> 1; 1 < 2; 2 <= 1; '1' = 1; 1 > '2'; 1 IN (1, 2); 1 IN (2, NULL); 1 NOT IN (2, 3); '01' = 1; 'a' = 'a'; 'a' <> 'a'
+    'a' = 'b'; 'a' < 'b'; 'a' IN ('b', 'c'); 'a' NOT IN ('b', 'c'); true = false; 'x' = 'X'; 1 = 1.0; 1 = NULL; 2 = 1::bool::int
     to_tsvector('simple', coalesce(nothing::text, '') || given); date_trunc('day', day)::text; split_part(given, ',', 7)
 """
 """Expressions of columns that are NULL (nothing), unknown, or NOT NULL."""
@@ -265,7 +267,40 @@ PHASES = [
     "CREATE RULE r AS ON INSERT TO task DO INSTEAD NOTHING",
     "ALTER DOMAIN positive ADD CONSTRAINT p CHECK (VALUE > 5) NOT VALID",
     "DO $$ BEGIN ALTER TABLE task ADD CONSTRAINT c CHECK (size < 3) NOT VALID; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+    "ALTER TABLE measured ADD x int UNIQUE NULLS NOT DISTINCT",
+    "ALTER TABLE measured ADD x int, ADD UNIQUE NULLS NOT DISTINCT (x)",
+    "ALTER TABLE measured ADD x int UNIQUE; ALTER TABLE measured ALTER x SET DEFAULT 1",
+    "CREATE TABLE pair (a int, b int, UNIQUE (a, b)); ALTER TABLE task ADD x int; ALTER TABLE task ADD FOREIGN KEY (project_id, x) REFERENCES pair (a, b) MATCH FULL NOT VALID",
+    "CREATE TABLE pair (a int, b int, UNIQUE (a, b)); ALTER TABLE task ADD x int, ADD y int DEFAULT 1; ALTER TABLE task ADD FOREIGN KEY (x, y) REFERENCES pair (a, b) MATCH FULL NOT VALID",
+    "ALTER TABLE task ADD x int; ALTER TABLE task ADD FOREIGN KEY (x) REFERENCES project; ALTER TABLE task ALTER x SET DEFAULT 9",
+    "ALTER TABLE task ADD x int DEFAULT 1; ALTER TABLE task ADD CHECK (x > 5) NOT VALID",
+    "ALTER TABLE task ADD x int DEFAULT '1'; ALTER TABLE task ADD CHECK (x > 5) NOT VALID",
+    "ALTER TABLE task ADD x int DEFAULT 7 CHECK (x > 5); ALTER TABLE task ALTER x SET DEFAULT 1",
+    "ALTER TABLE task ADD x int DEFAULT 7; ALTER TABLE task ADD CHECK (x = 7), ALTER x SET DEFAULT 8",
+    "ALTER TABLE task ADD x text; ALTER TABLE task ALTER x SET DEFAULT 'other'; ALTER TABLE task ADD CHECK (x IN ('one', 'two'))",
+    "ALTER TABLE task ADD x text; ALTER TABLE task ALTER x SET DEFAULT 'one'; ALTER TABLE task ADD CHECK (x NOT IN ('one', 'two'))",
+    "ALTER TABLE task ADD x int DEFAULT 1; ALTER TABLE task ADD CHECK (x > 5 AND size > 0) NOT VALID",
+    "ALTER TABLE task ADD x bool DEFAULT false; ALTER TABLE task ADD CHECK (x) NOT VALID",
+    "ALTER TABLE task ADD x bool DEFAULT false; ALTER TABLE task ADD CHECK (x = true) NOT VALID",
+    "ALTER TABLE task ADD x int DEFAULT 1; CREATE UNIQUE INDEX u ON task (size) WHERE x = 1 AND id > 2",
     # Changes that do not affect old code.
+    "ALTER TABLE measured ADD x int UNIQUE NULLS DISTINCT; ALTER TABLE measured ALTER x DROP DEFAULT",
+    "ALTER TABLE measured ADD x int, ADD UNIQUE NULLS DISTINCT (x)",
+    "ALTER TABLE measured ADD x serial UNIQUE NULLS NOT DISTINCT",
+    "ALTER TABLE task ADD x int REFERENCES project MATCH FULL",
+    "CREATE TABLE pair (a int, b int, UNIQUE (a, b)); ALTER TABLE task ADD x int, ADD y int; ALTER TABLE task ADD FOREIGN KEY (x, y) REFERENCES pair (a, b) MATCH FULL",
+    "CREATE TABLE pair (a int, b int, UNIQUE (a, b)); ALTER TABLE task ADD x int; ALTER TABLE task ADD FOREIGN KEY (project_id, x) REFERENCES pair (a, b)",
+    "ALTER TABLE task ADD x int DEFAULT 7; ALTER TABLE task ADD CHECK (x > 5) NOT VALID",
+    "ALTER TABLE task ADD x int DEFAULT '7'; ALTER TABLE task ADD CHECK (x > 5) NOT VALID",
+    "ALTER TABLE task ADD x int DEFAULT 7 CHECK (x > 5); ALTER TABLE task ALTER x SET DEFAULT 8",
+    "ALTER TABLE task ADD x int DEFAULT 7 CHECK (x > 5); ALTER TABLE task ALTER x DROP DEFAULT",
+    "ALTER TABLE task ADD x text; ALTER TABLE task ALTER x SET DEFAULT 'one'; ALTER TABLE task ADD CHECK (x IN ('one', 'two'))",
+    "ALTER TABLE task ADD x int; ALTER TABLE task ALTER x SET DEFAULT 3; ALTER TABLE task ADD CHECK (x NOT IN (1, 2))",
+    "ALTER TABLE task ADD x int DEFAULT 3, ADD CHECK (x > 1 OR size > 9) NOT VALID",
+    "ALTER TABLE task ADD x bool DEFAULT true; ALTER TABLE task ADD CHECK (x) NOT VALID",
+    "ALTER TABLE task ADD x bool DEFAULT false; CREATE UNIQUE INDEX u ON task (size) WHERE x",
+    "ALTER TABLE task ADD x int DEFAULT 0; CREATE UNIQUE INDEX u ON task (size) WHERE x = 1",
+    "ALTER TABLE task ADD x text DEFAULT 'draft'; CREATE UNIQUE INDEX u ON task (size) WHERE x = 'live'",
     "ALTER TABLE task ADD x int; ALTER TABLE task ADD CHECK (x BETWEEN 1 AND 3)",
     "ALTER TABLE task ADD x text DEFAULT 'a' NOT NULL CHECK (x IN ('a', 'b'))",
     "WITH few AS (DELETE FROM task WHERE size = 99 RETURNING 1) SELECT count(*) FROM few",
@@ -426,7 +461,15 @@ def test_a_rewrite_is_found_if_postgresql_rewrites(action: str, connection: Conn
 
 @pytest.mark.few_cases
 @pytest.mark.parametrize(
-    "using", ["", "{column}", "{column}::{type}", '"{column}" :: {type}', "lower({column}::text)::{type}"]
+    "using",
+    [
+        "",
+        "{column}",
+        "{column}::{type}",
+        '"{column}" :: {type}',
+        "lower({column}::text)::{type}",
+        "{column}::{narrower}",
+    ],
 )
 @pytest.mark.parametrize("action", TYPES)
 def test_a_change_of_type_is_found_if_postgresql_rewrites(
@@ -435,7 +478,8 @@ def test_a_change_of_type_is_found_if_postgresql_rewrites(
     connection.exec_driver_sql("DROP VIEW overview")
     existing, new = TYPES[action].split(", sa.")
     _, column, _, type_ = action.split(maxsplit=3)
-    expression = using.format(column=column, type=type_)
+    narrower = "varchar(3)" if column in {"code", "title"} else "numeric(4, 1)"
+    expression = using.format(column=column, type=type_, narrower=narrower)
     upgrade = (
         f"op.alter_column('task', {column!r}, existing_type={existing}, type_=sa.{new}, "
         f"postgresql_using={expression or None!r}, schema='tenant')"
@@ -471,7 +515,8 @@ def old_code_works(connection: Connection) -> bool:
             insert = f"INSERT INTO task (title, size, state, project_id) VALUES ({values})"
             rows += connection.exec_driver_sql(insert).rowcount
         connection.exec_driver_sql("INSERT INTO task (id, title, size) VALUES (1000, 'x', 3)")
-        connection.exec_driver_sql("INSERT INTO measured VALUES (1)")
+        for _ in range(2):
+            connection.exec_driver_sql("INSERT INTO measured VALUES (1)")
         found = connection.exec_driver_sql("SELECT title, size FROM task WHERE size IN (1, 2)").all()
         connection.exec_driver_sql("SELECT title FROM overview").all()
         return rows == 4 and len(found) == 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cached_property
@@ -47,10 +47,13 @@ class Additions:
     tables: set[str] = field(default_factory=set[str])
     columns: dict[tuple[str, str], Value] = field(default_factory=dict[tuple[str, str], Value])
     """New columns of existing tables."""
+    defaults: dict[tuple[str, str], Node] = field(default_factory=dict[tuple[str, str], "Node"])
+    """The constants that are defaults of new columns."""
     dropped: set[tuple[str, str | None]] = field(default_factory=set[tuple[str, str | None]])
     """Constraints, by table, that the revision has dropped."""
     required: RequiredColumns = field(default_factory=RequiredColumns)
     """Columns that the revision has created or altered."""
+    _accepting: list[Callable[[], str | None]] = field(default_factory=list["Callable[[], str | None]"])
 
     @cached_property
     def _required_before(self) -> RequiredColumns:
@@ -60,6 +63,7 @@ class Additions:
         """Add the objects of an action of ALTER TABLE; an action is learned once."""
         key = (table, action.name)
         self.required.learn_action(table, action)
+        self._learn_default(key, action)
         match action.kind:
             case "AddColumn":
                 self.columns.setdefault(key, self._new_value(table, action.column))
@@ -79,6 +83,13 @@ class Additions:
                 self.columns[key] = _by_default(action.node["def"]) if action.gives_default else Value.NULL
             case _:
                 pass
+
+    def _learn_default(self, key: tuple[str, str], action: Action) -> None:
+        if action.kind == "AddColumn" or action.gives_default or action.takes_default:
+            default = action.column.default if action.kind == "AddColumn" else action.node.get("def")
+            self.defaults.pop(key, None)
+            if default is not None and "A_Const" in default:
+                self.defaults[key] = default
 
     def has(self, table: str, column: str) -> bool:
         """Return whether a column is new."""
@@ -105,9 +116,36 @@ class Additions:
             return outcomes.ANY if self.may_be_null(table, name) else outcomes.NOT_NULL
 
         try:
-            return outcomes.outcomes(expression, of_column)
+            return outcomes.outcomes(self._with_defaults(table, expression), of_column)
         except RecursionError:  # it is nested more deeply than Python's stack
             return outcomes.ANY
+
+    def examine(self, constraint: Callable[[], str | None]) -> str | None:
+        """Return how a constraint rejects rows of code that does not know the revision; ``None`` if it accepts them.
+
+        :param constraint: returns that, for the values of columns as they are known when it is called.
+        """
+        forbidden = constraint()
+        if forbidden is None:
+            self._accepting.append(constraint)
+        return forbidden
+
+    def examine_again(self) -> Iterator[str]:
+        """Yield how constraints reject such rows that accepted them before a default was changed."""
+        accepting, self._accepting = self._accepting, []
+        yield from filter(None, map(self.examine, accepting))
+
+    def _with_defaults(self, table: str, value: Any) -> Any:
+        """Return an expression with constants in place of new columns of which they are the defaults."""
+        match value:
+            case {"ColumnRef": _} if (key := (table, next(columns(value), ""))) in self.defaults and self.has(*key):
+                return self.defaults[key]
+            case dict():
+                return {name: self._with_defaults(table, each) for name, each in cast("Node", value).items()}
+            case list():
+                return [self._with_defaults(table, each) for each in cast("list[Node]", value)]
+            case _:
+                return value
 
     def _new_value(self, table: str, column: Column) -> Value:
         for each in column.constraints:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tenantkit.lint.analysis.additions import Additions, Value
-from tenantkit.lint.analysis.outcomes import NULL, conjuncts, tests_not_null
+from tenantkit.lint.analysis.outcomes import FALSE, NULL, conjuncts, tests_not_null
 from tenantkit.lint.sql.expressions import columns
 from tenantkit.lint.sql.tree import Node, find, parts
 
@@ -17,6 +17,8 @@ _SAME = "forbids two rows with the same values"
 _REFERS = "forbids values that refer to nothing"
 _DEFAULTS = frozenset({Value.SAME, Value.DISTINCT})
 _COMPUTED = frozenset({Value.WRITTEN, Value.FILLED})
+_DISTINCT = frozenset({Value.DISTINCT, Value.NULL})
+_MATCH_FULL = "f"
 
 
 def by_column(made: Additions, table: str, column: Column) -> str | None:
@@ -26,10 +28,8 @@ def by_column(made: Additions, table: str, column: Column) -> str | None:
         return "forbids NULL" if value is Value.WRITTEN else "adds a column that INSERT must set"
     if value in _COMPUTED and column.has("FOREIGN"):
         return _REFERS
-    if value in _COMPUTED and column.has("UNIQUE", "PRIMARY"):
-        return _SAME
-    if value is Value.SAME and column.has("UNIQUE", "PRIMARY"):
-        return "adds a unique column that is the same in all new rows"
+    if any(each.is_unique and value not in _distinct(each.node) for each in column.constraints):
+        return _SAME if value in _COMPUTED else "adds a unique column that is the same in all new rows"
     checks = (by_check(made, table, each.expression) for each in column.constraints if each.kind == "CHECK")
     return next(filter(None, checks), None)
 
@@ -46,20 +46,19 @@ def by_constraint(made: Additions, table: str, constraint: Constraint) -> str | 
             compared = [_compared(made, table, element["IndexElem"], operator) for element, operator in pairs]
             return None if _accepts(made, table, compared, node.get("where_clause")) else "forbids values"
         case "FOREIGN":
-            return None if Value.NULL in values else _REFERS
+            spares = all if node.get("fk_matchtype") == _MATCH_FULL else any
+            return None if spares(value is Value.NULL for value in values) else _REFERS
         case "PRIMARY" if any(made.may_be_null(table, name) for name in constraint.columns):
             return "forbids NULL"
         case _:
-            are_distinct = _are_distinct(values, null_is_distinct="nulls_not_distinct" not in node)
-            return None if are_distinct else _SAME
+            return _SAME if _distinct(node).isdisjoint(values) else None
 
 
 def by_unique_index(made: Additions, node: Node) -> str | None:
     """Return how a unique index rejects such rows, for example ``forbids NULL``; ``None`` if it accepts them."""
     table = node["relation"]["relname"]
     values = [_value_of(made, table, each) for each in find(node["indexParams"], "IndexElem")]
-    null_is_distinct = "nulls_not_distinct" not in node
-    return None if _accepts(made, table, values, node.get("whereClause"), null_is_distinct=null_is_distinct) else _SAME
+    return None if _accepts(made, table, values, node.get("whereClause"), _distinct(node)) else _SAME
 
 
 def by_check(made: Additions, table: str, condition: Node | None) -> str | None:
@@ -72,20 +71,21 @@ def by_check(made: Additions, table: str, condition: Node | None) -> str | None:
 def _fulfils(made: Additions, table: str, condition: Node) -> bool:
     """Return whether a condition is not false in any such row."""
     values = {made.value_of(table, column) for column in columns(condition)}
-    has_defaults = bool(values) and values <= _DEFAULTS  # if these were wrong, the revision itself would fail
-    return has_defaults or False not in made.outcomes_of(table, condition)
+    found = made.outcomes_of(table, condition)
+    has_defaults = bool(values) and values <= _DEFAULTS  # what cannot be evaluated is taken to fit them
+    return False not in found or (has_defaults and found != FALSE)
 
 
 def _accepts(
-    made: Additions, table: str, values: Iterable[Value], where: Node | None, *, null_is_distinct: bool = True
+    made: Additions, table: str, values: Iterable[Value], where: Node | None, distinct: frozenset[Value] = _DISTINCT
 ) -> bool:
-    """Return whether an index of *values* accepts all such rows."""
-    are_distinct = _are_distinct(values, null_is_distinct=null_is_distinct)
-    return are_distinct or (where is not None and True not in made.outcomes_of(table, where))
+    """Return whether an index of *values* accepts all such rows, given the values that differ in all rows."""
+    return not distinct.isdisjoint(values) or (where is not None and True not in made.outcomes_of(table, where))
 
 
-def _are_distinct(values: Iterable[Value], *, null_is_distinct: bool) -> bool:
-    return any(value is Value.DISTINCT or (value is Value.NULL and null_is_distinct) for value in values)
+def _distinct(key: Node) -> frozenset[Value]:
+    """Return the values that differ in all rows for a unique constraint or index."""
+    return _DISTINCT - {Value.NULL} if "nulls_not_distinct" in key else _DISTINCT
 
 
 def _compared(made: Additions, table: str, element: Node, operator: Node) -> Value:

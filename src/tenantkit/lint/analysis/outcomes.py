@@ -5,12 +5,14 @@ What is not known is taken to be anything, so that a result that is left out is 
 
 from __future__ import annotations
 
+import operator
+import re
 from collections.abc import Callable, Collection, Iterable
 from functools import partial, reduce
 from itertools import product
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from tenantkit.lint.sql.expressions import columns, functions, without_cast
+from tenantkit.lint.sql.expressions import columns, constant, functions, without_cast
 from tenantkit.lint.sql.tree import Node, find, parts, untag
 
 Outcomes: TypeAlias = frozenset[bool | None]
@@ -18,6 +20,7 @@ Outcomes: TypeAlias = frozenset[bool | None]
 _Of: TypeAlias = Callable[[Node], Outcomes]
 
 NULL: Outcomes = frozenset({None})
+FALSE: Outcomes = frozenset({False})
 NOT_NULL: Outcomes = frozenset({True, False})
 ANY: Outcomes = NULL | NOT_NULL
 
@@ -42,6 +45,14 @@ STRICT_FUNCTIONS = TOTAL_FUNCTIONS | frozenset(
 _NEVER_NULL = frozenset(
     "concat json_build_array json_build_object jsonb_build_array jsonb_build_object num_nonnulls num_nulls".split()  # noqa: SIM905 - shorter
 )
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 _TESTS: dict[str, Collection[bool | None]] = {
     "IS_TRUE": {True},
     "IS_NOT_TRUE": {False, None},
@@ -142,23 +153,50 @@ def _of_call(expression: Node, of: _Of) -> Outcomes:
     return NOT_NULL if name in TOTAL_FUNCTIONS and not any(None in each for each in found) else ANY
 
 
-def _of_operator(fields: Node, of: _Of) -> Outcomes:
+def _of_operator(fields: Node, of: _Of) -> Outcomes:  # noqa: PLR0911 - a table
     operands = [fields[side] for side in ("lexpr", "rexpr") if side in fields]
     if any(map(_is_row, operands)):
         return ANY
     found = [of(each) for each in operands]
-    match fields["kind"]:
-        case "AEXPR_OP" | "AEXPR_LIKE" | "AEXPR_ILIKE" | "AEXPR_SIMILAR":
+    match fields:
+        case {
+            "kind": "AEXPR_OP",
+            "name": [{"String": {"sval": name}}],
+            "lexpr": {"A_Const": _},
+            "rexpr": {"A_Const": _},
+        } if name in _COMPARISONS:
+            return _compare(name, *operands)
+        case {"kind": "AEXPR_IN", "lexpr": {"A_Const": _}, "rexpr": {"List": {"items": items}}}:
+            is_in = reduce(partial(_join, decides=True), (_compare("=", operands[0], each) for each in items))
+            return is_in if parts(fields["name"]) == ("=",) else _not(is_in)
+        case {"kind": "AEXPR_OP" | "AEXPR_LIKE" | "AEXPR_ILIKE" | "AEXPR_SIMILAR"}:
             return _of_values(parts(fields["name"]), found)
-        case "AEXPR_DISTINCT":
+        case {"kind": "AEXPR_DISTINCT"}:
             return _are_distinct(*found)
-        case "AEXPR_NOT_DISTINCT":
+        case {"kind": "AEXPR_NOT_DISTINCT"}:
             return _not(_are_distinct(*found))
-        case "AEXPR_OP_ANY" | "AEXPR_OP_ALL":
+        case {"kind": "AEXPR_OP_ANY" | "AEXPR_OP_ALL"}:
             has_values = bool(without_cast(operands[1])[1].get("elements"))
             return NULL if found[1] == NULL or (found[0] == NULL and has_values) else ANY
         case _:  # IN, BETWEEN, NULLIF
             return NULL if found[0] == NULL else ANY
+
+
+def _compare(name: str, left: Node, right: Node) -> Outcomes:
+    """Return the possible results of a comparison of two constants."""
+    values = [constant(each) for each in (left, right)]
+    if None in values or "TypeCast" in right:
+        return ANY
+    if {*map(type, values)} == {int, str}:  # a default may be written as text
+        values = [int(each) if re.fullmatch(r"-?\d+", str(each)) else each for each in values]
+    is_known = {*map(type, values)} in ({int}, {bool}) or (name in {"=", "<>"} and _are_comparable(*values))
+    return frozenset({_COMPARISONS[name](*values)}) if is_known else NOT_NULL
+
+
+def _are_comparable(left: object, right: object) -> bool:
+    """Return whether two constants are the same, or words that no type and collation takes to be the same."""
+    texts = str(left), str(right)
+    return left == right or (all(map(str.isidentifier, texts)) and len({*map(str.casefold, texts)}) > 1)
 
 
 def _of_values(operator: tuple[str, ...], found: list[Outcomes]) -> Outcomes:

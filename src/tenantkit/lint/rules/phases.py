@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tenantkit.lint.analysis import forbidding
@@ -114,7 +115,7 @@ def _forbidden(made: Additions, statement: Statement) -> str | None:
         case "RuleStmt" if node.get("instead"):
             what = "replaces statements on rows"
         case "IndexStmt" if node.get("unique"):
-            what = forbidding.by_unique_index(made, node)
+            what = made.examine(partial(forbidding.by_unique_index, made, node))
         case "CreateFunctionStmt" if node.get("replace"):
             what = _of_replaced(made, statement)
         case "CreateTrigStmt":
@@ -169,10 +170,12 @@ def _of_table(made: Additions, step: Step, statement: Statement) -> Iterator[tup
     for action in statement.actions:
         if action.kind == "AddColumn":
             made.learn_action(table, action)
-        if table not in made.tables:
-            yield from _of_action(made, table, action, step)
+        found = [*_of_action(made, table, action, step)] if table not in made.tables else []
         if action.kind != "AddColumn":
             made.learn_action(table, action)
+        if not found and (action.gives_default or action.takes_default):
+            found = [(forbidden, _WRITTEN) for forbidden in made.examine_again()]
+        yield from found
 
 
 def _of_action(made: Additions, table: str, action: Action, step: Step) -> Iterator[tuple[str, str]]:
@@ -199,9 +202,9 @@ def _forbids(made: Additions, table: str, action: Action) -> str | None:
         case "SetNotNull":
             return "forbids NULL" if made.value_of(table, action.name) in {Value.NULL, Value.WRITTEN} else None
         case "AddColumn":
-            return forbidding.by_column(made, table, action.column)
+            return made.examine(partial(forbidding.by_column, made, table, action.column))
         case _ if action.constraint is not None and not made.widens(table, action.constraint):
-            return forbidding.by_constraint(made, table, action.constraint)
+            return made.examine(partial(forbidding.by_constraint, made, table, action.constraint))
         case _:
             return None
 

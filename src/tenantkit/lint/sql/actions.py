@@ -51,6 +51,11 @@ class Constraint:
         return self.node.get("raw_expr")
 
     @property
+    def is_unique(self) -> bool:
+        """Whether it forbids two rows with the same values."""
+        return self.kind in {"PRIMARY", "UNIQUE"}
+
+    @property
     def is_not_valid(self) -> bool:
         """Whether existing rows are not checked."""
         return bool(self.node.get("skip_validation"))
