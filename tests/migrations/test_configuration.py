@@ -9,7 +9,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, MetaData, Table, UniqueConstraint
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, UniqueConstraint
 
 from tenantkit import ConfigurationError, ProvisioningError, Tenancy
 from tenantkit.migrations import migrate, revision
@@ -143,6 +143,43 @@ def test_names_of_a_function_in_a_convention_are_the_same_in_worker_processes(
 
     for key in ("acme", "beta", "gamma"):
         assert "uq_one_1" in names(engine, "constraint", key)
+
+
+@pytest.mark.parametrize(
+    ("convention", "is_kept"),
+    [
+        (None, False),
+        ({"ix": "ix_%(column_0_label)s"}, False),
+        ({"ix": "ix_%(table_name)s_%(column_0_name)s"}, True),
+        ({"ix": "%(table_name)s_%(column_0_N_name)s"}, True),
+    ],
+)
+def test_models_that_had_no_schema_keep_the_names_of_indexes_that_are_built_from_the_tables_name(
+    convention: dict[str, str] | None,
+    is_kept: bool,
+    environment: Environment,
+    migrated_tenancy: Callable[..., Tenancy],
+) -> None:
+    def table(schema: str | None) -> Table:
+        columns = (Column("id", Integer, primary_key=True), Column("a", Integer, index=True))
+        unique = Column("b", Integer, index=True, unique=True)
+        return Table("note", MetaData(schema=schema, naming_convention=convention), *columns, unique)
+
+    columns = ", ".join(f'sa.Column("{name}", sa.Integer, primary_key={name == "id"})' for name in ("id", "a", "b"))
+    one = f'op.create_table("note", {columns}, schema="tenant")'
+    for index in table(None).indexes:
+        one += (
+            f'\nop.create_index("{index.name}", "note", {index.columns.keys()}, unique={index.unique}, schema="tenant")'
+        )
+    environment.add("one", one)
+
+    moved = table("tenant")
+    written = revision(migrated_tenancy(tenant=moved.metadata), "moved", autogenerate=True)
+
+    code = "" if written is None else written.read_text()
+    assert (code == "") == is_kept
+    for step in ("drop_index(op.f('ix_note_a')", "create_index(op.f('ix_tenant_note_a')"):
+        assert (step in code) != is_kept
 
 
 BOTH_WAYS = """

@@ -120,6 +120,7 @@ def test_a_hook_divides_a_revision_and_all_parts_are_written(
     )
     written = revision(make(), "second", autogenerate=True)
     assert written is not None
+    assert written.name == "part2_part_2.py"
     assert [each.name for each in files(environment) if each.name.startswith("part")] == [
         f"part{number}_part_{number}.py" for number in range(3)
     ]
@@ -165,6 +166,7 @@ def test_a_rewriter_is_a_hook(environment: Environment, make: Make) -> None:
         ("def hook(context, revision, directives): raise SystemExit(0)", "would end the process"),
         ("import sys\ndef hook(*_): sys.exit()", "would end the process"),
         ("def hook(*_): raise ValueError('by the hook')", "ValueError: by the hook"),
+        ("def hook(context, revision, directives): directives[1]", "IndexError: list index out of range"),
         ("raise SystemExit(0)", "would end the process|env.py"),
     ],
 )

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import NamedTuple
 
 import pytest
 import sqlalchemy as sa
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import UpgradeOps
+from alembic.runtime.plugins import Plugin
+from alembic.util import PriorityDispatchResult
 from sqlalchemy import Engine
 
 from tenantkit import Tenancy
@@ -175,3 +180,54 @@ def test_objects_of_partitioned_tables_are_upgraded_and_downgraded(
     downgrade(make(), "-1", jobs=0)
     with engine.begin() as connection:
         assert shape(connection, "t_acme") == before
+
+
+class View(NamedTuple):
+    """A kind of object that Alembic does not know."""
+
+    schema: str
+    name: str
+
+
+PLUGIN = "own.views"
+
+
+@pytest.fixture
+def compared() -> Generator[dict[str, list[View]]]:
+    """The views that a plug-in of Alembic, which looks into all schemas, compares by either filter."""
+    compared: dict[str, list[View]] = {"by name": [], "by object": []}
+
+    def compare(context: AutogenContext, _operations: UpgradeOps) -> PriorityDispatchResult:
+        assert context.connection is not None
+        query = "SELECT schemaname, viewname FROM pg_views WHERE schemaname !~ '^pg_|^information_schema$'"
+        for schema, name in context.connection.execute(sa.text(query)):
+            view = View(schema, name)
+            if context.run_name_filters(name, "view", {"schema_name": schema}):
+                compared["by name"].append(view)
+            if context.run_object_filters(view, name, "view", True, None):
+                compared["by object"].append(view)
+        return PriorityDispatchResult.CONTINUE
+
+    plugin = Plugin(PLUGIN)
+    plugin.add_autogenerate_comparator(compare, "autogenerate")
+    yield compared
+    plugin.remove()
+
+
+@pytest.mark.parametrize(("line", "own"), [("tenant", View("tenant", "mine")), ("shared", View("shared", "ours"))])
+def test_other_packages_compare_their_kinds_of_objects_in_the_schemas_of_a_line(
+    line: str, own: View, compared: dict[str, list[View]], environment: Environment, make_tenancy: Make
+) -> None:
+    environment.add("s1", "op.execute('CREATE VIEW shared.ours AS SELECT 1')", line="shared")
+    environment.add("one", "op.execute('CREATE VIEW mine AS SELECT 1')")
+    tenancy = make_tenancy(migrations=environment.folder)
+    upgrade_shared(tenancy)
+    with tenancy.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA other CREATE VIEW theirs AS SELECT 1")
+        connection.exec_driver_sql("CREATE VIEW tenantkit.kept AS SELECT 1")
+    (environment.folder / "env.py").write_text(
+        "from tenantkit.migrations import run_environment\n"
+        f"run_environment(autogenerate_plugins=['alembic.autogenerate.*', {PLUGIN!r}])\n"
+    )
+    revision(tenancy, "x", shared=line == "shared", autogenerate=True)
+    assert compared == {"by name": [own], "by object": [own]}

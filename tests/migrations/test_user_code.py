@@ -131,13 +131,13 @@ def test_an_environment_cannot_run_the_revisions_on_another_connection(
 
 
 EXITS = {
-    "sys.exit()": "SystemExit",
-    "sys.exit(0)": "SystemExit",
-    "sys.exit('enough')": "SystemExit: enough",
-    "raise SystemExit": "SystemExit",
-    "raise GeneratorExit": "GeneratorExit",
-    "class Stop(BaseException): ...\nraise Stop('enough')": "Stop: enough",
-    "raise BaseExceptionGroup('both', [SystemExit(0)])": "BaseExceptionGroup",
+    "sys.exit()": "Revision two raised SystemExit",
+    "sys.exit(0)": "Revision two raised SystemExit",
+    "sys.exit('enough')": "Revision two raised SystemExit: enough",
+    "raise SystemExit": "Revision two raised SystemExit",
+    "raise GeneratorExit": "Revision two raised GeneratorExit",
+    "class Stop(BaseException): ...\nraise Stop('enough')": "Revision two raised Stop: enough",
+    "raise BaseExceptionGroup('both', [SystemExit(0)])": "Revision two raised BaseExceptionGroup",
     "raise StopIteration": "StopIteration",
     "import os; os._exit(0)": "os._exit()",
     "import os; os.execv('/bin/true', ['true'])": "os.execv()",
