@@ -185,3 +185,40 @@ def test_an_environment_that_compares_nothing_is_an_error(line: str, environment
     with pytest.raises(ConfigurationError, match=r"env.py does not call run_environment\(\)"):
         revision(make(), "first", shared=line == "shared", autogenerate=True)
     assert files(environment, line) == []
+
+
+FAILS = "def hook(*_): raise ValueError('by the hook')\n"
+ONCE = """
+def hook(*_): pass
+calls = context.config.attributes.setdefault("calls", [])
+calls.append(1)
+if len(calls) == 1:
+    {run}
+"""
+UNUSUAL = {
+    "errors are caught": (f"{FAILS}try:\n    {{run}}\nexcept BaseException:\n    pass", "ValueError: by the hook"),
+    "not called again": (ONCE, r"env.py does not call run_environment\(\)"),
+    "an exit afterwards": ("def hook(*_): pass\n{run}\nraise SystemExit(0)", "raised SystemExit"),
+    "an end afterwards": ("import os\ndef hook(*_): pass\n{run}\nos._exit(0)", r"called os._exit\(\)"),
+    "an end by the hook": ("import os\ndef hook(*_): os._exit(0)\n{run}", r"called os._exit\(\)"),
+    "a connection of its own": (
+        "def hook(*_): pass\n{run}\ncontext.configure(url='postgresql://')",
+        "context.configure",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+@pytest.mark.parametrize("autogenerate", [True, False], ids=["autogenerate", "revision_environment"])
+def test_nothing_is_written_if_the_environment_does_not_end_as_it_should(
+    autogenerate: bool, name: str, environment: Environment, make: Make
+) -> None:
+    code, message = UNUSUAL[name]
+    if not autogenerate:
+        (environment.folder.parent / "alembic.ini").write_text("[tenant]\nrevision_environment = true\n")
+    head = "from alembic import context\nfrom tenantkit.migrations import run_environment\n"
+    run = "run_environment(process_revision_directives=hook)"
+    (environment.folder / "env.py").write_text(head + code.format(run=run))
+    with pytest.raises(ConfigurationError, match=message):
+        revision(make(), "first", autogenerate=autogenerate)
+    assert files(environment) == []

@@ -16,7 +16,6 @@ from tenantkit.migrations.authoring.enums import label_notes
 from tenantkit.migrations.authoring.generated_objects import Missing, named_by_others
 from tenantkit.migrations.authoring.rendering import render_for_revisions, render_item
 from tenantkit.migrations.authoring.scope import Scope
-from tenantkit.migrations.environment.env_file import requesting
 from tenantkit.migrations.environment.other_packages import SCRATCH
 from tenantkit.migrations.environment.run import Request, run
 from tenantkit.migrations.environment.targets import scratch_target, shared_target
@@ -54,12 +53,12 @@ def compare_tenant(tenancy: Deployment, connection: Connection, graph: RevisionG
     metadata = tenancy.metadata.tenant
     connection.execute(CreateSchema(target.schema))
     if not drafts.autogenerate:
-        return _consult(connection, graph, target, metadata, drafts)
+        return _consult(connection, target, metadata, drafts)
     require_shared_is_current(tenancy)
     run(connection, graph, target, lambda current, _: graph.upgrade_steps("heads", current), target_metadata=metadata)
     target = replace(target, is_visible=tenancy.placeholder is None)
     scope = Scope(connection, target, {tenancy.placeholder}, tenancy.tables.tenant, is_first=graph.is_empty)
-    return _compare(connection, graph, scope, metadata, _sides(tenancy), drafts)
+    return _compare(connection, scope, metadata, _sides(tenancy), drafts)
 
 
 def compare_shared(tenancy: Deployment, connection: Connection, graph: RevisionGraph, drafts: Drafts) -> Written:
@@ -69,18 +68,15 @@ def compare_shared(tenancy: Deployment, connection: Connection, graph: RevisionG
     target = replace(shared_target(tenancy), in_transaction=True, is_visible=False)
     metadata = tenancy.metadata.shared or tenancy.metadata.tenant
     if not drafts.autogenerate:
-        return _consult(connection, graph, target, metadata, drafts)
+        return _consult(connection, target, metadata, drafts)
     # Tables without revisions were created from the models: the first revision has to create them too.
     scope = Scope(connection, target, {*tenancy.shared_schemas}, tenancy.tables.shared, is_first=graph.is_empty)
-    return _compare(connection, graph, scope, metadata, _sides(tenancy), drafts)
+    return _compare(connection, scope, metadata, _sides(tenancy), drafts)
 
 
-def _consult(
-    connection: Connection, graph: RevisionGraph, target: MigrationTarget, metadata: MetaData, drafts: Drafts
-) -> Written:
+def _consult(connection: Connection, target: MigrationTarget, metadata: MetaData, drafts: Drafts) -> Written:
     """Run ``env.py`` without a comparison, as ``revision_environment`` of ``alembic.ini`` requests."""
-    with requesting(graph.config, Request(connection, target, {"target_metadata": metadata})):
-        drafts.run_environment()
+    drafts.run_environment(Request(connection, target, {"target_metadata": metadata}))
     return Written(drafts.write())
 
 
@@ -90,9 +86,7 @@ def _sides(tenancy: Deployment) -> Sides:
     return Sides(tenancy.placeholder, tables.shared, tables.tenant, metadata.tenant, metadata.shared)
 
 
-def _compare(
-    connection: Connection, graph: RevisionGraph, scope: Scope, metadata: MetaData, sides: Sides, drafts: Drafts
-) -> Written:
+def _compare(connection: Connection, scope: Scope, metadata: MetaData, sides: Sides, drafts: Drafts) -> Written:
     target = scope.target
     missing = Missing(connection, target, is_first=scope.is_first)
     found: list[MigrationScript] = []
@@ -119,8 +113,8 @@ def _compare(
     default = target.schema if target.is_visible else "pg_temp"
     # Neither side of the comparison needs translation.
     request = Request(connection, replace(target, translates=False), options)
-    with _default_schema(connection, default), requesting(graph.config, request):
-        drafts.run_environment(prepare)
+    with _default_schema(connection, default):
+        drafts.run_environment(request, prepare)
         paths = drafts.write()
     return Written(
         paths, label_notes(scope.tables, labels, is_shared=not target.translates, leave_out=named_by_others(found))

@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from alembic.autogenerate import RevisionContext
-from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import asbool
 
 from tenantkit.arguments import FLAG, NAME, NAMES, STORABLE_NAME, TEXT, Kind, either, optional
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.authoring.proposals import propose, with_phase
+from tenantkit.migrations.environment.env_file import environment, requesting, run_file
 
 if TYPE_CHECKING:
     from alembic.runtime.environment import ProcessRevisionDirectiveFn
     from alembic.runtime.migration import MigrationContext
 
+    from tenantkit.migrations.environment.env_file import EnvRequest
     from tenantkit.migrations.graph.revision_graph import RevisionGraph
     from tenantkit.migrations.planning.phases import Phase
 
@@ -72,7 +73,7 @@ class Drafts:
     def __init__(
         self, graph: RevisionGraph, message: str, position: Position, phase: Phase | None, *, autogenerate: bool
     ) -> None:
-        self._config = graph.config
+        self._graph = graph
         self._phase: Phase | None = phase
         self.autogenerate = autogenerate
         self._scripts = ScriptDirectory.from_config(graph.config)
@@ -104,33 +105,25 @@ class Drafts:
     @property
     def need_environment(self) -> bool:
         """Whether ``env.py`` runs for each revision, also without autogenerate."""
-        return self.autogenerate or asbool(self._config.get_alembic_option("revision_environment"))
+        return self.autogenerate or asbool(self._graph.config.get_alembic_option("revision_environment"))
 
-    def run_environment(self, prepare: ProcessRevisionDirectiveFn | None = None) -> None:
-        """Run ``env.py``, which compares the models with the database and calls the hooks, *prepare* first."""
+    def run_environment(self, request: EnvRequest, prepare: ProcessRevisionDirectiveFn | None = None) -> None:
+        """Run ``env.py``, which compares the models with the database and calls the hooks, *prepare* first.
+
+        :raises ConfigurationError: if it does not call `run_environment`.
+        """
         self._context.process_revision_directives = prepare
 
-        is_asked = False
-
         def compare(revision: Any, migration: MigrationContext) -> list[Any]:
-            nonlocal is_asked
-            is_asked = True
             if self.autogenerate:
                 self._context.run_autogenerate(revision, migration)
             else:
                 self._context.run_no_autogenerate(revision, migration)
             return []
 
-        arguments = self._context.template_args
-        with EnvironmentContext(
-            self._config, self._scripts, fn=compare, template_args=arguments, revision_context=self._context
-        ):
-            self._scripts.run_env()
-        if not is_asked:
-            raise ConfigurationError(
-                "env.py does not call run_environment(), so no revision was written. Call it as the env.py of "
-                "'tenantkit init' does."
-            )
+        options = {"template_args": self._context.template_args, "revision_context": self._context}
+        with requesting(self._graph.config, request), environment(self._graph, request, compare, **options):
+            run_file(self._graph, request)
 
     def write(self) -> Sequence[Path]:
         """Write the files and return them. After autogenerate, the operations propose each one's phase."""

@@ -62,14 +62,14 @@ class _ReachedError(BaseException):
 
 
 @contextmanager
-def environment(graph: RevisionGraph, request: EnvRequest, fn: Any) -> Generator[EnvironmentContext]:
+def environment(graph: RevisionGraph, request: EnvRequest, fn: Any, **options: Any) -> Generator[EnvironmentContext]:
     """Provide Alembic's environment during a block; only `run_environment` can configure it and run revisions."""
 
     def require_ours(call: str) -> None:
         if not request.is_configuring:
-            raise ConfigurationError(f"env.py calls {call} itself, and nothing was migrated: {_ADVICE}.")
+            raise ConfigurationError(f"env.py calls {call} itself, and nothing was done: {_ADVICE}.")
 
-    with EnvironmentContext(graph.config, graph.scripts, fn=fn) as found:
+    with EnvironmentContext(graph.config, graph.scripts, fn=fn, **options) as found:
         configure, run_migrations = found.configure, found.run_migrations
 
         def guarded_configure(*args: Any, **options: Any) -> None:
@@ -97,7 +97,7 @@ def run_file(graph: RevisionGraph, request: EnvRequest) -> None:
         if request.error is not None:  # which env.py has caught
             raise request.error
     if not request.is_done:
-        raise ConfigurationError(f"env.py does not call run_environment(), so nothing was migrated: {_ADVICE}.")
+        raise ConfigurationError(f"env.py does not call run_environment(), so nothing was done: {_ADVICE}.")
 
 
 @contextmanager
