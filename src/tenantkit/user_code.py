@@ -11,10 +11,8 @@ from typing import Any
 
 from tenantkit.exceptions import TenantkitError, as_clause
 
-_CANCELLATIONS = frozenset({"Cancelled", "CancelledError", "GreenletExit"})
-"""Names of exceptions that end a task or a greenlet; by name, as their packages need not be installed."""
-
-
+_KILLED = "GreenletExit"
+"""The name of the exception by which a greenlet is killed from outside; by name, as greenlet need not be installed."""
 _PLACE = "_tenantkit_place"
 _ENDINGS = ("_exit", "execv", "execve")
 """Functions of `os` that end the process; the other functions of the exec family call these."""
@@ -27,7 +25,8 @@ class ProcessExitError(TenantkitError):
 class ContainedExits:
     """A context manager for a block of user code that raises `ProcessExitError` in place of SystemExit and the like.
 
-    Otherwise an exit with code 0 would count as success. KeyboardInterrupt and cancellations pass.
+    Otherwise an exit with code 0 would count as success. KeyboardInterrupt passes, and so does the end of a greenlet.
+    The cancellation of a task of asyncio does not: user code runs in a thread, so the task can only be its own.
     """
 
     def __init__(self, where: str) -> None:
@@ -41,7 +40,7 @@ class ContainedExits:
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         """Replace an exception that would end the process."""
-        if error is None or isinstance(error, Exception | KeyboardInterrupt) or type(error).__name__ in _CANCELLATIONS:
+        if error is None or isinstance(error, Exception | KeyboardInterrupt) or type(error).__name__ == _KILLED:
             return
         raise exited(self._where, f"raised {describe(error)}") from error
 

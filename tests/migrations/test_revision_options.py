@@ -241,6 +241,21 @@ def test_a_revision_at_an_impossible_place_is_not_written(
     assert [(file.name, file.read_text()) for file in files(environment)] == before
 
 
+@pytest.mark.parametrize(
+    ("template", "message", "rev_id"),
+    [("%%(slug)s", "one", "2"), ("%%(rev)s_%%(slug)s", "two", "1"), ("%%(rev)s", "two", "1")],
+)
+def test_neither_a_file_nor_a_revision_is_replaced_by_another(
+    template: str, message: str, rev_id: str, environment: Environment, make: Make
+) -> None:
+    (environment.folder.parent / "alembic.ini").write_text(f"[tenant]\nfile_template = {template}\n")
+    assert revision(make(), "one", rev_id="1")
+    before = [(file.name, file.read_text()) for file in files(environment)]
+    with pytest.raises(ConfigurationError, match=f"There is a revision {rev_id} already, or a file .*another id or"):
+        revision(make(), message, rev_id=rev_id)
+    assert [(file.name, file.read_text()) for file in files(environment)] == before
+
+
 def test_a_misspelt_option_is_refused(make: Make) -> None:
     with pytest.raises(TypeError, match=r"no option 'depend_on'. Did you mean depends_on=\?"):
         revision(make(), "one", depend_on="1")  # type: ignore[call-arg]

@@ -9,7 +9,17 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy
-from tenantkit.migrations import Outcome, downgrade, get_run, migrate, preview, revision, stamp, upgrade_shared
+from tenantkit.migrations import (
+    Outcome,
+    downgrade,
+    get_run,
+    list_runs,
+    migrate,
+    preview,
+    revision,
+    stamp,
+    upgrade_shared,
+)
 from tests.migrations.environments import Environment
 
 pytestmark = pytest.mark.few_cases
@@ -136,6 +146,7 @@ EXITS = {
     "sys.exit('enough')": "Revision two raised SystemExit: enough",
     "raise SystemExit": "Revision two raised SystemExit",
     "raise GeneratorExit": "Revision two raised GeneratorExit",
+    "import asyncio; raise asyncio.CancelledError": "Revision two raised CancelledError",
     "class Stop(BaseException): ...\nraise Stop('enough')": "Revision two raised Stop: enough",
     "raise BaseExceptionGroup('both', [SystemExit(0)])": "Revision two raised BaseExceptionGroup",
     "raise StopIteration": "StopIteration",
@@ -267,3 +278,34 @@ def test_a_worker_that_dies_names_the_revision(fleet: Tenancy, environment: Envi
     outcome = run_task(Task(key="k0", target=scratch_target(fleet, "t_k0"), command="migrate", revision="two"), worker)
     assert "died" in (outcome.error or "")
     assert (outcome.revision, (outcome.file or "").endswith("two.py")) == ("two", True)
+
+
+INSTEAD = {
+    "nothing": "pass",
+    "an error": "raise RuntimeError('instead')",
+    "an exit": "raise SystemExit(0)",
+    "an error of the transaction": "raise sa.exc.PendingRollbackError('instead')",
+    "a wait for a lock": "op.execute(\"DO $$ BEGIN RAISE 'instead' USING ERRCODE = '55P03'; END $$\")",
+}
+
+
+@pytest.mark.parametrize("instead", INSTEAD)
+@pytest.mark.parametrize("caught", ["KeyboardInterrupt", "BaseException"])
+def test_what_a_revision_raises_in_place_of_an_interruption_is_no_failure(
+    instead: str, caught: str, fleet: Tenancy, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenantkit.postgres.retry.ATTEMPTS", 1)
+    environment.add(
+        "two", f"import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\nexcept {caught}:\n    {INSTEAD[instead]}"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        migrate(fleet, jobs=0)
+    (run, *_) = list_runs(fleet)
+    assert (run.done, run.failed, run.planned) == (0, 0, 3)
+
+
+def test_the_end_of_a_greenlet_ends_the_run(fleet: Tenancy, environment: Environment) -> None:
+    environment.add("two", "class GreenletExit(BaseException): ...\nraise GreenletExit")
+    with pytest.raises(BaseException) as raised:  # noqa: PT011 - it is no Exception
+        migrate(fleet, jobs=0)
+    assert type(raised.value).__name__ == "GreenletExit"
