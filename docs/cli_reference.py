@@ -20,8 +20,8 @@ _INTRODUCTION = """\
 
 Data goes to stdout, as JSON with `--json`; progress and errors go to stderr. The exit code is 0 after success, 1 if
 something failed (with one line that says what to do, and the traceback with `-v`), and 2 for a usage error. After
-Ctrl-C (SIGINT) it is 130, after SIGTERM 143. `tenantkit --install-completion` installs the completion of commands and
-keys in your shell.
+Ctrl-C (SIGINT) it is 130, after SIGTERM 143, after SIGHUP 129. `tenantkit --install-completion` installs the completion
+of commands and keys in your shell.
 """
 
 

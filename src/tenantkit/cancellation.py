@@ -1,4 +1,4 @@
-"""Cancellation of the work of a process by SIGINT and SIGTERM.
+"""Cancellation of the work of a process by SIGINT, SIGTERM and SIGHUP.
 
 The first signal sets a flag, cancels running statements and worker processes until the work has ended, and raises
 `KeyboardInterrupt` in the main thread, in code that permits it. All other code checks the flag. A second signal ends
@@ -19,7 +19,7 @@ from time import monotonic, sleep
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _ECHO = 0.3
 """Seconds during which another signal counts as the same one: ``timeout`` signals a process and then its group."""
@@ -171,12 +171,12 @@ def current() -> Cancellation:
 
 @contextmanager
 def handling() -> Generator[Cancellation]:
-    """Yield the cancellation of the work in a block, which SIGINT and SIGTERM request.
+    """Yield the cancellation of the work in a block, which `SIGNALS` request.
 
     A signal that the process ignores, or has a handler of its own for, does not. In a nested block, the cancellation is
     the same. Outside of the main thread, no signal requests it. Interruptions are deferred at first.
 
-    :raises SystemExit: with code 143 at the end of the outermost block if SIGTERM interrupted it.
+    :raises SystemExit: with code 143 or 129 at the end of the outermost block if SIGTERM or SIGHUP interrupted it.
     """
     global _current  # noqa: PLW0603 - signal handlers belong to the process
     if threading.current_thread() is not threading.main_thread():
@@ -195,8 +195,8 @@ def handling() -> Generator[Cancellation]:
     try:
         yield cancellation
     except KeyboardInterrupt:
-        if cancellation.number == signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM) from None
+        if cancellation.number in {signal.SIGTERM, signal.SIGHUP}:
+            raise SystemExit(128 + cancellation.number) from None
         raise
     finally:
         cancellation.end()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import URL
 
@@ -44,12 +46,20 @@ def make_tenancy():
     return Tenancy(URL, tenant=MetaData(schema="tenant"), migrations="migrations", listen=False,
         engine_options={"creator": connect})
 """
+_TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class Command:
     """One command, in a process group of its own; where a *program* runs it, in a new interpreter."""
 
-    def __init__(self, folder: Path, url: URL, *arguments: str, program: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, url: URL, *arguments: str, program: Sequence[str] = (), terminal: int | None = None
+    ) -> None:
+        """Start it; *terminal* is the file descriptor of its terminal, by default it has none."""
         self.arguments = " ".join(arguments)
         (folder / "victim.py").write_text(_APPLICATION)
         environment = {
@@ -58,6 +68,14 @@ class Command:
             "TENANTKIT_APP": "victim:make_tenancy",
         }
         self._out, self._err = folder / "out.txt", folder / "err.txt"
+        self.process: commands.ForkedProcess | subprocess.Popen[bytes]
+        if terminal is not None:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _TAKE_TERMINAL, sys.executable, "-m", "tenantkit", *arguments],
+                **{**dict.fromkeys(("stdin", "stdout", "stderr"), terminal), "cwd": folder, "env": environment},
+                start_new_session=True,
+            )
+            return
         with self._out.open("w") as out, self._err.open("w") as err, Path(os.devnull).open() as nothing:
             start = commands.start_anew if program else commands.start
             command = [*(program or [str(commands.SCRIPT)]), *arguments]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.few_cases
 
 KEYS = [f"k{number}" for number in range(8)]
 GATE = 4712
-INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 HOW = {
     "here": ["--jobs", "0"],
     "replay": ["--jobs", "2"],
@@ -48,6 +49,7 @@ with_a_signal = pytest.mark.parametrize(
     "number",
     [
         pytest.param(signal.SIGINT, id="SIGINT", marks=pytest.mark.all_cases),
+        pytest.param(signal.SIGHUP, id="SIGHUP", marks=pytest.mark.all_cases),
         pytest.param(signal.SIGTERM, id="SIGTERM"),
     ],
 )
@@ -72,8 +74,8 @@ class Fleet:
     def tenancy(self) -> Tenancy:
         return tenancy_of(self.url, self.environment.folder)
 
-    def run(self, *arguments: str, program: tuple[str, ...] = ()) -> Command:
-        return Command(self.folder, self.url, *arguments, program=program)
+    def run(self, *arguments: str, program: tuple[str, ...] = (), terminal: int | None = None) -> Command:
+        return Command(self.folder, self.url, *arguments, program=program, terminal=terminal)
 
     def migrate(self, target: str) -> None:
         """Migrate all tenants in this process, without an interruption."""
@@ -192,6 +194,22 @@ def test_every_command_for_the_fleet_can_be_interrupted(
         command.wait()
         connection.rollback()
         fleet.check(command, number, revision=to[1])
+
+
+@with_engines("here", "replay", "workers")
+def test_a_run_whose_terminal_is_closed_is_interrupted(fleet: Fleet, how: list[str]) -> None:
+    fleet.environment.add("two", waiting(GATE, condition="current_schema() >= 't_k4'"))
+    ours, theirs = os.openpty()
+    with (
+        closed_gate(fleet.engine, GATE),
+        fleet.run("migrate", *how, "--maintenance", terminal=theirs) as command,
+    ):
+        os.close(theirs)
+        until(lambda: fleet.is_running("pg_sleep") or command.has_ended)
+        os.close(ours)
+        assert command.wait() > 0  # what it says cannot be written any more
+        assert set(fleet.statuses.values()) == {"active"}
+        until(fleet.is_alone)
 
 
 @with_a_signal

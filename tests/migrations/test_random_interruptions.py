@@ -151,7 +151,7 @@ def test_commands_interrupted_at_any_moment_leave_nothing_half_done(
         for _ in range(20 if all_cases else 1):
             target = f"r{len(history)}" if forward else "r1"
             before = revisions(fleet)
-            number = random.choice([signal.SIGINT, signal.SIGTERM])
+            number = random.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
             # Five times as much as on an idle machine: the load changes between this measurement and the end.
             limit = 5 * SLOWEST * slowdown() if all_cases else HANGS
             command, kind = make_command(fleet, tmp_path, forward=forward)

@@ -89,16 +89,17 @@ def test_a_sleeping_thread_is_woken() -> None:
             sleeping.result()
 
 
-def test_sigterm_exits_with_its_code() -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_other_signals_than_ctrl_c_exit_with_their_code(number: int, code: int) -> None:
     with pytest.raises(SystemExit) as exit_, handling() as cancellation, cancellation.interruptible():
-        send(signal.SIGTERM)
-    assert exit_.value.code == 143
+        send(number)
+    assert exit_.value.code == code
 
 
 def test_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with handling() as cancellation:
-        assert [signal.getsignal(number) for number in SIGNALS] == [cancellation.handle] * 2
+        assert [signal.getsignal(number) for number in SIGNALS] == [cancellation.handle] * 3
         with handling() as nested:
             assert nested is cancellation is current()
         assert current() is cancellation

@@ -51,7 +51,7 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line, and end the process with its exit code: 130 or 143 if SIGINT or SIGTERM interrupted it."""
+    """Run the command line, and end the process with its exit code: 128 and its number if a signal interrupted it."""
     if (configure := getattr(sys.stdout, "reconfigure", None)) is not None:
         configure(errors="backslashreplace")  # as stderr is: not every encoding has every tenant's name
     with handling() as cancellation:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _MAIN = """
 import signal
-signals = {signal.SIGINT, signal.SIGTERM}
+signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 for number in signals:
     if signal.getsignal(number) is not signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
