@@ -70,6 +70,43 @@ def test_a_required_column_is_added_to_an_empty_table(fleet: Fleet) -> None:
     assert fleet.words() == {}
 
 
+def test_a_domain_gets_its_constraints_before_a_column_has_it_inside_of_its_type(fleet: Fleet) -> None:
+    fleet.everywhere(
+        """
+        CREATE FUNCTION is_share(amount) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 <= 1';
+        CREATE DOMAIN share AS amount CONSTRAINT parts CHECK (is_share(VALUE)) CHECK (VALUE <> 0.5);
+        CREATE DOMAIN shares AS share[] CHECK (cardinality(VALUE) < 9);
+        CREATE TYPE fund AS (parts share[]);
+        ALTER TABLE bookings ADD COLUMN parts share[], ADD COLUMN more shares, ADD COLUMN fund fund;
+        CREATE TABLE funds (fund fund[], parts shares)
+        """,
+        ("beta", "gamma"),
+    )
+    fleet.repair(fleet.check())
+    assert fleet.words() == {}
+    assert fleet.catalog("acme") == fleet.catalog("beta")
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        "ALTER TABLE bookings ADD COLUMN fees amount[]",
+        "CREATE TYPE fee AS (price amount); ALTER TABLE bookings ADD COLUMN fees fee",
+        "CREATE DOMAIN fees AS amount[]; ALTER TABLE bookings ADD COLUMN fees fees",
+        "CREATE DOMAIN fee AS amount; ALTER TABLE bookings ADD COLUMN fees fee[]",
+        "ALTER TABLE bookings ADD COLUMN fees lines[]",
+    ],
+)
+def test_a_domain_that_a_column_has_inside_of_its_type_gets_no_constraint(fleet: Fleet, user: str) -> None:
+    fleet.everywhere(user, ("acme",))
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        fleet.run("acme", "ALTER DOMAIN amount ADD CHECK (VALUE < 100)")
+    fleet.run("acme", "ALTER DOMAIN amount DROP CONSTRAINT amount_positive")
+    script = fleet.repair(fleet.check())
+    assert "amount_positive on amount: column bookings.fees has the domain inside of its type" in script
+    assert fleet.words() == {"acme": ["domain constraint amount_positive is missing on amount"]}
+
+
 @pytest.mark.parametrize(
     ("user", "said"),
     [

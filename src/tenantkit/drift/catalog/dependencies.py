@@ -95,8 +95,8 @@ def assemble(rows: Iterable[Row[Any]], shape: Shape) -> Dependencies:
 
 
 # Descriptions are written with the own schema first on the path, as definitions are. An alias leads from an internal
-# object to the one that users know: from a view's rule, a column's default, the index of a constraint, the types of a
-# table's rows and of arrays.
+# object to the one that users know: from a view's rule, a column's default, the index of a constraint, the copy of a
+# foreign key for a partition that it refers to, the types of a table's rows and of arrays.
 SELECT_DEPENDENCIES = text(
     """
     WITH space AS MATERIALIZED (
@@ -138,6 +138,10 @@ SELECT_DEPENDENCIES = text(
         UNION ALL
         SELECT space, 'alias', 'pg_class'::regclass, conindid, 0, 'pg_constraint'::regclass, pg_constraint.oid, 0, NULL
         FROM pg_constraint JOIN relation ON relation.oid = conrelid WHERE contype IN ('p', 'u', 'x')
+        UNION ALL
+        SELECT space, 'alias', 'pg_constraint'::regclass, copy.oid, 0, 'pg_constraint'::regclass, original.oid, 0, NULL
+        FROM pg_constraint AS copy JOIN space ON copy.connamespace = space
+        JOIN pg_constraint AS original ON original.oid = copy.conparentid AND original.conrelid = copy.conrelid
         UNION ALL
         SELECT space, 'alias', 'pg_type'::regclass, reltype, 0, 'pg_class'::regclass, oid, 0, NULL
         FROM relation WHERE reltype <> 0 AND relkind <> 'c'

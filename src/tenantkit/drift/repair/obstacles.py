@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.shape import ROUTINES, VIEWS, Item, Key, Kind
 from tenantkit.drift.compare import subject
 from tenantkit.drift.repair.phases import Phase, dropped_in
-from tenantkit.drift.repair.repairs import Repair, Repairs
+from tenantkit.drift.repair.repairs import Repair, Repairs, wholes
 
 _NAMESPACES = (
     frozenset({Kind.TABLE, Kind.INDEX, Kind.SEQUENCE, Kind.PRIMARY_KEY, Kind.UNIQUE, Kind.EXCLUSION, *VIEWS}),
@@ -25,8 +26,12 @@ def refuse(repairs: Repairs) -> None:
     while not is_settled:
         is_settled = True
         for repair in repairs.all:
-            if repair.reason is None and (reason := _used(repairs, repair) or _lacking(repairs, repair)):
+            if repair.reason is None and (reason := _obstacle(repairs, repair)):
                 repair.reason, is_settled = reason, False
+
+
+def _obstacle(repairs: Repairs, repair: Repair) -> str | None:
+    return _used(repairs, repair) or _lacking(repairs, repair) or _inside(repairs, repair)
 
 
 def _used(repairs: Repairs, repair: Repair) -> str | None:
@@ -79,3 +84,27 @@ def _taken(repairs: Repairs, key: Key) -> Key | None:
 def _is_freed(key: Key, repair: Repair) -> bool:
     about: Item = repair.about
     return key not in repair.makes and (key not in repair.removes or dropped_in(about) < Phase.CREATE)
+
+
+def _inside(repairs: Repairs, repair: Repair) -> str | None:
+    """Return a sentence about a column with a domain inside of its type, to which no constraint can be added."""
+    for key in repair.makes:
+        holder = _holder(repairs.found, *wholes(key)) if key.kind is Kind.DOMAIN_CONSTRAINT else None
+        if holder is not None:
+            return f"{subject(holder)} has the domain inside of its type, where PostgreSQL does not check the values."
+    return None
+
+
+def _holder(found: Detail, *types: Key, is_inside: bool = False) -> Key | None:
+    """Return a column that has one of *types* inside of its own: in an array, a composite type, or a table's rows."""
+    for user in (user for key in types for user in found.dependencies.uses.get(key, ())):
+        if not isinstance(user, Key):
+            continue
+        type_ = found.shape[user]["type"] if user.kind in {Kind.COLUMN, Kind.DOMAIN} else None
+        holds = is_inside or user.kind is Kind.COMPOSITE or (type_ or "").endswith("[]")
+        if user.kind is Kind.COLUMN:
+            if (holder := user if holds else _holder(found, *wholes(user), is_inside=True)) is not None:
+                return holder
+        elif user.kind in {Kind.COMPOSITE, Kind.DOMAIN} and (holder := _holder(found, user, is_inside=holds)):
+            return holder
+    return None

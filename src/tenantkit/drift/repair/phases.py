@@ -36,7 +36,6 @@ BACKWARDS = frozenset(phase for phase in Phase if phase.name.startswith("DROP"))
 
 _CREATED = {
     Kind.COLUMN: Phase.ALTER,
-    Kind.DOMAIN_CONSTRAINT: Phase.CONSTRAINTS,
     **dict.fromkeys(CONSTRAINTS, Phase.CONSTRAINTS),
     Kind.FOREIGN_KEY: Phase.KEYS,
     Kind.INDEX: Phase.INDEXES,

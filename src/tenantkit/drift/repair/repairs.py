@@ -83,6 +83,8 @@ class Repairs:
     def needed_by(self, repair: Repair) -> list[Repair]:
         """Return the repairs that create items needed by *repair*, by PostgreSQL's catalog of dependencies."""
         needs = {need for key in repair.makes for need in self.expected.dependencies.needs.get(key, ())}
+        # A domain gets its constraints before a column has it inside of another type.
+        needs |= {key for key in self.of_expected if key.kind is Kind.DOMAIN_CONSTRAINT and needs & {*wholes(key)}}
         made = [need for need in needs if isinstance(need, Key) and need in self.of_expected]
         return [self.of_expected[need] for need in sorted(made, key=str)]
 
@@ -122,7 +124,7 @@ class Repairs:
         key = item.key
         if any(whole in self.found.shape and whole not in self.expected.shape for whole in wholes(key)):
             return  # with the item that it belongs to
-        repair = self._add(item, None, (dropped_in(item), statements.drop(item)))
+        repair = self._add(item, None, (dropped_in(item), statements.drop(item, self._heirs(key))))
         repair.removes.add(key)
         if key.kind in _WHOLE:
             repair.removes |= (parts := {each for each in self.found.shape if key in wholes(each)})
@@ -130,6 +132,14 @@ class Repairs:
             keys = [self.found.shape[each] for each in parts if each.kind is Kind.FOREIGN_KEY]
             repair.steps += [(Phase.DROP_KEYS, [statements.remove(each)]) for each in keys]
             self._suspect_rename(repair)
+
+    def _heirs(self, column: Key) -> list[str]:
+        """Return the tables that inherit a column, also as partitions."""
+        found: list[str] = []
+        for key, item in self.found.shape.items():
+            if column.kind is Kind.COLUMN and key.kind is Kind.TABLE and column.table in parents(item):
+                found += [key.name, *self._heirs(column._replace(table=key.name))]
+        return found
 
     def _suspect_rename(self, repair: Repair) -> None:
         """Leave to the operator a table that is missing, or should not exist, and may have been renamed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from tenantkit.drift.catalog.shape import BODY, CONSTRAINTS, ROUTINES, VIEWS, Item, Key, Kind, Shape
 from tenantkit.postgres.quoting import quote_identifier as quoted
@@ -40,14 +40,15 @@ def create(item: Item, shape: Shape) -> list[str]:
     return _create_table(item, shape) if item.key.kind is Kind.TABLE else _CREATE[item.key.kind](item)
 
 
-def drop(item: Item) -> list[str]:
-    """Return the statement that drops an item, after a comment on the loss."""
+def drop(item: Item, heirs: Sequence[str] = ()) -> list[str]:
+    """Return the statement that drops an item, after a comment on the loss; *heirs* are tables that inherit it."""
     kind, table, name = item.key
     lost = f"{kind} {name}" if table is None else f"{kind} {name} of {table}"
     if kind is Kind.TABLE:
         lost += ", its rows, and all that belongs to it"
     elif kind is Kind.COLUMN:
-        lost += ", its values, and all that belongs to it"
+        also = f", also in {', '.join(sorted(heirs))}" if heirs else ""
+        lost += f", its values{also}, and all that belongs to it"
     elif kind in {*VIEWS, *ROUTINES, Kind.SEQUENCE, Kind.DOMAIN, Kind.COMPOSITE, Kind.ENUM}:
         lost += ", and the privileges on it"
     return [remark(f"Lost: {lost}."), remove(item)]
