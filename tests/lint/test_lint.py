@@ -171,14 +171,20 @@ def test_a_key_may_be_validated_outside_of_the_transaction_that_adds_it(lint_fil
     assert codes(lint_file, upgrade) == ["TK005"]
 
 
+LOCKS = "op.execute('ALTER TABLE task ADD x int')"
+BLOCK = "with op.get_context().autocommit_block():\n    "
+
+
 @pytest.mark.parametrize(
-    ("between", "is_held"),
-    [("pass", True), ("with {block}:\n    op.execute('SELECT 1')", False)],
+    ("before", "is_held"),
+    [
+        (LOCKS, True),
+        (f"{LOCKS}\n{BLOCK}op.execute('SELECT 1')", False),
+        (f"{BLOCK}{LOCKS}", False),
+    ],
 )
-def test_a_lock_is_held_until_a_step_outside_of_the_transaction(between: str, is_held: bool, lint_file: Lint) -> None:
-    between = between.format(block="op.get_context().autocommit_block()")
-    upgrade = f"op.execute('ALTER TABLE task ADD x int')\n{between}\nop.execute('UPDATE task SET x = 1')"
-    assert ("TK009" in codes(lint_file, upgrade)) == is_held
+def test_a_lock_is_held_until_the_end_of_its_transaction(before: str, is_held: bool, lint_file: Lint) -> None:
+    assert ("TK009" in codes(lint_file, f"{before}\nop.execute('UPDATE task SET x = 1')")) == is_held
 
 
 def test_a_name_that_sqlalchemy_refuses_is_one_finding(lint_file: Lint) -> None:
