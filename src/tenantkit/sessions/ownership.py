@@ -53,16 +53,12 @@ def require_own(state: InstanceState[Any], tenant: Tenant, placeholders: Collect
     :raises TenantMismatchError: if it is. Rows of shared tables belong to all tenants.
     """
     owner = owner_of(state)
-    if (
-        owner is not None
-        and owner[0] != tenant.identity
-        and not _is_shared(state.mapper.tables, placeholders)
-    ):
+    if owner is not None and owner[0] != tenant.identity and not _is_shared(state.mapper.tables, placeholders):
         raise TenantMismatchError(owner[1], tenant.key, instance=state_str(state))
 
 
 def _is_shared(tables: Collection[Any], placeholders: Collection[str | None]) -> bool:
-    """Return whether a class is mapped to shared tables only. Text, and names without a schema, lead to the tenant's."""
+    """Return whether a class is mapped to shared tables only. Text and names without a schema mean the tenant's."""
     schemas = {getattr(table, "schema", None) for table in tables}
     return bool(schemas) and None not in schemas and schemas.isdisjoint(placeholders)
 
