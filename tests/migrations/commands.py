@@ -16,6 +16,7 @@ from typing import Self
 from sqlalchemy import URL
 
 from tests.support import commands
+from tests.support.commands.forked import ForkedProcess
 from tests.support.processes import unmeasured
 
 HANGS = 60.0
@@ -68,11 +69,15 @@ class Command:
             "TENANTKIT_APP": "victim:make_tenancy",
         }
         self._out, self._err = folder / "out.txt", folder / "err.txt"
-        self.process: commands.ForkedProcess | subprocess.Popen[bytes]
+        self.process: ForkedProcess | subprocess.Popen[bytes]
         if terminal is not None:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", _TAKE_TERMINAL, sys.executable, "-m", "tenantkit", *arguments],
-                **{**dict.fromkeys(("stdin", "stdout", "stderr"), terminal), "cwd": folder, "env": environment},
+                cwd=folder,
+                env=environment,
+                stdin=terminal,
+                stdout=terminal,
+                stderr=terminal,
                 start_new_session=True,
             )
             return
