@@ -195,8 +195,8 @@ def handling() -> Generator[Cancellation]:
     try:
         yield cancellation
     except KeyboardInterrupt:
-        if cancellation.number in {signal.SIGTERM, signal.SIGHUP}:
-            raise SystemExit(128 + cancellation.number) from None
+        if (requested := cancellation.number) is not None and requested != signal.SIGINT:
+            raise SystemExit(128 + requested) from None
         raise
     finally:
         cancellation.end()

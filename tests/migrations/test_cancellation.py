@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -402,7 +403,12 @@ def test_a_run_after_a_killed_one_waits_for_its_running_statements(fleet: Fleet)
         ThreadPoolExecutor() as threads,
         closing(fleet.tenancy()) as tenancy,
         closed_gate(fleet.engine, GATE) as open_gate,
-        fleet.run("migrate", "-t", "k0,k1,k3", "--jobs", "1", "--engine", "alembic", "--maintenance") as command,
+        fleet.run(
+            *("migrate", "-t", "k0,k1,k3", "--jobs", "1", "--engine", "alembic", "--maintenance"),
+            program=(sys.executable, "-m", "tenantkit"),
+        ) as command,
+        # Without another process of this one's in its group, the kernel would wake the worker when the run is killed.
+        subprocess.Popen(["sleep", "600"], process_group=command.process.pid),
     ):
         until(lambda: fleet.is_running("pg_sleep") or command.has_ended)
         command.send(signal.SIGSTOP, to_group=True)  # so that the worker cannot cancel anything

@@ -112,7 +112,7 @@ class RevisionGraph:
         with clear_errors(f"Cannot find {target!r} in the {self.scope} revisions", self.alembic):
             _parse(target)
             found: Sequence[Any] = self.scripts.get_revisions(target)
-            if None in found:
+            if not all(found):  # None stands for the base, and for what is below it
                 raise CommandError(f"{target!r} leads further than to the first revision")
             return tuple(sorted(script.revision for script in found))
 
