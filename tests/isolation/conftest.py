@@ -41,25 +41,20 @@ def contract_template(
             urls = {name: make_template() for name in kind.databases}
             environment = environment_in(tmp_path_factory.mktemp("contract") / "migrations")
             with closing(kind.make(urls, migrations=environment.folder, grant_to=application_role)) as operator:
-                fill(kind, urls, operator, application_role)
+                fill(kind, operator, application_role)
             made[kind.name] = urls
         return made[kind.name]
 
     return template
 
 
-def fill(kind: Kind, urls: Urls, operator: Tenancy, role: str) -> None:
+def fill(kind: Kind, operator: Tenancy, role: str) -> None:
     """Create the shared tables and the tenants."""
     migrations.migrate(operator)
     with operator.engine.begin() as connection:
         connection.execute(insert(Plan).values(name="free"))
-    kind.prepare(urls)
-    for url in urls.values():
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            connection.execute(text(f"GRANT USAGE ON SCHEMA shared TO {role}"))
-            connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA shared TO {role}"))
-        engine.dispose()
+        connection.execute(text(f"GRANT USAGE ON SCHEMA shared TO {role}"))
+        connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA shared TO {role}"))
     for key in KEYS:
         operator.create(key, seed=seed, **kind.tenants[key])
 

@@ -10,10 +10,11 @@ from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from tests.isolation.contract.application import KEYS, Project, Task
+from tenantkit import CrossDatabaseError
+from tests.isolation.contract.application import KEYS, Plan, Project, Task
 from tests.isolation.contract.case import Case
 from tests.isolation.contract.deployment import Deployment
-from tests.isolation.contract.line import PRIMARY_KEY, SHARED_KEY, TENANT_KEY, UNIQUE
+from tests.isolation.contract.line import PRIMARY_KEY, SHARED_JOIN, SHARED_KEY, SHARED_ROW, TENANT_KEY, UNIQUE
 
 TABLE: Any = Task.__table__
 NUMBERS = count(2)
@@ -110,6 +111,21 @@ def refers_to_shared_rows(deployment: Deployment) -> bool:
     )
 
 
+def reads_shared_rows(deployment: Deployment) -> bool:
+    """Return whether both tenants find the rows of a shared table."""
+    found = {key: deployment.work(key, lambda session: session.scalars(select(Plan.name)).all()) for key in KEYS}
+    return found == {key: ["free"] for key in KEYS}
+
+
+def joins_shared_rows(deployment: Deployment) -> bool:
+    """Return whether both tenants can join their rows with those of a shared table."""
+    joined = select(Project.name).join(Plan, Project.plan == Plan.name)
+    try:
+        return all(deployment.work(key, lambda session: session.scalars(joined).all()) == ["first"] for key in KEYS)
+    except CrossDatabaseError:
+        return False
+
+
 CASES: Sequence[Case] = (
     Case(PRIMARY_KEY, "given", is_each_tenants_own(lambda session: session.add(Task(id=1, title="", project_id=1)))),
     Case(PRIMARY_KEY, "made by the database", is_made_for_each),
@@ -118,4 +134,6 @@ CASES: Sequence[Case] = (
     Case(UNIQUE, "name", is_each_tenants_own(lambda session: session.add(Project(id=next(NUMBERS), name="second")))),
     *(Case(TENANT_KEY, name, needs_own(write)) for name, write in REFERENCES.items()),
     Case(SHARED_KEY, "plan", refers_to_shared_rows),
+    Case(SHARED_ROW, "plan", reads_shared_rows),
+    Case(SHARED_JOIN, "plan", joins_shared_rows),
 )
