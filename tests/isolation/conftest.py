@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,25 @@ from tests.support.pgbouncer import driver_arguments, pgbouncer
 POOL = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 60}
 
 
+@dataclass(frozen=True)
+class Roles:
+    """The roles of a deployment, neither of which is a superuser."""
+
+    owner: str
+    """Creates and migrates tenants, and owns all tables."""
+    application: str
+    """Has sessions, and owns nothing."""
+
+
 @pytest.fixture(scope="session")
-def application_role(databases: Databases) -> str:
-    """The role that the application connects as: it owns nothing."""
-    return databases.make_role()
+def roles(databases: Databases) -> Roles:
+    """The roles of all deployments."""
+    return Roles(databases.make_role(), databases.make_role())
 
 
 @pytest.fixture(scope="session")
 def contract_template(
-    make_template: Callable[..., URL], application_role: str, tmp_path_factory: pytest.TempPathFactory
+    make_template: Callable[..., URL], roles: Roles, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Kind], Urls]:
     """Return the databases of an isolation, with its tenants, to be copied."""
     made: dict[str, Urls] = {}
@@ -40,31 +51,42 @@ def contract_template(
         if kind.name not in made:
             urls = {name: make_template() for name in kind.databases}
             environment = environment_in(tmp_path_factory.mktemp("contract") / "migrations")
-            with closing(kind.make(urls, migrations=environment.folder, grant_to=application_role)) as operator:
-                fill(kind, operator, application_role)
+            for url in urls.values():
+                prepare(url, roles, is_copy=False)
+            with closing(
+                kind.make(as_role(urls, roles.owner), migrations=environment.folder, grant_to=roles.application)
+            ) as operator:
+                fill(kind, operator, roles)
             made[kind.name] = urls
         return made[kind.name]
 
     return template
 
 
-def fill(kind: Kind, operator: Tenancy, role: str) -> None:
+def as_role(urls: Urls, role: str) -> Urls:
+    """Return the URLs with another login."""
+    return {name: url.set(username=role) for name, url in urls.items()}
+
+
+def prepare(url: URL, roles: Roles, *, is_copy: bool) -> None:
+    """Let the owner create schemas in a database, and a copy belong to the copy of its registry."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(f"GRANT CREATE ON DATABASE {url.database} TO {roles.owner}"))
+        if is_copy:
+            connection.execute(text("COMMENT ON SCHEMA tenantkit IS NULL"))
+    engine.dispose()
+
+
+def fill(kind: Kind, operator: Tenancy, roles: Roles) -> None:
     """Create the shared tables and the tenants."""
     migrations.migrate(operator)
     with operator.engine.begin() as connection:
         connection.execute(insert(Plan).values(name="free"))
-        connection.execute(text(f"GRANT USAGE ON SCHEMA shared TO {role}"))
-        connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA shared TO {role}"))
+        connection.execute(text(f"GRANT USAGE ON SCHEMA shared TO {roles.application}"))
+        connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA shared TO {roles.application}"))
     for key in KEYS:
         operator.create(key, seed=seed, **kind.tenants[key])
-
-
-def accept_copy(url: URL) -> None:
-    """Let a copy of a database belong to the copy of its registry."""
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        connection.execute(text("COMMENT ON SCHEMA tenantkit IS NULL"))
-    engine.dispose()
 
 
 @pytest.fixture
@@ -72,7 +94,7 @@ def deploy(
     request: pytest.FixtureRequest,
     make_database: Callable[..., URL],
     contract_template: Callable[[Kind], Urls],
-    application_role: str,
+    roles: Roles,
     tmp_path: Path,
 ) -> Generator[Callable[..., Deployment]]:
     """Deploy the application in an isolation."""
@@ -81,16 +103,16 @@ def deploy(
 
         def deploy(kind: Kind, *, driver: str = "sync", way: str = "direct", **options: Any) -> Deployment:
             urls = {name: make_database(url.database or "") for name, url in contract_template(kind).items()}
-            for name in kind.databases[1:]:
-                accept_copy(urls[name])
+            for name, url in urls.items():
+                prepare(url, roles, is_copy=name != kind.databases[0])
             environment = environment_in(tmp_path / f"migrations{next(numbers)}")
-            own = {name: url.set(username=application_role) for name, url in urls.items()}
+            owners, own = as_role(urls, roles.owner), as_role(urls, roles.application)
             reached, arguments = own, {}
             if way == "pgbouncer":
                 arguments = driver_arguments(driver.removeprefix("asyncio-"))
                 pooler = opened.enter_context(pgbouncer(own["main"]))
                 reached = {name: pooler.set(database=url.database) for name, url in own.items()}
-            operator = kind.make(urls, migrations=environment.folder, grant_to=application_role)
+            operator = kind.make(owners, migrations=environment.folder, grant_to=roles.application)
             opened.enter_context(closing(operator))
             options = {"engine_options": {**POOL, "connect_args": arguments}, **options}
             if driver == "sync":
@@ -101,13 +123,17 @@ def deploy(
                 }
                 made = kind.make_async(named, own, **options)
                 application = opened.enter_context(blocking(made, request.getfixturevalue("portal")))
+            engines = {name: create_engine(url) for name, url in urls.items()}
+            for engine in engines.values():
+                opened.callback(engine.dispose)
             return Deployment(
                 kind=kind,
-                urls=urls,
-                role=application_role,
+                urls=owners,
+                role=roles.application,
                 environment=environment,
                 operator=operator,
                 application=application,
+                engines=engines,
             )
 
         yield deploy

@@ -185,8 +185,12 @@ def with_one_shape(patch: Patch) -> None:
 
 
 FAULTS = {
-    "no path": Fault(changed_bindings(head=lambda _: ()), [line.TEXT, line.COPY, line.VIEW, line.FUNCTION]),
-    "no path, asyncpg": Fault(changed_bindings(head=lambda _: ()), [line.TEXT, line.COPY], "asyncio-asyncpg"),
+    "no path": Fault(
+        changed_bindings(head=lambda _: ()), [line.TEXT, line.COPY_IN, line.COPY_OUT, line.VIEW, line.FUNCTION]
+    ),
+    "no path, asyncpg": Fault(
+        changed_bindings(head=lambda _: ()), [line.TEXT, line.COPY_IN, line.COPY_OUT], "asyncio-asyncpg"
+    ),
     "no map": Fault(
         changed_bindings(
             execution_options=lambda binding: immutabledict(

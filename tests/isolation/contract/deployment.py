@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import URL, delete
+from sqlalchemy import URL, Engine, delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -32,6 +32,9 @@ class Deployment:
     """The role of the application, which owns nothing."""
     environment: Environment
     operator: Tenancy
+    """A tenancy that connects as the owner of all tables."""
+    engines: Mapping[str, Engine]
+    """Engines of the server's superuser, by the names of the databases."""
     application: Any
     """A `Tenancy`, or an `AsyncTenancy` behind a synchronous face, which connects as the role of the application."""
 
@@ -41,6 +44,13 @@ class Deployment:
             done = in_sync(session, function)
             session.commit()
             return done
+
+    def alter(self, key: str, statement: str) -> None:
+        """Execute a statement as the owner of the tables, with the names of the tenant *key*."""
+        place = self.operator.get(key).placement
+        with self.operator.databases.engine(place.database).begin() as connection:
+            connection.execute(select(func.set_config("search_path", f'"{place.schema}"', True)))
+            connection.execute(text(statement))
 
     def shared_sessions(self) -> Iterator[Any]:
         """Yield the session for shared tables."""

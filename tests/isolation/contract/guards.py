@@ -15,7 +15,7 @@ from tenantkit import Tenant
 from tests.isolation.contract.application import INVOICE_NO, KEYS, Task
 from tests.isolation.contract.deployment import Deployment
 from tests.isolation.contract.hostile import DEFINER, Attack
-from tests.isolation.contract.isolations import SCHEMA, TWO_DATABASES, Kind
+from tests.isolation.contract.isolations import ROW, SCHEMA, TWO_DATABASES, Kind
 
 ATTACKER, NEIGHBOUR = KEYS
 SECRET = "secretof{}"
@@ -33,10 +33,14 @@ class Guard:
     """The options of the application's tenancy."""
 
 
-ALLOW = Guard(name='`raw_sql="allow"`', options={"raw_sql": "allow"})
-FORBID = Guard(name='`raw_sql="forbid"`', options={"raw_sql": "forbid"})
+ALLOW = Guard(name="schema, `allow`", options={"raw_sql": "allow"})
 
-GUARDS = (ALLOW, FORBID)
+GUARDS = (
+    ALLOW,
+    Guard(name="schema, `forbid`", options={"raw_sql": "forbid"}),
+    Guard(name="row, `allow`", kind=ROW, options={"raw_sql": "allow"}),
+    Guard(name="row, `forbid`", kind=ROW, options={"raw_sql": "forbid"}),
+)
 """The columns of the table."""
 
 ELSEWHERE = Guard(name="another database", kind=TWO_DATABASES, options={})
@@ -44,18 +48,17 @@ ELSEWHERE = Guard(name="another database", kind=TWO_DATABASES, options={})
 
 def prepare(deployment: Deployment) -> None:
     """Give each tenant secret rows, statistics that show them, and a secret large object."""
-    for name in deployment.urls:
-        with deployment.operator.databases.engine(name).begin() as connection:
+    for name, engine in deployment.engines.items():
+        with engine.begin() as connection:
             connection.execute(text(DEFINER))
+            connection.exec_driver_sql(f"ALTER FUNCTION public.titles_in OWNER TO {deployment.urls[name].username}")
             connection.exec_driver_sql("CREATE EXTENSION dblink SCHEMA public")
     restore(deployment)
     for key in KEYS:
         deployment.work(key, lambda session: session.scalar(select(func.lo_from_bytea(0, secret(session).encode()))))
-        with deployment.operator.session(key) as session:
-            session.execute(text("ANALYZE task"))
-            session.commit()
-    for name in deployment.urls:
-        with deployment.operator.databases.engine(name).connect() as connection:
+        deployment.alter(key, "ANALYZE task")
+    for engine in deployment.engines.values():
+        with engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("CHECKPOINT")
 
 
@@ -68,8 +71,8 @@ def restore(deployment: Deployment) -> None:
 
     for key in KEYS:
         deployment.work(key, write)
-    for name in deployment.urls:
-        with deployment.operator.databases.engine(name).begin() as connection:
+    for engine in deployment.engines.values():
+        with engine.begin() as connection:
             connection.exec_driver_sql(f"ALTER ROLE {deployment.role} RESET ALL")
 
 
@@ -89,7 +92,8 @@ def reaches(deployment: Deployment, attack: Attack, *, target: str = NEIGHBOUR) 
         SECRET.format(target) in found
         or not undisturbed
         or draw(deployment, target) != number + 1
-        or any(titles(deployment, key) != {SECRET.format(key)} for key in KEYS)
+        or titles(deployment, target) != {SECRET.format(target)}
+        or any(SECRET.format(target) in titles(deployment, key) for key in KEYS if key != target)
     )
 
 
@@ -102,7 +106,7 @@ def reaches_for_a_superuser(deployment: Deployment, attack: Attack) -> bool:
     """Return whether an attack reaches the neighbour in a plain session of the server's own user."""
     restore(deployment)
     neighbour, number = deployment.operator.get(NEIGHBOUR), draw(deployment, NEIGHBOUR)
-    engine = deployment.operator.databases.engine(neighbour.placement.database)
+    engine = deployment.engines[neighbour.placement.database]
     with watching(deployment) as is_undisturbed, Session(engine) as session:
         found, has_ended = send(session, attack, neighbour)
         changed = has_ended and rows(session, neighbour) != [SECRET.format(NEIGHBOUR)] * 2

@@ -85,9 +85,13 @@ def with_a_map(session: Session, neighbour: Tenant) -> list[Any]:
     return list(session.scalars(select(Task.title), execution_options=options))
 
 
-def with_a_path(session: Session, neighbour: Tenant) -> list[Any]:
-    session.execute(select(func.set_config("search_path", neighbour.schema, True)))
-    return list(session.scalars(select(func.titles())))
+def with_a_setting(name: str, value: Callable[[Tenant], str]) -> Send:
+    def send(session: Session, neighbour: Tenant) -> Iterable[Any]:
+        session.execute(select(func.set_config(name, value(neighbour), True)))
+        yield from session.scalars(select(func.titles()))
+        yield from session.scalars(select(Task.title))
+
+    return send
 
 
 def on_another_connection(session: Session, neighbour: Tenant) -> list[Any]:
@@ -182,7 +186,16 @@ ATTACKS = (
         lambda _, neighbour: select(literal_column(f"(SELECT max(title) FROM {neighbour.schema}.task)")),
     ),
     core(OBJECTS, "Task.title.op('|| (SELECT title FROM theirs.task) ||')('')", through_an_operator),
-    Attack(OBJECTS, "select(func.set_config('search_path', theirs, True)); select(func.titles())", with_a_path),
+    Attack(
+        OBJECTS,
+        "select(func.set_config('search_path', theirs, True)); select(func.titles())",
+        with_a_setting("search_path", lambda neighbour: neighbour.schema),
+    ),
+    Attack(
+        OBJECTS,
+        "select(func.set_config('tenantkit.tenant', 'their id', True)); select(func.titles())",
+        with_a_setting("tenantkit.tenant", lambda neighbour: str(neighbour.id)),
+    ),
     core(
         OBJECTS,
         "select(table('pg_stats', column('most_common_vals'), schema='pg_catalog'))",

@@ -34,11 +34,11 @@ class Kind:
     """Lines of the table that do not hold."""
 
 
-def _make_schema(urls: Urls, **options: Any) -> Tenancy:
+def _make_one(urls: Urls, **options: Any) -> Tenancy:
     return Tenancy(urls["main"], **APPLICATION, **options)
 
 
-def _make_schema_async(urls: Urls, direct: Urls, **options: Any) -> AsyncTenancy:
+def _make_one_async(urls: Urls, direct: Urls, **options: Any) -> AsyncTenancy:
     return AsyncTenancy(urls["main"], sync_database=direct["main"], **APPLICATION, **options)
 
 
@@ -63,8 +63,8 @@ IN_ONE_DATABASE = frozenset(
 
 SCHEMA = Kind(
     name="schema",
-    make=_make_schema,
-    make_async=_make_schema_async,
+    make=_make_one,
+    make_async=_make_one_async,
     tenants={key: {} for key in KEYS},
     lacks=IN_ONE_DATABASE,
 )
@@ -87,4 +87,20 @@ TWO_DATABASES = Kind(
     lacks=frozenset({line.ACTIVITY, line.SHARED_KEY, line.SHARED_JOIN}),
 )
 
-KINDS = (SCHEMA, SECOND_DATABASE, TWO_DATABASES)
+ROW = Kind(
+    name="row",
+    make=_make_one,
+    make_async=_make_one_async,
+    tenants={key: {"isolation": "row"} for key in KEYS},
+    lacks=(IN_ONE_DATABASE - {line.STATISTICS})
+    | {
+        line.COPY_IN,
+        line.DRIFT,
+        line.FAILURE,
+        line.SEQUENCE,
+        line.TABLE_LOCK,
+        line.UPSERT_TEXT,
+    },
+)
+
+KINDS = (SCHEMA, SECOND_DATABASE, TWO_DATABASES, ROW)

@@ -8,7 +8,14 @@ from typing import Any
 from sqlalchemy import inspect, select, text
 from sqlalchemy.orm import Session
 
-from tenantkit import MigrationError, TenantkitError, TenantMismatchError, TenantNotFoundError, drift, migrations
+from tenantkit import (
+    MigrationError,
+    TenantMismatchError,
+    TenantNotFoundError,
+    TenantUnavailableError,
+    drift,
+    migrations,
+)
 from tests.isolation.contract.application import KEYS, Project, Task, seed
 from tests.isolation.contract.case import Case
 from tests.isolation.contract.closed import raises
@@ -75,18 +82,18 @@ def ends_alone(deployment: Deployment) -> bool:
     first, second = KEYS
     write(deployment)
     old = deployment.operator.get(first)
-    with deployment.operator.session(first) as session:
+    with deployment.application.session(first) as session:
         assert session.scalars(select(Task.title)).all() == [first]
         session.commit()
         deployment.operator.drop(first)
-        assert raises(TenantNotFoundError, lambda: deployment.operator.session(first))
         if read(deployment) != {second: [second]}:
             return False
+        assert raises(TenantNotFoundError, lambda: deployment.application.session(first))
         create(deployment, first)
         create(deployment, NEW)
         assert read(deployment) == {first: [], second: [second], NEW: []}
         write(deployment, [first, NEW])
-        assert raises(TenantMismatchError, lambda: deployment.operator.session(old))
+        assert raises(TenantMismatchError, lambda: deployment.application.session(old))
         return raises(Exception, lambda: session.scalars(select(Task.title)).one())
 
 
@@ -102,7 +109,7 @@ def is_repaired(deployment: Deployment) -> bool:
     assert deployment.operator.diagnose() == []
     assert raises(KeyboardInterrupt, lambda: create(deployment, seed=die))
     assert [finding.subject for finding in deployment.operator.diagnose()] == [NEW]
-    assert raises(TenantkitError, lambda: deployment.operator.session(NEW))
+    assert raises(TenantUnavailableError, lambda: deployment.application.session(NEW))
     deployment.operator.repair()
     assert deployment.operator.diagnose() == []
     create(deployment)
@@ -145,15 +152,14 @@ def fails_alone(deployment: Deployment) -> bool:
 
 def drifts_alone(deployment: Deployment) -> bool:
     """Return whether a change by hand is found in the tenant in which it was made, and in no other."""
-    for key in (NEW, f"{NEW}-2"):
-        create(deployment, key)
     assert not drift.check(deployment.operator, models=True).has_drift
-    with deployment.operator.session(KEYS[0]) as session:
-        session.execute(text("ALTER TABLE task ADD COLUMN extra integer"))
-        session.commit()
-    odd = {key for each in drift.check(deployment.operator).odd for key in each.schemas}
-    assert KEYS[0] in odd
-    return odd == {KEYS[0]}
+    deployment.alter(KEYS[0], "ALTER TABLE task ADD COLUMN extra integer")
+    return {key for each in drift.check(deployment.operator, models=True).odd for key in each.schemas} == {KEYS[0]}
+
+
+def is_compared(deployment: Deployment) -> bool:
+    """Return whether the command line compares all tenants with what the revisions build."""
+    return run(deployment, "check", "--models").code == 0
 
 
 def is_commanded(deployment: Deployment) -> bool:
@@ -165,8 +171,7 @@ def is_commanded(deployment: Deployment) -> bool:
         run(deployment, *each) for each in (["status", "--check"], ["migrate"], ["status", "--check"])
     )
     assert (before.code, done.code, after.code) == (1, 0, 0), (before, done, after)
-    for command in ("check", "doctor"):
-        assert (checked := run(deployment, command)).code == 0, checked
+    assert (healthy := run(deployment, "doctor")).code == 0, healthy
     assert read(deployment, "SELECT note FROM task") == {key: [key] for key in KEYS}
     assert (dropped := run(deployment, "drop", KEYS[0], "--yes")).code == 0, dropped
     deployment.operator.cache.clear()
@@ -182,4 +187,5 @@ CASES: Sequence[Case] = (
     Case(MIGRATION, "a revision", migrates_all, is_alone=True),
     Case(FAILURE, "a check constraint", fails_alone, is_alone=True),
     Case(DRIFT, "a column", drifts_alone, is_alone=True),
+    Case(DRIFT, "the command line, without a change", is_compared, is_alone=True),
 )

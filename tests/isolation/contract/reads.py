@@ -13,7 +13,7 @@ from tests.isolation.contract.application import Entry, Project, State, Task
 from tests.isolation.contract.line import (
     AGGREGATE,
     BULK,
-    COPY,
+    COPY_OUT,
     CORE,
     CURSOR,
     FUNCTION,
@@ -83,7 +83,7 @@ READS: dict[str, tuple[Line, Read]] = {
     "text with a type": (TEXT, scalars(text("SELECT title FROM task WHERE state = CAST('OPEN' AS state)"))),
     "driver's SQL": (TEXT, lambda session: session.connection().exec_driver_sql("SELECT title FROM task").scalars()),
     "cursor": (CURSOR, lambda session: driver.fetch(session, "SELECT title FROM task")),
-    "COPY out": (COPY, lambda session: driver.copy_out(session, "SELECT title FROM task")),
+    "COPY out": (COPY_OUT, lambda session: driver.copy_out(session, "SELECT title FROM task")),
     "view": (VIEW, scalars(text("SELECT title FROM open_task"))),
     "function": (FUNCTION, scalars(select(func.titles()))),
     "trigger": (TRIGGER, scalars(select(Entry.title))),

@@ -114,15 +114,13 @@ def is_in_no_statistics_of_another(deployment: Deployment) -> bool:
     first, second = KEYS
     rows = [{"title": first, "project_id": 1}] * 20
     deployment.work(first, lambda session: session.execute(insert(Task), rows))
-    with deployment.operator.session(first) as session:
-        session.execute(text("ANALYZE task"))
-        session.commit()
+    deployment.alter(first, "ANALYZE task")
 
     def find(session: Session) -> bool:
         query = "SELECT count(*) FROM pg_stats WHERE tablename = 'task' AND CAST(most_common_vals AS text) LIKE :title"
         return bool(session.scalar(text(query), {"title": f"%{first}%"}))
 
-    with deployment.operator.session(first) as session:
+    with Session(deployment.engines[deployment.operator.get(first).placement.database]) as session:
         assert find(session)
     return not deployment.work(second, find)
 

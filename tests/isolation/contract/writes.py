@@ -11,7 +11,19 @@ from sqlalchemy.orm import Session
 
 from tests.isolation.contract import driver
 from tests.isolation.contract.application import Project, Task
-from tests.isolation.contract.line import BULK, COPY, CORE, CURSOR, FUNCTION, ORM, TEXT, UPSERT, VIEW, Line
+from tests.isolation.contract.line import (
+    BULK,
+    COPY_IN,
+    CORE,
+    CURSOR,
+    FUNCTION,
+    ORM,
+    TEXT,
+    UPSERT,
+    UPSERT_TEXT,
+    VIEW,
+    Line,
+)
 
 Write = Callable[[Session, str], Any]
 
@@ -168,13 +180,13 @@ WRITES: dict[str, tuple[Line, Write]] = {
     "delete all": (CORE, delete_all),
     "upsert": (UPSERT, upsert_twice),
     "insert unless there": (UPSERT, insert_unless_there),
-    "upsert in text": (UPSERT, upsert_text),
+    "upsert in text": (UPSERT_TEXT, upsert_text),
     "insert in text": (TEXT, lambda session, title: session.execute(text(INSERT), {"title": title})),
     "insert many in text": (TEXT, execute(lambda _: text(INSERT), lambda title: {"title": title})),
     "update in text": (TEXT, update_text),
     "delete in text": (TEXT, delete_text),
     "cursor": (CURSOR, cursor),
-    "COPY in": (COPY, copy),
+    "COPY in": (COPY_IN, copy),
     "view": (VIEW, change_view),
     "function": (FUNCTION, lambda session, title: session.execute(select(func.add_task(title)))),
 }
