@@ -70,11 +70,13 @@ def require_options(function: str, options: Mapping[str, Any], kinds: Mapping[st
     require(**{name: (value, kinds[name]) for name, value in options.items()})
 
 
-def require_no_awaitable(name: str, result: object) -> None:
-    """Raise if the result of a caller's function is an awaitable.
+def require_done(name: str, result: object) -> None:
+    """Raise if a caller's function has not done its work, but returned an awaitable or a generator that would.
 
-    :raises TypeError: if it is.
+    :raises TypeError: if so.
     """
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise TypeError(f"{name}= returned a generator, which is never read. Give a plain function that does the work.")
     if inspect.isawaitable(result):
         if inspect.iscoroutine(result):
             result.close()
@@ -111,12 +113,22 @@ def _advise_list(name: str, value: object) -> str | None:
             return None
 
 
-def _is_async(value: object) -> bool:
-    return any(map(inspect.iscoroutinefunction, (value, getattr(value, "__call__", None))))  # noqa: B004 - not a test
+def _is_any(value: object, *tests: Callable[[Any], bool]) -> bool:
+    functions = (value, getattr(value, "__call__", None))  # noqa: B004 - not a test
+    return any(test(function) for function in functions for test in tests)
+
+
+def _is_plain(value: object) -> bool:
+    tests = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    return callable(value) and not _is_any(value, *tests)
 
 
 def _advise_function(_name: str, value: object) -> str | None:
-    return "An async function would never be awaited: write a plain one." if _is_async(value) else None
+    if _is_any(value, inspect.iscoroutinefunction):
+        return "An async function would never be awaited: write a plain one."
+    if callable(value) and not _is_plain(value):
+        return "A generator would never be read: write a plain function."
+    return None
 
 
 def _is_not_blank(value: str) -> bool:
@@ -183,7 +195,7 @@ PATH = Kind(
     "a path", lambda each: isinstance(each, str | PathLike), lambda each: str(each) != "" and "\0" not in str(each)
 )
 CALLABLE = Kind("something that can be called", callable)
-FUNCTION = Kind("a function", lambda each: callable(each) and not _is_async(each), advice=_advise_function)
+FUNCTION = Kind("a function", _is_plain, advice=_advise_function)
 MAPPING = Kind("a mapping", lambda each: isinstance(each, Mapping), is_secret=True)
 JSON_OBJECT = Kind(
     "a mapping of names to JSON values: strings without NUL and lone surrogates, finite numbers, booleans, None, and "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, copy_context
 from itertools import count
 from threading import Barrier
 from typing import Any
@@ -110,6 +111,40 @@ def test_a_seed_that_raises_tenant_exists_error_is_a_failed_seed(tenancy: Tenanc
     with pytest.raises(ProvisioningError, match="seeding"):
         tenancy.create("acme", seed=fail)
     assert registered(engine) == {"acme": "failed"}
+
+
+CHANGES: dict[str, Callable[[Tenancy, str], object]] = {
+    "create": Tenancy.create,
+    "drop": Tenancy.drop,
+    "suspend": Tenancy.suspend,
+    "resume": Tenancy.resume,
+    "start_maintenance": Tenancy.start_maintenance,
+    "update": lambda tenancy, key: tenancy.update(key, name="other"),
+    "add_domain": lambda tenancy, key: tenancy.add_domain(key, "acme.test"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_seed_that_changes_its_own_tenant_does_not_wait_for_itself(
+    tenancy: Tenancy, engine: Engine, change: Callable[[Tenancy, str], object]
+) -> None:
+    later: list[Context] = []
+
+    def seed(_: Any) -> None:
+        later.append(copy_context())
+        change(tenancy, "acme")
+
+    with pytest.raises(ProvisioningError, match="its seed cannot change it in the registry: do that afterwards"):
+        tenancy.create("acme", seed=seed)
+    assert registered(engine) == {"acme": "failed"}
+    tenancy.create("acme")
+    assert later[0].run(tenancy.suspend, "acme").status is Status.SUSPENDED
+
+
+def test_a_seed_may_change_another_tenant(tenancy: Tenancy) -> None:
+    tenancy.create("acme")
+    tenancy.create("beta", seed=lambda _: tenancy.update("acme", name="first"))
+    assert tenancy.get("acme").name == "first"
 
 
 def test_a_failed_builder_leaves_no_schema(tenancy: Tenancy, engine: Engine) -> None:

@@ -55,6 +55,10 @@ URL = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"  # no server answers: ar
 async def asynchronous(*_: Any) -> None: ...
 
 
+def generator(*_: Any) -> Iterator[None]:
+    yield
+
+
 class AsyncCallable:
     async def __call__(self, *_: Any) -> None: ...
 
@@ -69,7 +73,7 @@ NOT_TEXTS: Wrong = ("acme", 5, b"ab", [5], ["acme", None], {"acme": 1}, True, it
 NOT_FLAG: Wrong = ("no", "false", "", 0, 1, None, [])
 NOT_NUMBER: Wrong = ("5", True, [1], nan, 10**400)
 NOT_WHOLE: Wrong = ("5", True, [1], 1.5, 2**63, -(10**30))
-NOT_FUNCTION: Wrong = ("seed", 5, [len], asynchronous, AsyncCallable())
+NOT_FUNCTION: Wrong = ("seed", 5, [len], asynchronous, AsyncCallable(), generator)
 HOLDS_ITSELF: dict[str, Any] = {"a": []}
 HOLDS_ITSELF["a"].append(HOLDS_ITSELF)
 NOT_JSON: Wrong = (
@@ -749,20 +753,21 @@ def test_a_backfill_that_could_not_end_is_refused_before_it_begins(
         migrations.migrate(tenancy, jobs=0)
 
 
-def test_an_awaitable_result_of_a_plain_callable_is_refused(
-    make_tenancy: Callable[..., Tenancy], tmp_path: Path
+@pytest.mark.parametrize(("make", "what"), [(asynchronous, "an awaitable"), (generator, "a generator")])
+def test_an_unfinished_result_of_a_plain_callable_is_refused(
+    make_tenancy: Callable[..., Tenancy], tmp_path: Path, make: Callable[[], Any], what: str
 ) -> None:
     migrations.init(tmp_path / "migrations")
     environment = Environment(tmp_path / "migrations")
     environment.add("t1", 'op.create_table("note", sa.Column("extra", sa.Text), schema="tenant")')
     tenancy = make_tenancy(migrations=environment.folder)
-    with pytest.raises(tenantkit.ProvisioningError, match="seed= returned an awaitable"):
-        tenancy.create("acme", seed=lambda _: asynchronous())
+    with pytest.raises(tenantkit.ProvisioningError, match=f"seed= returned {what}"):
+        tenancy.create("acme", seed=lambda _: make())
     for key in ("acme", "beta"):
         tenancy.create(key)
     environment.add("t2", 'op.add_column("note", sa.Column("more", sa.Text), schema="tenant")')
-    with pytest.raises(tenantkit.MigrationError, match="check= returned an awaitable"):
-        migrations.migrate(tenancy, canary=1, check=lambda _: asynchronous())
+    with pytest.raises(tenantkit.MigrationError, match=f"check= returned {what}"):
+        migrations.migrate(tenancy, canary=1, check=lambda _: make())
 
 
 def test_the_options_of_a_run_may_be_any_mappings_and_collections(

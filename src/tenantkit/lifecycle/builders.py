@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy.schema import CreateSchema
 
-from tenantkit.arguments import require_no_awaitable
+from tenantkit.arguments import require_done
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.row.writing import physical_form, require_divided
 from tenantkit.naming import first_lines
@@ -144,5 +144,5 @@ def run_seed(connection: Connection, binder: Bound, seed: Seed, sessions: sessio
         bind=connection, binder=binder, tenant=binder.known.tenant, join_transaction_mode="create_savepoint"
     ) as session:
         with ContainedExits("seed"):
-            require_no_awaitable("seed", seed(session))
+            require_done("seed", seed(session))
         session.commit()

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, text
 
-from tenantkit.arguments import require_no_awaitable
+from tenantkit.arguments import require_done
 from tenantkit.databases.base import Databases
 from tenantkit.exceptions import ConfigurationError, ProvisioningError
 from tenantkit.placement import DatabaseLoad, PlacementPolicy
@@ -32,7 +32,7 @@ def choose_database(connection: Connection, databases: Databases, new: NewTenant
     try:
         with ContainedExits("placement="):
             chosen = policy(new, known)
-            require_no_awaitable("placement", chosen)
+            require_done("placement", chosen)
         require_known(databases.keys, chosen, "placement= returned")
     except Exception as error:
         raise ProvisioningError(new.key, "choosing its database", with_place(reason(error), error)) from error

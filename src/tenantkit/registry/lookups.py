@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import Connection, Engine
 
 from tenantkit.arguments import require
 from tenantkit.databases.forks import PerProcess
-from tenantkit.exceptions import TenantNotFoundError
+from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
 from tenantkit.registry import store
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.identity import require_same
@@ -75,9 +77,34 @@ class Lookups:
 
     @contextmanager
     def forgetting(self, key: str) -> Generator[None]:
-        """Drop a tenant's cache entries once the change is committed; other processes are notified."""
+        """Drop a tenant's cache entries once the change is committed; other processes are notified.
+
+        :raises ConfigurationError: if a change of the tenant, whose seed calls this, has not ended: it would wait for
+            itself.
+        """
         require(key=(key, KEY))
+        if any(change.is_open and (change.lookups, change.key) == (self, key) for change in _changes.get()):
+            raise ConfigurationError(
+                f"Tenant {key!r} is being created, and its seed cannot change it in the registry: do that afterwards."
+            )
+        change = _Change(self, key)
+        token = _changes.set((*_changes.get(), change))
         try:
             yield
         finally:
+            change.is_open = False
+            _changes.reset(token)
             self.cache.forget(key)
+
+
+@dataclass(slots=True)
+class _Change:
+    """A change of a tenant, which holds a lock on its row."""
+
+    lookups: Lookups
+    key: str
+    is_open: bool = True
+    """Threads and tasks that were begun meanwhile may go on afterwards."""
+
+
+_changes: ContextVar[tuple[_Change, ...]] = ContextVar("tenantkit_changes", default=())

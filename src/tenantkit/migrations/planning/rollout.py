@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import ceil
 from typing import Literal, TypeAlias, get_args
 
-from tenantkit.arguments import require_no_awaitable
+from tenantkit.arguments import require_done
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.results.report import Wave
 from tenantkit.postgres.errors import reason
@@ -103,7 +103,7 @@ class Rollout:
         try:
             with ContainedExits("check="):
                 answer = self.check(wave)
-            require_no_awaitable("check", answer)
+            require_done("check", answer)
             is_well = answer is not False
         except Exception as error:  # noqa: BLE001 - a check that raises has failed, with any exception
             return f"the check after wave {wave.number} of {wave.count} failed: {as_clause(reason(error))}"
