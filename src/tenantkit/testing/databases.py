@@ -131,12 +131,13 @@ class Redirection:
         """
         if name not in self._urls:
             return
+        expected = self._urls[name].database
         cursor = connection.cursor()
         cursor.execute("SELECT current_database()")
         (found,) = cursor.fetchone()
         cursor.close()
         connection.rollback()
-        if found != self._urls[name].database:
+        if found != expected:
             dialect.do_close(connection)  # the pool forgets it open
             raise ConfigurationError(
                 f"The tenancy's engine connects to {found!r} instead of the tests' database. Leave out creator= and "
