@@ -22,7 +22,7 @@ from tenantkit.registry.cache import TenantCache
 from tenantkit.sessions import raw_sql, session
 from tenantkit.sessions.transactions import Transactions
 from tests.isolation.contract import closed, keys, lifecycle, line, surroundings, visibility
-from tests.isolation.contract.isolations import SCHEMA, TWO_DATABASES, Kind
+from tests.isolation.contract.isolations import ROW, SCHEMA, TWO_DATABASES, Kind
 from tests.support.pgbouncer import PGBOUNCER
 
 CASES = (*visibility.CASES, *keys.CASES, *closed.CASES, *surroundings.CASES, *lifecycle.CASES)
@@ -190,6 +190,9 @@ FAULTS = {
     ),
     "no path, asyncpg": Fault(
         changed_bindings(head=lambda _: ()), [line.TEXT, line.COPY_IN, line.COPY_OUT], "asyncio-asyncpg"
+    ),
+    "no setting of the tenant": Fault(
+        changed_bindings(head=lambda binding: binding.head[:1]), [line.ORM, line.TEXT], kind=ROW
     ),
     "no map": Fault(
         changed_bindings(
