@@ -84,9 +84,11 @@ def set_place(error: BaseException, place: object) -> None:
 
 def get_place(error: BaseException | None) -> object | None:
     """Return the place attached to *error*, or to an error that it was raised from; ``None`` if there is none."""
-    while error is not None:
+    seen: list[BaseException] = []  # the causes may form a circle
+    while error is not None and not any(error is each for each in seen):
         if (place := getattr(error, _PLACE, None)) is not None:
             return place  # type: ignore[no-any-return]
+        seen.append(error)
         error = error.__cause__
     return None
 

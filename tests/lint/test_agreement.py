@@ -168,7 +168,7 @@ EXPRESSIONS = """
     number = ANY (NULL::int[]); given LIKE nothing::text; given LIKE 'x'; given SIMILAR TO nothing::text; given ~ 'x'
     data -> 'a'; data ->> 'a' IS NULL; data @> '{}'; data @@ '$.a'; data -> nothing; given COLLATE "C" = nothing::text
     CASE WHEN nothing = 1 THEN true ELSE unknown = 1 END; substring(given FROM 'z'); length(given); extract(year FROM day)
-    1 = 1; 1 <> 1; 1 < 2; 2 <= 1; '1' = 1; 1 > '2'; 1 IN (1, 2); 1 IN (2, NULL); 1 NOT IN (2, 3); '01' = 1; 'a' = 'a'; 'a' <> 'a'
+    1 = 1; 1 <> 1; 1 < 2; 2 <= 1; '1' = 1; 1 > '2'; 1 IN (1, 2); 1 IN (2, NULL); 1 IN (2::bool::int); 1 NOT IN (2, 3); '01' = 1; 'a' = 'a'; 'a' <> 'a'
     'a' = 'b'; 'a' < 'b'; 'a' IN ('b', 'c'); 'a' NOT IN ('b', 'c'); true = false; 'x' = 'X'; 1 = 1.0; 1 = NULL; 2 = 1::bool::int
     to_tsvector('simple', coalesce(nothing::text, '') || given); date_trunc('day', day)::text; split_part(given, ',', 7)
 """
@@ -283,7 +283,10 @@ PHASES = [
     "ALTER TABLE task ADD x bool DEFAULT false; ALTER TABLE task ADD CHECK (x) NOT VALID",
     "ALTER TABLE task ADD x bool DEFAULT false; ALTER TABLE task ADD CHECK (x = true) NOT VALID",
     "ALTER TABLE task ADD x int DEFAULT 1; CREATE UNIQUE INDEX u ON task (size) WHERE x = 1 AND id > 2",
+    "ALTER TABLE task ALTER size SET DEFAULT 7; ALTER TABLE task ADD CHECK (size > 6) NOT VALID",
     # Changes that do not affect old code.
+    "ALTER TABLE task ADD x int DEFAULT '01'; ALTER TABLE task ADD CHECK (x IN ('1', '2'))",
+    "CREATE EXTENSION citext SCHEMA a_tenant; ALTER TABLE task ADD x citext DEFAULT 'New'; ALTER TABLE task ADD CHECK (x IN ('new', 'old'))",
     "ALTER TABLE measured ADD x int UNIQUE NULLS DISTINCT; ALTER TABLE measured ALTER x DROP DEFAULT",
     "ALTER TABLE measured ADD x int, ADD UNIQUE NULLS DISTINCT (x)",
     "ALTER TABLE measured ADD x serial UNIQUE NULLS NOT DISTINCT",

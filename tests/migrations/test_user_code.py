@@ -218,6 +218,7 @@ FAILURES = {
     "helper": ("from textwrap import dedent\ndedent(None)", 12),
     "operation": ("pass\nop.add_column('missing', sa.Column('y', sa.Integer), schema='tenant')", 12),
     "nul": ("raise ValueError('a\\0b\\udc80')", 11),
+    "circle": ("a, b = ValueError('a'), ValueError('b')\na.__cause__, b.__cause__ = b, a\nraise a", 13),
     "str": ("class Odd(Exception):\n    def __str__(self): raise KeyError\nraise Odd", 13),
     "deferred": (
         (
