@@ -5,6 +5,8 @@ Revises: 0010
 Create Date: 2026-04-02 11:17:22
 """
 
+# tenantkit: noqa: TK009 - tasks must not change between the copy and the trigger, and are some thousands
+
 from collections.abc import Sequence
 
 import sqlalchemy as sa

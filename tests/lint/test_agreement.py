@@ -39,6 +39,11 @@ SETUP = """
     CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM task;
     CREATE UNIQUE INDEX counted_once ON counted (count);
     CREATE FUNCTION nothing(anyelement) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 0';
+    CREATE RULE shown AS ON UPDATE TO project DO NOTHING;
+    CREATE POLICY all_of_them ON project USING (true);
+    CREATE TABLE part (id int) PARTITION BY LIST (id);
+    CREATE TABLE part_1 PARTITION OF part FOR VALUES IN (1);
+    CREATE TABLE alone (id int);
     CREATE TYPE mood AS ENUM ('good', 'bad');
     CREATE DOMAIN positive AS int;
     CREATE TABLE measured (value positive);
@@ -97,6 +102,30 @@ TYPES = {
 }
 
 LOCKS = [
+    "CREATE TABLE n (id int REFERENCES task, project_id int, FOREIGN KEY (project_id) REFERENCES project)",
+    "ALTER TABLE task ADD x int REFERENCES project",
+    "CREATE TABLE part_2 PARTITION OF part FOR VALUES IN (2)",
+    "CREATE TABLE part_2 (LIKE part INCLUDING ALL)",
+    "ALTER TABLE part ATTACH PARTITION alone FOR VALUES IN (3)",
+    "ALTER TABLE part DETACH PARTITION part_1",
+    "CREATE RULE other AS ON DELETE TO task DO INSTEAD NOTHING",
+    "DROP RULE shown ON project",
+    "ALTER RULE shown ON project RENAME TO seen",
+    "ALTER POLICY all_of_them ON project RENAME TO p",
+    "ALTER POLICY all_of_them ON project USING (false)",
+    "ALTER TRIGGER keeps ON task RENAME TO kept",
+    "ALTER VIEW overview RENAME TO titles",
+    "ALTER INDEX task_pkey RENAME TO pk",
+    "ALTER TABLE ONLY task INHERIT alone",
+    "ALTER TABLE task REPLICA IDENTITY FULL",
+    "ALTER TABLE task SET WITHOUT CLUSTER",
+    "ALTER TABLE task ALTER title SET STORAGE PLAIN",
+    "ALTER TABLE task ALTER title SET (n_distinct = 5)",
+    "ALTER TABLE task SET (autovacuum_enabled = false, toast.autovacuum_enabled = false)",
+    "ALTER TABLE project DISABLE RULE shown",
+    "CREATE STATISTICS st ON title, size FROM task",
+    "CREATE TABLE n AS SELECT * FROM task",
+    "SELECT FROM task FOR UPDATE",
     "ALTER TABLE task ADD x int",
     "ALTER TABLE task ALTER size SET NOT NULL",
     "ALTER TABLE task ADD CONSTRAINT c CHECK (size > 0) NOT VALID",
@@ -491,17 +520,27 @@ def test_a_change_of_type_is_found_if_postgresql_rewrites(
     assert bool(messages(lint_file, upgrade, "TK009")) == is_rewritten(connection, sql)
 
 
+_TABLES = "SELECT oid, relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'a_tenant'::regnamespace"
+_LOCKS = {
+    "AccessExclusiveLock": Lock.ALL,
+    **dict.fromkeys(("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock"), Lock.WRITES),
+}
+
+
 @pytest.mark.parametrize("sql", LOCKS)
 def test_locks_of_statements_are_those_of_postgresql(sql: str, connection: Connection) -> None:
     [statement] = read(sql)
-    told = max((each.lock for each in locked(statement, lambda _: None, lambda *_: True)), default=0)
+    told: dict[str, Lock] = {}
+    for each in locked(statement, lambda _: None, lambda *_: True):
+        told[each.table.name] = max(told.get(each.table.name, each.lock), each.lock)
+    tables: dict[int, str] = {row.oid: row.relname for row in connection.exec_driver_sql(_TABLES)}
     connection.exec_driver_sql(sql)
-    modes = connection.exec_driver_sql(
-        "SELECT array_agg(mode) FROM pg_locks WHERE pid = pg_backend_pid() AND relation = to_regclass('task')"
-    ).scalar()
-    everything, writes = {"AccessExclusiveLock"}, {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock"}
-    taken = {*(modes or ())}
-    assert told == (Lock.ALL if taken & everything else Lock.WRITES if taken & writes else 0)
+    taken: dict[str, Lock] = {}
+    modes = connection.exec_driver_sql("SELECT relation, mode FROM pg_locks WHERE pid = pg_backend_pid()")
+    for relation, mode in modes:
+        if relation in tables and mode in _LOCKS:
+            taken[tables[relation]] = max(taken.get(tables[relation], _LOCKS[mode]), _LOCKS[mode])
+    assert {name: lock for name, lock in told.items() if name in tables.values()} == taken
 
 
 def old_code_works(connection: Connection) -> bool:

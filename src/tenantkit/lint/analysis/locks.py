@@ -43,6 +43,10 @@ _NOT_VALID = "Add it with postgresql_not_valid=True, and validate it in a revisi
 _CHECK_CONCURRENTLY = (
     "Use op.create_check_constraint_concurrently() with 'IS NOT NULL' in an earlier revision: it spares the check"
 )
+_ATTACHING = (
+    "checks every row unless a validated CHECK says the same as the bounds",
+    "Add and validate that in earlier revisions",
+)
 _FILL = "Add the column without it, and set it with op.backfill() in a revision of its own"
 
 _STABLE = frozenset(
@@ -89,15 +93,19 @@ _STATEMENTS: dict[str, tuple[Lock, str | None, str]] = {
         "recomputes the view",
         "Use REFRESH MATERIALIZED VIEW CONCURRENTLY",
     ),
+    "RenameStmt": (Lock.ALL, None, ""),
     "ReindexStmt": (
         Lock.WRITES,
         "rebuilds its indexes",
         "Use REINDEX TABLE CONCURRENTLY in op.get_context().autocommit_block()",
     ),
+    "RuleStmt": (Lock.ALL, None, ""),
     "TruncateStmt": (Lock.ALL, None, ""),
     "VacuumStmt": (Lock.ALL, _REWRITE, "Use VACUUM without FULL"),
 }
 """Locks of other statements, with their work and advice."""
+_PARTS = frozenset({"OBJECT_POLICY", "OBJECT_RULE", "OBJECT_TRIGGER"})
+"""Kinds of objects with whose tables DROP and RENAME lock; tables have actions, and those of indexes are not known."""
 _WIDENABLE = ("numeric", "text", "varchar")
 
 
@@ -113,12 +121,17 @@ def locked(
         for action in statement.actions:
             if action.kind not in _MILD and not action.is_concurrent:
                 yield _by_action(table, action, widens, is_known)
+            if action.partition is not None and not action.is_concurrent:
+                yield Locked(action.partition, Lock.ALL, *(_ATTACHING if action.kind == "AttachPartition" else ()))
     else:
         yield from _by_statement(statement)
+    yield from (Locked(target, Lock.WRITES) for target in statement.referred)
 
 
 def _by_statement(statement: Statement) -> Iterator[Locked]:
     """Yield the tables that a statement other than ALTER TABLE locks."""
+    if statement.partitioned is not None:
+        yield Locked(statement.partitioned, Lock.ALL)
     if statement.kind in _STATEMENTS and not _is_mild(statement):
         lock, work, advice = _STATEMENTS[statement.kind]
         if statement.kind == "LockStmt" and statement.node["mode"] <= _EXCLUSIVE:
@@ -131,7 +144,9 @@ def _is_mild(statement: Statement) -> bool:
     node = statement.node
     match statement.kind:
         case "DropStmt":
-            return node["removeType"] not in {"OBJECT_POLICY", "OBJECT_TRIGGER"}
+            return node["removeType"] not in _PARTS
+        case "RenameStmt":
+            return node["renameType"] not in _PARTS
         case "LockStmt":
             return bool(node["mode"] <= _SHARE_UPDATE_EXCLUSIVE)
         case "ReindexStmt":

@@ -58,6 +58,17 @@ class Statement:
         """The table of an ALTER TABLE."""
         return name_of(self.node.get("relation")) if self.actions else None
 
+    @property
+    def referred(self) -> tuple[Name, ...]:
+        """The tables that its new foreign keys refer to."""
+        keys = (each for each in find({self.kind: self.node}, "Constraint") if each["contype"] == "CONSTR_FOREIGN")
+        return tuple(name for each in keys if (name := name_of(each.get("pktable"))) is not None)
+
+    @property
+    def partitioned(self) -> Name | None:
+        """The table of which it creates a partition."""
+        return name_of(self.node["inhRelations"][0]) if "partbound" in self.node else None
+
     @cached_property
     def options(self) -> dict[str, Any]:
         """The options of a function, a DO, a VACUUM or a REINDEX by their names."""
