@@ -126,7 +126,7 @@ def test_revision_refuses_empty_texts(project: Project, arguments: tuple[str, ..
     files = {*project.folder.rglob("*.py")}
     done = project.invoke("revision", *arguments)
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
-    assert "not blank" in done.err
+    assert "it takes" in done.err
     assert {*project.folder.rglob("*.py")} == files
 
 
