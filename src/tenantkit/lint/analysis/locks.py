@@ -122,7 +122,8 @@ def locked(
             if action.kind not in _MILD and not action.is_concurrent:
                 yield _by_action(table, action, widens, is_known)
             if action.partition is not None and not action.is_concurrent:
-                yield Locked(action.partition, Lock.ALL, *(_ATTACHING if action.kind == "AttachPartition" else ()))
+                work, advice = _ATTACHING if action.kind == "AttachPartition" else (None, "")
+                yield Locked(action.partition, Lock.ALL, work, advice)
     else:
         yield from _by_statement(statement)
     yield from (Locked(target, Lock.WRITES) for target in statement.referred)
