@@ -100,9 +100,9 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
     elif status in BEING_CREATED:
         begun = store.get(connection, order.key)
         directory.isolations.of(begun)
-        if order.wanted not in {None, begun.placement.database}:
-            obstacle = f"its creation has begun in the database {begun.placement.database!r}; drop the tenant first"
-            raise ProvisioningError(order.key, _CLAIMING, obstacle)
+        if order.wanted not in {None, begun.placement.database} or order.isolation not in {None, begun.isolation}:
+            where = f"in the database {begun.placement.database!r}, with isolation {str(begun.isolation)!r}"
+            raise ProvisioningError(order.key, _CLAIMING, f"its creation has begun {where}; drop the tenant first")
         connection.execute(
             tenants.update()
             .where(tenants.c.key == order.key)

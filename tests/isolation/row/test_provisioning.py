@@ -91,6 +91,18 @@ def test_a_creation_that_failed_leaves_no_rows(pair: Tenancy, engine: Engine) ->
     assert pair.create("new", isolation="row", seed=_seed).status == "active"
 
 
+@pytest.mark.parametrize(("first", "other"), [("row", "schema"), ("schema", "row")])
+def test_a_creation_that_has_begun_keeps_its_isolation(pair: Tenancy, first: str, other: str) -> None:
+    def fail(_session: object) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ProvisioningError, match="seeding"):
+        pair.create("new", isolation=first, seed=fail)
+    with pytest.raises(ProvisioningError, match=f"has begun .* with isolation '{first}'; drop the tenant first"):
+        pair.create("new", isolation=other)
+    assert pair.create("new", isolation=first).isolation == first
+
+
 def test_first_tenants_may_be_created_at_once(owner: Tenancy) -> None:
     def create(number: int) -> str:
         return str(owner.create(f"t{number}", isolation="row", seed=_seed).status)
