@@ -53,6 +53,10 @@ class Isolations:
             raise ConfigurationError(f"There is no isolation {name!r}. Choose one of: {', '.join(self._by_name)}.")
         return found
 
+    def fits(self, tenant: Tenant, *, isolation: str | None, database: str | None) -> bool:
+        """Tell whether *tenant* has the *isolation* and the *database*; ``None`` stands for any."""
+        return isolation in {None, tenant.isolation} and database in {None, tenant.placement.database}
+
     def targets(self, tenants: Iterable[Tenant]) -> dict[Placement, MigrationTarget]:
         """Return where the tables of *tenants* are migrated, by placement; of tenants that can be reached."""
         reached: dict[str, list[Tenant]] = {}

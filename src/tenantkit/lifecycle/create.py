@@ -100,7 +100,7 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
     elif status in BEING_CREATED:
         begun = store.get(connection, order.key)
         directory.isolations.of(begun)
-        if order.wanted not in {None, begun.placement.database} or order.isolation not in {None, begun.isolation}:
+        if not directory.isolations.fits(begun, isolation=order.isolation, database=order.wanted):
             where = f"in the database {begun.placement.database!r}, with isolation {str(begun.isolation)!r}"
             raise ProvisioningError(order.key, _CLAIMING, f"its creation has begun {where}; drop the tenant first")
         connection.execute(
