@@ -26,6 +26,8 @@ class NamedEngines:
         :raises ConfigurationError: if two of them are for the same database.
         """
         self._engines = dict(engines)
+        self.keys: Collection[str] = self._engines.keys()
+        """The names of all databases, in the order in which they were given."""
         self.main = self._engines[MAIN_DATABASE]
         found: dict[object, str] = {}
         for name, engine in self._engines.items():
@@ -37,11 +39,6 @@ class NamedEngines:
                 )
             if name != MAIN_DATABASE:
                 _check_mark_once(engine, name)
-
-    @property
-    def keys(self) -> Collection[str]:
-        """The names of all databases, in the order in which they were given."""
-        return self._engines.keys()
 
     def engine(self, key: str, /) -> Engine:
         """Return the engine of the database *key*."""

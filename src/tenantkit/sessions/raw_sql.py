@@ -197,8 +197,8 @@ def _check(statement: str, context: Any) -> bool:
             binding.require_own_map(options)
         if compiled is not None:
             _require_own_parts(binding, context, compiled)
-            if (crossing := options.get(CROSSING)) is not None:
-                crossing.check(connection, compiled)
+            if CROSSING in options:
+                options[CROSSING].check(connection, compiled)
     # DDL, whose defaults and checks are text, has no has_text.
     if not getattr(compiled, "has_text", True):
         return False

@@ -98,7 +98,7 @@ class _FramedSession(OptionsSession):
         if self._crossing is not None and arguments.get("bind") is None:
             crossed = arguments["bind"] = self._crossing.bind_for(mapper, arguments)
         bind = super().get_bind(mapper, **arguments)
-        if crossed is None:
+        if crossed is None and bind is not self._transactions.bind:
             self._transactions.require_own_engine(bind)
         if isinstance(bind, Connection):
             self._transactions.resume(bind)

@@ -43,12 +43,15 @@ class Transactions:
         """Prepare for *session* on *bind*, whose execution *options* may have the binding of a tenant."""
         binding: Binding | None = options.get(BINDING)
         self._session = ref(session)
+        self.bind = bind
+        """What the session was made with; the application may set another `Session.bind`."""
         self._engine = bind.engine if bind is not None else None
         self._options = options
         self._binding = binding
         self._head = binding.head if binding else ()
         self._crossing: Crossing | None = options.get(CROSSING)
         self._mark = binding.mark if binding else ""
+        self._common_schema = binding.tenant.schema if binding and binding.column else None
         self.callers: WeakKeyDictionary[Connection, Any] | None = None
         """Connections of the caller, with their original options: SQLAlchemy 2.1 adds the session's."""
 
@@ -97,14 +100,16 @@ class Transactions:
             raise
 
     def _begin(self, connection: Connection) -> None:
-        if self._crossing is None or not self._crossing.is_main(connection):
-            self.require_own_engine(connection)  # again, as a subclass may have a get_bind() of its own
+        # Again, as a subclass may have a get_bind() of its own.
+        if connection.engine is not self._engine and not self._is_away(connection):
+            self.require_own_engine(connection)
         pooled: Any = connection.connection.dbapi_connection
         driver = framed(connection)
         if pooled.autocommit:
             raise driver.refuse_autocommit()
         if self.callers and connection in self.callers:
-            self._require_login(connection, may_own=True)
+            if self._common_schema is not None:
+                require_row_login(connection, self._common_schema, may_own=True)
             shared = _shared_connections.get(connection)
             if shared is None:
                 shared = _shared_connections[connection] = _SharedConnection(self.callers[connection])
@@ -113,16 +118,13 @@ class Transactions:
         transaction: Any = connection.get_transaction()
         if driver.frame is not None and driver.frame.transaction() is transaction:
             return  # a savepoint in a transaction that this session has begun
-        self._require_login(connection, may_own=False)
-        driver.frame = self.frame(connection)
-        self.set_dialect(connection)
+        if self._common_schema is not None:
+            require_row_login(connection, self._common_schema, may_own=False)
+            self._set_dialect(connection)
+        driver.frame = self.frame(connection, transaction)
         if driver.in_transaction:  # one in two phases begins at once
             driver.needs_tail = True
             send_all(connection, driver.frame.head)
-
-    def _require_login(self, connection: Connection, *, may_own: bool) -> None:
-        if self._binding is not None and self._binding.column is not None:
-            require_row_login(connection, self._binding.tenant.schema, may_own=may_own)
 
     def end(self) -> None:
         """Restore the caller's connections."""
@@ -137,19 +139,22 @@ class Transactions:
                     del _shared_connections[connection]
                     shared.end(connection)
 
-    def frame(self, connection: Connection) -> Frame:
-        """Return the frame for the open transaction of *connection*."""
-        transaction = cast("RootTransaction", connection.get_transaction())  # which the session has begun
+    def frame(self, connection: Connection, transaction: RootTransaction) -> Frame:
+        """Return the frame for the open *transaction* of *connection*."""
         # A tenant of another database has no schema in the main one.
-        is_away = self._crossing is not None and self._crossing.is_main(connection)
-        return Frame(ref(transaction), () if is_away else self._head, self._mark, self._binding)
+        head = self._head if self._crossing is None or not self._is_away(connection) else ()
+        return Frame(ref(transaction), head, self._mark, self._binding)
+
+    def _is_away(self, connection: Connection) -> bool:
+        """Return whether *connection* is to the main database, and the tenant's is another one."""
+        return self._crossing is not None and self._crossing.is_main(connection)
 
     def apply_options(self, connection: Connection, before: Any) -> None:
         """Set the options of this session on *connection*."""
         connection._execution_options = before.union(self._options)  # noqa: SLF001 - execution_options() only adds
-        self.set_dialect(connection)
+        self._set_dialect(connection)
 
-    def set_dialect(self, connection: Connection) -> None:
+    def _set_dialect(self, connection: Connection) -> None:
         """Make *connection* compile statements as the tenant's isolation needs them."""
         connection.dialect = row_dialect(connection, self._binding)
 
@@ -209,7 +214,7 @@ class _SharedConnection:
         session.apply_options(connection, self.options)
         if self._is_open(connection):
             driver = framed(connection)
-            driver.frame = session.frame(connection)
+            driver.frame = session.frame(connection, cast("RootTransaction", connection.get_transaction()))
             driver.needs_tail = True
             self._leave_settings(connection, session.settings if driver.frame.head else frozenset())
             if driver.frame.head:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, select, text, update
+from sqlalchemy import Engine, delete, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from tenantkit import Tenancy, Tenant
+from tenantkit import Tenancy
 from tenantkit.isolation.binding import Binding
-from tenantkit.isolation.row.isolation import RowIsolation
 from tenantkit.sessions import row_criterion, transactions
 from tests.isolation.row.conftest import APP, as_role
 from tests.isolation.row.models import APPLICATION, Tag
@@ -98,24 +96,20 @@ def _criterion_removed(engine: Engine, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(row_criterion._RowCompiler, "_criteria", lambda *_: iter(()))
 
 
-def _value_of_the_first(_engine: Engine, patch: pytest.MonkeyPatch) -> None:
-    original, first = RowIsolation.bind, list[Any]()
+def _value_of_the_first(engine: Engine, patch: pytest.MonkeyPatch) -> None:
+    with engine.connect() as connection:
+        first = connection.exec_driver_sql("SELECT id FROM tenantkit.tenants WHERE key = 'acme'").scalar_one()
+    original = row_criterion._RowCompiler._criterion
 
-    def bind(self: RowIsolation, tenant: Tenant) -> Binding:
-        binding = original(self, tenant)
-        first.append(binding.value)
-        return replace(binding, value=first[0])
+    def criterion(self: Any, source: Any) -> Any:
+        made: Any = original(self, source)
+        return made.left == literal_column(str(first))
 
-    patch.setattr(RowIsolation, "bind", bind)
+    patch.setattr(row_criterion._RowCompiler, "_criterion", criterion)
 
 
 def _one_dialect_for_all(_engine: Engine, patch: pytest.MonkeyPatch) -> None:
-    original, kept = row_criterion.row_dialect, dict[int, Any]()
-
-    def keep(connection: Any, binding: Any) -> Any:
-        return kept.setdefault(0, original(connection, binding))
-
-    patch.setattr(transactions, "row_dialect", keep)
+    patch.setattr(row_criterion, "copy", lambda dialect: dialect)
 
 
 def _session_wide(_engine: Engine, patch: pytest.MonkeyPatch) -> None:
