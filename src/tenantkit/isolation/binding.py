@@ -52,8 +52,6 @@ class Binding:
     """Further settings of the tenant's transactions, such as a role: names and values."""
     column: TenantColumn | None = None
     """The column that divides the tables among tenants, if the schema is not the tenant's alone."""
-    value: Any = None
-    """The tenant's value of that column."""
     verify: Callable[[], object] | None = None
     """A function that raises if the tenant cannot be served, called before the first statement."""
     schemas: Mapping[str | None, str] = field(init=False)
@@ -105,8 +103,7 @@ def bind(
     extra_schemas: Sequence[str] = (),
     settings: tuple[tuple[str, str], ...] = (),
     column: TenantColumn | None = None,
-    value: Any = None,
 ) -> Binding:
     """Return the binding of *tenant*, whose tables are declared with *placeholder*."""
     path = search_path(tenant.schema, *extra_schemas)
-    return Binding(tenant, placeholder, raw_sql, path, settings, column=column, value=value)
+    return Binding(tenant, placeholder, raw_sql, path, settings, column=column)

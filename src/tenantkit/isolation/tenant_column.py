@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, Integer, String, Table, Uuid, text
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import BigInteger, Column, text
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.quoting import quote_identifier, quote_literal
 
 SETTING = "tenantkit.tenant"
-"""The setting of a transaction that has the value of its tenant."""
-
-ColumnType = Literal["bigint", "integer", "text", "uuid"]
-
-_TYPES: Mapping[ColumnType, type[TypeEngine[Any]]] = {
-    "bigint": BigInteger,
-    "integer": Integer,
-    "text": String,
-    "uuid": Uuid,
-}
+"""The setting of a transaction that has the id of its tenant."""
+TYPE = "bigint"
+"""The type of ids of tenants in SQL."""
 
 
 @dataclass(frozen=True, slots=True)
 class TenantColumn:
-    """The tenant column of each common table. The models need not declare it."""
+    """The tenant column of each common table, with the tenants' ids. The models do not declare it."""
 
     name: str = "tenant_id"
-    type: ColumnType = "bigint"
 
     @property
     def sql_name(self) -> str:
@@ -42,28 +33,18 @@ class TenantColumn:
         """The SQL expression of the setting; NULL without a tenant, also where a transaction before had one."""
         return f"nullif(current_setting({quote_literal(SETTING)}, true), '')"
 
-    @property
-    def current(self) -> str:
-        """The SQL expression of the value of the transaction's tenant; NULL without a tenant."""
-        return f"{self.setting}::{self.type}"
-
-    @property
-    def sqlalchemy_type(self) -> TypeEngine[Any]:
-        """The type, for SQLAlchemy."""
-        return _TYPES[self.type]()
-
     def make(self) -> Column[Any]:
         """Return a new column, which the database fills with the value of the transaction's tenant."""
-        return Column(self.name, self.sqlalchemy_type, server_default=text(self.current), nullable=False)
+        return Column(self.name, BigInteger(), server_default=text(f"{self.setting}::{TYPE}"), nullable=False)
 
-    def require_type(self, table: Table) -> None:
-        """Raise if *table* declares a column of this name with another type.
+    def require_free(self, table: str, columns: Iterable[Column[Any]]) -> None:
+        """Raise if one of the *columns* of a declared *table* has this name, since it may mean something else.
 
-        :raises ConfigurationError: if it does.
+        :raises ConfigurationError: if one has it.
         """
-        declared = table.columns.get(self.name)
-        if declared is not None and not isinstance(declared.type, _TYPES[self.type]):
+        if any(self.name in {column.key, column.name} for column in columns):
             raise ConfigurationError(
-                f"The column {table.fullname}.{self.name} has the type {declared.type!r}, but the tenants' values have "
-                f"the type {self.type}. Give the column that type, or another name if it does not name the tenant."
+                f"The table {table} declares a column {self.name!r}, which is the name of tenantkit's own column in "
+                "common tables. If it means the tenant, remove it: tenantkit adds and fills it. If it means something "
+                "else, give it another name, or give the tenants isolation='schema'."
             )

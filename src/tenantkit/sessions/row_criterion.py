@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnClause, ColumnElement, Delete, Dialect, Insert, Join, Select, Table, Update, bindparam
+from sqlalchemy import BigInteger, ColumnClause, ColumnElement, Delete, Dialect, Insert, Join, Select, Table, Update, bindparam
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import AliasedReturnsRows, FromGrouping
 from typing_extensions import override
@@ -109,10 +109,9 @@ class _RowCompiler(SQLCompiler):
 
     def _criterion(self, source: FromClause) -> ColumnElement[bool]:
         self.needs_tenant = True
-        type_ = self.column.sqlalchemy_type
-        column: ColumnClause[Any] = ColumnClause(self.column.name, type_)
+        column: ColumnClause[Any] = ColumnClause(self.column.name, BigInteger())
         column.table = source
-        return column == bindparam(PARAMETER, type_=type_)
+        return column == bindparam(PARAMETER, type_=column.type)
 
 
 def _is_view(table: Any) -> bool:
@@ -145,9 +144,8 @@ class _RowContext:
         **more: Any,
     ) -> Any:
         if compiled.needs_tenant:
-            value = options[BINDING].value
             given: Sequence[Mapping[str, Any]] = parameters or ({},)
-            parameters = [{**each, PARAMETER: value} for each in given]
+            parameters = [{**each, PARAMETER: options[BINDING].tenant.id} for each in given]
         return super()._init_compiled(  # type: ignore[misc]
             dialect, connection, pooled, options, compiled, parameters, *rest, **more
         )

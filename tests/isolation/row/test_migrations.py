@@ -177,6 +177,15 @@ def test_rows_are_moved_between_tables_for_each_tenant(
         ("op.execute('CREATE POLICY more ON account USING (true)')", "2 policies"),
         ("op.execute('CREATE UNIQUE INDEX mine ON account (kind)')", "over all tenants"),
         ("op.execute('ALTER TABLE invoice ADD twin int UNIQUE')", "over all tenants"),
+        (
+            "op.create_table('lease', sa.Column('id', sa.Uuid, primary_key=True),"
+            " sa.Column('tenant_id', sa.BigInteger), schema='tenant')",
+            "declares a column 'tenant_id'",
+        ),
+        (
+            "op.add_column('invoice', sa.Column('tenant_id', sa.BigInteger), schema='tenant', if_not_exists=True)",
+            "declares a column 'tenant_id'",
+        ),
         ("op.execute('ALTER TABLE account ALTER tenant_id DROP NOT NULL')", "NULL|primary key"),
         ("op.backfill('account', {'kind': 'a'}, where='kind IS NULL', schema='tenant')", "does not support a backfill"),
         (

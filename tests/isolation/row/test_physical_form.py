@@ -138,44 +138,12 @@ def test_keys_to_shared_tables_stay_as_they_are() -> None:
     assert (list(key.column_keys), key.referred_table.fullname) == (["plan"], "shared.plan")
 
 
-def test_a_declared_column_is_used_as_it_is_beside_a_key_that_is_unique_among_all() -> None:
-    made = MetaData(schema="tenant")
-    tenant = TenantColumn("organization_id", "uuid")
-    account = _table(
-        Column("id", Uuid, primary_key=True), Column("organization_id", Uuid), name="account", metadata=made
-    )
-    invoice = _table(
-        Column("id", Uuid, primary_key=True),
-        Column("organization_id", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
-        Column("account_id", ForeignKey("tenant.account.id")),
-        UniqueConstraint("organization_id", "account_id", name="own"),
-        metadata=made,
-    )
-    assert _keys(physical_table(account, tenant)) == {
-        "account_pkey": ["id"],
-        "account_organization_id_id_key": ["organization_id", "id"],
-    }
-    column = physical_table(account, tenant).columns["organization_id"]
-    assert not column.nullable
-    assert "::uuid" in str(column.server_default.arg)  # type: ignore[union-attr]
-    physical = physical_table(invoice, tenant)
-    assert str(physical.columns["organization_id"].server_default.arg) == "gen_random_uuid()"  # type: ignore[union-attr]
-    assert _keys(physical)["own"] == ["organization_id", "account_id"]
-    (key,) = physical.foreign_key_constraints
-    assert [element.target_fullname for element in key.elements] == [
-        "tenant.account.organization_id",
-        "tenant.account.id",
-    ]
-
-
 ID = Column("id", Integer, primary_key=True)
 
 
 @pytest.mark.parametrize(
     ("items", "problem"),
     [
-        ([Column("tenant_id", String)], "has the type String"),
-        ([Column("tenant_id", BigInteger)], "is not unique among all tenants"),
         ([Column("n", Integer), ExcludeConstraint(("n", "="))], "does not support a ExcludeConstraint yet"),
         ([Column("up", ForeignKey("tenant.invoice.id", onupdate="SET NULL"))], "would change the tenant of a row"),
         (
@@ -192,6 +160,19 @@ ID = Column("id", Integer, primary_key=True)
 def test_what_would_mean_something_else_is_refused(items: list[Any], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         physical_table(_table(ID._copy(), *items), TENANT)
+
+
+@pytest.mark.parametrize("key", [Integer, Uuid])
+@pytest.mark.parametrize("is_key", [False, True])
+@pytest.mark.parametrize("type_", [BigInteger, String])
+@pytest.mark.parametrize("names", [("tenant_id", "tenant_id"), ("tenant_id", "renter"), ("renter", "tenant_id")])
+def test_a_column_of_the_application_with_the_name_of_the_tenants_is_refused(
+    key: Any, is_key: bool, type_: Any, names: tuple[str, str]
+) -> None:
+    name, attribute = names
+    table = _table(Column("id", key, primary_key=True), Column(name, type_, key=attribute, primary_key=is_key))
+    with pytest.raises(ConfigurationError, match=r"tenant\.invoice declares a column 'tenant_id'"):
+        physical_table(table, TENANT)
 
 
 @pytest.mark.parametrize("method", ["gin", "hash", "brin", "btree", None])

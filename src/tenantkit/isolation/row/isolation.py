@@ -72,7 +72,6 @@ class RowIsolation:
             extra_schemas=self.extra_schemas,
             settings=((SETTING, str(tenant.id)),),
             column=self.column,
-            value=tenant.id,
         )
 
     def targets(self, tenants: Iterable[Tenant]) -> Iterable[MigrationTarget]:

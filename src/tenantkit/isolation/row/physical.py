@@ -21,7 +21,6 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
-    Uuid,
 )
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import conv
@@ -47,7 +46,6 @@ def physical_table(
     for constraint in table.constraints:
         if foreign_keys is None or not isinstance(constraint, ForeignKeyConstraint) or constraint in foreign_keys:
             form.add(constraint)
-    form.add_target()
     for index in table.indexes:
         form.index(index)
     return form.table
@@ -69,18 +67,15 @@ class _PhysicalForm:
     """The physical form of one table, with its columns, to which the rest is added."""
 
     def __init__(self, declared: Table, tenant: TenantColumn) -> None:
-        tenant.require_type(declared)
+        tenant.require_free(declared.fullname, declared.columns)
         self._declared = declared
         self._tenant = tenant
-        self._owns_column = tenant.name in declared.columns
         prefixes: Any = declared._prefixes  # noqa: SLF001 - as Table.to_metadata() does # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        columns = [self._column(column) for column in declared.columns]
-        if not self._owns_column:
-            columns.append(tenant.make())  # last: an INSERT in text may have values without names of columns
         self.table = Table(
             declared.name,
             MetaData(naming_convention=declared.metadata.naming_convention),
-            *columns,
+            *(self._column(column) for column in declared.columns),
+            tenant.make(),  # last: an INSERT in text may have values without names of columns
             schema=declared.schema,
             comment=declared.comment,
             prefixes=prefixes,
@@ -93,10 +88,6 @@ class _PhysicalForm:
         # These would make constraints again.
         column.unique = column.index = None
         column.primary_key = False
-        if declared.name == self._tenant.name:
-            column.nullable = False
-            if column.server_default is None:
-                column.server_default = self._tenant.make().server_default
         return column
 
     def add(self, constraint: Constraint) -> Constraint:
@@ -128,37 +119,15 @@ class _PhysicalForm:
         numbered = self._declared.autoincrement_column
         if numbered is not None:
             self.table.columns[numbered.key].autoincrement = True  # of one key column of several, too
-        made = PrimaryKeyConstraint(
-            *self._columns(keys if self._keeps_key else self._led(keys)),
-            name=self._name(constraint, (), "pkey"),
-            **_options(constraint),
+        return PrimaryKeyConstraint(
+            *self._led(keys), name=self._name(constraint, (), "pkey"), **_options(constraint)
         )
-        if self._owns_column and self._tenant.name not in keys and not self._keeps_key:
-            raise ConfigurationError(
-                f"The primary key of {self._declared.fullname} is not unique among all tenants, and does not have the "
-                f"column {self._tenant.name!r}, which the table declares. Give it a Uuid as its key, or leave the "
-                "column to tenantkit, which then begins the key with it."
-            )
-        return made
-
-    @property
-    def _keeps_key(self) -> bool:
-        """Whether the primary key is a UUID beside a declared tenant column: other tables may refer to it alone."""
-        columns = list(self._declared.primary_key.columns)
-        return self._owns_column and len(columns) == 1 and isinstance(columns[0].type, Uuid)
-
-    def add_target(self) -> None:
-        """Add the unique constraint to which foreign keys point if the primary key stays as it is declared."""
-        if self._keeps_key:
-            keys = self._led([column.key for column in self._declared.primary_key.columns])
-            name = default_name(self._declared.name, keys, "key")
-            self.table.append_constraint(UniqueConstraint(*self._columns(keys), name=name))
 
     @_physical.register
     def _(self, constraint: UniqueConstraint) -> Constraint:
         keys = [column.key for column in constraint.columns]
         return UniqueConstraint(
-            *self._columns(self._led(keys)), name=self._name(constraint, keys, "key"), **_options(constraint)
+            *self._led(keys), name=self._name(constraint, keys, "key"), **_options(constraint)
         )
 
     @_physical.register
@@ -167,7 +136,7 @@ class _PhysicalForm:
         keys, referred = list(constraint.column_keys), targets[0].table
         columns = [self._stub(referred, target) for target in targets]
         ondelete = constraint.ondelete
-        leads = referred.schema == self._declared.schema and self._tenant.name not in keys
+        leads = referred.schema == self._declared.schema
         if leads:
             self._require_leading(constraint)
             if (ondelete or "").upper() in {"SET NULL", "SET DEFAULT"}:
@@ -175,7 +144,7 @@ class _PhysicalForm:
                 ondelete = f"{ondelete} ({names})"
             columns.insert(0, self._stub(referred, self._tenant.make()))
         return ForeignKeyConstraint(
-            self._led(keys) if leads else keys,
+            [self._tenant.name, *keys] if leads else keys,
             columns,
             name=self._name(constraint, keys, "fkey"),
             onupdate=constraint.onupdate,
@@ -217,18 +186,15 @@ class _PhysicalForm:
         declared: list[Any] = list(index.expressions)
         expressions: list[Any] = [visitors.replacement_traverse(expression, {}, replace) for expression in declared]
         is_ordered = index.dialect_kwargs.get("postgresql_using") in _ORDERED
-        if (is_ordered or index.unique) and self._tenant.name not in index.columns:
+        if is_ordered or index.unique:
             expressions.insert(0, self.table.columns[self._tenant.name])
         return Index(
             index.name, *expressions, unique=index.unique, info=index.info, _table=self.table, **index.dialect_kwargs
         )
 
-    def _led(self, keys: Sequence[str]) -> list[str]:
-        """Return keys of columns with that of the tenant column first, unless they contain it."""
-        return list(keys) if self._tenant.name in keys else [self._tenant.name, *keys]
-
-    def _columns(self, keys: Sequence[str]) -> list[Column[Any]]:
-        return [self.table.columns[key] for key in keys]
+    def _led(self, keys: Sequence[str]) -> list[Column[Any]]:
+        """Return the tenant column, and then the columns with *keys*."""
+        return [self.table.columns[key] for key in (self._tenant.name, *keys)]
 
     def _name(self, constraint: Constraint, keys: Sequence[str], suffix: str) -> str:
         """Return the name that a constraint has in a schema of one tenant."""

@@ -8,12 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from tenantkit.isolation.tenant_column import SETTING, TenantColumn
+from tenantkit.isolation.tenant_column import SETTING, TYPE, TenantColumn
 from tenantkit.postgres.quoting import quote_identifier
 
 CHUNK = 10_000
 """Number of rows that one transaction removes, before the last one."""
 
+_VALUE = f"CAST(CAST(:value AS text) AS {TYPE})"
 _TABLES = text(
     """
     SELECT relname AS name, ARRAY(
@@ -38,7 +39,7 @@ def chunks(
     found: list[Callable[[Connection], object]] = []
     for table in _in_order(_referring(connection, schema, tenant)):
         name = f"{quote_identifier(schema)}.{quote_identifier(table)}"
-        own = f"FROM {name} WHERE {tenant.sql_name} = {_cast(tenant)}"
+        own = f"FROM {name} WHERE {tenant.sql_name} = {_VALUE}"
         count = connection.execute(text(f"SELECT count(*) {own}"), {"value": str(value)}).scalar_one()
         some = f"DELETE FROM {name} WHERE ctid = ANY(ARRAY(SELECT ctid {own} LIMIT {CHUNK}))"  # noqa: S608 - quoted
         found += [partial(_execute, statement=some, value=value)] * (count // CHUNK)
@@ -49,7 +50,7 @@ def remove_rows(connection: Connection, schema: str, tenant: TenantColumn, value
     """Remove all rows of a tenant, by one statement: foreign keys, be they in a cycle, are checked at its end."""
     steps = [
         f"step{number} AS (DELETE FROM {quote_identifier(schema)}.{quote_identifier(table)} "  # noqa: S608 - quoted
-        f"WHERE {tenant.sql_name} = {_cast(tenant)})"
+        f"WHERE {tenant.sql_name} = {_VALUE})"
         for number, table in enumerate(_referring(connection, schema, tenant))
     ]
     if steps:
@@ -64,10 +65,6 @@ def enter(connection: Connection, value: Any) -> None:
 def _execute(connection: Connection, statement: str, value: Any) -> None:
     enter(connection, value)
     connection.execute(text(statement), {"value": str(value)})
-
-
-def _cast(tenant: TenantColumn) -> str:
-    return f"CAST(CAST(:value AS text) AS {tenant.type})"
 
 
 def _referring(connection: Connection, schema: str, tenant: TenantColumn) -> dict[str, set[str]]:

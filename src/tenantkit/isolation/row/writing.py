@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, ForeignKeyConstraint, Table, event
-from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
+from sqlalchemy import Column, Connection, ForeignKeyConstraint, Table, event
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, ExecutableDDLElement
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.row.physical import physical_constraint, physical_index, physical_table
@@ -92,6 +92,9 @@ class _Writer:
                 return CreateIndex(
                     physical_index(construct.element, self.tenant), if_not_exists=construct.if_not_exists
                 )
+            case ExecutableDDLElement(column=Column() as column):  # Alembic's ADD COLUMN, perhaps with IF NOT EXISTS
+                self.tenant.require_free(construct.table_name, [column])
+                return construct
             case _:
                 return construct
 
