@@ -76,6 +76,24 @@ def test_a_removal_goes_in_chunks_and_through_cycles(url: URL, engine: Engine, m
     superuser.dispose()
 
 
+def test_a_superuser_drops_a_tenant_from_partitioned_tables(
+    pair: Tenancy, pair_url: URL, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Partitions have rows with the same ctid, and row security does not hold for the superuser."""
+    monkeypatch.setattr(removal, "CHUNK", 2)
+    ids = {key: pair.get(key).id for key in ("acme", "berta")}
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE rows.log (id int, tenant_id bigint NOT NULL) PARTITION BY LIST (tenant_id)"
+        )
+        for key, number in ids.items():
+            connection.exec_driver_sql(f"CREATE TABLE rows.log_{key} PARTITION OF rows.log FOR VALUES IN ({number})")
+            connection.exec_driver_sql(f"INSERT INTO rows.log SELECT generate_series(1, 4), {number}")
+    with closing(Tenancy(pair_url, **APPLICATION, listen=False)) as superuser:
+        superuser.drop("acme")
+    assert _read(engine, "SELECT tenant_id, count(*) FROM rows.log GROUP BY 1") == [(ids["berta"], 4)]
+
+
 def test_a_creation_that_failed_leaves_no_rows(pair: Tenancy, engine: Engine) -> None:
     def fail(session: Any) -> None:
         _seed(session)
