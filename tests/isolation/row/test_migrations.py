@@ -177,6 +177,9 @@ def test_rows_are_moved_between_tables_for_each_tenant(
         ("op.execute('CREATE POLICY more ON account USING (true)')", "2 policies"),
         ("op.execute('CREATE UNIQUE INDEX mine ON account (kind)')", "over all tenants"),
         ("op.execute('ALTER TABLE invoice ADD twin int UNIQUE')", "over all tenants"),
+        ("op.execute('CREATE UNIQUE INDEX mine ON account (kind) INCLUDE (tenant_id)')", "over all tenants"),
+        ("op.execute('ALTER TABLE account ADD EXCLUDE (name WITH =)')", "over all tenants"),
+        ("op.execute('CREATE MATERIALIZED VIEW names AS SELECT 1 AS name')", "'names' .* is a materialized view"),
         (
             "op.create_table('lease', sa.Column('id', sa.Uuid, primary_key=True),"
             " sa.Column('tenant_id', sa.BigInteger), schema='tenant')",

@@ -230,6 +230,24 @@ FAULTS: dict[str, tuple[str, str]] = {
         "ALTER TABLE rows.tag ADD UNIQUE (id); ALTER TABLE rows.invoice ADD CONSTRAINT mine FOREIGN KEY (account_id) REFERENCES rows.tag (id)",
         "foreign keys that reach rows of other tenants: mine",
     ),
+    "included tenant": (
+        "CREATE UNIQUE INDEX global ON rows.tag (name) INCLUDE (tenant_id)",
+        "unique indexes over all tenants: global",
+    ),
+    "exclusion": (
+        "ALTER TABLE rows.tag ADD CONSTRAINT global EXCLUDE (name WITH =)",
+        "unique indexes over all tenants: global",
+    ),
+    "crossed key": (
+        "ALTER TABLE rows.account ADD twin bigint; ALTER TABLE rows.account ADD UNIQUE (id, tenant_id); "
+        "ALTER TABLE rows.account ADD CONSTRAINT mine FOREIGN KEY (tenant_id, id) REFERENCES rows.account (id, tenant_id)",
+        "foreign keys that reach rows of other tenants: mine",
+    ),
+    "materialized view": ("CREATE MATERIALIZED VIEW rows.mine AS SELECT * FROM rows.tag", "is a materialized view"),
+    "foreign table": (
+        "CREATE FOREIGN DATA WRAPPER far; CREATE SERVER far FOREIGN DATA WRAPPER far; CREATE FOREIGN TABLE rows.mine (tenant_id bigint NOT NULL) SERVER far",
+        "is a foreign table",
+    ),
     "table": ("CREATE TABLE rows.mine (id int)", "'mine' of the schema 'rows' lacks the tenant column"),
     "mark": ("COMMENT ON SCHEMA rows IS NULL", "lacks its comment"),
 }

@@ -15,7 +15,7 @@ from tenantkit.isolation.base import Finding
 from tenantkit.isolation.binding import Binding, RawSQL, bind
 from tenantkit.isolation.row.policies import no_tenant_function
 from tenantkit.isolation.row.removal import chunks, remove_rows
-from tenantkit.isolation.row.security import problems
+from tenantkit.isolation.row.security import login_problem, problems
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.isolation.tenant_column import SETTING, TenantColumn
 from tenantkit.postgres.advisory_locks import PLACEMENT
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 _MARK = "tenantkit rows"
 """The comment on a common schema."""
 _HAS_TABLES = text(
-    "SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace(:schema) AND relkind = 'r')"
+    "SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'p'))"
 )
-_BYPASSES = text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +84,7 @@ class RowIsolation:
         """Return what is in the way: a schema of that name that is not tenantkit's, or a login that policies bypass."""
         if schemas.read_mark(connection, placement.schema) not in {None, _MARK}:
             return f"the schema {placement.schema!r} exists, and is not tenantkit's"
-        if connection.execute(_BYPASSES).scalar_one():
-            return (
-                "row security does not hold for the login that creates the tenant, a superuser or a role with "
-                "BYPASSRLS; create tenants and migrate as an ordinary role that owns the tables"
-            )
-        return None
+        return login_problem(connection)
 
     def create(self, connection: Connection, tenant: Tenant) -> bool:
         """Make the common schema if it is not there; return whether it is empty, so that tables are to be made."""

@@ -10,33 +10,49 @@ from sqlalchemy import Connection, text
 
 from tenantkit.isolation.row.policies import condition
 from tenantkit.isolation.tenant_column import TenantColumn
+from tenantkit.postgres.quoting import quote_identifier
 
+_BYPASSES = text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
 _TABLES = text(
     """
-    SELECT relname AS name, relrowsecurity AND relforcerowsecurity AS is_forced, attnotnull AS is_filled,
+    SELECT relname AS name, relkind::text AS kind, relrowsecurity AND relforcerowsecurity AS is_forced,
+        attnotnull AS is_filled,
         (SELECT json_agg(json_build_array(
             polcmd = '*' AND polpermissive AND polroles = '{0}',
             pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
         )) FROM pg_policy WHERE polrelid = pg_class.oid) AS policies,
         ARRAY(SELECT index.relname::text FROM pg_index JOIN pg_class AS index ON index.oid = indexrelid
-            WHERE indrelid = pg_class.oid AND indisunique AND NOT attnum = ANY(indkey)
-            AND NOT (indisprimary AND EXISTS (SELECT FROM pg_index AS led WHERE led.indrelid = pg_index.indrelid
-                AND led.indisunique AND led.indkey::text = concat(attnum, ' ', pg_index.indkey::text)))
-            ORDER BY 1) AS global_indexes,
+            WHERE indrelid = pg_class.oid AND (indisunique OR indisexclusion)
+            AND NOT attnum = ANY((indkey::int2[])[0:indnkeyatts - 1]) ORDER BY 1) AS global_indexes,
         ARRAY(SELECT conname::text FROM pg_constraint JOIN pg_class AS target ON target.oid = confrelid
             WHERE conrelid = pg_class.oid AND contype = 'f' AND target.relnamespace = pg_class.relnamespace
-            AND NOT attnum = ANY(conkey) ORDER BY 1) AS open_keys
+            AND NOT EXISTS (SELECT FROM unnest(conkey, confkey) AS pair (own, referred)
+                JOIN pg_attribute AS theirs ON theirs.attrelid = confrelid AND theirs.attnum = referred
+                WHERE own = pg_attribute.attnum AND theirs.attname = :column) ORDER BY 1) AS open_keys
     FROM pg_class
     LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attname = :column AND NOT attisdropped
-    WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'p') AND relname <> 'alembic_version'
+    WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'p', 'm', 'f') AND relname <> 'alembic_version'
     ORDER BY relname
     """
 )
 
+_UNDIVIDED = {"m": "materialized view", "f": "foreign table"}
+"""Kinds of tables that have no policies."""
+
+
+def login_problem(connection: Connection) -> str | None:
+    """Return why the login of *connection* cannot create or migrate common tables; ``None`` if it can."""
+    if connection.execute(_BYPASSES).scalar_one():
+        return (
+            "row security does not hold for the login, a superuser or a role with BYPASSRLS; create tenants and "
+            "migrate as an ordinary role that owns the tables"
+        )
+    return None
+
 
 def problems(connection: Connection, schema: str, tenant: TenantColumn) -> list[str]:
     """Return what keeps the tables of a common schema from being divided among tenants; nothing if all are."""
-    rows = connection.execute(_TABLES, {"schema": f'"{schema}"', "column": tenant.name})
+    rows = connection.execute(_TABLES, {"schema": quote_identifier(schema), "column": tenant.name})
     wanted = _normal(condition(schema, tenant), schema)
     return [
         f"the table {row.name!r} of the schema {schema!r} {each}" for row in rows for each in _of(row, wanted, schema)
@@ -44,6 +60,9 @@ def problems(connection: Connection, schema: str, tenant: TenantColumn) -> list[
 
 
 def _of(row: Any, wanted: str, schema: str) -> Iterator[str]:
+    if row.kind in _UNDIVIDED:
+        yield f"is a {_UNDIVIDED[row.kind]}, whose rows every tenant would see; move it to the shared tables, or drop it"
+        return
     if row.is_filled is None:
         yield "lacks the tenant column; create it by op.create_table, or move it to the shared tables"
         return
