@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import URL, Engine, create_engine, text
 
 from tenantkit import MigrationError, ProvisioningError, Tenancy, drift, migrations
-from tests.isolation.row.conftest import make_owner
+from tests.isolation.row.conftest import APP, make_owner
+from tests.isolation.row.models import APPLICATION
 from tests.migrations.environments import Environment
 
 R1 = """
@@ -209,6 +210,18 @@ def test_what_is_not_supported_is_refused_and_nothing_is_done(
     assert re.search(problem, failure.error or ""), failure.error
     assert (_read(engine, tables), _read(engine, "SELECT * FROM rows.account")) == before
     assert fleet.diagnose() == []
+
+
+def test_common_tables_are_not_migrated_by_a_login_without_row_security(
+    fleet: Tenancy, environment: Environment, url: URL, engine: Engine
+) -> None:
+    """Each tenant's step would change the rows of all tenants."""
+    environment.add("r2", "op.execute('UPDATE invoice SET amount = amount + 1')")
+    superuser = closing(Tenancy(url, **APPLICATION, listen=False, grant_to=APP, migrations=environment.folder))
+    with superuser as tenancy, pytest.raises(MigrationError) as failed:
+        migrations.migrate(tenancy, tenants=["row0"])
+    assert "as an ordinary role that owns the tables" in (failed.value.report.failures[0].error or "")
+    assert _read(engine, "SELECT DISTINCT amount FROM rows.invoice") == [(0,)]
 
 
 def test_maintenance_is_refused_for_common_tables(fleet: Tenancy, environment: Environment) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Insert, Select, TableClause, TextClause, Update, event, text
@@ -16,6 +16,7 @@ from sqlalchemy.sql import visitors
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.row.removal import enter
+from tenantkit.isolation.row.security import login_problem
 from tenantkit.isolation.target import MigrationTarget
 
 _NOBODY = "0"
@@ -32,11 +33,14 @@ _RETURNS_ROWS = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 def once_per_tenant(connection: Connection, target: MigrationTarget) -> Generator[None]:
     """Execute each statement that changes rows once for each tenant of *target*, if tenants share its tables.
 
-    :raises ConfigurationError: from a statement that row isolation does not support in revisions.
+    :raises ConfigurationError: if row security does not hold for the login, or from a statement that row isolation does
+        not support in revisions.
     """
     if target.column is None:
         yield
         return
+    if problem := login_problem(connection):
+        raise ConfigurationError(f"The common tables cannot be migrated: {problem}.")
     steps = _Steps(target)
     event.listen(connection, "before_execute", steps.before_execute, retval=True)
     try:
@@ -49,7 +53,7 @@ def once_per_tenant(connection: Connection, target: MigrationTarget) -> Generato
 class _Steps:
     target: MigrationTarget
     _is_repeating: bool = False
-    _tenants: Sequence[int] | None = field(default=None)
+    _tenants: Sequence[int] | None = None
 
     def before_execute(self, connection: Connection, construct: Any, many: Any, params: Any, _options: Any) -> Any:
         if self._is_repeating or not _changes_rows(construct):
