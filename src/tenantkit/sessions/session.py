@@ -92,8 +92,6 @@ class _FramedSession(OptionsSession):
         """
         if self._has_conditions:
             self._require_conditions()
-        if self._transactions.refusal is not None:
-            raise self._transactions.refusal
         crossed = None
         if self._crossing is not None and arguments.get("bind") is None:
             crossed = arguments["bind"] = self._crossing.bind_for(mapper, arguments)
@@ -260,5 +258,5 @@ def _remember_owner(session: TenantSession, state: InstanceState[Any]) -> None:
 
 
 @event.listens_for(_FramedSession, "after_begin", insert=True)  # before listeners that send statements
-def _frame_transaction(session: _FramedSession, _transaction: SessionTransaction, connection: Connection) -> None:
-    session._transactions.begin(connection)  # noqa: SLF001 - its own listener
+def _frame_transaction(session: _FramedSession, transaction: SessionTransaction, connection: Connection) -> None:
+    session._transactions.begin(transaction, connection)  # noqa: SLF001 - its own listener

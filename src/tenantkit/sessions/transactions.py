@@ -36,9 +36,6 @@ SHARED = "tenantkit_shared"
 class Transactions:
     """The work of one session at the beginning and the end of its use of a connection."""
 
-    refusal: ConfigurationError | None = None
-    """The error of a refused session: SQLAlchemy keeps a connection although `begin` has refused it."""
-
     def __init__(self, session: Session, bind: Engine | Connection | None, options: Mapping[str, Any]) -> None:
         """Prepare for *session* on *bind*, whose execution *options* may have the binding of a tenant."""
         binding: Binding | None = options.get(BINDING)
@@ -84,8 +81,8 @@ class Transactions:
                 )
             self.callers[connection] = options
 
-    def begin(self, connection: Connection) -> None:
-        """Take the transaction that has just begun on *connection* for this session.
+    def begin(self, transaction: SessionTransaction, connection: Connection) -> None:
+        """Take the transaction that has just begun on *connection*, as a part of the session's own *transaction*.
 
         This does no I/O, unless the connection is the caller's: the driver sends BEGIN with the first statement, and
         the path with it.
@@ -94,8 +91,8 @@ class Transactions:
         """
         try:
             self._begin(connection)
-        except ConfigurationError as refusal:
-            self.refusal = refusal
+        except ConfigurationError:
+            _remove(transaction, connection)
             self.end()
             raise
 
@@ -269,6 +266,20 @@ def restore_options(connection: Connection, options: Any) -> None:
     """Set the original *options* and the original dialect on a connection of the caller."""
     connection._execution_options = options  # noqa: SLF001 - execution_options() only adds
     connection.dialect = connection.engine.dialect
+
+
+def _remove(transaction: SessionTransaction, connection: Connection) -> None:
+    """Remove a refused connection from a session's transaction, in which SQLAlchemy would use it for other statements.
+
+    It is ended as `SessionTransaction.close` ends all of them.
+    """
+    connections = transaction._connections  # noqa: SLF001 - there is no public way to remove one
+    _, begun, should_commit, autoclose = connections.pop(connection)
+    connections.pop(connection.engine)
+    if should_commit:
+        begun.close()
+    if autoclose and transaction.parent is None:
+        connection.close()
 
 
 def _end_transaction(session: Any, transaction: SessionTransaction) -> None:
