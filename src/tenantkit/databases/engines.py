@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -142,6 +142,19 @@ def check_server_once(engine: Engine, placeholder: str | None) -> None:
         "SELECT current_setting('server_version_num')::int / 10000, count(*) FROM pg_namespace "  # noqa: S608 - quoted
         f"WHERE nspname = {quote_literal(placeholder or '')}"
     )
+
+    def require_usable(row: Any) -> None:
+        version, placeholders = row
+        require_usable_server(version, placeholder if placeholders else None)
+
+    require_once(engine, query, require_usable)
+
+
+def require_once(engine: Engine, query: str, require: Callable[[Any], None]) -> None:
+    """Have each new connection of *engine* pass the first row of *query* to *require*, until one check has passed.
+
+    A connection whose check raises `ConfigurationError` is closed, and raises it.
+    """
     passed = False
 
     def check(connection: Any, _entry: ConnectionPoolEntry) -> None:
@@ -151,12 +164,12 @@ def check_server_once(engine: Engine, placeholder: str | None) -> None:
         cursor = connection.cursor()
         try:
             cursor.execute(query)
-            version, placeholders = cursor.fetchone()
+            row = cursor.fetchone()
         finally:
             cursor.close()
             connection.rollback()
         try:
-            require_usable_server(version, placeholder if placeholders else None)
+            require(row)
         except ConfigurationError:
             engine.dialect.do_close(connection)  # the pool forgets it open
             raise

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import URL, Engine, event
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import URL, Engine
 
 from tenantkit.arguments import NAMES, require
 from tenantkit.databases.base import Databases
-from tenantkit.databases.engines import open_engine
+from tenantkit.databases.engines import open_engine, require_once
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.tenant import MAIN_DATABASE
 
@@ -104,27 +103,15 @@ READ_MARK = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE
 
 def _check_mark_once(engine: Engine, name: str) -> None:
     """Make the first connection of *engine* raise `ConfigurationError` in the database of another name."""
-    passed = False
 
-    def check(connection: Any, _entry: ConnectionPoolEntry) -> None:
-        nonlocal passed
-        if passed:
-            return
-        cursor = connection.cursor()
-        try:
-            cursor.execute(READ_MARK)
-            (mark,) = cursor.fetchone() or (None,)
-        finally:
-            cursor.close()
-            connection.rollback()
+    def require_own(row: Any) -> None:
+        (mark,) = row or (None,)
         if mark and not mark.startswith(mark_of(name, "")):
-            engine.dialect.do_close(connection)  # the pool forgets it open
             raise ConfigurationError(
                 f"The database {name!r} is marked as {mark!r}. Are URLs in Tenancy({{...}}) exchanged?"
             )
-        passed = True
 
-    event.listen(engine, "connect", check)
+    require_once(engine, READ_MARK, require_own)
 
 
 def _place(url: URL) -> tuple[str, str, str] | None:
