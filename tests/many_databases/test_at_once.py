@@ -62,11 +62,17 @@ def test_a_failure_in_each_database_is_reported_by_its_tenant(fleet: Tenancy, ma
     assert (sorted(each.key for each in report.failures), len(report.migrated)) == (["e3", "m2"], 6)
 
 
-def test_two_databases_share_the_connections_of_their_server(fleet: Tenancy) -> None:
+def test_two_databases_share_the_connections_of_their_server(fleet: Tenancy, eu: Engine) -> None:
+    """Also if their settings differ."""
+    with eu.begin() as connection:
+        connection.exec_driver_sql(f'ALTER DATABASE "{eu.url.database}" SET timezone = "Asia/Tokyo"')
+    fleet.databases.dispose()
     for options in ({"max_connections": 10}, {"max_connections": 10, "jobs": 1}):
         assert len(migrations.migrate(fleet, **options).migrated) in {8, 0}
     migrations.downgrade(fleet, "r1")
-    with pytest.raises(ConfigurationError, match="1 job needs [45] connections, more than the 3 that it may take"):
+    with pytest.raises(
+        ConfigurationError, match="1 job needs [45] connections, more than the 3 that it may take for each of 2"
+    ):
         migrations.migrate(fleet, max_connections=6, maintenance=True)
 
 

@@ -27,7 +27,7 @@ from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.migrations import Progress, downgrade, migrate, stamp, status
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.runs import migrator
-from tenantkit.migrations.tasks.connections import limit_jobs
+from tenantkit.migrations.tasks.connections import limit_jobs, read_room
 from tenantkit.migrations.tasks.queue import run_tasks
 from tenantkit.migrations.tasks.task import Task
 from tenantkit.tenant import Placement
@@ -518,12 +518,13 @@ def test_a_runs_own_connection_does_not_count_as_in_use(engine: Engine) -> None:
     """
     with engine.begin() as connection:  # the transaction reads the same sessions until its end
         left: int = connection.exec_driver_sql(free).scalar_one()
-        assert limit_jobs(connection, jobs=None, max_connections=None, others=1) == left - 3
-        assert limit_jobs(connection, jobs=left - 3, max_connections=None, others=1) == left - 3
+        room = read_room(connection)
+        assert limit_jobs(room, jobs=None, max_connections=None, others=1) == left - 3
+        assert limit_jobs(room, jobs=left - 3, max_connections=None, others=1) == left - 3
         with pytest.raises(
             ConfigurationError, match=rf"of the server's \d+ only {left} are free. Use at most {left - 3}"
         ):
-            limit_jobs(connection, jobs=left - 2, max_connections=None, others=1)
+            limit_jobs(room, jobs=left - 2, max_connections=None, others=1)
 
 
 def test_a_run_takes_no_more_connections_than_it_may(fleet: Make, engine: Engine, environment: Environment) -> None:

@@ -85,6 +85,8 @@ class Directory(HasConnections):
             versions.install(connection)
             applications.claim(connection, self.application)
             let_read_registry(connection, self.grant_to)
+            if not (others := separate(self.databases)):
+                return {}
             registry = read_identity(connection)
 
         def install(name: str, connection: Connection) -> None:
@@ -92,7 +94,7 @@ class Directory(HasConnections):
                 other_databases.install(connection, name, registry)
 
         with self.engine.connect() as connection:
-            return in_each(self.databases, connection, separate(self.databases), install).unreachable
+            return in_each(self.databases, connection, others, install).unreachable
 
     def get(self, key: str) -> Tenant:
         """Return the tenant with this key, from this process's memory if it is there.

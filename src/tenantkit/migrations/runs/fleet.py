@@ -21,7 +21,7 @@ from tenantkit.migrations.runs.reconcile import reconcile
 from tenantkit.migrations.runs.requests import RunRequest
 from tenantkit.migrations.runs.run import FleetRun
 from tenantkit.migrations.runs.waiting import watching_for
-from tenantkit.migrations.tasks.connections import limit_jobs, server_of
+from tenantkit.migrations.tasks.connections import limit_jobs, read_room
 from tenantkit.postgres.operators import require_operators
 from tenantkit.registry import revisions
 from tenantkit.runs import ledger, maintenance
@@ -122,19 +122,19 @@ def _limit_jobs(
     tenancy: Deployment, connection: Connection, request: RunRequest, names: Collection[str]
 ) -> dict[str, int]:
     """Return the maximum number of jobs in each database *names*, by the free connections of its server."""
-    options, databases = request.options, tenancy.databases
-    servers = Counter(in_each(databases, connection, names, lambda _, there: server_of(there)).results.values())
-
-    def limit(_: str, there: Connection) -> int:
-        return limit_jobs(
-            there,
+    options = request.options
+    rooms = in_each(tenancy.databases, connection, names, lambda _, there: read_room(there)).results
+    servers = Counter(room.server for room in rooms.values())
+    return {
+        name: limit_jobs(
+            room,
             jobs=options.settings.jobs,
             max_connections=options.max_connections,
             others=options.maintenance + options.progress.watches_waits,
-            databases=servers[server_of(there)] or 1,
+            databases=servers[room.server],
         )
-
-    return in_each(databases, connection, names, limit).results
+        for name, room in rooms.items()
+    }
 
 
 def _report(request: RunRequest, fleet_run: FleetRun, shared: Outcome | None) -> MigrationReport:

@@ -19,7 +19,9 @@ def reconcile(tenancy: Deployment, connection: Connection) -> None:
 
     A run that lives records the same. Databases that are down are left for the next run.
     """
-    planned = ledger.unsettled(connection, separate(tenancy.databases))
+    if not (others := separate(tenancy.databases)):
+        return
+    planned = ledger.unsettled(connection, others)
     keys = {(row.run_id, row.tenant_id) for row in planned}
     names = {row.database for row in planned}
     found = in_each(tenancy.databases, connection, names, lambda _, there: ledger.find_local(there, keys))

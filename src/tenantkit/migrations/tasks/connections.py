@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread, current_thread, main_thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import event, text
 
@@ -22,7 +22,7 @@ RESET_SESSION = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DISCARD TEM
 """The statements of DISCARD ALL, except for prepared statements, which the driver tracks."""
 
 # Only some roles see the type of other roles' connections. This one is the run's own.
-_FREE = text(
+_ROOM = text(
     """
     SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
         - coalesce(current_setting('reserved_connections', true)::int, 0)
@@ -31,50 +31,56 @@ _FREE = text(
             WHERE (backend_type = 'client backend' OR (backend_type IS NULL AND datid IS NOT NULL))
                 AND pid <> pg_backend_pid()
         ) AS free,
-        current_setting('max_connections')::int AS all
+        current_setting('max_connections')::int AS all,
+        date_part('epoch', pg_postmaster_start_time()) || ':' || current_setting('port') AS server
     """
 )
-_SERVER = text("SELECT pg_postmaster_start_time() || ':' || current_setting('port')")
 _OVERHEAD = 2
 """Number of connections besides the jobs': one for the ledger and one for rehearsals."""
 
 
-def limit_jobs(
-    connection: Connection, *, jobs: int | None, max_connections: int | None, others: int, databases: int = 1
-) -> int:
+class Room(NamedTuple):
+    """The connections of a server."""
+
+    free: int
+    all: int
+    server: str
+    """Equal for two databases of the server."""
+
+
+def read_room(connection: Connection) -> Room:
+    """Return the connections of the server that *connection*, one of the run's, leads to."""
+    return Room(*connection.execute(_ROOM).one())
+
+
+def limit_jobs(room: Room, *, jobs: int | None, max_connections: int | None, others: int, databases: int = 1) -> int:
     """Return the maximum number of jobs of a run: connections that replay, or processes that run Alembic.
 
     The application needs connections too, so a run must not take the last ones.
 
-    :param connection: one of the run's connections.
     :param jobs: the requested number; ``None`` for as many as are of use.
     :param max_connections: the maximum number of connections of the run; ``None`` for all that are free.
     :param others: the number of its connections that watch for waits, or set maintenance.
     :param databases: the number of databases on this server that are migrated, which have equal shares.
     :raises ConfigurationError: if the number is less than *jobs*, or than one.
     """
-    row = connection.execute(_FREE).one()
     overhead = _OVERHEAD + others
-    free = row.free // databases
+    free = room.free // databases
     allowed = free if max_connections is None else min(free, max_connections // databases)
     requested = max(jobs or 1, 1)
     if requested + overhead <= allowed:
-        return int(allowed - overhead)
+        return allowed - overhead
     jobs_need = "1 job needs" if requested == 1 else f"{requested} jobs need"
     needs = f"{jobs_need} {requested + overhead} connections"
+    each = f" for each of {databases} databases" if databases > 1 else ""
     if max_connections is not None and allowed == max_connections // databases:
         raise ConfigurationError(
-            f"{needs}, more than the {allowed} that it may take. Use fewer jobs, or raise --max-connections."
+            f"{needs}, more than the {allowed} that it may take{each}. Use fewer jobs, or raise --max-connections."
         )
     raise ConfigurationError(
-        f"{needs}, but of the server's {row.all} only {free} are free. "
+        f"{needs}, but of the server's {room.all} only {free} are free{each}. "
         f"Use at most {max(free - overhead, 1)} jobs, or raise max_connections."
     )
-
-
-def server_of(connection: Connection) -> str:
-    """Return the identity of the server, equal for two of its databases."""
-    return str(connection.execute(_SERVER).scalar_one())
 
 
 class Reconnect:
