@@ -91,16 +91,12 @@ def check(
             is_here = shares_transaction(databases, placement.database)
             is_common = targets[placement].column is not None
             cohorts[heads, is_common][_Cohort(hashes[placement], is_here)].append(sharing)
-    # Common tables have a form of their own: nothing to compare them with is built yet.
+    at = references.at if references else {}
     groups = [
-        _compare(
-            tenancy,
-            heads,
-            cohort,
-            references.at.get(heads) if references and not is_common else None,
-            chosen,
-            scripts=scripts,
-        )
+        # Common tables have a form of their own, which is not built yet.
+        _compare(tenancy, heads, cohort, None, chosen, scripts=scripts, is_common=True)
+        if is_common
+        else _compare(tenancy, heads, cohort, at.get(heads), chosen, scripts=scripts)
         for (heads, is_common), cohort in cohorts.items()
     ]
     is_complete = all(shares_transaction(databases, tenant.placement.database) for tenant in fleet)
@@ -161,20 +157,22 @@ def _compare(
     chosen: set[str],
     *,
     scripts: bool,
+    is_common: bool = False,
 ) -> Group:
     """Compare the placements at one revision, each with the tenants that share it, by the hashes of their shapes."""
     databases = tenancy.databases
     units = [sharing for alike in cohort.values() for sharing in alike]
     everyone = list(chain.from_iterable(units))
     if reference is None and len(units) == 1:
-        alone = tuple(tenant.key for tenant in everyone if tenant.key in chosen)
+        uncompared = tuple(tenant.key for tenant in everyone if tenant.key in chosen)
         return Group(
             revision=format_heads(heads) or None,
             standard="nothing",
             tenants=len(everyone),
             alike=0,
             odd=(),
-            alone=alone,
+            alone=() if is_common else uncompared,
+            common=uncompared if is_common else (),
         )
     chosen_one = _Cohort(reference.hash, has_shared_tables=True) if reference else _most_frequent(cohort)
     standards = cohort.get(chosen_one, [])

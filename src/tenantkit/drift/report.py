@@ -43,6 +43,8 @@ class Group:
     odd: tuple[Odd, ...]
     alone: tuple[str, ...] = ()
     """The tenant that is compared with nothing, because no other is at this revision."""
+    common: tuple[str, ...] = ()
+    """Tenants of row isolation, whose common tables are compared with nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +71,15 @@ class DriftReport:
 
     @property
     def alone(self) -> tuple[str, ...]:
-        """All tenants that are compared with nothing."""
+        """All tenants that are compared with nothing, because no other is at their revision."""
         return tuple(key for group in self.groups for key in group.alone)
 
     @property
+    def common(self) -> tuple[str, ...]:
+        """All tenants of row isolation, whose common tables are compared with nothing."""
+        return tuple(key for group in self.groups for key in group.common)
+
+    @property
     def has_drift(self) -> bool:
-        """Whether there is any difference, missing schema or database that is down; `alone` does not count."""
+        """Whether there is any difference, missing schema or database that is down; `alone` and `common` do not count."""
         return bool(self.odd or self.models or self.missing or self.unreachable)

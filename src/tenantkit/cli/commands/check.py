@@ -48,7 +48,8 @@ def check(
 
     All objects of a schema are compared, except for storage and privileges: columns, types, defaults, constraints,
     indexes, triggers, functions, views, policies. The exit code is 1 if there is a difference, or a tenant that is
-    compared with nothing.
+    compared with nothing because it is alone at its revision. Common tables of tenants with row isolation are not
+    compared.
 
     **Examples**
 
@@ -82,6 +83,12 @@ def check(
             "'tenantkit check --models' compares with what the code builds.",
             soft_wrap=True,
         )
+    if report.common:
+        err.print(
+            f"Compared with nothing: the common tables of {first_lines(report.common)}. 'tenantkit doctor' checks the "
+            "policies and keys of common tables.",
+            soft_wrap=True,
+        )
     if report.has_drift or report.alone:
         raise typer.Exit(1)
 
@@ -108,7 +115,7 @@ def _print(report: DriftReport) -> None:
     _print_what_no_sql_mends(out, report)
     if report.odd:
         err.print("'tenantkit check --sql' prints the SQL that repairs the tenants.")
-    elif not report.has_drift and not report.alone and report.groups:
+    elif not report.has_drift and not report.alone and any(group.standard != "nothing" for group in report.groups):
         print_done("No drift:", "tenants at the same revision are the same.")
 
 
@@ -160,6 +167,7 @@ def _as_json(report: DriftReport, *, with_sql: bool) -> dict[str, Any]:
                 "tenants": group.tenants,
                 "alike": group.alike,
                 "alone": group.alone,
+                "common": group.common,
                 "odd": [_odd_as_json(odd, with_sql=with_sql) for odd in group.odd],
             }
             for group in report.groups
