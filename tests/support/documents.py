@@ -37,7 +37,7 @@ from sybil.typing import Evaluator
 
 from tenantkit import Tenancy
 from tests.support import commands
-from tests.support.ports import free_port, wait_for_port
+from tests.support.ports import free_port
 
 _ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(
@@ -93,8 +93,6 @@ class Project:
         printed, _, failed = "".join(lines).removesuffix("\n").rpartition("\n")
         self.printed = printed.replace(str(self.port), _PORT_IN_DOCUMENTS).rstrip()
         assert not failed, f"{failed}\n{self.printed}"
-        if script.rstrip().endswith("&"):
-            wait_for_port(self.port)
 
     def files(self) -> dict[Path, str]:
         """Return what stands in the folder, except for what programs keep there for themselves."""
@@ -132,11 +130,17 @@ class Project:
 
 
 _CURL = """
-import sys, urllib.error, urllib.parse, urllib.request
+import sys, time, urllib.error, urllib.request
 url = next(each for each in sys.argv[1:] if each.startswith("http"))
 data = sys.argv[sys.argv.index("--data") + 1].encode() if "--data" in sys.argv else None
-try: response = urllib.request.urlopen(url, data)
-except urllib.error.HTTPError as error: response = error
+for left in range(60 if "--retry-connrefused" in sys.argv else 0, -1, -1):
+    try: response = urllib.request.urlopen(url, data)
+    except urllib.error.HTTPError as error: response = error
+    except urllib.error.URLError:
+        if not left: raise
+        time.sleep(1)
+        continue
+    break
 print(response.read().decode(), end="")
 """
 """For a machine without curl, as much of it as the documents use."""
