@@ -43,17 +43,16 @@ def databases(server_url: URL) -> Generator[Databases]:
 @pytest.fixture(scope="session")
 def make_template(databases: Databases) -> Callable[..., URL]:
     """Make an empty database, or a copy of another, that lasts as long as the tests do."""
-    return databases.make
+    return databases.create
 
 
 @pytest.fixture
 def make_database(databases: Databases) -> Generator[Callable[..., URL]]:
     """Make an empty database, or a copy of another, for one test."""
-    made: list[str] = []
+    made: list[URL] = []
 
     def make(template: str = "template0") -> URL:
-        url = databases.make(template)
-        made.append(url.database or "")
+        made.append(url := databases.create(template))
         return url
 
     yield make

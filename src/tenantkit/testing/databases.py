@@ -38,6 +38,9 @@ def sync_tenancy(tenancy: AnyTenancy) -> Tenancy:
 class Server:
     """Makes databases on a server and drops them."""
 
+    prefix = "tenantkit_test"
+    """The beginning of the names of the databases."""
+
     def __init__(self, url: URL) -> None:
         self._url = url
         self._connection = psycopg.connect(plain(url), autocommit=True)
@@ -48,7 +51,7 @@ class Server:
 
     def create(self, template: str = "template0") -> URL:
         """Create a copy of *template*, to which nobody may be connected."""
-        name = f"tenantkit_test_{token_hex(6)}"
+        name = f"{self.prefix}_{token_hex(6)}"
         statement = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}")
         if self._connection.info.server_version < 150000:  # noqa: PLR2004 - PostgreSQL 14 has one strategy
             statement = SQL("CREATE DATABASE {} TEMPLATE {}")
