@@ -19,10 +19,10 @@ from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
 from tenantkit.migrations import init
 from tenantkit.registry import versions
+from tenantkit.testing.servers import GIVEN
 from tests.migrations.environments import Environment
 from tests.support.blocking import blocking
 from tests.support.models import APPLICATION, SharedBase
-from tests.support.servers import GIVEN
 
 
 @pytest.fixture(scope="session")

@@ -24,10 +24,10 @@ from sqlalchemy.exc import OperationalError
 from tenantkit import Tenancy
 from tenantkit.migrations import MigrationReport, Outcome, Progress, Wave, downgrade, init, migrate
 from tenantkit.postgres import retry
+from tenantkit.testing.servers import memory
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 from tests.support.processes import until
-from tests.support.servers import memory
 
 KEYS = [f"k{number}" for number in range(10)]
 

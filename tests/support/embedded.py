@@ -13,8 +13,8 @@ from pathlib import Path
 from time import sleep
 from typing import Self
 
+from tenantkit.testing.servers import memory
 from tests.support.processes import unmeasured
-from tests.support.servers import memory
 
 USE = """
 import sys

@@ -1,88 +1,31 @@
-"""The server of the tests, and the tenancy's way to the databases on it."""
+"""The tenancy's way to the databases of the tests."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Generator
-from contextlib import closing, nullcontext
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy import URL, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.drivers.psycopg import Connection
 from tenantkit.migrations import status
-from tenantkit.testing import assert_isolated, rolled_back, servers
-from tenantkit.testing.servers import running_server
+from tenantkit.testing import assert_isolated, rolled_back
 from tenantkit.testing.template import Databases
 from tests.migrations.environments import Environment
 from tests.support.models import APPLICATION, Project
-from tests.support.processes import unmeasured
-from tests.support.test_servers import daemon
-
-__all__ = ["daemon"]
 
 PRODUCTION = "postgresql+psycopg://nobody:secret@127.0.0.1:1/production"
-
-EMBEDDED = """
-import psycopg
-from tenantkit.testing.servers import plain, running_server
-with running_server() as url, psycopg.connect(plain(url)) as connection:
-    print(connection.execute("SHOW data_directory").fetchone()[0], connection.execute("SHOW fsync").fetchone()[0])
-"""
 
 
 def two(tenancy: Tenancy) -> None:
     for key in ("acme", "globex"):
         tenancy.create(key)
         assert tenancy.get(key).key == key  # the first look-up starts the listener
-
-
-def test_a_given_server_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TENANTKIT_TEST_URL", "postgres://me@db/app")
-    monkeypatch.setattr(servers, "docker_answers", lambda: True)
-    with running_server() as url:
-        assert url == make_url("postgresql+psycopg://me@db/app")
-
-
-def test_docker_comes_before_the_embedded_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Container:
-        def get_connection_url(self) -> str:
-            return "postgresql+psycopg://test:test@localhost:49152/test"
-
-    monkeypatch.delenv("TENANTKIT_TEST_URL", raising=False)
-    monkeypatch.setattr(servers, "docker_answers", lambda: True)
-    monkeypatch.setattr(servers, "_container", lambda: nullcontext(Container()))
-    with running_server() as url:
-        assert url.port == 49152
-
-
-@pytest.mark.usefixtures("daemon")
-def test_the_container_is_one_of_postgresql_that_syncs_nothing() -> None:
-    container = servers._container()
-    assert (container.image, "fsync=off" in str(container._command)) == (servers.IMAGE, True)
-    container._docker.client.close()
-
-
-def test_without_any_server_the_ways_to_get_one_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TENANTKIT_TEST_URL", raising=False)
-    monkeypatch.setattr(servers, "find_spec", lambda _: None)
-    with pytest.raises(ConfigurationError, match=r"(?s)TENANTKIT_TEST_URL.*testcontainers.*tenantkit\[embedded\]"):
-        running_server().__enter__()
-
-
-def test_the_embedded_server_and_its_files_are_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TENANTKIT_TEST_URL", raising=False)
-    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
-    run = subprocess.run([sys.executable, "-c", EMBEDDED], check=True, capture_output=True, text=True, env=unmeasured())
-    folder, fsync = run.stdout.split()
-    assert fsync == "off"
-    assert not Path(folder).parent.exists()
 
 
 @pytest.fixture
