@@ -47,6 +47,15 @@ def test_a_second_migration_reports_that_nothing_changed(fleet: Project) -> None
     assert (done.code, done.out) == (0, "Unchanged: 3 tenants at head already.\n")
 
 
+def test_without_tenants_nothing_is_changed(fleet: Project) -> None:
+    for key in ("acme", "initech", "umbrella"):
+        fleet.invoke("drop", key, "--yes")
+    text = "there are no tenants to change."
+    assert fleet.invoke("migrate").out == f"Unchanged: {text}\n"
+    assert fleet.invoke("migrate", "--dry-run").out == f"Unchanged: {text}\n"
+    assert fleet.invoke("migrate", "--sql").out.splitlines()[-1] == f"-- Unchanged: {text}"
+
+
 def test_migrate_of_some_tenants_leaves_the_others(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "pass")
     assert fleet.invoke("migrate", "--tenants", "acme, umbrella", "--jobs", "0").code == 0

@@ -52,7 +52,7 @@ def test_a_dry_run_lists_tenants_and_steps(fleet: Project, untouched: Callable[.
 
 def test_a_dry_run_reports_a_current_fleet(untouched: Callable[..., Result]) -> None:
     assert untouched("migrate", "--dry-run").out == "Unchanged: 3 tenants at head already.\n"
-    assert untouched("migrate", "--sql").out.splitlines()[-1] == "-- 3 tenants at head already."
+    assert untouched("migrate", "--sql").out.splitlines()[-1] == "-- Unchanged: 3 tenants at head already."
 
 
 def test_json_has_every_placement(fleet: Project, untouched: Callable[..., Result]) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 from tenantkit.cli.display.errors import in_one_line, without_passwords
 from tenantkit.cli.display.output import err, out, print_json
 from tenantkit.cli.display.progress import failure
-from tenantkit.cli.display.summary import count
+from tenantkit.cli.display.summary import count, unchanged
 from tenantkit.exceptions import as_clause
 from tenantkit.migrations import PlannedGroup, PlannedStep, Preview
 from tenantkit.naming import first_lines
@@ -45,7 +45,7 @@ def _print(preview: Preview) -> None:
         if group is not preview.shared:
             out.print(f"  {_names(group)}", style="dim", soft_wrap=True)
     if preview.unchanged or not preview.would_change:
-        out.print(f"Unchanged: {count(preview.unchanged)} at {preview.target} already.", soft_wrap=True)
+        out.print(f"Unchanged: {unchanged(preview.unchanged, preview.target)}", soft_wrap=True)
     err.print("Nothing was changed.")
 
 
@@ -59,7 +59,7 @@ def _write_sql(preview: Preview) -> Iterator[str]:
         if group.rehearsal is not None and group.rehearsal.script is not None:
             yield group.rehearsal.script
     if not preview.would_change:
-        yield f"-- {count(preview.unchanged)} at {preview.target} already."
+        yield f"-- Unchanged: {unchanged(preview.unchanged, preview.target)}"
 
 
 def _explain(group: PlannedGroup, *, is_shared: bool) -> Iterator[str]:

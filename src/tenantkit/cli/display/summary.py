@@ -28,7 +28,7 @@ def print_summary(report: MigrationReport, tally: Tally, done: str, *, seconds: 
     for reason, tenants in report.not_replayed.items():
         err.print(f"Not replayed for {count(tenants)}: {as_clause(reason)}.", style="dim", soft_wrap=True)
     if report.unchanged or not report.outcomes:
-        print_done("Unchanged:", f"{count(report.unchanged)} at {report.target} already.")
+        print_done("Unchanged:", unchanged(report.unchanged, report.target))
     if report.failures:
         _print_failures(report, verbose=verbose)
     if report.stop is not None:
@@ -38,6 +38,11 @@ def print_summary(report: MigrationReport, tally: Tally, done: str, *, seconds: 
 def count(tenants: int) -> str:
     """Return a number of tenants, in words."""
     return f"{tenants} tenant{'' if tenants == 1 else 's'}"
+
+
+def unchanged(tenants: int, target: str) -> str:
+    """Return a sentence about a number of tenants that are at *target*."""
+    return f"{count(tenants)} at {target} already." if tenants else "there are no tenants to change."
 
 
 def _describe_speed(report: MigrationReport, tally: Tally) -> str:
