@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 BINDING = "tenantkit_binding"
 """The execution option of sessions for a tenant."""
+
+_PLAIN = re.compile(r"\w+", re.ASCII)
 
 RawSQL = Literal["allow", "forbid"]
 """Whether tenant sessions execute textual SQL, whose names no map translates.
@@ -76,12 +79,19 @@ class Binding:
                 f"SET LOCAL search_path TO {self.search_path}",
                 *(f"SET LOCAL {quote_setting(name)} TO {quote_literal(value)}" for name, value in self.settings),
             ),
-            # Prepared statements serve all tenants of one schema.
-            "mark": f"/* tenant {tenant.id} */ " if self.column is None else "/* all tenants */ ",
+            "mark": f"/* {self._whose} */ ",
             "owner": (tenant.identity, tenant.key),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def _whose(self) -> str:
+        """Text in comments that differs wherever names mean something else: statements are prepared once for each."""
+        if self.column is None:
+            return f"tenant {self.tenant.id}"
+        schema = self.tenant.schema
+        return f"tenants in {schema if _PLAIN.fullmatch(schema) else schema.encode().hex()}"
 
     def require_own_map(self, options: Mapping[str, Any]) -> None:
         """Raise if execution *options* of the caller's lead to another schema than the tenant's.

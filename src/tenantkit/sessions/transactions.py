@@ -155,6 +155,24 @@ class Transactions:
         """Make *connection* compile statements as the tenant's isolation needs them."""
         connection.dialect = row_dialect(connection, self._binding)
 
+    def require_no_cursor(self, connection: Connection, transaction: RootTransaction) -> None:
+        """Raise if *transaction* has a cursor from which the session would be given rows of another tenant.
+
+        PostgreSQL applies policies while rows are fetched, so its further rows would be those of this tenant.
+
+        :raises ConfigurationError: if it has one.
+        """
+        if self._common_schema is None or self._binding is None:
+            return
+        before = _row_tenants.get(transaction)
+        if before not in {None, self._binding.owner} and send(connection, _HAS_CURSOR).scalar_one():
+            raise ConfigurationError(
+                "A session of another tenant has an open cursor on this connection, from which it would read rows of "
+                f"{self._binding.owner[1]!r}. Read its result to the end or close it, and then make this session; or "
+                "give the sessions a connection each."
+            )
+        _row_tenants[transaction] = self._binding.owner
+
     @property
     def settings(self) -> frozenset[str]:
         """The settings, besides the path, that the statements at the beginning set."""
@@ -208,10 +226,13 @@ class _SharedConnection:
             raise ConfigurationError(
                 "Another session on this connection is in the middle of a flush. Give the sessions a connection each."
             )
+        transaction = cast("RootTransaction", connection.get_transaction()) if self._is_open(connection) else None
+        if transaction is not None:
+            session.require_no_cursor(connection, transaction)
         session.apply_options(connection, self.options)
-        if self._is_open(connection):
+        if transaction is not None:
             driver = framed(connection)
-            driver.frame = session.frame(connection, cast("RootTransaction", connection.get_transaction()))
+            driver.frame = session.frame(connection, transaction)
             driver.needs_tail = True
             self._leave_settings(connection, session.settings if driver.frame.head else frozenset())
             if driver.frame.head:
@@ -300,4 +321,8 @@ def send(connection: Connection, statement: str) -> Any:
     return connection.exec_driver_sql(statement, execution_options={INTERNAL: True})
 
 
+# The statement itself may be a cursor without a name.
+_HAS_CURSOR = "SELECT EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE name <> '')"
+_row_tenants: WeakKeyDictionary[RootTransaction, tuple[str, str]] = WeakKeyDictionary()
+"""The identity and the key of the tenant of the last session of row isolation in each transaction of a caller."""
 _shared_connections: WeakKeyDictionary[Connection, _SharedConnection] = WeakKeyDictionary()

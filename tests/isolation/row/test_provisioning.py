@@ -239,8 +239,10 @@ FAULTS: dict[str, tuple[str, str]] = {
         "unique indexes over all tenants: global",
     ),
     "crossed key": (
-        "ALTER TABLE rows.account ADD twin bigint; ALTER TABLE rows.account ADD UNIQUE (id, tenant_id); "
-        "ALTER TABLE rows.account ADD CONSTRAINT mine FOREIGN KEY (tenant_id, id) REFERENCES rows.account (id, tenant_id)",
+        (
+            "ALTER TABLE rows.account ADD twin bigint; ALTER TABLE rows.account ADD UNIQUE (id, tenant_id); "
+            "ALTER TABLE rows.account ADD CONSTRAINT mine FOREIGN KEY (tenant_id, id) REFERENCES rows.account (id, tenant_id)"
+        ),
         "foreign keys that reach rows of other tenants: mine",
     ),
     "materialized view": ("CREATE MATERIALIZED VIEW rows.mine AS SELECT * FROM rows.tag", "is a materialized view"),
@@ -261,6 +263,35 @@ def test_the_doctor_finds_what_opens_a_table(pair: Tenancy, engine: Engine, faul
         for each in statements.split("; "):
             connection.exec_driver_sql(each)
     assert any(problem in finding.problem for finding in pair.diagnose())
+
+
+@pytest.mark.parametrize("way", ["stream", "cursor in text"])
+def test_a_cursor_of_another_tenant_is_not_read_on(pair: Tenancy, pair_url: URL, way: str) -> None:
+    with closing(Tenancy(as_role(pair_url, APP), **APPLICATION, listen=False)) as tenancy:
+        for key in ("acme", "berta"):
+            with tenancy.session(key) as session:
+                session.add_all([Tag(id=number, name=f"{key} {number}") for number in range(9)])
+                session.commit()
+        with tenancy.engine.connect() as connection, connection.begin():
+            for planner in ("indexscan", "indexonlyscan", "bitmapscan"):  # the policy is applied to each row
+                connection.exec_driver_sql(f"SET LOCAL enable_{planner} = off")
+            first, second = (tenancy.session(key, bind=connection) for key in ("acme", "berta"))
+            rows = None
+            if way == "stream":
+                rows = first.execute(text("SELECT name FROM tag"), execution_options={"yield_per": 2}).scalars()
+                names = rows.fetchmany(2)
+            else:
+                first.execute(text("DECLARE mine CURSOR FOR SELECT name FROM tag"))
+                names = first.scalars(text("FETCH 2 FROM mine")).all()
+            with pytest.raises(ConfigurationError, match="open cursor on this connection"):
+                second.scalars(select(Tag.name)).all()
+            more = rows or first.scalars(text("FETCH ALL FROM mine"))
+            assert [*names, *more] == [f"acme {number}" for number in range(9)]
+            if rows is None:
+                first.execute(text("CLOSE mine"))
+            second = tenancy.session("berta", bind=connection)
+            assert second.scalars(select(Tag.name)).first() == "berta 0"
+            assert first.scalars(select(Tag.name)).first() == "acme 0"
 
 
 def test_a_callers_connection_is_left_as_it_was(pair: Tenancy) -> None:
