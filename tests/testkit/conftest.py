@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import URL
 
 from tenantkit import Tenancy
-from tenantkit.lifecycle.builders import make_shared_tables
+from tenantkit.testing.template import prepare
 from tests.testkit import leaky
 from tests.testkit.leaky import App
 
@@ -103,9 +103,7 @@ def make_shop(tmp_path: Path, server_url: URL) -> Callable[..., Shop]:
 @pytest.fixture
 def leaky_app(make_tenancy: Callable[..., Tenancy], make_database: Callable[..., Any]) -> Generator[App]:
     tenancy = make_tenancy(database=make_database(), shared=leaky.SharedBase.metadata, tenant=leaky.TenantBase.metadata)
-    tenancy.install()
-    with tenancy.engine.begin() as connection:
-        make_shared_tables(connection, tenancy)
+    prepare(tenancy)
     for key in ("acme", "globex"):
         tenancy.create(key)
     app = App(tenancy)

@@ -37,9 +37,9 @@ from sqlalchemy.dialects.postgresql import CITEXT, INET, JSONB, TSRANGE
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from tenantkit import ConfigurationError, Tenancy
-from tenantkit.lifecycle.builders import make_shared_tables
 from tenantkit.registry.tables import tenants as registered
 from tenantkit.testing import Canaries, UnprovenWarning, assert_isolated, plant
+from tenantkit.testing.template import prepare
 
 
 class Shared(DeclarativeBase):
@@ -172,11 +172,10 @@ class Edge(Base):
 CARRIERS = set(re.findall(r"\w+", "amount weight code mail site exact folded hidden token words data plain raw"))
 
 
-def prepare(tenancy: Tenancy) -> Tenancy:
-    tenancy.install()
+def populate(tenancy: Tenancy) -> Tenancy:
     with tenancy.engine.begin() as connection:
         connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS citext SCHEMA public")
-        make_shared_tables(connection, tenancy)
+    prepare(tenancy)
     for key in ("acme", "globex"):
         tenancy.create(key)
     return tenancy
@@ -184,7 +183,7 @@ def prepare(tenancy: Tenancy) -> Tenancy:
 
 @pytest.fixture
 def everything(make_tenancy: Callable[..., Tenancy], make_database: Callable[..., Any]) -> Tenancy:
-    return prepare(
+    return populate(
         make_tenancy(
             database=make_database(),
             shared=Shared.metadata,
@@ -252,7 +251,7 @@ class Dependent(Odd):
 
 @pytest.fixture
 def odd(make_tenancy: Callable[..., Tenancy], make_database: Callable[..., Any]) -> Tenancy:
-    return prepare(make_tenancy(database=make_database(), tenant=Odd.metadata, shared=None))
+    return populate(make_tenancy(database=make_database(), tenant=Odd.metadata, shared=None))
 
 
 def test_models_whose_rows_cannot_be_generated_are_named_and_take_factories(odd: Tenancy) -> None:
@@ -310,7 +309,7 @@ class Report(Family):
 def test_inherited_models_get_rows_as_far_as_they_are_in_one_table(
     make_tenancy: Callable[..., Tenancy], make_database: Callable[..., Any]
 ) -> None:
-    tenancy = prepare(make_tenancy(database=make_database(), tenant=Family.metadata, shared=None))
+    tenancy = populate(make_tenancy(database=make_database(), tenant=Family.metadata, shared=None))
     with pytest.warns(UnprovenWarning, match="Dog: rows that continue those of another table are not planted"):
         report = assert_isolated(tenancy, factories={Report: None})
     assert report.proven == {"Animal", "Cat"}

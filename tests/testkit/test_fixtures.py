@@ -112,6 +112,23 @@ def test_asynchronous_sessions_leave_nothing(make_shop: Callable[..., Shop], dri
     assert "6 passed" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("", "or override the fixture tenantkit_application in conftest.py"),
+        ("[tool.tenantkit]\napp = 1", 'app is no string. Write "package.module:attribute"'),
+        ("[tool.tenantkit]\napp = 'shop.app:engine'", "'shop.app' has no attribute 'engine'. It has shop.app:tenancy."),
+    ],
+)
+def test_the_application_must_be_named(make_shop: Callable[..., Shop], named: str, message: str) -> None:
+    shop = make_shop()
+    shop.write("pyproject.toml", named)
+    shop.write("test_notes.py", "def test_it(tenancy): ...")
+    done = shop.run("-p", "no:cacheprovider")
+    assert done.returncode == 1
+    assert message in done.stdout
+
+
 def test_importing_tenantkit_does_not_import_pytest() -> None:
     script = "import sys; from tenantkit.testing import *; sys.exit('pytest' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -80,17 +80,26 @@ def _from_pyproject(start: Path) -> str:
     Relative paths in the application, such as that of its migrations, then mean the
     same in every folder of the project.
     """
-    found = pyproject.find(start, "app")
+    found = find_in_pyproject(start)
     if found is None:
         raise UsageError(
             "No application is named. Use -a package.module:attribute, set TENANTKIT_APP, "
             'or write app = "package.module:attribute" under [tool.tenantkit] in pyproject.toml.'
         )
     file, app = found
-    if not isinstance(app, str):
-        raise ConfigurationError(f'In {file}, [tool.tenantkit] app is no string. Write "package.module:attribute".')
     os.chdir(file.parent)
     return app
+
+
+def find_in_pyproject(start: Path) -> tuple[Path, str] | None:
+    """Return the nearest ``pyproject.toml``, from *start* upwards, that names an application, and the name.
+
+    :raises ConfigurationError: if the file cannot be read, or names none by a string.
+    """
+    found = pyproject.find(start, "app")
+    if found is not None and not isinstance(found[1], str):
+        raise ConfigurationError(f'In {found[0]}, [tool.tenantkit] app is no string. Write "package.module:attribute".')
+    return found
 
 
 def load(reference: str) -> Any:

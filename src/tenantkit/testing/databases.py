@@ -28,10 +28,9 @@ AnyTenancy: TypeAlias = "Tenancy | AsyncTenancy"
 _READ_ONLY = "25006"
 
 
-def sync_tenancy(tenancy: AnyTenancy) -> Tenancy:
+def sync_tenancy(tenancy: Any) -> Tenancy:
     """Return the tenancy without asyncio, which need not be installed."""
-    given: Any = tenancy  # callers may do without types
-    sync: Tenancy = given if isinstance(given, Tenancy) else getattr(given, "sync", given)
+    sync: Tenancy = getattr(tenancy, "sync", tenancy)
     return sync
 
 

@@ -5,7 +5,7 @@ Every run of pytest imports this module, and only tests that use a fixture impor
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import chdir, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,10 +30,23 @@ TENANTS = ("acme", "globex")
 
 @pytest.fixture(scope="session")
 def tenantkit_application(pytestconfig: pytest.Config) -> AnyTenancy:
-    """The application's `Tenancy` or `AsyncTenancy`, whose own database is never connected to in tests."""
-    from tenantkit.testing.application import load_application  # noqa: PLC0415 - see above
+    """The application's `Tenancy` or `AsyncTenancy`, whose own database is never connected to in tests.
 
-    return load_application(pytestconfig.rootpath)
+    The nearest ``pyproject.toml`` names it, as for the command line.
+    """
+    from tenantkit.cli import application  # noqa: PLC0415 - see above
+    from tenantkit.exceptions import ConfigurationError  # noqa: PLC0415 - see above
+
+    found = application.find_in_pyproject(pytestconfig.rootpath)
+    if found is None:
+        raise ConfigurationError(
+            'No application is named. Write app = "package.module:attribute" under [tool.tenantkit] in pyproject.toml, '
+            "or override the fixture tenantkit_application in conftest.py: it returns the tenancy."
+        )
+    file, reference = found
+    with chdir(file.parent):
+        loaded: AnyTenancy = application.load(reference)
+    return loaded
 
 
 @pytest.fixture(scope="session")
