@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
 from typing import Generic, TypeVar
@@ -22,10 +22,10 @@ T = TypeVar("T")
 class Reached(Generic[T]):
     """The results of work in several databases."""
 
-    results: dict[str, T] = field(default_factory=dict[str, T])
+    results: dict[str, T]
     """The result in each database that was reached, by its name."""
-    unreachable: dict[str, str] = field(default_factory=dict[str, str])
-    """For each other one, why it was not."""
+    unreachable: dict[str, str]
+    """The reason for each other one."""
 
 
 def unreachable(database: str, error: BaseException) -> str | None:
@@ -50,35 +50,32 @@ def in_each(
 
     :param isolation_level: of the connections to other databases.
     """
-    reached: Reached[T] = Reached()
-    failures: list[BaseException] = []
-    done: SimpleQueue[tuple[str, T | None, BaseException | None]] = SimpleQueue()
+    results, problems = dict[str, T](), dict[str, BaseException]()
+    done: SimpleQueue[None] = SimpleQueue()
 
     def perform(name: str) -> None:
         try:
             with connected(databases, name, main, isolation_level=isolation_level) as connection:
                 result = work(name, connection)
-            done.put((name, result, None))  # when the connection is back in its pool
+            results[name] = result  # when the connection is back in its pool
         except BaseException as error:  # noqa: BLE001 - raised again, in the thread that asked
-            done.put((name, None, error))
+            problems[name] = error
+        done.put(None)
 
     here = [name for name in names if shares_transaction(databases, name)]
     elsewhere = [name for name in names if name not in here]
     # Daemons: after Ctrl-C, a database that does not answer must not prevent that the process ends.
     for name in elsewhere:
         Thread(target=perform, args=(name,), name=f"tenantkit-{name}", daemon=True).start()
+    failures: list[BaseException] = []
     try:
-        reached.results.update({name: work(name, main) for name in here})
+        results.update({name: work(name, main) for name in here})
     except Exception as error:  # noqa: BLE001 - raised again, when the threads have ended
         failures.append(error)
     for _ in elsewhere:
-        name, result, problem = done.get()
-        if problem is None:
-            reached.results[name] = result  # type: ignore[assignment] # pyright: ignore[reportArgumentType]
-        elif (words := unreachable(name, problem)) is not None:
-            reached.unreachable[name] = words
-        else:
-            failures.append(problem)
+        done.get()
+    reasons = {name: unreachable(name, problem) for name, problem in problems.items()}
+    failures += [problem for name, problem in problems.items() if reasons[name] is None]
     if failures:
         raise failures[0]
-    return reached
+    return Reached(results, {name: words for name, words in reasons.items() if words is not None})

@@ -136,13 +136,14 @@ def show(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
     """
     with application(context) as tenancy, tenancy.engine.connect() as connection:
         tenant = store.get(connection, key)
-        revision = _read_revision(tenancy, connection, tenant)
+        revision, error = _read_revision(tenancy, connection, tenant)
         last = ledger.last_outcome(connection, tenant.id)
     if as_json:
-        print_json({**tenant_as_json(tenant), "revision": revision, "last_run": last and _run_as_json(last)})
+        found = {"revision": revision, "error": error, "last_run": last and _run_as_json(last)}
+        print_json({**tenant_as_json(tenant), **found})
     else:
         print_tenant(tenant)
-        print_field("revision", revision or "none")
+        print_field("revision", error or revision or "none")
         print_field("last run", _describe_run(last) if last else "none")
 
 
@@ -228,16 +229,17 @@ def _find(tenancy: Tenancy, key: str) -> Tenant:
         return store.get(connection, key)
 
 
-def _read_revision(tenancy: Tenancy, connection: Connection, tenant: Tenant) -> str | None:
-    """Return the revision of a tenant, or why its database cannot be reached."""
-    if tenancy.isolations.problem(tenant) is not None:
-        return None
+def _read_revision(tenancy: Tenancy, connection: Connection, tenant: Tenant) -> tuple[str | None, str | None]:
+    """Return the revision of a tenant, and the reason why it cannot be read."""
+    if (problem := tenancy.isolations.problem(tenant)) is not None:
+        return None, problem
 
     def read(_: str, there: Connection) -> str | None:
         return ",".join(read_heads(there, tenant)[0]) or None if has_revisions(there, tenant) else None
 
-    reached = in_each(tenancy.databases, connection, [tenant.placement.database], read)
-    return next(iter(reached.unreachable.values()), None) or reached.results.get(tenant.placement.database)
+    database = tenant.placement.database
+    reached = in_each(tenancy.databases, connection, [database], read)
+    return reached.results.get(database), reached.unreachable.get(database)
 
 
 def _run_as_json(outcome: Row[Any]) -> dict[str, Any]:

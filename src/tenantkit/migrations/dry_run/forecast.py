@@ -81,8 +81,8 @@ def forecast(tenancy: Deployment, request: RunRequest) -> Forecast:
         reconcile(tenancy, connection)
         plan = request.plan(connection, fleet, current)
     groups = tuple(
-        _group(graph, request.command, heads, there, placements_of(work), purge=plan.purge)
-        for (_, _, heads, there), work in group(plan.work).items()
+        _group(graph, request.command, alike.heads, alike.target, placements_of(work), purge=plan.purge)
+        for alike, work in group(plan.work).items()
     )
     return Forecast(graph, groups, tuple(each.tenant.placement for each in plan.work))
 

@@ -77,9 +77,8 @@ def preview(
         there = shared_revision(target)
         shared = _plan_shared(tenancy, shared_graph, connection, there, chosen.phase) if command == "migrate" else None
     groups = {
-        key: plan_group(graph, heads, graph.steps(command, there, heads), placements_of(work))
-        for key, work in group(found.work).items()
-        for _, _, heads, there in [key]
+        alike: plan_group(graph, alike.heads, graph.steps(command, alike.target, alike.heads), placements_of(work))
+        for alike, work in group(found.work).items()
     }
     if scripts:
         settings = chosen.settings
@@ -90,9 +89,8 @@ def preview(
         ):
             shared = rehearsing.rehearse_shared()
             groups = {
-                key: rehearsing.rehearse(each, database, there, targets)
-                for key, each in groups.items()
-                for database, _, _, there in [key]
+                alike: rehearsing.rehearse(each, alike.database, alike.target, targets)
+                for alike, each in groups.items()
             }
     return Preview(
         command=command,

@@ -24,8 +24,11 @@ _SIZE = text("SELECT pg_database_size(current_database())")
 
 
 class _Found(NamedTuple):
-    size: int
+    size: int | None
     revisions: Counter[str | None]
+
+
+_NOTHING = _Found(None, Counter())
 
 
 def databases(tenancy: Deployment) -> tuple[DatabaseStatus, ...]:
@@ -46,14 +49,14 @@ def databases(tenancy: Deployment) -> tuple[DatabaseStatus, ...]:
             return _Found(size, Counter(format_heads(each) or None for each in heads.values()))
 
         reached = in_each(tenancy.databases, connection, tenancy.databases.keys, look, isolation_level="AUTOCOMMIT")
-    found = reached.results
     return tuple(
         DatabaseStatus(
             name=name,
             tenants=counts.get(name, 0),
-            size=found[name].size if name in found else None,
-            revisions=dict(found[name].revisions.most_common()) if name in found else {},
+            size=found.size,
+            revisions=dict(found.revisions.most_common()),
             error=reached.unreachable.get(name),
         )
         for name in tenancy.databases.keys
+        for found in [reached.results.get(name, _NOTHING)]
     )

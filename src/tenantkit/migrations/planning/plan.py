@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.isolations import Isolations
@@ -102,12 +102,22 @@ def plan_fleet(
     return Plan(work, refused, unchanged, purge=purge, goals=frozenset(goals))
 
 
-def group(work: Iterable[Work]) -> dict[tuple[str, str, Heads, str], list[Work]]:
-    """Return the work, grouped by database, isolation, heads and target: one script serves a group."""
-    groups: dict[tuple[str, str, Heads, str], list[Work]] = {}
+class Alike(NamedTuple):
+    """The properties of work that one script can do."""
+
+    database: str
+    isolation: str
+    heads: Heads
+    target: str
+
+
+def group(work: Iterable[Work]) -> dict[Alike, list[Work]]:
+    """Return the work in groups, each of which one script serves."""
+    groups: dict[Alike, list[Work]] = {}
     for each in work:
         tenant = each.tenant
-        groups.setdefault((tenant.placement.database, tenant.isolation, each.heads, each.target), []).append(each)
+        key = Alike(tenant.placement.database, tenant.isolation, each.heads, each.target)
+        groups.setdefault(key, []).append(each)
     return groups
 
 

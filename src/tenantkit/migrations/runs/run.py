@@ -142,7 +142,7 @@ class FleetRun:
                 tenant_id=each.tenant.id,
             )
 
-        return [(heads, [task(each) for each in same]) for (_, _, heads, _), same in group(work).items()]
+        return [(alike.heads, [task(each) for each in same]) for alike, same in group(work).items()]
 
     def _record(self, outcome: Outcome) -> None:
         def record(connection: Connection) -> None:
