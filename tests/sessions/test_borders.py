@@ -409,7 +409,8 @@ def test_a_refused_connection_is_not_used_later(acme: Any, engine: Engine) -> No
             with pytest.raises(ConfigurationError, match="AUTOCOMMIT"):
                 session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
             assert session.scalars(NAMES).all() == ["acme"]
-            assert not session.connection().connection.dbapi_connection.autocommit
+            connection: Any = session.connection().connection.dbapi_connection
+            assert not connection.autocommit
             session.rollback()
 
     with acme.session("acme") as session:

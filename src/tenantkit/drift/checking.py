@@ -91,14 +91,11 @@ def check(
             is_here = shares_transaction(databases, placement.database)
             is_common = targets[placement].column is not None
             cohorts[heads, is_common][_Cohort(hashes[placement], is_here)].append(sharing)
-    at = references.at if references else {}
-    groups = [
-        # Common tables have a form of their own, which is not built yet.
-        _compare(tenancy, heads, cohort, None, chosen, scripts=scripts, is_common=True)
-        if is_common
-        else _compare(tenancy, heads, cohort, at.get(heads), chosen, scripts=scripts)
-        for (heads, is_common), cohort in cohorts.items()
-    ]
+    groups: list[Group] = []
+    for (heads, is_common), cohort in cohorts.items():
+        # The form that common tables have is not built.
+        reference = references.at.get(heads) if references and not is_common else None
+        groups.append(_compare(tenancy, heads, cohort, reference, chosen, scripts=scripts, is_common=is_common))
     is_complete = all(shares_transaction(databases, tenant.placement.database) for tenant in fleet)
     return DriftReport(
         groups=tuple(sorted(groups, key=lambda group: -group.tenants)),

@@ -81,5 +81,5 @@ class DriftReport:
 
     @property
     def has_drift(self) -> bool:
-        """Whether there is any difference, missing schema or database that is down; `alone` and `common` do not count."""
+        """Whether anything differs, is missing or cannot be reached; `alone` and `common` do not count."""
         return bool(self.odd or self.models or self.missing or self.unreachable)

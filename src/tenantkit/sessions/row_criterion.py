@@ -12,7 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, ColumnClause, ColumnElement, Delete, Dialect, Insert, Join, Select, Table, Update, bindparam
+from sqlalchemy import (
+    BigInteger,
+    ColumnClause,
+    ColumnElement,
+    Delete,
+    Dialect,
+    Insert,
+    Join,
+    Select,
+    Table,
+    Update,
+    bindparam,
+)
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import AliasedReturnsRows, FromGrouping
 from typing_extensions import override

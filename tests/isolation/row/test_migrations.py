@@ -205,8 +205,10 @@ def test_rows_are_moved_between_tables_for_each_tenant(
         ("op.execute('ALTER TABLE account ADD EXCLUDE (name WITH =)')", "over all tenants"),
         ("op.execute('CREATE MATERIALIZED VIEW names AS SELECT 1 AS name')", "'names' .* is a materialized view"),
         (
-            "op.create_table('lease', sa.Column('id', sa.Uuid, primary_key=True),"
-            " sa.Column('tenant_id', sa.BigInteger), schema='tenant')",
+            (
+                "op.create_table('lease', sa.Column('id', sa.Uuid, primary_key=True),"
+                " sa.Column('tenant_id', sa.BigInteger), schema='tenant')"
+            ),
             "declares a column 'tenant_id'",
         ),
         (

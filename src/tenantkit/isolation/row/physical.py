@@ -119,16 +119,12 @@ class _PhysicalForm:
         numbered = self._declared.autoincrement_column
         if numbered is not None:
             self.table.columns[numbered.key].autoincrement = True  # of one key column of several, too
-        return PrimaryKeyConstraint(
-            *self._led(keys), name=self._name(constraint, (), "pkey"), **_options(constraint)
-        )
+        return PrimaryKeyConstraint(*self._led(keys), name=self._name(constraint, (), "pkey"), **_options(constraint))
 
     @_physical.register
     def _(self, constraint: UniqueConstraint) -> Constraint:
         keys = [column.key for column in constraint.columns]
-        return UniqueConstraint(
-            *self._led(keys), name=self._name(constraint, keys, "key"), **_options(constraint)
-        )
+        return UniqueConstraint(*self._led(keys), name=self._name(constraint, keys, "key"), **_options(constraint))
 
     @_physical.register
     def _(self, constraint: ForeignKeyConstraint) -> Constraint:

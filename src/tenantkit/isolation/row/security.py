@@ -61,7 +61,8 @@ def problems(connection: Connection, schema: str, tenant: TenantColumn) -> list[
 
 def _of(row: Any, wanted: str, schema: str) -> Iterator[str]:
     if row.kind in _UNDIVIDED:
-        yield f"is a {_UNDIVIDED[row.kind]}, whose rows every tenant would see; move it to the shared tables, or drop it"
+        what = _UNDIVIDED[row.kind]
+        yield f"is a {what}, whose rows every tenant would see; move it to the shared tables, or drop it"
         return
     if row.is_filled is None:
         yield "lacks the tenant column; create it by op.create_table, or move it to the shared tables"

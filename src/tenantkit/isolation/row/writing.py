@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Column, Connection, ForeignKeyConstraint, Table, event
-from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, ExecutableDDLElement
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.row.physical import physical_constraint, physical_index, physical_table
@@ -92,10 +92,10 @@ class _Writer:
                 return CreateIndex(
                     physical_index(construct.element, self.tenant), if_not_exists=construct.if_not_exists
                 )
-            case ExecutableDDLElement(column=Column() as column):  # Alembic's ADD COLUMN, perhaps with IF NOT EXISTS
-                self.tenant.require_free(construct.table_name, [column])
-                return construct
             case _:
+                added: Column[Any] | None = getattr(construct, "column", None)
+                if isinstance(added, Column):  # by Alembic's ADD COLUMN
+                    self.tenant.require_free(construct.table_name, [added])
                 return construct
 
     def _is_tenants(self, table: Any) -> bool:
