@@ -39,6 +39,6 @@ def test_no_tenant_sees_rows_of_another(app: Flask, tenancy: Tenancy) -> None:
         "GET /sign-up",  # as the rest, not for a tenant
         "GET /static/{filename}",
         "GET /tenants",
-        "POST /members/{user_id}/remove",  # nobody can remove themselves, nor the owner
+        "POST /members/{user_id}/remove",  # members can remove neither themselves nor the owner
         "POST /sign-up",
     }

@@ -49,7 +49,7 @@ class Server:
         self._strategy = SQL("FILE_COPY" if fsync == "off" else "WAL_LOG")
 
     def create(self, template: str = "template0") -> URL:
-        """Create a copy of *template*, to which nobody may be connected."""
+        """Create a copy of *template*, to which no connection may be open."""
         name = f"{self.prefix}_{token_hex(6)}"
         statement = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}")
         if self._connection.info.server_version < 150000:  # noqa: PLR2004 - PostgreSQL 14 has one strategy

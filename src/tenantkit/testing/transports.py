@@ -173,5 +173,5 @@ class _Lifespan:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.4"}, "state": self.state}
         with suppress(Exception):  # by the specification, the application has no lifespan then
             await self._app(scope, self._events.get, self._answers.put)
-        for _ in ("startup", "shutdown"):  # which nobody answers any more
+        for _ in ("startup", "shutdown"):  # the events that the application answers no more
             await self._answers.put({"type": "lifespan.over"})

@@ -32,7 +32,7 @@ class _Console(Console):
 
     @override
     def on_broken_pipe(self) -> None:
-        """Raise where data is lost; messages that nobody reads end no command. Rich would exit the process."""
+        """Raise where data is lost. A message to a closed pipe does not end the command, as it would with Rich."""
         if not self.stderr:
             raise BrokenPipeError
         self.quiet = True

@@ -106,7 +106,7 @@ class RowIsolation:
         connection.execute(CreateSchema(schema))
         connection.exec_driver_sql(f"COMMENT ON SCHEMA {quote_identifier(schema)} IS {quote_literal(_MARK)}")
         connection.exec_driver_sql(no_tenant_function(schema))
-        # Sequences are common to all tenants: nobody may set or read them, only take the next number.
+        # Sequences are common to all tenants: sessions may take the next number, but neither set nor read them.
         schemas.let_use_schema(connection, schema, self.grant_to, sequences="USAGE")
 
     def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:  # noqa: ARG002 - the signature

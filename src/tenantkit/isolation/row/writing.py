@@ -31,9 +31,9 @@ def physical_form(connection: Connection, target: MigrationTarget) -> AbstractCo
 def writing_physical_form(
     connection: Connection, tenant: TenantColumn, *, placeholder: str | None, schema: str
 ) -> Generator[None]:
-    """Make what creates tenant tables on *connection* during a block create their physical form, with their policies.
+    """Create tenant tables, on *connection* during a block, in their physical form and with their policies.
 
-    Constraints and indexes of existing tables likewise. Tables are recognized by the *placeholder*, which is
+    Constraints and indexes of existing tables get that form, too. Tables are recognized by the *placeholder*, which is
     translated to *schema*.
 
     :raises ConfigurationError: from the statement, if row isolation does not support what it creates.

@@ -1,4 +1,4 @@
-"""Validation of foreign keys of common tables: PostgreSQL reads the rows as their owner, whom the policies hold for."""
+"""Validation of foreign keys of common tables: PostgreSQL reads the rows as their owner, to which policies apply."""
 
 from __future__ import annotations
 

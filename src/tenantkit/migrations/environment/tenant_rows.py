@@ -19,7 +19,7 @@ from tenantkit.isolation.row.removal import enter
 from tenantkit.isolation.row.security import login_problem
 from tenantkit.isolation.target import MigrationTarget
 
-_NOBODY = "0"
+_NO_TENANT = "0"
 """The value of no tenant: ids begin with 1."""
 _TENANTS = text("SELECT id FROM tenantkit.tenants WHERE database = :database AND schema = :schema ORDER BY id")
 _CHANGES_ROWS = re.compile(
@@ -71,7 +71,7 @@ class _Steps:
 
     def _repeat(self, connection: Connection, construct: Any, parameters: Any) -> None:
         with connection.begin_nested() as savepoint:
-            enter(connection, _NOBODY)
+            enter(connection, _NO_TENANT)
             if connection.execute(construct, parameters).rowcount != 0:
                 raise _unsupported(
                     "writes rows for a tenant that has none. Tenants that are created later do not run the revision: "
