@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,8 @@ from tenantkit.migrations.runs.migrator import set_up
 from tenantkit.migrations.tasks.task import Task, run_task
 from tenantkit.postgres.limits import POLITE
 from tests.migrations.environments import Environment
+from tests.support.commands import workers
+from tests.support.commands.forked import ForkedProcess
 
 _SEES = """
 import gc, os, signal, sys, threading
@@ -31,6 +35,18 @@ raise RuntimeError(repr({
 """
 _DIES = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
 _EXITS = "import os\nos._exit(3)"
+
+
+def test_a_worker_is_forked(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w") as file:
+        process = workers.Popen(
+            [sys.executable, "-c", "import os, sys; os.write(int(sys.argv[1]), b'written')", str(file.fileno())],
+            pass_fds=[file.fileno()],
+            stdin=workers.DEVNULL,
+        )
+        assert isinstance(process, ForkedProcess)
+        assert process.wait(60) == 0
+    assert (tmp_path / "file").read_text() == "written"
 
 
 @pytest.mark.parametrize("code", [_SEES, _DIES, _EXITS], ids=["sees", "dies", "exits"])
