@@ -16,7 +16,7 @@ from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.reader import read_details, read_hashes
 from tenantkit.drift.catalog.shape import restore_words
 from tenantkit.drift.compare import Difference, compare, outermost, without_keys_to
-from tenantkit.drift.reference import Reference, build_references
+from tenantkit.drift.reference import Form, Reference, References, build_references
 from tenantkit.drift.repair.script import write_repair
 from tenantkit.drift.report import DriftReport, Group, Odd
 from tenantkit.exceptions import TenantNotFoundError
@@ -50,6 +50,7 @@ def check(
 
     Tenants at the same revision should have equal shapes: the most frequent shape is the standard. Of two shapes that
     are equally frequent, the newest tenant's is. A tenant that is alone at its revision is compared with nothing.
+    Common tables of row isolation are compared with what the revisions build, or the models without migrations.
 
     :param tenants: report on these tenants only; the standard is still that of all tenants.
     :param models: compare tenants with the shape that the revisions up to theirs build, not with one another, and the
@@ -79,27 +80,28 @@ def check(
     hashes = _read_hashes(databases, before)
     with engine.connect() as connection:
         after = read_placements(databases, connection, before)
-    references = build_references(tenancy, set(before.values()) & set(after.values())) if models else None
     shared: defaultdict[Placement, list[Tenant]] = defaultdict(list)
     for tenant in fleet:
         shared[tenant.placement].append(tenant)
-    cohorts: defaultdict[tuple[Heads, bool], defaultdict[_Cohort, list[list[Tenant]]]]
+    cohorts: defaultdict[Form, defaultdict[_Cohort, list[list[Tenant]]]]
     cohorts = defaultdict(lambda: defaultdict(list))
     for placement, sharing in shared.items():
         heads = before.get(placement)
         if heads is not None and heads == after.get(placement):
             is_here = shares_transaction(databases, placement.database)
-            is_common = targets[placement].column is not None
-            cohorts[heads, is_common][_Cohort(hashes[placement], is_here)].append(sharing)
-    groups: list[Group] = []
-    for (heads, is_common), cohort in cohorts.items():
-        # The form that common tables have is not built.
-        reference = references.at.get(heads) if references and not is_common else None
-        groups.append(_compare(tenancy, heads, cohort, reference, chosen, scripts=scripts, is_common=is_common))
+            form = Form(heads, targets[placement].column)
+            cohorts[form][_Cohort(hashes[placement], is_here)].append(sharing)
+    # Common tables have no others to be compared with.
+    wanted = {form for form, cohort in cohorts.items() if models or (form.column and _has_any(cohort, chosen))}
+    references = build_references(tenancy, wanted, models=models) if models or wanted else References(at={})
+    groups = [
+        _compare(tenancy, form.heads, cohort, references.at.get(form), chosen, scripts=scripts)
+        for form, cohort in cohorts.items()
+    ]
     is_complete = all(shares_transaction(databases, tenant.placement.database) for tenant in fleet)
     return DriftReport(
         groups=tuple(sorted(groups, key=lambda group: -group.tenants)),
-        models=references.models if references else (),
+        models=references.models,
         missing=tuple(
             each.key
             for each in everyone
@@ -154,22 +156,19 @@ def _compare(
     chosen: set[str],
     *,
     scripts: bool,
-    is_common: bool = False,
 ) -> Group:
     """Compare the placements at one revision, each with the tenants that share it, by the hashes of their shapes."""
     databases = tenancy.databases
     units = [sharing for alike in cohort.values() for sharing in alike]
     everyone = list(chain.from_iterable(units))
     if reference is None and len(units) == 1:
-        uncompared = tuple(tenant.key for tenant in everyone if tenant.key in chosen)
         return Group(
             revision=format_heads(heads) or None,
             standard="nothing",
             tenants=len(everyone),
             alike=0,
             odd=(),
-            alone=() if is_common else uncompared,
-            common=uncompared if is_common else (),
+            alone=tuple(tenant.key for tenant in everyone if tenant.key in chosen),
         )
     chosen_one = _Cohort(reference.hash, has_shared_tables=True) if reference else _most_frequent(cohort)
     standards = cohort.get(chosen_one, [])
@@ -207,6 +206,10 @@ def _compare(
         alike=alike,
         odd=tuple(sorted(odd, key=lambda each: (-len(each.schemas), *each.schemas))),
     )
+
+
+def _has_any(cohort: Mapping[_Cohort, list[list[Tenant]]], chosen: set[str]) -> bool:
+    return any(tenant.key in chosen for units in cohort.values() for tenant in chain.from_iterable(units))
 
 
 def _distinguish(expected: Detail, found: Detail) -> tuple[Detail, Detail, tuple[Difference, ...]]:

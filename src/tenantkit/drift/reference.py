@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
@@ -15,6 +15,7 @@ from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.shape import ASPECTS, ROUTINES, VIEWS, Item, Kind, Shape, owner_of
 from tenantkit.drift.compare import Change, Difference, compare, outermost
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.row.policies import no_tenant_function
 from tenantkit.lifecycle.builders import MetadataBuilder
 from tenantkit.migrations.environment.builder import AlembicBuilder
 from tenantkit.migrations.environment.targets import graph_of, scratch_target
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from tenantkit.deployment import Deployment
     from tenantkit.isolation.target import MigrationTarget
+    from tenantkit.isolation.tenant_column import TenantColumn
     from tenantkit.migrations.graph.revision_graph import Heads
 
 _SCRATCH = "tenantkit_check"
@@ -47,18 +49,26 @@ class Reference:
     hash: int
 
 
+class Form(NamedTuple):
+    """What decides the shape of a placement."""
+
+    heads: Heads
+    column: TenantColumn | None
+    """The column that divides its tables among tenants; ``None`` if the schema is one tenant's alone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class References:
     """The references that the code builds."""
 
-    at: Mapping[Heads, Reference]
-    """The references by their revisions, without revisions that the code does not have."""
+    at: Mapping[Form, Reference]
+    """The references by their forms, without revisions that the code does not have."""
     models: tuple[Difference, ...] = ()
     """The differences of the newest revisions from the models."""
 
 
-def build_references(tenancy: Deployment, wanted: Collection[Heads]) -> References:
-    """Build the references of the newest revision and of those *wanted*, and that of the models.
+def build_references(tenancy: Deployment, wanted: Collection[Form], *, models: bool) -> References:
+    """Build the references of the forms *wanted*; with *models*, compare the newest revisions with the models, too.
 
     Each is built in a transaction that is rolled back.
 
@@ -66,16 +76,25 @@ def build_references(tenancy: Deployment, wanted: Collection[Heads]) -> Referenc
     """
     if tenancy.migrations is not None:
         require_shared_is_current(tenancy)
+    columns = dict.fromkeys(column for _, column in wanted) or {None: None}
     try:
-        models = after_conflicts()(_build, tenancy, "models", MetadataBuilder(tenancy))
         if tenancy.migrations is None:
-            return References(at={(): models})
+            return References(at={Form((), column): _build_models(tenancy, column) for column in columns})
         graph = graph_of(tenancy, "tenant")
         newest = tuple(sorted(graph.heads()))
         at = {
-            heads: after_conflicts()(_build, tenancy, "revisions", partial(_run_revisions, tenancy, heads))
-            for heads in {newest, *wanted}
-            if all(map(graph.knows, heads))
+            form: after_conflicts()(_build, tenancy, "revisions", form.column, partial(_run_revisions, tenancy, form))
+            for form in {*wanted, *(Form(newest, column) for column in columns if models)}
+            if all(map(graph.knows, form.heads))
+        }
+        # Common tables differ from the models as schemas do: each difference counts once.
+        differences = {
+            str(each): each
+            for column in columns
+            if models
+            for each in compare_with_models(
+                _build_models(tenancy, column).detail.shape, at[Form(newest, column)].detail.shape
+            )
         }
     except DBAPIError as error:
         with tenancy.engine.connect() as connection:
@@ -83,30 +102,41 @@ def build_references(tenancy: Deployment, wanted: Collection[Heads]) -> Referenc
         if reason is None:
             raise
         raise ConfigurationError(reason) from error
-    return References(at=at, models=compare_with_models(models.detail.shape, at[newest].detail.shape))
+    return References(at=at, models=tuple(differences.values()))
 
 
-def _build(tenancy: Deployment, source: Literal["revisions", "models"], build: Callable[..., None]) -> Reference:
+def _build_models(tenancy: Deployment, column: TenantColumn | None) -> Reference:
+    return after_conflicts()(_build, tenancy, "models", column, MetadataBuilder(tenancy))
+
+
+def _build(
+    tenancy: Deployment,
+    source: Literal["revisions", "models"],
+    column: TenantColumn | None,
+    build: Callable[..., None],
+) -> Reference:
     engine = tenancy.engine.execution_options(isolation_level="READ COMMITTED")
     with engine.connect() as connection, connection.begin() as transaction:
         limit_lock_waits(connection)
         connection.execute(CreateSchema(_SCRATCH))
-        build(connection, scratch_target(tenancy, _SCRATCH))
+        if column is not None:
+            connection.exec_driver_sql(no_tenant_function(_SCRATCH))
+        build(connection, scratch_target(tenancy, _SCRATCH, column))
         detail, number = reader.detail_of(connection, _SCRATCH), reader.hash_of(connection, _SCRATCH)
         transaction.rollback()
     return Reference(source=source, detail=detail, hash=number)
 
 
-def _run_revisions(tenancy: Deployment, heads: Heads, connection: Connection, target: MigrationTarget) -> None:
+def _run_revisions(tenancy: Deployment, form: Form, connection: Connection, target: MigrationTarget) -> None:
     try:
-        AlembicBuilder(tenancy)(connection, target, heads)
+        AlembicBuilder(tenancy)(connection, target, form.heads)
     except DBAPIError as error:
         if sqlstate(error) != _NEW_ENUM_VALUE:
             raise
         raise ConfigurationError(
-            "The revisions cannot be run in one transaction, as a comparison with the models needs: one uses a value "
-            "that it, or one before it, adds to an ENUM. PostgreSQL 17 and later can do that; without --models, "
-            "tenants are compared with one another."
+            "The revisions cannot be run in one transaction, as a comparison with what they build needs: one uses a "
+            "value that it, or one before it, adds to an ENUM. PostgreSQL 17 and later can do that; without --models, "
+            "tenants with schemas of their own are compared with one another: name them if there are common tables."
         ) from error
 
 

@@ -42,9 +42,7 @@ class Group:
     """The number of tenants without a difference."""
     odd: tuple[Odd, ...]
     alone: tuple[str, ...] = ()
-    """The tenant that is compared with nothing, because no other is at this revision."""
-    common: tuple[str, ...] = ()
-    """Tenants of row isolation, whose common tables are compared with nothing."""
+    """Tenants that are compared with nothing, because no other is at this revision, or in these common tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +73,6 @@ class DriftReport:
         return tuple(key for group in self.groups for key in group.alone)
 
     @property
-    def common(self) -> tuple[str, ...]:
-        """All tenants of row isolation, whose common tables are compared with nothing."""
-        return tuple(key for group in self.groups for key in group.common)
-
-    @property
     def has_drift(self) -> bool:
-        """Whether anything differs, is missing or cannot be reached; `alone` and `common` do not count."""
+        """Whether anything differs, is missing or cannot be reached; `alone` does not count."""
         return bool(self.odd or self.models or self.missing or self.unreachable)

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import URL, Engine, create_engine, text
 
 from tenantkit import MigrationError, ProvisioningError, Tenancy, drift, migrations
-from tests.cli.project import Result, invoke
 from tests.isolation.row.conftest import APP, make_owner
 from tests.isolation.row.models import APPLICATION
 from tests.migrations.environments import Environment
@@ -106,32 +105,6 @@ def test_one_run_migrates_common_tables_and_schemas(fleet: Tenancy, environment:
     assert not drift.check(fleet).has_drift
     migrations.downgrade_run(fleet, report.run_id)
     assert _keys(engine) == before
-
-
-@pytest.mark.parametrize("has_schemas", [True, False])
-def test_a_check_says_that_common_tables_are_compared_with_nothing(
-    fleet: Tenancy, engine: Engine, monkeypatch: pytest.MonkeyPatch, has_schemas: bool
-) -> None:
-    for number in () if has_schemas else range(3):
-        fleet.drop(f"schema{number}")
-    monkeypatch.setattr("tests.isolation.row.conftest.tenancy", fleet, raising=False)
-
-    def check(*arguments: str) -> Result:
-        return invoke("--app", "tests.isolation.row.conftest:tenancy", "check", *arguments)
-
-    done = check()
-    assert done.code == 0, done
-    assert "Compared with nothing: the common tables of row0, row1, row2." in done.err
-    assert ("No drift:" in done.out) == has_schemas
-    groups = check("--json").json["groups"]
-    assert [(each["tenants"], each["common"], each["alone"]) for each in groups if each["standard"] == "nothing"] == [
-        (3, ["row0", "row1", "row2"], [])
-    ]
-    assert ("common tables of row1." in check("--tenants", "row1").err, check("--tenants", "row1").code) == (True, 0)
-    if has_schemas:
-        with engine.begin() as connection:
-            connection.exec_driver_sql("ALTER TABLE t_schema1.invoice ADD COLUMN extra integer")
-        assert check().code == 1
 
 
 def test_a_preview_names_the_common_schema(fleet: Tenancy, environment: Environment, engine: Engine) -> None:

@@ -196,7 +196,13 @@ def test_a_role_that_can_be_left_does_not_help(pair_url: URL) -> None:
         session.scalars(select(Tag)).all()
 
 
-def test_common_tables_are_not_created_by_a_login_without_row_security(url: URL) -> None:
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_common_tables_are_not_created_by_a_login_without_row_security(
+    url: URL, owner: Tenancy, has_begun: bool
+) -> None:
+    if has_begun:
+        with pytest.raises(ProvisioningError, match="seeding"):
+            owner.create("acme", isolation="row", seed=lambda _: 1 / 0)
     superuser = closing(Tenancy(url, **APPLICATION, listen=False, grant_to=APP))
     with superuser as tenancy, pytest.raises(ProvisioningError, match="as an ordinary role"):
         tenancy.create("acme", isolation="row")

@@ -48,8 +48,8 @@ def check(
 
     All objects of a schema are compared, except for storage and privileges: columns, types, defaults, constraints,
     indexes, triggers, functions, views, policies. The exit code is 1 if there is a difference, or a tenant that is
-    compared with nothing because it is alone at its revision. Common tables of tenants with row isolation are not
-    compared.
+    compared with nothing because it is alone at its revision. Common tables of tenants with row isolation are compared
+    with what the revisions build.
 
     **Examples**
 
@@ -81,12 +81,6 @@ def check(
         err.print(
             f"Compared with nothing, because no other tenant is at the same revision: {first_lines(report.alone)}. "
             "'tenantkit check --models' compares with what the code builds.",
-            soft_wrap=True,
-        )
-    if report.common:
-        err.print(
-            f"Compared with nothing: the common tables of {first_lines(report.common)}. 'tenantkit doctor' checks the "
-            "policies and keys of common tables.",
             soft_wrap=True,
         )
     if report.has_drift or report.alone:
@@ -167,7 +161,6 @@ def _as_json(report: DriftReport, *, with_sql: bool) -> dict[str, Any]:
                 "tenants": group.tenants,
                 "alike": group.alike,
                 "alone": group.alone,
-                "common": group.common,
                 "odd": [_odd_as_json(odd, with_sql=with_sql) for odd in group.odd],
             }
             for group in report.groups

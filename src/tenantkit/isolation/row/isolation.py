@@ -87,7 +87,12 @@ class RowIsolation:
         return login_problem(connection)
 
     def create(self, connection: Connection, tenant: Tenant) -> bool:
-        """Make the common schema if it is not there; return whether it is empty, so that tables are to be made."""
+        """Make the common schema if it is not there; return whether it is empty, so that tables are to be made.
+
+        :raises ConfigurationError: if row security does not hold for the login.
+        """
+        if problem := login_problem(connection):
+            raise ConfigurationError(f"The tenant cannot be created: {problem}.")
         lock = PLACEMENT.format(schema=quote_literal(tenant.schema))
         shared = schemas.read_mark(connection, tenant.schema) is not None
         # A run that migrates the schema holds the lock.

@@ -11,6 +11,7 @@ from tenantkit.tenant import MAIN_DATABASE, Placement
 
 if TYPE_CHECKING:
     from tenantkit.deployment import Deployment
+    from tenantkit.isolation.tenant_column import TenantColumn
 
 
 def graph_of(tenancy: Deployment, name: Scope) -> RevisionGraph:
@@ -28,10 +29,15 @@ def graph_of(tenancy: Deployment, name: Scope) -> RevisionGraph:
     return RevisionGraph(tenancy.migrations.absolute(), name, own.naming_convention)
 
 
-def scratch_target(tenancy: Deployment, schema: str) -> MigrationTarget:
-    """Return the target for a schema in the main database that is like a tenant's but belongs to none."""
+def scratch_target(tenancy: Deployment, schema: str, column: TenantColumn | None = None) -> MigrationTarget:
+    """Return the target for a schema in the main database that is like a tenant's but belongs to none.
+
+    With *column*, it is like a common schema that the column divides.
+    """
     placement = Placement(MAIN_DATABASE, schema)
-    return MigrationTarget(placement=placement, others=tenancy.extra_schemas, placeholder=tenancy.placeholder)
+    return MigrationTarget(
+        placement=placement, others=tenancy.extra_schemas, placeholder=tenancy.placeholder, column=column
+    )
 
 
 def shared_target(tenancy: Deployment) -> MigrationTarget:

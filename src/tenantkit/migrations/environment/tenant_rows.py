@@ -33,13 +33,13 @@ _RETURNS_ROWS = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 def once_per_tenant(connection: Connection, target: MigrationTarget) -> Generator[None]:
     """Execute each statement that changes rows once for each tenant of *target*, if tenants share its tables.
 
-    :raises ConfigurationError: if row security does not hold for the login, or from a statement that row isolation does
-        not support in revisions.
+    :raises ConfigurationError: if tables are in use and row security does not hold for the login, or from a statement
+        that row isolation does not support in revisions.
     """
     if target.column is None:
         yield
         return
-    if problem := login_problem(connection):
+    if not target.in_transaction and (problem := login_problem(connection)):
         raise ConfigurationError(f"The common tables cannot be migrated: {problem}.")
     steps = _Steps(target)
     event.listen(connection, "before_execute", steps.before_execute, retval=True)
