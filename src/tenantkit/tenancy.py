@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from sqlalchemy import URL, Connection, Engine, MetaData
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from tenantkit import drivers
 from tenantkit.arguments import (
@@ -27,14 +27,11 @@ from tenantkit.arguments import (
     require,
     whole,
 )
-from tenantkit.context import current_tenant
 from tenantkit.databases.base import Databases
 from tenantkit.databases.engines import check_server_once
 from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.databases.named import open_databases
-from tenantkit.deployment import Deployment
-from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
-from tenantkit.isolation.binding import Binding, RawSQL
+from tenantkit.isolation.binding import RawSQL
 from tenantkit.isolation.built_in import built_in
 from tenantkit.lifecycle.builders import CheckedBuilder, MetadataBuilder, Seed, run_seed
 from tenantkit.lifecycle.create import create
@@ -45,19 +42,15 @@ from tenantkit.naming import IDENTIFIER, IDENTIFIERS, SCHEMAS, validate_prefix, 
 from tenantkit.placement import PlacementPolicy
 from tenantkit.registry import tables as registry_tables
 from tenantkit.registry.applications import Application
-from tenantkit.sessions.classes import check_session_class, check_session_options, shared_class
+from tenantkit.serving import Serving
 from tenantkit.sessions.crossing import CrossDatabaseWrites, SharedTables
 from tenantkit.sessions.raw_sql import watch_statements
-from tenantkit.sessions.session import Bound, SharedSession, TenantSession
-from tenantkit.status import SERVED
+from tenantkit.sessions.session import Bound, TenantSession
 from tenantkit.tables import METADATA, Metadata
-from tenantkit.tenant import TENANT, Isolation, Tenant
-
-MAX_BINDINGS = 128
-"""Maximum number of bindings that a tenancy keeps, of about a kilobyte each."""
+from tenantkit.tenant import Isolation, Tenant
 
 
-class Tenancy(Deployment):
+class Tenancy(Serving):
     """An application's tenants: their sessions, their registry and their provisioning.
 
     Make one when the application starts, and share it between threads. It connects when it is first used, not before.
@@ -189,66 +182,8 @@ class Tenancy(Deployment):
         databases.prepare(lambda engine: check_server_once(engine, placeholder))
         databases.prepare(drivers.install)
         databases.prepare(watch_statements)
-        self._checked_tables = 0
-        self._bindings: dict[int, Binding] = {}
         _ = self.tables
-        options = dict(session_options or {})
-        check_session_class(session_class)
-        check_session_options(options, session_class)
-        self.sessionmaker: sessionmaker[TenantSession] = sessionmaker(
-            self.engine, class_=session_class, binder=self, **options
-        )
-        """A plain SQLAlchemy `sessionmaker`, for wiring of your own; its sessions take the current tenant."""
-        self._shared_sessionmaker: sessionmaker[SharedSession] = sessionmaker(
-            self.engine, class_=shared_class(shared_session_class), placeholder=placeholder, **options
-        )
-
-    # Sessions
-
-    def session(self, tenant: Tenant | str | None = None, *, any_status: bool = False, **options: Any) -> TenantSession:
-        """Return a session for *tenant*, or for the current tenant, as it is now.
-
-        A `Tenant` is looked up again, in this process's memory if it is there, since its status may have changed.
-        The session is of the tenancy's ``session_class``; *options* are those of `sqlalchemy.orm.Session`.
-
-        :param any_status: also serve a tenant that is not active, for maintenance.
-        :raises NoCurrentTenantError: if no tenant is given and none is current.
-        :raises TenantNotFoundError: if there is no such tenant, or not any more.
-        :raises TenantMismatchError: if the tenant is from another registry, or its key belongs to another one now.
-        :raises TenantUnavailableError: if the tenant is not active.
-        """
-        return self.sessionmaker(tenant=tenant, any_status=any_status, **options)
-
-    def shared_session(self, **options: Any) -> Session:
-        """Return a plain session for shared tables; a tenant table fails in it, whatever tenant is current."""
-        return self._shared_sessionmaker(**options)
-
-    def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
-        """Return the binding of *tenant*, or of the current tenant; raises as `session` does."""
-        self.check_tables_once()
-        if isinstance(tenant, str):
-            known = self.get(tenant)
-        else:
-            known = self.renewed(current_tenant() if tenant is None else tenant)
-        return self.bind(known, any_status=any_status)
-
-    def bind(self, tenant: Tenant, *, any_status: bool = False) -> Binding:
-        """Return the binding of *tenant* without any I/O.
-
-        :raises TenantUnavailableError: if the tenant is not active, unless *any_status*; or if a newer version of
-            tenantkit has given it a status or a place that this one does not know.
-        """
-        if type(tenant) is not Tenant or type(any_status) is not bool:  # `require` takes longer than all the rest
-            require(tenant=(tenant, TENANT), any_status=(any_status, FLAG))
-        isolation = self.isolations.of(tenant)
-        if tenant.status not in SERVED and not any_status:
-            raise TenantUnavailableError(tenant.key, tenant.status)
-        binding = self._bindings.get(tenant.id)
-        if binding is None or binding.tenant is not tenant:
-            if len(self._bindings) >= MAX_BINDINGS:
-                self._bindings.clear()
-            binding = self._bindings[tenant.id] = isolation.bind(tenant)
-        return binding
+        self.open_sessions(session_class, shared_session_class, session_options or {})
 
     # Provisioning
 
@@ -339,12 +274,3 @@ class Tenancy(Deployment):
         from tenantkit.migrations.environment.builder import AlembicBuilder  # noqa: PLC0415
 
         return CheckedBuilder(self, AlembicBuilder(self))
-
-    def check_tables_once(self) -> None:
-        """Check the tables that were declared since the last check: models may be imported after the tenancy."""
-        shared, tenant = self.metadata
-        count = len(tenant.tables) if shared is None else len(tenant.tables) + len(shared.tables)
-        if count != self._checked_tables:
-            if not self.tables.tenant:
-                raise ConfigurationError("No tenant tables are declared. Import your models before opening a session.")
-            self._checked_tables = count

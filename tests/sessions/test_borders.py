@@ -345,7 +345,7 @@ def test_a_driver_whose_statements_cannot_be_marked_is_refused(
 
 
 def test_a_binding_is_kept_while_its_tenant_does_not_change(tenancy: Tenancy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tenantkit.tenancy.MAX_BINDINGS", 2)
+    monkeypatch.setattr("tenantkit.serving.MAX_BINDINGS", 2)
     tenants = [tenancy.create(key) for key in ("acme", "beta", "gamma")]
     acme = tenancy.binding("acme")
     assert tenancy.binding("acme") is acme

@@ -16,6 +16,7 @@ from tenantkit.naming import first_lines
 from tenantkit.postgres.errors import reason
 from tenantkit.registry import store
 from tenantkit.registry.directory import Directory
+from tenantkit.registry.referring import referring
 from tenantkit.status import Status
 from tenantkit.tenant import Tenant
 
@@ -89,7 +90,7 @@ def require_removable(directory: Directory, connection: Connection, there: Conne
     :raises TenantUnavailableError: if this version of tenantkit does not know the tenant's isolation.
     """
     obstacle = directory.isolations.of(tenant).obstacle_to_drop(there, tenant)
-    if obstacle is None and (tables := store.referring(connection, tenant)):
+    if obstacle is None and (tables := referring(connection, tenant)):
         obstacle = (
             f"rows of {first_lines(tables)} refer to it; delete these first, or give the foreign key ON DELETE CASCADE"
         )

@@ -19,7 +19,6 @@ from sqlalchemy import (
     insert,
     literal,
     select,
-    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
@@ -47,7 +46,6 @@ from tenantkit.exceptions import (
 from tenantkit.frozen import freeze
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.naming import validate_domain, validate_key
-from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.registry.identity import identity, read_identity, require_row, require_same
 from tenantkit.registry.tables import domains, former_tenants, tenants
 from tenantkit.status import Status
@@ -58,21 +56,6 @@ _domains_of_tenant = (
     .where(domains.c.tenant_id == tenants.c.id)
     .scalar_subquery()
 )
-
-_KEYS_TO_TENANTS = text(
-    """
-    SELECT nspname, relname, source.attname AS column, target.attname AS target
-    FROM pg_constraint
-    JOIN pg_class ON pg_class.oid = conrelid
-    JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    JOIN pg_attribute AS source ON source.attrelid = conrelid AND source.attnum = conkey[1]
-    JOIN pg_attribute AS target ON target.attrelid = confrelid AND target.attnum = confkey[1]
-    WHERE contype = 'f' AND conparentid = 0 AND confrelid = 'tenantkit.tenants'::regclass
-        AND confdeltype IN ('a', 'r') AND nspname <> :schema
-    ORDER BY 1, 2, 3
-    """
-)
-"""Foreign keys that forbid that a tenant is deleted; those of the tenant's own schema go with it."""
 
 _tenant = select(tenants, _domains_of_tenant.label("domains"), identity.label("registry"))
 
@@ -290,21 +273,6 @@ def remove(connection: Connection, tenant_id: int) -> None:
     was = select(tenants.c.id, tenants.c.key, tenants.c.schema).where(tenants.c.id == tenant_id)
     connection.execute(insert(former_tenants).from_select(["id", "key", "schema"], was))
     connection.execute(delete(tenants).where(tenants.c.id == tenant_id))
-
-
-def referring(connection: Connection, tenant: Tenant) -> list[str]:
-    """Return the tables outside of the tenant's schema with rows that forbid that the tenant's row is deleted."""
-    found: list[str] = []
-    for key in connection.execute(_KEYS_TO_TENANTS, {"schema": tenant.schema}).all():
-        table = f"{quote_identifier(key.nspname)}.{quote_identifier(key.relname)}"
-        column, target = quote_identifier(key.column), quote_identifier(key.target)
-        rows = text(
-            f"SELECT EXISTS (SELECT FROM {table} WHERE {column} = "  # noqa: S608 - quoted
-            f"(SELECT {target} FROM tenantkit.tenants WHERE id = :id))"
-        )
-        if connection.execute(rows, {"id": tenant.id}).scalar_one():
-            found.append(f"{key.nspname}.{key.relname}")
-    return found
 
 
 def count_by_database(connection: Connection) -> dict[str, int]:
