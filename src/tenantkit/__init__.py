@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TenantUnavailableError,
     )
     from tenantkit.sessions.session import TenantSession
+    from tenantkit.sessions.tenant_text import tenant_text
     from tenantkit.status import Status
     from tenantkit.tenancy import Tenancy
     from tenantkit.tenant import Isolation, Placement, Tenant
@@ -55,9 +56,10 @@ __all__ = [
     "TenantkitError",
     "current_tenant",
     "tenant_context",
+    "tenant_text",
 ]
 
 __getattr__, __dir__ = lazy_names(
     globals(),
-    ("exceptions", "status", "tenant", "context", "sessions.session", "tenancy"),
+    ("exceptions", "status", "tenant", "context", "sessions.session", "sessions.tenant_text", "tenancy"),
 )

@@ -119,7 +119,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         applications.check_once(self.databases.main, self.sync.application)
         self.databases.prepare(lambda engine: check_server_once(engine, self.sync.placeholder))
         self.databases.prepare(drivers.install)
-        self.databases.prepare(watch_statements)
+        self.databases.prepare(lambda engine: watch_statements(engine, self.sync.placeholder))
         async_options: dict[str, Any] = {"expire_on_commit": False, **(session_options or {})}
         self.sessionmaker: async_sessionmaker[AsyncTenantSession] = async_sessionmaker(
             self.engine, class_=session_class, binder=self, **async_options

@@ -239,7 +239,7 @@ class RawSQLForbiddenError(TenantkitError):
     def __init__(
         self,
         tenant: str,
-        hint: str = "Use ORM or Core constructs on declared tables, or pass raw_sql='allow'.",
+        hint: str = "Use ORM or Core constructs on declared tables, tenant_text(), or pass raw_sql='allow'.",
     ) -> None:
         self.tenant = tenant
         super().__init__(f"This textual SQL is forbidden in sessions of tenant {tenant!r}. {hint}")

@@ -181,7 +181,7 @@ class Tenancy(Serving):
         self._reserved_keys = validate_reserved(reserved_keys)
         databases.prepare(lambda engine: check_server_once(engine, placeholder))
         databases.prepare(drivers.install)
-        databases.prepare(watch_statements)
+        databases.prepare(lambda engine: watch_statements(engine, placeholder))
         _ = self.tables
         self.open_sessions(session_class, shared_session_class, session_options or {})
 

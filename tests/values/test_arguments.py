@@ -240,6 +240,10 @@ MIGRATIONS: dict[str, dict[str, Wrong]] = {
 }
 OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
     "tenant_context": (lambda **options: context.tenant_context(**options).__enter__(), {"tenant": NOT_TENANT}),
+    "tenant_text": (
+        tenantkit.tenant_text,
+        {"sql": (None, *NOT_TEXT, "", "SET search_path TO t_beta"), "schemas": (None, "shared", 5, {"shared"}, [5], [""])},
+    ),
     "copy_context_for": (context.copy_context_for, {"tenant": NOT_TENANT}),
     "session_cookies.bind": (session_cookies.bind, {"session": (None, "s", 5), "tenant": (None, *NOT_TENANT)}),
     "session_cookies.is_bound": (session_cookies.is_bound, {"session": (None, "s", 5), "tenant": (None, *NOT_TENANT)}),
@@ -347,6 +351,7 @@ def good(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     """Valid arguments, by the names of their parameters."""
     return {
         "key": "acme",
+        "sql": "SELECT 1",
         "domain": "acme.example.com",
         "tenant": "acme",
         "revision": "t1",
@@ -447,7 +452,7 @@ def test_every_public_parameter_is_in_these_tables() -> None:
         assert {*parameters(getattr(migrations, name))} == wrong.keys(), name
     assert public(resolvers) - {"resolve"} <= OTHERS.keys()
     assert public(placement) - {"PlacementPolicy"} <= OTHERS.keys()
-    assert public(tenantkit) == {"Tenancy", "current_tenant", "tenant_context"}
+    assert public(tenantkit) - OTHERS.keys() == {"Tenancy", "current_tenant"}
     assert public(lint) == {"lint"}
     assert public(testing) - {"Client", "async_rolled_back"} == {
         name.removeprefix("testing.") for name in OTHERS if name.startswith("testing.")

@@ -45,8 +45,9 @@ class SQLText:
     """The text of one SQL statement or of several, examined without its comments and literals."""
 
     def __init__(self, sql: str) -> None:
-        self._words, bare = _read(sql)
-        self._statements = _FUNCTION_BODY.sub("", bare).split(";")
+        self._words, self.bare = _read(sql)
+        """`bare` is the text without comments and with empty literals."""
+        self._statements = _FUNCTION_BODY.sub("", self.bare).split(";")
 
     @cached_property
     def ends_transaction(self) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Engine,
     Extract,
     Insert,
+    MetaData,
     Sequence,
     Table,
     TextClause,
@@ -29,6 +30,7 @@ from tenantkit.isolation.binding import BINDING
 from tenantkit.postgres.sql_text import SQLText, read_sql
 from tenantkit.sessions.crossing import CROSSING
 from tenantkit.sessions.ownership import require_own_value
+from tenantkit.sessions.tenant_text import PLACEHOLDER, TenantText
 from tenantkit.sessions.transactions import INTERNAL, SHARED, send_all
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ class _TextFinder(SQLCompiler):
     statement reaches: mapped attributes, orders of relationships, defaults of columns.
     """
 
+    placeholder: str | None = None
+    """The schema that tenant tables are declared with."""
     has_text = False
     named: frozenset[Any] = frozenset()
     """The tables and sequences in the statement."""
@@ -71,7 +75,10 @@ class _TextFinder(SQLCompiler):
 
     @override
     def visit_textclause(self, textclause: TextClause, *args: Any, **options: Any) -> Any:
-        self.has_text = True
+        if isinstance(textclause, TenantText):
+            textclause = self._translated(textclause)
+        else:
+            self.has_text = True
         return super().visit_textclause(textclause, *args, **options)  # type: ignore[no-untyped-call]
 
     @override
@@ -126,6 +133,18 @@ class _TextFinder(SQLCompiler):
         self.has_text = True
         return super().get_statement_hint_text(hint_texts)  # type: ignore[no-untyped-call]
 
+    def _translated(self, textclause: TenantText) -> TextClause:
+        """Return a text with the schema of tenant tables, to be translated as theirs is.
+
+        :raises ConfigurationError: if it is not for a session of tenantkit.
+        """
+        if self.schema_translate_map is None:
+            raise ConfigurationError("tenant_text() needs a session of a tenant: tenancy.session().")
+        translated = textclause._clone()  # noqa: SLF001 - there is no public way to copy a statement
+        schema = self.preparer.schema_for_object(Table("", MetaData(), schema=self.placeholder))
+        translated.text = textclause.text.replace(PLACEHOLDER, str(schema))
+        return translated
+
     def _see(self, named: Any) -> None:
         self.named |= {named}
         self.has_text = self.has_text or self._is_untranslated(named)
@@ -137,7 +156,7 @@ class _TextFinder(SQLCompiler):
         return not isinstance(named, (Table, Sequence)) or None not in (self.schema_translate_map or ())
 
 
-def watch_statements(engine: Engine) -> None:
+def watch_statements(engine: Engine, placeholder: str | None) -> None:
     """Check the statements of tenant sessions on *engine* before they are sent.
 
     The compiler is replaced by one that also detects text in a statement. The listeners are attached to the
@@ -147,7 +166,9 @@ def watch_statements(engine: Engine) -> None:
     dialect = engine.dialect
     if issubclass(dialect.statement_compiler, _TextFinder):
         return
-    dialect.statement_compiler = type("TenantkitCompiler", (_TextFinder, dialect.statement_compiler), {})
+    dialect.statement_compiler = type(
+        "TenantkitCompiler", (_TextFinder, dialect.statement_compiler), {"placeholder": placeholder}
+    )
     event.listen(engine, "do_execute", _execute, insert=True)
     event.listen(engine, "do_executemany", _executemany, insert=True)
     event.listen(engine, "do_execute_no_params", _execute_no_params, insert=True)

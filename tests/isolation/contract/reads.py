@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import exists, func, literal, select, text, union, update
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload, subqueryload
 
+from tenantkit import tenant_text
 from tests.isolation.contract import driver
 from tests.isolation.contract.application import Entry, Project, State, Task
 from tests.isolation.contract.line import (
@@ -81,6 +82,7 @@ READS: dict[str, tuple[Line, Read]] = {
     "union": (CORE, scalars(union(select(TABLE.c.title), select(OTHER.title)))),
     "text": (TEXT, scalars(text("SELECT title FROM task"))),
     "text with a type": (TEXT, scalars(text("SELECT title FROM task WHERE state = CAST('OPEN' AS state)"))),
+    "tenant text": (TEXT, scalars(tenant_text("SELECT title FROM {tenant}.task"))),
     "driver's SQL": (TEXT, lambda session: session.connection().exec_driver_sql("SELECT title FROM task").scalars()),
     "cursor": (CURSOR, lambda session: driver.fetch(session, "SELECT title FROM task")),
     "COPY out": (COPY_OUT, lambda session: driver.copy_out(session, "SELECT title FROM task")),
