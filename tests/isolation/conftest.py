@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import URL, create_engine, insert, text
 
 from tenantkit import Tenancy, migrations
-from tests.isolation.contract.application import KEYS, Plan, environment_in, seed
+from tests.isolation.contract.application import Plan, environment_in, seed
 from tests.isolation.contract.case import Case, violations
 from tests.isolation.contract.deployment import Deployment
 from tests.isolation.contract.isolations import Kind, Urls
@@ -85,58 +85,75 @@ def fill(kind: Kind, operator: Tenancy, roles: Roles) -> None:
         connection.execute(insert(Plan).values(name="free"))
         connection.execute(text(f"GRANT USAGE ON SCHEMA shared TO {roles.application}"))
         connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA shared TO {roles.application}"))
-    for key in KEYS:
-        operator.create(key, seed=seed, **kind.tenants[key])
+    for key, options in kind.tenants.items():
+        operator.create(key, seed=seed, **options)
 
 
 @pytest.fixture
-def deploy(
+def deploy_each(
     request: pytest.FixtureRequest,
     make_database: Callable[..., URL],
     contract_template: Callable[[Kind], Urls],
     roles: Roles,
     tmp_path: Path,
-) -> Generator[Callable[..., Deployment]]:
-    """Deploy the application in an isolation."""
+) -> Generator[Callable[..., dict[str, Deployment]]]:
+    """Deploy the application in an isolation, once, and reach it by several drivers."""
     numbers = count(1)
     with ExitStack() as opened:
 
-        def deploy(kind: Kind, *, driver: str = "sync", way: str = "direct", **options: Any) -> Deployment:
+        def deploy_each(
+            kind: Kind, drivers: Iterable[str], *, way: str = "direct", **options: Any
+        ) -> dict[str, Deployment]:
             urls = {name: make_database(url.database or "") for name, url in contract_template(kind).items()}
             for name, url in urls.items():
                 prepare(url, roles, is_copy=name != kind.databases[0])
             environment = environment_in(tmp_path / f"migrations{next(numbers)}")
             owners, own = as_role(urls, roles.owner), as_role(urls, roles.application)
-            reached, arguments = own, {}
+            reached = own
             if way == "pgbouncer":
-                arguments = driver_arguments(driver.removeprefix("asyncio-"))
                 pooler = opened.enter_context(pgbouncer(own["main"]))
                 reached = {name: pooler.set(database=url.database) for name, url in own.items()}
             operator = kind.make(owners, migrations=environment.folder, grant_to=roles.application)
             opened.enter_context(closing(operator))
-            options = {"engine_options": {**POOL, "connect_args": arguments}, **options}
-            if driver == "sync":
-                application: Any = opened.enter_context(closing(kind.make(reached, **options)))
-            else:
-                named = {
-                    name: url.set(drivername=driver.replace("asyncio-", "postgresql+")) for name, url in reached.items()
-                }
-                made = kind.make_async(named, own, **options)
-                application = opened.enter_context(blocking(made, request.getfixturevalue("portal")))
             engines = {name: create_engine(url) for name, url in urls.items()}
             for engine in engines.values():
                 opened.callback(engine.dispose)
-            return Deployment(
-                kind=kind,
-                urls=owners,
-                role=roles.application,
-                environment=environment,
-                operator=operator,
-                application=application,
-                engines=engines,
-            )
 
-        yield deploy
+            def reach(driver: str) -> Any:
+                arguments = driver_arguments(driver.removeprefix("asyncio-")) if way == "pgbouncer" else {}
+                own_options = {"engine_options": {**POOL, "connect_args": arguments}, **options}
+                if driver == "sync":
+                    return opened.enter_context(closing(kind.make(reached, **own_options)))
+                named = {
+                    name: url.set(drivername=driver.replace("asyncio-", "postgresql+")) for name, url in reached.items()
+                }
+                made = kind.make_async(named, own, **own_options)
+                return opened.enter_context(blocking(made, request.getfixturevalue("portal")))
+
+            return {
+                driver: Deployment(
+                    kind=kind,
+                    urls=owners,
+                    role=roles.application,
+                    environment=environment,
+                    operator=operator,
+                    application=reach(driver),
+                    engines=engines,
+                )
+                for driver in drivers
+            }
+
+        yield deploy_each
+
+
+@pytest.fixture
+def deploy(deploy_each: Callable[..., dict[str, Deployment]]) -> Callable[..., Deployment]:
+    """Deploy the application in an isolation."""
+
+    def deploy(kind: Kind, *, driver: str = "sync", **options: Any) -> Deployment:
+        return deploy_each(kind, [driver], **options)[driver]
+
+    return deploy
 
 
 @pytest.fixture
