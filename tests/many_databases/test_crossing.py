@@ -10,6 +10,10 @@ import psycopg
 import pytest
 from sqlalchemy import (
     URL,
+    Column,
+    MetaData,
+    String,
+    Table,
     bindparam,
     delete,
     event,
@@ -203,8 +207,10 @@ def test_a_tenant_in_the_main_database_joins_as_it_likes(library: Tenancy) -> No
                 join(session)
 
 
-def test_text_is_looked_up_in_the_tenants_database(library: Tenancy) -> None:
+def test_text_and_undeclared_tables_are_looked_up_in_the_tenants_database(library: Tenancy) -> None:
+    undeclared = Table("author", MetaData(), Column("name", String), schema="shared")
     with library.session("berta") as session:
+        assert session.execute(select(undeclared.c.name)).scalar_one() == "decoy"
         query = text("SELECT name FROM shared.author JOIN book ON author.id = author_id")
         assert session.execute(query).scalar_one() == "decoy"
         assert (
