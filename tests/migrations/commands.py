@@ -103,7 +103,8 @@ class Command:
     def send(self, number: int, *, to_group: bool = False) -> None:
         """Send a signal to the process, or as a terminal does to its workers too."""
         with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number) if to_group else os.kill(self.process.pid, number)
+            # The process by itself, as its id may be another one's after its end.
+            os.killpg(self.process.pid, number) if to_group else self.process.send_signal(number)
 
     def wait(self) -> int:
         """Wait for the end, and return the exit code."""
