@@ -45,6 +45,13 @@ def test_every_public_name_is_in_the_api_reference() -> None:
         assert hasattr(importlib.import_module(module), attribute)
 
 
+def test_the_tests_that_show_what_is_protected_exist() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", (DOCS / "reference" / "protection.md").read_text())
+    assert len(named) > 30
+    files = {file: (DOCS.parent / "tests" / file).read_text() for file, _ in named}
+    assert [(file, test) for file, test in named if f"def {test}(" not in files[file]] == []
+
+
 @pytest.mark.parametrize(
     "name",
     [
