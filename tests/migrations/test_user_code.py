@@ -305,6 +305,16 @@ def test_what_a_revision_raises_in_place_of_an_interruption_is_no_failure(
     assert (run.done, run.failed, run.planned) == (0, 0, 3)
 
 
+def test_a_wait_for_a_lock_in_place_of_an_interruption_is_no_failure_of_the_shared_tables(
+    fleet: Tenancy, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenantkit.postgres.retry.ATTEMPTS", 1)
+    caught = f"except KeyboardInterrupt:\n    {INSTEAD['a wait for a lock']}"
+    environment.add("s2", f"import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\n{caught}", line="shared")
+    with pytest.raises(KeyboardInterrupt):
+        upgrade_shared(fleet)
+
+
 def test_the_end_of_a_greenlet_ends_the_run(fleet: Tenancy, environment: Environment) -> None:
     environment.add("two", "class GreenletExit(BaseException): ...\nraise GreenletExit")
     with pytest.raises(BaseException) as raised:  # noqa: PT011 - it is no Exception

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from sqlalchemy.schema import CreateSchema
 
 from tenantkit.arguments import FLAG, NAME, instance, require
@@ -92,8 +94,8 @@ def _run(
     task = Task(key=SHARED, target=tables, command=command, revision=target, purge=purge)
     with handling() as cancellation:
         alembic = Alembic(engine, graph, limits, placements_per_connection=1, cancellation=cancellation)
-        outcome = run_task(task, alembic, cancellation)
-        alembic.close()
+        with closing(alembic):
+            outcome = run_task(task, alembic, cancellation)
     if not outcome.ok:
         raise MigrationError(
             MigrationReport(run_id=0, command=command, target=target, shared=outcome, outcomes=(outcome,), unchanged=0)
