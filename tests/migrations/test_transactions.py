@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -104,6 +105,27 @@ def test_session_state_of_a_revision_ends_with_its_tenant(
         found = {tuple(connection.exec_driver_sql(f"SELECT * FROM t_k{n}.new").one()) for n in range(3)}
     assert len(found) == 1
     assert {timeout for _, timeout in found} == {"0"}
+
+
+LEFT = {
+    "cursor": "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+    "prepared statement": 'PREPARE "Every Row" AS SELECT 1',
+    "temporary table": "CREATE TEMP TABLE work ()",
+    "value of a sequence": "CREATE SEQUENCE s; SELECT nextval('s')",
+}
+
+
+@pytest.mark.parametrize("how", [{"jobs": 1}, {"jobs": 1, "engine": "alembic"}], ids=["replay", "alembic"])
+@pytest.mark.parametrize("left", LEFT)
+def test_a_revision_may_leave_an_object_in_its_session_for_each_tenant(
+    left: str, how: dict[str, Any], fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    fails = (
+        "op.execute(\"DO $$ BEGIN PERFORM lastval(); RAISE 'lastval'; EXCEPTION WHEN SQLSTATE '55000' THEN END $$\")"
+    )
+    environment.add("two", f"{fails}\nop.execute({LEFT[left]!r})\nop.execute('CREATE TABLE new ()')")
+    migrate(fleet(), **how)
+    assert tables(engine) == [f"t_k{number}.new" for number in range(3)]
 
 
 def test_a_changed_search_path_ends_with_its_revision(fleet: Make, environment: Environment, engine: Engine) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from sqlalchemy import event, text
 
 from tenantkit.cancellation import Cancellation
+from tenantkit.drivers.frame import CLEAN_UP
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.retry import PATIENCE, is_away, while_away
 
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RESET_SESSION = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DISCARD TEMP; SELECT pg_advisory_unlock_all()"
-"""The statements of DISCARD ALL, except for prepared statements, which the driver tracks."""
+_DEALLOCATE = """
+DO $$ DECLARE each text; BEGIN
+    FOR each IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP
+        EXECUTE pg_catalog.format('DEALLOCATE %I', each);
+    END LOOP;
+END $$
+"""
+RESET_SESSION = "; ".join((*CLEAN_UP, _DEALLOCATE))
+"""The statements that remove what a revision may leave in its session, but not the driver's prepared statements."""
 
 # Only some roles see the type of other roles' connections. This one is the run's own.
 _ROOM = text(
