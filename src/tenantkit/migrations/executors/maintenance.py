@@ -122,10 +122,9 @@ class _InMaintenance:
             case Entry.LEFT_ALONE:
                 return self.executor(task, *args)
             case Entry.ENTERED:
-                try:
-                    return self.executor(task, *args)
-                finally:
-                    self._leave(task)
+                result = self.executor(task, *args)
+                self._leave(task)
+                return result
 
     def interrupt(self) -> None:
         self.executor.interrupt()
@@ -151,7 +150,6 @@ class _StatusWriter:
         self._connection: Connection | None = None
         self._lock = Lock()
         self._reconnect = Reconnect(cancellation)
-        self._is_entering = False
 
     def do(self, task: Task, change: Callable[[Connection, int, int], Any]) -> Any:
         """Apply *change* to the tenant of *task*, on a new connection if the previous one is lost."""
@@ -165,8 +163,8 @@ class _StatusWriter:
                 return self._do(task, change)
 
     def interrupt(self) -> None:
-        """Cancel the statement that begins a tenant's maintenance, from another thread; not the one that ends it."""
-        if self._is_entering and self._connection is not None:
+        """Cancel the running statement, from another thread."""
+        if self._connection is not None:
             cancel(self._connection)
 
     def close(self) -> None:
@@ -176,13 +174,11 @@ class _StatusWriter:
 
     def _do(self, task: Task, change: Callable[[Connection, int, int], Any]) -> Any:
         connection = self._connection = self._connection or self._open()
-        self._is_entering = change is maintenance.enter
         try:
             with connection.begin():
                 limit_lock_waits(connection)
                 return change(connection, task.tenant_id, self._run_id)
         finally:
-            self._is_entering = False
             self.tenancy.cache.forget(task.key)
 
     def _open(self) -> Connection:

@@ -12,7 +12,7 @@ from socket import SHUT_WR, socketpair
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from tenantkit.cancellation import SIGNALS, Cancellation
+from tenantkit.cancellation import SIGNALS
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.graph.places import Place
 from tenantkit.migrations.results.progress import StepProgress
@@ -50,25 +50,15 @@ _PATIENCE = 5.0
 class Worker:
     """Executes tasks with Alembic in another process; if that dies, its task has failed and a new process continues."""
 
-    def __init__(
-        self,
-        setup: WorkerConfig,
-        tell: Callable[[StepProgress], object] | None = None,
-        cancellation: Cancellation | None = None,
-    ) -> None:
+    def __init__(self, setup: WorkerConfig, tell: Callable[[StepProgress], object] | None = None) -> None:
         self._setup = setup
         self._tell = tell
-        self._cancellation = cancellation or Cancellation()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_ready = False
         self._interrupted_at: float | None = None
 
     def __call__(self, task: Task) -> Outcome | Retry:
-        """Execute *task* in the process.
-
-        :raises KeyboardInterrupt: if the run is cancelled before the task is done.
-        """
-        self._cancellation.check()
+        """Execute *task* in the process; after `interrupt`, with a failure that is no result."""
         if self._process is None:
             self._start()
         try:
@@ -126,22 +116,15 @@ class Worker:
             self._is_ready = True
         except (EOFError, OSError) as error:
             exit_code = self.close()
-            self._cancellation.check()
             raise ConfigurationError(
                 f"A worker process could not start (exit code {exit_code}). Its output has the reason; "
                 "jobs=0 migrates in this process."
             ) from error
 
     def _lost(self, task: Task, place: Place | None = None) -> Outcome:
-        exit_code = self.close()
-        self._cancellation.check()
-        return _lost(task, exit_code, place)
-
-
-def _lost(task: Task, exit_code: int, place: Place | None = None) -> Outcome:
-    return replace(
-        task.outcome(engine="alembic"),
-        error=f"the worker process died (exit code {exit_code}); its open transaction was rolled back",
-        revision=None if place is None else place.revision,
-        file=None if place is None else place.file,
-    )
+        return replace(
+            task.outcome(engine="alembic"),
+            error=f"the worker process died (exit code {self.close()}); its open transaction was rolled back",
+            revision=None if place is None else place.revision,
+            file=None if place is None else place.file,
+        )

@@ -262,7 +262,6 @@ class Migrator:
 
     @property
     def _is_stopped(self) -> bool:
-        self.cancellation.check()
         return self.stop is not None and self.stop.is_set()
 
     def _in_process(self, database: str) -> Callable[..., Outcome | Retry]:
@@ -270,7 +269,7 @@ class Migrator:
 
     def _workers(self, database: str, count: int) -> list[Callable[[], Executor]]:
         setup = self._at(database).setup
-        return [lambda: self.around(Worker(setup, self.tell, self.cancellation))] * count
+        return [lambda: self.around(Worker(setup, self.tell))] * count
 
 
 def database_of(tasks: Sequence[Task]) -> str:

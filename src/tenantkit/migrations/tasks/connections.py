@@ -132,7 +132,6 @@ def _connect_elsewhere(connect: Callable[[], T], cancellation: Cancellation) -> 
         except BaseException as error:  # noqa: BLE001 - raised again, in the thread that asked
             done.put((None, error))
 
-    cancellation.check()
     with cancellation.cancelling(lambda: done.put(None)):
         Thread(target=attempt, name="tenantkit-connecting", daemon=True).start()
         result = done.get()
