@@ -42,7 +42,7 @@ test: $(VENV)/.test
 test-more: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --cases=more $(ARGS)
 
-FAULTS = $(foreach kind,cancellation cancelled_tasks crashes faults interruptions random_interruptions signals,\
+FAULTS = $(foreach kind,cancellation cancelled_tasks crashes faults interrupted_tasks interruptions random_interruptions signals,\
 	$(wildcard tests/*/test_$(kind).py))
 
 test-faults: $(VENV)/.test

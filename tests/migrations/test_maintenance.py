@@ -14,13 +14,19 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, text
 
 from tenantkit import MigrationError, Tenancy, TenantUnavailableError
+from tenantkit.cancellation import Cancellation
+from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations import downgrade, migrate
+from tenantkit.migrations.executors.maintenance import _StatusWriter
+from tenantkit.migrations.tasks.task import Task
+from tenantkit.postgres.advisory_locks import RUN
 from tenantkit.runs import maintenance
 from tenantkit.runs.claims import claim
 from tenantkit.runs.maintenance import show_alive
+from tenantkit.tenant import Placement
 from tests.migrations.environments import Environment
 from tests.migrations.test_fleet import ONE, TWO, revisions
 from tests.support import commands
@@ -398,3 +404,22 @@ def test_after_a_kill_at_any_moment_the_next_run_ends_maintenance(
         downgrade(fleet(), "one", maintenance=True)
         assert states(engine) == ACTIVE
         assert {key: revisions(engine, key) for key in KEYS} == {key: ["one"] for key in KEYS}
+
+
+def test_the_end_of_a_run_is_seen_at_once(fleet: Make, engine: Engine) -> None:
+    tenancy = fleet()
+    target = MigrationTarget(placement=Placement("main", "t_k0"))
+    task = Task(key="k0", target=target, command="migrate", revision="head", tenant_id=tenancy.get("k0").id)
+    alive = text(f"SELECT NOT pg_try_advisory_xact_lock({RUN})")
+
+    def is_alive(run_id: int) -> bool:
+        with engine.begin() as connection:
+            return bool(connection.execute(alive, {"run": run_id}).scalar_one())
+
+    for run_id in range(7000, 7030):
+        writer = _StatusWriter(tenancy, run_id, Cancellation())
+        writer.do(task, maintenance.enter)
+        assert is_alive(run_id)
+        writer.close()
+        assert not is_alive(run_id)
+    assert states(engine)["k0"] == ("maintenance", "run 7000")
