@@ -105,19 +105,27 @@ def _require_no_reference_to_tenants(tables: Tables) -> None:
     tenant_keys = {table.key for table in tables.tenant}
     for table in (*tables.shared, *tables.tenant):
         for key in table.foreign_keys:
-            if key.target_fullname.startswith("tenantkit.tenants.") and not _is_resolved(key):
+            if referenced_table(key) == ("tenantkit", "tenants") and not _is_resolved(key):
                 raise ConfigurationError(
                     f"The table {table.key} references tenantkit.tenants by name, but its metadata does not have that "
                     "table. Write ForeignKey(tenants.c.id), with: from tenantkit.registry.tables import tenants"
                 )
     for table in tables.shared:
         for key in table.foreign_keys:
-            target = key.target_fullname.rpartition(".")[0]
+            target = ".".join(filter(None, referenced_table(key)))
             if target in tenant_keys:
                 raise ConfigurationError(
                     f"The shared table {table.key} references the tenant table {target}: a row that all tenants see "
                     "cannot point into one tenant's schema. Turn the reference round, or make both tenant tables."
                 )
+
+
+def referenced_table(key: ForeignKey) -> tuple[str | None, str]:
+    """Return the schema and the name of the table that *key* references, which its metadata need not have."""
+    if hasattr(key, "target_tokens"):  # since SQLAlchemy 2.1; its names may contain dots
+        return key.target_tokens.schema, key.target_tokens.table_name or ""
+    schema, _, name = key.target_fullname.rpartition(".")[0].rpartition(".")
+    return schema or None, name
 
 
 def _is_resolved(key: ForeignKey) -> bool:

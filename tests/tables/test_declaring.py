@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     create_engine,
+    inspect,
     select,
     text,
 )
@@ -175,6 +177,26 @@ def test_a_shared_table_cannot_reference_a_tenant_table() -> None:
     table(both, "note")
     table(both, "favourite", Column("note", ForeignKey("tenant.note.id")), schema="common")
     refused("common.favourite references", shared=None, tenant=both)
+
+
+@pytest.mark.skipif(not hasattr(ForeignKey, "target_tokens"), reason="SQLAlchemy 2.0 refuses these names itself")
+@pytest.mark.parametrize("name", ["note", "note.old", ".", "a b"])
+@pytest.mark.parametrize("column", ["id", "no.id"])
+def test_foreign_keys_may_reference_any_name(
+    name: str, column: str, make_tenancy: Callable[..., Tenancy], engine: Engine
+) -> None:
+    shared, tenant = MetaData(schema="common"), MetaData(schema="tenant")
+    targets = [
+        Table(name, metadata, Column(column, Integer, primary_key=True)).c[column] for metadata in (shared, tenant)
+    ]
+    table(tenant, "line", Column("a", ForeignKey(targets[0])), Column("b", ForeignKey(targets[1])))
+    install_shared(engine, shared)
+    make_tenancy(shared=shared, tenant=tenant).create("acme")
+    assert len(inspect(engine).get_foreign_keys("line", "t_acme")) == 2
+    table(shared, "favourite", Column("note", ForeignKey(targets[1])))
+    refused(
+        f"common.favourite references the tenant table {re.escape(f'tenant.{name}')}:", shared=shared, tenant=tenant
+    )
 
 
 def test_a_table_on_both_sides_is_refused() -> None:

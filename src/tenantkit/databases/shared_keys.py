@@ -9,6 +9,8 @@ from sqlalchemy import Engine, ForeignKeyConstraint
 from sqlalchemy.sql.compiler import DDLCompiler
 from typing_extensions import override
 
+from tenantkit.tables import referenced_table
+
 _NOTHING = "SELECT"
 """A statement without an effect, in place of one that adds such a key."""
 
@@ -29,8 +31,7 @@ class _WithoutSharedKeys(DDLCompiler):
     def _leaves_out(self, constraint: Any) -> bool:
         if not isinstance(constraint, ForeignKeyConstraint):
             return False
-        schemas = (each.target_fullname.rpartition(".")[0].rpartition(".")[0] for each in constraint.elements)
-        return any(map(self.leaves_out, schemas))
+        return any(self.leaves_out(referenced_table(each)[0]) for each in constraint.elements)
 
     @override
     def visit_foreign_key_constraint(self, constraint: Any, **options: Any) -> Any:

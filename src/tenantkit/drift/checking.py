@@ -231,4 +231,4 @@ def _keys_to_shared_tables(tenancy: Deployment) -> Iterator[str]:
     for table in tenancy.tables.tenant:
         for key in table.foreign_keys:
             if key.column.table.schema in tenancy.main_schemas:
-                yield f"{table.name}.{key.parent.name} -> {key.target_fullname}"
+                yield f"{table.name}.{key.parent.name} -> {key.column.table.fullname}.{key.column.name}"

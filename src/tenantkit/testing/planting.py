@@ -98,8 +98,8 @@ def _divide(tenancy: Tenancy) -> tuple[list[Table], list[Table]]:
 
 
 def _is_tenant(table: Table, name: str) -> bool:
-    targets = {key.target_fullname for key in table.columns[name].foreign_keys}
-    return name in {"tenant", "tenant_id", "tenant_key"} or f"{registered.fullname}.id" in targets
+    targets = {key.column for key in table.columns[name].foreign_keys}
+    return name in {"tenant", "tenant_id", "tenant_key"} or registered.c.id in targets
 
 
 class _Planter:
