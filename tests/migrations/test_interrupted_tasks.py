@@ -30,6 +30,7 @@ from tenantkit.migrations.tasks.queue import run_tasks
 from tenantkit.migrations.tasks.task import Retry, Task, run_task
 from tenantkit.tenant import Placement
 from tests.migrations.environments import Environment
+from tests.support.processes import until
 
 LONG = 60.0
 """Seconds of a wait that the interruption ends; a test fails if it lasts half of that."""
@@ -50,9 +51,9 @@ def ends_soon() -> Generator[None]:
 
 
 @contextmanager
-def soon(work: Callable[[], object], *, after: float = 0.1) -> Generator[None]:
+def soon(work: Callable[[], object]) -> Generator[None]:
     """Call *work* in another thread, soon after the begin of a block."""
-    timer = Timer(after, work)
+    timer = Timer(0.1, work)
     timer.start()
     try:
         yield
@@ -271,11 +272,21 @@ def test_a_tenant_that_waits_to_enter_maintenance_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr("tenantkit.migrations.executors.maintenance.limit_lock_waits", lambda _: None)
     environment.add("two", "pass")
+
+    def is_waiting() -> bool:
+        with engine.connect() as connection:
+            query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            return connection.exec_driver_sql(query).first() is not None
+
+    def interrupt() -> None:
+        until(is_waiting)
+        interrupt_this_process()
+
     with engine.connect() as connection:
         connection.exec_driver_sql("SELECT FROM tenantkit.tenants WHERE key = 'k0' FOR NO KEY UPDATE")
-        timer = Timer(LONG, connection.connection.invalidate)
+        timer = Timer(LONG, connection.invalidate)
         timer.start()
-        with soon(interrupt_this_process, after=0.5), ends_soon():
+        with soon(interrupt), ends_soon():
             migrate(fleet(), jobs=0, maintenance=True)
         timer.cancel()
 
@@ -303,11 +314,12 @@ def test_a_worker_outside_of_the_database_is_ended(
     moment: str, fleet: Callable[..., Tenancy], environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "_PATIENCE", LONG)
-    code = partial(AT_THE_WORKER.format, parent=os.getpid(), then=f"time.sleep({LONG})")
+    then = f"time.sleep({LONG})"
     if moment == "start":
-        environment.add("two", "pass", head=code(condition=f"os.getpid() != {os.getpid()}"))
+        monkeypatch.setattr(process, "_MAIN", AT_THE_WORKER.format(condition=True, parent=os.getpid(), then=then))
+        environment.add("two", "pass")
     else:
-        environment.add("two", code(condition=IS_LAST))
+        environment.add("two", AT_THE_WORKER.format(condition=IS_LAST, parent=os.getpid(), then=then))
     with ends_soon():
         migrate(fleet(), engine="alembic", jobs=1)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from time import sleep
 from typing import Any
 
@@ -20,7 +21,7 @@ from tenantkit import MigrationError, Tenancy, TenantUnavailableError
 from tenantkit.cancellation import Cancellation
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations import downgrade, migrate
-from tenantkit.migrations.executors.maintenance import _StatusWriter
+from tenantkit.migrations.executors.maintenance import _StatusWriter, release_abandoned
 from tenantkit.migrations.tasks.task import Task
 from tenantkit.postgres.advisory_locks import RUN
 from tenantkit.runs import maintenance
@@ -297,6 +298,19 @@ def test_while_a_statement_of_a_lost_connection_runs_maintenance_continues(
         other.rollback()
         maintenance.leave(connection, number, 77, databases=databases)
         connection.commit()
+    assert states(engine) == ACTIVE
+
+
+def test_the_end_of_a_dead_runs_last_statement_is_waited_for(fleet: Make, engine: Engine) -> None:
+    tenancy = fleet()
+    with engine.begin() as connection:
+        assert maintenance.enter(connection, tenancy.get("k0").id, 77) is maintenance.Entry.ENTERED
+    with engine.connect() as other:
+        assert claim(other, "t_k0")
+        timer = Timer(0.3, other.rollback)
+        timer.start()
+        release_abandoned(tenancy)
+        timer.join()
     assert states(engine) == ACTIVE
 
 
