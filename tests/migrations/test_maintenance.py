@@ -314,6 +314,35 @@ def test_the_end_of_a_dead_runs_last_statement_is_waited_for(fleet: Make, engine
     assert states(engine) == ACTIVE
 
 
+def test_a_dead_runs_maintenance_ends_before_others_are_migrated(
+    fleet: Make, environment: Environment, engine: Engine
+) -> None:
+    tenancy = fleet()
+    with engine.begin() as connection:
+        maintenance.enter(connection, tenancy.get("k0").id, 77)
+    environment.add("two", "op.execute(\"CREATE TABLE seen AS SELECT status FROM tenantkit.tenants WHERE key = 'k0'\")")
+    migrate(tenancy, tenants=["k4"])
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT status FROM t_k4.seen").scalar_one() == "active"
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_a_tenant_whose_row_is_locked_enters_maintenance_later(
+    jobs: int, fleet: Make, environment: Environment, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = lambda connection: connection.exec_driver_sql("SET LOCAL lock_timeout = '50ms'")  # noqa: E731
+    monkeypatch.setattr("tenantkit.migrations.executors.maintenance.limit_lock_waits", limit)
+    environment.add("two", WITNESS)
+    with engine.connect() as other:
+        other.exec_driver_sql("SELECT FROM tenantkit.tenants WHERE key = 'k3' FOR NO KEY UPDATE")
+        timer = Timer(1, other.rollback)
+        timer.start()
+        migrate(fleet(), jobs=jobs, maintenance=True)
+        timer.join()
+    assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
+    assert states(engine) == ACTIVE
+
+
 @pytest.mark.parametrize("again", [True, False])
 def test_the_next_run_ends_the_maintenance_of_a_killed_run(
     fleet: Make, environment: Environment, engine: Engine, database: URL, again: bool
