@@ -282,12 +282,16 @@ def test_a_tenant_that_waits_to_enter_maintenance_is_not_waited_for(
         until(is_waiting)
         interrupt_this_process()
 
+    class Locks(Progress):
+        @override
+        def started(self, total: int) -> None:
+            connection.exec_driver_sql("SELECT FROM tenantkit.tenants WHERE key = 'k0' FOR NO KEY UPDATE")
+
     with engine.connect() as connection:
-        connection.exec_driver_sql("SELECT FROM tenantkit.tenants WHERE key = 'k0' FOR NO KEY UPDATE")
         timer = Timer(LONG, connection.invalidate)
         timer.start()
         with soon(interrupt), ends_soon():
-            migrate(fleet(), jobs=0, maintenance=True)
+            migrate(fleet(), jobs=0, maintenance=True, progress=Locks())
         timer.cancel()
 
 

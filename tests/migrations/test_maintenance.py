@@ -16,11 +16,12 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import URL, Engine, text
+from typing_extensions import override
 
 from tenantkit import MigrationError, Tenancy, TenantUnavailableError
 from tenantkit.cancellation import Cancellation
 from tenantkit.isolation.target import MigrationTarget
-from tenantkit.migrations import downgrade, migrate
+from tenantkit.migrations import Progress, downgrade, migrate
 from tenantkit.migrations.executors.maintenance import _StatusWriter, release_abandoned
 from tenantkit.migrations.tasks.task import Task
 from tenantkit.postgres.advisory_locks import RUN
@@ -333,12 +334,19 @@ def test_a_tenant_whose_row_is_locked_enters_maintenance_later(
     limit = lambda connection: connection.exec_driver_sql("SET LOCAL lock_timeout = '50ms'")  # noqa: E731
     monkeypatch.setattr("tenantkit.migrations.executors.maintenance.limit_lock_waits", limit)
     environment.add("two", WITNESS)
+
+    class Locks(Progress):
+        @override
+        def started(self, total: int) -> None:
+            other.exec_driver_sql("SELECT FROM tenantkit.tenants WHERE key = 'k3' FOR NO KEY UPDATE")
+
+    def pause(_attempt: int) -> float:
+        other.rollback()
+        return 0
+
+    monkeypatch.setattr("tenantkit.postgres.retry.pause", pause)
     with engine.connect() as other:
-        other.exec_driver_sql("SELECT FROM tenantkit.tenants WHERE key = 'k3' FOR NO KEY UPDATE")
-        timer = Timer(1, other.rollback)
-        timer.start()
-        migrate(fleet(), jobs=jobs, maintenance=True)
-        timer.join()
+        migrate(fleet(), jobs=jobs, maintenance=True, progress=Locks())
     assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
     assert states(engine) == ACTIVE
 
