@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import URL, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -195,6 +196,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         attributes: Mapping[str, Any] | None = None,
         database: str | None = None,
         isolation: str | None = None,
+        row_value: str | int | UUID | None = None,
         seed: Seed | None = None,
     ) -> Tenant:
         """Create a tenant; see `tenantkit.Tenancy.create`. *seed* is called in a thread, with a plain session."""
@@ -206,6 +208,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
             attributes=attributes,
             database=database,
             isolation=isolation,
+            row_value=row_value,
             seed=seed,
         )
 

@@ -51,7 +51,9 @@ class Deployment(Directory):
 
         :raises ConfigurationError: if they are declared in a way that could not work.
         """
-        return classify(*self.metadata, placeholder=self.placeholder, by_revisions=self.migrations is not None)
+        found = classify(*self.metadata, placeholder=self.placeholder, by_revisions=self.migrations is not None)
+        self.isolations.row_column.prepare(found.tenant)
+        return found
 
     @property
     def shared_schemas(self) -> tuple[str, ...]:

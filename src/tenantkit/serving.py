@@ -24,7 +24,7 @@ MAX_BINDINGS = 128
 class Serving(Deployment):
     """A deployment with sessions. A `tenantkit.Tenancy` is one."""
 
-    def open_sessions(
+    def _open_sessions(
         self,
         session_class: type[TenantSession],
         shared_session_class: type[Session],

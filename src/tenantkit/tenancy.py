@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
+from uuid import UUID
 
 from sqlalchemy import URL, Connection, Engine, MetaData
 from sqlalchemy.orm import Session
@@ -33,6 +34,7 @@ from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.databases.named import open_databases
 from tenantkit.isolation.binding import RawSQL
 from tenantkit.isolation.built_in import built_in
+from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.lifecycle.builders import CheckedBuilder, MetadataBuilder, Seed, run_seed
 from tenantkit.lifecycle.create import create
 from tenantkit.lifecycle.doctor import Findings, diagnose, repair
@@ -77,6 +79,7 @@ class Tenancy(Serving):
         grant_to: str | Collection[str] = (),
         isolation: str = Isolation.SCHEMA,
         rows_schema: str = "rows",
+        row_column: str | None = None,
         reserved_keys: Collection[str] = (),
         reserved_domains: Collection[str] = (),
         cache_ttl: float = 60.0,
@@ -113,6 +116,8 @@ class Tenancy(Serving):
             ``tenantkit migrate`` lets it read the registry.
         :param isolation: of new tenants, unless `create` names one: ``schema``, or ``row`` for rows in a common schema.
         :param rows_schema: the common schema of tenants with row isolation.
+        :param row_column: the column that says to which tenant a row belongs, if the models declare one. It has a
+            bigint, an integer, a text or a UUID; by default, common tables get a column of tenantkit's own.
         :param reserved_keys: keys refused besides the built-in ones, for example ``("www", "api")``.
         :param reserved_domains: the application's own hosts, which no tenant may have: ``example.com`` also reserves
             ``www.example.com``, and ``*.example.com`` every host below it.
@@ -142,6 +147,7 @@ class Tenancy(Serving):
             grant_to=(grant_to, either(IDENTIFIER, IDENTIFIERS)),
             isolation=(isolation, one_of(*Isolation)),
             rows_schema=(rows_schema, IDENTIFIER),
+            row_column=(row_column, optional(IDENTIFIER)),
             reserved_domains=(reserved_domains, TEXTS),
             session_options=(session_options, optional(MAPPING)),
         )
@@ -161,6 +167,7 @@ class Tenancy(Serving):
                 grant_to=roles,
                 schema_prefix=prefix,
                 rows_schema=rows_schema,
+                row_column=RowColumn(row_column, lambda: self.tables),
                 shared_schemas=lambda: self.shared_schemas,
             ),
             Application(application, prefix, placeholder),
@@ -183,7 +190,7 @@ class Tenancy(Serving):
         databases.prepare(drivers.install)
         databases.prepare(lambda engine: watch_statements(engine, placeholder))
         _ = self.tables
-        self.open_sessions(session_class, shared_session_class, session_options or {})
+        self._open_sessions(session_class, shared_session_class, session_options or {})
 
     # Provisioning
 
@@ -196,6 +203,7 @@ class Tenancy(Serving):
         attributes: Mapping[str, Any] | None = None,
         database: str | None = None,
         isolation: str | None = None,
+        row_value: str | int | UUID | None = None,
         seed: Seed | None = None,
     ) -> Tenant:
         """Create a tenant with its schema and tables, and return it, ready to be used.
@@ -204,6 +212,8 @@ class Tenancy(Serving):
 
         :param database: the name of the database to create it in, in place of the one that ``placement=`` chooses.
         :param isolation: ``schema`` or ``row``; by default the tenancy's own ``isolation``.
+        :param row_value: the tenant's value of ``row_column``, which no other tenant has, and which never changes; by
+            default a new UUID, or the tenant's id.
         :param seed: called, after the tenancy's own seed, with a session of the tenant; its rows are
             committed together with everything else. It runs again if a lock conflict ends the transaction.
         :raises InvalidTenantKeyError: if the key breaks the rules.
@@ -221,6 +231,7 @@ class Tenancy(Serving):
             attributes=attributes,
             database=database,
             isolation=isolation,
+            row_value=row_value,
             policy=self._placement,
             reserved=self._reserved_keys,
         )

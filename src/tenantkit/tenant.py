@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from inspect import isawaitable
 from typing import Any, TypeVar
+from uuid import UUID
 
 from tenantkit.arguments import TEXT, Kind, instance
 from tenantkit.frozen import EMPTY, freeze
@@ -80,6 +81,8 @@ class Tenant:
     """The identity of the registry that the tenant was read from; empty if it was read from none."""
     isolation: Isolation | str = Isolation.SCHEMA
     """A plain string if this version of tenantkit does not know it."""
+    row_value: str | None = None
+    """Its value of the tenant column that the models declare, as text; ``None`` if that is its id."""
     domains: tuple[str, ...] = ()
     """The primary domain first, the others in alphabetical order."""
     attributes: Mapping[str, Any] = field(default_factory=lambda: EMPTY, hash=False)
@@ -120,4 +123,7 @@ def _advise_key(_name: str, value: object) -> str | None:
 
 
 TENANT = instance(Tenant, "a Tenant", _advise_tenant)
+ROW_VALUE = Kind(
+    "a string, an integer or a UUID", lambda value: isinstance(value, str | int | UUID) and not isinstance(value, bool)
+)
 KEY = Kind("a tenant's key, a string", TEXT.has_type, advice=_advise_key)

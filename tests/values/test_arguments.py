@@ -67,6 +67,7 @@ Wrong = tuple[Any, ...]
 NOT_TEXT: Wrong = (5, b"acme", True, 1.5, ("acme",))
 NOT_NAME: Wrong = (*NOT_TEXT, "", " ")
 NOT_STORABLE: Wrong = (*NOT_TEXT, "a\0b", "a\ud800")
+NOT_ROW_VALUE: Wrong = (True, 1.5, b"a", ["a"], "without row_column=")
 NOT_IDENTIFIER: Wrong = (*NOT_STORABLE, "", " ", "x" * 64, "\u00e9" * 32)
 """PostgreSQL would cut the long ones: their UTF-8 has 64 bytes."""
 NOT_TEXTS: Wrong = ("acme", 5, b"ab", [5], ["acme", None], {"acme": 1}, True, iter(["acme"]))
@@ -133,6 +134,7 @@ TENANCY: dict[str, dict[str, Wrong]] = {
         "limit": (*NOT_WHOLE, -1),
     },
     "update": {"key": NOT_KEY, "name": (*NOT_STORABLE, "", " "), "attributes": NOT_JSON},
+    "set_row_value": {"key": NOT_KEY, "row_value": (None, *NOT_ROW_VALUE)},
     "add_domain": {"key": NOT_KEY, "domain": (5, None, ["a"]), "primary": NOT_FLAG},
     "remove_domain": {"key": NOT_KEY, "domain": (5, None, ["a"])},
     "set_primary_domain": {"key": NOT_KEY, "domain": (5, None, ["a"])},
@@ -149,6 +151,7 @@ TENANCY: dict[str, dict[str, Wrong]] = {
         "attributes": NOT_JSON,
         "database": (5, True, "", "asia", ("main",)),
         "isolation": ("rows", "Row", "", 5, True, ["row"]),
+        "row_value": NOT_ROW_VALUE,
         "seed": NOT_FUNCTION,
     },
     "drop": {"key": NOT_KEY},
@@ -190,6 +193,7 @@ INIT: dict[str, Wrong] = {
     "application": (*NOT_NAME, *NOT_STORABLE),
     "isolation": (None, "rows", "Row", "", 5, True, ["row"]),
     "rows_schema": (None, *NOT_IDENTIFIER),
+    "row_column": NOT_IDENTIFIER,
     "grant_to": (
         *(None, iter(["app"]), ["app", ""]),
         *(each for each in NOT_IDENTIFIER if not isinstance(each, tuple)),
@@ -353,6 +357,7 @@ def good(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         "key": "acme",
         "sql": "SELECT 1",
         "domain": "acme.example.com",
+        "row_value": 1,
         "tenant": "acme",
         "revision": "t1",
         "message": "what",
@@ -440,6 +445,7 @@ def test_every_public_parameter_is_in_these_tables() -> None:
         "forgetting",
         "free_domain",
         "check_tables_once",
+        "new_row_value",
     }
     assert public(Tenancy) - inside == TENANCY.keys()
     assert public(AsyncTenancy) - inside <= TENANCY.keys()

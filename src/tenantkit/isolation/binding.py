@@ -11,7 +11,7 @@ from sqlalchemy.util import immutabledict
 from typing_extensions import override
 
 from tenantkit.exceptions import TenantMismatchError
-from tenantkit.isolation.tenant_column import TenantColumn
+from tenantkit.isolation.tenant_column import SETTING, TenantColumn
 from tenantkit.postgres.quoting import quote_literal, quote_setting, search_path
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Binding:
     """Further settings of the tenant's transactions, such as a role: names and values."""
     column: TenantColumn | None = None
     """The column that divides the tables among tenants, if the schema is not the tenant's alone."""
+    value: Any = None
+    """The tenant's value of that column, or of the one that models declare."""
     verify: Callable[[], object] | None = None
     """A function that raises if the tenant cannot be served, called before the first statement."""
     schemas: Mapping[str | None, str] = field(init=False)
@@ -113,7 +115,10 @@ def bind(
     extra_schemas: Sequence[str] = (),
     settings: tuple[tuple[str, str], ...] = (),
     column: TenantColumn | None = None,
+    value: Any = None,
 ) -> Binding:
     """Return the binding of *tenant*, whose tables are declared with *placeholder*."""
     path = search_path(tenant.schema, *extra_schemas)
-    return Binding(tenant, placeholder, raw_sql, path, settings, column=column)
+    if value is not None:
+        settings = (*settings, (SETTING, str(value)))
+    return Binding(tenant, placeholder, raw_sql, path, settings, column, value)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from tenantkit.databases.base import Databases
 from tenantkit.isolation.binding import RawSQL
 from tenantkit.isolation.isolations import Isolations
+from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.row.isolation import RowIsolation
 from tenantkit.isolation.schema import SchemaIsolation
 from tenantkit.tables import NO_TENANT_SCHEMA
@@ -22,6 +23,7 @@ def built_in(
     grant_to: tuple[str, ...],
     schema_prefix: str,
     rows_schema: str,
+    row_column: RowColumn,
     shared_schemas: Callable[[], Collection[str]],
 ) -> Isolations:
     """Return the isolations of a deployment; new tenants get the *default* one.
@@ -39,6 +41,7 @@ def built_in(
         grant_to=grant_to,
         prefix=schema_prefix,
         used=lambda: {rows_schema, *used()},
+        row_column=row_column,
     )
     row = RowIsolation(
         placeholder=placeholder,
@@ -47,5 +50,6 @@ def built_in(
         grant_to=grant_to,
         schema=rows_schema,
         used=used,
+        row_column=row_column,
     )
-    return Isolations(databases, schema, row, default=default)
+    return Isolations(databases, schema, row, default=default, row_column=row_column)

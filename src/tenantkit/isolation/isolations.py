@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from tenantkit.databases.base import Databases
 from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.isolation.base import Isolation
+from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.status import Status
 from tenantkit.tenant import NewTenant, Placement, Tenant
@@ -15,8 +16,15 @@ from tenantkit.tenant import NewTenant, Placement, Tenant
 class Isolations:
     """Finds the isolation of each tenant."""
 
-    def __init__(self, databases: Databases, *isolations: Isolation, default: str | None = None) -> None:
+    def __init__(
+        self,
+        databases: Databases,
+        *isolations: Isolation,
+        default: str | None = None,
+        row_column: RowColumn | None = None,
+    ) -> None:
         """Take the *isolations* of a deployment; new tenants get the *default*, or else the first one."""
+        self.row_column = RowColumn(None, tuple) if row_column is None else row_column
         self._databases = databases
         self._default = isolations[0].name if default is None else default
         self._by_name = {isolation.name: isolation for isolation in isolations}

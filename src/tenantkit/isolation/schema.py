@@ -11,6 +11,7 @@ from tenantkit.exceptions import InvalidTenantKeyError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding
 from tenantkit.isolation.binding import Binding, RawSQL, bind
+from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.naming import first_lines, schema_name
 from tenantkit.tenant import Isolation as Name
@@ -34,6 +35,8 @@ class SchemaIsolation:
     """The roles that may use the tables, where they do not own them."""
     used: Callable[[], Collection[str | None]]
     """Returns the schemas that no tenant may have."""
+    row_column: RowColumn
+    """The tenant column, which models may declare."""
 
     def place(self, tenant: NewTenant) -> Placement:
         """Return the tenant's database, and a schema whose name no tenant before had."""
@@ -44,7 +47,13 @@ class SchemaIsolation:
 
     def bind(self, tenant: Tenant) -> Binding:
         """Return what a session needs to serve *tenant*."""
-        return bind(tenant, placeholder=self.placeholder, raw_sql=self.raw_sql, extra_schemas=self.extra_schemas)
+        return bind(
+            tenant,
+            placeholder=self.placeholder,
+            raw_sql=self.raw_sql,
+            extra_schemas=self.extra_schemas,
+            value=None if self.row_column.name is None else self.row_column().value_of(tenant),
+        )
 
     def targets(self, tenants: Iterable[Tenant]) -> Iterable[MigrationTarget]:
         """Return one for each tenant."""

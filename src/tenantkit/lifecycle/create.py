@@ -32,6 +32,7 @@ from tenantkit.postgres.errors import reason, sqlstate
 from tenantkit.registry import applications, domains, other_databases, store
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.identity import read_identity
+from tenantkit.registry.row_values import refusing_values_of_others
 from tenantkit.registry.tables import tenants
 from tenantkit.status import Status
 from tenantkit.tenant import Placement, Tenant
@@ -93,6 +94,7 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
             placement=placement,
             claim=claim,
             attributes=order.attributes,
+            row_value=order.row_value,
         )
         # The key is reserved only now: a tenant that had it may have been dropped since the count.
         if store.count_former(connection, order.key) >= number:
@@ -103,17 +105,17 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
         if not directory.isolations.fits(begun, isolation=order.isolation, database=order.wanted):
             where = f"in the database {begun.placement.database!r}, with isolation {str(begun.isolation)!r}"
             raise ProvisioningError(order.key, _CLAIMING, f"its creation has begun {where}; drop the tenant first")
-        connection.execute(
-            tenants.update()
-            .where(tenants.c.key == order.key)
-            .values(
-                status=Status.PROVISIONING,
-                claim=claim,
-                name=order.name,
-                attributes=freeze(order.attributes),
-                error=None,
-            )
-        )
+        again = tenants.update().where(tenants.c.key == order.key)
+        values = {
+            "status": Status.PROVISIONING,
+            "claim": claim,
+            "name": order.name,
+            "attributes": freeze(order.attributes),
+            "row_value": order.row_value,
+            "error": None,
+        }
+        with refusing_values_of_others():
+            connection.execute(again.values(values))
         tenant = store.get(connection, order.key)
     else:
         raise TenantExistsError(order.key)

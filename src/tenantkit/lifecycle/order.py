@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 from tenantkit.arguments import JSON_OBJECT, STORABLE_NAME, TEXTS_IN_ORDER, one_of, optional, require
 from tenantkit.exceptions import ConfigurationError
@@ -13,7 +14,7 @@ from tenantkit.naming import validate_key
 from tenantkit.placement import PlacementPolicy
 from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
-from tenantkit.tenant import Isolation, NewTenant
+from tenantkit.tenant import ROW_VALUE, Isolation, NewTenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class Order:
     wanted: str | None
     """The name of the database to create it in; ``None`` for the one that the *policy* chooses."""
     isolation: str | None
+    row_value: str | None
+    """Its value of the tenant column; ``None`` for its id."""
     policy: PlacementPolicy | None
     """Without it, all tenants are in the main database."""
 
@@ -46,6 +49,7 @@ def check_order(
     attributes: Mapping[str, Any] | None,
     database: str | None,
     isolation: str | None,
+    row_value: str | int | UUID | None,
     policy: PlacementPolicy | None,
     reserved: frozenset[str],
 ) -> Order:
@@ -59,6 +63,7 @@ def check_order(
         domains=(domains, TEXTS_IN_ORDER),
         attributes=(attributes, optional(JSON_OBJECT)),
         isolation=(isolation, optional(one_of(*Isolation))),
+        row_value=(row_value, optional(ROW_VALUE)),
     )
     if database is not None:
         require_known(directory.databases.keys, database, "database=")
@@ -74,6 +79,7 @@ def check_order(
         attributes=attributes or {},
         wanted=database,
         isolation=isolation,
+        row_value=directory.isolations.row_column.new_value(row_value),
         policy=policy,
     )
     new = order.new_tenant()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -57,6 +58,13 @@ class AsyncDirectory(HasConnections, Generic[D]):
     async def update(self, key: str, *, name: str | None = None, attributes: Mapping[str, Any] | None = None) -> Tenant:
         """Set the display name, and merge *attributes*; see `tenantkit.Tenancy.update`."""
         return await self._change(key, store.change, name=name, attributes=attributes)
+
+    async def set_row_value(self, key: str, row_value: str | int | UUID) -> Tenant:
+        """Set the value of ``row_column`` of a tenant; see `tenantkit.Tenancy.set_row_value`."""
+        value = self.sync.new_row_value(key, row_value)
+        with self.sync.lookups.forgetting(key):
+            async with self.engine.begin() as connection:
+                return await connection.run_sync(store.set_row_value, self.sync.isolations, key, value)
 
     async def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
         """Give a tenant another domain; see `tenantkit.Tenancy.add_domain`."""

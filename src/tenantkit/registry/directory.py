@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
+from uuid import UUID
 
 from sqlalchemy import Connection
 from typing_extensions import override
@@ -23,7 +24,7 @@ from tenantkit.registry.identity import read_identity
 from tenantkit.registry.lookups import Lookups
 from tenantkit.registry.revisions import Revisions
 from tenantkit.status import Status
-from tenantkit.tenant import KEY, Tenant
+from tenantkit.tenant import KEY, ROW_VALUE, Tenant
 
 
 class HasConnections:
@@ -147,6 +148,15 @@ class Directory(HasConnections):
         """Set the display name, and merge *attributes* into the tenant's own; ``None`` as a value removes one."""
         return self._change(key, store.change, name=name, attributes=attributes)
 
+    def set_row_value(self, key: str, row_value: str | int | UUID) -> Tenant:
+        """Set the value of ``row_column`` of a tenant that was created without it, in a schema of its own.
+
+        :raises ConfigurationError: if the column cannot have the value, the tenant has one, or another tenant this one.
+        """
+        value = self.new_row_value(key, row_value)
+        with self.lookups.forgetting(key), self.engine.begin() as connection:
+            return store.set_row_value(connection, self.isolations, key, value)
+
     def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
         """Give a tenant another domain; its first one is its primary one.
 
@@ -198,6 +208,11 @@ class Directory(HasConnections):
         :raises InvalidDomainError: if it is no host name, or reserved.
         """
         return require_free_domain(domain, self._reserved_domains)
+
+    def new_row_value(self, key: str, row_value: str | int | UUID) -> str:
+        """Return *row_value*, of the tenant *key*, as it is stored; raises as `set_row_value` does."""
+        require(key=(key, KEY), row_value=(row_value, ROW_VALUE))
+        return str(self.isolations.row_column.new_value(row_value))
 
     def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         require(key=(name[1], KEY))

@@ -47,6 +47,7 @@ from tenantkit.frozen import freeze
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.naming import validate_domain, validate_key
 from tenantkit.registry.identity import identity, read_identity, require_row, require_same
+from tenantkit.registry.row_values import assign, refusing_values_of_others
 from tenantkit.registry.tables import domains, former_tenants, tenants
 from tenantkit.status import Status
 from tenantkit.tenant import KEY, Placement, Tenant
@@ -165,6 +166,16 @@ def changed(
     return get(connection, key)
 
 
+def set_row_value(connection: Connection, isolations: Isolations, key: str, value: str) -> Tenant:
+    """Set the value of a tenant of the column that the application declares, and return its new state.
+
+    :raises TenantNotFoundError: if there is no such tenant.
+    :raises ConfigurationError: if its rows have another value already, or another tenant has this one.
+    """
+    assign(connection, isolations, lock(connection, isolations, key), value)
+    return get(connection, key)
+
+
 def add(
     connection: Connection,
     *,
@@ -174,10 +185,12 @@ def add(
     placement: Placement,
     claim: str,
     attributes: Mapping[str, Any],
+    row_value: str | None = None,
 ) -> Tenant:
     """Enter a new tenant as `Status.PROVISIONING`.
 
     :raises TenantExistsError: if the key or its schema is taken.
+    :raises ConfigurationError: if another tenant has its value of the tenant column.
     """
     row = {
         "key": key,
@@ -188,9 +201,10 @@ def add(
         "schema": placement.schema,
         "claim": claim,
         "attributes": freeze(attributes),
+        "row_value": row_value,
     }
     try:
-        with connection.begin_nested():
+        with connection.begin_nested(), refusing_values_of_others():
             connection.execute(insert(tenants).values(row))
     except IntegrityError as error:
         raise TenantExistsError(key) from error
@@ -307,6 +321,7 @@ def _to_tenant(row: Row[Any]) -> Tenant:
         name=row.name,
         status=row.status,
         isolation=row.isolation,
+        row_value=row.row_value,
         placement=Placement(sys.intern(row.database), row.schema),
         domains=tuple(row.domains or ()),
         attributes=row.attributes,

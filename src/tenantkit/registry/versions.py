@@ -173,6 +173,11 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             ADD COLUMN revision text, ADD COLUMN file text, ADD COLUMN line int, ADD COLUMN traceback text
         """,
     ),
+    (
+        # The tenant's value of a column that the application declares. Without one, it is the id.
+        "ALTER TABLE tenantkit.tenants ADD COLUMN row_value text",
+        "CREATE UNIQUE INDEX tenants_row_value_key ON tenantkit.tenants (coalesce(row_value, id::text))",
+    ),
 )
 
 

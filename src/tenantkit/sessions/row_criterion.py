@@ -13,7 +13,6 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    BigInteger,
     ColumnClause,
     ColumnElement,
     Delete,
@@ -121,7 +120,7 @@ class _RowCompiler(SQLCompiler):
 
     def _criterion(self, source: FromClause) -> ColumnElement[bool]:
         self.needs_tenant = True
-        column: ColumnClause[Any] = ColumnClause(self.column.name, BigInteger())
+        column: ColumnClause[Any] = ColumnClause(self.column.name, self.column.sqlalchemy_type)
         column.table = source
         return column == bindparam(PARAMETER, type_=column.type)
 
@@ -157,7 +156,7 @@ class _RowContext:
     ) -> Any:
         if compiled.needs_tenant:
             given: Sequence[Mapping[str, Any]] = parameters or ({},)
-            parameters = [{**each, PARAMETER: options[BINDING].tenant.id} for each in given]
+            parameters = [{**each, PARAMETER: options[BINDING].value} for each in given]
         return super()._init_compiled(  # type: ignore[misc]
             dialect, connection, pooled, options, compiled, parameters, *rest, **more
         )

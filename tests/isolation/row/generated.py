@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 from sqlalchemy import (
     BigInteger,
@@ -20,6 +22,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.types import TypeEngine
 
 CONVENTIONS = [
     None,
@@ -34,11 +37,14 @@ LONG = "a_table_whose_name_is_so_long_that_names_made_of_it_are_cut"
 
 
 @st.composite
-def metadata(draw: st.DrawFn) -> MetaData:
-    """Return the metadata of one to four tenant tables; ``code`` is unique in each, and has values of text."""
+def metadata(draw: st.DrawFn, column: TypeEngine[Any] | None = None) -> MetaData:
+    """Return the metadata of one to four tenant tables; ``code`` is unique in each, and has values of text.
+
+    With the type of a *column*, their keys are UUIDs, and some tables declare it as ``organization_id``.
+    """
     made = MetaData(schema="tenant", naming_convention=draw(st.sampled_from(CONVENTIONS)))
     names = draw(st.lists(st.sampled_from(["account", "Odd Name", "x", LONG]), min_size=1, max_size=4, unique=True))
-    key = draw(st.sampled_from([Integer, BigInteger, Uuid]))
+    key = draw(st.sampled_from([Integer, BigInteger, Uuid])) if column is None else Uuid
     for name in names:
         default = text("gen_random_uuid()") if key is Uuid else None
         identity = [Identity()] if key is not Uuid and draw(st.booleans()) else []
@@ -50,6 +56,8 @@ def metadata(draw: st.DrawFn) -> MetaData:
             Column("kind", Enum("a", "b", name="kind", metadata=made), index=draw(st.booleans())),
             Column("n", Integer, CheckConstraint("n > 0") if draw(st.booleans()) else None),
         )
+        if column is not None and draw(st.booleans()):
+            made.tables[f"tenant.{name}"].append_column(Column("organization_id", column, nullable=draw(st.booleans())))
     tables = list(made.tables.values())
     for number, table in enumerate(tables):
         if not any(isinstance(each, UniqueConstraint) for each in table.constraints):

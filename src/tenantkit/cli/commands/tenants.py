@@ -33,6 +33,12 @@ from tenantkit.user_code import describe_place
 
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The display name.", show_default=False)]
 
+RowValue = Annotated[
+    str | None,
+    typer.Option(
+        "--row-value", metavar="VALUE", help="Its value of the column that `row_column=` names.", show_default=False
+    ),
+]
 
 _STATUS_HELP = f"Only tenants with this status: {', '.join(Status)}. Repeat for more."
 
@@ -60,6 +66,7 @@ def create(
         Isolation | None,
         typer.Option("--isolation", help="A schema of its own, or rows in common tables.", show_default=False),
     ] = None,
+    row_value: RowValue = None,
     as_json: Json = False,
 ) -> None:
     """Create a tenant, with its schema and tables at the newest revision.
@@ -76,7 +83,13 @@ def create(
     with application(context) as tenancy:
         try:
             tenant = tenancy.create(
-                key, name=name, domains=domain or (), attributes=attributes, database=database, isolation=isolation
+                key,
+                name=name,
+                domains=domain or (),
+                attributes=attributes,
+                database=database,
+                isolation=isolation,
+                row_value=row_value,
             )
         except KeyboardInterrupt:
             print_error(f"Interrupted. Run the same command again to create {key!r} from the beginning.")
@@ -148,9 +161,17 @@ def show(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
 
 
 def update(
-    context: typer.Context, key: Key, *, name: Name = None, attribute: Attributes = None, as_json: Json = False
+    context: typer.Context,
+    key: Key,
+    *,
+    name: Name = None,
+    attribute: Attributes = None,
+    row_value: RowValue = None,
+    as_json: Json = False,
 ) -> None:
     """Change a tenant's display name or attributes. Other attributes stay; the value `null` removes one.
+
+    The value of the column that `row_column=` names can be set once, for a tenant that was created without it.
 
     **Examples**
 
@@ -158,9 +179,11 @@ def update(
     - `tenantkit update acme --attribute seats=25 --attribute trial=null`
     """
     attributes = parse_attributes(attribute)
-    if name is None and not attributes:
+    if name is None and not attributes and row_value is None:
         raise UsageError("There is nothing to change. Give --name or --attribute.")
     with application(context) as tenancy:
+        if row_value is not None:
+            tenancy.set_row_value(key, row_value)
         tenant = tenancy.update(key, name=name, attributes=attributes)
     _print(tenant, "Updated", as_json=as_json)
 

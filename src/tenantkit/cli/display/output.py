@@ -145,6 +145,7 @@ def tenant_as_json(tenant: Tenant) -> dict[str, Any]:
         "isolation": tenant.isolation,
         "database": tenant.placement.database,
         "schema": tenant.schema,
+        "row_value": tenant.row_value,
         "domains": list(tenant.domains),
         "attributes": dict(tenant.attributes),
         "created_at": tenant.created_at.isoformat(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -13,11 +13,12 @@ from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding
 from tenantkit.isolation.binding import Binding, RawSQL, bind
+from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.row.policies import no_tenant_function
 from tenantkit.isolation.row.removal import chunks, remove_rows
 from tenantkit.isolation.row.security import login_problem, problems
 from tenantkit.isolation.target import MigrationTarget
-from tenantkit.isolation.tenant_column import SETTING, TenantColumn
+from tenantkit.isolation.tenant_column import TenantColumn
 from tenantkit.postgres.advisory_locks import PLACEMENT
 from tenantkit.postgres.quoting import quote_identifier, quote_literal
 from tenantkit.tenant import MAIN_DATABASE, NewTenant, Placement, Tenant
@@ -47,7 +48,13 @@ class RowIsolation:
     """The roles that sessions log in as: they do not own the tables."""
     used: Callable[[], Collection[str | None]]
     """Returns the schemas that have another use."""
-    column: TenantColumn = field(default_factory=TenantColumn)
+    row_column: RowColumn
+    """The tenant column."""
+
+    @property
+    def column(self) -> TenantColumn:
+        """The tenant column."""
+        return self.row_column()
 
     def place(self, tenant: NewTenant) -> Placement:
         """Return the common schema."""
@@ -69,8 +76,8 @@ class RowIsolation:
             placeholder=self.placeholder,
             raw_sql=self.raw_sql,
             extra_schemas=self.extra_schemas,
-            settings=((SETTING, str(tenant.id)),),
             column=self.column,
+            value=self.column.value_of(tenant),
         )
 
     def targets(self, tenants: Iterable[Tenant]) -> Iterable[MigrationTarget]:
@@ -120,11 +127,11 @@ class RowIsolation:
 
     def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:
         """Return what removes most of the tenant's rows, a chunk at a time."""
-        return chunks(connection, tenant.schema, self.column, tenant.id)
+        return chunks(connection, tenant.schema, self.column, self.column.value_of(tenant))
 
     def drop(self, connection: Connection, tenant: Tenant) -> None:
         """Remove all rows of the tenant."""
-        remove_rows(connection, tenant.schema, self.column, tenant.id)
+        remove_rows(connection, tenant.schema, self.column, self.column.value_of(tenant))
 
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:  # noqa: ARG002 - the signature
         """Return what is wrong with the common tables: of the schema, and of its row security."""

@@ -3,6 +3,9 @@
 The models have keys of one column, and no tenant column. In a common schema each table has it, and each key, unique
 constraint, index and foreign key between tenant tables begins with it, under the name that it has in a schema of one
 tenant. So two tenants may have the same keys, and no row refers to another tenant's.
+
+If the models declare the column, it is used as it is, and a primary key of one UUID stays, beside a unique constraint
+with the column, to which foreign keys point.
 """
 
 from __future__ import annotations
@@ -21,11 +24,14 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
+    Uuid,
 )
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import conv
+from sqlalchemy.types import NullType
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.row.declared import read_column
 from tenantkit.isolation.tenant_column import TenantColumn
 from tenantkit.postgres.default_names import default_name
 from tenantkit.postgres.quoting import quote_identifier
@@ -46,6 +52,7 @@ def physical_table(
     for constraint in table.constraints:
         if foreign_keys is None or not isinstance(constraint, ForeignKeyConstraint) or constraint in foreign_keys:
             form.add(constraint)
+    form.add_target()
     for index in table.indexes:
         form.index(index)
     return form.table
@@ -70,12 +77,21 @@ class _PhysicalForm:
         tenant.require_free(declared.fullname, declared.columns)
         self._declared = declared
         self._tenant = tenant
+        own = tenant.find(declared.columns)
+        self._tenant_key = tenant.name if own is None else own.key
+        if own is not None and not isinstance(own.type, NullType) and (found := read_column(own).type) != tenant.type:
+            raise ConfigurationError(
+                f"{declared.fullname} has the tenant column {tenant.name!r} with the type {found}, but the models "
+                f"declare it with {tenant.type}."
+            )
         prefixes: Any = declared._prefixes  # noqa: SLF001 - as Table.to_metadata() does # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        columns = [self._column(column) for column in declared.columns]
+        if own is None:
+            columns.append(tenant.make())  # last: an INSERT in text may have values without names of columns
         self.table = Table(
             declared.name,
             MetaData(naming_convention=declared.metadata.naming_convention),
-            *(self._column(column) for column in declared.columns),
-            tenant.make(),  # last: an INSERT in text may have values without names of columns
+            *columns,
             schema=declared.schema,
             comment=declared.comment,
             prefixes=prefixes,
@@ -88,6 +104,10 @@ class _PhysicalForm:
         # These would make constraints again.
         column.unique = column.index = None
         column.primary_key = False
+        if declared.name == self._tenant.name:
+            column.nullable = False
+            if column.server_default is None:
+                column.server_default = self._tenant.make().server_default
         return column
 
     def add(self, constraint: Constraint) -> Constraint:
@@ -116,10 +136,31 @@ class _PhysicalForm:
         keys = [column.key for column in constraint.columns]
         if not keys:
             return constraint
+        if self._keeps_key:
+            columns = [self.table.columns[key] for key in keys]
+            return PrimaryKeyConstraint(*columns, name=self._name(constraint, (), "pkey"), **_options(constraint))
         numbered = self._declared.autoincrement_column
         if numbered is not None:
             self.table.columns[numbered.key].autoincrement = True  # of one key column of several, too
         return PrimaryKeyConstraint(*self._led(keys), name=self._name(constraint, (), "pkey"), **_options(constraint))
+
+    @property
+    def _keeps_key(self) -> bool:
+        """Whether the primary key is a UUID beside a declared tenant column: other tables may refer to it alone."""
+        columns = list(self._declared.primary_key.columns)
+        is_uuid = len(columns) == 1 and isinstance(columns[0].type, Uuid)
+        return self._tenant.is_declared and is_uuid and columns[0].name != self._tenant.name
+
+    def add_target(self) -> None:
+        """Add the unique constraint to which foreign keys point if the primary key stays as it is declared."""
+        if not self._keeps_key:
+            return
+        columns = self._led([column.key for column in self._declared.primary_key.columns])
+        names = [column.name for column in columns]
+        made = (each for each in self.table.constraints if isinstance(each, UniqueConstraint))
+        if all([column.name for column in each.columns] != names for each in made):
+            name = default_name(self._declared.name, names, "key")
+            self.table.append_constraint(UniqueConstraint(*columns, name=name))
 
     @_physical.register
     def _(self, constraint: UniqueConstraint) -> Constraint:
@@ -132,15 +173,17 @@ class _PhysicalForm:
         keys, referred = list(constraint.column_keys), targets[0].table
         columns = [self._stub(referred, target) for target in targets]
         ondelete = constraint.ondelete
-        leads = referred.schema == self._declared.schema
-        if leads:
+        is_tenants = referred.schema == self._declared.schema
+        if is_tenants:
             self._require_leading(constraint)
             if (ondelete or "").upper() in {"SET NULL", "SET DEFAULT"}:
-                names = ", ".join(quote_identifier(self._declared.columns[key].name) for key in keys)
-                ondelete = f"{ondelete} ({names})"
-            columns.insert(0, self._stub(referred, self._tenant.make()))
+                others = [self._declared.columns[key].name for key in keys if key != self._tenant_key]
+                ondelete = f"{ondelete} ({', '.join(map(quote_identifier, others))})"
+        if leads := is_tenants and self._tenant_key not in keys:
+            theirs = self._tenant.find(referred.columns)
+            columns.insert(0, self._stub(referred, self._tenant.make() if theirs is None else theirs))
         return ForeignKeyConstraint(
-            [self._tenant.name, *keys] if leads else keys,
+            [self._tenant_key, *keys] if leads else keys,
             columns,
             name=self._name(constraint, keys, "fkey"),
             onupdate=constraint.onupdate,
@@ -182,15 +225,16 @@ class _PhysicalForm:
         declared: list[Any] = list(index.expressions)
         expressions: list[Any] = [visitors.replacement_traverse(expression, {}, replace) for expression in declared]
         is_ordered = index.dialect_kwargs.get("postgresql_using") in _ORDERED
-        if is_ordered or index.unique:
-            expressions.insert(0, self.table.columns[self._tenant.name])
+        if (is_ordered or index.unique) and self._tenant_key not in index.columns:
+            expressions = [self.table.columns[self._tenant_key], *expressions]
         return Index(
             index.name, *expressions, unique=index.unique, info=index.info, _table=self.table, **index.dialect_kwargs
         )
 
     def _led(self, keys: Sequence[str]) -> list[Column[Any]]:
-        """Return the tenant column, and then the columns with *keys*."""
-        return [self.table.columns[key] for key in (self._tenant.name, *keys)]
+        """Return the columns with *keys*, after the tenant column unless they contain it."""
+        led = keys if self._tenant_key in keys else (self._tenant_key, *keys)
+        return [self.table.columns[key] for key in led]
 
     def _name(self, constraint: Constraint, keys: Sequence[str], suffix: str) -> str:
         """Return the name that a constraint has in a schema of one tenant."""

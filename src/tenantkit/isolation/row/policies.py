@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenantkit.isolation.tenant_column import TYPE, TenantColumn
+from tenantkit.isolation.tenant_column import TenantColumn
 from tenantkit.postgres.quoting import quote_identifier
 
 POLICY = "tenantkit"
@@ -31,7 +31,7 @@ def condition(schema: str, tenant: TenantColumn) -> str:
     and uses it as the condition of an index.
     """
     value = f"coalesce({tenant.setting}, {quote_identifier(schema)}.no_tenant())"
-    return f"{tenant.sql_name} = {value}::{TYPE}"
+    return f"{tenant.sql_name} = {value}::{tenant.type}"
 
 
 def policy_statements(schema: str, table: str, tenant: TenantColumn) -> list[str]:

@@ -8,13 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from tenantkit.isolation.tenant_column import SETTING, TYPE, TenantColumn
+from tenantkit.isolation.tenant_column import SETTING, TenantColumn
 from tenantkit.postgres.quoting import quote_identifier
 
 CHUNK = 10_000
 """Number of rows that one transaction removes, before the last one."""
 
-_VALUE = f"CAST(CAST(:value AS text) AS {TYPE})"
 _TABLES = text(
     """
     SELECT relname AS name, ARRAY(
@@ -39,7 +38,7 @@ def chunks(
     found: list[Callable[[Connection], object]] = []
     for table in _in_order(_referring(connection, schema, tenant)):
         name = f"{quote_identifier(schema)}.{quote_identifier(table)}"
-        own = f"FROM {name} WHERE {tenant.sql_name} = {_VALUE}"
+        own = f"FROM {name} WHERE {tenant.sql_name} = {_cast(tenant)}"
         count = connection.execute(text(f"SELECT count(*) {own}"), {"value": str(value)}).scalar_one()
         # In other partitions, rows of other tenants have the same ctid.
         some = f"DELETE {own} AND ctid = ANY(ARRAY(SELECT ctid {own} LIMIT {CHUNK}))"
@@ -51,7 +50,7 @@ def remove_rows(connection: Connection, schema: str, tenant: TenantColumn, value
     """Remove all rows of a tenant, by one statement: foreign keys, be they in a cycle, are checked at its end."""
     steps = [
         f"step{number} AS (DELETE FROM {quote_identifier(schema)}.{quote_identifier(table)} "  # noqa: S608 - quoted
-        f"WHERE {tenant.sql_name} = {_VALUE})"
+        f"WHERE {tenant.sql_name} = {_cast(tenant)})"
         for number, table in enumerate(_referring(connection, schema, tenant))
     ]
     if steps:
@@ -66,6 +65,10 @@ def enter(connection: Connection, value: Any) -> None:
 def _execute(connection: Connection, statement: str, value: Any) -> None:
     enter(connection, value)
     connection.execute(text(statement), {"value": str(value)})
+
+
+def _cast(tenant: TenantColumn) -> str:
+    return f"CAST(CAST(:value AS text) AS {tenant.type})"
 
 
 def _referring(connection: Connection, schema: str, tenant: TenantColumn) -> dict[str, set[str]]:

@@ -16,14 +16,17 @@ _BYPASSES = text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = 
 _TABLES = text(
     """
     SELECT relname AS name, relkind::text AS kind, relrowsecurity AND relforcerowsecurity AS is_forced,
-        attnotnull AS is_filled,
+        attnotnull AS is_filled, format_type(atttypid, NULL) AS type,
         (SELECT json_agg(json_build_array(
             polcmd = '*' AND polpermissive AND polroles = '{0}',
             pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
         )) FROM pg_policy WHERE polrelid = pg_class.oid) AS policies,
         ARRAY(SELECT index.relname::text FROM pg_index JOIN pg_class AS index ON index.oid = indexrelid
             WHERE indrelid = pg_class.oid AND (indisunique OR indisexclusion)
-            AND NOT attnum = ANY((indkey::int2[])[0:indnkeyatts - 1]) ORDER BY 1) AS global_indexes,
+            AND NOT attnum = ANY((indkey::int2[])[0:indnkeyatts - 1])
+            AND NOT (:keeps_keys AND indisprimary AND indnkeyatts = 1 AND 'uuid'::regtype = (
+                SELECT key.atttypid FROM pg_attribute AS key WHERE key.attrelid = indrelid AND key.attnum = indkey[0]
+            )) ORDER BY 1) AS global_indexes,
         ARRAY(SELECT conname::text FROM pg_constraint JOIN pg_class AS target ON target.oid = confrelid
             WHERE conrelid = pg_class.oid AND contype = 'f' AND target.relnamespace = pg_class.relnamespace
             AND NOT EXISTS (SELECT FROM unnest(conkey, confkey) AS pair (own, referred)
@@ -38,6 +41,8 @@ _TABLES = text(
 
 _UNDIVIDED = {"m": "materialized view", "f": "foreign table"}
 """Kinds of tables that have no policies."""
+_SHOWN = {"text": {"text", "character varying"}}
+"""The names in the catalog of a type that has several."""
 
 
 def login_problem(connection: Connection) -> str | None:
@@ -52,14 +57,15 @@ def login_problem(connection: Connection) -> str | None:
 
 def problems(connection: Connection, schema: str, tenant: TenantColumn) -> list[str]:
     """Return what keeps the tables of a common schema from being divided among tenants; nothing if all are."""
-    rows = connection.execute(_TABLES, {"schema": quote_identifier(schema), "column": tenant.name})
-    wanted = _normal(condition(schema, tenant), schema)
+    where = {"schema": quote_identifier(schema), "column": tenant.name, "keeps_keys": tenant.is_declared}
     return [
-        f"the table {row.name!r} of the schema {schema!r} {each}" for row in rows for each in _of(row, wanted, schema)
+        f"the table {row.name!r} of the schema {schema!r} {each}"
+        for row in connection.execute(_TABLES, where)
+        for each in _of(row, tenant, schema)
     ]
 
 
-def _of(row: Any, wanted: str, schema: str) -> Iterator[str]:
+def _of(row: Any, tenant: TenantColumn, schema: str) -> Iterator[str]:
     if row.kind in _UNDIVIDED:
         what = _UNDIVIDED[row.kind]
         yield f"is a {what}, whose rows every tenant would see; move it to the shared tables, or drop it"
@@ -67,20 +73,26 @@ def _of(row: Any, wanted: str, schema: str) -> Iterator[str]:
     if row.is_filled is None:
         yield "lacks the tenant column; create it by op.create_table, or move it to the shared tables"
         return
-    if not row.is_filled:
-        yield "permits NULL in its tenant column"
+    yield from _of_column(row, tenant)
     if not row.is_forced:
         yield "does not have row security enabled and forced"
     if not row.policies:
         yield "has no policy"
     elif len(row.policies) > 1:
         yield f"has {len(row.policies)} policies: each further one lets more rows through"
-    elif not _is_ours(row.policies[0], wanted, schema):
+    elif not _is_ours(row.policies[0], _normal(condition(schema, tenant), schema), schema):
         yield "has another policy than tenantkit's"
     if row.global_indexes:
         yield f"has unique indexes over all tenants: {', '.join(row.global_indexes)}"
     if row.open_keys:
         yield f"has foreign keys that reach rows of other tenants: {', '.join(row.open_keys)}"
+
+
+def _of_column(row: Any, tenant: TenantColumn) -> Iterator[str]:
+    if row.type not in _SHOWN.get(tenant.type, {tenant.type}):
+        yield f"has a tenant column of the type {row.type}, not {tenant.type}"
+    if not row.is_filled:
+        yield "permits NULL in its tenant column"
 
 
 def _is_ours(policy: Sequence[Any], wanted: str, schema: str) -> bool:

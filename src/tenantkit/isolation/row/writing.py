@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, ForeignKeyConstraint, Table, event
+from sqlalchemy import Column, Connection, ForeignKeyConstraint, Table, event, text
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
 
 from tenantkit.exceptions import ConfigurationError
@@ -93,9 +93,11 @@ class _Writer:
                     physical_index(construct.element, self.tenant), if_not_exists=construct.if_not_exists
                 )
             case _:
-                added: Column[Any] | None = getattr(construct, "column", None)
-                if isinstance(added, Column):  # by Alembic's ADD COLUMN
-                    self.tenant.require_free(construct.table_name, [added])
+                changed: Column[Any] | None = getattr(construct, "column", None)
+                if isinstance(changed, Column):  # by Alembic's ADD COLUMN and DROP COLUMN
+                    self.tenant.require_free(construct.table_name, [changed])
+                    if changed.name == self.tenant.name:  # common tables have it at each revision
+                        return text("SELECT WHERE false")
                 return construct
 
     def _is_tenants(self, table: Any) -> bool:

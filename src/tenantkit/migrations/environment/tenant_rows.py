@@ -18,10 +18,12 @@ from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.row.removal import enter
 from tenantkit.isolation.row.security import login_problem
 from tenantkit.isolation.target import MigrationTarget
+from tenantkit.isolation.tenant_column import TenantColumn
 
-_NO_TENANT = "0"
-"""The value of no tenant: ids begin with 1."""
-_TENANTS = text("SELECT id FROM tenantkit.tenants WHERE database = :database AND schema = :schema ORDER BY id")
+_TENANTS = text(
+    "SELECT coalesce(row_value, id::text) FROM tenantkit.tenants "
+    "WHERE database = :database AND schema = :schema ORDER BY id"
+)
 _CHANGES_ROWS = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:(?:INSERT|UPDATE|DELETE|MERGE)\b|WITH\b.*\b(?:INSERT|UPDATE|DELETE|MERGE)\b)",
     re.IGNORECASE | re.DOTALL,
@@ -41,7 +43,7 @@ def once_per_tenant(connection: Connection, target: MigrationTarget) -> Generato
         return
     if not target.in_transaction and (problem := login_problem(connection)):
         raise ConfigurationError(f"The common tables cannot be migrated: {problem}.")
-    steps = _Steps(target)
+    steps = _Steps(target, target.column)
     event.listen(connection, "before_execute", steps.before_execute, retval=True)
     try:
         yield
@@ -52,8 +54,9 @@ def once_per_tenant(connection: Connection, target: MigrationTarget) -> Generato
 @dataclass(slots=True)
 class _Steps:
     target: MigrationTarget
+    column: TenantColumn
     _is_repeating: bool = False
-    _tenants: Sequence[int] | None = None
+    _tenants: Sequence[str] | None = None
 
     def before_execute(self, connection: Connection, construct: Any, many: Any, params: Any, _options: Any) -> Any:
         if self._is_repeating or not _changes_rows(construct):
@@ -71,7 +74,7 @@ class _Steps:
 
     def _repeat(self, connection: Connection, construct: Any, parameters: Any) -> None:
         with connection.begin_nested() as savepoint:
-            enter(connection, _NO_TENANT)
+            enter(connection, self.column.no_tenant)
             if connection.execute(construct, parameters).rowcount != 0:
                 raise _unsupported(
                     "writes rows for a tenant that has none. Tenants that are created later do not run the revision: "
