@@ -8,6 +8,7 @@ from typing import Any
 from tenantkit.arguments import instance
 from tenantkit.databases.base import Databases, separate
 from tenantkit.databases.shared_keys import leave_out_shared_keys
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
@@ -36,6 +37,7 @@ class Deployment(Directory):
         self.metadata = metadata
         self.extra_schemas = extra_schemas
         self.engine_options = engine_options
+        self._checked_tables = 0
         super().__init__(databases, isolations, application, **registry)
         for name in separate(databases):
             leave_out_shared_keys(databases.engine(name), lambda: self.main_schemas)
@@ -64,6 +66,15 @@ class Deployment(Directory):
     def main_schemas(self) -> tuple[str, ...]:
         """The schemas that only the main database has: those of shared tables, and of the registry."""
         return (*self.shared_schemas, SCHEMA)
+
+    def check_tables_once(self) -> None:
+        """Check the tables that were declared since the last check: models may be imported after the tenancy."""
+        shared, tenant = self.metadata
+        count = len(tenant.tables) if shared is None else len(tenant.tables) + len(shared.tables)
+        if count != self._checked_tables:
+            if not self.tables.tenant:
+                raise ConfigurationError("No tenant tables are declared. Import your models before opening a session.")
+            self._checked_tables = count
 
 
 def _advise_tenancy(name: str, value: object) -> str | None:

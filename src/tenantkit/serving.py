@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from tenantkit.arguments import FLAG, require
 from tenantkit.context import current_tenant
 from tenantkit.deployment import Deployment
-from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
+from tenantkit.exceptions import TenantUnavailableError
 from tenantkit.isolation.binding import Binding
 from tenantkit.sessions.classes import check_session_class, check_session_options, shared_class
 from tenantkit.sessions.session import SharedSession, TenantSession
@@ -34,7 +34,6 @@ class Serving(Deployment):
 
         :raises ConfigurationError: if a class or an option cannot be used.
         """
-        self._checked_tables = 0
         self._bindings: dict[int, Binding] = {}
         check_session_class(session_class)
         check_session_options(dict(options), session_class)
@@ -90,12 +89,3 @@ class Serving(Deployment):
                 self._bindings.clear()
             binding = self._bindings[tenant.id] = isolation.bind(tenant)
         return binding
-
-    def check_tables_once(self) -> None:
-        """Check the tables that were declared since the last check: models may be imported after the tenancy."""
-        shared, tenant = self.metadata
-        count = len(tenant.tables) if shared is None else len(tenant.tables) + len(shared.tables)
-        if count != self._checked_tables:
-            if not self.tables.tenant:
-                raise ConfigurationError("No tenant tables are declared. Import your models before opening a session.")
-            self._checked_tables = count

@@ -34,6 +34,7 @@ from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.databases.named import open_databases
 from tenantkit.isolation.binding import RawSQL
 from tenantkit.isolation.built_in import built_in
+from tenantkit.isolation.roles import Guard, tenant_roles
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.lifecycle.builders import CheckedBuilder, MetadataBuilder, Seed, run_seed
 from tenantkit.lifecycle.create import create
@@ -77,6 +78,8 @@ class Tenancy(Serving):
         application: str | None = None,
         schema_prefix: str = "t_",
         grant_to: str | Collection[str] = (),
+        guard: Guard = "none",
+        guard_group: str | None = None,
         isolation: str = Isolation.SCHEMA,
         rows_schema: str = "rows",
         row_column: str | None = None,
@@ -114,6 +117,9 @@ class Tenancy(Serving):
         :param grant_to: the role, or the roles, that the application connects as, if it is not the one that creates and
             migrates tenants. It may read and write each new tenant's tables, also those that migrations add;
             ``tenantkit migrate`` lets it read the registry.
+        :param guard: ``role`` if each transaction of a tenant's session works as a role of the tenant's own, which
+            *grant_to* may take on, and which has no privileges in other schemas: see `tenantkit.isolation.roles.Guard`.
+        :param guard_group: a role whose privileges, such as those on shared tables, each tenant's role has.
         :param isolation: of new tenants, unless `create` names one: ``schema``, or ``row`` for rows in a common schema.
         :param rows_schema: the common schema of tenants with row isolation.
         :param row_column: the column that says to which tenant a row belongs, if the models declare one. It has a
@@ -145,6 +151,8 @@ class Tenancy(Serving):
             listen=(listen, FLAG),
             application=(application, optional(STORABLE_NAME)),
             grant_to=(grant_to, either(IDENTIFIER, IDENTIFIERS)),
+            guard=(guard, one_of(*get_args(Guard))),
+            guard_group=(guard_group, optional(IDENTIFIER)),
             isolation=(isolation, one_of(*Isolation)),
             rows_schema=(rows_schema, IDENTIFIER),
             row_column=(row_column, optional(IDENTIFIER)),
@@ -165,6 +173,7 @@ class Tenancy(Serving):
                 raw_sql=raw_sql,
                 extra_schemas=others,
                 grant_to=roles,
+                roles=tenant_roles(guard, roles, guard_group, isolation),
                 schema_prefix=prefix,
                 rows_schema=rows_schema,
                 row_column=RowColumn(row_column, lambda: self.tables),

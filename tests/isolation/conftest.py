@@ -16,12 +16,19 @@ from tenantkit import Tenancy, migrations
 from tests.isolation.contract.application import Plan, environment_in, seed
 from tests.isolation.contract.case import Case, violations
 from tests.isolation.contract.deployment import Deployment
-from tests.isolation.contract.isolations import Kind, Urls
+from tests.isolation.contract.isolations import GROUP, Kind, Urls
 from tests.support.blocking import blocking
 from tests.support.copies import Databases
 from tests.support.pgbouncer import driver_arguments, pgbouncer
 
 POOL = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 60}
+
+_GROUP = f"""
+DO $$ BEGIN
+    CREATE ROLE {GROUP};
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END $$
+"""
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,9 @@ def prepare(url: URL, roles: Roles, *, is_copy: bool) -> None:
     """Let the owner create schemas in a database, and a copy belong to the copy of its registry."""
     engine = create_engine(url)
     with engine.begin() as connection:
+        connection.execute(text(_GROUP))
+        connection.execute(text(f"GRANT {GROUP} TO {roles.owner} WITH ADMIN OPTION"))
+        connection.execute(text(f"ALTER ROLE {roles.owner} CREATEROLE"))
         connection.execute(text(f"GRANT CREATE ON DATABASE {url.database} TO {roles.owner}"))
         if is_copy:
             connection.execute(text("COMMENT ON SCHEMA tenantkit IS NULL"))
@@ -83,8 +93,9 @@ def fill(kind: Kind, operator: Tenancy, roles: Roles) -> None:
     migrations.migrate(operator)
     with operator.engine.begin() as connection:
         connection.execute(insert(Plan).values(name="free"))
-        connection.execute(text(f"GRANT USAGE ON SCHEMA shared TO {roles.application}"))
-        connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA shared TO {roles.application}"))
+        for role in (roles.application, GROUP):
+            connection.execute(text(f"GRANT USAGE ON SCHEMA shared TO {role}"))
+            connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA shared TO {role}"))
     for key, options in kind.tenants.items():
         operator.create(key, seed=seed, **options)
 
@@ -115,6 +126,7 @@ def deploy_each(
                 reached = {name: pooler.set(database=url.database) for name, url in own.items()}
             operator = kind.make(owners, migrations=environment.folder, grant_to=roles.application)
             opened.enter_context(closing(operator))
+            operator.repair()  # the roles of tenants are not copied
             engines = {name: create_engine(url) for name, url in urls.items()}
             for engine in engines.values():
                 opened.callback(engine.dispose)

@@ -20,6 +20,13 @@ KEPT = 8
 ``DROP DATABASE`` sleeps for 100 ms at a time while a connection to the database ends. A few tests later all have ended.
 """
 
+_ROLES_OF_TENANTS = """
+SELECT DISTINCT of_tenant.rolname FROM pg_auth_members
+JOIN pg_roles AS of_tenant ON of_tenant.oid = roleid JOIN pg_roles AS login ON login.oid = member
+WHERE login.rolname = ANY(%s) AND of_tenant.rolname ~ '^tenantkit_'
+"""
+"""Roles of tenants that some roles are members of."""
+
 
 class Databases(Server):
     """Makes databases and roles on a server and drops them."""
@@ -63,7 +70,8 @@ class Databases(Server):
     def close(self) -> None:
         self._made += self._derived()
         self.drop(self._made)
-        for name in self._roles:
+        of_tenants = self._connection.execute(_ROLES_OF_TENANTS, [self._roles]).fetchall()
+        for name in (*(name for (name,) in of_tenants), *self._roles):
             self._connection.execute(f"DROP ROLE {name}")
         super().close()
 

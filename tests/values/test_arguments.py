@@ -194,6 +194,8 @@ INIT: dict[str, Wrong] = {
     "isolation": (None, "rows", "Row", "", 5, True, ["row"]),
     "rows_schema": (None, *NOT_IDENTIFIER),
     "row_column": NOT_IDENTIFIER,
+    "guard": ("Role", "login", "", None, True, ["role"]),
+    "guard_group": (*NOT_IDENTIFIER, "notes_tenants"),  # without guard="role"
     "grant_to": (
         *(None, iter(["app"]), ["app", ""]),
         *(each for each in NOT_IDENTIFIER if not isinstance(each, tuple)),

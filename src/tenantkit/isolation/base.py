@@ -79,3 +79,6 @@ class Isolation(Protocol):
         :param known: the ids of all tenants; a placement with another id has no tenant.
         """
         ...
+
+    def repair(self, connection: Connection, tenants: Collection[Tenant]) -> None:
+        """Repair in one database what `inspect` finds at the placements of *tenants* and names a repair for."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from tenantkit.databases.base import Databases
 from tenantkit.isolation.binding import RawSQL
 from tenantkit.isolation.isolations import Isolations
+from tenantkit.isolation.roles import TenantRoles
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.row.isolation import RowIsolation
 from tenantkit.isolation.schema import SchemaIsolation
@@ -21,6 +22,7 @@ def built_in(
     raw_sql: RawSQL,
     extra_schemas: tuple[str, ...],
     grant_to: tuple[str, ...],
+    roles: TenantRoles | None,
     schema_prefix: str,
     rows_schema: str,
     row_column: RowColumn,
@@ -39,6 +41,7 @@ def built_in(
         raw_sql=raw_sql,
         extra_schemas=extra_schemas,
         grant_to=grant_to,
+        roles=roles,
         prefix=schema_prefix,
         used=lambda: {rows_schema, *used()},
         row_column=row_column,
@@ -48,6 +51,7 @@ def built_in(
         raw_sql=raw_sql,
         extra_schemas=extra_schemas,
         grant_to=grant_to,
+        is_guarded=roles is not None,
         schema=rows_schema,
         used=used,
         row_column=row_column,

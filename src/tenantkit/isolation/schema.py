@@ -11,6 +11,7 @@ from tenantkit.exceptions import InvalidTenantKeyError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding
 from tenantkit.isolation.binding import Binding, RawSQL, bind
+from tenantkit.isolation.roles import SETTING, TenantRoles, drop_role, role_of
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.naming import first_lines, schema_name
@@ -33,6 +34,8 @@ class SchemaIsolation:
     """What a schema's name puts before the key."""
     grant_to: Collection[str]
     """The roles that may use the tables, where they do not own them."""
+    roles: TenantRoles | None
+    """The roles of tenants, if each transaction works as its tenant's."""
     used: Callable[[], Collection[str | None]]
     """Returns the schemas that no tenant may have."""
     row_column: RowColumn
@@ -52,6 +55,7 @@ class SchemaIsolation:
             placeholder=self.placeholder,
             raw_sql=self.raw_sql,
             extra_schemas=self.extra_schemas,
+            settings=() if self.roles is None else ((SETTING, role_of(tenant)),),
             value=None if self.row_column.name is None else self.row_column().value_of(tenant),
         )
 
@@ -61,17 +65,20 @@ class SchemaIsolation:
             yield MigrationTarget(placement=tenant.placement, others=self.extra_schemas, placeholder=self.placeholder)
 
     def obstacle_to_create(self, connection: Connection, placement: Placement) -> str | None:
-        """Return what is in the way: a schema of that name."""
-        if schemas.read_mark(connection, placement.schema) is None:
-            return None
-        return f"the schema {placement.schema!r} exists, and is not tenantkit's"
+        """Return what is in the way: a schema of that name, or a login that cannot make the tenant's role."""
+        if schemas.read_mark(connection, placement.schema) is not None:
+            return f"the schema {placement.schema!r} exists, and is not tenantkit's"
+        return None if self.roles is None else self.roles.obstacle(connection)
 
     def create(self, connection: Connection, tenant: Tenant) -> bool:
         """Make the empty schema, and return True; one with the tenant's mark is removed before."""
         if schemas.read_mark(connection, tenant.schema) == schemas.mark_of(tenant):
             schemas.drop_schema(connection, tenant.schema)
         schemas.make_schema(connection, tenant)
-        schemas.let_use_schema(connection, tenant.schema, self.grant_to)
+        if self.roles is None:
+            schemas.let_use_schema(connection, tenant.schema, self.grant_to)
+        else:
+            self.roles.make(connection, tenant)
         return True
 
     def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:
@@ -91,11 +98,12 @@ class SchemaIsolation:
         return [partial(schemas.drop_key, key=key) for key in schemas.keys_to_others(connection, tenant.schema)]
 
     def drop(self, connection: Connection, tenant: Tenant) -> None:
-        """Remove the schema and all in it, if it is there."""
+        """Remove the schema and all in it, if it is there, and the tenant's role."""
         schemas.drop_schema(connection, tenant.schema)
+        drop_role(connection, tenant)
 
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
-        """Return schemas that are missing or not marked, and those whose tenant does not exist."""
+        """Return schemas that are missing or not marked, those whose tenant does not exist, and what roles lack."""
         marked = schemas.read_marks(connection)
         return [
             *(
@@ -108,7 +116,13 @@ class SchemaIsolation:
                 for schema, tenant_id in sorted(marked.items())
                 if tenant_id not in known
             ),
+            *([] if self.roles is None else self.roles.inspect(connection, tenants)),
         ]
+
+    def repair(self, connection: Connection, tenants: Collection[Tenant]) -> None:
+        """Repair the roles of *tenants*."""
+        if self.roles is not None:
+            self.roles.repair(connection, tenants)
 
     def _problem(self, connection: Connection, tenant: Tenant) -> str:
         if schemas.read_mark(connection, tenant.schema) is None:

@@ -90,6 +90,13 @@ def let_use_schema(
         connection.exec_driver_sql(f"{default} {sequences} ON SEQUENCES TO {name}")
 
 
+def let_use(connection: Connection, objects: Iterable[str], role: str) -> None:
+    """Let *role* read and write existing *objects*, each ``TABLE`` or ``SEQUENCE`` and its quoted name."""
+    for each in objects:
+        privileges = "USAGE, SELECT, UPDATE" if each.startswith("SEQUENCE") else "SELECT, INSERT, UPDATE, DELETE"
+        connection.exec_driver_sql(f"GRANT {privileges} ON {each} TO {quote_identifier(role)}".replace("%", "%%"))
+
+
 def drop_schema(connection: Connection, schema: str) -> None:
     """Remove a schema and all in it."""
     connection.execute(DropSchema(schema, cascade=True, if_exists=True))

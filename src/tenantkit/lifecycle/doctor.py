@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from typing import TypeAlias
 
 from sqlalchemy import Connection, text
@@ -46,8 +47,8 @@ def diagnose(directory: Directory, connection: Connection) -> Findings:
 def repair(directory: Directory, connection: Connection) -> Findings:
     """Repair what can be repaired, and return the findings from before.
 
-    It removes tenants whose creation never finished, finishes removals, and makes tenants active that dead runs left in
-    maintenance.
+    It removes tenants whose creation never finished, finishes removals, makes tenants active that dead runs left in
+    maintenance, and gives tenants the roles and privileges that they lack.
 
     :raises ProvisioningError: the first one, after all other repairs, if a repair failed.
     """
@@ -61,6 +62,7 @@ def repair(directory: Directory, connection: Connection) -> Findings:
                 failures.append(error)
     with connection.begin():
         maintenance.release(connection, directory.databases)
+        _repair_placements(directory, connection, store.find(connection))
     if failures:
         raise failures[0]
     return findings
@@ -90,16 +92,12 @@ def _examine(directory: Directory, connection: Connection, tenant: Tenant) -> Fi
 
 def _inspect(directory: Directory, connection: Connection, tenants: Collection[Tenant]) -> Findings:
     """Return the problems of the placements that should be complete, in each database."""
-    isolations, known = directory.isolations, {tenant.id for tenant in tenants}
-    complete: dict[tuple[str, str], list[Tenant]] = {}
-    for tenant in tenants:
-        if tenant.status in MIGRATED and isolations.problem(tenant) is None:
-            complete.setdefault((tenant.placement.database, tenant.isolation), []).append(tenant)
+    known, complete = {tenant.id for tenant in tenants}, _complete(directory, tenants)
 
     def inspect(database: str, there: Connection) -> Findings:
         return [
             finding
-            for isolation in isolations
+            for isolation in directory.isolations
             for finding in isolation.inspect(there, complete.get((database, isolation.name), ()), known)
         ]
 
@@ -107,6 +105,26 @@ def _inspect(directory: Directory, connection: Connection, tenants: Collection[T
     findings = [finding for found in reached.results.values() for finding in found]
     findings += [Finding(f"database {name}", problem, None) for name, problem in reached.unreachable.items()]
     return sorted(dict.fromkeys(findings), key=lambda finding: finding.subject)
+
+
+def _repair_placements(directory: Directory, connection: Connection, tenants: Collection[Tenant]) -> None:
+    complete = _complete(directory, tenants)
+
+    def work(database: str, there: Connection) -> None:
+        with nullcontext() if there.in_transaction() else there.begin():
+            for isolation in directory.isolations:
+                isolation.repair(there, complete.get((database, isolation.name), ()))
+
+    in_each(directory.databases, connection, directory.databases.keys, work)
+
+
+def _complete(directory: Directory, tenants: Collection[Tenant]) -> Mapping[tuple[str, str], Collection[Tenant]]:
+    """Return the tenants whose placements should be complete, by their database and isolation."""
+    complete: dict[tuple[str, str], list[Tenant]] = {}
+    for tenant in tenants:
+        if tenant.status in MIGRATED and directory.isolations.problem(tenant) is None:
+            complete.setdefault((tenant.placement.database, tenant.isolation), []).append(tenant)
+    return complete
 
 
 def _is_abandoned(connection: Connection, key: str) -> bool:

@@ -13,6 +13,7 @@ from tenantkit.drivers import framed
 from tenantkit.drivers.frame import Frame
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.binding import BINDING
+from tenantkit.isolation.roles import SETTING as ROLE
 from tenantkit.sessions.crossing import CROSSING, Crossing
 from tenantkit.sessions.row_criterion import row_dialect
 from tenantkit.sessions.row_login import require_row_login
@@ -202,6 +203,8 @@ class _SharedConnection:
         self._frame: Frame | None = None
         self._settings: frozenset[str] = frozenset()
         """The settings, besides the path, that the last session has set."""
+        self._role: str | None = None
+        """The original role, from before the first session that has set another one."""
 
     def begin(self, connection: Connection, session: Transactions) -> None:
         """Enter the transaction, which the caller or another session may have begun."""
@@ -214,6 +217,7 @@ class _SharedConnection:
             before, driver.frame = driver.open_frame, None
             # SHOW takes no snapshot: SET TRANSACTION may still follow.
             self._path = send(connection, "SHOW search_path").scalar_one()
+            self._settings, self._role = frozenset(), None
             self._frame, self._transaction = before, ref(transaction)
         self.enter(connection, session)
 
@@ -235,6 +239,8 @@ class _SharedConnection:
             driver.frame = session.frame(connection, transaction)
             driver.needs_tail = True
             self._leave_settings(connection, session.settings if driver.frame.head else frozenset())
+            if ROLE in session.settings and self._role is None:
+                self._role = send(connection, "SHOW role").scalar_one()
             if driver.frame.head:
                 send_all(connection, driver.frame.head)
             else:
@@ -274,7 +280,7 @@ class _SharedConnection:
     def _leave_settings(self, connection: Connection, wanted: frozenset[str]) -> None:
         """Clear the settings of the session before, except the *wanted* ones, which are set next."""
         for name in sorted(self._settings - wanted):
-            _set(connection, name, "")
+            _set(connection, name, (self._role or "") if name == ROLE else "")
         self._settings = wanted
 
 

@@ -87,6 +87,27 @@ TWO_DATABASES = Kind(
     lacks=frozenset({line.ACTIVITY, line.SHARED_KEY, line.SHARED_JOIN}),
 )
 
+GROUP = "tk_tenants"
+"""The role whose privileges the roles of all tenants have."""
+GUARDED: dict[str, Any] = {**APPLICATION, "guard": "role", "guard_group": GROUP}
+
+
+def _make_guarded(urls: Urls, **options: Any) -> Tenancy:
+    return Tenancy(urls["main"], **GUARDED, **options)
+
+
+def _make_guarded_async(urls: Urls, direct: Urls, **options: Any) -> AsyncTenancy:
+    return AsyncTenancy(urls["main"], sync_database=direct["main"], **GUARDED, **options)
+
+
+ROLE = Kind(
+    name="schema, guard `role`",
+    make=_make_guarded,
+    make_async=_make_guarded_async,
+    tenants=SCHEMA.tenants,
+    lacks=frozenset({line.ADVISORY_LOCK, line.CATALOG}),
+)
+
 ROW = Kind(
     name="row",
     make=_make_one,
@@ -103,4 +124,4 @@ ROW = Kind(
     },
 )
 
-KINDS = (SCHEMA, SECOND_DATABASE, TWO_DATABASES, ROW)
+KINDS = (SCHEMA, ROLE, SECOND_DATABASE, TWO_DATABASES, ROW)

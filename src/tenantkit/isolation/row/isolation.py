@@ -13,6 +13,7 @@ from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding
 from tenantkit.isolation.binding import Binding, RawSQL, bind
+from tenantkit.isolation.roles import NO_ROW_ROLES
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.row.policies import no_tenant_function
 from tenantkit.isolation.row.removal import chunks, remove_rows
@@ -46,6 +47,8 @@ class RowIsolation:
     """The common schema."""
     grant_to: Collection[str]
     """The roles that sessions log in as: they do not own the tables."""
+    is_guarded: bool
+    """Whether the deployment guards its tenants by roles, which common tables do not support."""
     used: Callable[[], Collection[str | None]]
     """Returns the schemas that have another use."""
     row_column: RowColumn
@@ -58,6 +61,7 @@ class RowIsolation:
 
     def place(self, tenant: NewTenant) -> Placement:
         """Return the common schema."""
+        self._require_no_guard()
         if self.schema in self.used():
             raise InvalidTenantKeyError(
                 tenant.key, f"the schema {self.schema!r} has another use; give another rows_schema="
@@ -70,7 +74,11 @@ class RowIsolation:
         return Placement(MAIN_DATABASE, self.schema)
 
     def bind(self, tenant: Tenant) -> Binding:
-        """Return what a session needs to serve *tenant*."""
+        """Return what a session needs to serve *tenant*.
+
+        :raises ConfigurationError: if it would have to work as the tenant's role.
+        """
+        self._require_no_guard()
         return bind(
             tenant,
             placeholder=self.placeholder,
@@ -141,3 +149,10 @@ class RowIsolation:
                 findings.append(Finding(schema, "this common schema of tenants is missing, or lacks its comment", None))
             findings += [Finding(schema, problem, None) for problem in problems(connection, schema, self.column)]
         return findings
+
+    def repair(self, connection: Connection, tenants: Collection[Tenant]) -> None:
+        """Do nothing: no finding has a repair."""
+
+    def _require_no_guard(self) -> None:
+        if self.is_guarded:
+            raise ConfigurationError(NO_ROW_ROLES)

@@ -1,0 +1,36 @@
+"""Explanations of errors of sessions that cannot work as their tenant's role."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.binding import BINDING
+from tenantkit.isolation.roles import SETTING
+from tenantkit.postgres.errors import sqlstate
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import ExceptionContext
+
+    from tenantkit.isolation.binding import Binding
+
+_REASONS = {"22023": "does not exist", "42501": "may not be taken on by the login of the session"}
+"""What errors of SET ROLE mean, by their SQLSTATE."""
+
+
+def explain_role(context: ExceptionContext) -> None:
+    """Raise an error that says what to do if a transaction could not begin because of the tenant's role.
+
+    :raises ConfigurationError: if so.
+    """
+    statement = context.execution_context
+    binding: Binding | None = statement.execution_options.get(BINDING) if statement is not None else None
+    role = dict(binding.settings).get(SETTING) if binding is not None else None
+    error = context.original_exception
+    reason = _REASONS.get(sqlstate(error) or "")
+    if binding is not None and role is not None and reason is not None and f'role "{role}"' in str(error):
+        raise ConfigurationError(
+            f"The role {role!r} of tenant {binding.tenant.key!r} {reason}. Run 'tenantkit doctor --repair' with the "
+            "login that creates tenants: it makes the roles of guard='role', and lets the logins of grant_to= take "
+            "them on."
+        ) from error
