@@ -15,6 +15,7 @@ from sqlalchemy import text
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding
+from tenantkit.naming import first_lines
 from tenantkit.postgres.quoting import quote_identifier, quote_literal
 from tenantkit.tenant import Isolation
 
@@ -52,12 +53,14 @@ _PRIVILEGES = text(
             WHERE defaclnamespace = pg_namespace.oid AND defaclrole = to_regrole(quote_ident(current_user))
             AND granted.grantee = role.oid AND defaclobjtype IN ('r', 'S')
         ) = 2 AS has_defaults,
-        ARRAY(SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || format('%I.%I', nspname, relname)
-            FROM pg_class WHERE relnamespace = pg_namespace.oid AND CASE
+        (SELECT json_agg(json_build_array(
+                CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || format('%I.%I', nspname, relname),
+                pg_has_role(relowner, 'USAGE')
+            ) ORDER BY relname) FROM pg_class WHERE relnamespace = pg_namespace.oid AND CASE
                 WHEN relkind = 'S' THEN NOT has_sequence_privilege(role.oid, pg_class.oid, 'USAGE, SELECT, UPDATE')
                 WHEN relkind IN ('r', 'p', 'v', 'm', 'f')
                 THEN NOT has_any_column_privilege(role.oid, pg_class.oid, 'SELECT, INSERT, UPDATE')
-            END ORDER BY relname) AS closed
+            END) AS closed
     FROM unnest(CAST(:schemas AS text[]), CAST(:roles AS text[])) AS given (schema, role)
     JOIN pg_namespace ON nspname = given.schema
     LEFT JOIN pg_roles AS role ON rolname = given.role
@@ -151,7 +154,7 @@ class TenantRoles:
         for tenant in lacking:
             self.make(connection, tenant)
         for tenant, row in self._read(connection, lacking):
-            schemas.let_use(connection, row.closed, role_of(tenant))
+            schemas.let_use(connection, [name for name, is_own in row.closed or () if is_own], role_of(tenant))
 
     def _memberships(self, connection: Connection, name: str) -> Iterator[str]:
         role = quote_identifier(name)
@@ -189,8 +192,11 @@ def _problems(row: Any, tenant: Tenant) -> Iterator[tuple[str, str | None]]:
         yield f"does not have the members {', '.join(row.outsiders)}", "add them"
     if not row.is_in_group:
         yield "is not in the group of all of them", "add it"
-    if row.closed or not row.has_defaults:
+    closed = row.closed or ()
+    if not row.has_defaults or any(is_own for _, is_own in closed):
         yield "lacks privileges in the tenant's schema, or on what migrations will create there", "grant them"
+    if others := [name for name, is_own in closed if not is_own]:
+        yield f"may not use what another login owns: {first_lines(others)}", None
 
 
 def _mark_of(tenant: Tenant) -> str:
