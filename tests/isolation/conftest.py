@@ -44,7 +44,7 @@ class Roles:
 @pytest.fixture(scope="session")
 def roles(databases: Databases) -> Roles:
     """The roles of all deployments."""
-    return Roles(databases.make_role(), databases.make_role())
+    return Roles(databases.make_role(), databases.make_role(options="NOINHERIT"))
 
 
 @pytest.fixture(scope="session")

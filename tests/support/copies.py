@@ -38,11 +38,11 @@ class Databases(Server):
         self._roles: list[str] = []
         self._discarded: deque[URL] = deque()
 
-    def make_role(self) -> str:
+    def make_role(self, options: str = "") -> str:
         """Make a role that may log in, with the password of the server's URL, and lasts until the end."""
         name = f"tk_{self._connection.info.backend_pid}_role_{len(self._roles)}"
         password = sql.Literal(self._url.password)
-        self._connection.execute(sql.SQL(f"CREATE ROLE {name} LOGIN PASSWORD {{}}").format(password))
+        self._connection.execute(sql.SQL(f"CREATE ROLE {name} LOGIN {options} PASSWORD {{}}").format(password))
         self._roles.append(name)
         return name
 

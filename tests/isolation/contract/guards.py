@@ -15,7 +15,7 @@ from tenantkit import Tenant
 from tests.isolation.contract.application import INVOICE_NO, KEYS, Task
 from tests.isolation.contract.deployment import Deployment
 from tests.isolation.contract.hostile import DEFINER, Attack
-from tests.isolation.contract.isolations import ROW, SCHEMA, TWO_DATABASES, Kind
+from tests.isolation.contract.isolations import ROLE, ROW, SCHEMA, TWO_DATABASES, Kind
 
 ATTACKER, NEIGHBOUR = KEYS
 SECRET = "secretof{}"
@@ -34,10 +34,13 @@ class Guard:
 
 
 ALLOW = Guard(name="schema, `allow`", options={"raw_sql": "allow"})
+ROLES = Guard(name="`role`, `allow`", kind=ROLE, options={"raw_sql": "allow"})
 
 GUARDS = (
     ALLOW,
     Guard(name="schema, `forbid`", options={"raw_sql": "forbid"}),
+    ROLES,
+    Guard(name="`role`, `forbid`", kind=ROLE, options={"raw_sql": "forbid"}),
     Guard(name="row, `allow`", kind=ROW, options={"raw_sql": "allow"}),
     Guard(name="row, `forbid`", kind=ROW, options={"raw_sql": "forbid"}),
 )

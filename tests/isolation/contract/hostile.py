@@ -10,6 +10,7 @@ from sqlalchemy import MetaData, Table, column, create_engine, func, literal_col
 from sqlalchemy.orm import Session
 
 from tenantkit import Tenant
+from tenantkit.isolation.roles import role_of
 from tests.isolation.contract import driver
 from tests.isolation.contract.application import Task
 
@@ -37,15 +38,16 @@ class Attack:
 
 
 def sql(group: str, *statements: str, shown: str | None = None) -> Attack:
-    """Return an attack by text; in braces are the neighbour's schema and id."""
+    """Return an attack by text; in braces are the neighbour's schema, id and role."""
 
     def send(session: Session, neighbour: Tenant) -> Iterable[Any]:
         for statement in statements:
-            result: Any = session.execute(text(statement.format(theirs=neighbour.schema, id=neighbour.id)))
+            names = {"theirs": neighbour.schema, "id": neighbour.id, "role": role_of(neighbour)}
+            result: Any = session.execute(text(statement.format(**names)))
             if result.returns_rows:
                 yield from result.all()
 
-    return Attack(group, shown or "; ".join(statements).format(theirs="theirs", id="their id"), send)
+    return Attack(group, shown or "; ".join(statements).format(theirs="theirs", id="their id", role="their role"), send)
 
 
 def core(group: str, shown: str, make: Callable[[Session, Tenant], Any]) -> Attack:
@@ -94,6 +96,11 @@ def with_a_setting(name: str, value: Callable[[Tenant], str]) -> Send:
     return send
 
 
+def with_their_role(session: Session, neighbour: Tenant) -> Iterable[Any]:
+    session.execute(select(func.set_config("role", role_of(neighbour), True)))
+    yield from session.execute(select_named(session, neighbour))
+
+
 def on_another_connection(session: Session, neighbour: Tenant) -> list[Any]:
     engine = create_engine(session.get_bind().engine.url)
     try:
@@ -106,6 +113,13 @@ def on_another_connection(session: Session, neighbour: Tenant) -> list[Any]:
 def through_an_operator(_: Session, neighbour: Tenant) -> Any:
     return select(Task.title.op(f"|| (SELECT max(title) FROM {neighbour.schema}.task) ||")(""))
 
+
+SET_ROLE = sql(ROLES, 'SET ROLE "{role}"', PEEK, shown="SET ROLE their_role; SELECT title FROM theirs.task")
+CALLED_SET_ROLE = Attack(
+    OBJECTS,
+    "select(func.set_config('role', their_role, True)); select(table('task', column('title'), schema=theirs).c.title)",
+    with_their_role,
+)
 
 ATTACKS = (
     sql(NAMES, PEEK),
@@ -130,6 +144,7 @@ ATTACKS = (
     sql(PATH, "ALTER ROLE CURRENT_USER SET search_path TO {theirs}", READ),
     sql(ROLES, "RESET ROLE", PEEK),
     sql(ROLES, "SELECT set_config('role', 'none', true)", PEEK),
+    SET_ROLE,
     sql(ROLES, "SET SESSION AUTHORIZATION DEFAULT", PEEK),
     sql(ROLES, "SET ROLE pg_read_all_data", PEEK),
     sql(ROLES, "GRANT pg_read_all_data TO CURRENT_USER", PEEK),
@@ -196,6 +211,7 @@ ATTACKS = (
         "select(func.set_config('tenantkit.tenant', 'their id', True)); select(func.titles())",
         with_a_setting("tenantkit.tenant", lambda neighbour: str(neighbour.id)),
     ),
+    CALLED_SET_ROLE,
     core(
         OBJECTS,
         "select(table('pg_stats', column('most_common_vals'), schema='pg_catalog'))",
