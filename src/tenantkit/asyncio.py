@@ -40,6 +40,7 @@ from tenantkit.sessions.classes import (
 )
 from tenantkit.sessions.raw_sql import watch_statements
 from tenantkit.sessions.session import Bound, TenantSession
+from tenantkit.sessions.unscoped import UnscopedSession
 from tenantkit.tables import Tables
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import MAIN_DATABASE, Tenant
@@ -71,6 +72,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         session_class: type[AsyncTenantSession] = AsyncTenantSession,
         shared_session_class: type[AsyncSession] = AsyncSession,
         session_options: Mapping[str, Any] | None = None,
+        unscoped_url: str | URL | None = None,
         **options: Any,
     ) -> None:
         """Make a tenancy.
@@ -84,6 +86,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         :param shared_session_class: the class of sessions for shared tables.
         :param session_options: options of every session. ``expire_on_commit`` is off unless it is set here, because
             an expired attribute cannot be loaded without ``await``.
+        :param unscoped_url: the login of `unscoped_session`, as for `tenantkit.Tenancy`, with the same driver.
         :param options: those of `tenantkit.Tenancy`.
         :raises ConfigurationError: if the tables are declared in a way that could not work.
         """
@@ -107,6 +110,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
             session_class=session_class.sync_session_class,
             shared_session_class=shared_session_class.sync_session_class,
             session_options=session_options,
+            unscoped_url=unscoped_url,
             **options,
         )
         """The same tenancy without asyncio, for the command line and migrations."""
@@ -121,6 +125,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         self.databases.prepare(lambda engine: check_server_once(engine, self.sync.placeholder))
         self.databases.prepare(drivers.install)
         self.databases.prepare(lambda engine: watch_statements(engine, self.sync.placeholder))
+        self._unscoped_engine = None if unscoped_url is None else _open_async_engine(unscoped_url, own_options)
         async_options: dict[str, Any] = {"expire_on_commit": False, **(session_options or {})}
         self.sessionmaker: async_sessionmaker[AsyncTenantSession] = async_sessionmaker(
             self.engine, class_=session_class, binder=self, **async_options
@@ -159,6 +164,12 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
     def shared_session(self, **options: Any) -> AsyncSession:
         """Return a plain session for shared tables; a tenant table fails in it."""
         return self._shared_sessionmaker(**options)
+
+    def unscoped_session(self, *, reason: str, **options: Any) -> AsyncSession:
+        """Return a session that reads the rows of all tenants; see `tenantkit.Tenancy.unscoped_session`."""
+        return AsyncSession(
+            self._unscoped_engine, sync_session_class=UnscopedSession, **self.sync.unscoped(reason), **options
+        )
 
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
         """Return the binding of *tenant* or of the current tenant without I/O, so *tenant* cannot be a key.
@@ -228,6 +239,8 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         """Stop listening and close idle connections."""
         await asyncio.to_thread(self.sync.close)
         await greenlet_spawn(self.databases.dispose)
+        if self._unscoped_engine is not None:
+            await self._unscoped_engine.dispose()
 
 
 def _open_async_engine(database: str | URL | AsyncEngine, options: dict[str, Any]) -> AsyncEngine:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
+from typing_extensions import override
 
-from tenantkit.arguments import FLAG, require
+from tenantkit.arguments import FLAG, STORABLE_NAME, require
 from tenantkit.context import current_tenant
 from tenantkit.deployment import Deployment
 from tenantkit.exceptions import TenantUnavailableError
 from tenantkit.isolation.binding import Binding
+from tenantkit.postgres.quoting import search_path
 from tenantkit.sessions.classes import check_session_class, check_session_options, shared_class
 from tenantkit.sessions.session import SharedSession, TenantSession
+from tenantkit.sessions.unscoped import CommonTables, UnscopedSession
 from tenantkit.status import SERVED
 from tenantkit.tenant import TENANT, Tenant
 
@@ -23,6 +27,11 @@ MAX_BINDINGS = 128
 
 class Serving(Deployment):
     """A deployment with sessions. A `tenantkit.Tenancy` is one."""
+
+    _unscoped_engine: Engine | None = None
+    """The engine of unscoped sessions."""
+    _rows_schema: str | None = None
+    """The common schema of tenants with row isolation."""
 
     def _open_sessions(
         self,
@@ -62,6 +71,37 @@ class Serving(Deployment):
     def shared_session(self, **options: Any) -> Session:
         """Return a plain session for shared tables; a tenant table fails in it, whatever tenant is current."""
         return self._shared_sessionmaker(**options)
+
+    def unscoped_session(self, *, reason: str, **options: Any) -> Session:
+        """Return a session that reads the rows of all tenants in common tables, and logs a warning with the *reason*.
+
+        It has the login of ``unscoped_url=``, and changes nothing. It loads objects only of tables whose keys are
+        unique among all tenants; of others, select columns.
+
+        :raises ConfigurationError: if the tenancy has no such login.
+        """
+        return UnscopedSession(self._unscoped_engine, **self.unscoped(reason), **options)
+
+    def unscoped(self, reason: str) -> Mapping[str, Any]:
+        """Return the options of an unscoped session; raises as `unscoped_session` does."""
+        require(reason=(reason, STORABLE_NAME))
+        if self._unscoped_engine is None or self._rows_schema is None:
+            raise ConfigurationError(
+                "Sessions for the rows of all tenants need a login of their own, for which row security does not "
+                "hold: Tenancy(unscoped_url=...). Give it to the processes that need it only."
+            )
+        path = search_path(self._rows_schema, *self.extra_schemas)
+        return {
+            "tables": CommonTables(self._rows_schema, path, self.placeholder, self.isolations.row_column()),
+            "reason": reason,
+        }
+
+    @override
+    def close(self) -> None:
+        """Stop listening and close idle connections."""
+        super().close()
+        if self._unscoped_engine is not None:
+            self._unscoped_engine.dispose()
 
     def binding(self, tenant: Tenant | str | None = None, *, any_status: bool = False) -> Binding:
         """Return the binding of *tenant*, or of the current tenant; raises as `session` does."""

@@ -29,7 +29,7 @@ from tenantkit.arguments import (
     whole,
 )
 from tenantkit.databases.base import Databases
-from tenantkit.databases.engines import check_server_once
+from tenantkit.databases.engines import check_server_once, open_engine, parse_url, psycopg_url
 from tenantkit.databases.forks import connect_in_each_process
 from tenantkit.databases.named import open_databases
 from tenantkit.isolation.binding import RawSQL
@@ -83,6 +83,7 @@ class Tenancy(Serving):
         isolation: str = Isolation.SCHEMA,
         rows_schema: str = "rows",
         row_column: str | None = None,
+        unscoped_url: str | URL | None = None,
         reserved_keys: Collection[str] = (),
         reserved_domains: Collection[str] = (),
         cache_ttl: float = 60.0,
@@ -124,6 +125,7 @@ class Tenancy(Serving):
         :param rows_schema: the common schema of tenants with row isolation.
         :param row_column: the column that says to which tenant a row belongs, if the models declare one. It has a
             bigint, an integer, a text or a UUID; by default, common tables get a column of tenantkit's own.
+        :param unscoped_url: the login of `unscoped_session`, for which row security does not hold.
         :param reserved_keys: keys refused besides the built-in ones, for example ``("www", "api")``.
         :param reserved_domains: the application's own hosts, which no tenant may have: ``example.com`` also reserves
             ``www.example.com``, and ``*.example.com`` every host below it.
@@ -198,6 +200,10 @@ class Tenancy(Serving):
         databases.prepare(lambda engine: check_server_once(engine, placeholder))
         databases.prepare(drivers.install)
         databases.prepare(lambda engine: watch_statements(engine, placeholder))
+        self._rows_schema = rows_schema
+        if unscoped_url is not None:
+            self._unscoped_engine = open_engine(psycopg_url(parse_url(unscoped_url, "unscoped_url")), own_options)
+            connect_in_each_process(self._unscoped_engine)
         _ = self.tables
         self._open_sessions(session_class, shared_session_class, session_options or {})
 

@@ -143,6 +143,7 @@ TENANCY: dict[str, dict[str, Wrong]] = {
     "resume": {"key": NOT_KEY},
     "start_maintenance": {"key": NOT_KEY},
     "session": {"tenant": (5, 0, False, [], {}, SimpleNamespace(id=1)), "any_status": NOT_FLAG},
+    "unscoped_session": {"reason": (None, *NOT_NAME, *NOT_STORABLE)},
     "binding": {"tenant": (5, 0, False, [], {}, SimpleNamespace(id=1)), "any_status": NOT_FLAG},
     "create": {
         "key": NOT_KEY,
@@ -196,6 +197,7 @@ INIT: dict[str, Wrong] = {
     "row_column": NOT_IDENTIFIER,
     "guard": ("Role", "login", "", None, True, ["role"]),
     "guard_group": (*NOT_IDENTIFIER, "notes_tenants"),  # without guard="role"
+    "unscoped_url": (5, True, ["a"], "", "mysql://a@b/c", "no url"),
     "grant_to": (
         *(None, iter(["app"]), ["app", ""]),
         *(each for each in NOT_IDENTIFIER if not isinstance(each, tuple)),
@@ -447,6 +449,7 @@ def test_every_public_parameter_is_in_these_tables() -> None:
         "forgetting",
         "free_domain",
         "check_tables_once",
+        "unscoped",
         "new_row_value",
     }
     assert public(Tenancy) - inside == TENANCY.keys()

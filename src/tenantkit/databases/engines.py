@@ -41,8 +41,8 @@ def explaining_imports() -> Generator[None]:
         raise ConfigurationError(f"The database driver cannot be imported: {as_clause(error)}. {hint}") from error
 
 
-def parse_url(url: str | URL) -> URL:
-    """Return *url* parsed, and checked to name PostgreSQL.
+def parse_url(url: str | URL, name: str = "database") -> URL:
+    """Return *url*, the argument *name*, parsed, and checked to name PostgreSQL.
 
     ``postgres://``, which libpq and hosting services write, means ``postgresql://``.
 
@@ -54,23 +54,24 @@ def parse_url(url: str | URL) -> URL:
             if url is None
             else "For an AsyncEngine there is tenantkit.asyncio.AsyncTenancy, for an Engine tenantkit.Tenancy."
         )
-        raise TypeError(f"database is of the type {type(url).__qualname__}: it takes a URL or an engine. {hint}")
+        raise TypeError(f"{name} is of the type {type(url).__qualname__}: it takes a URL or an engine. {hint}")
+    what = "database URL" if name == "database" else name
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise ConfigurationError(
-            "The database URL cannot be parsed. It should look like postgresql+psycopg://user:password@host/database."
+            f"The {what} cannot be parsed. It should look like postgresql+psycopg://user:password@host/database."
         ) from None
     if "@" in (parsed.host or ""):  # errors would show the host, and with it the end of the password
         raise ConfigurationError(
-            "The database URL holds more than one '@'. Write those of the password as %40, or make the URL with "
+            f"The {what} holds more than one '@'. Write those of the password as %40, or make the URL with "
             "sqlalchemy.URL.create()."
         )
     if parsed.get_backend_name() == "postgres":
         parsed = parsed.set(drivername=parsed.drivername.replace("postgres", "postgresql", 1))
     if parsed.get_backend_name() != "postgresql":
         raise ConfigurationError(
-            f"tenantkit needs PostgreSQL, but the database URL names {parsed.get_backend_name()!r}. "
+            f"tenantkit needs PostgreSQL, but the {what} names {parsed.get_backend_name()!r}. "
             "Use postgresql+psycopg:// (or postgresql+asyncpg:// for AsyncTenancy)."
         )
     # To SQLAlchemy 2.0, a URL without a driver means psycopg2.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, Integer, String, Uuid, text
+from sqlalchemy import BigInteger, Column, Integer, String, Table, Uuid, text
 from sqlalchemy.types import TypeEngine
 
 from tenantkit.exceptions import ConfigurationError
@@ -131,6 +131,16 @@ class TenantColumn:
     def find(self, columns: Iterable[Column[Any]]) -> Column[Any] | None:
         """Return the tenant column among the declared *columns* of a table."""
         return next((column for column in columns if column.name == self.name), None)
+
+    def keeps_key(self, table: Table) -> bool:
+        """Return whether the primary key of a declared *table* is one UUID beside a declared column, and stays."""
+        columns = list(table.primary_key.columns)
+        is_uuid = len(columns) == 1 and isinstance(columns[0].type, Uuid)
+        return self.is_declared and is_uuid and columns[0].name != self.name
+
+    def has_global_key(self, table: Table) -> bool:
+        """Return whether no two rows of a declared *table* have the same key, be they of different tenants."""
+        return self.is_declared and (self.keeps_key(table) or self.find(table.primary_key.columns) is not None)
 
     def require_free(self, table: str, columns: Iterable[Column[Any]]) -> None:
         """Raise if one of the *columns* of a declared *table* has this name, since it may mean something else.

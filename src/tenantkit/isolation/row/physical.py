@@ -24,7 +24,6 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
-    Uuid,
 )
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import conv
@@ -136,7 +135,7 @@ class _PhysicalForm:
         keys = [column.key for column in constraint.columns]
         if not keys:
             return constraint
-        if self._keeps_key:
+        if self._tenant.keeps_key(self._declared):
             columns = [self.table.columns[key] for key in keys]
             return PrimaryKeyConstraint(*columns, name=self._name(constraint, (), "pkey"), **_options(constraint))
         numbered = self._declared.autoincrement_column
@@ -144,16 +143,9 @@ class _PhysicalForm:
             self.table.columns[numbered.key].autoincrement = True  # of one key column of several, too
         return PrimaryKeyConstraint(*self._led(keys), name=self._name(constraint, (), "pkey"), **_options(constraint))
 
-    @property
-    def _keeps_key(self) -> bool:
-        """Whether the primary key is a UUID beside a declared tenant column: other tables may refer to it alone."""
-        columns = list(self._declared.primary_key.columns)
-        is_uuid = len(columns) == 1 and isinstance(columns[0].type, Uuid)
-        return self._tenant.is_declared and is_uuid and columns[0].name != self._tenant.name
-
     def add_target(self) -> None:
         """Add the unique constraint to which foreign keys point if the primary key stays as it is declared."""
-        if not self._keeps_key:
+        if not self._tenant.keeps_key(self._declared):
             return
         columns = self._led([column.key for column in self._declared.primary_key.columns])
         names = [column.name for column in columns]
