@@ -316,3 +316,65 @@ def test_a_callers_connection_is_left_as_it_was(pair: Tenancy) -> None:
             table = Base.metadata.tables["tenant.tag"]
             statement = select(table.c.id).execution_options(schema_translate_map={"tenant": "t_corp"})
             assert connection.execute(statement).all() == []  # without the criterion
+
+
+EXPOSURES: dict[str, tuple[str, str | None]] = {
+    **{
+        f"{privilege} to {role}": (
+            f"GRANT {privilege} ON rows.tag TO {role}",
+            f"has {privilege} on the table 'tag' of the schema 'rows', for which policies do not hold",
+        )
+        for privilege in ("TRUNCATE", "REFERENCES", "TRIGGER")
+        for role in (APP, "PUBLIC")
+    },
+    "SELECT": (f"GRANT SELECT, INSERT, UPDATE, DELETE ON rows.tag TO {APP}", None),
+    "setval": (f"GRANT UPDATE ON SEQUENCE rows.tag_id_seq TO {APP}", "has UPDATE on the sequence 'tag_id_seq'"),
+    "nextval": (f"GRANT USAGE ON SEQUENCE rows.tag_id_seq TO {APP}", None),
+    "view": ("CREATE VIEW public.mine AS SELECT * FROM rows.tag", "the view mine shows rows of all tenants"),
+    "view of a view": (
+        (
+            f"CREATE VIEW rows.one AS SELECT * FROM rows.tag; ALTER VIEW rows.one OWNER TO {OWNER}; "
+            "CREATE VIEW rows.two AS SELECT * FROM rows.one"
+        ),
+        "the view rows.two shows rows of all tenants",
+    ),
+    "view of the owner": (
+        f"CREATE VIEW rows.mine AS SELECT * FROM rows.tag; ALTER VIEW rows.mine OWNER TO {OWNER}",
+        None,
+    ),
+    "view of another table": ("CREATE VIEW public.mine AS SELECT * FROM shared.plan", None),
+    "materialized view elsewhere": (
+        "CREATE MATERIALIZED VIEW public.mine AS SELECT * FROM rows.tag",
+        "the materialized view mine has rows of all tenants",
+    ),
+    "definer": (
+        "CREATE FUNCTION rows.f() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM rows.tag'",
+        "the function rows.f() is SECURITY DEFINER",
+    ),
+    "definer of the owner": (
+        (
+            "CREATE FUNCTION rows.f() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM rows.tag'; "
+            f"ALTER FUNCTION rows.f() OWNER TO {OWNER}"
+        ),
+        None,
+    ),
+    "invoker": ("CREATE FUNCTION rows.f() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM rows.tag'", None),
+}
+
+
+@pytest.mark.parametrize("way", EXPOSURES)
+def test_the_doctor_finds_what_policies_do_not_restrict(pair: Tenancy, engine: Engine, way: str) -> None:
+    statements, problem = EXPOSURES[way]
+    with engine.begin() as connection:
+        for each in statements.split("; "):
+            connection.exec_driver_sql(each)
+    found = [finding.problem for finding in pair.diagnose()]
+    assert (found == []) if problem is None else (len(found) == 1 and problem in found[0]), found
+
+
+def test_a_view_of_an_invoker_is_no_finding(pair: Tenancy, engine: Engine) -> None:
+    with engine.begin() as connection:
+        if (connection.dialect.server_version_info or ()) < (15,):
+            pytest.skip("PostgreSQL 14 has no security_invoker")
+        connection.exec_driver_sql("CREATE VIEW public.mine WITH (security_invoker = on) AS SELECT * FROM rows.tag")
+    assert pair.diagnose() == []

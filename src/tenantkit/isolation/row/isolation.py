@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -15,6 +16,7 @@ from tenantkit.isolation.base import Finding
 from tenantkit.isolation.binding import Binding, RawSQL, bind
 from tenantkit.isolation.roles import NO_ROW_ROLES
 from tenantkit.isolation.row.declared import RowColumn
+from tenantkit.isolation.row.exposure import exposures
 from tenantkit.isolation.row.policies import no_tenant_function
 from tenantkit.isolation.row.removal import chunks, remove_rows
 from tenantkit.isolation.row.security import login_problem, problems
@@ -147,7 +149,8 @@ class RowIsolation:
         for schema in sorted({tenant.schema for tenant in tenants}):
             if schemas.read_mark(connection, schema) != _MARK:
                 findings.append(Finding(schema, "this common schema of tenants is missing, or lacks its comment", None))
-            findings += [Finding(schema, problem, None) for problem in problems(connection, schema, self.column)]
+            found = chain(problems(connection, schema, self.column), exposures(connection, schema))
+            findings += [Finding(schema, problem, None) for problem in found]
         return findings
 
     def repair(self, connection: Connection, tenants: Collection[Tenant]) -> None:
