@@ -12,7 +12,7 @@ from typing_extensions import override
 from tenantkit.arguments import FLAG, STORABLE_NAME, require
 from tenantkit.context import current_tenant
 from tenantkit.deployment import Deployment
-from tenantkit.exceptions import TenantUnavailableError
+from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.isolation.binding import Binding
 from tenantkit.postgres.quoting import search_path
 from tenantkit.sessions.classes import check_session_class, check_session_options, shared_class
