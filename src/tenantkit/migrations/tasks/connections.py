@@ -160,7 +160,7 @@ def begin(engine: Engine, work: Callable[[Connection], T], cancellation: Cancell
 
 def cancel(connection: Connection) -> None:
     """Cancel the running statement on *connection*, if there is one; from another thread."""
-    driver: Any = connection.connection.driver_connection
+    driver: Any = connection.connection.dbapi_connection  # a detached connection has no driver_connection
     driver.cancel_safe(timeout=1)
 
 
