@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 from weakref import finalize
 
@@ -46,6 +46,10 @@ def test_a_signal_interrupts_at_once_where_interruptions_are_allowed() -> None:
             pytest.fail("what begins after it raises")
 
 
+def _raise_keyboard_interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 def test_an_interruption_that_python_ignores_is_not_printed_and_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: reported.append(unraisable.exc_value))
@@ -56,6 +60,11 @@ def test_an_interruption_that_python_ignores_is_not_printed_and_ends_the_run(mon
         del garbage
         assert cancellation.is_requested
         cancellation.check()
+    with handling():
+        finalize(garbage := Event(), _raise_keyboard_interrupt)  # no signal has requested it
+        del garbage
+    assert KeyboardInterrupt in {type(error) for error in reported}
+    reported[:] = [error for error in reported if not isinstance(error, KeyboardInterrupt)]
     assert [type(error) for error in reported] == [ValueError]
     assert sys.unraisablehook.__name__ == "<lambda>"
 
@@ -67,6 +76,58 @@ def test_finished_work_is_not_interrupted() -> None:
             send(signal.SIGINT)
             cancellation.check_unless_deferred()
         assert cancellation.is_requested
+
+
+def test_code_that_cleans_up_after_a_signal_is_not_interrupted_by_its_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr("os.kill", lambda _, number: killed.append(number))
+    with handling() as cancellation:
+        with pytest.raises(KeyboardInterrupt), cancellation.interruptible():
+            try:
+                send(signal.SIGINT)
+            finally:
+                send(signal.SIGTERM)  # within the same moment
+                cancellation.check_unless_deferred()
+        assert (cancellation.number, killed) == (signal.SIGINT, [])
+        cancellation._requested_at -= 1
+        send(signal.SIGTERM)
+        assert killed == [signal.SIGTERM]
+        signal.signal(signal.SIGTERM, cancellation.handle)  # which a second signal resets
+
+
+def test_an_error_in_a_deferred_block_is_not_replaced_by_the_interruption() -> None:
+    with handling() as cancellation:
+        with pytest.raises(ValueError, match="own"), cancellation.deferred():
+            send(signal.SIGINT)
+            raise ValueError("own")
+        assert cancellation.is_requested
+
+
+def test_after_a_block_signals_are_permitted_as_before() -> None:
+    with handling() as cancellation:
+        with cancellation.interruptible():
+            with cancellation.deferred():
+                pass
+            with cancellation.interruptible():
+                cancellation.hold()
+            with pytest.raises(KeyboardInterrupt):
+                send(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), cancellation.deferred():
+            cancellation.check_unless_deferred()
+    assert cancellation.is_requested
+
+
+def test_ended_work_is_not_cancelled() -> None:
+    cancelled: list[str] = []
+    with handling() as cancellation:
+        with cancellation.cancelling(lambda: cancelled.append("ended")):
+            pass
+        with cancellation.cancelling(lambda: cancelled.append("running")):
+            send(signal.SIGINT)
+            until(lambda: cancelled)
+    cancelled.clear()
+    sleep(0.5)
+    assert cancelled == []
 
 
 def test_running_work_is_cancelled_until_it_has_ended() -> None:
