@@ -20,12 +20,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from tenantkit import drivers
-from tenantkit.arguments import FLAG, MAPPING, optional, require
+from tenantkit.arguments import FLAG, MAPPING, optional, require, whole
 from tenantkit.context import current_tenant
 from tenantkit.databases.base import Databases
 from tenantkit.databases.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
 from tenantkit.databases.forks import connect_in_each_process
-from tenantkit.databases.named import NamedEngines, open_each
+from tenantkit.databases.named import NamedEngines, engines_of_tenants, open_each
+from tenantkit.databases.of_tenants import make_budget
+from tenantkit.databases.tasks import TaskTurn
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.binding import Binding
 from tenantkit.lifecycle.builders import Seed
@@ -46,6 +48,10 @@ from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import MAIN_DATABASE, Tenant
 
 __all__ = ["AsyncTenancy", "AsyncTenantSession"]
+
+
+_SYNC_BUDGET = 5
+"""Maximum number of connections of the synchronous half to tenants' own databases."""
 
 
 class AsyncTenantSession(AsyncSession):
@@ -69,6 +75,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         *,
         sync_database: str | URL | Engine | Databases | Mapping[str, str | URL | Engine] | None = None,
         engine_options: Mapping[str, Any] | None = None,
+        engine_budget: int = 20,
         session_class: type[AsyncTenantSession] = AsyncTenantSession,
         shared_session_class: type[AsyncSession] = AsyncSession,
         session_options: Mapping[str, Any] | None = None,
@@ -81,6 +88,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
             `AsyncEngine`; or several of these by name, as for `tenantkit.Tenancy`.
         :param sync_database: the same databases for provisioning, the command line and the listener, by psycopg; by
             default the same URLs. Pass it if an `AsyncEngine` has connection arguments that they need too.
+        :param engine_budget: see `tenantkit.Tenancy`. Provisioning has further connections, 5 at most.
         :param session_class: the class of tenant sessions, a subclass of `AsyncTenantSession`. Seeds get a session
             of its ``sync_session_class``.
         :param shared_session_class: the class of sessions for shared tables.
@@ -91,12 +99,17 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         :raises ConfigurationError: if the tables are declared in a way that could not work.
         """
         require(
-            engine_options=(engine_options, optional(MAPPING)), session_options=(session_options, optional(MAPPING))
+            engine_options=(engine_options, optional(MAPPING)),
+            session_options=(session_options, optional(MAPPING)),
+            engine_budget=(engine_budget, whole(1)),
         )
         own_options = dict(engine_options or {})
         engines = open_each(database, lambda each: _open_async_engine(each, own_options))
         self.engine = engines[MAIN_DATABASE]
-        self.databases: Databases = NamedEngines({name: each.sync_engine for name, each in engines.items()})
+        sync_engines = {name: each.sync_engine for name, each in engines.items()}
+        budget = make_budget(engine_budget, own_options, TaskTurn)
+        of_tenants = engines_of_tenants(database, sync_engines, _make_engine, own_options, budget)
+        self.databases: Databases = NamedEngines(sync_engines, of_tenants)
         if sync_database is None:
             sync_database = {name: psycopg_url(each.url) for name, each in engines.items()}
         made = [*sync_database.values()] if isinstance(sync_database, Mapping) else [sync_database]
@@ -107,6 +120,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         self.sync = Tenancy(
             sync_database,
             engine_options={"pool_size": 1, "max_overflow": 4} if has_urls else {},
+            engine_budget=_SYNC_BUDGET,
             session_class=session_class.sync_session_class,
             shared_session_class=shared_session_class.sync_session_class,
             session_options=session_options,
@@ -241,6 +255,10 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         await greenlet_spawn(self.databases.dispose)
         if self._unscoped_engine is not None:
             await self._unscoped_engine.dispose()
+
+
+def _make_engine(url: URL, **options: Any) -> Engine:
+    return keep_statements(create_async_engine(url, **options).sync_engine)
 
 
 def _open_async_engine(database: str | URL | AsyncEngine, options: dict[str, Any]) -> AsyncEngine:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenantkit.arguments import instance
-from tenantkit.databases.base import Databases, separate
+from tenantkit.databases.base import Databases
 from tenantkit.databases.shared_keys import leave_out_shared_keys
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.isolations import Isolations
@@ -39,8 +39,7 @@ class Deployment(Directory):
         self.engine_options = engine_options
         self._checked_tables = 0
         super().__init__(databases, isolations, application, **registry)
-        for name in separate(databases):
-            leave_out_shared_keys(databases.engine(name), lambda: self.main_schemas)
+        databases.prepare(lambda engine: leave_out_shared_keys(engine, lambda: self.main_schemas), main=False)
 
     @property
     def placeholder(self) -> str | None:

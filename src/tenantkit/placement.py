@@ -23,7 +23,7 @@ class DatabaseLoad:
     """The use of one database, as the registry knows it."""
 
     tenants: int
-    """Number of tenants in it, whatever their status."""
+    """Number of tenants in it, or in databases of their own on its server, whatever their status."""
 
 
 PlacementPolicy: TypeAlias = "Callable[[NewTenant, Mapping[str, DatabaseLoad]], str]"

@@ -84,12 +84,14 @@ class Tenancy(Serving):
         rows_schema: str = "rows",
         row_column: str | None = None,
         unscoped_url: str | URL | None = None,
+        database_prefix: str | None = None,
         reserved_keys: Collection[str] = (),
         reserved_domains: Collection[str] = (),
         cache_ttl: float = 60.0,
         cache_size: int = 2_000,
         listen: bool = True,
         engine_options: Mapping[str, Any] | None = None,
+        engine_budget: int = 20,
     ) -> None:
         """Make a tenancy.
 
@@ -121,8 +123,11 @@ class Tenancy(Serving):
         :param guard: ``role`` if each transaction of a tenant's session works as a role of the tenant's own, which
             *grant_to* may take on, and which has no privileges in other schemas: see `tenantkit.isolation.roles.Guard`.
         :param guard_group: a role whose privileges, such as those on shared tables, each tenant's role has.
-        :param isolation: of new tenants, unless `create` names one: ``schema``, or ``row`` for rows in a common schema.
+        :param isolation: of new tenants, unless `create` names one: ``schema``, ``database`` for a database of its own,
+            or ``row`` for rows in a common schema.
         :param rows_schema: the common schema of tenants with row isolation.
+        :param database_prefix: the text before the key in the name of a new tenant's own database; by default the name
+            of the main database, and ``_``.
         :param row_column: the column that says to which tenant a row belongs, if the models declare one. It has a
             bigint, an integer, a text or a UUID; by default, common tables get a column of tenantkit's own.
         :param unscoped_url: the login of `unscoped_session`, for which row security does not hold.
@@ -132,12 +137,15 @@ class Tenancy(Serving):
         :param cache_ttl: the seconds for which a tenant is cached if no notification arrives; 0 queries every time.
         :param cache_size: the maximum number of cached lookups, at least 1, of about half a kilobyte each.
         :param listen: receive notifications of changes, on a connection; PgBouncer in transaction mode needs False.
+        :param engine_budget: the maximum number of connections of a process to tenants' own databases, all together.
+            A session waits for one as long as ``pool_timeout`` of *engine_options* says.
         :raises ConfigurationError: if the tables could not work as they are declared, or an option makes no sense.
         :raises TypeError: if an option has the wrong type.
         """
         require(engine_options=(engine_options, optional(MAPPING)))
         own_options = dict(engine_options or {})
-        databases = open_databases(database, own_options)
+        require(engine_budget=(engine_budget, whole(1)))
+        databases = open_databases(database, own_options, engine_budget)
         require(
             tenant=(tenant, METADATA),
             shared=(shared, optional(METADATA)),
@@ -158,6 +166,7 @@ class Tenancy(Serving):
             isolation=(isolation, one_of(*Isolation)),
             rows_schema=(rows_schema, IDENTIFIER),
             row_column=(row_column, optional(IDENTIFIER)),
+            database_prefix=(database_prefix, optional(IDENTIFIER)),
             reserved_domains=(reserved_domains, TEXTS),
             session_options=(session_options, optional(MAPPING)),
         )
@@ -179,6 +188,7 @@ class Tenancy(Serving):
                 schema_prefix=prefix,
                 rows_schema=rows_schema,
                 row_column=RowColumn(row_column, lambda: self.tables),
+                database_prefix=database_prefix and plain(database_prefix),
                 shared_schemas=lambda: self.shared_schemas,
             ),
             Application(application, prefix, placeholder),

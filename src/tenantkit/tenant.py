@@ -23,6 +23,7 @@ class Isolation(StrEnum):
     """The way in which a tenant's rows are kept apart from those of others."""
 
     SCHEMA = "schema"
+    DATABASE = "database"
     ROW = "row"
 
 

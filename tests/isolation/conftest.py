@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import URL, create_engine, insert, text
 
 from tenantkit import Tenancy, migrations
+from tenantkit.registry.identity import read_identity
 from tests.isolation.contract.application import Plan, environment_in, seed
 from tests.isolation.contract.case import Case, violations
 from tests.isolation.contract.deployment import Deployment
@@ -44,7 +45,9 @@ class Roles:
 @pytest.fixture(scope="session")
 def roles(databases: Databases) -> Roles:
     """The roles of all deployments."""
-    return Roles(databases.make_role(), databases.make_role(options="NOINHERIT"))
+    made = Roles(databases.make_role(), databases.make_role(options="NOINHERIT"))
+    databases.let_provision(made.owner)
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +91,34 @@ def prepare(url: URL, roles: Roles, *, is_copy: bool) -> None:
     engine.dispose()
 
 
+_OWN = "SELECT id, split_part(database, '/', 2) AS name FROM tenantkit.tenants WHERE isolation = 'database'"
+
+
+def copy_databases_of_tenants(main: URL, roles: Roles, make_database: Callable[..., URL]) -> dict[str, URL]:
+    """Copy the databases of single tenants, too, and let the copies belong to the copy of the registry in *main*.
+
+    Return the copies by their keys.
+    """
+    copies: dict[str, URL] = {}
+    engine = create_engine(main, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for row in connection.execute(text(_OWN)).all():
+            copied = make_database(row.name)
+            copies[f"main/{copied.database}"] = copied
+            registry = read_identity(connection)
+            for statement in (
+                f"UPDATE tenantkit.tenants SET database = 'main/{copied.database}' WHERE id = {row.id}",
+                f"COMMENT ON DATABASE {copied.database} IS 'tenantkit tenant {row.id} of registry {registry}'",
+                f"ALTER DATABASE {copied.database} OWNER TO {roles.owner}",
+                f"REVOKE CONNECT, TEMPORARY ON DATABASE {copied.database} FROM PUBLIC",
+                f"GRANT CONNECT, TEMPORARY ON DATABASE {copied.database} TO {roles.application}",
+            ):
+                connection.execute(text(statement))
+            prepare(copied, roles, is_copy=True)
+    engine.dispose()
+    return copies
+
+
 def fill(kind: Kind, operator: Tenancy, roles: Roles) -> None:
     """Create the shared tables and the tenants."""
     migrations.migrate(operator)
@@ -118,16 +149,17 @@ def deploy_each(
             urls = {name: make_database(url.database or "") for name, url in contract_template(kind).items()}
             for name, url in urls.items():
                 prepare(url, roles, is_copy=name != kind.databases[0])
+            own = copy_databases_of_tenants(urls["main"], roles, make_database)
             environment = environment_in(tmp_path / f"migrations{next(numbers)}")
-            owners, own = as_role(urls, roles.owner), as_role(urls, roles.application)
-            reached = own
+            owners, direct = as_role(urls, roles.owner), as_role(urls, roles.application)
+            reached = direct
             if way == "pgbouncer":
-                pooler = opened.enter_context(pgbouncer(own["main"]))
-                reached = {name: pooler.set(database=url.database) for name, url in own.items()}
+                pooler = opened.enter_context(pgbouncer(direct["main"]))
+                reached = {name: pooler.set(database=url.database) for name, url in direct.items()}
             operator = kind.make(owners, migrations=environment.folder, grant_to=roles.application)
             opened.enter_context(closing(operator))
             operator.repair()  # the roles of tenants are not copied
-            engines = {name: create_engine(url) for name, url in urls.items()}
+            engines = {name: create_engine(url) for name, url in {**urls, **own}.items()}
             for engine in engines.values():
                 opened.callback(engine.dispose)
 
@@ -139,7 +171,7 @@ def deploy_each(
                 named = {
                     name: url.set(drivername=driver.replace("asyncio-", "postgresql+")) for name, url in reached.items()
                 }
-                made = kind.make_async(named, own, **own_options)
+                made = kind.make_async(named, direct, **own_options)
                 return opened.enter_context(blocking(made, request.getfixturevalue("portal")))
 
             return {

@@ -46,6 +46,11 @@ class Databases(Server):
         self._roles.append(name)
         return name
 
+    def let_provision(self, role: str) -> None:
+        """Let a role create databases, and end the connections to them."""
+        self._connection.execute(f"ALTER ROLE {role} CREATEDB")
+        self._connection.execute(f"GRANT pg_signal_backend TO {role}")
+
     def discard(self, urls: Iterable[URL]) -> None:
         """End the connections to databases, and have them dropped later."""
         discarded = [*urls]
@@ -59,7 +64,10 @@ class Databases(Server):
 
     @override
     def drop(self, urls: Iterable[URL]) -> None:
-        for url in [*urls]:
+        chosen = [*urls]
+        derived = self._derived(chosen)
+        self._made += derived
+        for url in (*chosen, *derived):
             try:
                 super().drop([url])
             except errors.ObjectInUse:
@@ -68,17 +76,16 @@ class Databases(Server):
 
     @override
     def close(self) -> None:
-        self._made += self._derived()
         self.drop(self._made)
         of_tenants = self._connection.execute(_ROLES_OF_TENANTS, [self._roles]).fetchall()
         for name in (*(name for (name,) in of_tenants), *self._roles):
             self._connection.execute(f"DROP ROLE {name}")
         super().close()
 
-    def _derived(self) -> list[URL]:
-        """Return the databases that tests have made themselves, and named after one of these."""
+    def _derived(self, urls: Iterable[URL]) -> list[URL]:
+        """Return the databases that tests have made themselves, and named after one of *urls*."""
         query = "SELECT datname FROM pg_database WHERE datname ~ ANY(%s)"
-        found = self._connection.execute(query, [[f"^{url.database}_" for url in self._made]]).fetchall()
+        found = self._connection.execute(query, [[f"^{url.database}_" for url in urls]]).fetchall()
         return [self._url.set(database=name) for (name,) in found]
 
 

@@ -28,15 +28,24 @@ class Databases(Protocol):
         ...
 
     def engine(self, key: str, /) -> Engine:
-        """Return the engine of the database *key*, one of `keys`; without I/O, as it is called for every session."""
+        """Return the engine of the database *key*; without I/O, as it is called for every session.
+
+        It is one of `keys`, or the database of one tenant on the server of one of them: see `own_key`.
+        """
         ...
 
     def elsewhere(self, key: str, /) -> Engine | None:
         """Return the engine of the database *key* if that is not the main one."""
         ...
 
-    def prepare(self, hook: Callable[[Engine], object]) -> None:
-        """Have *hook* called once with each engine, before it connects for the first time."""
+    def prepare(self, hook: Callable[[Engine], object], *, main: bool = True) -> None:
+        """Have *hook* called once with each engine, before it connects for the first time.
+
+        Databases of single tenants have one dialect and one set of listeners for each server, so *hook* is called with
+        one engine for all of them.
+
+        :param main: whether it is called with the engine of the main database, too.
+        """
 
     def dispose(self) -> None:
         """Close the idle connections of all engines."""
@@ -48,8 +57,38 @@ def shares_transaction(databases: Databases, key: str) -> bool:
 
 
 def separate(databases: Databases) -> list[str]:
-    """Return the keys of the databases whose tables and the registry cannot change in one transaction."""
+    """Return those of the named databases whose tables and the registry cannot change in one transaction."""
     return [key for key in databases.keys if not shares_transaction(databases, key)]
+
+
+def joint(databases: Databases) -> list[str]:
+    """Return those of the named databases whose tables and the registry can change in one transaction."""
+    return [key for key in databases.keys if shares_transaction(databases, key)]
+
+
+_OF_TENANT = "/"
+"""The character between a named database and one on its server that has a single tenant."""
+
+
+def own_key(name: str, database: str) -> str:
+    """Return the key of *database*, which has a single tenant, on the server of the named database *name*."""
+    return f"{name}{_OF_TENANT}{database}"
+
+
+def split_key(key: str) -> tuple[str, str | None]:
+    """Return the named database of *key*, and the database of a single tenant on its server; ``None`` without one."""
+    name, separator, database = key.partition(_OF_TENANT)
+    return name, database if separator else None
+
+
+def can_name(name: str) -> bool:
+    """Return whether a database can have this name in ``Tenancy({...})``."""
+    return _OF_TENANT not in name
+
+
+def reaches(databases: Databases, key: str) -> bool:
+    """Return whether *databases* have an engine for the database *key*."""
+    return split_key(key)[0] in databases.keys
 
 
 def choose_bind(databases: Databases, key: str, bind: Engine | Connection | None) -> Engine | Connection:
@@ -88,6 +127,25 @@ def connected(
 
 
 @contextmanager
+def outside_transactions(databases: Databases, name: str, main: Connection) -> Generator[Connection]:
+    """Yield a connection to the named database *name* that commits each statement by itself.
+
+    :param main: a connection to the main database, without a transaction.
+    """
+    if not shares_transaction(databases, name):
+        with connected(databases, name, main, isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+        return
+    before = main.get_isolation_level()
+    main.execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        yield main
+    finally:
+        main.rollback()
+        main.execution_options(isolation_level=before)
+
+
+@contextmanager
 def joined(databases: Databases, key: str, main: Connection) -> Generator[Connection]:
     """Yield a connection in a transaction of the database *key*, which ends before that of *main*, or is the same.
 
@@ -103,10 +161,15 @@ def joined(databases: Databases, key: str, main: Connection) -> Generator[Connec
             yield connection
 
 
+def each_database(databases: Databases, placements: Iterable[Placement]) -> list[str]:
+    """Return the keys of all named databases, and of the others that *placements* are in."""
+    return list(dict.fromkeys([*databases.keys, *by_database(databases, placements)]))
+
+
 def by_database(databases: Databases, placements: Iterable[Placement]) -> dict[str, list[Placement]]:
-    """Return those of *placements* that are in one of *databases*, by the key of their database."""
+    """Return those of *placements* that are in a database with an engine, by the key of their database."""
     found: dict[str, list[Placement]] = {}
     for placement in placements:
-        if placement.database in databases.keys:
+        if reaches(databases, placement.database):
             found.setdefault(placement.database, []).append(placement)
     return found

@@ -1,15 +1,21 @@
-"""The databases that an application names: ``Tenancy({"main": url, "eu": url})``, or the one database of a URL."""
+"""The databases that an application names: ``Tenancy({"main": url, "eu": url})``, or the one database of a URL.
+
+Those of single tenants are on the servers of these.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, create_engine
 
 from tenantkit.arguments import NAMES, require
-from tenantkit.databases.base import Databases
-from tenantkit.databases.engines import open_engine, require_once
+from tenantkit.databases.base import Databases, can_name, split_key
+from tenantkit.databases.budget import ConnectionBudget
+from tenantkit.databases.engines import keep_statements, open_engine, require_once
+from tenantkit.databases.forks import PerProcess
+from tenantkit.databases.of_tenants import TenantEngines, make_budget
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.tenant import MAIN_DATABASE
 
@@ -19,12 +25,15 @@ Given = TypeVar("Given")
 class NamedEngines:
     """The engines of an application's databases, by name. ``main`` holds the registry and the shared tables."""
 
-    def __init__(self, engines: Mapping[str, Engine]) -> None:
+    def __init__(self, engines: Mapping[str, Engine], of_tenants: Mapping[str, TenantEngines] | None = None) -> None:
         """Take the *engines*, one of which is ``main``.
 
-        :raises ConfigurationError: if two of them are for the same database.
+        :param of_tenants: the engines for databases of single tenants, by the names of those databases on whose servers
+            these can be.
+        :raises ConfigurationError: if two of *engines* are for the same database.
         """
         self._engines = dict(engines)
+        self._of_tenants = dict(of_tenants or {})
         self.keys: Collection[str] = self._engines.keys()
         """The names of all databases, in the order in which they were given."""
         self.main = self._engines[MAIN_DATABASE]
@@ -40,34 +49,83 @@ class NamedEngines:
                 _check_mark_once(engine, name)
 
     def engine(self, key: str, /) -> Engine:
-        """Return the engine of the database *key*."""
-        return self._engines[key]
+        """Return the engine of the database *key*.
+
+        :raises ConfigurationError: if it has a single tenant, and its server cannot have such databases.
+        """
+        found = self._engines.get(key)
+        return self._engine_of_tenant(key) if found is None else found
 
     def elsewhere(self, key: str, /) -> Engine | None:
-        """Return the engine of the database *key* if that is not the main one."""
-        return None if key == MAIN_DATABASE else self._engines[key]
+        """Return the engine of the database *key* if that is not the main one; raises as `engine` does."""
+        return None if key == MAIN_DATABASE else self.engine(key)
 
-    def prepare(self, hook: Callable[[Engine], object]) -> None:
-        """Call *hook* with each engine."""
-        for engine in self._engines.values():
-            hook(engine)
+    def prepare(self, hook: Callable[[Engine], object], *, main: bool = True) -> None:
+        """Call *hook* with each engine, and with one for the databases of single tenants on each server."""
+        for name, engine in self._engines.items():
+            if main or name != MAIN_DATABASE:
+                hook(engine)
+        for engines in self._of_tenants.values():
+            engines.prepare(hook)
 
     def dispose(self) -> None:
         """Close the idle connections of all engines."""
         for engine in self._engines.values():
             engine.dispose()
+        for engines in self._of_tenants.values():
+            engines.dispose()
+
+    def _engine_of_tenant(self, key: str) -> Engine:
+        name, database = split_key(key)
+        if database is None or name not in self._engines:
+            raise KeyError(key)
+        if (engines := self._of_tenants.get(name)) is None:
+            raise ConfigurationError(
+                f"The database {name!r} is given as an engine, so other databases of its server cannot be connected to "
+                "in the same way. Give its URL, with engine_options=, for tenants with databases of their own."
+            )
+        return engines.get(database, lambda engine: _check_mark_once(engine, key))
+
+
+def engines_of_tenants(
+    given: Any,
+    engines: Mapping[str, Engine],
+    make: Callable[..., Engine],
+    options: Mapping[str, Any],
+    budget: PerProcess[ConnectionBudget],
+) -> dict[str, TenantEngines]:
+    """Return the engines for databases of single tenants on the server of each database that is given by a URL.
+
+    :param given: the database, or the mapping of databases, as `open_each` takes it.
+    :param engines: what was made of each.
+    """
+    named = cast("Mapping[str, Any]", given if isinstance(given, Mapping) else {MAIN_DATABASE: given})
+    return {
+        name: TenantEngines(make, lambda engine=engines[name]: engine.url, options, budget)  # type: ignore[misc]
+        for name, each in named.items()
+        if isinstance(each, str | URL)
+    }
 
 
 def open_databases(
-    database: str | URL | Engine | Databases | Mapping[str, str | URL | Engine], options: dict[str, Any]
+    database: str | URL | Engine | Databases | Mapping[str, str | URL | Engine],
+    options: dict[str, Any],
+    engine_budget: int,
 ) -> Databases:
     """Return the databases of a URL, an engine or a mapping of these, or the ones that are given.
 
+    :param engine_budget: the maximum number of connections to databases of single tenants.
     :raises ConfigurationError: if one cannot be used; see `open_engine` and `open_each`.
     """
     if isinstance(database, Databases):
         return database
-    return NamedEngines(open_each(database, lambda each: open_engine(each, options)))
+    engines = open_each(database, lambda each: open_engine(each, options))
+
+    def make(url: URL, **own: Any) -> Engine:
+        return keep_statements(create_engine(url, **own))
+
+    budget = make_budget(engine_budget, options)
+    return NamedEngines(engines, engines_of_tenants(database, engines, make, options, budget))
 
 
 def open_each(given: Any, open_one: Callable[[Any], Given]) -> dict[str, Given]:
@@ -86,6 +144,10 @@ def open_each(given: Any, open_one: Callable[[Any], Given]) -> dict[str, Given]:
         )
     opened: dict[str, Given] = {}
     for name, each in named.items():
+        if not can_name(name):
+            raise ConfigurationError(
+                f"database={{...}} has {name!r}, but a name cannot have a '/'. Give it another name."
+            )
         try:
             opened[name] = open_one(each)
         except (ConfigurationError, TypeError) as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Generic, TypeVar
 
@@ -16,6 +17,9 @@ from tenantkit.postgres.errors import reason
 from tenantkit.postgres.retry import is_away
 
 T = TypeVar("T")
+
+AT_ONCE = 16
+"""Maximum number of databases in which work is done at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +49,14 @@ def in_each(
 ) -> Reached[T]:
     """Return the results of *work*, which receives the name of a database and a connection to it.
 
-    It is done in the main database, by the connection *main*, in this thread, and at the same time in each other one in
-    a thread of its own. Where a database is down, the others' results are not lost.
+    It is done in the main database, by the connection *main*, in this thread, and at the same time in the other ones in
+    threads of their own, `AT_ONCE` at most. Where a database is down, the others' results are not lost.
 
     :param isolation_level: of the connections to other databases.
     """
     results, problems = dict[str, T](), dict[str, BaseException]()
     done: SimpleQueue[None] = SimpleQueue()
+    pending: SimpleQueue[str] = SimpleQueue()
 
     def perform(name: str) -> None:
         try:
@@ -62,11 +67,18 @@ def in_each(
             problems[name] = error
         done.put(None)
 
+    def perform_pending() -> None:
+        with suppress(Empty):
+            while True:
+                perform(pending.get_nowait())
+
     here = [name for name in names if shares_transaction(databases, name)]
     elsewhere = [name for name in names if name not in here]
     # Daemons: after Ctrl-C, a database that does not answer must not prevent that the process ends.
     for name in elsewhere:
-        Thread(target=perform, args=(name,), name=f"tenantkit-{name}", daemon=True).start()
+        pending.put(name)
+    for number in range(min(len(elsewhere), AT_ONCE)):
+        Thread(target=perform_pending, name=f"tenantkit-{number}", daemon=True).start()
     failures: list[BaseException] = []
     try:
         results.update({name: work(name, main) for name in here})

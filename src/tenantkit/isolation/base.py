@@ -8,6 +8,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
+from tenantkit.databases.base import split_key
 from tenantkit.isolation.binding import Binding
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.tenant import NewTenant, Placement, Tenant
@@ -24,12 +25,34 @@ class Finding:
     """What ``repair`` does about it; ``None`` if a person must decide."""
 
 
+class TenantDatabases(Protocol):
+    """Makes and removes databases of single tenants.
+
+    Both can be done only outside of a transaction, from another database of the server: from the named database whose
+    server it is. Both may be called again after a process has died in the middle of it.
+    """
+
+    def create(self, connection: Connection, tenant: Tenant, template: str | None) -> None:
+        """Make the database of *tenant*, empty or a copy of *template*, in place of what an earlier try has left."""
+        ...
+
+    def drop(self, connection: Connection, tenant: Tenant) -> None:
+        """End the connections to the database of *tenant*, and remove it, if it is there."""
+        ...
+
+
 class Isolation(Protocol):
     """Keeps the tenants of one kind apart: `Tenant.isolation` names it.
 
     Values are decided without I/O. What acts is given a connection to the placement's database, and may be called again
-    after a process has died in the middle of it.
+    after a process has died in the middle of it. Where `databases` makes that database, the two searches for obstacles
+    and `drop` are given a connection to the named database on its server.
     """
+
+    @property
+    def databases(self) -> TenantDatabases | None:
+        """What makes the database of each tenant; ``None`` if they are in databases that exist."""
+        ...
 
     @property
     def name(self) -> str:
@@ -82,3 +105,8 @@ class Isolation(Protocol):
 
     def repair(self, connection: Connection, tenants: Collection[Tenant]) -> None:
         """Repair in one database what `inspect` finds at the placements of *tenants* and names a repair for."""
+
+
+def administered_from(isolation: Isolation, placement: Placement) -> str:
+    """Return the key of the database from which *placement* is made and removed."""
+    return placement.database if isolation.databases is None else split_key(placement.database)[0]

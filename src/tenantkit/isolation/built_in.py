@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from tenantkit.databases.base import Databases
 from tenantkit.isolation.binding import RawSQL
+from tenantkit.isolation.database.isolation import DatabaseIsolation
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.isolation.roles import TenantRoles
 from tenantkit.isolation.row.declared import RowColumn
@@ -26,6 +27,7 @@ def built_in(
     schema_prefix: str,
     rows_schema: str,
     row_column: RowColumn,
+    database_prefix: str | None,
     shared_schemas: Callable[[], Collection[str]],
 ) -> Isolations:
     """Return the isolations of a deployment; new tenants get the *default* one.
@@ -46,6 +48,11 @@ def built_in(
         used=lambda: {rows_schema, *used()},
         row_column=row_column,
     )
+    database = DatabaseIsolation(
+        inside=schema,
+        prefix=lambda: f"{databases.main.url.database}_" if database_prefix is None else database_prefix,
+        grant_to=grant_to,
+    )
     row = RowIsolation(
         placeholder=placeholder,
         raw_sql=raw_sql,
@@ -56,4 +63,4 @@ def built_in(
         used=used,
         row_column=row_column,
     )
-    return Isolations(databases, schema, row, default=default, row_column=row_column)
+    return Isolations(databases, schema, database, row, default=default, row_column=row_column)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tenantkit.databases.base import Databases
+from tenantkit.databases.base import Databases, reaches, split_key
 from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.isolation.base import Isolation
 from tenantkit.isolation.row.declared import RowColumn
@@ -43,7 +43,8 @@ class Isolations:
         """Return why this tenancy can neither serve nor change *tenant*; ``None`` if it can."""
         if tenant.isolation not in self._by_name:
             unknown = f"isolation {str(tenant.isolation)!r}"
-        elif (database := tenant.placement.database) not in self._databases.keys:
+        elif not reaches(self._databases, tenant.placement.database):
+            database, _ = split_key(tenant.placement.database)
             return f"its database {database!r} is not one of this tenancy's: name it in Tenancy({{{database!r}: ...}})"
         elif type(tenant.status) is not Status:
             unknown = f"status {str(tenant.status)!r}"
@@ -62,8 +63,8 @@ class Isolations:
         return found
 
     def fits(self, tenant: Tenant, *, isolation: str | None, database: str | None) -> bool:
-        """Tell whether *tenant* has the *isolation* and the *database*; ``None`` stands for any."""
-        return isolation in {None, tenant.isolation} and database in {None, tenant.placement.database}
+        """Tell whether *tenant* has the *isolation* and is on the server of *database*; ``None`` stands for any."""
+        return isolation in {None, tenant.isolation} and database in {None, split_key(tenant.placement.database)[0]}
 
     def targets(self, tenants: Iterable[Tenant]) -> dict[Placement, MigrationTarget]:
         """Return where the tables of *tenants* are migrated, by placement; of tenants that can be reached."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import InvalidTenantKeyError
 from tenantkit.isolation import schemas
-from tenantkit.isolation.base import Finding
+from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding, RawSQL, bind
 from tenantkit.isolation.roles import SETTING, TenantRoles, drop_role, role_of
 from tenantkit.isolation.row.declared import RowColumn
@@ -27,6 +27,7 @@ class SchemaIsolation:
     """Gives each tenant a schema of its own, in the database that was chosen for it."""
 
     name: str = Name.SCHEMA
+    databases: TenantDatabases | None = None
     placeholder: str | None
     raw_sql: RawSQL
     extra_schemas: tuple[str, ...]

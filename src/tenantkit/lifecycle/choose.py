@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 from sqlalchemy import Connection, text
 
 from tenantkit.arguments import require_done
-from tenantkit.databases.base import Databases
+from tenantkit.databases.base import Databases, split_key
 from tenantkit.exceptions import ConfigurationError, ProvisioningError
 from tenantkit.placement import DatabaseLoad, PlacementPolicy
 from tenantkit.postgres.advisory_locks import CHOICE
@@ -27,8 +28,10 @@ def choose_database(connection: Connection, databases: Databases, new: NewTenant
     :raises ProvisioningError: if the policy raises, or chooses what is no database.
     """
     connection.execute(_LOCK)
-    counts = store.count_by_database(connection)
-    known = {name: DatabaseLoad(counts.get(name, 0)) for name in databases.keys}
+    loads = Counter[str]()
+    for key, count in store.count_by_database(connection).items():
+        loads[split_key(key)[0]] += count
+    known = {name: DatabaseLoad(loads[name]) for name in databases.keys}
     try:
         with ContainedExits("placement="):
             chosen = policy(new, known)

@@ -17,11 +17,11 @@ from uuid import uuid4
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from tenantkit.databases.base import connected, joined
+from tenantkit.databases.base import connected, joined, outside_transactions
 from tenantkit.databases.reach import unreachable
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
 from tenantkit.frozen import freeze
-from tenantkit.isolation.base import Isolation
+from tenantkit.isolation.base import Isolation, TenantDatabases, administered_from
 from tenantkit.lifecycle.builders import CheckedBuilder
 from tenantkit.lifecycle.choose import choose_database
 from tenantkit.lifecycle.drop import finish
@@ -126,13 +126,14 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
 def _find_obstacle(
     directory: Directory, connection: Connection, isolation: Isolation, placement: Placement
 ) -> str | None:
+    database = administered_from(isolation, placement)
     try:
-        with joined(directory.databases, placement.database, connection) as there:
+        with joined(directory.databases, database, connection) as there:
             if there is not connection:
-                other_databases.install(there, placement.database, read_identity(connection))
+                other_databases.install(there, database, read_identity(connection))
             return isolation.obstacle_to_create(there, placement)
     except DBAPIError as error:
-        if (problem := unreachable(placement.database, error)) is None:
+        if (problem := unreachable(database, error)) is None:
             raise
         return problem
 
@@ -166,12 +167,11 @@ class _Creation:
         """
         database = self._tenant.placement.database
         try:
-            try:
-                return self._operation.run(database, self._create)
-            except DBAPIError as error:
-                if sqlstate(error) != _NEW_ENUM_VALUE:
-                    raise
-                return self._create_in_steps(database)
+            if (maker := self._isolation.databases) is None:
+                return self._fill(database)
+            with tenant_lock(self._connection, self._tenant.id):
+                self._make_database(maker)
+                return self._fill(database)
         except (Exception, KeyboardInterrupt) as error:
             step = self._operation.step
             if step == _CLAIMING and isinstance(error, TenantExistsError):
@@ -180,6 +180,31 @@ class _Creation:
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise ProvisioningError(self._tenant.key, step, self._explain(database, error)) from error
+
+    def _make_database(self, maker: TenantDatabases) -> None:
+        """Make the tenant's database, with what each database but the main one has of tenantkit's."""
+        databases, tenant = self._directory.databases, self._tenant
+        with self._connection.begin():
+            self._require_claim()
+        self._operation.step = "creating the database"
+        name = administered_from(self._isolation, tenant.placement)
+        databases.engine(tenant.placement.database).dispose()  # of an earlier try, and dropped with it
+        with outside_transactions(databases, name, self._connection) as there:
+            maker.create(there, tenant, None)
+        self._operation.run(tenant.placement.database, self._install)
+
+    def _install(self, there: Connection) -> None:
+        self._require_claim()
+        other_databases.install(there, self._tenant.placement.database, self._tenant.registry)
+
+    def _fill(self, database: str) -> Tenant:
+        """Make the tenant's placement in its database, in one transaction where PostgreSQL permits that."""
+        try:
+            return self._operation.run(database, self._create)
+        except DBAPIError as error:
+            if sqlstate(error) != _NEW_ENUM_VALUE:
+                raise
+            return self._create_in_steps(database)
 
     def _create(self, there: Connection) -> Tenant:
         if self._make_placement(there):

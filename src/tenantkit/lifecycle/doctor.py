@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 from sqlalchemy import Connection, text
 
-from tenantkit.databases.base import joined
+from tenantkit.databases.base import each_database
 from tenantkit.databases.reach import in_each
 from tenantkit.exceptions import ProvisioningError
 from tenantkit.isolation.base import Finding
-from tenantkit.lifecycle.drop import explained, finish, require_removable
+from tenantkit.lifecycle.drop import check_removable, finish
 from tenantkit.lifecycle.operation import UNFINISHED
 from tenantkit.lifecycle.tenant_lock import try_tenant_lock
 from tenantkit.registry import store
@@ -74,8 +74,7 @@ def _remove(directory: Directory, connection: Connection, key: str) -> None:
         if not _is_abandoned(connection, key):
             return
         tenant = store.get(connection, key)
-        with explained(tenant), joined(directory.databases, tenant.placement.database, connection) as there:
-            require_removable(directory, connection, there, tenant)
+        check_removable(directory, connection, tenant)
         if tenant.status is not Status.DROPPING:
             tenant = store.transition(connection, directory.isolations, key, Status.DROPPING)
     finish(directory, connection, tenant)
@@ -101,7 +100,8 @@ def _inspect(directory: Directory, connection: Connection, tenants: Collection[T
             for finding in isolation.inspect(there, complete.get((database, isolation.name), ()), known)
         ]
 
-    reached = in_each(directory.databases, connection, directory.databases.keys, inspect)
+    places = (tenant.placement for alike in complete.values() for tenant in alike)
+    reached = in_each(directory.databases, connection, each_database(directory.databases, places), inspect)
     findings = [finding for found in reached.results.values() for finding in found]
     findings += [Finding(f"database {name}", problem, None) for name, problem in reached.unreachable.items()]
     return sorted(dict.fromkeys(findings), key=lambda finding: finding.subject)

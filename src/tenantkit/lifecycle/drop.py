@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from tenantkit.databases.base import connected, joined
+from tenantkit.databases.base import connected, joined, outside_transactions
 from tenantkit.databases.reach import unreachable
 from tenantkit.exceptions import ProvisioningError
+from tenantkit.isolation.base import administered_from
 from tenantkit.lifecycle.operation import Operation
+from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.naming import first_lines
 from tenantkit.postgres.errors import reason
 from tenantkit.registry import store
@@ -37,8 +39,7 @@ def drop(directory: Directory, connection: Connection, key: str) -> Tenant:
     """
     with connection.begin():
         tenant = store.lock(connection, directory.isolations, key)
-        with explained(tenant), joined(directory.databases, tenant.placement.database, connection) as there:
-            require_removable(directory, connection, there, tenant)
+        check_removable(directory, connection, tenant)
         if tenant.status is not Status.DROPPING:
             store.transition(connection, directory.isolations, key, Status.DROPPING)
     finish(directory, connection, tenant)
@@ -50,7 +51,8 @@ def finish(directory: Directory, connection: Connection, tenant: Tenant) -> None
 
     :raises ProvisioningError: as `drop` does.
     """
-    isolation, database = directory.isolations.of(tenant), tenant.placement.database
+    isolation = directory.isolations.of(tenant)
+    database = administered_from(isolation, tenant.placement)
     operation = Operation(directory.databases, connection, _STEP)
 
     def step(act: Callable[[Connection], object]) -> None:
@@ -66,10 +68,27 @@ def finish(directory: Directory, connection: Connection, tenant: Tenant) -> None
         store.remove(connection, tenant.id)
 
     with explained(tenant):
+        _drop_database(directory, connection, tenant)
         with connected(directory.databases, database, connection) as there, there.begin():
             detachments = isolation.detachments(there, tenant)
         for act in (*detachments, remove):
             step(act)
+
+
+def _drop_database(directory: Directory, connection: Connection, tenant: Tenant) -> None:
+    """Drop the tenant's database if it has one of its own, unless another process has removed the tenant."""
+    isolation, databases = directory.isolations.of(tenant), directory.databases
+    if isolation.databases is None:
+        return
+    with tenant_lock(connection, tenant.id):
+        with connection.begin():
+            if not store.lock_by_id(connection, tenant.id):
+                return
+            check_removable(directory, connection, tenant)
+        databases.engine(tenant.placement.database).dispose()
+        name = administered_from(isolation, tenant.placement)
+        with outside_transactions(databases, name, connection) as there:
+            isolation.databases.drop(there, tenant)
 
 
 @contextmanager
@@ -80,6 +99,13 @@ def explained(tenant: Tenant) -> Generator[None]:
     except DBAPIError as error:
         why = unreachable(tenant.placement.database, error) or reason(error)
         raise ProvisioningError(tenant.key, _STEP, why) from error
+
+
+def check_removable(directory: Directory, connection: Connection, tenant: Tenant) -> None:
+    """Do as `require_removable`, on a connection of its own to where the placement is removed from."""
+    database = administered_from(directory.isolations.of(tenant), tenant.placement)
+    with explained(tenant), joined(directory.databases, database, connection) as there:
+        require_removable(directory, connection, there, tenant)
 
 
 def require_removable(directory: Directory, connection: Connection, there: Connection, tenant: Tenant) -> None:

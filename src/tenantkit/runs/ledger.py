@@ -174,10 +174,10 @@ def ledger_for(databases: Databases, database: str, run_id: int, tenant_id: int)
 
 
 def unsettled(connection: Connection, databases: Sequence[str]) -> Sequence[Row[Any]]:
-    """Return the outcomes that are ``planned``, of tenants in *databases*, with the database of each."""
+    """Return the outcomes that are ``planned``, of tenants outside of *databases*, with the database of each."""
     query: Any = select(outcomes.c.run_id, outcomes.c.tenant_id, tenants.c.database)
     query = query.join_from(outcomes, tenants, tenants.c.id == outcomes.c.tenant_id)
-    is_open = query.where(outcomes.c.status == "planned", tenants.c.database.in_(databases))
+    is_open = query.where(outcomes.c.status == "planned", tenants.c.database.not_in(databases))
     return connection.execute(is_open).all()
 
 

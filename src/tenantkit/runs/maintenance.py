@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 from sqlalchemy import Connection, TextClause, text
 
-from tenantkit.databases.base import Databases, by_database, separate
+from tenantkit.databases.base import Databases, by_database, joint
 from tenantkit.databases.reach import in_each
 from tenantkit.postgres.advisory_locks import PLACEMENT, RUN
 from tenantkit.runs.claims import claim
@@ -52,7 +52,7 @@ _ABANDONED = f"""
 _ELSEWHERE = text(
     """
     SELECT id, database, schema FROM tenantkit.tenants
-    WHERE status = 'maintenance' AND claim = ANY(:marks) AND database = ANY(:databases)
+    WHERE status = 'maintenance' AND claim = ANY(:marks) AND database <> ALL(:databases)
         AND (CAST(:id AS bigint) IS NULL OR id = :id)
     """
 )
@@ -131,9 +131,8 @@ def _busy_elsewhere(
 
     To look, each is claimed for a moment; so that of one tenant is asked for without those of the others.
     """
-    if not (others := separate(databases)):
-        return []
-    marked = connection.execute(_ELSEWHERE, {"marks": marks, "databases": others, "id": tenant_id}).all()
+    here = joint(databases)
+    marked = connection.execute(_ELSEWHERE, {"marks": marks, "databases": here, "id": tenant_id}).all()
     ids = {Placement(row.database, row.schema): row.id for row in marked}
     placements = by_database(databases, ids)
 

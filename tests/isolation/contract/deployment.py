@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
 from tenantkit import Tenancy
+from tenantkit.databases.base import each_database
 from tests.isolation.contract.application import KEYS, Entry, Project, Task
 from tests.migrations.environments import Environment
 from tests.support.blocking import Blocking, in_sync
@@ -58,8 +59,9 @@ class Deployment:
 
     def plain_sessions(self) -> Iterator[Any]:
         """Yield a session of SQLAlchemy's own on each engine, which has no tenant."""
-        for name in self.application.databases.keys:
-            engine = self.application.databases.engine(name)
+        databases = self.application.databases
+        for name in each_database(databases, (tenant.placement for tenant in self.operator.list())):
+            engine = databases.engine(name)
             if isinstance(self.application, Blocking):
                 yield Blocking(AsyncSession(AsyncEngine(engine)), self.application._portal)
             else:

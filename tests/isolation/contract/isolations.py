@@ -124,4 +124,12 @@ ROW = Kind(
     },
 )
 
-KINDS = (SCHEMA, ROLE, SECOND_DATABASE, TWO_DATABASES, ROW)
+DATABASE = Kind(
+    name="database",
+    make=_make_one,
+    make_async=_make_one_async,
+    tenants={key: {"isolation": "database"} for key in KEYS},
+    lacks=frozenset({line.ACTIVITY, line.SHARED_KEY, line.SHARED_JOIN}),
+)
+
+KINDS = (SCHEMA, ROLE, SECOND_DATABASE, TWO_DATABASES, DATABASE, ROW)

@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateSchema
 
 from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError
 from tenantkit.isolation import schemas
-from tenantkit.isolation.base import Finding
+from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding, RawSQL, bind
 from tenantkit.isolation.roles import NO_ROW_ROLES
 from tenantkit.isolation.row.declared import RowColumn
@@ -42,6 +42,7 @@ class RowIsolation:
     """Gives each tenant rows of the tables in one common schema of the main database."""
 
     name: str = Name.ROW
+    databases: TenantDatabases | None = None
     placeholder: str | None
     raw_sql: RawSQL
     extra_schemas: tuple[str, ...]

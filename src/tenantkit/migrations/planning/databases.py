@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import text
 
 from tenantkit.arguments import require
-from tenantkit.databases.base import by_database
+from tenantkit.databases.base import by_database, each_database
 from tenantkit.databases.reach import in_each
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.migrations.planning.version_tables import read_revisions
@@ -32,7 +32,7 @@ _NOTHING = _Found(None, Counter())
 
 
 def databases(tenancy: Deployment) -> tuple[DatabaseStatus, ...]:
-    """Return the databases of a tenancy, in the order in which it names them, with their tenants.
+    """Return the databases of a tenancy, in the order in which it names them, and those of single tenants.
 
     All are asked at once; one that is down is among them, with the reason.
     """
@@ -48,7 +48,8 @@ def databases(tenancy: Deployment) -> tuple[DatabaseStatus, ...]:
             size: int = other.execute(_SIZE).scalar_one()
             return _Found(size, Counter(format_heads(each) or None for each in heads.values()))
 
-        reached = in_each(tenancy.databases, connection, tenancy.databases.keys, look, isolation_level="AUTOCOMMIT")
+        names = each_database(tenancy.databases, targets)
+        reached = in_each(tenancy.databases, connection, names, look, isolation_level="AUTOCOMMIT")
     return tuple(
         DatabaseStatus(
             name=name,
@@ -57,6 +58,6 @@ def databases(tenancy: Deployment) -> tuple[DatabaseStatus, ...]:
             revisions=dict(found.revisions.most_common()),
             error=reached.unreachable.get(name),
         )
-        for name in tenancy.databases.keys
+        for name in names
         for found in [reached.results.get(name, _NOTHING)]
     )

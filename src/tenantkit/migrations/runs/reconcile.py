@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenantkit.databases.base import separate
+from tenantkit.databases.base import joint, reaches
 from tenantkit.databases.reach import in_each
 from tenantkit.runs import ledger
 
@@ -19,11 +19,9 @@ def reconcile(tenancy: Deployment, connection: Connection) -> None:
 
     A run that lives records the same. Databases that are down are left for the next run.
     """
-    if not (others := separate(tenancy.databases)):
-        return
-    planned = ledger.unsettled(connection, others)
+    planned = ledger.unsettled(connection, joint(tenancy.databases))
     keys = {(row.run_id, row.tenant_id) for row in planned}
-    names = {row.database for row in planned}
+    names = {row.database for row in planned if reaches(tenancy.databases, row.database)}
     found = in_each(tenancy.databases, connection, names, lambda _, there: ledger.find_local(there, keys))
     for rows in found.results.values():
         for row in rows:

@@ -1,0 +1,1 @@
+"""Database isolation: a database for each tenant."""

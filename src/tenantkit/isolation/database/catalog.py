@@ -1,0 +1,80 @@
+"""The databases of tenants in the server's catalog: made, recognized as ours, and removed.
+
+The functions need a connection to another database of the server; those that change something, one outside of
+transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from sqlalchemy import Connection, text
+
+from tenantkit.postgres.quoting import quote_identifier, quote_literal
+from tenantkit.tenant import Tenant
+
+_COMMENT = text("SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = :name")
+_LOGIN = text(
+    """
+    SELECT current_user AS name, rolcreatedb OR rolsuper AS creates,
+        pg_has_role('pg_signal_backend', 'USAGE') OR NOT EXISTS (
+            SELECT FROM pg_roles AS other WHERE rolname = ANY(:roles) AND NOT pg_has_role(other.oid, 'USAGE')
+        ) AS ends
+    FROM pg_roles WHERE rolname = current_user
+    """
+)
+
+
+def mark_of(tenant: Tenant) -> str:
+    """Return the comment that the database of *tenant* carries."""
+    return f"tenantkit tenant {tenant.id} of registry {tenant.registry}"
+
+
+def read_comment(connection: Connection, name: str) -> str | None:
+    """Return the comment on a database, an empty string without one, ``None`` without a database."""
+    return connection.execute(_COMMENT, {"name": name}).scalar_one_or_none()
+
+
+def unfinished_name(tenant: Tenant) -> str:
+    """Return the name that the database of *tenant* has until it carries the tenant's comment. Nobody else uses it."""
+    return f"tenantkit_{tenant.registry}_{tenant.id}"
+
+
+def login_problem(connection: Connection, roles: Collection[str]) -> str | None:
+    """Return why the login of *connection* cannot create databases, or drop them while *roles* are connected."""
+    login = connection.execute(_LOGIN, {"roles": [*roles]}).one()
+    name = quote_identifier(login.name)
+    if not login.creates:
+        return f"the login {login.name!r} may not create databases: ALTER ROLE {name} CREATEDB"
+    if not login.ends:
+        return (
+            f"the login {login.name!r} may not end the connections of {', '.join(roles)}, so it could not drop the "
+            f"database later: GRANT pg_signal_backend TO {name}"
+        )
+    return None
+
+
+def create(connection: Connection, name: str, tenant: Tenant, template: str | None, roles: Iterable[str]) -> None:
+    """Make the database *name* for *tenant*, empty or a copy of *template*; only *roles* and its owner may connect.
+
+    It gets its name last, with the comment on it: a database of that name without the comment is somebody else's.
+    """
+    unfinished = unfinished_name(tenant)
+    drop(connection, unfinished)
+    made = quote_identifier(unfinished)
+    copied = "" if template is None else f" TEMPLATE {quote_identifier(template)} STRATEGY wal_log"
+    _execute(connection, f"CREATE DATABASE {made}{copied}")
+    _execute(connection, f"COMMENT ON DATABASE {made} IS {quote_literal(mark_of(tenant))}")
+    _execute(connection, f"REVOKE CONNECT, TEMPORARY ON DATABASE {made} FROM PUBLIC")
+    for role in roles:
+        _execute(connection, f"GRANT CONNECT, TEMPORARY ON DATABASE {made} TO {quote_identifier(role)}")
+    _execute(connection, f"ALTER DATABASE {made} RENAME TO {quote_identifier(name)}")
+
+
+def drop(connection: Connection, name: str) -> None:
+    """End the connections to a database, and remove it, if it is there."""
+    _execute(connection, f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE)")
+
+
+def _execute(connection: Connection, statement: str) -> None:
+    connection.exec_driver_sql(statement.replace("%", "%%"))

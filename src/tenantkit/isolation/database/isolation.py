@@ -1,0 +1,119 @@
+"""A database for each tenant, on the server of the main database or of another named one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tenantkit.databases.base import own_key, split_key
+from tenantkit.exceptions import InvalidTenantKeyError
+from tenantkit.isolation.base import Finding, TenantDatabases
+from tenantkit.isolation.binding import Binding
+from tenantkit.isolation.database import catalog
+from tenantkit.isolation.schema import SchemaIsolation
+from tenantkit.isolation.target import MigrationTarget
+from tenantkit.naming import MAX_IDENTIFIER_BYTES, schema_name
+from tenantkit.tenant import Isolation as Name
+from tenantkit.tenant import NewTenant, Placement, Tenant
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseMaker:
+    """Makes databases that only *grant_to*, besides the owner, may connect to."""
+
+    grant_to: Collection[str]
+
+    def create(self, connection: Connection, tenant: Tenant, template: str | None) -> None:
+        """Make the database of *tenant*; one with the tenant's comment is dropped before."""
+        name = _database_of(tenant.placement)
+        if catalog.read_comment(connection, name) == catalog.mark_of(tenant):
+            catalog.drop(connection, name)
+        catalog.create(connection, name, tenant, template, self.grant_to)
+
+    def drop(self, connection: Connection, tenant: Tenant) -> None:
+        """Drop the database, and what an interrupted creation has left."""
+        catalog.drop(connection, _database_of(tenant.placement))
+        catalog.drop(connection, catalog.unfinished_name(tenant))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseIsolation:
+    """Gives each tenant a database of its own.
+
+    Inside of it, the tables are in a schema as `SchemaIsolation` names it: so a statement that came to the database of
+    another tenant would fail, and nothing in the contents differs from a tenant with a schema only.
+    """
+
+    name: str = Name.DATABASE
+    inside: SchemaIsolation
+    """What names and makes the schema inside of the database."""
+    prefix: Callable[[], str]
+    """Returns the text before the key in a database's name."""
+    grant_to: Collection[str]
+    """The roles that may connect to the database, besides its owner."""
+    databases: TenantDatabases = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "databases", DatabaseMaker(self.grant_to))
+
+    def place(self, tenant: NewTenant) -> Placement:
+        """Return a database on the server of the one that was chosen, whose name no tenant before had.
+
+        :raises InvalidTenantKeyError: if its name is longer than PostgreSQL's names can be.
+        """
+        inner = self.inside.place(tenant)
+        name = schema_name(tenant.key, prefix=self.prefix(), number=tenant.number)
+        if len(name.encode()) > MAX_IDENTIFIER_BYTES:
+            raise InvalidTenantKeyError(
+                tenant.key,
+                f"the name of its database, {name!r}, is longer than {MAX_IDENTIFIER_BYTES} bytes: give the tenancy a "
+                "shorter database_prefix=",
+            )
+        return Placement(own_key(inner.database, name), inner.schema)
+
+    def bind(self, tenant: Tenant) -> Binding:
+        """Return what a session needs to serve *tenant*."""
+        return self.inside.bind(tenant)
+
+    def targets(self, tenants: Iterable[Tenant]) -> Iterable[MigrationTarget]:
+        """Return one for each tenant."""
+        return self.inside.targets(tenants)
+
+    def obstacle_to_create(self, connection: Connection, placement: Placement) -> str | None:
+        """Return what is in the way: a database of that name, or a login that may not create one."""
+        name = _database_of(placement)
+        if catalog.read_comment(connection, name) is not None:
+            return f"the database {name!r} exists, and is not tenantkit's"
+        return catalog.login_problem(connection, self.grant_to)
+
+    def create(self, connection: Connection, tenant: Tenant) -> bool:
+        """Make the schema in the tenant's database, and return whether its tables are to be made."""
+        return self.inside.create(connection, tenant)
+
+    def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:
+        """Return why the database cannot be removed: it lacks the tenant's comment."""
+        name, mark = _database_of(tenant.placement), catalog.mark_of(tenant)
+        if catalog.read_comment(connection, name) in {None, mark}:
+            return None
+        return f"the database {name!r} does not carry the comment {mark!r}"
+
+    def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:  # noqa: ARG002 - the signature
+        """Return nothing: no other database depends on it."""
+        return ()
+
+    def drop(self, connection: Connection, tenant: Tenant) -> None:
+        """Do nothing: the schema is dropped with its database."""
+
+    def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
+        """Return what is wrong inside of the tenant's database."""
+        return self.inside.inspect(connection, tenants, known) if tenants else []
+
+
+def _database_of(placement: Placement) -> str:
+    _, database = split_key(placement.database)
+    assert database is not None  # noqa: S101 - `place` has made it
+    return database
