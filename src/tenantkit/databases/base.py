@@ -53,7 +53,8 @@ class Databases(Protocol):
 
 def shares_transaction(databases: Databases, key: str) -> bool:
     """Return whether the tables of the database *key* and the registry can change in one transaction."""
-    return databases.elsewhere(key) is None
+    name, database = split_key(key)
+    return database is None and databases.elsewhere(name) is None
 
 
 def separate(databases: Databases) -> list[str]:
@@ -79,6 +80,12 @@ def split_key(key: str) -> tuple[str, str | None]:
     """Return the named database of *key*, and the database of a single tenant on its server; ``None`` without one."""
     name, separator, database = key.partition(_OF_TENANT)
     return name, database if separator else None
+
+
+def group_key(key: str) -> str:
+    """Return what databases have in common that are migrated together: those of single tenants, one server's key."""
+    name, database = split_key(key)
+    return key if database is None else own_key(name, "")
 
 
 def can_name(name: str) -> bool:

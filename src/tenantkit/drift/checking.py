@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tenantkit.arguments import FLAG, TEXTS, optional, require
 from tenantkit.databases.base import Databases, by_database, shares_transaction
-from tenantkit.databases.reach import in_each
+from tenantkit.databases.reach import AT_ONCE, in_each
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.reader import read_details, read_hashes
@@ -138,7 +138,7 @@ def _read_hashes(databases: Databases, placements: Collection[Placement]) -> dic
         found = read_hashes(databases.engine(database), [each.schema for each in there[database]])
         return {Placement(database, schema): number for schema, number in found.items()}
 
-    with ThreadPoolExecutor(len(there) or 1) as pool:
+    with ThreadPoolExecutor(min(len(there), AT_ONCE) or 1) as pool:
         return {placement: number for found in pool.map(read, there) for placement, number in found.items()}
 
 

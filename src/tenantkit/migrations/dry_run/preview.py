@@ -88,8 +88,9 @@ def preview(
             closing(ScriptPreview(tenancy, shared_graph, graph, command, settings, cancellation, shared)) as rehearsing,
         ):
             shared = rehearsing.rehearse_shared()
+            its_targets = {each.tenant.key: targets[each.tenant.placement] for each in found.work}
             groups = {
-                alike: rehearsing.rehearse(each, alike.database, alike.target, targets)
+                alike: rehearsing.rehearse(each, alike.database, alike.target, its_targets)
                 for alike, each in groups.items()
             }
     return Preview(

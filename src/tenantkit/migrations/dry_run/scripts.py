@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
@@ -19,13 +20,11 @@ from tenantkit.migrations.results.planned import PlannedGroup, Rehearsal
 from tenantkit.migrations.runs.migrator import set_up
 from tenantkit.migrations.runs.shared import SHARED
 from tenantkit.migrations.tasks.connections import raise_when_cancelled
+from tenantkit.migrations.tasks.engines import Engines
 from tenantkit.migrations.tasks.task import Task, run_task
-from tenantkit.tenant import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from sqlalchemy import Engine
 
     from tenantkit.deployment import Deployment
     from tenantkit.isolation.target import MigrationTarget
@@ -51,13 +50,13 @@ class ScriptPreview:
     cancellation: Cancellation
     shared: PlannedGroup | None
     """The steps of the shared tables, which come first."""
-    _engines: dict[str, Engine] = field(default_factory=dict[str, "Engine"])
-    """By database, engines with connections of their own: a revision may leave settings in its session."""
+    _engines: dict[str, Engines] = field(default_factory=dict[str, Engines])
+    """By group of databases, engines with connections of their own: a revision may leave settings in its session."""
 
     def close(self) -> None:
         """Close the connections."""
-        for engine in self._engines.values():
-            engine.dispose()
+        for engines in self._engines.values():
+            engines.dispose()
 
     def rehearse_shared(self) -> PlannedGroup | None:
         """Return the shared tables' plan with its rehearsal; call this before `rehearse`."""
@@ -68,12 +67,16 @@ class ScriptPreview:
         return self.shared
 
     def rehearse(
-        self, group: PlannedGroup, database: str, revision: str, targets: Mapping[Placement, MigrationTarget]
+        self, group: PlannedGroup, database: str, revision: str, targets: Mapping[str, MigrationTarget]
     ) -> PlannedGroup:
-        """Return *group*, whose placements are in *database*, with its rehearsal."""
+        """Return *group*, whose placements are in one group of databases, with its rehearsal.
+
+        :param database: the key of that group.
+        :param targets: by the keys of tenants.
+        """
         if (shared := self.shared and self.shared.rehearsal) and (shared.failures or shared.autocommit):
             return replace(group, rehearsal=Rehearsal(script=None, obstacle=_SHARED_FIRST))
-        tasks = [self._task(each.key, targets[Placement(database, each.schema)], revision) for each in group.placements]
+        tasks = [self._task(each.key, targets[each.key], revision) for each in group.placements]
         has_shared = shares_transaction(self.tenancy.databases, database)
         trial = self._trial(database, self.graph, self._migrate_shared if has_shared else lambda _: None)
         return replace(group, rehearsal=self._rehearse(tasks, trial))
@@ -89,12 +92,12 @@ class ScriptPreview:
         return Task(key=SHARED, target=shared_target(self.tenancy), command="migrate", revision=revision)
 
     def _trial(self, database: str, graph: RevisionGraph, prepare: Callable[[Connection], None]) -> Trial:
-        if (engine := self._engines.get(database)) is None:
-            engine = set_up(self.tenancy, self.graph, self.settings.limits, database, is_sent=False).open()
-            self._engines[database] = engine
-            raise_when_cancelled(engine, self.cancellation)
+        if (engines := self._engines.get(database)) is None:
+            engines = Engines(set_up(self.tenancy, self.graph, self.settings.limits, database, is_sent=False).open)
+            self._engines[database] = engines
+            engines.prepare(partial(raise_when_cancelled, cancellation=self.cancellation))
         others = [*self.tenancy.shared_schemas, *self.tenancy.extra_schemas]
-        return Trial(engine, graph, self.settings.limits, others, self.cancellation, prepare)
+        return Trial(engines, graph, self.settings.limits, others, self.cancellation, prepare)
 
     def _create_shared_schemas(self, connection: Connection) -> None:
         for schema in self.tenancy.shared_schemas:

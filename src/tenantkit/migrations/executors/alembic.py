@@ -8,7 +8,7 @@ from functools import partial
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from tenantkit.cancellation import Cancellation
@@ -20,6 +20,7 @@ from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.progress import StepProgress
 from tenantkit.migrations.tasks.connections import Reconnect, cancel, raise_when_cancelled
+from tenantkit.migrations.tasks.engines import Engines
 from tenantkit.migrations.tasks.task import Retry, Task
 from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import Limits
@@ -41,7 +42,7 @@ _PROGRESS_INTERVAL = 0.5
 class Alembic:
     """Executes tasks with Alembic in this process: one at a time, as its modules have one state for all threads."""
 
-    engine: Engine
+    engines: Engines
     graph: RevisionGraph
     limits: Limits
     placements_per_connection: int
@@ -58,7 +59,7 @@ class Alembic:
 
     def __post_init__(self) -> None:
         self._reconnect = Reconnect(self.cancellation)
-        raise_when_cancelled(self.engine, self.cancellation)
+        self.engines.prepare(partial(raise_when_cancelled, cancellation=self.cancellation))
 
     def __call__(self, task: Task, recorder: Recorder | None = None) -> Outcome | Retry:
         """Execute *task* in a transaction of its own, or return a `Retry` after a lock conflict.
@@ -71,10 +72,11 @@ class Alembic:
         start = perf_counter()
         progress = PlacementProgress(self.graph, task, recorder)
         error: Exception | None = None
+        engine = self.engines.at(task.target.placement.database)
         try:
             with (
                 self.cancellation.interruptible(),
-                self._reconnect(self.engine.connect) as connection,
+                self._reconnect(engine.connect) as connection,
                 claiming(connection, task.target.schema) as claimed,
                 self.cancellation.cancelling(partial(cancel, connection)),
             ):
@@ -90,7 +92,7 @@ class Alembic:
         explanation: str | None = None
         if error is not None:
             # Steps before an autocommit block stay committed.
-            with suppress(SQLAlchemyError), self.cancellation.interruptible(), self.engine.connect() as connection:
+            with suppress(SQLAlchemyError), self.cancellation.interruptible(), engine.connect() as connection:
                 after = format_heads(read_heads(connection, task.target.schema))
                 explanation = explain(connection, error, task.target.others)
         outcome = task.outcome(progress.before, after, engine="alembic", start=start, error=error)
@@ -99,7 +101,7 @@ class Alembic:
 
     def close(self) -> None:
         """Close the connection; the next task gets a new one."""
-        self.engine.dispose()
+        self.engines.dispose()
         self._served = 0
 
     def _reporter(self, key: str) -> Callable[[str, int, int], None]:

@@ -17,6 +17,7 @@ from tenantkit.migrations.executors.placement_progress import PlacementProgress
 from tenantkit.migrations.graph.revision_scripts import replays
 from tenantkit.migrations.replay.recorder import Recorder
 from tenantkit.migrations.results.outcome import Outcome
+from tenantkit.migrations.tasks.engines import Engines
 from tenantkit.migrations.tasks.task import Retry, Task
 from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import Limits
@@ -48,7 +49,7 @@ class OutsideTransactionError(Exception):
 class Trial:
     """Executes tasks as `Alembic` does, and rolls them back."""
 
-    engine: Engine
+    engines: Engines
     graph: RevisionGraph
     limits: Limits
     schemas: Collection[str] = ()
@@ -67,7 +68,7 @@ class Trial:
         reached = ""
         error: Exception | None = None
         try:
-            with rolled_back(self.engine) as connection:
+            with rolled_back(self.engines.at(task.target.placement.database)) as connection:
                 if not claim(connection, task.target.schema):
                     return Retry.claimed(task, "a run is migrating it. Try again when that has ended")
                 self.limits.apply(connection)

@@ -22,10 +22,12 @@ from typing import Any
 from sqlalchemy import URL, Engine, create_engine, event
 
 from tenantkit.cancellation import Cancellation
+from tenantkit.databases.base import split_key
 from tenantkit.databases.shared_keys import leave_out_shared_keys
 from tenantkit.migrations.executors.alembic import Alembic
 from tenantkit.migrations.graph.revision_graph import RevisionGraph, Scope
 from tenantkit.migrations.tasks.connections import RESET_SESSION
+from tenantkit.migrations.tasks.engines import Engines
 from tenantkit.migrations.tasks.task import Task
 from tenantkit.postgres.limits import Limits
 
@@ -45,6 +47,7 @@ class WorkerConfig:
     scope: Scope
     naming_convention: Mapping[str, Any] = field(default_factory=dict[str, Any])
     url: URL
+    """The URL of a named database."""
     engine_options: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     path: list[str] = field(default_factory=list[str])
     """The parent's ``sys.path``: ``env.py`` and revisions may import the application."""
@@ -53,10 +56,15 @@ class WorkerConfig:
     shared_schemas: frozenset[str] = frozenset()
     """The schemas of shared tables, where the database does not have them."""
 
-    def open(self) -> Engine:
-        """Return an engine with the application's settings, which keeps one connection."""
+    def open(self, key: str) -> Engine:
+        """Return an engine with the application's settings, which keeps one connection.
+
+        :param key: the key of the named database, or of one with a single tenant on its server.
+        """
+        _, database = split_key(key)
+        url = self.url if database is None else self.url.set(database=database)
         options = {name: value for name, value in self.engine_options.items() if name not in _OF_POOLS}
-        engine = create_engine(self.url, **options, pool_size=1, max_overflow=-1, pool_pre_ping=True)
+        engine = create_engine(url, **options, pool_size=1, max_overflow=-1, pool_pre_ping=True)
         event.listen(engine, "checkin", reset_session)
         if self.shared_schemas:
             leave_out_shared_keys(engine, lambda: self.shared_schemas)
@@ -69,7 +77,7 @@ def serve(pipe: Pipe) -> None:
     sys.path[:] = setup.path
     inbox = _Inbox(pipe)
     alembic = Alembic(
-        setup.open(),
+        Engines(setup.open),
         RevisionGraph(setup.environment, setup.scope, setup.naming_convention),
         setup.limits,
         setup.placements_per_connection,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from tenantkit.databases.base import group_key
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.migrations.graph.revision_graph import Command
@@ -106,6 +107,7 @@ class Alike(NamedTuple):
     """The properties of work that one script can do."""
 
     database: str
+    """Its database, or what databases that are migrated together have in common: see `group_key`."""
     isolation: str
     heads: Heads
     target: str
@@ -116,7 +118,7 @@ def group(work: Iterable[Work]) -> dict[Alike, list[Work]]:
     groups: dict[Alike, list[Work]] = {}
     for each in work:
         tenant = each.tenant
-        key = Alike(tenant.placement.database, tenant.isolation, each.heads, each.target)
+        key = Alike(group_key(tenant.placement.database), tenant.isolation, each.heads, each.target)
         groups.setdefault(key, []).append(each)
     return groups
 

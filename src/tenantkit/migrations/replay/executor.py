@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from socket import SHUT_RDWR, socket
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +19,7 @@ from tenantkit.migrations.replay.script import BUSY, MOVED, Script, Template
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.tasks.connections import RESET_SESSION, Reconnect
+from tenantkit.migrations.tasks.engines import Engines
 from tenantkit.migrations.tasks.task import Retry, Task
 from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import Limits
@@ -26,7 +28,6 @@ from tenantkit.user_code import set_place
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Engine
 
 _PATIENCE = 5.0
 """Seconds for the server to cancel a statement."""
@@ -39,8 +40,8 @@ _RESET_SESSION = RESET_SESSION.encode()
 class Replay:
     """Executes tasks by sending a script, on its own connection, which is replaced now and then."""
 
-    engine: Engine
-    """The source of connections, which do not return to its pool."""
+    engines: Engines
+    """The sources of connections, which do not return to their pools."""
     script: Script
     limits: Limits
     placements_per_connection: int
@@ -50,6 +51,8 @@ class Replay:
     locates: bool = False
     """Whether a failed script is sent again, revision by revision, to find the revision that fails."""
     _connection: psycopg.Connection[Any] | None = None
+    _database: str | None = None
+    """The key of the database of the connection."""
     _served: int = 0
     _interrupted_at: float | None = None
     _reconnect: Reconnect = field(init=False)
@@ -81,7 +84,7 @@ class Replay:
             epilogue = task.ledger.done(engine="replay", from_revision=before, to_revision=after, attempts=task.attempt)
         error: psycopg.Error | None = None
         try:
-            connection = self._open()
+            connection = self._open(task.target.placement.database)
             self.cancellation.check()
             if self.script.may_change_session and self._served > 1:
                 _send(connection, _RESET_SESSION)
@@ -134,17 +137,18 @@ class Replay:
             self._templates[key] = template
         return template
 
-    def _open(self) -> psycopg.Connection[Any]:
-        if self._served == self.placements_per_connection:
+    def _open(self, database: str) -> psycopg.Connection[Any]:
+        if self._served == self.placements_per_connection or database != self._database:
             self.close()
         if (connection := self._connection) is None:
-            connection = self._connection = self._reconnect(self._connect)
+            connection = self._connection = self._reconnect(partial(self._connect, database))
+            self._database = database
             self._served = 0
         self._served += 1
         return connection
 
-    def _connect(self) -> psycopg.Connection[Any]:
-        pooled = self.engine.raw_connection()
+    def _connect(self, database: str) -> psycopg.Connection[Any]:
+        pooled = self.engines.at(database).raw_connection()
         connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
         pooled.detach()
         connection.autocommit = True

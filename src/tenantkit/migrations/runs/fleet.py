@@ -8,6 +8,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from tenantkit.cancellation import Cancellation, handling
+from tenantkit.databases.base import group_key, split_key
 from tenantkit.databases.reach import in_each
 from tenantkit.exceptions import MigrationError
 from tenantkit.migrations.environment.env_file import require_usable
@@ -94,7 +95,7 @@ def _open(tenancy: Deployment, request: RunRequest, fleet: Sequence[Tenant], mig
     with tenancy.engine.begin() as connection:
         plan = request.plan(connection, fleet, current)
         if plan.work:
-            names = {work.tenant.placement.database for work in plan.work}
+            names = {group_key(work.tenant.placement.database) for work in plan.work}
             migrator.max_jobs = _limit_jobs(tenancy, connection, request, names)
         failed = {outcome.key for outcome in plan.refused}
         planned = [work.tenant for work in plan.work] + [tenant for tenant in fleet if tenant.key in failed]
@@ -121,9 +122,11 @@ def _open(tenancy: Deployment, request: RunRequest, fleet: Sequence[Tenant], mig
 def _limit_jobs(
     tenancy: Deployment, connection: Connection, request: RunRequest, names: Collection[str]
 ) -> dict[str, int]:
-    """Return the maximum number of jobs in each database *names*, by the free connections of its server."""
+    """Return the maximum number of jobs in each group of databases, by the free connections of its server."""
     options = request.options
-    rooms = in_each(tenancy.databases, connection, names, lambda _, there: read_room(there)).results
+    named = {split_key(name)[0] for name in names}
+    reached = in_each(tenancy.databases, connection, named, lambda _, there: read_room(there)).results
+    rooms = {name: reached[split_key(name)[0]] for name in names if split_key(name)[0] in reached}
     servers = Counter(room.server for room in rooms.values())
     return {
         name: limit_jobs(

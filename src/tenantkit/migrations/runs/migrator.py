@@ -13,6 +13,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tenantkit.cancellation import Cancellation
+from tenantkit.databases.base import group_key, shares_transaction, split_key
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.migrations.executors.alembic import Alembic
 from tenantkit.migrations.executors.process import Worker
@@ -26,6 +27,7 @@ from tenantkit.migrations.results.heads import format_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.tasks.concurrency import ConcurrencyLimit
 from tenantkit.migrations.tasks.connections import begin
+from tenantkit.migrations.tasks.engines import Engines
 from tenantkit.migrations.tasks.queue import Executor, interleave, run_tasks
 from tenantkit.migrations.tasks.task import Retry, Task, run_task
 from tenantkit.postgres.errors import CONFLICTS
@@ -33,7 +35,7 @@ from tenantkit.postgres.limits import Limits
 from tenantkit.tenant import MAIN_DATABASE
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
     from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
@@ -55,11 +57,11 @@ _TURN = 0.05
 
 
 class _Database(NamedTuple):
-    """The means to migrate placements in one database."""
+    """The means to migrate placements in one database, or in the databases of single tenants on one server."""
 
     setup: WorkerConfig
-    engine: Engine
-    """An engine with the application's settings, whose connections are not shared with its requests."""
+    engines: Engines
+    """Engines with the application's settings, whose connections are not shared with its requests."""
     alembic: Alembic
 
 
@@ -83,7 +85,8 @@ class Migrator:
     cancellation: Cancellation = field(default_factory=Cancellation)
     """Ends the run: no task begins after it, and running tasks are cancelled."""
     max_jobs: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Maximum number of jobs at a time in each database, by the free connections of its server; 1 by default."""
+    """Maximum number of jobs at a time in each group of databases, by the free connections of its server; 1 by
+    default."""
     reasons: Counter[str] = field(default_factory=Counter[str])
     """Number of placements that were not replayed, by reason."""
     _found: dict[tuple[str, Heads, str], RehearsalResult] = field(
@@ -97,6 +100,8 @@ class Migrator:
 
     def run(self, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Generator[Outcome]:
         """Migrate *groups* of placements in one database, from and to the same revisions; yield the outcome of each.
+
+        The databases of single tenants on one server count as one here, and below.
 
         Databases are migrated at the same time, except where the number of failures is limited. In each, steps outside
         of a transaction come last, one placement after another, because they wait for every transaction in it.
@@ -120,13 +125,13 @@ class Migrator:
                 database.alembic.close()
 
     def _at(self, key: str) -> _Database:
-        """Return the means to migrate in the database *key*."""
+        """Return the means to migrate in the group of databases *key*."""
         if (found := self._databases.get(key)) is None:
             limits = self.settings.limits
             setup = set_up(self.tenancy, self.graph, limits, key, is_sent=self.settings.jobs != 0)
-            engine = setup.open()
-            alembic = Alembic(engine, self.graph, limits, PLACEMENTS_PER_CONNECTION, self.tell, self.cancellation)
-            found = self._databases[key] = _Database(setup, engine, alembic)
+            engines = Engines(setup.open)
+            alembic = Alembic(engines, self.graph, limits, PLACEMENTS_PER_CONNECTION, self.tell, self.cancellation)
+            found = self._databases[key] = _Database(setup, engines, alembic)
         return found
 
     def _run(self, database: str, groups: Sequence[tuple[Heads, Sequence[Task]]]) -> Generator[Outcome | None]:
@@ -195,7 +200,7 @@ class Migrator:
 
         def replaying() -> Executor:
             replay = Replay(
-                self._at(database).engine,
+                Engines(self._at(database).setup.open),
                 script,
                 self.settings.limits,
                 max(PLACEMENTS_PER_CONNECTION, RELATIONS_PER_CONNECTION // script.relations),
@@ -241,7 +246,8 @@ class Migrator:
             current = read_heads(connection, task.target.schema)
             return current, task.ledger.is_done(connection)
 
-        current, is_done = begin(self._at(task.target.placement.database).engine, read, self.cancellation)
+        engine = self._at(database_of([task])).engines.at(task.target.placement.database)
+        current, is_done = begin(engine, read, self.cancellation)
         if is_done:  # the connection was lost after the commit
             return replace(outcome, to_revision=format_heads(current) or None, sqlstate=None, error=None)
         if self.graph.steps(task.command, task.revision, current):
@@ -273,8 +279,8 @@ class Migrator:
 
 
 def database_of(tasks: Sequence[Task]) -> str:
-    """Return the key of the database of *tasks*."""
-    return tasks[0].target.placement.database
+    """Return the key of the group of databases of *tasks*."""
+    return group_key(tasks[0].target.placement.database)
 
 
 def _refuse(task: Task, obstacle: str) -> Outcome:
@@ -287,7 +293,7 @@ def _refuse(task: Task, obstacle: str) -> Outcome:
 def set_up(
     tenancy: Deployment, graph: RevisionGraph, limits: Limits, database: str = MAIN_DATABASE, *, is_sent: bool
 ) -> WorkerConfig:
-    """Return the configuration of a worker for *database*; if it *is_sent* to a process, in a form that can be sent.
+    """Return the configuration of a worker for a group of databases; if it *is_sent* to a process, in a form for that.
 
     :raises ConfigurationError: if it cannot be sent.
     """
@@ -295,12 +301,12 @@ def set_up(
         environment=graph.environment,
         scope=graph.scope,
         naming_convention=dict(graph.naming_convention),
-        url=tenancy.databases.engine(database).url,
+        url=tenancy.databases.engine(split_key(database)[0]).url,
         engine_options=dict(tenancy.engine_options),
         path=sys.path,
         limits=limits,
         placements_per_connection=PLACEMENTS_PER_CONNECTION,
-        shared_schemas=frozenset(tenancy.main_schemas if tenancy.databases.elsewhere(database) else ()),
+        shared_schemas=frozenset(() if shares_transaction(tenancy.databases, database) else tenancy.main_schemas),
     )
     try:
         if is_sent:

@@ -20,6 +20,7 @@ from tenantkit.migrations.planning.version_tables import read_heads
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.report import MigrationReport
 from tenantkit.migrations.runs.migrator import set_up
+from tenantkit.migrations.tasks.engines import Engines
 from tenantkit.migrations.tasks.task import Task, run_task
 from tenantkit.postgres.limits import POLITE, Limits
 
@@ -90,10 +91,10 @@ def _run(
     if (graph.resolve(target) == current) if purge else not graph.steps(command, target, current):
         return None
     # Not a connection of the application's: a revision may leave state in its session.
-    engine = set_up(tenancy, graph, limits, is_sent=False).open()
+    engines = Engines(set_up(tenancy, graph, limits, is_sent=False).open)
     task = Task(key=SHARED, target=tables, command=command, revision=target, purge=purge)
     with handling() as cancellation:
-        alembic = Alembic(engine, graph, limits, placements_per_connection=1, cancellation=cancellation)
+        alembic = Alembic(engines, graph, limits, placements_per_connection=1, cancellation=cancellation)
         with closing(alembic):
             outcome = run_task(task, alembic, cancellation)
     if not outcome.ok:

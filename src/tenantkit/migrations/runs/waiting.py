@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from tenantkit.databases.base import by_database
+from tenantkit.databases.base import by_database, split_key
 from tenantkit.migrations.environment.targets import shared_target
 from tenantkit.migrations.results.progress import Blocker, Progress, Waiting
 from tenantkit.migrations.runs.shared import SHARED
@@ -36,10 +36,11 @@ _NAMESPACE, _SCHEMA = (f"(({part})::bigint & 4294967295)" for part in PLACEMENT.
 # Every engine holds the claim on a placement while it works on it.
 _WAITING = text(
     f"""
-    SELECT claim.pid, claim.objid::bigint AS claimed, pg_blocking_pids(claim.pid) AS blockers
-    FROM pg_locks claim
+    SELECT claim.pid, nullif(datname, current_database()) AS name, claim.objid::bigint AS claimed,
+        pg_blocking_pids(claim.pid) AS blockers
+    FROM pg_locks claim JOIN pg_database ON pg_database.oid = claim.database
     WHERE claim.locktype = 'advisory' AND claim.granted AND claim.classid::bigint = {_NAMESPACE}
-        AND claim.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND (datname = current_database() OR datname = ANY(:names))
         AND claim.pid IN (
             SELECT pid FROM pg_locks WHERE NOT granted AND waitstart < clock_timestamp() - interval '300 ms'
         )
@@ -59,12 +60,18 @@ _BLOCKERS = text(
 class Watch:
     """Checks a few times per second whether a migration waits for locks, and reports the sessions that hold them."""
 
-    def __init__(self, engine: Engine, keys: Mapping[str, str], report: Callable[[Waiting], object]) -> None:
-        """Watch the schemas in *keys*, whose values are the keys of their tenants."""
+    def __init__(
+        self, engine: Engine, keys: Mapping[tuple[str | None, str], str], report: Callable[[Waiting], object]
+    ) -> None:
+        """Watch the placements in *keys*, whose values are the keys of their tenants.
+
+        A placement is a schema, and the database that it is in on the server of *engine*; ``None`` for the engine's.
+        """
         self._engine = engine
         self._keys = keys
         self._report = report
-        self._claims: dict[int, str] | None = None
+        self._names = [name for name, _ in keys if name is not None]
+        self._claims: dict[tuple[str | None, int], str] | None = None
         self._reported: dict[str, tuple[tuple[int, ...], float]] = {}
 
     @contextmanager
@@ -89,12 +96,13 @@ class Watch:
                     self._poll(connection)
 
     def _poll(self, connection: Connection) -> None:
-        waiting = connection.execute(_WAITING).all()
+        waiting = connection.execute(_WAITING, {"names": self._names}).all()
         if waiting and self._claims is None:
-            found = connection.execute(_CLAIMS, {"schemas": [*self._keys]})
-            self._claims = {row.claimed: self._keys[row.schema] for row in found}
+            found = connection.execute(_CLAIMS, {"schemas": [*{schema for _, schema in self._keys}]})
+            numbers = {row.schema: row.claimed for row in found}
+            self._claims = {(name, numbers[schema]): key for (name, schema), key in self._keys.items()}
         for row in waiting:
-            key = (self._claims or {}).get(row.claimed)
+            key = (self._claims or {}).get((row.name, row.claimed))
             pids = tuple(sorted({*row.blockers}))
             if key is None or not pids or not self._is_new(key, pids):
                 continue
@@ -131,10 +139,11 @@ def watching_for(
     if tenancy.shared_schemas:
         keys[shared_target(tenancy).placement] = SHARED
     databases, report = tenancy.databases, progress.waiting
-    watches = [
-        Watch(databases.engine(database), {each.schema: keys[each] for each in placements}, report)
-        for database, placements in by_database(databases, keys).items()
-    ]
+    watched: dict[str, dict[tuple[str | None, str], str]] = {}
+    for database, placements in by_database(databases, keys).items():
+        name, own = split_key(database)
+        watched.setdefault(name, {}).update({(own, each.schema): keys[each] for each in placements})
+    watches = [Watch(databases.engine(name), its_keys, report) for name, its_keys in watched.items()]
 
     @contextmanager
     def watching() -> Generator[None]:

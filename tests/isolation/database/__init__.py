@@ -1,0 +1,1 @@
+"""Tenants with databases of their own."""
