@@ -32,8 +32,21 @@ class TenantDatabases(Protocol):
     server it is. Both may be called again after a process has died in the middle of it.
     """
 
-    def create(self, connection: Connection, tenant: Tenant, template: str | None) -> None:
-        """Make the database of *tenant*, empty or a copy of *template*, in place of what an earlier try has left."""
+    def create(
+        self, connection: Connection, tenant: Tenant, contents: str | None, fill: Callable[[Tenant], bool]
+    ) -> None:
+        """Make the database of *tenant*, in place of what an earlier try has left.
+
+        It is empty, or a copy of a template; `Isolation.create` then tells which.
+
+        :param contents: the text that determines what a new tenant has in its database; ``None`` if none does.
+        :param fill: makes a template: the contents for a tenant that does not exist, in its database; returns what
+            `is_template` finds there.
+        """
+        ...
+
+    def is_template(self, connection: Connection) -> bool:
+        """Return whether the database of *connection* can be copied for tenants."""
         ...
 
     def drop(self, connection: Connection, tenant: Tenant) -> None:

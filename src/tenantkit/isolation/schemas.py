@@ -78,6 +78,13 @@ def make_schema(connection: Connection, tenant: Tenant) -> None:
     connection.exec_driver_sql(f"COMMENT ON SCHEMA {quote_identifier(tenant.schema)} IS {mark}")
 
 
+def rename_schema(connection: Connection, schema: str, tenant: Tenant) -> None:
+    """Give a schema the name that *tenant* has for it, and mark it as the tenant's own."""
+    name = quote_identifier(tenant.schema)
+    connection.exec_driver_sql(f"ALTER SCHEMA {quote_identifier(schema)} RENAME TO {name}")
+    connection.exec_driver_sql(f"COMMENT ON SCHEMA {name} IS {quote_literal(mark_of(tenant))}")
+
+
 def let_use_schema(
     connection: Connection, schema: str, roles: Iterable[str], *, sequences: str = "USAGE, SELECT, UPDATE"
 ) -> None:

@@ -38,6 +38,9 @@ class _Builds(Protocol):
 
     def require_current(self, connection: Connection, target: MigrationTarget) -> None: ...
 
+    @property
+    def contents(self) -> str | None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class CheckedBuilder:
@@ -67,6 +70,14 @@ class CheckedBuilder:
         """
         self.builds.require_current(connection, target)
 
+    @property
+    def contents(self) -> str | None:
+        """The text that determines what a call creates; ``None`` if it is not known before."""
+        if (built := self.builds.contents) is None:
+            return None
+        declared = self.declared
+        return f"{built} {declared.placeholder!r} {declared.extra_schemas!r} {declared.grant_to!r}"
+
     def explain(self, connection: Connection, error: Exception) -> str | None:
         """Return an explanation of *error*, with which the creation of the tables failed, if there is one."""
         types = {
@@ -92,6 +103,7 @@ class MetadataBuilder:
     """Creates a tenant's tables from the models, for applications without migrations."""
 
     declared: Deployment
+    contents: None = None
 
     def __call__(self, connection: Connection, target: MigrationTarget) -> None:
         """Create every tenant table in the schema of *target*."""

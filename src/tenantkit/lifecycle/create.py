@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from uuid import uuid4
 
 from sqlalchemy import Connection, select
@@ -190,8 +191,22 @@ class _Creation:
         name = administered_from(self._isolation, tenant.placement)
         databases.engine(tenant.placement.database).dispose()  # of an earlier try, and dropped with it
         with outside_transactions(databases, name, self._connection) as there:
-            maker.create(there, tenant, None)
+            maker.create(there, tenant, self._build.contents, partial(self._fill_template, maker))
         self._operation.run(tenant.placement.database, self._install)
+
+    def _fill_template(self, maker: TenantDatabases, model: Tenant) -> bool:
+        """Make the contents of a template; return whether it can be used."""
+        engine = self._directory.databases.engine(model.placement.database)
+        [target] = self._isolation.targets([model])
+        try:
+            with engine.begin() as there:
+                other_databases.install(there, model.placement.database, model.registry)
+                other_databases.remove_mark(there)
+                self._isolation.create(there, model)
+                self._build(there, target)
+                return maker.is_template(there)
+        finally:
+            engine.dispose()
 
     def _install(self, there: Connection) -> None:
         self._require_claim()

@@ -54,6 +54,11 @@ def install(connection: Connection, name: str, registry: str) -> None:
     connection.exec_driver_sql(_comment(name, registry).replace("%", "%%"))
 
 
+def remove_mark(connection: Connection) -> None:
+    """Remove the mark from a database that is to be copied: each copy gets its own."""
+    connection.exec_driver_sql("COMMENT ON SCHEMA tenantkit IS NULL")
+
+
 def _is_current(connection: Connection, name: str, registry: str) -> bool:
     facts = connection.execute(_FACTS).one()
     if facts.has_registry:

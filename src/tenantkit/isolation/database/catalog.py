@@ -63,18 +63,19 @@ def create(connection: Connection, name: str, tenant: Tenant, template: str | No
     drop(connection, unfinished)
     made = quote_identifier(unfinished)
     copied = "" if template is None else f" TEMPLATE {quote_identifier(template)} STRATEGY wal_log"
-    _execute(connection, f"CREATE DATABASE {made}{copied}")
-    _execute(connection, f"COMMENT ON DATABASE {made} IS {quote_literal(mark_of(tenant))}")
-    _execute(connection, f"REVOKE CONNECT, TEMPORARY ON DATABASE {made} FROM PUBLIC")
+    execute(connection, f"CREATE DATABASE {made}{copied}")
+    execute(connection, f"COMMENT ON DATABASE {made} IS {quote_literal(mark_of(tenant))}")
+    execute(connection, f"REVOKE CONNECT, TEMPORARY ON DATABASE {made} FROM PUBLIC")
     for role in roles:
-        _execute(connection, f"GRANT CONNECT, TEMPORARY ON DATABASE {made} TO {quote_identifier(role)}")
-    _execute(connection, f"ALTER DATABASE {made} RENAME TO {quote_identifier(name)}")
+        execute(connection, f"GRANT CONNECT, TEMPORARY ON DATABASE {made} TO {quote_identifier(role)}")
+    execute(connection, f"ALTER DATABASE {made} RENAME TO {quote_identifier(name)}")
 
 
 def drop(connection: Connection, name: str) -> None:
     """End the connections to a database, and remove it, if it is there."""
-    _execute(connection, f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE)")
+    execute(connection, f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE)")
 
 
-def _execute(connection: Connection, statement: str) -> None:
+def execute(connection: Connection, statement: str) -> None:
+    """Execute a statement without parameters."""
     connection.exec_driver_sql(statement.replace("%", "%%"))

@@ -6,14 +6,18 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DBAPIError
+
 from tenantkit.databases.base import own_key, split_key
 from tenantkit.exceptions import InvalidTenantKeyError
+from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding
-from tenantkit.isolation.database import catalog
+from tenantkit.isolation.database import catalog, templates
 from tenantkit.isolation.schema import SchemaIsolation
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.naming import MAX_IDENTIFIER_BYTES, schema_name
+from tenantkit.postgres.errors import sqlstate
 from tenantkit.tenant import Isolation as Name
 from tenantkit.tenant import NewTenant, Placement, Tenant
 
@@ -27,12 +31,24 @@ class DatabaseMaker:
 
     grant_to: Collection[str]
 
-    def create(self, connection: Connection, tenant: Tenant, template: str | None) -> None:
-        """Make the database of *tenant*; one with the tenant's comment is dropped before."""
+    def create(
+        self, connection: Connection, tenant: Tenant, contents: str | None, fill: Callable[[Tenant], bool]
+    ) -> None:
+        """Make the database of *tenant*, by a template if there is one; one with its comment is dropped before."""
         name = _database_of(tenant.placement)
         if catalog.read_comment(connection, name) == catalog.mark_of(tenant):
             catalog.drop(connection, name)
-        catalog.create(connection, name, tenant, template, self.grant_to)
+        template = None if contents is None else templates.find_or_make(connection, tenant, contents, fill)
+        try:
+            catalog.create(connection, name, tenant, template, self.grant_to)
+        except DBAPIError as error:
+            if template is None or sqlstate(error) not in templates.UNUSABLE:
+                raise
+            catalog.create(connection, name, tenant, None, self.grant_to)
+
+    def is_template(self, connection: Connection) -> bool:
+        """Return whether the schema in the database can be renamed."""
+        return not templates.names_its_schema(connection)
 
     def drop(self, connection: Connection, tenant: Tenant) -> None:
         """Drop the database, and what an interrupted creation has left."""
@@ -91,7 +107,13 @@ class DatabaseIsolation:
         return catalog.login_problem(connection, self.grant_to)
 
     def create(self, connection: Connection, tenant: Tenant) -> bool:
-        """Make the schema in the tenant's database, and return whether its tables are to be made."""
+        """Make the schema in the tenant's database, and return whether its tables are to be made.
+
+        A copy of a template has them, in a schema that gets the tenant's name.
+        """
+        if tenant.schema != templates.SCHEMA and schemas.read_mark(connection, templates.SCHEMA) is not None:
+            schemas.rename_schema(connection, templates.SCHEMA, tenant)
+            return False
         return self.inside.create(connection, tenant)
 
     def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError
@@ -31,6 +33,14 @@ class AlembicBuilder:
                 f"There are no revisions in {self._graph.folder}, so a new tenant would have no tables. "
                 "Write the first with 'tenantkit revision --autogenerate -m initial'."
             )
+
+    @cached_property
+    def contents(self) -> str:
+        """The hash of the revisions and of ``env.py``, which determine what a call makes."""
+        found = sha256()
+        for path in (self._graph.environment / "env.py", *sorted(self._graph.folder.rglob("*.py"))):
+            found.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
+        return found.hexdigest()
 
     def __call__(self, connection: Connection, target: MigrationTarget, heads: Heads | None = None) -> None:
         """Bring an empty placement to *heads*, by default the newest revisions, within the caller's transaction."""
