@@ -12,10 +12,13 @@ from sqlalchemy.util import immutabledict
 
 from tenantkit import Tenancy, TenantSession
 from tenantkit.databases.base import Databases
+from tenantkit.databases.budget import ConnectionBudget
+from tenantkit.databases.of_tenants import TenantEngines
 from tenantkit.drift import checking
 from tenantkit.drivers.frame import FramedConnection
 from tenantkit.isolation import schemas
 from tenantkit.isolation.binding import Binding
+from tenantkit.isolation.database.isolation import DatabaseMaker
 from tenantkit.isolation.schema import SchemaIsolation
 from tenantkit.lifecycle import doctor
 from tenantkit.registry.cache import TenantCache
@@ -143,6 +146,30 @@ def in_the_main_database(patch: Patch) -> None:
         return databases.main
 
     patch.setattr(session, "choose_bind", choose)
+
+
+def with_one_database_for_all(patch: Patch) -> None:
+    original = TenantEngines.get
+    made: dict[TenantEngines, Any] = {}
+
+    def get(engines: TenantEngines, *arguments: Any) -> Any:
+        return made.setdefault(engines, original(engines, *arguments))
+
+    patch.setattr(TenantEngines, "get", get)
+
+
+def with_connections_of_any_database(patch: Patch) -> None:
+    original = ConnectionBudget._take
+
+    def take(budget: ConnectionBudget, pool: Any, turn: Any) -> Any:
+        found = original(budget, next(iter(budget._idle.values()), pool), turn)
+        return found and (found[0], pool)
+
+    patch.setattr(ConnectionBudget, "_take", take)
+
+
+def with_a_database_that_stays(patch: Patch) -> None:
+    patch.setattr(DatabaseMaker, "drop", lambda *_: None)
 
 
 def with_the_first_target_only(patch: Patch) -> None:

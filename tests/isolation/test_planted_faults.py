@@ -10,7 +10,7 @@ import pytest
 
 from tests.isolation import faults
 from tests.isolation.contract import closed, keys, lifecycle, line, surroundings, visibility
-from tests.isolation.contract.isolations import ROW, SCHEMA, TWO_DATABASES, Kind
+from tests.isolation.contract.isolations import DATABASE, ROW, SCHEMA, TWO_DATABASES, Kind
 from tests.support.pgbouncer import PGBOUNCER
 
 CASES = (*visibility.CASES, *keys.CASES, *closed.CASES, *surroundings.CASES, *lifecycle.CASES)
@@ -57,6 +57,12 @@ FAULTS = {
     "removal of nothing": Fault(faults.with_a_drop_of_nothing, [line.CREATION]),
     "no findings": Fault(faults.without_findings, [line.DOCTOR]),
     "main database for all": Fault(faults.in_the_main_database, [line.ORM, line.TEXT], kind=TWO_DATABASES),
+    "main database for all with their own": Fault(faults.in_the_main_database, [line.ORM, line.TEXT], kind=DATABASE),
+    "one database for all with their own": Fault(
+        faults.with_one_database_for_all, [line.ORM, line.TEXT], kind=DATABASE
+    ),
+    "connections of any database": Fault(faults.with_connections_of_any_database, [line.ORM, line.TEXT], kind=DATABASE),
+    "a database that stays": Fault(faults.with_a_database_that_stays, [line.CREATION], kind=DATABASE),
 }
 
 

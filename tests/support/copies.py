@@ -67,6 +67,10 @@ class Databases(Server):
         chosen = [*urls]
         derived = self._derived(chosen)
         self._made += derived
+        for url in derived:
+            self._connection.execute(
+                sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(url.database or ""))
+            )
         for url in (*chosen, *derived):
             try:
                 super().drop([url])

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 class DatabaseMaker:
     """Makes databases that only *grant_to*, besides the owner, may connect to."""
 
+    prefix: Callable[[], str]
+    """Returns the beginning of templates' names."""
     grant_to: Collection[str]
 
     def create(
@@ -38,7 +40,9 @@ class DatabaseMaker:
         name = _database_of(tenant.placement)
         if catalog.read_comment(connection, name) == catalog.mark_of(tenant):
             catalog.drop(connection, name)
-        template = None if contents is None else templates.find_or_make(connection, tenant, contents, fill)
+        template = (
+            None if contents is None else templates.find_or_make(connection, self.prefix(), tenant, contents, fill)
+        )
         try:
             catalog.create(connection, name, tenant, template, self.grant_to)
         except DBAPIError as error:
@@ -74,7 +78,7 @@ class DatabaseIsolation:
     databases: TenantDatabases = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "databases", DatabaseMaker(self.grant_to))
+        object.__setattr__(self, "databases", DatabaseMaker(self.prefix, self.grant_to))
 
     def place(self, tenant: NewTenant) -> Placement:
         """Return a database on the server of the one that was chosen, whose name no tenant before had.

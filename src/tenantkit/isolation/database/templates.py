@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tenantkit.databases.base import own_key, split_key
 from tenantkit.isolation.database import catalog
+from tenantkit.naming import MAX_IDENTIFIER_BYTES
 from tenantkit.postgres.advisory_locks import TEMPLATE
 from tenantkit.postgres.errors import sqlstate
 from tenantkit.postgres.quoting import quote_identifier, quote_literal
@@ -52,9 +53,18 @@ def _mark_of(registry: str) -> str:
     return f"tenantkit template of registry {registry}"
 
 
-def find_or_make(connection: Connection, tenant: Tenant, contents: str, fill: Callable[[Tenant], bool]) -> str | None:
+def _name(prefix: str, contents: str) -> str:
+    """Return the name of a template. No tenant's database has it, as ``~`` is in no key."""
+    end = f"~template_{sha256(contents.encode()).hexdigest()[:16]}"
+    return prefix.encode()[: MAX_IDENTIFIER_BYTES - len(end)].decode(errors="ignore") + end
+
+
+def find_or_make(
+    connection: Connection, prefix: str, tenant: Tenant, contents: str, fill: Callable[[Tenant], bool]
+) -> str | None:
     """Return the name of a template for the database of *tenant*; ``None`` if there is none to be had now.
 
+    :param prefix: the beginning of its name.
     :param contents: the text that determines the contents of the template.
     :param fill: makes the contents for a tenant that does not exist, whose database is the future template; returns
         whether copies of it can be used.
@@ -62,7 +72,7 @@ def find_or_make(connection: Connection, tenant: Tenant, contents: str, fill: Ca
     if (connection.dialect.server_version_info or (0,)) < (COPIES_QUICKLY,):
         return None
     registry = tenant.registry
-    name = f"tenantkit_template_{sha256(f'{registry} {contents}'.encode()).hexdigest()[:32]}"
+    name = _name(prefix, f"{registry} {contents}")
     if (comment := catalog.read_comment(connection, name)) is not None:
         return name if comment == _mark_of(registry) else None
     if not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({TEMPLATE})").scalar_one():
