@@ -64,7 +64,7 @@ def create(
     ] = None,
     isolation: Annotated[
         Isolation | None,
-        typer.Option("--isolation", help="A schema of its own, or rows in common tables.", show_default=False),
+        typer.Option("--isolation", help="A schema or a database of its own, or rows in common tables.", show_default=False),
     ] = None,
     row_value: RowValue = None,
     as_json: Json = False,
@@ -78,6 +78,7 @@ def create(
     - `tenantkit create acme`
     - `tenantkit create acme --name "Acme Inc." --domain acme.example.com --attribute plan=pro`
     - `tenantkit create acme --database eu`
+    - `tenantkit create acme --isolation database`
     """
     attributes = parse_attributes(attribute)
     with application(context) as tenancy:
