@@ -22,7 +22,7 @@ PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/s
 
 CONFIGURATION = """\
 [databases]
-* = host={host} port={port} user={user} {password}
+{databases} = host={host} port={port} user={user} {password}
 [pgbouncer]
 listen_port = 6432
 unix_socket_dir = {folder}
@@ -36,8 +36,11 @@ ignore_startup_parameters = extra_float_digits
 
 
 @contextmanager
-def pgbouncer(database: URL, *, connections: int = 2) -> Generator[URL]:
-    """Start a PgBouncer in front of a database, with so few server connections that clients share them."""
+def pgbouncer(database: URL, *, connections: int = 2, databases: str = "*") -> Generator[URL]:
+    """Start a PgBouncer in front of *databases*, with so few server connections that clients share them.
+
+    The URL is that of *database*.
+    """
     assert PGBOUNCER is not None
     with tempfile.TemporaryDirectory(prefix="tk") as name:
         folder = Path(name)
@@ -51,6 +54,7 @@ def pgbouncer(database: URL, *, connections: int = 2) -> Generator[URL]:
                 password=f"password='{database.password}'" if database.password else "",
                 folder=folder,
                 connections=connections,
+                databases=databases,
             )
         )
         command = [PGBOUNCER, str(file)]

@@ -18,6 +18,10 @@ from tenantkit.postgres.retry import is_away
 
 T = TypeVar("T")
 
+_UNKNOWN_TO_PGBOUNCER = ("bouncer config error", "no such database")
+"""PgBouncer's errors for a database that its configuration does not name."""
+_WILDCARD = "; PgBouncer needs a line for it, or for all: '* = host=...' in [databases]"
+
 AT_ONCE = 16
 """Maximum number of databases in which work is done at the same time."""
 
@@ -36,7 +40,9 @@ def unreachable(database: str, error: BaseException) -> str | None:
     """Return the description of an *error* that means that *database* is down; ``None`` for any other error."""
     if not is_away(error):
         return None
-    return f"the database {database!r} cannot be reached: {as_clause(reason(error))}"
+    why = as_clause(reason(error))
+    hint = _WILDCARD if any(words in why for words in _UNKNOWN_TO_PGBOUNCER) else ""
+    return f"the database {database!r} cannot be reached: {why}{hint}"
 
 
 def in_each(

@@ -52,6 +52,7 @@ def built_in(
         inside=schema,
         prefix=lambda: f"{databases.main.url.database}_" if database_prefix is None else database_prefix,
         grant_to=grant_to,
+        require_reach=databases.engine,
     )
     row = RowIsolation(
         placeholder=placeholder,

@@ -15,7 +15,7 @@ from tenantkit import Tenant
 from tests.isolation.contract.application import INVOICE_NO, KEYS, Task
 from tests.isolation.contract.deployment import Deployment
 from tests.isolation.contract.hostile import DEFINER, Attack
-from tests.isolation.contract.isolations import ROLE, ROW, SCHEMA, TWO_DATABASES, Kind
+from tests.isolation.contract.isolations import DATABASE, ROLE, ROW, SCHEMA, TWO_DATABASES, Kind
 
 ATTACKER, NEIGHBOUR = KEYS
 SECRET = "secretof{}"
@@ -41,6 +41,7 @@ GUARDS = (
     Guard(name="schema, `forbid`", options={"raw_sql": "forbid"}),
     ROLES,
     Guard(name="`role`, `forbid`", kind=ROLE, options={"raw_sql": "forbid"}),
+    Guard(name="database, `allow`", kind=DATABASE, options={"raw_sql": "allow"}),
     Guard(name="row, `allow`", kind=ROW, options={"raw_sql": "allow"}),
     Guard(name="row, `forbid`", kind=ROW, options={"raw_sql": "forbid"}),
 )
@@ -51,10 +52,10 @@ ELSEWHERE = Guard(name="another database", kind=TWO_DATABASES, options={})
 
 def prepare(deployment: Deployment) -> None:
     """Give each tenant secret rows, statistics that show them, and a secret large object."""
-    for name, engine in deployment.engines.items():
+    for engine in deployment.engines.values():
         with engine.begin() as connection:
             connection.execute(text(DEFINER))
-            connection.exec_driver_sql(f"ALTER FUNCTION public.titles_in OWNER TO {deployment.urls[name].username}")
+            connection.exec_driver_sql(f"ALTER FUNCTION public.titles_in OWNER TO {deployment.urls['main'].username}")
             connection.exec_driver_sql("CREATE EXTENSION dblink SCHEMA public")
     restore(deployment)
     for key in KEYS:

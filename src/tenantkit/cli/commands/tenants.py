@@ -64,7 +64,9 @@ def create(
     ] = None,
     isolation: Annotated[
         Isolation | None,
-        typer.Option("--isolation", help="A schema or a database of its own, or rows in common tables.", show_default=False),
+        typer.Option(
+            "--isolation", help="A schema or a database of its own, or rows in common tables.", show_default=False
+        ),
     ] = None,
     row_value: RowValue = None,
     as_json: Json = False,

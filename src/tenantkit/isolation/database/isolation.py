@@ -75,6 +75,8 @@ class DatabaseIsolation:
     """Returns the text before the key in a database's name."""
     grant_to: Collection[str]
     """The roles that may connect to the database, besides its owner."""
+    require_reach: Callable[[str], object]
+    """Raises `ConfigurationError` unless there can be an engine for a database."""
     databases: TenantDatabases = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,6 +86,7 @@ class DatabaseIsolation:
         """Return a database on the server of the one that was chosen, whose name no tenant before had.
 
         :raises InvalidTenantKeyError: if its name is longer than PostgreSQL's names can be.
+        :raises ConfigurationError: if the server is not given by a URL.
         """
         inner = self.inside.place(tenant)
         name = schema_name(tenant.key, prefix=self.prefix(), number=tenant.number)
@@ -93,7 +96,8 @@ class DatabaseIsolation:
                 f"the name of its database, {name!r}, is longer than {MAX_IDENTIFIER_BYTES} bytes: give the tenancy a "
                 "shorter database_prefix=",
             )
-        return Placement(own_key(inner.database, name), inner.schema)
+        self.require_reach(key := own_key(inner.database, name))
+        return Placement(key, inner.schema)
 
     def bind(self, tenant: Tenant) -> Binding:
         """Return what a session needs to serve *tenant*."""
