@@ -90,7 +90,9 @@ def test_a_pgbouncer_without_a_wildcard_is_named_and_the_creation_can_be_repeate
     with pgbouncer(url, databases=str(url.database)) as pooler:
         options = {"engine_options": {"connect_args": driver_arguments("psycopg")}}
         with closing(Tenancy(pooler, **APPLICATION, **options)) as tenancy:
-            with pytest.raises(ProvisioningError, match=r"the database 'main/\w+_acme' cannot be reached: .*PgBouncer needs a line"):
+            with pytest.raises(
+                ProvisioningError, match=r"the database 'main/\w+_acme' cannot be reached: .*PgBouncer needs a line"
+            ):
                 tenancy.create("acme")
             assert [finding.subject for finding in tenancy.diagnose()] == ["acme"]
     direct = make()

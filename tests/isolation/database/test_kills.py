@@ -8,29 +8,34 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from tenantkit import ProvisioningError, Tenancy, TenantNotFoundError
 from tenantkit.isolation.database import catalog
 from tests.isolation.database.conftest import Make
 from tests.isolation.two_databases import Note
+from tests.migrations.environments import Environment
 
 KILLED = 77
+NAME = "tk_killed"
 
 
-def _killed(work: Callable[[], object], number: int, *, after: bool) -> bool:
-    """Do *work* in a process that is killed at a statement about databases; return whether it was reached."""
+Work = Callable[[], object]
+Killed = Callable[[Work, int], bool]
+"""Does work in a process that is killed at the n-th of some events; returns whether it came to that."""
+
+
+def _killed(work: Work, plant: Callable[[Callable[[], None]], None], number: int) -> bool:
+    """Do *work* in a process that is killed when the function that *plant* receives is called for the n-th time."""
     if (child := os.fork()) == 0:
-        execute, left = catalog.execute, iter(range(number, -1, -1))
+        os.environ["PGAPPNAME"] = NAME
+        left = iter(range(number, -1, -1))
 
-        def execute_or_die(connection: Any, statement: str) -> None:
-            is_last = next(left) == 0
-            if not (is_last and not after):
-                execute(connection, statement)
-            if is_last:
+        def die_in_time() -> None:
+            if next(left) == 0:
                 os._exit(KILLED)
 
-        catalog.execute = execute_or_die
+        plant(die_in_time)
         try:
             work()
         finally:
@@ -38,11 +43,43 @@ def _killed(work: Callable[[], object], number: int, *, after: bool) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == KILLED
 
 
-def _wait_for_finding(tenancy: Tenancy) -> None:
-    """Wait until the server has noticed that the process has died, and the doctor finds what it left."""
+def _before_statement(work: Work, number: int) -> bool:
+    execute = catalog.execute
+
+    def plant(die_in_time: Callable[[], None]) -> None:
+        catalog.execute = lambda *arguments: (die_in_time(), execute(*arguments))
+
+    return _killed(work, plant, number)
+
+
+def _after_statement(work: Work, number: int) -> bool:
+    execute = catalog.execute
+
+    def plant(die_in_time: Callable[[], None]) -> None:
+        catalog.execute = lambda *arguments: (execute(*arguments), die_in_time())
+
+    return _killed(work, plant, number)
+
+
+def _before_commit(work: Work, number: int) -> bool:
+    def plant(die_in_time: Callable[[], None]) -> None:
+        event.listen(Engine, "commit", lambda _: die_in_time())
+
+    return _killed(work, plant, number)
+
+
+for_each_kill = pytest.mark.parametrize("killed", [_before_statement, _after_statement, _before_commit])
+
+
+def _left(tenancy: Tenancy) -> list[str]:
+    """Return what the doctor finds once the server has noticed that the processes have died."""
     end = monotonic() + 10
-    while [finding.subject for finding in tenancy.diagnose()] != ["acme"]:
-        assert monotonic() < end
+    query = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = :name")
+    with tenancy.engine.connect() as connection:
+        while connection.scalar(query, {"name": NAME}):
+            connection.rollback()
+            assert monotonic() < end
+    return [finding.subject for finding in tenancy.diagnose()]
 
 
 def _seed(session: Any) -> None:
@@ -67,19 +104,22 @@ def plain(make: Make) -> Tenancy:
     return tenancy
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_creation_that_was_killed_is_completed_or_removed(plain: Tenancy, server: Engine, after: bool) -> None:
+@for_each_kill
+def test_a_creation_that_was_killed_is_completed_or_removed(plain: Tenancy, server: Engine, killed: Killed) -> None:
     number = 0
     endings = (
         lambda: plain.create("acme", seed=_seed),
         plain.repair,
         lambda: plain.drop("acme"),
     )
-    while _killed(lambda: plain.create("acme", seed=_seed), number, after=after):
-        _wait_for_finding(plain)
-        endings[number % 3]()
+    while killed(lambda: plain.create("acme", seed=_seed), number):
+        left = _left(plain)
+        assert left == ["acme"] or (left == [] and killed is _before_commit)
+        ending = number % 3 if left else 0
+        if left or not plain.list(search="acme"):
+            endings[ending]()
         assert plain.diagnose() == []
-        if number % 3 == 0:
+        if ending == 0:
             with plain.session("acme") as session:
                 assert session.scalars(text("SELECT text FROM note")).all() == ["acme"]
             plain.drop("acme")
@@ -89,19 +129,20 @@ def test_a_creation_that_was_killed_is_completed_or_removed(plain: Tenancy, serv
     plain.drop("acme")
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_removal_that_was_killed_is_completed(plain: Tenancy, server: Engine, after: bool) -> None:
+@for_each_kill
+def test_a_removal_that_was_killed_is_completed(plain: Tenancy, server: Engine, killed: Killed) -> None:
     number = 0
     plain.create("acme")
-    while _killed(lambda: plain.drop("acme"), number, after=after):
-        _wait_for_finding(plain)
-        (plain.repair if number % 2 else lambda: plain.drop("acme"))()
+    while killed(lambda: plain.drop("acme"), number):
+        left = _left(plain)
+        assert left == ["acme"] or (left == [] and killed is _before_commit)
+        (plain.repair if left and number % 2 else lambda: plain.drop("acme"))()
         assert (plain.diagnose(), _names(server, plain)) == ([], [])
         with pytest.raises(TenantNotFoundError):
             plain.get("acme")
         plain.create("acme")
         number += 1
-    assert number == 2
+    assert number >= 2
 
 
 def test_a_database_that_is_not_the_tenants_is_neither_taken_nor_dropped(plain: Tenancy, server: Engine) -> None:
@@ -119,3 +160,22 @@ def test_a_database_that_is_not_the_tenants_is_neither_taken_nor_dropped(plain: 
         plain.drop("berta")
     assert _names(server, plain) == ["acme", "berta"]
     assert plain.get("berta").status == "active"
+
+
+def test_the_making_of_a_template_that_was_killed_is_begun_again(
+    make: Make, environment: Environment, server: Engine, plain: Tenancy
+) -> None:
+    number = 0
+    while True:
+        [revision] = (environment.folder / "tenant").glob("*.py")
+        revision.write_text(f"{revision.read_text()}# {number}\n")  # another template
+        tenancy = make(migrations=environment.folder)
+        if not _after_statement(lambda tenancy=tenancy: tenancy.create("acme"), number):
+            break
+        assert _left(tenancy) == ["acme"]
+        assert tenancy.create("acme").status == "active"
+        assert tenancy.diagnose() == []
+        tenancy.drop("acme")
+        number += 1
+    assert number >= 10
+    assert len([name for name in _names(server, plain) if name.startswith("~template")]) <= 2
