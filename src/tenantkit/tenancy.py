@@ -235,8 +235,7 @@ class Tenancy(Serving):
 
         A creation that failed or was killed is finished by the next one with the same key.
 
-        :param database: the name of the database to create it in, or of the one on whose server its own database is
-            created, in place of the one that ``placement=`` chooses.
+        :param database: the database to create it in, or on whose server to, in place of that of ``placement=``.
         :param isolation: ``schema``, ``database`` or ``row``; by default the tenancy's own ``isolation``.
         :param row_value: the tenant's value of ``row_column``, which no other tenant has, and which never changes; by
             default a new UUID, or the tenant's id.
