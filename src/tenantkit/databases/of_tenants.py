@@ -45,7 +45,8 @@ class TenantEngines:
         self._options = options
         self._budget = budget
         self._hooks: list[Callable[[Engine], object]] = []
-        self._original: Engine | None = None
+        self._originals: dict[None, Engine] = {}
+        """The original, once it is made. Without a lock, which could be held when the process forks."""
         self._knows_server = False
         self._engines: dict[str, Engine] = {}
 
@@ -68,7 +69,7 @@ class TenantEngines:
             engine.dispose()
 
     def _make_engine(self, database: str) -> Engine:
-        original = self._original or self._make_original()
+        original = self._originals.get(None) or self._originals.setdefault(None, self._make_original())
         options = {"connect_args": self._options.get("connect_args", {})}
         return copy_engine(original, self._url().set(database=database), self._budget, before=self._learn, **options)
 
@@ -83,13 +84,12 @@ class TenantEngines:
         leave_out_hstore(original)
         for hook in self._hooks:
             hook(original)
-        self._original = original
         return original
 
     def _learn(self) -> None:
         """Let the dialect learn about the server, on a connection of its own."""
-        if not self._knows_server and self._original is not None:
-            self._original.connect().close()
+        if not self._knows_server:
+            self._originals[None].connect().close()
             self._knows_server = True
 
 

@@ -37,9 +37,8 @@ class DatabaseMaker:
         self, connection: Connection, tenant: Tenant, contents: str | None, fill: Callable[[Tenant], bool]
     ) -> None:
         """Make the database of *tenant*, by a template if there is one; one with its comment is dropped before."""
+        self._drop_own(connection, tenant)
         name = _database_of(tenant.placement)
-        if catalog.read_comment(connection, name) == catalog.mark_of(tenant):
-            catalog.drop(connection, name)
         template = (
             None if contents is None else templates.find_or_make(connection, self.prefix(), tenant, contents, fill)
         )
@@ -56,8 +55,13 @@ class DatabaseMaker:
 
     def drop(self, connection: Connection, tenant: Tenant) -> None:
         """Drop the database, and what an interrupted creation has left."""
-        catalog.drop(connection, _database_of(tenant.placement))
+        self._drop_own(connection, tenant)
         catalog.drop(connection, catalog.unfinished_name(tenant))
+
+    def _drop_own(self, connection: Connection, tenant: Tenant) -> None:
+        name = _database_of(tenant.placement)
+        if catalog.read_comment(connection, name) == catalog.mark_of(tenant):
+            catalog.drop(connection, name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
