@@ -64,6 +64,10 @@ class _Database(NamedTuple):
     """Engines with the application's settings, whose connections are not shared with its requests."""
     alembic: Alembic
 
+    def for_one_thread(self, key: str) -> Engines:
+        """Return engines for an executor beside others: the same, if it stays in one database."""
+        return self.engines if split_key(key)[1] is None else Engines(self.setup.open)
+
 
 def _unchanged(executor: Any) -> Any:
     return executor
@@ -200,7 +204,7 @@ class Migrator:
 
         def replaying() -> Executor:
             replay = Replay(
-                Engines(self._at(database).setup.open),
+                self._at(database).for_one_thread(database),
                 script,
                 self.settings.limits,
                 max(PLACEMENTS_PER_CONNECTION, RELATIONS_PER_CONNECTION // script.relations),

@@ -1,4 +1,7 @@
-"""The engines of an executor, which has connections to one database at a time."""
+"""The engines of an executor, which has connections to one database at a time.
+
+Only where that is always the same one, several threads may share them.
+"""
 
 from __future__ import annotations
 
