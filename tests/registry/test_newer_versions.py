@@ -31,7 +31,9 @@ pytestmark = pytest.mark.few_cases
 
 NEWER = {
     "status": "UPDATE tenantkit.tenants SET status = 'archived' WHERE key = 'acme'",
-    "known isolation": "UPDATE tenantkit.tenants SET isolation = 'database' WHERE key = 'acme'",
+    "isolation that does not go with the database": "UPDATE tenantkit.tenants SET isolation = 'database' WHERE key = 'acme'",
+    "database of its own without that isolation":
+        "UPDATE tenantkit.tenants SET database = 'main/other' WHERE key = 'acme'",
     "unknown isolation": "UPDATE tenantkit.tenants SET isolation = 'cluster' WHERE key = 'acme'",
     "database": "UPDATE tenantkit.tenants SET database = 'eu' WHERE key = 'acme'",
     "database with a schema that another tenant has here":
@@ -159,7 +161,9 @@ def test_a_migration_refuses_that_tenant_alone(
             act()
         (failure,) = failed.value.report.failures
         assert (failure.key, len(failed.value.report.migrated)) == ("acme", 2)
-        assert re.search("this version of tenantkit does not know|name it in Tenancy", failure.error or "")
+        assert re.search(
+            "this version of tenantkit does not know|does not go with|name it in Tenancy", failure.error or ""
+        )
     status = {placement.key: placement for placement in migrations.status(tenancy).placements}
     assert (status["acme"].state, status["acme"].revision) == ("missing", None)
     assert status["acme"].error

@@ -189,6 +189,7 @@ INIT: dict[str, Wrong] = {
     "reserved_keys": ("www", None, 5, [5], ["WWW"], [""], iter(["www"])),
     "cache_ttl": (*NOT_NUMBER, None, -1),
     "cache_size": (*NOT_WHOLE, None, -1, 0),
+    "engine_budget": (*NOT_WHOLE, None, -1, 0),
     "listen": NOT_FLAG,
     "engine_options": ("echo", 5, [("echo", True)]),
     "application": (*NOT_NAME, *NOT_STORABLE),
@@ -198,6 +199,7 @@ INIT: dict[str, Wrong] = {
     "guard": ("Role", "login", "", None, True, ["role"]),
     "guard_group": (*NOT_IDENTIFIER, "notes_tenants"),  # without guard="role"
     "unscoped_url": (5, True, ["a"], "", "mysql://a@b/c", "no url"),
+    "database_prefix": NOT_IDENTIFIER,
     "grant_to": (
         *(None, iter(["app"]), ["app", ""]),
         *(each for each in NOT_IDENTIFIER if not isinstance(each, tuple)),

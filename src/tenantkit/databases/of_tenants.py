@@ -131,7 +131,8 @@ def copy_engine(
                 return made
         return dialect.connect(*own_arguments, **own_parameters)
 
-    made = Engine(
+    like: Any = original
+    engine = Engine(
         BudgetPool(
             connect,
             budget,
@@ -145,13 +146,14 @@ def copy_engine(
         ),
         dialect,
         url,
-        echo=original.echo,
+        echo=like.echo,
         hide_parameters=original.hide_parameters,
         query_cache_size=0,
     )
+    made: Any = engine
     # As Engine.execution_options() does for its copies.
-    made._compiled_cache = original._compiled_cache  # noqa: SLF001
-    made._execution_options = original._execution_options  # noqa: SLF001
-    made.dispatch = made.dispatch._join(original.dispatch)  # noqa: SLF001
-    made._has_events = original._has_events  # noqa: SLF001
-    return made
+    made._compiled_cache = like._compiled_cache  # noqa: SLF001
+    made._execution_options = like._execution_options  # noqa: SLF001
+    made.dispatch = made.dispatch._join(like.dispatch)  # noqa: SLF001
+    made._has_events = like._has_events  # noqa: SLF001
+    return engine

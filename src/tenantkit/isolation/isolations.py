@@ -41,11 +41,16 @@ class Isolations:
 
     def problem(self, tenant: Tenant) -> str | None:
         """Return why this tenancy can neither serve nor change *tenant*; ``None`` if it can."""
-        if tenant.isolation not in self._by_name:
+        name, own = split_key(tenant.placement.database)
+        if (isolation := self._by_name.get(tenant.isolation)) is None:
             unknown = f"isolation {str(tenant.isolation)!r}"
-        elif not reaches(self._databases, tenant.placement.database):
-            database, _ = split_key(tenant.placement.database)
-            return f"its database {database!r} is not one of this tenancy's: name it in Tenancy({{{database!r}: ...}})"
+        elif not reaches(self._databases, name):
+            return f"its database {name!r} is not one of this tenancy's: name it in Tenancy({{{name!r}: ...}})"
+        elif (own is None) != (isolation.databases is None):
+            return (
+                f"its isolation {isolation.name!r} does not go with its database {tenant.placement.database!r} in the "
+                "registry: if a newer version of tenantkit has set it, update tenantkit"
+            )
         elif type(tenant.status) is not Status:
             unknown = f"status {str(tenant.status)!r}"
         else:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -69,7 +70,8 @@ def find_or_make(
     :param fill: makes the contents for a tenant that does not exist, whose database is the future template; returns
         whether copies of it can be used.
     """
-    if (connection.dialect.server_version_info or (0,)) < (COPIES_QUICKLY,):
+    version: Any = connection.dialect.server_version_info
+    if version < (COPIES_QUICKLY,):
         return None
     registry = tenant.registry
     name = _name(prefix, f"{registry} {contents}")

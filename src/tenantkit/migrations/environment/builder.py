@@ -34,9 +34,13 @@ class AlembicBuilder:
                 "Write the first with 'tenantkit revision --autogenerate -m initial'."
             )
 
-    @cached_property
+    @property
     def contents(self) -> str:
         """The hash of the revisions and of ``env.py``, which determine what a call makes."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> str:
         found = sha256()
         for path in (self._graph.environment / "env.py", *sorted(self._graph.folder.rglob("*.py"))):
             found.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
