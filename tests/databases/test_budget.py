@@ -22,8 +22,12 @@ from tenantkit.databases.of_tenants import TenantEngines, make_budget
 from tenantkit.databases.tasks import TaskTurn
 
 LIMIT, DATABASES = 3, 6
-SECONDS = 1.5
-"""Seconds of the load of each driver."""
+
+
+@pytest.fixture
+def seconds(all_cases: bool) -> float:
+    """Seconds of a load."""
+    return 3.0 if all_cases else 0.5
 
 
 class Watched:
@@ -126,12 +130,12 @@ def test_those_that_wait_are_served_in_their_order(watched: Watched) -> None:
         connection.close()
 
 
-def test_threads_lose_no_place(watched: Watched) -> None:
+def test_threads_lose_no_place(watched: Watched, seconds: float) -> None:
     broken = watched.engines[-1].url.set(database="no_such_database")
     watched.engines.append(
         TenantEngines(create_engine, lambda: broken, {}, watched.budget).get(broken.database or "", watched._watch)
     )
-    end = monotonic() + SECONDS
+    end = monotonic() + seconds
 
     def work(seed: int) -> int:
         chance, done = random.Random(seed), 0
@@ -158,12 +162,12 @@ def test_threads_lose_no_place(watched: Watched) -> None:
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
-def test_cancelled_tasks_lose_no_place(tenant_urls: list[URL], driver: str) -> None:
+def test_cancelled_tasks_lose_no_place(tenant_urls: list[URL], driver: str, seconds: float) -> None:
     async def main() -> None:
         urls = [url.set(drivername=f"postgresql+{driver}") for url in tenant_urls]
         watched = Watched(urls, _make_async, TaskTurn)
         engines = [AsyncEngine(engine) for engine in watched.engines]
-        chance, end, served = random.Random(driver), monotonic() + SECONDS, 0
+        chance, end, served = random.Random(driver), monotonic() + seconds, 0
 
         async def work(engine: AsyncEngine) -> None:
             nonlocal served

@@ -162,6 +162,7 @@ def test_a_database_that_is_not_the_tenants_is_neither_taken_nor_dropped(plain: 
     assert plain.get("berta").status == "active"
 
 
+@pytest.mark.all_cases
 def test_the_making_of_a_template_that_was_killed_is_begun_again(
     make: Make, environment: Environment, server: Engine, plain: Tenancy
 ) -> None:

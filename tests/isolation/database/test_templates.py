@@ -10,6 +10,7 @@ from sqlalchemy import Engine, text
 
 from tenantkit import ProvisioningError, Tenancy, drift, migrations
 from tenantkit.isolation.database import catalog
+from tenantkit.isolation.database import templates as templates_module
 from tests.isolation.database.conftest import Make
 from tests.isolation.two_databases import Note
 from tests.many_databases.conftest import R2
@@ -99,7 +100,16 @@ def test_a_tenant_is_created_by_the_revisions_where_no_template_can_be_used(
     assert len(templates()) == 1  # so that it is not made each time
 
 
-def test_a_template_that_is_in_use_or_gone_is_done_without(
+def test_a_template_that_is_gone_is_done_without(
+    tenancy: Tenancy, statements: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(templates_module, "find_or_make", lambda *_: "dropped_meanwhile")
+    assert tenancy.create("acme").status == "active"
+    assert _copied(statements) == [True, False]
+
+
+@pytest.mark.all_cases  # PostgreSQL waits for five seconds
+def test_a_template_that_is_in_use_is_done_without(
     tenancy: Tenancy, server: Engine, statements: list[str], templates: Callable[[], list[str]]
 ) -> None:
     tenancy.create("acme")
