@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from sqlalchemy import Connection, Engine
 
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.tenant import Placement
 
@@ -93,9 +93,22 @@ def can_name(name: str) -> bool:
     return _OF_TENANT not in name
 
 
+def problem_to_reach(databases: Databases, key: str) -> str | None:
+    """Return why *databases* have no engine for the database *key* of a tenant; ``None`` if they have one."""
+    name, database = split_key(key)
+    if name not in databases.keys:
+        return f"its database {name!r} is not one of this tenancy's: name it in Tenancy({{{name!r}: ...}})"
+    try:
+        if database is not None:
+            databases.engine(key)
+    except ConfigurationError as error:
+        return as_clause(error)
+    return None
+
+
 def reaches(databases: Databases, key: str) -> bool:
     """Return whether *databases* have an engine for the database *key*."""
-    return split_key(key)[0] in databases.keys
+    return problem_to_reach(databases, key) is None
 
 
 def choose_bind(databases: Databases, key: str, bind: Engine | Connection | None) -> Engine | Connection:

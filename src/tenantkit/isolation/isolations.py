@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tenantkit.databases.base import Databases, reaches, split_key
+from tenantkit.databases.base import Databases, problem_to_reach, split_key
 from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.isolation.base import Isolation
 from tenantkit.isolation.row.declared import RowColumn
@@ -41,15 +41,15 @@ class Isolations:
 
     def problem(self, tenant: Tenant) -> str | None:
         """Return why this tenancy can neither serve nor change *tenant*; ``None`` if it can."""
-        name, own = split_key(tenant.placement.database)
+        database = tenant.placement.database
         if (isolation := self._by_name.get(tenant.isolation)) is None:
             unknown = f"isolation {str(tenant.isolation)!r}"
-        elif not reaches(self._databases, name):
-            return f"its database {name!r} is not one of this tenancy's: name it in Tenancy({{{name!r}: ...}})"
-        elif (own is None) != (isolation.databases is None):
+        elif (problem := problem_to_reach(self._databases, database)) is not None:
+            return problem
+        elif (split_key(database)[1] is None) != (isolation.databases is None):
             return (
-                f"its isolation {isolation.name!r} does not go with its database {tenant.placement.database!r} in the "
-                "registry: if a newer version of tenantkit has set it, update tenantkit"
+                f"its isolation {isolation.name!r} does not go with its database {database!r} in the registry: if a "
+                "newer version of tenantkit has set it, update tenantkit"
             )
         elif type(tenant.status) is not Status:
             unknown = f"status {str(tenant.status)!r}"

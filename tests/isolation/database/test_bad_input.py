@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy import URL, Engine, create_engine
 
-from tenantkit import ConfigurationError, InvalidTenantKeyError, ProvisioningError, Tenancy
+from tenantkit import ConfigurationError, InvalidTenantKeyError, ProvisioningError, Tenancy, TenantUnavailableError
 from tests.isolation.database.conftest import APPLICATION, Make
 from tests.support.copies import Databases
 from tests.support.pgbouncer import PGBOUNCER, driver_arguments, pgbouncer
@@ -50,6 +50,20 @@ def test_an_engine_that_leads_to_one_database_only_is_refused(
         pytest.raises(ConfigurationError, match=said),
     ):
         tenancy.create("acme")
+
+
+def test_a_tenancy_that_cannot_reach_a_tenant_any_more_serves_the_others(url: URL, make: Make) -> None:
+    tenancy = make()
+    tenancy.create("acme")
+    tenancy.create("near", isolation="schema")
+    engine = create_engine(url)
+    with closing(Tenancy(engine, **APPLICATION)) as other:
+        with pytest.raises(TenantUnavailableError, match="given as an engine"):
+            other.session("acme")
+        with other.session("near") as session:
+            session.connection()
+        [finding] = other.diagnose()
+        assert (finding.subject, finding.repair) == ("acme", None)
 
 
 def test_a_name_that_is_too_long_is_refused(make: Make) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -98,6 +99,17 @@ def test_a_tenant_is_created_by_the_revisions_where_no_template_can_be_used(
             assert session.scalar(text("SELECT place()")) == tenant.schema
     assert _copied(statements) == [False, False]
     assert len(templates()) == 1  # so that it is not made each time
+
+
+def test_tenants_are_created_concurrently_while_the_template_is_made(
+    make: Make, environment: Environment, templates: Callable[[], list[str]]
+) -> None:
+    tenancy = make(migrations=environment.folder, engine_budget=2)
+    keys = [f"k{number}" for number in range(6)]
+    with ThreadPoolExecutor(3) as pool:
+        assert {tenant.status for tenant in pool.map(tenancy.create, keys)} == {"active"}
+    assert len(templates()) == 1
+    assert not drift.check(tenancy).has_drift
 
 
 def test_a_template_that_is_gone_is_done_without(
