@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from tenantkit.databases.base import Databases
 from tenantkit.isolation.binding import RawSQL
@@ -49,7 +50,7 @@ def built_in(
         row_column=row_column,
     )
     database = DatabaseIsolation(
-        inside=schema,
+        inside=replace(schema, roles=None),  # a tenant's database has no schemas of others
         prefix=lambda: f"{databases.main.url.database}_" if database_prefix is None else database_prefix,
         grant_to=grant_to,
         require_reach=databases.engine,

@@ -30,8 +30,8 @@ SETTING = "role"
 Guard = Literal["none", "role"]
 """What else than its path keeps a transaction of a tenant from the schemas of others.
 
-``role``: it works as a role of the tenant's own, which has no privileges in other schemas. ``none``: it works as the
-login of the application.
+``role``: it works as a role of the tenant's own, which has no privileges in other schemas; the transactions of tenants
+with a database of their own work as the login of the application. ``none``: all do.
 """
 
 NO_ROW_ROLES = (

@@ -146,6 +146,10 @@ class DatabaseIsolation:
         """Return what is wrong inside of the tenant's database."""
         return self.inside.inspect(connection, tenants, known) if tenants else []
 
+    def repair(self, connection: Connection, tenants: Collection[Tenant]) -> None:
+        """Repair what is wrong inside of the tenant's database."""
+        self.inside.repair(connection, tenants)
+
 
 def _database_of(placement: Placement) -> str:
     _, database = split_key(placement.database)
