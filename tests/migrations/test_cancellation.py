@@ -122,6 +122,7 @@ class Fleet:
         assert not self.is_running("")
         assert "Traceback" not in command.err
         assert "failed k" not in command.err
+        assert "stays in maintenance" not in command.err
         assert "Interrupted." in command.err
         assert (command.done or (0, 0)) == (len(self.at(revision)), 0)  # without a report if nothing was begun
         until(self.is_alone)
