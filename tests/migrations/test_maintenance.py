@@ -21,7 +21,7 @@ from typing_extensions import override
 from tenantkit import MigrationError, Tenancy, TenantUnavailableError
 from tenantkit.cancellation import Cancellation
 from tenantkit.isolation.target import MigrationTarget
-from tenantkit.migrations import Progress, downgrade, migrate
+from tenantkit.migrations import Outcome, Progress, downgrade, migrate
 from tenantkit.migrations.executors.maintenance import _StatusWriter, release_abandoned
 from tenantkit.migrations.tasks.task import Task
 from tenantkit.postgres.advisory_locks import RUN
@@ -216,6 +216,11 @@ def test_a_pool_of_one_connection_is_sufficient(fleet: Make, environment: Enviro
     until(lambda: alone(engine))
 
 
+SHOWS_RUN = """
+    SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE datname = current_database() AND locktype = 'advisory'
+        AND classid::bigint = (hashtext('tenantkit run')::bigint & 4294967295)
+"""
 CUTS = """
     import sqlalchemy
     url = {url!r}
@@ -327,6 +332,23 @@ def test_a_dead_runs_maintenance_ends_before_others_are_migrated(
         assert connection.exec_driver_sql("SELECT status FROM t_k4.seen").scalar_one() == "active"
 
 
+def test_a_tenant_that_a_run_leaves_in_maintenance_when_it_dies_is_migrated(
+    fleet: Make, environment: Environment, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenantkit.postgres.retry.PATIENCE", 0.3)
+    environment.add("two", WITNESS)
+    tenancy = fleet()
+
+    class Leaves(Progress):
+        @override
+        def started(self, total: int) -> None:
+            with engine.begin() as connection:
+                maintenance.enter(connection, tenancy.get("k3").id, 999)
+
+    migrate(tenancy, jobs=0, maintenance=True, progress=Leaves())
+    assert states(engine) == ACTIVE
+
+
 @pytest.mark.parametrize("jobs", [0, 2])
 def test_a_tenant_whose_row_is_locked_enters_maintenance_later(
     jobs: int, fleet: Make, environment: Environment, engine: Engine, monkeypatch: pytest.MonkeyPatch
@@ -340,13 +362,25 @@ def test_a_tenant_whose_row_is_locked_enters_maintenance_later(
         def started(self, total: int) -> None:
             other.exec_driver_sql("SELECT FROM tenantkit.tenants WHERE key = 'k3' FOR NO KEY UPDATE")
 
+        @override
+        def finished(self, outcome: Outcome) -> None:
+            find_connection()
+
+    shown_by: set[int] = set()
+
+    def find_connection() -> None:
+        with engine.connect() as connection:
+            shown_by.update(connection.exec_driver_sql(SHOWS_RUN).scalars())
+
     def pause(_attempt: int) -> float:
+        find_connection()
         other.rollback()
         return 0
 
     monkeypatch.setattr("tenantkit.postgres.retry.pause", pause)
     with engine.connect() as other:
         migrate(fleet(), jobs=jobs, maintenance=True, progress=Locks())
+    assert len(shown_by) == 1  # another connection would show the run as dead meanwhile
     assert seen(engine) == dict.fromkeys(KEYS, "maintenance")
     assert states(engine) == ACTIVE
 
