@@ -15,6 +15,7 @@ from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.reader import read_details, read_hashes
 from tenantkit.drift.catalog.shape import restore_words
+from tenantkit.drift.catalog.unused_indexes import unused_indexes
 from tenantkit.drift.compare import Difference, compare, outermost, without_keys_to
 from tenantkit.drift.reference import Form, Reference, References, build_references
 from tenantkit.drift.repair.script import write_repair
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from tenantkit.isolation.target import MigrationTarget
     from tenantkit.migrations.graph.revision_graph import Heads
 
 
@@ -113,6 +115,9 @@ def check(
             for each in everyone
             if each.key in chosen and (problem := before.problem(each.placement)) is not None
         },
+        unused_indexes=tuple(
+            _find_unused_indexes(databases, [targets[each.placement] for each in fleet if each.key in chosen])
+        ),
         moving=tuple(
             each.key for each in fleet if each.key in chosen and before.get(each.placement) != after.get(each.placement)
         ),
@@ -206,6 +211,13 @@ def _compare(
         alike=alike,
         odd=tuple(sorted(odd, key=lambda each: (-len(each.schemas), *each.schemas))),
     )
+
+
+def _find_unused_indexes(databases: Databases, targets: Collection[MigrationTarget]) -> Iterator[str]:
+    for target in dict.fromkeys(targets):
+        if target.column is not None:
+            with databases.engine(target.placement.database).connect() as connection:
+                yield from unused_indexes(connection, target.schema, target.column.name)
 
 
 def _has_any(cohort: Mapping[_Cohort, list[list[Tenant]]], chosen: set[str]) -> bool:

@@ -61,6 +61,8 @@ class DriftReport:
     """The foreign keys of the models to shared tables, if tenants in other databases are without them."""
     moving: tuple[str, ...] = ()
     """Tenants that were migrated during the check, and are not compared."""
+    unused_indexes: tuple[str, ...] = ()
+    """The indexes of common tables that row security switches off: not used to find rows of a tenant."""
 
     @property
     def odd(self) -> tuple[Odd, ...]:

@@ -7,14 +7,14 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, create_engine
 
 from tenantkit import Tenancy
 from tenantkit.drift import check
 from tenantkit.migrations import migrate, revision
 from tests.cli.project import Result, invoke
 from tests.drift.conftest import run_script, words_of
-from tests.isolation.row.conftest import APP, make_owner
+from tests.isolation.row.conftest import APP, as_role, make_owner
 from tests.isolation.row.models import APPLICATION
 from tests.isolation.row.test_provisioning import FAULTS
 from tests.migrations.environments import Environment, files
@@ -145,3 +145,41 @@ def test_a_superuser_checks_common_tables(pair: Tenancy, pair_url: URL) -> None:
     options: dict[str, Any] = {**APPLICATION, "listen": False, "grant_to": APP}
     with closing(Tenancy(pair_url, **options)) as superuser:
         assert not check(superuser, models=True).has_drift
+
+
+INDEXES: dict[str, tuple[str, str, str]] = {
+    "bigint": ("bigint", "USING btree (tenant_id, v)", "v = 13"),
+    "integer": ("integer", "USING btree (tenant_id, v)", "v < 2"),
+    "text": ("text", "USING btree (tenant_id, v)", "v = '13'"),
+    "uuid": ("uuid", "USING btree (tenant_id, v)", "v = 'c9eb77b9-7f8b-4a42-9b72-2b1f5cf9e0ff'"),
+    "date": ("date", "USING btree (tenant_id, v)", "v = current_date"),
+    "timestamptz": ("timestamptz", "USING btree (tenant_id, v)", "v > now()"),
+    "float": ("double precision", "USING btree (tenant_id, v)", "v = 1.5"),
+    "hash": ("text", "USING hash (v)", "v = '13'"),
+    "numeric": ("numeric", "USING btree (tenant_id, v)", "v = 13"),
+    "enum": ("rows.kind", "USING btree (tenant_id, v)", "v = 'CUSTOMER'"),
+    "array": ("text[]", "USING gin (v)", "v @> ARRAY['a']"),
+    "jsonb": ("jsonb", "USING gin (v)", """v @> '{"a": 1}'"""),
+    "range": ("int4range", "USING gist (v)", "v @> 4"),
+    "interval": ("interval", "USING btree (tenant_id, v)", "v = '1 day'"),
+    "expression": ("text", "USING btree (tenant_id, lower(v))", "lower(v) = 'a'"),
+    "LIKE": ("text", "USING btree (tenant_id, v text_pattern_ops)", "v LIKE 'a%%'"),
+    "search": ("tsvector", "USING gin (v)", "v @@ 'a'::tsquery"),
+}
+
+
+@pytest.mark.parametrize("kind", INDEXES)
+def test_indexes_that_policies_switch_off_are_named(pair: Tenancy, engine: Engine, pair_url: URL, kind: str) -> None:
+    type_, index, condition = INDEXES[kind]
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER TABLE rows.tag ADD v {type_}")
+        connection.exec_driver_sql(f"CREATE INDEX mine ON rows.tag {index}")
+    application = create_engine(as_role(pair_url, APP))
+    with application.connect() as connection:
+        for setting in ("tenantkit.tenant TO 1", "enable_seqscan TO off", "search_path TO rows"):
+            connection.exec_driver_sql(f"SET LOCAL {setting}")
+        plan = connection.exec_driver_sql(f"EXPLAIN SELECT * FROM tag WHERE {condition}").scalars().all()
+    application.dispose()
+    is_used = any("Index Cond" in line and "(v" in line.replace("lower(v", "(v") for line in plan)
+    report = check(pair)
+    assert ("mine" in " ".join(report.unused_indexes)) is not is_used, (report.unused_indexes, plan)

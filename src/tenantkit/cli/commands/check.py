@@ -77,6 +77,12 @@ def check(
             f"checks there: {first_lines(report.left_out)}.",
             soft_wrap=True,
         )
+    if report.unused_indexes:
+        err.print(
+            "No drift: row security keeps PostgreSQL from using these indexes of common tables to find rows: "
+            f"{first_lines(report.unused_indexes)}. Tenants that need them need schemas of their own.",
+            soft_wrap=True,
+        )
     if report.alone:
         err.print(
             f"Compared with nothing, because no other tenant is at the same revision: {first_lines(report.alone)}. "
@@ -170,6 +176,7 @@ def _as_json(report: DriftReport, *, with_sql: bool) -> dict[str, Any]:
         "unreachable": dict(report.unreachable),
         "left_out": report.left_out,
         "moving": report.moving,
+        "unused_indexes": report.unused_indexes,
     }
 
 
