@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from sqlalchemy import URL, Column, Engine, Integer, MetaData, Table, create_engine, insert, select, text
+from sqlalchemy import JSON, URL, Column, Engine, Integer, MetaData, Table, cast, create_engine, insert, select, text
 from sqlalchemy.dialects.postgresql import HSTORE
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util.concurrency import greenlet_spawn
 
 from tenantkit.databases.budget import ThreadTurn
 from tenantkit.databases.of_tenants import TenantEngines, make_budget
+from tenantkit.databases.tasks import TaskTurn
 
 
 @pytest.fixture
@@ -60,3 +65,23 @@ def test_engines_share_the_dialect_the_compiled_statements_and_the_listeners(
     assert first._compiled_cache is second._compiled_cache
     assert engines.get(str(first.url.database), lambda _: None) is first
     engines.dispose()
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_what_the_dialect_sets_up_on_each_connection_is_set_up_in_each_database(
+    make_database: Callable[..., URL], driver: str
+) -> None:
+    def make(url: URL, **options: Any) -> Engine:
+        return create_async_engine(url, **options).sync_engine
+
+    async def main() -> None:
+        urls = [make_database().set(drivername=f"postgresql+{driver}") for _ in range(2)]
+        options = {"json_deserializer": lambda _: "by its own function"}
+        engines = TenantEngines(make, lambda: urls[0], options, make_budget(1, {}, TaskTurn))
+        for url in urls * 2:
+            engine = AsyncEngine(engines.get(str(url.database), lambda _: None))
+            async with engine.connect() as connection:
+                assert await connection.scalar(select(cast("1", JSON))) == "by its own function"
+        await greenlet_spawn(engines.dispose)
+
+    asyncio.run(main())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import URL, Engine, text
+from sqlalchemy.exc import OperationalError
 
 from tenantkit import MigrationError, ProvisioningError, Tenancy, drift, migrations
 from tenantkit.placement import fill_first
@@ -51,6 +52,10 @@ def test_a_database_that_is_gone_fails_its_tenant_only(
     with server.connect() as connection:
         connection.exec_driver_sql(f'DROP DATABASE "{name}"')
     missing = f'database "{name}" does not exist'
+    with tenancy.session("berta") as session, pytest.raises(OperationalError, match=missing):
+        session.execute(text("SELECT 1"))
+    with tenancy.session("acme") as session:
+        assert session.scalar(text("SELECT count(*) FROM note")) == 0
     [finding] = tenancy.diagnose()
     assert finding.subject == f"database main/{name}"
     assert missing in finding.problem
