@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -15,7 +16,7 @@ from tenantkit import ConfigurationError, ProvisioningError, Tenant, migrations
 from tenantkit.isolation.roles import role_of
 from tests.isolation.contract.application import KEYS, Plan, Project, Task, seed
 from tests.isolation.contract.deployment import Deployment
-from tests.isolation.contract.isolations import GROUP, ROLE, SCHEMA
+from tests.isolation.contract.isolations import GROUP, ROLE, SCHEMA, TWO_DATABASES, Kind
 from tests.support.blocking import in_sync
 
 Deploy = Callable[..., Deployment]
@@ -329,20 +330,25 @@ def test_other_errors_of_privileges_are_the_drivers(deploy: Deploy) -> None:
         deployment.work(KEYS[0], take)
 
 
-def test_existing_tenants_get_their_roles_before_the_application_uses_them(deploy: Deploy) -> None:
-    deployment = deploy(SCHEMA)
-    write = deployment.work
-    write(KEYS[0], lambda session: session.add(Task(title="kept", project_id=1)))
-    options = {"migrations": deployment.environment.folder, "grant_to": deployment.role}
-    with closing(ROLE.make(deployment.urls, **options)) as operator:
+@pytest.mark.parametrize("kind", [SCHEMA, TWO_DATABASES], ids=lambda kind: kind.name)
+def test_existing_tenants_get_their_roles_before_the_application_uses_them(deploy: Deploy, kind: Kind) -> None:
+    deployment = deploy(kind)
+    for key in KEYS:
+        deployment.work(key, lambda session: session.add(Task(title="kept", project_id=1)))
+    guarded = {"guard": "role", "guard_group": GROUP}
+    options = {"migrations": deployment.environment.folder, "grant_to": deployment.role, **guarded}
+    with closing(kind.make(deployment.urls, **options)) as operator:
         assert {finding.subject for finding in operator.diagnose()} == {*KEYS}
         operator.repair()
         assert operator.diagnose() == []
-    assert write(KEYS[0], lambda session: session.scalars(select(Task.title)).all()) == ["kept"]
-    login = {"main": deployment.urls["main"].set(username=deployment.role)}
-    with closing(ROLE.make(login)) as application, application.session(KEYS[0]) as session:
-        assert session.scalar(WHO) == role_of(session.tenant)
-        assert session.scalars(select(Task.title)).all() == ["kept"]
+    logins = {name: url.set(username=deployment.role) for name, url in deployment.urls.items()}
+    with closing(kind.make(logins, **guarded)) as application:
+        for key in KEYS:
+            assert deployment.work(key, lambda session: session.scalars(select(Task.title)).all()) == ["kept"]
+            with application.session(key) as session:
+                assert session.scalar(WHO) == role_of(session.tenant)
+                assert session.scalars(select(Task.title)).all() == ["kept"]
+                assert session.scalars(select(Plan.name)).all() == ["free"]
 
 
 def test_tenants_in_common_tables_are_refused(deploy: Deploy) -> None:
@@ -351,3 +357,12 @@ def test_tenants_in_common_tables_are_refused(deploy: Deploy) -> None:
         ROLE.make(deployment.urls, isolation="row")
     with pytest.raises(ConfigurationError, match="does not hold in common tables"):
         deployment.operator.create("initech", isolation="row")
+
+
+def test_tenants_are_created_at_the_same_time(deploy: Deploy) -> None:
+    deployment = deploy(ROLE)
+    keys = [f"new-{number}" for number in range(6)]
+    with ThreadPoolExecutor(3) as threads:
+        made = [*threads.map(deployment.operator.create, keys)]
+    assert {role_of(tenant) for tenant in made} < {*roles_in(deployment)}
+    assert deployment.operator.diagnose() == []

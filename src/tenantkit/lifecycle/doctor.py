@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import nullcontext
+from functools import partial
 from typing import TypeAlias
 
 from sqlalchemy import Connection, text
@@ -15,6 +15,8 @@ from tenantkit.isolation.base import Finding
 from tenantkit.lifecycle.drop import check_removable, finish
 from tenantkit.lifecycle.operation import UNFINISHED
 from tenantkit.lifecycle.tenant_lock import try_tenant_lock
+from tenantkit.postgres.limits import limit_lock_waits
+from tenantkit.postgres.retry import after_conflicts
 from tenantkit.registry import store
 from tenantkit.registry.directory import Directory
 from tenantkit.runs import maintenance
@@ -62,7 +64,8 @@ def repair(directory: Directory, connection: Connection) -> Findings:
                 failures.append(error)
     with connection.begin():
         maintenance.release(connection, directory.databases)
-        _repair_placements(directory, connection, store.find(connection))
+        tenants = store.find(connection)
+    _repair_placements(directory, connection, tenants)
     if failures:
         raise failures[0]
     return findings
@@ -111,11 +114,14 @@ def _repair_placements(directory: Directory, connection: Connection, tenants: Co
     complete = _complete(directory, tenants)
 
     def work(database: str, there: Connection) -> None:
-        with nullcontext() if there.in_transaction() else there.begin():
+        with there.begin():
+            limit_lock_waits(there)
             for isolation in directory.isolations:
                 isolation.repair(there, complete.get((database, isolation.name), ()))
 
-    in_each(directory.databases, connection, directory.databases.keys, work)
+    # One after the other: databases of one server have the same roles, so their transactions would wait for each other.
+    for database in directory.databases.keys:
+        in_each(directory.databases, connection, [database], partial(after_conflicts(), work))
 
 
 def _complete(directory: Directory, tenants: Collection[Tenant]) -> Mapping[tuple[str, str], Collection[Tenant]]:
