@@ -43,11 +43,18 @@ def _find_problem(connection: Connection, schema: str, *, may_own: bool) -> Any:
     query = _PROBLEM.format(schema=quote_literal(quote_identifier(schema)), may_own="false" if may_own else "true")
     pooled: Any = connection.connection
     was_idle = not pooled.driver_connection.in_transaction
-    cursor = pooled.cursor()
     try:
-        cursor.execute(query)
-        return cursor.fetchone()
-    finally:
-        cursor.close()
-        if was_idle:  # SET TRANSACTION may still follow in the session's own transaction
-            pooled.rollback()
+        cursor = pooled.cursor()
+        try:
+            cursor.execute(query)
+            return cursor.fetchone()
+        finally:
+            cursor.close()
+            if was_idle:  # SET TRANSACTION may still follow in the session's own transaction
+                pooled.rollback()
+    except BaseException as error:
+        # SQLAlchemy does so for its own statements: a task that was cancelled here would leave its transaction in the
+        # pool, where it would take the next one for a savepoint.
+        if not isinstance(error, Exception):
+            connection.invalidate(error)
+        raise

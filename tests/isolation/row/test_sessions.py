@@ -5,12 +5,14 @@ Both tenants have rows of the same keys, and a third tenant of the same applicat
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import pytest
 import sqlalchemy
+from anyio.from_thread import BlockingPortal
 from sqlalchemy import (
     Column,
     Engine,
@@ -33,6 +35,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import aliased, joinedload, selectinload, subqueryload
 
 from tenantkit import Tenancy
+from tenantkit.asyncio import AsyncTenancy
+from tenantkit.drivers.asyncpg import Connection
 from tests.isolation.row.conftest import APP, as_role, make_owner
 from tests.isolation.row.models import APPLICATION, Account, Invoice, Kind, Plan, Tag, tagged
 from tests.support.blocking import in_sync
@@ -429,3 +433,45 @@ def test_a_table_that_stands_for_a_view_has_no_criterion_of_its_own(filled: Any,
     for key in KEYS:
         with filled.session(key) as session:
             assert _all(session, select(names.c.name)) == [("tag",)]
+
+
+@pytest.mark.parametrize("command", ["BEGIN", "ROLLBACK"])
+def test_a_task_cancelled_while_the_login_is_checked_leaves_no_transaction(
+    pair_url: Any, engine: Engine, portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """In a transaction that was left in the pool, the next session would commit a savepoint only."""
+    login = as_role(pair_url, APP).set(drivername="postgresql+asyncpg")
+    pool = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 10}
+    execute, cancelled = Connection.execute, []
+
+    async def cancel_once(connection: Any, query: str, *arguments: Any, **options: Any) -> Any:
+        is_first = query.startswith(command) and not cancelled
+        done = None
+        if not is_first or command == "BEGIN":
+            done = await execute(connection, query, *arguments, **options)
+        if is_first:
+            task = asyncio.current_task()
+            assert task
+            cancelled.append(task.cancel())
+            await asyncio.sleep(0)
+        return done
+
+    async def visit(tenancy: AsyncTenancy, number: int) -> None:
+        async with tenancy.session("acme") as session:
+            session.add(Tag(id=number, name="acme"))
+            await session.commit()
+
+    async def work() -> None:
+        tenancy = AsyncTenancy(login, **APPLICATION, listen=False, engine_options=pool)
+        await tenancy.get("acme")  # so that the first transaction is the check's
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, "execute", cancel_once)
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.create_task(visit(tenancy, 9))
+        await visit(tenancy, 10)
+        await tenancy.close()
+
+    portal.call(work)
+    assert cancelled == [True]
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT id FROM rows.tag")).scalars().all() == [10]
