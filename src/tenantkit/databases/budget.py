@@ -78,7 +78,7 @@ class ConnectionBudget:
         return self._open
 
     def take(self, pool: BudgetPool) -> ConnectionPoolEntry:
-        """Return an entry of *pool* that nobody else uses.
+        """Return an entry of *pool* that is not in use.
 
         :raises sqlalchemy.exc.TimeoutError: if none became free in time.
         """

@@ -151,6 +151,17 @@ def check_server_once(engine: Engine, placeholder: str | None) -> None:
     require_once(engine, query, require_usable)
 
 
+def read_row(connection: Any, query: str) -> Any:
+    """Return the first row of *query*, sent on a new connection of a driver; no transaction is left open."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(query)
+        return cursor.fetchone()
+    finally:
+        cursor.close()
+        connection.rollback()
+
+
 def require_once(engine: Engine, query: str, require: Callable[[Any], None]) -> None:
     """Have each new connection of *engine* pass the first row of *query* to *require*, until one check has passed.
 
@@ -162,13 +173,7 @@ def require_once(engine: Engine, query: str, require: Callable[[Any], None]) -> 
         nonlocal passed
         if passed:
             return
-        cursor = connection.cursor()
-        try:
-            cursor.execute(query)
-            row = cursor.fetchone()
-        finally:
-            cursor.close()
-            connection.rollback()
+        row = read_row(connection, query)
         try:
             require(row)
         except ConfigurationError:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, event
 
+from tenantkit.databases.engines import read_row
+
 if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -31,13 +33,7 @@ def register_hstore(engine: Engine) -> None:
         from psycopg.types import TypeInfo, hstore  # noqa: PLC0415
 
         if not found:
-            cursor = connection.cursor()
-            try:
-                cursor.execute(_NUMBERS)
-                row = cursor.fetchone()
-            finally:
-                cursor.close()
-                connection.rollback()
+            row = read_row(connection, _NUMBERS)
             found.append(TypeInfo("hstore", *row) if row else None)
         if found[0] is not None:
             hstore.register_hstore(found[0], dialect.get_driver_connection(connection))

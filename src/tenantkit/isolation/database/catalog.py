@@ -36,7 +36,7 @@ def read_comment(connection: Connection, name: str) -> str | None:
 
 
 def unfinished_name(tenant: Tenant) -> str:
-    """Return the name that the database of *tenant* has until it carries the tenant's comment. Nobody else uses it."""
+    """Return the name that the database of *tenant* has until it has the tenant's comment."""
     return f"tenantkit_{tenant.registry}_{tenant.id}"
 
 

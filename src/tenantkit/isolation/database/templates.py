@@ -1,6 +1,6 @@
 """Templates: databases with the tables of a new tenant, which are copied for each.
 
-Nobody can connect to a template, so nothing keeps it from being copied. It is never changed: when the revisions change,
+A template permits no connections, so none can prevent a copy. It is never changed: when the revisions change,
 another one is made, and the old one is dropped. All functions need a connection that is outside of transactions, to
 another database of the server.
 """
