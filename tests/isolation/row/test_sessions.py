@@ -442,7 +442,8 @@ def test_a_task_cancelled_while_the_login_is_checked_leaves_no_transaction(
     """In a transaction that was left in the pool, the next session would commit a savepoint only."""
     login = as_role(pair_url, APP).set(drivername="postgresql+asyncpg")
     pool = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 10}
-    execute, cancelled = Connection.execute, []
+    execute = Connection.execute
+    cancelled: list[bool] = []
 
     async def cancel_once(connection: Any, query: str, *arguments: Any, **options: Any) -> Any:
         is_first = query.startswith(command) and not cancelled
