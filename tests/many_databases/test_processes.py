@@ -20,6 +20,7 @@ from tenantkit.placement import DatabaseLoad, NewTenant
 from tests.databases.test_forks import SETTING
 from tests.isolation.two_databases import EU, Note, make_sync
 from tests.support.catalog import schemas
+from tests.support.processes import until_alone
 
 FORKING = """
 from tests.isolation.two_databases import make_sync
@@ -48,8 +49,9 @@ tenancy.close()
 CREATING = """
 import os, signal, sys
 from sqlalchemy import event, make_url
-from tests.isolation.two_databases import EU, make_sync
-tenancy = make_sync(make_url(sys.argv[1]), make_url(sys.argv[2]), migrations=sys.argv[3])
+from tests.isolation.two_databases import EU, POOL, make_sync
+named = {**POOL, "connect_args": {"application_name": "tenantkit worker"}}
+tenancy = make_sync(make_url(sys.argv[1]), make_url(sys.argv[2]), migrations=sys.argv[3], engine_options=named)
 seen = 0
 
 def count(*_):
@@ -91,6 +93,8 @@ def test_a_creation_that_is_killed_anywhere_is_created_anew_or_dropped(
     tenancy.drop("berta")
     for number, dies_at in enumerate([*range(1, steps - 2, steps // 6), steps - 2, steps - 1, steps]):
         assert _create(urls, tenancy, dies_at).returncode == -signal.SIGKILL
+        until_alone(main)
+        until_alone(eu)
         tenancy.cache.clear()
         match number % 3:
             case 0:
