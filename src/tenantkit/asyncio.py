@@ -171,8 +171,9 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
             if isinstance(tenant, str)
             else self._renewed(current_tenant() if tenant is None else tenant)
         )
-        binder = Bound(self.databases, self.sync.bind(known, any_status=any_status), self.shared_tables)
-        async with self.sessionmaker(tenant=tenant, binder=binder, **options) as session:
+        bound = self.sync.bind(known, any_status=any_status)
+        binder = Bound(self.databases, bound, self.shared_tables, later=self)
+        async with self.sessionmaker(tenant=tenant, binder=binder, any_status=any_status, **options) as session:
             yield session
 
     def shared_session(self, **options: Any) -> AsyncSession:

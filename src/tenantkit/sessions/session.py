@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from tenantkit.context import current_tenant_or_none
 from tenantkit.databases.base import choose_bind
-from tenantkit.exceptions import ConfigurationError, TenantMismatchError
+from tenantkit.exceptions import ConfigurationError, TenantMismatchError, TenantUnavailableError
 from tenantkit.sessions.crossing import CROSSING, Crossing, SharedTables
 from tenantkit.sessions.ownership import OWNER, OwnedInstances, require_own
 from tenantkit.sessions.transactions import SHARED, Transactions
@@ -59,6 +59,8 @@ class Bound:
     shared_tables: SharedTables
     main: Connection | None = None
     """The connection to the main database whose transaction the session's shared tables join."""
+    later: Binder | None = None
+    """The binder to ask again in later transactions; ``None`` if the tenant cannot change meanwhile."""
 
     def binding(self, *_: object, **__: object) -> Binding:
         """Return the one binding."""
@@ -86,8 +88,10 @@ class _FramedSession(OptionsSession):
     def get_bind(self, mapper: Any = None, **arguments: Any) -> Engine | Connection:
         """Return the engine; `Session` calls this before every statement.
 
-        :raises TenantMismatchError: if the session may not work in the current context.
-        :raises TenantUnavailableError: if the tenant is not active.
+        :raises TenantMismatchError: if the session may not work in the current context, or another tenant has the key
+            of its tenant now.
+        :raises TenantUnavailableError: if the tenant is not active any more.
+        :raises TenantNotFoundError: if the tenant was dropped.
         :raises ConfigurationError: if it is another engine than the session was made with.
         """
         if self._has_conditions:
@@ -141,7 +145,8 @@ class TenantSession(_FramedSession):
     Sessions are made by ``Tenancy.session()`` or ``Tenancy.sessionmaker``. One
     that was made without naming a tenant takes the current one, and refuses to
     work while another is current; one whose tenant was named is free of the
-    context. After ``close()`` it cannot be used again.
+    context. At the first statement of each transaction, it checks that its
+    tenant is still served. After ``close()`` it cannot be used again.
     """
 
     def __init__(
@@ -158,9 +163,11 @@ class TenantSession(_FramedSession):
         binding = binder.binding(tenant, any_status=any_status)
         self.tenant = binding.tenant
         bind = choose_bind(binder.databases, self.tenant.placement.database, bind)
-        self._verify = binding.verify
+        self._binder = binder.later if isinstance(binder, Bound) else binder
+        self._any_status = any_status
+        self._is_unverified = True
         self._follows_context = tenant is None
-        self._has_conditions = self._follows_context or self._verify is not None
+        self._require_verification()
         execution_options = binding.execution_options
         if own_options := options.get("execution_options"):
             binding.require_own_map(own_options)
@@ -214,8 +221,8 @@ class TenantSession(_FramedSession):
     def _flush(self, *arguments: Any, **options: Any) -> None:
         # Here too: after a refusal by get_bind(), the session would have to be rolled back. With a listener for
         # before_flush, SQLAlchemy would collect the changed objects twice.
-        if self._follows_context:
-            self.require_same_tenant()
+        if self._has_conditions:
+            self._require_conditions()
         super()._flush(*arguments, **options)
 
     def require_own(self, state: InstanceState[Any]) -> None:
@@ -228,10 +235,26 @@ class TenantSession(_FramedSession):
     @override
     def _require_conditions(self) -> None:
         self.require_same_tenant()
-        if self._verify is not None:
+        if self._is_unverified:
             self._verify()
-            self._verify = None
+            self._is_unverified = False
             self._has_conditions = self._follows_context
+
+    def _require_verification(self) -> None:
+        """Have the tenant verified before the next statement."""
+        self._is_unverified = self._binder is not None
+        self._has_conditions = self._follows_context or self._is_unverified
+
+    def _verify(self) -> None:
+        """Raise unless the tenant is served now, where it was when the session was made."""
+        assert self._binder is not None  # noqa: S101 - see `_require_verification`
+        binding = self._binder.binding(self.tenant, any_status=self._any_status)
+        if binding.verify is not None:
+            binding.verify()
+        if binding.tenant.placement != self.tenant.placement:
+            raise TenantUnavailableError(
+                self.tenant.key, self.tenant.status, "its tables have moved since this session was made: make a new one"
+            )
 
     def require_same_tenant(self) -> None:
         """Raise unless this session may work in the current context.
@@ -243,6 +266,12 @@ class TenantSession(_FramedSession):
             current = current_tenant_or_none()
             if current is not self.tenant and (current is None or current.identity != self.tenant.identity):
                 raise TenantMismatchError(self.tenant.key, current.key if current is not None else None)
+
+
+@event.listens_for(TenantSession, "after_transaction_end")
+def _verify_again(session: TenantSession, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session._require_verification()  # noqa: SLF001 - its own listener
 
 
 @event.listens_for(TenantSession, "before_attach", raw=True)
