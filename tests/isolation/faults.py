@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.sql.compiler import IdentifierPreparer
 from sqlalchemy.util import immutabledict
 
-from tenantkit import Tenancy, TenantSession
+from tenantkit import Tenancy, Tenant, TenantSession
 from tenantkit.databases.base import Databases
 from tenantkit.databases.budget import ConnectionBudget
 from tenantkit.databases.of_tenants import TenantEngines
@@ -22,8 +22,8 @@ from tenantkit.isolation.database.isolation import DatabaseMaker
 from tenantkit.isolation.schema import SchemaIsolation
 from tenantkit.lifecycle import doctor
 from tenantkit.registry.cache import TenantCache
-from tenantkit.sessions import raw_sql, session
-from tenantkit.sessions.transactions import Transactions
+from tenantkit.sessions import raw_sql, row_criterion, session
+from tenantkit.sessions.transactions import Transactions, _SharedConnection
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
@@ -139,6 +139,28 @@ def with_maps_of_statements(patch: Patch) -> None:
 
 def without_frames(patch: Patch) -> None:
     patch.setattr(raw_sql, "_refuse_without_frame", lambda *_: None)
+
+
+def without_a_second_look(patch: Patch) -> None:
+    patch.setattr(TenantSession, "_verify", lambda _: None)
+
+
+def with_the_former_tenant_of_a_key(patch: Patch) -> None:
+    patch.setattr(Tenant, "identity", property(lambda tenant: tenant.key))
+
+
+def without_a_way_back(patch: Patch) -> None:
+    """Plant that a caller's connection is not restored."""
+    patch.setattr(_SharedConnection, "end", lambda *_: None)
+
+
+def without_criteria(patch: Patch) -> None:
+    patch.setattr(row_criterion._RowCompiler, "_criteria", lambda *_: iter(()))
+
+
+def with_one_dialect(patch: Patch) -> None:
+    """Plant that compiled statements serve all isolations."""
+    patch.setattr(row_criterion, "copy", lambda dialect: dialect)
 
 
 def in_the_main_database(patch: Patch) -> None:

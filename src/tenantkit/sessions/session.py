@@ -165,7 +165,6 @@ class TenantSession(_FramedSession):
         bind = choose_bind(binder.databases, self.tenant.placement.database, bind)
         self._binder = binder.later if isinstance(binder, Bound) else binder
         self._any_status = any_status
-        self._is_unverified = True
         self._follows_context = tenant is None
         self._require_verification()
         execution_options = binding.execution_options

@@ -67,6 +67,13 @@ class Deployment:
             else:
                 yield Session(engine)
 
+    def connect(self, database: str) -> Any:
+        """Return a connection of SQLAlchemy's own, to be entered."""
+        engine = self.application.databases.engine(database)
+        if isinstance(self.application, Blocking):
+            return Blocking(AsyncEngine(engine).connect(), self.application._portal)
+        return engine.connect()
+
     def clear(self) -> None:
         """Remove the rows of all cases."""
         for key in KEYS:

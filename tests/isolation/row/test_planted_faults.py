@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from tenantkit import Tenancy
 from tenantkit.isolation.binding import Binding
 from tenantkit.sessions import row_criterion, transactions
+from tests.isolation import faults
 from tests.isolation.row.conftest import APP, as_role
 from tests.isolation.row.models import APPLICATION, Tag
 
@@ -93,7 +94,7 @@ def _without_row_security(engine: Engine) -> None:
 
 def _criterion_removed(engine: Engine, patch: pytest.MonkeyPatch) -> None:
     _without_row_security(engine)
-    patch.setattr(row_criterion._RowCompiler, "_criteria", lambda *_: iter(()))
+    faults.without_criteria(patch)
 
 
 def _value_of_the_first(engine: Engine, patch: pytest.MonkeyPatch) -> None:
@@ -109,7 +110,7 @@ def _value_of_the_first(engine: Engine, patch: pytest.MonkeyPatch) -> None:
 
 
 def _one_dialect_for_all(_engine: Engine, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(row_criterion, "copy", lambda dialect: dialect)
+    faults.with_one_dialect(patch)
 
 
 def _session_wide(_engine: Engine, patch: pytest.MonkeyPatch) -> None:
