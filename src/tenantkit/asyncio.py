@@ -205,11 +205,11 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         if (known := self.sync.lookups.known(wanted)) is not None:
             return self.sync.bind(known, any_status=any_status)
 
-        def verify() -> None:  # in the greenlet of the session's statement
+        def look_up() -> Binding:  # in the greenlet of the session's statement
             with self.databases.main.connect() as connection:
-                self.sync.bind(self.sync.lookups.look_up_again(connection, wanted), any_status=any_status)
+                return self.sync.bind(self.sync.lookups.look_up_again(connection, wanted), any_status=any_status)
 
-        return replace(self.sync.bind(wanted, any_status=True), verify=verify)
+        return replace(self.sync.bind(wanted, any_status=True), look_up=look_up)
 
     # Provisioning
 

@@ -57,8 +57,8 @@ class Binding:
     """The column that divides the tables among tenants, if the schema is not the tenant's alone."""
     value: Any = None
     """The tenant's value of that column, or of the one that models declare."""
-    verify: Callable[[], object] | None = None
-    """A function that raises if the tenant cannot be served, called before the first statement."""
+    look_up: Callable[[], Binding] | None = None
+    """A function that looks the tenant up again, and raises unless it is served; ``None`` if that was done."""
     schemas: Mapping[str | None, str] = field(init=False)
     """The ``schema_translate_map``. It cannot be changed: all sessions of the tenant have it."""
     execution_options: immutabledict[str, Any] = field(init=False, repr=False)

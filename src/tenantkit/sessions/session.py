@@ -149,6 +149,9 @@ class TenantSession(_FramedSession):
     tenant is still served. After ``close()`` it cannot be used again.
     """
 
+    _is_unverified: bool
+    """Whether the tenant must be verified before the next statement."""
+
     def __init__(
         self,
         bind: Engine | Connection | None = None,
@@ -248,8 +251,8 @@ class TenantSession(_FramedSession):
         """Raise unless the tenant is served now, where it was when the session was made."""
         assert self._binder is not None  # noqa: S101 - see `_require_verification`
         binding = self._binder.binding(self.tenant, any_status=self._any_status)
-        if binding.verify is not None:
-            binding.verify()
+        if binding.look_up is not None:
+            binding = binding.look_up()
         if binding.tenant.placement != self.tenant.placement:
             raise TenantUnavailableError(
                 self.tenant.key, self.tenant.status, "its tables have moved since this session was made: make a new one"

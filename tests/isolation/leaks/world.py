@@ -41,9 +41,7 @@ class World:
         self._engines: dict[str, Engine] = {}
         for name in self._operated.engines:
             with self._engine(name).connect() as connection:  # what a fault leaves must not be waited for
-                connection.exec_driver_sql(
-                    f"ALTER DATABASE {connection.engine.url.database} SET lock_timeout = '5s'"
-                )
+                connection.exec_driver_sql(f"ALTER DATABASE {connection.engine.url.database} SET lock_timeout = '5s'")
             self._dispose(name)
         bindings = map(self._operated.operator.bind, self._operated.operator.list())
         self._columns = {each.tenant.key: None if each.column is None else each.column.name for each in bindings}
@@ -90,9 +88,7 @@ class World:
         if database not in self._engines:
             name, _, own = database.partition("/")
             url = self._operated.engines[name].url
-            self._engines[database] = create_engine(
-                url.set(database=own) if own else url, isolation_level="AUTOCOMMIT"
-            )
+            self._engines[database] = create_engine(url.set(database=own) if own else url, isolation_level="AUTOCOMMIT")
         return self._engines[database]
 
     def _dispose(self, database: str) -> None:
