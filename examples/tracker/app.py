@@ -19,6 +19,8 @@ _TRACKER: dict[str, Any] = {
     "tenant": TenantBase.metadata,
     "migrations": MIGRATIONS,
     "reserved_keys": ("api", "www"),
+    # Of a new member of a tenant with a database of its own: the user is in the main database.
+    "cross_database_writes": "separate",
 }
 
 

@@ -49,7 +49,7 @@ def upgrade() -> None:
     op.bulk_insert(custom_fields, [{"name": "Effort", "kind": "choice", "choices": ["S", "M", "L", "XL"]}])
     op.execute(
         "INSERT INTO labels (name, color) VALUES ('bug', '#d73a4a'), ('feature', '#0e8a16'), ('chore', '#6e7781') "
-        "ON CONFLICT (name) DO NOTHING"
+        "ON CONFLICT DO NOTHING"
     )
 
 

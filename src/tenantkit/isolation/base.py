@@ -98,6 +98,10 @@ class Isolation(Protocol):
         """
         ...
 
+    def fill(self, connection: Connection, tenant: Tenant) -> None:
+        """Write what revisions wrote for each tenant, if the placement of *tenant* had its tables before it."""
+        ...
+
     def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:
         """Return why the placement of *tenant* cannot be removed: it is another's, or others depend on it."""
         ...

@@ -82,6 +82,9 @@ class SchemaIsolation:
             self.roles.make(connection, tenant)
         return True
 
+    def fill(self, connection: Connection, tenant: Tenant) -> None:
+        """Do nothing: revisions write into the tenant's own tables."""
+
     def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:
         """Return why the schema cannot be removed: it lacks the tenant's mark, or other schemas depend on it."""
         if schemas.read_mark(connection, tenant.schema) not in {None, schemas.mark_of(tenant)}:

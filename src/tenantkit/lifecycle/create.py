@@ -253,6 +253,7 @@ class _Creation:
 
     def _complete(self, there: Connection) -> Tenant:
         self._operation.step = "seeding"
+        self._isolation.fill(there, self._tenant)
         self._seed(there, self._tenant)
         self._operation.step = "activating"
         return store.transition(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit.exceptions import TenantkitError
@@ -27,3 +29,13 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TenantkitError):
         return storable(str(error))
     return describe((error.orig or error) if isinstance(error, DBAPIError) else error)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error* and the errors that led to it."""
+    seen: list[BaseException] = []  # the causes may form a circle
+    following: BaseException | None = error
+    while following is not None and not any(following is each for each in seen):
+        seen.append(following)
+        yield following
+        following = following.__cause__ or following.__context__

@@ -38,6 +38,10 @@ _ONCE_PER_DATABASE = re.compile(
     r"|(?:create|drop)\s+(?P<other>publication|schema)|(?:drop|reassign)\s+(?P<owned>owned)|alter\s+(?P<server>system))\b",
     re.IGNORECASE,
 )
+_COMMAND = re.compile(r"[\s(]*(\w+)")
+_CHANGES_ROWS = re.compile(r"\b(insert|update|delete|merge)\b", re.IGNORECASE)
+_RETURNS_ROWS = re.compile(r"\breturning\b", re.IGNORECASE)
+_SETS_SEQUENCE = re.compile(r"\bsetval\s*\(", re.IGNORECASE)
 _EXECUTES_TEXT = re.compile(r"\s*do\b", re.IGNORECASE)
 
 
@@ -48,6 +52,21 @@ class SQLText:
         self._words, self.bare = _read(sql)
         """`bare` is the text without comments and with empty literals."""
         self._statements = _FUNCTION_BODY.sub("", self.bare).split(";")
+
+    @cached_property
+    def commands(self) -> frozenset[str]:
+        """The commands of the statements, in lower case; that of a ``WITH`` is the first in it that changes rows."""
+        return frozenset(map(_command, filter(str.strip, self._statements)))
+
+    @cached_property
+    def returns_rows(self) -> bool:
+        """Whether one of the statements has ``RETURNING``."""
+        return _RETURNS_ROWS.search(self.bare) is not None
+
+    @cached_property
+    def sets_sequence(self) -> bool:
+        """Whether one of the statements calls ``setval``."""
+        return _SETS_SEQUENCE.search(self.bare) is not None
 
     @cached_property
     def ends_transaction(self) -> bool:
@@ -92,6 +111,15 @@ class SQLText:
 def read_sql(sql: str) -> SQLText:
     """Return the examined *sql*, from a cache if it was examined before."""
     return SQLText(sql)
+
+
+def _command(statement: str) -> str:
+    found = _COMMAND.match(statement)
+    command = "" if found is None else found[1].lower()
+    if command != "with":
+        return command
+    change = _CHANGES_ROWS.search(statement)
+    return "select" if change is None else change[1].lower()
 
 
 def _read(sql: str) -> tuple[str, str]:

@@ -275,6 +275,13 @@ def test_revisions_may_add_the_column_and_change_rows(url: URL, base: Any, kind:
     with closing(make_owner(url, **given)) as owner, pytest.raises(MigrationError) as failed:
         migrations.migrate(owner)
     assert "which a tenant column cannot have" in (failed.value.report.failures[0].error or "")
+    environment.remove("r3")
+    environment.add(
+        "r4", "op.execute(\"INSERT INTO account (id, name) VALUES (gen_random_uuid(), 'all')\")", after="r1"
+    )
+    with closing(make_owner(url, **given)) as owner, pytest.raises(MigrationError) as failed:
+        migrations.migrate(owner)
+    assert "unique among all tenants. Let seed= write such rows" in (failed.value.report.failures[0].error or "")
 
 
 @pytest.fixture(scope="module")

@@ -128,6 +128,9 @@ class DatabaseIsolation:
             return False
         return self.inside.create(connection, tenant)
 
+    def fill(self, connection: Connection, tenant: Tenant) -> None:
+        """Do nothing: revisions write into the tenant's own tables."""
+
     def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:
         """Return why the database cannot be removed: it lacks the tenant's comment."""
         name, mark = _database_of(tenant.placement), catalog.mark_of(tenant)

@@ -17,6 +17,7 @@ from tenantkit.isolation.binding import Binding, RawSQL, bind
 from tenantkit.isolation.roles import NO_ROW_ROLES
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.row.exposure import exposures
+from tenantkit.isolation.row.initial import copy_initial_rows
 from tenantkit.isolation.row.policies import no_tenant_function
 from tenantkit.isolation.row.removal import chunks, remove_rows
 from tenantkit.isolation.row.security import login_problem, problems
@@ -131,6 +132,10 @@ class RowIsolation:
         connection.exec_driver_sql(no_tenant_function(schema))
         # Sequences are common to all tenants: sessions may take the next number, but neither set nor read them.
         schemas.let_use_schema(connection, schema, self.grant_to, sequences="USAGE")
+
+    def fill(self, connection: Connection, tenant: Tenant) -> None:
+        """Write the rows with which each tenant begins."""
+        copy_initial_rows(connection, tenant.schema, self.column, self.column.value_of(tenant))
 
     def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:  # noqa: ARG002 - the signature
         """Return ``None``: rows of other tenants do not refer to this tenant's."""

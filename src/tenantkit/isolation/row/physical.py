@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import singledispatchmethod
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     CheckConstraint,
@@ -214,7 +214,10 @@ class _PhysicalForm:
             is_own = isinstance(element, Column) and element.table is self._declared
             return self.table.columns[element.key] if is_own else None
 
-        declared: list[Any] = list(index.expressions)
+        # Alembic has an element of its own in place of text, with a column that the table does not have.
+        declared: list[Any] = [
+            each.text if hasattr(each, "fake_column") else each for each in cast("list[Any]", index.expressions)
+        ]
         expressions: list[Any] = [visitors.replacement_traverse(expression, {}, replace) for expression in declared]
         is_ordered = index.dialect_kwargs.get("postgresql_using") in _ORDERED
         if (is_ordered or index.unique) and self._tenant_key not in index.columns:

@@ -8,10 +8,13 @@ from tenantkit.postgres.quoting import quote_identifier
 POLICY = "tenantkit"
 """The name of the one policy of each common table."""
 
-_FUNCTION = """
-CREATE FUNCTION {schema}.no_tenant() RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE COST 1 AS $$
+NO_TENANT = "no tenant is set for this transaction"
+"""The message of the error of a statement without a tenant."""
+
+_FUNCTION = f"""
+CREATE FUNCTION {{schema}}.no_tenant() RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE COST 1 AS $$
 BEGIN
-    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'no tenant is set for this transaction',
+    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = '{NO_TENANT}',
         HINT = 'Use a session of tenancy.session(), or set tenantkit.tenant for the transaction.';
 END $$
 """

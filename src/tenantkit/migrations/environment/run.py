@@ -29,7 +29,7 @@ from tenantkit.migrations.environment.options import as_list, check_options, mer
 from tenantkit.migrations.environment.outside import observe_once
 from tenantkit.migrations.environment.row_validation import validating
 from tenantkit.migrations.environment.server_defaults import defaults_differ
-from tenantkit.migrations.environment.tenant_rows import once_per_tenant
+from tenantkit.migrations.environment.tenant_rows import TenantRows
 from tenantkit.migrations.environment.transactions import Transaction
 from tenantkit.migrations.environment.translation import adapt_operations
 from tenantkit.migrations.graph.places import WatchedSteps
@@ -76,6 +76,7 @@ class Request:
     """Called before a step outside of the transaction, at the end of the transaction."""
     limits: Limits = POLITE
     interruption: Interruption = field(init=False)
+    rows: TenantRows = field(init=False)
     is_configuring: bool = False
     """Whether tenantkit, not ``env.py``, is calling Alembic's environment now."""
     is_done: bool = False
@@ -84,6 +85,7 @@ class Request:
 
     def __post_init__(self) -> None:
         self.interruption = Interruption(self.connection, self.target.schema)
+        self.rows = TenantRows(self.connection, self.target)
 
 
 def run(
@@ -116,7 +118,7 @@ def run(
     def watched(current: Heads, migration: MigrationContext) -> Iterable[MigrationStep]:
         if target.translates:
             adapt_directives(target.placeholder, target.schema, target.schema if recorder is None else ALIAS)
-        found = request.interruption.watch(steps(current, migration))
+        found = request.interruption.watch(request.rows.watch(steps(current, migration)))
         return watch.watch(found if recorder is not None else observe_once(found, connection))
 
     recording = nullcontext() if recorder is None else recorder.listening(connection)
@@ -204,7 +206,7 @@ def _run(request: Request, options: dict[str, Any]) -> None:
             if not target.in_transaction:
                 interruption.find()
             transaction.begin()
-            with once_per_tenant(connection, target):
+            with request.rows.divided():
                 context.run_migrations()
             require_divided(connection, target)
             if request.before_commit is not None:
@@ -259,6 +261,7 @@ def _autocommit_block(migration: MigrationContext, request: Request, transaction
 
     @contextmanager
     def autocommit_block() -> Generator[None]:
+        request.rows.leave()
         interruption.expect()
         if request.before_block is not None:
             request.before_block(request.connection)

@@ -1,114 +1,161 @@
-"""Steps of revisions that change rows of common tables: each is executed once for each tenant, under its policy.
+"""Steps of revisions that change or read the rows of common tables: each is executed once for each tenant.
 
 A statement over the rows of all tenants would join those of one with another's, wherever keys are equal.
+
+A statement that only changes rows is executed for each tenant where it stands. A revision that reads rows may do
+something else for each tenant: it is run again from its beginning, once for each tenant; see `Turns`.
+
+Each step is also executed for a tenant that does not exist. New tenants begin with a copy of its rows, as tenants with
+a schema of their own begin with what all revisions have written; see `tenantkit.isolation.row.initial`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Delete, Insert, Select, TableClause, TextClause, Update, event, text
-from sqlalchemy.sql import visitors
+from alembic.runtime.migration import RevisionStep
+from sqlalchemy import Connection, Delete, Insert, NestedTransaction, TextClause, Update, event, text
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.row.initial import refuse_initial_rows
+from tenantkit.isolation.row.policies import NO_TENANT
 from tenantkit.isolation.row.removal import enter
 from tenantkit.isolation.row.security import login_problem
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.isolation.tenant_column import TenantColumn
+from tenantkit.migrations.environment.turns import Turns
+from tenantkit.postgres.errors import causes, sqlstate
+from tenantkit.postgres.sql_text import read_sql
+from tenantkit.status import MIGRATED, Status
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationStep
 
 _TENANTS = text(
     "SELECT coalesce(row_value, id::text) FROM tenantkit.tenants "
-    "WHERE database = :database AND schema = :schema ORDER BY id"
+    "WHERE database = :database AND schema = :schema AND status = ANY(:statuses) ORDER BY id"
 )
-_CHANGES_ROWS = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:(?:INSERT|UPDATE|DELETE|MERGE)\b|WITH\b.*\b(?:INSERT|UPDATE|DELETE|MERGE)\b)",
-    re.IGNORECASE | re.DOTALL,
-)
-_RETURNS_ROWS = re.compile(r"\bRETURNING\b", re.IGNORECASE)
+_HAVE_ROWS = (*MIGRATED, Status.DROPPING)
+_CHANGES = {"insert", "update", "delete", "merge"}
+_READS_AND_LEAVES = "reads rows, and leaves its transaction. Make two revisions of it"
+_ABORTED = "25P02"
+"""The SQLSTATE of each statement after one that has failed."""
 
 
-@contextmanager
-def once_per_tenant(connection: Connection, target: MigrationTarget) -> Generator[None]:
-    """Execute each statement that changes rows once for each tenant of *target*, if tenants share its tables.
+class TenantRows:
+    """The rows of the tenants at one target, as revisions change them; nothing is done in a schema of one tenant."""
 
-    :raises ConfigurationError: if tables are in use and row security does not hold for the login, or from a statement
-        that row isolation does not support in revisions.
-    """
-    if target.column is None:
-        yield
-        return
-    if not target.in_transaction and (problem := login_problem(connection)):
-        raise ConfigurationError(f"The common tables cannot be migrated: {problem}.")
-    steps = _Steps(target, target.column)
-    event.listen(connection, "before_execute", steps.before_execute, retval=True)
-    try:
-        yield
-    finally:
-        event.remove(connection, "before_execute", steps.before_execute)
+    def __init__(self, connection: Connection, target: MigrationTarget) -> None:
+        self._connection = connection
+        self._target = target
+        self._is_outside = True
+        """Whether what is executed is no step of a revision, or is repeated already."""
+        self._savepoint: NestedTransaction | None = None
+        """The beginning of the revision, while it can be run again."""
+        self._tenants: Sequence[str] | None = None
 
+    @contextmanager
+    def divided(self) -> Generator[None]:
+        """Execute each statement that changes rows once for each tenant, during a block that runs revisions.
 
-@dataclass(slots=True)
-class _Steps:
-    target: MigrationTarget
-    column: TenantColumn
-    _is_repeating: bool = False
-    _tenants: Sequence[str] | None = None
-
-    def before_execute(self, connection: Connection, construct: Any, many: Any, params: Any, _options: Any) -> Any:
-        if self._is_repeating or not _changes_rows(construct):
-            if not self._is_repeating and self._reads_rows(construct):
-                raise _unsupported("reads rows. Write the step as one UPDATE, DELETE or INSERT … SELECT")
-            return construct, many, params
-        if _returns_rows(construct):
-            raise _unsupported("uses the rows that a statement returns. Leave out RETURNING")
-        self._is_repeating = True
+        :raises ConfigurationError: if row security does not hold for the login, or if revisions have written rows that
+            new tenants would not get.
+        """
+        column, connection = self._target.column, self._connection
+        if column is None:
+            yield
+            return
+        if not self._target.in_transaction and (problem := login_problem(connection)):
+            raise ConfigurationError(f"The common tables cannot be migrated: {problem}.")
+        repeat = partial(self._before_execute, column)
+        event.listen(connection, "before_execute", repeat, retval=True)
         try:
-            self._repeat(connection, construct, many or params or None)
+            yield
         finally:
-            self._is_repeating = False
+            event.remove(connection, "before_execute", repeat)
+        refuse_initial_rows(connection, self._target.schema, column)
+
+    def watch(self, steps: Iterable[MigrationStep]) -> Iterator[MigrationStep]:
+        """Yield *steps*, which run once for each tenant if they read rows."""
+        for step in steps:
+            if self._target.column is not None and isinstance(step, RevisionStep):
+                step.migration_fn = partial(self._run, self._target.column, step.migration_fn)
+            yield step
+
+    def leave(self) -> None:
+        """Keep what the revision has done so far, as it leaves its transaction.
+
+        :raises ConfigurationError: if the revision runs once for each tenant.
+        """
+        if self._target.column is None:
+            return
+        if self._is_outside:
+            raise _unsupported(_READS_AND_LEAVES)
+        self._end_savepoint()
+
+    def _run(self, column: TenantColumn, run: Callable[..., object], **options: Any) -> object:
+        self._is_outside = False
+        savepoint = self._savepoint = self._connection.begin_nested()
+        try:
+            returned = run(**options)
+            self._end_savepoint()
+        except Exception as error:
+            if not _needs_a_tenant(error):
+                raise
+            if not savepoint.is_active:
+                raise _unsupported(_READS_AND_LEAVES) from error
+            savepoint.rollback()
+        else:
+            return returned
+        finally:
+            self._is_outside = True
+        returned = Turns(self._connection, self._values(column), partial(run, **options)).take()
+        enter(self._connection, "")
+        return returned
+
+    def _end_savepoint(self) -> None:
+        if self._savepoint is not None:
+            self._savepoint.commit()
+            self._savepoint = None
+
+    def _before_execute(
+        self, column: TenantColumn, connection: Connection, construct: Any, many: Any, params: Any, _options: Any
+    ) -> Any:
+        if self._is_outside or not _only_changes_rows(construct):
+            return construct, many, params
+        self._is_outside = True
+        try:
+            for value in self._values(column):
+                enter(connection, value)
+                connection.execute(construct, many or params or None)
+            enter(connection, "")
+        finally:
+            self._is_outside = False
         return text("SELECT WHERE false"), [], {}
 
-    def _repeat(self, connection: Connection, construct: Any, parameters: Any) -> None:
-        with connection.begin_nested() as savepoint:
-            enter(connection, self.column.no_tenant)
-            if connection.execute(construct, parameters).rowcount != 0:
-                raise _unsupported(
-                    "writes rows for a tenant that has none. Tenants that are created later do not run the revision: "
-                    "let seed= write such rows, also those of the tenants that are there"
-                )
-            savepoint.rollback()
+    def _values(self, column: TenantColumn) -> Sequence[str]:
+        """Return the tenants' values of the tenant column, first the one that no tenant has."""
         if self._tenants is None:
-            where = {"database": self.target.placement.database, "schema": self.target.schema}
-            self._tenants = connection.execute(_TENANTS, where).scalars().all()
-        for tenant in self._tenants:
-            enter(connection, tenant)
-            connection.execute(construct, parameters)
-        enter(connection, "")
-
-    def _reads_rows(self, statement: Any) -> bool:
-        return isinstance(statement, Select) and any(
-            isinstance(element, TableClause) and element.schema == self.target.placeholder
-            for element in visitors.iterate(statement)  # pyright: ignore[reportUnknownArgumentType]
-        )
+            place = self._target.placement
+            where = {"database": place.database, "schema": place.schema, "statuses": [*_HAVE_ROWS]}
+            self._tenants = column.no_tenant, *self._connection.execute(_TENANTS, where).scalars()
+        return self._tenants
 
 
-def _changes_rows(construct: Any) -> bool:
+def _only_changes_rows(construct: Any) -> bool:
     if isinstance(construct, TextClause):
-        return _CHANGES_ROWS.match(construct.text) is not None
-    return isinstance(construct, Insert | Update | Delete) and getattr(construct.table, "name", "") != "alembic_version"
+        sql = read_sql(construct.text)
+        return sql.commands <= _CHANGES and not sql.returns_rows
+    return isinstance(construct, Insert | Update | Delete) and not construct._returning  # noqa: SLF001
 
 
-def _returns_rows(construct: Any) -> bool:
-    if isinstance(construct, TextClause):
-        return _RETURNS_ROWS.search(construct.text) is not None
-    return bool(construct._returning)  # noqa: SLF001
+def _needs_a_tenant(error: Exception) -> bool:
+    """Return whether *error* is from a statement that read rows without a tenant, or from one that followed it."""
+    return any(sqlstate(each) == _ABORTED or NO_TENANT in str(each) for each in causes(error))
 
 
 def _unsupported(problem: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"For tenants in common tables, tenantkit does not support yet that a revision {problem}."
-    )
+    return ConfigurationError(f"For tenants in common tables, tenantkit does not support that a revision {problem}.")
