@@ -1,11 +1,15 @@
 """Settings of the example applications from the environment.
 
-==========================  ===========================================================================
-``TRACKER_DATABASE_URL``    the database; by default one on the embedded server in ``.tenantkit/``
-``TRACKER_SECRET_KEY``      signs cookies; by default a random key, stored in ``.tenantkit/``
-``TRACKER_DOMAIN``          tenants are at ``<key>.<domain>``; by default ``localhost``
-``TRACKER_HTTPS``           ``1`` for cookies that are sent by HTTPS only
-==========================  ===========================================================================
+===========================  ==========================================================================
+``TRACKER_DATABASE_URL``     the database, with the login that migrates and creates tenants; by default one
+                             on the embedded server in ``.tenantkit/``
+``TRACKER_APPLICATION_URL``  the same with the login of pages and API; by default that of the other URL, or
+                             on the embedded server one that may only read and write rows
+``TRACKER_ISOLATION``        of new tenants: ``schema``, which is the default, ``database`` or ``row``
+``TRACKER_SECRET_KEY``       signs cookies; by default a random key, stored in ``.tenantkit/``
+``TRACKER_DOMAIN``           tenants are at ``<key>.<domain>``; by default ``localhost``
+``TRACKER_HTTPS``            ``1`` for cookies that are sent by HTTPS only
+===========================  ==========================================================================
 """
 
 from __future__ import annotations
@@ -52,6 +56,20 @@ def database_url(environ: Mapping[str, str] = os.environ) -> URL:
     """Return the URL of the database; without one in the environment, start the embedded server."""
     given = environ.get("TRACKER_DATABASE_URL")
     return make_url(given) if given else embedded_database(FOLDER, name="tracker")
+
+
+def application_url(environ: Mapping[str, str] = os.environ) -> URL:
+    """Return the URL of the database with the login of the application."""
+    if given := environ.get("TRACKER_APPLICATION_URL"):
+        return make_url(given)
+    if environ.get("TRACKER_DATABASE_URL"):
+        return database_url(environ)
+    return embedded_database(FOLDER, name="tracker", login="tracker_web")
+
+
+def isolation(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the isolation of new tenants."""
+    return environ.get("TRACKER_ISOLATION", "schema")
 
 
 def _kept_secret(file: Path) -> str:

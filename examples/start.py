@@ -27,6 +27,7 @@ def prepare(tenancy: Tenancy) -> None:
     console = Console()
     with console.status("Migrating the database …"):
         migrate(tenancy)
+        let_use_shared(tenancy)
         with tenancy.shared_session() as session:
             load_reference_data(session)
             session.commit()
@@ -35,22 +36,25 @@ def prepare(tenancy: Tenancy) -> None:
             create_samples(tenancy)
 
 
+def let_use_shared(tenancy: Tenancy) -> None:
+    """Let the application's login read and write the shared tables; those of tenants are left to ``grant_to=``."""
+    with tenancy.engine.begin() as connection:
+        for role in map(connection.dialect.identifier_preparer.quote, tenancy.grant_to):
+            connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA shared TO {role}")
+            connection.exec_driver_sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA shared TO {role}")
+
+
 def create_samples(tenancy: Tenancy) -> None:
-    """Create sample tenants; the owner of the first is a member of the second, too."""
+    """Create sample tenants; the owner of each is a member of the next one, too."""
     password_hash = hash_password(sample.PASSWORD)
-    first, second, *_ = [
-        tenancy.create(
+    former: Tenant | None = None
+    for company in COMPANIES:
+        former = tenancy.create(
             company.key,
             name=company.name,
             attributes={"plan": "team", **sample.ATTRIBUTES},
-            seed=partial(_fill, company=company, password_hash=password_hash),
+            seed=partial(_fill, company=company, password_hash=password_hash, former=former),
         )
-        for company in COMPANIES
-    ]
-    with tenancy.session(second) as session:
-        if (owner := _find_owner(session, first)) is not None:
-            add_member(session, owner)
-            session.commit()
 
 
 def announce(tenancy: Tenancy, *, port: int) -> None:
@@ -75,8 +79,10 @@ def exit_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def _fill(session: TenantSession, *, company: sample.Company, password_hash: str) -> None:
+def _fill(session: TenantSession, *, company: sample.Company, password_hash: str, former: Tenant | None) -> None:
     sample.load(session, company, password_hash=password_hash)
+    if former is not None and (owner := _find_owner(session, former)) is not None:
+        add_member(session, owner)
 
 
 def _find_owner(session: Session, tenant: Tenant) -> User | None:

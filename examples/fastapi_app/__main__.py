@@ -10,16 +10,16 @@ import os
 import uvicorn
 
 from examples.fastapi_app.app import create_app
-from examples.settings import database_url, read_settings
+from examples.settings import read_settings
 from examples.start import announce, exit_on_sigterm, prepare
-from examples.tracker.app import make_async_tenancy
+from examples.tracker.app import async_application
 
 
 def main() -> None:
     """Prepare the database, print the addresses, and serve."""
     port = int(os.environ.get("PORT", "8000"))
     exit_on_sigterm()
-    tenancy = make_async_tenancy(database_url())
+    tenancy = async_application()
     prepare(tenancy.sync)
     announce(tenancy.sync, port=port)
     uvicorn.run(create_app(tenancy, read_settings()), host="127.0.0.1", port=port, log_level="warning")

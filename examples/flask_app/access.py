@@ -10,7 +10,7 @@ from flask import Blueprint, abort, current_app, flash, redirect, render_templat
 from flask.typing import ResponseReturnValue
 
 from examples.flask_app import login as logins
-from examples.flask_app.extensions import kit
+from examples.flask_app.extensions import OPERATOR, kit
 from examples.flask_app.forms import LoginForm, SignUpForm
 from examples.tracker.accounts import SignUp, SignUpError, authenticate, find_user, is_member, memberships_of, sign_up
 from examples.tracker.models import Role, User
@@ -39,7 +39,7 @@ def join() -> ResponseReturnValue:
     if form.validate_on_submit():
         wanted = SignUp(**{name: value for name, value in form.data.items() if name != "csrf_token"})
         try:
-            tenant = sign_up(kit.tenancy, wanted)
+            tenant = sign_up(current_app.extensions[OPERATOR], wanted)
         except SignUpError as error:
             form.form_errors.append(str(error))
         except InvalidTenantKeyError as error:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from flask import Flask, Response, request
 
 from examples.flask_app import access, errors, people, projects, tasks, words
-from examples.flask_app.extensions import csrf, kit
+from examples.flask_app.extensions import OPERATOR, csrf, kit
 from examples.flask_app.login import Cookies
 from examples.settings import Settings
 from tenantkit import Tenancy
@@ -23,8 +23,8 @@ _HEADERS = {
 }
 
 
-def create_app(tenancy: Tenancy, settings: Settings) -> Flask:
-    """Return the application.
+def create_app(tenancy: Tenancy, settings: Settings, *, operator: Tenancy | None = None) -> Flask:
+    """Return the application; sign-ups create tenants by *operator*, if its login is another one.
 
     Tenants are at ``acme.localhost`` and at ``/t/acme``. At a tenant's own host, no path leads to another tenant.
     """
@@ -39,6 +39,7 @@ def create_app(tenancy: Tenancy, settings: Settings) -> Flask:
         TRACKER_DOMAIN=settings.domain,
     )
     app.session_interface = Cookies()
+    app.extensions[OPERATOR] = operator or tenancy
     kit.init_app(app, tenancy, resolver=first_of(Subdomain(settings.domain), PathPrefix("/t")))
     csrf.init_app(app)
     for blueprint in (access.pages, projects.pages, tasks.pages, people.pages):

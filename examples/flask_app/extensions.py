@@ -6,3 +6,6 @@ from tenantkit.flask import TenantKit
 
 kit = TenantKit()
 csrf = CSRFProtect()
+
+OPERATOR = "tracker_operator"
+"""The name of the tenancy that creates tenants, among Flask's extensions."""

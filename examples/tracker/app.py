@@ -1,4 +1,4 @@
-"""The tenancies of the tracker: one function for each kind of application."""
+"""The tenancies of the tracker: one function for each login and kind of application."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import URL
 
-from examples.settings import database_url
+from examples.settings import application_url, database_url, isolation
 from examples.tracker.models import SharedBase, TenantBase
 from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
@@ -35,5 +35,20 @@ def make_async_tenancy(database: str | URL, **options: Any) -> AsyncTenancy:
 
 
 def tenancy() -> Tenancy:
-    """Return the tenancy of the database that the environment names, for the ``tenantkit`` command."""
-    return make_tenancy(database_url())
+    """Return the tenancy that migrates and creates tenants, for the ``tenantkit`` command and for sign-ups."""
+    return make_tenancy(database_url(), **_operation())
+
+
+def application() -> Tenancy:
+    """Return the tenancy of a synchronous application, whose login can only read and write rows."""
+    return make_tenancy(application_url())
+
+
+def async_application() -> AsyncTenancy:
+    """Return the tenancy of an asynchronous application; ``sync`` is the one that migrates and creates tenants."""
+    return make_async_tenancy(application_url(), sync_database=database_url(), **_operation())
+
+
+def _operation() -> dict[str, Any]:
+    owner, login = database_url().username, application_url().username
+    return {"isolation": isolation(), "grant_to": () if login in {None, owner} else login}

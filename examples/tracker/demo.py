@@ -1,7 +1,8 @@
 """A demonstration, from an empty folder to a migrated fleet: ``make demo``.
 
-It starts an embedded PostgreSQL, creates trackers for 25 companies with data of their own, and reads the data by
-concurrent threads and tasks. Then it migrates the fleet by one revision, as a new release does.
+It starts an embedded PostgreSQL, and creates trackers for companies with data of their own: one with a database, three
+with a schema each, and 25 in common tables. It reads the data by concurrent threads and tasks. Then it migrates the
+fleet by one revision, as a new release does.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Annotated, TypeVar
 import typer
 from sqlalchemy import URL, Select, delete, or_, select, text
 
+from examples.start import let_use_shared
 from examples.tracker import boards, contents, display, sample
 from examples.tracker.accounts import add_member, close_account, hash_password
 from examples.tracker.app import MIGRATIONS, make_async_tenancy, make_tenancy
@@ -26,11 +28,16 @@ from examples.tracker.reference import load_reference_data
 from examples.tracker.sample import COMPANIES, Company
 from tenantkit import Tenancy, Tenant, TenantkitError, TenantMismatchError, tenant_context
 from tenantkit.embedded import embedded_database
-from tenantkit.migrations import PlacementStatus, migrate, status, upgrade_shared
+from tenantkit.migrations import FleetStatus, migrate, status, upgrade_shared
 
 Result = TypeVar("Result")
 
 PROJECT = Path(__file__).parents[2]
+LOGIN = "demo_web"
+"""The role of the application, which can only read and write rows."""
+WITH_SCHEMA = 3
+"""Number of companies that have a schema each."""
+ALL = len(COMPANIES)
 THREADS = 4
 READS = 4
 """Number of reads of each tenant by threads, and by tasks."""
@@ -38,10 +45,12 @@ READS = 4
 
 def main(
     folder: Annotated[Path, typer.Option(help="Where the server keeps its files.")] = PROJECT / ".tenantkit",
-    tenants: Annotated[int, typer.Option(min=2, max=len(COMPANIES), help="How many companies take part.")] = 25,
+    tenants: Annotated[int, typer.Option(min=2, max=len(COMPANIES), help="How many companies take part.")] = len(
+        COMPANIES
+    ),
 ) -> None:
     """Demonstrate tenantkit on an embedded PostgreSQL."""
-    display.title("tenantkit", "one PostgreSQL, one schema per tenant, plain SQLAlchemy")
+    display.title("tenantkit", "one PostgreSQL, tenants of three isolations, plain SQLAlchemy")
     try:
         run(folder, tenants)
     except TenantkitError as error:
@@ -56,23 +65,29 @@ def run(folder: Path, tenants: int) -> None:
     """
     with display.step("Starting PostgreSQL") as done:
         # Not the database of `make flask`, whose data the next run must not remove.
-        url = embedded_database(folder, "demo")
+        url, login = (embedded_database(folder, "tracker_demo", login=role) for role in (None, LOGIN))
         done(f"PostgreSQL from PyPI, in {folder.name}/")
 
-    with closing(make_tenancy(url, migrations=previous_release(folder / "demo"))) as tenancy:
-        prepare(tenancy)
-        taken = {tenant.key for tenant in tenancy.list()}
+    with (
+        closing(make_tenancy(url, migrations=previous_release(folder / "demo"), grant_to=LOGIN)) as operator,
+        closing(make_tenancy(login)) as tenancy,
+    ):
+        prepare(operator)
+        taken = {tenant.key for tenant in operator.list()}
         companies = [company for company in COMPANIES if company.key not in taken][:tenants]
-        in_threads("Creating tenants", lambda company: create(tenancy, company), companies)
+        isolations = dict(zip(companies, ["database", *["schema"] * WITH_SCHEMA], strict=False))
+        in_threads(
+            "Creating tenants", lambda company: create(operator, company, isolations.get(company, "row")), companies
+        )
         password_hash = hash_password(sample.PASSWORD)
         written = in_threads("Loading their data", lambda company: load(tenancy, company, password_hash), companies)
         lend_owner(tenancy, companies[0], companies[1:3])
-        asyncio.run(read_back(tenancy, url, written))
+        asyncio.run(read_back(tenancy, login, written))
 
-    with closing(make_tenancy(url)) as tenancy:
-        deploy(tenancy)
+    with closing(make_tenancy(url, grant_to=LOGIN)) as operator, closing(make_tenancy(login)) as tenancy:
+        deploy(operator)
         show_activity(tenancy, companies[0])
-        display.tenants(survey(tenancy))
+        display.tenants(survey(tenancy, status(operator)))
         read_across(tenancy.get(companies[0].key), tenancy.get(companies[1].key), tenancy)
         display.next_steps(next_steps(tenancy, companies[0]))
 
@@ -90,6 +105,7 @@ def prepare(tenancy: Tenancy) -> None:
     with display.step("Migrating the shared tables") as done:
         tenancy.install()
         upgrade_shared(tenancy)
+        let_use_shared(tenancy)
         with tenancy.shared_session() as session:
             rows = load_reference_data(session)
             session.commit()
@@ -109,9 +125,11 @@ def remove_users(tenancy: Tenancy, former: Sequence[Tenant]) -> None:
         session.commit()
 
 
-def create(tenancy: Tenancy, company: Company) -> Tenant:
+def create(tenancy: Tenancy, company: Company, isolation: str = "schema") -> Tenant:
     """Create the tenant of *company*."""
-    return tenancy.create(company.key, name=company.name, attributes={"plan": "team", **sample.ATTRIBUTES})
+    return tenancy.create(
+        company.key, name=company.name, isolation=isolation, attributes={"plan": "team", **sample.ATTRIBUTES}
+    )
 
 
 def load(tenancy: Tenancy, company: Company, password_hash: str) -> Contents:
@@ -190,30 +208,32 @@ def show_activity(tenancy: Tenancy, company: Company) -> None:
         session.commit()
 
 
-def survey(tenancy: Tenancy) -> list[display.Row]:
-    """Return a table row for every tenant with tables."""
-    with tenancy.engine.connect() as connection:
-        sizes = connection.execute(
-            text(
-                "SELECT nspname, sum(pg_total_relation_size(pg_class.oid)) / 1024 FROM pg_class "
-                "JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE relkind = 'r' GROUP BY nspname"
-            )
-        )
-        kilobytes = {schema: int(size) for schema, size in sizes}
-    return [describe(tenancy, placement, kilobytes[placement.schema]) for placement in status(tenancy).placements]
+def survey(tenancy: Tenancy, found: FleetStatus) -> list[display.Row]:
+    """Return a table row for every tenant."""
+    revisions = {(place.database, place.schema): place.revision or "none" for place in found.placements}
+    return [
+        describe(tenancy, tenant, revisions[tenant.placement.database, tenant.placement.schema])
+        for tenant in tenancy.list()
+    ]
 
 
-def describe(tenancy: Tenancy, placement: PlacementStatus, kilobytes: int) -> display.Row:
+_SIZE = text(
+    "SELECT sum(pg_total_relation_size(oid)) / 1024 FROM pg_class "
+    "WHERE relkind = 'r' AND relnamespace = to_regnamespace(quote_ident(:schema))"
+)
+
+
+def describe(tenancy: Tenancy, tenant: Tenant, revision: str) -> display.Row:
     """Return the table row of one tenant."""
-    tenant = tenancy.get(placement.key)
     with tenancy.session(tenant, any_status=True) as session:
+        is_common = tenant.isolation == "row"
         return display.Row(
             key=tenant.key,
             name=tenant.name,
-            status=tenant.status,
-            revision=placement.revision or "none",
+            isolation=tenant.isolation,
+            revision=revision,
             rows=contents.count_rows(session),
-            kilobytes=kilobytes,
+            kilobytes=None if is_common else int(session.scalar(_SIZE, {"schema": tenant.schema}) or 0),
         )
 
 

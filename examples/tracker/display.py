@@ -13,7 +13,6 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
-from rich.text import Text
 from typing_extensions import override
 
 from tenantkit.migrations import Outcome, Progress
@@ -27,10 +26,11 @@ class Row:
 
     key: str
     name: str
-    status: str
+    isolation: str
     revision: str
     rows: int
-    kilobytes: int
+    kilobytes: int | None
+    """The size of its tables; ``None`` if it has none of its own."""
 
 
 @contextmanager
@@ -90,13 +90,13 @@ def title(text: str, below: str) -> None:
 def tenants(rows: Iterable[Row]) -> None:
     """Print a table of tenants."""
     table = Table(header_style="bold", border_style="dim")
-    for heading in ("key", "name", "status", "revision"):
+    for heading in ("key", "name", "isolation", "revision"):
         table.add_column(heading)
     for heading in ("rows", "size"):
         table.add_column(heading, justify="right")
     for row in rows:
-        status = Text(row.status, style="green" if row.status == "active" else "yellow")
-        table.add_row(row.key, row.name, status, row.revision, str(row.rows), f"{row.kilobytes:,} kB")
+        size = "" if row.kilobytes is None else f"{row.kilobytes:,} kB"
+        table.add_row(row.key, row.name, row.isolation, row.revision, str(row.rows), size)
     _console.print(table)
 
 
