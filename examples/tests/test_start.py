@@ -93,7 +93,7 @@ def test_an_empty_database_gets_tenants_that_are_served(logins: tuple[URL, URL],
                 "email": f"{app}@new.example",
                 "name": "New",
                 "password": "correct horse battery",
-                "tenant_key": app.replace("_", "-"),
+                "tenant_key": f"new-{app}".replace("_", "-"),
                 "tenant_name": "New",
             }
             root = f"http://127.0.0.1:{port}"
@@ -109,12 +109,12 @@ def test_an_empty_database_gets_tenants_that_are_served(logins: tuple[URL, URL],
                         f"{root}/sign-up", data={**new, "csrf_token": _token(client, f"{root}/sign-up")}
                     )
                     assert answer.status_code == 302
-                    assert "First steps" in client.get(f"{root}/t/flask-app/projects").text
+                    assert "First steps" in client.get(f"{root}/t/new-flask-app/projects").text
                 else:
                     assert client.post(f"{place}/api/login", json=form).status_code == 200
                     assert len(client.get(f"{place}/api/projects").json()) == 3
                     assert client.post(f"{root}/api/sign-up", json=new).status_code == 201
-                    assert [each["name"] for each in client.get(f"{root}/t/fastapi-app/api/projects").json()] == [
+                    assert [each["name"] for each in client.get(f"{root}/t/new-fastapi-app/api/projects").json()] == [
                         "First steps"
                     ]
     with closing(make_tenancy(owner, listen=False)) as tenancy:

@@ -8,7 +8,7 @@ for each tenant, of which drivers prepare none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,29 @@ class _RowCompiler(SQLCompiler):
         if criteria:
             select = _with_criteria(select, criteria)
         return super()._compose_select_body(text, select, compile_state, columns, froms, *rest)  # type: ignore[no-untyped-call]
+
+    @override
+    def group_by_clause(self, select: Any, **options: Any) -> str:
+        """Return the clause, with the tenant column of each table whose primary key it has.
+
+        That column is a part of the key, on which the other columns of the table depend.
+        """
+        if keys := tuple(self._keys(select._group_by_clauses)):
+            select = select._generate()
+            select._group_by_clauses += keys
+        return str(super().group_by_clause(select, **options))  # type: ignore[no-untyped-call]
+
+    def _keys(self, clauses: Iterable[Any]) -> Iterator[ColumnElement[Any]]:
+        grouped: dict[Any, set[str]] = {}
+        for each in clauses:
+            if isinstance(each, ColumnClause) and each.table is not None:
+                grouped.setdefault(each.table, set()).add(each.name)
+        for source, names in grouped.items():
+            table: Any = source.element if isinstance(source, AliasedReturnsRows) else source
+            if self._is_tenants(table) and self.column.name not in names:
+                key = {column.name for column in table.primary_key}
+                if key and key <= names:
+                    yield self._column_of(source)
 
     @override
     def visit_join(self, join: Join, *args: Any, **options: Any) -> Any:
@@ -120,9 +143,13 @@ class _RowCompiler(SQLCompiler):
 
     def _criterion(self, source: FromClause) -> ColumnElement[bool]:
         self.needs_tenant = True
+        column = self._column_of(source)
+        return column == bindparam(PARAMETER, type_=column.type)
+
+    def _column_of(self, source: FromClause) -> ColumnClause[Any]:
         column: ColumnClause[Any] = ColumnClause(self.column.name, self.column.sqlalchemy_type)
         column.table = source
-        return column == bindparam(PARAMETER, type_=column.type)
+        return column
 
 
 def _is_view(table: Any) -> bool:

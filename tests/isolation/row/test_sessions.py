@@ -73,6 +73,38 @@ READS: dict[str, Callable[[int], tuple[Any, list[Any]]]] = {
         select(Account.id, Invoice.amount).outerjoin(Invoice).order_by(Account.id),
         [(1, n), (2, None)],
     ),
+    "group by a key": lambda n: (
+        select(Account.name, func.count(Invoice.id)).outerjoin(Invoice).group_by(Account.id).order_by(Account.id),
+        [(KEYS[n - 1], 1), ("second", 0)],
+    ),
+    "group by a key that an outer join may leave out": lambda n: (
+        select(parent.name, func.count())
+        .select_from(Account)
+        .outerjoin(parent, Account.parent_id == parent.id)
+        .group_by(parent.id)
+        .order_by(parent.id),
+        [(KEYS[n - 1], 1), (None, 1)],
+    ),
+    "group by a value that an outer join may leave out": lambda n: (
+        select(parent.parent_id, func.count())
+        .select_from(Account)
+        .outerjoin(parent, Account.parent_id == parent.id)
+        .group_by(parent.parent_id),
+        [(None, 2)],
+    ),
+    "group by two keys, in a subquery": lambda n: (
+        select(
+            select(Account.name, Invoice.number, func.sum(Invoice.amount).label("amount"))
+            .join(Invoice)
+            .group_by(Account.id, Invoice.id)
+            .subquery()
+        ),
+        [(KEYS[n - 1], "n", n)],
+    ),
+    "group by a key of two columns": lambda n: (
+        select(tagged, func.count()).group_by(tagged.c.account_id, tagged.c.tag_id),
+        [(1, 1, 1)],
+    ),
     "outer join to an alias": lambda n: (
         select(Account.id, parent.name).outerjoin(parent, Account.parent_id == parent.id).order_by(Account.id),
         [(1, None), (2, KEYS[n - 1])],
