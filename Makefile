@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo flask fastapi test test-more leaks test-faults test-examples test-libraries lint format docs ci clean
 
 help:
-	@echo "make demo     set everything up and run the main job: 25 tenants on an embedded PostgreSQL"
+	@echo "make demo     set everything up and run the main job: tenants of three isolations on an embedded PostgreSQL"
 	@echo "make flask    serve the example application in Flask at http://localhost:8000; PORT=... for another port"
 	@echo "make fastapi  serve the example application in FastAPI"
 	@echo "make test     run the test suite; ARGS='-k suspend' and the like are passed to pytest"

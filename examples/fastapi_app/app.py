@@ -14,6 +14,7 @@ from examples.fastapi_app.login import Logins
 from examples.fastapi_app.places import Places
 from examples.fastapi_app.routes import access, accounts, page, people, projects, tasks
 from examples.settings import Settings
+from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
 from tenantkit.fastapi import TenantMiddleware
 from tenantkit.resolvers import PathPrefix, Subdomain, first_of
@@ -27,8 +28,10 @@ TAGS = [
 ]
 
 
-def create_app(tenancy: AsyncTenancy, settings: Settings) -> FastAPI:
+def create_app(tenancy: AsyncTenancy, settings: Settings, *, operator: Tenancy | None = None) -> FastAPI:
     """Return the application, which closes *tenancy* when it ends.
+
+    Sign-ups create tenants by *operator*, if its login is another one.
 
     Tenants are at ``acme.localhost`` and at ``/t/acme``. At a tenant's own host, no path leads to another tenant.
     """
@@ -49,6 +52,7 @@ def create_app(tenancy: AsyncTenancy, settings: Settings) -> FastAPI:
         root_path_in_servers=False,  # otherwise the document would name every tenant that requested it
     )
     app.state.tenancy = tenancy
+    app.state.operator = operator or tenancy.sync
     app.state.logins = Logins(settings)
     app.state.places = Places(settings.domain)
     for router in (accounts.router, access.router, projects.router, tasks.router, people.router, page.router):

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from sqlalchemy import URL, create_engine, text
+from sqlalchemy import URL
 
+from examples.conftest import own_them
 from examples.tracker import sample
 from examples.tracker.accounts import close_account
 from examples.tracker.app import make_tenancy
@@ -55,31 +56,18 @@ def _serving(app: str, database: URL, **environment: str) -> Generator[tuple[int
 
 
 @pytest.fixture
-def logins(tracker_url: URL, databases: Databases) -> tuple[URL, URL]:
+def urls(tracker_url: URL, databases: Databases) -> tuple[URL, URL]:
     """A database as its owner and the application reach it, both of whom are ordinary roles."""
     owner, application = databases.make_role(options="CREATEDB"), databases.make_role(options="NOINHERIT")
     databases.let_provision(owner)
-    engine = create_engine(tracker_url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        for statement in (
-            f"ALTER DATABASE {tracker_url.database} OWNER TO {owner}",
-            *(f"ALTER SCHEMA {schema} OWNER TO {owner}" for schema in ("shared", "tenantkit")),
-            *(
-                f"ALTER TABLE {row.schemaname}.{row.tablename} OWNER TO {owner}"
-                for row in connection.execute(
-                    text("SELECT * FROM pg_tables WHERE schemaname IN ('shared', 'tenantkit')")
-                )
-            ),
-        ):
-            connection.exec_driver_sql(statement)
-    engine.dispose()
+    own_them(tracker_url, owner)
     return tracker_url.set(username=owner), tracker_url.set(username=application)
 
 
 @pytest.mark.parametrize("isolation", ["schema", "row", "database"])
-def test_an_empty_database_gets_tenants_that_are_served(logins: tuple[URL, URL], isolation: str) -> None:
+def test_an_empty_database_gets_tenants_that_are_served(urls: tuple[URL, URL], isolation: str) -> None:
     keys = [company.key for company in sample.COMPANIES[:3]]
-    owner, application = logins
+    owner, application = urls
     environment = {
         "TRACKER_ISOLATION": isolation,
         "TRACKER_APPLICATION_URL": application.render_as_string(hide_password=False),

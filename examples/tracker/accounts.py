@@ -2,7 +2,7 @@
 
 The functions are synchronous. An asynchronous application runs those that take a session by
 ``await session.run_sync(memberships_of, user_id)``, and `sign_up` by
-``await asyncio.to_thread(sign_up, tenancy.sync, form)``; the login has `async_authenticate`.
+``await asyncio.to_thread(sign_up, operator, form)``; the login has `async_authenticate`.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ def make_async_tenancy(database: str | URL, **options: Any) -> AsyncTenancy:
 
 def tenancy() -> Tenancy:
     """Return the tenancy that migrates and creates tenants, for the ``tenantkit`` command and for sign-ups."""
-    return make_tenancy(database_url(), **_operation())
+    owner, login = database_url(), application_url().username
+    return make_tenancy(owner, isolation=isolation(), grant_to=() if login in {None, owner.username} else login)
 
 
 def application() -> Tenancy:
@@ -45,10 +46,5 @@ def application() -> Tenancy:
 
 
 def async_application() -> AsyncTenancy:
-    """Return the tenancy of an asynchronous application; ``sync`` is the one that migrates and creates tenants."""
-    return make_async_tenancy(application_url(), sync_database=database_url(), **_operation())
-
-
-def _operation() -> dict[str, Any]:
-    owner, login = database_url().username, application_url().username
-    return {"isolation": isolation(), "grant_to": () if login in {None, owner} else login}
+    """Return the tenancy of an asynchronous application."""
+    return make_async_tenancy(application_url())

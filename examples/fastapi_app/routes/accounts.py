@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Response, status
 from examples.fastapi_app.login import ACCOUNT_COOKIE, AccountUser, LoginsDep, refuse_other_origins
 from examples.fastapi_app.places import PlacesDep
 from examples.fastapi_app.schemas import Account, Credentials, Here, NewTenant, Problem, TenantMembership, TenantPlace
-from examples.fastapi_app.sessions import SharedSessionDep, TenancyDep
+from examples.fastapi_app.sessions import OperatorDep, SharedSessionDep, TenancyDep
 from examples.tracker.accounts import SignUp, SignUpError, async_authenticate, is_member, memberships_of, sign_up
 from examples.tracker.models import User
 from tenantkit import InvalidTenantKeyError, TenantExistsError, TenantNotFoundError
@@ -34,14 +34,14 @@ async def here(places: PlacesDep) -> Here:
 async def join(
     form: NewTenant,
     response: Response,
-    tenancy: TenancyDep,
+    operator: OperatorDep,
     session: SharedSessionDep,
     logins: LoginsDep,
     places: PlacesDep,
 ) -> TenantPlace:
     """Create a tenant, and log in to it: the cookie is for its path."""
     try:
-        tenant = await asyncio.to_thread(sign_up, tenancy.sync, SignUp(**form.model_dump()))
+        tenant = await asyncio.to_thread(sign_up, operator, SignUp(**form.model_dump()))
     except (SignUpError, InvalidTenantKeyError) as error:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, str(error)) from error
     except TenantExistsError as error:

@@ -25,10 +25,11 @@ def tenancy(peopled_url: URL) -> Generator[Tenancy]:
 
 
 @pytest.fixture
-def app(peopled_url: URL, settings: Settings) -> FastAPI:
+def app(peopled_url: URL, operator: Tenancy, settings: Settings) -> FastAPI:
     """The application, without a cache, so that it sees changes of other processes at once."""
     options = {"pool_size": 4, "max_overflow": 0, "pool_timeout": 20}
-    return create_app(make_async_tenancy(peopled_url, listen=False, cache_ttl=0, engine_options=options), settings)
+    tenancy = make_async_tenancy(peopled_url, listen=False, cache_ttl=0, engine_options=options)
+    return create_app(tenancy, settings, operator=operator)
 
 
 @pytest.fixture

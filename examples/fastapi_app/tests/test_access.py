@@ -159,10 +159,10 @@ def test_membership_is_checked_on_every_request(at: At, tenancy: Tenancy) -> Non
     assert client.log_in().status_code == 401
 
 
-def test_a_cookie_does_not_outlive_its_tenant(acme: Client, tenancy: Tenancy) -> None:
-    tenancy.drop("acme")
+def test_a_cookie_does_not_outlive_its_tenant(acme: Client, operator: Tenancy) -> None:
+    operator.drop("acme")
     assert acme.get("/api/projects").status_code == 404
-    tenancy.create("acme")
+    operator.create("acme")
     assert acme.get("/api/projects").status_code == 401
 
 
@@ -185,15 +185,15 @@ def test_an_unknown_tenant_is_not_found(at: At) -> None:
     assert client.get("/static/page.js").status_code == 200
 
 
-def test_a_suspended_tenant_is_refused(acme: Client, tenancy: Tenancy) -> None:
+def test_a_suspended_tenant_is_refused(acme: Client, operator: Tenancy) -> None:
     paths = ("/", "/api/here", "/api/projects", "/api/me")
-    tenancy.suspend("acme")
+    operator.suspend("acme")
     for path in paths:
         answer = acme.get(path)
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
     assert acme.log_in().status_code == 503
-    tenancy.resume("acme")
+    operator.resume("acme")
     assert [acme.get(path).status_code for path in paths] == [200] * len(paths)
 
 
@@ -246,9 +246,9 @@ def test_no_response_is_cached(start: Client, acme: Client) -> None:
     assert "no-store" not in acme.get("/static/page.js").headers.get("cache-control", "")
 
 
-def test_a_browser_gets_error_pages(at: At, acme: Client, tenancy: Tenancy) -> None:
+def test_a_browser_gets_error_pages(at: At, acme: Client, operator: Tenancy) -> None:
     browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-    tenancy.suspend("gamma")
+    operator.suspend("gamma")
     for client, status, title in (
         (at("nobody"), 404, "This page does not exist"),
         (at("gamma"), 503, "Temporarily unavailable"),

@@ -24,8 +24,8 @@ def tenancy(peopled_url: URL) -> Generator[Tenancy]:
 
 
 @pytest.fixture
-def app(tenancy: Tenancy, settings: Settings) -> Flask:
-    app = create_app(tenancy, settings)
+def app(tenancy: Tenancy, operator: Tenancy, settings: Settings) -> Flask:
+    app = create_app(tenancy, settings, operator=operator)
     app.testing = True
     return app
 

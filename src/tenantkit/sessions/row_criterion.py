@@ -64,18 +64,18 @@ class _RowCompiler(SQLCompiler):
 
         That column is a part of the key, on which the other columns of the table depend.
         """
-        if keys := tuple(self._keys(select._group_by_clauses)):
-            select = select._generate()
-            select._group_by_clauses += keys
+        if keys := tuple(self._keys(select._group_by_clauses)):  # noqa: SLF001
+            select = select._generate()  # noqa: SLF001
+            select._group_by_clauses += keys  # noqa: SLF001
         return str(super().group_by_clause(select, **options))  # type: ignore[no-untyped-call]
 
     def _keys(self, clauses: Iterable[Any]) -> Iterator[ColumnElement[Any]]:
-        grouped: dict[Any, set[str]] = {}
+        grouped: dict[FromClause, set[str]] = {}
         for each in clauses:
             if isinstance(each, ColumnClause) and each.table is not None:
                 grouped.setdefault(each.table, set()).add(each.name)
         for source, names in grouped.items():
-            table: Any = source.element if isinstance(source, AliasedReturnsRows) else source
+            table: Any = getattr(source, "element", source)  # of an alias
             if self._is_tenants(table) and self.column.name not in names:
                 key = {column.name for column in table.primary_key}
                 if key and key <= names:
