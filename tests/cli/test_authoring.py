@@ -145,7 +145,6 @@ def test_a_second_autogenerate_finds_no_differences(project: Project) -> None:
     }
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("kind", ["{}", "ARRAY({})", "String().with_variant({}, 'postgresql')"])
 @pytest.mark.parametrize(
     ("line", "base", "written"),

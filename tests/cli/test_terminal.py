@@ -163,7 +163,6 @@ def test_garbage_collection_starts_after_the_import_and_skips_imported_objects(f
     assert done.stdout.splitlines()[-1] == "True True"
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("arguments", ["--help", "migrat", "show acme"])
 @pytest.mark.parametrize("own", ["gc.disable()", "gc.set_threshold(5000)", "pass"])
 def test_a_script_that_calls_a_command_collects_garbage_as_before(fleet: Project, own: str, arguments: str) -> None:

@@ -40,7 +40,6 @@ def test_a_seed_that_ends_the_process_is_a_failed_creation(statement: str, fleet
     assert tenant["status"] in {"failed", "provisioning"}
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("command", [("list",), ("migrate",), ("status",), ("create", "x"), ("check",), ("lint",)])
 @pytest.mark.parametrize("statement", EXITS)
 def test_an_application_that_ends_the_process_is_an_error(

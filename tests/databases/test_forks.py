@@ -12,8 +12,6 @@ from sqlalchemy import URL
 
 from tests.migrations.environments import Environment
 
-pytestmark = pytest.mark.few_cases
-
 SETTING = """
 import asyncio, ctypes, gc, logging, os, sys, time
 from sqlalchemy import event

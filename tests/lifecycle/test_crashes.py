@@ -17,8 +17,6 @@ from tests.support.catalog import fingerprint, registered, schemas, structure
 from tests.support.models import Project, Task
 from tests.support.processes import until_alone, worker
 
-pytestmark = pytest.mark.few_cases
-
 
 @pytest.fixture
 def neighbour(tenancy: Tenancy) -> str:

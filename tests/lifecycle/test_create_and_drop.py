@@ -463,7 +463,6 @@ def test_a_schema_prefix_is_part_of_every_name(make_tenancy: Callable[..., Tenan
     assert bare.create("beta").schema == "beta"
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("prefix", ["p" * 11, "customer_schema_of_our_application_", "p" * 57])
 def test_with_a_long_schema_prefix_keys_are_shorter(
     make_any_tenancy: Callable[..., Any], engine: Engine, prefix: str

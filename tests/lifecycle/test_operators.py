@@ -15,8 +15,6 @@ from tenantkit.drift import check
 from tests.support.catalog import schemas
 from tests.support.extensions import execute
 
-pytestmark = pytest.mark.few_cases
-
 Make = Callable[..., Tenancy]
 
 EXTENSIONS = {"citext": "citext", "hstore": "hstore", "ltree": "ltree", "cube": "cube", "isbn": "isn"}

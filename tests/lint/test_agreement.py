@@ -491,7 +491,6 @@ def test_a_rewrite_is_found_if_postgresql_rewrites(action: str, connection: Conn
     assert bool(told) == is_rewritten(connection, sql)
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize(
     "using",
     [

@@ -19,8 +19,6 @@ from tenantkit.migrations import migrate
 from tests.migrations.environments import Environment
 from tests.migrations.plain import operating
 
-pytestmark = pytest.mark.few_cases
-
 T = sa.table("t", sa.column("id"), sa.column("x"), sa.column("p"))
 
 

@@ -24,8 +24,6 @@ from tests.migrations.test_faults import tenancy_of
 from tests.support.commands import SCRIPT
 from tests.support.processes import closed_gate, until, waiting
 
-pytestmark = pytest.mark.few_cases
-
 KEYS = [f"k{number}" for number in range(8)]
 GATE = 4712
 INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}

@@ -11,8 +11,6 @@ from tenantkit import MigrationError, ProvisioningError, Tenancy
 from tenantkit.migrations import migrate
 from tests.migrations.environments import Environment
 
-pytestmark = pytest.mark.few_cases
-
 BLIND = {
     "columns": "op.get_bind().execute(sa.text(\"SELECT 1 FROM information_schema.columns WHERE table_name = 'note'\"))",
     "driver": "op.get_bind().exec_driver_sql(\"SELECT 1 FROM pg_catalog.pg_class WHERE relname = 'note'\")",

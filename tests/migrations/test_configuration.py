@@ -15,8 +15,6 @@ from tenantkit import ConfigurationError, ProvisioningError, Tenancy
 from tenantkit.migrations import migrate, revision
 from tests.migrations.environments import Environment
 
-pytestmark = pytest.mark.few_cases
-
 CREATE = 'op.create_table("{}", sa.Column("id", sa.Integer), schema="tenant")'
 
 

@@ -147,7 +147,6 @@ def end_in_the_middle(engine: Engine, build: Callable[[], int], function: str) -
             writer.commit()
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("function", ["pg_terminate_backend", "pg_cancel_backend"])
 @pytest.mark.parametrize(
     "step",

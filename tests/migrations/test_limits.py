@@ -20,8 +20,6 @@ from tests.migrations.environments import Environment
 from tests.migrations.plain import operating
 from tests.support.processes import until
 
-pytestmark = pytest.mark.few_cases
-
 Make = Callable[..., Tenancy]
 
 ONE = 'op.create_table("a", sa.Column("x", sa.Integer), schema="tenant")\nop.execute("INSERT INTO a VALUES (1)")'

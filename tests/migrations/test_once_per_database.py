@@ -13,8 +13,6 @@ from tenantkit.migrations import downgrade, migrate, preview, upgrade_shared
 from tenantkit.postgres.sql_text import read_sql
 from tests.migrations.environments import Environment
 
-pytestmark = pytest.mark.few_cases
-
 Make = Callable[..., Tenancy]
 
 ONCE = {

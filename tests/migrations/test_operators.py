@@ -14,8 +14,6 @@ from tenantkit.migrations import migrate
 from tests.migrations.environments import Environment
 from tests.support.extensions import execute
 
-pytestmark = pytest.mark.few_cases
-
 Make = Callable[..., Tenancy]
 
 

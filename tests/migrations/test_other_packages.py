@@ -15,8 +15,6 @@ from tenantkit.migrations import migrate
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import shape
 
-pytestmark = pytest.mark.few_cases
-
 Make = Callable[..., Tenancy]
 
 PACKAGE = """

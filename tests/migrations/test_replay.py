@@ -14,8 +14,6 @@ from tenantkit.migrations import MigrationReport, Progress, downgrade, migrate, 
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 
-pytestmark = pytest.mark.few_cases
-
 Make = Callable[..., Tenancy]
 
 BASE = """

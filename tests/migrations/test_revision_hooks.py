@@ -13,8 +13,6 @@ from tenantkit.migrations import downgrade, migrate, revision
 from tests.migrations.environments import Environment, files, write_env
 from tests.migrations.shapes import shape
 
-pytestmark = pytest.mark.few_cases
-
 Make = Callable[..., Tenancy]
 
 COOKBOOK = """

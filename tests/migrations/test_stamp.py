@@ -20,8 +20,6 @@ from tenantkit.migrations import (
 )
 from tests.migrations.environments import Environment
 
-pytestmark = pytest.mark.few_cases
-
 Make = Callable[..., Tenancy]
 
 

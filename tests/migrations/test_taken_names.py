@@ -18,8 +18,6 @@ from tenantkit.registry.revisions import MARK
 from tests.migrations.environments import Environment
 from tests.migrations.plain import operating
 
-pytestmark = pytest.mark.few_cases
-
 Make = Callable[..., Tenancy]
 
 

@@ -10,8 +10,6 @@ from tenantkit import ConfigurationError, ProvisioningError, Tenancy
 from tenantkit.migrations import downgrade, migrate, preview, revision, stamp, status, upgrade_shared
 from tests.migrations.environments import Environment
 
-pytestmark = pytest.mark.few_cases
-
 Make = Callable[..., Tenancy]
 
 CALLS: dict[str, Callable[[Tenancy], object]] = {

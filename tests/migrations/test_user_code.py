@@ -22,8 +22,6 @@ from tenantkit.migrations import (
 )
 from tests.migrations.environments import Environment
 
-pytestmark = pytest.mark.few_cases
-
 Make = Callable[..., Tenancy]
 
 BASE = 'op.create_table("a", sa.Column("x", sa.Integer, primary_key=True), schema="tenant")'

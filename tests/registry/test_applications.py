@@ -33,7 +33,6 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("use", USES)
 def test_another_application_on_the_same_registry_is_refused(
     make_any_tenancy: Callable[..., Any], use: str, engine: Engine

@@ -12,7 +12,6 @@ from tenantkit import ConfigurationError, InvalidDomainError, Status, Tenancy
 from tenantkit.runs import maintenance
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize(
     ("verb", "status"),
     [("suspend", Status.SUSPENDED), ("resume", Status.ACTIVE), ("start_maintenance", Status.MAINTENANCE)],
@@ -41,7 +40,6 @@ def test_maintenance_by_an_operator_outlasts_that_of_a_run(tenancy: Tenancy, eng
 RESERVED = ["example.com", "*.apps.example.com", "API.example.net."]
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize(
     "domain",
     [

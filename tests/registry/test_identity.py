@@ -25,8 +25,6 @@ from tenantkit.resolvers import Header
 from tenantkit.web import session_cookies
 from tests.support.models import Project
 
-pytestmark = pytest.mark.few_cases
-
 Make = Callable[..., Any]
 
 

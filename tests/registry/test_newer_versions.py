@@ -27,8 +27,6 @@ from tenantkit.resolvers import Header
 from tests.migrations.environments import Environment
 from tests.support.catalog import fingerprint, registered, schemas
 
-pytestmark = pytest.mark.few_cases
-
 NEWER = {
     "status": "UPDATE tenantkit.tenants SET status = 'archived' WHERE key = 'acme'",
     "isolation that does not go with the database": "UPDATE tenantkit.tenants SET isolation = 'database' WHERE key = 'acme'",

@@ -75,7 +75,6 @@ HOSTILE_DOMAINS = [
 ]
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("key", HOSTILE_KEYS.values(), ids=HOSTILE_KEYS)
 def test_a_hostile_key_is_refused_and_nothing_is_written(any_tenancy: Any, engine: Engine, key: Any) -> None:
     before = schemas(engine)

@@ -18,8 +18,6 @@ from tenantkit.drivers.psycopg import Connection as FramedConnection
 from tests.support.blocking import in_sync
 from tests.support.models import APPLICATION, Project, Task
 
-pytestmark = pytest.mark.few_cases
-
 PATH = "SELECT current_setting('search_path')"
 
 

@@ -72,7 +72,6 @@ def state(connection: Connection | None) -> Any:
     return dict(connection.get_execution_options())
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("begun", ["not at all", "begun", "used", "path"])

@@ -62,7 +62,6 @@ def test_flush_and_refresh_work_across_commits(tenants: Any) -> None:
             assert session.scalars(select(Project.name)).all() == [key]
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("load", [joinedload, selectinload, subqueryload])
 def test_eager_loads_stay_with_the_tenant(tenants: Any, load: Callable[..., Any]) -> None:
     for key in KEYS:

@@ -186,7 +186,6 @@ def test_threads_and_tasks_over_many_tenants_see_their_own_rows_only(
     assert owners_of_rows(engine) == {key: {key} for key in KEYS}
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize(
     "statement",
     [

@@ -14,8 +14,6 @@ from sqlalchemy.orm import Session
 from tenantkit import Tenancy
 from tests.sessions.leftovers import BODIES, LAST_VALUE, LEFT, LEFTOVERS, NOTHING
 
-pytestmark = pytest.mark.few_cases
-
 
 @pytest.fixture
 def reached(make_reached: Callable[..., Any], tenancy: Tenancy) -> Any:

@@ -16,8 +16,6 @@ from sqlalchemy.orm import Session
 from tests.sessions.meaning import KEYS, PROBES, Base, prepare, whose_columns
 from tests.support.blocking import in_sync
 
-pytestmark = pytest.mark.few_cases
-
 POOL = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 5}
 
 

@@ -112,7 +112,6 @@ USES: dict[str, Callable[[Any], object]] = {
 }
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 @pytest.mark.parametrize("begun", [True, False])
 def test_a_session_that_follows_the_context_works_for_its_tenant_only(
@@ -375,7 +374,6 @@ MAPS: dict[str, Callable[[Session, Any], object]] = {
 }
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("use", MAPS.values(), ids=MAPS)
 def test_a_map_that_leads_to_another_schema_is_refused(any_tenancy: Any, use: Callable[[Session, Any], object]) -> None:
     for key in KEYS:

@@ -69,7 +69,6 @@ KEPT = ("setting", "custom setting", "lock", "shared lock", "value of a sequence
 """State that a prepared transaction may leave; PostgreSQL refuses others, such as temporary tables."""
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("raw_sql", ["allow", "forbid"])
 def test_a_session_commits_in_two_phases(
     two_phase_database: URL, make_any_tenancy: Callable[..., Any], raw_sql: str

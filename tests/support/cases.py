@@ -1,7 +1,8 @@
-"""Tests in two sizes: by default a few cases of each kind, with ``--cases=all`` all of them.
+"""Tests in two sizes: by default a few cases of each, with ``--cases=all`` all of them.
 
-``--cases=more`` runs the tests that the default leaves out, and those that do more in the large size. A case of
-``few_cases`` that ``-k`` or its full name picks out alone runs in either size.
+A few are as many as it takes for each value of each parameter to occur. ``--cases=more`` runs the tests that the
+default leaves out, and those that do more in the large size. A case that ``-k`` or its full name picks out alone runs
+in either size, unless it is marked ``all_cases``.
 """
 
 from __future__ import annotations
@@ -27,8 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers."""
     config.addinivalue_line(
         "markers",
-        "few_cases(**numbers): by default run as many cases as it takes for each value of each parameter to occur; "
-        "of a parameter that is named here, take only that number of values",
+        "few_cases(**numbers): by default take only that number of values of each parameter that is named here",
     )
     config.addinivalue_line("markers", "all_cases: do not run by default")
 
@@ -80,13 +80,14 @@ def covering(cases: Mapping[T, Mapping[str, object]], **numbers: int) -> set[T]:
 
 def _few(items: Iterable[Any]) -> set[Any]:
     items = [item for item in items if not item.get_closest_marker("all_cases")]
-    thinned = [item for item in items if item.get_closest_marker("few_cases") and hasattr(item, "callspec")]
+    thinned = [item for item in items if hasattr(item, "callspec")]
     few = set(items).difference(thinned)
     thinned.sort(key=lambda item: (_function(item), list(item.callspec.indices.values())))
     for _, group in groupby(thinned, key=_function):
         cases = {item: _values(item) for item in group}
         first = next(iter(cases))
-        rows, numbers = _rows(first), first.get_closest_marker("few_cases").kwargs
+        rows, mark = _rows(first), first.get_closest_marker("few_cases")
+        numbers = mark.kwargs if mark else {}
         few |= covering(cases, **{rows.get(name, name): number for name, number in numbers.items()})
     return few
 

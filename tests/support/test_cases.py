@@ -11,7 +11,6 @@ from tests.support.cases import covering
 MODULE = """
 import pytest
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("short", "xy")
 @pytest.mark.parametrize("long", "abcd")
 def test_thin(long, short): pass
@@ -20,7 +19,6 @@ def test_thin(long, short): pass
 @pytest.mark.parametrize("number", range(10))
 def test_spread(number): pass
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize(("one", "two"), [(1, 2), (2, 1), (1, 1)])
 def test_rows(one, two): pass
 
@@ -29,7 +27,6 @@ def test_fault(fault): pass
 
 def test_in_both(all_cases): assert all_cases is ALL
 
-@pytest.mark.few_cases
 def test_plain(): pass
 """
 FEW = {

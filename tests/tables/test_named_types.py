@@ -76,7 +76,6 @@ def create_shared(engine: Engine, shared: MetaData | None, tenant: MetaData) -> 
             )
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("metadata", ["one", "one without schema", "two"])
 def test_each_side_creates_its_own_types_and_sequences(metadata: str, make_any_tenancy: Any, engine: Engine) -> None:
     shared, tenant = declare(metadata)
@@ -146,7 +145,6 @@ def test_shared_tables_may_be_created_before_the_tenancy(
     assert [found[f"t_{key}"] for key in TENANTS] == [{"state"}] * 2
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("metadata", ["one", "one without schema", "two"])
 @pytest.mark.parametrize("wrapper", named_types.WRAPPERS)
 @pytest.mark.parametrize("kind", named_types.KINDS)
@@ -178,7 +176,6 @@ def test_a_type_without_a_name_in_postgresql_may_be_on_both_sides() -> None:
     Tenancy("postgresql+psycopg://nobody@127.0.0.1:1/nowhere", tenant=metadata).close()
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("placeholder", ["tenant", None])
 def test_expressions_in_tables_name_the_tenants_own_objects(
     placeholder: str | None, make_any_tenancy: Any, engine: Engine

@@ -492,7 +492,6 @@ def test_the_other_database_of_an_async_tenancy() -> None:
             AsyncTenancy(URL, tenant=MetaData(schema="tenant"), sync_database=wrong)
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("name", [name for name, wrong in TENANCY.items() if wrong])
 def test_methods_of_a_tenancy(
     filled_template: str, any_tenancy: Any, engine: Engine, good: dict[str, Any], name: str
@@ -655,7 +654,6 @@ def test_the_strings_of_every_choice_are_accepted(make_tenancy: Callable[..., Te
     assert KINDS.keys() == Options.__annotations__.keys()
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("status", ["active", "suspended", ["active"], ("active", "suspended"), {"suspended"}, []])
 def test_tenants_are_listed_by_the_string_of_their_status(any_tenancy: Any, status: Any) -> None:
     any_tenancy.create("acme")
@@ -749,7 +747,6 @@ def test_no_message_shows_a_password() -> None:
         assert "s3cret" not in str(refused.value)
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize(
     "call",
     [

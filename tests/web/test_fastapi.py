@@ -71,7 +71,6 @@ def test_every_way_of_naming_a_tenant_leads_to_its_rows(site: Site) -> None:
         assert site.client.get("/async/countries").json() == []
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize(
     "path", ["/projects", "/t/nobody/projects", "/t/ACME/projects", "/t/a%22b/projects", "/nowhere"]
 )

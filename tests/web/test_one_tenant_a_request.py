@@ -83,7 +83,6 @@ OTHERS: dict[str, tuple[Resolver, str, dict[str, str]]] = {
 }
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("host", HOSTS)
 def test_the_host_of_a_tenant_serves_no_other(make_ask: Callable[[Resolver], Ask], host: str, other: str) -> None:

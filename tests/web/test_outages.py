@@ -105,7 +105,6 @@ def down(request: pytest.FixtureRequest, server_url: URL) -> URL:
             return server_url.set(username="no_such_role", password="secret")
 
 
-@pytest.mark.few_cases
 def test_while_the_database_is_down_a_request_is_refused_with_503(make_site: Callable[[URL], Site], down: URL) -> None:
     client, _ = make_site(down)
     for path in ("/t/acme/notes", "/t/acme/login"):
@@ -116,7 +115,6 @@ def test_while_the_database_is_down_a_request_is_refused_with_503(make_site: Cal
     assert client.get("/notes").status_code == 503
 
 
-@pytest.mark.few_cases
 def test_while_the_database_is_down_a_shared_route_is_served(make_site: Callable[[URL], Site], down: URL) -> None:
     client, _ = make_site(down)
     for path in ("/open", "/t/acme/open"):

@@ -108,7 +108,6 @@ def vary(response: Any) -> set[str]:
     return {name.strip().lower() for value in values for name in value.split(",")}
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("case", CASES)
 def test_a_response_varies_by_what_the_resolver_reads(make_ask: Callable[..., Ask], case: str) -> None:
     resolver, names = CASES[case]
@@ -117,7 +116,6 @@ def test_a_response_varies_by_what_the_resolver_reads(make_ask: Callable[..., As
     assert vary(response) == names
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("case", CASES)
 def test_a_refusal_varies_by_what_the_resolver_reads(make_ask: Callable[..., Ask], case: str) -> None:
     resolver, names = CASES[case]

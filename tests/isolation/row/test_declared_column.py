@@ -144,7 +144,6 @@ def app(request: pytest.FixtureRequest, url: URL, base: Any, owner: Tenancy) -> 
             yield made.enter_context(blocking(AsyncTenancy(login, **given), request.getfixturevalue("portal")))
 
 
-@pytest.mark.few_cases
 def test_each_way_to_write_fills_the_column_of_the_application(app: Any, base: Any, kind: str) -> None:
     account, invoice, line, counter = base.models
     for number, key in enumerate(KEYS):
