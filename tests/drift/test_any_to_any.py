@@ -114,7 +114,7 @@ def read(engine: Engine, schema: str) -> tuple[Detail, int, list[str]]:
     return *ours, theirs
 
 
-@examples(15, 40)
+@examples(8, 40)
 @given(wanted=designs(), there=designs())
 def test_any_schema_becomes_any_other(scratch: Engine, wanted: str, there: str) -> None:
     number = next(_numbers)

@@ -71,6 +71,7 @@ def _keys(library: Tenancy) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.few_cases(revisions=3)
 @pytest.mark.parametrize("revisions", WAYS.values(), ids=WAYS)
 def test_keys_to_shared_tables_are_left_out_and_no_drift(
     library: Tenancy, environment: Environment, revisions: list[str]

@@ -91,7 +91,7 @@ def test_a_creation_that_is_killed_anywhere_is_created_anew_or_dropped(
     steps = int(_create(urls, tenancy, 0).stdout)
     assert steps > 20
     tenancy.drop("berta")
-    for number, dies_at in enumerate([*range(1, steps - 2, steps // 6), steps - 2, steps - 1, steps]):
+    for number, dies_at in enumerate([*range(1, steps - 2, steps // 3), steps - 2, steps - 1, steps]):
         assert _create(urls, tenancy, dies_at).returncode == -signal.SIGKILL
         until_alone(main)
         until_alone(eu)

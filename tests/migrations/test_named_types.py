@@ -128,9 +128,8 @@ def declare(kind: str, placeholder: str | None) -> tuple[sa.MetaData, sa.MetaDat
     return shared, tenant
 
 
-@pytest.mark.parametrize(
-    "metadata", ["one", pytest.param("one without schema", marks=pytest.mark.all_cases), "two", "no placeholder"]
-)
+@pytest.mark.few_cases(metadata=2)
+@pytest.mark.parametrize("metadata", ["one", "one without schema", "two", "no placeholder"])
 @pytest.mark.filterwarnings("ignore:Computed default on tenant_bare.is_good cannot be modified")
 @pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")
 def test_autogenerate_writes_the_types_and_sequences_of_each_side(

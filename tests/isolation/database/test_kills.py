@@ -68,7 +68,7 @@ def _before_commit(work: Work, number: int) -> bool:
     return _killed(work, plant, number)
 
 
-for_each_kill = pytest.mark.parametrize("killed", [_before_statement, _after_statement, _before_commit])
+for_each_kill = pytest.mark.parametrize("killed", [_after_statement, _before_statement, _before_commit])
 
 
 def _left(tenancy: Tenancy) -> list[str]:
@@ -104,6 +104,7 @@ def plain(make: Make) -> Tenancy:
     return tenancy
 
 
+@pytest.mark.few_cases(killed=1)
 @for_each_kill
 def test_a_creation_that_was_killed_is_completed_or_removed(plain: Tenancy, server: Engine, killed: Killed) -> None:
     number = 0
@@ -129,6 +130,7 @@ def test_a_creation_that_was_killed_is_completed_or_removed(plain: Tenancy, serv
     plain.drop("acme")
 
 
+@pytest.mark.few_cases(killed=1)
 @for_each_kill
 def test_a_removal_that_was_killed_is_completed(plain: Tenancy, server: Engine, killed: Killed) -> None:
     number = 0

@@ -81,6 +81,7 @@ def test_the_exit_code_says_whether_common_tables_differ(
         assert run("--tenants", "schema2").code == 0
 
 
+@pytest.mark.few_cases(change=3)
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_difference_of_common_tables_is_named_and_repaired(pair: Tenancy, engine: Engine, change: str) -> None:
     assert not check(pair).has_drift
@@ -94,6 +95,7 @@ def test_a_difference_of_common_tables_is_named_and_repaired(pair: Tenancy, engi
     assert pair.diagnose() == []
 
 
+@pytest.mark.few_cases(fault=5)
 @pytest.mark.parametrize("fault", sorted(FAULTS.keys() - NOT_COMPARED))
 def test_what_opens_a_common_table_is_drift(pair: Tenancy, engine: Engine, fault: str) -> None:
     with engine.begin() as connection:
@@ -168,6 +170,7 @@ INDEXES: dict[str, tuple[str, str, str]] = {
 }
 
 
+@pytest.mark.few_cases(kind=6)
 @pytest.mark.parametrize("kind", INDEXES)
 def test_indexes_that_policies_switch_off_are_named(pair: Tenancy, engine: Engine, pair_url: URL, kind: str) -> None:
     type_, index, condition = INDEXES[kind]
