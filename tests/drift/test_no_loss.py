@@ -110,7 +110,7 @@ def named(entry: Entry, remarks: str) -> bool:
 @example(chosen=[IN_ARRAYS])
 @example(chosen=[TO_PARTITIONED])
 @example(chosen=[INHERITED])
-@examples(2, 25)
+@examples(2, 12)
 @given(chosen=st.lists(st.sampled_from(DEVIATIONS), min_size=1, max_size=4, unique=True))
 def test_a_script_loses_nothing_without_a_remark(
     make_template: Callable[..., URL], decorated_template: str, chosen: list[str]

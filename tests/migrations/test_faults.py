@@ -142,7 +142,7 @@ class Fleet:
         return all(look == self.ahead for look in found.values())
 
 
-@pytest.mark.parametrize(("engine", "few", "many", "longest"), [("auto", 5, 50, 0.4), ("alembic", 2, 12, 1.2)])
+@pytest.mark.parametrize(("engine", "few", "many", "longest"), [("auto", 5, 30, 0.4), ("alembic", 2, 8, 1.2)])
 def test_a_run_killed_at_any_moment_leaves_no_tenant_half_migrated(
     engine: str, few: int, many: int, longest: float, empty_database: URL, folder: Path, all_cases: bool
 ) -> None:

@@ -1,6 +1,6 @@
-"""Commands that are interrupted at random moments, under load: each ends soon, with a report, and nothing half done.
+"""Commands that are interrupted at random moments, beside locks: each ends soon, with a report, and nothing half done.
 
-With ``--cases=all`` these are 200 interruptions. The moments follow from pytest-randomly's seed.
+With ``--cases=all`` these are 200 interruptions, with ``--cases=more`` 80. The moments follow from pytest-randomly's seed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -31,6 +31,8 @@ OUTSIDE = (
 PACE = "op.execute('SELECT pg_sleep(0.05)')"
 SLOWEST = 2.0
 """Seconds that a command may take after its cancelled statements have ended, on an idle machine."""
+NUMBERS = {"few": 1, "more": 8, "all": 20}
+"""Number of interruptions in a test, by the value of ``--cases``."""
 IMPORTS = 0.6
 """Seconds of the imports of the command line, on an idle machine."""
 
@@ -49,8 +51,8 @@ def make_command(fleet: Fleet, folder: Path, *, forward: bool) -> tuple[Command,
 
 
 @contextmanager
-def load(fleet: Fleet, processes: int) -> Generator[None]:
-    """Keep processors busy, and locks on tenants' tables, for the duration of a block."""
+def locks(fleet: Fleet) -> Generator[None]:
+    """Keep locks on tenants' tables for the duration of a block."""
     ended = Event()
 
     def keep_locks() -> None:
@@ -60,16 +62,13 @@ def load(fleet: Fleet, processes: int) -> Generator[None]:
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '1s'; LOCK {table} IN EXCLUSIVE MODE")
                 sleep(random.uniform(0, 0.3))
 
-    with ExitStack() as stack:
-        for _ in range(processes):
-            busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-            stack.callback(busy.wait)
-            stack.callback(busy.kill)
-        thread = Thread(target=keep_locks)
-        thread.start()
-        stack.callback(thread.join)
-        stack.callback(ended.set)
+    thread = Thread(target=keep_locks)
+    thread.start()
+    try:
         yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def slowdown() -> float:
@@ -140,15 +139,15 @@ def finish_creation(fleet: Fleet) -> None:
 @pytest.mark.parametrize("part", [1, *(pytest.param(number, marks=pytest.mark.all_cases) for number in (2, 3, 4, 5))])
 @pytest.mark.parametrize("outside", [False, True], ids=["", "outside"])
 def test_commands_interrupted_at_any_moment_leave_nothing_half_done(
-    outside: bool, part: int, tmp_path: Path, empty_database: URL, all_cases: bool
+    outside: bool, part: int, tmp_path: Path, empty_database: URL, all_cases: bool, pytestconfig: pytest.Config
 ) -> None:
     """The parts differ in the random moments only: one test of all would take almost ten minutes."""
     random.seed(random.random() + part)  # pytest-randomly gives each test the same seed
     history = [(f"{PACE}\n{up}", f"{PACE}\n{down}") for up, down in (*HISTORY, *([OUTSIDE] if outside else []))]
     fleet = Fleet(empty_database, tmp_path / "migrations", history)
     forward = True
-    with load(fleet, 1 if all_cases else 0):
-        for _ in range(20 if all_cases else 1):
+    with locks(fleet):
+        for _ in range(NUMBERS[pytestconfig.getoption("cases")]):
             target = f"r{len(history)}" if forward else "r1"
             before = revisions(fleet)
             number = random.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

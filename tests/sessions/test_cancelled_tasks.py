@@ -57,7 +57,7 @@ def test_no_acknowledged_commit_is_lost_and_nothing_reaches_another_tenant(
     all_cases: bool,
 ) -> None:
     driver, url, arguments = reached
-    tasks, random = (1_500 if all_cases else 150), Random(4711)
+    tasks, random = (600 if all_cases else 150), Random(4711)
     acknowledged: dict[str, set[str]] = {key: set() for key in KEYS}
     wrong: list[object] = []
 
