@@ -27,7 +27,7 @@ from tenantkit import (
 from tenantkit.naming import MAX_KEY_BYTES, schema_name, validate_domain, validate_key
 from tests.support.catalog import registered, schemas
 
-HOSTILE_KEYS = {
+HOSTILE_KEYS: dict[str, Any] = {
     "empty": "",
     "quote": "a'b",
     "double quote": 'a"b',
@@ -75,17 +75,16 @@ HOSTILE_DOMAINS = [
 ]
 
 
-@pytest.mark.parametrize("key", HOSTILE_KEYS.values(), ids=HOSTILE_KEYS)
-def test_a_hostile_key_is_refused_and_nothing_is_written(any_tenancy: Any, engine: Engine, key: Any) -> None:
+def test_a_hostile_key_is_refused_and_nothing_is_written(any_tenancy: Any, engine: Engine) -> None:
     before = schemas(engine)
-    with pytest.raises(InvalidTenantKeyError) as refused:
-        any_tenancy.create(key)
-    assert refused.value.key is key or refused.value.key == key
-    assert registered(engine) == {}
-    assert schemas(engine) == before
-    for use in (any_tenancy.get, any_tenancy.suspend, any_tenancy.drop, any_tenancy.update):
-        with pytest.raises(TenantNotFoundError if isinstance(key, str) else TypeError):
-            use(key)
+    for name, key in HOSTILE_KEYS.items():
+        with pytest.raises(InvalidTenantKeyError) as refused:
+            any_tenancy.create(key)
+        assert refused.value.key == key, name
+        assert (registered(engine), schemas(engine)) == ({}, before), name
+        for use in (any_tenancy.get, any_tenancy.suspend, any_tenancy.drop, any_tenancy.update):
+            with pytest.raises(TenantNotFoundError if isinstance(key, str) else TypeError):
+                use(key)
 
 
 @given(st.text())
@@ -227,15 +226,15 @@ def test_a_domain_belongs_to_one_tenant(any_tenancy: Any, engine: Engine) -> Non
     assert "t_gamma" not in schemas(engine)
 
 
-@pytest.mark.parametrize("domain", HOSTILE_DOMAINS)
-def test_a_hostile_domain_is_refused_and_nothing_is_written(tenancy: Tenancy, engine: Engine, domain: str) -> None:
+def test_a_hostile_domain_is_refused_and_nothing_is_written(tenancy: Tenancy, engine: Engine) -> None:
     tenancy.create("acme")
-    with pytest.raises(InvalidDomainError):
-        tenancy.add_domain("acme", domain)
-    with pytest.raises(InvalidDomainError):
-        tenancy.create("beta", domains=[domain])
-    assert registered(engine) == {"acme": "active"}
-    assert tenancy.get("acme").domains == ()
+    for domain in HOSTILE_DOMAINS:
+        with pytest.raises(InvalidDomainError):
+            tenancy.add_domain("acme", domain)
+        with pytest.raises(InvalidDomainError):
+            tenancy.create("beta", domains=[domain])
+        assert registered(engine) == {"acme": "active"}, domain
+        assert tenancy.get("acme").domains == (), domain
 
 
 def test_an_internationalized_domain_is_refused_with_the_form_to_write(tenancy: Tenancy) -> None:
@@ -269,26 +268,24 @@ LEGAL = {
 }
 
 
-@pytest.mark.parametrize(
-    ("status", "wanted"), [*product(Status, [Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE])]
-)
-def test_only_legal_transitions_happen(tenancy: Tenancy, engine: Engine, status: Status, wanted: Status) -> None:
+def test_only_legal_transitions_happen(tenancy: Tenancy, engine: Engine) -> None:
     tenancy.create("acme")
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE tenantkit.tenants SET status = :status"), {"status": status})
-    move = {
+    moves = {
         Status.ACTIVE: tenancy.resume,
         Status.SUSPENDED: tenancy.suspend,
         Status.MAINTENANCE: tenancy.start_maintenance,
-    }[wanted]
-    if (status, wanted) in LEGAL:
-        assert move("acme").status is wanted
-        assert registered(engine) == {"acme": wanted}
-    else:
-        with pytest.raises(IllegalTransitionError) as refused:
-            move("acme")
-        assert (refused.value.tenant, refused.value.status, refused.value.wanted) == ("acme", status, wanted)
-        assert registered(engine) == {"acme": status}
+    }
+    for status, (wanted, move) in product(Status, moves.items()):
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE tenantkit.tenants SET status = :status"), {"status": status})
+        if (status, wanted) in LEGAL:
+            assert move("acme").status is wanted
+            assert registered(engine) == {"acme": wanted}
+        else:
+            with pytest.raises(IllegalTransitionError) as refused:
+                move("acme")
+            assert (refused.value.tenant, refused.value.status, refused.value.wanted) == ("acme", status, wanted)
+            assert registered(engine) == {"acme": status}
 
 
 def test_a_tenant_can_be_dropped_in_every_status_and_not_resumed() -> None:
