@@ -52,6 +52,12 @@ class Fleet:
     url: URL
     engine: Engine
 
+    @property
+    def version(self) -> tuple[int | str, ...]:
+        """The version of the server."""
+        with self.engine.connect() as connection:
+            return connection.dialect.server_version_info or ()
+
     def run(self, key: str, statements: str) -> None:
         """Run statements in the schema of a tenant."""
         run_script(self.url, in_schema(f"t_{key}", statements))

@@ -246,9 +246,8 @@ def test_an_unenforced_rule_is_a_difference(fleet: Fleet, what: str) -> None:
 
 
 def test_a_constraint_that_is_not_enforced_is_a_difference(fleet: Fleet) -> None:
-    with fleet.engine.connect() as connection:
-        if connection.dialect.server_version_info < (18,):  # type: ignore[operator]
-            pytest.skip("constraints are NOT ENFORCED since PostgreSQL 18")
+    if fleet.version < (18,):
+        pytest.skip("constraints are NOT ENFORCED since PostgreSQL 18")
     fleet.run(
         "acme",
         """
@@ -335,9 +334,8 @@ def test_other_line_ends_in_a_body_are_reported_as_the_difference(fleet: Fleet, 
 
 
 def test_not_null_constraints_are_compared_by_validity_and_not_by_name(fleet: Fleet) -> None:
-    with fleet.engine.connect() as connection:
-        if connection.dialect.server_version_info < (18,):  # type: ignore[operator]
-            pytest.skip("before PostgreSQL 18, NOT NULL has no name")
+    if fleet.version < (18,):
+        pytest.skip("before PostgreSQL 18, NOT NULL has no name")
     fleet.run("acme", "ALTER TABLE lines RENAME CONSTRAINT lines_place_not_null TO other")
     assert fleet.words() == {}
     fleet.run(
@@ -355,6 +353,29 @@ def test_not_null_constraints_are_compared_by_validity_and_not_by_name(fleet: Fl
     }
     fleet.repair(report)
     assert fleet.words() == {}
+
+
+@pytest.mark.parametrize(
+    ("broken", "is_left"),
+    [
+        ("DROP TABLE arms, legs", False),
+        ("ALTER TABLE legs DROP a, DROP b; ALTER TABLE arms DROP c", False),
+        ("ALTER TABLE legs ALTER a DROP NOT NULL; ALTER TABLE arms ALTER c SET NOT NULL", False),
+        ("DROP TABLE arms", True),
+    ],
+)
+def test_a_not_null_that_is_not_validated_is_repaired_as_such_or_left(fleet: Fleet, broken: str, is_left: bool) -> None:
+    if fleet.version < (18,):
+        pytest.skip("before PostgreSQL 18, each NOT NULL is validated")
+    fleet.everywhere(
+        """
+        CREATE TABLE legs (a int, b int DEFAULT 7); CREATE TABLE arms (a int, c int) INHERITS (legs);
+        ALTER TABLE legs ADD NOT NULL a NOT VALID, ADD NOT NULL b NOT VALID; ALTER TABLE arms ADD NOT NULL c NOT VALID
+        """
+    )
+    fleet.run("acme", broken)
+    script = fleet.repair(fleet.check())
+    assert ("would inherit a validated NOT NULL" in script) == bool(fleet.words()) == is_left
 
 
 def test_objects_of_a_tenants_schema_are_not_executed(fleet: Fleet) -> None:

@@ -20,6 +20,9 @@ BODY = "\x02"
 IN_BRACES = str.maketrans({OWN_SCHEMA: "{schema}", BODY: "{body}"})
 """The readable forms of these replacements."""
 
+IN_NEW_ROWS = "forbidden in new rows"
+"""The value of a column's aspect ``NULL`` with a ``NOT NULL`` that is not validated, as PostgreSQL 18 permits."""
+
 
 class Kind(StrEnum):
     """The kind of an item, in the words of a report."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from tenantkit.drift.catalog.shape import Item
+from tenantkit.drift.catalog.shape import IN_NEW_ROWS, Item
 from tenantkit.drift.repair import statements
 from tenantkit.postgres.quoting import quote_identifier as quoted
 
@@ -64,10 +64,9 @@ def _alter_null(column: str, expected: Item, found: Item) -> list[str]:
     wanted, there = expected["NULL"], found["NULL"]
     if wanted == there:
         return []
-    changes = [] if there == "allowed" else [f"{column} DROP NOT NULL"]
     if wanted == "forbidden":
-        changes.append(f"{column} SET NOT NULL")
-    elif wanted == "forbidden in new rows":
-        table, name = quoted(expected.key.table or ""), quoted(expected.key.name)
-        changes.append(f"ALTER TABLE {table} ADD NOT NULL {name} NOT VALID")
+        return [f"{column} SET NOT NULL"]  # which validates the one that is there
+    changes = [] if there == "allowed" else [f"{column} DROP NOT NULL"]
+    if wanted == IN_NEW_ROWS:
+        changes.append(statements.forbid_null_in_new_rows(expected.key.table or "", expected.key.name))
     return changes

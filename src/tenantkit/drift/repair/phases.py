@@ -21,6 +21,7 @@ class Phase(IntEnum):
     ALTER = auto()
     GENERATE = auto()
     OWN = auto()
+    NOT_NULL = auto()
     CONSTRAINTS = auto()
     INDEXES = auto()
     KEYS = auto()
@@ -32,6 +33,8 @@ class Phase(IntEnum):
     LAST = auto()
 
 
+AFTERWARDS = frozenset({Phase.OWN, Phase.NOT_NULL})
+"""The phases of steps that no other item needs."""
 BACKWARDS = frozenset(phase for phase in Phase if phase.name.startswith("DROP"))
 
 _CREATED = {

@@ -10,7 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tenantkit.drift.catalog.dependencies import BLOCKING, PRIVATE, Detail, Node
-from tenantkit.drift.catalog.shape import CONSTRAINTS, ROUTINES, VIEWS, Item, Key, Kind, Shape, parents, unquoted
+from tenantkit.drift.catalog.shape import (
+    CONSTRAINTS,
+    IN_NEW_ROWS,
+    ROUTINES,
+    VIEWS,
+    Item,
+    Key,
+    Kind,
+    Shape,
+    parents,
+    unquoted,
+)
 from tenantkit.drift.compare import Change, Difference, subject
 from tenantkit.drift.repair import alterations, columns, statements
 from tenantkit.drift.repair.phases import Phase, created_in, dropped_in
@@ -81,12 +92,13 @@ class Repairs:
                     yield key, user
 
     def needed_by(self, repair: Repair) -> list[Repair]:
-        """Return the repairs that create items needed by *repair*, by PostgreSQL's catalog of dependencies."""
+        """Return the other repairs that create items needed by *repair*, by PostgreSQL's catalog of dependencies."""
         needs = {need for key in repair.makes for need in self.expected.dependencies.needs.get(key, ())}
         # A domain gets its constraints before a column has it inside of another type.
         needs |= {key for key in self.of_expected if key.kind is Kind.DOMAIN_CONSTRAINT and needs & {*wholes(key)}}
         made = [need for need in needs if isinstance(need, Key) and need in self.of_expected]
-        return [self.of_expected[need] for need in sorted(made, key=str)]
+        needed = [self.of_expected[need] for need in sorted(made, key=str)]
+        return [other for other in needed if other is not repair]
 
     def _add(self, found: Item | None, expected: Item | None, *steps: tuple[Phase, list[str]]) -> Repair:
         about = found or expected
@@ -118,7 +130,19 @@ class Repairs:
             parts = {each for each in self.expected.shape if each.kind is Kind.COLUMN and each.table == key.name}
             repair.makes |= parts
             self.of_expected.update(dict.fromkeys(parts, repair))
+            self._forbid_null_in_new_rows(repair)
             self._suspect_rename(repair)
+
+    def _forbid_null_in_new_rows(self, repair: Repair) -> None:
+        """Add each ``NOT NULL`` of a new table that is not validated when all tables exist: children inherit it."""
+        above = parents(repair.about)
+        for key in sorted(repair.makes, key=str):
+            if key.kind is not Kind.COLUMN or self.expected.shape[key]["NULL"] != IN_NEW_ROWS:
+                continue
+            repair.steps.append((Phase.NOT_NULL, [statements.forbid_null_in_new_rows(repair.about.key.name, key.name)]))
+            inherited = [self.found.shape.get(key._replace(table=parent)) for parent in above]
+            if any(column is not None and column["NULL"] == IN_NEW_ROWS for column in inherited):
+                repair.reason = f"its {key.name} would inherit a validated NOT NULL, and elsewhere it is not validated."
 
     def _drop(self, item: Item) -> None:
         key = item.key

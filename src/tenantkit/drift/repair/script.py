@@ -10,7 +10,7 @@ from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.shape import OWN_SCHEMA, Kind
 from tenantkit.drift.compare import Difference, subject
 from tenantkit.drift.repair.obstacles import refuse
-from tenantkit.drift.repair.phases import BACKWARDS, Phase
+from tenantkit.drift.repair.phases import AFTERWARDS, BACKWARDS, Phase
 from tenantkit.drift.repair.repairs import Repair, Repairs, wholes
 from tenantkit.drift.repair.statements import remark
 from tenantkit.postgres.limits import LOCK_TIMEOUT
@@ -56,7 +56,7 @@ def _in_order(repairs: Repairs) -> Iterator[list[str]]:
     steps.sort(key=lambda step: step[:2])
     making = defaultdict[Repair, list[int]](list)
     for number, (phase, _, repair, _) in enumerate(steps):
-        if Phase.CREATE <= phase < Phase.DROP_COLUMNS and phase is not Phase.OWN:
+        if Phase.CREATE <= phase < Phase.DROP_COLUMNS and phase not in AFTERWARDS:
             making[repair].append(number)
     done = set[int]()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from tenantkit.drift.catalog.shape import BODY, CONSTRAINTS, ROUTINES, VIEWS, Item, Key, Kind, Shape
+from tenantkit.drift.catalog.shape import BODY, CONSTRAINTS, IN_NEW_ROWS, ROUTINES, VIEWS, Item, Key, Kind, Shape
 from tenantkit.postgres.quoting import quote_identifier as quoted
 from tenantkit.postgres.quoting import quote_literal as literal
 
@@ -129,9 +129,14 @@ def define_column(item: Item, *, with_null: bool = True) -> str:
         parts.append(f"GENERATED {item['identity']}")
     elif item["default"]:
         parts.append(f"DEFAULT {item['default']}")
-    if with_null and item["NULL"] != "allowed":
+    if with_null and item["NULL"] == "forbidden":
         parts.append("NOT NULL")
     return " ".join(parts)
+
+
+def forbid_null_in_new_rows(table: str, column: str) -> str:
+    """Return the statement that adds a ``NOT NULL`` without validation, which no definition of a column can be."""
+    return f"ALTER TABLE {quoted(table)} ADD NOT NULL {quoted(column)} NOT VALID"
 
 
 def _create_enum(item: Item) -> list[str]:
@@ -171,13 +176,15 @@ def _create_trigger(item: Item) -> list[str]:
 
 def _add_column(item: Item) -> list[str]:
     table, column = item.key.table or "", item.key.name
-    must_be_filled = item["NULL"] != "allowed" and not (item["default"] or item["generated"] or item["identity"])
+    must_be_filled = item["NULL"] == "forbidden" and not (item["default"] or item["generated"] or item["identity"])
     statements = [f"ALTER TABLE {quoted(table)} ADD COLUMN {define_column(item, with_null=not must_be_filled)}"]
     if must_be_filled:
         statements += [
             remark(f"If {table} has rows, set {table}.{column} here: it must not be NULL and has no default."),
             f"ALTER TABLE {quoted(table)} ALTER COLUMN {quoted(column)} SET NOT NULL",
         ]
+    if item["NULL"] == IN_NEW_ROWS:
+        statements.append(forbid_null_in_new_rows(table, column))
     return statements + ([set_comment(item)] if item["comment"] is not None else [])
 
 
