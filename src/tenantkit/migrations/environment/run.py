@@ -25,6 +25,7 @@ from tenantkit.migrations.environment.directives import adapt_directives
 from tenantkit.migrations.environment.env_file import REQUEST, Probe, environment, requesting, run_file
 from tenantkit.migrations.environment.inspector import inspecting
 from tenantkit.migrations.environment.interruptions import Interruption
+from tenantkit.migrations.environment.leftovers import Leftovers
 from tenantkit.migrations.environment.options import as_list, check_options, merge
 from tenantkit.migrations.environment.outside import observe_once
 from tenantkit.migrations.environment.row_validation import validating
@@ -77,6 +78,7 @@ class Request:
     limits: Limits = POLITE
     interruption: Interruption = field(init=False)
     rows: TenantRows = field(init=False)
+    leftovers: Leftovers = field(init=False)
     is_configuring: bool = False
     """Whether tenantkit, not ``env.py``, is calling Alembic's environment now."""
     is_done: bool = False
@@ -86,6 +88,7 @@ class Request:
     def __post_init__(self) -> None:
         self.interruption = Interruption(self.connection, self.target.schema)
         self.rows = TenantRows(self.connection, self.target)
+        self.leftovers = Leftovers(self.connection, self.target.schema, self.recorder)
 
 
 def run(
@@ -118,7 +121,7 @@ def run(
     def watched(current: Heads, migration: MigrationContext) -> Iterable[MigrationStep]:
         if target.translates:
             adapt_directives(target.placeholder, target.schema, target.schema if recorder is None else ALIAS)
-        found = request.interruption.watch(request.rows.watch(steps(current, migration)))
+        found = request.leftovers.watch(request.interruption.watch(request.rows.watch(steps(current, migration))))
         return watch.watch(found if recorder is not None else observe_once(found, connection))
 
     recording = nullcontext() if recorder is None else recorder.listening(connection)
@@ -201,7 +204,7 @@ def _run(request: Request, options: dict[str, Any]) -> None:
             request.recorder.guard(migration)
         block = nullcontext if target.in_transaction else _autocommit_block(migration, request, transaction)
         migration.autocommit_block = block  # type: ignore[method-assign,assignment]
-        with context.begin_transaction(), transaction.watch():
+        with context.begin_transaction(), transaction.watch(), request.leftovers.refused():
             enter(connection, target, request.limits)
             if not target.in_transaction:
                 interruption.find()
