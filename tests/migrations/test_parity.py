@@ -15,12 +15,12 @@ from sqlalchemy import URL, MetaData, NullPool, create_engine
 from tenantkit import Tenancy
 from tenantkit.migrations import init, migrate
 from tests.migrations.environments import Environment
-from tests.migrations.parity import operations, statements
+from tests.migrations.parity import forms, operations, statements
 from tests.migrations.parity.plain import Plain
 from tests.migrations.shapes import differences, look
 
 KEYS = ("alone", "first", "second", "third")
-STATEMENTS = {**statements.BATCHES, **statements.TEXT, **statements.CONNECTIONS}
+STATEMENTS = {**statements.BATCHES, **statements.TEXT, **statements.CONNECTIONS, **forms.ROWS, **forms.BLOCKS}
 OF_PLACEHOLDER = {"schema_that_the_database_names"}
 """Cases that need a placeholder, as another name for the schema."""
 CASES = {
@@ -29,6 +29,9 @@ CASES = {
     **operations.CONSTRAINTS,
     **operations.INDEXES,
     **operations.TYPES,
+    **forms.COLUMNS,
+    **forms.KEYS,
+    **forms.TABLES,
     **STATEMENTS,
 }
 Way = tuple[str | None, str | None]

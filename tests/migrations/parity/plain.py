@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,10 @@ class Plain:
     def downgrade(self, target: str) -> None:
         """Downgrade to *target*."""
         self._run(command.downgrade, target)
+
+    def stamp(self, target: str, *, purge: bool = False) -> None:
+        """Record *target*; with *purge*, whatever the version table has."""
+        self._run(partial(command.stamp, purge=purge), target)
 
     def _run(self, run: Callable[[Config, str], None], target: str) -> None:
         engine = sa.create_engine(self.url, connect_args={"options": "-csearch_path=tenant"}, poolclass=sa.NullPool)

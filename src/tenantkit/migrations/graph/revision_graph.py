@@ -109,7 +109,7 @@ class RevisionGraph:
 
     def resolve(self, target: str) -> Heads:
         """Return the revisions that *target* names; raises as `upgrade_steps` does."""
-        with clear_errors(f"Cannot find {target!r} in the {self.scope} revisions", self.alembic):
+        with _finding(f"Cannot find {target!r} in the {self.scope} revisions", self.alembic):
             _parse(target)
             found: Sequence[Any] = self.scripts.get_revisions(target)
             if not all(found):  # None stands for the base, and for what is below it
@@ -173,20 +173,20 @@ class RevisionGraph:
         :raises ConfigurationError: if the target or a current revision is unknown, or ``head`` is ambiguous.
         """
         self._require_heads(current)
-        with clear_errors(f"Cannot upgrade the {self.scope} tables to {target!r}", self.alembic):
+        with _finding(f"Cannot upgrade the {self.scope} tables to {target!r}", self.alembic):
             return list(self.scripts._upgrade_revs(_parse(target), current))  # type: ignore[arg-type]  # noqa: SLF001
 
     def downgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps from *current* down to *target*; raises as `upgrade_steps` does."""
         self._require_heads(current)
-        with clear_errors(f"Cannot downgrade the {self.scope} tables to {target!r}", self.alembic):
+        with _finding(f"Cannot downgrade the {self.scope} tables to {target!r}", self.alembic):
             _parse(target)
             return list(self.scripts._downgrade_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
 
     def stamp_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps that only record *target*; raises as `upgrade_steps` does."""
         self._require_heads(current)
-        with clear_errors(f"Cannot stamp the {self.scope} tables with {target!r}", self.alembic):
+        with _finding(f"Cannot stamp the {self.scope} tables with {target!r}", self.alembic):
             _parse(target)
             return list(self.scripts._stamp_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
 
@@ -206,6 +206,16 @@ def clear_errors(what: str, alembic: str = "alembic", environment: Path | None =
             set_place(error, find_place(error, environment))
         said = as_clause(with_place(said, error))
         raise ConfigurationError(f"{what}: {said}. Correct the file and run the command again.") from error
+
+
+@contextmanager
+def _finding(what: str, alembic: str) -> Generator[None]:
+    """Turn errors of Alembic about a target into a `ConfigurationError` with a remedy."""
+    with clear_errors(what, alembic):
+        try:
+            yield
+        except (AssertionError, AttributeError) as error:  # of Alembic, for some steps from the first or last revision
+            raise CommandError("there is no such step. Name the revision to go to instead") from error
 
 
 def _parse(target: str) -> str | tuple[str, ...]:
