@@ -15,7 +15,7 @@ from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.shape import ASPECTS, ROUTINES, VIEWS, Item, Kind, Shape, owner_of
 from tenantkit.drift.compare import Change, Difference, compare, outermost
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.isolation.row.policies import no_tenant_function
+from tenantkit.isolation.row.policies import security_functions
 from tenantkit.lifecycle.builders import MetadataBuilder
 from tenantkit.migrations.environment.builder import AlembicBuilder
 from tenantkit.migrations.environment.targets import graph_of, scratch_target
@@ -120,7 +120,8 @@ def _build(
         limit_lock_waits(connection)
         connection.execute(CreateSchema(_SCRATCH))
         if column is not None:
-            connection.exec_driver_sql(no_tenant_function(_SCRATCH))
+            for each in security_functions(_SCRATCH):
+                connection.exec_driver_sql(each)
         build(connection, scratch_target(tenancy, _SCRATCH, column))
         detail, number = reader.detail_of(connection, _SCRATCH), reader.hash_of(connection, _SCRATCH)
         transaction.rollback()

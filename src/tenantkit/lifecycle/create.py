@@ -273,7 +273,8 @@ class _Creation:
 
 def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> str | None:
     """Lock the registry row of *key* and return its status; ``None`` if there is no row (or it has another claim)."""
-    query = select(tenants.c.status, tenants.c.id).where(tenants.c.key == key).with_for_update(nowait=True)
+    query = select(tenants.c.status, tenants.c.id).where(tenants.c.key == key)
+    query = query.with_for_update(nowait=True, key_share=True)
     if claim is not None:
         query = query.where(tenants.c.claim == claim)
     try:

@@ -26,7 +26,7 @@ from tenantkit.tenant import Tenant
 _ABANDONED = text(
     """
     SELECT id FROM tenantkit.tenants
-    WHERE key = :key AND status = ANY(:unfinished) FOR UPDATE SKIP LOCKED
+    WHERE key = :key AND status = ANY(:unfinished) FOR NO KEY UPDATE SKIP LOCKED
     """
 )
 

@@ -231,12 +231,13 @@ def change(
 def lock(connection: Connection, isolations: Isolations, key: str) -> Tenant:
     """Lock a tenant's row until the transaction ends, and return the tenant's present state.
 
-    Of two processes that change a tenant, the second waits and sees the first one's change.
+    Of two processes that change a tenant, the second waits and sees the first one's change. Transactions with new rows
+    of the tenant in common tables, which lock its key, neither wait nor are waited for.
 
     :raises TenantNotFoundError: if there is no such tenant.
     :raises TenantUnavailableError: if this version of tenantkit cannot change it.
     """
-    if connection.execute(select(tenants.c.id).where(_has_key(key)).with_for_update()).first() is None:
+    if connection.execute(select(tenants.c.id).where(_has_key(key)).with_for_update(key_share=True)).first() is None:
         raise TenantNotFoundError(key=key)
     tenant = get(connection, key)
     isolations.of(tenant)
@@ -244,7 +245,7 @@ def lock(connection: Connection, isolations: Isolations, key: str) -> Tenant:
 
 
 def lock_by_id(connection: Connection, tenant_id: int) -> bool:
-    """Lock a tenant's row until the transaction ends, and return whether it still exists.
+    """Lock a tenant's row and its key until the transaction ends, and return whether it still exists.
 
     By id, not by key: a new tenant may have the key meanwhile.
     """

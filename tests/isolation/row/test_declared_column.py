@@ -44,7 +44,7 @@ from sqlalchemy.types import TypeEngine
 from tenantkit import ConfigurationError, MigrationError, Tenancy, drift, migrations
 from tenantkit.asyncio import AsyncTenancy
 from tenantkit.isolation.row.declared import RowColumn
-from tenantkit.isolation.row.policies import no_tenant_function
+from tenantkit.isolation.row.policies import security_functions
 from tenantkit.isolation.row.security import problems
 from tenantkit.isolation.row.writing import writing_physical_form
 from tests.isolation.row.conftest import APP, POOL, as_role, make_owner
@@ -303,7 +303,8 @@ def test_generated_tables_are_divided(engine: Engine, type_: TypeEngine[Any]) ->
             return
         with engine.connect() as connection, connection.begin() as transaction:
             connection.execute(CreateSchema("rows"))
-            connection.exec_driver_sql(no_tenant_function("rows"))
+            for each in security_functions("rows"):
+                connection.exec_driver_sql(each)
             connection.execution_options(schema_translate_map={"tenant": "rows"})
             with writing_physical_form(connection, declared(), placeholder="tenant", schema="rows"):
                 made.create_all(connection, checkfirst=False)
@@ -364,7 +365,8 @@ def test_a_composite_key_of_the_application_stays(engine: Engine) -> None:
     declared.prepare(made.tables.values())
     with engine.connect() as connection, connection.begin() as transaction:
         connection.execute(CreateSchema("rows"))
-        connection.exec_driver_sql(no_tenant_function("rows"))
+        for each in security_functions("rows"):
+            connection.exec_driver_sql(each)
         connection.execution_options(schema_translate_map={"tenant": "rows"})
         with writing_physical_form(connection, declared(), placeholder="tenant", schema="rows"):
             made.create_all(connection, checkfirst=False)

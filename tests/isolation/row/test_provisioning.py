@@ -224,6 +224,15 @@ FAULTS: dict[str, tuple[str, str]] = {
     ),
     "other condition": ("ALTER POLICY tenantkit ON rows.tag USING (tenant_id > 0)", "another policy than tenantkit's"),
     "other roles": (f"ALTER POLICY tenantkit ON rows.tag TO {APP}", "another policy than tenantkit's"),
+    "no trigger": ("DROP TRIGGER tenantkit ON rows.tag", "has no trigger"),
+    "disabled trigger": ("ALTER TABLE rows.tag DISABLE TRIGGER tenantkit", "has no trigger"),
+    "other trigger": (
+        (
+            "DROP TRIGGER tenantkit ON rows.tag; CREATE TRIGGER tenantkit BEFORE INSERT ON rows.tag "
+            "EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+        ),
+        "has no trigger",
+    ),
     "silent": (
         "ALTER POLICY tenantkit ON rows.tag USING (tenant_id = nullif(current_setting('tenantkit.tenant', true), '')::bigint)",
         "another policy than tenantkit's",

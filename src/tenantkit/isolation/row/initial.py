@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.row.policies import POLICY
 from tenantkit.isolation.row.removal import enter
 from tenantkit.isolation.tenant_column import TenantColumn
 from tenantkit.postgres.quoting import quote_identifier
@@ -21,7 +22,7 @@ _TABLES = text(
         ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = pg_class.oid AND attnum > 0
             AND NOT attisdropped AND attname <> :column AND attgenerated = '' ORDER BY attnum) AS columns,
         EXISTS (SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND NOT tgisinternal AND tgenabled <> 'D'
-            AND tgtype & 4 <> 0) AS has_trigger
+            AND tgtype & 4 <> 0 AND tgname <> :trigger) AS has_trigger
     FROM pg_class JOIN pg_attribute AS own ON own.attrelid = pg_class.oid AND own.attname = :column
     WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'p') AND NOT relispartition
     ORDER BY relname
@@ -71,7 +72,7 @@ def refuse_initial_rows(connection: Connection, schema: str, tenant: TenantColum
 def _filled(connection: Connection, schema: str, tenant: TenantColumn) -> Iterator[Any]:
     """Return the tables that have such rows, and enter the tenant that does not exist."""
     enter(connection, tenant.no_tenant)
-    tables = connection.execute(_TABLES, {"schema": quote_identifier(schema), "column": tenant.name}).all()
+    tables = connection.execute(_TABLES, {"schema": quote_identifier(schema), "column": tenant.name, "trigger": POLICY}).all()
     if not tables:
         return iter(())
     queries = [

@@ -18,7 +18,7 @@ from tenantkit.isolation.roles import NO_ROW_ROLES
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.row.exposure import exposures
 from tenantkit.isolation.row.initial import copy_initial_rows
-from tenantkit.isolation.row.policies import no_tenant_function
+from tenantkit.isolation.row.policies import security_functions
 from tenantkit.isolation.row.removal import chunks, remove_rows
 from tenantkit.isolation.row.security import login_problem, problems
 from tenantkit.isolation.target import MigrationTarget
@@ -129,7 +129,8 @@ class RowIsolation:
             )
         connection.execute(CreateSchema(schema))
         connection.exec_driver_sql(f"COMMENT ON SCHEMA {quote_identifier(schema)} IS {quote_literal(_MARK)}")
-        connection.exec_driver_sql(no_tenant_function(schema))
+        for each in security_functions(schema):
+            connection.exec_driver_sql(each)
         # Sequences are common to all tenants: sessions may take the next number, but neither set nor read them.
         schemas.let_use_schema(connection, schema, self.grant_to, sequences="USAGE")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from tenantkit.isolation.row.policies import condition
+from tenantkit.isolation.row.policies import POLICY, condition
 from tenantkit.isolation.tenant_column import TenantColumn
 from tenantkit.postgres.quoting import quote_identifier
 
@@ -21,6 +21,8 @@ _TABLES = text(
             polcmd = '*' AND polpermissive AND polroles = '{0}',
             pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
         )) FROM pg_policy WHERE polrelid = pg_class.oid) AS policies,
+        EXISTS (SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND tgname = :trigger AND tgenabled IN ('O', 'A')
+            AND tgfoid = to_regproc(:schema || '.require_tenant')) AS is_closed,
         ARRAY(SELECT index.relname::text FROM pg_index JOIN pg_class AS index ON index.oid = indexrelid
             WHERE indrelid = pg_class.oid AND (indisunique OR indisexclusion)
             AND NOT attnum = ANY((indkey::int2[])[0:indnkeyatts - 1])
@@ -57,7 +59,12 @@ def login_problem(connection: Connection) -> str | None:
 
 def problems(connection: Connection, schema: str, tenant: TenantColumn) -> list[str]:
     """Return what keeps the tables of a common schema from being divided among tenants; nothing if all are."""
-    where = {"schema": quote_identifier(schema), "column": tenant.name, "keeps_keys": tenant.is_declared}
+    where = {
+        "schema": quote_identifier(schema),
+        "column": tenant.name,
+        "keeps_keys": tenant.is_declared,
+        "trigger": POLICY,
+    }
     return [
         f"the table {row.name!r} of the schema {schema!r} {each}"
         for row in connection.execute(_TABLES, where)
@@ -82,6 +89,8 @@ def _of(row: Any, tenant: TenantColumn, schema: str) -> Iterator[str]:
         yield f"has {len(row.policies)} policies: each further one lets more rows through"
     elif not _is_ours(row.policies[0], _normal(condition(schema, tenant), schema), schema):
         yield "has another policy than tenantkit's"
+    if not row.is_closed:
+        yield "has no trigger 'tenantkit' that is enabled: a tenant that was removed could get rows"
     if row.global_indexes:
         yield f"has unique indexes over all tenants: {', '.join(row.global_indexes)}"
     if row.open_keys:

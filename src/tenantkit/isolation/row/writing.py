@@ -12,7 +12,7 @@ from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.row.physical import physical_constraint, physical_index, physical_table
-from tenantkit.isolation.row.policies import policy_statements
+from tenantkit.isolation.row.policies import security_statements
 from tenantkit.isolation.row.security import problems
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.isolation.tenant_column import TenantColumn
@@ -70,7 +70,7 @@ class _Writer:
     def after_execute(self, _connection: Connection, construct: Any, *_: object) -> None:
         match construct:
             case CreateTable() if self._is_tenants(construct.element):
-                for statement in policy_statements(self.schema, construct.element.name, self.tenant):
+                for statement in security_statements(self.schema, construct.element.name, self.tenant):
                     self.connection.exec_driver_sql(statement)
             case AddConstraint():
                 self._force(construct, "FORCE")
