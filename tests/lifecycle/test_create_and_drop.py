@@ -344,7 +344,8 @@ def test_of_threads_that_create_and_drop_one_key_each_ends_cleanly(
         list(threads.map(work, range(4)))
     assert [finding for finding in tenancy.diagnose() if finding.repair is None] == []
     tenancy.repair()
-    assert ("t_acme" in schemas(engine)) == (registered(engine) == {"acme": "active"})
+    left = [name for name in schemas(engine) if name.startswith("t_acme")]  # t_acme~2 after the first removal
+    assert len(left) == (registered(engine) == {"acme": "active"})
 
 
 def test_a_repair_ignores_a_tenant_that_became_active_meanwhile(tenancy: Tenancy, engine: Engine) -> None:
