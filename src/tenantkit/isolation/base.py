@@ -72,6 +72,11 @@ class Isolation(Protocol):
         """What `Tenant.isolation` says."""
         ...
 
+    @property
+    def shares_tables(self) -> bool:
+        """Whether tenants have rows of the same tables."""
+        ...
+
     def place(self, tenant: NewTenant) -> Placement:
         """Return where a new tenant's tables go.
 

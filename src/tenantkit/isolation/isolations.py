@@ -9,6 +9,7 @@ from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.isolation.base import Isolation
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.target import MigrationTarget
+from tenantkit.isolation.tenant_column import TenantColumn
 from tenantkit.status import Status
 from tenantkit.tenant import NewTenant, Placement, Tenant
 
@@ -66,6 +67,11 @@ class Isolations:
         if (found := self._by_name.get(name)) is None:
             raise ConfigurationError(f"There is no isolation {name!r}. Choose one of: {', '.join(self._by_name)}.")
         return found
+
+    def column(self, *, of_any: bool = False) -> TenantColumn | None:
+        """Return the tenant column, if new tenants share tables by default, or the models declare it; or *of_any*."""
+        is_shared = self._by_name[self._default].shares_tables or self.row_column.name is not None
+        return self.row_column() if of_any or is_shared else None
 
     def fits(self, tenant: Tenant, *, isolation: str | None, database: str | None) -> bool:
         """Tell whether *tenant* has the *isolation* and is on the server of *database*; ``None`` stands for any."""

@@ -27,6 +27,7 @@ class SchemaIsolation:
     """Gives each tenant a schema of its own, in the database that was chosen for it."""
 
     name: str = Name.SCHEMA
+    shares_tables: bool = False
     databases: TenantDatabases | None = None
     placeholder: str | None
     raw_sql: RawSQL

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from tenantkit.migrations.graph.revision_graph import RevisionGraph
 
+COMMON = "TK012"
+"""The rule for tables that tenants share."""
+
 
 def lint(
     tenancy: Deployment,
@@ -44,7 +47,7 @@ def lint(
     :param since: revisions that are left out, with all revisions before them; a graph that has none of them is not
         limited.
     :param ignore: rules to leave out: codes of tenantkit and names of squawk's rules.
-    :param enable: rules of squawk that are off by default.
+    :param enable: rules that are off by default: of squawk, and TK012, which is on if new tenants share tables.
     :raises ConfigurationError: if there is no such revision or rule, or the environment, squawk or the parser
         does not work.
     """
@@ -62,7 +65,7 @@ def lint(
     _require_rules(program, ignore=ignore, enable=enable)
     rendered: list[Revision] = []
     problems: list[tuple[Revision, str, Problem]] = []
-    for revision in _render(tenancy, select(tenancy, revisions, since)):
+    for revision in _render(tenancy, select(tenancy, revisions, since), has_common_tables=COMMON in enabled):
         rendered.append(revision)
         problems += ((revision, code, problem) for code, problem in _apply_rules(revision))
     if program is not None:
@@ -120,8 +123,8 @@ def _apply_rules(revision: Revision) -> Iterator[tuple[str, Problem]]:
             yield rule.code, problem
 
 
-def _render(tenancy: Deployment, selected: Selected) -> Iterator[Revision]:
-    schemas = Schemas.of(tenancy)
+def _render(tenancy: Deployment, selected: Selected, *, has_common_tables: bool) -> Iterator[Revision]:
+    schemas = Schemas.of(tenancy, has_common_tables=has_common_tables)
     for line, scripts in selected:
         if not scripts:
             continue

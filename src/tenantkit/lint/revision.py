@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tenantkit.deployment import Deployment
+    from tenantkit.isolation.tenant_column import TenantColumn
     from tenantkit.lint.rendering.render import Rendering, Step
     from tenantkit.lint.source.file import Source
     from tenantkit.lint.sql.statement import Statement
@@ -34,10 +35,15 @@ class Schemas:
     shared_tables: frozenset[str]
     """Without their schemas."""
     tenant_tables: frozenset[str]
+    column: TenantColumn | None = None
+    """The tenant column of tables that tenants share, if there are such tables."""
 
     @classmethod
-    def of(cls, tenancy: Deployment) -> Schemas:
-        """Return the names of *tenancy*."""
+    def of(cls, tenancy: Deployment, *, has_common_tables: bool = False) -> Schemas:
+        """Return the names of *tenancy*.
+
+        :param has_common_tables: whether tenants share tables, although new tenants do not by default.
+        """
         return cls(
             placeholder=tenancy.placeholder,
             shared=frozenset(tenancy.shared_schemas),
@@ -45,6 +51,7 @@ class Schemas:
             tenant_prefix=tenancy.application.schema_prefix,
             shared_tables=frozenset(table.name for table in tenancy.tables.shared),
             tenant_tables=frozenset(table.name for table in tenancy.tables.tenant),
+            column=tenancy.isolations.column(of_any=has_common_tables),
         )
 
     def schema_translate_map(self, line: Scope) -> Mapping[str | None, str | None]:

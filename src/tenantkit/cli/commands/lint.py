@@ -61,8 +61,8 @@ def lint(
     The exit code is 1 if there are findings. The rules `TK001` and so on are about fleets; squawk finds the dangers of
     PostgreSQL itself. `pip install 'tenantkit[lint]'` installs squawk, and the parser that reads SQL. A comment
     `# tenantkit: noqa: TK003` silences a rule in a line, or, above the imports, in the file. In `pyproject.toml`,
-    `[tool.tenantkit.lint]` may set `ignore`, `since` (used when no revision is named) and `enable`, for rules of
-    squawk that are off by default.
+    `[tool.tenantkit.lint]` may set `ignore`, `since` (used when no revision is named) and `enable`, for rules that are
+    off by default: of squawk, and `TK012`.
 
     **Examples**
 

@@ -73,6 +73,7 @@ class DatabaseIsolation:
     """
 
     name: str = Name.DATABASE
+    shares_tables: bool = False
     inside: SchemaIsolation
     """What names and makes the schema inside of the database."""
     prefix: Callable[[], str]

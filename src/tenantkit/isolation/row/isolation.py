@@ -43,6 +43,7 @@ class RowIsolation:
     """Gives each tenant rows of the tables in one common schema of the main database."""
 
     name: str = Name.ROW
+    shares_tables: bool = True
     databases: TenantDatabases | None = None
     placeholder: str | None
     raw_sql: RawSQL

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from traceback import walk_tb
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from alembic.ddl.impl import DefaultImpl
 from alembic.operations import Operations
 from alembic.operations.ops import ExecuteSQLOp
 from alembic.runtime.environment import EnvironmentContext
 from alembic.util import CommandError
-from sqlalchemy import Select, event
+from sqlalchemy import Select, TextClause, event
 
 from tenantkit.lint.rendering.driver import nowhere
 from tenantkit.lint.rendering.outside import prevented
@@ -54,6 +54,9 @@ class Step:
     by_operation: bool
     """Whether an operation of Alembic sent it, so that it can be replayed; see `Recorder`."""
     in_autocommit_block: bool
+    construct: Literal["text", "construct"] | None = None
+    """Whether it was sent as `sqlalchemy.text`, as strings of ``op.execute`` are, or as another construct of
+    SQLAlchemy's; ``None`` for a string of the driver."""
     existing_type: TypeEngine[Any] | None = None
     """The present type of a column whose type an operation changes, if it names it."""
     by_long_change: bool = False
@@ -166,6 +169,7 @@ def _run(
                 lines=_lines(module, frames[0]),
                 by_operation=_is_recorded(frames, construct, statement),
                 in_autocommit_block=in_block,
+                construct=None if construct is None else "text" if isinstance(construct, TextClause) else "construct",
                 existing_type=getattr(construct, "existing_type", None),
                 by_long_change=any(frame.f_globals.get("__name__", "").startswith(_CHANGES) for frame in frames),
             )

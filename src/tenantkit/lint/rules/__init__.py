@@ -1,6 +1,7 @@
 """The rules: each finds one kind of problem in a revision, and has a module, a code and a page in the documentation."""
 
 from tenantkit.lint.rules import (
+    common_tables,
     function_paths,
     keys_to_shared,
     long_names,
@@ -32,6 +33,7 @@ RULES: dict[str, Rule] = {
         rows_under_lock.RULE,
         whole_database.RULE,
         outside_work.RULE,
+        common_tables.RULE,
     )
 }
 """The rules by their codes."""
