@@ -16,7 +16,8 @@ from benchmarks import drift, imports, lookups, memory
 from benchmarks.application import TENANT, provision
 from benchmarks.fleet import report
 from benchmarks.fleet.build import create_database
-from benchmarks.race import Contender, Ratio, cpu_ratio, race, wall_ratio
+from benchmarks.isolations import report as isolations
+from benchmarks.race import Contender, cpu_ratio, race, wall_ratio
 from benchmarks.requests import (
     ASYNCPG_KEPT,
     ASYNCPG_TENANTKIT,
@@ -31,6 +32,7 @@ from benchmarks.requests import (
     textual_contenders,
 )
 from benchmarks.server import running_server
+from benchmarks.tables import named, ratio_text
 from benchmarks.targets import Target, new_table, show_targets
 from tenantkit import Tenancy
 
@@ -57,6 +59,7 @@ class Size:
     lookups: int
     fleet: report.Size
     drift: drift.Size
+    isolations: isolations.Size
 
 
 FULL = Size(
@@ -68,9 +71,18 @@ FULL = Size(
     lookups=51,
     fleet=report.FULL,
     drift=drift.FULL,
+    isolations=isolations.FULL,
 )
 QUICK = Size(
-    rounds=16, block=10, warm_up=1, tenants_in_memory=500, imports=5, lookups=11, fleet=report.QUICK, drift=drift.QUICK
+    rounds=16,
+    block=10,
+    warm_up=1,
+    tenants_in_memory=500,
+    imports=5,
+    lookups=11,
+    fleet=report.QUICK,
+    drift=drift.QUICK,
+    isolations=isolations.QUICK,
 )
 
 
@@ -126,6 +138,10 @@ def _measure_drift(url: URL, size: Size, console: Console) -> list[Target]:
     return drift.measure(url, size.drift, console)
 
 
+def _measure_isolations(url: URL, size: Size, console: Console) -> list[Target]:
+    return isolations.measure(url, size.isolations, console)
+
+
 def _race(title: str, contenders: list[Contender], size: Size, console: Console) -> None:
     steps = len(contenders) * (size.rounds + size.warm_up)
     with Progress(console=console, transient=True) as progress:
@@ -141,38 +157,30 @@ def _race(title: str, contenders: list[Contender], size: Size, console: Console)
 
 
 def _show(title: str, contenders: list[Contender], base: str, console: Console) -> None:
-    theirs = _named(contenders, base)
+    theirs = named(contenders, base)
     headings = ("contender", "median", "ratio", "client's CPU", "ratio")
     table = new_table(f"{title}: {len(TENANTS)} tenants in turn", *headings)
     for contender in contenders:
         table.add_row(
             contender.name,
             f"{contender.microseconds:,.0f} µs",
-            _ratio(wall_ratio(contender, theirs)),
+            ratio_text(wall_ratio(contender, theirs)),
             f"{contender.cpu_microseconds:,.0f} µs",
-            _ratio(cpu_ratio(contender, theirs)),
+            ratio_text(cpu_ratio(contender, theirs)),
             style="bold" if contender.name in {TENANTKIT, ASYNCPG_TENANTKIT, TEXT_TENANTKIT} else None,
         )
     console.print(table)
 
 
 def _compare(contenders: list[Contender], ours: str, theirs: str, kind: str) -> Target:
-    ratio = wall_ratio(_named(contenders, ours), _named(contenders, theirs))
-    return Target(f"a request, {kind}: at most {MAX_RATIO} x by hand", _ratio(ratio), ratio.value <= MAX_RATIO)
+    ratio = wall_ratio(named(contenders, ours), named(contenders, theirs))
+    return Target(f"a request, {kind}: at most {MAX_RATIO} x by hand", ratio_text(ratio), ratio.value <= MAX_RATIO)
 
 
 def _compare_tuned(contenders: list[Contender], ours: str, theirs: str, kind: str) -> Target:
-    ratio = wall_ratio(_named(contenders, ours), _named(contenders, theirs + TUNED))
+    ratio = wall_ratio(named(contenders, ours), named(contenders, theirs + TUNED))
     text = f"a request, {kind}: at most {MAX_TUNED_RATIO:.2f} x by hand with as many prepared statements"
-    return Target(text, _ratio(ratio), ratio.value <= MAX_TUNED_RATIO)
-
-
-def _named(contenders: list[Contender], name: str) -> Contender:
-    return next(contender for contender in contenders if contender.name == name)
-
-
-def _ratio(ratio: Ratio) -> str:
-    return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+    return Target(text, ratio_text(ratio), ratio.value <= MAX_TUNED_RATIO)
 
 
 def _measure_import(_: URL, size: Size, console: Console) -> list[Target]:
@@ -180,13 +188,15 @@ def _measure_import(_: URL, size: Size, console: Console) -> list[Target]:
         ours, base, ratio = imports.measure(samples=size.imports)
     table = new_table("import, in a fresh process", "module", "median CPU", "ratio", "modules")
     table.add_row(imports.BASE, f"{base.seconds * 1e3:,.0f} ms", "1", str(len(base.modules)))
-    table.add_row(imports.OURS, f"{ours.seconds * 1e3:,.0f} ms", _ratio(ratio), str(len(ours.modules)), style="bold")
+    table.add_row(
+        imports.OURS, f"{ours.seconds * 1e3:,.0f} ms", ratio_text(ratio), str(len(ours.modules)), style="bold"
+    )
     console.print(table)
     unwanted = sorted(ours.modules & set(imports.FOREIGN))
     return [
         Target(
             f"import tenantkit: at most {MAX_IMPORT_RATIO} x sqlalchemy.orm, without a framework, Alembic, greenlet",
-            _ratio(ratio) + (f", imports {', '.join(unwanted)}" if unwanted else ""),
+            ratio_text(ratio) + (f", imports {', '.join(unwanted)}" if unwanted else ""),
             ratio.value <= MAX_IMPORT_RATIO and not unwanted,
         )
     ]
@@ -220,6 +230,7 @@ PARTS: dict[str, Callable[[URL, Size, Console], list[Target]]] = {
     "import": _measure_import,
     "requests": _measure_requests,
     "memory": _measure_memory,
+    "isolations": _measure_isolations,
     "drift": _measure_drift,
     "fleet": _measure_fleet,
 }
