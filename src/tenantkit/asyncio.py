@@ -206,7 +206,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
             return self.sync.bind(known, any_status=any_status)
 
         def look_up() -> Binding:  # in the greenlet of the session's statement
-            with self.databases.main.connect() as connection:
+            with self.databases.main.begin() as connection:  # psycopg forgets what it has prepared at ROLLBACK
                 return self.sync.bind(self.sync.lookups.look_up_again(connection, wanted), any_status=any_status)
 
         return replace(self.sync.bind(wanted, any_status=True), look_up=look_up)

@@ -94,14 +94,14 @@ class AsyncDirectory(HasConnections, Generic[D]):
 
     async def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         require(key=(name[1], KEY))
-        async with self.engine.connect() as connection:
+        async with self.engine.begin() as connection:  # psycopg forgets what it has prepared at ROLLBACK
             return await connection.run_sync(self.sync.lookups.look_up, name, find)
 
     async def _renewed(self, tenant: Tenant) -> Tenant:
         return self.sync.lookups.known(tenant) or await self._look_up_again(tenant)
 
     async def _look_up_again(self, tenant: Tenant) -> Tenant:
-        async with self.engine.connect() as connection:
+        async with self.engine.begin() as connection:  # psycopg forgets what it has prepared at ROLLBACK
             return await connection.run_sync(self.sync.lookups.look_up_again, tenant)
 
     async def _at_revision(self, tenant: Tenant, revision: str) -> bool:

@@ -112,7 +112,7 @@ class Directory(HasConnections):
         """
         if (known := self.lookups.known(tenant)) is not None:
             return known
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:  # psycopg forgets what it has prepared at ROLLBACK
             return self.lookups.look_up_again(connection, tenant)
 
     def get_by_domain(self, domain: str) -> Tenant:
@@ -216,7 +216,7 @@ class Directory(HasConnections):
 
     def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         require(key=(name[1], KEY))
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:  # psycopg forgets what it has prepared at ROLLBACK
             return self.lookups.look_up(connection, name, find)
 
     def _move(self, key: str, wanted: Status) -> Tenant:
