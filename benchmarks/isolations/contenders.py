@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -95,6 +95,7 @@ class Line:
             "tenant": Base.metadata,
             "listen": False,
             "cache_ttl": CACHE_TTL,
+            "cache_size": 3 * len(self._world.tenants) + self._world.databases,
             "engine_options": self._options,
             **options,
         }
@@ -105,6 +106,19 @@ class Line:
         tenancy = Tenancy(self._url(login), **options)
         self._opened.callback(tenancy.close)
         return tenancy
+
+    def look_up(self, tenancy: Any, keys: Iterable[str]) -> None:
+        """Let *tenancy* look tenants up, which it does once in each `CACHE_TTL`."""
+
+        async def look_up() -> None:
+            for key in keys:
+                await tenancy.get(key)
+
+        if self.is_async:
+            self.runner.run(look_up())
+        else:
+            for key in keys:
+                tenancy.get(key)
 
     def contender(self, way: Way) -> Contender:
         """Return the contender that serves in this way."""
@@ -171,6 +185,7 @@ def in_rows(line: Line, world: World, *, lists: bool) -> Generator[Way]:
         for tenant, value in world.values.items()
     }
     tenancy = line.tenancy(APP)
+    line.look_up(tenancy, map(row_key, world.tenants))
 
     def open_with_settings(tenant: str, *, cleans: bool = False) -> Any:
         engine = cleaning if cleans else with_settings
