@@ -72,7 +72,8 @@ def refuse_initial_rows(connection: Connection, schema: str, tenant: TenantColum
 def _filled(connection: Connection, schema: str, tenant: TenantColumn) -> Iterator[Any]:
     """Return the tables that have such rows, and enter the tenant that does not exist."""
     enter(connection, tenant.no_tenant)
-    tables = connection.execute(_TABLES, {"schema": quote_identifier(schema), "column": tenant.name, "trigger": POLICY}).all()
+    where = {"schema": quote_identifier(schema), "column": tenant.name, "trigger": POLICY}
+    tables = connection.execute(_TABLES, where).all()
     if not tables:
         return iter(())
     queries = [
