@@ -190,6 +190,11 @@ NAMES = Kind(
 TEXTS_IN_ORDER = Kind(
     "a list or tuple of strings", lambda each: _is(each, Sequence) and _is_texts(each), advice=_advise_list
 )
+SECRETS = Kind(
+    "a string, or a list or tuple of strings",
+    lambda each: _is_text(each) or TEXTS_IN_ORDER.has_type(each),
+    is_secret=True,
+)
 FLAG = Kind("True or False", lambda each: isinstance(each, bool))
 PATH = Kind(
     "a path", lambda each: isinstance(each, str | PathLike), lambda each: str(each) != "" and "\0" not in str(each)

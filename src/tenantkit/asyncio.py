@@ -25,7 +25,7 @@ from tenantkit.context import current_tenant
 from tenantkit.databases.base import Databases
 from tenantkit.databases.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
 from tenantkit.databases.forks import connect_in_each_process
-from tenantkit.databases.named import NamedEngines, engines_of_tenants, open_each
+from tenantkit.databases.named import NamedEngines, engines_of_tenants, open_each, require_urls
 from tenantkit.databases.of_tenants import make_budget
 from tenantkit.databases.tasks import TaskTurn
 from tenantkit.exceptions import ConfigurationError
@@ -51,7 +51,7 @@ __all__ = ["AsyncTenancy", "AsyncTenantSession"]
 
 
 _SYNC_BUDGET = 5
-"""Maximum number of connections of the synchronous half to tenants' own databases."""
+"""Maximum number of connections of the synchronous half to tenants' own databases, and by their logins."""
 
 
 class AsyncTenantSession(AsyncSession):
@@ -104,6 +104,8 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
             engine_budget=(engine_budget, whole(1)),
         )
         own_options = dict(engine_options or {})
+        if options.get("guard") == "login":
+            require_urls(database, own_options)
         engines = open_each(database, lambda each: _open_async_engine(each, own_options))
         self.engine = engines[MAIN_DATABASE]
         sync_engines = {name: each.sync_engine for name, each in engines.items()}

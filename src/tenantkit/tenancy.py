@@ -18,6 +18,7 @@ from tenantkit.arguments import (
     FUNCTION,
     MAPPING,
     PATH,
+    SECRETS,
     STORABLE_NAME,
     TEXTS,
     either,
@@ -31,7 +32,7 @@ from tenantkit.arguments import (
 from tenantkit.databases.base import Databases
 from tenantkit.databases.engines import check_server_once, open_engine, parse_url, psycopg_url
 from tenantkit.databases.forks import connect_in_each_process
-from tenantkit.databases.named import open_databases
+from tenantkit.databases.named import open_databases, require_urls
 from tenantkit.isolation.binding import RawSQL
 from tenantkit.isolation.built_in import built_in
 from tenantkit.isolation.roles import Guard, tenant_roles
@@ -80,6 +81,7 @@ class Tenancy(Serving):
         grant_to: str | Collection[str] = (),
         guard: Guard = "none",
         guard_group: str | None = None,
+        guard_secret: str | Sequence[str] | None = None,
         isolation: str = Isolation.SCHEMA,
         rows_schema: str = "rows",
         row_column: str | None = None,
@@ -121,7 +123,10 @@ class Tenancy(Serving):
             migrates tenants. It may read and write each new tenant's tables, also those that migrations add;
             ``tenantkit migrate`` lets it read the registry.
         :param guard: ``role`` if each transaction of a tenant's session works as a role of the tenant's own, which
-            *grant_to* may take on, and which has no privileges in other schemas: see `tenantkit.isolation.roles.Guard`.
+            *grant_to* may take on, and which has no privileges in other schemas; ``login`` if the connections of the
+            session log in as that role: see `tenantkit.isolation.roles.Guard`.
+        :param guard_secret: a random text of at least 32 characters, from which the passwords of ``login`` are derived;
+            or a list of these, the newest first, while it is being replaced.
         :param guard_group: a role whose privileges, such as those on shared tables, each tenant's role has.
         :param isolation: of new tenants, unless `create` names one: ``schema``, ``database`` for a database of its own,
             or ``row`` for rows in a common schema.
@@ -137,8 +142,8 @@ class Tenancy(Serving):
         :param cache_ttl: the seconds for which a tenant is cached if no notification arrives; 0 queries every time.
         :param cache_size: the maximum number of cached lookups, at least 1, of about half a kilobyte each.
         :param listen: receive notifications of changes, on a connection; PgBouncer in transaction mode needs False.
-        :param engine_budget: the maximum number of connections of a process to tenants' own databases, all together.
-            A session waits for one as long as ``pool_timeout`` of *engine_options* says.
+        :param engine_budget: the maximum number of connections of a process to tenants' own databases, or by tenants'
+            own logins, all together. A session waits for one as long as ``pool_timeout`` of *engine_options* says.
         :raises ConfigurationError: if the tables could not work as they are declared, or an option makes no sense.
         :raises TypeError: if an option has the wrong type.
         """
@@ -163,6 +168,7 @@ class Tenancy(Serving):
             grant_to=(grant_to, either(IDENTIFIER, IDENTIFIERS)),
             guard=(guard, one_of(*get_args(Guard))),
             guard_group=(guard_group, optional(IDENTIFIER)),
+            guard_secret=(guard_secret, optional(SECRETS)),
             isolation=(isolation, one_of(*Isolation)),
             rows_schema=(rows_schema, IDENTIFIER),
             row_column=(row_column, optional(IDENTIFIER)),
@@ -170,6 +176,8 @@ class Tenancy(Serving):
             reserved_domains=(reserved_domains, TEXTS),
             session_options=(session_options, optional(MAPPING)),
         )
+        if guard == "login":
+            require_urls(database, own_options)
         placeholder, application = (name and plain(name) for name in (placeholder, application))
         roles = tuple(map(plain, (grant_to,) if isinstance(grant_to, str) else grant_to))
         prefix, others = validate_prefix(schema_prefix), tuple(map(plain, extra_schemas))
@@ -184,7 +192,7 @@ class Tenancy(Serving):
                 raw_sql=raw_sql,
                 extra_schemas=others,
                 grant_to=roles,
-                roles=tenant_roles(guard, roles, guard_group, isolation),
+                roles=tenant_roles(databases, guard, roles, guard_group, guard_secret, isolation),
                 schema_prefix=prefix,
                 rows_schema=rows_schema,
                 row_column=RowColumn(row_column, lambda: self.tables),

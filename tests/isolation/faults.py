@@ -164,7 +164,7 @@ def with_one_dialect(patch: Patch) -> None:
 
 
 def in_the_main_database(patch: Patch) -> None:
-    def choose(databases: Databases, _key: str, _bind: Any) -> Any:
+    def choose(databases: Databases, *_: Any) -> Any:
         return databases.main
 
     patch.setattr(session, "choose_bind", choose)

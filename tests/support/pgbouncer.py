@@ -22,24 +22,36 @@ PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/s
 
 CONFIGURATION = """\
 [databases]
-{databases} = host={host} port={port} user={user} {password}
+{databases} = host={host} port={port} {user}
 [pgbouncer]
 listen_port = 6432
 unix_socket_dir = {folder}
 server_connect_timeout = 60
 query_wait_timeout = 60
-auth_type = any
+{authentication}
 pool_mode = transaction
 default_pool_size = {connections}
 ignore_startup_parameters = extra_float_digits
 """
 
 
+ONE_USER = "auth_type = any"
+EACH_USER = """\
+auth_type = scram-sha-256
+auth_file = {folder}/users
+auth_query = SELECT usename, passwd FROM pg_shadow WHERE usename = $1"""
+PASSWORD = "secret"
+"""The password of the URL's user, where the server asks for none."""
+
+
 @contextmanager
-def pgbouncer(database: URL, *, connections: int = 2, databases: str = "*") -> Generator[URL]:
+def pgbouncer(
+    database: URL, *, connections: int = 2, databases: str = "*", superuser: URL | None = None
+) -> Generator[URL]:
     """Start a PgBouncer in front of *databases*, with so few server connections that clients share them.
 
-    The URL is that of *database*.
+    The URL is that of *database*. All clients connect to the server as its user; with a *superuser*, who looks
+    passwords up, each as its own.
     """
     assert PGBOUNCER is not None
     with tempfile.TemporaryDirectory(prefix="tk") as name:
@@ -50,23 +62,28 @@ def pgbouncer(database: URL, *, connections: int = 2, databases: str = "*") -> G
             CONFIGURATION.format(
                 host=host,
                 port=database.port or database.query.get("port", 5432),
-                user=database.username or "postgres",
-                password=f"password='{database.password}'" if database.password else "",
+                user=_one_user(database) if superuser is None else f"auth_user={superuser.username}",
+                authentication=ONE_USER if superuser is None else EACH_USER.format(folder=folder),
                 folder=folder,
                 connections=connections,
                 databases=databases,
             )
         )
+        users = folder / "users"
+        users.write_text(
+            "".join(f'"{each.username}" "{each.password or PASSWORD}"\n' for each in (database, superuser) if each)
+        )
         command = [PGBOUNCER, str(file)]
         if os.geteuid() == 0:  # which it refuses to run as
             account = _account_for(str(host))
-            for each in (folder, file):
+            for each in (folder, file, users):
                 os.chown(each, account.pw_uid, account.pw_gid)
             command.insert(1, f"--user={account.pw_name}")
         with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
             url = URL.create(
                 "postgresql+psycopg",
                 database.username,
+                None if superuser is None else database.password or PASSWORD,
                 database=database.database,
                 query={"host": name, "port": "6432"},
             )
@@ -75,6 +92,11 @@ def pgbouncer(database: URL, *, connections: int = 2, databases: str = "*") -> G
                 yield url
             finally:
                 process.terminate()
+
+
+def _one_user(database: URL) -> str:
+    password = f"password='{database.password}'" if database.password else ""
+    return f"user={database.username or 'postgres'} {password}"
 
 
 def driver_arguments(driver: str) -> dict[str, Any]:

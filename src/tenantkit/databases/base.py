@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from sqlalchemy import Connection, Engine
 
+from tenantkit.databases.logins import Login
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.tenant import Placement
@@ -27,10 +28,12 @@ class Databases(Protocol):
         """The names of all databases."""
         ...
 
-    def engine(self, key: str, /) -> Engine:
+    def engine(self, key: str, /, login: Login | None = None) -> Engine:
         """Return the engine of the database *key*; without I/O, as it is called for every session.
 
         It is one of `keys`, or the database of one tenant on the server of one of them: see `own_key`.
+
+        :param login: the tenant's login, if the connections are to have it in place of the application's.
         """
         ...
 
@@ -41,8 +44,8 @@ class Databases(Protocol):
     def prepare(self, hook: Callable[[Engine], object], *, main: bool = True) -> None:
         """Have *hook* called once with each engine, before it connects for the first time.
 
-        Databases of single tenants have one dialect and one set of listeners for each server, so *hook* is called with
-        one engine for all of them.
+        Databases and logins of single tenants have one dialect and one set of listeners for each server, so *hook* is
+        called with one engine for all of them.
 
         :param main: whether it is called with the engine of the main database, too.
         """
@@ -111,16 +114,20 @@ def reaches(databases: Databases, key: str) -> bool:
     return problem_to_reach(databases, key) is None
 
 
-def choose_bind(databases: Databases, key: str, bind: Engine | Connection | None) -> Engine | Connection:
+def choose_bind(
+    databases: Databases, key: str, bind: Engine | Connection | None, login: Login | None = None
+) -> Engine | Connection:
     """Return what a session for a tenant in the database *key* connects by.
 
-    :param bind: a connection of the caller's, or the engine of the main database.
+    :param bind: a connection of the caller's, which may have the login of the application, or the engine of the main
+        database.
+    :param login: the tenant's, if it has one.
     :raises ConfigurationError: if it is another engine, or a connection of another one than the tenant's database has.
     """
-    own = databases.engine(key)
+    own = databases.engine(key) if login is None else databases.engine(key, login)
     # Of pools, as engine.execution_options() returns another engine with the same pool.
     if isinstance(bind, Connection):
-        if bind.engine.pool is not own.pool:
+        if bind.engine.pool not in (own.pool, databases.engine(key).pool):
             raise ConfigurationError(
                 "bind= is a connection of another engine, or to another database than the tenant's: leave it out."
             )

@@ -140,8 +140,8 @@ class ConnectionBudget:
                 return turn.grant
             self._waiting.remove(turn)
         raise exc.TimeoutError(
-            f"All {self.limit} connections to databases of single tenants were in use for {self.timeout:g} seconds. "
-            f"End sessions earlier, or raise engine_budget={self.limit} of the tenancy."
+            f"All {self.limit} connections to databases or by logins of single tenants were in use for "
+            f"{self.timeout:g} seconds. End sessions earlier, or raise engine_budget={self.limit} of the tenancy."
         )
 
     def _open_in_place_of(self, entry: ConnectionPoolEntry | None, pool: BudgetPool) -> ConnectionPoolEntry:

@@ -15,7 +15,8 @@ from tenantkit.databases.base import Databases, can_name, split_key
 from tenantkit.databases.budget import ConnectionBudget
 from tenantkit.databases.engines import keep_statements, open_engine, require_once
 from tenantkit.databases.forks import PerProcess
-from tenantkit.databases.of_tenants import TenantEngines, make_budget
+from tenantkit.databases.logins import Login
+from tenantkit.databases.of_tenants import ONE_CONNECTION, TenantEngines, make_budget
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.tenant import MAIN_DATABASE
 
@@ -48,13 +49,14 @@ class NamedEngines:
             if name != MAIN_DATABASE:
                 _check_mark_once(engine, name)
 
-    def engine(self, key: str, /) -> Engine:
-        """Return the engine of the database *key*.
+    def engine(self, key: str, /, login: Login | None = None) -> Engine:
+        """Return the engine of the database *key*, whose connections have the *login* of a tenant if one is given.
 
-        :raises ConfigurationError: if it has a single tenant, and its server cannot have such databases.
+        :raises ConfigurationError: if the database or the login is a tenant's own, and its server is not given by a
+            URL.
         """
-        found = self._engines.get(key)
-        return self._engine_of_tenant(key) if found is None else found
+        found = self._engines.get(key) if login is None else None
+        return self._engine_of_tenant(key, login) if found is None else found
 
     def elsewhere(self, key: str, /) -> Engine | None:
         """Return the engine of the database *key* if that is not the main one; raises as `engine` does."""
@@ -75,16 +77,22 @@ class NamedEngines:
         for engines in self._of_tenants.values():
             engines.dispose()
 
-    def _engine_of_tenant(self, key: str) -> Engine:
+    def _engine_of_tenant(self, key: str, login: Login | None) -> Engine:
         name, database = split_key(key)
-        if database is None or name not in self._engines:
+        if (database is None and login is None) or name not in self._engines:
             raise KeyError(key)
         if (engines := self._of_tenants.get(name)) is None:
             raise ConfigurationError(
-                f"The database {name!r} is given as an engine, so other databases of its server cannot be connected to "
-                "in the same way. Give its URL, with engine_options=, for tenants with databases of their own."
+                f"The database {name!r} is given as an engine, so other databases and logins of its server cannot be "
+                "used in the same way. Give its URL, with engine_options=, for tenants with databases or logins of "
+                "their own."
             )
-        return engines.get(database, lambda engine: _check_mark_once(engine, key))
+
+        def check(engine: Engine) -> None:
+            if key != MAIN_DATABASE:
+                _check_mark_once(engine, key)
+
+        return engines.get(database, login, check)
 
 
 def engines_of_tenants(
@@ -105,6 +113,25 @@ def engines_of_tenants(
         for name, each in named.items()
         if isinstance(each, str | URL)
     }
+
+
+def require_urls(given: Any, options: Mapping[str, Any]) -> None:
+    """Raise unless connections of a database, or of each of a mapping of databases, can have logins of tenants.
+
+    :raises ConfigurationError: if one is not given by a URL, or *options* of engines decide how to connect.
+    """
+    named: Mapping[Any, Any] = given if isinstance(given, Mapping) else {MAIN_DATABASE: given}
+    for name, each in named.items():
+        if not isinstance(each, str | URL):
+            raise ConfigurationError(
+                f"guard='login' needs the URL of each database, as it connects by logins of tenants, but the database "
+                f"{name!r} is given as an engine. Give its URL, with engine_options=."
+            )
+    if conflict := next((name for name in ONE_CONNECTION if name in options), None):
+        raise ConfigurationError(
+            f"guard='login' connects by logins of tenants, but engine_options has {conflict!r}, which connects by one. "
+            "Leave it out."
+        )
 
 
 def open_databases(

@@ -1,4 +1,4 @@
-"""Engines for databases of single tenants, which are alike but for the database.
+"""Engines for databases and logins of single tenants, which are alike but for these.
 
 They share one dialect, one cache of compiled statements and one set of listeners with the *original*, an engine that is
 made for their server and connects only once, to learn about the server. An engine takes 5 kB then, so none is given up;
@@ -16,17 +16,18 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from tenantkit.databases.budget import BudgetPool, ConnectionBudget
 from tenantkit.databases.forks import PerProcess
 from tenantkit.databases.hstore import leave_out_hstore, register_hstore
+from tenantkit.databases.logins import Login
 from tenantkit.exceptions import ConfigurationError
 
 _OF_OTHER_POOLS = frozenset({"max_overflow", "pool", "pool_size", "pool_timeout", "pool_use_lifo", "poolclass"})
-_OF_ONE_DATABASE = ("async_creator", "creator", "pool")
-"""Options that decide where an engine connects to, whatever its URL says."""
+ONE_CONNECTION = ("async_creator", "creator", "pool")
+"""Options that decide where an engine connects to, and as whom, whatever its URL says."""
 _TIMEOUT = 30.0
 """Seconds for which SQLAlchemy's pools wait by default."""
 
 
 class TenantEngines:
-    """The engines for the databases of single tenants on one server."""
+    """The engines for the databases of single tenants on one server, and for logins of tenants there."""
 
     def __init__(
         self,
@@ -48,19 +49,22 @@ class TenantEngines:
         self._originals: dict[None, Engine] = {}
         """The original, once it is made. Without a lock, which could be held when the process forks."""
         self._knows_server = False
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[tuple[str | None, Login | None], Engine] = {}
 
     def prepare(self, hook: Callable[[Engine], object]) -> None:
         """Have *hook* called with the original, before any engine is made."""
         self._hooks.append(hook)
 
-    def get(self, database: str, prepare: Callable[[Engine], object]) -> Engine:
-        """Return the engine for *database*; a new one is passed to *prepare*, which may add listeners for its pool."""
-        if (found := self._engines.get(database)) is None:
-            made = self._make_engine(database)
+    def get(self, database: str | None, login: Login | None, prepare: Callable[[Engine], object]) -> Engine:
+        """Return the engine for a database and a login; without one, for those of the server's URL.
+
+        :param prepare: receives a new engine, and may add listeners for its pool.
+        """
+        if (found := self._engines.get((database, login))) is None:
+            made = self._make_engine(database, login)
             register_hstore(made)
             prepare(made)
-            found = self._engines.setdefault(database, made)
+            found = self._engines.setdefault((database, login), made)
         return found
 
     def dispose(self) -> None:
@@ -68,16 +72,21 @@ class TenantEngines:
         for engine in [*self._engines.values()]:
             engine.dispose()
 
-    def _make_engine(self, database: str) -> Engine:
+    def _make_engine(self, database: str | None, login: Login | None) -> Engine:
         original = self._originals.get(None) or self._originals.setdefault(None, self._make_original())
+        url = self._url()
+        if database is not None:
+            url = url.set(database=database)
+        if login is not None:
+            url = url.set(username=login.name, password="")
         options = {"connect_args": self._options.get("connect_args", {})}
-        return copy_engine(original, self._url().set(database=database), self._budget, before=self._learn, **options)
+        return copy_engine(original, url, self._budget, login=login, before=self._learn, **options)
 
     def _make_original(self) -> Engine:
-        if conflict := next((name for name in _OF_ONE_DATABASE if name in self._options), None):
+        if conflict := next((name for name in ONE_CONNECTION if name in self._options), None):
             raise ConfigurationError(
-                f"engine_options has {conflict!r}, which connects to one database only. Leave it out for tenants with "
-                "databases of their own."
+                f"engine_options has {conflict!r}, which connects to one database only, by one login. Leave it out for "
+                "tenants with databases or logins of their own."
             )
         options = {name: value for name, value in self._options.items() if name not in _OF_OTHER_POOLS}
         original = self._make(self._url(), poolclass=NullPool, **options)
@@ -111,11 +120,13 @@ def copy_engine(
     url: URL,
     budget: PerProcess[ConnectionBudget],
     *,
+    login: Login | None,
     before: Callable[[], object],
     connect_args: Mapping[str, Any],
 ) -> Engine:
     """Return an engine like *original* for another *url* and with connections of a *budget*.
 
+    :param login: of the connections, if it is not that of the URL.
     :param before: called before a connection is opened.
     :param connect_args: as `create_engine` takes them.
     """
@@ -125,7 +136,10 @@ def copy_engine(
 
     def connect(entry: ConnectionPoolEntry) -> Any:
         before()
-        own_arguments, own_parameters = list(arguments), dict(parameters)
+        return open_one(entry, {}) if login is None else login.connect(lambda user: open_one(entry, user))
+
+    def open_one(entry: ConnectionPoolEntry, user: Mapping[str, Any]) -> Any:
+        own_arguments, own_parameters = list(arguments), {**parameters, **user}
         for listener in dialect.dispatch.do_connect:
             if (made := listener(dialect, entry, own_arguments, own_parameters)) is not None:
                 return made

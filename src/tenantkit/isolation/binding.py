@@ -15,6 +15,7 @@ from tenantkit.isolation.tenant_column import SETTING, TenantColumn
 from tenantkit.postgres.quoting import quote_literal, quote_setting, search_path
 
 if TYPE_CHECKING:
+    from tenantkit.databases.logins import Login
     from tenantkit.tenant import Tenant
 
 BINDING = "tenantkit_binding"
@@ -57,6 +58,8 @@ class Binding:
     """The column that divides the tables among tenants, if the schema is not the tenant's alone."""
     value: Any = None
     """The tenant's value of that column, or of the one that models declare."""
+    login: Login | None = None
+    """The tenant's login; ``None`` if its connections have the application's."""
     look_up: Callable[[], Binding] | None = None
     """A function that looks the tenant up again, and raises unless it is served; ``None`` if that was done."""
     schemas: Mapping[str | None, str] = field(init=False)
@@ -116,9 +119,10 @@ def bind(
     settings: tuple[tuple[str, str], ...] = (),
     column: TenantColumn | None = None,
     value: Any = None,
+    login: Login | None = None,
 ) -> Binding:
     """Return the binding of *tenant*, whose tables are declared with *placeholder*."""
     path = search_path(tenant.schema, *extra_schemas)
     if value is not None:
         settings = (*settings, (SETTING, str(value)))
-    return Binding(tenant, placeholder, raw_sql, path, settings, column, value)
+    return Binding(tenant, placeholder, raw_sql, path, settings, column, value, login)

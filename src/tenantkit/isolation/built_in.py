@@ -49,10 +49,12 @@ def built_in(
         used=lambda: {rows_schema, *used()},
         row_column=row_column,
     )
+    logs_in = roles is not None and roles.secret is not None
     database = DatabaseIsolation(
-        inside=replace(schema, roles=None),  # a tenant's database has no schemas of others
+        # A tenant's database has no schemas of others, from which a role that does not log in could keep it.
+        inside=schema if logs_in else replace(schema, roles=None),
         prefix=lambda: f"{databases.main.url.database}_" if database_prefix is None else database_prefix,
-        grant_to=grant_to,
+        grant_to=() if logs_in else grant_to,
         require_reach=databases.engine,
     )
     row = RowIsolation(

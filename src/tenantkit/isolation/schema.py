@@ -11,7 +11,7 @@ from tenantkit.exceptions import InvalidTenantKeyError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding, RawSQL, bind
-from tenantkit.isolation.roles import SETTING, TenantRoles, drop_role, role_of
+from tenantkit.isolation.roles import SETTING, TenantRoles, close_role, drop_role, has_role, role_of
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.naming import first_lines, schema_name
@@ -59,6 +59,7 @@ class SchemaIsolation:
             extra_schemas=self.extra_schemas,
             settings=() if self.roles is None else ((SETTING, role_of(tenant)),),
             value=None if self.row_column.name is None else self.row_column().value_of(tenant),
+            login=None if self.roles is None else self.roles.login_of(tenant),
         )
 
     def targets(self, tenants: Iterable[Tenant]) -> Iterable[MigrationTarget]:
@@ -95,17 +96,19 @@ class SchemaIsolation:
         return None
 
     def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:
-        """Return what drops the tenant's foreign keys to other schemas.
+        """Return what drops the tenant's foreign keys to other schemas, and what ends the use of its login.
 
         Dropping a key locks the table it points to exclusively. Left to ``DROP SCHEMA``, a shared table would be closed
         to every tenant for as long as that takes.
         """
-        return [partial(schemas.drop_key, key=key) for key in schemas.keys_to_others(connection, tenant.schema)]
+        keys = schemas.keys_to_others(connection, tenant.schema)
+        dropping = [partial(schemas.drop_key, key=key) for key in keys]
+        return [*dropping, partial(close_role, tenant=tenant)] if has_role(connection, tenant) else dropping
 
     def drop(self, connection: Connection, tenant: Tenant) -> None:
         """Remove the schema and all in it, if it is there, and the tenant's role."""
+        drop_role(connection, tenant)  # first, as its sessions may hold locks
         schemas.drop_schema(connection, tenant.schema)
-        drop_role(connection, tenant)
 
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return schemas that are missing or not marked, those whose tenant does not exist, and what roles lack."""
@@ -121,7 +124,7 @@ class SchemaIsolation:
                 for schema, tenant_id in sorted(marked.items())
                 if tenant_id not in known
             ),
-            *([] if self.roles is None else self.roles.inspect(connection, tenants)),
+            *([] if self.roles is None else self.roles.inspect(connection, tenants, known)),
         ]
 
     def repair(self, connection: Connection, tenants: Collection[Tenant]) -> None:

@@ -76,7 +76,7 @@ class CheckedBuilder:
         if (built := self.builds.contents) is None:
             return None
         declared = self.declared
-        return f"{built} {declared.placeholder!r} {declared.extra_schemas!r} {declared.grant_to!r}"
+        return f"{built} {declared.placeholder!r} {declared.extra_schemas!r}"
 
     def explain(self, connection: Connection, error: Exception) -> str | None:
         """Return an explanation of *error*, with which the creation of the tables failed, if there is one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import TypeAlias
 
@@ -21,7 +21,7 @@ from tenantkit.registry import store
 from tenantkit.registry.directory import Directory
 from tenantkit.runs import maintenance
 from tenantkit.status import MIGRATED, Status
-from tenantkit.tenant import Tenant
+from tenantkit.tenant import Placement, Tenant
 
 _ABANDONED = text(
     """
@@ -103,8 +103,8 @@ def _inspect(directory: Directory, connection: Connection, tenants: Collection[T
             for finding in isolation.inspect(there, complete.get((database, isolation.name), ()), known)
         ]
 
-    places = (tenant.placement for alike in complete.values() for tenant in alike)
-    reached = in_each(directory.databases, connection, each_database(directory.databases, places), inspect)
+    names = each_database(directory.databases, _places(complete))
+    reached = in_each(directory.databases, connection, names, inspect)
     findings = [finding for found in reached.results.values() for finding in found]
     findings += [Finding(f"database {name}", problem, None) for name, problem in reached.unreachable.items()]
     return sorted(dict.fromkeys(findings), key=lambda finding: finding.subject)
@@ -120,7 +120,7 @@ def _repair_placements(directory: Directory, connection: Connection, tenants: Co
                 isolation.repair(there, complete.get((database, isolation.name), ()))
 
     # One after the other: databases of one server have the same roles, so their transactions would wait for each other.
-    for database in directory.databases.keys:
+    for database in each_database(directory.databases, _places(complete)):
         in_each(directory.databases, connection, [database], partial(after_conflicts(), work))
 
 
@@ -131,6 +131,10 @@ def _complete(directory: Directory, tenants: Collection[Tenant]) -> Mapping[tupl
         if tenant.status in MIGRATED and directory.isolations.problem(tenant) is None:
             complete.setdefault((tenant.placement.database, tenant.isolation), []).append(tenant)
     return complete
+
+
+def _places(complete: Mapping[tuple[str, str], Collection[Tenant]]) -> Iterator[Placement]:
+    return (tenant.placement for alike in complete.values() for tenant in alike)
 
 
 def _is_abandoned(connection: Connection, key: str) -> bool:

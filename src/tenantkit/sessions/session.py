@@ -165,7 +165,7 @@ class TenantSession(_FramedSession):
             raise ConfigurationError("A tenant session has one engine, its tenancy's: leave out binds=.")
         binding = binder.binding(tenant, any_status=any_status)
         self.tenant = binding.tenant
-        bind = choose_bind(binder.databases, self.tenant.placement.database, bind)
+        bind = choose_bind(binder.databases, self.tenant.placement.database, bind, binding.login)
         self._binder = binder.later if isinstance(binder, Bound) else binder
         self._any_status = any_status
         self._follows_context = tenant is None

@@ -32,6 +32,8 @@ class Kind:
     """The options of `Tenancy.create` for each tenant."""
     lacks: frozenset[line.Line]
     """Lines of the table that do not hold."""
+    has_logins: bool = False
+    """Whether each tenant has a login of its own."""
 
 
 def _make_one(urls: Urls, **options: Any) -> Tenancy:
@@ -108,6 +110,26 @@ ROLE = Kind(
     lacks=frozenset({line.ADVISORY_LOCK, line.CATALOG}),
 )
 
+_LOGGED_IN: dict[str, Any] = {**GUARDED, "guard": "login", "guard_secret": "a secret of the contract's deployments"}
+
+
+def _make_logged_in(urls: Urls, **options: Any) -> Tenancy:
+    return Tenancy(urls["main"], **{**_LOGGED_IN, **options})
+
+
+def _make_logged_in_async(urls: Urls, direct: Urls, **options: Any) -> AsyncTenancy:
+    return AsyncTenancy(urls["main"], sync_database=direct["main"], **{**_LOGGED_IN, **options})
+
+
+LOGIN = Kind(
+    name="schema, guard `login`",
+    make=_make_logged_in,
+    make_async=_make_logged_in_async,
+    tenants=SCHEMA.tenants,
+    lacks=frozenset({line.ADVISORY_LOCK, line.CATALOG}),
+    has_logins=True,
+)
+
 ROW = Kind(
     name="row",
     make=_make_one,
@@ -132,4 +154,13 @@ DATABASE = Kind(
     lacks=frozenset({line.ACTIVITY, line.SHARED_KEY, line.SHARED_JOIN}),
 )
 
-KINDS = (SCHEMA, ROLE, SECOND_DATABASE, TWO_DATABASES, DATABASE, ROW)
+DATABASE_LOGIN = Kind(
+    name="database, guard `login`",
+    make=_make_logged_in,
+    make_async=_make_logged_in_async,
+    tenants=DATABASE.tenants,
+    lacks=DATABASE.lacks - {line.ACTIVITY},
+    has_logins=True,
+)
+
+KINDS = (SCHEMA, ROLE, LOGIN, SECOND_DATABASE, TWO_DATABASES, DATABASE, ROW)

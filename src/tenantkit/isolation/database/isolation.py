@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
@@ -14,6 +14,7 @@ from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding
 from tenantkit.isolation.database import catalog, templates
+from tenantkit.isolation.roles import drop_role
 from tenantkit.isolation.schema import SchemaIsolation
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.naming import MAX_IDENTIFIER_BYTES, schema_name
@@ -39,9 +40,9 @@ class DatabaseMaker:
         """Make the database of *tenant*, by a template if there is one; one with its comment is dropped before."""
         self._drop_own(connection, tenant)
         name = _database_of(tenant.placement)
-        template = (
-            None if contents is None else templates.find_or_make(connection, self.prefix(), tenant, contents, fill)
-        )
+        if contents is not None:
+            contents = f"{contents} {self.grant_to!r}"
+        template = contents and templates.find_or_make(connection, self.prefix(), tenant, contents, fill)
         try:
             catalog.create(connection, name, tenant, template, self.grant_to)
         except DBAPIError as error:
@@ -117,17 +118,22 @@ class DatabaseIsolation:
         name = _database_of(placement)
         if catalog.read_comment(connection, name) is not None:
             return f"the database {name!r} exists, and is not tenantkit's"
-        return catalog.login_problem(connection, self.grant_to)
+        roles = self.inside.roles
+        return catalog.login_problem(connection, self.grant_to) or (roles and roles.obstacle(connection))
 
     def create(self, connection: Connection, tenant: Tenant) -> bool:
         """Make the schema in the tenant's database, and return whether its tables are to be made.
 
         A copy of a template has them, in a schema that gets the tenant's name.
         """
-        if tenant.schema != templates.SCHEMA and schemas.read_mark(connection, templates.SCHEMA) is not None:
-            schemas.rename_schema(connection, templates.SCHEMA, tenant)
-            return False
-        return self.inside.create(connection, tenant)
+        if tenant.schema == templates.SCHEMA:
+            return replace(self.inside, roles=None, grant_to=self.grant_to).create(connection, tenant)
+        if schemas.read_mark(connection, templates.SCHEMA) is None:
+            return self.inside.create(connection, tenant)
+        schemas.rename_schema(connection, templates.SCHEMA, tenant)
+        if self.inside.roles is not None:
+            self.inside.roles.admit(connection, [tenant])
+        return False
 
     def fill(self, connection: Connection, tenant: Tenant) -> None:
         """Do nothing: revisions write into the tenant's own tables."""
@@ -144,7 +150,8 @@ class DatabaseIsolation:
         return ()
 
     def drop(self, connection: Connection, tenant: Tenant) -> None:
-        """Do nothing: the schema is dropped with its database."""
+        """Remove the tenant's role, if it has one; the schema is dropped with its database."""
+        drop_role(connection, tenant)
 
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return what is wrong inside of the tenant's database."""
