@@ -154,7 +154,9 @@ def deploy_each(
             owners, direct = as_role(urls, roles.owner), as_role(urls, roles.application)
             reached = direct
             if way == "pgbouncer":
-                pooler = opened.enter_context(pgbouncer(direct["main"], superuser=urls["main"] if kind.has_logins else None))
+                pooler = opened.enter_context(
+                    pgbouncer(direct["main"], superuser=urls["main"] if kind.has_logins else None)
+                )
                 reached = {name: pooler.set(database=url.database) for name, url in direct.items()}
             operator = kind.make(owners, migrations=environment.folder, grant_to=roles.application)
             opened.enter_context(closing(operator))

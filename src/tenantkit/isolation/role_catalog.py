@@ -28,13 +28,24 @@ _MARKED = text(
     WHERE shobj_description(oid, 'pg_authid') ~ ('^tenantkit tenant ' || :registry || '/[0-9]+$') ORDER BY tenant_id
     """
 )
+# All roles of tenants have the same privileges outside of their own schemas, so one of them is enough.
+_ONE_ROLE = "(SELECT oid FROM pg_roles WHERE rolname = ANY(:roles) ORDER BY rolname LIMIT 1)"
 _OPEN_SCHEMAS = text(
-    """
-    SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_' AND EXISTS (
-        SELECT FROM unnest(CAST(:roles AS text[])) AS name
-        WHERE has_schema_privilege(to_regrole(quote_ident(name))::oid, pg_namespace.oid, 'CREATE')
-    ) ORDER BY 1
-    """
+    f"""
+    SELECT quote_ident(nspname) FROM pg_namespace
+    WHERE nspname !~ '^pg_(toast_)?temp_' AND has_schema_privilege({_ONE_ROLE}, oid, 'CREATE') ORDER BY 1
+    """  # noqa: S608 - nothing comes from outside
+)
+_DEFINERS = text(
+    f"""
+    SELECT pg_proc.oid::regprocedure::text FROM pg_proc JOIN pg_roles AS owner ON owner.oid = proowner
+    WHERE prosecdef AND has_schema_privilege({_ONE_ROLE}, pronamespace, 'USAGE')
+        AND has_function_privilege({_ONE_ROLE}, pg_proc.oid, 'EXECUTE') AND (rolsuper OR EXISTS (
+            SELECT FROM pg_namespace
+            WHERE nspname = ANY(:schemas) AND has_schema_privilege(proowner, pg_namespace.oid, 'USAGE')
+        ))
+    ORDER BY 1
+    """  # noqa: S608 - nothing comes from outside
 )
 _PRIVILEGES = text(
     """
@@ -118,10 +129,14 @@ class Privileges:
         """Yield the problems of the role, each with its repair."""
         if not self.exists:
             yield "does not exist", "create it"
-            return
-        if self.mark != self.wanted_mark:
+        elif self.mark != self.wanted_mark:
             yield f"lacks the comment {self.wanted_mark!r}", None
-            return
+        else:
+            yield from self._attributes()
+            yield from self._memberships()
+            yield from self._in_the_schema()
+
+    def _attributes(self) -> Iterator[tuple[str, str | None]]:
         if self.can_log_in != self.logs_in:
             yield ("cannot log in", "let it log in") if self.logs_in else ("can log in", "keep it from logging in")
         elif self.logs_in and self.is_limited:
@@ -131,6 +146,8 @@ class Privileges:
         if others := [power for power in self.powers if power not in self.removable_powers]:
             takes = " ".join(f"NO{power}" for power in others)
             yield f"has {', '.join(others)}; as a superuser, execute ALTER ROLE … {takes}", None
+
+    def _memberships(self) -> Iterator[tuple[str, str | None]]:
         if self.groups:
             yield f"has the privileges of other roles; REVOKE {', '.join(self.groups)} FROM it", None
         if self.outsiders and not self.logs_in:
@@ -139,6 +156,8 @@ class Privileges:
             yield f"can be taken on by {', '.join(self.insiders)}", "revoke that"
         if not self.is_in_group:
             yield "is not in the group of all of them", "add it"
+
+    def _in_the_schema(self) -> Iterator[tuple[str, str | None]]:
         closed = self.closed or ()
         if not self.has_defaults or any(is_own for _, is_own in closed):
             yield "lacks privileges in the tenant's schema, or on what migrations will create there", "grant them"
@@ -181,8 +200,13 @@ def orphans(connection: Connection, registry: str, known: Collection[int]) -> li
 
 
 def open_schemas(connection: Connection, roles: Collection[str]) -> list[str]:
-    """Return the quoted names of the schemas in which one of *roles* may create objects."""
+    """Return the quoted names of the schemas in which *roles* may create objects."""
     return list(connection.execute(_OPEN_SCHEMAS, {"roles": [*roles]}).scalars())
+
+
+def definers(connection: Connection, roles: Collection[str], schemas: Collection[str]) -> list[str]:
+    """Return the functions with privileges of an owner in *schemas* of tenants that *roles* may execute."""
+    return list(connection.execute(_DEFINERS, {"roles": [*roles], "schemas": [*schemas]}).scalars())
 
 
 def end_sessions(connection: Connection, name: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -20,6 +20,7 @@ from tenantkit.isolation.base import Finding
 from tenantkit.isolation.role_catalog import (
     LOGIN,
     Privileges,
+    definers,
     end_sessions,
     mark_of,
     missing,
@@ -188,32 +189,13 @@ class TenantRoles:
             return []
         if (obstacle := self.obstacle(connection)) is not None:
             return [Finding(_SUBJECT, obstacle, None)]
-        registries = {tenant.registry for tenant in tenants}
         return [
             *(
                 Finding(tenant.key, f"its role {role_of(tenant)!r} {problem}", repair)
                 for tenant, row in self._read(connection, tenants)
                 for problem, repair in self._problems(row, tenant)
             ),
-            *(
-                Finding(
-                    _SUBJECT,
-                    f"the tenant of the role {name!r} is not in the registry; execute DROP OWNED BY "
-                    f"{quote_identifier(name)} in the database of that tenant, and DROP ROLE",
-                    None,
-                )
-                for registry in sorted(registries)
-                for name in orphans(connection, registry, known)
-            ),
-            *(
-                Finding(
-                    _SUBJECT,
-                    f"they may create objects in the schema {schema}, which others may find there: REVOKE CREATE ON "
-                    f"SCHEMA {schema} FROM PUBLIC",
-                    None,
-                )
-                for schema in open_schemas(connection, [role_of(tenant) for tenant in tenants])
-            ),
+            *(Finding(_SUBJECT, problem, None) for problem in self._problems_of_all(connection, tenants, known)),
         ]
 
     def repair(self, connection: Connection, tenants: Collection[Tenant]) -> None:
@@ -224,6 +206,29 @@ class TenantRoles:
         self.admit(
             connection, [tenant for tenant, row in found if any(repair for _, repair in self._problems(row, tenant))]
         )
+
+    def _problems_of_all(
+        self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]
+    ) -> Iterator[str]:
+        """Yield the problems that a person must solve."""
+        for registry in sorted({tenant.registry for tenant in tenants}):
+            for name in orphans(connection, registry, known):
+                yield (
+                    f"the tenant of the role {name!r} is not in the registry; execute DROP OWNED BY "
+                    f"{quote_identifier(name)} in the database that it was in, and then DROP ROLE"
+                )
+        roles = [role_of(tenant) for tenant in tenants]
+        for schema in open_schemas(connection, roles):
+            yield (
+                f"they may create objects in the schema {schema}, where others may find these; REVOKE CREATE ON SCHEMA "
+                f"{schema} FROM PUBLIC"
+            )
+        if self.secret is not None:
+            for function in definers(connection, roles, [tenant.schema for tenant in tenants]):
+                yield (
+                    f"they may execute {function}, which has the privileges of its owner in the schemas of tenants "
+                    f"(SECURITY DEFINER); REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC, or give it another owner"
+                )
 
     def _problems(self, row: Privileges, tenant: Tenant) -> Iterator[tuple[str, str | None]]:
         """Yield the problems of a tenant's role, each with its repair."""

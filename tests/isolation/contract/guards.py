@@ -15,7 +15,7 @@ from tenantkit import Tenant
 from tests.isolation.contract.application import INVOICE_NO, KEYS, Task
 from tests.isolation.contract.deployment import Deployment
 from tests.isolation.contract.hostile import DEFINER, Attack
-from tests.isolation.contract.isolations import DATABASE, ROLE, ROW, SCHEMA, TWO_DATABASES, Kind
+from tests.isolation.contract.isolations import DATABASE, DATABASE_LOGIN, LOGIN, ROLE, ROW, SCHEMA, TWO_DATABASES, Kind
 
 ATTACKER, NEIGHBOUR = KEYS
 SECRET = "secretof{}"
@@ -35,13 +35,17 @@ class Guard:
 
 ALLOW = Guard(name="schema, `allow`", options={"raw_sql": "allow"})
 ROLES = Guard(name="`role`, `allow`", kind=ROLE, options={"raw_sql": "allow"})
+LOGINS = Guard(name="`login`, `allow`", kind=LOGIN, options={"raw_sql": "allow"})
+LOGINS_TO_DATABASES = Guard(name="database, `login`, `allow`", kind=DATABASE_LOGIN, options={"raw_sql": "allow"})
 
 GUARDS = (
     ALLOW,
     Guard(name="schema, `forbid`", options={"raw_sql": "forbid"}),
     ROLES,
     Guard(name="`role`, `forbid`", kind=ROLE, options={"raw_sql": "forbid"}),
+    LOGINS,
     Guard(name="database, `allow`", kind=DATABASE, options={"raw_sql": "allow"}),
+    LOGINS_TO_DATABASES,
     Guard(name="row, `allow`", kind=ROW, options={"raw_sql": "allow"}),
     Guard(name="row, `forbid`", kind=ROW, options={"raw_sql": "forbid"}),
 )
@@ -51,12 +55,21 @@ ELSEWHERE = Guard(name="another database", kind=TWO_DATABASES, options={})
 
 
 def prepare(deployment: Deployment) -> None:
-    """Give each tenant secret rows, statistics that show them, and a secret large object."""
+    """Give each tenant secret rows, statistics that show them, and a secret large object.
+
+    A privilege that the doctor finds fault with is revoked, as it says.
+    """
     for engine in deployment.engines.values():
         with engine.begin() as connection:
             connection.execute(text(DEFINER))
             connection.exec_driver_sql(f"ALTER FUNCTION public.titles_in OWNER TO {deployment.urls['main'].username}")
             connection.exec_driver_sql("CREATE EXTENSION dblink SCHEMA public")
+    for finding in deployment.operator.diagnose():
+        if "titles_in" in finding.problem:
+            revoke = finding.problem.rpartition("; ")[2].partition(", or")[0]
+            for engine in deployment.engines.values():
+                with engine.begin() as connection:
+                    connection.exec_driver_sql(revoke)
     restore(deployment)
     for key in KEYS:
         deployment.work(key, lambda session: session.scalar(select(func.lo_from_bytea(0, secret(session).encode()))))
