@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Engine
@@ -14,6 +15,7 @@ from tenantkit.context import current_tenant
 from tenantkit.deployment import Deployment
 from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.isolation.binding import Binding
+from tenantkit.isolation.tenant_limits import TenantLimits, limits_function
 from tenantkit.postgres.quoting import search_path
 from tenantkit.sessions.classes import check_session_class, check_session_options, shared_class
 from tenantkit.sessions.session import SharedSession, TenantSession
@@ -38,12 +40,14 @@ class Serving(Deployment):
         session_class: type[TenantSession],
         shared_session_class: type[Session],
         options: Mapping[str, Any],
+        limits: TenantLimits | None,
     ) -> None:
-        """Make what makes sessions, of these classes and with these *options*.
+        """Make what makes sessions, of these classes and with these *options* and *limits*.
 
         :raises ConfigurationError: if a class or an option cannot be used.
         """
         self._bindings: dict[int, Binding] = {}
+        self._limits = limits_function(limits)
         check_session_class(session_class)
         check_session_options(dict(options), session_class)
         self.sessionmaker: sessionmaker[TenantSession] = sessionmaker(
@@ -127,5 +131,8 @@ class Serving(Deployment):
         if binding is None or binding.tenant is not tenant:
             if len(self._bindings) >= MAX_BINDINGS:
                 self._bindings.clear()
-            binding = self._bindings[tenant.id] = isolation.bind(tenant)
+            binding = isolation.bind(tenant)
+            if self._limits is not None:
+                binding = replace(binding, settings=(*self._limits(tenant), *binding.settings))
+            self._bindings[tenant.id] = binding
         return binding

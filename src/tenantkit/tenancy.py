@@ -37,6 +37,7 @@ from tenantkit.isolation.binding import RawSQL
 from tenantkit.isolation.built_in import built_in
 from tenantkit.isolation.roles import Guard, tenant_roles
 from tenantkit.isolation.row.declared import RowColumn
+from tenantkit.isolation.tenant_limits import TenantLimits
 from tenantkit.lifecycle.builders import CheckedBuilder, MetadataBuilder, Seed, run_seed
 from tenantkit.lifecycle.create import create
 from tenantkit.lifecycle.doctor import Findings, diagnose, repair
@@ -82,6 +83,7 @@ class Tenancy(Serving):
         guard: Guard = "none",
         guard_group: str | None = None,
         guard_secret: str | Sequence[str] | None = None,
+        limits: TenantLimits | None = None,
         isolation: str = Isolation.SCHEMA,
         rows_schema: str = "rows",
         row_column: str | None = None,
@@ -125,6 +127,8 @@ class Tenancy(Serving):
         :param guard: ``role`` if each transaction of a tenant's session works as a role of the tenant's own, which
             *grant_to* may take on, and which has no privileges in other schemas; ``login`` if the connections of the
             session log in as that role: see `tenantkit.isolation.roles.Guard`.
+        :param limits: settings of each transaction of a tenant's session: ``{"statement_timeout": "30s"}``, or a
+            function that returns those of a tenant. See `tenantkit.isolation.tenant_limits.LIMITS`.
         :param guard_secret: a random text of at least 32 characters, from which the passwords of ``login`` are derived;
             or a list of these, the newest first, while it is being replaced.
         :param guard_group: a role whose privileges, such as those on shared tables, each tenant's role has.
@@ -223,7 +227,7 @@ class Tenancy(Serving):
             self._unscoped_engine = open_engine(psycopg_url(parse_url(unscoped_url, "unscoped_url")), own_options)
             connect_in_each_process(self._unscoped_engine)
         _ = self.tables
-        self._open_sessions(session_class, shared_session_class, session_options or {})
+        self._open_sessions(session_class, shared_session_class, session_options or {}, limits)
 
     # Provisioning
 

@@ -13,7 +13,6 @@ from tenantkit.drivers import framed
 from tenantkit.drivers.frame import Frame
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.binding import BINDING
-from tenantkit.isolation.roles import SETTING as ROLE
 from tenantkit.sessions.crossing import CROSSING, Crossing
 from tenantkit.sessions.row_criterion import row_dialect
 from tenantkit.sessions.row_login import require_row_login
@@ -203,8 +202,8 @@ class _SharedConnection:
         self._frame: Frame | None = None
         self._settings: frozenset[str] = frozenset()
         """The settings, besides the path, that the last session has set."""
-        self._role: str | None = None
-        """The original role, from before the first session that has set another one."""
+        self._originals: dict[str, str] = {}
+        """The original values of PostgreSQL's own settings that sessions have set."""
 
     def begin(self, connection: Connection, session: Transactions) -> None:
         """Enter the transaction, which the caller or another session may have begun."""
@@ -217,7 +216,7 @@ class _SharedConnection:
             before, driver.frame = driver.open_frame, None
             # SHOW takes no snapshot: SET TRANSACTION may still follow.
             self._path = send(connection, "SHOW search_path").scalar_one()
-            self._settings, self._role = frozenset(), None
+            self._settings, self._originals = frozenset(), {}
             self._frame, self._transaction = before, ref(transaction)
         self.enter(connection, session)
 
@@ -239,8 +238,7 @@ class _SharedConnection:
             driver.frame = session.frame(connection, transaction)
             driver.needs_tail = True
             self._leave_settings(connection, session.settings if driver.frame.head else frozenset())
-            if ROLE in session.settings and self._role is None:
-                self._role = send(connection, "SHOW role").scalar_one()
+            self._remember(connection, session.settings)
             if driver.frame.head:
                 send_all(connection, driver.frame.head)
             else:
@@ -280,8 +278,14 @@ class _SharedConnection:
     def _leave_settings(self, connection: Connection, wanted: frozenset[str]) -> None:
         """Clear the settings of the session before, except the *wanted* ones, which are set next."""
         for name in sorted(self._settings - wanted):
-            _set(connection, name, (self._role or "") if name == ROLE else "")
+            _set(connection, name, self._originals.get(name, ""))
         self._settings = wanted
+
+    def _remember(self, connection: Connection, names: frozenset[str]) -> None:
+        """Read the original values of settings, except those with two parts, which may have none."""
+        for name in sorted(names - self._originals.keys()):
+            if "." not in name:
+                self._originals[name] = send(connection, f"SHOW {name}").scalar_one()
 
 
 def _set(connection: Connection, name: str, value: str) -> None:
