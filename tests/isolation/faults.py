@@ -43,6 +43,8 @@ def changed_bindings(**values: Callable[[Binding], Any]) -> Plant:
 
 without_a_path = changed_bindings(head=lambda _: ())
 without_the_tenants_setting = changed_bindings(head=lambda binding: binding.head[:1])
+without_a_role = changed_bindings(head=lambda binding: tuple(each for each in binding.head if "role" not in each))
+without_logins = changed_bindings(login=lambda _: None)
 without_marks = changed_bindings(mark=lambda _: "")
 without_a_map = changed_bindings(
     execution_options=lambda binding: immutabledict(schema_translate_map=immutabledict(), tenantkit_binding=binding)

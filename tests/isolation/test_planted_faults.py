@@ -10,7 +10,7 @@ import pytest
 
 from tests.isolation import faults
 from tests.isolation.contract import closed, keys, lifecycle, line, surroundings, visibility
-from tests.isolation.contract.isolations import DATABASE, ROW, SCHEMA, TWO_DATABASES, Kind
+from tests.isolation.contract.isolations import DATABASE, LOGIN, ROLE, ROW, SCHEMA, TWO_DATABASES, Kind
 from tests.support.pgbouncer import PGBOUNCER
 
 CASES = (*visibility.CASES, *keys.CASES, *closed.CASES, *surroundings.CASES, *lifecycle.CASES)
@@ -31,6 +31,9 @@ FAULTS = {
     "no path": Fault(faults.without_a_path, [line.TEXT, line.COPY_IN, line.COPY_OUT, line.VIEW, line.FUNCTION]),
     "no path, asyncpg": Fault(faults.without_a_path, [line.TEXT, line.COPY_IN, line.COPY_OUT], "asyncio-asyncpg"),
     "no setting of the tenant": Fault(faults.without_the_tenants_setting, [line.ORM, line.TEXT], kind=ROW),
+    "no role": Fault(faults.without_a_role, [line.LARGE_OBJECT, line.STATISTICS, line.ORM], kind=ROLE),
+    "no logins": Fault(faults.without_logins, [line.LARGE_OBJECT, line.ORM], kind=LOGIN),
+    "one login for all": Fault(faults.with_one_database_for_all, [line.ORM, line.TEXT], kind=LOGIN),
     "no map": Fault(faults.without_a_map, [line.ORM, line.CORE, line.BULK, line.UPSERT]),
     "no mark": Fault(faults.without_marks, [line.PREPARED]),
     "no mark, asyncpg": Fault(faults.without_marks, [line.PREPARED], "asyncio-asyncpg"),

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
+from typing_extensions import override
+
 from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.postgres.errors import reason
 
@@ -23,6 +25,7 @@ class Secret:
 
     values: tuple[str, ...] = field(repr=False)
 
+    @override
     def __reduce__(self) -> NoReturn:
         raise TypeError("The secret of guard='login' cannot be pickled.")
 

@@ -92,7 +92,7 @@ class NamedEngines:
             if key != MAIN_DATABASE:
                 _check_mark_once(engine, key)
 
-        return engines.get(database, login, check)
+        return engines.get(database, check, login)
 
 
 def engines_of_tenants(

@@ -55,7 +55,7 @@ class TenantEngines:
         """Have *hook* called with the original, before any engine is made."""
         self._hooks.append(hook)
 
-    def get(self, database: str | None, login: Login | None, prepare: Callable[[Engine], object]) -> Engine:
+    def get(self, database: str | None, prepare: Callable[[Engine], object], login: Login | None = None) -> Engine:
         """Return the engine for a database and a login; without one, for those of the server's URL.
 
         :param prepare: receives a new engine, and may add listeners for its pool.

@@ -118,8 +118,8 @@ class DatabaseIsolation:
         name = _database_of(placement)
         if catalog.read_comment(connection, name) is not None:
             return f"the database {name!r} exists, and is not tenantkit's"
-        roles = self.inside.roles
-        return catalog.login_problem(connection, self.grant_to) or (roles and roles.obstacle(connection))
+        problem = catalog.login_problem(connection, self.grant_to)
+        return problem if problem or self.inside.roles is None else self.inside.roles.obstacle(connection)
 
     def create(self, connection: Connection, tenant: Tenant) -> bool:
         """Make the schema in the tenant's database, and return whether its tables are to be made.
