@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, insert, select, text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from tenantkit import ConfigurationError, ProvisioningError, Tenant, migrations
+from tenantkit import ConfigurationError, ProvisioningError, migrations
 from tenantkit.isolation.roles import role_of
 from tests.isolation.contract.application import KEYS, Plan, Project, Task, seed
-from tests.isolation.contract.deployment import Deployment
-from tests.isolation.contract.isolations import GROUP, ROLE, SCHEMA, TWO_DATABASES, Kind
+from tests.isolation.contract.isolations import GROUP, LOGIN, ROLE, SCHEMA, TWO_DATABASES, Kind
+from tests.isolation.of_roles import Deploy, execute, granted_by, roles_in, tenants_of
 from tests.support.blocking import in_sync
-
-Deploy = Callable[..., Deployment]
 
 WHO = text("SELECT current_user")
 SETTINGS = text("SELECT session_user, current_user, current_setting('search_path')")
-ROLES = text("SELECT rolname FROM pg_roles WHERE shobj_description(oid, 'pg_authid') LIKE :mark ORDER BY rolname")
 
 for_each_driver = pytest.mark.parametrize("driver", ["sync", "asyncio-psycopg", "asyncio-asyncpg"])
 
 
-def roles_in(deployment: Deployment, key: str = KEYS[0]) -> list[str]:
-    """Return the roles of the deployment's tenants, of which *key* is one."""
-    registry = deployment.operator.get(key).registry
-    with deployment.engines["main"].connect() as connection:
-        return list(connection.scalars(ROLES, {"mark": f"tenantkit tenant {registry}/%"}))
-
-
-def execute(engine: Engine, *statements: str) -> None:
-    """Execute *statements* as a superuser."""
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-
-
-def tenants_of(deployment: Deployment) -> Sequence[Tenant]:
-    return [deployment.operator.get(key) for key in KEYS]
+for_each_guard = pytest.mark.parametrize("kind", [ROLE, LOGIN], ids=lambda kind: kind.name)
 
 
 @for_each_driver
@@ -71,8 +53,9 @@ def test_every_transaction_of_a_session_works_as_the_role_of_its_tenant(deploy: 
             assert in_sync(session, lambda session: session.scalar(WHO)) == deployment.role
 
 
-def test_a_role_may_use_its_own_schema_and_shared_tables_as_granted(deploy: Deploy) -> None:
-    deployment = deploy(ROLE)
+@for_each_guard
+def test_a_role_may_use_its_own_schema_and_shared_tables_as_granted(deploy: Deploy, kind: Kind) -> None:
+    deployment = deploy(kind)
     own, theirs = tenants_of(deployment)
 
     def refuses(statement: Any) -> Callable[[Session], None]:
@@ -119,8 +102,9 @@ def test_sessions_on_a_callers_connection_leave_it_with_its_own_role(deploy: Dep
                 connection.commit()
 
 
-def test_a_role_is_made_with_its_tenant_and_removed_with_it(deploy: Deploy) -> None:
-    deployment = deploy(ROLE)
+@for_each_guard
+def test_a_role_is_made_with_its_tenant_and_removed_with_it(deploy: Deploy, kind: Kind) -> None:
+    deployment = deploy(kind)
     before = roles_in(deployment)
     assert before == [role_of(tenant) for tenant in tenants_of(deployment)]
     found = []
@@ -138,8 +122,9 @@ def test_a_role_is_made_with_its_tenant_and_removed_with_it(deploy: Deploy) -> N
     assert roles_in(deployment) == before
 
 
-def test_a_creation_that_fails_leaves_no_role(deploy: Deploy) -> None:
-    deployment = deploy(ROLE)
+@for_each_guard
+def test_a_creation_that_fails_leaves_no_role(deploy: Deploy, kind: Kind) -> None:
+    deployment = deploy(kind)
     before = roles_in(deployment)
 
     def fail(session: Session) -> None:
@@ -150,8 +135,9 @@ def test_a_creation_that_fails_leaves_no_role(deploy: Deploy) -> None:
     assert roles_in(deployment) == before
 
 
-def test_a_deployment_without_the_guard_removes_roles_too(deploy: Deploy) -> None:
-    deployment = deploy(ROLE)
+@for_each_guard
+def test_a_deployment_without_the_guard_removes_roles_too(deploy: Deploy, kind: Kind) -> None:
+    deployment = deploy(kind)
     owners = deployment.urls
     with closing(SCHEMA.make(owners, migrations=deployment.environment.folder)) as unguarded:
         unguarded.drop(KEYS[0])
@@ -168,9 +154,9 @@ op.execute("CREATE FUNCTION bodies() RETURNS bigint LANGUAGE sql AS 'SELECT coun
 """
 
 
-@pytest.mark.parametrize("how", ["replay", "alembic"])
-def test_what_revisions_create_may_be_used_by_the_role(deploy: Deploy, how: Any) -> None:
-    deployment = deploy(ROLE)
+@pytest.mark.parametrize(("kind", "how"), [(ROLE, "replay"), (ROLE, "alembic"), (LOGIN, "replay")])
+def test_what_revisions_create_may_be_used_by_the_role(deploy: Deploy, kind: Kind, how: Any) -> None:
+    deployment = deploy(kind)
     keys = [*KEYS, "initech", "umbrella"]
     for key in keys[2:]:
         deployment.operator.create(key, seed=seed)
@@ -188,9 +174,21 @@ def test_what_revisions_create_may_be_used_by_the_role(deploy: Deploy, how: Any)
     assert deployment.operator.diagnose() == []
 
 
+DAMAGES_BY_GUARD = {
+    ROLE.name: {
+        "member": "REVOKE {role} FROM {login} GRANTED BY {owner}",
+        "login": "ALTER ROLE {role} LOGIN",
+    },
+    LOGIN.name: {
+        "member": "SET ROLE {owner}; GRANT {role} TO {login}; RESET ROLE",
+        "no login": "ALTER ROLE {role} NOLOGIN",
+        "no connections": "ALTER ROLE {role} CONNECTION LIMIT 0",
+        "password has expired": "ALTER ROLE {role} VALID UNTIL '2001-01-01'",
+    },
+}
 DAMAGES = {
+    "powers": "ALTER ROLE {role} CREATEROLE",
     "role": "DROP OWNED BY {role}; DROP ROLE {role}",
-    "member": "REVOKE {role} FROM {login} GRANTED BY {owner}",
     "group": "REVOKE {group} FROM {role} GRANTED BY {owner}",
     "schema": "REVOKE USAGE ON SCHEMA {schema} FROM {role}",
     "table": "REVOKE ALL ON {schema}.task FROM {role}",
@@ -202,8 +200,9 @@ DAMAGES = {
 }
 
 
-def test_doctor_finds_and_repairs_what_a_role_lacks(deploy: Deploy) -> None:
-    deployment = deploy(ROLE)
+@for_each_guard
+def test_doctor_finds_and_repairs_what_a_role_lacks(deploy: Deploy, kind: Kind) -> None:
+    deployment = deploy(kind)
     operator, engine = deployment.operator, deployment.engines["main"]
     tenant = operator.get(KEYS[0])
     names = {
@@ -214,28 +213,23 @@ def test_doctor_finds_and_repairs_what_a_role_lacks(deploy: Deploy) -> None:
         "owner": deployment.urls["main"].username,
     }
     found = {}
-    for damage, statements in DAMAGES.items():
+    damages = DAMAGES | DAMAGES_BY_GUARD[kind.name]
+    for damage, statements in damages.items():
         for statement in statements.format(**names).split("; "):
-            execute(engine, _granted_by(engine, statement).replace("%", "%%"))
+            execute(engine, granted_by(engine, statement))
         found[damage] = [(finding.subject, finding.repair is not None) for finding in operator.diagnose()]
         assert len(operator.repair()) == 1, damage
         assert operator.diagnose() == [], damage
+        deployment.application.databases.dispose()  # connections that have logged in as a role that was dropped
         deployment.work(tenant.key, lambda session: session.add(Task(title="", project_id=1)))
-    assert found == {damage: [(tenant.key, True)] for damage in DAMAGES}
+    assert found == {damage: [(tenant.key, True)] for damage in damages}
     columns = deployment.work(tenant.key, lambda session: session.execute(text('SELECT * FROM "one %s more"')).keys())
     assert [*columns] == ["id"]
 
 
-def _granted_by(engine: Engine, statement: str) -> str:
-    """Return a statement without GRANTED BY before PostgreSQL 16, where it is not needed."""
-    with engine.connect() as connection:
-        if (connection.dialect.server_version_info or ()) >= (16,):
-            return statement
-    return statement.partition(" GRANTED BY")[0]
-
-
-def test_doctor_names_what_it_cannot_grant(deploy: Deploy) -> None:
-    deployment = deploy(ROLE)
+@for_each_guard
+def test_doctor_names_what_it_cannot_grant(deploy: Deploy, kind: Kind) -> None:
+    deployment = deploy(kind)
     execute(deployment.engines["main"], f"CREATE VIEW {deployment.operator.get(KEYS[0]).schema}.one_more AS SELECT 1")
     for _ in range(2):
         [finding] = deployment.operator.repair()
@@ -243,8 +237,9 @@ def test_doctor_names_what_it_cannot_grant(deploy: Deploy) -> None:
         assert finding.repair is None
 
 
-def test_doctor_leaves_privileges_that_were_restricted(deploy: Deploy) -> None:
-    deployment = deploy(ROLE)
+@for_each_guard
+def test_doctor_leaves_privileges_that_were_restricted(deploy: Deploy, kind: Kind) -> None:
+    deployment = deploy(kind)
     tenant = deployment.operator.get(KEYS[0])
     execute(
         deployment.engines["main"],
@@ -257,8 +252,9 @@ def test_doctor_leaves_privileges_that_were_restricted(deploy: Deploy) -> None:
         deployment.work(tenant.key, lambda session: session.scalars(select(Project)).all())
 
 
-def test_a_role_that_is_not_tenantkits_is_refused(deploy: Deploy) -> None:
-    deployment = deploy(ROLE)
+@for_each_guard
+def test_a_role_that_is_not_tenantkits_is_refused(deploy: Deploy, kind: Kind) -> None:
+    deployment = deploy(kind)
     operator, engine = deployment.operator, deployment.engines["main"]
     tenant = operator.get(KEYS[0])
     taken = f"tenantkit_{tenant.registry[:8]}_3"
@@ -272,8 +268,9 @@ def test_a_role_that_is_not_tenantkits_is_refused(deploy: Deploy) -> None:
     execute(engine, f"DROP OWNED BY {role_of(tenant)}", f"DROP ROLE {role_of(tenant)}")
 
 
-def test_a_login_that_cannot_make_roles_is_told_so(deploy: Deploy) -> None:
-    deployment = deploy(ROLE)
+@for_each_guard
+def test_a_login_that_cannot_make_roles_is_told_so(deploy: Deploy, kind: Kind) -> None:
+    deployment = deploy(kind)
     operator, engine = deployment.operator, deployment.engines["main"]
     login = deployment.urls["main"].username
     before = roles_in(deployment)
@@ -308,7 +305,7 @@ def test_a_session_that_cannot_take_on_its_role_says_what_to_do(deploy: Deploy, 
     fails = pytest.raises(ConfigurationError, match="may not be taken on .* 'tenantkit doctor --repair'")
     execute(
         engine,
-        _granted_by(engine, f"REVOKE {role} FROM {deployment.role} GRANTED BY {deployment.urls['main'].username}"),
+        granted_by(engine, f"REVOKE {role} FROM {deployment.role} GRANTED BY {deployment.urls['main'].username}"),
     )
     with fails:
         deployment.work(first.key, lambda session: session.scalar(WHO))
@@ -351,16 +348,18 @@ def test_existing_tenants_get_their_roles_before_the_application_uses_them(deplo
                 assert session.scalars(select(Plan.name)).all() == ["free"]
 
 
-def test_tenants_in_common_tables_are_refused(deploy: Deploy) -> None:
-    deployment = deploy(ROLE)
+@for_each_guard
+def test_tenants_in_common_tables_are_refused(deploy: Deploy, kind: Kind) -> None:
+    deployment = deploy(kind)
     with pytest.raises(ConfigurationError, match="does not hold in common tables"):
-        ROLE.make(deployment.urls, isolation="row")
+        kind.make(deployment.urls, isolation="row")
     with pytest.raises(ConfigurationError, match="does not hold in common tables"):
         deployment.operator.create("initech", isolation="row")
 
 
-def test_tenants_are_created_at_the_same_time(deploy: Deploy) -> None:
-    deployment = deploy(ROLE)
+@for_each_guard
+def test_tenants_are_created_at_the_same_time(deploy: Deploy, kind: Kind) -> None:
+    deployment = deploy(kind)
     keys = [f"new-{number}" for number in range(6)]
     with ThreadPoolExecutor(3) as threads:
         made = [*threads.map(deployment.operator.create, keys)]

@@ -21,6 +21,14 @@ LOGIN = text(
 )
 _ABSENT = text("SELECT name FROM unnest(CAST(:names AS text[])) AS name WHERE to_regrole(quote_ident(name)) IS NULL")
 _MARK = text("SELECT coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = :name")
+_CLOSED_DATABASE = text(
+    """
+    SELECT quote_ident(datname) FROM pg_database WHERE datname = current_database()
+    AND NOT has_database_privilege(oid, 'CONNECT WITH GRANT OPTION') AND NOT has_database_privilege(
+        CASE WHEN CAST(:group AS text) IS NULL THEN 'public' ELSE :group END, oid, 'CONNECT'
+    )
+    """
+)
 _END = text("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = :name")
 _MARKED = text(
     """
@@ -29,7 +37,7 @@ _MARKED = text(
     """
 )
 # All roles of tenants have the same privileges outside of their own schemas, so one of them is enough.
-_ONE_ROLE = "(SELECT oid FROM pg_roles WHERE rolname = ANY(:roles) ORDER BY rolname LIMIT 1)"
+_ONE_ROLE = "(SELECT oid FROM pg_roles WHERE rolname = ANY(:roles) AND NOT rolsuper ORDER BY rolname LIMIT 1)"
 _OPEN_SCHEMAS = text(
     f"""
     SELECT quote_ident(nspname) FROM pg_namespace
@@ -67,9 +75,12 @@ _PRIVILEGES = text(
             GROUP BY other.rolname ORDER BY other.rolname) AS groups,
         ARRAY(SELECT each FROM unnest(CAST(:members AS text[])) AS each
             WHERE NOT pg_has_role(each, role.oid, 'MEMBER')) AS outsiders,
-        ARRAY(SELECT each FROM unnest(CAST(:members AS text[])) AS each WHERE each <> current_user AND EXISTS (
-            SELECT FROM pg_auth_members WHERE roleid = role.oid AND member = to_regrole(quote_ident(each))::oid
-        )) AS insiders,
+        (SELECT json_agg(json_build_array(
+                each, current_setting('server_version_num')::int < 160000 OR pg_has_role(grantor, 'USAGE')
+            )) FROM unnest(CAST(:members AS text[])) AS each
+            JOIN pg_auth_members ON roleid = role.oid AND member = to_regrole(quote_ident(each))::oid
+            WHERE each <> current_user) AS insiders,
+        has_database_privilege(role.oid, current_database(), 'CONNECT') AS may_connect,
         pg_has_role(role.oid, to_regrole(quote_ident(CAST(:group AS text)))::oid, 'USAGE') IS NOT FALSE AS is_in_group,
         has_schema_privilege(role.oid, pg_namespace.oid, 'USAGE') AND (
             SELECT count(DISTINCT defaclobjtype) FROM pg_default_acl, aclexplode(defaclacl) AS granted
@@ -113,8 +124,9 @@ class Privileges:
     """Other roles whose privileges it has."""
     outsiders: Sequence[str]
     """Those logins of the application that cannot take it on."""
-    insiders: Sequence[str]
-    """Those that can."""
+    insiders: Sequence[tuple[str, bool]] | None
+    """Those that were granted the role, and whether the current login may revoke that."""
+    may_connect: bool | None
     is_in_group: bool
     has_defaults: bool
     closed: Sequence[tuple[str, bool]] | None
@@ -123,7 +135,8 @@ class Privileges:
     @property
     def can_be_tried(self) -> bool:
         """Whether a connection that logs in as the role says anything new."""
-        return self.logs_in and bool(self.can_log_in) and self.mark == self.wanted_mark and not self.is_limited
+        is_open = self.can_log_in and self.may_connect and not self.is_limited
+        return self.logs_in and bool(is_open) and self.mark == self.wanted_mark
 
     def problems(self) -> Iterator[tuple[str, str | None]]:
         """Yield the problems of the role, each with its repair."""
@@ -137,6 +150,8 @@ class Privileges:
             yield from self._in_the_schema()
 
     def _attributes(self) -> Iterator[tuple[str, str | None]]:
+        if self.logs_in and not self.may_connect:
+            yield "may not connect to the database", "permit it"
         if self.can_log_in != self.logs_in:
             yield ("cannot log in", "let it log in") if self.logs_in else ("can log in", "keep it from logging in")
         elif self.logs_in and self.is_limited:
@@ -152,8 +167,8 @@ class Privileges:
             yield f"has the privileges of other roles; REVOKE {', '.join(self.groups)} FROM it", None
         if self.outsiders and not self.logs_in:
             yield f"does not have the members {', '.join(self.outsiders)}", "add them"
-        if self.insiders and self.logs_in:
-            yield f"can be taken on by {', '.join(self.insiders)}", "revoke that"
+        for member, is_revocable in self.insiders or () if self.logs_in else ():
+            yield f"was granted to {member}, which guard='login' does not need", "revoke it" if is_revocable else None
         if not self.is_in_group:
             yield "is not in the group of all of them", "add it"
 
@@ -191,6 +206,11 @@ def read_mark(connection: Connection, name: str) -> str | None:
 def missing(connection: Connection, names: Collection[str]) -> str | None:
     """Return one of *names* that is no role."""
     return connection.execute(_ABSENT, {"names": [*names]}).scalars().first()
+
+
+def closed_database(connection: Connection, group: str | None) -> str | None:
+    """Return the quoted name of the database of *connection* if its login cannot let roles of tenants connect to it."""
+    return connection.execute(_CLOSED_DATABASE, {"group": group}).scalar_one_or_none()
 
 
 def orphans(connection: Connection, registry: str, known: Collection[int]) -> list[str]:

@@ -6,7 +6,7 @@ the application are members of it, so that they can take it on by SET ROLE, or c
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,7 @@ from tenantkit.isolation.base import Finding
 from tenantkit.isolation.role_catalog import (
     LOGIN,
     Privileges,
+    closed_database,
     definers,
     end_sessions,
     mark_of,
@@ -100,23 +101,26 @@ def role_of(tenant: Tenant) -> str:
     return f"tenantkit_{tenant.registry[:8]}_{tenant.id}"
 
 
-def has_role(connection: Connection, tenant: Tenant) -> bool:
-    """Return whether *tenant* has a role."""
-    return read_mark(connection, role_of(tenant)) == mark_of(tenant)
-
-
-def close_role(connection: Connection, tenant: Tenant) -> None:
-    """Keep the role of *tenant*, if it has one, from logging in again."""
-    if has_role(connection, tenant):
-        connection.exec_driver_sql(f"ALTER ROLE {quote_identifier(role_of(tenant))} NOLOGIN")
+def closings(connection: Connection, tenant: Tenant) -> list[Callable[[Connection], object]]:
+    """Return what ends the sessions that have logged in as the role of *tenant*, each in a transaction of its own."""
+    if not _has_role(connection, tenant):
+        return []
+    name = role_of(tenant)
+    return [
+        lambda connection: connection.exec_driver_sql(f"ALTER ROLE {quote_identifier(name)} NOLOGIN"),
+        lambda connection: end_sessions(connection, name),
+    ]
 
 
 def drop_role(connection: Connection, tenant: Tenant) -> None:
-    """End the sessions of the role of *tenant*, and remove it, if it has one."""
-    if has_role(connection, tenant):
-        end_sessions(connection, name := role_of(tenant))
-        role = quote_identifier(name)
+    """Remove the role of *tenant*, if it has one."""
+    if _has_role(connection, tenant):
+        role = quote_identifier(role_of(tenant))
         connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")  # it may own large objects
+
+
+def _has_role(connection: Connection, tenant: Tenant) -> bool:
+    return read_mark(connection, role_of(tenant)) == mark_of(tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +152,22 @@ class TenantRoles:
             return f"grant_to= or guard_group= names the role {absent!r}, which does not exist; create it"
         return None
 
+    def obstacle_in(self, connection: Connection) -> str | None:
+        """Return why there can be no roles of tenants in the database of *connection*."""
+        if (obstacle := self.obstacle(connection)) is not None:
+            return obstacle
+        if self.secret is None or (database := closed_database(connection, self.group)) is None:
+            return None
+        to = "PUBLIC" if self.group is None else quote_identifier(self.group)
+        return (
+            f"the logins of tenants may not connect to the database {database}; as its owner, execute GRANT CONNECT ON "
+            f"DATABASE {database} TO {to}"
+        )
+
     def make(self, connection: Connection, tenant: Tenant) -> None:
         """Make the role of *tenant*, and give it its privileges, also on what the current login will create.
 
-        :raises ConfigurationError: if there is such a role, and it is not tenantkit's, or if it may not connect.
+        :raises ConfigurationError: if there is such a role, and it is not tenantkit's.
         """
         name = role_of(tenant)
         role, mark, login = quote_identifier(name), read_mark(connection, name), self.login_of(tenant)
@@ -172,8 +188,9 @@ class TenantRoles:
             self.make(connection, tenant)
         for tenant, row in self._read(connection, tenants):
             role = quote_identifier(role_of(tenant))
-            for member in row.insiders if self.secret is not None else ():
-                connection.exec_driver_sql(f"REVOKE {role} FROM {quote_identifier(member)}")
+            for member, is_revocable in row.insiders or () if self.secret is not None else ():
+                if is_revocable:
+                    connection.exec_driver_sql(f"REVOKE {role} FROM {quote_identifier(member)}")
             if powers := row.removable_powers:
                 connection.exec_driver_sql(f"ALTER ROLE {role} {' '.join(f'NO{power}' for power in powers)}")
             if row.is_limited:
@@ -187,7 +204,7 @@ class TenantRoles:
         """
         if not tenants:
             return []
-        if (obstacle := self.obstacle(connection)) is not None:
+        if (obstacle := self.obstacle_in(connection)) is not None:
             return [Finding(_SUBJECT, obstacle, None)]
         return [
             *(
@@ -200,7 +217,7 @@ class TenantRoles:
 
     def repair(self, connection: Connection, tenants: Collection[Tenant]) -> None:
         """Make the roles that *tenants* lack, and give roles the privileges that they lack."""
-        if self.obstacle(connection) is not None:
+        if self.obstacle_in(connection) is not None:
             return
         found = self._read(connection, tenants)
         self.admit(
@@ -254,16 +271,9 @@ class TenantRoles:
 
     def _let_connect(self, connection: Connection, name: str) -> None:
         may_connect = text("SELECT has_database_privilege(:role, current_database(), 'CONNECT')")
-        if connection.execute(may_connect, {"role": name}).scalar_one():
-            return
-        database = quote_identifier(connection.exec_driver_sql("SELECT current_database()").scalar_one())
-        connection.exec_driver_sql(f"GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {quote_identifier(name)}")
         if not connection.execute(may_connect, {"role": name}).scalar_one():
-            to = "PUBLIC" if self.group is None else quote_identifier(self.group)
-            raise ConfigurationError(
-                f"The role {name!r} may not connect to the database {database}, and this login cannot permit it: as "
-                f"the owner of the database, execute GRANT CONNECT ON DATABASE {database} TO {to}"
-            )
+            database = quote_identifier(connection.exec_driver_sql("SELECT current_database()").scalar_one())
+            connection.exec_driver_sql(f"GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {quote_identifier(name)}")
 
     def _memberships(self, connection: Connection, name: str) -> Iterator[str]:
         role = quote_identifier(name)

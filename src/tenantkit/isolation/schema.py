@@ -11,7 +11,7 @@ from tenantkit.exceptions import InvalidTenantKeyError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding, RawSQL, bind
-from tenantkit.isolation.roles import SETTING, TenantRoles, close_role, drop_role, has_role, role_of
+from tenantkit.isolation.roles import SETTING, TenantRoles, closings, drop_role, role_of
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.naming import first_lines, schema_name
@@ -71,7 +71,7 @@ class SchemaIsolation:
         """Return what is in the way: a schema of that name, or a login that cannot make the tenant's role."""
         if schemas.read_mark(connection, placement.schema) is not None:
             return f"the schema {placement.schema!r} exists, and is not tenantkit's"
-        return None if self.roles is None else self.roles.obstacle(connection)
+        return None if self.roles is None else self.roles.obstacle_in(connection)
 
     def create(self, connection: Connection, tenant: Tenant) -> bool:
         """Make the empty schema, and return True; one with the tenant's mark is removed before."""
@@ -96,19 +96,18 @@ class SchemaIsolation:
         return None
 
     def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:
-        """Return what drops the tenant's foreign keys to other schemas, and what ends the use of its login.
+        """Return what ends the sessions of the tenant's login, and drops its foreign keys to other schemas.
 
         Dropping a key locks the table it points to exclusively. Left to ``DROP SCHEMA``, a shared table would be closed
         to every tenant for as long as that takes.
         """
         keys = schemas.keys_to_others(connection, tenant.schema)
-        dropping = [partial(schemas.drop_key, key=key) for key in keys]
-        return [*dropping, partial(close_role, tenant=tenant)] if has_role(connection, tenant) else dropping
+        return [*closings(connection, tenant), *(partial(schemas.drop_key, key=key) for key in keys)]
 
     def drop(self, connection: Connection, tenant: Tenant) -> None:
         """Remove the schema and all in it, if it is there, and the tenant's role."""
-        drop_role(connection, tenant)  # first, as its sessions may hold locks
         schemas.drop_schema(connection, tenant.schema)
+        drop_role(connection, tenant)
 
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return schemas that are missing or not marked, those whose tenant does not exist, and what roles lack."""

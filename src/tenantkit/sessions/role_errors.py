@@ -17,9 +17,17 @@ if TYPE_CHECKING:
 _REASONS = {"22023": "does not exist", "42501": "may not be taken on by the login of the session"}
 """What errors of SET ROLE mean, by their SQLSTATE."""
 
+_REPAIR = (
+    "Run 'tenantkit doctor --repair' with the login that creates tenants: it makes the roles that guard= needs, and "
+    "for guard='role' lets the logins of grant_to= take them on."
+)
+_ANOTHER_LOGIN = "With guard='login', leave out bind=: the session's own connections log in as the role."
+
 
 def explain_role(context: ExceptionContext) -> None:
     """Raise an error that says what to do if a transaction could not begin because of the tenant's role.
+
+    The connections that have logged in as the role are closed: it may be another role of the same name now.
 
     :raises ConfigurationError: if so.
     """
@@ -28,9 +36,9 @@ def explain_role(context: ExceptionContext) -> None:
     role = dict(binding.settings).get(SETTING) if binding is not None else None
     error = context.original_exception
     reason = _REASONS.get(sqlstate(error) or "")
-    if binding is not None and role is not None and reason is not None and f'role "{role}"' in str(error):
-        raise ConfigurationError(
-            f"The role {role!r} of tenant {binding.tenant.key!r} {reason}. Run 'tenantkit doctor --repair' with the "
-            "login that creates tenants: it makes the roles of guard='role', and lets the logins of grant_to= take "
-            "them on."
-        ) from error
+    if binding is None or role is None or reason is None or f'role "{role}"' not in str(error):
+        return
+    is_own_login = context.engine is not None and context.engine.url.username == role
+    context.is_disconnect = is_own_login
+    advice = _REPAIR if binding.login is None or is_own_login else _ANOTHER_LOGIN
+    raise ConfigurationError(f"The role {role!r} of tenant {binding.tenant.key!r} {reason}. {advice}") from error

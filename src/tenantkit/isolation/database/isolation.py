@@ -14,7 +14,7 @@ from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding
 from tenantkit.isolation.database import catalog, templates
-from tenantkit.isolation.roles import drop_role
+from tenantkit.isolation.roles import closings, drop_role
 from tenantkit.isolation.schema import SchemaIsolation
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.naming import MAX_IDENTIFIER_BYTES, schema_name
@@ -145,9 +145,9 @@ class DatabaseIsolation:
             return None
         return f"the database {name!r} does not carry the comment {mark!r}"
 
-    def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:  # noqa: ARG002 - the signature
-        """Return nothing: no other database depends on it."""
-        return ()
+    def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:
+        """Return what ends the sessions of the tenant's login; no other database depends on its own."""
+        return closings(connection, tenant)
 
     def drop(self, connection: Connection, tenant: Tenant) -> None:
         """Remove the tenant's role, if it has one; the schema is dropped with its database."""
