@@ -198,6 +198,8 @@ INIT: dict[str, Wrong] = {
     "row_column": NOT_IDENTIFIER,
     "guard": ("Role", "login", "", None, True, ["role"]),
     "guard_group": (*NOT_IDENTIFIER, "notes_tenants"),  # without guard="role"
+    "guard_secret": (5, b"x" * 40, {"x" * 40}, [5], "x" * 40, ["x" * 40]),  # without guard="login"
+    "limits": (5, "1s", [("work_mem", "1MB")], {"work_mem": None}, {"role": "postgres"}, {5: "1s"}),
     "unscoped_url": (5, True, ["a"], "", "mysql://a@b/c", "no url"),
     "database_prefix": NOT_IDENTIFIER,
     "grant_to": (

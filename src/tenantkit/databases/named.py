@@ -120,7 +120,7 @@ def require_urls(given: Any, options: Mapping[str, Any]) -> None:
 
     :raises ConfigurationError: if one is not given by a URL, or *options* of engines decide how to connect.
     """
-    named: Mapping[Any, Any] = given if isinstance(given, Mapping) else {MAIN_DATABASE: given}
+    named = cast("Mapping[str, Any]", given if isinstance(given, Mapping) else {MAIN_DATABASE: given})
     for name, each in named.items():
         if not isinstance(each, str | URL):
             raise ConfigurationError(

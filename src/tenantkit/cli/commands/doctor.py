@@ -21,8 +21,9 @@ def doctor(
     """Find tenants that interrupted processes left unfinished, and repair them with `--repair`.
 
     The repair removes tenants whose creation never finished, finishes removals, makes tenants active that a killed
-    migration left in maintenance, and gives tenants the roles and privileges of `guard="role"` that they lack. Tenants
-    on which a live process works are left alone. The exit code is 1 if problems remain.
+    migration left in maintenance, and gives tenants the roles and privileges of `guard=` that they lack, with
+    `guard="login"` also their passwords. Tenants on which a live process works are left alone. The exit code is 1 if
+    problems remain.
 
     **Examples**
 
