@@ -10,6 +10,7 @@ from tenantkit.databases.base import Databases
 from tenantkit.databases.shared_keys import leave_out_shared_keys
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.isolations import Isolations
+from tenantkit.isolation.roles import TenantRoles
 from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.tables import SCHEMA
@@ -21,6 +22,9 @@ class Deployment(Directory):
 
     A `tenantkit.Tenancy` is one. Functions for operators, such as `tenantkit.migrations.migrate`, take it.
     """
+
+    tenant_roles: TenantRoles | None = None
+    """The roles of its tenants, if ``guard=`` gives them any."""
 
     def __init__(
         self,

@@ -186,6 +186,7 @@ class Tenancy(Serving):
         roles = tuple(map(plain, (grant_to,) if isinstance(grant_to, str) else grant_to))
         prefix, others = validate_prefix(schema_prefix), tuple(map(plain, extra_schemas))
         self.raw_sql: RawSQL = raw_sql
+        self.tenant_roles = tenant_roles(databases, guard, roles, guard_group, guard_secret, isolation)
         databases.prepare(connect_in_each_process)
         super().__init__(
             databases,
@@ -196,7 +197,7 @@ class Tenancy(Serving):
                 raw_sql=raw_sql,
                 extra_schemas=others,
                 grant_to=roles,
-                roles=tenant_roles(databases, guard, roles, guard_group, guard_secret, isolation),
+                roles=self.tenant_roles,
                 schema_prefix=prefix,
                 rows_schema=rows_schema,
                 row_column=RowColumn(row_column, lambda: self.tables),

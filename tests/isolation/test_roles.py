@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from tenantkit import ConfigurationError, ProvisioningError, migrations
+from tenantkit import ConfigurationError, ProvisioningError, drift, migrations
 from tenantkit.isolation.roles import role_of
 from tests.isolation.contract.application import KEYS, Plan, Project, Task, seed
 from tests.isolation.contract.isolations import GROUP, LOGIN, ROLE, SCHEMA, TWO_DATABASES, Kind
@@ -281,8 +281,12 @@ def test_a_login_that_cannot_make_roles_is_told_so(deploy: Deploy, kind: Kind) -
         [finding] = operator.repair()
         assert "CREATEROLE" in finding.problem
         assert finding.repair is None
+        report = drift.check(operator)
+        assert "CREATEROLE" in (report.guard_obstacle or "")
+        assert not report.has_drift
     finally:
         execute(engine, f"ALTER ROLE {login} CREATEROLE")
+    assert drift.check(operator).guard_obstacle is None
     assert roles_in(deployment) == before
     assert {tenant.key for tenant in operator.list()} == {*KEYS}
 

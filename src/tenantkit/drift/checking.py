@@ -79,6 +79,8 @@ def check(
     chosen = keys if tenants is None else set(tenants)
     with engine.connect() as connection:
         _require_operators(tenancy, connection, [each.placement for each in fleet if each.key in chosen])
+        roles = tenancy.tenant_roles
+        guard_obstacle = None if roles is None else roles.obstacle_in(connection)
     hashes = _read_hashes(databases, before)
     with engine.connect() as connection:
         after = read_placements(databases, connection, before)
@@ -118,6 +120,7 @@ def check(
         unused_indexes=tuple(
             _find_unused_indexes(databases, [targets[each.placement] for each in fleet if each.key in chosen])
         ),
+        guard_obstacle=guard_obstacle,
         moving=tuple(
             each.key for each in fleet if each.key in chosen and before.get(each.placement) != after.get(each.placement)
         ),

@@ -202,8 +202,6 @@ class TenantRoles:
 
         :param known: the ids of all tenants.
         """
-        if not tenants:
-            return []
         if (obstacle := self.obstacle_in(connection)) is not None:
             return [Finding(_SUBJECT, obstacle, None)]
         return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from time import monotonic
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy import Engine, event, text
 
 from tenantkit import ProvisioningError, Tenancy, TenantNotFoundError
 from tenantkit.isolation.database import catalog
+from tenantkit.isolation.roles import role_of
 from tests.isolation.database.conftest import Make
 from tests.isolation.two_databases import Note
 from tests.migrations.environments import Environment
@@ -96,12 +97,26 @@ def _names(server: Engine, tenancy: Tenancy) -> list[str]:
         return [name.removeprefix(f"{main}_") for name in found]
 
 
-@pytest.fixture
-def plain(make: Make) -> Tenancy:
+def _roles(server: Engine, tenancy: Tenancy) -> list[str]:
+    """Return the ids of the tenants that have roles, but for the one in a schema."""
+    query = text("SELECT split_part(rolname, '_', 3) FROM pg_roles WHERE rolname ^@ :begin AND rolname <> :near")
+    near = tenancy.get("near")
+    with server.connect() as connection:
+        return list(connection.scalars(query, {"begin": f"tenantkit_{near.registry[:8]}_", "near": role_of(near)}))
+
+
+@pytest.fixture(
+    params=[
+        pytest.param({}, id="no guard"),
+        pytest.param({"guard": "login", "guard_secret": "k" * 32}, marks=pytest.mark.all_cases, id="login"),
+    ]
+)
+def plain(make: Make, request: pytest.FixtureRequest) -> Generator[Tenancy]:
     """A tenancy whose tables are made from the models, with a tenant in a schema."""
-    tenancy = make()
+    tenancy = make(**request.param)
     tenancy.create("near", isolation="schema")
-    return tenancy
+    yield tenancy
+    tenancy.drop("near")
 
 
 @pytest.mark.few_cases(killed=1)
@@ -124,7 +139,7 @@ def test_a_creation_that_was_killed_is_completed_or_removed(plain: Tenancy, serv
             with plain.session("acme") as session:
                 assert session.scalars(text("SELECT text FROM note")).all() == ["acme"]
             plain.drop("acme")
-        assert _names(server, plain) == []
+        assert (_names(server, plain), _roles(server, plain)) == ([], [])
         number += 1
     assert number >= 5
     plain.drop("acme")
@@ -139,7 +154,7 @@ def test_a_removal_that_was_killed_is_completed(plain: Tenancy, server: Engine, 
         left = _left(plain)
         assert left == ["acme"] or (left == [] and killed is _before_commit)
         (plain.repair if left and number % 2 else lambda: plain.drop("acme"))()
-        assert (plain.diagnose(), _names(server, plain)) == ([], [])
+        assert (plain.diagnose(), _names(server, plain), _roles(server, plain)) == ([], [], [])
         with pytest.raises(TenantNotFoundError):
             plain.get("acme")
         plain.create("acme")

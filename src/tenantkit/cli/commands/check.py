@@ -83,6 +83,8 @@ def check(
             f"{first_lines(report.unused_indexes)}. Tenants that need them need schemas of their own.",
             soft_wrap=True,
         )
+    if report.guard_obstacle is not None:
+        err.print(f"No drift: this login cannot create tenants: {report.guard_obstacle}.", soft_wrap=True)
     if report.alone:
         err.print(
             f"Compared with nothing, because no other tenant is at the same revision: {first_lines(report.alone)}. "
@@ -177,6 +179,7 @@ def _as_json(report: DriftReport, *, with_sql: bool) -> dict[str, Any]:
         "left_out": report.left_out,
         "moving": report.moving,
         "unused_indexes": report.unused_indexes,
+        "guard_obstacle": report.guard_obstacle,
     }
 
 
