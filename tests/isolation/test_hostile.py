@@ -8,7 +8,7 @@ import pytest
 
 from tests.isolation.contract.deployment import Deployment
 from tests.isolation.contract.guards import ALLOW, ELSEWHERE, GUARDS, ROLES, Guard, is_sound, prepare, reaches
-from tests.isolation.contract.hostile import ATTACKS, CALLED_SET_ROLE, SERVER, SET_ROLE
+from tests.isolation.contract.hostile import ATTACKS, BECOME, CALLED_SET_ROLE, SERVER, SET_ROLE, TAKE_ROLE
 from tests.support.tables import render
 
 
@@ -52,7 +52,7 @@ def test_each_hostile_statement_works_where_nothing_is_in_its_way(
     """Otherwise that it reaches nobody would say nothing."""
     deployment = deploy_guarded(ALLOW)
     others = [attack for attack in ATTACKS if not is_sound(deployment, attack)]
-    assert others == [SET_ROLE, CALLED_SET_ROLE]  # which need roles of tenants
+    assert others == [SET_ROLE, TAKE_ROLE, BECOME, CALLED_SET_ROLE]  # which need roles of tenants
     guarded = deploy_guarded(ROLES)
     assert all(is_sound(guarded, attack) for attack in others)
 

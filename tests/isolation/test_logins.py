@@ -22,6 +22,7 @@ from tests.isolation.contract.deployment import Deployment
 from tests.isolation.contract.isolations import DATABASE_LOGIN, GROUP, LOGIN, ROLE, TWO_DATABASES, Kind
 from tests.isolation.of_roles import Deploy, execute, roles_in, tenants_of
 from tests.support.blocking import in_sync
+from tests.support.pgbouncer import PGBOUNCER, driver_arguments, pgbouncer
 
 WHO = text("SELECT session_user || ' as ' || current_user")
 SECRET = "a secret of the contract's deployments"
@@ -258,6 +259,21 @@ def test_a_session_whose_login_is_refused_says_what_to_do(deploy: Deploy, driver
         assert deployment.work(second.key, lambda session: session.scalar(WHO)) == logged_in(second.key, deployment)
         deployment.operator.repair()
         assert deployment.work(first.key, lambda session: session.scalar(WHO)) == logged_in(first.key, deployment)
+
+
+def test_a_pooler_that_changes_the_login_is_refused(deploy: Deploy) -> None:
+    if PGBOUNCER is None:
+        pytest.skip("needs PgBouncer (Debian: pgbouncer)")
+    deployment = deploy(LOGIN)
+    login = deployment.urls["main"].set(username=deployment.role)
+    arguments = {"connect_args": driver_arguments("psycopg")}
+    with (
+        pgbouncer(login) as pooler,
+        closing(LOGIN.make({"main": pooler}, engine_options=arguments)) as application,
+        application.session(KEYS[0]) as session,
+        pytest.raises(ConfigurationError, match=r"leave out user= in \[databases\]"),
+    ):
+        session.scalar(WHO)
 
 
 def test_too_many_connections_are_no_matter_of_configuration(deploy: Deploy) -> None:

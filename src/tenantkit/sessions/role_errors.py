@@ -21,7 +21,11 @@ _REPAIR = (
     "Run 'tenantkit doctor --repair' with the login that creates tenants: it makes the roles that guard= needs, and "
     "for guard='role' lets the logins of grant_to= take them on."
 )
-_ANOTHER_LOGIN = "With guard='login', leave out bind=: the session's own connections log in as the role."
+_OTHER_CONNECTION = "With guard='login', leave out bind=: the session's own connections log in as the role."
+_OTHER_LOGIN = (
+    "If the role was just made again, repeat this: older connections are closed now. Otherwise, a pooler has changed "
+    "the login: for PgBouncer, leave out user= in [databases], and set auth_user and auth_query."
+)
 
 
 def explain_role(context: ExceptionContext) -> None:
@@ -38,7 +42,9 @@ def explain_role(context: ExceptionContext) -> None:
     reason = _REASONS.get(sqlstate(error) or "")
     if binding is None or role is None or reason is None or f'role "{role}"' not in str(error):
         return
-    is_own_login = context.engine is not None and context.engine.url.username == role
-    context.is_disconnect = is_own_login
-    advice = _REPAIR if binding.login is None or is_own_login else _ANOTHER_LOGIN
+    advice = _REPAIR
+    if binding.login is not None:
+        context.is_disconnect = context.engine is not None and context.engine.url.username == role
+        if sqlstate(error) == "42501":
+            advice = _OTHER_LOGIN if context.is_disconnect else _OTHER_CONNECTION
     raise ConfigurationError(f"The role {role!r} of tenant {binding.tenant.key!r} {reason}. {advice}") from error

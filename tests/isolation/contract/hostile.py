@@ -114,6 +114,19 @@ def through_an_operator(_: Session, neighbour: Tenant) -> Any:
     return select(Task.title.op(f"|| (SELECT max(title) FROM {neighbour.schema}.task) ||")(""))
 
 
+BECOME = sql(
+    ROLES,
+    'SET SESSION AUTHORIZATION "{role}"',
+    PEEK,
+    shown="SET SESSION AUTHORIZATION their_role; SELECT title FROM theirs.task",
+)
+TAKE_ROLE = sql(
+    ROLES,
+    'GRANT "{role}" TO CURRENT_USER',
+    'SET ROLE "{role}"',
+    PEEK,
+    shown="GRANT their_role TO CURRENT_USER; SET ROLE their_role; SELECT title FROM theirs.task",
+)
 SET_ROLE = sql(ROLES, 'SET ROLE "{role}"', PEEK, shown="SET ROLE their_role; SELECT title FROM theirs.task")
 CALLED_SET_ROLE = Attack(
     OBJECTS,
@@ -145,6 +158,8 @@ ATTACKS = (
     sql(ROLES, "RESET ROLE", PEEK),
     sql(ROLES, "SELECT set_config('role', 'none', true)", PEEK),
     SET_ROLE,
+    TAKE_ROLE,
+    BECOME,
     sql(ROLES, "SET SESSION AUTHORIZATION DEFAULT", PEEK),
     sql(ROLES, "SET ROLE pg_read_all_data", PEEK),
     sql(ROLES, "GRANT pg_read_all_data TO CURRENT_USER", PEEK),
