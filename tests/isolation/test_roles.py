@@ -8,6 +8,8 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.orm import Session
@@ -15,6 +17,7 @@ from sqlalchemy.orm import Session
 from tenantkit import ConfigurationError, ProvisioningError, drift, migrations
 from tenantkit.isolation.roles import role_of
 from tests.isolation.contract.application import KEYS, Plan, Project, Task, seed
+from tests.isolation.contract.deployment import Deployment
 from tests.isolation.contract.isolations import GROUP, LOGIN, ROLE, SCHEMA, TWO_DATABASES, Kind
 from tests.isolation.of_roles import Deploy, execute, granted_by, roles_in, tenants_of
 from tests.support.blocking import in_sync
@@ -193,7 +196,7 @@ DAMAGES = {
     "schema": "REVOKE USAGE ON SCHEMA {schema} FROM {role}",
     "table": "REVOKE ALL ON {schema}.task FROM {role}",
     "sequence": "REVOKE ALL ON SEQUENCE {schema}.invoice_no FROM {role}",
-    "table of another login": 'CREATE TABLE {schema}."one %s more" (id int); '
+    "table of another login": 'DROP TABLE IF EXISTS {schema}."one %s more"; CREATE TABLE {schema}."one %s more" (id int); '
     'ALTER TABLE {schema}."one %s more" OWNER TO {owner}',
     "later tables": "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} REVOKE ALL ON TABLES FROM {role}",
     "later sequences": "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} REVOKE ALL ON SEQUENCES FROM {role}",
@@ -203,8 +206,39 @@ DAMAGES = {
 @for_each_guard
 def test_doctor_finds_and_repairs_what_a_role_lacks(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
-    operator, engine = deployment.operator, deployment.engines["main"]
-    tenant = operator.get(KEYS[0])
+    operator = deployment.operator
+    found = {}
+    damages = DAMAGES | DAMAGES_BY_GUARD[kind.name]
+    for damage, statements in damages.items():
+        plant(deployment, statements)
+        found[damage] = [(finding.subject, finding.repair is not None) for finding in operator.diagnose()]
+        assert len(operator.repair()) == 1, damage
+        assert_healthy(deployment)
+    assert found == {damage: [(KEYS[0], True)] for damage in damages}
+    columns = deployment.work(KEYS[0], lambda session: session.execute(text('SELECT * FROM "one %s more"')).keys())
+    assert [*columns] == ["id"]
+
+
+@for_each_guard
+def test_doctor_repairs_all_that_a_role_lacks_at_once(deploy: Deploy, kind: Kind) -> None:
+    deployment = deploy(kind)
+    *others, removal = sorted((DAMAGES | DAMAGES_BY_GUARD[kind.name]).values(), key=lambda each: "DROP ROLE" in each)
+
+    @given(st.lists(st.sampled_from(others), min_size=2, unique=True), st.booleans())
+    @settings(max_examples=5)
+    def repairs_all(chosen: list[str], is_removed: bool) -> None:
+        for statements in (*chosen, *([removal] if is_removed else ())):
+            plant(deployment, statements)
+        assert {finding.subject for finding in deployment.operator.repair()} == {KEYS[0]}
+        assert_healthy(deployment)
+
+    repairs_all()
+    assert "DROP ROLE" in removal
+
+
+def plant(deployment: Deployment, statements: str) -> None:
+    """Damage the role of the first tenant."""
+    engine, tenant = deployment.engines["main"], deployment.operator.get(KEYS[0])
     names = {
         "role": role_of(tenant),
         "schema": tenant.schema,
@@ -212,19 +246,14 @@ def test_doctor_finds_and_repairs_what_a_role_lacks(deploy: Deploy, kind: Kind) 
         "group": GROUP,
         "owner": deployment.urls["main"].username,
     }
-    found = {}
-    damages = DAMAGES | DAMAGES_BY_GUARD[kind.name]
-    for damage, statements in damages.items():
-        for statement in statements.format(**names).split("; "):
-            execute(engine, granted_by(engine, statement))
-        found[damage] = [(finding.subject, finding.repair is not None) for finding in operator.diagnose()]
-        assert len(operator.repair()) == 1, damage
-        assert operator.diagnose() == [], damage
-        deployment.application.databases.dispose()  # connections that have logged in as a role that was dropped
-        deployment.work(tenant.key, lambda session: session.add(Task(title="", project_id=1)))
-    assert found == {damage: [(tenant.key, True)] for damage in damages}
-    columns = deployment.work(tenant.key, lambda session: session.execute(text('SELECT * FROM "one %s more"')).keys())
-    assert [*columns] == ["id"]
+    execute(engine, *(granted_by(engine, each) for each in statements.format(**names).split("; ")))
+
+
+def assert_healthy(deployment: Deployment) -> None:
+    """Raise unless the role of the first tenant is as it should be."""
+    assert deployment.operator.diagnose() == []
+    deployment.application.databases.dispose()  # connections that have logged in as a role that was dropped
+    deployment.work(KEYS[0], lambda session: session.add(Task(title="", project_id=1)))
 
 
 @for_each_guard
