@@ -86,6 +86,7 @@ def prepare(url: URL, roles: Roles, *, is_copy: bool) -> None:
         connection.execute(text(f"GRANT {GROUP} TO {roles.owner} WITH ADMIN OPTION"))
         connection.execute(text(f"ALTER ROLE {roles.owner} CREATEROLE"))
         connection.execute(text(f"GRANT CREATE ON DATABASE {url.database} TO {roles.owner}"))
+        connection.execute(text("REVOKE CREATE ON SCHEMA public FROM PUBLIC"))  # as from PostgreSQL 15 on
         if is_copy:
             connection.execute(text("COMMENT ON SCHEMA tenantkit IS NULL"))
     engine.dispose()

@@ -15,7 +15,7 @@ from tenantkit.postgres.errors import reason
 
 Opened = TypeVar("Opened")
 
-_REFUSALS = ("authentication failed", "CONNECT")
+_REFUSALS = ("authentication failed", "permission denied for database", "CONNECT privilege")
 """Words of errors of a server that refuses a login, without its name."""
 
 

@@ -232,6 +232,8 @@ class TenantRoles:
                     f"the tenant of the role {name!r} is not in the registry; execute DROP OWNED BY "
                     f"{quote_identifier(name)} in the database that it was in, and then DROP ROLE"
                 )
+        if len(tenants) < 2:  # noqa: PLR2004 - there is no other one to be reached
+            return
         roles = [role_of(tenant) for tenant in tenants]
         for schema in open_schemas(connection, roles):
             yield (
