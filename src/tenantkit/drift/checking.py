@@ -80,7 +80,7 @@ def check(
     with engine.connect() as connection:
         _require_operators(tenancy, connection, [each.placement for each in fleet if each.key in chosen])
         roles = tenancy.tenant_roles
-        guard_obstacle = None if roles is None else roles.obstacle_in(connection)
+        guard_obstacle = None if roles is None else roles.obstacle(connection)
     hashes = _read_hashes(databases, before)
     with engine.connect() as connection:
         after = read_placements(databases, connection, before)

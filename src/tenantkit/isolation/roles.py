@@ -202,7 +202,8 @@ class TenantRoles:
 
         :param known: the ids of all tenants.
         """
-        if (obstacle := self.obstacle_in(connection)) is not None:
+        find_obstacle = self.obstacle_in if tenants else self.obstacle
+        if (obstacle := find_obstacle(connection)) is not None:
             return [Finding(_SUBJECT, obstacle, None)]
         return [
             *(
