@@ -1,13 +1,13 @@
 """TK012: a step that is refused for tables that tenants share.
 
-Steps that change rows are executed once for each tenant, under its policy; all others once, without a tenant. At the
-end, each table must have the tenant column in its keys, the policy and the trigger. Operations of Alembic do that by
-themselves; text does not.
+Steps that change or read rows are executed once for each tenant, under its policy; all others once, without a tenant.
+At the end, each table must have the tenant column in its keys, the policy and the trigger. Operations of Alembic do
+that by themselves; text does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from tenantkit.lint.sql.statement import Statement
 
 _WRITES = ("DeleteStmt", "InsertStmt", "MergeStmt", "UpdateStmt")
-_READS = (*_WRITES, "CreateTableAsStmt", "SelectStmt")
+_ROWS = (*_WRITES, "SelectStmt")
+_READS = (*_ROWS, "CreateTableAsStmt")
 _OURS = "tenantkit"
 """The name of the policy and of the trigger of each common table."""
 _OPENING = {
@@ -56,28 +57,29 @@ class _Finder:
             yield from self._of_structure(statement, is_text=step.construct in {None, "text"})
 
     def _of_rows(self, step: Step) -> Iterator[str]:
-        writes = [statement for statement in step.statements if _writes(statement)]
         if step.by_long_change:
             yield from self._of_long_change(step)
-        elif step.construct is None or not writes or not _writes(step.statements[0]):
-            if any(map(self._uses_rows, step.all_statements)):
-                yield (
-                    "it reads or changes rows, and has no tenant; write it as an UPDATE, DELETE or INSERT … SELECT of "
-                    "its own by op.execute(), which is executed for each tenant"
-                )
-        else:
-            if len(writes) < len(step.statements):
-                yield "it is executed for each tenant; execute the other statements in a step of their own"
-            if any(statement.kind == "SelectStmt" for statement in writes):
-                yield "it is a SELECT that changes rows; write it as UPDATE, DELETE or INSERT … SELECT"
-            if any("returningList" in node or "returningClause" in node for node in walk([s.node for s in writes])):
-                yield "it is executed for each tenant, so its RETURNING has no one result; leave that out"
-            inserts = [each for statement in writes for each in find({statement.kind: statement.node}, "InsertStmt")]
-            if not all(map(self._inserts_from_rows, inserts)):
-                yield (
-                    "it writes rows that do not depend on a tenant's own, which tenants that are created later would "
-                    "not get; write them in seed="
-                )
+            return
+        of_rows = [each for each in step.statements if each.kind in _ROWS and self._uses_rows(each)]
+        if of_rows and any(each.kind not in _ROWS for each in step.statements):
+            yield "it changes or reads rows for each tenant, and tables once; make a step of each statement"
+        if any(each.kind == "CreateTableAsStmt" and self._uses_rows(each) for each in step.all_statements):
+            yield "it reads rows, and has no tenant; fill the table by a step of its own"
+        if any(self._sets_sequence(each) for each in of_rows):
+            yield "it sets a sequence from rows, which all tenants share; leave it out: its numbers are unique already"
+        if self.column.is_declared and not all(map(self._inserts_from_rows, self._inserts(of_rows))):
+            yield (
+                "it writes rows that do not depend on a tenant's own, which tenants that are created later would not "
+                "get; write them in seed="
+            )
+
+    def _sets_sequence(self, statement: Statement) -> bool:
+        calls = find({statement.kind: statement.node}, "FuncCall")
+        return any(parts(each["funcname"])[-1:] == ("setval",) for each in calls)
+
+    def _inserts(self, statements: Iterable[Statement]) -> Iterator[Node]:
+        for statement in statements:
+            yield from find({statement.kind: statement.node}, "InsertStmt")
 
     def _of_long_change(self, step: Step) -> Iterator[str]:
         """Yield what is refused of tenantkit's own operations, which work while the tables are used."""
@@ -205,12 +207,6 @@ class _Finder:
 def parts_of_index(node: Node) -> tuple[str, ...]:
     """Return the columns of an index, without those that it only includes."""
     return tuple(each["name"] for each in find(node.get("indexParams"), "IndexElem") if "name" in each)
-
-
-def _writes(statement: Statement) -> bool:
-    """Return whether a statement changes rows, be it in its WITH."""
-    kinds = (*_WRITES, "SelectStmt")
-    return statement.kind in kinds and any(find({statement.kind: statement.node}, *_WRITES))
 
 
 RULE = Rule("TK012", "tables that tenants share refuse the step", refused)
