@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from tenantkit.lint.analysis import outcomes
+from tenantkit.lint.analysis.keys import PrimaryKeys
 from tenantkit.lint.analysis.required import RequiredColumns
 from tenantkit.lint.sql.expressions import columns, constant, functions, spell_type
 from tenantkit.lint.sql.tree import Node, find, parts, untag
@@ -59,6 +60,13 @@ class Additions:
     def _required_before(self) -> RequiredColumns:
         return RequiredColumns.of(self.revision.earlier())
 
+    @cached_property
+    def _keys(self) -> PrimaryKeys:
+        keys = PrimaryKeys.of(self.revision.earlier())
+        for _, statement in self.revision.all_statements():
+            keys.forget(statement)
+        return keys
+
     def learn_action(self, table: str, action: Action) -> None:
         """Add the objects of an action of ALTER TABLE; an action is learned once."""
         key = (table, action.name)
@@ -106,6 +114,10 @@ class Additions:
             return value is Value.NULL
         key = (table, column)
         return not (self.required[key] if key in self.required else self._required_before.get(key, False))
+
+    def are_distinct(self, table: str, names: Iterable[str]) -> bool:
+        """Return whether columns differ in all rows because they include a primary key of an earlier revision."""
+        return self._keys.are_within(table, names)
 
     def outcomes_of(self, table: str, expression: Node) -> Outcomes:
         """Return the possible results of an expression in rows of code that does not know the revision."""
@@ -173,6 +185,11 @@ class Additions:
             each.node["trigname"] for _, each in self.revision.all_statements() if each.kind == "CreateTrigStmt"
         }
         return name in self.revision.created or (kind == "OBJECT_TRIGGER" and name in triggers)
+
+    def has_view_instead(self, table: str) -> bool:
+        """Return whether the revision creates a view with the name of a table."""
+        views = (each.node["view"] for _, each in self.revision.all_statements() if each.kind == "ViewStmt")
+        return any(view["relname"] == table for view in views)
 
     def widens(self, table: str, check: Constraint) -> bool:
         """Return whether a check replaces one that the revision has dropped, and only allows more values."""

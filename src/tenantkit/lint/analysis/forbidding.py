@@ -51,14 +51,18 @@ def by_constraint(made: Additions, table: str, constraint: Constraint) -> str | 
         case "PRIMARY" if any(made.may_be_null(table, name) for name in constraint.columns):
             return "forbids NULL"
         case _:
-            return _SAME if _distinct(node).isdisjoint(values) else None
+            is_distinct = not _distinct(node).isdisjoint(values) or made.are_distinct(table, constraint.columns)
+            return None if is_distinct else _SAME
 
 
 def by_unique_index(made: Additions, node: Node) -> str | None:
     """Return how a unique index rejects such rows, for example ``forbids NULL``; ``None`` if it accepts them."""
     table = node["relation"]["relname"]
-    values = [_value_of(made, table, each) for each in find(node["indexParams"], "IndexElem")]
-    return None if _accepts(made, table, values, node.get("whereClause"), _distinct(node)) else _SAME
+    elements = [*find(node["indexParams"], "IndexElem")]
+    values = [_value_of(made, table, each) for each in elements]
+    if _accepts(made, table, values, node.get("whereClause"), _distinct(node)):
+        return None
+    return None if made.are_distinct(table, (each["name"] for each in elements if "name" in each)) else _SAME
 
 
 def by_check(made: Additions, table: str, condition: Node | None) -> str | None:

@@ -20,6 +20,7 @@ Outcomes: TypeAlias = frozenset[bool | None]
 _Of: TypeAlias = Callable[[Node], Outcomes]
 
 NULL: Outcomes = frozenset({None})
+TRUE: Outcomes = frozenset({True})
 FALSE: Outcomes = frozenset({False})
 NOT_NULL: Outcomes = frozenset({True, False})
 ANY: Outcomes = NULL | NOT_NULL

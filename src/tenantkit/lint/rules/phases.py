@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tenantkit.lint.analysis import forbidding
 from tenantkit.lint.analysis.additions import Additions, Value
+from tenantkit.lint.analysis.outcomes import ANY, TRUE, outcomes
 from tenantkit.lint.rules.rule import Problem, Rule
 from tenantkit.lint.sql.tree import Node, find, name_of, parts, walk
 from tenantkit.migrations.authoring.widening import takes_all
@@ -84,7 +85,7 @@ def _of_statement(made: Additions, statement: Statement) -> Iterator[tuple[str, 
 
 def _taken_away(statement: Statement) -> Iterator[str]:
     kind, node = statement.kind, statement.node
-    if any("whereClause" not in each and "usingClause" not in each for each in find({kind: node}, "DeleteStmt")):
+    if any(_is_of_all_rows(each) for each in find({kind: node}, "DeleteStmt")):
         yield "empties a table"
     match kind:
         case _ if kind.startswith("Drop"):
@@ -102,6 +103,11 @@ def _taken_away(statement: Statement) -> Iterator[str]:
             yield "revokes privileges"
         case _:
             pass
+
+
+def _is_of_all_rows(delete: Node) -> bool:
+    where = delete.get("whereClause")
+    return "usingClause" not in delete and (where is None or outcomes(where, lambda _: ANY) == TRUE)
 
 
 def _forbidden(made: Additions, statement: Statement) -> str | None:
@@ -186,6 +192,8 @@ def _of_action(made: Additions, table: str, action: Action, step: Step) -> Itera
                 yield _OF_COLUMNS.get(action.kind, "drops a default"), _USED
         elif (action.takes_default or action.kind == "DropExpression") and made.required.get((table, action.name)):
             yield "leaves a new column without a default", _USED
+    elif action.kind == "RenameTable" and made.has_view_instead(table):
+        pass
     elif action.kind in _OF_TABLES:
         yield _OF_TABLES[action.kind], _USED
     elif (forbidden := _forbids(made, table, action)) is not None:
