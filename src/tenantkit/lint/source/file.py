@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.lint.source.suspicions import Suspicion, find
 
 _NOQA = re.compile(r"#\s*tenantkit:\s*noqa\b(?::\s*(?P<codes>[\w-]+(?:\s*,\s*[\w-]+)*))?", re.IGNORECASE)
@@ -26,7 +27,12 @@ class Source:
 
     @classmethod
     def of(cls, file: Path) -> Source:
-        """Return the source in *file*."""
+        """Return the source in *file*.
+
+        :raises ConfigurationError: if it is a compiled file.
+        """
+        if file.suffix != ".py":
+            raise ConfigurationError(f"{file} has no source, which lint reads. Run it where the .py files are.")
         with tokenize.open(file) as opened:  # decodes it as Python does
             return cls(opened.read())
 

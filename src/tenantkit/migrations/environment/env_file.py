@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout, suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -102,13 +103,19 @@ def run_file(graph: RevisionGraph, request: EnvRequest) -> None:
 
 @contextmanager
 def requesting(config: Config, request: EnvRequest) -> Generator[None]:
-    """Pass *request* to ``env.py`` through Alembic's configuration during a block."""
+    """Pass *request* to ``env.py`` through Alembic's configuration during a block.
+
+    Options and attributes that ``env.py`` sets are gone afterwards: with plain Alembic, each command reads them anew.
+    """
     with _alembic_lock:
+        options, attributes = deepcopy(config.file_config), {**config.attributes}
         config.attributes[REQUEST] = request
         try:
             yield
         finally:
-            del config.attributes[REQUEST]
+            config.file_config = options
+            config.attributes.clear()
+            config.attributes.update(attributes)
 
 
 def _no_steps(_heads: object, _migration: object) -> tuple[()]:
