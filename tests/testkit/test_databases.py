@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import URL, create_engine
+from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit import ConfigurationError, Tenancy
@@ -67,6 +67,32 @@ def test_a_connection_to_another_place_is_refused(
         make_databases(tenancy)
     with psycopg.connect(plain) as connection:
         assert connection.execute("SELECT FROM pg_namespace WHERE nspname = 'tenantkit'").fetchall() == []
+
+
+@pytest.mark.parametrize("guard", [{"guard": "role"}, {"guard": "login", "guard_secret": "k" * 32}], ids=str)
+def test_tenants_have_their_roles_in_each_copy(server_url: URL, guard: dict[str, Any]) -> None:
+    roles = "SELECT count(*) FROM pg_roles WHERE rolname ~ '^tenantkit_'"
+    plain = server_url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain) as server:
+        before = server.execute(roles).fetchone()
+    with (
+        closing(Tenancy(PRODUCTION, **guard, **APPLICATION)) as tenancy,
+        closing(Databases(tenancy, server_url, two)) as databases,
+    ):
+        found = []
+        with databases.copy():
+            for key in ("acme", "globex"):
+                with tenancy.session(key) as session:
+                    session.add(Project(name=key))
+                    session.commit()
+                    found.append(session.scalar(text("SELECT current_user")))
+        with rolled_back(tenancy, "acme") as session:
+            session.add(Project(name="x"))
+            session.commit()
+            found.append(session.scalar(text("SELECT current_user")))
+        assert len(set(found)) == 3
+    with psycopg.connect(plain) as server:
+        assert server.execute(roles).fetchone() == before
 
 
 def test_the_template_is_made_by_the_migrations(

@@ -28,6 +28,12 @@ AnyTenancy: TypeAlias = "Tenancy | AsyncTenancy"
 _READ_ONLY = "25006"
 
 
+_ROLES = """
+SELECT rolname FROM pg_roles
+WHERE substring(shobj_description(oid, 'pg_authid') FROM '^tenantkit tenant (.*)/[0-9]+$') = ANY(%s)
+"""
+
+
 def sync_tenancy(tenancy: Any) -> Tenancy:
     """Return the tenancy without asyncio, which need not be installed."""
     sync: Tenancy = getattr(tenancy, "sync", tenancy)
@@ -44,6 +50,8 @@ class Server:
         self._url = url
         self._connection = psycopg.connect(plain(url), autocommit=True)
         self._made: list[URL] = []
+        self.registries: list[str] = []
+        """The identities of registries in the databases whose tenants have roles."""
         # Without syncs, copying files takes less than half of the time of writing each page to the log.
         (fsync,) = self._connection.execute("SHOW fsync").fetchone() or ("on",)
         self._strategy = SQL("FILE_COPY" if fsync == "off" else "WAL_LOG")
@@ -70,8 +78,10 @@ class Server:
             self._made.remove(url)
 
     def close(self) -> None:
-        """Drop all databases that are left: the server may be one that stays."""
+        """Drop all databases that are left, and roles of tenants: the server may be one that stays."""
         self.drop(self._made)
+        for (name,) in self._connection.execute(_ROLES, [self.registries]).fetchall():
+            self._connection.execute(SQL("DROP ROLE {}").format(Identifier(name)))
         self._connection.close()
 
 

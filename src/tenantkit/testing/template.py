@@ -10,6 +10,7 @@ from sqlalchemy import URL
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.lifecycle.builders import make_shared_tables
 from tenantkit.migrations import migrate
+from tenantkit.registry.identity import read_identity
 from tenantkit.status import Status
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import MAIN_DATABASE, Tenant
@@ -33,8 +34,11 @@ class Databases:
             self._redirection.to(self._templates)
             prepare(self._sync)
             populate(self._sync)
+            self._make_roles()
             self._redirection.disconnect()
             self._shared = self._copy_all()
+            self._redirection.to(self._shared)
+            self._make_roles()
             self._server.protect(self._shared.values())
             self._redirection.to(self._shared)
             self._stack = stack.pop_all()
@@ -49,6 +53,7 @@ class Databases:
         copies = self._copy_all()
         self._redirection.to(copies)
         try:
+            self._make_roles()
             yield copies[MAIN_DATABASE]
         finally:
             self._redirection.to(self._shared)
@@ -56,6 +61,13 @@ class Databases:
 
     def _copy_all(self) -> dict[str, URL]:
         return {name: self._server.create(str(template.database)) for name, template in self._templates.items()}
+
+    def _make_roles(self) -> None:
+        """Make the roles of tenants, if the tenancy has a guard: a copy is another registry, whose roles are others."""
+        if self._sync.tenant_roles is not None:
+            self._sync.repair()
+            with self._sync.engine.connect() as connection:
+                self._server.registries.append(read_identity(connection))
 
     def two_tenants(self) -> tuple[Tenant, Tenant]:
         """Return the first two active tenants.
