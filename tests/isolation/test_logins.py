@@ -149,7 +149,11 @@ def application_of(deployment: Deployment, kind: Kind) -> Generator[Tenancy]:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [(SCHEMA, LOGIN), (DATABASE, DATABASE_LOGIN), (TWO_DATABASES, TWO_DATABASES_LOGIN)],
+    [
+        (SCHEMA, LOGIN),
+        (DATABASE, DATABASE_LOGIN),
+        pytest.param(TWO_DATABASES, TWO_DATABASES_LOGIN, marks=pytest.mark.all_cases),
+    ],
     ids=lambda kind: kind.name,
 )
 def test_existing_tenants_get_logins(deploy: Deploy, before: Kind, after: Kind) -> None:

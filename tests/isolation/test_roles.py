@@ -18,7 +18,7 @@ from tenantkit import ConfigurationError, ProvisioningError, drift, migrations
 from tenantkit.isolation.roles import role_of
 from tests.isolation.contract.application import KEYS, Plan, Project, Task, seed
 from tests.isolation.contract.deployment import Deployment
-from tests.isolation.contract.isolations import GROUP, LOGIN, ROLE, SCHEMA, TWO_DATABASES, Kind
+from tests.isolation.contract.isolations import DATABASE, GROUP, LOGIN, ROLE, SCHEMA, TWO_DATABASES, Kind
 from tests.isolation.of_roles import Deploy, execute, granted_by, roles_in, tenants_of
 from tests.support.blocking import in_sync
 
@@ -125,6 +125,7 @@ def test_a_role_is_made_with_its_tenant_and_removed_with_it(deploy: Deploy, kind
     assert roles_in(deployment) == before
 
 
+@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_a_creation_that_fails_leaves_no_role(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -138,6 +139,7 @@ def test_a_creation_that_fails_leaves_no_role(deploy: Deploy, kind: Kind) -> Non
     assert roles_in(deployment) == before
 
 
+@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_a_deployment_without_the_guard_removes_roles_too(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -219,6 +221,7 @@ def test_doctor_finds_and_repairs_what_a_role_lacks(deploy: Deploy, kind: Kind) 
     assert [*columns] == ["id"]
 
 
+@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_doctor_repairs_all_that_a_role_lacks_at_once(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -256,6 +259,7 @@ def assert_healthy(deployment: Deployment) -> None:
     deployment.work(KEYS[0], lambda session: session.add(Task(title="", project_id=1)))
 
 
+@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_doctor_names_what_it_cannot_grant(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -266,6 +270,7 @@ def test_doctor_names_what_it_cannot_grant(deploy: Deploy, kind: Kind) -> None:
         assert finding.repair is None
 
 
+@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_doctor_leaves_privileges_that_were_restricted(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -281,6 +286,7 @@ def test_doctor_leaves_privileges_that_were_restricted(deploy: Deploy, kind: Kin
         deployment.work(tenant.key, lambda session: session.scalars(select(Project)).all())
 
 
+@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_a_role_that_is_not_tenantkits_is_refused(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -381,6 +387,21 @@ def test_existing_tenants_get_their_roles_before_the_application_uses_them(deplo
                 assert session.scalars(select(Plan.name)).all() == ["free"]
 
 
+def test_tenants_with_databases_of_their_own_have_no_roles_to_take_on(deploy: Deploy) -> None:
+    deployment = deploy(DATABASE)
+    options = {"migrations": deployment.environment.folder, "grant_to": deployment.role, "guard": "role"}
+    with closing(SCHEMA.make(deployment.urls, **options)) as operator:
+        assert operator.repair() == []
+        assert roles_in(deployment) == []
+    with (
+        closing(
+            SCHEMA.make({"main": deployment.urls["main"].set(username=deployment.role)}, guard="role")
+        ) as application,
+        application.session(KEYS[0]) as session,
+    ):
+        assert session.scalar(WHO) == deployment.role
+
+
 @for_each_guard
 def test_tenants_in_common_tables_are_refused(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -390,6 +411,7 @@ def test_tenants_in_common_tables_are_refused(deploy: Deploy, kind: Kind) -> Non
         deployment.operator.create("initech", isolation="row")
 
 
+@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_tenants_are_created_at_the_same_time(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
