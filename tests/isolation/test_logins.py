@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -124,6 +125,36 @@ def test_engines_of_logins_share_what_can_be_shared_and_one_budget(deploy: Deplo
         inner.get_bind().pool._budget.get().timeout = 0.1
         with pytest.raises(exc.TimeoutError, match="by logins of single tenants .* raise engine_budget=1"):
             inner.scalar(WHO)
+
+
+@for_each_driver
+@pytest.mark.parametrize("kind", [LOGIN, DATABASE_LOGIN], ids=lambda kind: kind.name)
+@pytest.mark.few_cases
+def test_many_at_once_have_their_own_logins_on_few_connections(deploy: Deploy, kind: Kind, driver: str) -> None:
+    keys = [*KEYS, "initech", "umbrella"]
+    deployment = deploy(kind, driver=driver, engine_budget=2)
+    for key in keys[2:]:
+        deployment.operator.create(key, seed=seed)
+    expected = {key: logged_in(key, deployment) for key in keys}
+    prefix = f"tenantkit_{deployment.operator.get(KEYS[0]).registry[:8]}_"
+    opened = text(f"SELECT count(*) FROM pg_stat_activity WHERE usename ^@ '{prefix}'")
+
+    def visit(number: int) -> tuple[str, str, int]:
+        key = keys[number % len(keys)]
+
+        def work(session: Session) -> tuple[str, int]:
+            session.add(Task(title=key, project_id=1))
+            session.flush()
+            assert {*session.scalars(select(Task.title))} == {key}
+            return str(session.scalar(WHO)), int(session.scalar(opened) or 0)
+
+        return (key, *deployment.work(key, work))
+
+    with ThreadPoolExecutor(6) as threads:
+        visits = [*threads.map(visit, range(40))]
+    assert {key: who for key, who, _ in visits} == expected
+    assert {who for _, who, _ in visits} == {*expected.values()}
+    assert max(count for *_, count in visits) <= 2 + 2  # connections that end are listed for a moment
 
 
 @pytest.mark.parametrize("kind", [LOGIN, DATABASE_LOGIN], ids=lambda kind: kind.name)
