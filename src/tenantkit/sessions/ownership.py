@@ -40,7 +40,8 @@ class OwnedInstances(WeakInstanceDict):
     @override
     def _fast_discard(self, state: InstanceState[Any]) -> None:
         # The object is garbage-collected, but a criterion that was built with it keeps its state and may still be sent.
-        vars(state)[OWNER] = self._owner
+        # As an attribute: vars(state) takes a quarter longer, for each object of a result that is not kept.
+        state.tenantkit_owner = self._owner  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
         _fast_discard(self, state)
 
 
