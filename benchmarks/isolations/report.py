@@ -17,6 +17,7 @@ from benchmarks.isolations.contenders import (
     ROLE,
     ROW,
     ROW_BY_HAND,
+    ROW_CLEAN_BY_HAND,
     ROW_SETTINGS_BY_HAND,
     SCHEMA,
     SCHEMA_BY_HAND,
@@ -99,7 +100,13 @@ def _race(title: str, line: Line, world: World, size: Size, console: Console, *,
             warm_up=size.warm_up,
             tick=lambda: progress.advance(task),
         )
-    bases = {SCHEMA: SCHEMA_BY_HAND, ROLE: SCHEMA_BY_HAND, ROW: ROW_BY_HAND, ROW_SETTINGS_BY_HAND: ROW_BY_HAND}
+    bases = {
+        SCHEMA: SCHEMA_BY_HAND,
+        ROLE: SCHEMA_BY_HAND,
+        ROW_SETTINGS_BY_HAND: ROW_BY_HAND,
+        ROW_CLEAN_BY_HAND: ROW_BY_HAND,
+        ROW: ROW_CLEAN_BY_HAND,
+    }
     show(f"{title}, {len(world.tenants):,} tenants in turn", made, console, base=PLAIN, bases=bases)
     return made
 
