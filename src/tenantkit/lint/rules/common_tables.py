@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tenantkit.lint.rendering.render import TENANT_SCHEMA, Step
@@ -46,7 +47,7 @@ def refused(revision: Revision) -> Iterator[Problem]:
                 yield Problem(step.lines, f"Tables that tenants share refuse this: {message}.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Finder:
     revision: Revision
     column: TenantColumn
@@ -89,7 +90,7 @@ class _Finder:
             if any(each.kind == "ValidateConstraint" and each.name in self._foreign_keys for each in statement.actions):
                 yield "a foreign key is validated while the tables are used; use op.create_foreign_key()"
 
-    @property
+    @cached_property
     def _foreign_keys(self) -> set[str | None]:
         """The names of the foreign keys to common tables that the revision adds."""
         actions = (action for _, statement in self.revision.all_statements() for action in statement.actions)
@@ -119,7 +120,7 @@ class _Finder:
             and not self.revision.schemas.is_shared(name)
         )
 
-    @property
+    @cached_property
     def _temporary(self) -> set[str]:
         nodes = (node for _, statement in self.revision.all_statements() for node in walk(statement.node))
         return {node["relname"] for node in nodes if node.get("relpersistence") == "t"}
@@ -129,7 +130,7 @@ class _Finder:
         if is_text and statement.creates is not None and self._creates_open_table(statement):
             yield "it creates a table without the tenant column and the policy; use op.create_table()"
         if statement.kind == "IndexStmt" and is_text and statement.node.get("unique"):
-            yield from self._of_key(parts_of_index(statement.node))
+            yield from self._of_key(_columns_of_index(statement.node))
         for constraint in find({statement.kind: statement.node}, "Constraint"):
             if constraint["contype"] == "CONSTR_EXCLUSION" and not is_text:
                 yield "it has an EXCLUDE constraint; leave that out"
@@ -204,7 +205,7 @@ class _Finder:
                 pass
 
 
-def parts_of_index(node: Node) -> tuple[str, ...]:
+def _columns_of_index(node: Node) -> tuple[str, ...]:
     """Return the columns of an index, without those that it only includes."""
     return tuple(each["name"] for each in find(node.get("indexParams"), "IndexElem") if "name" in each)
 
