@@ -12,7 +12,7 @@ from sqlalchemy import URL, create_engine
 
 from benchmarks.isolations.application import ROWS
 from benchmarks.isolations.build import APP, World, add_rows, make_database
-from benchmarks.isolations.contenders import ROW, ROW_BY_HAND, ROW_CLEAN_BY_HAND, Line, in_rows
+from benchmarks.isolations.contenders import ROW, ROW_BY_HAND, Line, in_rows
 from benchmarks.race import Contender, race
 from benchmarks.tables import ratio_target, show
 from benchmarks.targets import Target
@@ -48,8 +48,8 @@ def measure(server: URL, size: Size, console: Console) -> list[Target]:
         with _contenders(world, lists=lists) as made:
             race(made, tenants, rounds=size.rounds, block=size.block, warm_up=0, tick=lambda: None)
         title = f"{kind}, {size.tenants * size.rows:,} rows in common tables"
-        show(title, made, console, base=ROW_BY_HAND, bases={ROW: ROW_CLEAN_BY_HAND})
-        targets.append(ratio_target(made, ROW, ROW_CLEAN_BY_HAND, title, MAX_RATIO))
+        show(title, made, console, base=ROW_BY_HAND)
+        targets.append(ratio_target(made, ROW, ROW_BY_HAND, title, MAX_RATIO))
     _show_plans(world, console)
     return targets
 
