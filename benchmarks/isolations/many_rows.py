@@ -48,7 +48,7 @@ def measure(server: URL, size: Size, console: Console) -> list[Target]:
         with _contenders(world, lists=lists) as made:
             race(made, tenants, rounds=size.rounds, block=size.block, warm_up=0, tick=lambda: None)
         title = f"{kind}, {size.tenants * size.rows:,} rows in common tables"
-        show(title, made, console, base=ROW_BY_HAND)
+        show(title, made, console, base=ROW_BY_HAND, bases={})
         targets.append(ratio_target(made, ROW, ROW_BY_HAND, title, MAX_RATIO))
     _show_plans(world, console)
     return targets

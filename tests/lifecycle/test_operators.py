@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, text
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, event, text
 from sqlalchemy.dialects.postgresql import CITEXT
 from sqlalchemy.types import UserDefinedType
 
 from tenantkit import ConfigurationError, ProvisioningError, Tenancy
 from tenantkit.drift import check
+from tenantkit.postgres.operators import require_operators
 from tests.support.catalog import schemas
 from tests.support.extensions import execute
 
@@ -157,3 +158,20 @@ def test_the_error_for_another_missing_name_is_unchanged(make_tenancy: Make) -> 
 def test_check_of_models_names_extra_schemas(make_tenancy: Make) -> None:
     with pytest.raises(ConfigurationError, match=r"'citext' is in the schema 'public'.*extra_schemas=\('public',\)"):
         check(make_tenancy(shared=None, tenant=declare(CITEXT)), models=True)
+
+
+@pytest.mark.usefixtures("citext")
+@pytest.mark.parametrize("level", ["READ COMMITTED", "AUTOCOMMIT"])
+def test_the_check_is_not_compiled_by_the_server_and_restores_the_setting(engine: Engine, level: str) -> None:
+    execute(engine, "CREATE SCHEMA t_acme", "CREATE TABLE t_acme.person (id integer)")
+    seen: list[str] = []
+
+    def see(_connection: object, cursor: Any, statement: str, *_: Any) -> None:
+        if "RECURSIVE" in statement:
+            seen.extend(cursor.connection.execute("SHOW jit").fetchone())
+
+    with engine.connect().execution_options(isolation_level=level) as connection:
+        connection.exec_driver_sql("SET jit = on")
+        event.listen(connection, "before_cursor_execute", see)
+        require_operators(connection, ["t_acme"], extra_schemas=())
+        assert (seen, connection.exec_driver_sql("SHOW jit").scalar_one()) == (["off"], "on")

@@ -8,7 +8,8 @@ as text does), so that a query gives another answer; or not at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Table, text
@@ -112,9 +113,10 @@ def require_operators(
     if not connection.execute(_ANY_OUTSIDE, {"reachable": list(extra_schemas)}).scalar():
         return
     tables = [f"{quote_identifier(table.schema or 'public')}.{quote_identifier(table.name)}" for table in shared]
-    rows = connection.execute(
-        _COLUMNS, {"reachable": list(extra_schemas), "schemas": list(schemas), "tables": tables}
-    ).all()
+    with _without_jit(connection):
+        rows = connection.execute(
+            _COLUMNS, {"reachable": list(extra_schemas), "schemas": list(schemas), "tables": tables}
+        ).all()
     if rows:
         columns = ", ".join(f"{row.table}.{row.column} ({row.type})" for row in rows[:5])
         more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""  # noqa: PLR2004 - as many as are shown
@@ -125,6 +127,19 @@ def require_operators(
             f"{' and '.join(map(repr, spaces))}, which is not on a tenant's search_path, so comparisons would fail or "
             f"follow the rules of another type. {_advice(extra_schemas, spaces, extensions)}"
         )
+
+
+@contextmanager
+def _without_jit(connection: Connection) -> Generator[None]:
+    """Let the server not compile the queries of a block, which takes a second; to run them takes 10 ms."""
+    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        before, after = "BEGIN; SET LOCAL jit = off", "COMMIT"  # PgBouncer may send statements to several sessions
+    else:
+        jit = connection.exec_driver_sql("SHOW jit").scalar_one()
+        before, after = "SET LOCAL jit = off", f"SET LOCAL jit = {jit}"
+    connection.exec_driver_sql(before)
+    yield
+    connection.exec_driver_sql(after)
 
 
 def explain(connection: Connection, error: BaseException, extra_schemas: Sequence[str]) -> str | None:
