@@ -105,6 +105,7 @@ def test_a_name_cannot_move_the_cursor_or_begin_a_line(project: Project, name: s
     assert project.invoke("show", "acme", "--json").json["name"] == name
 
 
+@pytest.mark.few_cases(encoding=1)
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_names_are_shown_in_every_encoding(project: Project, encoding: str) -> None:
     name = "Škoda 株式会社"

@@ -42,6 +42,7 @@ LIKE_ALL_OTHERS = [
 """Changes of properties that docs/howto/drift.md lists as not compared."""
 
 
+@pytest.mark.few_cases(change=12)
 @pytest.mark.parametrize("change", LIKE_ALL_OTHERS)
 def test_properties_that_are_not_compared(fleet: Fleet, change: str) -> None:
     fleet.run("acme", change)
@@ -233,6 +234,7 @@ UNENFORCED = {
 }
 
 
+@pytest.mark.few_cases(what=4)
 @pytest.mark.parametrize("what", UNENFORCED)
 def test_an_unenforced_rule_is_a_difference(fleet: Fleet, what: str) -> None:
     fleet.everywhere("CREATE TRIGGER kept AFTER INSERT ON events FOR EACH ROW EXECUTE FUNCTION touch()")
