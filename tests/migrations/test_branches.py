@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.drift import check
-from tenantkit.migrations import downgrade, migrate, preview, status
+from tenantkit.migrations import downgrade, migrate, preview, stamp, status
 from tenantkit.migrations.planning.version_tables import read_revisions
 from tests.migrations.environments import Environment
 
@@ -89,6 +89,22 @@ def test_a_tenant_at_a_revision_that_depends_on_another_branch_is_current(
     assert migrate(tenancy, "heads").unchanged == 5
     environment.add("late", "pass", after="plug1")
     assert {placement.state for placement in status(fleet()).placements} == {"behind"}
+
+
+def test_steps_count_from_the_revision_of_each_tenant(
+    environment: Environment, fleet: Callable[[], Tenancy], engine: Engine
+) -> None:
+    branch(environment, "core2", "core3", after="core1")
+    branch(environment, "plug1", head="branch_labels = ('plug',)")
+    migrate(fleet(), "core2", tenants=["a"])
+    migrate(fleet(), "+1", tenants=["a", "b"])
+    assert versions(engine, *"abcd") == [("core3",), ("core2",), ("core1",), ("core1",)]
+    migrate(fleet(), "core@+1", tenants=["b", "c", "d"])
+    assert versions(engine, *"abcd") == [("core3",), ("core3",), ("core2",), ("core2",)]
+    stamp(fleet(), "plug1,core3")
+    assert versions(engine, *"abcd") == [("core3", "plug1")] * 4
+    with pytest.raises(ConfigurationError, match="core3 includes core1. Leave the latter out"):
+        stamp(fleet(), "core1,core3")
 
 
 def test_branches_that_divide_and_merge_are_upgraded_and_downgraded(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +54,8 @@ class Plain:
         self._run(command.downgrade, target)
 
     def stamp(self, target: str, *, purge: bool = False) -> None:
-        """Record *target*; with *purge*, whatever the version table has."""
-        self._run(partial(command.stamp, purge=purge), target)
+        """Record *target*, one or several separated by commas; with *purge*, whatever the version table has."""
+        self._run(lambda config, revisions: command.stamp(config, revisions.split(","), purge=purge), target)
 
     def _run(self, run: Callable[[Config, str], None], target: str) -> None:
         engine = sa.create_engine(self.url, connect_args={"options": "-csearch_path=tenant"}, poolclass=sa.NullPool)

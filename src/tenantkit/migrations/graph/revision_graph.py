@@ -110,11 +110,13 @@ class RevisionGraph:
     def resolve(self, target: str) -> Heads:
         """Return the revisions that *target* names; raises as `upgrade_steps` does."""
         with _finding(f"Cannot find {target!r} in the {self.scope} revisions", self.alembic):
-            _parse(target)
-            found: Sequence[Any] = self.scripts.get_revisions(target)
+            found: Sequence[Any] = self.scripts.get_revisions(_parse(target))
             if not all(found):  # None stands for the base, and for what is below it
                 raise CommandError(f"{target!r} leads further than to the first revision")
-            return tuple(sorted(script.revision for script in found))
+            revisions = tuple(sorted({script.revision for script in found}))
+            if (overlap := self._overlap(revisions)) is not None:
+                raise CommandError(f"{overlap[0]} includes {overlap[1]}. Leave the latter out")
+            return revisions
 
     def knows(self, revision: str) -> bool:
         """Return whether there is such a revision."""
@@ -125,9 +127,14 @@ class RevisionGraph:
 
         :raises ConfigurationError: if so.
         """
-        relative = _RELATIVE.fullmatch(target) if command == "downgrade" else None
-        for each in [target] if relative is None else filter(None, relative.groups()):
-            self.resolve(each)
+        relative = _RELATIVE.fullmatch(target)
+        if relative is not None and (command == "downgrade" or (command == "migrate" and relative[2] is None)):
+            for each in filter(None, relative.groups()):  # the rest depends on the revision of each tenant
+                self.resolve(each)
+        elif command == "migrate":
+            self.upgrade_steps(target, ())
+        else:
+            self.resolve(target)
 
     def steps(self, command: Command, target: str, current: Heads) -> Sequence[MigrationStep]:
         """Return the steps that *command* takes from *current*, none if there is nothing to do.
@@ -156,15 +163,20 @@ class RevisionGraph:
                     "newer than this checkout, update the code. If its file was removed for good, record where "
                     f"the tables are: 'tenantkit stamp REVISION --purge {others}'."
                 )
-        if len(current) < 2:  # noqa: PLR2004 - one revision cannot overlap
-            return
+        if (overlap := self._overlap(current)) is not None:
+            revision, below = overlap
+            raise ConfigurationError(
+                f"alembic_version has {revision} and {below}, and the one includes the other, so a row is wrong. "
+                f"Record where the tables are: 'tenantkit stamp {revision} --purge {others}'."
+            )
+
+    def _overlap(self, revisions: Heads) -> tuple[str, str] | None:
+        """Return one of *revisions* and another that it includes; ``None`` if there are none."""
+        if len(revisions) < 2:  # noqa: PLR2004 - one revision cannot overlap
+            return None
         graph = {script.revision: several(script.down_revision) for script in self.scripts.walk_revisions()}
-        for revision in current:
-            for below in (included(graph, revision) - {revision}) & {*current}:
-                raise ConfigurationError(
-                    f"alembic_version has {revision} and {below}, and the one includes the other, so a row is wrong. "
-                    f"Record where the tables are: 'tenantkit stamp {revision} --purge {others}'."
-                )
+        overlaps = ((each, (included(graph, each) - {each}) & {*revisions}) for each in revisions)
+        return next(((each, min(below)) for each, below in overlaps if below), None)
 
     def upgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps from *current* up to *target*, none if it has been reached.
@@ -180,15 +192,15 @@ class RevisionGraph:
         """Return the steps from *current* down to *target*; raises as `upgrade_steps` does."""
         self._require_heads(current)
         with _finding(f"Cannot downgrade the {self.scope} tables to {target!r}", self.alembic):
-            _parse(target)
+            if not isinstance(_parse(target), str):
+                raise CommandError("a downgrade leads to one revision. Name one after the other")
             return list(self.scripts._downgrade_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
 
     def stamp_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps that only record *target*; raises as `upgrade_steps` does."""
         self._require_heads(current)
         with _finding(f"Cannot stamp the {self.scope} tables with {target!r}", self.alembic):
-            _parse(target)
-            return list(self.scripts._stamp_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
+            return list(self.scripts._stamp_revs(_parse(target), current))  # type: ignore[arg-type]  # noqa: SLF001
 
 
 @contextmanager

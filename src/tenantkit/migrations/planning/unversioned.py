@@ -88,7 +88,8 @@ def require_versioned_shared(
 
 def _made_by(graph: RevisionGraph, target: str) -> set[str]:
     """Return the names of the tables that the revisions up to *target* create, as far as their text shows it."""
-    texts = [Path(step.revision.path).read_text(encoding="utf-8") for step in graph.upgrade_steps(target, ())]
+    paths = [Path(step.revision.path) for step in graph.upgrade_steps(target, ())]
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in paths]  # it may be compiled
     return {
         name for each in texts if "if_not_exists" not in each for found in _MAKES_TABLE.findall(each) for name in found
     }

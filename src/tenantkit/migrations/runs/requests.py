@@ -54,7 +54,7 @@ def migrating(tenancy: Deployment, target: str, options: Options, function: str 
             f"There are no revisions in {graph.folder}. Write the first with "
             "'tenantkit revision --autogenerate -m initial'."
         )
-    graph.upgrade_steps(target, ())
+    graph.require_target("migrate", target)
     if chosen.phase == "expand":
         require_no_end(target)
 
