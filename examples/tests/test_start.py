@@ -57,7 +57,7 @@ def _serving(app: str, database: URL, **environment: str) -> Generator[tuple[int
 
 @pytest.fixture
 def urls(tracker_url: URL, databases: Databases) -> tuple[URL, URL]:
-    """A database as its owner and the application reach it, both of whom are ordinary roles."""
+    """A database as its owner and the application reach it. Both are ordinary roles."""
     owner, application = databases.make_role(options="CREATEDB"), databases.make_role(options="NOINHERIT")
     databases.let_provision(owner)
     own_them(tracker_url, owner)

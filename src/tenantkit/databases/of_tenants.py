@@ -21,7 +21,7 @@ from tenantkit.exceptions import ConfigurationError
 
 _OF_OTHER_POOLS = frozenset({"max_overflow", "pool", "pool_size", "pool_timeout", "pool_use_lifo", "poolclass"})
 ONE_CONNECTION = ("async_creator", "creator", "pool")
-"""Options that decide where an engine connects to, and as whom, whatever its URL says."""
+"""Options that decide to which server, and with which login, an engine connects, whatever its URL says."""
 _TIMEOUT = 30.0
 """Seconds for which SQLAlchemy's pools wait by default."""
 

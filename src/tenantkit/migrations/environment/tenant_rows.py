@@ -26,7 +26,7 @@ from tenantkit.isolation.row.removal import enter
 from tenantkit.isolation.row.security import login_problem
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.isolation.tenant_column import TenantColumn
-from tenantkit.migrations.environment.turns import Turns
+from tenantkit.migrations.environment.turns import Turns, unsupported
 from tenantkit.postgres.errors import causes, sqlstate
 from tenantkit.postgres.sql_text import read_sql
 from tenantkit.status import MIGRATED, Status
@@ -93,7 +93,7 @@ class TenantRows:
         if self._target.column is None:
             return
         if self._is_outside:
-            raise _unsupported(_READS_AND_LEAVES)
+            raise unsupported(_READS_AND_LEAVES)
         self._end_savepoint()
 
     def _run(self, column: TenantColumn, run: Callable[..., object], **options: Any) -> object:
@@ -106,7 +106,7 @@ class TenantRows:
             if not _needs_a_tenant(error):
                 raise
             if not savepoint.is_active:
-                raise _unsupported(_READS_AND_LEAVES) from error
+                raise unsupported(_READS_AND_LEAVES) from error
             savepoint.rollback()
         else:
             return returned
@@ -155,7 +155,3 @@ def _only_changes_rows(construct: Any) -> bool:
 def _needs_a_tenant(error: Exception) -> bool:
     """Return whether *error* is from a statement that read rows without a tenant, or from one that followed it."""
     return any(sqlstate(each) == _ABORTED or NO_TENANT in str(each) for each in causes(error))
-
-
-def _unsupported(problem: str) -> ConfigurationError:
-    return ConfigurationError(f"For tenants in common tables, tenantkit does not support that a revision {problem}.")

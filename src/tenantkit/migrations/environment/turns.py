@@ -95,7 +95,7 @@ class Turns:
             turn.at = reached[-1] if isinstance(reached[-1], _Waits) else None
         first = self._turns[0]
         if odd := next((turn for turn in self._turns if turn.at != first.at), None):
-            raise _unsupported(
+            raise unsupported(
                 "does something else to the tables for one tenant than for another: "
                 f"{_words(first.at)} for {first.value!r}, {_words(odd.at)} for {odd.value!r}. "
                 "Change the tables independently of their rows"
@@ -106,18 +106,16 @@ class Turns:
         self, connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: object
     ) -> tuple[str, Any]:
         if self._is_over:
-            raise _unsupported("goes on after it has failed for another tenant")
+            raise unsupported("goes on after it has failed for another tenant")
         sql = read_sql(statement)
         if sql.commands <= _OF_ONE_TENANT:
             if sql.sets_sequence:
-                raise _unsupported(
-                    "sets a sequence from rows: all tenants share it, and its numbers are unique already"
-                )
+                raise unsupported("sets a sequence from rows: all tenants share it, and its numbers are unique already")
             return statement, parameters
         if sql.commands & _OF_ONE_TENANT:
-            raise _unsupported("changes rows and tables in one text. Give each statement an op.execute of its own")
+            raise unsupported("changes rows and tables in one text. Give each statement an op.execute of its own")
         if connection.get_nested_transaction() is not self._depth:
-            raise _unsupported("changes tables within a savepoint, and reads rows. Make two revisions of it")
+            raise unsupported("changes tables within a savepoint, and reads rows. Make two revisions of it")
         self._here.switch(_Waits(statement, repr(parameters)))
         if self._current is not self._turns[0]:
             return "SELECT WHERE false", type(parameters)()
@@ -137,5 +135,6 @@ def _words(at: _Waits | None) -> str:
     return "nothing more" if at is None else f"'{' '.join(at.statement.split())[:80]}'"
 
 
-def _unsupported(problem: str) -> ConfigurationError:
+def unsupported(problem: str) -> ConfigurationError:
+    """Return the error for a revision that *problem*, a verb with its objects."""
     return ConfigurationError(f"For tenants in common tables, tenantkit does not support that a revision {problem}.")
