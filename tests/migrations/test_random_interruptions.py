@@ -1,6 +1,7 @@
-"""Commands that are interrupted at random moments, beside locks: each ends soon, with a report, and nothing half done.
+"""Commands that are interrupted at random moments, under load: each ends soon, with a report, and nothing half done.
 
-With ``--cases=all`` these are 200 interruptions, with ``--cases=more`` 80. The moments follow from pytest-randomly's seed.
+With ``--cases=all`` these are 200 interruptions beside a busy process, with ``--cases=more`` 80. The moments follow from
+pytest-randomly's seed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -48,6 +49,16 @@ def make_command(fleet: Fleet, folder: Path, *, forward: bool) -> tuple[Command,
     arguments += ["--engine", random.choice(["auto", "auto", "alembic"]), "--jobs", str(random.choice([0, 1, 2, 4, 8]))]
     arguments += random.choice([[], ["--maintenance"]]) + random.choice([[], ["--canary", "2", "--pause", "0.2"]])
     return Command(folder, fleet.url, *arguments), kind
+
+
+@contextmanager
+def busy_process() -> Generator[None]:
+    """Keep a processor busy for the duration of a block."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 @contextmanager
@@ -146,8 +157,9 @@ def test_commands_interrupted_at_any_moment_leave_nothing_half_done(
     history = [(f"{PACE}\n{up}", f"{PACE}\n{down}") for up, down in (*HISTORY, *([OUTSIDE] if outside else []))]
     fleet = Fleet(empty_database, tmp_path / "migrations", history)
     forward = True
-    with locks(fleet):
-        for _ in range(NUMBERS[pytestconfig.getoption("cases")]):
+    size = pytestconfig.getoption("cases")
+    with locks(fleet), busy_process() if size == "all" else nullcontext():
+        for _ in range(NUMBERS[size]):
             target = f"r{len(history)}" if forward else "r1"
             before = revisions(fleet)
             number = random.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -42,6 +42,10 @@ def reached(
             yield driver, started.enter_context(pgbouncer(database)), driver_arguments(driver)
 
 
+TASKS = {"few": 150, "more": 600, "all": 1_500}
+"""Number of tasks, two thirds of which are cancelled, by the value of ``--cases``."""
+
+
 def open_transactions(engine: Engine) -> int:
     """Return the number of other connections that wait within a transaction."""
     idle = "datname = current_database() AND state LIKE 'idle in%%' AND pid <> pg_backend_pid()"
@@ -54,10 +58,11 @@ def test_no_acknowledged_commit_is_lost_and_nothing_reaches_another_tenant(
     tenancy: Tenancy,
     engine: Engine,
     portal: BlockingPortal,
-    all_cases: bool,
+    all_cases: bool,  # noqa: ARG001 - it does more in the large size
+    pytestconfig: pytest.Config,
 ) -> None:
     driver, url, arguments = reached
-    tasks, random = (600 if all_cases else 150), Random(4711)
+    tasks, random = TASKS[pytestconfig.getoption("cases")], Random(4711)
     acknowledged: dict[str, set[str]] = {key: set() for key in KEYS}
     wrong: list[object] = []
 
