@@ -58,7 +58,7 @@ def test_no_acknowledged_commit_is_lost_and_nothing_reaches_another_tenant(
     tenancy: Tenancy,
     engine: Engine,
     portal: BlockingPortal,
-    all_cases: bool,  # noqa: ARG001 - it does more in the large size
+    all_cases: bool,
     pytestconfig: pytest.Config,
 ) -> None:
     driver, url, arguments = reached
