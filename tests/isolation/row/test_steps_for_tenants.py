@@ -114,6 +114,14 @@ except Exception:
     number = -1
 op.execute(f"INSERT INTO account (name) VALUES ('counted {number}')")
 """,
+    "an error that is caught within a savepoint": """
+try:
+    with bind.begin_nested():
+        number = bind.scalar(sa.text("SELECT count(*) FROM account"))
+except Exception:
+    number = -1
+op.execute(f"INSERT INTO account (name) VALUES ('counted {number}')")
+""",
     "a CTE": """
 op.execute('''WITH moved AS (DELETE FROM invoice WHERE amount = 1 RETURNING amount)
     INSERT INTO account (name) SELECT 'moved ' || amount FROM moved''')
@@ -271,6 +279,39 @@ op.execute("CREATE TRIGGER nothing AFTER INSERT ON account FOR EACH ROW EXECUTE 
 op.bulk_insert(account, [{"name": "all"}])
 """,
         "cannot copy for tenants that are created later: it has a trigger. Let seed= write such rows",
+    ),
+    "a temporary table": (
+        """
+op.execute("CREATE TEMPORARY TABLE mine ON COMMIT DROP AS SELECT 1 AS id, 5 AS number")
+op.execute("UPDATE invoice SET amount = number FROM mine WHERE mine.id = invoice.id")
+op.execute("DROP TABLE mine")
+""",
+        r"makes a temporary table \(mine\), which no policy divides. Use WITH instead",
+    ),
+    "a table without a policy": (
+        """
+op.execute("CREATE TABLE mine (id int, number int)")
+op.execute("INSERT INTO mine SELECT id, amount FROM invoice")
+op.execute("UPDATE invoice SET amount = number FROM mine WHERE mine.id = invoice.id")
+op.execute("DROP TABLE mine")
+""",
+        "the table 'mine' of the schema 'rows' lacks the tenant column",
+    ),
+    "a table without a policy, read": (
+        """
+op.execute("CREATE TABLE mine (id int, number int)")
+bind.execute(sa.text("SELECT * FROM mine")).all()
+op.execute("DROP TABLE mine")
+""",
+        "the table 'mine' of the schema 'rows' lacks the tenant column",
+    ),
+    "rows of all tenants": (
+        """
+op.execute("ALTER TABLE invoice NO FORCE ROW LEVEL SECURITY")
+op.execute("UPDATE invoice SET amount = amount + 1")
+op.execute("ALTER TABLE invoice FORCE ROW LEVEL SECURITY")
+""",
+        "the table 'invoice' of the schema 'rows' does not have row security enabled and forced",
     ),
     "an error of its own": (
         """

@@ -127,6 +127,8 @@ class _Finder:
 
     def _of_structure(self, statement: Statement, *, is_text: bool) -> Iterator[str]:
         table = statement.altered_table
+        if any(node.get("relpersistence") == "t" for node in walk(statement.node)) and statement.creates is not None:
+            yield "it makes a temporary table, which no policy divides among tenants; use WITH"
         if is_text and statement.creates is not None and self._creates_open_table(statement):
             yield "it creates a table without the tenant column and the policy; use op.create_table()"
         if statement.kind == "IndexStmt" and is_text and statement.node.get("unique"):

@@ -17,7 +17,7 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData
 
-from tenantkit.isolation.row.writing import physical_form, require_divided
+from tenantkit.isolation.row.writing import physical_form
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.environment.alias import ALIAS
 from tenantkit.migrations.environment.database_objects import refusing_what_exists_once
@@ -211,7 +211,6 @@ def _run(request: Request, options: dict[str, Any]) -> None:
             transaction.begin()
             with request.rows.divided():
                 context.run_migrations()
-            require_divided(connection, target)
             if request.before_commit is not None:
                 request.before_commit(connection)
             transaction.end()

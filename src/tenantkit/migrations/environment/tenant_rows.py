@@ -24,20 +24,23 @@ from tenantkit.isolation.row.initial import refuse_initial_rows
 from tenantkit.isolation.row.policies import NO_TENANT
 from tenantkit.isolation.row.removal import enter
 from tenantkit.isolation.row.security import login_problem
+from tenantkit.isolation.row.writing import require_divided
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.isolation.tenant_column import TenantColumn
-from tenantkit.migrations.environment.turns import Turns, unsupported
+from tenantkit.migrations.environment.turns import OF_ONE_TENANT, Turns, unsupported
 from tenantkit.postgres.errors import causes, sqlstate
 from tenantkit.postgres.sql_text import read_sql
 from tenantkit.status import MIGRATED, Status
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
+    from sqlalchemy.engine import ExceptionContext
 
 _TENANTS = text(
     "SELECT coalesce(row_value, id::text) FROM tenantkit.tenants "
     "WHERE database = :database AND schema = :schema AND status = ANY(:statuses) ORDER BY id"
 )
+_TEMPORARY = text("SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r' LIMIT 1")
 _HAVE_ROWS = (*MIGRATED, Status.DROPPING)
 _CHANGES = {"insert", "update", "delete", "merge"}
 _READS_AND_LEAVES = "reads rows, and leaves its transaction. Make two revisions of it"
@@ -56,6 +59,12 @@ class TenantRows:
         self._savepoint: NestedTransaction | None = None
         """The beginning of the revision, while it can be run again."""
         self._tenants: Sequence[str] | None = None
+        self._is_running = False
+        """Whether a revision is running."""
+        self._is_unverified = True
+        """Whether the tables may have been changed since `_verify`."""
+        self._has_read = False
+        """Whether the revision has read rows without a tenant, be it that it caught the error."""
 
     @contextmanager
     def divided(self) -> Generator[None]:
@@ -70,12 +79,19 @@ class TenantRows:
             return
         if not self._target.in_transaction and (problem := login_problem(connection)):
             raise ConfigurationError(f"The common tables cannot be migrated: {problem}.")
-        repeat = partial(self._before_execute, column)
-        event.listen(connection, "before_execute", repeat, retval=True)
+        listeners: Sequence[tuple[Any, str, Callable[..., Any], dict[str, bool]]] = (
+            (connection, "before_execute", partial(self._before_execute, column), {"retval": True}),
+            (connection, "before_cursor_execute", self._before_cursor_execute, {}),
+            (connection.engine, "handle_error", self._note_error, {}),
+        )
+        for target, name, listener, options in listeners:
+            event.listen(target, name, listener, **options)
         try:
             yield
         finally:
-            event.remove(connection, "before_execute", repeat)
+            for target, name, listener, _ in listeners:
+                event.remove(target, name, listener)
+        self._verify()
         refuse_initial_rows(connection, self._target.schema, column)
 
     def watch(self, steps: Iterable[MigrationStep]) -> Iterator[MigrationStep]:
@@ -97,24 +113,34 @@ class TenantRows:
         self._end_savepoint()
 
     def _run(self, column: TenantColumn, run: Callable[..., object], **options: Any) -> object:
-        self._is_outside = False
+        self._is_running = self._is_unverified = True
+        try:
+            if (done := self._run_once(run, **options)) is not None:
+                return done[0]
+            returned = Turns(self._connection, self._values(column), partial(run, **options)).take()
+            enter(self._connection, "")
+            return returned
+        finally:
+            self._is_running = False
+
+    def _run_once(self, run: Callable[..., object], **options: Any) -> tuple[object] | None:
+        """Run a revision for all tenants at once, and return what it returns; ``None`` if it is to run for each."""
+        self._is_outside = self._has_read = False
         savepoint = self._savepoint = self._connection.begin_nested()
         try:
             returned = run(**options)
-            self._end_savepoint()
+            if not self._has_read:
+                self._end_savepoint()
+                return (returned,)
         except Exception as error:
-            if not _needs_a_tenant(error):
+            if not (self._has_read or _needs_a_tenant(error)):
                 raise
-            if not savepoint.is_active:
-                raise unsupported(_READS_AND_LEAVES) from error
-            savepoint.rollback()
-        else:
-            return returned
         finally:
             self._is_outside = True
-        returned = Turns(self._connection, self._values(column), partial(run, **options)).take()
-        enter(self._connection, "")
-        return returned
+        if not savepoint.is_active:
+            raise unsupported(_READS_AND_LEAVES)
+        savepoint.rollback()
+        return None
 
     def _end_savepoint(self) -> None:
         if self._savepoint is not None:
@@ -135,6 +161,27 @@ class TenantRows:
         finally:
             self._is_outside = False
         return text("SELECT WHERE false"), [], {}
+
+    def _before_cursor_execute(self, _connection: Connection, _cursor: Any, statement: str, *_: object) -> None:
+        """Have the tables verified before the first statement that uses rows after one that may have changed tables."""
+        if not read_sql(statement).commands <= OF_ONE_TENANT:
+            self._is_unverified = True
+        elif self._is_running and self._is_unverified:
+            self._is_unverified = False
+            self._verify()
+
+    def _verify(self) -> None:
+        """Raise if there is a table whose rows are not divided among tenants, as each tenant's step would use them all.
+
+        :raises ConfigurationError: if there is one.
+        """
+        require_divided(self._connection, self._target)
+        if (name := self._connection.execute(_TEMPORARY).scalar()) is not None:
+            raise unsupported(f"makes a temporary table ({name}), which no policy divides. Use WITH instead")
+
+    def _note_error(self, context: ExceptionContext) -> None:
+        if context.connection is self._connection and NO_TENANT in str(context.original_exception):
+            self._has_read = True
 
     def _values(self, column: TenantColumn) -> Sequence[str]:
         """Return the tenants' values of the tenant column, first the one that no tenant has."""

@@ -22,10 +22,10 @@ from tenantkit.postgres.sql_text import read_sql
 if TYPE_CHECKING:
     from greenlet import greenlet
 
-_OF_ONE_TENANT = {
-    *("select", "values", "table", "insert", "update", "delete", "merge", "copy", "do", "call", "execute", "explain"),
-    *("declare", "fetch", "move", "close", "savepoint", "release", "rollback", "show"),
-}
+_USE_ROWS = {"select", "values", "table", "insert", "update", "delete", "merge", "copy", "do", "call", "execute"}
+OF_ONE_TENANT = frozenset(
+    {*_USE_ROWS, "explain", "declare", "fetch", "move", "close", "savepoint", "release", "rollback", "show"}
+)
 """The commands that are executed for each tenant; all others concern the tables themselves, or the transaction."""
 _SET = "SELECT set_config(%s, %s, true)"
 
@@ -75,12 +75,12 @@ class Turns:
             return returned
         finally:
             self._is_over = True
-            event.remove(self._connection, "before_cursor_execute", self._before)
-            event.remove(self._connection, "after_cursor_execute", self._after)
             for turn in self._turns:
                 if not turn.run.dead:
                     with suppress(Exception):  # of the revision, as it is ended
                         turn.run.throw()
+            event.remove(self._connection, "before_cursor_execute", self._before)
+            event.remove(self._connection, "after_cursor_execute", self._after)
 
     def _go_on(self) -> object:
         """Let each run go on to the next statement that is executed once; the first run executes the one before.
@@ -108,11 +108,11 @@ class Turns:
         if self._is_over:
             raise unsupported("goes on after it has failed for another tenant")
         sql = read_sql(statement)
-        if sql.commands <= _OF_ONE_TENANT:
+        if sql.commands <= OF_ONE_TENANT:
             if sql.sets_sequence:
                 raise unsupported("sets a sequence from rows: all tenants share it, and its numbers are unique already")
             return statement, parameters
-        if sql.commands & _OF_ONE_TENANT:
+        if sql.commands & OF_ONE_TENANT:
             raise unsupported("changes rows and tables in one text. Give each statement an op.execute of its own")
         if connection.get_nested_transaction() is not self._depth:
             raise unsupported("changes tables within a savepoint, and reads rows. Make two revisions of it")
@@ -123,7 +123,7 @@ class Turns:
         return statement, parameters
 
     def _after(self, _connection: Connection, _cursor: Any, statement: str, *_: object) -> None:
-        if not read_sql(statement).commands <= _OF_ONE_TENANT:
+        if not read_sql(statement).commands <= OF_ONE_TENANT:
             self._enter(self._current.value)
 
     def _enter(self, value: str) -> None:
