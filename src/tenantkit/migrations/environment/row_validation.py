@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,10 +40,13 @@ def validating(connection: Connection, target: MigrationTarget) -> Generator[Non
     finally:
         event.remove(connection, "before_execute", _before)
         event.remove(connection, "after_execute", _after)
-        connection.info.pop(_IN_USE, None)
+        for name in (_IN_USE, _OPEN):
+            connection.info.pop(name, None)
 
 
 _IN_USE = "tenantkit_common_tables_in_use"
+_OPEN = "tenantkit_open_tables"
+"""The tables whose policies do not hold for their owner now."""
 
 
 def _before(connection: Connection, construct: Any, *_: object) -> None:
@@ -53,11 +56,14 @@ def _before(connection: Connection, construct: Any, *_: object) -> None:
             "tenantkit does not support yet that a foreign key of common tables is validated while they are in use. "
             "Add it by op.create_foreign_key(), which locks both tables while it reads them."
         )
-    _force(connection, tables, "NO FORCE")
+    if tables:
+        connection.info[_OPEN] = tables
+        _force(connection, tables, "NO FORCE")
 
 
 def _after(connection: Connection, construct: Any, *_: object) -> None:
-    _force(connection, _tables(connection, construct), "FORCE")
+    if isinstance(construct, ValidateConstraint):
+        _force(connection, connection.info.pop(_OPEN, ()), "FORCE")
 
 
 def _tables(connection: Connection, construct: Any) -> list[str]:
@@ -68,6 +74,6 @@ def _tables(connection: Connection, construct: Any) -> list[str]:
     return list(connection.execute(_TABLES, where).scalars())
 
 
-def _force(connection: Connection, tables: list[str], how: str) -> None:
+def _force(connection: Connection, tables: Iterable[str], how: str) -> None:
     for table in tables:
         connection.exec_driver_sql(f"ALTER TABLE {table} {how} ROW LEVEL SECURITY".replace("%", "%%"))

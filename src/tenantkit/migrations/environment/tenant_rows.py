@@ -133,7 +133,7 @@ class TenantRows:
                 self._end_savepoint()
                 return (returned,)
         except Exception as error:
-            if not (self._has_read or _needs_a_tenant(error)):
+            if not (_needs_a_tenant(error) or (self._has_read and savepoint.is_active)):
                 raise
         finally:
             self._is_outside = True
