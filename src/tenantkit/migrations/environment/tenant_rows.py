@@ -27,7 +27,7 @@ from tenantkit.isolation.row.security import login_problem
 from tenantkit.isolation.row.writing import require_divided
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.isolation.tenant_column import TenantColumn
-from tenantkit.migrations.environment.turns import OF_ONE_TENANT, Turns, unsupported
+from tenantkit.migrations.environment.turns import OF_ONE_TENANT, USE_ROWS, Turns, unsupported
 from tenantkit.postgres.errors import causes, sqlstate
 from tenantkit.postgres.sql_text import read_sql
 from tenantkit.status import MIGRATED, Status
@@ -164,9 +164,10 @@ class TenantRows:
 
     def _before_cursor_execute(self, _connection: Connection, _cursor: Any, statement: str, *_: object) -> None:
         """Have the tables verified before the first statement that uses rows after one that may have changed tables."""
-        if not read_sql(statement).commands <= OF_ONE_TENANT:
+        commands = read_sql(statement).commands
+        if not commands <= OF_ONE_TENANT:
             self._is_unverified = True
-        elif self._is_running and self._is_unverified:
+        elif self._is_running and self._is_unverified and commands & USE_ROWS:
             self._is_unverified = False
             self._verify()
 

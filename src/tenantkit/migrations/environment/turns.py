@@ -22,10 +22,12 @@ from tenantkit.postgres.sql_text import read_sql
 if TYPE_CHECKING:
     from greenlet import greenlet
 
-_USE_ROWS = {"select", "values", "table", "insert", "update", "delete", "merge", "copy", "do", "call", "execute"}
-OF_ONE_TENANT = frozenset(
-    {*_USE_ROWS, "explain", "declare", "fetch", "move", "close", "savepoint", "release", "rollback", "show"}
+USE_ROWS = frozenset(
+    {"select", "values", "table", "insert", "update", "delete", "merge", "copy", "do", "call", "execute", "explain"}
 )
+"""The commands that may use rows."""
+
+OF_ONE_TENANT = frozenset({*USE_ROWS, "declare", "fetch", "move", "close", "savepoint", "release", "rollback", "show"})
 """The commands that are executed for each tenant; all others concern the tables themselves, or the transaction."""
 _SET = "SELECT set_config(%s, %s, true)"
 
