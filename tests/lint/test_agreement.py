@@ -219,7 +219,7 @@ LOCKS = [
     "DROP TYPE mood",
     "ALTER TYPE mood ADD VALUE 'so so'",
     "ALTER DOMAIN positive ADD CHECK (VALUE > 0) NOT VALID",
-    "CREATE STATISTICS ON title, size FROM task",
+    "CREATE STATISTICS IF NOT EXISTS st ON title, size FROM task",
     "DROP POLICY all_of_them ON project",
     "SELECT * FROM task, project FOR SHARE OF task",
     "TABLE task",
