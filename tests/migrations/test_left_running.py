@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from itertools import product
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import pytest
@@ -106,13 +108,27 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:unclosed running multiprocessing pool",
+    "ignore:Exception ignored in. <function Pool.__del__:pytest.PytestUnraisableExceptionWarning",
+)
+
+
+def spread(*values: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return each fifth combination: all of them take ten minutes."""
+    return [*product(*values)][::5]
+
+
 @pytest.fixture(autouse=True)
-def closed_loops() -> Generator[None]:
-    """Close the event loops that revisions leave, so that no later test gets a warning of them."""
+def nothing_left() -> Generator[None]:
+    """End the loops and pools that revisions leave, so that no later test gets a warning of them."""
     yield
-    for loop in (each for each in gc.get_objects() if isinstance(each, asyncio.BaseEventLoop)):
-        if not loop.is_running():
-            loop.close()
+    for each in gc.get_objects():
+        if isinstance(each, asyncio.BaseEventLoop) and not each.is_running():
+            each.close()
+        elif isinstance(each, ThreadPool):
+            each.terminate()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
@@ -140,9 +156,7 @@ def written(engine: Engine) -> list[str]:
 
 
 @pytest.mark.few_cases
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize(("start", "use", "options"), spread(STARTS, USES, OPTIONS))
 def test_what_a_revision_leaves_running_does_not_work_in_the_next_tenant(
     start: str,
     use: str,
@@ -170,9 +184,7 @@ def test_what_a_revision_leaves_running_does_not_work_in_the_next_tenant(
 
 
 @pytest.mark.few_cases
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("how", WAITED)
+@pytest.mark.parametrize(("how", "use", "options"), spread(WAITED, USES, OPTIONS))
 def test_threads_and_tasks_that_a_revision_waits_for_work_in_its_tenant(
     how: str, use: str, options: str, fleet: Tenancy, environment: Environment, engine: Engine
 ) -> None:

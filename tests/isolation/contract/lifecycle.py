@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import inspect, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from tenantkit import (
     MigrationError,
+    Tenant,
     TenantMismatchError,
     TenantNotFoundError,
     TenantUnavailableError,
@@ -89,12 +91,26 @@ def ends_alone(deployment: Deployment) -> bool:
         if read(deployment) != {second: [second]}:
             return False
         assert raises(TenantNotFoundError, lambda: deployment.application.session(first))
+        if not is_gone(deployment, old):
+            return False
         create(deployment, first)
         create(deployment, NEW)
         assert read(deployment) == {first: [], second: [second], NEW: []}
         write(deployment, [first, NEW])
         assert raises(TenantMismatchError, lambda: deployment.application.session(old))
         return raises(Exception, lambda: session.scalars(select(Task.title)).one())
+
+
+def is_gone(deployment: Deployment, tenant: Tenant) -> bool:
+    """Return whether a tenant that was dropped has left neither tables nor rows."""
+    column = deployment.operator.bind(tenant).column
+    own = "" if column is None else f" WHERE {column.name} = {tenant.id}"
+
+    def count() -> int:
+        with deployment.engines[tenant.placement.database].connect() as connection:
+            return int(connection.exec_driver_sql(f'SELECT count(*) FROM "{tenant.schema}".task{own}').scalar_one())
+
+    return raises(DBAPIError, count) if column is None else count() == 0
 
 
 def is_repaired(deployment: Deployment) -> bool:
