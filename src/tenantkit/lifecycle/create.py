@@ -252,8 +252,8 @@ class _Creation:
         return self._complete(there)
 
     def _complete(self, there: Connection) -> Tenant:
-        self._operation.step = "seeding"
         self._isolation.fill(there, self._tenant)
+        self._operation.step = "seeding"
         self._seed(there, self._tenant)
         self._operation.step = "activating"
         return store.transition(

@@ -15,14 +15,8 @@ from sqlalchemy import URL, Engine, create_engine, text
 
 from tenantkit import MigrationError, Tenancy, migrations
 from tests.isolation.row.conftest import make_owner
+from tests.isolation.row.test_migrations import R1
 from tests.migrations.environments import Environment
-
-R1 = """
-op.create_table("account", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String, unique=True),
-    sa.Column("kind", sa.Enum("a", "b", name="kind", schema="tenant")), schema="tenant")
-op.create_table("invoice", sa.Column("id", sa.Integer, primary_key=True), sa.Column("amount", sa.Integer, index=True),
-    sa.Column("account_id", sa.Integer, sa.ForeignKey("tenant.account.id", ondelete="SET NULL")), schema="tenant")
-"""
 
 TABLES = """
 account = sa.table("account", sa.column("id"), sa.column("name"), sa.column("kind", sa.Enum("a", "b", name="kind", schema="tenant")), schema="tenant")

@@ -72,7 +72,7 @@ class Leftovers:
     """Refuses, in one run of Alembic's environment, what earlier revisions and runs have left."""
 
     def __init__(self, connection: Connection, schema: str, recorder: Recorder | None) -> None:
-        """Watch *connection*; *recorder* is told why a revision cannot be replayed."""
+        """Watch *connection*, and give *recorder* the reason if a revision cannot be replayed."""
         self._connection = connection
         self._schema = schema
         self._recorder = recorder
