@@ -89,7 +89,7 @@ def test_a_shell_runs_commands_and_gets_their_exit_codes(bare_project: Project) 
 
 
 def test_a_signal_to_the_program_of_a_shell_reaches_the_command(bare_project: Project) -> None:
-    bare_project.write("shop/app.py", "import time; open('started', 'w'); time.sleep(300)")
+    bare_project.write("shop/app.py", "import time; open('started', 'w')\nwhile True: time.sleep(0.01)")
     commands.write_script(bare_project.folder)
     program = [bare_project.folder / "tenantkit", "list", "-a", "shop.app:x"]
     with subprocess.Popen(program, cwd=bare_project.folder, stderr=subprocess.PIPE) as process:

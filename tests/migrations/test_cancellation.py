@@ -281,9 +281,7 @@ def test_leaving_maintenance_is_not_interrupted(fleet: Fleet, jobs: str, number:
 @with_a_signal
 @pytest.mark.parametrize("to_group", [False, True], ids=["parent", "group"])
 def test_a_worker_that_is_starting_is_ended(fleet: Fleet, number: int, to_group: bool) -> None:
-    loading = (
-        "import pathlib, sys, time\nif sys.argv[0] == '-c':\n    pathlib.Path('loading').touch()\n    time.sleep(300)\n"
-    )
+    loading = "import pathlib, sys, time\nif sys.argv[0] == '-c':\n    pathlib.Path('loading').touch()\n    while True: time.sleep(0.01)\n"
     fleet.environment.add("two", "op.execute('SELECT 1')")
     file = fleet.environment.folder / "env.py"
     environment = next(path for path in (file, fleet.environment.folder / "tenant" / "env.py") if path.exists())
@@ -300,7 +298,7 @@ def test_python_code_of_a_revision_is_interrupted(fleet: Fleet, how: list[str], 
     fleet.environment.add(
         "two",
         "import pathlib, time\nif op.get_bind().exec_driver_sql('SELECT current_schema()').scalar() == 't_k3':\n"
-        "    pathlib.Path('asleep').touch()\n    time.sleep(300)",
+        "    pathlib.Path('asleep').touch()\n    while True: time.sleep(0.01)",
     )
     with fleet.run("migrate", *how, "--maintenance") as command:
         until(lambda: (fleet.folder / "asleep").exists() or command.has_ended)
@@ -338,7 +336,10 @@ def test_a_pause_and_a_check_between_waves_are_interrupted(fleet: Fleet, option:
 
 @with_each_signal
 def test_a_second_signal_ends_the_process_at_once(fleet: Fleet, number: int) -> None:
-    endless = "import pathlib, time\nwhile True:\n    try:\n        pathlib.Path('asleep').touch()\n        time.sleep(300)\n    except KeyboardInterrupt:\n        pathlib.Path('caught').touch()"
+    endless = (
+        "import pathlib, time\nwhile True:\n    try:\n        pathlib.Path('asleep').touch()\n"
+        "        while True: time.sleep(0.01)\n    except KeyboardInterrupt:\n        pathlib.Path('caught').touch()"
+    )
     fleet.environment.add("two", endless)
     with fleet.run("migrate", "--jobs", "0", "--maintenance") as command:
         until(lambda: (fleet.folder / "asleep").exists() or command.has_ended)

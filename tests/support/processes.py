@@ -1,4 +1,8 @@
-"""Work in other processes, which can be stopped at any statement that they send, and killed there."""
+"""Work in other processes, which can be stopped at any statement that they send, and killed there.
+
+Code that a signal interrupts sleeps for moments only: if the signal comes between Python's check for signals and the
+system call, ``time.sleep`` goes on to its end.
+"""
 
 from __future__ import annotations
 
