@@ -23,8 +23,8 @@ from tenantkit.sessions.unscoped import CommonTables, UnscopedSession
 from tenantkit.status import SERVED
 from tenantkit.tenant import TENANT, Tenant
 
-MAX_BINDINGS = 128
-"""Maximum number of bindings that a tenancy keeps, of about a kilobyte each."""
+MAX_BINDINGS = 2_000
+"""Maximum number of bindings that a tenancy keeps, of about a kilobyte each: the default number of cached tenants."""
 
 
 class Serving(Deployment):
