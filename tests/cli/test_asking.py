@@ -84,6 +84,7 @@ def test_the_question_names_the_shared_tables(project: Project, project_engine: 
     assert code == 0
 
 
+@pytest.mark.few_cases(downgrade=3)
 @pytest.mark.parametrize(
     ("downgrade", "says"),
     [

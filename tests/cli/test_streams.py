@@ -28,6 +28,7 @@ def run_without_reader(project: Project, stream: str, *arguments: str) -> tuple[
     return done.returncode, done.stderr if stream == "stdout" else done.stdout
 
 
+@pytest.mark.few_cases(arguments=3)
 @pytest.mark.parametrize(
     "arguments",
     [("list",), ("list", "--json"), ("show", "acme"), ("status",), ("status", "--json"), ("check",), ("doctor",)],

@@ -224,6 +224,7 @@ def test_a_forked_process_has_asynchronous_connections_of_its_own(
     run(ASYNCIO, database.set(drivername=f"postgresql+{driver}"), fork, repr(pool))
 
 
+@pytest.mark.few_cases(fork=1)
 @pytest.mark.parametrize("fork", ["python", "c"])
 def test_a_forked_process_has_a_cache_of_revisions_of_its_own(
     database: URL, environment: Environment, fork: str

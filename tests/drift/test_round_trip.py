@@ -31,7 +31,7 @@ def test_tenants_that_were_created_alike_have_no_drift(fleet: Fleet) -> None:
     assert fleet.catalog("acme") == fleet.catalog("beta")
 
 
-@pytest.mark.few_cases(name=14)
+@pytest.mark.few_cases(name=8)
 @pytest.mark.parametrize("name", BROKEN)
 def test_changes_by_hand_are_named_and_repaired(fleet: Fleet, name: str) -> None:
     sql, words, by_hand = BROKEN[name]

@@ -38,6 +38,7 @@ def test_an_isolation_separates_what_it_is_declared_to(
     assert examine(kind, cases, driver=driver, way=way) == {}
 
 
+@pytest.mark.few_cases(case=2)
 @pytest.mark.parametrize("case", lifecycle.CASES, ids=lambda case: case.name)
 @for_each_kind
 def test_tenants_are_created_migrated_and_removed_one_by_one(examine: Examine, kind: Kind, case: Case) -> None:

@@ -129,7 +129,7 @@ def test_engines_of_logins_share_what_can_be_shared_and_one_budget(deploy: Deplo
 
 @for_each_driver
 @pytest.mark.parametrize("kind", [LOGIN, DATABASE_LOGIN], ids=lambda kind: kind.name)
-@pytest.mark.few_cases
+@pytest.mark.few_cases(kind=1)
 def test_many_at_once_have_their_own_logins_on_few_connections(deploy: Deploy, kind: Kind, driver: str) -> None:
     keys = [*KEYS, "initech", "umbrella"]
     deployment = deploy(kind, driver=driver, engine_budget=2)

@@ -64,6 +64,7 @@ def assert_gone(tenancy: Tenancy, engine: Engine) -> None:
 RECOVERIES = [recover_by_create, recover_by_drop, recover_by_repair]
 
 
+@pytest.mark.few_cases(work=1, recover=1)
 @pytest.mark.parametrize("recover", RECOVERIES)
 @pytest.mark.parametrize("work", [processes.create, processes.drop])
 def test_after_a_kill_at_any_statement_the_next_process_recovers(

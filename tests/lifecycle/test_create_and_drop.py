@@ -124,6 +124,7 @@ CHANGES: dict[str, Callable[[Tenancy, str], object]] = {
 }
 
 
+@pytest.mark.few_cases(change=3)
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_seed_that_changes_its_own_tenant_does_not_wait_for_itself(
     tenancy: Tenancy, engine: Engine, change: Callable[[Tenancy, str], object]
@@ -234,6 +235,7 @@ DEPENDANTS = {
 }
 
 
+@pytest.mark.few_cases(statements=6)
 @pytest.mark.parametrize("statements", DEPENDANTS.values(), ids=DEPENDANTS)
 def test_dependent_objects_of_other_schemas_prevent_a_removal(
     tenancy: Tenancy, engine: Engine, statements: str

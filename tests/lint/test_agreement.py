@@ -731,7 +731,7 @@ def fleet_at(text: str, folder: Path, make_tenancy: Callable[..., Tenancy]) -> G
     yield tenancy
 
 
-@pytest.mark.few_cases(upgrade=8)
+@pytest.mark.few_cases(upgrade=4)
 @pytest.mark.parametrize(("upgrade", "head"), READS, ids=[each[0][:60] for each in READS])
 def test_revisions_that_are_not_replayed_are_found(
     upgrade: str, head: str, tmp_path: Path, make_tenancy: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch

@@ -39,6 +39,7 @@ def test_the_page_shows_what_is_found_and_what_to_do_instead(
     assert find(good, migrations, nowhere, code) == set()
 
 
+@pytest.mark.few_cases(code=5)
 @pytest.mark.parametrize("code", RULES)
 def test_the_recommended_revisions_can_be_run(
     code: str, migrations: Path, make_tenancy: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch

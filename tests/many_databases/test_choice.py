@@ -90,6 +90,7 @@ async def _later(*_: Any) -> str:
     return "eu"
 
 
+@pytest.mark.few_cases(policy=3)
 @pytest.mark.parametrize(
     ("policy", "said"),
     [

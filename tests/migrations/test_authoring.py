@@ -77,6 +77,7 @@ def declare(shared_schema: str, schema: str | None) -> tuple[sa.MetaData, sa.Met
     return shared, tenant
 
 
+@pytest.mark.few_cases(shared_schema=2)
 @pytest.mark.parametrize(
     ("shared_schema", "placeholder"), [("shared", "tenant"), ("shared", None), ("public", "tenant"), ("public", None)]
 )

@@ -489,6 +489,7 @@ WAYS = {
 }
 
 
+@pytest.mark.few_cases(way=2)
 @pytest.mark.parametrize("jobs", [0, 1])
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_in_a_tenant_each_row_gets_its_own_value(

@@ -363,6 +363,7 @@ def test_two_signals_at_once_count_as_one(fleet: Fleet, number: int) -> None:
         fleet.check(command, number)
 
 
+@pytest.mark.few_cases(how=1)
 @with_engines("here", "workers")
 def test_a_run_in_the_background_of_a_script_ignores_ctrl_c_but_not_sigterm(fleet: Fleet, how: list[str]) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() >= 't_k3'"))

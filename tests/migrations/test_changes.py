@@ -201,6 +201,7 @@ def run(url: str, folder: Path) -> None:
         migrate(tenancy, tenants=["victim"], jobs=0)
 
 
+@pytest.mark.all_cases
 def test_a_backfill_that_is_killed_is_finished_by_the_next_run(empty_database: URL, tmp_path: Path) -> None:
     folder = tmp_path / "migrations"
     init(folder)

@@ -87,6 +87,7 @@ ENVIRONMENTS = {
 }
 
 
+@pytest.mark.few_cases(form=5)
 @pytest.mark.parametrize("jobs", [0, 1])
 @pytest.mark.parametrize("form", ENVIRONMENTS)
 def test_an_env_py_of_this_form_runs_the_revisions(

@@ -164,6 +164,7 @@ def test_a_run_killed_at_any_moment_leaves_no_tenant_half_migrated(
     assert fleet.check()
 
 
+@pytest.mark.all_cases
 def test_connections_lost_at_any_moment_are_opened_again(empty_database: URL, folder: Path, all_cases: bool) -> None:
     fleet = Fleet(empty_database, folder)
     forward = True
@@ -255,6 +256,7 @@ class Away(Progress):
         self._starting.join()
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize(
     "options",
     [
@@ -310,6 +312,7 @@ class Crash(Progress):
         self.losses += outcomes
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("after", [5, *(pytest.param(number, marks=pytest.mark.all_cases) for number in (4, 10))])
 def test_migrations_that_a_crashed_server_has_lost_are_repeated(after: int, server: Server, folder: Path) -> None:
     fleet = Fleet(server.url, folder)

@@ -354,6 +354,7 @@ def test_a_signal_to_a_worker_that_starts_does_not_end_it(
     assert [outcome.ok for outcome in report.outcomes] == [True] * 3
 
 
+@pytest.mark.few_cases(is_ignored=1)
 @pytest.mark.usefixtures("new_workers")
 @pytest.mark.parametrize("is_ignored", [False, True])
 def test_processes_of_a_revision_react_to_signals_as_the_run_does(

@@ -147,6 +147,7 @@ def finish_creation(fleet: Fleet) -> None:
         tenancy.drop("new")
 
 
+@pytest.mark.few_cases(outside=1)
 @pytest.mark.parametrize("part", [1, *(pytest.param(number, marks=pytest.mark.all_cases) for number in (2, 3, 4, 5))])
 @pytest.mark.parametrize("outside", [False, True], ids=["", "outside"])
 def test_commands_interrupted_at_any_moment_leave_nothing_half_done(

@@ -289,6 +289,7 @@ WAYS_TO_FAIL = {
 }
 
 
+@pytest.mark.few_cases(way=2)
 @pytest.mark.parametrize(
     ("way", "revision", "named"),
     [

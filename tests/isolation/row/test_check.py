@@ -54,6 +54,7 @@ def make_migrated(url: URL, environment: Environment) -> Generator[Callable[...,
         each.close()
 
 
+@pytest.mark.few_cases(isolations=1)
 @pytest.mark.parametrize("isolations", [("row", "row"), ("row", "row", "schema", "schema")])
 def test_the_exit_code_says_whether_common_tables_differ(
     make_migrated: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch, isolations: tuple[str, ...]
