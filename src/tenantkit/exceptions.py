@@ -16,6 +16,7 @@
     ├── CrossDatabaseError
     ├── RawSQLForbiddenError
     ├── ProvisioningError
+    ├── SchemaRenameError
     └── MigrationError
 
 Every message says what to do next, and none contains a password. Errors of the
@@ -246,7 +247,7 @@ class RawSQLForbiddenError(TenantkitError):
 
 
 class ProvisioningError(TenantkitError):
-    """A tenant could not be created or dropped; running the same call again resumes."""
+    """A tenant could not be created, renamed or dropped; running the same call again resumes."""
 
     def __init__(self, tenant: str, step: str, reason: str) -> None:
         self.tenant = tenant
@@ -255,6 +256,17 @@ class ProvisioningError(TenantkitError):
             f"Tenant {tenant!r}: {step} failed ({as_clause(reason)}). "
             "Fix the cause, then repeat the call or command: it resumes."
         )
+
+
+class SchemaRenameError(TenantkitError):
+    """A schema cannot be renamed: texts in the database name it, or a migration is at work on it."""
+
+    def __init__(self, schema: str, reason: str, sqlstate: str | None = None) -> None:
+        self.schema = schema
+        self.reason = reason
+        self.sqlstate = sqlstate
+        """That of a lock conflict if another attempt may succeed."""
+        super().__init__(f"The schema {schema!r} cannot be renamed: {as_clause(reason)}.")
 
 
 class MigrationError(TenantkitError):

@@ -25,6 +25,7 @@ from tenantkit import (
     NoCurrentTenantError,
     ProvisioningError,
     RawSQLForbiddenError,
+    SchemaRenameError,
     Status,
     TenantExistsError,
     TenantkitError,
@@ -68,6 +69,8 @@ ERRORS: list[TenantkitError] = [
     RawSQLForbiddenError("acme"),
     RawSQLForbiddenError("acme", "Say it otherwise."),
     ProvisioningError("acme", "seeding", "KeyError: 'x'"),
+    SchemaRenameError("t_acme", "the name is text in the body of f()"),
+    SchemaRenameError("t_acme", "a migration is at work", "55P03"),
     MigrationError(REPORT),
 ]
 

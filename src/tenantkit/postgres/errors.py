@@ -9,7 +9,8 @@ from sqlalchemy.exc import DBAPIError
 from tenantkit.exceptions import TenantkitError
 from tenantkit.user_code import describe, storable
 
-CONFLICTS = frozenset({"40001", "40P01", "55P03"})
+LOCK_NOT_AVAILABLE = "55P03"
+CONFLICTS = frozenset({"40001", "40P01", LOCK_NOT_AVAILABLE})
 """serialization_failure, deadlock_detected, lock_not_available (PostgreSQL, appendix A)."""
 
 
