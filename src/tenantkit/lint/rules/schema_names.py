@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from tenantkit.lint.analysis.whole_database import about_database
 from tenantkit.lint.rules.rule import Problem, Rule
+from tenantkit.lint.sql.expressions import constant
+from tenantkit.lint.sql.tree import find, parts
 
 if TYPE_CHECKING:
     from tenantkit.lint.revision import Revision
+    from tenantkit.lint.sql.statement import Statement
 
 
 def names_schema(revision: Revision) -> Iterator[Problem]:
@@ -19,7 +22,7 @@ def names_schema(revision: Revision) -> Iterator[Problem]:
     for step, statement in revision.statements():
         if about_database(statement) is not None:
             continue  # TK010 finds it
-        for schema in sorted(statement.schemas):
+        for schema in sorted({*statement.schemas, *filter(revision.schemas.is_tenant_schema, _in_texts(statement))}):
             if revision.schemas.is_expected(schema):
                 continue
             if schema == revision.schemas.placeholder:
@@ -31,6 +34,15 @@ def names_schema(revision: Revision) -> Iterator[Problem]:
             yield Problem(
                 step.lines, f"{what} Write names in text without a schema: search_path leads to the tenant's."
             )
+
+
+def _in_texts(statement: Statement) -> Iterator[str]:
+    """Yield the first part of each text in arguments of triggers, options of tables and settings of functions."""
+    values = [each.get("arg") for each in find(statement.node, "DefElem")]
+    settings = (value for each in find(statement.node, "VariableSetStmt") for value in each.get("args", ()))
+    texts = [*parts(statement.node.get("args")), *(part for value in values for part in parts(value))]
+    texts += [value for value in map(constant, settings) if isinstance(value, str)]
+    yield from (each.partition(".")[0].strip('"') for each in texts)
 
 
 RULE = Rule("TK001", "a statement for every tenant names a schema", names_schema)
