@@ -9,10 +9,10 @@ current operation in module globals, which tasks would take from one another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from sqlalchemy import URL, Engine
@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from tenantkit import drivers
-from tenantkit.arguments import FLAG, MAPPING, optional, require, whole
+from tenantkit.arguments import FLAG, FUNCTION, MAPPING, optional, require, whole
 from tenantkit.context import current_tenant
 from tenantkit.databases.base import Databases
 from tenantkit.databases.engines import check_server_once, explaining_imports, keep_statements, parse_url, psycopg_url
@@ -40,6 +40,7 @@ from tenantkit.sessions.classes import (
     check_sync_session_class,
     shared_class,
 )
+from tenantkit.sessions.moved_schemas import look_up_after_errors
 from tenantkit.sessions.raw_sql import watch_statements
 from tenantkit.sessions.session import Bound, TenantSession
 from tenantkit.sessions.unscoped import UnscopedSession
@@ -49,6 +50,8 @@ from tenantkit.tenant import MAIN_DATABASE, Tenant
 
 __all__ = ["AsyncTenancy", "AsyncTenantSession"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SYNC_BUDGET = 5
 """Maximum number of connections of the synchronous half to tenants' own databases, and by their logins."""
@@ -141,6 +144,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
         self.databases.prepare(lambda engine: check_server_once(engine, self.sync.placeholder))
         self.databases.prepare(drivers.install)
         self.databases.prepare(lambda engine: watch_statements(engine, self.sync.placeholder))
+        self.databases.prepare(lambda engine: look_up_after_errors(engine, self.sync.lookups.forget))
         self._unscoped_engine = None if unscoped_url is None else _open_async_engine(unscoped_url, own_options)
         async_options: dict[str, Any] = {"expire_on_commit": False, **(session_options or {})}
         self.sessionmaker: async_sessionmaker[AsyncTenantSession] = async_sessionmaker(
@@ -251,6 +255,18 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
     async def repair(self) -> Findings:
         """Repair what `diagnose` finds, and return the findings."""
         return await asyncio.to_thread(self.sync.repair)
+
+    async def run(self, function: Callable[Concatenate[Tenancy, P], T], /, *args: P.args, **options: P.kwargs) -> T:
+        """Run an operator's function, such as `tenantkit.lifecycle.rename`, in a thread, and return its result.
+
+        Its first argument is `sync`, the tenancy with psycopg; *args* and *options* follow::
+
+            await tenancy.run(lifecycle.rename, "acme", "acme2")
+
+        The function goes on to its end if the task is cancelled.
+        """
+        require(function=(function, FUNCTION))
+        return await asyncio.to_thread(function, self.sync, *args, **options)
 
     async def close(self) -> None:
         """Stop listening and close idle connections."""

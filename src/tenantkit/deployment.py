@@ -41,6 +41,8 @@ class Deployment(Directory):
         self.metadata = metadata
         self.extra_schemas = extra_schemas
         self.engine_options = engine_options
+        self.reserved_keys: frozenset[str] = frozenset()
+        """Keys that no tenant may have, besides the built-in ones."""
         self._checked_tables = 0
         super().__init__(databases, isolations, application, **registry)
         databases.prepare(lambda engine: leave_out_shared_keys(engine, lambda: self.main_schemas), main=False)

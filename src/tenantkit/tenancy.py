@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -42,6 +41,7 @@ from tenantkit.lifecycle.builders import CheckedBuilder, MetadataBuilder, Seed, 
 from tenantkit.lifecycle.create import create
 from tenantkit.lifecycle.doctor import Findings, diagnose, repair
 from tenantkit.lifecycle.drop import drop
+from tenantkit.lifecycle.operation import operating
 from tenantkit.lifecycle.order import check_order
 from tenantkit.naming import IDENTIFIER, IDENTIFIERS, SCHEMAS, validate_prefix, validate_reserved
 from tenantkit.placement import PlacementPolicy
@@ -49,6 +49,7 @@ from tenantkit.registry import tables as registry_tables
 from tenantkit.registry.applications import Application
 from tenantkit.serving import Serving
 from tenantkit.sessions.crossing import CrossDatabaseWrites, SharedTables
+from tenantkit.sessions.moved_schemas import look_up_after_errors
 from tenantkit.sessions.raw_sql import watch_statements
 from tenantkit.sessions.session import Bound, TenantSession
 from tenantkit.tables import METADATA, Metadata
@@ -219,10 +220,11 @@ class Tenancy(Serving):
         self.shared_tables = SharedTables(every, placeholder, cross_database_writes)
         self._seed = seed
         self._placement = placement
-        self._reserved_keys = validate_reserved(reserved_keys)
+        self.reserved_keys = validate_reserved(reserved_keys)
         databases.prepare(lambda engine: check_server_once(engine, placeholder))
         databases.prepare(drivers.install)
         databases.prepare(lambda engine: watch_statements(engine, placeholder))
+        databases.prepare(lambda engine: look_up_after_errors(engine, self.lookups.forget))
         self._rows_schema = rows_schema
         if unscoped_url is not None:
             self._unscoped_engine = open_engine(psycopg_url(parse_url(unscoped_url, "unscoped_url")), own_options)
@@ -271,7 +273,7 @@ class Tenancy(Serving):
             isolation=isolation,
             row_value=row_value,
             policy=self._placement,
-            reserved=self._reserved_keys,
+            reserved=self.reserved_keys,
         )
         seeds = [each for each in (self._seed, seed) if each is not None]
 
@@ -280,7 +282,7 @@ class Tenancy(Serving):
             for each in seeds:
                 run_seed(there, Bound(self.databases, binding, self.shared_tables, connection), each, self.sessionmaker)
 
-        with self.lookups.forgetting(key), self._provisioning() as connection:
+        with self.lookups.forgetting(key), operating(self) as connection:
             return create(self, connection, order, build=self._builder, seed=fill)
 
     def drop(self, key: str) -> Tenant:
@@ -291,29 +293,23 @@ class Tenancy(Serving):
         :raises TenantNotFoundError: if there is no such tenant.
         :raises ProvisioningError: if other schemas depend on the tenant's.
         """
-        with self.lookups.forgetting(key), self._provisioning() as connection:
+        with self.lookups.forgetting(key), operating(self) as connection:
             return drop(self, connection, key)
 
     def diagnose(self) -> Findings:
         """Return the tenants and schemas that interrupted processes left incomplete."""
-        with self._provisioning() as connection:
+        with operating(self) as connection:
             return diagnose(self, connection)
 
     def repair(self) -> Findings:
         """Repair what `diagnose` finds, and return the findings."""
         try:
-            with self._provisioning() as connection:
+            with operating(self) as connection:
                 return repair(self, connection)
         finally:
             self.cache.clear()
 
     # Inside
-
-    @contextmanager
-    def _provisioning(self) -> Generator[Connection]:
-        """Connect with READ COMMITTED, for work that locks rows and then reads other transactions' changes."""
-        with self.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="READ COMMITTED")
 
     @cached_property
     def _builder(self) -> CheckedBuilder:

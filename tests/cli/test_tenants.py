@@ -332,3 +332,33 @@ def test_a_tenant_of_a_newer_version_is_shown_as_the_registry_has_it(fleet: Proj
         done = fleet.invoke(*command)
         assert (done.code, "cannot be used here" in done.err) == (1, True)
     assert "acme" in fleet.invoke("doctor").out
+
+
+def test_rename_gives_a_tenant_another_key(fleet: Project, project_engine: Engine) -> None:
+    planned = fleet.invoke("rename", "acme", "hooli", "--schema", "--dry-run")
+    assert planned.code == 0
+    assert planned.out == (
+        "set the key 'hooli' in the registry, in place of 'acme'\n"
+        "rename the schema 't_acme' to 't_hooli' in the database 'main', and replace its name in the paths of functions\n"
+    )
+    assert schemas(project_engine) == {"t_acme", "t_initech", "t_umbrella"}
+    assert fleet.invoke("rename", "acme", "hooli").out == "Renamed hooli (schema t_acme), which was acme\n"
+    done = fleet.invoke("rename", "hooli", "acme", "--schema", "--json")
+    assert (done.code, done.json["key"], done.json["tenant"]["schema"], done.json["outdated"]) == (
+        0,
+        "acme",
+        "t_acme",
+        [],
+    )
+
+
+def test_rename_names_obstacles_and_what_keeps_the_former_name(fleet: Project, project_engine: Engine) -> None:
+    with project_engine.begin() as connection:
+        connection.execute(text("COMMENT ON TABLE t_acme.alembic_version IS 'of t_acme'"))
+    planned = fleet.invoke("rename", "acme", "initech", "--dry-run")
+    assert (planned.code, planned.err) == (1, "error: Tenant 'initech' exists already. Choose another key.\n")
+    refused = fleet.invoke("rename", "acme", "initech")
+    assert (refused.code, refused.err) == (1, planned.err)
+    done = fleet.invoke("rename", "acme", "hooli", "--schema")
+    assert (done.code, done.out) == (0, "Renamed hooli (schema t_hooli), which was acme\n")
+    assert done.err == "The comment on table alembic_version names the former schema; it was left as it is.\n"

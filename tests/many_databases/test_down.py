@@ -11,6 +11,7 @@ from sqlalchemy import URL, Engine, select
 from sqlalchemy.exc import OperationalError
 
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
+from tenantkit.lifecycle import rename
 from tests.isolation.two_databases import APPLICATION, EU, Note, make_sync
 
 DOWN = "the database 'eu' cannot be reached"
@@ -49,6 +50,14 @@ def test_a_migration_goes_on_for_the_others(down: Tenancy, fleet: Tenancy, optio
     assert len(migrations.migrate(fleet).migrated) == 4
     (first, *_) = migrations.list_runs(fleet)
     assert (first.done, first.failed) == (4, 0)
+
+
+def test_a_tenant_there_gets_another_key_and_its_schema_no_other_name(down: Tenancy, fleet: Tenancy) -> None:
+    with pytest.raises(ProvisioningError, match=DOWN):
+        rename(down, "e1", "renamed", schema=True)
+    assert rename(down, "e1", "renamed").tenant.schema == "t_e1"
+    with fleet.session("renamed") as session:
+        assert session.scalars(select(Note)).all() == []
 
 
 def test_a_plan_and_the_status_name_it(down: Tenancy) -> None:

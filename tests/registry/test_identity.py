@@ -207,14 +207,17 @@ def test_a_resumed_tenant_is_served_by_a_suspended_value(any_tenancy: Any) -> No
         assert session.tenant.status is Status.ACTIVE
 
 
-def test_a_renamed_tenant_is_refused_until_it_is_looked_up_again(any_tenancy: Any, engine: Engine) -> None:
+def test_a_tenant_that_was_renamed_by_hand_is_found_by_its_id(any_tenancy: Any, engine: Engine) -> None:
     kept = any_tenancy.create("acme")
     with engine.begin() as connection:
         connection.execute(text("UPDATE tenantkit.tenants SET key = 'renamed'"))
-    with pytest.raises(TenantNotFoundError), any_tenancy.session(kept):
-        pass
-    with any_tenancy.session("renamed") as session:
-        assert session.scalars(select(Project)).all() == []
+    for tenant in (kept, "renamed"):
+        with any_tenancy.session(tenant) as session:
+            assert session.tenant.key == "renamed"
+            assert session.scalars(select(Project)).all() == []
+    with pytest.raises(TenantNotFoundError):
+        any_tenancy.get("acme")
+    assert any_tenancy.create("acme").schema == "t_acme~2"
 
 
 def test_another_session_of_a_cached_tenant_sends_no_query_to_the_registry(any_tenancy: Any) -> None:

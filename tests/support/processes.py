@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import URL, Engine, event
 
-from tenantkit import Tenancy
+from tenantkit import Tenancy, lifecycle
 from tests.support.models import Country, Project, SharedBase, Task, TenantBase
 
 _context = multiprocessing.get_context("forkserver")
@@ -174,6 +174,11 @@ def create(tenancy: Tenancy, key: str) -> str:
 def drop(tenancy: Tenancy, key: str) -> str:
     """Drop a tenant."""
     return tenancy.drop(key).key
+
+
+def rename(tenancy: Tenancy, key: str) -> str:
+    """Rename a tenant and its schema."""
+    return lifecycle.rename(tenancy, key, "globex", schema=True).key
 
 
 def repair(tenancy: Tenancy, _key: str) -> list[str]:

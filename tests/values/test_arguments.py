@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import flask
 import pytest
+from anyio.from_thread import BlockingPortal
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -28,6 +29,7 @@ from tenantkit import (
     asgi,
     context,
     drift,
+    lifecycle,
     lint,
     migrations,
     placement,
@@ -270,6 +272,16 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
         },
     ),
     "check": (drift.check, {"tenancy": NOT_TENANCY, "tenants": NOT_TEXTS, "models": NOT_FLAG, "scripts": NOT_FLAG}),
+    "lifecycle.rename": (
+        lifecycle.rename,
+        {
+            "tenancy": NOT_TENANCY,
+            "key": NOT_KEY,
+            "new": (None, *NOT_TEXT, "", "Globex", "x" * 49, "public"),
+            "schema": NOT_FLAG,
+            "dry_run": NOT_FLAG,
+        },
+    ),
     "embedded_database": (embedded_database, {"folder": (None, *NOT_PATH), "name": (None, *NOT_IDENTIFIER), "login": NOT_IDENTIFIER}),
     "testing.assert_isolated": (
         testing.assert_isolated,
@@ -383,6 +395,7 @@ def good(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         "databases": {"eu": "eu"},
         "tenants": [],
         "canaries": testing.Canaries(),
+        "new": "globex",
     }
 
 
@@ -457,7 +470,8 @@ def test_every_public_parameter_is_in_these_tables() -> None:
         "new_row_value",
     }
     assert public(Tenancy) - inside == TENANCY.keys()
-    assert public(AsyncTenancy) - inside <= TENANCY.keys()
+    assert public(AsyncTenancy) - inside <= TENANCY.keys() | {"run"}
+    assert public(lifecycle) == {"rename"}
     for name, wrong in TENANCY.items():
         assert {*parameters(getattr(Tenancy, name))} - {"self"} == wrong.keys(), name
     assert {*parameters(Tenancy)} == INIT.keys()
@@ -486,6 +500,13 @@ def test_options_of_a_tenancy(kind: Any, parameter: str) -> None:
         {"database": URL, "tenant": MetaData(schema="tenant")},
         {"database": (), "tenant": (), parameter: INIT[parameter]},
     )
+
+
+@pytest.mark.parametrize("wrong", [None, *NOT_FUNCTION])
+def test_the_function_that_an_async_tenancy_runs(wrong: object, portal: BlockingPortal) -> None:
+    tenancy = AsyncTenancy(URL, tenant=MetaData(schema="tenant"))
+    with pytest.raises((TypeError, ConfigurationError), match="function"):
+        portal.call(tenancy.run, wrong)
 
 
 def test_the_other_database_of_an_async_tenancy() -> None:

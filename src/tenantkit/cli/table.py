@@ -32,6 +32,12 @@ COMMANDS = (
         "Stop serving a tenant for a while: its visitors get status 503. `tenantkit resume` ends it.",
         panel="Tenants",
     ),
+    LazyCommand(
+        "rename",
+        "rename.rename",
+        "Give a tenant another key while it is served. Its schema keeps its name, unless `--schema` is given.",
+        panel="Tenants",
+    ),
     LazyCommand("drop", "tenants.drop", "Remove a tenant and all of its data permanently.", panel="Tenants"),
     LazyCommand(
         "databases",

@@ -118,6 +118,23 @@ class Isolation(Protocol):
     def drop(self, connection: Connection, tenant: Tenant) -> None:
         """Remove the placement of *tenant* and all in it, if it is there."""
 
+    def schema_under(self, tenant: Tenant, new: NewTenant) -> str | None:
+        """Return the name that the schema of *tenant* would have under the key of *new*; ``None`` if it keeps its own.
+
+        :raises InvalidTenantKeyError: if the key makes no name for it.
+        """
+        ...
+
+    def obstacle_to_rename(self, connection: Connection, tenant: Tenant, schema: str) -> str | None:
+        """Return why the schema of *tenant* cannot be renamed to *schema*."""
+        ...
+
+    def rename(self, connection: Connection, tenant: Tenant, schema: str) -> None:
+        """Give the schema with the mark of *tenant* the name *schema*, if it has another one.
+
+        :raises SchemaRenameError: if that would break what is in it.
+        """
+
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return what is wrong in one database with the placements of *tenants*, who should have complete ones there.
 

@@ -11,6 +11,7 @@ from tenantkit.exceptions import InvalidTenantKeyError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding, RawSQL, bind
+from tenantkit.isolation.relabel import obstacle_to_relabel, relabel
 from tenantkit.isolation.roles import SETTING, TenantRoles, closings, drop_role, role_of
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.target import MigrationTarget
@@ -109,15 +110,32 @@ class SchemaIsolation:
         schemas.drop_schema(connection, tenant.schema)
         drop_role(connection, tenant)
 
+    def schema_under(self, tenant: Tenant, new: NewTenant) -> str | None:  # noqa: ARG002 - the signature
+        """Return the name of the schema of a new tenant with that key."""
+        return self.place(new).schema
+
+    def obstacle_to_rename(self, connection: Connection, tenant: Tenant, schema: str) -> str | None:
+        """Return why the schema cannot be renamed: it lacks the tenant's mark, or texts name it; or *schema* exists."""
+        names = schemas.names_of(connection, tenant)
+        if schema in names:
+            return None  # by a process that was interrupted
+        if tenant.schema not in names:
+            return f"the schema {tenant.schema!r} {self._problem(connection, tenant)}"
+        if schemas.read_mark(connection, schema) is not None:
+            return f"the schema {schema!r} exists"
+        return obstacle_to_relabel(connection, tenant.schema)
+
+    def rename(self, connection: Connection, tenant: Tenant, schema: str) -> None:
+        """Give the schema with the tenant's mark the name *schema*, if it has another one."""
+        names = schemas.names_of(connection, tenant)
+        if names and schema not in names:
+            relabel(connection, names[0], schema)
+
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return schemas that are missing or not marked, those whose tenant does not exist, and what roles lack."""
         marked = schemas.read_marks(connection)
         return [
-            *(
-                Finding(tenant.key, f"its schema {tenant.schema!r} {self._problem(connection, tenant)}", None)
-                for tenant in tenants
-                if marked.get(tenant.schema) != tenant.id
-            ),
+            *(self._find(connection, tenant) for tenant in tenants if marked.get(tenant.schema) != tenant.id),
             *(
                 Finding(schema, "its tenant is not in the registry", None)
                 for schema, tenant_id in sorted(marked.items())
@@ -130,6 +148,16 @@ class SchemaIsolation:
         """Repair the roles of *tenants*."""
         if self.roles is not None:
             self.roles.repair(connection, tenants)
+
+    def _find(self, connection: Connection, tenant: Tenant) -> Finding:
+        problem, names = self._problem(connection, tenant), schemas.names_of(connection, tenant)
+        if schemas.read_mark(connection, tenant.schema) is None and len(names) == 1:
+            return Finding(
+                tenant.key,
+                f"its schema is named {names[0]!r}, as an interrupted rename has left it",
+                f"name it {tenant.schema!r} again",
+            )
+        return Finding(tenant.key, f"its schema {tenant.schema!r} {problem}", None)
 
     def _problem(self, connection: Connection, tenant: Tenant) -> str:
         if schemas.read_mark(connection, tenant.schema) is None:

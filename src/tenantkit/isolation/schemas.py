@@ -71,6 +71,11 @@ def read_marks(connection: Connection) -> dict[str, int]:
     return {row.nspname: row.tenant_id for row in connection.execute(_MARKED)}
 
 
+def names_of(connection: Connection, tenant: Tenant) -> list[str]:
+    """Return the names of the schemas with the mark of *tenant*: one, unless somebody has copied it."""
+    return [name for name, tenant_id in read_marks(connection).items() if tenant_id == tenant.id]
+
+
 def make_schema(connection: Connection, tenant: Tenant) -> None:
     """Create the empty schema of *tenant*, marked as its own."""
     connection.execute(CreateSchema(tenant.schema))

@@ -14,6 +14,7 @@ from tenantkit.exceptions import ProvisioningError
 from tenantkit.isolation.base import Finding
 from tenantkit.lifecycle.drop import check_removable, finish
 from tenantkit.lifecycle.operation import UNFINISHED
+from tenantkit.lifecycle.renaming import restore_name
 from tenantkit.lifecycle.tenant_lock import try_tenant_lock
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.retry import after_conflicts
@@ -60,6 +61,7 @@ def repair(directory: Directory, connection: Connection) -> Findings:
         if finding.repair is not None:
             try:
                 _remove(directory, connection, finding.subject)
+                restore_name(directory, connection, finding.subject)
             except ProvisioningError as error:
                 failures.append(error)
     with connection.begin():

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from tenantkit.databases.base import connected, joined, outside_transactions
-from tenantkit.databases.reach import unreachable
 from tenantkit.exceptions import ProvisioningError
 from tenantkit.isolation.base import administered_from
-from tenantkit.lifecycle.operation import Operation
+from tenantkit.lifecycle.operation import Operation, explained
 from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.naming import first_lines
-from tenantkit.postgres.errors import reason
 from tenantkit.registry import store
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.referring import referring
@@ -67,7 +63,7 @@ def finish(directory: Directory, connection: Connection, tenant: Tenant) -> None
         isolation.drop(there, tenant)
         store.remove(connection, tenant.id)
 
-    with explained(tenant):
+    with explained(tenant, _STEP):
         _drop_database(directory, connection, tenant)
         with connected(directory.databases, database, connection) as there, there.begin():
             detachments = isolation.detachments(there, tenant)
@@ -91,20 +87,10 @@ def _drop_database(directory: Directory, connection: Connection, tenant: Tenant)
             isolation.databases.drop(there, tenant)
 
 
-@contextmanager
-def explained(tenant: Tenant) -> Generator[None]:
-    """Turn errors of the database in a block that removes *tenant* into `ProvisioningError`."""
-    try:
-        yield
-    except DBAPIError as error:
-        why = unreachable(tenant.placement.database, error) or reason(error)
-        raise ProvisioningError(tenant.key, _STEP, why) from error
-
-
 def check_removable(directory: Directory, connection: Connection, tenant: Tenant) -> None:
     """Do as `require_removable`, on a connection of its own to where the placement is removed from."""
     database = administered_from(directory.isolations.of(tenant), tenant.placement)
-    with explained(tenant), joined(directory.databases, database, connection) as there:
+    with explained(tenant, _STEP), joined(directory.databases, database, connection) as there:
         require_removable(directory, connection, there, tenant)
 
 

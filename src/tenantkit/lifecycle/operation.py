@@ -8,16 +8,23 @@ is unchanged; the next operation on the tenant, or ``doctor``, repeats the step,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from tenantkit.databases.base import Databases, joined
+from tenantkit.databases.reach import unreachable
+from tenantkit.exceptions import ProvisioningError, SchemaRenameError
+from tenantkit.postgres.errors import is_lock_conflict, reason
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.retry import after_conflicts
+from tenantkit.registry.directory import Directory
 from tenantkit.status import Status
+from tenantkit.tenant import Tenant
 
 T = TypeVar("T")
 
@@ -64,3 +71,24 @@ class Operation:
             limit_lock_waits(self.connection)
             with joined(self.databases, database, self.connection) as there:
                 return work(there)
+
+
+@contextmanager
+def operating(directory: Directory) -> Generator[Connection]:
+    """Connect with READ COMMITTED, for work that locks rows and then reads other transactions' changes."""
+    with directory.engine.connect() as connection:
+        yield connection.execution_options(isolation_level="READ COMMITTED")
+
+
+@contextmanager
+def explained(tenant: Tenant, step: str) -> Generator[None]:
+    """Turn errors of the database in a block that works on *tenant* into `ProvisioningError`."""
+    try:
+        yield
+    except SchemaRenameError as error:
+        raise ProvisioningError(tenant.key, step, error.reason) from error
+    except DBAPIError as error:
+        why = unreachable(tenant.placement.database, error) or reason(error)
+        if is_lock_conflict(error):
+            why += "; an open, or a prepared, transaction has locked rows of the tenant"
+        raise ProvisioningError(tenant.key, step, why) from error

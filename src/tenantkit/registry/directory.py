@@ -107,8 +107,8 @@ class Directory(HasConnections):
     def renewed(self, tenant: Tenant) -> Tenant:
         """Return the present state of *tenant*, from this process's memory if it is there.
 
-        :raises TenantMismatchError: if it is of another registry, or another tenant has its key now.
-        :raises TenantNotFoundError: if it was dropped, or its key was changed.
+        :raises TenantMismatchError: if it is of another registry, or it was dropped and another tenant has its key now.
+        :raises TenantNotFoundError: if it was dropped.
         """
         if (known := self.lookups.known(tenant)) is not None:
             return known

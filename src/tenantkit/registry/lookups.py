@@ -15,7 +15,6 @@ from tenantkit.databases.forks import PerProcess
 from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
 from tenantkit.registry import store
 from tenantkit.registry.cache import Name, TenantCache
-from tenantkit.registry.identity import require_same
 from tenantkit.registry.listener import Listener
 from tenantkit.tenant import KEY, TENANT, Tenant
 
@@ -41,14 +40,11 @@ class Lookups:
         return self._memory.get()[1]
 
     def known(self, tenant: Tenant) -> Tenant | None:
-        """Return the present state of *tenant* if it is in the cache.
-
-        :raises TenantMismatchError: if it is of another registry, or another tenant has its key now.
-        """
+        """Return the present state of *tenant* if it is in the cache."""
         if not isinstance(tenant, Tenant):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may do without types
             require(tenant=(tenant, TENANT))
         now = self.cache.find(("key", tenant.key))
-        return require_same(tenant, now) if now is not None else None
+        return now if now is not None and now.identity == tenant.identity else None
 
     def look_up(self, connection: Connection, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         """Find a tenant by *connection* and cache it.
@@ -64,16 +60,21 @@ class Lookups:
         except TenantNotFoundError:
             cache.store_miss(name, generation=generation)
             raise
-        cache.store(name, tenant, generation=generation)
+        # A tenant that was renamed is not found by its old key.
+        cache.store(("key", tenant.key) if name[0] == "key" else name, tenant, generation=generation)
         return tenant
 
     def look_up_again(self, connection: Connection, tenant: Tenant) -> Tenant:
         """Read the present state of *tenant* by *connection* and cache it.
 
-        :raises TenantMismatchError: if it is of another registry, or another tenant has its key now.
-        :raises TenantNotFoundError: if it was dropped, or its key was changed.
+        :raises TenantMismatchError: if it is of another registry, or it was dropped and another tenant has its key now.
+        :raises TenantNotFoundError: if it was dropped.
         """
         return self.look_up(connection, ("key", tenant.key), partial(store.get_again, tenant))
+
+    def forget(self, key: str) -> None:
+        """Drop a tenant's cache entries in this process."""
+        self.cache.forget(key)
 
     @contextmanager
     def forgetting(self, key: str) -> Generator[None]:

@@ -73,11 +73,14 @@ def get(connection: Connection, key: str) -> Tenant:
 
 
 def get_again(tenant: Tenant, connection: Connection, key: str) -> Tenant:
-    """Return the present state of *tenant*, whose key is *key*.
+    """Return the present state of *tenant*, whose key was *key*; it may have another one now.
 
-    :raises TenantMismatchError: if it is of another registry, or another tenant has its key now.
-    :raises TenantNotFoundError: if it was dropped, or its key was changed.
+    :raises TenantMismatchError: if it is of another registry, or it was dropped and another tenant has its key now.
+    :raises TenantNotFoundError: if it was dropped.
     """
+    row = connection.execute(_tenant.where(tenants.c.id == tenant.id)).one_or_none()
+    if row is not None and row.registry == tenant.registry:
+        return _to_tenant(row)
     try:
         return require_same(tenant, get(connection, key))
     except TenantNotFoundError:
@@ -284,10 +287,22 @@ def move(connection: Connection, isolations: Isolations, key: str, wanted: Statu
 
 
 def remove(connection: Connection, tenant_id: int) -> None:
-    """Delete a tenant's row with its domains and outcomes; record it as a former tenant."""
-    was = select(tenants.c.id, tenants.c.key, tenants.c.schema).where(tenants.c.id == tenant_id)
-    connection.execute(insert(former_tenants).from_select(["id", "key", "schema"], was))
+    """Delete a tenant's row with its domains and outcomes; a trigger records it as a former tenant."""
     connection.execute(delete(tenants).where(tenants.c.id == tenant_id))
+
+
+def rename(connection: Connection, tenant: Tenant, key: str, schema: str) -> Tenant:
+    """Give a tenant another key and the name of its schema, and return its new state.
+
+    :raises TenantExistsError: if another tenant has the key or the schema.
+    """
+    query = update(tenants).where(tenants.c.id == tenant.id)
+    try:
+        with connection.begin_nested():
+            connection.execute(query.values(key=key, schema=schema, updated_at=func.now()))
+    except IntegrityError as error:
+        raise TenantExistsError(key) from error
+    return get(connection, key)
 
 
 def count_by_database(connection: Connection) -> dict[str, int]:
@@ -297,9 +312,20 @@ def count_by_database(connection: Connection) -> dict[str, int]:
 
 
 def count_former(connection: Connection, key: str) -> int:
-    """Return the number of dropped tenants that had this key."""
+    """Return the number of schemas of tenants that had this key, and were dropped or renamed."""
     query = select(func.count()).select_from(former_tenants).where(former_tenants.c.key == key)
     return connection.execute(query).scalar_one()
+
+
+def has_key(connection: Connection, key: str) -> bool:
+    """Return whether a tenant has this key."""
+    return connection.execute(select(tenants.c.id).where(tenants.c.key == key)).first() is not None
+
+
+def former_schemas(connection: Connection, tenant_id: int, key: str) -> Collection[str]:
+    """Return the names of schemas that a tenant had with a key, which is not its present one."""
+    query = select(former_tenants.c.schema).where(former_tenants.c.id == tenant_id, former_tenants.c.key == key)
+    return connection.execute(query).scalars().all()
 
 
 def _jsonb(value: Mapping[str, Any]) -> ColumnElement[Any]:

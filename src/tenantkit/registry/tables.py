@@ -43,10 +43,11 @@ former_tenants = Table(
     "former_tenants",
     metadata,
     Column("id", BigInteger, primary_key=True),
-    Column("key", Text),
-    Column("schema", Text),
-    Column("dropped_at", DateTime(timezone=True)),
+    Column("key", Text, primary_key=True),
+    Column("schema", Text, primary_key=True),
+    Column("until", DateTime(timezone=True)),
 )
+"""The keys and schemas of tenants that were dropped or renamed; triggers record them."""
 
 registry = Table(
     "registry",

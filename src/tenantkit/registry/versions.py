@@ -178,6 +178,44 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE tenantkit.tenants ADD COLUMN row_value text",
         "CREATE UNIQUE INDEX tenants_row_value_key ON tenantkit.tenants (coalesce(row_value, id::text))",
     ),
+    (
+        # A tenant that is renamed leaves its key, and perhaps the name of its schema, which no other tenant may ever
+        # get: a trigger records it, also if the change is made by hand.
+        """
+        ALTER TABLE tenantkit.former_tenants
+            DROP CONSTRAINT former_tenants_pkey,
+            ADD PRIMARY KEY (id, key, schema)
+        """,
+        "ALTER TABLE tenantkit.former_tenants RENAME COLUMN dropped_at TO until",
+        """
+        CREATE FUNCTION tenantkit.record_former() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            INSERT INTO tenantkit.former_tenants (id, key, schema) VALUES (OLD.id, OLD.key, OLD.schema)
+                ON CONFLICT DO NOTHING;
+            RETURN NULL;
+        END $$
+        """,
+        """
+        CREATE TRIGGER record_former AFTER UPDATE OF key, schema ON tenantkit.tenants
+            FOR EACH ROW WHEN (OLD.key <> NEW.key OR OLD.schema <> NEW.schema)
+            EXECUTE FUNCTION tenantkit.record_former()
+        """,
+        """
+        CREATE TRIGGER record_dropped AFTER DELETE ON tenantkit.tenants
+            FOR EACH ROW EXECUTE FUNCTION tenantkit.record_former()
+        """,
+        # Processes have cached the tenant by its old key, and may know that no tenant has the new one.
+        """
+        CREATE OR REPLACE FUNCTION tenantkit.notify_tenant() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_catalog.pg_notify('tenantkit', coalesce(OLD.key, NEW.key));
+            IF OLD.key <> NEW.key THEN
+                PERFORM pg_catalog.pg_notify('tenantkit', NEW.key);
+            END IF;
+            RETURN NULL;
+        END $$
+        """,
+    ),
 )
 
 

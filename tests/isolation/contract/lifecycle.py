@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from tenantkit import (
+    ConfigurationError,
     MigrationError,
     Tenant,
     TenantMismatchError,
@@ -18,6 +19,7 @@ from tenantkit import (
     drift,
     migrations,
 )
+from tenantkit.lifecycle import rename
 from tests.isolation.contract.application import KEYS, Project, Task, seed
 from tests.isolation.contract.case import Case
 from tests.isolation.contract.closed import raises
@@ -113,6 +115,31 @@ def is_gone(deployment: Deployment, tenant: Tenant) -> bool:
     return raises(DBAPIError, count) if column is None else count() == 0
 
 
+def is_renamed(deployment: Deployment) -> bool:
+    """Return whether a tenant has its rows under another key, and a new one with the former key has none of them."""
+    first, second = KEYS
+    write(deployment)
+    old = deployment.operator.get(first)
+    with deployment.application.session(first) as session:
+        assert session.scalars(select(Task.title)).all() == [first]
+        session.commit()
+        rename(deployment.operator, first, NEW)
+        deployment.application.cache.clear()
+        assert session.scalars(select(Task.title)).all() == [first]
+    create(deployment, first)
+    assert read(deployment) == {NEW: [first], first: [], second: [second]}
+    assert deployment.work(old, lambda session: session.scalars(select(Task.title)).all()) == [first]
+    try:
+        last = rename(deployment.operator, NEW, "hooli", schema=True).key
+    except ConfigurationError:  # its schema keeps its name
+        last = NEW
+    write(deployment, [first])
+    assert read(deployment) == {last: [first], first: [first], second: [second]}
+    assert deployment.operator.diagnose() == []
+    deployment.operator.drop(last)
+    return read(deployment) == {first: [first], second: [second]}
+
+
 def is_repaired(deployment: Deployment) -> bool:
     """Return whether the doctor finds a creation that was interrupted, and removes it."""
     write(deployment)
@@ -197,6 +224,7 @@ CASES: Sequence[Case] = (
     Case(CREATION, "a new tenant", begins_empty, is_alone=True),
     Case(CREATION, "a seed that fails", begins_again, is_alone=True),
     Case(CREATION, "a tenant that is dropped", ends_alone, is_alone=True),
+    Case(CREATION, "a tenant that is renamed", is_renamed, is_alone=True),
     Case(CREATION, "the command line", is_commanded, is_alone=True),
     Case(DOCTOR, "a creation that was interrupted", is_repaired, is_alone=True),
     Case(MIGRATION, "a revision", migrates_all, is_alone=True),

@@ -153,6 +153,18 @@ class DatabaseIsolation:
         """Remove the tenant's role, if it has one; the schema is dropped with its database."""
         drop_role(connection, tenant)
 
+    def schema_under(self, tenant: Tenant, new: NewTenant) -> str | None:  # noqa: ARG002 - the signature
+        """Return ``None``: the tenant's database keeps its name, and so does the schema in it."""
+        return None
+
+    def obstacle_to_rename(self, connection: Connection, tenant: Tenant, schema: str) -> str | None:
+        """Return why the schema in the tenant's database cannot be renamed."""
+        return self.inside.obstacle_to_rename(connection, tenant, schema)
+
+    def rename(self, connection: Connection, tenant: Tenant, schema: str) -> None:
+        """Rename the schema in the tenant's database."""
+        self.inside.rename(connection, tenant, schema)
+
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return what is wrong inside of the tenant's database."""
         return self.inside.inspect(connection, tenants, known) if tenants else []

@@ -151,6 +151,17 @@ class RowIsolation:
         """Remove all rows of the tenant."""
         remove_rows(connection, tenant.schema, self.column, self.column.value_of(tenant))
 
+    def schema_under(self, tenant: Tenant, new: NewTenant) -> str | None:  # noqa: ARG002 - the signature
+        """Return ``None``: the common schema has the rows of others, too."""
+        return None
+
+    def obstacle_to_rename(self, connection: Connection, tenant: Tenant, schema: str) -> str | None:  # noqa: ARG002 - the signature
+        """Return the reason: the schema has the rows of others, too."""
+        return f"the schema {tenant.schema!r} has the rows of other tenants, too"
+
+    def rename(self, connection: Connection, tenant: Tenant, schema: str) -> None:
+        """Do nothing: the common schema keeps its name."""
+
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:  # noqa: ARG002 - the signature
         """Return what is wrong with the common tables: of the schema, and of its row security."""
         findings: list[Finding] = []
