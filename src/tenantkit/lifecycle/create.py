@@ -30,7 +30,7 @@ from tenantkit.lifecycle.operation import BEING_CREATED, Operation
 from tenantkit.lifecycle.order import Order
 from tenantkit.lifecycle.tenant_lock import tenant_lock, try_tenant_lock
 from tenantkit.postgres.errors import reason, sqlstate
-from tenantkit.registry import applications, domains, other_databases, store
+from tenantkit.registry import applications, domains, former, other_databases, store
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.identity import read_identity
 from tenantkit.registry.row_values import refusing_values_of_others
@@ -76,7 +76,7 @@ def create(
 def _claim(directory: Directory, connection: Connection, order: Order, claim: str) -> Tenant:
     status = _lock_row(connection, order.key)
     if status is None:
-        number = 1 + store.count_former(connection, order.key)
+        number = 1 + former.count_former(connection, order.key)
         new = order.new_tenant(number)
         if order.wanted is None and order.policy is not None:
             new = replace(new, database=choose_database(connection, directory.databases, new, order.policy))
@@ -98,7 +98,7 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
             row_value=order.row_value,
         )
         # The key is reserved only now: a tenant that had it may have been dropped since the count.
-        if store.count_former(connection, order.key) >= number:
+        if former.count_former(connection, order.key) >= number:
             raise TenantExistsError(order.key)
     elif status in BEING_CREATED:
         begun = store.get(connection, order.key)

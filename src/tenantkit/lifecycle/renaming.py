@@ -29,7 +29,7 @@ from tenantkit.isolation.mentions import find_mentions
 from tenantkit.lifecycle.operation import Operation, explained, operating
 from tenantkit.naming import validate_key
 from tenantkit.postgres.limits import limit_lock_waits
-from tenantkit.registry import store
+from tenantkit.registry import former, store
 from tenantkit.registry.directory import Directory
 from tenantkit.status import MIGRATED
 from tenantkit.tenant import KEY, MAIN_DATABASE, NewTenant, Tenant
@@ -111,7 +111,7 @@ def _find_done(connection: Connection, key: str, new: str) -> Tenant | None:
     if not store.has_key(connection, new):
         return None
     tenant = store.get(connection, new)
-    return tenant if store.former_schemas(connection, tenant.id, key) else None
+    return tenant if former.former_schemas(connection, tenant.id, key) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +138,14 @@ class _Rename:
 
     def _run(self, there: Connection) -> Renaming:
         tenant = store.lock(self.connection, self.directory.isolations, self.key)
-        former = store.count_former(self.connection, self.new)
+        count = former.count_former(self.connection, self.new)
         schema, obstacles = self._prepare(there, tenant)
         for obstacle in obstacles:
             raise obstacle
         outdated = self._outdated(there, tenant, schema)
         renamed = store.rename(self.connection, tenant, self.new, schema)
         # The key is reserved only now: a tenant that had it may have been dropped since the count.
-        if self.new != tenant.key and store.count_former(self.connection, self.new) != former:
+        if self.new != tenant.key and former.count_former(self.connection, self.new) != count:
             raise TenantExistsError(self.new)
         if schema != tenant.schema:
             self._isolation(tenant).rename(there, tenant, schema)
@@ -178,10 +178,10 @@ class _Rename:
 
     def _schema_under_new_key(self, tenant: Tenant) -> str | None:
         """Return a name that no tenant has had, or one that this tenant had with the key."""
-        own = {*store.former_schemas(self.connection, tenant.id, self.new)}
+        own = {*former.former_schemas(self.connection, tenant.id, self.new)}
         if self.new == tenant.key:
             own.add(tenant.schema)
-        last = 1 + store.count_former(self.connection, self.new)
+        last = 1 + former.count_former(self.connection, self.new)
         name = None
         for number in range(1, last + 1):
             new = NewTenant(

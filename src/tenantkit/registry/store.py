@@ -48,7 +48,7 @@ from tenantkit.isolation.isolations import Isolations
 from tenantkit.naming import validate_domain, validate_key
 from tenantkit.registry.identity import identity, read_identity, require_row, require_same
 from tenantkit.registry.row_values import assign, refusing_values_of_others
-from tenantkit.registry.tables import domains, former_tenants, tenants
+from tenantkit.registry.tables import domains, tenants
 from tenantkit.status import Status
 from tenantkit.tenant import KEY, Placement, Tenant
 
@@ -186,7 +186,7 @@ def add(
     name: str,
     isolation: str,
     placement: Placement,
-    claim: str,
+    claim: str | None,
     attributes: Mapping[str, Any],
     row_value: str | None = None,
 ) -> Tenant:
@@ -311,21 +311,9 @@ def count_by_database(connection: Connection) -> dict[str, int]:
     return {row.database: row.tenants for row in connection.execute(query)}
 
 
-def count_former(connection: Connection, key: str) -> int:
-    """Return the number of schemas of tenants that had this key, and were dropped or renamed."""
-    query = select(func.count()).select_from(former_tenants).where(former_tenants.c.key == key)
-    return connection.execute(query).scalar_one()
-
-
 def has_key(connection: Connection, key: str) -> bool:
     """Return whether a tenant has this key."""
     return connection.execute(select(tenants.c.id).where(tenants.c.key == key)).first() is not None
-
-
-def former_schemas(connection: Connection, tenant_id: int, key: str) -> Collection[str]:
-    """Return the names of schemas that a tenant had with a key, which is not its present one."""
-    query = select(former_tenants.c.schema).where(former_tenants.c.id == tenant_id, former_tenants.c.key == key)
-    return connection.execute(query).scalars().all()
 
 
 def _jsonb(value: Mapping[str, Any]) -> ColumnElement[Any]:
