@@ -11,6 +11,7 @@ from tenantkit.databases.shared_keys import leave_out_shared_keys
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.isolation.roles import TenantRoles
+from tenantkit.placement import PlacementPolicy
 from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.tables import SCHEMA
@@ -25,6 +26,8 @@ class Deployment(Directory):
 
     tenant_roles: TenantRoles | None = None
     """The roles of its tenants, if ``guard=`` gives them any."""
+    placement_policy: PlacementPolicy | None = None
+    """Chooses the database of each new tenant; without it, all are in the main one."""
 
     def __init__(
         self,

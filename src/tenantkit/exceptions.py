@@ -17,6 +17,7 @@
     ├── RawSQLForbiddenError
     ├── ProvisioningError
     ├── SchemaRenameError
+    ├── BackupError
     └── MigrationError
 
 Every message says what to do next, and none contains a password. Errors of the
@@ -267,6 +268,16 @@ class SchemaRenameError(TenantkitError):
         self.sqlstate = sqlstate
         """That of a lock conflict if another attempt may succeed."""
         super().__init__(f"The schema {schema!r} cannot be renamed: {as_clause(reason)}.")
+
+
+class BackupError(TenantkitError):
+    """A tenant cannot be backed up, or the file of a backup cannot be written, read or restored."""
+
+    def __init__(self, subject: str, reason: str, advice: str) -> None:
+        self.subject = subject
+        """The tenant's key, or the path of the file."""
+        self.reason = reason
+        super().__init__(f"{subject}: {as_clause(reason)}. {advice}")
 
 
 class MigrationError(TenantkitError):

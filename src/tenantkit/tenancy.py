@@ -219,7 +219,7 @@ class Tenancy(Serving):
         every = (registry_tables.metadata, tenant, shared)
         self.shared_tables = SharedTables(every, placeholder, cross_database_writes)
         self._seed = seed
-        self._placement = placement
+        self.placement_policy = placement
         self.reserved_keys = validate_reserved(reserved_keys)
         databases.prepare(lambda engine: check_server_once(engine, placeholder))
         databases.prepare(drivers.install)
@@ -272,7 +272,7 @@ class Tenancy(Serving):
             database=database,
             isolation=isolation,
             row_value=row_value,
-            policy=self._placement,
+            policy=self.placement_policy,
             reserved=self.reserved_keys,
         )
         seeds = [each for each in (self._seed, seed) if each is not None]

@@ -40,6 +40,24 @@ COMMANDS = (
     ),
     LazyCommand("drop", "tenants.drop", "Remove a tenant and all of its data permanently.", panel="Tenants"),
     LazyCommand(
+        "backup",
+        "transfers.backup",
+        "Write a file with the rows of a tenant in one snapshot, and with what else it takes to restore it.",
+        panel="Tenants",
+    ),
+    LazyCommand(
+        "restore",
+        "transfers.restore",
+        "Create a tenant from a backup, and migrate it to the newest revision. No existing tenant is changed.",
+        panel="Tenants",
+    ),
+    LazyCommand(
+        "verify",
+        "transfers.verify",
+        "Read a backup to its end, and show what it holds. No database is needed.",
+        panel="Tenants",
+    ),
+    LazyCommand(
         "databases",
         "databases.databases",
         "List the databases of the application: their tenants, their size, the revisions, and whether they answer.",

@@ -52,10 +52,20 @@ def create(
     *,
     build: CheckedBuilder,
     seed: Callable[[Connection, Tenant], None],
+    seed_in_steps: Callable[[Connection, Tenant], None] | None = None,
+    takes_steps: bool = False,
+    seeding: str = "seeding",
+    status: Status = Status.ACTIVE,
 ) -> Tenant:
-    """Create a tenant, or finish one whose creation failed or died; return it, active.
+    """Create a tenant, or finish one whose creation failed or died; return it, by default active.
 
     Needs a connection to the main database without a transaction: it commits twice.
+
+    :param seed: writes the first rows, in the transaction that creates the tables and activates the tenant.
+    :param seed_in_steps: called in place of *seed*, outside of a transaction, where one transaction is not possible.
+    :param takes_steps: create the tenant in several transactions at any rate.
+    :param seeding: the name of the step, for errors.
+    :param status: its status at the end.
 
     :raises TenantExistsError: if the key is taken, or being provisioned by another process.
     :raises DomainExistsError: if a domain is taken.
@@ -70,7 +80,10 @@ def create(
     claim = uuid4().hex
     with connection.begin():
         tenant = _claim(directory, connection, order, claim)
-    return _Creation(directory, connection, tenant, claim, build, seed).run()
+    creation = _Creation(directory, connection, tenant, claim, build, seed)
+    creation.seed_in_steps, creation.takes_steps = seed_in_steps, takes_steps
+    creation.seeding, creation.status = seeding, status
+    return creation.run()
 
 
 def _claim(directory: Directory, connection: Connection, order: Order, claim: str) -> Tenant:
@@ -141,6 +154,11 @@ def _find_obstacle(
 
 class _Creation:
     """The creation after the claim: usually one step, in one transaction."""
+
+    seed_in_steps: Callable[[Connection, Tenant], None] | None = None
+    takes_steps: bool = False
+    seeding: str = "seeding"
+    status: Status = Status.ACTIVE
 
     def __init__(
         self,
@@ -214,6 +232,8 @@ class _Creation:
 
     def _fill(self, database: str) -> Tenant:
         """Make the tenant's placement in its database, in one transaction where PostgreSQL permits that."""
+        if self.takes_steps:
+            return self._create_in_steps(database)
         try:
             return self._operation.run(database, self._create)
         except DBAPIError as error:
@@ -238,6 +258,9 @@ class _Creation:
             with connected(self._directory.databases, database, self._connection) as there:
                 if is_empty:
                     self._build.in_steps(there, self._target)
+                if self.seed_in_steps is not None:
+                    self._operation.step = self.seeding
+                    self.seed_in_steps(there, self._tenant)
             return self._operation.run(database, self._finish)
 
     def _make_placement(self, there: Connection) -> bool:
@@ -249,16 +272,17 @@ class _Creation:
 
     def _finish(self, there: Connection) -> Tenant:
         self._require_claim()
-        return self._complete(there)
+        return self._complete(there) if self.seed_in_steps is None else self._activate()
 
     def _complete(self, there: Connection) -> Tenant:
         self._isolation.fill(there, self._tenant)
-        self._operation.step = "seeding"
+        self._operation.step = self.seeding
         self._seed(there, self._tenant)
+        return self._activate()
+
+    def _activate(self) -> Tenant:
         self._operation.step = "activating"
-        return store.transition(
-            self._connection, self._directory.isolations, self._tenant.key, Status.ACTIVE, error=None
-        )
+        return store.transition(self._connection, self._directory.isolations, self._tenant.key, self.status, error=None)
 
     def _require_claim(self) -> None:
         if _lock_row(self._connection, self._tenant.key, claim=self._claim) != Status.PROVISIONING:

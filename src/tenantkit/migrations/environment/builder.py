@@ -51,9 +51,9 @@ class AlembicBuilder:
         revision = "heads" if heads is None else ",".join(heads)
         self._run(connection, replace(target, in_transaction=True), revision)
 
-    def in_steps(self, connection: Connection, target: MigrationTarget) -> None:
-        """Bring an empty placement to the newest revisions as a migration does, with its ``autocommit_block``s."""
-        self._run(connection, target)
+    def in_steps(self, connection: Connection, target: MigrationTarget, heads: Heads | None = None) -> None:
+        """Bring a placement to *heads* as a migration does, with its ``autocommit_block``s."""
+        self._run(connection, target, "heads" if heads is None else ",".join(heads))
 
     def require_current(self, connection: Connection, target: MigrationTarget) -> None:
         """Raise unless a placement is at the newest revisions, or newer code has migrated it further."""

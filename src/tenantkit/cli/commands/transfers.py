@@ -1,0 +1,183 @@
+"""Commands that back up and restore a tenant. Each calls a function of `tenantkit.transfer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from tenantkit import transfer
+from tenantkit.cli.application import application
+from tenantkit.cli.display.output import err, print_done, print_field, print_json, print_table, tenant_as_json
+from tenantkit.cli.options.common import Json, Key
+from tenantkit.tenant import Isolation
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The file of a backup.", show_default=False)]
+
+
+def backup(
+    context: typer.Context,
+    key: Key,
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The file to write; by default KEY.tenant.", show_default=False
+        ),
+    ] = None,
+    compression: Annotated[
+        Literal["zstd", "none"] | None,
+        typer.Option("--compression", help="By default zstd, where its library is installed.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a file with the rows of a tenant in one snapshot, and with what else it takes to restore it.
+
+    Requests go on meanwhile; migrations of the tenant wait. The file is complete, or it does not exist.
+
+    **Examples**
+
+    - `tenantkit backup acme`
+    - `tenantkit backup acme -o /backups/acme-2026-03-01.tenant`
+    """
+    path = (output or Path(f"{key}.tenant")).absolute()  # the application may be in another folder
+    with application(context) as tenancy, _progress("Backing up") as progress:
+        made = transfer.backup(tenancy, key, path, compression=compression, progress=progress)
+    _print_backup(made, "Backed up", as_json=as_json)
+
+
+def verify(context: typer.Context, file: File, *, as_json: Json = False) -> None:
+    """Read a backup to its end, and show what it holds. No database is needed.
+
+    **Example**
+
+    - `tenantkit verify acme.tenant`
+    """
+    _ = context
+    _print_backup(transfer.verify(file), "Complete:", as_json=as_json)
+
+
+def restore(
+    context: typer.Context,
+    file: File,
+    *,
+    key: Annotated[
+        str | None, typer.Option("--as", metavar="KEY", help="The key of the new tenant.", show_default=False)
+    ] = None,
+    isolation: Annotated[
+        Isolation | None,
+        typer.Option("--isolation", help="In place of that of the tenant that was backed up.", show_default=False),
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option("--database", metavar="NAME", help="The database to restore it in.", show_default=False),
+    ] = None,
+    without_domains: Annotated[
+        bool, typer.Option("--without-domains", metavar="", help="Do not give the tenant its domains.")
+    ] = False,
+    suspended: Annotated[bool, typer.Option("--suspended", metavar="", help="Leave the tenant suspended.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="Show what would be done, and change nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Create a tenant from a backup, and migrate it to the newest revision. No existing tenant is changed.
+
+    If the tenant of the backup exists, the new one is a suspended copy beside it with the key `KEY-restored`, and the
+    command shows the tables whose rows differ. After a restore that failed or was killed, the same command restores
+    the tenant.
+
+    **Examples**
+
+    - `tenantkit restore acme.tenant`
+    - `tenantkit restore acme.tenant --as beta --isolation database`
+    - `tenantkit restore acme.tenant --dry-run`
+    """
+    chosen: dict[str, Any] = {
+        "key": key,
+        "isolation": isolation,
+        "database": database,
+        "domains": not without_domains,
+    }
+    path = file.absolute()
+    if dry_run:
+        with application(context) as tenancy:
+            plan = transfer.preview(tenancy, path, **chosen)
+        _print_plan(plan, as_json=as_json)
+        if plan.missing:
+            raise typer.Exit(1)
+        return
+    with application(context) as tenancy, _progress("Restoring") as progress:
+        restored = transfer.restore(tenancy, path, suspended=suspended, progress=progress, **chosen)
+    _print_restored(restored, as_json=as_json)
+
+
+@contextmanager
+def _progress(doing: str) -> Generator[Callable[[str, int, int], None] | None]:
+    """Yield what shows the current table at a terminal; nothing is shown elsewhere."""
+    if not err.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True) as display:
+        task = display.add_task(doing, total=None)
+
+        def show(table: str, number: int, total: int) -> None:
+            display.update(task, description=f"{doing} {table}", completed=number - 1, total=total)
+
+        yield show
+
+
+def _print_backup(made: transfer.Backup, verb: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({**asdict(made), "rows": made.rows})
+        return
+    print_done(verb, f"{made.key}, {made.rows:,} rows of {len(made.tables)} tables, in {made.path}")
+    print_field("created", f"{made.created_at:%Y-%m-%d %H:%M:%S %Z}")
+    print_field("revision", made.revision or "none")
+    print_field("size", f"{made.size:,} bytes, {'not compressed' if made.compression == 'none' else made.compression}")
+
+
+def _print_plan(plan: transfer.RestorePlan, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(plan))
+        return
+    print_field("key", f"{plan.key}{', a suspended copy beside the tenant' if plan.is_beside else ''}")
+    print_field("isolation", plan.isolation)
+    print_field("database", plan.database or "as placement= chooses")
+    print_field("domains", ", ".join(plan.domains) or "-")
+    if plan.domains_left_out:
+        print_field("left out", f"{', '.join(plan.domains_left_out)}: other tenants have them")
+    print_field("rows", f"{plan.rows:,}")
+    print_field("revision", f"{plan.from_revision or 'none'} -> {plan.to_revision or 'none'}")
+    for each in plan.missing:
+        values = ", ".join("/".join(value) for value in each.values)
+        print_field("missing", f"{each.shared_table}: {values}, to which {each.table} refers")
+
+
+def _print_restored(restored: transfer.Restored, *, as_json: bool) -> None:
+    tenant = restored.tenant
+    if as_json:
+        differences = None if restored.differences is None else [asdict(each) for each in restored.differences]
+        plan = asdict(restored.plan)
+        print_json({"tenant": tenant_as_json(tenant), "plan": plan, "differences": differences})
+        return
+    print_done("Restored", f"{tenant.key} (schema {tenant.schema}), {restored.backup.rows:,} rows, {tenant.status}")
+    if restored.plan.domains_left_out:
+        err.print(f"Other tenants have these domains: {', '.join(restored.plan.domains_left_out)}.")
+    if restored.differences is None:
+        return
+    if not restored.changed:
+        print_done("Equal:", f"{restored.backup.key} has the rows of the backup.")
+        return
+    rows = [(each.table, _number(each.live), _number(each.restored)) for each in restored.changed]
+    print_table(("Rows differ in", f"{restored.backup.key} now", tenant.key), rows)
+
+
+def _number(rows: int | None) -> str:
+    return "no table" if rows is None else f"{rows:,}"

@@ -1,0 +1,111 @@
+"""The backup of one tenant: its rows in one snapshot, and what else it takes to restore it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+
+from tenantkit.arguments import FUNCTION, PATH, one_of, optional, require
+from tenantkit.deployment import TENANCY, Deployment
+from tenantkit.exceptions import BackupError, TenantUnavailableError
+from tenantkit.registry import store
+from tenantkit.registry.revisions import has_revisions, read_heads
+from tenantkit.status import MIGRATED
+from tenantkit.tenant import KEY
+from tenantkit.transfer import catalog
+from tenantkit.transfer import compression as zstd
+from tenantkit.transfer.compression import Compression
+from tenantkit.transfer.copying import copy_out
+from tenantkit.transfer.file import BackupWriter, reading, writing
+from tenantkit.transfer.manifest import Contents, Manifest
+from tenantkit.transfer.results import Backup, describe, record_of
+from tenantkit.transfer.source import Source
+from tenantkit.transfer.source import reading as reading_rows
+
+Progress = Callable[[str, int, int], object]
+"""Called before each table with its name, its number, and the number of tables."""
+
+PROGRESS = optional(FUNCTION)
+
+
+def backup(
+    tenancy: Deployment,
+    key: str,
+    path: str | PathLike[str],
+    *,
+    compression: Compression | None = None,
+    progress: Progress | None = None,
+) -> Backup:
+    """Write the file *path* with the rows of a tenant in one snapshot, and with what else it takes to restore it.
+
+    Requests go on meanwhile; migrations of the tenant wait. The file has the mode 0600, and it is complete or does not
+    exist. Of row isolation, it has the rows of this tenant only.
+
+    :param compression: ``zstd`` or ``none``; by default zstd, where its library is installed.
+    :param progress: called before each table with its name, its number, and the number of tables.
+    :raises TenantNotFoundError: if there is no such tenant.
+    :raises TenantUnavailableError: if it is being created or dropped, or this version of tenantkit cannot reach it.
+    :raises BackupError: if a file could not hold all of it, or cannot be written.
+    """
+    require(
+        tenancy=(tenancy, TENANCY),
+        key=(key, KEY),
+        path=(path, PATH),
+        compression=(compression, optional(one_of("zstd", "none"))),
+        progress=(progress, PROGRESS),
+    )
+    chosen, file = zstd.choose(compression), Path(path)
+    with tenancy.engine.connect() as connection:
+        tenant = store.get(connection, key)
+    tenancy.isolations.of(tenant)  # raises if it cannot be reached
+    if tenant.status not in MIGRATED:
+        raise TenantUnavailableError(key, tenant.status, f"it is {tenant.status}, and has no complete tables")
+    with writing(file, chosen) as stream, reading_rows(tenancy, tenant) as source:
+        source.require_complete()
+        manifest = _manifest(tenancy, source)
+        writer = BackupWriter(stream, manifest)
+        for number, table in enumerate(manifest.tables, 1):
+            if progress is not None:
+                progress(table.name, number, len(manifest.tables))
+            writer.add(table, copy_out(source.connection, source.rows_of(table)))
+        contents = writer.end(
+            Contents(
+                references=tuple(source.references()),
+                filled_views=tuple(catalog.read_filled_views(source.connection, source.schema)),
+                sequences=tuple(source.sequences()),  # last: no snapshot has their states
+            )
+        )
+    return describe(file, chosen, manifest, contents)
+
+
+def verify(path: str | PathLike[str]) -> Backup:
+    """Read the file *path* to its end, and return what it says of itself.
+
+    :raises BackupError: if it is not a complete and unchanged backup.
+    :raises ConfigurationError: if it is compressed, and the library is not installed.
+    """
+    require(path=(path, PATH))
+    with reading(Path(path)) as file:
+        return describe(file.path, file.compression, file.manifest, file.contents)
+
+
+def _manifest(tenancy: Deployment, source: Source) -> Manifest:
+    connection, tenant = source.connection, source.tenant
+    heads: tuple[str, ...] | None = None
+    if tenancy.migrations is not None:
+        if not has_revisions(connection, tenant):
+            raise BackupError(
+                tenant.key, "its tables are at no revision", "Record it with 'tenantkit stamp', then back it up."
+            )
+        heads, _ = read_heads(connection, tenant)
+    return Manifest(
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        tenantkit=version("tenantkit"),
+        postgres=connection.exec_driver_sql("SHOW server_version").scalar_one(),
+        tenant=record_of(tenant),
+        heads=heads,
+        tables=source.tables,
+    )

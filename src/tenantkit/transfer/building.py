@@ -1,0 +1,57 @@
+"""The tables of a tenant as the code makes them at the revision of a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from tenantkit.deployment import Deployment
+from tenantkit.isolation.target import MigrationTarget
+from tenantkit.lifecycle.builders import MetadataBuilder
+from tenantkit.migrations.environment.builder import AlembicBuilder
+
+
+@dataclass(frozen=True)
+class FileBuilder:
+    """Creates tables at the revisions *heads*; common tables, which have rows of others, at the newest ones."""
+
+    tenancy: Deployment
+    heads: tuple[str, ...] | None
+    """``None`` for tables without migrations."""
+    contents: None = None
+
+    def __call__(self, connection: Connection, target: MigrationTarget) -> None:
+        """Create the tables in the current transaction."""
+        if self.heads is None:
+            MetadataBuilder(self.tenancy)(connection, target)
+        else:
+            AlembicBuilder(self.tenancy)(connection, target, self._heads_at(target))
+
+    def in_steps(self, connection: Connection, target: MigrationTarget) -> None:
+        """Create the tables in separate transactions."""
+        if self.heads is None:
+            MetadataBuilder(self.tenancy).in_steps(connection, target)
+        else:
+            AlembicBuilder(self.tenancy).in_steps(connection, target, self._heads_at(target))
+
+    def require_current(self, connection: Connection, target: MigrationTarget) -> None:
+        """Raise unless common tables are the newest ones.
+
+        :raises ConfigurationError: if they are not.
+        """
+        current = MetadataBuilder(self.tenancy) if self.heads is None else AlembicBuilder(self.tenancy)
+        current.require_current(connection, target)
+
+    def migrate(self, connection: Connection, target: MigrationTarget) -> None:
+        """Migrate loaded tables to the newest revisions in the current transaction."""
+        if self.heads is not None:
+            AlembicBuilder(self.tenancy)(connection, target)
+
+    def migrate_in_steps(self, connection: Connection, target: MigrationTarget) -> None:
+        """Migrate loaded tables to the newest revisions as a migration does."""
+        if self.heads is not None:
+            AlembicBuilder(self.tenancy).in_steps(connection, target)
+
+    def _heads_at(self, target: MigrationTarget) -> tuple[str, ...] | None:
+        return self.heads if target.column is None else None

@@ -1,0 +1,247 @@
+"""Queries of a tenant's placement: what its rows are, and what a file cannot hold."""
+
+# ruff: noqa: S608 - all names are quoted
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, text
+
+from tenantkit.postgres.quoting import quote_identifier
+from tenantkit.transfer.manifest import Column, SequenceState, Table
+
+SETTINGS = (
+    "SET LOCAL search_path = ''",
+    "SET LOCAL client_encoding = 'UTF8'",
+    "SET LOCAL DateStyle = 'ISO, YMD'",
+    "SET LOCAL IntervalStyle = 'postgres'",
+    "SET LOCAL TimeZone = 'UTC'",
+    "SET LOCAL extra_float_digits = 3",
+    "SET LOCAL bytea_output = 'hex'",
+    "SET LOCAL xmloption = 'content'",
+    "SET LOCAL lc_monetary = 'C'",
+    "SET LOCAL array_nulls = on",
+    "SET LOCAL synchronize_seqscans = off",
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+)
+"""The settings of each transaction that reads or writes COPY text, so that the text of a value is always the same."""
+
+_EXTENSION = (
+    "EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')"
+)
+_OWN = f"""relnamespace = to_regnamespace(:schema) AND relname <> 'alembic_version' AND NOT {_EXTENSION}"""
+
+_TABLES = text(
+    f"""
+    SELECT relname::text AS name, relkind::text AS kind, quote_ident(nspname) || '.' AS prefix,
+        CASE WHEN relispartition THEN (
+            SELECT parent.relname::text FROM pg_inherits JOIN pg_class AS parent ON parent.oid = inhparent
+            WHERE inhrelid = pg_class.oid
+        ) END AS parent,
+        pg_get_expr(relpartbound, pg_class.oid) AS bound,
+        (SELECT json_agg(json_build_array(attname, format_type(atttypid, atttypmod)) ORDER BY attnum)
+            FROM pg_attribute WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+        ) AS columns
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE {_OWN} AND relkind IN ('r', 'p') ORDER BY relname
+    """
+)
+_SEQUENCES = text(
+    f"""
+    SELECT relname::text AS name, seqincrement AS increment, (
+        SELECT json_build_array(owner.relname, attname) FROM pg_depend
+        JOIN pg_class AS owner ON owner.oid = refobjid JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+        WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND refclassid = 'pg_class'::regclass
+            AND deptype IN ('a', 'i')
+    ) AS owner
+    FROM pg_class JOIN pg_sequence ON seqrelid = pg_class.oid WHERE {_OWN} ORDER BY relname
+    """
+)
+_FILLED_VIEWS = text(
+    f"SELECT relname::text FROM pg_class WHERE {_OWN} AND relkind = 'm' AND relispopulated ORDER BY oid"
+)
+_KEYS = text(
+    """
+    SELECT source.relname::text AS "table", target.relname::text AS target, spaces.nspname::text AS target_schema,
+        ARRAY(SELECT attname::text FROM unnest(conkey) WITH ORDINALITY AS part (number, place)
+            JOIN pg_attribute ON attrelid = conrelid AND attnum = number ORDER BY place) AS columns,
+        ARRAY(SELECT attname::text FROM unnest(confkey) WITH ORDINALITY AS part (number, place)
+            JOIN pg_attribute ON attrelid = confrelid AND attnum = number ORDER BY place) AS target_columns
+    FROM pg_constraint
+    JOIN pg_class AS source ON source.oid = conrelid
+    JOIN pg_class AS target ON target.oid = confrelid
+    JOIN pg_namespace AS spaces ON spaces.oid = target.relnamespace
+    WHERE contype = 'f' AND conparentid = 0 AND source.relnamespace = to_regnamespace(:schema)
+    ORDER BY source.relname, conname
+    """
+)
+_OBSTACLES = text(
+    f"""
+    WITH RECURSIVE part (relation, "column", "table", type) AS (
+        SELECT attrelid, attname::text, relname::text, atttypid
+        FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE {_OWN} AND relkind = 'r' AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+        UNION
+        SELECT relation, "column", "table", inner_type FROM part JOIN pg_type ON pg_type.oid = type
+        CROSS JOIN LATERAL (
+            SELECT unnest(ARRAY[typelem, typbasetype]) UNION ALL
+            SELECT atttypid FROM pg_attribute WHERE attrelid = typrelid AND attnum > 0 AND NOT attisdropped
+        ) AS inner_types (inner_type) WHERE inner_type <> 0
+    )
+    SELECT DISTINCT "table", "column", type = 'oid'::regtype AS is_oid FROM part
+    WHERE type = 'oid'::regtype OR type IN ('regclass'::regtype, 'regproc'::regtype, 'regprocedure'::regtype,
+        'regoper'::regtype, 'regoperator'::regtype, 'regtype'::regtype, 'regrole'::regtype, 'regnamespace'::regtype,
+        'regconfig'::regtype, 'regdictionary'::regtype, 'regcollation'::regtype)
+    ORDER BY 1, 2
+    """
+)
+_DEFAULTS = text(
+    f"""
+    SELECT relname::text AS name, pg_get_expr(adbin, adrelid) AS default
+    FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attname = :column AND NOT attisdropped
+    LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    WHERE {_OWN} AND relkind IN ('r', 'p') ORDER BY relname
+    """
+)
+_PARTS_ELSEWHERE = text(
+    """
+    SELECT DISTINCT part.oid::regclass::text FROM pg_inherits
+    JOIN pg_class AS part ON part.oid = inhrelid JOIN pg_class AS whole ON whole.oid = inhparent
+    WHERE part.relkind IN ('r', 'p', 'f') AND whole.relnamespace = to_regnamespace(:schema)
+        AND (part.relnamespace <> whole.relnamespace OR part.relkind = 'f')
+    """
+)
+_FORCED = text(
+    f"SELECT relname::text FROM pg_class WHERE {_OWN} AND relkind = 'r' AND relrowsecurity AND relforcerowsecurity "
+    "AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A table in a placement."""
+
+    table: Table
+    is_partitioned: bool
+    own_types: frozenset[str]
+    """The columns whose types are in the tenant's schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A foreign key."""
+
+    table: str
+    columns: tuple[str, ...]
+    target_schema: str
+    target: str
+    target_columns: tuple[str, ...]
+
+
+def execute(connection: Connection, statement: str) -> CursorResult[Any]:
+    """Execute a *statement* without parameters."""
+    return connection.exec_driver_sql(statement.replace("%", "%%"))
+
+
+def pin(connection: Connection) -> None:
+    """Give the current transaction the settings for COPY; takes no snapshot."""
+    has_another_limit = (connection.dialect.server_version_info or ()) >= (17,)
+    for setting in (*SETTINGS, *(["SET LOCAL transaction_timeout = 0"] if has_another_limit else [])):
+        connection.exec_driver_sql(setting)
+
+
+def unpin(connection: Connection) -> None:
+    """Give the rest of the transaction the settings of its session."""
+    for setting in SETTINGS:
+        name = setting.removeprefix("SET LOCAL ").partition(" ")[0]
+        connection.exec_driver_sql(f"SET LOCAL {name} TO DEFAULT")
+
+
+def read_tables(connection: Connection, schema: str, *, without: str | None = None) -> dict[str, Found]:
+    """Return the tables of a schema by name, also partitioned ones and partitions, as the path of `pin` shows types.
+
+    :param without: a column that is left out.
+    """
+    return {
+        row.name: Found(
+            Table(
+                row.name,
+                tuple(Column(name, _bare(type_, row.prefix)) for name, type_ in row.columns or () if name != without),
+                row.parent,
+                row.bound,
+            ),
+            row.kind == "p",
+            frozenset(name for name, type_ in row.columns or () if type_.startswith(row.prefix)),
+        )
+        for row in connection.execute(_TABLES, _where(schema))
+    }
+
+
+def read_sequences(connection: Connection, schema: str) -> Sequence[Any]:
+    """Return the sequences of a schema: name, increment, and the table and column that own them."""
+    return connection.execute(_SEQUENCES, _where(schema)).all()
+
+
+def read_filled_views(connection: Connection, schema: str) -> list[str]:
+    """Return the materialized views that have rows, those first that were created first."""
+    return list(connection.execute(_FILLED_VIEWS, _where(schema)).scalars())
+
+
+def read_keys(connection: Connection, schema: str) -> list[Key]:
+    """Return the foreign keys of the tables of a schema."""
+    return [
+        Key(row.table, tuple(row.columns), row.target_schema, row.target, tuple(row.target_columns))
+        for row in connection.execute(_KEYS, _where(schema))
+    ]
+
+
+def find_obstacle(connection: Connection, schema: str) -> str | None:
+    """Return what a file of the rows of a schema would not hold: large objects, names of objects, rows elsewhere."""
+    if parts := list(connection.execute(_PARTS_ELSEWHERE, _where(schema)).scalars()):
+        return f"rows of its tables are in tables of other schemas or servers: {', '.join(sorted(parts))}"
+    if forced := list(connection.execute(_FORCED, _where(schema)).scalars()):
+        return f"row security is forced on {', '.join(sorted(forced))}, so the login may not read all rows"
+    for row in connection.execute(_OBSTACLES, _where(schema)).all():
+        table, column = qualified(schema, row.table), quote_identifier(row.column)
+        if row.is_oid:
+            condition = f"JOIN pg_catalog.pg_largeobject_metadata AS lo ON lo.oid::text = {column}::text"
+        else:
+            condition = f"WHERE {column} IS NOT NULL"
+        if execute(connection, f"SELECT EXISTS (SELECT FROM {table} {condition})").scalar():
+            held = "large objects" if row.is_oid else "names of objects in the database"
+            return f"the column {row.column!r} of the table {row.table!r} has {held}, which a file cannot hold"
+    return None
+
+
+def read_defaults(connection: Connection, schema: str, column: str) -> dict[str, str | None]:
+    """Return the tables that have a *column* of this name, each with its default."""
+    rows = connection.execute(_DEFAULTS, {**_where(schema), "column": column})
+    return {row.name: row.default for row in rows}
+
+
+def set_sequence(connection: Connection, schema: str, state: SequenceState) -> None:
+    """Give a sequence the *state* of another one."""
+    where = {"name": qualified(schema, state.name), "value": state.last_value, "is_called": state.is_called}
+    connection.execute(text("SELECT setval(to_regclass(:name), :value, :is_called)"), where)
+
+
+def qualified(schema: str, name: str) -> str:
+    """Return the quoted name of an object in a schema."""
+    return f"{quote_identifier(schema)}.{quote_identifier(name)}"
+
+
+def names(columns: Iterable[str]) -> str:
+    """Return quoted names of columns, separated by commas."""
+    return ", ".join(map(quote_identifier, columns))
+
+
+def _bare(type_: str, prefix: str) -> str:
+    return type_.removeprefix(prefix)
+
+
+def _where(schema: str) -> dict[str, str]:
+    return {"schema": quote_identifier(schema)}

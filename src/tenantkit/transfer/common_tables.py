@@ -1,0 +1,147 @@
+"""The restore of a tenant into tables that it shares with others.
+
+These have one revision and the rows of others. So the rows are loaded into a schema of their own, migrated there, and
+then inserted; the schema is gone before the transaction ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
+
+from sqlalchemy import Connection
+from sqlalchemy.schema import CreateSchema
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
+from tenantkit.deployment import Deployment
+from tenantkit.exceptions import BackupError
+from tenantkit.isolation import schemas
+from tenantkit.isolation.row.policies import POLICY
+from tenantkit.isolation.row.removal import enter, remove_rows
+from tenantkit.migrations.environment.targets import scratch_target
+from tenantkit.postgres.errors import is_lock_conflict
+from tenantkit.postgres.quoting import quote_identifier
+from tenantkit.tenant import Tenant
+from tenantkit.transfer import catalog, set_aside
+from tenantkit.transfer.building import FileBuilder
+from tenantkit.transfer.catalog import Found, Key, qualified
+from tenantkit.transfer.loading import Loader
+
+MOST_ROWS_UNDER_LOCK = 10_000
+"""Number of rows up to which triggers are disabled: meanwhile, nobody else can write to their tables."""
+_PATIENCE = 10.0
+"""Seconds for which a lock is tried."""
+
+
+def restore_rows(tenancy: Deployment, connection: Connection, tenant: Tenant, loader: Loader) -> None:
+    """Insert the rows of *tenant* that *loader* loads into the common tables, in the current transaction.
+
+    :raises BackupError: if triggers are to be disabled for more rows than others could wait for.
+    """
+    target = loader.target
+    assert target.column is not None  # noqa: S101 - it leads to common tables
+    scratch = scratch_target(tenancy, f"tenantkit_restore_{tenant.id}")
+    builder = FileBuilder(tenancy, loader.file.manifest.heads)
+    declared = loader.column if loader.column is not None and loader.column.is_declared else None
+    into_scratch = replace(loader, target=scratch, column=declared)
+    connection.execute(CreateSchema(scratch.schema))
+    builder(connection, scratch)
+    into_scratch.remove_keys_to_others(connection)
+    into_scratch.load(connection)
+    into_scratch.leave(connection)
+    builder.migrate(connection, scratch)
+    catalog.pin(connection)
+    loaded = catalog.read_tables(connection, scratch.schema, without=target.column.name)
+    common = catalog.read_tables(connection, target.schema, without=target.column.name)
+    keys = catalog.read_keys(connection, target.schema)
+    remove_rows(connection, target.schema, target.column, loader.value)  # those with which each tenant begins
+    enter(connection, loader.value)
+    catalog.execute(connection, f"SET LOCAL search_path = {target.path}")
+    triggers = set_aside.triggers(connection, target.schema, besides=POLICY)
+    if triggers:
+        _require_few(loader)
+        _lock(connection, triggers)
+        set_aside.remove(connection, chain(*triggers.values()))
+    wholes = {name: each for name, each in common.items() if each.table.parent is None}
+    for tables in _in_order(wholes, keys):
+        _insert(connection, scratch.schema, target.schema, [(loaded[name], wholes[name]) for name in tables])
+    set_aside.restore(connection, chain(*triggers.values()))
+    _advance_sequences(connection, scratch.schema, target.schema)
+    schemas.drop_schema(connection, scratch.schema)
+    loader.leave(connection)
+
+
+def _require_few(loader: Loader) -> None:
+    if loader.file.contents.rows > MOST_ROWS_UNDER_LOCK:
+        raise BackupError(
+            str(loader.file.path),
+            "the common tables have triggers, which are disabled while rows are restored; with more than "
+            f"{MOST_ROWS_UNDER_LOCK} rows, other tenants would wait for too long",
+            "Restore the tenant with isolation='schema'.",
+        )
+
+
+def _lock(connection: Connection, tables: Iterable[str]) -> None:
+    """Lock *tables* against writes without waiting in their queues, where others would wait, too."""
+    statement = f"LOCK TABLE {', '.join(f'ONLY {each}' for each in tables)} IN SHARE ROW EXCLUSIVE MODE NOWAIT"
+
+    def attempt() -> None:
+        with connection.begin_nested():
+            catalog.execute(connection, statement)
+
+    Retrying(
+        retry=retry_if_exception(is_lock_conflict),
+        wait=wait_fixed(0.01),
+        stop=stop_after_delay(_PATIENCE),
+        reraise=True,
+    )(attempt)
+
+
+def _insert(connection: Connection, scratch: str, schema: str, tables: Iterable[tuple[Found, Found]]) -> None:
+    """Copy the rows of tables by one statement: foreign keys, be they in a cycle, are checked at its end."""
+    steps: list[str] = []
+    for number, (loaded, common) in enumerate(tables):
+        columns = catalog.names(column.name for column in common.table.columns)
+        values = ", ".join(
+            f"CAST(CAST({name} AS text) AS {quote_identifier(schema)}.{column.type})"
+            if column.name in common.own_types
+            else name
+            for column in common.table.columns
+            for name in [quote_identifier(column.name)]
+        )
+        only = "" if loaded.is_partitioned else "ONLY "
+        into, source = qualified(schema, common.table.name), qualified(scratch, loaded.table.name)
+        insert = f"INSERT INTO {into} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {only}{source}"  # noqa: S608
+        steps.append(f"step{number} AS ({insert})")
+    if steps:
+        catalog.execute(connection, f"WITH {', '.join(steps)} SELECT")
+
+
+def _in_order(tables: Mapping[str, Found], keys: Iterable[Key]) -> Iterator[list[str]]:
+    """Yield tables after those that they refer to; those of cycles together."""
+    refers = {
+        name: {key.target for key in keys if key.table == name and key.target in tables} - {name} for name in tables
+    }
+    done: set[str] = set()
+    while ready := [name for name in refers if name not in done and refers[name] <= done]:
+        for name in ready:
+            yield [name]
+        done |= {*ready}
+    yield [name for name in refers if name not in done]
+
+
+def _advance_sequences(connection: Connection, scratch: str, schema: str) -> None:
+    """Take the sequences, which tenants share, beyond the restored keys."""
+    for each in catalog.read_sequences(connection, schema):
+        if each.owner is None:
+            continue
+        table, column = each.owner
+        best, beyond = ("max", ">") if each.increment > 0 else ("min", "<")
+        sequence = qualified(schema, each.name)
+        statement = (
+            f"SELECT setval(to_regclass('{sequence.replace(chr(39), chr(39) * 2)}'), last) FROM {sequence}, "  # noqa: S608
+            f"(SELECT {best}({quote_identifier(column)}) AS last FROM {qualified(scratch, table)}) AS restored "
+            f"WHERE last {beyond} last_value"
+        )
+        catalog.execute(connection, statement)

@@ -1,0 +1,189 @@
+"""What a restore will do, decided and checked before anything changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, select, text
+
+from tenantkit.databases.base import split_key
+from tenantkit.deployment import Deployment
+from tenantkit.exceptions import BackupError, InvalidDomainError, TenantNotFoundError
+from tenantkit.lifecycle.order import Order, check_order
+from tenantkit.migrations.environment.targets import graph_of
+from tenantkit.migrations.results.heads import format_heads
+from tenantkit.postgres.quoting import quote_identifier
+from tenantkit.registry import store
+from tenantkit.registry.tables import domains
+from tenantkit.transfer.catalog import qualified
+from tenantkit.transfer.file import BackupFile
+from tenantkit.transfer.results import MissingRows, RestorePlan
+
+if TYPE_CHECKING:
+    from tenantkit.transfer.manifest import References
+
+SUFFIX = "-restored"
+"""The end of the key of a copy beside a tenant that lives."""
+_TYPES = text(
+    "SELECT attname::text, format_type(atttypid, atttypmod) AS type FROM pg_attribute "
+    "WHERE attrelid = to_regclass(:table) AND attname = ANY(:columns)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and the order of the tenant that it creates."""
+
+    plan: RestorePlan
+    order: Order
+
+
+def plan(
+    tenancy: Deployment,
+    connection: Connection,
+    file: BackupFile,
+    *,
+    key: str | None,
+    isolation: str | None,
+    database: str | None,
+    with_domains: bool,
+) -> Planned:
+    """Return the plan of a restore.
+
+    :raises BackupError: if the code cannot restore the file.
+    """
+    manifest = file.manifest
+    to_revision = _require_revisions(tenancy, file)
+    living = _find_status(connection, manifest.key)
+    is_beside = key is None and living is not None
+    chosen = key or (manifest.key + SUFFIX if is_beside else manifest.key)
+    free, taken = _divide_domains(tenancy, connection, manifest.tenant["domains"] if with_domains else ())
+    order = check_order(
+        tenancy,
+        chosen,
+        name=manifest.tenant["name"],
+        domains=free,
+        attributes=manifest.tenant["attributes"],
+        database=database if database is not None else _known_database(tenancy, manifest.tenant),
+        isolation=isolation or manifest.tenant["isolation"],
+        row_value=_free_row_value(tenancy, connection, manifest.tenant["row_value"]),
+        policy=tenancy.placement_policy,
+        reserved=tenancy.reserved_keys,
+    )
+    return Planned(
+        RestorePlan(
+            key=chosen,
+            is_beside=is_beside,
+            isolation=str(order.isolation),
+            database=order.wanted,
+            domains=tuple(order.domains),
+            domains_left_out=tuple(taken),
+            from_revision=format_heads(manifest.heads or ()) or None,
+            to_revision=to_revision,
+            rows=file.contents.rows,
+            missing=tuple(_find_missing(connection, file.contents.references)),
+        ),
+        order,
+    )
+
+
+def require_shared_rows(file: BackupFile, planned: RestorePlan) -> None:
+    """Raise if shared rows are missing.
+
+    :raises BackupError: if so.
+    """
+    if planned.missing:
+        said = "; ".join(
+            f"{each.shared_table} has no {', '.join('/'.join(value) for value in each.values[:5])}"
+            f"{f' and {len(each.values) - 5} more' if len(each.values) > 5 else ''}, "  # noqa: PLR2004
+            f"to which {each.table}.{'/'.join(each.columns)} refers"
+            for each in planned.missing
+        )
+        raise BackupError(
+            str(file.path), f"shared rows are missing: {said}", "Nothing was changed. Insert these rows first."
+        )
+
+
+def _require_revisions(tenancy: Deployment, file: BackupFile) -> str | None:
+    """Return the newest revision of the code, to which the tenant is migrated."""
+    heads, path = file.manifest.heads, str(file.path)
+    if tenancy.migrations is None:
+        if heads is not None:
+            raise BackupError(path, "it has a revision, and this tenancy has no migrations", "Pass migrations=.")
+        return None
+    if heads is None:
+        raise BackupError(
+            path,
+            "its tables have no revision, and this tenancy has migrations",
+            "Restore it with the code that made it, back it up again after 'tenantkit stamp', and restore that.",
+        )
+    graph = graph_of(tenancy, "tenant")
+    if unknown := [head for head in heads if not graph.knows(head)]:
+        raise BackupError(
+            path,
+            f"it is at the revision {', '.join(unknown)}, which no file in {graph.folder} has",
+            "Nothing was changed. Update the code.",
+        )
+    return format_heads(graph.heads()) or None
+
+
+def _find_status(connection: Connection, key: str) -> str | None:
+    try:
+        return store.get(connection, key).status
+    except TenantNotFoundError:
+        return None
+
+
+def _known_database(tenancy: Deployment, record: Mapping[str, Any]) -> str | None:
+    """Return the named database of the tenant that was backed up, if there is one of that name here."""
+    name, _ = split_key(record["database"])
+    return name if name in tenancy.databases.keys else None
+
+
+def _divide_domains(tenancy: Deployment, connection: Connection, wanted: Any) -> tuple[list[str], list[str]]:
+    """Return the domains that a new tenant can have, and the others."""
+    taken = set(connection.execute(select(domains.c.domain).where(domains.c.domain.in_(list(wanted)))).scalars())
+    for each in wanted:
+        try:
+            tenancy.free_domain(each)
+        except InvalidDomainError:
+            taken.add(each)
+    return [each for each in wanted if each not in taken], [each for each in wanted if each in taken]
+
+
+def _free_row_value(tenancy: Deployment, connection: Connection, value: str | None) -> str | None:
+    """Return the value of the tenant column if a new tenant can have it."""
+    if value is None or tenancy.isolations.row_column.name is None:
+        return None
+    taken = connection.execute(
+        text("SELECT EXISTS (SELECT FROM tenantkit.tenants WHERE coalesce(row_value, id::text) = :value)"),
+        {"value": value},
+    )
+    return None if taken.scalar_one() else value
+
+
+def _find_missing(connection: Connection, references: tuple[References, ...]) -> Iterator[MissingRows]:
+    """Yield the rows of shared tables that do not exist."""
+    for each in references:
+        table = qualified(*each.to)
+        found = connection.execute(_TYPES, {"table": table, "columns": [*each.to_columns]})
+        types = {row.attname: row.type for row in found}
+        if each.values is None or not each.values or types.keys() != {*each.to_columns}:
+            continue
+        names = [f"c{number}" for number in range(len(each.to_columns))]
+        lists = ", ".join(f"CAST(:{name} AS text[])" for name in names)
+        equal = " AND ".join(
+            f"theirs.{quote_identifier(column)} = CAST(ours.{name} AS {types[column]})"
+            for name, column in zip(names, each.to_columns, strict=True)
+        )
+        query = (
+            f"SELECT {', '.join(f'ours.{name}' for name in names)} FROM unnest({lists}) AS ours ({', '.join(names)}) "  # noqa: S608
+            f"WHERE NOT EXISTS (SELECT FROM {table} AS theirs WHERE {equal}) ORDER BY 1"
+        )
+        values = dict(zip(names, map(list, zip(*each.values, strict=True)), strict=True))
+        if missing := [tuple(row) for row in connection.execute(text(query), values)]:
+            yield MissingRows(
+                table=each.table, columns=each.columns, shared_table=".".join(each.to), values=tuple(missing)
+            )

@@ -1,0 +1,183 @@
+"""The restore of a tenant from a file: the creation of a tenant whose rows are the file's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from tenantkit.arguments import FLAG, FUNCTION, PATH, one_of, optional, require
+from tenantkit.deployment import TENANCY, Deployment
+from tenantkit.isolation.target import MigrationTarget
+from tenantkit.lifecycle.builders import CheckedBuilder
+from tenantkit.lifecycle.create import create
+from tenantkit.status import Status
+from tenantkit.tenant import KEY, Isolation, Tenant
+from tenantkit.transfer.building import FileBuilder
+from tenantkit.transfer.common_tables import restore_rows
+from tenantkit.transfer.compare import compare
+from tenantkit.transfer.file import BackupFile, reading
+from tenantkit.transfer.loading import Loader
+from tenantkit.transfer.plan import Planned, plan, require_shared_rows
+from tenantkit.transfer.results import Restored, RestorePlan, describe
+
+IN_ONE_TRANSACTION = 50_000
+"""Number of rows up to which a tenant is restored in one transaction.
+
+That locks shared tables to which foreign keys point against changes until it ends.
+"""
+
+
+def restore(
+    tenancy: Deployment,
+    path: str | PathLike[str],
+    *,
+    key: str | None = None,
+    isolation: str | None = None,
+    database: str | None = None,
+    domains: bool = True,
+    suspended: bool = False,
+    progress: Callable[[str, int, int], object] | None = None,
+) -> Restored:
+    """Create a tenant from the backup in the file *path*, and migrate it to the newest revision.
+
+    No tenant that exists is changed. If the tenant of the backup exists, the new one is a suspended copy beside it with
+    the key ``<key>-restored``, and the result tells how the rows of the two differ. After a restore that failed or was
+    killed, the same call restores the tenant.
+
+    :param key: the new tenant's key, in place of that of the backup.
+    :param isolation: ``schema``, ``database`` or ``row``, in place of that of the tenant that was backed up.
+    :param database: the database to restore it in, or on whose server to.
+    :param domains: give the tenant those of its domains that no other tenant has.
+    :param suspended: leave the tenant suspended.
+    :param progress: called before each table with its name, its number, and the number of tables.
+    :raises BackupError: if the file is damaged or cannot be restored by this code, or shared rows are missing. Nothing
+        was changed then.
+    :raises TenantExistsError: if the key is taken, or another process is creating it.
+    :raises ProvisioningError: if a step failed.
+    :raises ConfigurationError: if an argument cannot be used.
+    """
+    require(tenancy=(tenancy, TENANCY), suspended=(suspended, FLAG), progress=(progress, optional(FUNCTION)))
+    with _planned(tenancy, path, key, isolation, database, domains=domains) as (file, connection, found):
+        require_shared_rows(file, found.plan)
+        is_suspended = suspended or found.plan.is_beside
+        filling = _Filling(tenancy, file, progress)
+        new = found.order.new_tenant()
+        shares_tables = tenancy.isolations.for_new(new).shares_tables
+        with tenancy.lookups.forgetting(found.order.key):
+            tenant = create(
+                tenancy,
+                connection,
+                found.order,
+                build=CheckedBuilder(tenancy, filling.builder),
+                seed=filling.fill,
+                seed_in_steps=filling.fill_in_steps,
+                takes_steps=file.contents.rows > IN_ONE_TRANSACTION and not shares_tables,
+                seeding="loading the rows",
+                status=Status.SUSPENDED if is_suspended else Status.ACTIVE,
+            )
+        return Restored(
+            tenant=tenant,
+            backup=describe(file.path, file.compression, file.manifest, file.contents),
+            plan=found.plan,
+            differences=compare(tenancy, connection, file.manifest.key, tenant) if found.plan.is_beside else None,
+        )
+
+
+def preview(
+    tenancy: Deployment,
+    path: str | PathLike[str],
+    *,
+    key: str | None = None,
+    isolation: str | None = None,
+    database: str | None = None,
+    domains: bool = True,
+) -> RestorePlan:
+    """Return what `restore` would do with the same arguments, and change nothing.
+
+    :raises BackupError: if the file is damaged, or cannot be restored by this code.
+    :raises ConfigurationError: if an argument cannot be used.
+    """
+    require(tenancy=(tenancy, TENANCY))
+    with _planned(tenancy, path, key, isolation, database, domains=domains) as (_, _, found):
+        return found.plan
+
+
+@contextmanager
+def _planned(
+    tenancy: Deployment,
+    path: str | PathLike[str],
+    key: str | None,
+    isolation: str | None,
+    database: str | None,
+    *,
+    domains: bool,
+) -> Generator[tuple[BackupFile, Connection, Planned]]:
+    require(
+        path=(path, PATH),
+        key=(key, optional(KEY)),
+        isolation=(isolation, optional(one_of(*Isolation))),
+        domains=(domains, FLAG),
+    )
+    with reading(Path(path)) as file, tenancy.engine.connect() as connection:
+        connection.execution_options(isolation_level="READ COMMITTED")
+        with connection.begin():
+            found = plan(
+                tenancy, connection, file, key=key, isolation=isolation, database=database, with_domains=domains
+            )
+        yield file, connection, found
+
+
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """Fills the tables of a new tenant with the rows of a file."""
+
+    tenancy: Deployment
+    file: BackupFile
+    progress: Callable[[str, int, int], object] | None
+
+    @property
+    def builder(self) -> FileBuilder:
+        return FileBuilder(self.tenancy, self.file.manifest.heads)
+
+    def fill(self, there: Connection, tenant: Tenant) -> None:
+        """Load the rows, and migrate them, in the current transaction."""
+        target, loader = self._loader(tenant)
+        if target.column is not None:
+            restore_rows(self.tenancy, there, tenant, loader)
+            return
+        loader.remove_keys_to_others(there)
+        loader.load(there)
+        loader.restore_keys_to_others(there)
+        loader.refresh_views(there)
+        loader.leave(there)
+        self.builder.migrate(there, target)
+
+    def fill_in_steps(self, there: Connection, tenant: Tenant) -> None:
+        """Do so in several transactions, none of which locks shared tables for long."""
+        target, loader = self._loader(tenant)
+        if target.column is not None:
+            with there.begin():
+                self.fill(there, tenant)
+            return
+        for step in (
+            loader.remove_keys_to_others,
+            loader.load,
+            loader.restore_unchecked_keys_to_others,
+            loader.check_keys_to_others,
+            loader.refresh_views,
+        ):
+            with there.begin():
+                step(there)
+        self.builder.migrate_in_steps(there, target)
+
+    def _loader(self, tenant: Tenant) -> tuple[MigrationTarget, Loader]:
+        isolation = self.tenancy.isolations.of(tenant)
+        [target] = isolation.targets([tenant])
+        value = isolation.bind(tenant).value
+        column = None if value is None else self.tenancy.isolations.row_column()
+        return target, Loader(self.file, target, column, None if value is None else str(value), self.progress)

@@ -1,0 +1,216 @@
+"""What is read of a tenant: its tables, in a transaction whose snapshot is newer than its locks."""
+
+# ruff: noqa: S608 - all names are quoted
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Connection, text
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
+
+from tenantkit.deployment import Deployment
+from tenantkit.exceptions import BackupError
+from tenantkit.isolation.tenant_column import SETTING, TenantColumn
+from tenantkit.postgres.advisory_locks import PLACEMENT
+from tenantkit.postgres.errors import is_lock_conflict
+from tenantkit.postgres.limits import limit_lock_waits
+from tenantkit.postgres.quoting import quote_identifier, quote_literal, quote_setting
+from tenantkit.postgres.retry import PATIENCE
+from tenantkit.registry.revisions import MARK
+from tenantkit.tenant import Tenant
+from tenantkit.transfer import catalog
+from tenantkit.transfer.catalog import Found, qualified
+from tenantkit.transfer.manifest import References, SequenceState, Table
+
+MOST_VALUES = 10_000
+"""Number of different values up to which a file lists those that refer to a shared table."""
+
+_CLAIM = text(f"SELECT pg_catalog.pg_try_advisory_xact_lock_shared({PLACEMENT.format(schema=':schema')})")
+_UNFINISHED = text("SELECT pg_catalog.obj_description(pg_catalog.to_regclass(:table), 'pg_class')")
+
+
+class _BusyError(Exception):
+    """The tenant's tables are being changed."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The rows of one tenant, in a transaction of *connection* that reads them."""
+
+    connection: Connection
+    tenant: Tenant
+    shared: TenantColumn | None
+    """The column that divides the tables among tenants, if they are not this tenant's alone."""
+    column: TenantColumn | None
+    """The tenant column, whose values a file does not have; ``None`` if there is none."""
+    value: str | None
+    """The tenant's value of it."""
+
+    @property
+    def schema(self) -> str:
+        """The schema of the tables."""
+        return self.tenant.schema
+
+    @cached_property
+    def found(self) -> dict[str, Found]:
+        """All tables of the schema."""
+        return catalog.read_tables(self.connection, self.schema, without=self.column.name if self.column else None)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables that have rows: partitions in place of what they are parts of, unless tenants share them."""
+        return tuple(
+            each.table
+            for each in self.found.values()
+            if (each.table.parent is None if self.shared else not each.is_partitioned)
+        )
+
+    @property
+    def wholes(self) -> tuple[Table, ...]:
+        """The tables that are no partitions of others."""
+        return tuple(each.table for each in self.found.values() if each.table.parent is None)
+
+    def rows_of(self, table: Table) -> str:
+        """Return what COPY reads the rows of *table* from."""
+        columns = [column.name for column in table.columns]
+        if self.shared is not None:
+            return f"({self.query(table.name, columns)})"
+        return qualified(self.schema, table.name) + (f" ({catalog.names(columns)})" if columns else "")
+
+    def query(self, table: str, columns: Iterable[str]) -> str:
+        """Return the query for *columns* of the tenant's rows of a table."""
+        only = "" if self.found[table].is_partitioned else "ONLY "
+        return f"SELECT {catalog.names(columns)} FROM {only}{qualified(self.schema, table)}{self._where}"
+
+    @property
+    def _where(self) -> str:
+        if self.shared is None or self.value is None:
+            return ""
+        return f" WHERE {self.shared.sql_name} = {quote_literal(self.value)}::{self.shared.type}"
+
+    def require_complete(self) -> None:
+        """Raise if a file of the rows would not hold all of the tenant, or not what it means.
+
+        :raises BackupError: if so.
+        """
+        unfinished = self.connection.execute(_UNFINISHED, {"table": qualified(self.schema, "alembic_version")}).scalar()
+        if (unfinished or "").startswith(MARK):
+            raise BackupError(
+                self.tenant.key, "a revision was not finished there", "Run 'tenantkit migrate' first, then back it up."
+            )
+        if (obstacle := catalog.find_obstacle(self.connection, self.schema)) is not None:
+            raise BackupError(self.tenant.key, obstacle, "Use pg_dump, or change the tables.")
+        if self.shared is not None or self.column is None or self.value is None:
+            return
+        declared = catalog.read_defaults(self.connection, self.schema, self.column.name)
+        for table in (each for each in self.tables if each.name in declared):
+            others = (
+                f"SELECT EXISTS (SELECT FROM {qualified(self.schema, table.name)} WHERE "
+                f"{self.column.sql_name} IS DISTINCT FROM {quote_literal(self.value)}::{self.column.type})"
+            )
+            if self._scalar(others):
+                raise BackupError(
+                    self.tenant.key,
+                    f"rows of the table {table.name!r} have another value than the tenant's in {self.column.name!r}",
+                    "Correct these rows first.",
+                )
+
+    def sequences(self) -> Iterator[SequenceState]:
+        """Yield the states of sequences, as they are now.
+
+        Those of tables that tenants share have no state of one tenant: they are as if its last row was the last one.
+        """
+        for each in catalog.read_sequences(self.connection, self.schema):
+            if self.shared is None:
+                query = f"SELECT last_value, is_called FROM {qualified(self.schema, each.name)}"
+                row = catalog.execute(self.connection, query).one()
+                yield SequenceState(each.name, row.last_value, row.is_called)
+            elif each.owner is not None:
+                table, column = each.owner
+                function = "max" if each.increment > 0 else "min"
+                [name] = [catalog.names([column])]
+                last: int | None = self._scalar(
+                    f"SELECT {function}({name}) FROM {qualified(self.schema, table)}{self._where}"
+                )
+                if last is not None:
+                    yield SequenceState(each.name, last, is_called=True)
+
+    def references(self) -> Iterator[References]:
+        """Yield the values by which rows refer to shared tables."""
+        for key in catalog.read_keys(self.connection, self.schema):
+            if key.target_schema == self.schema or (self.column is not None and self.column.name in key.columns):
+                continue
+            columns = ", ".join(f"{each}::text" for each in map(quote_identifier, key.columns))
+            filled = " AND ".join(f"{each} IS NOT NULL" for each in map(quote_identifier, key.columns))
+            where = f"{self._where} AND {filled}" if self._where else f" WHERE {filled}"
+            query = f"SELECT DISTINCT {columns} FROM {qualified(self.schema, key.table)}{where} LIMIT {MOST_VALUES + 1}"
+            values = [tuple(row) for row in catalog.execute(self.connection, query)]
+            yield References(
+                key.table,
+                key.columns,
+                (key.target_schema, key.target),
+                key.target_columns,
+                tuple(sorted(values)) if len(values) <= MOST_VALUES else None,
+            )
+
+    def _scalar(self, query: str) -> Any:
+        return catalog.execute(self.connection, query).scalar()
+
+
+@contextmanager
+def reading(tenancy: Deployment, tenant: Tenant) -> Generator[Source]:
+    """Yield the rows of *tenant* in one snapshot. No migration changes its tables meanwhile.
+
+    The tables are locked before the snapshot is taken: in a snapshot that is older than a TRUNCATE or a change that
+    writes a table anew, the table is empty.
+
+    :raises BackupError: if they are being migrated for a minute.
+    """
+    binding = tenancy.isolations.of(tenant).bind(tenant)
+    column = binding.column or (None if binding.value is None else tenancy.isolations.row_column())
+    value = None if binding.value is None else str(binding.value)
+    engine = tenancy.databases.engine(tenant.placement.database)
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="REPEATABLE READ")
+        source = Source(connection, tenant, binding.column, column, value)
+        entering = Retrying(
+            retry=retry_if_exception(lambda error: isinstance(error, _BusyError) or is_lock_conflict(error)),
+            wait=wait_random(0.05, 0.5),
+            stop=stop_after_delay(PATIENCE),
+            reraise=True,
+        )
+        try:
+            entering(_begin, source)
+            yield source
+        except _BusyError as error:
+            raise BackupError(tenant.key, "its tables are being migrated", "Try again later.") from error
+        finally:
+            connection.rollback()
+
+
+def _begin(source: Source) -> None:
+    """Begin the transaction of *source*: lock the tables, then take the snapshot.
+
+    :raises _BusyError: if a migration is at work, or there are other tables than before the locks.
+    """
+    connection, schema = source.connection, source.schema
+    connection.rollback()  # of an earlier try
+    before = catalog.read_tables(connection, schema)
+    connection.rollback()
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    limit_lock_waits(connection)
+    catalog.pin(connection)
+    connection.exec_driver_sql(f"SET LOCAL row_security = {'off' if source.shared is None else 'on'}")
+    if source.value is not None:
+        catalog.execute(connection, f"SET LOCAL {quote_setting(SETTING)} TO {quote_literal(source.value)}")
+    if before:
+        tables = ", ".join(f"ONLY {qualified(schema, name)}" for name in before)
+        catalog.execute(connection, f"LOCK TABLE {tables} IN ACCESS SHARE MODE")
+    is_claimed = connection.execute(_CLAIM, {"schema": schema}).scalar_one()
+    if not is_claimed or catalog.read_tables(connection, schema).keys() != before.keys():
+        raise _BusyError

@@ -1,0 +1,44 @@
+"""Commands that back up and restore a tenant."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, text
+
+from tests.cli.project import Project
+
+
+def test_a_tenant_is_backed_up_verified_and_restored_as_another(fleet: Project, project_engine: Engine) -> None:
+    done = fleet.invoke("backup", "acme", "-o", "acme.tenant")
+    assert (done.code, done.err) == (0, "")
+    assert "Backed up acme, 0 rows" in done.out
+    assert (fleet.folder / "acme.tenant").stat().st_mode & 0o777 == 0o600
+    assert fleet.invoke("verify", "acme.tenant", "--json").json["revision"] == "t2"
+    planned = fleet.invoke("restore", "acme.tenant", "--as", "beta", "--dry-run", "--json")
+    assert (planned.code, planned.json["key"], planned.json["is_beside"]) == (0, "beta", False)
+    done = fleet.invoke("restore", "acme.tenant", "--as", "beta")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == "Restored beta (schema t_beta), 0 rows, active\n"
+    with project_engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM t_beta.alembic_version")) == "t2"
+
+
+def test_beside_a_living_tenant_the_tables_that_differ_are_shown(fleet: Project, project_engine: Engine) -> None:
+    fleet.invoke("backup", "acme")
+    with project_engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO shared.countries VALUES ('de'); INSERT INTO t_acme.invoices (id, country) VALUES (1, 'de')"
+            )
+        )
+    done = fleet.invoke("restore", "acme.tenant")
+    assert (done.code, done.err) == (0, "")
+    assert "Restored acme-restored (schema t_acme-restored), 0 rows, suspended" in done.out
+    assert [line.split() for line in done.out.splitlines()[2:]] == [["invoices", "1", "0"]]
+
+
+def test_a_file_that_exists_is_not_overwritten(fleet: Project) -> None:
+    (fleet.folder / "acme.tenant").write_text("precious")
+    done = fleet.invoke("backup", "acme")
+    assert (done.code, (fleet.folder / "acme.tenant").read_text()) == (1, "precious")
+    assert "the file exists already" in done.err
+    assert "the file cannot be used" in fleet.invoke("verify", "acme.tenant").err

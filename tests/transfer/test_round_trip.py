@@ -1,0 +1,41 @@
+"""A restored tenant has what was backed up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from tenantkit import Status, Tenancy, transfer
+from tests.support.models import Project, Task
+
+
+def fill(tenancy: Tenancy, key: str, *names: str) -> None:
+    with tenancy.session(key) as session:
+        session.add_all(Project(name=name, tasks=[Task(title=f"of {name}")]) for name in names)
+        session.commit()
+
+
+def read(tenancy: Tenancy, key: str) -> list[tuple[int, str, list[str]]]:
+    with tenancy.session(key, any_status=True) as session:
+        projects = session.scalars(select(Project).order_by(Project.id))
+        return [(each.id, each.name, [task.title for task in each.tasks]) for each in projects]
+
+
+@pytest.mark.parametrize("compression", ["zstd", "none"])
+def test_a_tenant_is_restored_under_another_key(tenancy: Tenancy, tmp_path: Path, compression: str) -> None:
+    tenancy.create("acme", name="Acme", attributes={"plan": {"name": "pro"}}, domains=["acme.example.com"])
+    fill(tenancy, "acme", "one", "two")
+    made = transfer.backup(tenancy, "acme", tmp_path / "acme.tenant", compression=compression)
+    assert made == transfer.verify(tmp_path / "acme.tenant")
+    assert (made.rows, made.tables["project"], made.compression) == (4, 2, compression)
+
+    restored = transfer.restore(tenancy, tmp_path / "acme.tenant", key="beta")
+    assert (restored.tenant.key, restored.tenant.name, restored.tenant.status) == ("beta", "Acme", Status.ACTIVE)
+    assert restored.tenant.attributes == {"plan": {"name": "pro"}}
+    assert restored.plan.domains_left_out == ("acme.example.com",)
+    assert read(tenancy, "beta") == read(tenancy, "acme")
+    fill(tenancy, "beta", "three")
+    assert [number for number, *_ in read(tenancy, "beta")] == [1, 2, 3]
+    assert tenancy.diagnose() == []
