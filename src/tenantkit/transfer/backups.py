@@ -17,6 +17,7 @@ from tenantkit.status import MIGRATED
 from tenantkit.tenant import KEY
 from tenantkit.transfer import catalog
 from tenantkit.transfer import compression as zstd
+from tenantkit.transfer.completeness import require_complete
 from tenantkit.transfer.compression import Compression
 from tenantkit.transfer.copying import copy_out
 from tenantkit.transfer.file import BackupWriter, reading, writing
@@ -64,7 +65,7 @@ def backup(
     if tenant.status not in MIGRATED:
         raise TenantUnavailableError(key, tenant.status, f"it is {tenant.status}, and has no complete tables")
     with writing(file, chosen) as stream, reading_rows(tenancy, tenant) as source:
-        source.require_complete()
+        require_complete(source)
         manifest = _manifest(tenancy, source)
         writer = BackupWriter(stream, manifest)
         for number, table in enumerate(manifest.tables, 1):

@@ -33,7 +33,8 @@ SETTINGS = (
 _EXTENSION = (
     "EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')"
 )
-_OWN = f"""relnamespace = to_regnamespace(:schema) AND relname <> 'alembic_version' AND NOT {_EXTENSION}"""
+OWN = f"""relnamespace = to_regnamespace(:schema) AND relname <> 'alembic_version' AND NOT {_EXTENSION}"""
+"""The condition of what belongs to a tenant in the schema of the parameter ``schema``."""
 
 _TABLES = text(
     f"""
@@ -47,7 +48,7 @@ _TABLES = text(
             FROM pg_attribute WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
         ) AS columns
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE {_OWN} AND relkind IN ('r', 'p') ORDER BY relname
+    WHERE {OWN} AND relkind IN ('r', 'p') ORDER BY relname
     """
 )
 _SEQUENCES = text(
@@ -58,11 +59,11 @@ _SEQUENCES = text(
         WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND refclassid = 'pg_class'::regclass
             AND deptype IN ('a', 'i')
     ) AS owner
-    FROM pg_class JOIN pg_sequence ON seqrelid = pg_class.oid WHERE {_OWN} ORDER BY relname
+    FROM pg_class JOIN pg_sequence ON seqrelid = pg_class.oid WHERE {OWN} ORDER BY relname
     """
 )
 _FILLED_VIEWS = text(
-    f"SELECT relname::text FROM pg_class WHERE {_OWN} AND relkind = 'm' AND relispopulated ORDER BY oid"
+    f"SELECT relname::text FROM pg_class WHERE {OWN} AND relkind = 'm' AND relispopulated ORDER BY oid"
 )
 _KEYS = text(
     """
@@ -79,45 +80,13 @@ _KEYS = text(
     ORDER BY source.relname, conname
     """
 )
-_OBSTACLES = text(
-    f"""
-    WITH RECURSIVE part (relation, "column", "table", type) AS (
-        SELECT attrelid, attname::text, relname::text, atttypid
-        FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
-        WHERE {_OWN} AND relkind = 'r' AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
-        UNION
-        SELECT relation, "column", "table", inner_type FROM part JOIN pg_type ON pg_type.oid = type
-        CROSS JOIN LATERAL (
-            SELECT unnest(ARRAY[typelem, typbasetype]) UNION ALL
-            SELECT atttypid FROM pg_attribute WHERE attrelid = typrelid AND attnum > 0 AND NOT attisdropped
-        ) AS inner_types (inner_type) WHERE inner_type <> 0
-    )
-    SELECT DISTINCT "table", "column", type = 'oid'::regtype AS is_oid FROM part
-    WHERE type = 'oid'::regtype OR type IN ('regclass'::regtype, 'regproc'::regtype, 'regprocedure'::regtype,
-        'regoper'::regtype, 'regoperator'::regtype, 'regtype'::regtype, 'regrole'::regtype, 'regnamespace'::regtype,
-        'regconfig'::regtype, 'regdictionary'::regtype, 'regcollation'::regtype)
-    ORDER BY 1, 2
-    """
-)
 _DEFAULTS = text(
     f"""
     SELECT relname::text AS name, pg_get_expr(adbin, adrelid) AS default
     FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attname = :column AND NOT attisdropped
     LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-    WHERE {_OWN} AND relkind IN ('r', 'p') ORDER BY relname
+    WHERE {OWN} AND relkind IN ('r', 'p') ORDER BY relname
     """
-)
-_PARTS_ELSEWHERE = text(
-    """
-    SELECT DISTINCT part.oid::regclass::text FROM pg_inherits
-    JOIN pg_class AS part ON part.oid = inhrelid JOIN pg_class AS whole ON whole.oid = inhparent
-    WHERE part.relkind IN ('r', 'p', 'f') AND whole.relnamespace = to_regnamespace(:schema)
-        AND (part.relnamespace <> whole.relnamespace OR part.relkind = 'f')
-    """
-)
-_FORCED = text(
-    f"SELECT relname::text FROM pg_class WHERE {_OWN} AND relkind = 'r' AND relrowsecurity AND relforcerowsecurity "
-    "AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)"
 )
 
 
@@ -177,49 +146,31 @@ def read_tables(connection: Connection, schema: str, *, without: str | None = No
             row.kind == "p",
             frozenset(name for name, type_ in row.columns or () if type_.startswith(row.prefix)),
         )
-        for row in connection.execute(_TABLES, _where(schema))
+        for row in connection.execute(_TABLES, where(schema))
     }
 
 
 def read_sequences(connection: Connection, schema: str) -> Sequence[Any]:
     """Return the sequences of a schema: name, increment, and the table and column that own them."""
-    return connection.execute(_SEQUENCES, _where(schema)).all()
+    return connection.execute(_SEQUENCES, where(schema)).all()
 
 
 def read_filled_views(connection: Connection, schema: str) -> list[str]:
     """Return the materialized views that have rows, those first that were created first."""
-    return list(connection.execute(_FILLED_VIEWS, _where(schema)).scalars())
+    return list(connection.execute(_FILLED_VIEWS, where(schema)).scalars())
 
 
 def read_keys(connection: Connection, schema: str) -> list[Key]:
     """Return the foreign keys of the tables of a schema."""
     return [
         Key(row.table, tuple(row.columns), row.target_schema, row.target, tuple(row.target_columns))
-        for row in connection.execute(_KEYS, _where(schema))
+        for row in connection.execute(_KEYS, where(schema))
     ]
-
-
-def find_obstacle(connection: Connection, schema: str) -> str | None:
-    """Return what a file of the rows of a schema would not hold: large objects, names of objects, rows elsewhere."""
-    if parts := list(connection.execute(_PARTS_ELSEWHERE, _where(schema)).scalars()):
-        return f"rows of its tables are in tables of other schemas or servers: {', '.join(sorted(parts))}"
-    if forced := list(connection.execute(_FORCED, _where(schema)).scalars()):
-        return f"row security is forced on {', '.join(sorted(forced))}, so the login may not read all rows"
-    for row in connection.execute(_OBSTACLES, _where(schema)).all():
-        table, column = qualified(schema, row.table), quote_identifier(row.column)
-        if row.is_oid:
-            condition = f"JOIN pg_catalog.pg_largeobject_metadata AS lo ON lo.oid::text = {column}::text"
-        else:
-            condition = f"WHERE {column} IS NOT NULL"
-        if execute(connection, f"SELECT EXISTS (SELECT FROM {table} {condition})").scalar():
-            held = "large objects" if row.is_oid else "names of objects in the database"
-            return f"the column {row.column!r} of the table {row.table!r} has {held}, which a file cannot hold"
-    return None
 
 
 def read_defaults(connection: Connection, schema: str, column: str) -> dict[str, str | None]:
     """Return the tables that have a *column* of this name, each with its default."""
-    rows = connection.execute(_DEFAULTS, {**_where(schema), "column": column})
+    rows = connection.execute(_DEFAULTS, {**where(schema), "column": column})
     return {row.name: row.default for row in rows}
 
 
@@ -243,5 +194,6 @@ def _bare(type_: str, prefix: str) -> str:
     return type_.removeprefix(prefix)
 
 
-def _where(schema: str) -> dict[str, str]:
+def where(schema: str) -> dict[str, str]:
+    """Return the parameters of queries of a schema."""
     return {"schema": quote_identifier(schema)}

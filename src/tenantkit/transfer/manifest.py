@@ -169,7 +169,10 @@ def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_tuple(value: Any) -> Any:
-    return tuple(map(_as_tuple, cast("list[Any]", value))) if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    items: list[Any] = value
+    return tuple(map(_as_tuple, items))
 
 
 def _dump(data: Mapping[str, Any]) -> bytes:

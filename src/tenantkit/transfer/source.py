@@ -21,7 +21,6 @@ from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.quoting import quote_identifier, quote_literal, quote_setting
 from tenantkit.postgres.retry import PATIENCE
-from tenantkit.registry.revisions import MARK
 from tenantkit.tenant import Tenant
 from tenantkit.transfer import catalog
 from tenantkit.transfer.catalog import Found, qualified
@@ -31,7 +30,6 @@ MOST_VALUES = 10_000
 """Number of different values up to which a file lists those that refer to a shared table."""
 
 _CLAIM = text(f"SELECT pg_catalog.pg_try_advisory_xact_lock_shared({PLACEMENT.format(schema=':schema')})")
-_UNFINISHED = text("SELECT pg_catalog.obj_description(pg_catalog.to_regclass(:table), 'pg_class')")
 
 
 class _BusyError(Exception):
@@ -92,33 +90,6 @@ class Source:
         if self.shared is None or self.value is None:
             return ""
         return f" WHERE {self.shared.sql_name} = {quote_literal(self.value)}::{self.shared.type}"
-
-    def require_complete(self) -> None:
-        """Raise if a file of the rows would not hold all of the tenant, or not what it means.
-
-        :raises BackupError: if so.
-        """
-        unfinished = self.connection.execute(_UNFINISHED, {"table": qualified(self.schema, "alembic_version")}).scalar()
-        if (unfinished or "").startswith(MARK):
-            raise BackupError(
-                self.tenant.key, "a revision was not finished there", "Run 'tenantkit migrate' first, then back it up."
-            )
-        if (obstacle := catalog.find_obstacle(self.connection, self.schema)) is not None:
-            raise BackupError(self.tenant.key, obstacle, "Use pg_dump, or change the tables.")
-        if self.shared is not None or self.column is None or self.value is None:
-            return
-        declared = catalog.read_defaults(self.connection, self.schema, self.column.name)
-        for table in (each for each in self.tables if each.name in declared):
-            others = (
-                f"SELECT EXISTS (SELECT FROM {qualified(self.schema, table.name)} WHERE "
-                f"{self.column.sql_name} IS DISTINCT FROM {quote_literal(self.value)}::{self.column.type})"
-            )
-            if self._scalar(others):
-                raise BackupError(
-                    self.tenant.key,
-                    f"rows of the table {table.name!r} have another value than the tenant's in {self.column.name!r}",
-                    "Correct these rows first.",
-                )
 
     def sequences(self) -> Iterator[SequenceState]:
         """Yield the states of sequences, as they are now.

@@ -1,0 +1,95 @@
+"""Backup and restore in each isolation, by an ordinary owner of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tenantkit import Status, transfer
+from tests.isolation.contract.application import Entry, Project, State, Task
+from tests.isolation.contract.deployment import Deployment
+from tests.isolation.contract.isolations import DATABASE, DATABASE_LOGIN, KINDS, ROW, SCHEMA, Kind
+
+CANARY = "canary of the neighbour"
+
+
+def fill(session: Session, word: str) -> None:
+    last = max(session.scalars(select(Project.id)))
+    session.add_all(
+        Project(id=last + number, name=f"{word} {number}", tasks=[Task(title=f"{word} %s\t\n\\N", state=State.DONE)])
+        for number in range(1, 4)
+    )
+
+
+def rows(session: Session) -> list[Any]:
+    return [
+        sorted(session.execute(select(Project.id, Project.name, Project.plan)).all()),
+        sorted(session.execute(select(Task.id, Task.title, Task.state, Task.project_id)).all(), key=lambda row: row.id),
+        sorted(session.execute(select(Entry.id, Entry.title)).all()),
+    ]
+
+
+@pytest.fixture
+def filled(deploy: Callable[..., Deployment]) -> Callable[[Kind], Deployment]:
+    def make(kind: Kind) -> Deployment:
+        made = deploy(kind)
+        made.work("globex", lambda session: fill(session, CANARY))
+        made.work("acme", lambda session: fill(session, "ours"))
+        made.work("globex", lambda session: fill(session, f"{CANARY} again"))
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize("kind", [*KINDS, DATABASE_LOGIN], ids=lambda kind: kind.name)
+def test_a_copy_has_the_rows_of_its_tenant_and_none_of_the_neighbours(
+    filled: Callable[[Kind], Deployment], kind: Kind, tmp_path: Path
+) -> None:
+    deployment = filled(kind)
+    before = {key: deployment.work(key, rows) for key in ("acme", "globex")}
+    file = tmp_path / "acme.tenant"
+    made = transfer.backup(deployment.operator, "acme", file, compression="none")
+    assert made.tables == {"entry": 3, "project": 4, "task": 3}
+    content = file.read_bytes()
+    assert b"ours" in content
+    assert CANARY.encode() not in content
+
+    restored = transfer.restore(deployment.operator, file, key="beta")
+    assert restored.tenant.isolation == deployment.operator.get("acme").isolation
+    assert {key: deployment.work(key, rows) for key in before} == before
+    assert deployment.work("beta", rows) == before["acme"]
+    deployment.work("beta", lambda session: fill(session, "later"))
+    deployment.work("acme", lambda session: fill(session, "later"))
+    assert len(deployment.work("beta", rows)[2]) == 6, "the trigger works again"
+    assert deployment.operator.diagnose() == []
+
+
+@pytest.mark.parametrize("origin", [SCHEMA, ROW, DATABASE], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("isolation", ["schema", "row", "database"])
+def test_a_tenant_is_restored_in_another_isolation(
+    filled: Callable[[Kind], Deployment], origin: Kind, isolation: str, tmp_path: Path
+) -> None:
+    deployment = filled(origin)
+    file = tmp_path / "acme.tenant"
+    transfer.backup(deployment.operator, "acme", file)
+    restored = transfer.restore(deployment.operator, file, isolation=isolation)
+    assert (restored.tenant.key, restored.tenant.status) == ("acme-restored", Status.SUSPENDED)
+    assert restored.tenant.isolation == isolation
+    assert restored.differences is not None
+    assert {each.table: (each.live, each.restored) for each in restored.differences} == {
+        "entry": (3, 3),
+        "project": (4, 4),
+        "task": (3, 3),
+    }
+    assert restored.changed == ()
+    deployment.operator.resume("acme-restored")
+    deployment.work("acme-restored", lambda session: session.execute(Task.__table__.delete().where(Task.title != "")))
+    assert deployment.work("acme-restored", rows)[1] == []
+    assert len(deployment.work("acme", rows)[1]) == 3
+    deployment.work("acme-restored", lambda session: fill(session, "later"))
+    assert deployment.operator.diagnose() == []
