@@ -9,40 +9,38 @@ import psycopg
 import pytest
 from sqlalchemy import URL
 
-from tenantkit import Tenancy, transfer
-from tenantkit.transfer import restoring, loading
+from tenantkit import BackupError, Tenancy, transfer
+from tenantkit.transfer import loading, restoring
 from tests.drift.conftest import in_schema, run_script
-from tests.migrations.environments import Environment
 from tests.transfer.whole import whole
 
 KINDS, ROWS = (Path(__file__).with_name(name).read_text() for name in ("kinds.sql", "rows.sql"))
 
 
 @pytest.fixture
-def tenancy(make_tenancy: Callable[..., Tenancy], environment: Environment) -> Tenancy:
+def tenancy(make_owned: Callable[[str], Tenancy]) -> Tenancy:
     """A tenancy whose tenants have every kind of table."""
-    environment.add("t1", f"op.execute({KINDS!r})")
-    return make_tenancy(migrations=environment.folder)
+    return make_owned(KINDS)
 
 
 @pytest.mark.parametrize("steps", ["in one transaction", "in steps"])
 @pytest.mark.parametrize("isolation", ["schema", "database"])
 def test_a_tenant_with_every_kind_of_table(
-    tenancy: Tenancy, database: URL, tmp_path: Path, isolation: str, steps: str, monkeypatch: pytest.MonkeyPatch
+    tenancy: Tenancy, owned: URL, tmp_path: Path, isolation: str, steps: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if steps == "in steps":
         monkeypatch.setattr(restoring, "IN_ONE_TRANSACTION", 0)
         monkeypatch.setattr(loading, "MANY_ROWS", 0)
     tenancy.create("acme")
-    run_script(database, in_schema("t_acme", ROWS))
+    run_script(owned, in_schema("t_acme", ROWS))
     if isolation == "database":  # which has no shared tables
-        run_script(database, in_schema("t_acme", "ALTER TABLE claim DROP CONSTRAINT to_shared"))
-    before = whole(database, "t_acme")
+        run_script(owned, in_schema("t_acme", "ALTER TABLE claim DROP CONSTRAINT to_shared"))
+    before = whole(owned, "t_acme")
     transfer.backup(tenancy, "acme", tmp_path / "acme.tenant")
-    assert whole(database, "t_acme") == before
+    assert whole(owned, "t_acme") == before
 
     restored = transfer.restore(tenancy, tmp_path / "acme.tenant", isolation=isolation)
-    there = database.set(database=tenancy.databases.engine(restored.tenant.placement.database).url.database)
+    there = owned.set(database=tenancy.databases.engine(restored.tenant.placement.database).url.database)
     assert whole(there, restored.tenant.schema) == before
     assert restored.changed == ()
     assert tenancy.diagnose() == []
@@ -59,25 +57,25 @@ def test_a_tenant_with_every_kind_of_table(
     ],
 )
 def test_what_a_file_cannot_hold_is_refused_before_one_is_written(
-    tenancy: Tenancy, database: URL, tmp_path: Path, change: str, said: str
+    tenancy: Tenancy, owned: URL, tmp_path: Path, change: str, said: str
 ) -> None:
     tenancy.create("acme")
-    run_script(database, in_schema("t_acme", change))
-    with pytest.raises(transfer.BackupError, match=said):
+    run_script(owned, in_schema("t_acme", change))
+    with pytest.raises(BackupError, match=said):
         transfer.backup(tenancy, "acme", tmp_path / "acme.tenant")
     assert list(tmp_path.glob("*acme.tenant*")) == []
     assert list(tmp_path.glob(".*")) == []
 
 
 def test_tables_that_were_changed_by_hand_are_told_before_anything_is_restored(
-    tenancy: Tenancy, database: URL, tmp_path: Path
+    tenancy: Tenancy, owned: URL, tmp_path: Path
 ) -> None:
     tenancy.create("acme")
-    run_script(database, in_schema("t_acme", "ALTER TABLE person ADD nickname text; ALTER TABLE team DROP lead"))
+    run_script(owned, in_schema("t_acme", "ALTER TABLE person ADD nickname text; ALTER TABLE team DROP lead"))
     transfer.backup(tenancy, "acme", tmp_path / "acme.tenant")
     with pytest.raises(Exception, match="person.nickname is missing, and in the file it has text") as caught:
         transfer.restore(tenancy, tmp_path / "acme.tenant")
     assert "team.lead has the type integer, and in the file it is missing" in str(caught.value)
-    with psycopg.connect(database.set(drivername="postgresql").render_as_string(hide_password=False)) as connection:
+    with psycopg.connect(owned.set(drivername="postgresql").render_as_string(hide_password=False)) as connection:
         found = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^t_'").fetchall()
     assert found == [("t_acme",)]

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
 from tenantkit import Status, Tenancy, transfer
-from tests.support.models import Project, Task
+from tenantkit.transfer.compression import Compression
 
-
-def fill(tenancy: Tenancy, key: str, *names: str) -> None:
-    with tenancy.session(key) as session:
-        session.add_all(Project(name=name, tasks=[Task(title=f"of {name}")]) for name in names)
-        session.commit()
-
-
-def read(tenancy: Tenancy, key: str) -> list[tuple[int, str, list[str]]]:
-    with tenancy.session(key, any_status=True) as session:
-        projects = session.scalars(select(Project).order_by(Project.id))
-        return [(each.id, each.name, [task.title for task in each.tasks]) for each in projects]
+Fill = Callable[..., None]
+Read = Callable[[Tenancy, str], list[tuple[int, str, list[str]]]]
 
 
 @pytest.mark.parametrize("compression", ["zstd", "none"])
-def test_a_tenant_is_restored_under_another_key(tenancy: Tenancy, tmp_path: Path, compression: str) -> None:
+def test_a_tenant_is_restored_under_another_key(
+    tenancy: Tenancy, tmp_path: Path, compression: Compression, fill: Fill, read: Read
+) -> None:
     tenancy.create("acme", name="Acme", attributes={"plan": {"name": "pro"}}, domains=["acme.example.com"])
     fill(tenancy, "acme", "one", "two")
     made = transfer.backup(tenancy, "acme", tmp_path / "acme.tenant", compression=compression)

@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING
 from tenantkit.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from tenantkit.exceptions import BackupError
     from tenantkit.transfer.backups import backup, verify
     from tenantkit.transfer.restoring import preview, restore
     from tenantkit.transfer.results import Backup, MissingRows, Restored, RestorePlan, TableDifference
 
 __all__ = [
     "Backup",
-    "BackupError",
     "MissingRows",
     "RestorePlan",
     "Restored",

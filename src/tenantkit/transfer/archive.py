@@ -68,8 +68,8 @@ class ArchiveReader:
             info = TarInfo.frombuf(block, "ascii", "strict")
         except (HeaderError, ValueError) as error:
             raise ArchiveError(f"its structure is damaged: {error}") from error
-        if info.type != REGTYPE or info.size < 0:
-            raise ArchiveError(f"{info.name!r} is no plain member")
+        if info.type != REGTYPE or info.size < 0 or info.tobuf(USTAR_FORMAT, "ascii", "strict") != block:
+            raise ArchiveError(f"{info.name!r} is no member as a backup has it")
         return info.name, self._pieces(info.size)
 
     def _pieces(self, size: int) -> Iterator[bytes]:
