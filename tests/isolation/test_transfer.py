@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from tenantkit import Status, transfer
@@ -88,7 +88,7 @@ def test_a_tenant_is_restored_in_another_isolation(
     }
     assert restored.changed == ()
     deployment.operator.resume("acme-restored")
-    deployment.work("acme-restored", lambda session: session.execute(Task.__table__.delete().where(Task.title != "")))
+    deployment.work("acme-restored", lambda session: session.execute(delete(Task)))
     assert deployment.work("acme-restored", rows)[1] == []
     assert len(deployment.work("acme", rows)[1]) == 3
     deployment.work("acme-restored", lambda session: fill(session, "later"))

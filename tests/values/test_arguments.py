@@ -35,6 +35,7 @@ from tenantkit import (
     placement,
     resolvers,
     testing,
+    transfer,
     wsgi,
 )
 from tenantkit import flask as flask_edge
@@ -252,6 +253,14 @@ MIGRATIONS: dict[str, dict[str, Wrong]] = {
         "phase": NOT_PHASE,
     },
 }
+RESTORE: dict[str, Wrong] = {
+    "tenancy": NOT_TENANCY,
+    "path": (None, *NOT_PATH),
+    "key": tuple(each for each in NOT_KEY if each is not None),
+    "isolation": ("rows", "Row", "", 5, True, ["row"]),
+    "database": (5, True, "", ("main",)),
+    "domains": NOT_FLAG,
+}
 OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
     "tenant_context": (lambda **options: context.tenant_context(**options).__enter__(), {"tenant": NOT_TENANT}),
     "tenant_text": (
@@ -282,6 +291,22 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
             "dry_run": NOT_FLAG,
         },
     ),
+    "transfer.backup": (
+        transfer.backup,
+        {
+            "tenancy": NOT_TENANCY,
+            "key": NOT_KEY,
+            "path": (None, *NOT_PATH),
+            "compression": ("gzip", "Zstd", "", True, 5),
+            "progress": NOT_FUNCTION,
+        },
+    ),
+    "transfer.verify": (transfer.verify, {"path": (None, *NOT_PATH)}),
+    "transfer.restore": (
+        transfer.restore,
+        {**RESTORE, "suspended": NOT_FLAG, "progress": NOT_FUNCTION},
+    ),
+    "transfer.preview": (transfer.preview, RESTORE),
     "embedded_database": (embedded_database, {"folder": (None, *NOT_PATH), "name": (None, *NOT_IDENTIFIER), "login": NOT_IDENTIFIER}),
     "testing.assert_isolated": (
         testing.assert_isolated,
@@ -381,6 +406,7 @@ def good(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         "tenant": "acme",
         "revision": "t1",
         "message": "what",
+        "path": tmp_path / "absent.tenant",
         "target": "head",
         "run_id": 1,
         "folder": tmp_path / "new",
@@ -486,6 +512,7 @@ def test_every_public_parameter_is_in_these_tables() -> None:
     assert public(testing) - {"Client", "async_rolled_back"} == {
         name.removeprefix("testing.") for name in OTHERS if name.startswith("testing.")
     }
+    assert {f"transfer.{name}" for name in public(transfer)} == {name for name in OTHERS if name.startswith("transfer.")}
     assert public(drift) - {"Change", "Key", "Kind"} == {"check"}
     for name, (function, wrong) in OTHERS.items():
         if not name.startswith(("Subdomain", "first_of", "tenant_context")):

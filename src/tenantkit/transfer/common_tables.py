@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import chain
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateSchema
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
@@ -20,7 +21,7 @@ from tenantkit.isolation import schemas
 from tenantkit.isolation.row.policies import POLICY
 from tenantkit.isolation.row.removal import enter, remove_rows
 from tenantkit.migrations.environment.targets import scratch_target
-from tenantkit.postgres.errors import is_lock_conflict
+from tenantkit.postgres.errors import is_lock_conflict, sqlstate
 from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.tenant import Tenant
 from tenantkit.transfer import catalog, set_aside
@@ -32,6 +33,7 @@ MOST_ROWS_UNDER_LOCK = 10_000
 """Number of rows up to which triggers are disabled: meanwhile, nobody else can write to their tables."""
 _PATIENCE = 10.0
 """Seconds for which a lock is tried."""
+_UNIQUE_VIOLATION = "23505"
 
 
 def restore_rows(tenancy: Deployment, connection: Connection, tenant: Tenant, loader: Loader) -> None:
@@ -64,8 +66,17 @@ def restore_rows(tenancy: Deployment, connection: Connection, tenant: Tenant, lo
         _lock(connection, triggers)
         set_aside.remove(connection, chain(*triggers.values()))
     wholes = {name: each for name, each in common.items() if each.table.parent is None}
-    for tables in _in_order(wholes, keys):
-        _insert(connection, scratch.schema, target.schema, [(loaded[name], wholes[name]) for name in tables])
+    try:
+        for tables in _in_order(wholes, keys):
+            _insert(connection, scratch.schema, target.schema, [(loaded[name], wholes[name]) for name in tables])
+    except IntegrityError as error:
+        if sqlstate(error) != _UNIQUE_VIOLATION:
+            raise
+        raise BackupError(
+            str(loader.file.path),
+            "rows with the same keys, which are unique among all tenants, are in the common tables",
+            "Restore the tenant with isolation='schema'.",
+        ) from None
     set_aside.restore(connection, chain(*triggers.values()))
     _advance_sequences(connection, scratch.schema, target.schema)
     schemas.drop_schema(connection, scratch.schema)

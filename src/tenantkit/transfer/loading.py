@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
+import psycopg
 from sqlalchemy import Connection
 
 from tenantkit.exceptions import BackupError
@@ -128,8 +129,13 @@ class Loader:
             columns = catalog.names(column.name for column in table.columns)
             freeze = "" if found[table.name].is_partitioned else " WITH (FREEZE)"
             into = qualified(self._schema, table.name) + (f" ({columns})" if columns else "")
-            if copy_in(connection, f"{into} FROM STDIN{freeze}", pieces) != rows[table.name]:
-                raise self._error(f"the table {table.name!r} did not take all rows")
+            try:
+                taken = copy_in(connection, f"{into} FROM STDIN{freeze}", pieces)
+            except (psycopg.DataError, psycopg.IntegrityError) as error:
+                # Without its text, which has values of a row.
+                raise self._error(f"the table {table.name!r} does not take the rows ({error.sqlstate})") from None
+            if taken != rows[table.name]:
+                raise self._error(f"the table {table.name!r} has not taken all rows")
 
     def _set_sequences(self, connection: Connection) -> None:
         for each in self.file.contents.sequences:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from tenantkit.arguments import FLAG, FUNCTION, PATH, one_of, optional, require
+from tenantkit.arguments import FLAG, FUNCTION, NAME, PATH, one_of, optional, require
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.lifecycle.builders import CheckedBuilder
@@ -121,6 +121,7 @@ def _planned(
         path=(path, PATH),
         key=(key, optional(KEY)),
         isolation=(isolation, optional(one_of(*Isolation))),
+        database=(database, optional(NAME)),
         domains=(domains, FLAG),
     )
     with reading(Path(path)) as file, tenancy.engine.connect() as connection:

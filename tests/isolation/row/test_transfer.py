@@ -1,0 +1,199 @@
+"""Backup and restore of tenants in common tables."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import closing, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+from sqlalchemy import URL, MetaData, create_engine, insert, select, text
+from sqlalchemy.exc import DBAPIError
+
+from tenantkit import ProvisioningError, Tenancy, transfer
+from tests.isolation.row.conftest import APP, as_role, make_owner
+from tests.isolation.row.generated import metadata
+from tests.isolation.row.models import Account, Invoice, Kind, Tag
+from tests.isolation.row.test_declared_column import TYPES, declare, options
+from tests.migrations.environments import Environment
+from tests.support.generated import examples
+
+_numbers = count()
+
+
+def fill(session: Any, word: str) -> None:
+    top = Account(name=f"{word} top", kind=Kind.PARTNER, tags=[Tag(name=f"{word} a"), Tag(name=f"{word} b")])
+    top.invoices = [Invoice(number=f"{word} {number}") for number in range(3)]
+    session.add_all([top, Account(name=f"{word} below", parent=top)])
+    session.commit()
+
+
+def read(tenancy: Tenancy, key: str) -> list[Any]:
+    tenancy.cache.clear()  # another tenancy may have dropped the tenant
+    tables = [table for table in tenancy.tables.tenant if "organization_id" not in table.columns]
+    declared = [table for table in tenancy.tables.tenant if table not in tables]
+    with tenancy.session(key, any_status=True) as session:
+        found: list[Any] = [sorted(map(str, session.execute(select(table)))) for table in tables]
+        for table in declared:
+            others = [column for column in table.columns if column.name != "organization_id"]
+            found.append(sorted(map(str, session.execute(select(*others)))))
+    return found
+
+
+@pytest.mark.parametrize("isolation", ["row", "schema"])
+def test_the_rows_of_one_tenant_are_restored(pair: Tenancy, pair_url: URL, tmp_path: Path, isolation: str) -> None:
+    with closing(
+        Tenancy(as_role(pair_url, APP), tenant=pair.metadata.tenant, shared=pair.metadata.shared, listen=False)
+    ) as app:
+        for key in ("berta", "acme", "berta"):
+            with app.session(key) as session:
+                fill(session, f"{key} {next(_numbers)}")
+        before = {key: read(app, key) for key in ("acme", "berta")}
+        transfer.backup(pair, "acme", tmp_path / "a.tenant", compression="none")
+        assert b"berta" not in (tmp_path / "a.tenant").read_bytes()
+        restored = transfer.restore(pair, tmp_path / "a.tenant", key="copy", isolation=isolation)
+        assert restored.backup.rows == 9
+        assert read(app, "copy") == before["acme"]
+        assert {key: read(app, key) for key in before} == before
+        with app.session("copy") as session:
+            fill(session, "later")
+        assert pair.diagnose() == []
+        pair.drop("acme")
+        again = transfer.restore(pair, tmp_path / "a.tenant")
+        assert (again.tenant.key, read(app, "acme")) == ("acme", before["acme"])
+
+
+@pytest.mark.few_cases
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("isolation", ["row", "schema"])
+def test_rows_get_the_value_of_the_new_tenant_in_a_declared_column(
+    url: URL, tmp_path: Path, kind: str, isolation: str
+) -> None:
+    type_, values = TYPES[kind]
+    base = declare(type_)
+    with (
+        closing(make_owner(url, **options(base))) as owner,
+        closing(Tenancy(as_role(url, APP), **options(base))) as app,
+    ):
+        for key, value in zip(("acme", "corp"), values, strict=False):
+            owner.create(key, isolation="schema" if key == "corp" else "row", row_value=value)
+            account, invoice, line, counter = base.models
+            with app.session(key) as session:
+                session.add(account(name=key, invoices=[invoice(amount=5)]))
+                session.add(counter(name="n"))
+                session.flush()
+                session.add(line(id=1, invoice_id=session.scalars(select(invoice.id)).one()))
+                session.commit()
+        for key in ("acme", "corp"):
+            before = read(app, key)
+            transfer.backup(owner, key, tmp_path / f"{key}.tenant")
+            owner.drop(key)
+            restored = transfer.restore(owner, tmp_path / f"{key}.tenant", isolation=isolation).tenant
+            assert restored.row_value == str(values[("acme", "corp").index(key)]), "the value is free again"
+            assert read(app, key) == before
+            copied = transfer.restore(owner, tmp_path / f"{key}.tenant", key=f"{key}-2", isolation="schema").tenant
+            assert copied.row_value != restored.row_value
+            assert read(app, f"{key}-2") == before
+            with app.session(f"{key}-2") as session:
+                found = set(session.scalars(select(base.models[0].org)))
+            assert {str(each) for each in found} == {copied.row_value or str(copied.id)}
+        assert owner.diagnose() == []
+
+
+def test_keys_that_are_unique_among_all_tenants_cannot_be_there_twice(url: URL, tmp_path: Path) -> None:
+    base = declare(TYPES["uuid"][0])
+    with (
+        closing(make_owner(url, **options(base))) as owner,
+        closing(Tenancy(as_role(url, APP), **options(base))) as app,
+    ):
+        owner.create("acme", isolation="row")
+        with app.session("acme") as session:
+            session.add(base.models[0](id=UUID(int=5), name="x"))
+            session.commit()
+        transfer.backup(owner, "acme", tmp_path / "a.tenant")
+        with pytest.raises(ProvisioningError, match="Restore the tenant with isolation='schema'"):
+            transfer.restore(owner, tmp_path / "a.tenant")
+
+
+def test_an_older_file_is_migrated_in_a_schema_of_its_own_first(
+    url: URL, environment: Environment, tmp_path: Path
+) -> None:
+    environment.add(
+        "t1",
+        'op.create_table("n", sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.String), schema="tenant")',
+    )
+    with closing(make_owner(url, migrations=environment.folder)) as old:
+        for key in ("acme", "berta"):
+            old.create(
+                key, isolation="row", seed=lambda session: session.execute(text("INSERT INTO n (a) VALUES ('old')"))
+            )
+        transfer.backup(old, "acme", tmp_path / "a.tenant")
+    environment.add(
+        "t2",
+        'op.add_column("n", sa.Column("b", sa.String), schema="tenant")\nop.execute("UPDATE n SET b = a || \'!\'")',
+    )
+    with closing(make_owner(url, migrations=environment.folder)) as new:
+        with pytest.raises(ProvisioningError, match="is not at the newest revisions"):
+            transfer.restore(new, tmp_path / "a.tenant", key="copy")
+        from tenantkit import migrations
+
+        migrations.migrate(new, jobs=0)
+        copy = transfer.restore(new, tmp_path / "a.tenant", key="copy").tenant
+        with new.engine.connect() as connection:
+            connection.execute(text("SELECT set_config('tenantkit.tenant', :id, true)"), {"id": str(copy.id)})
+            assert connection.execute(text('SELECT id, a, b FROM "rows".n')).all() == [(1, "old", "old!")]
+
+
+@examples(3, 40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(made=metadata(), chance=st.integers(0, 10**6), isolation=st.sampled_from(["row", "row", "schema"]))
+def test_any_tenant_is_restored_as_it_was(
+    make_database: Callable[..., URL], row_template: str, tmp_path: Path, made: MetaData, chance: int, isolation: str
+) -> None:
+    url = make_database(row_template)
+    superuser = create_engine(url)
+    with superuser.begin() as connection:
+        connection.exec_driver_sql(f"GRANT CREATE ON DATABASE {url.database} TO tk_owner")
+    try:
+        with (
+            closing(make_owner(url, tenant=made, shared=None)) as owner,
+            closing(Tenancy(as_role(url, APP), tenant=made, listen=False)) as app,
+        ):
+            for key in ("acme", "berta"):
+                owner.create(key, isolation="row")
+                _fill_randomly(app, key, random.Random(chance))
+            before = {key: read(app, key) for key in ("acme", "berta")}
+            file = tmp_path / f"{next(_numbers)}.tenant"
+            transfer.backup(owner, "acme", file)
+            transfer.restore(owner, file, key="copy", isolation=isolation)
+            assert read(app, "copy") == before["acme"]
+            assert {key: read(app, key) for key in before} == before
+    finally:
+        superuser.dispose()
+
+
+def _fill_randomly(app: Tenancy, key: str, chance: random.Random) -> None:
+    """Insert rows that the constraints permit."""
+    kinds: dict[str, Callable[[], Any]] = {
+        "INTEGER": lambda: chance.randint(1, 5),
+        "BIGINT": lambda: chance.randint(1, 5),
+        "VARCHAR": lambda: chance.choice("abcdef"),
+        "CHAR(32)": lambda: UUID(int=chance.randint(1, 5)),
+    }
+    with app.session(key) as session:
+        for _ in range(3):
+            for table in app.tables.tenant:
+                for _ in range(4):
+                    values = {
+                        column.name: chance.choice("ab") if column.name == "kind" else kinds[str(column.type)]()
+                        for column in table.columns
+                        if column.name in {"id", "code", "kind"} or chance.random() < 0.5
+                    }
+                    with suppress(DBAPIError), session.begin_nested():
+                        session.execute(insert(table).values(values))
+        session.commit()

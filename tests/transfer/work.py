@@ -1,0 +1,32 @@
+"""Work of other processes, which are killed in the middle of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tenantkit import Tenancy, transfer
+from tenantkit.transfer import restoring
+
+
+def back_up(tenancy: Tenancy, path: str) -> str:
+    """Back up the tenant ``acme``."""
+    return transfer.backup(tenancy, "acme", path, compression="none").key
+
+
+def restore(tenancy: Tenancy, path: str) -> str:
+    """Restore it as ``beta``."""
+    return transfer.restore(tenancy, path, key="beta").tenant.key
+
+
+def restore_in_steps(tenancy: Tenancy, path: str) -> str:
+    """Restore it as ``beta`` in several transactions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(restoring, "IN_ONE_TRANSACTION", 0)
+        return restore(tenancy, path)
+
+
+def restore_as_rows(tenancy: Tenancy, path: str) -> str:
+    """Restore it as ``beta`` in common tables."""
+    return transfer.restore(tenancy, Path(path), key="beta", isolation="row").tenant.key
