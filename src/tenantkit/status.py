@@ -22,7 +22,7 @@ class Status(StrEnum):
 
 
 _TRANSITIONS: Mapping[Status, frozenset[Status]] = {
-    Status.PROVISIONING: frozenset({Status.ACTIVE, Status.SUSPENDED, Status.FAILED, Status.DROPPING}),
+    Status.PROVISIONING: frozenset({Status.ACTIVE, Status.FAILED, Status.DROPPING}),
     Status.ACTIVE: frozenset({Status.SUSPENDED, Status.MAINTENANCE, Status.DROPPING}),
     Status.SUSPENDED: frozenset({Status.ACTIVE, Status.DROPPING}),
     Status.MAINTENANCE: frozenset({Status.ACTIVE, Status.DROPPING}),

@@ -282,7 +282,9 @@ class _Creation:
 
     def _activate(self) -> Tenant:
         self._operation.step = "activating"
-        return store.transition(self._connection, self._directory.isolations, self._tenant.key, self.status, error=None)
+        connection, isolations, key = self._connection, self._directory.isolations, self._tenant.key
+        tenant = store.transition(connection, isolations, key, Status.ACTIVE, error=None)
+        return tenant if self.status == Status.ACTIVE else store.transition(connection, isolations, key, self.status)
 
     def _require_claim(self) -> None:
         if _lock_row(self._connection, self._tenant.key, claim=self._claim) != Status.PROVISIONING:
