@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +22,12 @@ from tenantkit.lint.analysis.outcomes import (
     STRICT_OPERATORS,
     outcomes,
 )
+from tenantkit.lint.analysis.relations import Relations
 from tenantkit.lint.sql.statement import read
+from tenantkit.lint.sql.texts import TENANT_SCHEMA, evaluate
 from tenantkit.lint.sql.tree import find
 from tenantkit.migrations import init, migrate
+from tenantkit.postgres.quoting import quote_literal
 from tests.lint.conftest import Lint
 from tests.lint.snippets import revision
 
@@ -50,6 +54,14 @@ SETUP = """
     CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
     CREATE TRIGGER keeps BEFORE INSERT ON task FOR EACH ROW EXECUTE FUNCTION keep();
     ALTER TABLE task ADD CONSTRAINT ck_size CHECK (size IS NOT NULL) NOT VALID;
+    CREATE TABLE parent (id int PRIMARY KEY, code text UNIQUE);
+    CREATE TABLE child (id int PRIMARY KEY, parent_id int REFERENCES parent, note text);
+    CREATE TABLE grandchild (child_id int CONSTRAINT fk_child REFERENCES child, at positive);
+    CREATE INDEX ix_note ON child (note);
+    ALTER TABLE child ADD CONSTRAINT fk_self FOREIGN KEY (id) REFERENCES child NOT VALID;
+    CREATE TABLE code_of_parent (code text REFERENCES parent (code));
+    CREATE SEQUENCE alone_seq;
+    CREATE FUNCTION empty_all() RETURNS void LANGUAGE plpgsql AS 'BEGIN DELETE FROM task; END';
 """
 
 REWRITES = [
@@ -122,6 +134,70 @@ TYPES = {
 }
 
 LOCKS = [
+    "DROP TABLE alone",
+    "DROP TABLE IF EXISTS alone, grandchild, nothing",
+    "DROP TABLE child CASCADE",
+    "DROP TABLE parent CASCADE",
+    "DROP TABLE task CASCADE",
+    "DROP INDEX ix_note",
+    "DROP INDEX IF EXISTS nothing",
+    "DROP MATERIALIZED VIEW counted",
+    "DROP SEQUENCE alone_seq",
+    "DROP DOMAIN positive CASCADE",
+    "DROP FUNCTION keep() CASCADE",
+    "DROP FUNCTION empty_all()",
+    "ALTER DOMAIN positive ADD CHECK (VALUE > 0)",
+    "ALTER DOMAIN positive ADD CONSTRAINT c CHECK (VALUE > 0)",
+    "ALTER DOMAIN positive SET NOT NULL",
+    "ALTER DOMAIN positive SET DEFAULT 1",
+    "ALTER DOMAIN positive DROP NOT NULL",
+    "ALTER DOMAIN positive RENAME TO more",
+    "ALTER TABLE child DROP CONSTRAINT child_parent_id_fkey",
+    "ALTER TABLE grandchild DROP CONSTRAINT fk_child",
+    "ALTER TABLE child DROP parent_id",
+    "ALTER TABLE child DROP note",
+    "ALTER TABLE child DROP id CASCADE",
+    "ALTER TABLE parent DROP CONSTRAINT parent_pkey CASCADE",
+    "ALTER TABLE child ALTER CONSTRAINT child_parent_id_fkey DEFERRABLE",
+    "ALTER TABLE child VALIDATE CONSTRAINT fk_self",
+    "ALTER TABLE child ALTER note TYPE varchar",
+    "ALTER TABLE child ALTER parent_id TYPE bigint",
+    "ALTER TABLE parent ALTER id TYPE bigint",
+    "ALTER TABLE parent ALTER code TYPE varchar",
+    "ALTER TABLE code_of_parent ALTER code TYPE varchar",
+    "DROP TABLE code_of_parent",
+    "LOCK overview",
+    "ALTER TABLE parent DISABLE TRIGGER ALL",
+    "ALTER TABLE child RENAME CONSTRAINT fk_self TO fk_me",
+    "ALTER TABLE child SET SCHEMA public",
+    "ALTER TABLE task ALTER title DROP NOT NULL, ALTER size SET DEFAULT 3",
+    "ALTER INDEX ix_note RENAME TO ix_text",
+    "ALTER SEQUENCE alone_seq OWNED BY child.id",
+    "ALTER TYPE mood RENAME VALUE 'bad' TO 'worse'",
+    "TRUNCATE parent CASCADE",
+    "TRUNCATE grandchild CASCADE",
+    "REINDEX INDEX ix_note",
+    "REINDEX INDEX child_pkey",
+    "LOCK overview IN EXCLUSIVE MODE",
+    "COMMENT ON INDEX ix_note IS 'x'",
+    "COMMENT ON CONSTRAINT fk_self ON child IS 'x'",
+    "COMMENT ON TRIGGER keeps ON task IS 'x'",
+    "CREATE TABLE n (a positive, b int REFERENCES parent)",
+    "CREATE SEQUENCE n OWNED BY child.id",
+    "CREATE OR REPLACE VIEW overview AS SELECT title FROM task",
+    "CREATE UNIQUE INDEX ON child (note)",
+    "INSERT INTO child VALUES (1)",
+    "UPDATE child SET id = 7",
+    "DELETE FROM parent",
+    "GRANT SELECT (note) ON child TO PUBLIC",
+    "REVOKE ALL ON ALL TABLES IN SCHEMA a_tenant FROM PUBLIC",
+    "CREATE TABLE n AS TABLE child WITH NO DATA",
+    "ALTER VIEW overview SET SCHEMA public",
+    "ALTER MATERIALIZED VIEW counted RENAME TO numbers",
+    "ALTER FUNCTION keep() RENAME TO kept",
+    "CREATE POLICY p ON child USING (EXISTS (SELECT FROM parent))",
+    "EXPLAIN DELETE FROM child",
+    "COPY child TO PROGRAM 'cat > /dev/null'",
     "CREATE TABLE n (id int REFERENCES task, project_id int, FOREIGN KEY (project_id) REFERENCES project)",
     "ALTER TABLE task ADD x int REFERENCES project",
     "CREATE TABLE part_2 PARTITION OF part FOR VALUES IN (2)",
@@ -269,6 +345,14 @@ PHASES = [
     "DELETE FROM task",
     "WITH gone AS (DELETE FROM task RETURNING 1) SELECT count(*) FROM gone",
     "DO 'BEGIN EXECUTE ''DROP VIEW overview''; END'",
+    "DO $$ BEGIN EXECUTE format('ALTER TABLE %I DROP %I CASCADE', 'task', 'title'); END $$",
+    "DO $$ BEGIN EXECUTE format('DELETE FROM %I.', current_schema()) || quote_ident('task'); END $$",
+    "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS 'BEGIN DROP VIEW overview; END'; SELECT f()",
+    "CREATE PROCEDURE p() LANGUAGE sql AS 'DELETE FROM task'; CALL p()",
+    "CREATE FUNCTION f() RETURNS void BEGIN ATOMIC DELETE FROM task; END; DO $$ BEGIN PERFORM f(); END $$",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'DELETE FROM task RETURNING 1'; CREATE FUNCTION g() RETURNS int RETURN f() + 1; SELECT g() FROM project",
+    "SELECT empty_all()",
+    "CREATE FUNCTION f(n int) RETURNS void LANGUAGE plpgsql AS 'BEGIN IF n > 0 THEN PERFORM f(n - 1); ELSE PERFORM empty_all(); END IF; END'; SELECT f(3)",
     'ALTER TABLE ONLY /* ours */ "task" DROP "title" CASCADE',
     # Values that old code writes.
     "ALTER TABLE task ADD CHECK (size BETWEEN 7 AND 9) NOT VALID",
@@ -368,6 +452,9 @@ PHASES = [
     "ALTER TABLE task ADD x int DEFAULT 1; CREATE UNIQUE INDEX u ON task (size) WHERE x = 1 AND id > 2",
     "ALTER TABLE task ALTER size SET DEFAULT 7; ALTER TABLE task ADD CHECK (size > 6) NOT VALID",
     # Changes that do not affect old code.
+    "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS 'BEGIN DROP VIEW overview; END'",
+    "DO $$ BEGIN EXECUTE format('ALTER TABLE %I.%I ADD x int', current_schema(), 'task'); END $$",
+    "CREATE OR REPLACE FUNCTION empty_all() RETURNS void LANGUAGE plpgsql AS 'BEGIN RETURN; END'; SELECT empty_all()",
     "ALTER TABLE task ADD x int DEFAULT '01'; ALTER TABLE task ADD CHECK (x IN ('1', '2'))",
     "CREATE EXTENSION citext SCHEMA a_tenant; ALTER TABLE task ADD x citext DEFAULT 'New'; ALTER TABLE task ADD CHECK (x IN ('new', 'old'))",
     "ALTER TABLE measured ADD x int UNIQUE NULLS DISTINCT; ALTER TABLE measured ALTER x DROP DEFAULT",
@@ -634,7 +721,7 @@ _LOCKS = {
 def test_locks_of_statements_are_those_of_postgresql(sql: str, connection: Connection) -> None:
     [statement] = read(sql)
     told: dict[str, Lock] = {}
-    for each in locked(statement, lambda _: None, lambda *_: True):
+    for each in locked(statement, lambda _: None, lambda *_: True, lambda: Relations.of(read(SETUP))):
         told[each.table.name] = max(told.get(each.table.name, each.lock), each.lock)
     tables: dict[int, str] = {row.oid: row.relname for row in connection.exec_driver_sql(_TABLES)}
     connection.exec_driver_sql(sql)
@@ -644,6 +731,35 @@ def test_locks_of_statements_are_those_of_postgresql(sql: str, connection: Conne
         if relation in tables and mode in _LOCKS:
             taken[tables[relation]] = max(taken.get(tables[relation], _LOCKS[mode]), _LOCKS[mode])
     assert {name: lock for name, lock in told.items() if name in tables.values()} == taken
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("ALTER DOMAIN positive ADD CHECK (VALUE > 0)", "This checks every row while writes of measured wait."),
+        (
+            "ALTER DOMAIN positive SET NOT NULL; UPDATE measured SET value = 1",
+            "scans the rows of measured while writes",
+        ),
+        ("ALTER DOMAIN positive ADD CHECK (VALUE > 0) NOT VALID", None),
+        ("CREATE DOMAIN other AS int; ALTER DOMAIN other ADD CHECK (VALUE > 0)", None),
+        ("DROP TABLE alone; UPDATE task SET size = 1", "scans the rows of task while reads and writes of alone wait"),
+        ("DROP TABLE grandchild; DELETE FROM child WHERE note = ''", "scans the rows of child while reads and writes"),
+        ("ALTER TABLE child DROP parent_id; DELETE FROM parent WHERE code = ''", "scans the rows of parent while"),
+        ("DROP INDEX ix_note; UPDATE child SET id = 1", "scans the rows of child while reads and writes of child"),
+        ("CREATE TABLE n (a int); DROP TABLE n; UPDATE task SET size = 1", None),
+        ("DROP TABLE alone; INSERT INTO task (size) VALUES (1)", None),
+        ("REINDEX INDEX ix_note", "This rebuilds its indexes while writes of child wait."),
+        ("SELECT empty_all()", None),
+        ("ALTER TABLE task ADD x int; SELECT empty_all()", "scans the rows of task while reads and writes of task"),
+    ],
+)
+def test_work_under_the_locks_of_a_statement_on_something_else_is_found(
+    sql: str, says: str | None, lint_file: Lint, migrations: Path
+) -> None:
+    (migrations / "tenant" / "r0.py").write_text(revision(executing(SETUP), name="r0"))
+    found = messages(lint_file, executing(sql), "TK009", down="r0")
+    assert (says is not None) == any(says is not None and says in each for each in found) == bool(found), found
 
 
 def old_code_works(connection: Connection) -> bool:
@@ -685,6 +801,37 @@ def test_a_phase_is_wrong_if_the_old_code_fails(
         connection.exec_driver_sql("CREATE VIEW overview AS SELECT title FROM task")
     found = messages(lint_file, executing(sql), "TK006", "phase = 'expand'", down="r0")
     assert bool(found) != old_code_works(connection), found
+
+
+TEMPLATES = ["a", "%s", "%I", "%L", "a %s%I-%L%%", "%2$I %1$s %s", "%2$L.%1$L", "%5s", "%", "%-3I", "%x", "%1$", "%3$s"]
+TEXTS = ["x", "A b", 'say "it"', "it's", "a\\b", "", "NULL", "%s"]
+
+
+def test_texts_that_execute_builds_are_those_of_postgresql(connection: Connection) -> None:
+    literals = [*map(quote_literal, TEXTS), "NULL", "NULL::text", "current_schema()", "'x'::name"]
+    pairs = [*zip(literals, literals[1:] + literals[:1], strict=True), ("'x'", "7"), ("'x'", "true"), ("'x'", "1.50")]
+    expressions = [
+        f"{form}({literal})"
+        for form in ("quote_ident", "quote_literal", "quote_nullable", "concat")
+        for literal in literals
+    ]
+    for left, right in pairs:
+        expressions += [f"({left}) || 'x' || {right}", f"concat('x', {left}, {right})"]
+        expressions += [f"format({quote_literal(each)}, {left}, {right})" for each in TEMPLATES]
+    known = 0
+    for expression in expressions:
+        [target] = find(read(f"SELECT {expression}")[0].node, "ResTarget")
+        if (told := evaluate(target["val"])) is not None:
+            known += 1
+            told = told.replace(TENANT_SCHEMA, "a_tenant")
+            text = connection.exec_driver_sql(f"SELECT {expression}".replace("%", "%%")).scalar()
+            assert unquoted(told) == unquoted(str(text)), expression
+    assert known > len(expressions) // 2
+
+
+def unquoted(text: str) -> str:
+    """Return a text without the quotes of names that do not need them."""
+    return re.sub(r'"([a-z_]+)"', r"\1", text)
 
 
 def test_results_that_lint_excludes_do_not_occur_in_postgresql(connection: Connection) -> None:

@@ -36,6 +36,11 @@ BAD = [
     Case("TK000", "op.execute(f'DROP TABLE {op.get_context().script.nothing}')", "has no attribute 'nothing'"),
     Case("TK000", "raise NotImplementedError('write me')", "NotImplementedError: write me"),
     Case("TK000", "while True: op.execute('SELECT 1')", "more than 200 statements"),
+    Case("TK000", "op.execute(\"DO $$ DECLARE t text; BEGIN EXECUTE format('DROP TABLE %I', t); END $$\")", "as a DO executes a text that is built at run time"),
+    Case("TK000", 'op.execute("DO $$ DECLARE t text; BEGIN FOR t IN EXECUTE t LOOP END LOOP; END $$")', "as a DO executes a text"),
+    Case("TK000", "op.execute(\"DO LANGUAGE plperl 'x'\")", "as a DO in plperl is not read"),
+    Case("TK000", "op.execute(\"CREATE FUNCTION f(t text) RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE t; END'; SELECT f('DROP TABLE task')\")", "as the function f() executes a text"),
+    Case("TK000", "op.execute(\"CREATE FUNCTION f() RETURNS void LANGUAGE c AS 'f'; SELECT f()\")", "as the function f() in c is not read"),
     # TK001: a statement for all tenants names a schema.
     Case("TK001", "op.execute('UPDATE tenant.project SET name = NULL')", "not translated in text"),
     Case("TK001", "op.execute('UPDATE t_acme.project SET name = NULL')", "'t_acme', the schema of one tenant"),
@@ -243,6 +248,8 @@ BAD = [
 ]  # fmt: skip
 
 GOOD = [
+    # TK000
+    "op.execute(\"CREATE FUNCTION f(t text) RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE t; END'\")",
     # TK001
     "op.execute('UPDATE project SET name = NULL')",
     "op.execute('UPDATE task SET title = p.name FROM project p WHERE p.id = task.project_id')",

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import as_clause
-from tenantkit.lint.rendering.render import TENANT_SCHEMA, environment, render
+from tenantkit.lint.rendering.render import environment, render
 from tenantkit.lint.revision import Schemas
 from tenantkit.lint.source.file import Source
 from tenantkit.lint.sql.statement import MISSING, has_parser
+from tenantkit.lint.sql.texts import TENANT_SCHEMA
 from tenantkit.lint.sql.tree import Name, find, name_of, walk
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def _unknown(rendering: Rendering) -> str | None:
     unread = next((each.error for each in statements if each.error is not None), None)
     if unread is not None:
         return f"PostgreSQL 17's parser does not read it: {unread}"
-    unseen = next((each.unseen for each in statements if each.unseen is not None), None)
+    bodies = (each for each in statements if each.kind == "DoStmt")
+    unseen = next((each.unseen for each in bodies if each.unseen is not None), None)
     if unseen is not None:
         return unseen
     more = next((each.text for each in statements if _drops_more(each)), None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenantkit.lint.rendering.outside import OutsideError
-from tenantkit.lint.rendering.render import TENANT_SCHEMA
+from tenantkit.lint.sql.texts import TENANT_SCHEMA
 from tenantkit.lint.sql.tree import Name
 
 if TYPE_CHECKING:
@@ -116,10 +116,45 @@ class Revision:
         )
 
     def all_statements(self) -> Iterator[tuple[Step, Statement]]:
-        """Yield also the statements in the body of a DO, without the names that it declares."""
+        """Yield also the statements in the bodies of each DO and of the functions that are called."""
+        return iter(self._executed[0])
+
+    def bodies(self) -> Iterator[tuple[Step, Statement]]:
+        """Yield each DO, and the CREATE FUNCTION of each called function that this or an earlier revision creates."""
+        return iter(self._executed[1])
+
+    @cached_property
+    def _executed(self) -> tuple[list[tuple[Step, Statement]], list[tuple[Step, Statement]]]:
+        statements: list[tuple[Step, Statement]] = []
+        bodies: list[tuple[Step, Statement]] = []
+        functions: dict[str, Statement] = {}
         for step in self.steps:
-            for statement in step.all_statements:
-                yield step, statement
+            called: set[str] = set()
+            waiting = [*reversed(step.all_statements)]
+            while waiting:
+                statement = waiting.pop()
+                statements.append((step, statement))
+                if statement.kind == "DoStmt":
+                    bodies.append((step, statement))
+                elif statement.kind == "CreateFunctionStmt" and statement.creates is not None:
+                    functions[statement.creates.name] = statement
+                for name in statement.calls:
+                    function = functions.get(name) or self._functions_before.get(name)
+                    if function is not None and name not in called:
+                        called.add(name)
+                        bodies.append((step, function))
+                        waiting += reversed(function.executed)
+        return statements, bodies
+
+    @cached_property
+    def _functions_before(self) -> dict[str, Statement]:
+        return {
+            statement.creates.name: statement
+            for revision in self.history()
+            for step in revision.steps
+            for statement in step.all_statements
+            if statement.kind == "CreateFunctionStmt" and statement.creates is not None
+        }
 
     def earlier(self) -> Iterator[Statement]:
         """Yield the statements of the revisions before it, in their order."""

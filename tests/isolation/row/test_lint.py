@@ -92,6 +92,34 @@ STEPS = [
     "op.execute(sa.schema.CreateTable(sa.Table('mine', sa.MetaData(), sa.Column('id', sa.Integer, primary_key=True), schema='tenant')))",
     "op.create_index_concurrently('ix', 'invoice', ['amount'], schema='tenant')",
     "op.execute('ALTER TABLE account NO FORCE ROW LEVEL SECURITY')\nop.execute('ALTER TABLE account FORCE ROW LEVEL SECURITY')",
+    "op.execute('ALTER TABLE account FORCE ROW LEVEL SECURITY')\nop.execute('ALTER TABLE account NO FORCE ROW LEVEL SECURITY')",
+    *(
+        f"op.execute('ALTER TABLE account {opens}')\n{uses}\nop.execute('ALTER TABLE account {closes}')"
+        for opens, closes in (
+            ("NO FORCE ROW LEVEL SECURITY", "FORCE ROW LEVEL SECURITY"),
+            ("DISABLE ROW LEVEL SECURITY", "ENABLE ROW LEVEL SECURITY"),
+            ("DISABLE TRIGGER tenantkit", "ENABLE TRIGGER tenantkit"),
+        )
+        for uses in (
+            "op.execute('UPDATE account SET kind = NULL')",
+            "op.execute('DELETE FROM invoice')",
+            "op.execute('SELECT 1')",
+            "op.execute('DO $$ BEGIN END $$')",
+            "op.execute('COMMENT ON TABLE account IS NULL')",
+        )
+    ),
+    (
+        "op.execute('DO $$ BEGIN ALTER TABLE account NO FORCE ROW LEVEL SECURITY; END $$')\n"
+        "op.execute('UPDATE account SET kind = NULL')\nop.execute('ALTER TABLE account FORCE ROW LEVEL SECURITY')"
+    ),
+    (
+        "op.execute('ALTER TABLE account NO FORCE ROW LEVEL SECURITY')\nop.execute('ALTER TABLE account FORCE ROW LEVEL SECURITY')\n"
+        "op.execute('UPDATE account SET kind = NULL')"
+    ),
+    (
+        "op.execute('UPDATE account SET kind = NULL')\nop.execute('ALTER TABLE account NO FORCE ROW LEVEL SECURITY')\n"
+        "op.execute('ALTER TABLE account FORCE ROW LEVEL SECURITY')"
+    ),
     'op.execute("INSERT INTO account DEFAULT VALUES")',
     'op.execute("INSERT INTO account (id) SELECT generate_series(7, 9)")',
     'op.execute("INSERT INTO account (id) SELECT n FROM generate_series(7, 9) AS n")',

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
+from tenantkit.lint.analysis.relations import Relations
 from tenantkit.lint.sql.actions import Action, Column, Constraint
 from tenantkit.lint.sql.expressions import columns, functions, spell_type
 from tenantkit.lint.sql.statement import Statement
-from tenantkit.lint.sql.tree import Name
+from tenantkit.lint.sql.tree import Name, Node, name_of, parts
 
 
 class Lock(IntEnum):
@@ -47,6 +48,7 @@ _ATTACHING = (
     "checks every row unless a validated CHECK says the same as the bounds",
     "Add and validate that in earlier revisions",
 )
+_DOMAIN = "Add a CHECK with NOT VALID, and validate it in a revision of its own"
 _FILL = "Add the column without it, and set it with op.backfill() in a revision of its own"
 
 _STABLE = frozenset(
@@ -104,18 +106,24 @@ _STATEMENTS: dict[str, tuple[Lock, str | None, str]] = {
     "VacuumStmt": (Lock.ALL, _REWRITE, "Use VACUUM without FULL"),
 }
 """Locks of other statements, with their work and advice."""
+_CHECKS_DOMAIN = frozenset({"C", "O"})
+"""Kinds of ALTER DOMAIN: ADD CONSTRAINT and SET NOT NULL."""
 _PARTS = frozenset({"OBJECT_POLICY", "OBJECT_RULE", "OBJECT_TRIGGER"})
 """Kinds of objects with whose tables DROP and RENAME lock; tables have actions, and those of indexes are not known."""
 _WIDENABLE = ("numeric", "text", "varchar")
 
 
 def locked(
-    statement: Statement, widens: Callable[[str], bool | None], is_known: Callable[[Name, str], bool]
+    statement: Statement,
+    widens: Callable[[str], bool | None],
+    is_known: Callable[[Name, str], bool],
+    relations: Callable[[], Relations],
 ) -> Iterator[Locked]:
     """Yield the tables that *statement* locks.
 
     :param widens: returns whether the values of the old type are valid for a new type; ``None`` if it is not known.
     :param is_known: returns whether a validated check makes a column NOT NULL.
+    :param relations: returns what earlier statements have made of tables; it may take a while.
     """
     if (table := statement.altered_table) is not None:
         for action in statement.actions:
@@ -124,8 +132,12 @@ def locked(
             if action.partition is not None and not action.is_concurrent:
                 work, advice = _ATTACHING if action.kind == "AttachPartition" else (None, "")
                 yield Locked(action.partition, Lock.ALL, work, advice)
+            if action.kind in {"AlterColumnType", "DropColumn", "DropConstraint"}:
+                others = _with_keys(table.name, action, relations())
+                yield from (Locked(Name(None, each), Lock.ALL) for each in others - {table.name})
     else:
         yield from _by_statement(statement)
+        yield from _by_relations(statement, relations)
     yield from (Locked(target, Lock.WRITES) for target in statement.referred)
 
 
@@ -134,10 +146,70 @@ def _by_statement(statement: Statement) -> Iterator[Locked]:
     if statement.partitioned is not None:
         yield Locked(statement.partitioned, Lock.ALL)
     if statement.kind in _STATEMENTS and not _is_mild(statement):
-        lock, work, advice = _STATEMENTS[statement.kind]
-        if statement.kind == "LockStmt" and statement.node["mode"] <= _EXCLUSIVE:
-            lock = Lock.WRITES
+        lock, work, advice = _of_kind(statement)
         yield from (Locked(table, lock, work, advice) for table in statement.changes)
+
+
+def _of_kind(statement: Statement) -> tuple[Lock, str | None, str]:
+    lock, work, advice = _STATEMENTS[statement.kind]
+    is_weaker = statement.kind == "LockStmt" and statement.node["mode"] <= _EXCLUSIVE
+    return Lock.WRITES if is_weaker else lock, work, advice
+
+
+def _with_keys(table: str, action: Action, relations: Relations) -> set[str]:
+    """Return the tables of the foreign keys that an action of ALTER TABLE drops, or makes again."""
+    is_retyped = action.kind == "AlterColumnType"
+    own = relations.with_column(table, action.name) if is_retyped else relations.dropped_by(table, action)
+    theirs = relations.depending_on(table, action) if is_retyped or _is_cascading(action.node) else ()
+    return {*(key.target for key in own), *(key.table for key in theirs)}
+
+
+def _by_relations(statement: Statement, relations: Callable[[], Relations]) -> Iterator[Locked]:
+    """Yield the tables that a statement locks because of what belongs to them."""
+    node = statement.node
+    match statement.kind:
+        case "DropStmt" if not node.get("concurrent"):
+            dropped = {name.name for each in node["objects"] if (name := name_of(each)) is not None}
+            yield from (Locked(Name(None, each), Lock.ALL) for each in _by_drop(node, dropped, relations))
+        case "TruncateStmt" if _is_cascading(node):
+            named = {name.name for name in statement.changes}
+            yield from (Locked(Name(None, each), Lock.ALL) for each in relations().with_dependents(named) - named)
+        case "AlterDomainStmt" if node["subtype"] in _CHECKS_DOMAIN and not _is_not_valid(node):
+            using = (table for type_, table in relations().types if type_ == parts(node["typeName"])[-1])
+            yield from (Locked(Name(None, each), Lock.WRITES, "checks every row", _DOMAIN) for each in using)
+        case "LockStmt" if not _is_mild(statement):
+            views = (relations().views.get(name.name, ()) for name in statement.changes)
+            yield from (Locked(Name(None, each), *_of_kind(statement)) for read in views for each in read)
+        case "ReindexStmt" if node["kind"] == "REINDEX_OBJECT_INDEX" and "concurrently" not in statement.options:
+            found = relations().indexes.get(node["relation"]["relname"])
+            yield from (Locked(Name(None, each), *_of_kind(statement)) for each in (found or ())[:1])
+        case _:
+            pass
+
+
+def _by_drop(node: Node, dropped: set[str], relations: Callable[[], Relations]) -> set[str]:
+    """Return the tables that DROP locks, other than those whose trigger, rule or policy it drops."""
+    match node["removeType"]:
+        case "OBJECT_TABLE":
+            known = relations()
+            targets = {key.target for key in known.keys if key.table in dropped}
+            return dropped | targets | (known.referring_to(dropped) if _is_cascading(node) else set[str]())
+        case "OBJECT_INDEX":
+            return {table for index, (table, _) in relations().indexes.items() if index in dropped}
+        case "OBJECT_DOMAIN" | "OBJECT_TYPE" if _is_cascading(node):
+            return {table for type_, table in relations().types if type_ in dropped}
+        case "OBJECT_FUNCTION" if _is_cascading(node):
+            return {table for function, table in relations().triggers if function in dropped}
+        case _:
+            return set()
+
+
+def _is_cascading(node: Node) -> bool:
+    return node.get("behavior") == "DROP_CASCADE"
+
+
+def _is_not_valid(node: Node) -> bool:
+    return bool(node.get("def", {}).get("Constraint", {}).get("skip_validation"))
 
 
 def _is_mild(statement: Statement) -> bool:

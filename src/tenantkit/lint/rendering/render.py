@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
     from tenantkit.migrations.graph.revision_graph import RevisionGraph
 
-TENANT_SCHEMA = "tenantkit_lint"
-"""The name for a tenant's schema. Where the placeholder itself remains, it was not translated."""
-
 _MAX_STATEMENTS = 10_000
 """Maximum number of statements of a revision. More are taken for an endless loop."""
 

@@ -8,16 +8,17 @@ that by themselves; text does not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tenantkit.lint.rendering.render import TENANT_SCHEMA, Step
 from tenantkit.lint.rules.rule import Problem, Rule
+from tenantkit.lint.sql.texts import TENANT_SCHEMA
 from tenantkit.lint.sql.tree import Name, Node, find, name_of, parts, walk
 
 if TYPE_CHECKING:
     from tenantkit.isolation.tenant_column import TenantColumn
+    from tenantkit.lint.rendering.render import Step
     from tenantkit.lint.revision import Revision
     from tenantkit.lint.sql.actions import Action, Constraint
     from tenantkit.lint.sql.statement import Statement
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _WRITES = ("DeleteStmt", "InsertStmt", "MergeStmt", "UpdateStmt")
 _ROWS = (*_WRITES, "SelectStmt")
 _READS = (*_ROWS, "CreateTableAsStmt")
+_USING = frozenset({*_ROWS, "CallStmt", "CopyStmt", "DoStmt", "ExecuteStmt", "ExplainStmt"})
+"""Statements before which a migration requires that each table is divided among tenants."""
 _OURS = "tenantkit"
 """The name of the policy and of the trigger of each common table."""
 _OPENING = {
@@ -42,20 +45,44 @@ def refused(revision: Revision) -> Iterator[Problem]:
     column = revision.schemas.column
     if revision.scope == "tenant" and column is not None:
         finder = _Finder(revision, column)
-        for step in revision.steps:
-            for message in dict.fromkeys(finder.problems(step)):
-                yield Problem(step.lines, f"Tables that tenants share refuse this: {message}.")
+        found = [(step, message) for step in revision.steps for message in dict.fromkeys(finder.problems(step))]
+        found += ((step, "it opens the table to all tenants; leave it out") for step in finder.opened.values())
+        for step, message in found:
+            yield Problem(step.lines, f"Tables that tenants share refuse this: {message}.")
 
 
 @dataclass(frozen=True)
 class _Finder:
     revision: Revision
     column: TenantColumn
+    opened: dict[tuple[str, str], Step] = field(default_factory=dict[tuple[str, str], "Step"])
+    """The steps that have opened tables, each by the table and the action that closes it again."""
 
     def problems(self, step: Step) -> Iterator[str]:
+        """Yield the problems of a step; the steps of a revision must be given in order."""
+        if self.opened and step.statements and all(each.kind in _USING for each in step.statements):
+            yield f"it may use rows, while {next(iter(self.opened))[0]} is open to all tenants; close that before"
         yield from self._of_rows(step)
-        for statement in step.all_statements:
+        for statement in self._executed[id(step)]:
             yield from self._of_structure(statement, is_text=step.construct in {None, "text"})
+            self._note_opening(step, statement)
+
+    @cached_property
+    def _executed(self) -> dict[int, list[Statement]]:
+        """The statements of each step, also in the bodies that it executes."""
+        found: dict[int, list[Statement]] = {id(step): [] for step in self.revision.steps}
+        for step, statement in self.revision.all_statements():
+            found[id(step)].append(statement)
+        return found
+
+    def _note_opening(self, step: Step, statement: Statement) -> None:
+        table = statement.altered_table
+        if table is None or not self._is_common(table):
+            return
+        for action in statement.actions:
+            self.opened.pop((table.name, action.kind), None)
+            if action.kind in _OPENING and (action.kind != "DisableTrig" or action.name == _OURS):
+                self.opened[table.name, _OPENING[action.kind]] = step
 
     def _of_rows(self, step: Step) -> Iterator[str]:
         if step.by_long_change:
@@ -64,7 +91,7 @@ class _Finder:
         of_rows = [each for each in step.statements if each.kind in _ROWS and self._uses_rows(each)]
         if of_rows and any(each.kind not in _ROWS for each in step.statements):
             yield "it changes or reads rows for each tenant, and tables once; make a step of each statement"
-        if any(each.kind == "CreateTableAsStmt" and self._uses_rows(each) for each in step.all_statements):
+        if any(each.kind == "CreateTableAsStmt" and self._uses_rows(each) for each in self._executed[id(step)]):
             yield "it reads rows, and has no tenant; fill the table by a step of its own"
         if any(self._sets_sequence(each) for each in of_rows):
             yield "it sets a sequence from rows, which all tenants share; leave it out: its numbers are unique already"
@@ -137,7 +164,7 @@ class _Finder:
             if constraint["contype"] == "CONSTR_EXCLUSION" and not is_text:
                 yield "it has an EXCLUDE constraint; leave that out"
         for action in statement.actions if self._is_common(table) else ():
-            yield from self._of_action(table, action, is_text=is_text)
+            yield from self._of_action(action, is_text=is_text)
         yield from self._of_policy(statement)
 
     def _creates_open_table(self, statement: Statement) -> bool:
@@ -153,23 +180,14 @@ class _Finder:
             for _, statement in self.revision.all_statements()
         )
 
-    def _of_action(self, table: Name | None, action: Action, *, is_text: bool) -> Iterator[str]:
-        if action.kind in _OPENING and (action.kind != "DisableTrig" or action.name == _OURS):
-            if not self._is_done(table, _OPENING[action.kind]):
-                yield "it opens the table to all tenants; leave it out"
-        elif action.kind in {"DropColumn", "DropNotNull"} and action.name == self.column.name and is_text:
+    def _of_action(self, action: Action, *, is_text: bool) -> Iterator[str]:
+        if action.kind in {"DropColumn", "DropNotNull"} and action.name == self.column.name and is_text:
             yield "it opens the tenant column; leave it out"
         elif is_text:
             constraints = action.column.constraints if action.kind == "AddColumn" else [action.constraint]
             for each in constraints:
                 if each is not None:
                     yield from self._of_constraint(action, each)
-
-    def _is_done(self, table: Name | None, kind: str) -> bool:
-        return any(
-            each.altered_table == table and any(action.kind == kind for action in each.actions)
-            for _, each in self.revision.all_statements()
-        )
 
     def _of_constraint(self, action: Action, constraint: Constraint) -> Iterator[str]:
         own = constraint.columns or ((action.name,) if action.kind == "AddColumn" else ())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from tenantkit.lint.analysis.locks import Lock, locked
+from tenantkit.lint.analysis.relations import Relations
 from tenantkit.lint.rules.rule import Problem, Rule
 from tenantkit.lint.sql.expressions import columns, not_null_column
 from tenantkit.lint.sql.tree import Name, Node, find, name_of, parts, untag, walk
@@ -23,12 +24,13 @@ def rows_under_lock(revision: Revision) -> Iterator[Problem]:
     """Find work that takes long for many rows under a lock of the same statement, or of one before it."""
     held: dict[str, tuple[Lock, int]] = {}
     known = _Known()
+    relations = cache(lambda: Relations.of(revision.earlier()))
     for step, statement in revision.all_statements():
         if step.in_autocommit_block:
             held.clear()
         yield from _while_held(revision, step, statement, held)
         widens = partial(is_stored_alike, step.existing_type)
-        for each in locked(statement, widens, partial(known.has, revision)):
+        for each in locked(statement, widens, partial(known.has, revision), relations):
             if each.table.name in revision.created:
                 continue
             if each.work is not None and not _is_key_to_shared(revision, each.key):

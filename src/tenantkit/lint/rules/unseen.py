@@ -31,6 +31,13 @@ def not_checked(revision: Revision) -> Iterator[Problem]:
                     step.lines,
                     f"The {what} was not checked, as PostgreSQL 17's parser does not read it: {each.error}.",
                 )
+    for step, body in revision.bodies():
+        if body.unseen is not None:
+            yield Problem(
+                step.lines,
+                f"Not all statements were checked, as {body.unseen}. Write them as they are, or build them by format() "
+                "of constants and current_schema().",
+            )
     error = revision.first.error
     if error is None or isinstance(error, IdentifierError):
         return

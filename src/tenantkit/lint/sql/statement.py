@@ -9,10 +9,15 @@ from importlib.util import find_spec
 from typing import Any
 
 from tenantkit.lint.sql.actions import Action, actions_of
-from tenantkit.lint.sql.expressions import constant
+from tenantkit.lint.sql.expressions import functions
 from tenantkit.lint.sql.names import changed_by, created_by, long_names, schemas_in, schemas_of
+from tenantkit.lint.sql.texts import evaluate
 from tenantkit.lint.sql.tree import Name, Node, find, name_of, options, parts, untag, walk
 
+_CALLING = frozenset(
+    {"CallStmt", "CreateTableAsStmt", "DeleteStmt", "InsertStmt", "MergeStmt", "SelectStmt", "UpdateStmt"}
+)
+"""Statements that evaluate expressions now."""
 MISSING = "pgparse, which reads SQL, is not installed: pip install 'tenantkit[lint]'"
 
 
@@ -104,14 +109,34 @@ class Statement:
         return tuple(each for statement in found for each in (statement, *statement.body))
 
     @cached_property
+    def executed(self) -> tuple[Statement, ...]:
+        """The statements that are executed with its DO, or with each call of the function that it creates."""
+        atomic = self.node.get("sql_body") if self.kind == "CreateFunctionStmt" else None
+        if atomic is None:
+            return self.body
+        if "ReturnStmt" in atomic:
+            return (Statement(self.sql, "SelectStmt", atomic),)
+        blocks = (each["List"] for each in atomic["List"].get("items", ()))
+        return tuple(Statement(self.sql, *untag(each)) for block in blocks for each in block.get("items", ()))
+
+    @cached_property
+    def calls(self) -> tuple[str, ...]:
+        """The functions and procedures that it calls, without their schemas."""
+        if self.kind not in _CALLING:
+            return ()
+        called = {"FuncCall": self.node["funccall"]} if self.kind == "CallStmt" else {self.kind: self.node}
+        return tuple(name.rpartition(".")[2] for name in functions(called))
+
+    @cached_property
     def unseen(self) -> str | None:
-        """Why statements in its DO are not known; ``None`` if all are known."""
-        if self.kind != "DoStmt":
+        """Why statements in its DO, or in the function that it creates, are not known; ``None`` if all are known."""
+        if self.kind not in {"CreateFunctionStmt", "DoStmt"} or "sql_body" in self.node:
             return None
+        what = "a DO" if self.kind == "DoStmt" else f"the function {self.creates}()"
         if self._language not in {"plpgsql", "sql"}:
-            return f"a DO in {self._language} is not read"
+            return f"{what} in {self._language} is not read"
         if any(_executed(each) is None for each in map(_dynamic, walk(self.program)) if each is not None):
-            return "a DO executes a text that is built at run time"
+            return f"{what} executes a text that is built at run time"
         return None
 
     @property
@@ -186,10 +211,10 @@ def _dynamic(node: Node) -> Node | None:
 
 
 def _executed(expression: Node) -> tuple[Statement, ...] | None:
-    """Return the statements in the text of EXECUTE; ``None`` if it is not a constant, or cannot be parsed."""
+    """Return the statements in the text of EXECUTE; ``None`` if that is not known, or cannot be parsed."""
     [statement] = read(f"SELECT {expression['PLpgSQL_expr']['query']}")
-    text = next((constant(each.get("val")) for each in find(statement.node, "ResTarget")), None)
-    found = read(text) if isinstance(text, str) else None
+    text = next((evaluate(each.get("val")) for each in find(statement.node, "ResTarget")), None)
+    found = None if text is None else read(text)
     return None if found is None or any(each.error is not None for each in found) else found
 
 
