@@ -307,6 +307,14 @@ op.execute("ALTER TABLE invoice FORCE ROW LEVEL SECURITY")
 """,
         "the table 'invoice' of the schema 'rows' does not have row security enabled and forced",
     ),
+    "rows of all tenants, in a table that a DO opens": (
+        """
+op.execute("DO $$ BEGIN ALTER TABLE invoice NO FORCE ROW LEVEL SECURITY; END $$")
+op.execute("UPDATE invoice SET amount = amount + 1")
+op.execute("ALTER TABLE invoice FORCE ROW LEVEL SECURITY")
+""",
+        "the table 'invoice' of the schema 'rows' does not have row security enabled and forced",
+    ),
     "an error of its own": (
         """
 if bind.scalar(sa.text("SELECT count(*) FROM invoice")) == 1:

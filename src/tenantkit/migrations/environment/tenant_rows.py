@@ -43,6 +43,8 @@ _TENANTS = text(
 _TEMPORARY = text("SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r' LIMIT 1")
 _HAVE_ROWS = (*MIGRATED, Status.DROPPING)
 _CHANGES = {"insert", "update", "delete", "merge"}
+_HAVE_BODIES = {"call", "do"}
+"""Commands that may execute others, also such as change tables."""
 _READS_AND_LEAVES = "reads rows, and leaves its transaction. Make two revisions of it"
 _ABORTED = "25P02"
 """The SQLSTATE of each statement after one that has failed."""
@@ -170,6 +172,7 @@ class TenantRows:
         elif self._is_running and self._is_unverified and commands & USE_ROWS:
             self._is_unverified = False
             self._verify()
+            self._is_unverified = bool(commands & _HAVE_BODIES)
 
     def _verify(self) -> None:
         """Raise if there is a table whose rows are not divided among tenants, as each tenant's step would use them all.
