@@ -51,6 +51,8 @@ USES = {
     "a kept Operations": "lambda kept=Operations(op.get_context()): kept.execute(INSERT)",
     "alembic.context": "lambda: context.execute(INSERT)",
     "the driver": "lambda: op.get_bind().connection.driver_connection.execute(INSERT)",
+    "the kept driver": "lambda raw=op.get_bind().connection.driver_connection: raw.execute(INSERT)",
+    "a kept cursor": "lambda raw=op.get_bind().connection.cursor(): raw.execute(INSERT)",
 }
 """Ways to the connection, as functions that a revision makes."""
 CLOSED = {"the kept connection", "a kept Operations"}

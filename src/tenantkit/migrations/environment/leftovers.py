@@ -89,8 +89,9 @@ class Leftovers:
         """
         self._thread = threading.current_thread()
         event.listen(self._connection, "before_cursor_execute", self._on_statement)
+        driver: Any = self._connection.connection.driver_connection
         try:
-            with self._owning(self._current), _noting_starts():
+            with self._owning(self._current), _noting_starts(), _guarding(driver, self.require_current):
                 yield
                 if self._refused is not None:
                     raise self._refused
@@ -180,6 +181,37 @@ class _Guarded:
     @override
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._proxied, name, value)
+
+
+@contextmanager
+def _guarding(driver: Any, require: Callable[[], None]) -> Generator[None]:
+    """Call *require* before each command on a driver's connection during a block.
+
+    psycopg calls ``wait`` for each of them. The connection serves later placements, so afterwards the threads and tasks
+    that revisions have started are refused.
+    """
+    waits, own = type(driver).wait, ref(driver)
+
+    def guard(before: Callable[[], None]) -> None:
+        def wait(*arguments: Any, **options: Any) -> Any:
+            before()
+            return waits(own(), *arguments, **options)
+
+        driver.wait = wait
+
+    guard(require)
+    try:
+        yield
+    finally:
+        guard(_require_no_owner)
+
+
+def _require_no_owner() -> None:
+    owner = _context.get() or _threads.get(threading.current_thread())
+    if owner is not None:
+        error = ConfigurationError(f"{_describe(owner)}. It was refused. {_ADVICE}.")
+        _log.error("%s", error)
+        raise error
 
 
 def _describe(owner: _Owner) -> str:
