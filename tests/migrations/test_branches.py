@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import Engine
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.drift import check
 from tenantkit.migrations import downgrade, migrate, preview, stamp, status
+from tenantkit.migrations.graph.revision_graph import Command, RevisionGraph
 from tenantkit.migrations.planning.version_tables import read_revisions
 from tests.migrations.environments import Environment
 
@@ -147,3 +149,30 @@ def test_shared_branches_are_migrated_with_the_tenants_branches(
 
     found = status(tenancy)
     assert (found.shared_revision, found.shared_is_current) == ("one,two", True)
+
+
+@pytest.mark.parametrize("command", ["migrate", "downgrade", "stamp"])
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("plug@core2", "the revision core2 belongs to the branch 'core', not to 'plug'"),
+        ("plug@core", "the revision core1 belongs to the branch 'core', not to 'plug'"),
+        ("plug2@core1", "the revision core1 belongs to the branch 'core', not to 'plug2'"),
+        ("plug@core1+1", "the revision core1 belongs to the branch 'core', not to 'plug'"),
+        ("plug@core2-1", "the revision core2 belongs to the branch 'core', not to 'plug'"),
+        ("core2,core@plug1", "the revision plug1 belongs to the branch 'plug', not to 'core'"),
+        ("plug@bare", "the revision bare does not belong to the branch 'plug'"),
+        ("plug@nothing", "'nothing'. It is mistyped"),
+        ("nothing@core1", "'nothing'. It is mistyped"),
+    ],
+)
+def test_a_revision_of_another_branch_is_named_with_its_own(
+    command: Command, target: str, says: str, environment: Environment
+) -> None:
+    branch(environment, "core1", "core2", head="branch_labels = ('core',)")
+    branch(environment, "plug1", "plug2", head="branch_labels = ('plug',)")
+    branch(environment, "bare")
+    graph = RevisionGraph(environment.folder, "tenant")
+    with pytest.raises(ConfigurationError, match=re.escape(says)):
+        graph.require_target(command, target)
+        graph.steps(command, target, ("bare", "core2", "plug2"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,12 +24,13 @@ from tenantkit.user_code import ContainedExits, get_place, set_place, with_place
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
-    from alembic.script import ScriptDirectory
+    from alembic.script import Script, ScriptDirectory
 
 Scope: TypeAlias = Literal["shared", "tenant"]
 Command: TypeAlias = Literal["migrate", "downgrade", "stamp"]
 _RELATIVE = re.compile(r"(?:(.+?)@)?(\w+)?[+-]\d+")
 """A relative target of Alembic: a number of steps, optionally from a revision or on a branch."""
+_STEPS = re.compile(r"[+-]\d+$")
 _TARGET = re.compile(r"(?:[^@]+@)?(?:[^@+-]+(?:[+-][0-9]+)?|[+-][0-9]+)")
 """A target, of which Alembic would take the beginning: ``+1`` of ``+1.5``."""
 Heads: TypeAlias = tuple[str, ...]
@@ -109,7 +110,7 @@ class RevisionGraph:
 
     def resolve(self, target: str) -> Heads:
         """Return the revisions that *target* names; raises as `upgrade_steps` does."""
-        with _finding(f"Cannot find {target!r} in the {self.scope} revisions", self.alembic):
+        with self._finding(f"Cannot find {target!r} in the {self.scope} revisions", target):
             found: Sequence[Any] = self.scripts.get_revisions(_parse(target))
             if not all(found):  # None stands for the base, and for what is below it
                 raise CommandError(f"{target!r} leads further than to the first revision")
@@ -185,13 +186,13 @@ class RevisionGraph:
         :raises ConfigurationError: if the target or a current revision is unknown, or ``head`` is ambiguous.
         """
         self._require_heads(current)
-        with _finding(f"Cannot upgrade the {self.scope} tables to {target!r}", self.alembic):
+        with self._finding(f"Cannot upgrade the {self.scope} tables to {target!r}", target):
             return list(self.scripts._upgrade_revs(_parse(target), current))  # type: ignore[arg-type]  # noqa: SLF001
 
     def downgrade_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps from *current* down to *target*; raises as `upgrade_steps` does."""
         self._require_heads(current)
-        with _finding(f"Cannot downgrade the {self.scope} tables to {target!r}", self.alembic):
+        with self._finding(f"Cannot downgrade the {self.scope} tables to {target!r}", target):
             if not isinstance(_parse(target), str):
                 raise CommandError("a downgrade leads to one revision. Name one after the other")
             return list(self.scripts._downgrade_revs(target, current))  # type: ignore[arg-type]  # noqa: SLF001
@@ -199,8 +200,38 @@ class RevisionGraph:
     def stamp_steps(self, target: str, current: Heads) -> list[RevisionStep]:
         """Return the steps that only record *target*; raises as `upgrade_steps` does."""
         self._require_heads(current)
-        with _finding(f"Cannot stamp the {self.scope} tables with {target!r}", self.alembic):
+        with self._finding(f"Cannot stamp the {self.scope} tables with {target!r}", target):
             return list(self.scripts._stamp_revs(_parse(target), current))  # type: ignore[arg-type]  # noqa: SLF001
+
+    @contextmanager
+    def _finding(self, what: str, target: str) -> Generator[None]:
+        """Turn errors of Alembic about a *target* into a `ConfigurationError` with a remedy."""
+        with clear_errors(what, self.alembic):
+            try:
+                yield
+            except (AssertionError, AttributeError, CommandError) as error:
+                self._require_branches(target)
+                if isinstance(error, CommandError):
+                    raise
+                # of Alembic, for some steps from the first or last revision
+                raise CommandError("there is no such step. Name the revision to go to instead") from error
+
+    def _require_branches(self, target: str) -> None:
+        """Raise if *target* names a revision together with a branch that does not have it."""
+        for each in target.split(","):
+            branch, _, name = each.rpartition("@")
+            found = self._find(_STEPS.sub("", name)) if branch and self._find(branch) is not None else None
+            if found is not None and self._find(f"{branch}@{found.revision}") is None:
+                own = " and ".join(map(repr, sorted(found.branch_labels)))
+                belongs = f"belongs to the branch {own}, not to" if own else "does not belong to the branch"
+                raise CommandError(
+                    f"the revision {found.revision} {belongs} {branch!r}. Leave out '{branch}@', or name another"
+                )
+
+    def _find(self, revision: str) -> Script | None:
+        with suppress(CommandError):
+            return self.scripts.get_revision(revision) if revision else None
+        return None
 
 
 @contextmanager
@@ -218,16 +249,6 @@ def clear_errors(what: str, alembic: str = "alembic", environment: Path | None =
             set_place(error, find_place(error, environment))
         said = as_clause(with_place(said, error))
         raise ConfigurationError(f"{what}: {said}. Correct the file and run the command again.") from error
-
-
-@contextmanager
-def _finding(what: str, alembic: str) -> Generator[None]:
-    """Turn errors of Alembic about a target into a `ConfigurationError` with a remedy."""
-    with clear_errors(what, alembic):
-        try:
-            yield
-        except (AssertionError, AttributeError) as error:  # of Alembic, for some steps from the first or last revision
-            raise CommandError("there is no such step. Name the revision to go to instead") from error
 
 
 def _parse(target: str) -> str | tuple[str, ...]:
