@@ -357,6 +357,21 @@ def test_not_null_constraints_are_compared_by_validity_and_not_by_name(fleet: Fl
     assert fleet.words() == {}
 
 
+def test_a_comment_that_is_lost_with_a_not_null_is_named_in_front_of_it(fleet: Fleet) -> None:
+    if fleet.version < (18,):
+        pytest.skip("before PostgreSQL 18, NOT NULL has no comment")
+    remark = "-- Lost with column lines.price: the comment on its NOT NULL.\nALTER TABLE "
+    fleet.everywhere("ALTER TABLE lines ALTER place SET NOT NULL")
+    fleet.run("acme", "COMMENT ON CONSTRAINT lines_place_not_null ON lines IS 'mine'")
+    assert fleet.words() == {}
+    fleet.run("acme", "ALTER TABLE lines ALTER place SET DEFAULT 9, ALTER place TYPE smallint")
+    assert "Lost with" not in fleet.check().odd[0].script("acme")
+    for how in ("NOT NULL price", "NOT NULL price NOT VALID"):
+        fleet.run("acme", f"ALTER TABLE lines ADD CONSTRAINT nn {how}; COMMENT ON CONSTRAINT nn ON lines IS 'mine'")
+        assert remark in fleet.repair(fleet.check())
+        assert fleet.words() == {}
+
+
 @pytest.mark.parametrize(
     ("broken", "is_left"),
     [

@@ -20,6 +20,8 @@ Node: TypeAlias = Key | str
 
 BLOCKING = "n"
 """The dependency that prevents the needed object from being dropped; with any other, the user is dropped with it."""
+COMMENT_ON_NOT_NULL = "the comment on its NOT NULL"
+"""Attached to a column whose ``NOT NULL``, a constraint since PostgreSQL 18, has a comment."""
 PRIVATE = "private"
 """Attached to an object that PUBLIC may not use, although PostgreSQL's default permits it."""
 
@@ -170,6 +172,12 @@ SELECT_DEPENDENCIES = text(
         SELECT space, 'attached', 'pg_class'::regclass, attrelid, attnum, NULL, NULL, NULL, 'its storage or compression'
         FROM relation JOIN pg_attribute ON attrelid = relation.oid JOIN pg_type ON pg_type.oid = atttypid
         WHERE relkind IN ('r', 'p') AND (attstorage <> typstorage OR attcompression <> '')
+        UNION ALL
+        SELECT space, 'attached', 'pg_class'::regclass, conrelid, conkey[1], NULL, NULL, NULL,
+            'the comment on its NOT NULL'
+        FROM pg_constraint JOIN relation ON relation.oid = conrelid
+        JOIN pg_description ON classoid = 'pg_constraint'::regclass AND objoid = pg_constraint.oid
+        WHERE contype = 'n'
         UNION ALL
         SELECT space, 'attached', class, oid, 0, NULL, NULL, NULL, 'private'
         FROM (

@@ -60,6 +60,11 @@ def converts(expected: Item, found: Item) -> bool:
     return not (shorter and longer and int(shorter[1]) <= int(longer[1]))
 
 
+def drops_not_null(expected: Item, found: Item) -> bool:
+    """Return whether a column's ``NOT NULL`` is dropped, also to be added as one that is not validated."""
+    return found["NULL"] != "allowed" and expected["NULL"] not in {found["NULL"], "forbidden"}
+
+
 def _alter_null(column: str, expected: Item, found: Item) -> list[str]:
     wanted, there = expected["NULL"], found["NULL"]
     if wanted == there:

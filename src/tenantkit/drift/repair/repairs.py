@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tenantkit.drift.catalog.dependencies import BLOCKING, PRIVATE, Detail, Node
+from tenantkit.drift.catalog.dependencies import BLOCKING, COMMENT_ON_NOT_NULL, PRIVATE, Detail, Node
 from tenantkit.drift.catalog.shape import (
     CONSTRAINTS,
     IN_NEW_ROWS,
@@ -207,8 +207,16 @@ class Repairs:
         if any(key in self.expected.shape and self.expected.shape[key] != self.found.shape.get(key) for key in above):
             return  # with its parent's
         repair = self._add(found, expected, (Phase.ALTER, changes))
-        if columns.changes_type(expected, found):
-            changes[:0] = self._lost(found.key)
+        changes_type = columns.changes_type(expected, found)
+        changes[:0] = self._tell_loss(
+            found.key,
+            {
+                each
+                for each in self.found.dependencies.attached.get(found.key, ())
+                if (columns.drops_not_null(expected, found) if each == COMMENT_ON_NOT_NULL else changes_type)
+            },
+        )
+        if changes_type:
             repair.reason = (
                 "it belongs to the parent of its table." if above else self._obstacle_to_type(expected, found, table)
             )
@@ -240,7 +248,10 @@ class Repairs:
 
     def _lost(self, key: Key) -> list[str]:
         """Return the comment on properties that an object loses when it is recreated."""
-        lost = sorted({*self.found.dependencies.attached.get(key, ())} - {PRIVATE})
+        return self._tell_loss(key, {*self.found.dependencies.attached.get(key, ())})
+
+    def _tell_loss(self, key: Key, properties: set[str]) -> list[str]:
+        lost = sorted(properties - {PRIVATE})
         return [statements.remark(f"Lost with {subject(key)}: {', '.join(lost)}.")] if lost else []
 
     def _identify(self, repair: Repair, item: Item) -> None:
