@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import time
 from typing import Any
 
 from tenantkit.arguments import instance
@@ -16,6 +17,9 @@ from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.tables import SCHEMA
 from tenantkit.tables import Metadata, Tables, classify, shared_schemas
+
+LOADED_AT = time()
+"""When this process loaded tenantkit. It may run older code than files that were changed later have."""
 
 
 class Deployment(Directory):

@@ -316,6 +316,6 @@ class Tenancy(Serving):
         if self.migrations is None:
             return CheckedBuilder(self, MetadataBuilder(self))
         # Alembic takes longer to import than all of tenantkit.
-        from tenantkit.migrations.environment.builder import AlembicBuilder  # noqa: PLC0415
+        from tenantkit.migrations.replay.creation import ScriptBuilder  # noqa: PLC0415
 
-        return CheckedBuilder(self, AlembicBuilder(self))
+        return CheckedBuilder(self, ScriptBuilder(self))

@@ -20,6 +20,7 @@ from tests.migrations.shapes import rows, shape
 from tests.support.generated import examples
 
 KEYS = [f"k{number}" for number in range(4)]
+NEW = ["new", "newer", "newest"]
 
 # Values of each type, some of which need quoting in SQL; PostgreSQL allows no NUL.
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
@@ -145,10 +146,14 @@ def test_a_replayed_history_has_the_result_of_alembic(
     url = make_database(database)
     with closing(Tenancy(url, tenant=MetaData(schema="tenant"), migrations=migrations, listen=False)) as tenancy:
         report = migrate(tenancy, jobs=2)
+        for key in NEW:  # the third one by the script that the others have recorded
+            tenancy.create(key)
     assert [outcome.engine for outcome in sorted(report.outcomes, key=lambda outcome: outcome.key)] == [
         "alembic", "alembic", "replay", "replay"
     ], report.not_replayed  # fmt: skip
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
-        first, *others = [(shape(connection, f"t_{key}"), rows(connection, f"t_{key}")) for key in KEYS]
-    assert others == [first] * 3
+        confirmed = connection.exec_driver_sql("SELECT state FROM tenantkit.scripts ORDER BY recorded_at DESC").scalar()
+        first, *others = [(shape(connection, f"t_{key}"), rows(connection, f"t_{key}")) for key in (*KEYS, *NEW)]
+    assert others == [first] * 6
+    assert confirmed == "confirmed"

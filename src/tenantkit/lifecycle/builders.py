@@ -31,8 +31,21 @@ Seed: TypeAlias = "Callable[[TenantSession], object]"
 _UNDEFINED_OBJECT = "42704"
 
 
+class Attempt(Protocol):
+    """Builds an empty placement faster than a builder, or with a record. If it fails, the builder may succeed."""
+
+    def __call__(self, connection: Connection, target: MigrationTarget) -> None:
+        """Create the tables within the caller's transaction."""
+        ...
+
+    def keep(self, main: Connection, error: Exception | None) -> None:
+        """Record for later attempts, in the transaction of *main*, that it succeeded, or failed with *error*."""
+
+
 class _Builds(Protocol):
     def __call__(self, connection: Connection, target: MigrationTarget) -> None: ...
+
+    def attempt(self, main: Connection, connection: Connection, target: MigrationTarget) -> Attempt | None: ...
 
     def in_steps(self, connection: Connection, target: MigrationTarget) -> None: ...
 
@@ -57,6 +70,13 @@ class CheckedBuilder:
         self.builds(connection, target)
         self._check(connection, target)
 
+    def attempt(self, main: Connection, connection: Connection, target: MigrationTarget) -> Attempt | None:
+        """Return what may be tried instead of a call; its result is checked as that of the call it was recorded from.
+
+        :param main: a connection to the main database.
+        """
+        return self.builds.attempt(main, connection, target)
+
     def in_steps(self, connection: Connection, target: MigrationTarget) -> None:
         """Create the tables in separate transactions; raises as a call does."""
         self.builds.in_steps(connection, target)
@@ -73,10 +93,7 @@ class CheckedBuilder:
     @property
     def contents(self) -> str | None:
         """The text that determines what a call creates; ``None`` if it is not known before."""
-        if (built := self.builds.contents) is None:
-            return None
-        declared = self.declared
-        return f"{built} {declared.placeholder!r} {declared.extra_schemas!r}"
+        return self.builds.contents
 
     def explain(self, connection: Connection, error: Exception) -> str | None:
         """Return an explanation of *error*, with which the creation of the tables failed, if there is one."""
@@ -115,6 +132,10 @@ class MetadataBuilder:
             for metadata in {table.metadata for table in tables}:
                 metadata.create_all(connection, tables=tables, checkfirst=False)
         require_divided(connection, target)
+
+    def attempt(self, main: Connection, connection: Connection, target: MigrationTarget) -> None:  # noqa: ARG002
+        """Return nothing: there are no revisions, whose run takes long."""
+        return
 
     def require_current(self, connection: Connection, target: MigrationTarget) -> None:
         """Raise unless all tables are there."""

@@ -9,6 +9,7 @@ takes it over.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -23,13 +24,13 @@ from tenantkit.databases.reach import unreachable
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
 from tenantkit.frozen import freeze
 from tenantkit.isolation.base import Isolation, TenantDatabases, administered_from
-from tenantkit.lifecycle.builders import CheckedBuilder
+from tenantkit.lifecycle.builders import Attempt, CheckedBuilder
 from tenantkit.lifecycle.choose import choose_database
 from tenantkit.lifecycle.drop import finish
 from tenantkit.lifecycle.operation import BEING_CREATED, Operation
 from tenantkit.lifecycle.order import Order
 from tenantkit.lifecycle.tenant_lock import tenant_lock, try_tenant_lock
-from tenantkit.postgres.errors import reason, sqlstate
+from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
 from tenantkit.registry import applications, domains, former, other_databases, store
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.identity import read_identity
@@ -39,7 +40,9 @@ from tenantkit.status import Status
 from tenantkit.tenant import Placement, Tenant
 from tenantkit.user_code import with_place
 
-_CLAIMING = "claiming the key"
+_log = logging.getLogger("tenantkit.lifecycle")
+
+_CLAIMING, _BUILDING = "claiming the key", "creating the tables"
 _NEW_ENUM_VALUE = "55P04"
 """The SQLSTATE unsafe_new_enum_value_usage: before PostgreSQL 17, a value that ALTER TYPE adds cannot be used until it
 is committed."""
@@ -178,6 +181,7 @@ class _Creation:
         self._isolation = directory.isolations.of(tenant)
         [self._target] = self._isolation.targets([tenant])
         self._operation = Operation(directory.databases, connection, _CLAIMING)
+        self._attempt: Attempt | None = None
 
     def run(self) -> Tenant:
         """Return the tenant, active.
@@ -235,15 +239,36 @@ class _Creation:
         if self.takes_steps:
             return self._create_in_steps(database)
         try:
+            tenant = self._operation.run(database, partial(self._create, attempts=True))
+            self._keep(None)
+        except Exception as error:
+            if self._attempt is None or self._operation.step != _BUILDING or is_lock_conflict(error):
+                raise
+            _log.warning("A tenant's tables were not built by a script: %s", reason(error))
+            tenant = self._fill_without_attempt(database)
+            self._keep(error)
+        return tenant
+
+    def _fill_without_attempt(self, database: str) -> Tenant:
+        try:
             return self._operation.run(database, self._create)
         except DBAPIError as error:
             if sqlstate(error) != _NEW_ENUM_VALUE:
                 raise
             return self._create_in_steps(database)
 
-    def _create(self, there: Connection) -> Tenant:
+    def _keep(self, error: Exception | None) -> None:
+        """Let the attempt record what it has found; the tenant is complete without."""
+        if self._attempt is not None:
+            with suppress(SQLAlchemyError), self._connection.begin():
+                self._attempt.keep(self._connection, error)
+
+    def _create(self, there: Connection, *, attempts: bool = False) -> Tenant:
+        self._attempt = None
         if self._make_placement(there):
-            self._build(there, self._target)
+            if attempts:
+                self._attempt = self._build.attempt(self._connection, there, self._target)
+            (self._attempt or self._build)(there, self._target)
         else:
             self._build.require_current(there, self._target)
         return self._complete(there)
@@ -267,7 +292,7 @@ class _Creation:
         self._require_claim()
         self._operation.step = "creating the schema"
         is_empty = self._isolation.create(there, self._tenant)
-        self._operation.step = "creating the tables"
+        self._operation.step = _BUILDING
         return is_empty
 
     def _finish(self, there: Connection) -> Tenant:

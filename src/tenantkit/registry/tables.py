@@ -89,3 +89,14 @@ outcomes = Table(
     Column("line", Integer),
     Column("traceback", Text),
 )
+
+scripts = Table(
+    "scripts",
+    metadata,
+    Column("contents", Text, primary_key=True),
+    Column("state", Text),
+    Column("schema", Text),
+    Column("script", Text),
+    Column("reason", Text),
+    Column("recorded_at", DateTime(timezone=True)),
+)

@@ -216,6 +216,19 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         END $$
         """,
     ),
+    (
+        # The statements of Alembic that make a new tenant's tables, by the hash of what determines them.
+        """
+        CREATE TABLE tenantkit.scripts (
+            contents text PRIMARY KEY,
+            state text NOT NULL CHECK (state IN ('recorded', 'confirmed', 'refused')),
+            schema text NOT NULL,
+            script text NOT NULL,
+            reason text,
+            recorded_at timestamptz NOT NULL DEFAULT now()
+        )
+        """,
+    ),
 )
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tenantkit.exceptions import ConfigurationError
-from tenantkit.lint.source.suspicions import Suspicion, find
+from tenantkit.migrations.graph.suspicions import Suspicion, find
 
 _NOQA = re.compile(r"#\s*tenantkit:\s*noqa\b(?::\s*(?P<codes>[\w-]+(?:\s*,\s*[\w-]+)*))?", re.IGNORECASE)
 

@@ -6,6 +6,7 @@ See "Audit events table" in Python's documentation. libpq raises none.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 _FILES = frozenset(
@@ -28,6 +29,7 @@ _PROCESSES = frozenset(
 _NETWORK = ("ftplib.", "http.client.", "imaplib.", "poplib.", "smtplib.", "socket.", "telnetlib.", "urllib.")
 _HARMLESS = frozenset({"socket.__new__", "socket.gethostname"})
 """Events of these modules that reach no other machine."""
+_MODULES = frozenset({".py", ".pyc", ".pyd", ".so"})
 _FOR_WRITING = frozenset("wax+")
 _FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -43,6 +45,15 @@ def describe(name: str, arguments: tuple[Any, ...]) -> str | None:
     if name.startswith(_NETWORK) and name not in _HARMLESS:
         return f"uses the network ({name})"
     return "opens another database (sqlite3)" if name == "sqlite3.connect" else None
+
+
+def describe_reading(name: str, arguments: tuple[Any, ...], known: Path) -> str | None:
+    """Return a description of an audit event that reads a file; ``None`` for Python's modules, and files in *known*."""
+    path = arguments[0] if name == "open" else None
+    if not isinstance(path, str | bytes | os.PathLike):
+        return None
+    file = Path(os.fsdecode(path)).absolute()
+    return None if file.suffix in _MODULES or file.is_relative_to(known) else f"reads a file ({file.name})"
 
 
 def _writing(path: Any, mode: str | None, flags: int, *_: Any) -> str | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.environment.run import run
 from tenantkit.migrations.environment.targets import graph_of
+from tenantkit.migrations.graph.contents import read_contents
 from tenantkit.postgres.quoting import quote_identifier
 
 if TYPE_CHECKING:
@@ -27,24 +27,23 @@ class AlembicBuilder:
     """
 
     def __init__(self, tenancy: Deployment) -> None:
-        self._graph = graph_of(tenancy, "tenant")
-        if self._graph.is_empty:
+        self._tenancy = tenancy
+        self.graph = graph_of(tenancy, "tenant")
+        if self.graph.is_empty:
             raise ConfigurationError(
-                f"There are no revisions in {self._graph.folder}, so a new tenant would have no tables. "
+                f"There are no revisions in {self.graph.folder}, so a new tenant would have no tables. "
                 "Write the first with 'tenantkit revision --autogenerate -m initial'."
             )
 
     @property
-    def contents(self) -> str:
-        """The hash of the revisions and of ``env.py``, which determine what a call makes."""
-        return self._hash
+    def contents(self) -> str | None:
+        """The hash of what determines the result of a call; ``None`` if that is not known."""
+        return self._contents
 
     @cached_property
-    def _hash(self) -> str:
-        found = sha256()
-        for path in (self._graph.environment / "env.py", *sorted(self._graph.folder.rglob("*.py"))):
-            found.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
-        return found.hexdigest()
+    def _contents(self) -> str | None:
+        tenancy = self._tenancy
+        return read_contents(self.graph, tenancy.placeholder, tenancy.extra_schemas, tenancy.main_schemas)
 
     def __call__(self, connection: Connection, target: MigrationTarget, heads: Heads | None = None) -> None:
         """Bring an empty placement to *heads*, by default the newest revisions, within the caller's transaction."""
@@ -59,12 +58,12 @@ class AlembicBuilder:
         """Raise unless a placement is at the newest revisions, or newer code has migrated it further."""
         query = f"SELECT version_num FROM {quote_identifier(target.schema)}.alembic_version ORDER BY 1"  # noqa: S608
         current = tuple(connection.exec_driver_sql(query).scalars())
-        if current != self._graph.resolve("heads") and all(map(self._graph.knows, current)):
+        if current != self.graph.resolve("heads") and all(map(self.graph.knows, current)):
             raise ConfigurationError(
                 f"The schema {target.schema!r}, which the new tenant shares with others, is not at the newest "
                 "revisions. Run 'tenantkit migrate' first."
             )
 
     def _run(self, connection: Connection, target: MigrationTarget, revision: str = "heads") -> None:
-        graph = self._graph
+        graph = self.graph
         run(connection, graph, target, lambda current, _: graph.upgrade_steps(revision, current) if revision else [])

@@ -1,6 +1,7 @@
 """Observation of a revision's work outside of its connection: other connections, files, processes, the network.
 
-A replay would leave that work out. SQLAlchemy's events show neither other engines nor the driver's own cursors, and
+A replay would leave that work out. What a revision takes from outside may be another value at a later replay.
+SQLAlchemy's events show neither other engines nor the driver's own cursors, and
 libpq raises no audit events, so calls of psycopg are observed by a profile function, and the rest by an audit hook.
 """
 
@@ -11,20 +12,33 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
 from alembic.runtime.migration import RevisionStep
 
-from tenantkit.migrations.environment.audit_events import describe
+from tenantkit.migrations.environment.audit_events import describe, describe_reading
+from tenantkit.migrations.environment.varying import codes_that_vary, describe_call
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationStep
     from sqlalchemy import Connection
 
 Report: TypeAlias = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Observes values from outside: of the clock, chance, files or the environment of the process."""
+
+    report: Report
+    known: Path
+    """The folder of files that do not count."""
+
 
 OWN_CONNECTION = "opens a connection of its own"
 OWN_CURSOR = "uses the driver's cursor"
@@ -35,6 +49,8 @@ _once: set[tuple[str, bool]] = set()
 
 _observed: dict[int, Report] = {}
 """The callback for audit events, by the thread that runs a revision. There is one at a time: see `requesting`."""
+_observed_values: dict[int, Values] = {}
+"""What is told of files that are read, by thread."""
 _other_threads: frozenset[int] = frozenset()
 """Threads that ran before the revision began; their work is not the revision's."""
 
@@ -75,17 +91,22 @@ def warn(revision: str, what: str) -> None:
 
 
 @contextmanager
-def observing(connection: object, report: Report) -> Generator[None]:
-    """Call *report* for work outside of a driver's *connection* during a block that runs a revision."""
+def observing(connection: object, report: Report, values: Values | None = None) -> Generator[None]:
+    """Call *report* for work outside of a driver's *connection* during a block that runs a revision.
+
+    With *values*, it also observes values from outside.
+    """
     global _other_threads  # noqa: PLW0603 - an audit hook cannot be removed, so a variable turns it on and off
     _add_audit_hook()
     here, profile = threading.get_ident(), sys.getprofile()
     _other_threads = frozenset(thread.ident for thread in threading.enumerate() if thread.ident) - {here}
     _observed[here] = report
+    if values is not None:
+        _observed_values[here] = values
     observed = profile is None  # otherwise a profiler or debugger is active
     of_threads: Any = threading.getprofile()
     if observed:
-        threading.setprofile(function := _profile(connection, report))
+        threading.setprofile(function := _profile(connection, report, values))
         sys.setprofile(function)
     try:
         yield
@@ -94,6 +115,7 @@ def observing(connection: object, report: Report) -> Generator[None]:
             sys.setprofile(None)
             threading.setprofile(of_threads)
         del _observed[here]
+        _observed_values.pop(here, None)
 
 
 @cache
@@ -107,13 +129,23 @@ def _on_audit_event(event: str, arguments: tuple[Any, ...]) -> None:
     if (what := describe(event, arguments)) is not None:
         for report in list(_observed.values()):
             report(what)
+        return
+    for values in list(_observed_values.values()):
+        if (what := describe_reading(event, arguments, values.known)) is not None:
+            values.report(what)
 
 
-def _profile(own: object, report: Report) -> Callable[[FrameType, str, Any], None]:
+def _profile(own: object, report: Report, values: Values | None = None) -> Callable[[FrameType, str, Any], None]:
     """Return a profile function that reports statements on other connections than *own*, or past SQLAlchemy."""
-    codes = _codes_of_psycopg() | _codes_of_others()
+    codes, varying = _codes_of_psycopg() | _codes_of_others(), codes_that_vary()
 
-    def profile(frame: FrameType, event: str, _argument: Any) -> None:
+    def profile(frame: FrameType, event: str, argument: Any) -> None:
+        if values is not None:
+            what = describe_call(frame, argument) if event == "c_call" else None
+            if event == "call":
+                what = varying.get(frame.f_code)
+            if what is not None:
+                values.report(what)
         if event != "call" or frame.f_code not in codes:
             return
         cursor = frame.f_locals.get("self")

@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any
 from alembic import op
 from alembic.operations.ops import BulkInsertOp, ExecuteSQLOp
 from alembic.runtime.migration import MigrationContext, RevisionStep
-from sqlalchemy import Connection, Select, event
+from sqlalchemy import Connection, Select, Update, event
 from typing_extensions import override
 
 from tenantkit.exceptions import TenantkitError
 from tenantkit.migrations.environment.alias import ALIAS, QUOTED_ALIAS
-from tenantkit.migrations.environment.outside import observing, warn
+from tenantkit.migrations.environment.outside import Values, observing, warn
 from tenantkit.migrations.graph.revision_scripts import replays
 from tenantkit.migrations.replay.literals import write_literals
 from tenantkit.migrations.replay.script import Script, Step
 from tenantkit.postgres.quoting import quote_identifier
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from alembic.operations import Operations
     from alembic.operations.ops import MigrateOperation
     from alembic.runtime.migration import MigrationStep
@@ -49,6 +51,9 @@ _LOCKS = """
     FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'
 """
 
+_KNOWN, _OWN = "alembic.", "tenantkit.migrations.operations."
+"""Packages of operations that return no data to a revision."""
+
 LEXER = re.compile("standard_conforming_strings|client_encoding|backslash_quote", re.IGNORECASE)
 """Settings that change how the text of a statement is parsed."""
 
@@ -60,8 +65,14 @@ class NotRecordableError(TenantkitError):
 class Recorder:
     """Records one run of Alembic on one placement, whose schema has the name `ALIAS` for the revisions."""
 
-    def __init__(self, schema: str) -> None:
+    def __init__(self, schema: str, *, environment: Path | None = None) -> None:
+        """Record for *schema*; with an *environment*, whose files are known, for creations at any later time.
+
+        The catalog and rows of a new schema depend on its revisions only, so tenantkit's own operations may read them.
+        But what the revisions take from outside may have changed at a later creation.
+        """
         self._schema = schema
+        self._environment = environment
         self._steps: list[Step] = []
         self._revision = ""
         self._statements: list[str] = []
@@ -130,7 +141,8 @@ class Recorder:
             driver = connection.connection.driver_connection
             if isinstance(step, RevisionStep) and not replays(step.revision):
                 self.refuse(f"revision {self._revision} has replay = False")
-            with self._inside_operations(operations), observing(driver, self._note_outside):
+            values = Values(self._note_value, self._environment) if self._environment is not None else None
+            with self._inside_operations(operations), observing(driver, self._note_outside, values):
                 return run(**options)
 
         step.migration_fn = migration_fn
@@ -154,7 +166,7 @@ class Recorder:
         invoke, execute, autocommit_block = operations.invoke, context.impl._exec, context.autocommit_block  # noqa: SLF001
 
         def invoked(operation: MigrateOperation) -> Any:
-            own = type(operation).__module__.startswith("alembic.")
+            own = type(operation).__module__.startswith(_KNOWN if self._environment is None else (_KNOWN, _OWN))
             with self._operating(type(operation) if own else None):
                 return invoke(operation)
 
@@ -163,6 +175,8 @@ class Recorder:
                 return execute(*args, **options)
 
         def autocommitted() -> Any:
+            if self._environment is not None:  # there is one transaction for everything
+                return autocommit_block()
             if self.autocommit is None and context.connection is not None:
                 self._is_running = False
                 self.before_commit(context.connection)  # the block begins with a commit
@@ -205,7 +219,10 @@ class Recorder:
 
     def _note(self, connection: Connection, statement: str, parameters: Any, context: Any, *, many: bool) -> None:
         operation = self._operations[-1] if self._operations else None
-        reads = isinstance(getattr(context.compiled, "statement", None), Select)
+        sent = getattr(context.compiled, "statement", None)
+        reads = isinstance(sent, Select)
+        if operation is not None and operation.__module__.startswith(_OWN) and not isinstance(sent, Update):
+            return  # what they do besides is to read, by objects that they take back
         if operation is not ExecuteSQLOp and reads and "pg_type" in statement:
             return  # the check whether a named type exists, before it is created
         if operation is None or (reads and operation is not ExecuteSQLOp):
@@ -214,11 +231,14 @@ class Recorder:
         # Statements other than plain DDL may call functions, also by triggers, with any side effect.
         self._may_change_session |= operation in (ExecuteSQLOp, BulkInsertOp)
         for values in parameters if many else [parameters]:
-            sent = statement if context.no_parameters and not values else write_literals(connection, statement, values)
-            if LEXER.search(sent):
+            text = statement if context.no_parameters and not values else write_literals(connection, statement, values)
+            if LEXER.search(text):
                 # The whole script is parsed before its first statement is executed.
                 self.refuse(f"revision {self._revision} changes how statements are parsed")
-            self._statements.append(sent)
+            self._statements.append(text)
+
+    def _note_value(self, what: str) -> None:
+        self.refuse(f"revision {self._revision} {what}")
 
     def _note_outside(self, what: str) -> None:
         reason = f"revision {self._revision} {what}"

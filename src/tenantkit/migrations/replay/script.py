@@ -95,6 +95,11 @@ class Template:
         """
         return "".join(text for _, text in self.pieces(schema, epilogue))
 
+    def within(self, schema: str) -> str:
+        """Return the statements for a transaction of the caller's, in which the placement was made."""
+        parts = [self.guard, *(parts for _, parts in self.steps), self.end]
+        return "".join(map(quote_identifier(schema).join, parts))
+
     def pieces(self, schema: str, epilogue: str) -> Iterator[tuple[str | None, str]]:
         """Yield the transaction piece by piece, each with its revision: the first and the last piece have none."""
         lock = PLACEMENT.format(schema=quote_literal(schema))

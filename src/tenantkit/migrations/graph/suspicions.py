@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from tenantkit.lint.source.flow import is_used
+from tenantkit.migrations.graph.flow import is_used
 
 _READS = frozenset(
     {
