@@ -15,6 +15,7 @@ import pytest
 
 import tenantkit
 from tenantkit import (
+    BackupError,
     ConfigurationError,
     CrossDatabaseError,
     DomainExistsError,
@@ -71,6 +72,7 @@ ERRORS: list[TenantkitError] = [
     ProvisioningError("acme", "seeding", "KeyError: 'x'"),
     SchemaRenameError("t_acme", "the name is text in the body of f()"),
     SchemaRenameError("t_acme", "a migration is at work", "55P03"),
+    BackupError("/backups/acme.tenant", "it is truncated", "Use another copy."),
     MigrationError(REPORT),
 ]
 
