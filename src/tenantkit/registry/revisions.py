@@ -57,7 +57,7 @@ def read_heads(connection: Connection, tenant: Tenant) -> tuple[tuple[str, ...],
     """Return the heads of a tenant's schema, and the one that a downgrade may have removed partly, if any."""
     table = f"{quote_identifier(tenant.schema)}.alembic_version"
     query = f"SELECT version_num, obj_description(tableoid, 'pg_class') FROM {table}"  # noqa: S608 - quoted
-    rows = connection.exec_driver_sql(query).all()
+    rows = connection.exec_driver_sql(query.replace("%", "%%")).all()
     comment = (rows[0][1] if rows else None) or ""
     return tuple(sorted(head for head, _ in rows)), comment.partition(MARK + DOWNGRADE)[2] or None
 

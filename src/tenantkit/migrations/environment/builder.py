@@ -57,7 +57,7 @@ class AlembicBuilder:
     def require_current(self, connection: Connection, target: MigrationTarget) -> None:
         """Raise unless a placement is at the newest revisions, or newer code has migrated it further."""
         query = f"SELECT version_num FROM {quote_identifier(target.schema)}.alembic_version ORDER BY 1"  # noqa: S608
-        current = tuple(connection.exec_driver_sql(query).scalars())
+        current = tuple(connection.exec_driver_sql(query.replace("%", "%%")).scalars())
         if current != self.graph.resolve("heads") and all(map(self.graph.knows, current)):
             raise ConfigurationError(
                 f"The schema {target.schema!r}, which the new tenant shares with others, is not at the newest "

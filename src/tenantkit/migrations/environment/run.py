@@ -229,7 +229,7 @@ def enter(connection: Connection, target: MigrationTarget, limits: Limits) -> No
 
 
 def _set_search_path(connection: Connection, target: MigrationTarget) -> None:
-    connection.exec_driver_sql(f"SET LOCAL search_path = {target.search_path}")
+    connection.exec_driver_sql(f"SET LOCAL search_path = {target.search_path}".replace("%", "%%"))
 
 
 def _has_type(connection: Connection, schema: str, name: str) -> bool:
@@ -271,7 +271,7 @@ def _autocommit_block(migration: MigrationContext, request: Request, transaction
         with original():
             connection = migration.connection
             assert connection is not None  # noqa: S101 - offline mode was refused
-            connection.exec_driver_sql(f"SET search_path = {target.search_path}")
+            connection.exec_driver_sql(f"SET search_path = {target.search_path}".replace("%", "%%"))
             try:
                 with request.limits.applied(connection):
                     try:
