@@ -10,6 +10,7 @@ from tenantkit.lazy_names import lazy_names
 if TYPE_CHECKING:
     from tenantkit.context import current_tenant, tenant_context
     from tenantkit.exceptions import (
+        AdoptionError,
         BackupError,
         ConfigurationError,
         CrossDatabaseError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from tenantkit.tenant import Isolation, Placement, Tenant
 
 __all__ = [
+    "AdoptionError",
     "BackupError",
     "ConfigurationError",
     "CrossDatabaseError",

@@ -18,6 +18,7 @@
     ├── ProvisioningError
     ├── SchemaRenameError
     ├── BackupError
+    ├── AdoptionError
     └── MigrationError
 
 Every message says what to do next, and none contains a password. Errors of the
@@ -278,6 +279,18 @@ class BackupError(TenantkitError):
         """The tenant's key, or the path of the file."""
         self.reason = reason
         super().__init__(f"{subject}: {as_clause(reason)}. {advice}")
+
+
+class AdoptionError(TenantkitError):
+    """Schemas cannot be adopted; ``report`` has the obstacles of each. Nothing was changed."""
+
+    _SHOWN = 5
+
+    def __init__(self, report: Any) -> None:
+        self.report = report
+        found = [as_clause(each) for each in report.obstacles]
+        more = f"; and {len(found) - self._SHOWN} more, which --dry-run shows" if len(found) > self._SHOWN else ""
+        super().__init__(f"Nothing was adopted: {'; '.join(found[: self._SHOWN])}{more}.")
 
 
 class MigrationError(TenantkitError):

@@ -362,3 +362,30 @@ def test_rename_names_obstacles_and_what_keeps_the_former_name(fleet: Project, p
     done = fleet.invoke("rename", "acme", "hooli", "--schema")
     assert (done.code, done.out) == (0, "Renamed hooli (schema t_hooli), which was acme\n")
     assert done.err == "The comment on table alembic_version names the former schema; it was left as it is.\n"
+
+
+def test_adopt_registers_schemas_and_release_gives_them_back(project: Project, project_engine: Engine) -> None:
+    project.invoke("create", "acme")
+    assert project.invoke("release", "acme", "--yes").out == "Released acme (schema t_acme)\n"
+    with project_engine.begin() as connection:
+        connection.execute(text("ALTER SCHEMA t_acme RENAME TO org_acme"))
+    planned = project.invoke("adopt", "--schemas", "org_%", "--dry-run", "--json")
+    assert planned.code == 0
+    [found] = planned.json["schemas"]
+    assert (found["schema"], found["key"], found["revision"], found["differences"]) == ("org_acme", "acme", "t2", [])
+    assert registry(project_engine) == {}
+    done = project.invoke("adopt", "--schemas", "org_%")
+    assert (done.code, done.out.splitlines()[-1]) == (0, "Adopted 1 schemas.")
+    assert "Shared tables: " in done.err
+    assert [key for key, (_, status, _) in registry(project_engine).items() if status == "active"] == ["acme"]
+    assert "all of them are tenants' already" in project.invoke("adopt", "--schemas", "org_%").err
+
+
+def test_adopt_names_each_obstacle(project: Project, project_engine: Engine) -> None:
+    with project_engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA org_acme"))
+    for options in ([], ["--dry-run"]):
+        done = project.invoke("adopt", "--schemas", "org_%", *options)
+        assert done.code == 1
+        assert "org_acme: it lacks tables: " in done.err
+    assert registry(project_engine) == {}

@@ -55,6 +55,7 @@ def test_the_tests_that_show_what_is_protected_exist() -> None:
 @pytest.mark.parametrize(
     "name",
     [
+        "adoption",
         "asgi",
         "asyncio",
         "drift",

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import ProgrammingError
 
-from tenantkit import Tenancy
+from tenantkit import Tenancy, TenantNotFoundError
+from tenantkit.adoption import adopt, release
 from tenantkit.lifecycle import rename
 from tests.isolation.two_databases import Note, dying
 
@@ -39,6 +40,45 @@ def test_a_schema_in_another_database_is_renamed_there(pair: Tenancy, main: Engi
     assert (schemas(main), schemas(eu)) == ({"t_acme", "t_berta", "t_clara"}, {"t_acme", "t_clara"})
     assert notes(pair, "clara") == ["berta"]
     assert pair.diagnose() == []
+
+
+def test_schemas_in_another_database_are_adopted_and_released_there(pair: Tenancy, main: Engine, eu: Engine) -> None:
+    release(pair, "berta")
+    assert (schemas(eu), pair.diagnose()) == ({"t_acme", "t_berta"}, [])
+    adoption = adopt(pair, "t_b%", key_from="t_(.*)", database="eu")
+    assert [(each.key, each.revision, each.is_stamped) for each in adoption.schemas] == [("berta", "r1", False)]
+    assert (pair.get("berta").placement.database, notes(pair, "berta")) == ("eu", ["berta"])
+    assert pair.diagnose() == []
+
+
+@pytest.mark.parametrize("verb", ["adopt", "release"])
+def test_after_a_kill_between_two_commits_an_adoption_and_a_release_can_be_repeated(pair: Tenancy, verb: str) -> None:
+    works = {
+        "adopt": lambda: adopt(pair, "t_berta", key_from="t_(.*)", database="eu"),
+        "release": lambda: release(pair, "berta"),
+    }
+    for number in count(1):
+        if verb == "adopt":
+            with suppress(TenantNotFoundError):
+                release(pair, "berta")
+        commits = count(1)
+        with ExitStack() as dead, suppress(SystemExit):
+            for name in ("main", "eu"):
+                dead.enter_context(
+                    dying(pair.databases.engine(name), "commit", lambda *_, n=number, c=commits: next(c) == n)
+                )
+            works[verb]()
+        ended = next(commits) <= number
+        with suppress(TenantNotFoundError):
+            works[verb]()
+        assert [tenant.key for tenant in pair.list()] == (["acme", "berta"] if verb == "adopt" else ["acme"])
+        assert pair.diagnose() == []
+        if verb == "release":
+            works["adopt"]()
+        if ended:
+            break
+    assert number > 2
+    assert notes(pair, "berta") == ["berta"]
 
 
 @pytest.mark.usefixtures("decoys")

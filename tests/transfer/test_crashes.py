@@ -29,7 +29,13 @@ def file(tenancy: Tenancy, tmp_path: Path, fill: Callable[..., None]) -> Path:
 @pytest.mark.parametrize("restore", RESTORES)
 @pytest.mark.parametrize("recovery", ["restore", "repair"])
 def test_after_a_kill_at_any_statement_the_next_process_recovers(
-    tenancy: Tenancy, engine: Engine, file: Path, restore: Callable[..., object], recovery: str, read: Read, all_cases: bool
+    tenancy: Tenancy,
+    engine: Engine,
+    file: Path,
+    restore: Callable[..., object],
+    recovery: str,
+    read: Read,
+    all_cases: bool,
 ) -> None:
     before = fingerprint(engine, "t_acme")
     first = 1 + 11 * RESTORES.index(restore) + 7 * (recovery == "repair")

@@ -26,6 +26,7 @@ from tenantkit import (
     InvalidDomainError,
     InvalidTenantKeyError,
     Tenancy,
+    adoption,
     asgi,
     context,
     drift,
@@ -307,6 +308,19 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
         {**RESTORE, "suspended": NOT_FLAG, "progress": NOT_FUNCTION},
     ),
     "transfer.preview": (transfer.preview, RESTORE),
+    "adoption.adopt": (
+        adoption.adopt,
+        {
+            "tenancy": NOT_TENANCY,
+            "schemas": (None, *NOT_NAME),
+            "key_from": (*NOT_NAME, "("),
+            "database": (5, True, "", "asia", ("main",)),
+            "revision": NOT_NAME,
+            "allow_differences": NOT_FLAG,
+            "dry_run": NOT_FLAG,
+        },
+    ),
+    "adoption.release": (adoption.release, {"tenancy": NOT_TENANCY, "key": NOT_KEY}),
     "embedded_database": (embedded_database, {"folder": (None, *NOT_PATH), "name": (None, *NOT_IDENTIFIER), "login": NOT_IDENTIFIER}),
     "testing.assert_isolated": (
         testing.assert_isolated,
@@ -422,6 +436,7 @@ def good(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         "tenants": [],
         "canaries": testing.Canaries(),
         "new": "globex",
+        "schemas": "org_%",
     }
 
 
@@ -498,6 +513,7 @@ def test_every_public_parameter_is_in_these_tables() -> None:
     assert public(Tenancy) - inside == TENANCY.keys()
     assert public(AsyncTenancy) - inside <= TENANCY.keys() | {"run"}
     assert public(lifecycle) == {"rename"}
+    assert public(adoption) == {"adopt", "release"}
     for name, wrong in TENANCY.items():
         assert {*parameters(getattr(Tenancy, name))} - {"self"} == wrong.keys(), name
     assert {*parameters(Tenancy)} == INIT.keys()
@@ -512,7 +528,9 @@ def test_every_public_parameter_is_in_these_tables() -> None:
     assert public(testing) - {"Client", "async_rolled_back"} == {
         name.removeprefix("testing.") for name in OTHERS if name.startswith("testing.")
     }
-    assert {f"transfer.{name}" for name in public(transfer)} == {name for name in OTHERS if name.startswith("transfer.")}
+    assert {f"transfer.{name}" for name in public(transfer)} == {
+        name for name in OTHERS if name.startswith("transfer.")
+    }
     assert public(drift) - {"Change", "Key", "Kind"} == {"check"}
     for name, (function, wrong) in OTHERS.items():
         if not name.startswith(("Subdomain", "first_of", "tenant_context")):

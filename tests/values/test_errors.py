@@ -15,6 +15,7 @@ import pytest
 
 import tenantkit
 from tenantkit import (
+    AdoptionError,
     BackupError,
     ConfigurationError,
     CrossDatabaseError,
@@ -34,6 +35,7 @@ from tenantkit import (
     TenantNotFoundError,
     TenantUnavailableError,
 )
+from tenantkit.adoption import AdoptedSchema, Adoption
 from tenantkit.migrations import MigrationReport, Outcome
 from tests.values.raising import fail
 
@@ -48,6 +50,19 @@ REPORT = MigrationReport(
     outcomes=(OUTCOME,),
     unchanged=3,
     not_replayed={"reads": 1},
+)
+PLAN = Adoption(
+    database="main",
+    schemas=(
+        AdoptedSchema(
+            schema="50% org", key=None, revision=None, is_stamped=False, differences=(), obstacles=("no key",) * 7
+        ),
+    ),
+    before=(),
+    alike=(),
+    shared_tables=("shared.country",),
+    tenant_tables=("task",),
+    missing=(),
 )
 ERRORS: list[TenantkitError] = [
     TenantkitError("what {went} %s wrong"),
@@ -74,6 +89,7 @@ ERRORS: list[TenantkitError] = [
     SchemaRenameError("t_acme", "a migration is at work", "55P03"),
     BackupError("/backups/acme.tenant", "it is truncated", "Use another copy."),
     MigrationError(REPORT),
+    AdoptionError(PLAN),
 ]
 
 

@@ -38,6 +38,18 @@ COMMANDS = (
         "Give a tenant another key while it is served. Its schema keeps its name, unless `--schema` is given.",
         panel="Tenants",
     ),
+    LazyCommand(
+        "adopt",
+        "adopting.adopt",
+        "Register the schemas of an existing application as tenants. Their tables stay as they are.",
+        panel="Tenants",
+    ),
+    LazyCommand(
+        "release",
+        "adopting.release",
+        "Remove a tenant from the registry, and keep its schema with all of its data. Asks for the key.",
+        panel="Tenants",
+    ),
     LazyCommand("drop", "tenants.drop", "Remove a tenant and all of its data permanently.", panel="Tenants"),
     LazyCommand(
         "backup",

@@ -79,7 +79,7 @@ def build_references(tenancy: Deployment, wanted: Collection[Form], *, models: b
     columns = dict.fromkeys(column for _, column in wanted) or {None: None}
     try:
         if tenancy.migrations is None:
-            return References(at={Form((), column): _build_models(tenancy, column) for column in columns})
+            return References(at={Form((), column): build_models(tenancy, column) for column in columns})
         graph = graph_of(tenancy, "tenant")
         newest = tuple(sorted(graph.heads()))
         at = {
@@ -93,7 +93,7 @@ def build_references(tenancy: Deployment, wanted: Collection[Form], *, models: b
             for column in columns
             if models
             for each in compare_with_models(
-                _build_models(tenancy, column).detail.shape, at[Form(newest, column)].detail.shape
+                build_models(tenancy, column).detail.shape, at[Form(newest, column)].detail.shape
             )
         }
     except DBAPIError as error:
@@ -105,7 +105,8 @@ def build_references(tenancy: Deployment, wanted: Collection[Form], *, models: b
     return References(at=at, models=tuple(differences.values()))
 
 
-def _build_models(tenancy: Deployment, column: TenantColumn | None) -> Reference:
+def build_models(tenancy: Deployment, column: TenantColumn | None = None) -> Reference:
+    """Build the reference that the models declare, in a transaction that is rolled back."""
     return after_conflicts()(_build, tenancy, "models", column, MetadataBuilder(tenancy))
 
 

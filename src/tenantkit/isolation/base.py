@@ -135,6 +135,25 @@ class Isolation(Protocol):
         :raises SchemaRenameError: if that would break what is in it.
         """
 
+    def obstacle_to_adopt(self, connection: Connection, schema: str, known: Collection[int]) -> str | None:
+        """Return why an existing *schema* cannot become a tenant's: it is another's, or roles may not use it.
+
+        :param known: the ids of all tenants; a mark with another id is what an interrupted adoption has left.
+        """
+        ...
+
+    def adopt(self, connection: Connection, tenant: Tenant) -> None:
+        """Mark the existing schema of *tenant* as its own, and change nothing in it.
+
+        :raises ConfigurationError: if the tenants of this isolation have none.
+        """
+
+    def release(self, connection: Connection, tenant: Tenant) -> None:
+        """Take back what `adopt` does; do nothing if the schema is not the tenant's any more.
+
+        :raises ConfigurationError: if the tenants of this isolation have none.
+        """
+
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return what is wrong in one database with the placements of *tenants*, who should have complete ones there.
 

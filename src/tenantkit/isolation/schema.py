@@ -131,6 +131,30 @@ class SchemaIsolation:
         if names and schema not in names:
             relabel(connection, names[0], schema)
 
+    def obstacle_to_adopt(self, connection: Connection, schema: str, known: Collection[int]) -> str | None:
+        """Return why an existing *schema* cannot become a tenant's: its comment, or roles that may not use it."""
+        mark = schemas.read_mark(connection, schema)
+        if mark is None:
+            return "it does not exist"
+        marked = schemas.marked_id(mark)
+        if mark and (marked is None or marked in known):
+            return f"it has the comment {mark!r}, so it may be another application's: remove the comment if it is not"
+        if self.roles is not None:
+            return self.roles.obstacle_in(connection)
+        return schemas.obstacle_to_use(connection, schema, self.grant_to)
+
+    def adopt(self, connection: Connection, tenant: Tenant) -> None:
+        """Mark the existing schema as the tenant's; with ``guard=``, make its role."""
+        schemas.set_mark(connection, tenant.schema, schemas.mark_of(tenant))
+        if self.roles is not None:
+            self.roles.admit(connection, [tenant])
+
+    def release(self, connection: Connection, tenant: Tenant) -> None:
+        """Remove the mark and the tenant's role."""
+        if schemas.read_mark(connection, tenant.schema) == schemas.mark_of(tenant):
+            schemas.set_mark(connection, tenant.schema, None)
+        drop_role(connection, tenant)
+
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return schemas that are missing or not marked, those whose tenant does not exist, and what roles lack."""
         marked = schemas.read_marks(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from sqlalchemy import Connection, text
@@ -48,6 +49,19 @@ _DEPENDANTS = text(
     """
 )
 
+_CLOSED = text(
+    """
+    SELECT NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)
+        OR NOT has_schema_privilege(:role, nspname, 'USAGE')
+        OR EXISTS (
+            SELECT FROM pg_class, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
+            WHERE relnamespace = pg_namespace.oid AND relkind IN ('r', 'p') AND relname <> 'alembic_version'
+                AND NOT has_table_privilege(:role, pg_class.oid, privilege)
+        )
+    FROM pg_namespace WHERE nspname = :schema
+    """
+)
+
 _MARKED = text(
     """
     SELECT nspname, split_part(obj_description(oid, 'pg_namespace'), ' ', 3)::bigint AS tenant_id
@@ -59,6 +73,12 @@ _MARKED = text(
 def mark_of(tenant: Tenant) -> str:
     """Return the comment that a schema of *tenant* carries."""
     return f"tenantkit tenant {tenant.id}"
+
+
+def marked_id(mark: str) -> int | None:
+    """Return the id of the tenant in a comment on a schema; ``None`` if it is no mark of tenantkit's."""
+    found = re.fullmatch(r"tenantkit tenant ([0-9]+)", mark)
+    return None if found is None else int(found[1])
 
 
 def read_mark(connection: Connection, schema: str) -> str | None:
@@ -79,15 +99,33 @@ def names_of(connection: Connection, tenant: Tenant) -> list[str]:
 def make_schema(connection: Connection, tenant: Tenant) -> None:
     """Create the empty schema of *tenant*, marked as its own."""
     connection.execute(CreateSchema(tenant.schema))
-    mark = quote_literal(mark_of(tenant))
-    connection.exec_driver_sql(f"COMMENT ON SCHEMA {quote_identifier(tenant.schema)} IS {mark}")
+    set_mark(connection, tenant.schema, mark_of(tenant))
+
+
+def set_mark(connection: Connection, schema: str, mark: str | None) -> None:
+    """Set the comment on a schema, or remove it."""
+    value = "NULL" if mark is None else quote_literal(mark)
+    connection.exec_driver_sql(f"COMMENT ON SCHEMA {quote_identifier(schema)} IS {value}".replace("%", "%%"))
+
+
+def obstacle_to_use(connection: Connection, schema: str, roles: Iterable[str]) -> str | None:
+    """Return which of *roles* may not read and write the existing tables of a schema, with the remedy."""
+    for role in roles:
+        if connection.execute(_CLOSED, {"schema": schema, "role": role}).scalar_one():
+            place, name = quote_identifier(schema), quote_identifier(role)
+            return (
+                f"the role {role!r} may not read and write its tables; execute "
+                f"GRANT USAGE ON SCHEMA {place} TO {name}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN "
+                f"SCHEMA {place} TO {name}; GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA {place} TO {name}"
+            )
+    return None
 
 
 def rename_schema(connection: Connection, schema: str, tenant: Tenant) -> None:
     """Give a schema the name that *tenant* has for it, and mark it as the tenant's own."""
-    name = quote_identifier(tenant.schema)
-    connection.exec_driver_sql(f"ALTER SCHEMA {quote_identifier(schema)} RENAME TO {name}")
-    connection.exec_driver_sql(f"COMMENT ON SCHEMA {name} IS {quote_literal(mark_of(tenant))}")
+    old, new = quote_identifier(schema), quote_identifier(tenant.schema)
+    connection.exec_driver_sql(f"ALTER SCHEMA {old} RENAME TO {new}")
+    set_mark(connection, tenant.schema, mark_of(tenant))
 
 
 def let_use_schema(
@@ -95,7 +133,7 @@ def let_use_schema(
 ) -> None:
     """Let *roles* read and write all that the current role will create in a schema, now and in later migrations."""
     for role in roles:
-        place, name = quote_identifier(schema), quote_identifier(role)
+        place, name = (quote_identifier(each).replace("%", "%%") for each in (schema, role))
         connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {place} TO {name}")
         default = f"ALTER DEFAULT PRIVILEGES IN SCHEMA {place} GRANT"
         connection.exec_driver_sql(f"{default} SELECT, INSERT, UPDATE, DELETE ON TABLES TO {name}")
@@ -126,5 +164,5 @@ def keys_to_others(connection: Connection, schema: str) -> list[tuple[str, str, 
 
 def drop_key(connection: Connection, key: tuple[str, str, str]) -> None:
     """Drop one foreign key, if it is still there."""
-    schema, table, constraint = map(quote_identifier, key)
+    schema, table, constraint = (quote_identifier(name).replace("%", "%%") for name in key)
     connection.exec_driver_sql(f"ALTER TABLE IF EXISTS {schema}.{table} DROP CONSTRAINT IF EXISTS {constraint}")

@@ -28,6 +28,7 @@ tenants = Table(
     Column("created_at", DateTime(timezone=True)),
     Column("updated_at", DateTime(timezone=True)),
     Column("row_value", Text),
+    Column("stamped", Text),
 )
 """The tenants, for foreign keys of shared tables: ``ForeignKey(tenants.c.id)``."""
 

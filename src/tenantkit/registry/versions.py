@@ -215,6 +215,8 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             RETURN NULL;
         END $$
         """,
+        # The revisions that an adoption has recorded in a version table of its own making.
+        "ALTER TABLE tenantkit.tenants ADD COLUMN stamped text",
     ),
     (
         # The statements of Alembic that make a new tenant's tables, by the hash of what determines them.

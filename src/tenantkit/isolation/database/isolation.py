@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit.databases.base import own_key, split_key
-from tenantkit.exceptions import InvalidTenantKeyError
+from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding
@@ -24,6 +24,9 @@ from tenantkit.tenant import NewTenant, Placement, Tenant
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+
+_NOT_ADOPTED = "The tenant has a database that was made for it, so it can only be dropped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,18 @@ class DatabaseIsolation:
     def rename(self, connection: Connection, tenant: Tenant, schema: str) -> None:
         """Rename the schema in the tenant's database."""
         self.inside.rename(connection, tenant, schema)
+
+    def obstacle_to_adopt(self, connection: Connection, schema: str, known: Collection[int]) -> str | None:  # noqa: ARG002 - the signature
+        """Return the reason: an existing schema is in a database with others."""
+        return _NOT_ADOPTED
+
+    def adopt(self, connection: Connection, tenant: Tenant) -> None:  # noqa: ARG002 - the signature
+        """Refuse."""
+        raise ConfigurationError(f"{_NOT_ADOPTED}.")
+
+    def release(self, connection: Connection, tenant: Tenant) -> None:  # noqa: ARG002 - the signature
+        """Refuse."""
+        raise ConfigurationError(f"{_NOT_ADOPTED}.")
 
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return what is wrong inside of the tenant's database."""

@@ -38,6 +38,9 @@ _HAS_TABLES = text(
 )
 
 
+_NOT_ADOPTED = "The tenant has rows in common tables, which are other tenants', too"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowIsolation:
     """Gives each tenant rows of the tables in one common schema of the main database."""
@@ -161,6 +164,18 @@ class RowIsolation:
 
     def rename(self, connection: Connection, tenant: Tenant, schema: str) -> None:
         """Do nothing: the common schema keeps its name."""
+
+    def obstacle_to_adopt(self, connection: Connection, schema: str, known: Collection[int]) -> str | None:  # noqa: ARG002 - the signature
+        """Return the reason: it has rows in common tables."""
+        return _NOT_ADOPTED
+
+    def adopt(self, connection: Connection, tenant: Tenant) -> None:  # noqa: ARG002 - the signature
+        """Refuse."""
+        raise ConfigurationError(f"{_NOT_ADOPTED}.")
+
+    def release(self, connection: Connection, tenant: Tenant) -> None:  # noqa: ARG002 - the signature
+        """Refuse."""
+        raise ConfigurationError(f"{_NOT_ADOPTED}.")
 
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:  # noqa: ARG002 - the signature
         """Return what is wrong with the common tables: of the schema, and of its row security."""
