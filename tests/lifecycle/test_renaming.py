@@ -11,26 +11,30 @@ from threading import Event
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, MetaData, func, select, text
+from sqlalchemy import URL, Engine, MetaData, func, select, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from tenantkit import (
     InvalidTenantKeyError,
+    MigrationError,
     ProvisioningError,
     Status,
     Tenancy,
     TenantExistsError,
     TenantNotFoundError,
     TenantUnavailableError,
+    migrations,
     tenant_context,
 )
 from tenantkit.lifecycle import Renaming, rename
+from tenantkit.postgres.limits import Limits
 from tenantkit.web import session_cookies
+from tests.migrations.environments import Environment
 from tests.support import processes
 from tests.support.catalog import fingerprint, registered, schemas, structure
 from tests.support.models import Project, Task
-from tests.support.processes import until, until_alone, worker
+from tests.support.processes import closed_gate, until, until_alone, waiting, worker
 
 
 class Base(DeclarativeBase):
@@ -401,3 +405,69 @@ def test_neighbours_under_load_see_no_failed_request(make_tenancy: Callable[...,
         finally:
             ended.set()
         assert all(each.result() > 0 for each in requests)
+
+
+@pytest.mark.parametrize("options", [{"jobs": 0}, {"engine": "alembic", "jobs": 1}, {}])
+def test_a_migration_that_knows_the_former_name_fails_there_and_the_next_one_succeeds(
+    make_tenancy: Callable[..., Tenancy], environment: Environment, engine: Engine, options: dict[str, Any]
+) -> None:
+    environment.add("t1", 'op.create_table("note", sa.Column("text", sa.String), schema="tenant")')
+    tenancy = make_tenancy(tenant=Base.metadata, shared=None, migrations=environment.folder)
+    for key in ("acme", "beta", "gamma", "zeta"):
+        tenancy.create(key)
+    environment.add("t2", f"{waiting(7)}; op.execute('CREATE TABLE more (id int)')", "op.drop_table('more')")
+    with closed_gate(engine, 7) as open_gate, ThreadPoolExecutor() as pool:
+        running = pool.submit(migrations.migrate, tenancy, **options)
+        until(lambda: _claimed(engine))
+        rename(tenancy, "zeta", "globex", schema=True)
+        open_gate()
+        with pytest.raises(MigrationError) as failed:
+            running.result()
+    assert [(each.key, each.ok) for each in failed.value.report.failures] == [("zeta", False)]
+    assert schemas(engine) == {"public", "tenantkit", "shared", "t_acme", "t_beta", "t_gamma", "t_globex"}
+    assert [each.key for each in migrations.migrate(tenancy).migrated] == ["globex"]
+    assert migrations.status(tenancy).is_current
+
+
+def _claimed(engine: Engine) -> bool:
+    query = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = hashtext('tenantkit migration')::oid"
+    )
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(query).scalar_one() > 0
+
+
+@pytest.mark.parametrize("schema", [False, True])
+def test_a_prepared_transaction_is_committed_in_the_renamed_schema(two_phase_server: URL, schema: bool) -> None:
+    tenancy = Tenancy(two_phase_server, tenant=Base.metadata, listen=False)
+    tenancy.install()
+    tenant = tenancy.create("acme")
+    committing = tenancy.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    insert = f"INSERT INTO \"{tenant.schema}\".note (text) VALUES ('prepared')"
+    committing.exec_driver_sql(f"BEGIN; {insert}; PREPARE TRANSACTION 'renamed'")
+    try:
+        rename(tenancy, "acme", "globex", schema=schema)
+        committing.exec_driver_sql("COMMIT PREPARED 'renamed'")
+        with tenancy.session("globex") as session:
+            assert session.scalars(select(Note.text)).all() == ["prepared"]
+    finally:
+        committing.close()
+        tenancy.drop("globex")
+        tenancy.close()
+
+
+def test_a_transaction_that_refers_to_the_tenant_is_waited_for_and_then_named(
+    tenancy: Tenancy, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenantkit.postgres.retry.pause", lambda _: 0.01)
+    monkeypatch.setattr("tenantkit.postgres.limits.POLITE", Limits("50ms"))
+    tenancy.create("acme")
+    run(engine, "CREATE TABLE invoice (tenant_id bigint REFERENCES tenantkit.tenants)")
+    with engine.connect() as other:
+        other.exec_driver_sql("INSERT INTO invoice SELECT id FROM tenantkit.tenants")
+        with pytest.raises(
+            ProvisioningError, match="an open, or a prepared, transaction has locked rows of the tenant"
+        ):
+            rename(tenancy, "acme", "globex", schema=True)
+        other.commit()
+    assert rename(tenancy, "acme", "globex", schema=True).schema == "t_globex"
