@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from uuid import uuid4
 
 from tenantkit.arguments import NAME, NAMES, STORABLE, TEXT, TEXTS, TEXTS_IN_ORDER, Kind, plain, require
 from tenantkit.exceptions import ConfigurationError, InvalidDomainError, InvalidTenantKeyError
@@ -66,6 +67,21 @@ def validate_key(key: str, *, reserved: Collection[str] = (), prefix: str = "") 
     if key.startswith("pg_") or key in RESERVED_KEYS or key in reserved:
         raise InvalidTenantKeyError(key, "it is reserved")
     return key
+
+
+SPARE_PREFIX = "~spare-"
+"""The beginning of the keys of spares, which no tenant's key has."""
+_SPARE = re.compile(rf"{SPARE_PREFIX}[0-9a-f]{{12}}")
+
+
+def new_spare_key() -> str:
+    """Return a key for a spare that no other one has or had."""
+    return f"{SPARE_PREFIX}{uuid4().hex[:12]}"
+
+
+def is_spare(key: str) -> bool:
+    """Return whether this is the key of a spare."""
+    return _SPARE.fullmatch(key) is not None
 
 
 def _broken_rule(key: str) -> str:

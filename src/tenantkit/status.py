@@ -15,6 +15,8 @@ class Status(StrEnum):
     MAINTENANCE = "maintenance"
     DROPPING = "dropping"
     FAILED = "failed"
+    SPARE = "spare"
+    """No tenant yet: a schema with tables, ready for the next one. See `tenantkit.spares`."""
 
     def may_become(self, wanted: Status) -> bool:
         """Return whether a tenant may go from this status to *wanted*."""
@@ -22,16 +24,20 @@ class Status(StrEnum):
 
 
 _TRANSITIONS: Mapping[Status, frozenset[Status]] = {
-    Status.PROVISIONING: frozenset({Status.ACTIVE, Status.FAILED, Status.DROPPING}),
+    Status.PROVISIONING: frozenset({Status.ACTIVE, Status.FAILED, Status.DROPPING, Status.SPARE}),
     Status.ACTIVE: frozenset({Status.SUSPENDED, Status.MAINTENANCE, Status.DROPPING}),
     Status.SUSPENDED: frozenset({Status.ACTIVE, Status.DROPPING}),
     Status.MAINTENANCE: frozenset({Status.ACTIVE, Status.DROPPING}),
     Status.DROPPING: frozenset(),
     Status.FAILED: frozenset({Status.PROVISIONING, Status.DROPPING}),
+    Status.SPARE: frozenset({Status.DROPPING}),
 }
 
 SERVED = frozenset({Status.ACTIVE})
 """The states in which a tenant's sessions may be opened."""
 
-MIGRATED = frozenset({Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE})
+MIGRATED = frozenset({Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE, Status.SPARE})
 """The states in which a tenant has a complete placement, so that migrations include it."""
+
+TENANTS = frozenset(Status) - {Status.SPARE}
+"""The states of tenants that somebody has created."""

@@ -283,7 +283,7 @@ class Tenancy(Serving):
                 run_seed(there, Bound(self.databases, binding, self.shared_tables, connection), each, self.sessionmaker)
 
         with self.lookups.forgetting(key), operating(self) as connection:
-            return create(self, connection, order, build=self._builder, seed=fill)
+            return create(self, connection, order, build=self._builder, seed=fill if seeds else None)
 
     def drop(self, key: str) -> Tenant:
         """Remove a tenant and all of its data for good, and return it with its last status.

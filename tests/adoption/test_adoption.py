@@ -27,7 +27,7 @@ from tests.adoption.conftest import Legacy, run
 from tests.isolation.two_databases import dying
 from tests.migrations.environments import Environment
 from tests.support.catalog import fingerprint, registered, schemas
-from tests.support.dumps import _PG_DUMP
+from tests.support.dumps import PG_DUMP
 from tests.support.models import Project, SharedBase
 
 NAMES = ["dispatch_organization_acme", "dispatch_organization_beta", "dispatch_organization_gamma"]
@@ -50,7 +50,7 @@ def catalog(url: URL, *names: str) -> str:
     """Return what pg_dump writes of schemas, without the line that differs each time."""
     address = url.set(drivername="postgresql").render_as_string(hide_password=False)
     options = [f"--schema={name}" for name in names]
-    written = subprocess.run([_PG_DUMP, *options, address], check=True, capture_output=True, text=True).stdout
+    written = subprocess.run([PG_DUMP, *options, address], check=True, capture_output=True, text=True).stdout
     return "\n".join(line for line in written.splitlines() if "restrict" not in line)
 
 

@@ -69,6 +69,7 @@ def test_the_tests_that_show_what_is_protected_exist() -> None:
         "migrations",
         "resolvers",
         "resolvers.jwt",
+        "spares",
         "web.session_cookies",
         "wsgi",
     ],

@@ -88,6 +88,7 @@ def test_a_creation_that_is_killed_anywhere_is_created_anew_or_dropped(
     tenancy: Tenancy, urls: tuple[URL, URL], main: Engine, eu: Engine
 ) -> None:
     before = schemas(main), schemas(eu)
+    steps = 0
     for _ in range(3):  # the third one by the script of the others
         steps = int(_create(urls, tenancy, 0).stdout)
         tenancy.drop("berta")

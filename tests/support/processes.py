@@ -27,10 +27,11 @@ Work = Callable[[Tenancy], object]
 class Worker:
     """One piece of work in a process of its own."""
 
-    def __init__(self, url: URL, work: Work, *args: Any, stop_at: int | None = None) -> None:
+    def __init__(self, url: URL, work: Work, *args: Any, stop_at: int | None = None, **options: Any) -> None:
         self._pipe, theirs = _context.Pipe()
         rendered = url.render_as_string(hide_password=False)
-        self.process = _context.Process(target=_run, args=(theirs, rendered, work, args, stop_at), daemon=True)
+        arguments = (theirs, rendered, work, args, stop_at, options)
+        self.process = _context.Process(target=_run, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
 
@@ -55,9 +56,9 @@ class Worker:
 
 
 @contextmanager
-def worker(url: URL, work: Work, *args: Any, stop_at: int | None = None) -> Generator[Worker]:
+def worker(url: URL, work: Work, *args: Any, stop_at: int | None = None, **options: Any) -> Generator[Worker]:
     """Run *work* with a tenancy of its own; *stop_at* numbers the statement, or commit, that it waits before."""
-    running = Worker(url, work, *args, stop_at=stop_at)
+    running = Worker(url, work, *args, stop_at=stop_at, **options)
     try:
         yield running
     finally:
@@ -130,13 +131,16 @@ def until_alone(engine: Engine) -> None:
     until(alone)
 
 
-def _run(pipe: Any, url: str, work: Callable[..., Any], args: tuple[Any, ...], stop_at: int | None) -> None:
+def _run(
+    pipe: Any, url: str, work: Callable[..., Any], args: tuple[Any, ...], stop_at: int | None, options: dict[str, Any]
+) -> None:
     tenancy = Tenancy(
         url,
         shared=SharedBase.metadata,
         tenant=TenantBase.metadata,
         listen=False,
         engine_options={"connect_args": {"application_name": "tenantkit worker"}},
+        **options,
     )
     sent = 0
 

@@ -35,6 +35,7 @@ from tenantkit import (
     migrations,
     placement,
     resolvers,
+    spares,
     testing,
     transfer,
     wsgi,
@@ -321,6 +322,8 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
         },
     ),
     "adoption.release": (adoption.release, {"tenancy": NOT_TENANCY, "key": NOT_KEY}),
+    "keep_spares": (spares.keep_spares, {"tenancy": NOT_TENANCY, "keep": (*NOT_WHOLE, -1)}),
+    "SpareKeeper": (spares.SpareKeeper, {"tenancy": NOT_TENANCY, "keep": NOT_WHOLE, "interval": (*NOT_NUMBER, -1)}),
     "embedded_database": (embedded_database, {"folder": (None, *NOT_PATH), "name": (None, *NOT_IDENTIFIER), "login": NOT_IDENTIFIER}),
     "testing.assert_isolated": (
         testing.assert_isolated,
@@ -431,6 +434,7 @@ def good(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         "algorithms": ["HS256"],
         "waves": [5, 100],
         "limit": 5,
+        "keep": 1,
         "name": "region",
         "databases": {"eu": "eu"},
         "tenants": [],
@@ -532,6 +536,7 @@ def test_every_public_parameter_is_in_these_tables() -> None:
         name for name in OTHERS if name.startswith("transfer.")
     }
     assert public(drift) - {"Change", "Key", "Kind"} == {"check"}
+    assert public(spares) <= OTHERS.keys()
     for name, (function, wrong) in OTHERS.items():
         if not name.startswith(("Subdomain", "first_of", "tenant_context")):
             assert {*parameters(function)} == wrong.keys(), name

@@ -70,6 +70,12 @@ COMMANDS = (
         panel="Tenants",
     ),
     LazyCommand(
+        "spares",
+        "spares.spares",
+        "Hold ready-made schemas for new tenants, so that a sign-up takes milliseconds.",
+        panel="Tenants",
+    ),
+    LazyCommand(
         "databases",
         "databases.databases",
         "List the databases of the application: their tenants, their size, the revisions, and whether they answer.",

@@ -54,6 +54,9 @@ class _Builds(Protocol):
     @property
     def contents(self) -> str | None: ...
 
+    @property
+    def heads(self) -> tuple[str, ...]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class CheckedBuilder:
@@ -95,6 +98,11 @@ class CheckedBuilder:
         """The text that determines what a call creates; ``None`` if it is not known before."""
         return self.builds.contents
 
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The newest revisions, at which a call leaves a placement."""
+        return self.builds.heads
+
     def explain(self, connection: Connection, error: Exception) -> str | None:
         """Return an explanation of *error*, with which the creation of the tables failed, if there is one."""
         types = {
@@ -121,6 +129,7 @@ class MetadataBuilder:
 
     declared: Deployment
     contents: None = None
+    heads: tuple[str, ...] = ()
 
     def __call__(self, connection: Connection, target: MigrationTarget) -> None:
         """Create every tenant table in the schema of *target*."""

@@ -26,6 +26,7 @@ from tenantkit.frozen import freeze
 from tenantkit.isolation.base import Isolation, TenantDatabases, administered_from
 from tenantkit.lifecycle.builders import Attempt, CheckedBuilder
 from tenantkit.lifecycle.choose import choose_database
+from tenantkit.lifecycle.claim import claim_spare
 from tenantkit.lifecycle.drop import finish
 from tenantkit.lifecycle.operation import BEING_CREATED, Operation
 from tenantkit.lifecycle.order import Order
@@ -54,13 +55,14 @@ def create(
     order: Order,
     *,
     build: CheckedBuilder,
-    seed: Callable[[Connection, Tenant], None],
+    seed: Callable[[Connection, Tenant], None] | None = None,
     seed_in_steps: Callable[[Connection, Tenant], None] | None = None,
     takes_steps: bool = False,
     seeding: str = "seeding",
-    status: Status = Status.ACTIVE,
 ) -> Tenant:
-    """Create a tenant, or finish one whose creation failed or died; return it, by default active.
+    """Create a tenant, or finish one whose creation failed or died; return it.
+
+    A spare becomes the tenant if there is one; any reason against that is left to the creation from nothing.
 
     Needs a connection to the main database without a transaction: it commits twice.
 
@@ -68,24 +70,25 @@ def create(
     :param seed_in_steps: called in place of *seed*, outside of a transaction, where one transaction is not possible.
     :param takes_steps: create the tenant in several transactions at any rate.
     :param seeding: the name of the step, for errors.
-    :param status: its status at the end.
 
     :raises TenantExistsError: if the key is taken, or being provisioned by another process.
     :raises DomainExistsError: if a domain is taken.
     :raises ProvisioningError: if a step failed. The tenant is then `Status.FAILED`, and the next call starts afresh.
     """
+    claim = uuid4().hex
+    spare = claim_spare(directory, connection, order, build, claim=claim if seed is not None else None)
+    if spare is not None:
+        return spare if seed is None else _Creation(directory, connection, spare, claim, build, seed).run(is_built=True)
     with connection.begin():
         applications.claim(connection, order.application)
         is_dropping = _lock_row(connection, order.key) == Status.DROPPING
         being_dropped = store.get(connection, order.key) if is_dropping else None
     if being_dropped is not None:
         finish(directory, connection, being_dropped)
-    claim = uuid4().hex
     with connection.begin():
         tenant = _claim(directory, connection, order, claim)
-    creation = _Creation(directory, connection, tenant, claim, build, seed)
-    creation.seed_in_steps, creation.takes_steps = seed_in_steps, takes_steps
-    creation.seeding, creation.status = seeding, status
+    creation = _Creation(directory, connection, tenant, claim, build, seed, order.becomes)
+    creation.seed_in_steps, creation.takes_steps, creation.seeding = seed_in_steps, takes_steps, seeding
     return creation.run()
 
 
@@ -161,7 +164,6 @@ class _Creation:
     seed_in_steps: Callable[[Connection, Tenant], None] | None = None
     takes_steps: bool = False
     seeding: str = "seeding"
-    status: Status = Status.ACTIVE
 
     def __init__(
         self,
@@ -170,7 +172,8 @@ class _Creation:
         tenant: Tenant,
         claim: str,
         build: CheckedBuilder,
-        seed: Callable[[Connection, Tenant], None],
+        seed: Callable[[Connection, Tenant], None] | None,
+        becomes: Status = Status.ACTIVE,
     ) -> None:
         self._directory = directory
         self._connection = connection
@@ -178,18 +181,21 @@ class _Creation:
         self._claim = claim
         self._build = build
         self._seed = seed
+        self._becomes = becomes
         self._isolation = directory.isolations.of(tenant)
         [self._target] = self._isolation.targets([tenant])
         self._operation = Operation(directory.databases, connection, _CLAIMING)
         self._attempt: Attempt | None = None
 
-    def run(self) -> Tenant:
-        """Return the tenant, active.
+    def run(self, *, is_built: bool = False) -> Tenant:
+        """Return the tenant, active; if it *is_built* already, only its first rows are missing.
 
         :raises ProvisioningError: if a step failed.
         """
         database = self._tenant.placement.database
         try:
+            if is_built:
+                return self._operation.run(database, self._finish)
             if (maker := self._isolation.databases) is None:
                 return self._fill(database)
             with tenant_lock(self._connection, self._tenant.id):
@@ -301,15 +307,17 @@ class _Creation:
 
     def _complete(self, there: Connection) -> Tenant:
         self._isolation.fill(there, self._tenant)
-        self._operation.step = self.seeding
-        self._seed(there, self._tenant)
+        if self._seed is not None:
+            self._operation.step = self.seeding
+            self._seed(there, self._tenant)
         return self._activate()
 
     def _activate(self) -> Tenant:
         self._operation.step = "activating"
         connection, isolations, key = self._connection, self._directory.isolations, self._tenant.key
-        tenant = store.transition(connection, isolations, key, Status.ACTIVE, error=None)
-        return tenant if self.status == Status.ACTIVE else store.transition(connection, isolations, key, self.status)
+        becomes = self._becomes if Status.PROVISIONING.may_become(self._becomes) else Status.ACTIVE
+        tenant = store.transition(connection, isolations, key, becomes, error=None)
+        return tenant if becomes is self._becomes else store.transition(connection, isolations, key, self._becomes)
 
     def _require_claim(self) -> None:
         if _lock_row(self._connection, self._tenant.key, claim=self._claim) != Status.PROVISIONING:

@@ -38,7 +38,7 @@ Findings: TypeAlias = "list[Finding]"
 def diagnose(directory: Directory, connection: Connection) -> Findings:
     """Return the problems of the tenants, except those on which a live process works."""
     with connection.begin():
-        tenants = store.find(connection)
+        tenants = store.find(connection, status=[*Status])
         examined = [finding for tenant in tenants if (finding := _examine(directory, connection, tenant)) is not None]
         abandoned = [
             Finding(key, "a migration that was interrupted left it in maintenance", "make it active again")
@@ -60,20 +60,24 @@ def repair(directory: Directory, connection: Connection) -> Findings:
     for finding in findings:
         if finding.repair is not None:
             try:
-                _remove(directory, connection, finding.subject)
+                remove_abandoned(directory, connection, finding.subject)
                 restore_name(directory, connection, finding.subject)
             except ProvisioningError as error:
                 failures.append(error)
     with connection.begin():
         maintenance.release(connection, directory.databases)
-        tenants = store.find(connection)
+        tenants = store.find(connection, status=[*Status])
     _repair_placements(directory, connection, tenants)
     if failures:
         raise failures[0]
     return findings
 
 
-def _remove(directory: Directory, connection: Connection, key: str) -> None:
+def remove_abandoned(directory: Directory, connection: Connection, key: str) -> None:
+    """Remove an unfinished tenant, unless a process works on it.
+
+    :raises ProvisioningError: as `drop` does.
+    """
     # Check again, under a lock: another process may have finished its work on the tenant since the diagnosis.
     with connection.begin():
         if not _is_abandoned(connection, key):

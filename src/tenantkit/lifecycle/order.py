@@ -14,6 +14,7 @@ from tenantkit.naming import validate_key
 from tenantkit.placement import PlacementPolicy
 from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
+from tenantkit.status import Status
 from tenantkit.tenant import ROW_VALUE, Isolation, NewTenant
 
 
@@ -33,6 +34,8 @@ class Order:
     """Its value of the tenant column; ``None`` for its id."""
     policy: PlacementPolicy | None
     """Without it, all tenants are in the main database."""
+    becomes: Status = Status.ACTIVE
+    """Its status when it is complete."""
 
     def new_tenant(self, number: int = 1) -> NewTenant:
         """Return the properties that decide the placement of the *number*-th tenant with the key."""

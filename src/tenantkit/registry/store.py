@@ -45,7 +45,7 @@ from tenantkit.exceptions import (
 )
 from tenantkit.frozen import freeze
 from tenantkit.isolation.isolations import Isolations
-from tenantkit.naming import validate_domain, validate_key
+from tenantkit.naming import is_spare, validate_domain, validate_key
 from tenantkit.registry.identity import identity, read_identity, require_row, require_same
 from tenantkit.registry.row_values import assign, refusing_values_of_others
 from tenantkit.registry.tables import domains, tenants
@@ -116,14 +116,16 @@ def find(
 ) -> list[Tenant]:
     """Return tenants in the order of their keys.
 
-    :param status: only those in this state, or in one of these: `Status`, or its word.
+    :param status: only those in this state, or in one of these: `Status`, or its word. By default, all but spares.
     :param attributes: only those whose attributes contain all of these.
     :param search: only those whose key, name or a domain contains this text, in any case.
     :param after: only those after this key: for the next page, the last key of the previous one.
     :param limit: the maximum number of tenants.
     """
     query: Select[Any] = _tenant.order_by(tenants.c.key)
-    if status is not None:
+    if status is None:
+        query = query.where(tenants.c.status != Status.SPARE)
+    else:
         query = query.where(tenants.c.status.in_([status] if isinstance(status, str) else list(status)))
     if attributes:
         query = query.where(tenants.c.attributes.bool_op("@>")(_jsonb(attributes)))
@@ -306,8 +308,9 @@ def rename(connection: Connection, tenant: Tenant, key: str, schema: str) -> Ten
 
 
 def count_by_database(connection: Connection) -> dict[str, int]:
-    """Return the number of tenants in each database that has any."""
+    """Return the number of tenants, without spares, in each database that has any."""
     query = select(tenants.c.database, func.count().label("tenants")).group_by(tenants.c.database)
+    query = query.where(tenants.c.status != Status.SPARE)
     return {row.database: row.tenants for row in connection.execute(query)}
 
 
@@ -322,6 +325,8 @@ def _jsonb(value: Mapping[str, Any]) -> ColumnElement[Any]:
 
 def _has_key(key: str) -> ColumnElement[bool]:
     """Return the condition; a string that cannot be a key is not sent, as the server refuses some."""
+    if is_spare(key):
+        return tenants.c.key == key
     try:
         return tenants.c.key == validate_key(key)
     except InvalidTenantKeyError as error:

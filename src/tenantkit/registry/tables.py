@@ -101,3 +101,11 @@ scripts = Table(
     Column("reason", Text),
     Column("recorded_at", DateTime(timezone=True)),
 )
+
+spares = Table(
+    "spares",
+    metadata,
+    Column("id", BigInteger, ForeignKey(tenants.c.id), primary_key=True),
+    Column("contents", Text),
+    Column("checked_at", DateTime(timezone=True)),
+)

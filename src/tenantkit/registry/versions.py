@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.advisory_locks import INSTALLATION
+from tenantkit.registry.spares import CLAIM_SPARE, RENAME_SPARE
 
 REFUSE = """
     CREATE OR REPLACE FUNCTION tenantkit.refuse(sqlstate text, message text) RETURNS void LANGUAGE plpgsql AS $$
@@ -197,12 +198,13 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         """,
         """
         CREATE TRIGGER record_former AFTER UPDATE OF key, schema ON tenantkit.tenants
-            FOR EACH ROW WHEN (OLD.key <> NEW.key OR OLD.schema <> NEW.schema)
+            FOR EACH ROW
+            WHEN (NOT starts_with(OLD.key, '~spare-') AND (OLD.key <> NEW.key OR OLD.schema <> NEW.schema))
             EXECUTE FUNCTION tenantkit.record_former()
         """,
         """
         CREATE TRIGGER record_dropped AFTER DELETE ON tenantkit.tenants
-            FOR EACH ROW EXECUTE FUNCTION tenantkit.record_former()
+            FOR EACH ROW WHEN (NOT starts_with(OLD.key, '~spare-')) EXECUTE FUNCTION tenantkit.record_former()
         """,
         # Processes have cached the tenant by its old key, and may know that no tenant has the new one.
         """
@@ -229,6 +231,37 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             reason text,
             recorded_at timestamptz NOT NULL DEFAULT now()
         )
+        """,
+        # Spares are tenants that nobody has created yet. Each has its final id, so its mark and its role stay.
+        """
+        ALTER TABLE tenantkit.tenants
+            DROP CONSTRAINT tenants_status_check,
+            ADD CONSTRAINT tenants_status_check CHECK (status IN
+                ('provisioning', 'active', 'suspended', 'maintenance', 'dropping', 'failed', 'spare'))
+        """,
+        """
+        CREATE TABLE tenantkit.spares (
+            id bigint PRIMARY KEY REFERENCES tenantkit.tenants ON DELETE CASCADE,
+            contents text NOT NULL,
+            checked_at timestamptz NOT NULL DEFAULT now()
+        )
+        """,
+        RENAME_SPARE,
+        CLAIM_SPARE,
+        # A commit with a notification waits for all others. No process knows a new tenant: only the activation, or the
+        # creation by a spare after its commit, makes them forget that there was none.
+        "DROP TRIGGER notify ON tenantkit.tenants",
+        """
+        CREATE TRIGGER notify AFTER UPDATE OR DELETE ON tenantkit.tenants
+            FOR EACH ROW WHEN (OLD.status <> 'spare') EXECUTE FUNCTION tenantkit.notify_tenant()
+        """,
+        """
+        CREATE OR REPLACE FUNCTION tenantkit.notify_domain() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_catalog.pg_notify('tenantkit', key) FROM tenantkit.tenants
+                WHERE id IN (OLD.tenant_id, NEW.tenant_id) AND status NOT IN ('provisioning', 'spare');
+            RETURN NULL;
+        END $$
         """,
     ),
 )

@@ -14,23 +14,32 @@ from tenantkit.migrations.environment.builder import AlembicBuilder
 
 @dataclass(frozen=True)
 class FileBuilder:
-    """Creates tables at the revisions *heads*; common tables, which have rows of others, at the newest ones."""
+    """Creates tables at *revisions*; common tables, which have rows of others, at the newest ones."""
 
     tenancy: Deployment
-    heads: tuple[str, ...] | None
+    revisions: tuple[str, ...] | None
     """``None`` for tables without migrations."""
     contents: None = None
 
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The revisions at which a call leaves a placement."""
+        return self.revisions or ()
+
+    def attempt(self, main: Connection, connection: Connection, target: MigrationTarget) -> None:  # noqa: ARG002
+        """Return nothing: recorded scripts build the newest revisions."""
+        return
+
     def __call__(self, connection: Connection, target: MigrationTarget) -> None:
         """Create the tables in the current transaction."""
-        if self.heads is None:
+        if self.revisions is None:
             MetadataBuilder(self.tenancy)(connection, target)
         else:
             AlembicBuilder(self.tenancy)(connection, target, self._heads_at(target))
 
     def in_steps(self, connection: Connection, target: MigrationTarget) -> None:
         """Create the tables in separate transactions."""
-        if self.heads is None:
+        if self.revisions is None:
             MetadataBuilder(self.tenancy).in_steps(connection, target)
         else:
             AlembicBuilder(self.tenancy).in_steps(connection, target, self._heads_at(target))
@@ -40,18 +49,18 @@ class FileBuilder:
 
         :raises ConfigurationError: if they are not.
         """
-        current = MetadataBuilder(self.tenancy) if self.heads is None else AlembicBuilder(self.tenancy)
+        current = MetadataBuilder(self.tenancy) if self.revisions is None else AlembicBuilder(self.tenancy)
         current.require_current(connection, target)
 
     def migrate(self, connection: Connection, target: MigrationTarget) -> None:
         """Migrate loaded tables to the newest revisions in the current transaction."""
-        if self.heads is not None:
+        if self.revisions is not None:
             AlembicBuilder(self.tenancy)(connection, target)
 
     def migrate_in_steps(self, connection: Connection, target: MigrationTarget) -> None:
         """Migrate loaded tables to the newest revisions as a migration does."""
-        if self.heads is not None:
+        if self.revisions is not None:
             AlembicBuilder(self.tenancy).in_steps(connection, target)
 
     def _heads_at(self, target: MigrationTarget) -> tuple[str, ...] | None:
-        return self.heads if target.column is None else None
+        return self.revisions if target.column is None else None

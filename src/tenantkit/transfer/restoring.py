@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -64,21 +64,19 @@ def restore(
     require(tenancy=(tenancy, TENANCY), suspended=(suspended, FLAG), progress=(progress, optional(FUNCTION)))
     with _planned(tenancy, path, key, isolation, database, domains=domains) as (file, connection, found):
         require_shared_rows(file, found.plan)
-        is_suspended = suspended or found.plan.is_beside
+        order = replace(found.order, becomes=Status.SUSPENDED) if suspended or found.plan.is_beside else found.order
         filling = _Filling(tenancy, file, progress)
-        new = found.order.new_tenant()
-        shares_tables = tenancy.isolations.for_new(new).shares_tables
-        with tenancy.lookups.forgetting(found.order.key):
+        shares_tables = tenancy.isolations.for_new(order.new_tenant()).shares_tables
+        with tenancy.lookups.forgetting(order.key):
             tenant = create(
                 tenancy,
                 connection,
-                found.order,
+                order,
                 build=CheckedBuilder(tenancy, filling.builder),
                 seed=filling.fill,
                 seed_in_steps=filling.fill_in_steps,
                 takes_steps=file.contents.rows > IN_ONE_TRANSACTION and not shares_tables,
                 seeding="loading the rows",
-                status=Status.SUSPENDED if is_suspended else Status.ACTIVE,
             )
         return Restored(
             tenant=tenant,

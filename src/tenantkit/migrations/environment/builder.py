@@ -40,6 +40,11 @@ class AlembicBuilder:
         """The hash of what determines the result of a call; ``None`` if that is not known."""
         return self._contents
 
+    @property
+    def heads(self) -> Heads:
+        """The newest revisions."""
+        return self.graph.heads()
+
     @cached_property
     def _contents(self) -> str | None:
         tenancy = self._tenancy

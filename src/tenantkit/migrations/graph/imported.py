@@ -13,7 +13,7 @@ _INSTALLED = tuple(
     str(Path(sysconfig.get_paths()[name]).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
 """The folders of Python's own modules and of installed packages."""
-_COMPILED = frozenset({None, "built-in", "frozen"})
+_COMPILED = frozenset({"built-in", "frozen"})
 _DYNAMIC = frozenset({"__import__", "eval", "exec", "importlib", "pkgutil", "runpy"})
 """Functions and modules by which code imports what its text does not show."""
 _HARMLESS = frozenset({"importlib.metadata", "importlib.resources"})
@@ -101,7 +101,7 @@ def _locate(name: str) -> tuple[Path | None, str]:
         spec = util.find_spec(name)
     except Exception:  # noqa: BLE001 - what the import of a package does is the application's
         return None, ""
-    if spec is None or spec.origin in _COMPILED:
+    if spec is None or spec.origin is None or spec.origin in _COMPILED:
         return None, ""
     path = Path(spec.origin).resolve()
     if any(path.is_relative_to(folder) for folder in _INSTALLED):
