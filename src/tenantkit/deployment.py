@@ -32,6 +32,8 @@ class Deployment(Directory):
     """The roles of its tenants, if ``guard=`` gives them any."""
     placement_policy: PlacementPolicy | None = None
     """Chooses the database of each new tenant; without it, all are in the main one."""
+    reserved_keys: frozenset[str] = frozenset()
+    """Keys that no tenant may have, besides the built-in ones."""
 
     def __init__(
         self,
@@ -48,8 +50,6 @@ class Deployment(Directory):
         self.metadata = metadata
         self.extra_schemas = extra_schemas
         self.engine_options = engine_options
-        self.reserved_keys: frozenset[str] = frozenset()
-        """Keys that no tenant may have, besides the built-in ones."""
         self._checked_tables = 0
         super().__init__(databases, isolations, application, **registry)
         databases.prepare(lambda engine: leave_out_shared_keys(engine, lambda: self.main_schemas), main=False)

@@ -36,8 +36,8 @@ _TRANSITIONS: Mapping[Status, frozenset[Status]] = {
 SERVED = frozenset({Status.ACTIVE})
 """The states in which a tenant's sessions may be opened."""
 
-MIGRATED = frozenset({Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE, Status.SPARE})
-"""The states in which a tenant has a complete placement, so that migrations include it."""
+COMPLETE = frozenset({Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE})
+"""The states in which a tenant has a complete placement."""
 
-TENANTS = frozenset(Status) - {Status.SPARE}
-"""The states of tenants that somebody has created."""
+MIGRATED = COMPLETE | {Status.SPARE}
+"""The states with a complete placement, so that migrations include it."""

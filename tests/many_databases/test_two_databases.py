@@ -123,11 +123,11 @@ def test_a_creation_that_died_between_the_two_commits_is_taken_up(tenancy: Tenan
     """The placement is committed, the registry does not say so."""
     commits: list[object] = []
 
-    def at_the_third(*_: object) -> bool:  # the claims of registry and key are the first two
+    def at_the_fourth(*_: object) -> bool:  # after the search for a spare, and the claims of registry and key
         commits.append(None)
-        return len(commits) == 3
+        return len(commits) == 4
 
-    with dying(tenancy.engine, "commit", at_the_third), pytest.raises(SystemExit):
+    with dying(tenancy.engine, "commit", at_the_fourth), pytest.raises(SystemExit):
         tenancy.create("berta", attributes=EU, seed=lambda session: session.add(Note(id=1, text="first")))
     assert "t_berta" in schemas(eu)
     tenancy.cache.clear()

@@ -14,7 +14,7 @@ from tenantkit.registry import store
 from tenantkit.registry.referring import referring
 from tenantkit.registry.revisions import has_revisions, read_heads
 from tenantkit.registry.tables import tenants
-from tenantkit.status import MIGRATED
+from tenantkit.status import COMPLETE
 from tenantkit.tenant import KEY, Tenant
 
 _STEP = "releasing"
@@ -38,7 +38,7 @@ def release(tenancy: Deployment, key: str) -> Tenant:
 
         def work(there: Connection) -> None:
             now = store.lock(connection, tenancy.isolations, key)
-            if now.id != tenant.id or now.status not in MIGRATED:
+            if now.id != tenant.id or now.status not in COMPLETE:
                 raise ProvisioningError(key, _STEP, f"the tenant is {now.status}: finish its creation or its removal")
             if tables := referring(connection, now):
                 raise ProvisioningError(key, _STEP, f"rows of {first_lines(tables)} refer to it; delete these first")

@@ -31,7 +31,7 @@ from tenantkit.naming import validate_key
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.registry import former, store
 from tenantkit.registry.directory import Directory
-from tenantkit.status import MIGRATED
+from tenantkit.status import COMPLETE
 from tenantkit.tenant import KEY, MAIN_DATABASE, NewTenant, Tenant
 
 _STEP = "renaming"
@@ -99,7 +99,7 @@ def restore_name(directory: Directory, connection: Connection, key: str) -> None
 
     def work(there: Connection) -> None:
         now = store.lock(connection, directory.isolations, key)
-        if now.id == tenant.id and now.status in MIGRATED:
+        if now.id == tenant.id and now.status in COMPLETE:
             directory.isolations.of(now).rename(there, now, now.schema)
 
     with explained(tenant, _STEP):
@@ -158,7 +158,7 @@ class _Rename:
         return tenant.schema if schema is None else schema, obstacles
 
     def _find_obstacles(self, there: Connection, tenant: Tenant, schema: str | None) -> Iterator[TenantkitError]:
-        if tenant.status not in MIGRATED:
+        if tenant.status not in COMPLETE:
             yield ProvisioningError(
                 self.key, _STEP, f"the tenant is {tenant.status}: finish its creation or its removal first"
             )

@@ -13,7 +13,7 @@ from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import BackupError, TenantUnavailableError
 from tenantkit.registry import store
 from tenantkit.registry.revisions import has_revisions, read_heads
-from tenantkit.status import MIGRATED
+from tenantkit.status import COMPLETE
 from tenantkit.tenant import KEY
 from tenantkit.transfer import catalog
 from tenantkit.transfer import compression as zstd
@@ -62,7 +62,7 @@ def backup(
     with tenancy.engine.connect() as connection:
         tenant = store.get(connection, key)
     tenancy.isolations.of(tenant)  # raises if it cannot be reached
-    if tenant.status not in MIGRATED:
+    if tenant.status not in COMPLETE:
         raise TenantUnavailableError(key, tenant.status, f"it is {tenant.status}, and has no complete tables")
     with writing(file, chosen) as stream, reading_rows(tenancy, tenant) as source:
         require_complete(source)
