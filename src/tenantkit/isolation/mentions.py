@@ -34,20 +34,20 @@ _FIND = text(
             nspname = :schema OR coalesce(obj_description(oid, 'pg_namespace'), '') !~ '^tenantkit tenant ' AS is_read
         FROM pg_namespace
     ), routine AS (
-        SELECT pg_proc.*, pg_proc.oid::regprocedure::text AS called, is_read
+        SELECT pg_proc.*, is_read
         FROM pg_proc JOIN known ON known.oid = pronamespace JOIN pg_language ON pg_language.oid = prolang
         WHERE is_users AND lanname NOT IN ('c', 'internal')
     ), relation AS (
         SELECT pg_class.* FROM pg_class JOIN known ON known.oid = relnamespace WHERE is_users AND is_read
     ), found AS (
-        SELECT 'the body of ' || called AS what, prosrc AS text, true AS obstructs FROM routine
+        SELECT 'the body of ' || oid::regprocedure AS what, prosrc AS text, true AS obstructs FROM routine
         UNION ALL
-        SELECT 'a setting of ' || called, setting, true
+        SELECT 'a setting of ' || oid::regprocedure, setting, true
         FROM routine, unnest(proconfig) AS setting WHERE setting !~ '^search_path='
         UNION ALL
-        SELECT 'a constant in ' || called, pg_get_expr(proargdefaults, 0), true FROM routine WHERE is_read
+        SELECT 'a constant in ' || oid::regprocedure, pg_get_expr(proargdefaults, 0), true FROM routine WHERE is_read
         UNION ALL
-        SELECT 'a constant in ' || called, pg_get_function_sqlbody(oid), true
+        SELECT 'a constant in ' || oid::regprocedure, pg_get_function_sqlbody(oid), true
         FROM routine WHERE is_read AND prosqlbody IS NOT NULL
         UNION ALL
         SELECT format('the trigger %I on %s', tgname, tgrelid::regclass), pg_get_triggerdef(pg_trigger.oid, true), true

@@ -139,6 +139,8 @@ class SchemaIsolation:
         marked = schemas.marked_id(mark)
         if mark and (marked is None or marked in known):
             return f"it has the comment {mark!r}, so it may be another application's: remove the comment if it is not"
+        if (obstacle := schemas.obstacle_to_own(connection, schema)) is not None:
+            return obstacle
         if self.roles is not None:
             return self.roles.obstacle_in(connection)
         return schemas.obstacle_to_use(connection, schema, self.grant_to)

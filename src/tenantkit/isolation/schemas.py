@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, text
 from sqlalchemy.schema import CreateSchema, DropSchema
 
+from tenantkit.naming import first_lines
 from tenantkit.postgres.quoting import quote_identifier, quote_literal
 from tenantkit.tenant import Tenant
 
@@ -49,6 +50,15 @@ _DEPENDANTS = text(
     """
 )
 
+_OWNER_OF_ALL = text(
+    """
+    SELECT owner::regrole::text FROM (
+        SELECT nspowner AS owner FROM pg_namespace WHERE nspname = :schema
+        UNION SELECT relowner FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            WHERE nspname = :schema AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+    ) AS owners WHERE NOT pg_has_role(owner, 'USAGE') ORDER BY 1
+    """
+)
 _CLOSED = text(
     """
     SELECT NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)
@@ -108,6 +118,18 @@ def set_mark(connection: Connection, schema: str, mark: str | None) -> None:
     connection.exec_driver_sql(f"COMMENT ON SCHEMA {quote_identifier(schema)} IS {value}".replace("%", "%%"))
 
 
+def obstacle_to_own(connection: Connection, schema: str) -> str | None:
+    """Return which roles own a schema or a table in it so that the current login cannot migrate it, with the remedy."""
+    owners = connection.execute(_OWNER_OF_ALL, {"schema": schema}).scalars().all()
+    if not owners:
+        return None
+    login = connection.exec_driver_sql("SELECT quote_ident(current_user)").scalar_one()
+    return (
+        f"it, or a table in it, belongs to {first_lines(owners)}, so this login cannot migrate it; execute "
+        f"GRANT {', '.join(owners)} TO {login}, or use the login that owns it"
+    )
+
+
 def obstacle_to_use(connection: Connection, schema: str, roles: Iterable[str]) -> str | None:
     """Return which of *roles* may not read and write the existing tables of a schema, with the remedy."""
     for role in roles:
@@ -119,13 +141,6 @@ def obstacle_to_use(connection: Connection, schema: str, roles: Iterable[str]) -
                 f"SCHEMA {place} TO {name}; GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA {place} TO {name}"
             )
     return None
-
-
-def rename_schema(connection: Connection, schema: str, tenant: Tenant) -> None:
-    """Give a schema the name that *tenant* has for it, and mark it as the tenant's own."""
-    old, new = quote_identifier(schema), quote_identifier(tenant.schema)
-    connection.exec_driver_sql(f"ALTER SCHEMA {old} RENAME TO {new}")
-    set_mark(connection, tenant.schema, mark_of(tenant))
 
 
 def let_use_schema(

@@ -22,6 +22,11 @@ op.execute("CREATE FUNCTION place() RETURNS text LANGUAGE sql AS $$ SELECT '" + 
 """
 
 
+PATH = """
+op.execute("CREATE FUNCTION first() RETURNS text LANGUAGE sql SET search_path FROM CURRENT AS 'SELECT text FROM note'")
+"""
+
+
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The statements about databases."""
@@ -99,6 +104,18 @@ def test_a_tenant_is_created_by_the_revisions_where_no_template_can_be_used(
             assert session.scalar(text("SELECT place()")) == tenant.schema
     assert _copied(statements) == [False, False]
     assert len(templates()) == 1  # so that it is not made each time
+
+
+def test_the_path_of_a_function_leads_to_the_schema_of_the_copy(
+    tenancy: Tenancy, environment: Environment, statements: list[str]
+) -> None:
+    environment.add("r2", PATH)
+    for key in ("acme", "berta"):
+        tenant = tenancy.create(key, seed=lambda session: session.add(Note(text=session.tenant.key)))
+        with tenancy.session(key) as session:
+            session.execute(text("SET LOCAL search_path TO pg_temp"))
+            assert session.scalar(text(f"SELECT {tenant.schema}.first()")) == key
+    assert _copied(statements) == [True, True]
 
 
 def test_tenants_are_created_concurrently_while_the_template_is_made(

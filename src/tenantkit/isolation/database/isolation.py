@@ -14,6 +14,7 @@ from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding
 from tenantkit.isolation.database import catalog, templates
+from tenantkit.isolation.relabel import relabel
 from tenantkit.isolation.roles import closings, drop_role
 from tenantkit.isolation.schema import SchemaIsolation
 from tenantkit.isolation.target import MigrationTarget
@@ -133,7 +134,8 @@ class DatabaseIsolation:
             return replace(self.inside, roles=None, grant_to=self.grant_to).create(connection, tenant)
         if schemas.read_mark(connection, templates.SCHEMA) is None:
             return self.inside.create(connection, tenant)
-        schemas.rename_schema(connection, templates.SCHEMA, tenant)
+        relabel(connection, templates.SCHEMA, tenant.schema)
+        schemas.set_mark(connection, tenant.schema, schemas.mark_of(tenant))
         if self.inside.roles is not None:
             self.inside.roles.admit(connection, [tenant])
         return False

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tenantkit.databases.base import own_key, split_key
 from tenantkit.isolation.database import catalog
+from tenantkit.isolation.relabel import obstacle_to_relabel
 from tenantkit.naming import MAX_IDENTIFIER_BYTES
 from tenantkit.postgres.advisory_locks import TEMPLATE
 from tenantkit.postgres.errors import sqlstate
@@ -32,22 +33,6 @@ COPIES_QUICKLY = 15
 """The first version of PostgreSQL that copies a database without two checkpoints."""
 UNUSABLE = frozenset({"3D000", "55006"})
 """SQLSTATEs of a copy whose template was dropped meanwhile, or is in use."""
-
-# With the path of the schema, PostgreSQL writes what refers to its objects without the name of the schema.
-_NAMED = text(
-    """
-    SELECT EXISTS (
-        SELECT FROM pg_proc WHERE oid >= 16384 AND concat(prosrc, ' ', proconfig) LIKE :name
-        UNION ALL SELECT FROM pg_attrdef WHERE pg_get_expr(adbin, adrelid) LIKE :name
-        UNION ALL SELECT FROM pg_constraint WHERE oid >= 16384 AND pg_get_constraintdef(oid) LIKE :name
-        UNION ALL SELECT FROM pg_class WHERE oid >= 16384 AND relkind IN ('v', 'm') AND pg_get_viewdef(oid) LIKE :name
-        UNION ALL SELECT FROM pg_index WHERE indexrelid >= 16384 AND pg_get_expr(indpred, indrelid) LIKE :name
-        UNION ALL SELECT FROM pg_policy
-            WHERE concat(pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) LIKE :name
-        UNION ALL SELECT FROM pg_trigger WHERE convert_from(tgargs, 'LATIN1') LIKE :name
-    )
-    """
-)
 
 
 def _mark_of(registry: str) -> str:
@@ -131,5 +116,4 @@ def names_its_schema(connection: Connection) -> bool:
 
     :param connection: to the template.
     """
-    connection.exec_driver_sql(f"SET LOCAL search_path TO {SCHEMA}")
-    return bool(connection.execute(_NAMED, {"name": f"%{SCHEMA}%"}).scalar_one())
+    return obstacle_to_relabel(connection, SCHEMA) is not None
