@@ -336,3 +336,21 @@ def test_the_role_of_grant_to_must_have_its_privileges(
     assert "the role 'tk_adopted_app' may not read and write its tables; execute GRANT USAGE" in plan.obstacles[0]
     run(engine, plan.obstacles[0].partition("execute ")[2])
     adopt(tenancy, PATTERN)
+
+
+def test_the_login_must_own_what_it_is_to_migrate(
+    make_tenancy: Callable[..., Tenancy], make_database: Callable[..., URL], legacy: Legacy, engine: Engine
+) -> None:
+    legacy.make(NAMES[0])
+    with engine.begin() as connection:
+        if connection.exec_driver_sql("SELECT FROM pg_roles WHERE rolname = 'tk_adopting'").first() is None:
+            connection.exec_driver_sql("CREATE ROLE tk_adopting LOGIN PASSWORD 'tk_adopting'")
+        owner = connection.exec_driver_sql("SELECT quote_ident(current_user)").scalar_one()
+        connection.exec_driver_sql("GRANT USAGE ON SCHEMA tenantkit, shared TO tk_adopting")
+        connection.exec_driver_sql("GRANT SELECT ON ALL TABLES IN SCHEMA tenantkit TO tk_adopting")
+        database = connection.exec_driver_sql("SELECT quote_ident(current_database())").scalar_one()
+        connection.exec_driver_sql(f"GRANT CREATE ON DATABASE {database} TO tk_adopting")
+        connection.exec_driver_sql("GRANT REFERENCES, SELECT ON ALL TABLES IN SCHEMA shared TO tk_adopting")
+    tenancy = make_tenancy(database=engine.url.set(username="tk_adopting", password="tk_adopting"))
+    [obstacle] = adopt(tenancy, PATTERN, dry_run=True).obstacles
+    assert f"belongs to {owner}, so this login cannot migrate it; execute GRANT {owner} TO tk_adopting" in obstacle

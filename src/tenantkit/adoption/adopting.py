@@ -13,17 +13,16 @@ from tenantkit.adoption.candidates import find_obstacles, find_schemas, read_key
 from tenantkit.adoption.comparison import compare_schemas, find_foreign_tables
 from tenantkit.adoption.report import AdoptedSchema, Adoption
 from tenantkit.arguments import FLAG, NAME, Kind, optional, require
-from tenantkit.databases.base import connected, joined
+from tenantkit.databases.base import connected
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import AdoptionError
 from tenantkit.lifecycle.choose import require_known
-from tenantkit.lifecycle.operation import operating
+from tenantkit.lifecycle.operation import Operation, operating
 from tenantkit.migrations.environment.run import run
 from tenantkit.migrations.environment.targets import graph_of
 from tenantkit.migrations.planning.version_tables import read_revisions
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.naming import first_lines
-from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.registry import applications, other_databases, store
 from tenantkit.registry.identity import read_identity
 from tenantkit.registry.versions import installed_version
@@ -99,9 +98,10 @@ def adopt(
     if plan.obstacles:
         raise AdoptionError(plan)
     tenancy.install()
-    with operating(tenancy) as connection, connection.begin():
-        limit_lock_waits(connection)
-        work.execute(connection, plan)
+    with operating(tenancy) as connection:
+        Operation(tenancy.databases, connection, "adopting").run(
+            database, lambda there: work.execute(connection, there, plan)
+        )
     tenancy.cache.clear()
     return plan
 
@@ -132,7 +132,7 @@ class _Adoption:
                 ids = {tenant.id for tenant in tenants}
                 problems = {name: self._isolation().obstacle_to_adopt(there, name, ids) for name in names}
                 versioned = set(there.execute(_VERSIONED, {"schemas": names}).scalars())
-                heads = dict(read_revisions(there, names))
+                heads = read_revisions(there, [name for name in names if problems[name] is None])
         keys = read_keys(names, self.pattern, self.key_from)
         obstacles = find_obstacles(
             keys, {tenant.key for tenant in tenants}, tenancy.reserved_keys, tenancy.application.schema_prefix
@@ -164,36 +164,35 @@ class _Adoption:
             missing=tuple(quoted[name] for name in missing),
         )
 
-    def execute(self, connection: Connection, plan: Adoption) -> None:
+    def execute(self, connection: Connection, there: Connection, plan: Adoption) -> None:
         """Register the schemas of *plan*, mark them, and record their revisions.
 
         :raises AdoptionError: if one has changed since the plan.
         """
         applications.claim(connection, self.tenancy.application)
         isolation = self._isolation()
-        with joined(self.tenancy.databases, self.database, connection) as there:
-            if there is not connection:
-                other_databases.install(there, self.database, read_identity(connection))
-            known = {tenant.id for tenant in store.find(connection)}
-            found = ((each, isolation.obstacle_to_adopt(there, each.schema, known)) for each in plan.schemas)
-            if changed := tuple(replace(each, obstacles=(problem,)) for each, problem in found if problem is not None):
-                raise AdoptionError(replace(plan, schemas=changed))
-            for each in plan.schemas:
-                assert each.key is not None  # noqa: S101 - else there is an obstacle
-                tenant = store.add(
-                    connection,
-                    key=each.key,
-                    name=each.key,
-                    isolation=isolation.name,
-                    placement=Placement(self.database, each.schema),
-                    claim=None,
-                    attributes={},
-                )
-                isolation.adopt(there, tenant)
-                if each.is_stamped:
-                    self._stamp(there, tenant, each.revision or "heads")
-                stamped = each.revision if each.is_stamped else None
-                store.transition(connection, self.tenancy.isolations, each.key, Status.ACTIVE, stamped=stamped)
+        if there is not connection:
+            other_databases.install(there, self.database, read_identity(connection))
+        known = {tenant.id for tenant in store.find(connection)}
+        found = ((each, isolation.obstacle_to_adopt(there, each.schema, known)) for each in plan.schemas)
+        if changed := tuple(replace(each, obstacles=(problem,)) for each, problem in found if problem is not None):
+            raise AdoptionError(replace(plan, schemas=changed))
+        for each in plan.schemas:
+            assert each.key is not None  # noqa: S101 - else there is an obstacle
+            tenant = store.add(
+                connection,
+                key=each.key,
+                name=each.key,
+                isolation=isolation.name,
+                placement=Placement(self.database, each.schema),
+                claim=None,
+                attributes={},
+            )
+            isolation.adopt(there, tenant)
+            if each.is_stamped:
+                self._stamp(there, tenant, each.revision or "heads")
+            stamped = each.revision if each.is_stamped else None
+            store.transition(connection, self.tenancy.isolations, each.key, Status.ACTIVE, stamped=stamped)
 
     def _isolation(self) -> TenantIsolation:
         return self.tenancy.isolations.for_new(NewTenant(key="", isolation=Isolation.SCHEMA))

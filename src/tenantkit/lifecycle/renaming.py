@@ -66,6 +66,7 @@ def rename(tenancy: Deployment, key: str, new: str, *, schema: bool = False, dry
     :raises InvalidTenantKeyError: if the new key breaks the rules, or is the present one.
     :raises TenantNotFoundError: if there is no such tenant.
     :raises TenantExistsError: if another tenant has the new key.
+    :raises TenantUnavailableError: if this version of tenantkit does not know its isolation or its database.
     :raises ConfigurationError: if *schema* is asked for, and the schema is not the tenant's alone.
     :raises ProvisioningError: if the tenant is unfinished, texts name its schema, or a migration is at work on it.
     """
