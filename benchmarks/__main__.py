@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import URL
 
-from benchmarks import drift, imports, lookups, memory
+from benchmarks import drift, imports, lookups, memory, transfer
 from benchmarks.application import TENANT, provision
 from benchmarks.fleet import report
 from benchmarks.fleet.build import create_database
@@ -60,6 +60,7 @@ class Size:
     fleet: report.Size
     drift: drift.Size
     isolations: isolations.Size
+    transfer: transfer.Size
 
 
 FULL = Size(
@@ -72,6 +73,7 @@ FULL = Size(
     fleet=report.FULL,
     drift=drift.FULL,
     isolations=isolations.FULL,
+    transfer=transfer.FULL,
 )
 QUICK = Size(
     rounds=16,
@@ -83,6 +85,7 @@ QUICK = Size(
     fleet=report.QUICK,
     drift=drift.QUICK,
     isolations=isolations.QUICK,
+    transfer=transfer.QUICK,
 )
 
 
@@ -140,6 +143,10 @@ def _measure_drift(url: URL, size: Size, console: Console) -> list[Target]:
 
 def _measure_isolations(url: URL, size: Size, console: Console) -> list[Target]:
     return isolations.measure(url, size.isolations, console)
+
+
+def _measure_transfer(url: URL, size: Size, console: Console) -> list[Target]:
+    return transfer.measure(url, size.transfer, console)
 
 
 def _race(title: str, contenders: list[Contender], size: Size, console: Console) -> None:
@@ -232,6 +239,7 @@ PARTS: dict[str, Callable[[URL, Size, Console], list[Target]]] = {
     "memory": _measure_memory,
     "isolations": _measure_isolations,
     "drift": _measure_drift,
+    "transfer": _measure_transfer,
     "fleet": _measure_fleet,
 }
 """The parts in their order: fleets are last, because their creation keeps the disk busy for a while."""

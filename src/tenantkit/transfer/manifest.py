@@ -152,9 +152,9 @@ class Contents:
                 tables=tuple(Rows(**each) for each in data["tables"]),
                 sequences=tuple(SequenceState(**each) for each in data["sequences"]),
                 filled_views=tuple(data["filled_views"]),
-                references=tuple(References(**_tuples(each)) for each in data["references"]),
+                references=tuple(map(_references, data["references"])),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ManifestError("the list of its contents is damaged") from error
 
 
@@ -164,15 +164,11 @@ def _table(data: Any) -> Table:
     return Table(str(data["name"]), columns, parent, bound)
 
 
-def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _as_tuple(value) for name, value in data.items()}
-
-
-def _as_tuple(value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    items: list[Any] = value
-    return tuple(map(_as_tuple, items))
+def _references(data: Any) -> References:
+    schema, table = data["to"]
+    values = None if data["values"] is None else tuple(tuple(map(str, each)) for each in data["values"])
+    columns, theirs = (tuple(map(str, data[name])) for name in ("columns", "to_columns"))
+    return References(str(data["table"]), columns, (str(schema), str(table)), theirs, values)
 
 
 def _dump(data: Mapping[str, Any]) -> bytes:
