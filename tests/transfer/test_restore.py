@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -222,3 +223,57 @@ def test_no_migration_begins_during_a_backup(tenancy: Tenancy, engine: Engine, f
     transfer.backup(tenancy, "acme", file, progress=try_claim)
     try_claim()
     assert claimed == [False, False, True]
+
+
+@pytest.mark.parametrize("status", ["provisioning", "failed", "dropping"])
+def test_the_same_call_takes_an_unfinished_restore_over_with_its_domains(
+    tenancy: Tenancy, engine: Engine, file: Path, fill: Fill, read: Read, status: str
+) -> None:
+    tenancy.create("acme", domains=["a.example.com"])
+    fill(tenancy, "acme", "one")
+    before = read(tenancy, "acme")
+    transfer.backup(tenancy, "acme", file)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE tenantkit.tenants SET status = :status"), {"status": status})
+        connection.execute(text("DROP SCHEMA t_acme CASCADE"))
+    tenancy.cache.clear()
+    restored = transfer.restore(tenancy, file).tenant
+    assert (restored.key, restored.status, restored.domains) == ("acme", Status.ACTIVE, ("a.example.com",))
+    assert read(tenancy, "acme") == before
+
+
+def test_rows_that_a_table_does_not_take_are_not_in_the_error(
+    owned: URL, environment: Environment, make_tenancy: Callable[..., Tenancy], file: Path
+) -> None:
+    environment.add("t1", "op.execute(\"CREATE TYPE mood AS ENUM ('fine', 'secret'); CREATE TABLE n (m mood)\")")
+    tenancy = make_tenancy(database=owned, migrations=environment.folder)
+    tenancy.create("acme", seed=lambda session: session.execute(text("INSERT INTO n VALUES ('secret')")))
+    transfer.backup(tenancy, "acme", file)
+    environment.remove("t1")
+    environment.add("t1", "op.execute(\"CREATE TYPE mood AS ENUM ('fine'); CREATE TABLE n (m mood)\")", after="base")
+    other = make_tenancy(database=owned, migrations=environment.folder)
+    with pytest.raises(ProvisioningError, match="the table 'n' does not take the rows .22P02.") as caught:
+        transfer.restore(other, file)
+    chain: list[BaseException | None] = [caught.value]
+    while chain[-1] is not None:
+        assert "secret" not in str(chain[-1])
+        chain.append(chain[-1].__cause__ or (None if chain[-1].__suppress_context__ else chain[-1].__context__))
+
+
+def test_memory_does_not_grow_with_the_rows(
+    owned: URL, environment: Environment, make_tenancy: Callable[..., Tenancy], file: Path
+) -> None:
+    environment.add("t1", 'op.execute("CREATE TABLE n (a text)")')
+    tenancy = make_tenancy(database=owned, migrations=environment.folder)
+    rows = "INSERT INTO n SELECT repeat(md5(g::text), 30) FROM generate_series(1, 60000) AS g"
+    tenancy.create("acme", seed=lambda session: session.execute(text(rows)))
+
+    def back_up() -> None:
+        assert transfer.backup(tenancy, "acme", file, compression="none").size > 55_000_000
+
+    for work in (back_up, lambda: transfer.restore(tenancy, file, key="beta")):
+        tracemalloc.start()
+        work()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 25_000_000

@@ -4,6 +4,8 @@ These have one revision and the rows of others. So the rows are loaded into a sc
 then inserted; the schema is gone before the transaction ends.
 """
 
+# ruff: noqa: S608 - all names are quoted
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +24,7 @@ from tenantkit.isolation.row.policies import POLICY
 from tenantkit.isolation.row.removal import enter, remove_rows
 from tenantkit.migrations.environment.targets import scratch_target
 from tenantkit.postgres.errors import is_lock_conflict, sqlstate
-from tenantkit.postgres.quoting import quote_identifier
+from tenantkit.postgres.quoting import quote_identifier, quote_literal
 from tenantkit.tenant import Tenant
 from tenantkit.transfer import catalog, set_aside
 from tenantkit.transfer.building import FileBuilder
@@ -123,7 +125,7 @@ def _insert(connection: Connection, scratch: str, schema: str, tables: Iterable[
         )
         only = "" if loaded.is_partitioned else "ONLY "
         into, source = qualified(schema, common.table.name), qualified(scratch, loaded.table.name)
-        insert = f"INSERT INTO {into} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {only}{source}"  # noqa: S608
+        insert = f"INSERT INTO {into} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {only}{source}"
         steps.append(f"step{number} AS ({insert})")
     if steps:
         catalog.execute(connection, f"WITH {', '.join(steps)} SELECT")
@@ -143,16 +145,17 @@ def _in_order(tables: Mapping[str, Found], keys: Iterable[Key]) -> Iterator[list
 
 
 def _advance_sequences(connection: Connection, scratch: str, schema: str) -> None:
-    """Take the sequences, which tenants share, beyond the restored keys."""
+    """Take the sequences, which tenants share, beyond the restored keys and numbers."""
     for each in catalog.read_sequences(connection, schema):
-        if each.owner is None:
-            continue
-        table, column = each.owner
         best, beyond = ("max", ">") if each.increment > 0 else ("min", "<")
+        if each.owner is None:
+            restored = f"SELECT last_value AS last FROM {qualified(scratch, each.name)}"
+        else:
+            table, column = each.owner
+            restored = f"SELECT {best}({quote_identifier(column)}) AS last FROM {qualified(scratch, table)}"
         sequence = qualified(schema, each.name)
-        statement = (
-            f"SELECT setval(to_regclass('{sequence.replace(chr(39), chr(39) * 2)}'), last) FROM {sequence}, "  # noqa: S608
-            f"(SELECT {best}({quote_identifier(column)}) AS last FROM {qualified(scratch, table)}) AS restored "
-            f"WHERE last {beyond} last_value"
+        catalog.execute(
+            connection,
+            f"SELECT setval({quote_literal(sequence)}::regclass, last) "
+            f"FROM {sequence}, ({restored}) AS restored WHERE last {beyond} last_value",
         )
-        catalog.execute(connection, statement)

@@ -99,6 +99,8 @@ class Loader:
         self._copy(connection, found)
         # Indexes first, foreign keys after them.
         set_aside.restore(connection, reversed(aside))
+        for name in large:  # else, the first queries would be planned without statistics
+            catalog.execute(connection, f"ANALYZE {qualified(self._schema, name)}")
         self._set_sequences(connection)
 
     def refresh_views(self, connection: Connection) -> None:

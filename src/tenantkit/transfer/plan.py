@@ -10,13 +10,14 @@ from sqlalchemy import Connection, select, text
 
 from tenantkit.databases.base import split_key
 from tenantkit.deployment import Deployment
-from tenantkit.exceptions import BackupError, InvalidDomainError, TenantNotFoundError
+from tenantkit.exceptions import BackupError, InvalidDomainError, TenantExistsError, TenantNotFoundError
+from tenantkit.lifecycle.operation import UNFINISHED
 from tenantkit.lifecycle.order import Order, check_order
 from tenantkit.migrations.environment.targets import graph_of
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.registry import store
-from tenantkit.registry.tables import domains
+from tenantkit.registry.tables import domains, tenants
 from tenantkit.transfer.catalog import qualified
 from tenantkit.transfer.file import BackupFile
 from tenantkit.transfer.results import MissingRows, RestorePlan
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 SUFFIX = "-restored"
 """The end of the key of a copy beside a tenant that lives."""
+_IS_VALUE_OF_ANOTHER = text(
+    "SELECT EXISTS (SELECT FROM tenantkit.tenants WHERE coalesce(row_value, id::text) = :value AND key <> :key)"
+)
 _TYPES = text(
     "SELECT attname::text, format_type(atttypid, atttypmod) AS type FROM pg_attribute "
     "WHERE attrelid = to_regclass(:table) AND attname = ANY(:columns)"
@@ -53,13 +57,16 @@ def plan(
     """Return the plan of a restore.
 
     :raises BackupError: if the code cannot restore the file.
+    :raises TenantExistsError: if the key is taken.
     """
     manifest = file.manifest
     to_revision = _require_revisions(tenancy, file)
-    living = _find_status(connection, manifest.key)
-    is_beside = key is None and living is not None
+    is_beside = key is None and _lives(connection, manifest.key)
     chosen = key or (manifest.key + SUFFIX if is_beside else manifest.key)
-    free, taken = _divide_domains(tenancy, connection, manifest.tenant["domains"] if with_domains else ())
+    if _lives(connection, chosen):
+        raise TenantExistsError(chosen)
+    wanted = manifest.tenant["domains"] if with_domains else ()
+    free, taken = _divide_domains(tenancy, connection, chosen, wanted)
     order = check_order(
         tenancy,
         chosen,
@@ -68,7 +75,7 @@ def plan(
         attributes=manifest.tenant["attributes"],
         database=database if database is not None else _known_database(tenancy, manifest.tenant),
         isolation=isolation or manifest.tenant["isolation"],
-        row_value=_free_row_value(tenancy, connection, manifest.tenant["row_value"]),
+        row_value=_free_row_value(tenancy, connection, chosen, manifest.tenant["row_value"]),
         policy=tenancy.placement_policy,
         reserved=tenancy.reserved_keys,
     )
@@ -129,11 +136,12 @@ def _require_revisions(tenancy: Deployment, file: BackupFile) -> str | None:
     return format_heads(graph.heads()) or None
 
 
-def _find_status(connection: Connection, key: str) -> str | None:
+def _lives(connection: Connection, key: str) -> bool:
+    """Return whether there is a tenant *key* that was created completely, and is not being dropped."""
     try:
-        return store.get(connection, key).status
+        return store.get(connection, key).status not in UNFINISHED
     except TenantNotFoundError:
-        return None
+        return False
 
 
 def _known_database(tenancy: Deployment, record: Mapping[str, Any]) -> str | None:
@@ -142,9 +150,11 @@ def _known_database(tenancy: Deployment, record: Mapping[str, Any]) -> str | Non
     return name if name in tenancy.databases.keys else None
 
 
-def _divide_domains(tenancy: Deployment, connection: Connection, wanted: Any) -> tuple[list[str], list[str]]:
-    """Return the domains that a new tenant can have, and the others."""
-    taken = set(connection.execute(select(domains.c.domain).where(domains.c.domain.in_(list(wanted)))).scalars())
+def _divide_domains(tenancy: Deployment, connection: Connection, key: str, wanted: Any) -> tuple[list[str], list[str]]:
+    """Return the domains that the new tenant *key* can have, and the others."""
+    owners = select(domains.c.domain).join(tenants, tenants.c.id == domains.c.tenant_id)
+    query = owners.where(domains.c.domain.in_(list(wanted)), tenants.c.key != key)
+    taken = set(connection.execute(query).scalars())
     for each in wanted:
         try:
             tenancy.free_domain(each)
@@ -153,15 +163,12 @@ def _divide_domains(tenancy: Deployment, connection: Connection, wanted: Any) ->
     return [each for each in wanted if each not in taken], [each for each in wanted if each in taken]
 
 
-def _free_row_value(tenancy: Deployment, connection: Connection, value: str | None) -> str | None:
+def _free_row_value(tenancy: Deployment, connection: Connection, key: str, value: str | None) -> str | None:
     """Return the value of the tenant column if a new tenant can have it."""
     if value is None or tenancy.isolations.row_column.name is None:
         return None
-    taken = connection.execute(
-        text("SELECT EXISTS (SELECT FROM tenantkit.tenants WHERE coalesce(row_value, id::text) = :value)"),
-        {"value": value},
-    )
-    return None if taken.scalar_one() else value
+    is_taken = connection.execute(_IS_VALUE_OF_ANOTHER, {"value": value, "key": key}).scalar_one()
+    return None if is_taken else value
 
 
 def _find_missing(connection: Connection, references: tuple[References, ...]) -> Iterator[MissingRows]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,12 +10,16 @@ from os import PathLike
 from pathlib import Path
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from tenantkit.arguments import FLAG, FUNCTION, NAME, PATH, one_of, optional, require
 from tenantkit.deployment import TENANCY, Deployment
+from tenantkit.exceptions import BackupError
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.lifecycle.builders import CheckedBuilder
 from tenantkit.lifecycle.create import create
+from tenantkit.postgres.limits import limit_lock_waits
+from tenantkit.postgres.retry import after_conflicts
 from tenantkit.status import Status
 from tenantkit.tenant import KEY, Isolation, Tenant
 from tenantkit.transfer.building import FileBuilder
@@ -23,7 +28,9 @@ from tenantkit.transfer.compare import compare
 from tenantkit.transfer.file import BackupFile, reading
 from tenantkit.transfer.loading import Loader
 from tenantkit.transfer.plan import Planned, plan, require_shared_rows
-from tenantkit.transfer.results import Restored, RestorePlan, describe
+from tenantkit.transfer.results import Restored, RestorePlan, TableDifference, describe
+
+logger = logging.getLogger(__name__)
 
 IN_ONE_TRANSACTION = 50_000
 """Number of rows up to which a tenant is restored in one transaction.
@@ -82,7 +89,7 @@ def restore(
             tenant=tenant,
             backup=describe(file.path, file.compression, file.manifest, file.contents),
             plan=found.plan,
-            differences=compare(tenancy, connection, file.manifest.key, tenant) if found.plan.is_beside else None,
+            differences=_compare(tenancy, connection, file.manifest.key, tenant) if found.plan.is_beside else None,
         )
 
 
@@ -103,6 +110,17 @@ def preview(
     require(tenancy=(tenancy, TENANCY))
     with _planned(tenancy, path, key, isolation, database, domains=domains) as (_, _, found):
         return found.plan
+
+
+def _compare(
+    tenancy: Deployment, connection: Connection, key: str, restored: Tenant
+) -> tuple[TableDifference, ...] | None:
+    """Return the differences; ``None`` if they cannot be read: the restore has succeeded all the same."""
+    try:
+        return compare(tenancy, connection, key, restored)
+    except (BackupError, DBAPIError):
+        logger.warning("The rows of %s could not be compared with those of %s.", restored.key, key, exc_info=True)
+        return None
 
 
 @contextmanager
@@ -170,9 +188,13 @@ class _Filling:
             loader.check_keys_to_others,
             loader.refresh_views,
         ):
-            with there.begin():
-                step(there)
+            after_conflicts()(self._run, there, step)
         self.builder.migrate_in_steps(there, target)
+
+    def _run(self, there: Connection, step: Callable[[Connection], None]) -> None:
+        with there.begin():
+            limit_lock_waits(there)
+            step(there)
 
     def _loader(self, tenant: Tenant) -> tuple[MigrationTarget, Loader]:
         isolation = self.tenancy.isolations.of(tenant)

@@ -112,7 +112,7 @@ class Restored:
     backup: Backup
     plan: RestorePlan
     differences: tuple[TableDifference, ...] | None = None
-    """How its rows differ from those of the living tenant; ``None`` if there is none to compare it with."""
+    """How its rows differ from those of the living tenant; ``None`` if there is none, or they could not be read."""
 
     @property
     def changed(self) -> tuple[TableDifference, ...]:

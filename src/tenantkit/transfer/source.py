@@ -94,14 +94,14 @@ class Source:
     def sequences(self) -> Iterator[SequenceState]:
         """Yield the states of sequences, as they are now.
 
-        Those of tables that tenants share have no state of one tenant: they are as if its last row was the last one.
+        Those behind columns of tables that tenants share are as if the tenant's last row was the last one of all.
         """
         for each in catalog.read_sequences(self.connection, self.schema):
-            if self.shared is None:
+            if self.shared is None or each.owner is None:
                 query = f"SELECT last_value, is_called FROM {qualified(self.schema, each.name)}"
                 row = catalog.execute(self.connection, query).one()
                 yield SequenceState(each.name, row.last_value, row.is_called)
-            elif each.owner is not None:
+            else:
                 table, column = each.owner
                 function = "max" if each.increment > 0 else "min"
                 [name] = [catalog.names([column])]
