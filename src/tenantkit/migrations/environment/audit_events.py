@@ -50,7 +50,7 @@ def describe(name: str, arguments: tuple[Any, ...]) -> str | None:
 def describe_reading(name: str, arguments: tuple[Any, ...], known: Path) -> str | None:
     """Return a description of an audit event that reads a file; ``None`` for Python's modules, and files in *known*."""
     path = arguments[0] if name == "open" else None
-    if not isinstance(path, str | bytes | os.PathLike):
+    if path is None or isinstance(path, int):  # an open file
         return None
     file = Path(os.fsdecode(path)).absolute()
     return None if file.suffix in _MODULES or file.is_relative_to(known) else f"reads a file ({file.name})"
