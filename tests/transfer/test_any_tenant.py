@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from sqlalchemy import URL, text
+from sqlalchemy import URL, Engine, text
 
 from tenantkit import Tenancy, transfer
 from tenantkit.transfer import loading, restoring
 from tenantkit.transfer.compression import Compression
 from tests.drift.conftest import in_schema, run_script
-from tests.drift.test_any_to_any import designs
+from tests.drift.test_any_to_any import designs, of_version
 from tests.migrations.environments import Environment
 from tests.support.generated import examples
 from tests.support.models import APPLICATION
@@ -70,6 +70,7 @@ def lines(draw: st.DrawFn) -> list[dict[str, Any]]:
 )
 def test_any_tenant_is_restored_as_it_was(
     owned: URL,
+    engine: Engine,
     environment: Environment,
     tmp_path: Path,
     design: str,
@@ -78,7 +79,7 @@ def test_any_tenant_is_restored_as_it_was(
 ) -> None:
     isolation, in_steps, compression = way
     number = next(_numbers)
-    environment.add("t1", f"op.execute({design!r})", after="base")
+    environment.add("t1", f"op.execute({of_version(engine, design)!r})", after="base")
     filled = INSERT.replace("{rows}", json_text(rows))
     with (
         closing(Tenancy(owned, migrations=environment.folder, listen=False, **APPLICATION)) as tenancy,

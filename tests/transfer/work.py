@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tenantkit import Tenancy, transfer
@@ -26,7 +24,3 @@ def restore_in_steps(tenancy: Tenancy, path: str) -> str:
         patch.setattr(restoring, "IN_ONE_TRANSACTION", 0)
         return restore(tenancy, path)
 
-
-def restore_as_rows(tenancy: Tenancy, path: str) -> str:
-    """Restore it as ``beta`` in common tables."""
-    return transfer.restore(tenancy, Path(path), key="beta", isolation="row").tenant.key
