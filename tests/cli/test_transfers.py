@@ -42,3 +42,26 @@ def test_a_file_that_exists_is_not_overwritten(fleet: Project) -> None:
     assert (done.code, (fleet.folder / "acme.tenant").read_text()) == (1, "precious")
     assert "the file exists already" in done.err
     assert "the file cannot be used" in fleet.invoke("verify", "acme.tenant").err
+
+
+def test_a_tenant_that_fails_does_not_stop_the_backup_of_all(fleet: Project) -> None:
+    (fleet.folder / "backups").mkdir()
+    (fleet.folder / "backups" / "initech.tenant").write_text("older")
+    done = fleet.invoke("backup", "--all", "-o", "backups")
+    assert done.code == 1
+    assert done.out.startswith("Backed up 2 of 3 tenants")
+    assert "initech" in done.err
+    assert "the file exists already" in done.err
+    assert [fleet.invoke("verify", f"backups/{key}.tenant").code for key in ("acme", "umbrella", "initech")] == [
+        0,
+        0,
+        1,
+    ]
+    again = fleet.invoke("backup", "--all", "-o", "new/backups", "--json")
+    assert (again.code, [each["key"] for each in again.json["made"]]) == (0, ["acme", "initech", "umbrella"])
+
+
+def test_backup_names_a_tenant_or_all(fleet: Project) -> None:
+    for arguments in ((), ("--all",), ("acme", "--all", "-o", "x")):
+        done = fleet.invoke("backup", *arguments)
+        assert (done.code, done.out) == (2, "")

@@ -23,4 +23,3 @@ def restore_in_steps(tenancy: Tenancy, path: str) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(restoring, "IN_ONE_TRANSACTION", 0)
         return restore(tenancy, path)
-

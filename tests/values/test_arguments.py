@@ -303,6 +303,16 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
             "progress": NOT_FUNCTION,
         },
     ),
+    "transfer.backup_all": (
+        transfer.backup_all,
+        {
+            "tenancy": NOT_TENANCY,
+            "folder": (None, *NOT_PATH),
+            "tenants": NOT_TEXTS,
+            "compression": ("gzip", "", True),
+            "progress": NOT_FUNCTION,
+        },
+    ),
     "transfer.verify": (transfer.verify, {"path": (None, *NOT_PATH)}),
     "transfer.restore": (
         transfer.restore,

@@ -6,19 +6,22 @@ from tenantkit.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tenantkit.transfer.backups import backup, verify
+    from tenantkit.transfer.fleet import backup_all
     from tenantkit.transfer.restoring import preview, restore
-    from tenantkit.transfer.results import Backup, MissingRows, Restored, RestorePlan, TableDifference
+    from tenantkit.transfer.results import Backup, FleetBackup, MissingRows, Restored, RestorePlan, TableDifference
 
 __all__ = [
     "Backup",
+    "FleetBackup",
     "MissingRows",
     "RestorePlan",
     "Restored",
     "TableDifference",
     "backup",
+    "backup_all",
     "preview",
     "restore",
     "verify",
 ]
 
-__getattr__, __dir__ = lazy_names(globals(), ("results", "backups", "restoring"))
+__getattr__, __dir__ = lazy_names(globals(), ("results", "backups", "restoring", "fleet"))

@@ -43,6 +43,15 @@ class Backup:
         return sum(self.tables.values())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetBackup:
+    """The backups of many tenants."""
+
+    made: tuple[Backup, ...]
+    failures: Mapping[str, str]
+    """The reason for each tenant without a file, by its key."""
+
+
 def describe(path: Path, compression: str, manifest: Manifest, contents: Contents) -> Backup:
     """Return what a complete file says of itself."""
     return Backup(

@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from tenantkit import transfer
 from tenantkit.cli.application import application
+from tenantkit.cli.display.errors import UsageError, print_error
 from tenantkit.cli.display.output import err, print_done, print_field, print_json, print_table, tenant_as_json
-from tenantkit.cli.options.common import Json, Key
+from tenantkit.cli.options.common import Json, OptionalKey
 from tenantkit.tenant import Isolation
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The file of a backup.", show_default=False)]
@@ -22,14 +23,21 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="The file of a backup
 
 def backup(
     context: typer.Context,
-    key: Key,
+    key: OptionalKey = None,
     *,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="The file to write; by default KEY.tenant.", show_default=False
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="The file to write, by default KEY.tenant; with --all, the folder.",
+            show_default=False,
         ),
     ] = None,
+    everyone: Annotated[
+        bool, typer.Option("--all", metavar="", help="Back up each tenant to a file in the folder of --output.")
+    ] = False,
     compression: Annotated[
         Literal["zstd", "none"] | None,
         typer.Option("--compression", help="By default zstd, where its library is installed.", show_default=False),
@@ -44,11 +52,38 @@ def backup(
 
     - `tenantkit backup acme`
     - `tenantkit backup acme -o /backups/acme-2026-03-01.tenant`
+    - `tenantkit backup --all -o /backups/2026-03-01`
     """
+    if everyone:
+        if key is not None or output is None:
+            raise UsageError("--all is for all tenants, and needs a folder: tenantkit backup --all -o FOLDER.")
+        _back_up_all(context, output.absolute(), compression, as_json=as_json)
+        return
+    if key is None:
+        raise UsageError("No tenant is named. Give its key, or --all.")
     path = (output or Path(f"{key}.tenant")).absolute()  # the application may be in another folder
     with application(context) as tenancy, _progress("Backing up") as progress:
         made = transfer.backup(tenancy, key, path, compression=compression, progress=progress)
     _print_backup(made, "Backed up", as_json=as_json)
+
+
+def _back_up_all(
+    context: typer.Context, folder: Path, compression: Literal["zstd", "none"] | None, *, as_json: bool
+) -> None:
+    with application(context) as tenancy, _progress("Backing up") as progress:
+        done = transfer.backup_all(tenancy, folder, compression=compression, progress=progress)
+    if as_json:
+        print_json({"made": [_backup_as_json(each) for each in done.made], "failures": dict(done.failures)})
+    else:
+        for key, why in done.failures.items():
+            print_error(f"{key}: {why}")
+        print_done("Backed up", f"{len(done.made):,} of {len(done.made) + len(done.failures):,} tenants, in {folder}")
+    if done.failures:
+        raise typer.Exit(1)
+
+
+def _backup_as_json(made: transfer.Backup) -> dict[str, Any]:
+    return {**asdict(made), "rows": made.rows}
 
 
 def verify(context: typer.Context, file: File, *, as_json: Json = False) -> None:
@@ -135,7 +170,7 @@ def _progress(doing: str) -> Generator[Callable[[str, int, int], None] | None]:
 
 def _print_backup(made: transfer.Backup, verb: str, *, as_json: bool) -> None:
     if as_json:
-        print_json({**asdict(made), "rows": made.rows})
+        print_json(_backup_as_json(made))
         return
     print_done(verb, f"{made.key}, {made.rows:,} rows of {len(made.tables)} tables, in {made.path}")
     print_field("created", f"{made.created_at:%Y-%m-%d %H:%M:%S %Z}")
