@@ -108,8 +108,11 @@ def test_missing_privileges(
     try:
         guest = project_url.set(username=role, password=PASSWORD)
         monkeypatch.setenv("DATABASE_URL", guest.render_as_string(hide_password=False))
-        for command in (("list",), ("create", "acme"), ("migrate", "--jobs", "0")):
-            assert_one_line(project.invoke(*command), "permission denied", "(42501)", "Grant it to the database user")
+        assert_one_line(project.invoke("list"), "permission denied", "(42501)", "Grant it to the database user")
+        for command in (("create", "acme"), ("migrate", "--jobs", "0")):
+            assert_one_line(
+                project.invoke(*command), f"login '{role}'", "permission denied", "Use the URL of the login"
+            )
     finally:
         with project_engine.begin() as connection:
             connection.execute(text(f"DROP ROLE {role}"))

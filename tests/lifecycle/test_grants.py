@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import ProgrammingError
 
-from tenantkit import ProvisioningError, Tenancy
+from tenantkit import ConfigurationError, ProvisioningError, Tenancy
 from tenantkit.registry.grants import let_read_registry
 from tests.support.models import Project
 from tests.support.processes import until
@@ -53,8 +53,6 @@ def test_the_applications_role_can_use_new_tenants_and_objects_of_migrations(
         session.execute(text("UPDATE later SET body = 'y'"))
         session.execute(text("DELETE FROM later"))
         session.commit()
-    with pytest.raises(ProgrammingError, match="permission denied|must be owner"):
-        application.suspend("acme")
     with application.session("acme") as session, pytest.raises(ProgrammingError, match="must be owner"):
         session.execute(text("DROP TABLE later"))
 
@@ -92,3 +90,38 @@ def test_a_role_that_does_not_exist_is_named(make_tenancy: Callable[..., Tenancy
     tenancy = make_tenancy(grant_to=["nobody_there"])
     with pytest.raises(ProvisioningError, match="nobody_there"):
         tenancy.create("acme")
+
+
+VERBS: dict[str, Callable[[Any], object]] = {
+    "create": lambda tenancy: tenancy.create("globex"),
+    "drop": lambda tenancy: tenancy.drop("acme"),
+    "suspend": lambda tenancy: tenancy.suspend("acme"),
+    "start_maintenance": lambda tenancy: tenancy.start_maintenance("acme"),
+    "update": lambda tenancy: tenancy.update("acme", name="Acme"),
+    "add_domain": lambda tenancy: tenancy.add_domain("acme", "acme.example.com"),
+    "remove_domain": lambda tenancy: tenancy.remove_domain("acme", "acme.test"),
+    "repair": lambda tenancy: tenancy.repair(),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_login_without_the_privilege_is_named_with_what_to_do(
+    verb: str,
+    make_any_tenancy: Callable[..., Any],
+    make_tenancy: Callable[..., Tenancy],
+    engine: Engine,
+    role: str,
+) -> None:
+    owner = make_tenancy(grant_to=role)
+    owner.install()
+    owner.create("acme", domains=["acme.test"])
+    if verb == "repair":
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE tenantkit.tenants SET status = 'dropping'"))
+    before = owner.list()
+    said = (
+        rf"^The login {role!r} lacks a privilege \(.*permission denied for .*\)\. Use the URL of the login that creates"
+    )
+    with pytest.raises(ConfigurationError, match=said):
+        VERBS[verb](as_role(make_any_tenancy, engine, role))
+    assert owner.list() == before

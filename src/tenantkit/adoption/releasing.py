@@ -46,7 +46,7 @@ def release(tenancy: Deployment, key: str) -> Tenant:
             _remove_stamp(connection, there, now)
             store.remove(connection, now.id)
 
-        with explained(tenant, _STEP):
+        with explained(tenancy, tenant, _STEP):
             Operation(tenancy.databases, connection, _STEP).run(tenant.placement.database, work)
     return tenant
 

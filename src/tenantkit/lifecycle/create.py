@@ -32,6 +32,7 @@ from tenantkit.lifecycle.operation import BEING_CREATED, Operation
 from tenantkit.lifecycle.order import Order
 from tenantkit.lifecycle.tenant_lock import tenant_lock, try_tenant_lock
 from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
+from tenantkit.postgres.rights import lack_of_rights
 from tenantkit.registry import applications, domains, former, other_databases, store
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.identity import read_identity
@@ -326,7 +327,8 @@ class _Creation:
     def _explain(self, database: str, error: Exception) -> str:
         databases = self._directory.databases
         with suppress(SQLAlchemyError), connected(databases, database, self._connection) as there, there.begin():
-            return with_place(self._build.explain(there, error) or reason(error), error)
+            why = lack_of_rights(error, there.engine.url) or self._build.explain(there, error) or reason(error)
+            return with_place(why, error)
         return unreachable(database, error) or with_place(reason(error), error)
 
 

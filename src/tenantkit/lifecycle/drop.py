@@ -63,7 +63,7 @@ def finish(directory: Directory, connection: Connection, tenant: Tenant) -> None
         isolation.drop(there, tenant)
         store.remove(connection, tenant.id)
 
-    with explained(tenant, _STEP):
+    with explained(directory, tenant, _STEP):
         _drop_database(directory, connection, tenant)
         with connected(directory.databases, database, connection) as there, there.begin():
             detachments = isolation.detachments(there, tenant)
@@ -90,7 +90,7 @@ def _drop_database(directory: Directory, connection: Connection, tenant: Tenant)
 def check_removable(directory: Directory, connection: Connection, tenant: Tenant) -> None:
     """Do as `require_removable`, on a connection of its own to where the placement is removed from."""
     database = administered_from(directory.isolations.of(tenant), tenant.placement)
-    with explained(tenant, _STEP), joined(directory.databases, database, connection) as there:
+    with explained(directory, tenant, _STEP), joined(directory.databases, database, connection) as there:
         require_removable(directory, connection, there, tenant)
 
 

@@ -22,6 +22,7 @@ from tenantkit.exceptions import ProvisioningError, SchemaRenameError
 from tenantkit.postgres.errors import is_lock_conflict, reason
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.retry import after_conflicts
+from tenantkit.postgres.rights import explaining_rights, lack_of_rights
 from tenantkit.registry.directory import Directory
 from tenantkit.status import Status
 from tenantkit.tenant import Tenant
@@ -76,19 +77,20 @@ class Operation:
 @contextmanager
 def operating(directory: Directory) -> Generator[Connection]:
     """Connect with READ COMMITTED, for work that locks rows and then reads other transactions' changes."""
-    with directory.engine.connect() as connection:
+    with explaining_rights(directory.engine.url), directory.engine.connect() as connection:
         yield connection.execution_options(isolation_level="READ COMMITTED")
 
 
 @contextmanager
-def explained(tenant: Tenant, step: str) -> Generator[None]:
+def explained(directory: Directory, tenant: Tenant, step: str) -> Generator[None]:
     """Turn errors of the database in a block that works on *tenant* into `ProvisioningError`."""
     try:
         yield
     except SchemaRenameError as error:
         raise ProvisioningError(tenant.key, step, error.reason) from error
     except DBAPIError as error:
-        why = unreachable(tenant.placement.database, error) or reason(error)
+        away = unreachable(tenant.placement.database, error)
+        why = away or lack_of_rights(error, directory.databases.engine(tenant.placement.database).url) or reason(error)
         if is_lock_conflict(error):
             why += "; an open, or a prepared, transaction has locked rows of the tenant"
         raise ProvisioningError(tenant.key, step, why) from error

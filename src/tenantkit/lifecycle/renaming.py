@@ -84,7 +84,7 @@ def rename(tenancy: Deployment, key: str, new: str, *, schema: bool = False, dry
         work = _Rename(tenancy, connection, key, new, follows=schema)
         # Only a schema that is renamed needs the tenant's database.
         database = tenant.placement.database if schema else MAIN_DATABASE
-        with explained(tenant, _STEP):
+        with explained(tenancy, tenant, _STEP):
             return work.plan(database) if dry_run else work.run(database)
 
 
@@ -103,7 +103,7 @@ def restore_name(directory: Directory, connection: Connection, key: str) -> None
         if now.id == tenant.id and now.status in COMPLETE:
             directory.isolations.of(now).rename(there, now, now.schema)
 
-    with explained(tenant, _STEP):
+    with explained(directory, tenant, _STEP):
         Operation(directory.databases, connection, _STEP).run(tenant.placement.database, work)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tenantkit.arguments import NAME, require
 from tenantkit.databases.base import Databases
 from tenantkit.naming import fold_domain
+from tenantkit.postgres.rights import explaining_rights
 from tenantkit.registry import domains, store
 from tenantkit.registry.cache import Name
 from tenantkit.registry.directory import Directory, HasConnections
@@ -62,7 +63,7 @@ class AsyncDirectory(HasConnections, Generic[D]):
     async def set_row_value(self, key: str, row_value: str | int | UUID) -> Tenant:
         """Set the value of ``row_column`` of a tenant; see `tenantkit.Tenancy.set_row_value`."""
         value = self.sync.new_row_value(key, row_value)
-        with self.sync.lookups.forgetting(key):
+        with self.sync.lookups.forgetting(key), explaining_rights(self.engine.url):
             async with self.engine.begin() as connection:
                 return await connection.run_sync(store.set_row_value, self.sync.isolations, key, value)
 
@@ -109,11 +110,11 @@ class AsyncDirectory(HasConnections, Generic[D]):
             return await connection.run_sync(self.sync.revisions.look_up, self.databases, tenant, revision)
 
     async def _move(self, key: str, wanted: Status) -> Tenant:
-        with self.sync.lookups.forgetting(key):
+        with self.sync.lookups.forgetting(key), explaining_rights(self.engine.url):
             async with self.engine.begin() as connection:
                 return await connection.run_sync(store.move, self.sync.isolations, key, wanted)
 
     async def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
-        with self.sync.lookups.forgetting(key):
+        with self.sync.lookups.forgetting(key), explaining_rights(self.engine.url):
             async with self.engine.begin() as connection:
                 return await connection.run_sync(store.changed, self.sync.isolations, key, change, *args, **options)

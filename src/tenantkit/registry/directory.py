@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
@@ -16,6 +17,7 @@ from tenantkit.databases.reach import in_each
 from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.naming import fold_domain, is_spare, require_free_domain, validate_own_domains
+from tenantkit.postgres.rights import explaining_rights
 from tenantkit.registry import applications, domains, other_databases, store, versions
 from tenantkit.registry.applications import Application
 from tenantkit.registry.cache import Name, TenantCache
@@ -82,7 +84,7 @@ class Directory(HasConnections):
 
     def install_reachable(self) -> Mapping[str, str]:
         """Do as `install`, and return the problems of databases that are down, by name."""
-        with self.engine.begin() as connection:
+        with explaining_rights(self.engine.url), self.engine.begin() as connection:
             versions.install(connection)
             applications.claim(connection, self.application)
             let_read_registry(connection, self.grant_to)
@@ -154,7 +156,7 @@ class Directory(HasConnections):
         :raises ConfigurationError: if the column cannot have the value, the tenant has one, or another tenant this one.
         """
         value = self.new_row_value(key, row_value)
-        with self.lookups.forgetting(key), self.engine.begin() as connection:
+        with self.changing(key) as connection:
             return store.set_row_value(connection, self.isolations, key, value)
 
     def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
@@ -214,6 +216,15 @@ class Directory(HasConnections):
         require(key=(key, KEY), row_value=(row_value, ROW_VALUE))
         return str(self.isolations.row_column.new_value(row_value))
 
+    @contextmanager
+    def changing(self, key: str) -> Generator[Connection]:
+        """Begin a transaction that changes a tenant in the registry.
+
+        :raises ConfigurationError: if the login may not.
+        """
+        with self.lookups.forgetting(key), explaining_rights(self.engine.url), self.engine.begin() as connection:
+            yield connection
+
     def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         require(key=(name[1], KEY))
         if is_spare(name[1]):
@@ -222,9 +233,9 @@ class Directory(HasConnections):
             return self.lookups.look_up(connection, name, find)
 
     def _move(self, key: str, wanted: Status) -> Tenant:
-        with self.lookups.forgetting(key), self.engine.begin() as connection:
+        with self.changing(key) as connection:
             return store.move(connection, self.isolations, key, wanted)
 
     def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
-        with self.lookups.forgetting(key), self.engine.begin() as connection:
+        with self.changing(key) as connection:
             return store.changed(connection, self.isolations, key, change, *args, **options)
