@@ -140,7 +140,7 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
             )
         self.shared_tables = self.sync.shared_tables
         self.databases.prepare(connect_in_each_process)
-        applications.check_once(self.databases.main, self.sync.application)
+        applications.check_once(self.databases.main, self.sync.application, self.databases.expect)
         self.databases.prepare(lambda engine: check_server_once(engine, self.sync.placeholder))
         self.databases.prepare(drivers.install)
         self.databases.prepare(lambda engine: watch_statements(engine, self.sync.placeholder))

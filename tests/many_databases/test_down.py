@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
 from contextlib import closing
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
 from tenantkit.lifecycle import rename
-from tests.isolation.two_databases import APPLICATION, EU, Note, make_sync
+from tests.isolation.two_databases import APPLICATION, EU, Note, make_async, make_sync
 
 DOWN = "the database 'eu' cannot be reached"
 
@@ -162,6 +163,49 @@ def test_the_database_of_another_deployment_is_refused(
             other.install()
         with pytest.raises(ConfigurationError, match="is marked as 'database eu of registry"):
             other.create("e0", database="eu")
+
+
+@pytest.mark.parametrize("is_main", [False, True], ids=["its second database", "its registry"])
+@pytest.mark.parametrize("driver", [None, "psycopg", "asyncpg"], ids=str)
+def test_a_session_does_not_reach_the_database_of_another_deployment(
+    fleet: Tenancy,
+    urls: tuple[URL, URL],
+    make_database: Any,
+    driver: str | None,
+    is_main: bool,
+) -> None:
+    """Theirs has a tenant of the same key, in a schema of the same name."""
+    main, theirs = urls[0], (make_database(), make_database())
+    with closing(make_sync(*theirs)) as other:
+        other.install()
+        other.create("e0", database="main" if is_main else "eu")
+    wrong = theirs[0] if is_main else theirs[1]
+    said = "'eu' has a registry of its own" if is_main else r"'eu' is marked as .* of registry .* of another deployment"
+
+    async def read() -> None:
+        tenancy = make_async(
+            *(url.set(drivername=f"postgresql+{driver}") for url in (main, wrong)), direct=(main, wrong)
+        )
+        try:
+            async with tenancy.session("e0") as session:
+                await session.scalars(select(Note))
+        finally:
+            await tenancy.close()
+
+    with pytest.raises(ConfigurationError, match=said):
+        if driver is not None:
+            asyncio.run(read())
+        with closing(make_sync(main, wrong)) as tenancy, tenancy.session("e0") as session:
+            session.scalars(select(Note)).all()
+    with closing(make_sync(main, wrong)) as tenancy:
+        with tenancy.session("m0") as session:
+            assert session.scalars(select(Note)).all() == []
+        for act in (tenancy.repair, lambda: tenancy.create("e9", database="eu"), lambda: tenancy.drop("e0")):
+            with pytest.raises(ConfigurationError, match=said):
+                act()
+    with closing(make_sync(*theirs)) as other:
+        assert [tenant.key for tenant in other.list()] == ["e0"]
+        assert other.diagnose() == []
 
 
 def test_a_database_that_has_lost_its_mark_gets_it_again(fleet: Tenancy, urls: tuple[URL, URL], eu: Engine) -> None:

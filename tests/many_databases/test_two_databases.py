@@ -332,12 +332,17 @@ def test_a_callers_connection_to_another_database_is_refused(pair: Tenancy, key:
         assert pair.session(key, bind=connection).scalars(text("SELECT text FROM note")).all() == [key]
 
 
+def make_other(urls: tuple[URL, URL], name: str) -> Tenancy:
+    """Make a tenancy whose only database is another one than that of this name."""
+    return Tenancy(urls[1] if name == "main" else urls[0], **APPLICATION)
+
+
 @pytest.mark.parametrize(("key", "name"), [("acme", "main"), ("berta", "eu")])
 def test_connections_and_engines_of_another_tenancy_are_refused(
     pair: Tenancy, urls: tuple[URL, URL], key: str, name: str
 ) -> None:
-    """Its databases have the same names, and are others."""
-    with closing(make_sync(*reversed(urls))) as other, other.databases.engine(name).connect() as connection:
+    """Its database has a schema of the same name."""
+    with closing(make_other(urls, name)) as other, other.engine.connect() as connection:
         assert connection.scalars(text(f"SELECT text FROM t_{key}.note")).all() == ["decoy"]
         with pytest.raises(ConfigurationError, match="bind= is a connection of another engine"):
             pair.session(key, bind=connection)
@@ -373,7 +378,7 @@ def test_a_session_cannot_be_led_to_the_engine_of_another_tenancy(
     has_begun: bool,
     kind: str,
 ) -> None:
-    with closing(make_sync(*reversed(urls))) as other, other.databases.engine(name).connect() as connection:
+    with closing(make_other(urls, name)) as other, other.engine.connect() as connection:
         with pair.session(key) as session:
             if has_begun:
                 assert session.scalars(select(Note.text)).all() == [key]

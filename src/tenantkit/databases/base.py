@@ -37,6 +37,9 @@ class Databases(Protocol):
         """
         ...
 
+    def expect(self, registry: str, /) -> None:
+        """Refuse databases that are marked as those of another registry, when they are connected to."""
+
     def elsewhere(self, key: str, /) -> Engine | None:
         """Return the engine of the database *key* if that is not the main one."""
         ...

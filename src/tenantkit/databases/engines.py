@@ -162,10 +162,11 @@ def read_row(connection: Any, query: str) -> Any:
         connection.rollback()
 
 
-def require_once(engine: Engine, query: str, require: Callable[[Any], None]) -> None:
+def require_once(engine: Engine, query: str, require: Callable[[Any], bool | None]) -> None:
     """Have each new connection of *engine* pass the first row of *query* to *require*, until one check has passed.
 
-    A connection whose check raises `ConfigurationError` is closed, and raises it.
+    A connection whose check raises `ConfigurationError` is closed, and raises it. If a check returns False, the next
+    connection is checked, too.
     """
     passed = False
 
@@ -175,11 +176,10 @@ def require_once(engine: Engine, query: str, require: Callable[[Any], None]) -> 
             return
         row = read_row(connection, query)
         try:
-            require(row)
+            passed = require(row) is not False
         except ConfigurationError:
             engine.dialect.do_close(connection)  # the pool forgets it open
             raise
-        passed = True
 
     event.listen(engine, "connect", check)
 

@@ -18,6 +18,7 @@ from tenantkit.databases.forks import PerProcess
 from tenantkit.databases.logins import Login
 from tenantkit.databases.of_tenants import ONE_CONNECTION, TenantEngines, make_budget
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.postgres.quoting import quote_literal
 from tenantkit.tenant import MAIN_DATABASE
 
 Given = TypeVar("Given")
@@ -35,6 +36,7 @@ class NamedEngines:
         """
         self._engines = dict(engines)
         self._of_tenants = dict(of_tenants or {})
+        self._registry = ""
         self.keys: Collection[str] = self._engines.keys()
         """The names of all databases, in the order in which they were given."""
         self.main = self._engines[MAIN_DATABASE]
@@ -47,7 +49,7 @@ class NamedEngines:
                     "server. Give each name a database of its own."
                 )
             if name != MAIN_DATABASE:
-                _check_mark_once(engine, name)
+                self._check_once(engine, name)
 
     def engine(self, key: str, /, login: Login | None = None) -> Engine:
         """Return the engine of the database *key*, whose connections have the *login* of a tenant if one is given.
@@ -57,6 +59,10 @@ class NamedEngines:
         """
         found = self._engines.get(key) if login is None else None
         return self._engine_of_tenant(key, login) if found is None else found
+
+    def expect(self, registry: str, /) -> None:
+        """Refuse databases of another registry than this one, as soon as they are connected to."""
+        self._registry = registry
 
     def elsewhere(self, key: str, /) -> Engine | None:
         """Return the engine of the database *key* if that is not the main one; raises as `engine` does."""
@@ -77,6 +83,16 @@ class NamedEngines:
         for engines in self._of_tenants.values():
             engines.dispose()
 
+    def _check_once(self, engine: Engine, name: str) -> None:
+        """Make the first connections of *engine* raise `ConfigurationError` in another database than *name*."""
+
+        def require(row: Any) -> bool:
+            mark, has_registry = row or (None, False)
+            require_own(name, mark, self._registry, has_registry=has_registry)
+            return bool(self._registry)
+
+        require_once(engine, _READ_FACTS, require)
+
     def _engine_of_tenant(self, key: str, login: Login | None) -> Engine:
         name, database = split_key(key)
         if (database is None and login is None) or name not in self._engines:
@@ -90,7 +106,7 @@ class NamedEngines:
 
         def check(engine: Engine) -> None:
             if key != MAIN_DATABASE:
-                _check_mark_once(engine, key)
+                self._check_once(engine, key)
 
         return engines.get(database, check, login)
 
@@ -187,20 +203,38 @@ def mark_of(name: str, registry: str) -> str:
     return f"database {name} of registry {registry}"
 
 
-READ_MARK = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'tenantkit'"
+_READ_FACTS = """
+SELECT obj_description(oid, 'pg_namespace'),
+    EXISTS (SELECT FROM pg_class WHERE relnamespace = pg_namespace.oid AND relname = 'registry')
+FROM pg_namespace WHERE nspname = 'tenantkit'
+"""
 
 
-def _check_mark_once(engine: Engine, name: str) -> None:
-    """Make the first connection of *engine* raise `ConfigurationError` in the database of another name."""
+def require_own(name: str, mark: str | None, registry: str, *, has_registry: bool) -> None:
+    """Raise if a database is not the one that is called *name* here.
 
-    def require_own(row: Any) -> None:
-        (mark,) = row or (None,)
-        if mark and not mark.startswith(mark_of(name, "")):
-            raise ConfigurationError(
-                f"The database {name!r} is marked as {mark!r}. Are URLs in Tenancy({{...}}) exchanged?"
-            )
+    :param mark: its mark, if it has one.
+    :param registry: the identity of the registry; empty if it is not known yet.
+    :param has_registry: whether the database has a registry.
+    :raises ConfigurationError: if so.
+    """
+    if has_registry:
+        raise ConfigurationError(
+            f"The database {name!r} has a registry of its own: it is the main database of this application or of "
+            "another one. Correct its URL in Tenancy({...})."
+        )
+    wanted = mark_of(name, registry)
+    if mark and not mark.startswith(wanted):
+        moved = f" If it was moved or renamed on purpose, run in it: {comment_of(wanted)}" if registry else ""
+        raise ConfigurationError(
+            f"The database {name!r} is marked as {mark!r}, and should be {wanted!r}. Are URLs in Tenancy({{...}}) "
+            f"exchanged, or those of another deployment?{moved}"
+        )
 
-    require_once(engine, READ_MARK, require_own)
+
+def comment_of(mark: str) -> str:
+    """Return the statement that marks a database."""
+    return f"COMMENT ON SCHEMA tenantkit IS {quote_literal(mark)}"
 
 
 def _place(url: URL) -> tuple[str, str, str] | None:

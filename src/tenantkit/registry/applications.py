@@ -6,7 +6,7 @@ application that created its first tenant, and every tenancy compares them with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.quoting import quote_literal
-from tenantkit.registry.identity import require_row
+from tenantkit.registry.identity import IDENTITY, require_row
 from tenantkit.registry.tables import registry
 
 
@@ -50,10 +50,12 @@ def claim(connection: Connection, application: Application) -> None:
         connection.execute(update(registry).values(asdict(application)))
 
 
-def check_once(engine: Engine, application: Application) -> None:
+def check_once(engine: Engine, application: Application, learn: Callable[[str], object]) -> None:
     """Make connections of *engine* check that the registry belongs to *application*, until one check has succeeded.
 
     They raise `ConfigurationError` if it belongs to another one.
+
+    :param learn: receives the registry's identity.
     """
     passed = False
 
@@ -65,8 +67,10 @@ def check_once(engine: Engine, application: Application) -> None:
         try:
             cursor.execute("SELECT to_regclass('tenantkit.registry') IS NOT NULL")
             if cursor.fetchone()[0]:
-                cursor.execute("SELECT application, schema_prefix, placeholder FROM tenantkit.registry")
-                passed = _require_same(cursor.fetchone(), application) is not None
+                cursor.execute(_FACTS)
+                *options, own_identity = require_row(cursor.fetchone())
+                passed = _require_same(options, application) is not None
+                learn(own_identity)
         finally:
             cursor.close()
             connection.rollback()
@@ -74,6 +78,7 @@ def check_once(engine: Engine, application: Application) -> None:
     event.listen(engine, "checkout", check)
 
 
+_FACTS = f"SELECT application, schema_prefix, placeholder, {IDENTITY} FROM tenantkit.registry"  # noqa: S608 - of constants
 _owner = select(registry.c.application, registry.c.schema_prefix, registry.c.placeholder)
 
 

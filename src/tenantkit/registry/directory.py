@@ -63,7 +63,7 @@ class Directory(HasConnections):
         self.application = application
         self.grant_to = grant_to
         self._reserved_domains = validate_own_domains(reserved_domains)
-        applications.check_once(self.engine, application)
+        applications.check_once(self.engine, application, databases.expect)
 
         self.lookups = Lookups(self.engine, ttl=cache_ttl, size=cache_size, listen=listen)
         self.revisions = Revisions(databases, isolations, self.lookups, self.migrations)

@@ -11,11 +11,11 @@ from tenantkit.tenant import Tenant
 
 # The database's own number is part of it: a copy of a database is a registry of its own, whose next tenants get ids
 # that the original gives to others.
-identity = literal_column(
+IDENTITY = (
     "(SELECT pg_catalog.md5(registry.id::text || pg_database.oid::text) "
-    "FROM tenantkit.registry, pg_catalog.pg_database WHERE datname = pg_catalog.current_database())",
-    Text,
+    "FROM tenantkit.registry, pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
 )
+identity = literal_column(IDENTITY, Text)
 
 
 _Found = TypeVar("_Found")

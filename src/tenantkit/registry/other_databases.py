@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from tenantkit.databases.named import READ_MARK, mark_of
-from tenantkit.exceptions import ConfigurationError
-from tenantkit.postgres.quoting import quote_literal
+from tenantkit.databases.named import comment_of, mark_of, require_own
 from tenantkit.registry.versions import REFUSE, wait_for_others
 
 _FACTS = text(
-    f"""
-    SELECT ({READ_MARK}) AS mark, to_regclass('tenantkit.registry') IS NOT NULL AS has_registry,
+    """
+    SELECT (SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'tenantkit') AS mark,
+        to_regclass('tenantkit.registry') IS NOT NULL AS has_registry,
         to_regproc('tenantkit.refuse') IS NOT NULL AND to_regclass('tenantkit.outcomes') IS NOT NULL AS is_complete
     """
 )
@@ -51,7 +50,7 @@ def install(connection: Connection, name: str, registry: str) -> None:
     connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS tenantkit")
     connection.exec_driver_sql(REFUSE)
     connection.exec_driver_sql(_LEDGER)
-    connection.exec_driver_sql(_comment(name, registry).replace("%", "%%"))
+    connection.exec_driver_sql(comment_of(mark_of(name, registry)).replace("%", "%%"))
 
 
 def remove_mark(connection: Connection) -> None:
@@ -61,19 +60,5 @@ def remove_mark(connection: Connection) -> None:
 
 def _is_current(connection: Connection, name: str, registry: str) -> bool:
     facts = connection.execute(_FACTS).one()
-    if facts.has_registry:
-        raise ConfigurationError(
-            f"The database {name!r} has a registry of its own: it is the main database of this application or of "
-            "another one. Correct its URL in Tenancy({...})."
-        )
-    if facts.mark and facts.mark != mark_of(name, registry):
-        raise ConfigurationError(
-            f"The database {name!r} is marked as {facts.mark!r}, and should be {mark_of(name, registry)!r}. Correct "
-            "the URLs in Tenancy({...}). If it was moved or renamed on purpose, run in it: "
-            f"{_comment(name, registry)}"
-        )
+    require_own(name, facts.mark, registry, has_registry=facts.has_registry)
     return bool(facts.is_complete and facts.mark)
-
-
-def _comment(name: str, registry: str) -> str:
-    return f"COMMENT ON SCHEMA tenantkit IS {quote_literal(mark_of(name, registry))}"
