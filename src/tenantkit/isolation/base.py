@@ -53,6 +53,13 @@ class TenantDatabases(Protocol):
         """End the connections to the database of *tenant*, and remove it, if it is there."""
         ...
 
+    def inspect(self, connection: Connection, registry: str, known: Collection[int]) -> list[Finding]:
+        """Return the databases on a server that were made for tenants of *registry* that do not exist.
+
+        :param known: the ids of all tenants.
+        """
+        ...
+
 
 class Isolation(Protocol):
     """Keeps the tenants of one kind apart: `Tenant.isolation` names it.

@@ -20,6 +20,7 @@ from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.retry import after_conflicts
 from tenantkit.registry import store
 from tenantkit.registry.directory import Directory
+from tenantkit.registry.identity import read_identity
 from tenantkit.runs import maintenance
 from tenantkit.status import MIGRATED, Status
 from tenantkit.tenant import Placement, Tenant
@@ -101,13 +102,15 @@ def _examine(directory: Directory, connection: Connection, tenant: Tenant) -> Fi
 def _inspect(directory: Directory, connection: Connection, tenants: Collection[Tenant]) -> Findings:
     """Return the problems of the placements that should be complete, in each database."""
     known, complete = {tenant.id for tenant in tenants}, _complete(directory, tenants)
+    registry = read_identity(connection)
 
     def inspect(database: str, there: Connection) -> Findings:
-        return [
-            finding
-            for isolation in directory.isolations
-            for finding in isolation.inspect(there, complete.get((database, isolation.name), ()), known)
-        ]
+        found: Findings = []
+        for isolation in directory.isolations:
+            found += isolation.inspect(there, complete.get((database, isolation.name), ()), known)
+            if isolation.databases is not None and database in directory.databases.keys:
+                found += isolation.databases.inspect(there, registry, known)
+        return found
 
     names = each_database(directory.databases, _places(complete))
     reached = in_each(directory.databases, connection, names, inspect)

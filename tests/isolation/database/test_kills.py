@@ -179,6 +179,31 @@ def test_a_database_that_is_not_the_tenants_is_neither_taken_nor_dropped(plain: 
     assert plain.get("berta").status == "active"
 
 
+def test_databases_whose_tenant_is_not_in_the_registry_are_found_and_kept(plain: Tenancy, server: Engine) -> None:
+    plain.create("acme")
+    lost, main = plain.create("berta"), str(plain.engine.url.database)
+    unfinished = f"tenantkit_{lost.registry}_{lost.id + 100}"
+    others = {f"{main}_other": f"tenantkit tenant {lost.id} of registry {'f' * 32}", f"{main}_none": ""}
+    with server.connect() as connection:
+        for name, comment in {unfinished: "", **others}.items():
+            connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+            connection.exec_driver_sql(f"COMMENT ON DATABASE \"{name}\" IS '{comment}'")
+    assert [finding.subject for finding in plain.diagnose()] == [f"database {unfinished}"]
+    with plain.engine.begin() as connection:
+        connection.execute(text("DELETE FROM tenantkit.tenants WHERE key = 'berta'"))
+    found = plain.repair()
+    databases = [finding.subject for finding in found if "DROP DATABASE" in finding.problem]
+    assert databases == [f"database {unfinished}", f"database {main}_berta"]
+    with server.connect() as connection:
+        for finding in found:
+            _, _, drop = finding.problem.partition("execute DROP DATABASE")
+            connection.exec_driver_sql(f"DROP DATABASE {drop} WITH (FORCE)") if drop else None
+        for name in others:
+            connection.exec_driver_sql(f'DROP DATABASE "{name}"')
+    assert _names(server, plain) == ["acme"]
+    plain.drop("acme")
+
+
 @pytest.mark.all_cases
 def test_the_making_of_a_template_that_was_killed_is_begun_again(
     make: Make, environment: Environment, server: Engine, plain: Tenancy

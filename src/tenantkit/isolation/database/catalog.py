@@ -14,6 +14,20 @@ from tenantkit.postgres.quoting import quote_identifier, quote_literal
 from tenantkit.tenant import Tenant
 
 _COMMENT = text("SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = :name")
+# A creation that was interrupted may have left a database without a comment, whose name tells what it was to be.
+_ORPHANS = text(
+    """
+    SELECT datname, tenant_id FROM pg_database CROSS JOIN LATERAL (
+        SELECT coalesce(
+            substring(
+                shobj_description(oid, 'pg_database') FROM '^tenantkit tenant ([0-9]+) of registry ' || :registry || '$'
+            ),
+            substring(datname FROM '^tenantkit_' || :registry || '_([0-9]+)$')
+        )::bigint AS tenant_id
+    ) AS marked
+    WHERE tenant_id IS NOT NULL AND tenant_id <> ALL(CAST(:known AS bigint[])) ORDER BY datname
+    """
+)
 _LOGIN = text(
     """
     SELECT current_user AS name, rolcreatedb OR rolsuper AS creates,
@@ -38,6 +52,11 @@ def read_comment(connection: Connection, name: str) -> str | None:
 def unfinished_name(tenant: Tenant) -> str:
     """Return the name that the database of *tenant* has until it has the tenant's comment."""
     return f"tenantkit_{tenant.registry}_{tenant.id}"
+
+
+def orphans(connection: Connection, registry: str, known: Collection[int]) -> list[str]:
+    """Return the names of databases for tenants of *registry* that are not *known*, by their ids."""
+    return list(connection.execute(_ORPHANS, {"registry": registry, "known": [*known]}).scalars())
 
 
 def login_problem(connection: Connection, roles: Collection[str]) -> str | None:

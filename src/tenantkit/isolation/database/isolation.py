@@ -20,6 +20,7 @@ from tenantkit.isolation.schema import SchemaIsolation
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.naming import MAX_IDENTIFIER_BYTES, schema_name
 from tenantkit.postgres.errors import sqlstate
+from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.tenant import Isolation as Name
 from tenantkit.tenant import NewTenant, Placement, Tenant
 
@@ -62,6 +63,18 @@ class DatabaseMaker:
         """Drop the database, and what an interrupted creation has left."""
         self._drop_own(connection, tenant)
         catalog.drop(connection, catalog.unfinished_name(tenant))
+
+    def inspect(self, connection: Connection, registry: str, known: Collection[int]) -> list[Finding]:
+        """Return the databases of tenants that are not in the registry; they may have rows that somebody needs."""
+        return [
+            Finding(
+                f"database {name}",
+                "its tenant is not in the registry; if its rows are not needed, execute DROP DATABASE "
+                f"{quote_identifier(name)}",
+                None,
+            )
+            for name in catalog.orphans(connection, registry, known)
+        ]
 
     def _drop_own(self, connection: Connection, tenant: Tenant) -> None:
         name = _database_of(tenant.placement)
