@@ -106,12 +106,24 @@ def pair(pair_url: URL) -> Generator[Tenancy]:
 
 
 @pytest.fixture(params=["sync", "psycopg", "asyncpg"])
-def app(request: pytest.FixtureRequest, pair_url: URL) -> Generator[Any]:
-    """The application's tenancy in every colour, on a pool of two connections."""
-    options: dict[str, Any] = {**APPLICATION, "listen": False, "engine_options": POOL}
+def make_app(request: pytest.FixtureRequest) -> Generator[Callable[..., Any]]:
+    """Make the application's tenancy in every colour, on a pool of two connections."""
     with ExitStack() as made:
-        if request.param == "sync":
-            yield made.enter_context(closing(Tenancy(as_role(pair_url, APP), **options)))
-            return
-        login = as_role(pair_url, APP).set(drivername=f"postgresql+{request.param}")
-        yield made.enter_context(blocking(AsyncTenancy(login, **options), request.getfixturevalue("portal")))
+
+        def make(url: URL, unscoped_url: URL | None = None, **options: Any) -> Any:
+            options = {"listen": False, "engine_options": POOL, **options}
+            login = as_role(url, APP)
+            if request.param == "sync":
+                return made.enter_context(closing(Tenancy(login, unscoped_url=unscoped_url, **options)))
+            name = f"postgresql+{request.param}"
+            unscoped_url = unscoped_url and unscoped_url.set(drivername=name)
+            tenancy = AsyncTenancy(login.set(drivername=name), unscoped_url=unscoped_url, **options)
+            return made.enter_context(blocking(tenancy, request.getfixturevalue("portal")))
+
+        yield make
+
+
+@pytest.fixture
+def app(pair_url: URL, make_app: Callable[..., Any]) -> Any:
+    """The application's tenancy, with the three tenants."""
+    return make_app(pair_url, **APPLICATION)

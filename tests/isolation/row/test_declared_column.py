@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -42,15 +42,13 @@ from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
 from tenantkit import ConfigurationError, MigrationError, Tenancy, drift, migrations
-from tenantkit.asyncio import AsyncTenancy
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.row.policies import security_functions
 from tenantkit.isolation.row.security import problems
 from tenantkit.isolation.row.writing import writing_physical_form
-from tests.isolation.row.conftest import APP, POOL, as_role, make_owner
+from tests.isolation.row.conftest import APP, as_role, make_owner
 from tests.isolation.row.generated import metadata
 from tests.migrations.environments import Environment
-from tests.support.blocking import blocking
 
 
 class Guid(TypeDecorator[UUID]):
@@ -133,15 +131,9 @@ def owner(url: URL, base: Any, kind: str) -> Generator[Tenancy]:
         yield tenancy
 
 
-@pytest.fixture(params=["sync", "psycopg", "asyncpg"])
-def app(request: pytest.FixtureRequest, url: URL, base: Any, owner: Tenancy) -> Generator[Any]:
-    given: dict[str, Any] = {**options(base), "engine_options": POOL}
-    with ExitStack() as made:
-        if request.param == "sync":
-            yield made.enter_context(closing(Tenancy(as_role(url, APP), **given)))
-        else:
-            login = as_role(url, APP).set(drivername=f"postgresql+{request.param}")
-            yield made.enter_context(blocking(AsyncTenancy(login, **given), request.getfixturevalue("portal")))
+@pytest.fixture
+def app(url: URL, base: Any, owner: Tenancy, make_app: Callable[..., Any]) -> Any:
+    return make_app(url, **options(base))
 
 
 def test_each_way_to_write_fills_the_column_of_the_application(app: Any, base: Any, kind: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,10 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from tenantkit import ConfigurationError, Tenancy
-from tenantkit.asyncio import AsyncTenancy
-from tests.isolation.row.conftest import APP, POOL, as_role, make_owner
+from tests.isolation.row.conftest import APP, as_role, make_owner
 from tests.isolation.row.models import APPLICATION, Account, Tag
-from tests.support.blocking import blocking
 
 TENANT: Any = literal_column("tag.tenant_id")
 
@@ -50,19 +48,9 @@ def rows(pair_url: URL) -> None:
                 session.commit()
 
 
-@pytest.fixture(params=["sync", "psycopg", "asyncpg"])
-def reader(request: pytest.FixtureRequest, pair_url: URL, make_login: Callable[..., URL], rows: None) -> Generator[Any]:
-    login = make_login()
-    options: dict[str, Any] = {**APPLICATION, "listen": False, "engine_options": POOL}
-    with ExitStack() as made:
-        if request.param == "sync":
-            url = as_role(pair_url, APP)
-            yield made.enter_context(closing(Tenancy(url, **options, unscoped_url=login)))
-            return
-        url, login = (each.set(drivername=f"postgresql+{request.param}") for each in (as_role(pair_url, APP), login))
-        yield made.enter_context(
-            blocking(AsyncTenancy(url, **options, unscoped_url=login), request.getfixturevalue("portal"))
-        )
+@pytest.fixture
+def reader(pair_url: URL, make_login: Callable[..., URL], rows: None, make_app: Callable[..., Any]) -> Any:
+    return make_app(pair_url, make_login(), **APPLICATION)
 
 
 def test_it_reads_all_rows_and_says_why(reader: Any, pair: Tenancy, caplog: pytest.LogCaptureFixture) -> None:

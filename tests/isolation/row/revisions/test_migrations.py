@@ -8,19 +8,14 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy import URL, Engine
 
 from tenantkit import MigrationError, ProvisioningError, Tenancy, drift, migrations
 from tests.isolation.row.conftest import APP, make_owner
 from tests.isolation.row.models import APPLICATION
+from tests.isolation.row.revisions.conftest import fill
 from tests.migrations.environments import Environment
 
-R1 = """
-op.create_table("account", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String, unique=True),
-    sa.Column("kind", sa.Enum("a", "b", name="kind", schema="tenant")), schema="tenant")
-op.create_table("invoice", sa.Column("id", sa.Integer, primary_key=True), sa.Column("amount", sa.Integer, index=True),
-    sa.Column("account_id", sa.Integer, sa.ForeignKey("tenant.account.id", ondelete="SET NULL")), schema="tenant")
-"""
 R2 = """
 op.add_column("invoice", sa.Column("number", sa.String), schema="tenant")
 op.create_unique_constraint("uq_number", "invoice", ["number"], schema="tenant")
@@ -41,33 +36,14 @@ op.drop_column("invoice", "number", schema="tenant")
 
 
 @pytest.fixture
-def environment(environment: Environment) -> Environment:
-    environment.add("r1", R1, 'op.drop_table("invoice", schema="tenant")\nop.drop_table("account", schema="tenant")')
-    return environment
-
-
-@pytest.fixture
 def fleet(url: URL, environment: Environment) -> Generator[Tenancy]:
     """Three tenants in common tables, each with an account and an invoice of the same ids, and three schemas."""
     with closing(make_owner(url, migrations=environment.folder)) as tenancy:
         migrations.migrate(tenancy)
         for number in range(3):
             for kind in ("row", "schema"):
-                tenancy.create(f"{kind}{number}", isolation=kind, seed=_fill)
+                tenancy.create(f"{kind}{number}", isolation=kind, seed=fill)
         yield tenancy
-
-
-@pytest.fixture
-def engine(url: URL) -> Generator[Engine]:
-    """The superuser's, who sees all rows."""
-    engine = create_engine(url)
-    yield engine
-    engine.dispose()
-
-
-def _fill(session: Any) -> None:
-    session.execute(text("INSERT INTO account (id, name) VALUES (1, :name)"), {"name": session.tenant.key})
-    session.execute(text("INSERT INTO invoice (id, amount, account_id) VALUES (1, 0, 1)"))
 
 
 def _keys(engine: Engine) -> dict[str, str]:
@@ -138,7 +114,7 @@ def test_a_data_step_is_executed_for_each_tenant(
     fleet: Tenancy, environment: Environment, engine: Engine, step: str
 ) -> None:
     """Over all tenants at once, each invoice would be joined with the accounts of all."""
-    fleet.create("longer-key", isolation="row", seed=_fill)
+    fleet.create("longer-key", isolation="row", seed=fill)
     environment.add("r2", step)
     migrations.migrate(fleet)
     sums = "SELECT tenants.key, amount FROM rows.invoice JOIN tenantkit.tenants ON tenants.id = tenant_id ORDER BY 1"

@@ -11,7 +11,7 @@ from sqlalchemy import URL
 from tenantkit import MigrationError, Tenancy, migrations
 from tenantkit.lint import lint, squawk
 from tests.isolation.row.conftest import make_owner
-from tests.isolation.row.test_migrations import R1, _fill
+from tests.isolation.row.revisions.conftest import fill
 from tests.migrations.environments import Environment
 
 STEPS = [
@@ -154,11 +154,10 @@ STEPS = [
 def fleet(url: URL, environment: Environment, monkeypatch: pytest.MonkeyPatch) -> Generator[Tenancy]:
     """Two tenants in common tables, with accounts and invoices of the same ids, and a shared table with a row."""
     monkeypatch.setattr(squawk, "find", lambda: None)
-    environment.add("r1", R1)
     with closing(make_owner(url, migrations=environment.folder, isolation="row")) as tenancy:
         migrations.migrate(tenancy)
         for number in range(2):
-            tenancy.create(f"row{number}", seed=_fill)
+            tenancy.create(f"row{number}", seed=fill)
         with tenancy.shared_session() as session:
             session.connection().exec_driver_sql("INSERT INTO shared.plan VALUES ('free')")
             session.commit()

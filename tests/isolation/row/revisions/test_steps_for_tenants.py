@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy import URL, Engine, text
 
 from tenantkit import MigrationError, Tenancy, migrations
 from tests.isolation.row.conftest import make_owner
-from tests.isolation.row.test_migrations import R1
 from tests.migrations.environments import Environment
 
 TABLES = """
@@ -136,20 +135,6 @@ FROM {schema}.account AS a {where} ORDER BY name
 
 SEEDS: tuple[Mapping[str, list[int]], ...] = ({"alpha": [1, 2]}, {"beta": [30], "gamma": []}, {})
 """The accounts of each tenant, with the amounts of their invoices."""
-
-
-@pytest.fixture
-def environment(environment: Environment) -> Environment:
-    environment.add("r1", R1, 'op.drop_table("invoice", schema="tenant")\nop.drop_table("account", schema="tenant")')
-    return environment
-
-
-@pytest.fixture
-def engine(url: URL) -> Generator[Engine]:
-    """The superuser's, who sees all rows."""
-    engine = create_engine(url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
