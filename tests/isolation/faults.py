@@ -94,6 +94,25 @@ def with_the_place_of_the_tenant_before(patch: Patch) -> None:
     patch.setattr(SchemaIsolation, "bind", bind)
 
 
+def _with_former(name: str) -> Plant:
+    """Return what gives each binding the value of the one before that another tenant has."""
+    original = Binding.__post_init__
+    made: list[tuple[int, Any]] = []
+
+    def change(binding: Binding) -> None:
+        own = getattr(binding, name)
+        former = next((value for tenant, value in reversed(made) if tenant != binding.tenant.id), own)
+        made.append((binding.tenant.id, own))
+        object.__setattr__(binding, name, former)
+        original(binding)
+
+    return lambda patch: patch.setattr(Binding, "__post_init__", change)
+
+
+with_the_role_of_the_tenant_before = _with_former("settings")
+with_the_login_of_the_tenant_before = _with_former("login")
+
+
 def with_one_cached_tenant(patch: Patch) -> None:
     patch.setattr(TenantCache, "find", lambda cache, _: next((entry[0] for entry in cache._entries.values()), None))
 

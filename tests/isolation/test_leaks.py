@@ -18,7 +18,7 @@ from tests.isolation.contract.deployment import Deployment
 from tests.isolation.contract.writes import WRITES
 from tests.isolation.leaks import crowds
 from tests.isolation.leaks.machine import DRIVERS, Leaks
-from tests.isolation.leaks.tenants import ALL, ISOLATIONS
+from tests.isolation.leaks.tenants import ALL, GUARDED, GUARDED_DEPLOYMENTS, ISOLATIONS
 from tests.isolation.leaks.visits import WAYS_TO_READ
 from tests.isolation.leaks.world import World
 
@@ -43,6 +43,15 @@ def world(deploy_each: Callable[..., dict[str, Deployment]]) -> Generator[World]
         yield world
 
 
+@pytest.fixture
+def guarded(request: pytest.FixtureRequest, deploy_each: Callable[..., dict[str, Deployment]]) -> Generator[World]:
+    """The deployment with the guard that the parameter names."""
+    pool = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 10}
+    deployments = deploy_each(GUARDED_DEPLOYMENTS[request.param], DRIVERS, engine_options=pool, engine_budget=2)
+    with closing(World(deployments, GUARDED[request.param])) as world:
+        yield world
+
+
 def run(world: World, number: int, **options: Any) -> None:
     """Run that number of examples."""
     own: dict[str, Any] = {
@@ -63,6 +72,14 @@ def test_nothing_leaks(world: World, all_cases: bool) -> None:
         ways = {f"read by {way}" for way in WAYS_TO_READ} | {f"write by {way}" for way in WRITES}
         ends = {f"one of many, {end}" for end in crowds.ENDS} | {f"object: {use}" for use in OBJECTS}
         assert ways | ends | ACTIONS <= {action for action, *_ in world.ran}
+
+
+@pytest.mark.parametrize("guarded", GUARDED, indirect=True)
+def test_nothing_leaks_through_a_guard(guarded: World, all_cases: bool) -> None:
+    run(guarded, 80 if all_cases else 4)
+    if all_cases:
+        ran = {action for action, *_ in guarded.ran}
+        assert {"trespass", *ACTIONS} - {"forge"} - {each for each in ACTIONS if "caller's" in each} <= ran
 
 
 def altered(statement: str) -> Callable[[World, pytest.MonkeyPatch], None]:
@@ -112,9 +129,49 @@ FAULTS: dict[str, Callable[[World, pytest.MonkeyPatch], None]] = {
 """Faults of the library, and of the common tables."""
 
 
+_MEMBERS = 'GRANT "{schema1}" TO "{schema2}"; GRANT "{schema2}" TO "{schema3}"'
+GUARD_FAULTS: dict[str, tuple[str, Callable[[World, pytest.MonkeyPatch], None]]] = {
+    **{
+        f"{guard}: {name}": (guard, lambda _, patch, plant=plant: plant(patch))
+        for guard, name, plant in (
+            ("role", "no role", faults.without_a_role),
+            ("role", "role of the tenant before", faults.with_the_role_of_the_tenant_before),
+            ("role", "role in the first transaction only", faults.with_a_path_in_the_first_transaction_only),
+            ("role", "one binding for all", faults.with_one_binding_for_all),
+            ("login", "no logins", faults.without_logins),
+            ("login", "login of the tenant before", faults.with_the_login_of_the_tenant_before),
+            ("login", "one login for all", faults.with_one_database_for_all),
+            ("login", "connections of any login", faults.with_connections_of_any_database),
+        )
+    },
+    **{f"{guard}: roles that have others": (guard, lambda world, _: world.plant(_MEMBERS)) for guard in GUARDED},
+    "role: a privilege of all": (
+        "role",
+        lambda world, _: world.plant(
+            'GRANT ALL ON SCHEMA "{schema1_place}" TO PUBLIC; GRANT SELECT ON "{schema1_place}".task TO PUBLIC'
+        ),
+    ),
+}
+"""Faults of guards, and of the roles in the database."""
+
+
+@pytest.mark.all_cases
+@pytest.mark.parametrize(("guarded", "plant"), GUARD_FAULTS.values(), ids=GUARD_FAULTS, indirect=["guarded"])
+def test_a_fault_of_a_guard_is_found(
+    guarded: World, monkeypatch: pytest.MonkeyPatch, plant: Callable[[World, pytest.MonkeyPatch], None]
+) -> None:
+    require_found(guarded, monkeypatch, plant)
+
+
 @pytest.mark.all_cases
 @pytest.mark.parametrize("plant", FAULTS.values(), ids=FAULTS)
 def test_a_fault_is_found(
+    world: World, monkeypatch: pytest.MonkeyPatch, plant: Callable[[World, pytest.MonkeyPatch], None]
+) -> None:
+    require_found(world, monkeypatch, plant)
+
+
+def require_found(
     world: World, monkeypatch: pytest.MonkeyPatch, plant: Callable[[World, pytest.MonkeyPatch], None]
 ) -> None:
     plant(world, monkeypatch)

@@ -21,7 +21,7 @@ from tests.isolation.contract.writes import WRITES
 from tests.isolation.leaks import crowds
 from tests.isolation.leaks.model import LeakError, Owner, Rows
 from tests.isolation.leaks.tenants import KINDS
-from tests.isolation.leaks.visits import LOCKING, WAYS_TO_READ, Visit, can_write
+from tests.isolation.leaks.visits import COMMITTING, LOCKING, WAYS_TO_READ, Visit, can_write
 from tests.isolation.leaks.world import World, has_left
 from tests.support.blocking import in_sync
 
@@ -32,6 +32,14 @@ FAILING = (
     "INSERT INTO project (id, name) VALUES (1, 'first')",
     "SELECT title FROM task WHERE state = 'NONE'",
 )
+
+TRESPASSING = (
+    "SELECT title FROM {}",
+    "UPDATE {} SET title = NULL",
+    "INSERT INTO {} (id, title) VALUES (77, 'theirs')",
+    "DELETE FROM {}",
+)
+"""Statements on the table of another tenant."""
 
 FIND = (select(Task.title), text("SELECT title FROM task"))
 
@@ -80,7 +88,7 @@ class Leaks(RuleBasedStateMachine):
 
     def served(self, key: str) -> Owner:
         """Return the tenant *key*, or else one that is not suspended."""
-        owners = [self.world.owners[key], *self.world.owners.values()]
+        owners = [self.world.named(key), *self.world.owners.values()]
         return next(owner for owner in owners if not owner.is_suspended)
 
     def count(self, action: str, owner: Owner, driver: str) -> None:
@@ -131,7 +139,7 @@ class Leaks(RuleBasedStateMachine):
     def write(self, driver: str, key: str, ways: list[str], elsewhere: bool) -> None:
         visit = self.writing(driver, key, "write")
         for way in ways:
-            if can_write(visit.owner, way):
+            if can_write(visit.owner, way) and not (way in COMMITTING and visit.owner.is_suspended):
                 self.count(f"write by {way}", visit.owner, driver)
                 visit.write(way, elsewhere=elsewhere)
                 visit.read("entities")
@@ -207,6 +215,21 @@ class Leaks(RuleBasedStateMachine):
             statement = f"UPDATE task SET {column} = {theirs}"
         visit.fail(statement)
 
+    @rule(driver=drivers, key=keys, ends=st.booleans())
+    @precondition(lambda self: self.world.is_guarded)
+    def trespass(self, driver: str, key: str, ends: bool) -> None:
+        """Name the tables of other tenants, which only a guard refuses, also right after the end of a transaction."""
+        visit = self.visit(driver, key, "trespass")
+        if ends and not visit.owner.is_suspended:
+            visit.commit()
+        self.require_guard(visit)
+
+    def require_guard(self, visit: Visit) -> None:
+        """Raise unless each statement on the table of another tenant is refused."""
+        for theirs in self.world.owners.values():
+            for statement in TRESPASSING if theirs is not visit.owner else ():
+                visit.require_refusal(statement.format(f'"{theirs.tenant.schema}".task'))
+
     # Sessions that end with their rule
 
     @rule(driver=drivers, line=st.sampled_from([*USES]), number=numbers, shared=st.booleans())
@@ -272,7 +295,7 @@ class Leaks(RuleBasedStateMachine):
     def use_in_context(self, driver: str, key: str, other: str | None, line: str, number: int) -> None:
         """Use a session of the current tenant while another one is current, or none."""
         owner, deployment = self.served(key), self.world.deployments[driver]
-        current = None if other is None else self.world.owners[other].tenant
+        current = None if other is None else self.world.named(other).tenant
         with tenant_context(owner.tenant):
             visit = self.enter(deployment, owner, deployment.application.session())
             visit.read("entities")
@@ -287,6 +310,7 @@ class Leaks(RuleBasedStateMachine):
         self.count("use in context", owner, driver)
 
     @rule(driver=drivers, chosen=st.lists(keys, min_size=1, max_size=3), end=st.sampled_from(["commit", "rollback"]))
+    @precondition(lambda self: not self.world.is_guarded)
     def share_connection(self, driver: str, chosen: list[str], end: str) -> None:
         """Use a caller's connection for several tenants, one after the other in one transaction."""
         deployment, first = self.world.deployments[driver], self.served(chosen[0])
@@ -354,17 +378,17 @@ class Leaks(RuleBasedStateMachine):
     @rule(key=keys)
     @precondition(lambda self: sum(owner.is_suspended for owner in self.world.owners.values()) < 3)
     def suspend(self, key: str) -> None:
-        owner = self.world.owners[key]
+        owner = self.world.named(key)
         before = owner.tenant
         self.world.suspend(owner)
         for driver in DRIVERS:
-            for name in (key, before, owner.tenant):
+            for name in (owner.key, before, owner.tenant):
                 self.require_closed(driver, name, TenantUnavailableError)
             self.count("suspend", owner, driver)
 
     @rule(key=keys)
     def resume(self, key: str) -> None:
-        owner = self.world.owners[key]
+        owner = self.world.named(key)
         self.world.resume(owner)
         for driver in DRIVERS:
             visit = self.open(driver, owner)
@@ -377,20 +401,20 @@ class Leaks(RuleBasedStateMachine):
     def create_again(self, key: str, how: str) -> None:
         """Drop a tenant, and create another one with its key: what was kept of the first must not reach the second."""
         self.created += 1
-        former = self.world.owners[key]
+        former = self.world.named(key)
         if former.is_suspended:
             self.world.resume(former)
         task = self.detached("sync", former)
         for driver in DRIVERS:
             if driver in self.visits and self.visits[driver].owner is not former:
                 self.end(driver)
-            visit = self.visit(driver, key, "create again")
+            visit = self.visit(driver, former.key, "create again")
             visit.read("entities")
             getattr(visit, how)()
         kept, self.visits = self.visits, {}
         self.world.drop(former)
         for driver, visit in kept.items():
-            for name in (key, former.tenant):
+            for name in (former.key, former.tenant):
                 self.require_closed(driver, name, TenantNotFoundError)
             self.require_refusal(visit, TenantNotFoundError)
         owner = self.world.create_again(former)
@@ -421,6 +445,12 @@ class Leaks(RuleBasedStateMachine):
         with ExitStack() as stack:
             for visit in self.opened:
                 stack.callback(visit.close)
+        if self.world.is_guarded:
+            for owner in self.world.owners.values():
+                if not owner.is_suspended and not owner.is_dropped:
+                    visit = self.open("sync", owner)
+                    self.require_guard(visit)
+                    visit.close()
         self.world.compare()
         self.world.require_nothing_left()
 

@@ -193,6 +193,20 @@ class Visit:
         else:
             raise LeakError(f"{self.owner.key}: {statement!r} has not failed")
 
+    def require_refusal(self, statement: str) -> None:
+        """Execute a statement that the database must refuse, in a savepoint."""
+
+        def work(session: Session) -> None:
+            with session.begin_nested():
+                session.execute(text(statement))
+
+        self.in_transaction = True
+        try:
+            self.do(work)
+        except DBAPIError:
+            return
+        raise LeakError(f"{self.owner.key}: {statement!r} was not refused")
+
     def leave(self, name: str) -> None:
         """Leave something on the connection that must not outlive the transaction, and end that."""
         statement, find = LEFT[name]

@@ -9,8 +9,10 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session
 
+from tenantkit.isolation.roles import role_of
 from tests.isolation.contract.application import seed
 from tests.isolation.contract.deployment import Deployment
+from tests.isolation.contract.isolations import Kind
 from tests.isolation.leaks.model import LeakError, Owner, Rows
 from tests.isolation.leaks.tenants import KINDS
 from tests.support.blocking import in_sync
@@ -32,12 +34,15 @@ _LEFT = text(
 class World:
     """The tenants of the state machine, what they must have, and what they have."""
 
-    def __init__(self, deployments: Mapping[str, Deployment]) -> None:
-        """Take one deployment, as it is reached by each driver."""
+    def __init__(self, deployments: Mapping[str, Deployment], kinds: Mapping[str, Kind] = KINDS) -> None:
+        """Take one deployment, as it is reached by each driver, and the isolation of each tenant."""
         self.deployments = deployments
+        self.is_guarded = kinds is not KINDS
+        """Whether the database itself refuses what is another tenant's."""
         self.ran: Counter[tuple[str, ...]] = Counter()
         """How often each action has run: with its kind, the isolation and the driver."""
         self._operated = next(iter(deployments.values()))
+        self._planted: str | None = None
         self._engines: dict[str, Engine] = {}
         for name in self._operated.engines:
             with self._engine(name).connect() as connection:  # what a fault leaves must not be waited for
@@ -45,7 +50,7 @@ class World:
             self._dispose(name)
         bindings = map(self._operated.operator.bind, self._operated.operator.list())
         self._columns = {each.tenant.key: None if each.column is None else each.column.name for each in bindings}
-        self.owners = {tenant.key: Owner(tenant, KINDS[tenant.key]) for tenant in self._operated.operator.list()}
+        self.owners = {tenant.key: Owner(tenant, kinds[tenant.key]) for tenant in self._operated.operator.list()}
 
     def clear(self) -> None:
         """Remove all rows, and let all tenants be served."""
@@ -55,6 +60,7 @@ class World:
                 self.create_again(owner)
             elif owner.is_suspended:
                 self.resume(owner)
+        self._execute_planted()
         for engine, owners in self._by_engine():
             tables = [f'"{owner.tenant.schema}".{table}' for owner in owners for table in ("task", "entry")]
             with engine.connect() as connection:
@@ -77,6 +83,10 @@ class World:
                 for key, number, title in connection.exec_driver_sql(" UNION ALL ".join(self._queries(owners))):
                     found.setdefault(key, {})[number] = title
         return found
+
+    def named(self, key: str) -> Owner:
+        """Return the tenant with this key, or another one if this deployment has none."""
+        return self.owners.get(key) or [*self.owners.values()][sum(key.encode()) % len(self.owners)]
 
     def _by_engine(self) -> Iterator[tuple[Engine, list[Owner]]]:
         owners = [owner for owner in self.owners.values() if not owner.is_dropped]
@@ -165,6 +175,20 @@ class World:
             if self.column(owner) is not None:
                 with self._engine(owner.tenant.placement.database).connect() as connection:
                     connection.exec_driver_sql(statement.format(schema=f'"{owner.tenant.schema}"'))
+
+    def plant(self, statement: str) -> None:
+        """Have a statement executed before each example.
+
+        ``{schema1}`` in it is the role of that tenant, and ``{schema1_place}`` its schema.
+        """
+        self._planted = statement
+
+    def _execute_planted(self) -> None:
+        if self._planted is not None:
+            names = {key: role_of(owner.tenant) for key, owner in self.owners.items()}
+            names |= {f"{key}_place": owner.tenant.schema for key, owner in self.owners.items()}
+            with self._engine("main").connect() as connection:
+                connection.exec_driver_sql(self._planted.format(**names))
 
     def kill(self, owner: Owner, pid: int) -> None:
         """End a connection of a tenant, and wait until it has ended."""
