@@ -156,7 +156,7 @@ class Directory(HasConnections):
         :raises ConfigurationError: if the column cannot have the value, the tenant has one, or another tenant this one.
         """
         value = self.new_row_value(key, row_value)
-        with self.changing(key) as connection:
+        with self._changing(key) as connection:
             return store.set_row_value(connection, self.isolations, key, value)
 
     def add_domain(self, key: str, domain: str, *, primary: bool = False) -> Tenant:
@@ -217,7 +217,7 @@ class Directory(HasConnections):
         return str(self.isolations.row_column.new_value(row_value))
 
     @contextmanager
-    def changing(self, key: str) -> Generator[Connection]:
+    def _changing(self, key: str) -> Generator[Connection]:
         """Begin a transaction that changes a tenant in the registry.
 
         :raises ConfigurationError: if the login may not.
@@ -233,9 +233,9 @@ class Directory(HasConnections):
             return self.lookups.look_up(connection, name, find)
 
     def _move(self, key: str, wanted: Status) -> Tenant:
-        with self.changing(key) as connection:
+        with self._changing(key) as connection:
             return store.move(connection, self.isolations, key, wanted)
 
     def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
-        with self.changing(key) as connection:
+        with self._changing(key) as connection:
             return store.changed(connection, self.isolations, key, change, *args, **options)

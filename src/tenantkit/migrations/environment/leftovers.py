@@ -190,7 +190,7 @@ def _guarding(driver: Any, require: Callable[[], None]) -> Generator[None]:
     psycopg calls ``wait`` for each of them. The connection serves later placements, so afterwards the threads and tasks
     that revisions have started are refused.
     """
-    waits, own = type(driver).wait, ref(driver)
+    waits, own = driver.__class__.wait, ref(driver)
 
     def guard(before: Callable[[], None]) -> None:
         def wait(*arguments: Any, **options: Any) -> Any:
