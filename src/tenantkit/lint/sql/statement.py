@@ -18,6 +18,15 @@ _CALLING = frozenset(
     {"CallStmt", "CreateTableAsStmt", "DeleteStmt", "InsertStmt", "MergeStmt", "SelectStmt", "UpdateStmt"}
 )
 """Statements that evaluate expressions now."""
+_OF_POSTGRESQL = frozenset(
+    """
+    array_agg avg btrim concat count current_schema current_setting date_trunc extract format gen_random_uuid
+    generate_series json_build_object jsonb_build_object jsonb_set left length lower max md5 min nextval now nullif
+    random regexp_replace replace right round row_number set_config setval split_part string_agg substr substring sum
+    to_char to_jsonb trim unnest upper
+    """.split()  # noqa: SIM905 - as a list it would take a page
+)
+"""Functions for which earlier revisions, whose rendering takes a while, need not be searched."""
 MISSING = "pgparse, which reads SQL, is not installed: pip install 'tenantkit[lint]'"
 
 
@@ -121,11 +130,12 @@ class Statement:
 
     @cached_property
     def calls(self) -> tuple[str, ...]:
-        """The functions and procedures that it calls, without their schemas."""
+        """The functions and procedures that it calls, without their schemas and without many of PostgreSQL's own."""
         if self.kind not in _CALLING:
             return ()
         called = {"FuncCall": self.node["funccall"]} if self.kind == "CallStmt" else {self.kind: self.node}
-        return tuple(name.rpartition(".")[2] for name in functions(called))
+        names = (name.rpartition(".")[2] for name in functions(called))
+        return tuple(name for name in names if name not in _OF_POSTGRESQL and not name.startswith("pg_"))
 
     @cached_property
     def unseen(self) -> str | None:
