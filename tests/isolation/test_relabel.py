@@ -166,7 +166,10 @@ def test_a_schema_that_a_migration_works_on_is_not_renamed(connection: Connectio
             other.exec_driver_sql(
                 "SELECT pg_advisory_xact_lock(hashtext('tenantkit migration'), hashtext(%s))", (name,)
             )
-            with pytest.raises(SchemaRenameError, match=f"a migration is at work on the schema '{name}'") as refused:
+            with (
+                pytest.raises(SchemaRenameError, match=f"a migration is at work on the schema '{name}'") as refused,
+                connection.begin_nested(),
+            ):
                 relabel(connection, "t_acme", "t_new")
             assert refused.value.sqlstate == "55P03"
     relabel(connection, "t_acme", "t_new")

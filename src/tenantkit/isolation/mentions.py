@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, text
 
 from tenantkit.postgres.quoting import search_path
 
@@ -27,55 +27,65 @@ class Mention:
 
 # With the path of the schema, PostgreSQL writes references to its objects without its name: only texts keep it. So
 # expressions are read in this schema, and in those that no tenant has; texts, which cost little, in the whole database.
+# CASE keeps the planner from writing the expressions of all other schemas first.
 _FIND = text(
     """
     WITH known AS (
-        SELECT oid, nspname !~ '^pg_' AND nspname <> 'information_schema' AS is_users,
-            nspname = :schema OR coalesce(obj_description(oid, 'pg_namespace'), '') !~ '^tenantkit tenant ' AS is_read
+        SELECT pg_namespace.oid, nspname = :schema OR coalesce(description, '') !~ '^tenantkit tenant ' AS is_read
         FROM pg_namespace
-    ), routine AS (
-        SELECT pg_proc.*, is_read
-        FROM pg_proc JOIN known ON known.oid = pronamespace JOIN pg_language ON pg_language.oid = prolang
-        WHERE is_users AND lanname NOT IN ('c', 'internal')
+        LEFT JOIN pg_description ON objoid = pg_namespace.oid AND classoid = 'pg_namespace'::regclass AND objsubid = 0
+        WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+    ), space AS (
+        SELECT oid FROM known WHERE is_read
     ), relation AS (
-        SELECT pg_class.* FROM pg_class JOIN known ON known.oid = relnamespace WHERE is_users AND is_read
+        SELECT oid, relkind FROM pg_class WHERE relnamespace IN (SELECT oid FROM space)
+    ), routine AS (
+        SELECT pg_proc.* FROM pg_proc JOIN pg_language ON pg_language.oid = prolang
+        WHERE lanname NOT IN ('c', 'internal') AND pronamespace IN (SELECT oid FROM known)
     ), found AS (
         SELECT 'the body of ' || oid::regprocedure AS what, prosrc AS text, true AS obstructs FROM routine
         UNION ALL
         SELECT 'a setting of ' || oid::regprocedure, setting, true
-        FROM routine, unnest(proconfig) AS setting WHERE setting !~ '^search_path='
+        FROM routine, unnest(proconfig) AS setting
+        WHERE (cardinality(proconfig) > 1 OR proconfig[1] !~ '^search_path=') AND setting !~ '^search_path='
         UNION ALL
-        SELECT 'a constant in ' || oid::regprocedure, pg_get_expr(proargdefaults, 0), true FROM routine WHERE is_read
+        SELECT 'a constant in ' || oid::regprocedure, CASE WHEN pronamespace IN (SELECT oid FROM space)
+            THEN concat_ws(' ', pg_get_expr(proargdefaults, 0), pg_get_function_sqlbody(oid)) END, true
+        FROM routine WHERE proargdefaults IS NOT NULL OR prosqlbody IS NOT NULL
         UNION ALL
-        SELECT 'a constant in ' || oid::regprocedure, pg_get_function_sqlbody(oid), true
-        FROM routine WHERE is_read AND prosqlbody IS NOT NULL
+        SELECT format('the trigger %I on %s', tgname, tgrelid::regclass),
+            CASE WHEN tgrelid IN (SELECT oid FROM relation) THEN pg_get_triggerdef(oid, true) END, true
+        FROM pg_trigger WHERE NOT tgisinternal
         UNION ALL
-        SELECT format('the trigger %I on %s', tgname, tgrelid::regclass), pg_get_triggerdef(pg_trigger.oid, true), true
-        FROM pg_trigger JOIN relation ON relation.oid = tgrelid WHERE NOT tgisinternal
+        SELECT format('the default of %s.%I', adrelid::regclass, attname),
+            CASE WHEN adrelid IN (SELECT oid FROM relation) THEN pg_get_expr(adbin, adrelid) END, true
+        FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
         UNION ALL
-        SELECT format('the default of %s.%I', adrelid::regclass, attname), pg_get_expr(adbin, adrelid), true
-        FROM pg_attrdef JOIN relation ON relation.oid = adrelid
-        JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
-        UNION ALL
-        SELECT format('the constraint %I', conname), pg_get_constraintdef(pg_constraint.oid, true), true
-        FROM pg_constraint JOIN known ON known.oid = connamespace WHERE contype = 'c' AND is_users AND is_read
+        SELECT format('the constraint %I', conname),
+            CASE WHEN connamespace IN (SELECT oid FROM space) THEN pg_get_constraintdef(oid, true) END, true
+        FROM pg_constraint WHERE contype = 'c'
         UNION ALL
         SELECT format('the index %s', indexrelid::regclass),
-            concat_ws(' ', pg_get_expr(indexprs, indrelid), pg_get_expr(indpred, indrelid)), true
-        FROM pg_index JOIN relation ON relation.oid = indrelid WHERE indexprs IS NOT NULL OR indpred IS NOT NULL
+            CASE WHEN indrelid IN (SELECT oid FROM relation)
+            THEN concat_ws(' ', pg_get_expr(indexprs, indrelid), pg_get_expr(indpred, indrelid)) END, true
+        FROM pg_index WHERE indexprs IS NOT NULL OR indpred IS NOT NULL
         UNION ALL
         SELECT format('the policy %I on %s', polname, polrelid::regclass),
-            concat_ws(' ', pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)), true
-        FROM pg_policy JOIN relation ON relation.oid = polrelid
+            CASE WHEN polrelid IN (SELECT oid FROM relation)
+            THEN concat_ws(' ', pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) END, true
+        FROM pg_policy
         UNION ALL
-        SELECT format('the view %s', oid::regclass), pg_get_viewdef(oid, true), true
-        FROM relation WHERE relkind IN ('v', 'm')
+        SELECT format('the view %s', oid::regclass), CASE WHEN relkind IN ('v', 'm')
+            THEN pg_get_viewdef(oid, true) END, true
+        FROM relation
         UNION ALL
-        SELECT format('the rule %I on %s', rulename, ev_class::regclass), pg_get_ruledef(pg_rewrite.oid, true), true
-        FROM pg_rewrite JOIN relation ON relation.oid = ev_class WHERE rulename <> '_RETURN'
+        SELECT format('the rule %I on %s', rulename, ev_class::regclass),
+            CASE WHEN ev_class IN (SELECT oid FROM relation) THEN pg_get_ruledef(oid, true) END, true
+        FROM pg_rewrite WHERE rulename <> '_RETURN'
         UNION ALL
-        SELECT format('the default of the domain %s', pg_type.oid::regtype), pg_get_expr(typdefaultbin, 0), true
-        FROM pg_type JOIN known ON known.oid = typnamespace WHERE typtype = 'd' AND is_users AND is_read
+        SELECT format('the default of the domain %s', oid::regtype),
+            CASE WHEN typnamespace IN (SELECT oid FROM space) THEN pg_get_expr(typdefaultbin, 0) END, true
+        FROM pg_type WHERE typtype = 'd' AND typdefaultbin IS NOT NULL
         UNION ALL
         SELECT format('the options of the foreign table %s', ftrelid::regclass), array_to_string(ftoptions, ' '), true
         FROM pg_foreign_table
@@ -92,6 +102,9 @@ _FIND = text(
     SELECT what, text, obstructs FROM found WHERE strpos(replace(lower(text), '""', '"'), lower(:schema)) > 0
     ORDER BY obstructs DESC, what
     """
+)
+_SET_PATH = text(
+    "SELECT current_setting('search_path'), set_config('search_path', :path, true), set_config('jit', 'off', true)"
 )
 _LONGER = text("SELECT nspname FROM pg_namespace WHERE strpos(nspname, :schema) > 0 AND nspname <> :schema")
 
@@ -123,6 +136,4 @@ def names_schema(words: str, schema: str, others: Iterable[str] = ()) -> bool:
 
 def _set_path(connection: Connection, path: str) -> str:
     """Set the path for the rest of the transaction, and return what it was."""
-    before = connection.execute(select(func.current_setting("search_path"))).scalar_one()
-    connection.execute(select(func.set_config("search_path", path, True)))  # noqa: FBT003
-    return str(before)
+    return str(connection.execute(_SET_PATH, {"path": path}).scalar_one())

@@ -20,33 +20,44 @@ _PATHS = text(
     WHERE setting ^@ 'search_path=' AND strpos(replace(setting, '""', '"'), :schema) > 0
     """
 )
-_CLAIM = text(f"SELECT pg_try_advisory_xact_lock({PLACEMENT.format(schema=':schema')})")
+_CLAIM = text(
+    "SELECT name FROM (SELECT unnest(CAST(:names AS text[])) AS name) AS names "  # noqa: S608 - ours
+    f"WHERE NOT pg_try_advisory_xact_lock({PLACEMENT.format(schema='name')})"
+)
 _ELEMENT = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,"]+?))\s*(?:,|$)')
 
 
-def relabel(connection: Connection, schema: str, new: str) -> None:
+def relabel(connection: Connection, schema: str, new: str, *, is_checked: bool = False) -> None:
     """Rename *schema* to *new*, and replace the name in the paths of functions, in the caller's transaction.
 
     It locks no table, so it neither waits for open transactions nor makes others wait. A transaction that goes on with
     the old name fails (42P01). No other schema may ever get the old name: a function, a prepared statement or a
     subscription may still have it, and would read the other schema.
 
+    :param is_checked: whether the caller knows that no text names the schema, such as one that it has just made. The
+        search for texts reads the catalog of the whole database.
     :raises SchemaRenameError: if texts name the schema, or a migration is at work on it; its ``sqlstate`` is then that
         of a lock conflict, so the transaction can be repeated.
     """
-    for name in sorted((schema, new)):
-        if not connection.execute(_CLAIM, {"schema": name}).scalar_one():
-            raise SchemaRenameError(
-                schema, f"a migration is at work on the schema {name!r}; wait until it ends", LOCK_NOT_AVAILABLE
-            )
-    if (obstacle := obstacle_to_relabel(connection, schema)) is not None:
+    for busy in connection.execute(_CLAIM, {"names": [schema, new]}).scalars():
+        raise SchemaRenameError(
+            schema, f"a migration is at work on the schema {busy!r}; wait until it ends", LOCK_NOT_AVAILABLE
+        )
+    if not is_checked and (obstacle := obstacle_to_relabel(connection, schema)) is not None:
         raise SchemaRenameError(schema, obstacle)
     connection.exec_driver_sql(f"ALTER SCHEMA {_quote(schema)} RENAME TO {_quote(new)}")
-    for row in connection.execute(_PATHS, {"schema": schema}).all():
-        path = read_path(row.setting.removeprefix(_PATH))
-        if schema in path:
-            names = ", ".join(quote_literal(new if name == schema else name) for name in path)
-            connection.exec_driver_sql(f"ALTER ROUTINE {row.called} SET search_path TO {names}".replace("%", "%%"))
+    paths = [
+        (row.called, read_path(row.setting.removeprefix(_PATH)))
+        for row in connection.execute(_PATHS, {"schema": schema})
+    ]
+    changes = [
+        f"ALTER ROUTINE {called} SET search_path TO "
+        + ", ".join(quote_literal(new if name == schema else name) for name in path)
+        for called, path in paths
+        if schema in path
+    ]
+    if changes:
+        connection.exec_driver_sql("; ".join(changes).replace("%", "%%"))
 
 
 def obstacle_to_relabel(connection: Connection, schema: str) -> str | None:

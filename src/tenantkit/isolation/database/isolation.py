@@ -147,7 +147,7 @@ class DatabaseIsolation:
             return replace(self.inside, roles=None, grant_to=self.grant_to).create(connection, tenant)
         if schemas.read_mark(connection, templates.SCHEMA) is None:
             return self.inside.create(connection, tenant)
-        relabel(connection, templates.SCHEMA, tenant.schema)
+        relabel(connection, templates.SCHEMA, tenant.schema, is_checked=True)  # see `is_template`
         schemas.set_mark(connection, tenant.schema, schemas.mark_of(tenant))
         if self.inside.roles is not None:
             self.inside.roles.admit(connection, [tenant])
