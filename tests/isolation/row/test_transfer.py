@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from sqlalchemy import URL, MetaData, create_engine, insert, select, text
+from sqlalchemy import URL, Engine, MetaData, create_engine, event, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit import ProvisioningError, Tenancy, transfer
@@ -148,6 +148,55 @@ def test_an_older_file_is_migrated_in_a_schema_of_its_own_first(
         with new.engine.connect() as connection:
             connection.execute(text("SELECT set_config('tenantkit.tenant', :id, true)"), {"id": str(copy.id)})
             assert connection.execute(text('SELECT id, a, b FROM "rows".n')).all() == [(1, "old", "old!")]
+
+
+def test_a_restore_that_fails_at_any_statement_leaves_no_row(
+    pair: Tenancy, engine: Engine, tmp_path: Path, all_cases: bool
+) -> None:
+    with pair.engine.begin() as connection:  # a trigger, which is disabled meanwhile
+        connection.exec_driver_sql(
+            "CREATE FUNCTION rows.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$"
+        )
+        connection.execute(text("SELECT set_config('tenantkit.tenant', :id, true)"), {"id": str(pair.get("acme").id)})
+        connection.exec_driver_sql("INSERT INTO rows.tag (name) VALUES ('one'), ('two')")
+        connection.exec_driver_sql("INSERT INTO rows.account (name, kind) VALUES ('a', 'CUSTOMER')")
+        connection.exec_driver_sql(
+            "CREATE TRIGGER refuse BEFORE INSERT ON rows.tag FOR EACH ROW EXECUTE FUNCTION rows.refuse()"
+        )
+    transfer.backup(pair, "acme", tmp_path / "a.tenant")
+
+    def state() -> tuple[Any, ...]:
+        with engine.connect() as connection:
+            return (
+                sorted(map(tuple, connection.exec_driver_sql("SELECT * FROM rows.tag").all())),
+                connection.exec_driver_sql("SELECT nspname FROM pg_namespace WHERE nspname ~ 'restore'").all(),
+                connection.exec_driver_sql(
+                    "SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'refuse'"
+                ).scalar_one(),
+            )
+
+    before = state()
+    sent = 0
+
+    def fail(*_: Any) -> None:
+        nonlocal sent
+        sent += 1
+        if sent == number:
+            raise RuntimeError("at a statement")
+
+    event.listen(pair.engine, "before_cursor_execute", fail)
+    for number in count(30, 1 if all_cases else 23):  # noqa: B007 - `fail` reads it
+        sent = 0
+        try:
+            transfer.restore(pair, tmp_path / "a.tenant", key="copy")
+        except (ProvisioningError, RuntimeError):
+            assert state() == before
+        else:
+            break
+    assert number > 100
+    rows, schemas, enabled = state()
+    assert len(rows) == 2 * len(before[0])
+    assert (schemas, enabled) == ([], "O")
 
 
 @examples(3, 40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
