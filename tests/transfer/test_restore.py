@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tenantkit.transfer import restoring, source
 from tests.migrations.environments import Environment
 from tests.support.catalog import registered
 from tests.support.models import Country, Project
+from tests.support.processes import until
 
 Fill = Callable[..., None]
 Read = Callable[[Tenancy, str], Any]
@@ -210,6 +212,22 @@ def test_a_backup_is_one_snapshot(tenancy: Tenancy, engine: Engine, file: Path, 
 
     made = transfer.backup(tenancy, "acme", file, progress=change)
     assert made.tables == {"project": 1, "task": 1}
+
+
+def test_the_snapshot_is_newer_than_a_truncate_that_was_waited_for(
+    tenancy: Tenancy, engine: Engine, file: Path, fill: Fill
+) -> None:
+    """In an older one, PostgreSQL shows the table as empty."""
+    tenancy.create("acme")
+    fill(tenancy, "acme", "one")
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with ThreadPoolExecutor(1) as thread, engine.connect() as connection:
+        connection.execute(text("TRUNCATE t_acme.task"))
+        connection.execute(text("INSERT INTO t_acme.task (title, state, project_id) VALUES ('new', 'OPEN', 1)"))
+        made = thread.submit(transfer.backup, tenancy, "acme", file)
+        until(lambda: rows(engine, waiting) == [(1,)])
+        connection.commit()
+    assert made.result().tables == {"project": 1, "task": 1}
 
 
 def test_no_migration_begins_during_a_backup(tenancy: Tenancy, engine: Engine, file: Path) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from tenantkit import ProvisioningError, Tenancy, transfer
 from tests.isolation.row.conftest import APP, as_role, make_owner
 from tests.isolation.row.generated import metadata
-from tests.isolation.row.models import Account, Invoice, Kind, Tag
+from tests.isolation.row.models import APPLICATION, Account, Invoice, Kind, Tag
 from tests.isolation.row.test_declared_column import TYPES, declare, options
 from tests.migrations.environments import Environment
 from tests.support.generated import examples
@@ -48,9 +48,7 @@ def read(tenancy: Tenancy, key: str) -> list[Any]:
 
 @pytest.mark.parametrize("isolation", ["row", "schema"])
 def test_the_rows_of_one_tenant_are_restored(pair: Tenancy, pair_url: URL, tmp_path: Path, isolation: str) -> None:
-    with closing(
-        Tenancy(as_role(pair_url, APP), tenant=pair.metadata.tenant, shared=pair.metadata.shared, listen=False)
-    ) as app:
+    with closing(Tenancy(as_role(pair_url, APP), **APPLICATION, listen=False)) as app:
         for key in ("berta", "acme", "berta"):
             with app.session(key) as session:
                 fill(session, f"{key} {next(_numbers)}")
@@ -148,6 +146,17 @@ def test_an_older_file_is_migrated_in_a_schema_of_its_own_first(
         with new.engine.connect() as connection:
             connection.execute(text("SELECT set_config('tenantkit.tenant', :id, true)"), {"id": str(copy.id)})
             assert connection.execute(text('SELECT id, a, b FROM "rows".n')).all() == [(1, "old", "old!")]
+
+
+def test_a_superuser_backs_up_the_rows_of_one_tenant(pair: Tenancy, pair_url: URL, tmp_path: Path) -> None:
+    with closing(Tenancy(as_role(pair_url, APP), **APPLICATION, listen=False)) as app:
+        for key in ("acme", "berta"):
+            with app.session(key) as session:
+                fill(session, key)
+    with closing(Tenancy(pair_url, **APPLICATION, listen=False)) as superuser:
+        made = transfer.backup(superuser, "acme", tmp_path / "a.tenant", compression="none")
+    assert made.rows == 9
+    assert b"berta" not in (tmp_path / "a.tenant").read_bytes()
 
 
 def test_a_restore_that_fails_at_any_statement_leaves_no_row(
