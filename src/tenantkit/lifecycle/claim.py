@@ -24,44 +24,44 @@ _EXPECTED = frozenset({"23505", "3F000", "42883"})
 """SQLSTATEs of a name that is taken, and of a registry that is missing or older."""
 
 
+class SpareRefusedError(Exception):
+    """The database has refused to turn a spare into a tenant; the transaction has failed."""
+
+
 def claim_spare(
     directory: Directory, connection: Connection, order: Order, build: CheckedBuilder, *, claim: str | None
 ) -> Tenant | None:
-    """Turn a spare into the tenant of *order*, and commit; return ``None`` if there is none for it.
+    """Turn a spare into the tenant of *order* in the caller's transaction; return ``None`` if there is none for it.
 
     :param claim: the mark of the creation that goes on to write the first rows; without one, the tenant is active.
+    :raises SpareRefusedError: if the creation from nothing is to find the reason again: a taken domain, for example.
     """
     new = order.new_tenant()
     isolation = directory.isolations.for_new(new)
     if order.becomes is Status.SPARE or isolation.name != Isolation.SCHEMA or (contents := build.contents) is None:
         return None
+    if order.wanted is None and order.policy is not None:
+        new = replace(new, database=choose_database(connection, directory.databases, new, order.policy))
+    placement = isolation.place(new)
+    if not shares_transaction(directory.databases, placement.database):
+        return None
     try:
-        with connection.begin():
-            if order.wanted is None and order.policy is not None:
-                new = replace(new, database=choose_database(connection, directory.databases, new, order.policy))
-            placement = isolation.place(new)
-            if not shares_transaction(directory.databases, placement.database):
-                return None
-            is_claimed = spares.claim(
-                connection,
-                key=order.key,
-                name=order.name,
-                schema=placement.schema,
-                status=Status.ACTIVE if claim is None else Status.PROVISIONING,
-                claim=claim,
-                attributes=order.attributes,
-                row_value=order.row_value,
-                domains=order.domains,
-                database=placement.database,
-                contents=contents,
-                heads=build.heads,
-            )
-            tenant = store.get(connection, order.key) if is_claimed else None
-    except DBAPIError as error:  # the creation from nothing finds the reason again: a domain is taken, for example
+        is_claimed = spares.claim(
+            connection,
+            key=order.key,
+            name=order.name,
+            schema=placement.schema,
+            status=Status.ACTIVE if claim is None else Status.PROVISIONING,
+            claim=claim,
+            attributes=order.attributes,
+            row_value=order.row_value,
+            domains=order.domains,
+            database=placement.database,
+            contents=contents,
+            heads=build.heads,
+        )
+    except DBAPIError as error:
         level = logging.INFO if sqlstate(error) in _EXPECTED else logging.WARNING
         _log.log(level, "No spare was claimed for a tenant: %s", reason(error))
-        return None
-    if tenant is not None and claim is None:
-        with connection.begin():
-            spares.notify(connection, order.key)
-    return tenant
+        raise SpareRefusedError from error
+    return store.get(connection, order.key) if is_claimed else None

@@ -26,14 +26,14 @@ from tenantkit.frozen import freeze
 from tenantkit.isolation.base import Isolation, TenantDatabases, administered_from
 from tenantkit.lifecycle.builders import Attempt, CheckedBuilder
 from tenantkit.lifecycle.choose import choose_database
-from tenantkit.lifecycle.claim import claim_spare
+from tenantkit.lifecycle.claim import SpareRefusedError, claim_spare
 from tenantkit.lifecycle.drop import finish
 from tenantkit.lifecycle.operation import BEING_CREATED, Operation
 from tenantkit.lifecycle.order import Order
-from tenantkit.lifecycle.tenant_lock import tenant_lock, try_tenant_lock
+from tenantkit.lifecycle.tenant_lock import LOCKED, tenant_lock
 from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
 from tenantkit.postgres.rights import lack_of_rights
-from tenantkit.registry import applications, domains, former, other_databases, store
+from tenantkit.registry import applications, domains, former, other_databases, spares, store
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.identity import read_identity
 from tenantkit.registry.row_values import refusing_values_of_others
@@ -65,7 +65,7 @@ def create(
 
     A spare becomes the tenant if there is one; any reason against that is left to the creation from nothing.
 
-    Needs a connection to the main database without a transaction: it commits twice.
+    Needs a connection to the main database without a transaction: it commits twice, or once with a spare.
 
     :param seed: writes the first rows, in the transaction that creates the tables and activates the tenant.
     :param seed_in_steps: called in place of *seed*, outside of a transaction, where one transaction is not possible.
@@ -77,24 +77,45 @@ def create(
     :raises ProvisioningError: if a step failed. The tenant is then `Status.FAILED`, and the next call starts afresh.
     """
     claim = uuid4().hex
-    spare = claim_spare(directory, connection, order, build, claim=claim if seed is not None else None)
-    if spare is not None:
-        return spare if seed is None else _Creation(directory, connection, spare, claim, build, seed).run(is_built=True)
-    with connection.begin():
-        applications.claim(connection, order.application)
-        is_dropping = _lock_row(connection, order.key) == Status.DROPPING
-        being_dropped = store.get(connection, order.key) if is_dropping else None
-    if being_dropped is not None:
-        finish(directory, connection, being_dropped)
-    with connection.begin():
-        tenant = _claim(directory, connection, order, claim)
+    begun = partial(_begin, directory, connection, order, claim)
+    try:
+        tenant, is_spare = begun(
+            lambda: claim_spare(directory, connection, order, build, claim=None if seed is None else claim)
+        )
+    except SpareRefusedError:
+        tenant, is_spare = begun(lambda: None)
+    if is_spare and seed is None:
+        with connection.begin():
+            spares.notify(connection, order.key)
+        return tenant
     creation = _Creation(directory, connection, tenant, claim, build, seed, order.becomes)
     creation.seed_in_steps, creation.takes_steps, creation.seeding = seed_in_steps, takes_steps, seeding
-    return creation.run()
+    return creation.run(is_built=is_spare)
 
 
-def _claim(directory: Directory, connection: Connection, order: Order, claim: str) -> Tenant:
-    status = _lock_row(connection, order.key)
+def _begin(
+    directory: Directory, connection: Connection, order: Order, claim: str, claim_spare: Callable[[], Tenant | None]
+) -> tuple[Tenant, bool]:
+    """Return the tenant with its key claimed, and whether it was a spare; finish a removal that died first."""
+    being_dropped: Tenant | None = None
+    with connection.begin():
+        if (spare := claim_spare()) is not None:
+            return spare, True
+        if applications.is_claimed(connection, order.application):
+            if (status := _lock_row(connection, order.key)) != Status.DROPPING:
+                return _claim(directory, connection, order, claim, status), False
+            being_dropped = store.get(connection, order.key)
+    if being_dropped is None:
+        with connection.begin():
+            applications.claim(connection, order.application)
+        return _begin(directory, connection, order, claim, lambda: None)
+    finish(directory, connection, being_dropped)
+    with connection.begin():
+        return _claim(directory, connection, order, claim, _lock_row(connection, order.key)), False
+
+
+def _claim(directory: Directory, connection: Connection, order: Order, claim: str, status: str | None) -> Tenant:
+    """Enter the tenant into the registry, or take over its row, which is locked and has the *status*."""
     if status is None:
         number = 1 + former.count_former(connection, order.key)
         new = order.new_tenant(number)
@@ -315,10 +336,7 @@ class _Creation:
 
     def _activate(self) -> Tenant:
         self._operation.step = "activating"
-        connection, isolations, key = self._connection, self._directory.isolations, self._tenant.key
-        becomes = self._becomes if Status.PROVISIONING.may_become(self._becomes) else Status.ACTIVE
-        tenant = store.transition(connection, isolations, key, becomes, error=None)
-        return tenant if becomes is self._becomes else store.transition(connection, isolations, key, self._becomes)
+        return store.complete(self._connection, self._tenant, self._becomes)
 
     def _require_claim(self) -> None:
         if _lock_row(self._connection, self._tenant.key, claim=self._claim) != Status.PROVISIONING:
@@ -334,22 +352,22 @@ class _Creation:
 
 def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> str | None:
     """Lock the registry row of *key* and return its status; ``None`` if there is no row (or it has another claim)."""
-    query = select(tenants.c.status, tenants.c.id).where(tenants.c.key == key)
+    query = select(tenants.c.status, LOCKED).where(tenants.c.key == key)
     query = query.with_for_update(nowait=True, key_share=True)
     if claim is not None:
         query = query.where(tenants.c.claim == claim)
     try:
-        with connection.begin_nested():
-            row = connection.execute(query).one_or_none()
+        row = connection.execute(query).one_or_none()
     except DBAPIError as error:
         if sqlstate(error) == "55P03":  # another process is at work on this tenant
             raise TenantExistsError(key) from error
         raise
     if row is None:
         return None
-    if not try_tenant_lock(connection, row.id):
+    status, is_free = row
+    if not is_free:
         raise TenantExistsError(key)
-    return str(row.status)
+    return str(status)
 
 
 def _mark_failed(connection: Connection, tenant: Tenant, claim: str, error: str) -> None:

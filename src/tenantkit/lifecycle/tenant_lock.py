@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Boolean, ColumnElement, Connection, literal_column, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from tenantkit.postgres.advisory_locks import TENANT
@@ -22,6 +22,10 @@ def tenant_lock(connection: Connection, tenant_id: int) -> Generator[None]:
         # If the connection is lost, so is the lock.
         with suppress(SQLAlchemyError), connection.begin():
             connection.execute(text(f"SELECT pg_advisory_unlock({TENANT})"), {"id": tenant_id})
+
+
+LOCKED: ColumnElement[bool] = literal_column(f"pg_try_advisory_xact_lock({TENANT.replace(':id', 'id')})", Boolean)
+"""In a query of tenants: takes the lock until the transaction ends, and tells whether it was free."""
 
 
 def try_tenant_lock(connection: Connection, tenant_id: int) -> bool:

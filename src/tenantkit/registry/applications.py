@@ -45,9 +45,14 @@ def claim(connection: Connection, application: Application) -> None:
 
     :raises ConfigurationError: if it belongs to another one.
     """
-    if _require_own(connection, _owner, application) != application:
+    if not is_claimed(connection, application):
         _require_own(connection, _owner.with_for_update(), application)
         connection.execute(update(registry).values(asdict(application)))
+
+
+def is_claimed(connection: Connection, application: Application) -> bool:
+    """Return whether the registry has *application* as its own, with these options; raises as `claim` does."""
+    return _require_own(connection, _owner, application) == application
 
 
 def check_once(engine: Engine, application: Application, learn: Callable[[str], object]) -> None:

@@ -273,6 +273,13 @@ def transition(connection: Connection, isolations: Isolations, /, key: str, want
     return get(connection, key)
 
 
+def complete(connection: Connection, tenant: Tenant, status: Status) -> Tenant:
+    """Give a tenant whose row the caller has locked the *status* after its creation; return its new state."""
+    values = {"status": status, "claim": None, "error": None, "updated_at": func.now()}
+    changed = update(tenants).where(tenants.c.id == tenant.id).values(values).returning(tenants.c.updated_at)
+    return replace(tenant, status=status, updated_at=connection.execute(changed).scalar_one())
+
+
 def move(connection: Connection, isolations: Isolations, key: str, wanted: Status) -> Tenant:
     """Move a tenant to the status *wanted* for a user or a webhook; do nothing if it has that status already.
 
