@@ -19,7 +19,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from tenantkit.databases.base import connected, joined, outside_transactions
+from tenantkit.databases.base import connected, joined, outside_transactions, shares_transaction
 from tenantkit.databases.reach import unreachable
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
 from tenantkit.frozen import freeze
@@ -175,7 +175,8 @@ def _find_obstacle(
                 other_databases.install(there, database, read_identity(connection))
             return isolation.obstacle_to_create(there, placement)
     except DBAPIError as error:
-        if (problem := unreachable(database, error)) is None:
+        # Of the main database, nothing else can be asked then.
+        if shares_transaction(directory.databases, database) or (problem := unreachable(database, error)) is None:
             raise
         return problem
 
