@@ -279,6 +279,18 @@ def test_a_script_that_others_can_change_is_not_used(
     assert "REVOKE" in caplog.text
 
 
+def test_nothing_is_recorded_under_a_profiler(
+    environment: Environment, create: Callable[..., bool], engine: Engine
+) -> None:
+    environment.add("one", RAN + TABLE)
+    sys.setprofile(lambda *_: None)
+    try:
+        create("k1")
+    finally:
+        sys.setprofile(None)
+    assert dict(scripts(engine)).keys() == {"refused"}
+
+
 def test_creations_at_once_record_one_script(environment: Environment, make_tenancy: Make, engine: Engine) -> None:
     environment.add("one", TABLE)
     tenancy = make_tenancy(migrations=environment.folder)

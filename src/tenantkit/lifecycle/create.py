@@ -12,39 +12,34 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from uuid import uuid4
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from tenantkit.databases.base import connected, joined, outside_transactions, shares_transaction
+from tenantkit.databases.base import connected, outside_transactions
 from tenantkit.databases.reach import unreachable
 from tenantkit.exceptions import ProvisioningError, TenantExistsError
-from tenantkit.frozen import freeze
-from tenantkit.isolation.base import Isolation, TenantDatabases, administered_from
+from tenantkit.isolation.base import TenantDatabases, administered_from
 from tenantkit.lifecycle.builders import Attempt, CheckedBuilder
-from tenantkit.lifecycle.choose import choose_database
 from tenantkit.lifecycle.claim import SpareRefusedError, claim_spare
-from tenantkit.lifecycle.drop import finish
-from tenantkit.lifecycle.operation import BEING_CREATED, Operation
+from tenantkit.lifecycle.key import CLAIMING, claim_key, lock_row
+from tenantkit.lifecycle.operation import Operation
 from tenantkit.lifecycle.order import Order
-from tenantkit.lifecycle.tenant_lock import LOCKED, tenant_lock
+from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
 from tenantkit.postgres.rights import lack_of_rights
-from tenantkit.registry import applications, domains, former, other_databases, spares, store
+from tenantkit.registry import other_databases, spares, store
 from tenantkit.registry.directory import Directory
-from tenantkit.registry.identity import read_identity
-from tenantkit.registry.row_values import refusing_values_of_others
 from tenantkit.registry.tables import tenants
 from tenantkit.status import Status
-from tenantkit.tenant import Placement, Tenant
+from tenantkit.tenant import Tenant
 from tenantkit.user_code import with_place
 
 _log = logging.getLogger("tenantkit.lifecycle")
 
-_CLAIMING, _BUILDING = "claiming the key", "creating the tables"
+_BUILDING = "creating the tables"
 _NEW_ENUM_VALUE = "55P04"
 """The SQLSTATE unsafe_new_enum_value_usage: before PostgreSQL 17, a value that ALTER TYPE adds cannot be used until it
 is committed."""
@@ -77,7 +72,7 @@ def create(
     :raises ProvisioningError: if a step failed. The tenant is then `Status.FAILED`, and the next call starts afresh.
     """
     claim = uuid4().hex
-    begun = partial(_begin, directory, connection, order, claim)
+    begun = partial(claim_key, directory, connection, order, claim)
     try:
         tenant, is_spare = begun(
             lambda: claim_spare(directory, connection, order, build, claim=None if seed is None else claim)
@@ -91,94 +86,6 @@ def create(
     creation = _Creation(directory, connection, tenant, claim, build, seed, order.becomes)
     creation.seed_in_steps, creation.takes_steps, creation.seeding = seed_in_steps, takes_steps, seeding
     return creation.run(is_built=is_spare)
-
-
-def _begin(
-    directory: Directory, connection: Connection, order: Order, claim: str, claim_spare: Callable[[], Tenant | None]
-) -> tuple[Tenant, bool]:
-    """Return the tenant with its key claimed, and whether it was a spare; finish a removal that died first."""
-    being_dropped: Tenant | None = None
-    with connection.begin():
-        if (spare := claim_spare()) is not None:
-            return spare, True
-        if applications.is_claimed(connection, order.application):
-            if (status := _lock_row(connection, order.key)) != Status.DROPPING:
-                return _claim(directory, connection, order, claim, status), False
-            being_dropped = store.get(connection, order.key)
-    if being_dropped is None:
-        with connection.begin():
-            applications.claim(connection, order.application)
-        return _begin(directory, connection, order, claim, lambda: None)
-    finish(directory, connection, being_dropped)
-    with connection.begin():
-        return _claim(directory, connection, order, claim, _lock_row(connection, order.key)), False
-
-
-def _claim(directory: Directory, connection: Connection, order: Order, claim: str, status: str | None) -> Tenant:
-    """Enter the tenant into the registry, or take over its row, which is locked and has the *status*."""
-    if status is None:
-        number = 1 + former.count_former(connection, order.key)
-        new = order.new_tenant(number)
-        if order.wanted is None and order.policy is not None:
-            new = replace(new, database=choose_database(connection, directory.databases, new, order.policy))
-        isolation = directory.isolations.for_new(new)
-        placement = isolation.place(new)
-        obstacle = _find_obstacle(directory, connection, isolation, placement)
-        if obstacle is not None:
-            if _lock_row(connection, order.key) is not None:  # another process has created the tenant meanwhile
-                raise TenantExistsError(order.key)
-            raise ProvisioningError(order.key, _CLAIMING, obstacle)
-        tenant = store.add(
-            connection,
-            key=order.key,
-            name=order.name,
-            isolation=isolation.name,
-            placement=placement,
-            claim=claim,
-            attributes=order.attributes,
-            row_value=order.row_value,
-        )
-        # The key is reserved only now: a tenant that had it may have been dropped since the count.
-        if former.count_former(connection, order.key) >= number:
-            raise TenantExistsError(order.key)
-    elif status in BEING_CREATED:
-        begun = store.get(connection, order.key)
-        directory.isolations.of(begun)
-        if not directory.isolations.fits(begun, isolation=order.isolation, database=order.wanted):
-            where = f"in the database {begun.placement.database!r}, with isolation {str(begun.isolation)!r}"
-            raise ProvisioningError(order.key, _CLAIMING, f"its creation has begun {where}; drop the tenant first")
-        again = tenants.update().where(tenants.c.key == order.key)
-        values = {
-            "status": Status.PROVISIONING,
-            "claim": claim,
-            "name": order.name,
-            "attributes": freeze(order.attributes),
-            "row_value": order.row_value,
-            "error": None,
-        }
-        with refusing_values_of_others():
-            connection.execute(again.values(values))
-        tenant = store.get(connection, order.key)
-    else:
-        raise TenantExistsError(order.key)
-    domains.replace(connection, tenant.id, order.domains)
-    return store.get(connection, order.key)
-
-
-def _find_obstacle(
-    directory: Directory, connection: Connection, isolation: Isolation, placement: Placement
-) -> str | None:
-    database = administered_from(isolation, placement)
-    try:
-        with joined(directory.databases, database, connection) as there:
-            if there is not connection:
-                other_databases.install(there, database, read_identity(connection))
-            return isolation.obstacle_to_create(there, placement)
-    except DBAPIError as error:
-        # Of the main database, nothing else can be asked then.
-        if shares_transaction(directory.databases, database) or (problem := unreachable(database, error)) is None:
-            raise
-        return problem
 
 
 class _Creation:
@@ -207,7 +114,7 @@ class _Creation:
         self._becomes = becomes
         self._isolation = directory.isolations.of(tenant)
         [self._target] = self._isolation.targets([tenant])
-        self._operation = Operation(directory.databases, connection, _CLAIMING)
+        self._operation = Operation(directory.databases, connection, CLAIMING)
         self._attempt: Attempt | None = None
 
     def run(self, *, is_built: bool = False) -> Tenant:
@@ -226,7 +133,7 @@ class _Creation:
                 return self._fill(database)
         except (Exception, KeyboardInterrupt) as error:
             step = self._operation.step
-            if step == _CLAIMING and isinstance(error, TenantExistsError):
+            if step == CLAIMING and isinstance(error, TenantExistsError):
                 raise
             _mark_failed(self._connection, self._tenant, self._claim, f"{step}: {type(error).__name__}")
             if isinstance(error, KeyboardInterrupt):
@@ -340,7 +247,7 @@ class _Creation:
         return store.complete(self._connection, self._tenant, self._becomes)
 
     def _require_claim(self) -> None:
-        if _lock_row(self._connection, self._tenant.key, claim=self._claim) != Status.PROVISIONING:
+        if lock_row(self._connection, self._tenant.key, claim=self._claim) != Status.PROVISIONING:
             raise TenantExistsError(self._tenant.key)
 
     def _explain(self, database: str, error: Exception) -> str:
@@ -349,26 +256,6 @@ class _Creation:
             why = lack_of_rights(error, there.engine.url) or self._build.explain(there, error) or reason(error)
             return with_place(why, error)
         return unreachable(database, error) or with_place(reason(error), error)
-
-
-def _lock_row(connection: Connection, key: str, *, claim: str | None = None) -> str | None:
-    """Lock the registry row of *key* and return its status; ``None`` if there is no row (or it has another claim)."""
-    query = select(tenants.c.status, LOCKED).where(tenants.c.key == key)
-    query = query.with_for_update(nowait=True, key_share=True)
-    if claim is not None:
-        query = query.where(tenants.c.claim == claim)
-    try:
-        row = connection.execute(query).one_or_none()
-    except DBAPIError as error:
-        if sqlstate(error) == "55P03":  # another process is at work on this tenant
-            raise TenantExistsError(key) from error
-        raise
-    if row is None:
-        return None
-    status, is_free = row
-    if not is_free:
-        raise TenantExistsError(key)
-    return str(status)
 
 
 def _mark_failed(connection: Connection, tenant: Tenant, claim: str, error: str) -> None:

@@ -105,6 +105,8 @@ def observing(connection: object, report: Report, values: Values | None = None) 
         _observed_values[here] = values
     observed = profile is None  # otherwise a profiler or debugger is active
     of_threads: Any = threading.getprofile()
+    if values is not None and not observed:
+        values.report("cannot be observed, as a profiler is active")
     if observed:
         threading.setprofile(function := _profile(connection, report, values))
         sys.setprofile(function)
