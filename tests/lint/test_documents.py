@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, MetaData, Table, Text
 
 from tenantkit import Tenancy
 from tenantkit.lint import lint
@@ -26,9 +25,6 @@ BLOCK = re.compile(
 )
 BAD_ON_PURPOSE = {("lint.md", "0002_categories.py"): "t_acme"}
 """By document and file, with a word of the version with findings."""
-PLANS = MetaData(schema="dispatch_core")
-"""Shared tables that a revision of existing.md refers to."""
-Table("plan", PLANS, Column("name", Text, primary_key=True))
 
 
 def revisions() -> list[tuple[str, str, str, str]]:
@@ -51,5 +47,5 @@ def test_a_revision_of_the_documentation_has_no_findings(
     (migrations / line / name).write_text(source)
     for before in re.findall(r'^down_revision.* = "(.*)"', source, re.MULTILINE):
         (migrations / line / "before.py").write_text(revision("pass", name=before))
-    tenancy = nowhere(shared=[SharedBase.metadata, PLANS], tenant=TenantBase.metadata)
+    tenancy = nowhere(shared=SharedBase.metadata, tenant=TenantBase.metadata)
     assert lint(tenancy).findings == (), document
