@@ -88,8 +88,8 @@ def test_a_tenant_is_restored_in_another_isolation(
     }
     assert restored.changed == ()
     deployment.operator.resume("acme-restored")
+    deployment.work("acme-restored", lambda session: fill(session, "later"))  # with numbers of their own
     deployment.work("acme-restored", lambda session: session.execute(delete(Task)))
     assert deployment.work("acme-restored", rows)[1] == []
     assert len(deployment.work("acme", rows)[1]) == 3
-    deployment.work("acme-restored", lambda session: fill(session, "later"))
     assert deployment.operator.diagnose() == []

@@ -126,6 +126,7 @@ def test_an_older_file_is_migrated_in_a_schema_of_its_own_first(
         "t1",
         'op.create_table("n", sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.String), schema="tenant")',
     )
+    environment.add("t1b", "op.execute(\"INSERT INTO n (id, a) VALUES (100, 'initial')\")")  # for each tenant
     with closing(make_owner(url, migrations=environment.folder)) as old:
         for key in ("acme", "berta"):
             old.create(
@@ -145,7 +146,10 @@ def test_an_older_file_is_migrated_in_a_schema_of_its_own_first(
         copy = transfer.restore(new, tmp_path / "a.tenant", key="copy").tenant
         with new.engine.connect() as connection:
             connection.execute(text("SELECT set_config('tenantkit.tenant', :id, true)"), {"id": str(copy.id)})
-            assert connection.execute(text('SELECT id, a, b FROM "rows".n')).all() == [(1, "old", "old!")]
+            assert connection.execute(text('SELECT id, a, b FROM "rows".n ORDER BY id')).all() == [
+                (1, "old", "old!"),
+                (100, "initial", "initial!"),
+            ]
 
 
 def test_a_superuser_backs_up_the_rows_of_one_tenant(pair: Tenancy, pair_url: URL, tmp_path: Path) -> None:
