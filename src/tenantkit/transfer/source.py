@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from sqlalchemy import Connection, text
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
@@ -103,13 +102,11 @@ class Source:
                 yield SequenceState(each.name, row.last_value, row.is_called)
             else:
                 table, column = each.owner
-                function = "max" if each.increment > 0 else "min"
-                [name] = [catalog.names([column])]
-                last: int | None = self._scalar(
-                    f"SELECT {function}({name}) FROM {qualified(self.schema, table)}{self._where}"
-                )
-                if last is not None:
-                    yield SequenceState(each.name, last, is_called=True)
+                last = f"{'max' if each.increment > 0 else 'min'}({quote_identifier(column)})"
+                query = f"SELECT {last} AS last FROM {qualified(self.schema, table)}{self._where}"
+                row = catalog.execute(self.connection, query).one()
+                if row.last is not None:
+                    yield SequenceState(each.name, row.last, is_called=True)
 
     def references(self) -> Iterator[References]:
         """Yield the values by which rows refer to shared tables."""
@@ -128,9 +125,6 @@ class Source:
                 key.target_columns,
                 tuple(sorted(values)) if len(values) <= MOST_VALUES else None,
             )
-
-    def _scalar(self, query: str) -> Any:
-        return catalog.execute(self.connection, query).scalar()
 
 
 @contextmanager
