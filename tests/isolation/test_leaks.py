@@ -74,6 +74,7 @@ def test_nothing_leaks(world: World, all_cases: bool) -> None:
         assert ways | ends | ACTIONS <= {action for action, *_ in world.ran}
 
 
+@pytest.mark.few_cases(guarded=1)
 @pytest.mark.parametrize("guarded", GUARDED, indirect=True)
 def test_nothing_leaks_through_a_guard(guarded: World, all_cases: bool) -> None:
     run(guarded, 80 if all_cases else 4)

@@ -223,3 +223,12 @@ def test_a_thread_of_an_earlier_revision_does_not_work_in_a_later_one(
         migrate(fleet, tenants=["k0"], jobs=0)
     assert written(engine) == []
     assert "Revision leaving left a thread running (Thread-" in caplog.text
+
+
+def test_a_revision_may_use_a_pooled_connection_on_which_another_one_has_run(
+    environment: Environment, migrated_tenancy: Make
+) -> None:
+    environment.add("one", "with op.get_bind().engine.connect() as other:\n    other.exec_driver_sql('SELECT 1')")
+    tenancy = migrated_tenancy()
+    for number in range(4):
+        assert tenancy.create(f"n{number}").status == "active"

@@ -65,6 +65,7 @@ class _Owner:
 _context: ContextVar[_Owner | None] = ContextVar("tenantkit_revision", default=None)
 _threads = WeakKeyDictionary[Thread, _Owner]()
 """The threads that revisions have started."""
+_running: set[_Owner] = set()
 _told: set[str] = set()
 
 
@@ -142,9 +143,11 @@ class Leftovers:
     def _owning(self, owner: _Owner) -> Generator[_Owner]:
         before, self._current = self._current, owner
         token = _context.set(owner)
+        _running.add(owner)
         try:
             yield owner
         finally:
+            _running.discard(owner)
             _context.reset(token)
             self._current = before
 
@@ -187,8 +190,8 @@ class _Guarded:
 def _guarding(driver: Any, require: Callable[[], None]) -> Generator[None]:
     """Call *require* before each command on a driver's connection during a block.
 
-    psycopg calls ``wait`` for each of them. The connection serves later placements, so afterwards the threads and tasks
-    that revisions have started are refused.
+    psycopg calls ``wait`` for each of them. The connection may serve others afterwards, so it goes on to refuse threads
+    and tasks of revisions that have ended.
     """
     waits, own = driver.__class__.wait, ref(driver)
 
@@ -203,12 +206,13 @@ def _guarding(driver: Any, require: Callable[[], None]) -> Generator[None]:
     try:
         yield
     finally:
-        guard(_require_no_owner)
+        guard(_require_running)
 
 
-def _require_no_owner() -> None:
+def _require_running() -> None:
+    """Raise if the caller belongs to a revision that has ended."""
     owner = _context.get() or _threads.get(threading.current_thread())
-    if owner is not None:
+    if owner is not None and owner not in _running:
         error = ConfigurationError(f"{_describe(owner)}. It was refused. {_ADVICE}.")
         _log.error("%s", error)
         raise error
