@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import URL, create_engine, text
+from sqlalchemy import URL, create_engine, select, text
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit import ConfigurationError, Tenancy
+from tenantkit.asyncio import AsyncTenancy
 from tenantkit.drivers.psycopg import Connection
 from tenantkit.migrations import status
 from tenantkit.testing import assert_isolated, rolled_back
@@ -32,7 +34,7 @@ def two(tenancy: Tenancy) -> None:
 def make_databases(server_url: URL) -> Generator[Callable[..., Databases]]:
     made: list[Any] = []
 
-    def make(tenancy: Tenancy) -> Databases:
+    def make(tenancy: Tenancy | AsyncTenancy) -> Databases:
         made.append(Databases(tenancy, server_url, two))
         return made[-1]
 
@@ -139,3 +141,22 @@ def test_each_of_several_databases_is_a_copy(make_databases: Callable[..., Datab
         for key in place:
             with tenancy.session(key) as session:
                 assert session.query(Project).count() == 0
+
+
+def test_copies_of_several_databases_belong_together(make_databases: Callable[..., Databases]) -> None:
+    """A copy of the registry is another registry, which the async engines see first."""
+    urls = {"main": PRODUCTION, "eu": f"{PRODUCTION}_eu"}
+    place = {"acme": "main", "globex": "eu"}
+
+    tenancy = AsyncTenancy(urls, placement=lambda tenant, _: place[tenant.key], listen=False, **APPLICATION)
+    make_databases(tenancy)
+
+    async def read() -> None:
+        try:
+            for key in place:
+                async with tenancy.session(key) as session:
+                    assert (await session.scalars(select(Project))).all() == []
+        finally:
+            await tenancy.close()
+
+    asyncio.run(read())

@@ -7,9 +7,11 @@ from contextlib import ExitStack, closing, contextmanager
 
 from sqlalchemy import URL
 
+from tenantkit.databases.base import separate
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.lifecycle.builders import make_shared_tables
 from tenantkit.migrations import migrate
+from tenantkit.registry import other_databases
 from tenantkit.registry.identity import read_identity
 from tenantkit.status import Status
 from tenantkit.tenancy import Tenancy
@@ -35,6 +37,7 @@ class Databases:
             prepare(self._sync)
             populate(self._sync)
             self._make_roles()
+            self._remove_marks()
             self._redirection.disconnect()
             self._shared = self._copy_all()
             self._redirection.to(self._shared)
@@ -68,6 +71,12 @@ class Databases:
             self._sync.repair()
             with self._sync.engine.connect() as connection:
                 self._server.registries.append(read_identity(connection))
+
+    def _remove_marks(self) -> None:
+        """Remove the marks of the other databases, as they name the registry of the template."""
+        for name in separate(self._sync.databases):
+            with self._sync.databases.engine(name).begin() as connection:
+                other_databases.remove_mark(connection)
 
     def two_tenants(self) -> tuple[Tenant, Tenant]:
         """Return the first two active tenants.
