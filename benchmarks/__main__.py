@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import URL
 
-from benchmarks import drift, imports, lookups, memory, transfer
+from benchmarks import drift, imports, lookups, memory, signup, transfer
 from benchmarks.application import TENANT, provision
 from benchmarks.fleet import report
 from benchmarks.fleet.build import create_database
@@ -61,6 +61,7 @@ class Size:
     drift: drift.Size
     isolations: isolations.Size
     transfer: transfer.Size
+    signup: signup.Size
 
 
 FULL = Size(
@@ -74,6 +75,7 @@ FULL = Size(
     drift=drift.FULL,
     isolations=isolations.FULL,
     transfer=transfer.FULL,
+    signup=signup.FULL,
 )
 QUICK = Size(
     rounds=16,
@@ -86,6 +88,7 @@ QUICK = Size(
     drift=drift.QUICK,
     isolations=isolations.QUICK,
     transfer=transfer.QUICK,
+    signup=signup.QUICK,
 )
 
 
@@ -147,6 +150,10 @@ def _measure_isolations(url: URL, size: Size, console: Console) -> list[Target]:
 
 def _measure_transfer(url: URL, size: Size, console: Console) -> list[Target]:
     return transfer.measure(url, size.transfer, console)
+
+
+def _measure_signup(url: URL, size: Size, console: Console) -> list[Target]:
+    return signup.measure(url, size.signup, console)
 
 
 def _race(title: str, contenders: list[Contender], size: Size, console: Console) -> None:
@@ -240,6 +247,7 @@ PARTS: dict[str, Callable[[URL, Size, Console], list[Target]]] = {
     "isolations": _measure_isolations,
     "drift": _measure_drift,
     "transfer": _measure_transfer,
+    "signup": _measure_signup,
     "fleet": _measure_fleet,
 }
 """The parts in their order: fleets are last, because their creation keeps the disk busy for a while."""
