@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from tenantkit import Tenancy
 from tenantkit.drift.catalog.reader import hash_of
+from tests import drift
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 
@@ -99,7 +100,14 @@ def scripts(engine: Engine) -> list[tuple[str, str | None]]:
         return [(row.state, row.reason) for row in connection.exec_driver_sql(query)]
 
 
-@pytest.mark.parametrize("code", [TABLE, OBJECTS], ids=["table", "objects"])
+EVERYTHING = (
+    Path(drift.__file__).with_name("everything.sql").read_text().replace("$SCHEMA.path", "way").replace("$SCHEMA.", "")
+)
+"""What `tenantkit check` compares, as one text."""
+ALL = f"op.execute(sa.text({EVERYTHING.replace(':', chr(92) + ':')!r}))"
+
+
+@pytest.mark.parametrize("code", [TABLE, OBJECTS, ALL], ids=["table", "objects", "everything"])
 def test_the_script_of_two_recordings_builds_the_same_as_alembic(
     code: str, environment: Environment, create: Callable[..., bool], engine: Engine
 ) -> None:
