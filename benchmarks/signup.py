@@ -110,7 +110,8 @@ def _contenders(server: URL, size: Size, folder: Path, stack: ExitStack) -> Gene
 
     def tenancy(name: str, *, models: bool = False) -> Tenancy:
         fleet = prepared[name]
-        options = {"listen": False, "engine_options": {"pool_size": most, "max_overflow": 0, "pool_timeout": 600}}
+        engine_options = {"pool_size": most, "max_overflow": 0, "pool_timeout": 600}
+        options: dict[str, Any] = {"listen": False, "engine_options": engine_options}
         if models:
             made = Tenancy(fleet.url, tenant=declare("tenant", size.tables), **options)
         else:

@@ -23,7 +23,7 @@ from tenantkit.migrations.environment.targets import graph_of
 from tenantkit.migrations.planning.version_tables import read_revisions
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.naming import first_lines
-from tenantkit.registry import applications, other_databases, store
+from tenantkit.registry import applications, other_databases, statuses, store
 from tenantkit.registry.identity import read_identity
 from tenantkit.registry.versions import installed_version
 from tenantkit.status import Status
@@ -192,7 +192,7 @@ class _Adoption:
             if each.is_stamped:
                 self._stamp(there, tenant, each.revision or "heads")
             stamped = each.revision if each.is_stamped else None
-            store.transition(connection, self.tenancy.isolations, each.key, Status.ACTIVE, stamped=stamped)
+            statuses.transition(connection, self.tenancy.isolations, each.key, Status.ACTIVE, stamped=stamped)
 
     def _isolation(self) -> TenantIsolation:
         return self.tenancy.isolations.for_new(NewTenant(key="", isolation=Isolation.SCHEMA))

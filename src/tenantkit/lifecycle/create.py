@@ -30,7 +30,7 @@ from tenantkit.lifecycle.order import Order
 from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
 from tenantkit.postgres.rights import lack_of_rights
-from tenantkit.registry import other_databases, spares, store
+from tenantkit.registry import other_databases, spares, statuses
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.tables import tenants
 from tenantkit.status import Status
@@ -244,7 +244,7 @@ class _Creation:
 
     def _activate(self) -> Tenant:
         self._operation.step = "activating"
-        return store.complete(self._connection, self._tenant, self._becomes)
+        return statuses.complete(self._connection, self._tenant, self._becomes)
 
     def _require_claim(self) -> None:
         if lock_row(self._connection, self._tenant.key, claim=self._claim) != Status.PROVISIONING:

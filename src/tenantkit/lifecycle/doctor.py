@@ -18,7 +18,7 @@ from tenantkit.lifecycle.renaming import restore_name
 from tenantkit.lifecycle.tenant_lock import try_tenant_lock
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.retry import after_conflicts
-from tenantkit.registry import store
+from tenantkit.registry import statuses, store
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.identity import read_identity
 from tenantkit.runs import maintenance
@@ -86,7 +86,7 @@ def remove_abandoned(directory: Directory, connection: Connection, key: str) -> 
         tenant = store.get(connection, key)
         check_removable(directory, connection, tenant)
         if tenant.status is not Status.DROPPING:
-            tenant = store.transition(connection, directory.isolations, key, Status.DROPPING)
+            tenant = statuses.transition(connection, directory.isolations, key, Status.DROPPING)
     finish(directory, connection, tenant)
 
 

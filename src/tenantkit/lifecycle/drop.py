@@ -12,7 +12,7 @@ from tenantkit.isolation.base import administered_from
 from tenantkit.lifecycle.operation import Operation, explained
 from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.naming import first_lines
-from tenantkit.registry import store
+from tenantkit.registry import statuses, store
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.referring import referring
 from tenantkit.status import Status
@@ -37,7 +37,7 @@ def drop(directory: Directory, connection: Connection, key: str) -> Tenant:
         tenant = store.lock(connection, directory.isolations, key)
         check_removable(directory, connection, tenant)
         if tenant.status is not Status.DROPPING:
-            store.transition(connection, directory.isolations, key, Status.DROPPING)
+            statuses.transition(connection, directory.isolations, key, Status.DROPPING)
     finish(directory, connection, tenant)
     return tenant
 

@@ -14,7 +14,7 @@ from tenantkit.arguments import NAME, require
 from tenantkit.databases.base import Databases
 from tenantkit.naming import fold_domain
 from tenantkit.postgres.rights import explaining_rights
-from tenantkit.registry import domains, store
+from tenantkit.registry import domains, statuses, store
 from tenantkit.registry.cache import Name
 from tenantkit.registry.directory import Directory, HasConnections
 from tenantkit.status import Status
@@ -112,7 +112,7 @@ class AsyncDirectory(HasConnections, Generic[D]):
     async def _move(self, key: str, wanted: Status) -> Tenant:
         with self.sync.lookups.forgetting(key), explaining_rights(self.engine.url):
             async with self.engine.begin() as connection:
-                return await connection.run_sync(store.move, self.sync.isolations, key, wanted)
+                return await connection.run_sync(statuses.move, self.sync.isolations, key, wanted)
 
     async def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
         with self.sync.lookups.forgetting(key), explaining_rights(self.engine.url):

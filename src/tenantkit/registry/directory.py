@@ -18,7 +18,7 @@ from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.naming import fold_domain, is_spare, require_free_domain, validate_own_domains
 from tenantkit.postgres.rights import explaining_rights
-from tenantkit.registry import applications, domains, other_databases, store, versions
+from tenantkit.registry import applications, domains, other_databases, statuses, store, versions
 from tenantkit.registry.applications import Application
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.grants import let_read_registry
@@ -234,7 +234,7 @@ class Directory(HasConnections):
 
     def _move(self, key: str, wanted: Status) -> Tenant:
         with self._changing(key) as connection:
-            return store.move(connection, self.isolations, key, wanted)
+            return statuses.move(connection, self.isolations, key, wanted)
 
     def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
         with self._changing(key) as connection:
