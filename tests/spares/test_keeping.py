@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tenantkit import ConfigurationError, ProvisioningError, Status, Tenancy, TenantNotFoundError
+from tenantkit.adoption import adopt
 from tenantkit.migrations import migrate
 from tenantkit.spares import SpareKeeper, keep_spares
 from tests.migrations.environments import Environment
@@ -42,6 +43,13 @@ def test_a_spare_that_was_changed_by_hand_is_replaced(change: str, fleet: Make, 
     assert (report.removed, report.made, report.ready) == ((changed,), 1, 2)
     assert changed not in spares().keys() | schemas(engine)
     assert other in spares()
+
+
+def test_a_spare_is_no_schema_to_adopt(fleet: Make, spares: Spares) -> None:
+    tenancy = fleet()
+    keep_spares(tenancy, 2)
+    plan = adopt(tenancy, "%spare-%", key_from="[0-9a-f]+$", dry_run=True)
+    assert (set(plan.before), plan.schemas) == ({*spares()}, ())
 
 
 NAMED = {

@@ -119,7 +119,7 @@ class _Adoption:
         """Return what is to be done, read without locks."""
         tenancy = self.tenancy
         with tenancy.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            tenants = store.find(connection) if installed_version(connection) else []
+            tenants = store.find(connection, status=[*Status]) if installed_version(connection) else []
             known = {tenant.placement for tenant in tenants}
             tables = tenancy.tables
             shared = {table.fullname: table for table in tables.shared}
@@ -173,7 +173,7 @@ class _Adoption:
         isolation = self._isolation()
         if there is not connection:
             other_databases.install(there, self.database, read_identity(connection))
-        known = {tenant.id for tenant in store.find(connection)}
+        known = {tenant.id for tenant in store.find(connection, status=[*Status])}
         found = ((each, isolation.obstacle_to_adopt(there, each.schema, known)) for each in plan.schemas)
         if changed := tuple(replace(each, obstacles=(problem,)) for each, problem in found if problem is not None):
             raise AdoptionError(replace(plan, schemas=changed))
