@@ -172,7 +172,7 @@ def _print_backup(made: transfer.Backup, verb: str, *, as_json: bool) -> None:
     if as_json:
         print_json(_backup_as_json(made))
         return
-    print_done(verb, f"{made.key}, {made.rows:,} rows of {len(made.tables)} tables, in {made.path}")
+    print_done(verb, f"{made.key} (tables: {len(made.tables):,}, rows: {made.rows:,}), in {made.path}")
     print_field("created", f"{made.created_at:%Y-%m-%d %H:%M:%S %Z}")
     print_field("revision", made.revision or "none")
     print_field("size", f"{made.size:,} bytes, {'not compressed' if made.compression == 'none' else made.compression}")
