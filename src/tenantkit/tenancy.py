@@ -38,7 +38,7 @@ from tenantkit.isolation.roles import Guard, tenant_roles
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.tenant_limits import TenantLimits
 from tenantkit.lifecycle.builders import CheckedBuilder, MetadataBuilder, Seed, run_seed
-from tenantkit.lifecycle.create import create
+from tenantkit.lifecycle.create import FirstRows, create
 from tenantkit.lifecycle.doctor import Findings, diagnose, repair
 from tenantkit.lifecycle.drop import drop
 from tenantkit.lifecycle.operation import operating
@@ -283,7 +283,7 @@ class Tenancy(Serving):
                 run_seed(there, Bound(self.databases, binding, self.shared_tables, connection), each, self.sessionmaker)
 
         with self.lookups.forgetting(key), operating(self) as connection:
-            return create(self, connection, order, build=self._builder, seed=fill if seeds else None)
+            return create(self, connection, order, build=self._builder, rows=FirstRows(fill) if seeds else None)
 
     def drop(self, key: str) -> Tenant:
         """Remove a tenant and all of its data for good, and return it with its last status.

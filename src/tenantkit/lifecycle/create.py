@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
 
@@ -45,27 +46,33 @@ _NEW_ENUM_VALUE = "55P04"
 is committed."""
 
 
+@dataclass(frozen=True, slots=True)
+class FirstRows:
+    """The first rows of a new tenant."""
+
+    write: Callable[[Connection, Tenant], None]
+    """Writes them in the transaction that creates the tables and activates the tenant."""
+    write_in_steps: Callable[[Connection, Tenant], None] | None = None
+    """Called in place of `write`, outside of a transaction, where one transaction is not possible."""
+    takes_steps: bool = False
+    """Whether the tenant is created in several transactions at any rate."""
+    step: str = "seeding"
+    """The name of the step, for errors."""
+
+
 def create(
     directory: Directory,
     connection: Connection,
     order: Order,
     *,
     build: CheckedBuilder,
-    seed: Callable[[Connection, Tenant], None] | None = None,
-    seed_in_steps: Callable[[Connection, Tenant], None] | None = None,
-    takes_steps: bool = False,
-    seeding: str = "seeding",
+    rows: FirstRows | None = None,
 ) -> Tenant:
     """Create a tenant, or finish one whose creation failed or died; return it.
 
     A spare becomes the tenant if there is one; any reason against that is left to the creation from nothing.
 
     Needs a connection to the main database without a transaction: it commits twice, or once with a spare.
-
-    :param seed: writes the first rows, in the transaction that creates the tables and activates the tenant.
-    :param seed_in_steps: called in place of *seed*, outside of a transaction, where one transaction is not possible.
-    :param takes_steps: create the tenant in several transactions at any rate.
-    :param seeding: the name of the step, for errors.
 
     :raises TenantExistsError: if the key is taken, or being provisioned by another process.
     :raises DomainExistsError: if a domain is taken.
@@ -75,25 +82,19 @@ def create(
     begun = partial(claim_key, directory, connection, order, claim)
     try:
         tenant, is_spare = begun(
-            lambda: claim_spare(directory, connection, order, build, claim=None if seed is None else claim)
+            lambda: claim_spare(directory, connection, order, build, claim=None if rows is None else claim)
         )
     except SpareRefusedError:
         tenant, is_spare = begun(lambda: None)
-    if is_spare and seed is None:
+    if is_spare and rows is None:
         with connection.begin():
             spares.notify(connection, order.key)
         return tenant
-    creation = _Creation(directory, connection, tenant, claim, build, seed, order.becomes)
-    creation.seed_in_steps, creation.takes_steps, creation.seeding = seed_in_steps, takes_steps, seeding
-    return creation.run(is_built=is_spare)
+    return _Creation(directory, connection, tenant, claim, build, rows, order.becomes).run(is_built=is_spare)
 
 
 class _Creation:
     """The creation after the claim: usually one step, in one transaction."""
-
-    seed_in_steps: Callable[[Connection, Tenant], None] | None = None
-    takes_steps: bool = False
-    seeding: str = "seeding"
 
     def __init__(
         self,
@@ -102,15 +103,15 @@ class _Creation:
         tenant: Tenant,
         claim: str,
         build: CheckedBuilder,
-        seed: Callable[[Connection, Tenant], None] | None,
-        becomes: Status = Status.ACTIVE,
+        rows: FirstRows | None,
+        becomes: Status,
     ) -> None:
         self._directory = directory
         self._connection = connection
         self._tenant = tenant
         self._claim = claim
         self._build = build
-        self._seed = seed
+        self._rows = rows
         self._becomes = becomes
         self._isolation = directory.isolations.of(tenant)
         [self._target] = self._isolation.targets([tenant])
@@ -172,7 +173,7 @@ class _Creation:
 
     def _fill(self, database: str) -> Tenant:
         """Make the tenant's placement in its database, in one transaction where PostgreSQL permits that."""
-        if self.takes_steps:
+        if self._rows is not None and self._rows.takes_steps:
             return self._create_in_steps(database)
         try:
             tenant = self._operation.run(database, partial(self._create, attempts=True))
@@ -219,9 +220,9 @@ class _Creation:
             with connected(self._directory.databases, database, self._connection) as there:
                 if is_empty:
                     self._build.in_steps(there, self._target)
-                if self.seed_in_steps is not None:
-                    self._operation.step = self.seeding
-                    self.seed_in_steps(there, self._tenant)
+                if (rows := self._rows) is not None and rows.write_in_steps is not None:
+                    self._operation.step = rows.step
+                    rows.write_in_steps(there, self._tenant)
             return self._operation.run(database, self._finish)
 
     def _make_placement(self, there: Connection) -> bool:
@@ -233,13 +234,14 @@ class _Creation:
 
     def _finish(self, there: Connection) -> Tenant:
         self._require_claim()
-        return self._complete(there) if self.seed_in_steps is None else self._activate()
+        has_rows = self._rows is not None and self._rows.write_in_steps is not None
+        return self._activate() if has_rows else self._complete(there)
 
     def _complete(self, there: Connection) -> Tenant:
         self._isolation.fill(there, self._tenant)
-        if self._seed is not None:
-            self._operation.step = self.seeding
-            self._seed(there, self._tenant)
+        if self._rows is not None:
+            self._operation.step = self._rows.step
+            self._rows.write(there, self._tenant)
         return self._activate()
 
     def _activate(self) -> Tenant:

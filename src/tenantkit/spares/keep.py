@@ -17,7 +17,7 @@ from tenantkit.drift.catalog.reader import hash_of
 from tenantkit.drift.reference import Form, build_references
 from tenantkit.exceptions import ConfigurationError, ProvisioningError, TenantNotFoundError
 from tenantkit.lifecycle.builders import CheckedBuilder
-from tenantkit.lifecycle.create import create
+from tenantkit.lifecycle.create import FirstRows, create
 from tenantkit.lifecycle.doctor import remove_abandoned
 from tenantkit.lifecycle.drop import drop
 from tenantkit.lifecycle.operation import UNFINISHED
@@ -132,7 +132,7 @@ class Spares:
             becomes=Status.SPARE,
         )
         try:
-            create(self._tenancy, connection, order, build=self._build, seed=self._register)
+            create(self._tenancy, connection, order, build=self._build, rows=FirstRows(self._register))
         except ProvisioningError:
             self._remove_unfinished(connection)
             raise

@@ -17,7 +17,7 @@ from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import BackupError
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.lifecycle.builders import CheckedBuilder
-from tenantkit.lifecycle.create import create
+from tenantkit.lifecycle.create import FirstRows, create
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.retry import after_conflicts
 from tenantkit.status import Status
@@ -80,10 +80,12 @@ def restore(
                 connection,
                 order,
                 build=CheckedBuilder(tenancy, filling.builder),
-                seed=filling.fill,
-                seed_in_steps=filling.fill_in_steps,
-                takes_steps=file.contents.rows > IN_ONE_TRANSACTION and not shares_tables,
-                seeding="loading the rows",
+                rows=FirstRows(
+                    filling.fill,
+                    filling.fill_in_steps,
+                    takes_steps=file.contents.rows > IN_ONE_TRANSACTION and not shares_tables,
+                    step="loading the rows",
+                ),
             )
         return Restored(
             tenant=tenant,
