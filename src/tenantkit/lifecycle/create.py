@@ -182,6 +182,7 @@ class _Creation:
             if self._attempt is None or self._operation.step != _BUILDING or is_lock_conflict(error):
                 raise
             _log.warning("A tenant's tables were not built by a script: %s", reason(error))
+            self._connection.rollback()  # of what follows a commit() by a revision
             tenant = self._fill_without_attempt(database)
             self._keep(error)
         return tenant
