@@ -153,7 +153,7 @@ async def test_a_tenant_that_is_not_active_is_refused(tenancy: Tenancy, status: 
         )
     app = TenantMiddleware(whoami, tenancy, resolver=RESOLVER)
     start, _ = await ask(app, "/", ("X-Tenant", "beta"))
-    gone = status in {Status.FAILED, Status.DROPPING}
+    gone = status in {Status.FAILED, Status.DROPPING, Status.SPARE}
     assert start["status"] == (404 if gone else 503)
     assert (b"retry-after" in dict(start["headers"])) is not gone
 

@@ -229,7 +229,7 @@ class RevisionGraph:
                 )
 
     def _find(self, revision: str) -> Script | None:
-        with suppress(CommandError):
+        with suppress(AssertionError, AttributeError, CommandError):  # Alembic's own, for some malformed names
             return self.scripts.get_revision(revision) if revision else None
         return None
 
