@@ -354,3 +354,59 @@ def test_the_login_must_own_what_it_is_to_migrate(
     tenancy = make_tenancy(database=engine.url.set(username="tk_adopting", password="tk_adopting"))
     [obstacle] = adopt(tenancy, PATTERN, dry_run=True).obstacles
     assert f"belongs to {owner}, so this login cannot migrate it; execute GRANT {owner} TO tk_adopting" in obstacle
+
+
+def test_the_role_of_grant_to_may_use_sequences_and_later_tables(
+    make_tenancy: Callable[..., Tenancy], legacy: Legacy, engine: Engine
+) -> None:
+    legacy.make(NAMES[0])
+    with engine.begin() as connection:
+        if connection.exec_driver_sql("SELECT FROM pg_roles WHERE rolname = 'tk_adopted_app'").first() is None:
+            connection.exec_driver_sql("CREATE ROLE tk_adopted_app")
+    tenancy = make_tenancy(grant_to="tk_adopted_app")
+    run(engine, adopt(tenancy, PATTERN, dry_run=True).obstacles[0].partition("execute ")[2])
+    run(engine, f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA {NAMES[0]} FROM tk_adopted_app")
+    plan = adopt(tenancy, PATTERN, dry_run=True)
+    run(engine, plan.obstacles[0].partition("execute ")[2])
+    adopt(tenancy, PATTERN)
+    run(engine, f"CREATE TABLE {NAMES[0]}.later (id serial)")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL ROLE tk_adopted_app")
+        connection.exec_driver_sql(f"INSERT INTO {NAMES[0]}.later DEFAULT VALUES")
+
+
+def test_a_release_keeps_the_large_objects_that_sessions_have_made(
+    make_tenancy: Callable[..., Tenancy], engine: Engine
+) -> None:
+    tenancy = make_tenancy(guard="role")
+    tenancy.create("acme")
+    with tenancy.session("acme") as session:
+        number = session.execute(text("SELECT lo_from_bytea(0, 'a document')")).scalar_one()
+        session.commit()
+    release(tenancy, "acme")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT lo_get(:number)"), {"number": number}).scalar() == b"a document"
+
+
+def test_the_schema_of_a_tenant_that_was_dropped_is_no_other_tenants_whatever_its_key(
+    tenancy: Tenancy, legacy: Legacy
+) -> None:
+    legacy.make("t_beta")
+    adopt(tenancy, "t_b%", key_from="eta")
+    tenancy.drop("eta")
+    tenancy.create("acme")
+    assert tenancy.create("beta").schema == "t_beta~2"
+    assert rename(tenancy, "acme", "eta", schema=True).schema == "t_eta~2"
+
+
+def test_a_schema_that_an_interrupted_rename_has_left_is_neither_dropped_nor_released(
+    tenancy: Tenancy, engine: Engine
+) -> None:
+    tenancy.create("acme")
+    run(engine, "ALTER SCHEMA t_acme RENAME TO t_beta")
+    for remove in (tenancy.drop, lambda key: release(tenancy, key)):
+        with pytest.raises(TenantkitError, match=r"its schema is named 't_beta'.*doctor --repair"):
+            remove("acme")
+    tenancy.repair()
+    release(tenancy, "acme")
+    assert "t_acme" in schemas(engine)

@@ -11,7 +11,7 @@ from threading import Event
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, MetaData, func, select, text
+from sqlalchemy import URL, Connection, Engine, MetaData, func, select, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -21,14 +21,17 @@ from tenantkit import (
     ProvisioningError,
     Status,
     Tenancy,
+    Tenant,
     TenantExistsError,
     TenantNotFoundError,
     TenantUnavailableError,
     migrations,
     tenant_context,
 )
+from tenantkit.isolation.isolations import Isolations
 from tenantkit.lifecycle import Renaming, rename
 from tenantkit.postgres.limits import Limits
+from tenantkit.registry import store
 from tenantkit.web import session_cookies
 from tests.migrations.environments import Environment
 from tests.support import processes
@@ -471,3 +474,55 @@ def test_a_transaction_that_refers_to_the_tenant_is_waited_for_and_then_named(
             rename(tenancy, "acme", "globex", schema=True)
         other.commit()
     assert rename(tenancy, "acme", "globex", schema=True).schema == "t_globex"
+
+
+@pytest.mark.parametrize("copy", ["t_globex", "copy_of_acme"])
+def test_a_copy_with_the_comment_of_the_schema_is_named_and_left_alone(
+    tenancy: Tenancy, engine: Engine, copy: str
+) -> None:
+    tenant = tenancy.create("acme", seed=processes.seed)
+    run(
+        engine,
+        f"CREATE SCHEMA {copy}",
+        f"CREATE TABLE {copy}.project AS SELECT * FROM t_acme.project WHERE false",
+        f"COMMENT ON SCHEMA {copy} IS 'tenantkit tenant {tenant.id}'",
+    )
+    [finding] = tenancy.diagnose()
+    assert (finding.subject, finding.repair) == (copy, None)
+    assert "copy" in finding.problem
+    with pytest.raises(ProvisioningError, match=f"'{copy}' has the comment of the tenant's schema, too"):
+        rename(tenancy, "acme", "globex", schema=True)
+    run(engine, f"COMMENT ON SCHEMA {copy} IS NULL")
+    if copy == "copy_of_acme":
+        rename(tenancy, "acme", "globex", schema=True)
+        with tenancy.session("globex") as session:
+            assert session.scalars(select(Project.name)).all() == ["first"]
+
+
+def test_a_schema_whose_tables_another_schema_of_the_path_has_too_is_not_renamed(
+    make_tenancy: Callable[..., Tenancy], engine: Engine
+) -> None:
+    tenancy = make_tenancy(extra_schemas=["public"])
+    tenancy.create("acme")
+    run(engine, "CREATE TABLE public.task ()")
+    with pytest.raises(ProvisioningError, match="task has the name of a table of the tenant"):
+        rename(tenancy, "acme", "globex", schema=True)
+    assert rename(tenancy, "acme", "globex").key == "globex"
+
+
+def test_a_doctor_whose_tenant_is_renamed_meanwhile_goes_on(
+    tenancy: Tenancy, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenancy.create("acme")
+    tenancy.create("beta")
+    run(engine, "ALTER SCHEMA t_acme RENAME TO t_x")
+    lock = store.lock
+
+    def rename_and_lock(connection: Connection, isolations: Isolations, key: str) -> Tenant:
+        monkeypatch.setattr(store, "lock", lock)
+        run(engine, "UPDATE tenantkit.tenants SET key = 'globex', schema = 't_x' WHERE key = 'acme'")
+        return lock(connection, isolations, key)
+
+    monkeypatch.setattr(store, "lock", rename_and_lock)
+    assert [finding.subject for finding in tenancy.repair()] == ["acme"]
+    assert tenancy.diagnose() == []

@@ -13,6 +13,7 @@ from sqlalchemy import URL, Engine, create_engine, text
 from tenantkit import ConfigurationError, Tenancy
 from tenantkit.registry import tables, versions
 from tests.support.catalog import schemas, structure
+from tests.support.processes import until
 
 
 def test_installing_creates_the_tables_of_the_code(empty_database: URL) -> None:
@@ -67,6 +68,29 @@ def test_processes_that_start_together_install_once(empty_database: URL, make_te
     assert "tenantkit" in schemas(tenancy.engine)
     with tenancy.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM tenantkit.version").scalar_one() == 1
+
+
+def test_an_upgrade_that_waits_for_a_lock_lets_lookups_pass(
+    empty_database: URL, make_tenancy: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = versions._STEPS
+    tenancy = make_tenancy(database=empty_database)
+    monkeypatch.setattr(versions, "_STEPS", steps[:6])
+    with tenancy.engine.begin() as connection:
+        versions.install(connection)
+    monkeypatch.setattr(versions, "_STEPS", steps)
+    with ThreadPoolExecutor(1) as thread, tenancy.engine.connect() as reader, tenancy.engine.connect() as other:
+        reader.exec_driver_sql("SELECT FROM tenantkit.tenants")
+        installing = thread.submit(tenancy.install)
+        waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'tenantkit.tenants'::regclass)"
+        until(lambda: other.exec_driver_sql(waiting).scalar_one())
+        other.exec_driver_sql("SELECT FROM tenantkit.tenants")  # as soon as the upgrade gives up for a moment
+        assert not installing.done()
+        other.rollback()
+        reader.rollback()
+        installing.result()
+    with tenancy.engine.connect() as connection:
+        assert versions.installed_version(connection) == len(steps)
 
 
 def test_a_newer_registry_is_refused_and_unchanged(tenancy: Tenancy, engine: Engine) -> None:

@@ -112,11 +112,16 @@ def closings(connection: Connection, tenant: Tenant) -> list[Callable[[Connectio
     ]
 
 
-def drop_role(connection: Connection, tenant: Tenant) -> None:
-    """Remove the role of *tenant*, if it has one."""
+def drop_role(connection: Connection, tenant: Tenant, *, keeps_objects: bool = False) -> None:
+    """Remove the role of *tenant*, if it has one, with what it owns, such as large objects.
+
+    :param keeps_objects: make them the current role's instead.
+    """
     if _has_role(connection, tenant):
         role = quote_identifier(role_of(tenant))
-        connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")  # it may own large objects
+        if keeps_objects:
+            connection.exec_driver_sql(f"REASSIGN OWNED BY {role} TO CURRENT_USER")
+        connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def _has_role(connection: Connection, tenant: Tenant) -> bool:

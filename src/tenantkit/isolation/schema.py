@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tenantkit.exceptions import InvalidTenantKeyError
+from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding, RawSQL, bind
@@ -92,6 +92,8 @@ class SchemaIsolation:
         """Return why the schema cannot be removed: it lacks the tenant's mark, or other schemas depend on it."""
         if schemas.read_mark(connection, tenant.schema) not in {None, schemas.mark_of(tenant)}:
             return f"the schema {tenant.schema!r} does not carry the comment {schemas.mark_of(tenant)!r}"
+        if (misnamed := self._misnamed(connection, tenant)) is not None:
+            return misnamed
         if others := schemas.dependants(connection, tenant.schema):
             return f"other schemas depend on it: {first_lines(others)}; drop these first"
         return None
@@ -115,21 +117,33 @@ class SchemaIsolation:
         return self.place(new).schema
 
     def obstacle_to_rename(self, connection: Connection, tenant: Tenant, schema: str) -> str | None:
-        """Return why the schema cannot be renamed: it lacks the tenant's mark, or texts name it; or *schema* exists."""
+        """Return why the schema cannot be renamed: its mark, a text that names it, or *schema*, which exists.
+
+        Another schema with the mark is a copy. One with the name of a table that another schema of the path has, too,
+        would leave that one to the text of sessions that have begun before.
+        """
         names = schemas.names_of(connection, tenant)
-        if schema in names:
+        if names == [schema]:
             return None  # by a process that was interrupted
         if tenant.schema not in names:
             return f"the schema {tenant.schema!r} {self._problem(connection, tenant)}"
+        if copies := [name for name in names if name != tenant.schema]:
+            return f"{first_lines(map(repr, copies))} has the comment of the tenant's schema, too: remove it there"
         if schemas.read_mark(connection, schema) is not None:
             return f"the schema {schema!r} exists"
+        if hidden := schemas.tables_in_both(connection, tenant.schema, self.extra_schemas):
+            return (
+                f"{first_lines(hidden)} has the name of a table of the tenant: text of sessions that began before "
+                "would find it after the rename. Rename the tenant without its schema"
+            )
         return obstacle_to_relabel(connection, tenant.schema)
 
     def rename(self, connection: Connection, tenant: Tenant, schema: str) -> None:
-        """Give the schema with the tenant's mark the name *schema*, if it has another one."""
+        """Give the schema with the tenant's mark the name *schema*, if it has another one, and is no copy."""
         names = schemas.names_of(connection, tenant)
-        if names and schema not in names:
-            relabel(connection, names[0], schema)
+        sources = [tenant.schema] if tenant.schema in names else names
+        if schema not in names and len(sources) == 1:
+            relabel(connection, sources[0], schema)
 
     def obstacle_to_adopt(self, connection: Connection, schema: str, known: Collection[int]) -> str | None:
         """Return why an existing *schema* cannot become a tenant's: its comment, or roles that may not use it."""
@@ -146,26 +160,39 @@ class SchemaIsolation:
         return schemas.obstacle_to_use(connection, schema, self.grant_to)
 
     def adopt(self, connection: Connection, tenant: Tenant) -> None:
-        """Mark the existing schema as the tenant's; with ``guard=``, make its role."""
+        """Mark the existing schema as the tenant's, and let roles use later tables; with ``guard=``, make its role."""
         schemas.set_mark(connection, tenant.schema, schemas.mark_of(tenant))
-        if self.roles is not None:
+        if self.roles is None:
+            schemas.let_use_schema(connection, tenant.schema, self.grant_to)
+        else:
             self.roles.admit(connection, [tenant])
 
     def release(self, connection: Connection, tenant: Tenant) -> None:
-        """Remove the mark and the tenant's role."""
+        """Remove the mark and the tenant's role; what the role owns becomes the login's.
+
+        :raises ConfigurationError: if an interrupted rename has left the schema under another name.
+        """
+        if (misnamed := self._misnamed(connection, tenant)) is not None:
+            raise ConfigurationError(f"The tenant {tenant.key!r} cannot be released: {misnamed}.")
         if schemas.read_mark(connection, tenant.schema) == schemas.mark_of(tenant):
             schemas.set_mark(connection, tenant.schema, None)
-        drop_role(connection, tenant)
+        drop_role(connection, tenant, keeps_objects=True)
 
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return schemas that are missing or not marked, those whose tenant does not exist, and what roles lack."""
         marked = schemas.read_marks(connection)
+        real = {tenant.id: tenant.schema for tenant in tenants if marked.get(tenant.schema) == tenant.id}
         return [
             *(self._find(connection, tenant) for tenant in tenants if marked.get(tenant.schema) != tenant.id),
             *(
                 Finding(schema, "its tenant is not in the registry", None)
                 for schema, tenant_id in sorted(marked.items())
                 if tenant_id not in known
+            ),
+            *(
+                Finding(schema, f"it has the comment of the schema {real[tenant_id]!r}, so it is a copy", None)
+                for schema, tenant_id in sorted(marked.items())
+                if real.get(tenant_id, schema) != schema
             ),
             *([] if self.roles is None else self.roles.inspect(connection, tenants, known)),
         ]
@@ -184,6 +211,15 @@ class SchemaIsolation:
                 f"name it {tenant.schema!r} again",
             )
         return Finding(tenant.key, f"its schema {tenant.schema!r} {problem}", None)
+
+    def _misnamed(self, connection: Connection, tenant: Tenant) -> str | None:
+        """Return under which name an interrupted rename has left the schema, if it has."""
+        names = schemas.names_of(connection, tenant)
+        if not names or schemas.read_mark(connection, tenant.schema) is not None:
+            return None
+        return (
+            f"its schema is named {names[0]!r}, as an interrupted rename has left it; run 'tenantkit doctor --repair'"
+        )
 
     def _problem(self, connection: Connection, tenant: Tenant) -> str:
         if schemas.read_mark(connection, tenant.schema) is None:

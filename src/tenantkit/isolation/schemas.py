@@ -64,6 +64,11 @@ _CLOSED = text(
     SELECT NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)
         OR NOT has_schema_privilege(:role, nspname, 'USAGE')
         OR EXISTS (
+            SELECT FROM pg_class, unnest(ARRAY['USAGE', 'SELECT', 'UPDATE']) AS privilege
+            WHERE relnamespace = pg_namespace.oid AND relkind = 'S'
+                AND NOT has_sequence_privilege(:role, pg_class.oid, privilege)
+        )
+        OR EXISTS (
             SELECT FROM pg_class, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
             WHERE relnamespace = pg_namespace.oid AND relkind IN ('r', 'p') AND relname <> 'alembic_version'
                 AND NOT has_table_privilege(:role, pg_class.oid, privilege)
@@ -72,6 +77,15 @@ _CLOSED = text(
     """
 )
 
+_IN_BOTH = text(
+    """
+    SELECT other.oid::regclass::text FROM pg_class AS own
+    JOIN pg_class AS other ON other.relname = own.relname AND other.relkind IN ('r', 'p', 'v', 'm', 'f')
+    JOIN pg_namespace ON pg_namespace.oid = other.relnamespace
+    WHERE own.relnamespace = to_regnamespace(quote_ident(:schema)) AND own.relkind IN ('r', 'p', 'v', 'm', 'f')
+        AND nspname = ANY(:others) AND own.relname <> 'alembic_version'
+    """
+)
 _MARKED = text(
     """
     SELECT nspname, split_part(obj_description(oid, 'pg_namespace'), ' ', 3)::bigint AS tenant_id
@@ -104,6 +118,11 @@ def read_marks(connection: Connection) -> dict[str, int]:
 def names_of(connection: Connection, tenant: Tenant) -> list[str]:
     """Return the names of the schemas with the mark of *tenant*: one, unless somebody has copied it."""
     return [name for name, tenant_id in read_marks(connection).items() if tenant_id == tenant.id]
+
+
+def tables_in_both(connection: Connection, schema: str, others: Iterable[str]) -> list[str]:
+    """Return the tables and views of *others* with the name of one in *schema*."""
+    return list(connection.execute(_IN_BOTH, {"schema": schema, "others": list(others)}).scalars())
 
 
 def make_schema(connection: Connection, tenant: Tenant) -> None:

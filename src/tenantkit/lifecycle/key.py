@@ -54,12 +54,16 @@ def claim_key(
 def _claim(directory: Directory, connection: Connection, order: Order, claim: str, status: str | None) -> Tenant:
     """Enter the tenant into the registry, or take over its row, which is locked and has the *status*."""
     if status is None:
-        number = 1 + former.count_former(connection, order.key)
-        new = order.new_tenant(number)
+        before = former.count_former(connection, order.key)
+        new = order.new_tenant(1 + before)
         if order.wanted is None and order.policy is not None:
             new = replace(new, database=choose_database(connection, directory.databases, new, order.policy))
         isolation = directory.isolations.for_new(new)
         placement = isolation.place(new)
+        # A tenant with another key may have had the name: one that was adopted, for example.
+        while not isolation.shares_tables and former.is_former(connection, placement.schema):
+            new = replace(new, number=new.number + 1)
+            placement = isolation.place(new)
         obstacle = _find_obstacle(directory, connection, isolation, placement)
         if obstacle is not None:
             if lock_row(connection, order.key) is not None:  # another process has created the tenant meanwhile
@@ -76,7 +80,7 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
             row_value=order.row_value,
         )
         # The key is reserved only now: a tenant that had it may have been dropped since the count.
-        if former.count_former(connection, order.key) >= number:
+        if former.count_former(connection, order.key) > before:
             raise TenantExistsError(order.key)
     elif status in BEING_CREATED:
         begun = store.get(connection, order.key)

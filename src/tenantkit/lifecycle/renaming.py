@@ -9,8 +9,9 @@ the same call again goes on, and ``doctor`` restores the former name.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from itertools import count
 
 from sqlalchemy import Connection
 
@@ -23,6 +24,7 @@ from tenantkit.exceptions import (
     ProvisioningError,
     TenantExistsError,
     TenantkitError,
+    TenantNotFoundError,
 )
 from tenantkit.isolation.base import Isolation
 from tenantkit.isolation.mentions import find_mentions
@@ -103,7 +105,7 @@ def restore_name(directory: Directory, connection: Connection, key: str) -> None
         if now.id == tenant.id and now.status in COMPLETE:
             directory.isolations.of(now).rename(there, now, now.schema)
 
-    with explained(directory, tenant, _STEP):
+    with explained(directory, tenant, _STEP), suppress(TenantNotFoundError):  # renamed, or dropped, meanwhile
         Operation(directory.databases, connection, _STEP).run(tenant.placement.database, work)
 
 
@@ -183,8 +185,8 @@ class _Rename:
         if self.new == tenant.key:
             own.add(tenant.schema)
         last = 1 + former.count_former(self.connection, self.new)
-        name = None
-        for number in range(1, last + 1):
+        name: str | None = None
+        for number in count(1):
             new = NewTenant(
                 key=self.new,
                 number=number,
@@ -193,7 +195,7 @@ class _Rename:
                 isolation=tenant.isolation,
             )
             name = self._isolation(tenant).schema_under(tenant, new)
-            if name is None or name in own:
+            if name is None or name in own or (number >= last and not former.is_former(self.connection, name)):
                 break
         return name
 

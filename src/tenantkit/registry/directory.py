@@ -17,6 +17,7 @@ from tenantkit.databases.reach import in_each
 from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.naming import fold_domain, is_spare, require_free_domain, validate_own_domains
+from tenantkit.postgres.retry import after_conflicts
 from tenantkit.postgres.rights import explaining_rights
 from tenantkit.registry import applications, domains, other_databases, statuses, store, versions
 from tenantkit.registry.applications import Application
@@ -84,13 +85,10 @@ class Directory(HasConnections):
 
     def install_reachable(self) -> Mapping[str, str]:
         """Do as `install`, and return the problems of databases that are down, by name."""
-        with explaining_rights(self.engine.url), self.engine.begin() as connection:
-            versions.install(connection)
-            applications.claim(connection, self.application)
-            let_read_registry(connection, self.grant_to)
-            if not (others := separate(self.databases)):
-                return {}
-            registry = read_identity(connection)
+        with explaining_rights(self.engine.url):
+            registry: str = after_conflicts()(self._install_on_main)
+        if not (others := separate(self.databases)):
+            return {}
 
         def install(name: str, connection: Connection) -> None:
             with connection.begin():
@@ -98,6 +96,13 @@ class Directory(HasConnections):
 
         with self.engine.connect() as connection:
             return in_each(self.databases, connection, others, install).unreachable
+
+    def _install_on_main(self) -> str:
+        with self.engine.begin() as connection:
+            versions.install(connection)
+            applications.claim(connection, self.application)
+            let_read_registry(connection, self.grant_to)
+            return read_identity(connection)
 
     def get(self, key: str) -> Tenant:
         """Return the tenant with this key, from this process's memory if it is there.

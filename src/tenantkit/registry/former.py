@@ -19,3 +19,9 @@ def former_schemas(connection: Connection, tenant_id: int, key: str) -> Collecti
     """Return the names of schemas that a tenant had with a key, which is not its present one."""
     query = select(former_tenants.c.schema).where(former_tenants.c.id == tenant_id, former_tenants.c.key == key)
     return connection.execute(query).scalars().all()
+
+
+def is_former(connection: Connection, schema: str) -> bool:
+    """Return whether a tenant, whatever its key was, had a schema of this name."""
+    query = select(former_tenants.c.id).where(former_tenants.c.schema == schema).limit(1)
+    return connection.execute(query).first() is not None

@@ -44,7 +44,7 @@ CLAIM_SPARE = f"""
         last bigint := 0;
     BEGIN
         IF EXISTS (SELECT FROM tenantkit.tenants WHERE key = new_key)
-            OR EXISTS (SELECT FROM tenantkit.former_tenants WHERE key = new_key)
+            OR EXISTS (SELECT FROM tenantkit.former_tenants WHERE key = new_key OR schema = new_schema)
             OR to_regnamespace(quote_ident(new_schema)) IS NOT NULL
             OR NOT pg_try_advisory_xact_lock({PLACEMENT.format(schema="new_schema")})
         THEN

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.advisory_locks import INSTALLATION
+from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.registry.spares import CLAIM_SPARE, RENAME_SPARE
 
 REFUSE = """
@@ -272,6 +273,8 @@ def install(connection: Connection) -> None:
 
     Does nothing if they are current; processes that start together wait for one another.
 
+    Gives up waiting for a lock as `limit_lock_waits` says, so the transaction is to be repeated.
+
     :raises ConfigurationError: if a newer tenantkit has upgraded them.
     """
     if _is_current(connection):
@@ -281,6 +284,7 @@ def install(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS tenantkit.version (version int NOT NULL)")
     if _is_current(connection):  # another process has installed them while this one waited for the lock
         return
+    limit_lock_waits(connection)  # behind a change of a table that waits, all lookups would wait
     for step in _STEPS[installed_version(connection) :]:
         for statement in step:
             connection.exec_driver_sql(statement)
