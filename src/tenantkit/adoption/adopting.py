@@ -69,7 +69,8 @@ def adopt(
 
     Each schema is compared with the models, or with what the revisions up to its own build. Its version table is kept;
     where there is none, one is made. A comment on the schema marks it as the tenant's. All else stays as it is, and
-    `release` takes these back. Schemas that tenants have already are left out, so the call may be repeated.
+    `release` takes these back; but the roles of ``grant_to=`` keep the privileges for later tables, which they get.
+    Schemas that tenants have already are left out, so the call may be repeated.
 
     :param schemas: a pattern of their names, in which only ``%`` has a meaning: any text.
     :param key_from: a regular expression that finds the key in a name: by its group ``key``, its first group, or its
