@@ -48,7 +48,8 @@ CREATE TABLE claim (
 );
 DO $$ BEGIN
     IF to_regnamespace('shared') IS NOT NULL THEN
-        ALTER TABLE claim ADD CONSTRAINT to_shared FOREIGN KEY (country) REFERENCES shared.country (code);
+        ALTER TABLE claim ADD CONSTRAINT to_shared FOREIGN KEY (country) REFERENCES shared.country (code)
+            DEFERRABLE INITIALLY DEFERRED;
     END IF;
 END $$;
 COMMENT ON CONSTRAINT people_first ON claim IS 'people';

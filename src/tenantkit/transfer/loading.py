@@ -51,15 +51,10 @@ class Loader:
         return self.target.schema
 
     def remove_keys_to_others(self, connection: Connection) -> None:
-        """Take off the foreign keys to shared tables, whose locks others would wait for."""
+        """Take off the foreign keys to shared tables. Until the transaction ends, others cannot read these."""
         catalog.pin(connection)
         self._keys_out = set_aside.constraints(connection, self._schema, leads_out=True)
         set_aside.remove(connection, self._keys_out)
-
-    def restore_keys_to_others(self, connection: Connection) -> None:
-        """Put them back, and check the rows."""
-        self._enter(connection)
-        set_aside.restore(connection, self._keys_out)
 
     def restore_unchecked_keys_to_others(self, connection: Connection) -> None:
         """Put them back for new rows; the lock, for which others wait, is held for a moment."""
@@ -84,6 +79,7 @@ class Loader:
         self._require_same(connection, found)
         large = [each.table for each in self.file.contents.tables if each.rows >= MANY_ROWS]
         aside = [
+            *set_aside.delays(connection, self._schema),
             *chain(*set_aside.triggers(connection, self._schema).values()),
             *set_aside.row_security(connection, self._schema),
             *set_aside.constraints(connection, self._schema, leads_out=False),

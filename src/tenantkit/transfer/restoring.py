@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 IN_ONE_TRANSACTION = 50_000
 """Number of rows up to which a tenant is restored in one transaction.
 
-That locks shared tables to which foreign keys point against changes until it ends.
+Until it ends, the shared tables to which foreign keys point can be read, and referred to, but not changed.
 """
 
 
@@ -169,9 +169,7 @@ class _Filling:
         if target.column is not None:
             restore_rows(self.tenancy, there, tenant, loader)
             return
-        loader.remove_keys_to_others(there)
         loader.load(there)
-        loader.restore_keys_to_others(there)
         loader.refresh_views(there)
         loader.leave(there)
         self.builder.migrate(there, target)

@@ -34,6 +34,13 @@ _CONSTRAINTS = text(
     ORDER BY source.relname, conname
     """
 )
+_DEFERRED = text(
+    """
+    SELECT quote_ident(nspname) || '.' || quote_ident(conname) AS name
+    FROM pg_constraint JOIN pg_namespace ON pg_namespace.oid = connamespace
+    WHERE connamespace = to_regnamespace(:schema) AND conrelid <> 0 AND conparentid = 0 AND condeferred ORDER BY 1
+    """
+)
 _TRIGGERS = text(
     """
     SELECT pg_class.oid::regclass::text AS "table", tgname::text AS name, tgenabled::text AS enabled
@@ -94,6 +101,14 @@ def constraints(connection: Connection, schema: str, *, leads_out: bool) -> list
                 restore.append(f"COMMENT ON CONSTRAINT {name} ON {row.table} IS {quote_literal(row.comment)}")
             found.append(SetAside(f"{alter} DROP CONSTRAINT {name}", tuple(restore)))
     return found
+
+
+def delays(connection: Connection, schema: str) -> list[SetAside]:
+    """Return the delays of constraints to the end of the transaction: no table with pending checks can be changed."""
+    return [
+        SetAside(f"SET CONSTRAINTS {name} IMMEDIATE", (f"SET CONSTRAINTS {name} DEFERRED",))
+        for name in connection.execute(_DEFERRED, {"schema": quote_identifier(schema)}).scalars()
+    ]
 
 
 def triggers(connection: Connection, schema: str, *, besides: str = "") -> dict[str, list[SetAside]]:

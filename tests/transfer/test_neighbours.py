@@ -1,0 +1,42 @@
+"""Others that work beside a backup or a restore."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from tenantkit import Tenancy, transfer
+
+Fill = Callable[..., None]
+
+
+def test_others_use_shared_tables_while_rows_are_loaded(
+    tenancy: Tenancy, engine: Engine, tmp_path: Path, fill: Fill
+) -> None:
+    for key in ("acme", "beta"):
+        tenancy.create(key)
+        fill(tenancy, key, "one")
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO shared.country VALUES ('DE', '')"))
+        connection.execute(text("UPDATE t_acme.project SET country_code = 'DE'"))
+    transfer.backup(tenancy, "acme", tmp_path / "acme.tenant")
+    seen: list[Any] = []
+
+    def work(table: str, *_: object) -> None:
+        with engine.begin() as connection:
+            connection.execute(text("SET LOCAL lock_timeout = '200ms'"))
+            seen.append(connection.execute(text("SELECT count(*) FROM shared.country")).scalar_one())
+            insert = "INSERT INTO t_beta.project (name, country_code) VALUES (:name, 'DE')"
+            connection.execute(text(insert), {"name": table})
+
+    restored = transfer.restore(tenancy, tmp_path / "acme.tenant", progress=work).tenant
+    assert seen == [1, 1]
+    with engine.connect() as connection:
+        keys = text(
+            "SELECT convalidated FROM pg_constraint WHERE conrelid = to_regclass(:table) "
+            "AND confrelid = 'shared.country'::regclass"
+        )
+        assert connection.execute(keys, {"table": f'"{restored.schema}".project'}).scalars().all() == [True]
