@@ -6,9 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, text
+import pytest
+from sqlalchemy import URL, Engine, text
 
-from tenantkit import Tenancy, transfer
+from tenantkit import MigrationError, Tenancy, transfer
+from tenantkit.migrations import migrate
+from tests.migrations.environments import Environment
+from tests.support.catalog import registered
 
 Fill = Callable[..., None]
 
@@ -40,3 +44,27 @@ def test_others_use_shared_tables_while_rows_are_loaded(
             "AND confrelid = 'shared.country'::regclass"
         )
         assert connection.execute(keys, {"table": f'"{restored.schema}".project'}).scalars().all() == [True]
+
+
+def test_a_tenant_that_is_backed_up_does_not_stay_in_maintenance(
+    make_owned: Callable[[str], Tenancy],
+    make_tenancy: Callable[..., Tenancy],
+    owned: URL,
+    engine: Engine,
+    environment: Environment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_owned("CREATE TABLE n (id int)").create("acme")
+    environment.add("t2", 'op.execute("CREATE TABLE m (id int)")')
+    tenancy = make_tenancy(database=owned, migrations=environment.folder)
+    monkeypatch.setattr("tenantkit.postgres.retry.PATIENCE", 0.2)
+
+    def work(*_: object) -> None:
+        with pytest.raises(MigrationError):
+            migrate(tenancy, maintenance=True, jobs=0)
+        assert registered(engine) == {"acme": "active"}
+
+    transfer.backup(tenancy, "acme", tmp_path / "acme.tenant", progress=work)
+    migrate(tenancy, maintenance=True, jobs=0)
+    assert registered(engine) == {"acme": "active"}

@@ -16,10 +16,19 @@ _LOCK = PLACEMENT.format(schema="%(schema)s")
 
 def claim(connection: Connection, schema: str) -> bool:
     """Claim a schema until the transaction ends, without waiting; return whether it succeeded."""
-    claimed: bool = connection.exec_driver_sql(
-        f"SELECT pg_try_advisory_xact_lock({_LOCK})", {"schema": schema}
-    ).scalar_one()
-    return claimed
+    return _try(connection, f"pg_try_advisory_xact_lock({_LOCK})", schema)
+
+
+def share(connection: Connection, schema: str) -> bool:
+    """Keep runs from a schema until the transaction ends, without waiting; return whether none has claimed it.
+
+    Backups do this all the time that they read, so several may.
+    """
+    return _try(connection, f"pg_try_advisory_xact_lock_shared({_LOCK})", schema)
+
+
+def _try(connection: Connection, function: str, schema: str) -> bool:
+    return bool(connection.exec_driver_sql(f"SELECT {function}", {"schema": schema}).scalar_one())
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, TextClause, text
 from tenantkit.databases.base import Databases, by_database, joint
 from tenantkit.databases.reach import in_each
 from tenantkit.postgres.advisory_locks import PLACEMENT, RUN
-from tenantkit.runs.claims import claim
+from tenantkit.runs.claims import share
 from tenantkit.tenant import Placement
 
 _ENTER = text(
@@ -27,8 +27,8 @@ _HELD = text(
     "SELECT EXISTS (SELECT FROM tenantkit.tenants WHERE id = :id AND status = 'maintenance' AND claim ^@ 'run ')"
 )
 # After the loss of a connection or a process, its last statement may still be running, and hold the claim. Then the
-# tenant stays in maintenance, and is released later.
-_FREE = f"pg_try_advisory_xact_lock({PLACEMENT.format(schema='schema')})"
+# tenant stays in maintenance, and is released later. Backups share the claim, so this does, too.
+_FREE = f"pg_try_advisory_xact_lock_shared({PLACEMENT.format(schema='schema')})"
 _LEAVE = text(
     f"""
     UPDATE tenantkit.tenants SET status = 'active', claim = NULL, updated_at = now()
@@ -129,7 +129,7 @@ def _busy_elsewhere(
 ) -> list[int]:
     """Return the ids of tenants with these *marks* whose placements are claimed in other databases, or not reached.
 
-    To look, each is claimed for a moment; so that of one tenant is asked for without those of the others.
+    To look, each claim is shared for a moment; so that of one tenant is asked for without those of the others.
     """
     here = joint(databases)
     marked = connection.execute(_ELSEWHERE, {"marks": marks, "databases": here, "id": tenant_id}).all()
@@ -138,7 +138,7 @@ def _busy_elsewhere(
 
     def find_busy(database: str, there: Connection) -> list[int]:
         with there.begin():
-            return [ids[each] for each in placements[database] if not claim(there, each.schema)]
+            return [ids[each] for each in placements[database] if not share(there, each.schema)]
 
     reached = in_each(databases, connection, placements, find_busy)
     unknown = [ids[each] for database in reached.unreachable for each in placements[database]]

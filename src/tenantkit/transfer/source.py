@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from tenantkit.deployment import Deployment
 from tenantkit.exceptions import BackupError
 from tenantkit.isolation.tenant_column import SETTING, TenantColumn
-from tenantkit.postgres.advisory_locks import PLACEMENT
 from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.quoting import quote_identifier, quote_literal, quote_setting
 from tenantkit.postgres.retry import PATIENCE
+from tenantkit.runs.claims import share
 from tenantkit.tenant import Tenant
 from tenantkit.transfer import catalog
 from tenantkit.transfer.catalog import Found, qualified
@@ -27,8 +27,6 @@ from tenantkit.transfer.manifest import References, SequenceState, Table
 
 MOST_VALUES = 10_000
 """Number of different values up to which a file lists those that refer to a shared table."""
-
-_CLAIM = text(f"SELECT pg_catalog.pg_try_advisory_xact_lock_shared({PLACEMENT.format(schema=':schema')})")
 
 
 class _BusyError(Exception):
@@ -176,6 +174,5 @@ def _begin(source: Source) -> None:
     if before:
         tables = ", ".join(f"ONLY {qualified(schema, name)}" for name in before)
         catalog.execute(connection, f"LOCK TABLE {tables} IN ACCESS SHARE MODE")
-    is_claimed = connection.execute(_CLAIM, {"schema": schema}).scalar_one()
-    if not is_claimed or catalog.read_tables(connection, schema).keys() != before.keys():
+    if not share(connection, schema) or catalog.read_tables(connection, schema).keys() != before.keys():
         raise _BusyError
