@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, Engine, text
 
-from tenantkit import MigrationError, Tenancy, transfer
+from tenantkit import BackupError, MigrationError, Tenancy, transfer
+from tenantkit.lifecycle import rename
 from tenantkit.migrations import migrate
+from tenantkit.transfer import backups
 from tests.migrations.environments import Environment
 from tests.support.catalog import registered
 
@@ -68,3 +70,28 @@ def test_a_tenant_that_is_backed_up_does_not_stay_in_maintenance(
     transfer.backup(tenancy, "acme", tmp_path / "acme.tenant", progress=work)
     migrate(tenancy, maintenance=True, jobs=0)
     assert registered(engine) == {"acme": "active"}
+
+
+def test_a_tenant_that_is_gone_before_the_snapshot_is_not_backed_up(
+    tenancy: Tenancy, tmp_path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenancy.create("acme")
+    fill(tenancy, "acme", "one")
+    original = backups.reading_rows
+    acts: list[Callable[[], object]] = [
+        lambda: rename(tenancy, "acme", "beta"),
+        lambda: rename(tenancy, "beta", "gamma", schema=True),
+        lambda: tenancy.drop("gamma"),
+    ]
+
+    def reading(*given: Any) -> Any:
+        acts.pop(0)()
+        return original(*given)
+
+    monkeypatch.setattr(backups, "reading_rows", reading)
+    made = transfer.backup(tenancy, "acme", tmp_path / "acme.tenant")
+    assert (made.key, made.rows) == ("beta", 2)
+    for key, said in (("beta", "its tables are in the schema 't_gamma' now"), ("gamma", "it was dropped meanwhile")):
+        with pytest.raises(BackupError, match=said):
+            transfer.backup(tenancy, key, tmp_path / f"{key}.tenant")
+        assert not (tmp_path / f"{key}.tenant").exists()

@@ -49,7 +49,7 @@ def backup(
     :param progress: called before each table with its name, its number, and the number of tables.
     :raises TenantNotFoundError: if there is no such tenant.
     :raises TenantUnavailableError: if it is being created or dropped, or this version of tenantkit cannot reach it.
-    :raises BackupError: if a file could not hold all of it, or cannot be written.
+    :raises BackupError: if a file could not hold all of it, or cannot be written; or the tenant is dropped meanwhile.
     """
     require(
         tenancy=(tenancy, TENANCY),

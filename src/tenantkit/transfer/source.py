@@ -6,20 +6,23 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sqlalchemy import Connection
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
+from tenantkit.databases.base import shares_transaction
 from tenantkit.deployment import Deployment
-from tenantkit.exceptions import BackupError
+from tenantkit.exceptions import BackupError, TenantMismatchError, TenantNotFoundError
 from tenantkit.isolation.tenant_column import SETTING, TenantColumn
 from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.quoting import quote_identifier, quote_literal, quote_setting
 from tenantkit.postgres.retry import PATIENCE
+from tenantkit.registry import store
 from tenantkit.runs.claims import share
+from tenantkit.status import COMPLETE
 from tenantkit.tenant import Tenant
 from tenantkit.transfer import catalog
 from tenantkit.transfer.catalog import Found, qualified
@@ -132,7 +135,7 @@ def reading(tenancy: Deployment, tenant: Tenant) -> Generator[Source]:
     The tables are locked before the snapshot is taken: in a snapshot that is older than a TRUNCATE or a change that
     writes a table anew, the table is empty.
 
-    :raises BackupError: if they are being migrated for a minute.
+    :raises BackupError: if they are being migrated for a minute, or the tenant was dropped or moved meanwhile.
     """
     binding = tenancy.isolations.of(tenant).bind(tenant)
     column = binding.column or (None if binding.value is None else tenancy.isolations.row_column())
@@ -149,7 +152,7 @@ def reading(tenancy: Deployment, tenant: Tenant) -> Generator[Source]:
         )
         try:
             entering(_begin, source)
-            yield source
+            yield replace(source, tenant=_read_again(tenancy, source))
         except _BusyError as error:
             raise BackupError(tenant.key, "its tables are being migrated", "Try again later.") from error
         finally:
@@ -176,3 +179,24 @@ def _begin(source: Source) -> None:
         catalog.execute(connection, f"LOCK TABLE {tables} IN ACCESS SHARE MODE")
     if not share(connection, schema) or catalog.read_tables(connection, schema).keys() != before.keys():
         raise _BusyError
+
+
+def _read_again(tenancy: Deployment, source: Source) -> Tenant:
+    """Return the tenant as it is after its tables were locked: there may be other tables now, or none.
+
+    :raises BackupError: if so.
+    """
+    tenant = source.tenant
+    try:
+        if shares_transaction(tenancy.databases, tenant.placement.database):
+            now = store.get_again(tenant, source.connection, tenant.key)
+        else:
+            with tenancy.engine.connect() as connection:
+                now = store.get_again(tenant, connection, tenant.key)
+    except (TenantNotFoundError, TenantMismatchError) as error:
+        raise BackupError(tenant.key, "it was dropped meanwhile", "Nothing was read.") from error
+    if now.status not in COMPLETE:
+        raise BackupError(tenant.key, f"it is {now.status} now", "Nothing was read.")
+    if now.placement != tenant.placement:
+        raise BackupError(tenant.key, f"its tables are in the schema {now.schema!r} now", "Try again.")
+    return now

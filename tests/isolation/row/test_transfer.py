@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sqlalchemy import URL, Engine, MetaData, create_engine, event, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
-from tenantkit import ProvisioningError, Tenancy, transfer
+from tenantkit import BackupError, ProvisioningError, Tenancy, transfer
+from tenantkit.transfer import backups
 from tests.isolation.row.conftest import APP, as_role, make_owner
 from tests.isolation.row.generated import metadata
 from tests.isolation.row.models import APPLICATION, Account, Invoice, Kind, Tag
@@ -161,6 +162,20 @@ def test_a_superuser_backs_up_the_rows_of_one_tenant(pair: Tenancy, pair_url: UR
         made = transfer.backup(superuser, "acme", tmp_path / "a.tenant", compression="none")
     assert made.rows == 9
     assert b"berta" not in (tmp_path / "a.tenant").read_bytes()
+
+
+def test_a_tenant_that_is_dropped_before_the_snapshot_is_not_backed_up(
+    pair: Tenancy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = backups.reading_rows
+
+    def reading(*given: Any) -> Any:
+        pair.drop("acme")
+        return original(*given)
+
+    monkeypatch.setattr(backups, "reading_rows", reading)
+    with pytest.raises(BackupError, match="it was dropped meanwhile"):
+        transfer.backup(pair, "acme", tmp_path / "a.tenant")
 
 
 def test_a_restore_that_fails_at_any_statement_leaves_no_row(
