@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tenantkit import DomainExistsError, ProvisioningError, Status, Tenancy, Ten
 from tenantkit.drift import check
 from tenantkit.migrations import migrate
 from tenantkit.spares import keep_spares
+from tenantkit.transfer import backup_all
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 from tests.support.catalog import registered, schemas
@@ -152,6 +154,14 @@ def test_spares_are_no_tenants(fleet: Make, engine: Engine, spares: Spares) -> N
     assert fleet(placement=place).create("beta").schema == "t_beta"
     assert chosen == [1]
     assert len(spares()) == 1
+
+
+def test_spares_are_not_backed_up(fleet: Make, tmp_path: Path) -> None:
+    tenancy = fleet()
+    tenancy.create("acme")
+    keep_spares(tenancy, 1)
+    made = backup_all(tenancy, tmp_path / "backups")
+    assert ([each.key for each in made.made], made.failures) == (["acme"], {})
 
 
 def test_spares_are_migrated_with_the_fleet_and_claimed_at_their_revision_only(

@@ -14,6 +14,8 @@ from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import BackupError, TenantkitError
 from tenantkit.migrations.planning.selection import Selection
 from tenantkit.postgres.errors import reason
+from tenantkit.registry import store
+from tenantkit.status import COMPLETE
 from tenantkit.transfer.backups import backup
 from tenantkit.transfer.compression import Compression, choose
 from tenantkit.transfer.results import Backup, FleetBackup
@@ -47,7 +49,8 @@ def backup_all(
     )
     chosen, place = choose(compression), Path(folder)
     with tenancy.engine.connect() as connection:
-        fleet = Selection(tenants=tenants).find(connection)
+        found = store.find(connection, status=COMPLETE)
+    fleet = Selection(tenants=tenants).choose(found, {tenant.id for tenant in found})
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
