@@ -12,7 +12,7 @@ from sqlalchemy import URL, Engine, text
 from tenantkit import BackupError, MigrationError, Tenancy, transfer
 from tenantkit.lifecycle import rename
 from tenantkit.migrations import migrate
-from tenantkit.transfer import backups
+from tenantkit.transfer import source
 from tests.migrations.environments import Environment
 from tests.support.catalog import registered
 
@@ -77,18 +77,18 @@ def test_a_tenant_that_is_gone_before_the_snapshot_is_not_backed_up(
 ) -> None:
     tenancy.create("acme")
     fill(tenancy, "acme", "one")
-    original = backups.reading_rows
+    original = source._begin
     acts: list[Callable[[], object]] = [
         lambda: rename(tenancy, "acme", "beta"),
         lambda: rename(tenancy, "beta", "gamma", schema=True),
         lambda: tenancy.drop("gamma"),
     ]
 
-    def reading(*given: Any) -> Any:
+    def begin(*given: Any) -> Any:
         acts.pop(0)()
         return original(*given)
 
-    monkeypatch.setattr(backups, "reading_rows", reading)
+    monkeypatch.setattr(source, "_begin", begin)
     made = transfer.backup(tenancy, "acme", tmp_path / "acme.tenant")
     assert (made.key, made.rows) == ("beta", 2)
     for key, said in (("beta", "its tables are in the schema 't_gamma' now"), ("gamma", "it was dropped meanwhile")):

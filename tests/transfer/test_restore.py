@@ -22,6 +22,7 @@ from tenantkit import (
     TenantUnavailableError,
     transfer,
 )
+from tenantkit.lifecycle import rename
 from tenantkit.runs.claims import claim
 from tenantkit.transfer import restoring, source
 from tests.migrations.environments import Environment
@@ -184,12 +185,49 @@ def test_a_tenant_without_complete_tables_is_not_backed_up(
     assert not file.exists()
 
 
-def test_a_suspended_tenant_is_backed_up_and_restored_as_asked(tenancy: Tenancy, file: Path) -> None:
+def test_a_tenant_is_restored_suspended_if_it_was_suspended_or_on_request(tenancy: Tenancy, file: Path) -> None:
     tenancy.create("acme")
-    tenancy.suspend("acme")
     transfer.backup(tenancy, "acme", file)
     assert transfer.restore(tenancy, file, key="beta").tenant.status == Status.ACTIVE
     assert transfer.restore(tenancy, file, key="gamma", suspended=True).tenant.status == Status.SUSPENDED
+    tenancy.suspend("acme")
+    again = transfer.backup(tenancy, "acme", file.with_name("again.tenant"))
+    tenancy.drop("acme")
+    assert transfer.restore(tenancy, again.path).tenant.status == Status.SUSPENDED
+
+
+def test_a_tenant_that_has_another_key_now_lives(tenancy: Tenancy, file: Path, fill: Fill) -> None:
+    tenancy.create("acme", domains=["a.example.com"])
+    fill(tenancy, "acme", "one")
+    transfer.backup(tenancy, "acme", file)
+    rename(tenancy, "acme", "globex")
+    fill(tenancy, "globex", "two")
+    restored = transfer.restore(tenancy, file)
+    assert (restored.tenant.key, restored.tenant.status) == ("globex-restored", Status.SUSPENDED)
+    assert (restored.plan.is_beside, restored.plan.living) == (True, "globex")
+    assert [each.table for each in restored.changed] == ["project", "task"]
+    tenancy.drop("globex")
+    assert transfer.restore(tenancy, file).tenant.key == "acme"
+
+
+@pytest.mark.parametrize("what", ["renamed", "dropped"])
+def test_a_living_tenant_may_be_renamed_or_dropped_during_the_restore(
+    tenancy: Tenancy, file: Path, fill: Fill, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenancy.create("acme")
+    fill(tenancy, "acme", "one")
+    transfer.backup(tenancy, "acme", file)
+
+    def compare(*given: Any) -> Any:
+        rename(tenancy, "acme", "globex") if what == "renamed" else tenancy.drop("acme")
+        return original(*given)
+
+    original = restoring._compare
+    monkeypatch.setattr(restoring, "_compare", compare)
+    restored = transfer.restore(tenancy, file)
+    assert restored.tenant.key == "acme-restored"
+    assert (restored.differences is None) == (what == "dropped")
+    assert restored.changed == ()
 
 
 def test_a_database_that_does_not_exist_here_is_replaced_by_the_placement(

@@ -19,13 +19,15 @@ class _Sum(NamedTuple):
     checksum: str | None
 
 
-def compare(tenancy: Deployment, connection: Connection, key: str, restored: Tenant) -> tuple[TableDifference, ...]:
-    """Return the differences, table by table, of *restored* from the living tenant *key*.
+def compare(
+    tenancy: Deployment, connection: Connection, living: Tenant, restored: Tenant
+) -> tuple[TableDifference, ...]:
+    """Return the differences, table by table, of *restored* from the *living* tenant, whose key may have changed.
 
     The columns that both have are compared. Each tenant is read in a snapshot of its own.
     """
     with connection.begin():
-        live = store.get(connection, key)
+        live = store.get_again(living, connection, living.key)
     columns = {tenant.id: _columns(tenancy, tenant) for tenant in (live, restored)}
     both = {
         name: sorted(columns[live.id][name] & columns[restored.id][name])

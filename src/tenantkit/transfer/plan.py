@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select, text
@@ -17,13 +17,16 @@ from tenantkit.migrations.environment.targets import graph_of
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.registry import store
+from tenantkit.registry.identity import read_identity
 from tenantkit.registry.tables import domains, tenants
+from tenantkit.status import Status
+from tenantkit.tenant import Tenant
 from tenantkit.transfer.catalog import qualified
 from tenantkit.transfer.file import BackupFile
 from tenantkit.transfer.results import MissingRows, RestorePlan
 
 if TYPE_CHECKING:
-    from tenantkit.transfer.manifest import References
+    from tenantkit.transfer.manifest import Manifest, References
 
 SUFFIX = "-restored"
 """The end of the key of a copy beside a tenant that lives."""
@@ -42,6 +45,8 @@ class Planned:
 
     plan: RestorePlan
     order: Order
+    living: Tenant | None
+    """The tenant of the backup, of which the new one is a copy."""
 
 
 def plan(
@@ -53,6 +58,7 @@ def plan(
     isolation: str | None,
     database: str | None,
     with_domains: bool,
+    suspended: bool,
 ) -> Planned:
     """Return the plan of a restore.
 
@@ -61,9 +67,9 @@ def plan(
     """
     manifest = file.manifest
     to_revision = _require_revisions(tenancy, file)
-    is_beside = key is None and _lives(connection, manifest.key)
-    chosen = key or (manifest.key + SUFFIX if is_beside else manifest.key)
-    if _lives(connection, chosen):
+    living = _find_living(connection, manifest) if key is None else None
+    chosen = key or (manifest.key if living is None else living.key + SUFFIX)
+    if _find_complete(connection, chosen) is not None:
         raise TenantExistsError(chosen)
     wanted = manifest.tenant["domains"] if with_domains else ()
     free, taken = _divide_domains(tenancy, connection, chosen, wanted)
@@ -79,10 +85,13 @@ def plan(
         policy=tenancy.placement_policy,
         reserved=tenancy.reserved_keys,
     )
+    if suspended or living is not None or manifest.tenant["status"] == Status.SUSPENDED:
+        order = replace(order, becomes=Status.SUSPENDED)
     return Planned(
         RestorePlan(
             key=chosen,
-            is_beside=is_beside,
+            is_beside=living is not None,
+            living=None if living is None else living.key,
             isolation=str(order.isolation),
             database=order.wanted,
             domains=tuple(order.domains),
@@ -93,6 +102,7 @@ def plan(
             missing=tuple(_find_missing(connection, file.contents.references)),
         ),
         order,
+        living,
     )
 
 
@@ -136,12 +146,23 @@ def _require_revisions(tenancy: Deployment, file: BackupFile) -> str | None:
     return format_heads(graph.heads()) or None
 
 
-def _lives(connection: Connection, key: str) -> bool:
-    """Return whether there is a tenant *key* that was created completely, and is not being dropped."""
+def _find_living(connection: Connection, manifest: Manifest) -> Tenant | None:
+    """Return the tenant that was backed up, under whatever key, or else the one that has its key."""
+    record = manifest.tenant
+    if record["registry"] == read_identity(connection):
+        key = connection.execute(select(tenants.c.key).where(tenants.c.id == record["id"])).scalar()
+        if key is not None and (found := _find_complete(connection, key)) is not None:
+            return found
+    return _find_complete(connection, manifest.key)
+
+
+def _find_complete(connection: Connection, key: str) -> Tenant | None:
+    """Return the tenant *key* if it was created completely, and is not being dropped."""
     try:
-        return store.get(connection, key).status not in UNFINISHED
+        found = store.get(connection, key)
     except TenantNotFoundError:
-        return False
+        return None
+    return None if found.status in UNFINISHED else found
 
 
 def _known_database(tenancy: Deployment, record: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
@@ -14,13 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from tenantkit.arguments import FLAG, FUNCTION, NAME, PATH, one_of, optional, require
 from tenantkit.deployment import TENANCY, Deployment
-from tenantkit.exceptions import BackupError
+from tenantkit.exceptions import TenantkitError
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.lifecycle.builders import CheckedBuilder
 from tenantkit.lifecycle.create import FirstRows, create
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.retry import after_conflicts
-from tenantkit.status import Status
 from tenantkit.tenant import KEY, Isolation, Tenant
 from tenantkit.transfer.building import FileBuilder
 from tenantkit.transfer.common_tables import restore_rows
@@ -52,15 +51,15 @@ def restore(
 ) -> Restored:
     """Create a tenant from the backup in the file *path*, and migrate it to the newest revision.
 
-    No tenant that exists is changed. If the tenant of the backup exists, the new one is a suspended copy beside it with
-    the key ``<key>-restored``, and the result tells how the rows of the two differ. After a restore that failed or was
-    killed, the same call restores the tenant.
+    No tenant that exists is changed. If the tenant of the backup exists, also under another key, the new one is a
+    suspended copy beside it with the key ``<key>-restored``, and the result tells how the rows of the two differ. After
+    a restore that failed or was killed, the same call restores the tenant.
 
     :param key: the new tenant's key, in place of that of the backup.
     :param isolation: ``schema``, ``database`` or ``row``, in place of that of the tenant that was backed up.
     :param database: the database to restore it in, or on whose server to.
     :param domains: give the tenant those of its domains that no other tenant has.
-    :param suspended: leave the tenant suspended.
+    :param suspended: leave the tenant suspended. One that was suspended when it was backed up is at any rate.
     :param progress: called before each table with its name, its number, and the number of tables.
     :raises BackupError: if the file is damaged or cannot be restored by this code, or shared rows are missing. Nothing
         was changed then.
@@ -69,9 +68,13 @@ def restore(
     :raises ConfigurationError: if an argument cannot be used.
     """
     require(tenancy=(tenancy, TENANCY), suspended=(suspended, FLAG), progress=(progress, optional(FUNCTION)))
-    with _planned(tenancy, path, key, isolation, database, domains=domains) as (file, connection, found):
+    with _planned(tenancy, path, key, isolation, database, domains=domains, suspended=suspended) as (
+        file,
+        connection,
+        found,
+    ):
         require_shared_rows(file, found.plan)
-        order = replace(found.order, becomes=Status.SUSPENDED) if suspended or found.plan.is_beside else found.order
+        order = found.order
         filling = _Filling(tenancy, file, progress)
         shares_tables = tenancy.isolations.for_new(order.new_tenant()).shares_tables
         with tenancy.lookups.forgetting(order.key):
@@ -91,7 +94,7 @@ def restore(
             tenant=tenant,
             backup=describe(file.path, file.compression, file.manifest, file.contents),
             plan=found.plan,
-            differences=_compare(tenancy, connection, file.manifest.key, tenant) if found.plan.is_beside else None,
+            differences=None if found.living is None else _compare(tenancy, connection, found.living, tenant),
         )
 
 
@@ -115,13 +118,15 @@ def preview(
 
 
 def _compare(
-    tenancy: Deployment, connection: Connection, key: str, restored: Tenant
+    tenancy: Deployment, connection: Connection, living: Tenant, restored: Tenant
 ) -> tuple[TableDifference, ...] | None:
     """Return the differences; ``None`` if they cannot be read: the restore has succeeded all the same."""
     try:
-        return compare(tenancy, connection, key, restored)
-    except (BackupError, DBAPIError):
-        logger.warning("The rows of %s could not be compared with those of %s.", restored.key, key, exc_info=True)
+        return compare(tenancy, connection, living, restored)
+    except (TenantkitError, DBAPIError):
+        logger.warning(
+            "The rows of %s could not be compared with those of %s.", restored.key, living.key, exc_info=True
+        )
         return None
 
 
@@ -134,6 +139,7 @@ def _planned(
     database: str | None,
     *,
     domains: bool,
+    suspended: bool = False,
 ) -> Generator[tuple[BackupFile, Connection, Planned]]:
     require(
         path=(path, PATH),
@@ -146,7 +152,14 @@ def _planned(
         connection.execution_options(isolation_level="READ COMMITTED")
         with connection.begin():
             found = plan(
-                tenancy, connection, file, key=key, isolation=isolation, database=database, with_domains=domains
+                tenancy,
+                connection,
+                file,
+                key=key,
+                isolation=isolation,
+                database=database,
+                with_domains=domains,
+                suspended=suspended,
             )
         yield file, connection, found
 

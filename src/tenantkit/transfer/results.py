@@ -77,6 +77,8 @@ class RestorePlan:
     """The key of the tenant that would be created."""
     is_beside: bool
     """Whether the tenant of the backup exists, so that the new one is a suspended copy of it."""
+    living: str | None
+    """The present key of the tenant of the backup, if that exists."""
     isolation: str
     database: str | None
     """The database that it would be created in; ``None`` if a placement policy chooses it."""

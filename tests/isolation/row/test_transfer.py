@@ -17,7 +17,7 @@ from sqlalchemy import URL, Engine, MetaData, create_engine, event, insert, sele
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit import BackupError, ProvisioningError, Tenancy, transfer
-from tenantkit.transfer import backups
+from tenantkit.transfer import source
 from tests.isolation.row.conftest import APP, as_role, make_owner
 from tests.isolation.row.generated import metadata
 from tests.isolation.row.models import APPLICATION, Account, Invoice, Kind, Tag
@@ -167,13 +167,13 @@ def test_a_superuser_backs_up_the_rows_of_one_tenant(pair: Tenancy, pair_url: UR
 def test_a_tenant_that_is_dropped_before_the_snapshot_is_not_backed_up(
     pair: Tenancy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = backups.reading_rows
+    original = source._begin
 
-    def reading(*given: Any) -> Any:
+    def begin(*given: Any) -> Any:
         pair.drop("acme")
         return original(*given)
 
-    monkeypatch.setattr(backups, "reading_rows", reading)
+    monkeypatch.setattr(source, "_begin", begin)
     with pytest.raises(BackupError, match="it was dropped meanwhile"):
         transfer.backup(pair, "acme", tmp_path / "a.tenant")
 

@@ -123,9 +123,9 @@ def restore(
 ) -> None:
     """Create a tenant from a backup, and migrate it to the newest revision. No existing tenant is changed.
 
-    If the tenant of the backup exists, the new one is a suspended copy beside it with the key `KEY-restored`, and the
-    command shows the tables whose rows differ. After a restore that failed or was killed, the same command restores
-    the tenant.
+    If the tenant of the backup exists, also under another key, the new one is a suspended copy beside it with the key
+    `KEY-restored`, and the command shows the tables whose rows differ. After a restore that failed or was killed, the
+    same command restores the tenant. A tenant that was suspended when it was backed up is suspended again.
 
     **Examples**
 
@@ -208,10 +208,10 @@ def _print_restored(restored: transfer.Restored, *, as_json: bool) -> None:
     if restored.differences is None:
         return
     if not restored.changed:
-        print_done("Equal:", f"{restored.backup.key} has the rows of the backup.")
+        print_done("Equal:", f"{restored.plan.living} has the rows of the backup.")
         return
     rows = [(each.table, _number(each.live), _number(each.restored)) for each in restored.changed]
-    print_table(("Rows differ in", f"{restored.backup.key} now", tenant.key), rows)
+    print_table(("Rows differ in", f"{restored.plan.living} now", tenant.key), rows)
 
 
 def _number(rows: int | None) -> str:
