@@ -177,14 +177,20 @@ class _Creation:
             return self._create_in_steps(database)
         try:
             tenant = self._operation.run(database, partial(self._create, attempts=True))
-            self._keep(None)
         except Exception as error:
-            if self._attempt is None or self._operation.step != _BUILDING or is_lock_conflict(error):
+            was_attempt = self._attempt is not None and self._operation.step == _BUILDING
+            if sqlstate(error) != _NEW_ENUM_VALUE and (not was_attempt or is_lock_conflict(error)):
                 raise
-            _log.warning("A tenant's tables were not built by a script: %s", reason(error))
-            self._connection.rollback()  # of what follows a commit() by a revision
-            tenant = self._fill_without_attempt(database)
-            self._keep(error)
+            failure = error
+        else:
+            self._keep(None)
+            return tenant
+        self._connection.rollback()  # of what follows a commit() by a revision
+        if self._attempt is None:
+            return self._create_in_steps(database)
+        _log.warning("A tenant's tables were not built by a script: %s", reason(failure))
+        tenant = self._fill_without_attempt(database)
+        self._keep(failure)
         return tenant
 
     def _fill_without_attempt(self, database: str) -> Tenant:
