@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
@@ -56,6 +56,9 @@ class FirstRows:
     """Called in place of `write`, outside of a transaction, where one transaction is not possible."""
     takes_steps: bool = False
     """Whether the tenant is created in several transactions at any rate."""
+    around: Callable[[Connection, Tenant], AbstractContextManager[object]] | None = None
+    """Entered before the transaction of `write`, whose rows it prepares in others. No other process creates the tenant
+    meanwhile."""
     step: str = "seeding"
     """The name of the step, for errors."""
 
@@ -175,6 +178,8 @@ class _Creation:
         """Make the tenant's placement in its database, in one transaction where PostgreSQL permits that."""
         if self._rows is not None and self._rows.takes_steps:
             return self._create_in_steps(database)
+        if self._rows is not None and self._rows.around is not None:
+            return self._create_within(database, self._rows)
         try:
             tenant = self._operation.run(database, partial(self._create, attempts=True))
         except Exception as error:
@@ -192,6 +197,18 @@ class _Creation:
         tenant = self._fill_without_attempt(database)
         self._keep(failure)
         return tenant
+
+    def _create_within(self, database: str, rows: FirstRows) -> Tenant:
+        assert rows.around is not None  # noqa: S101 - the caller has asked
+        with tenant_lock(self._connection, self._tenant.id):
+            with self._connection.begin():
+                self._require_claim()
+            self._operation.step = rows.step
+            with (
+                connected(self._directory.databases, database, self._connection) as there,
+                rows.around(there, self._tenant),
+            ):
+                return self._fill_without_attempt(database)
 
     def _fill_without_attempt(self, database: str) -> Tenant:
         try:

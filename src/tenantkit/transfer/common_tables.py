@@ -1,19 +1,22 @@
 """The restore of a tenant into tables that it shares with others.
 
 These have one revision and the rows of others. So the rows are loaded into a schema of their own, migrated there, and
-then inserted; the schema is gone before the transaction ends.
+then inserted by the transaction that drops the schema and activates the tenant. Until then, short transactions make the
+tables, and no key leads from them to shared tables: nobody waits while rows are loaded.
 """
 
 # ruff: noqa: S608 - all names are quoted
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
@@ -21,7 +24,7 @@ from tenantkit.deployment import Deployment
 from tenantkit.exceptions import BackupError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.row.policies import POLICY
-from tenantkit.isolation.row.removal import enter, remove_rows
+from tenantkit.isolation.row.removal import enter, remove_rows, restore_schema
 from tenantkit.migrations.environment.targets import scratch_target
 from tenantkit.postgres.errors import is_lock_conflict, sqlstate
 from tenantkit.postgres.quoting import quote_identifier, quote_literal
@@ -29,7 +32,7 @@ from tenantkit.tenant import Tenant
 from tenantkit.transfer import catalog, set_aside
 from tenantkit.transfer.building import FileBuilder
 from tenantkit.transfer.catalog import Found, Key, qualified
-from tenantkit.transfer.loading import Loader
+from tenantkit.transfer.loading import Loader, in_transaction
 
 MOST_ROWS_UNDER_LOCK = 10_000
 """Number of rows up to which triggers are disabled: meanwhile, nobody else can write to their tables."""
@@ -38,25 +41,45 @@ _PATIENCE = 10.0
 _UNIQUE_VIOLATION = "23505"
 
 
-def restore_rows(tenancy: Deployment, connection: Connection, tenant: Tenant, loader: Loader) -> None:
-    """Insert the rows of *tenant* that *loader* loads into the common tables, in the current transaction.
+@contextmanager
+def loaded_apart(tenancy: Deployment, connection: Connection, tenant: Tenant, loader: Loader) -> Generator[None]:
+    """Load the rows into the schema from which `restore_rows` takes them; remove it if the block fails.
 
-    :raises BackupError: if triggers are to be disabled for more rows than others could wait for.
+    Needs a connection without a transaction. If the process is killed, the next restore or a repair removes the schema.
     """
-    target = loader.target
-    assert target.column is not None  # noqa: S101 - it leads to common tables
-    scratch = scratch_target(tenancy, f"tenantkit_restore_{tenant.id}")
+    scratch = scratch_target(tenancy, restore_schema(tenant.id))
     builder = FileBuilder(tenancy, loader.file.manifest.heads)
     declared = loader.column if loader.column is not None and loader.column.is_declared else None
     into_scratch = replace(loader, target=scratch, column=declared)
-    connection.execute(CreateSchema(scratch.schema))
-    builder(connection, scratch)
-    into_scratch.remove_keys_to_others(connection)
-    into_scratch.load(connection)
-    into_scratch.leave(connection)
-    builder.migrate(connection, scratch)
+
+    def make(connection: Connection) -> None:
+        schemas.drop_schema(connection, scratch.schema)
+        connection.execute(CreateSchema(scratch.schema))
+        builder(connection, scratch)
+        into_scratch.remove_keys_to_others(connection)
+
+    try:
+        in_transaction(connection, make)
+        in_transaction(connection, into_scratch.load)
+        builder.migrate_in_steps(connection, scratch)
+        in_transaction(connection, into_scratch.remove_keys_to_others)
+        yield
+    except BaseException:
+        with suppress(SQLAlchemyError):
+            connection.rollback()
+            in_transaction(connection, partial(schemas.drop_schema, schema=scratch.schema))
+        raise
+
+
+def restore_rows(connection: Connection, tenant: Tenant, loader: Loader) -> None:
+    """Insert the rows of *tenant*, which are `loaded_apart`, into the common tables, in the current transaction.
+
+    :raises BackupError: if triggers are to be disabled for more rows than others could wait for.
+    """
+    target, scratch = loader.target, restore_schema(tenant.id)
+    assert target.column is not None  # noqa: S101 - it leads to common tables
     catalog.pin(connection)
-    loaded = catalog.read_tables(connection, scratch.schema, without=target.column.name)
+    loaded = catalog.read_tables(connection, scratch, without=target.column.name)
     common = catalog.read_tables(connection, target.schema, without=target.column.name)
     keys = catalog.read_keys(connection, target.schema)
     remove_rows(connection, target.schema, target.column, loader.value)  # those with which each tenant begins
@@ -70,7 +93,7 @@ def restore_rows(tenancy: Deployment, connection: Connection, tenant: Tenant, lo
     wholes = {name: each for name, each in common.items() if each.table.parent is None}
     try:
         for tables in _in_order(wholes, keys):
-            _insert(connection, scratch.schema, target.schema, [(loaded[name], wholes[name]) for name in tables])
+            _insert(connection, scratch, target.schema, [(loaded[name], wholes[name]) for name in tables])
     except IntegrityError as error:
         if sqlstate(error) != _UNIQUE_VIOLATION:
             raise
@@ -80,8 +103,8 @@ def restore_rows(tenancy: Deployment, connection: Connection, tenant: Tenant, lo
             "Restore the tenant with isolation='schema'.",
         ) from None
     set_aside.restore(connection, chain(*triggers.values()))
-    _advance_sequences(connection, scratch.schema, target.schema)
-    schemas.drop_schema(connection, scratch.schema)
+    _advance_sequences(connection, scratch, target.schema)
+    schemas.drop_schema(connection, scratch)
     loader.leave(connection)
 
 

@@ -14,6 +14,8 @@ from tenantkit.exceptions import BackupError
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.isolation.tenant_column import TenantColumn
 from tenantkit.naming import first_lines
+from tenantkit.postgres.limits import limit_lock_waits
+from tenantkit.postgres.retry import after_conflicts
 from tenantkit.transfer import catalog, set_aside
 from tenantkit.transfer.catalog import Found, qualified
 from tenantkit.transfer.copying import copy_in
@@ -193,3 +195,14 @@ def _differences(wanted: tuple[Table, ...], found: dict[str, Found]) -> Iterator
 
 def _told(type_: str | None) -> str:
     return "is missing" if type_ is None else f"has {type_}"
+
+
+def in_transaction(connection: Connection, step: Callable[[Connection], None]) -> None:
+    """Execute *step* in a transaction of its own, which is repeated after a lock conflict."""
+
+    def run() -> None:
+        with connection.begin():
+            limit_lock_waits(connection)
+            step(connection)
+
+    after_conflicts()(run)

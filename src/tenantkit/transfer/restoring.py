@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -18,14 +18,12 @@ from tenantkit.exceptions import TenantkitError
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.lifecycle.builders import CheckedBuilder
 from tenantkit.lifecycle.create import FirstRows, create
-from tenantkit.postgres.limits import limit_lock_waits
-from tenantkit.postgres.retry import after_conflicts
 from tenantkit.tenant import KEY, Isolation, Tenant
 from tenantkit.transfer.building import FileBuilder
-from tenantkit.transfer.common_tables import restore_rows
+from tenantkit.transfer.common_tables import loaded_apart, restore_rows
 from tenantkit.transfer.compare import compare
 from tenantkit.transfer.file import BackupFile, reading
-from tenantkit.transfer.loading import Loader
+from tenantkit.transfer.loading import Loader, in_transaction
 from tenantkit.transfer.plan import Planned, plan, require_shared_rows
 from tenantkit.transfer.results import Restored, RestorePlan, TableDifference, describe
 
@@ -84,9 +82,10 @@ def restore(
                 order,
                 build=CheckedBuilder(tenancy, filling.builder),
                 rows=FirstRows(
-                    filling.fill,
-                    filling.fill_in_steps,
+                    filling.insert if shares_tables else filling.fill,
+                    None if shares_tables else filling.fill_in_steps,
                     takes_steps=file.contents.rows > IN_ONE_TRANSACTION and not shares_tables,
+                    around=filling.load_apart if shares_tables else None,
                     step="loading the rows",
                 ),
             )
@@ -179,9 +178,6 @@ class _Filling:
     def fill(self, there: Connection, tenant: Tenant) -> None:
         """Load the rows, and migrate them, in the current transaction."""
         target, loader = self._loader(tenant)
-        if target.column is not None:
-            restore_rows(self.tenancy, there, tenant, loader)
-            return
         loader.load(there)
         loader.refresh_views(there)
         loader.leave(there)
@@ -190,10 +186,6 @@ class _Filling:
     def fill_in_steps(self, there: Connection, tenant: Tenant) -> None:
         """Do so in several transactions, none of which locks shared tables for long."""
         target, loader = self._loader(tenant)
-        if target.column is not None:
-            with there.begin():
-                self.fill(there, tenant)
-            return
         for step in (
             loader.remove_keys_to_others,
             loader.load,
@@ -201,13 +193,18 @@ class _Filling:
             loader.check_keys_to_others,
             loader.refresh_views,
         ):
-            after_conflicts()(self._run, there, step)
+            in_transaction(there, step)
         self.builder.migrate_in_steps(there, target)
 
-    def _run(self, there: Connection, step: Callable[[Connection], None]) -> None:
-        with there.begin():
-            limit_lock_waits(there)
-            step(there)
+    def load_apart(self, there: Connection, tenant: Tenant) -> AbstractContextManager[None]:
+        """Load the rows into a schema of their own, where `insert` finds them."""
+        _, loader = self._loader(tenant)
+        return loaded_apart(self.tenancy, there, tenant, loader)
+
+    def insert(self, there: Connection, tenant: Tenant) -> None:
+        """Insert these into common tables, in the current transaction."""
+        _, loader = self._loader(tenant)
+        restore_rows(there, tenant, loader)
 
     def _loader(self, tenant: Tenant) -> tuple[MigrationTarget, Loader]:
         isolation = self.tenancy.isolations.of(tenant)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from sqlalchemy import URL, Engine, MetaData, create_engine, event, insert, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tenantkit import BackupError, ProvisioningError, Tenancy, transfer
 from tenantkit.transfer import source
@@ -178,6 +178,61 @@ def test_a_tenant_that_is_dropped_before_the_snapshot_is_not_backed_up(
         transfer.backup(pair, "acme", tmp_path / "a.tenant")
 
 
+def test_others_use_shared_tables_while_rows_are_loaded(pair: Tenancy, engine: Engine, tmp_path: Path) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO shared.plan VALUES ('large')")
+        for key in ("acme", "berta"):
+            connection.execute(text("SELECT set_config('tenantkit.tenant', :id, true)"), {"id": str(pair.get(key).id)})
+            connection.exec_driver_sql("INSERT INTO rows.account (name, kind, plan) VALUES ('a', 'CUSTOMER', 'large')")
+    transfer.backup(pair, "acme", tmp_path / "a.tenant")
+    berta = str(pair.get("berta").id)
+    seen: list[Any] = []
+
+    def work(table: str, *_: object) -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '200ms'")
+            seen.append(connection.exec_driver_sql("SELECT count(*) FROM shared.plan").scalar_one())
+            connection.execute(text("INSERT INTO shared.plan VALUES (:name)"), {"name": table})
+            connection.execute(text("SELECT set_config('tenantkit.tenant', :id, true)"), {"id": berta})
+            insert = "INSERT INTO rows.account (name, kind, plan) VALUES (:name, 'CUSTOMER', :name)"
+            connection.execute(text(insert), {"name": table})
+
+    copy = transfer.restore(pair, tmp_path / "a.tenant", key="copy", progress=work).tenant
+    assert seen == [1, 2, 3, 4]
+    with engine.connect() as connection:
+        query = f"SELECT plan FROM rows.account WHERE tenant_id = {copy.id}"
+        assert connection.exec_driver_sql(query).scalars().all() == ["large"]
+
+
+@pytest.mark.parametrize("recovery", ["restore", "repair", "drop"])
+def test_no_schema_of_a_restore_that_was_killed_is_left(
+    pair: Tenancy, engine: Engine, tmp_path: Path, recovery: str
+) -> None:
+    transfer.backup(pair, "acme", tmp_path / "a.tenant")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("while rows are loaded")
+
+    def left() -> list[str]:
+        with engine.connect() as connection:
+            query = "SELECT nspname::text FROM pg_namespace WHERE nspname ^@ 'tenantkit_restore'"
+            return list(connection.exec_driver_sql(query).scalars())
+
+    with pytest.raises(ProvisioningError):
+        transfer.restore(pair, tmp_path / "a.tenant", key="copy", progress=fail)
+    assert left() == []
+    with pair.engine.begin() as connection:  # as a killed process leaves it
+        connection.exec_driver_sql(f"CREATE SCHEMA tenantkit_restore_{pair.get('copy').id} CREATE TABLE tag (id int)")
+    match recovery:
+        case "restore":
+            transfer.restore(pair, tmp_path / "a.tenant", key="copy")
+        case "repair":
+            pair.repair()
+        case _:
+            pair.drop("copy")
+    assert left() == []
+
+
 def test_a_restore_that_fails_at_any_statement_leaves_no_row(
     pair: Tenancy, engine: Engine, tmp_path: Path, all_cases: bool
 ) -> None:
@@ -210,14 +265,14 @@ def test_a_restore_that_fails_at_any_statement_leaves_no_row(
         nonlocal sent
         sent += 1
         if sent == number:
-            raise RuntimeError("at a statement")
+            raise SQLAlchemyError("at a statement")
 
     event.listen(pair.engine, "before_cursor_execute", fail)
     for number in count(30, 1 if all_cases else 23):  # noqa: B007 - `fail` reads it
         sent = 0
         try:
             transfer.restore(pair, tmp_path / "a.tenant", key="copy")
-        except (ProvisioningError, RuntimeError):
+        except (ProvisioningError, SQLAlchemyError):
             assert state() == before
         else:
             break

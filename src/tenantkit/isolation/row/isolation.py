@@ -19,7 +19,7 @@ from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.row.exposure import exposures
 from tenantkit.isolation.row.initial import copy_initial_rows
 from tenantkit.isolation.row.policies import security_functions
-from tenantkit.isolation.row.removal import chunks, remove_rows
+from tenantkit.isolation.row.removal import chunks, remove_rows, restore_schema
 from tenantkit.isolation.row.security import login_problem, problems
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.isolation.tenant_column import TenantColumn
@@ -151,7 +151,8 @@ class RowIsolation:
         return chunks(connection, tenant.schema, self.column, self.column.value_of(tenant))
 
     def drop(self, connection: Connection, tenant: Tenant) -> None:
-        """Remove all rows of the tenant."""
+        """Remove all rows of the tenant, also those of a restore that was killed."""
+        schemas.drop_schema(connection, restore_schema(tenant.id))
         remove_rows(connection, tenant.schema, self.column, self.column.value_of(tenant))
 
     def schema_under(self, tenant: Tenant, new: NewTenant) -> str | None:  # noqa: ARG002 - the signature

@@ -57,6 +57,11 @@ def remove_rows(connection: Connection, schema: str, tenant: TenantColumn, value
         _execute(connection, f"WITH {', '.join(steps)} SELECT", value)
 
 
+def restore_schema(tenant_id: int) -> str:
+    """Return the name of the schema that has a tenant's rows while they are restored."""
+    return f"tenantkit_restore_{tenant_id}"
+
+
 def enter(connection: Connection, value: Any) -> None:
     """Set the tenant of the current transaction: the policies hold for the owner of the tables, too."""
     connection.execute(text("SELECT set_config(:name, :value, true)"), {"name": SETTING, "value": str(value)})
