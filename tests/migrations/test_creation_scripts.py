@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine, create_engine
 
 from tenantkit import Tenancy
 from tenantkit.drift.catalog.reader import hash_of
 from tests import drift
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
+from tests.support.copies import Databases
 
 Make = Callable[..., Tenancy]
 
@@ -271,20 +272,66 @@ def test_a_script_that_fails_leaves_the_creation_to_alembic(
     assert first == second
 
 
-@pytest.mark.parametrize("privilege", ["INSERT", "UPDATE (script)"])
+GRANTS = {
+    "public-insert": "GRANT INSERT ON tenantkit.scripts TO PUBLIC",
+    "public-column": "GRANT UPDATE (script) ON tenantkit.scripts TO PUBLIC",
+    "all-tables": "GRANT ALL ON ALL TABLES IN SCHEMA tenantkit TO {role}",
+    "column": "GRANT INSERT ON tenantkit.tenants TO {role}; GRANT INSERT (script) ON tenantkit.scripts TO {role}",
+    "predefined": "GRANT pg_write_all_data TO {role}",
+}
+
+
+@pytest.mark.parametrize("case", GRANTS)
 def test_a_script_that_others_can_change_is_not_used(
-    privilege: str,
+    case: str,
     environment: Environment,
     create: Callable[..., bool],
     engine: Engine,
+    databases: Databases,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     environment.add("one", RAN + TABLE)
     create("k1", "k2")
     with engine.begin() as connection:
-        connection.exec_driver_sql(f"GRANT {privilege} ON tenantkit.scripts TO PUBLIC")
+        connection.exec_driver_sql(GRANTS[case].format(role=databases.make_role()))
     assert create("k3")
     assert "REVOKE" in caplog.text
+
+
+def test_a_role_with_rows_of_the_registry_does_not_become_superuser(
+    environment: Environment, create: Callable[..., bool], engine: Engine, databases: Databases, database: URL
+) -> None:
+    environment.add("one", RAN + TABLE)
+    create("k1", "k2")
+    role = databases.make_role()
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"GRANT USAGE ON SCHEMA tenantkit TO {role}; "
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tenantkit TO {role}"
+        )
+    other = create_engine(database.set(username=role))
+    with other.begin() as connection:
+        connection.exec_driver_sql(
+            f"UPDATE tenantkit.scripts SET script = replace(script, 'INSERT', 'ALTER ROLE {role} SUPERUSER; INSERT')"
+        )
+    other.dispose()
+    create("k3")
+    with engine.connect() as connection:
+        assert not connection.exec_driver_sql(f"SELECT rolsuper FROM pg_roles WHERE rolname = '{role}'").scalar()
+
+
+def test_a_script_that_members_of_the_owner_can_change_is_used(
+    environment: Environment, create: Callable[..., bool], engine: Engine, databases: Databases
+) -> None:
+    environment.add("one", RAN + TABLE)
+    create("k1", "k2")
+    owner, member, superuser = databases.make_role(), databases.make_role(), databases.make_role("SUPERUSER")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"ALTER TABLE tenantkit.scripts OWNER TO {owner}; GRANT {owner} TO {member}; "
+            f"GRANT ALL ON tenantkit.scripts TO {member}, {superuser}"
+        )
+    assert not create("k3")
 
 
 def test_nothing_is_recorded_under_a_profiler(

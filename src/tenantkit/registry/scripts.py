@@ -9,14 +9,22 @@ from sqlalchemy import Connection, text
 _KEPT = 20
 """Number of scripts that are kept, the newest ones."""
 
+# The owner of the table runs its own functions and triggers in each creation, so it need not be kept from the script.
 _READ = text(
     """
+    WITH writers (owner, role) AS (
+        SELECT relowner, grantee FROM pg_class CROSS JOIN aclexplode(relacl)
+            WHERE pg_class.oid = 'tenantkit.scripts'::regclass AND privilege_type IN ('INSERT', 'UPDATE')
+        UNION ALL
+        SELECT relowner, grantee FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+            CROSS JOIN aclexplode(attacl)
+            WHERE pg_class.oid = 'tenantkit.scripts'::regclass AND privilege_type IN ('INSERT', 'UPDATE')
+        UNION ALL
+        SELECT relowner, member FROM pg_class CROSS JOIN pg_auth_members
+            WHERE pg_class.oid = 'tenantkit.scripts'::regclass AND roleid = to_regrole('pg_write_all_data')
+    )
     SELECT state, script, schema, NOT EXISTS (
-        SELECT FROM pg_roles
-        WHERE NOT rolsuper AND NOT has_table_privilege(pg_roles.oid, 'tenantkit.tenants', 'INSERT') AND (
-            has_any_column_privilege(pg_roles.oid, 'tenantkit.scripts', 'INSERT')
-            OR has_any_column_privilege(pg_roles.oid, 'tenantkit.scripts', 'UPDATE')
-        )
+        SELECT FROM writers WHERE role = 0 OR NOT pg_has_role(role, owner, 'MEMBER')
     ) AS is_protected
     FROM tenantkit.scripts WHERE contents = :contents
     """
@@ -52,7 +60,7 @@ class Recorded(NamedTuple):
     schema: str
     """Where it was recorded first."""
     is_protected: bool
-    """Whether only roles that can create tenants can change it."""
+    """Whether only superusers and members of the owner of the table can change it."""
 
 
 def read(connection: Connection, contents: str) -> Recorded | None:

@@ -26,6 +26,10 @@ RENAME_SPARE = """
                 AND classid = 'pg_proc'::regclass AND setting ^@ 'search_path='
                 AND strpos(setting, quote_ident(spare)) > 0
         LOOP
+            -- FROM CURRENT keeps a path as it was written: this is one statement only without a semicolon.
+            IF strpos(routine.path, ';') > 0 THEN
+                PERFORM tenantkit.refuse('TK003', 'the path of a routine has a semicolon');
+            END IF;
             EXECUTE 'ALTER ROUTINE ' || routine.name || ' SET search_path TO '
                 || replace(routine.path, quote_ident(spare), quote_ident(new_schema));
         END LOOP;

@@ -66,8 +66,8 @@ class ScriptBuilder(AlembicBuilder):
             return Replayed(script)
         if not found.is_protected:
             _log.warning(
-                "The recorded script is not used, as a role can change tenantkit.scripts that cannot create tenants: "
-                "REVOKE INSERT, UPDATE ON tenantkit.scripts from it."
+                "The recorded script is not used, as a role can change tenantkit.scripts that is no member of its "
+                "owner: REVOKE INSERT, UPDATE ON tenantkit.scripts from it, and then DELETE FROM tenantkit.scripts."
             )
         self._refused.add(key)
         return None
