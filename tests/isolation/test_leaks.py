@@ -177,6 +177,6 @@ def require_found(
 ) -> None:
     plant(world, monkeypatch)
     with pytest.raises(Exception) as found:  # noqa: PT011 - a fault may also fail closed, by an error of the database
-        run(world, 200, phases=(Phase.generate,), derandomize=True, database=None)
+        run(world, 600, phases=(Phase.generate,), derandomize=True, database=None)
     # What depends on the state of a connection, such as its prepared statements, does not fail a second time.
     assert isinstance(found.value, Flaky) or not isinstance(found.value, HypothesisException), found.value
