@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from tenantkit import ConfigurationError, ProvisioningError, Status, Tenancy, TenantNotFoundError
+from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Status, Tenancy, TenantNotFoundError
 from tenantkit.adoption import adopt
 from tenantkit.migrations import migrate
 from tenantkit.spares import SpareKeeper, keep_spares
+from tenantkit.spares.keep import Spares as Keeper
 from tests.migrations.environments import Environment
 from tests.support import processes
 from tests.support.catalog import fingerprint, registered, schemas, structure
@@ -153,6 +154,10 @@ def test_roles_of_the_application_can_use_a_claimed_spare(fleet: Make, engine: E
 # Pieces of work for other processes.
 
 
+def run(tenancy: Tenancy) -> int:
+    return migrate(tenancy).run_id
+
+
 def keep(tenancy: Tenancy, number: int) -> int:
     return keep_spares(tenancy, number).made
 
@@ -253,7 +258,8 @@ def test_a_claim_during_a_migration_leaves_no_failure(
     old = fleet()
     for key in ("beta", "gamma"):
         old.create(key)
-    keep_spares(old, 2)
+    keeper = Keeper(old)
+    assert keeper.keep(2).ready == 2
     environment.add("two", processes.waiting(7))
     new = fleet()
     with processes.closed_gate(engine, 7) as open_gate, ThreadPoolExecutor(1) as pool:
@@ -261,6 +267,44 @@ def test_a_claim_during_a_migration_leaves_no_failure(
         processes.until_asleep(engine)
         old.create("acme")
         assert len(spares()) == 2
+        report = keeper.keep(2)
+        assert (report.ready, report.waiting) == (0, 2)
         open_gate()
         assert running.result().failures == ()
     assert [*spares().values()] == ["spare"] * 2
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_a_run_that_is_over_leaves_spares_to_claim(
+    end: str, fleet: Make, environment: Environment, engine: Engine, spares: Spares
+) -> None:
+    tenancy = fleet()
+    tenancy.create("beta")
+    keep_spares(tenancy, 2)
+    if end == "killed":
+        environment.add("two", processes.waiting(7))
+        with (
+            processes.closed_gate(engine, 7),
+            worker(engine.url, run, migrations=str(environment.folder)) as victim,
+        ):
+            processes.until_asleep(engine)
+            victim.kill()
+            with engine.connect() as connection:
+                connection.exec_driver_sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND application_name = 'tenantkit worker'"
+                )
+            until_alone(engine)
+    else:
+        environment.add("two", 'op.execute("SELECT 1 / 0")')
+        with pytest.raises(MigrationError):
+            migrate(fleet(), max_failures=0, jobs=1)
+    with engine.connect() as connection:
+        query = "SELECT count(*) FROM tenantkit.outcomes WHERE status = 'planned'"
+        assert connection.exec_driver_sql(query).scalar_one() > 0
+    (environment.folder / "tenant" / "two.py").unlink()
+    tenancy = fleet()
+    report = keep_spares(tenancy, 2)
+    assert (report.ready, report.waiting) == (2, 0)
+    tenancy.create("acme")
+    assert len(spares()) == 1

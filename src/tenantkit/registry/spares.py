@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from tenantkit.frozen import freeze
-from tenantkit.postgres.advisory_locks import PLACEMENT
+from tenantkit.postgres.advisory_locks import PLACEMENT, PLAN
 
 RENAME_SPARE = """
     CREATE FUNCTION tenantkit.rename_spare(spare text, new_schema text) RETURNS void LANGUAGE plpgsql
@@ -37,6 +37,13 @@ RENAME_SPARE = """
 """
 """Renames the schema of a spare, also in the paths of its routines."""
 
+# Those who look take the lock together, for their transaction.
+_IS_PLANNED = f"""
+    outcomes.status = 'planned' AND runs.finished_at IS NULL
+    AND NOT pg_try_advisory_xact_lock_shared({PLAN.format(run="run_id")})
+"""
+"""Whether a run that lives will migrate the tenant of an outcome."""
+
 CLAIM_SPARE = f"""
     CREATE FUNCTION tenantkit.claim_spare(
         new_key text, new_name text, new_schema text, new_status text, new_claim text, new_attributes jsonb,
@@ -59,7 +66,8 @@ CLAIM_SPARE = f"""
                 WHERE id > last AND status = 'spare' AND isolation = 'schema' AND database = in_database
                     AND contents = wanted
                     AND NOT EXISTS (
-                        SELECT FROM tenantkit.outcomes WHERE tenant_id = tenants.id AND outcomes.status = 'planned'
+                        SELECT FROM tenantkit.outcomes JOIN tenantkit.runs ON runs.id = run_id
+                        WHERE tenant_id = tenants.id AND {_IS_PLANNED}
                     )
                 ORDER BY id LIMIT 1 FOR UPDATE OF tenants SKIP LOCKED;
             IF NOT FOUND THEN
@@ -104,7 +112,14 @@ _CHECKED = text(
     WHERE contents = :contents AND checked_at >= now() - make_interval(secs => :seconds)
     """
 )
+_PLANNED = text(
+    f"""
+    SELECT tenant_id FROM tenantkit.spares JOIN tenantkit.outcomes ON tenant_id = spares.id
+    JOIN tenantkit.runs ON runs.id = run_id WHERE {_IS_PLANNED}
+    """  # noqa: S608 - ours
+)
 _RENAME = text("SELECT tenantkit.rename_spare(:schema, :new)")
+_HOLD = text(f"SELECT pg_advisory_lock({PLAN.format(run='CAST(:run AS bigint)')})")
 _NOTIFY = text("SELECT pg_notify('tenantkit', :key)")
 
 
@@ -134,6 +149,16 @@ def put(connection: Connection, spare_id: int, contents: str) -> None:
 def read_checked(connection: Connection, contents: str, seconds: float) -> set[int]:
     """Return the ids of the spares with *contents* that were checked in the last *seconds*."""
     return {*connection.execute(_CHECKED, {"contents": contents, "seconds": seconds}).scalars()}
+
+
+def read_planned(connection: Connection) -> set[int]:
+    """Return the ids of the spares that runs will migrate which live."""
+    return {*connection.execute(_PLANNED).scalars()}
+
+
+def hold(connection: Connection, run_id: int) -> None:
+    """Let no spare be claimed that a run has planned to migrate, for as long as *connection* is open."""
+    connection.execute(_HOLD, {"run": run_id})
 
 
 def notify(connection: Connection, key: str) -> None:

@@ -49,7 +49,7 @@ class SpareReport:
     ready: int
     """Number of spares that new tenants can claim now."""
     waiting: int
-    """Number of spares at another revision: the next migration takes them to the newest one."""
+    """Number of spares that a migration is at work on, or that are at another revision until the next one."""
     made: int
     removed: Sequence[str]
     """The schemas of spares that were changed by hand, or were too many."""
@@ -97,11 +97,12 @@ class Spares:
         with connection.begin():
             there = store.find(connection, status=Status.SPARE)
             checked = spares.read_checked(connection, self._contents, trusted_for)
+            planned = spares.read_planned(connection)
         ready, waiting, removed = list[Tenant](), list[Tenant](), list[str]()
         for spare in there:
             with connection.begin():
                 heads = read_heads(connection, spare.schema)
-            if tuple(sorted(heads)) != self._heads:
+            if spare.id in planned or tuple(sorted(heads)) != self._heads:
                 waiting.append(spare)
             elif spare.id in checked or self._is_unchanged(connection, spare):
                 ready.append(spare)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,9 @@ from tenantkit.migrations.runs.requests import RunRequest
 from tenantkit.migrations.runs.run import FleetRun
 from tenantkit.migrations.runs.waiting import watching_for
 from tenantkit.migrations.tasks.connections import limit_jobs, read_room
+from tenantkit.naming import is_spare
 from tenantkit.postgres.operators import require_operators
-from tenantkit.registry import revisions
+from tenantkit.registry import revisions, spares
 from tenantkit.runs import ledger, maintenance
 
 if TYPE_CHECKING:
@@ -51,10 +53,11 @@ def run_fleet(
         # After the checks of all arguments, and before the tenants' revisions are read.
         with watching():
             shared = migrate_shared()
-        fleet_run = _open(tenancy, request, fleet, migrator)
-        maintained = maintenance_for(tenancy, fleet_run.run_id, cancellation, is_wanted=options.maintenance)
-        with watching(), cancellation.deferred(), maintained as migrator.around:
-            fleet_run.run()
+        with ExitStack() as held:
+            fleet_run = _open(tenancy, request, fleet, migrator, held)
+            maintained = maintenance_for(tenancy, fleet_run.run_id, cancellation, is_wanted=options.maintenance)
+            with watching(), cancellation.deferred(), maintained as migrator.around:
+                fleet_run.run()
         return _report(request, fleet_run, shared)
 
 
@@ -84,29 +87,43 @@ def _migrator(tenancy: Deployment, request: RunRequest, cancellation: Cancellati
     )
 
 
-def _open(tenancy: Deployment, request: RunRequest, fleet: Sequence[Tenant], migrator: Migrator) -> FleetRun:
-    """Plan the run, and record it in the ledger."""
+def _open(
+    tenancy: Deployment, request: RunRequest, fleet: Sequence[Tenant], migrator: Migrator, held: ExitStack
+) -> FleetRun:
+    """Plan the run, and record it in the ledger.
+
+    :param held: gets a connection that keeps spares of the plan from being claimed, if there are any.
+    """
     options = request.options
     with tenancy.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         if request.command == "migrate":
             require_operators(connection, (), extra_schemas=tenancy.extra_schemas, shared=tenancy.tables.shared)
         current = read_placements(tenancy.databases, connection, tenancy.isolations.targets(fleet))
-    with tenancy.engine.begin() as connection:
-        plan = request.plan(connection, fleet, current)
-        if plan.work:
-            names = {group_key(work.tenant.placement.database) for work in plan.work}
-            migrator.max_jobs = _limit_jobs(tenancy, connection, request, names)
-        failed = {outcome.key for outcome in plan.refused}
-        planned = [work.tenant for work in plan.work] + [tenant for tenant in fleet if tenant.key in failed]
-        run_id = ledger.start_run(
-            connection,
-            command=request.command,
-            target=request.target,
-            options=options.recorded,
-            planned=[(tenant.id, format_heads(current.get(tenant.placement, ()))) for tenant in planned],
-        )
-        revisions.write_order(connection, request.graph.order())
+    with ExitStack() as opened:
+        connection = opened.enter_context(tenancy.engine.connect())
+        with connection.begin():
+            plan = request.plan(connection, fleet, current)
+            has_spares = any(is_spare(work.tenant.key) for work in plan.work)
+            if plan.work:
+                names = {group_key(work.tenant.placement.database) for work in plan.work}
+                migrator.max_jobs = _limit_jobs(tenancy, connection, request, names, holds=has_spares)
+            failed = {outcome.key for outcome in plan.refused}
+            planned = [work.tenant for work in plan.work] + [tenant for tenant in fleet if tenant.key in failed]
+            run_id = ledger.start_run(
+                connection,
+                command=request.command,
+                target=request.target,
+                options=options.recorded,
+                planned=[(tenant.id, format_heads(current.get(tenant.placement, ()))) for tenant in planned],
+            )
+            revisions.write_order(connection, request.graph.order())
+            if has_spares:
+                connection.detach()  # its end releases the lock
+                connection.exec_driver_sql("SET idle_session_timeout = 0")
+                spares.hold(connection, run_id)
+        if has_spares:
+            held.enter_context(opened.pop_all())
     return FleetRun(
         tenancy=tenancy,
         command=request.command,
@@ -120,7 +137,7 @@ def _open(tenancy: Deployment, request: RunRequest, fleet: Sequence[Tenant], mig
 
 
 def _limit_jobs(
-    tenancy: Deployment, connection: Connection, request: RunRequest, names: Collection[str]
+    tenancy: Deployment, connection: Connection, request: RunRequest, names: Collection[str], *, holds: bool
 ) -> dict[str, int]:
     """Return the maximum number of jobs in each group of databases, by the free connections of its server."""
     options = request.options
@@ -133,7 +150,7 @@ def _limit_jobs(
             room,
             jobs=options.settings.jobs,
             max_connections=options.max_connections,
-            others=options.maintenance + options.progress.watches_waits,
+            others=options.maintenance + options.progress.watches_waits + holds,
             databases=servers[room.server],
         )
         for name, room in rooms.items()
