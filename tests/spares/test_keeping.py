@@ -12,12 +12,14 @@ from sqlalchemy import Engine, text
 
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Status, Tenancy, TenantNotFoundError
 from tenantkit.adoption import adopt
+from tenantkit.lifecycle.drop import drop
 from tenantkit.migrations import migrate
 from tenantkit.spares import SpareKeeper, keep_spares
 from tenantkit.spares.keep import Spares as Keeper
 from tests.migrations.environments import Environment
 from tests.support import processes
 from tests.support.catalog import fingerprint, registered, schemas, structure
+from tests.support.copies import Databases
 from tests.support.processes import until, until_alone, worker
 
 Make = Callable[..., Tenancy]
@@ -149,6 +151,34 @@ def test_roles_of_the_application_can_use_a_claimed_spare(fleet: Make, engine: E
         assert connection.exec_driver_sql("SELECT t FROM t_acme.a").scalar() == "one"
     with engine.begin() as connection:
         connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+OTHERS: dict[str, Callable[[Databases], dict[str, Any]]] = {
+    "grant_to": lambda databases: {"grant_to": databases.make_role()},
+    "guard": lambda _: {"guard": "role"},
+    "login": lambda _: {"guard": "login", "guard_secret": "s" * 32},
+    "guard_group": lambda databases: {"guard": "role", "guard_group": databases.make_role()},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_spare_with_other_privileges_is_not_claimed_and_replaced(
+    other: str, fleet: Make, spares: Spares, databases: Databases
+) -> None:
+    options = OTHERS[other](databases)
+    keep_spares(fleet(**({"guard": "role"} if other == "guard_group" else {})), 2)
+    before = spares()
+    tenancy = fleet(**options)
+    tenancy.install()
+    tenancy.create("acme")
+    assert spares() == before
+    report = keep_spares(tenancy, 2)
+    assert (report.ready, report.made, {*report.removed}) == (2, 2, {*before})
+    tenancy.create("beta")
+    assert len(spares()) == 1
+    assert tenancy.diagnose() == []
+    for tenant in [*tenancy.list(), *tenancy.list(status=Status.SPARE)]:
+        drop(tenancy, tenancy.engine.connect(), tenant.key)
 
 
 # Pieces of work for other processes.

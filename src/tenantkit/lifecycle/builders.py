@@ -99,6 +99,18 @@ class CheckedBuilder:
         return self.builds.contents
 
     @property
+    def spare_contents(self) -> str | None:
+        """The text that determines a spare: what a call creates, and the `privileges`; ``None`` if it is not known."""
+        return None if self.contents is None else f"{self.contents} {self.privileges}"
+
+    @property
+    def privileges(self) -> str:
+        """The options of the deployment that determine who may use a new tenant's schema."""
+        grant_to, roles = sorted({*self.declared.grant_to}), self.declared.tenant_roles
+        guard = None if roles is None else "role" if roles.secret is None else "login"
+        return f"{grant_to=} {guard=} guard_group={None if roles is None else roles.group!r}"
+
+    @property
     def heads(self) -> tuple[str, ...]:
         """The newest revisions, at which a call leaves a placement."""
         return self.builds.heads

@@ -38,7 +38,11 @@ def claim_spare(
     """
     new = order.new_tenant()
     isolation = directory.isolations.for_new(new)
-    if order.becomes is Status.SPARE or isolation.name != Isolation.SCHEMA or (contents := build.contents) is None:
+    if (
+        order.becomes is Status.SPARE
+        or isolation.name != Isolation.SCHEMA
+        or (contents := build.spare_contents) is None
+    ):
         return None
     if order.wanted is None and order.policy is not None:
         new = replace(new, database=choose_database(connection, directory.databases, new, order.policy))

@@ -106,11 +106,8 @@ _PUT = text(
     ON CONFLICT (id) DO UPDATE SET contents = :contents, checked_at = now()
     """
 )
-_CHECKED = text(
-    """
-    SELECT id FROM tenantkit.spares
-    WHERE contents = :contents AND checked_at >= now() - make_interval(secs => :seconds)
-    """
+_READ = text(
+    "SELECT id, contents, checked_at >= now() - make_interval(secs => :seconds) AS is_checked FROM tenantkit.spares"
 )
 _PLANNED = text(
     f"""
@@ -146,9 +143,9 @@ def put(connection: Connection, spare_id: int, contents: str) -> None:
     connection.execute(_PUT, {"id": spare_id, "contents": contents})
 
 
-def read_checked(connection: Connection, contents: str, seconds: float) -> set[int]:
-    """Return the ids of the spares with *contents* that were checked in the last *seconds*."""
-    return {*connection.execute(_CHECKED, {"contents": contents, "seconds": seconds}).scalars()}
+def read(connection: Connection, seconds: float) -> dict[int, tuple[str, bool]]:
+    """Return, by the id of each spare, its contents, and whether it was checked in the last *seconds*."""
+    return {row.id: (row.contents, row.is_checked) for row in connection.execute(_READ, {"seconds": seconds})}
 
 
 def read_planned(connection: Connection) -> set[int]:

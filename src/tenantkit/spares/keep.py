@@ -52,7 +52,7 @@ class SpareReport:
     """Number of spares that a migration is at work on, or that are at another revision until the next one."""
     made: int
     removed: Sequence[str]
-    """The schemas of spares that were changed by hand, or were too many."""
+    """The schemas of spares that were changed by hand, were made with other privileges, or were too many."""
     busy: bool = False
     """Whether another process keeps spares now, so that nothing was done."""
 
@@ -96,18 +96,26 @@ class Spares:
         self._remove_unfinished(connection)
         with connection.begin():
             there = store.find(connection, status=Status.SPARE)
-            checked = spares.read_checked(connection, self._contents, trusted_for)
+            known = spares.read(connection, trusted_for)
             planned = spares.read_planned(connection)
         ready, waiting, removed = list[Tenant](), list[Tenant](), list[str]()
         for spare in there:
             with connection.begin():
                 heads = read_heads(connection, spare.schema)
-            if spare.id in planned or tuple(sorted(heads)) != self._heads:
+            contents, is_checked = known.get(spare.id, ("", False))
+            why = None
+            if spare.id in planned:
                 waiting.append(spare)
-            elif spare.id in checked or self._is_unchanged(connection, spare):
+            elif not contents.endswith(f" {self._build.privileges}"):
+                why = "was made with other grant_to= or guard="
+            elif tuple(sorted(heads)) != self._heads:
+                waiting.append(spare)
+            elif (is_checked and contents == self._contents) or self._is_unchanged(connection, spare):
                 ready.append(spare)
-            elif self._drop(connection, spare):
-                _log.warning("The spare %s was changed by hand, and is removed.", spare.schema)
+            else:
+                why = "was changed by hand"
+            if why is not None and self._drop(connection, spare):
+                _log.warning("The spare %s %s, and is removed.", spare.schema, why)
                 removed.append(spare.schema)
         while len(ready) + len(waiting) > number:
             spare = (waiting or ready).pop()
@@ -193,7 +201,7 @@ class Spares:
 
     @property
     def _contents(self) -> str:
-        if (contents := self._build.contents) is None:
+        if (contents := self._build.spare_contents) is None:
             raise ConfigurationError(
                 "Spares need revisions that always build the same. The log of tenantkit.migrations has the reason why "
                 "these may not: an import that cannot be followed, the clock, chance or the environment of the process."
