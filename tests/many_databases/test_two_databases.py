@@ -16,7 +16,7 @@ from tenantkit.migrations.dry_run.forecast import forecast
 from tenantkit.migrations.runs.reconcile import reconcile
 from tenantkit.migrations.runs.requests import taking_back
 from tenantkit.runs import maintenance
-from tenantkit.runs.claims import claim
+from tenantkit.runs.claims import claim, share
 from tenantkit.tenant import Placement
 from tests.isolation.two_databases import (
     APPLICATION,
@@ -448,10 +448,26 @@ def test_a_tenant_that_leaves_maintenance_takes_no_claim_of_another(
 
     def asking(there: Connection, schema: str) -> bool:
         asked.append(schema)
-        return claim(there, schema)
+        return share(there, schema)
 
-    monkeypatch.setattr(maintenance, "claim", asking)
+    monkeypatch.setattr(maintenance, "share", asking)
     with main.begin() as connection:
         connection.exec_driver_sql("UPDATE tenantkit.tenants SET status = 'maintenance', claim = 'run 1'")
         maintenance.leave(connection, fleet.get("e1").id, 1, databases=fleet.databases)
     assert asked == ["t_e1"]
+
+
+def test_a_tenant_leaves_maintenance_beside_a_backup_in_another_database(fleet: Tenancy, main: Engine) -> None:
+    def status_after_leaving() -> str:
+        with main.begin() as connection:
+            connection.exec_driver_sql("UPDATE tenantkit.tenants SET status = 'maintenance', claim = 'run 1'")
+            maintenance.leave(connection, tenant.id, 1, databases=fleet.databases)
+        fleet.cache.clear()
+        return str(fleet.get("e1").status)
+
+    tenant = fleet.get("e1")
+    engine = fleet.databases.engine(tenant.placement.database)
+    for hold, status in ((claim, "maintenance"), (share, "active")):
+        with engine.begin() as there:
+            assert hold(there, tenant.schema)
+            assert status_after_leaving() == status
