@@ -31,7 +31,7 @@ from tenantkit.lifecycle.order import Order
 from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
 from tenantkit.postgres.rights import lack_of_rights
-from tenantkit.registry import other_databases, spares, statuses
+from tenantkit.registry import other_databases, spares, statuses, store
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.tables import tenants
 from tenantkit.status import Status
@@ -275,6 +275,7 @@ class _Creation:
     def _require_claim(self) -> None:
         if lock_row(self._connection, self._tenant.key, claim=self._claim) != Status.PROVISIONING:
             raise TenantExistsError(self._tenant.key)
+        self._tenant = store.get(self._connection, self._tenant.key)  # it may have been updated after the claim
 
     def _explain(self, database: str, error: Exception) -> str:
         databases = self._directory.databases
