@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,14 +11,25 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from tenantkit import DomainExistsError, ProvisioningError, Status, Tenancy, TenantExistsError, TenantNotFoundError
+from tenantkit import (
+    DomainExistsError,
+    ProvisioningError,
+    Status,
+    Tenancy,
+    Tenant,
+    TenantExistsError,
+    TenantNotFoundError,
+)
+from tenantkit.asyncio import AsyncTenancy
 from tenantkit.drift import check
+from tenantkit.lifecycle import create as creation
 from tenantkit.migrations import migrate
 from tenantkit.spares import keep_spares
 from tenantkit.transfer import backup_all
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
 from tests.support.catalog import registered, schemas
+from tests.support.models import APPLICATION
 from tests.support.processes import until
 
 Make = Callable[..., Tenancy]
@@ -145,6 +157,16 @@ def test_spares_are_no_tenants(fleet: Make, engine: Engine, spares: Spares) -> N
     for find in (tenancy.get, tenancy.session):
         with pytest.raises(TenantNotFoundError):
             find(key)
+    asynchronous = AsyncTenancy(engine.url, listen=False, **APPLICATION)
+
+    async def get() -> None:
+        try:
+            await asynchronous.get(key)
+        finally:
+            await asynchronous.close()
+
+    with pytest.raises(TenantNotFoundError):
+        asyncio.run(get())
     chosen: list[Any] = []
 
     def place(_: Any, loads: Any) -> str:
@@ -211,3 +233,20 @@ def test_other_processes_see_the_new_tenant_at_once(fleet: Make) -> None:
     tenancy.create("acme", domains=["a.test"])
     until(lambda: not other.cache.is_missing(("key", "acme")), seconds=3)
     assert other.get("acme").key == other.get_by_domain("a.test").key == "acme"
+
+
+def test_the_new_tenant_has_what_was_changed_while_it_was_created(fleet: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    tenancy, other = fleet(), fleet()
+    seen: list[Tenant] = []
+    run = creation._Creation.run
+
+    def change_first(self: Any, **options: Any) -> Tenant:
+        other.update("acme", name="Acme", attributes={"plan": "pro"})
+        other.add_domain("acme", "late.test")
+        return run(self, **options)
+
+    monkeypatch.setattr(creation._Creation, "run", change_first)
+    made = tenancy.create("acme", seed=lambda session: seen.append(session.tenant))
+    for tenant in (made, *seen):
+        assert (tenant.name, dict(tenant.attributes), tenant.domains) == ("Acme", {"plan": "pro"}, ("late.test",))
+    assert made == other.get("acme")

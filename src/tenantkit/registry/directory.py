@@ -14,9 +14,9 @@ from typing_extensions import override
 from tenantkit.arguments import NAME, require
 from tenantkit.databases.base import Databases, separate
 from tenantkit.databases.reach import in_each
-from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.isolations import Isolations
-from tenantkit.naming import fold_domain, is_spare, require_free_domain, validate_own_domains
+from tenantkit.naming import fold_domain, require_free_domain, validate_own_domains
 from tenantkit.postgres.retry import after_conflicts
 from tenantkit.postgres.rights import explaining_rights
 from tenantkit.registry import applications, domains, other_databases, statuses, store, versions
@@ -232,8 +232,6 @@ class Directory(HasConnections):
 
     def _look_up(self, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         require(key=(name[1], KEY))
-        if is_spare(name[1]):
-            raise TenantNotFoundError(key=name[1])
         with self.engine.begin() as connection:  # psycopg forgets what it has prepared at ROLLBACK
             return self.lookups.look_up(connection, name, find)
 

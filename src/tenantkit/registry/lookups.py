@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from tenantkit.arguments import require
 from tenantkit.databases.forks import PerProcess
 from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
+from tenantkit.naming import is_spare
 from tenantkit.registry import store
 from tenantkit.registry.cache import Name, TenantCache
 from tenantkit.registry.listener import Listener
@@ -49,8 +50,10 @@ class Lookups:
     def look_up(self, connection: Connection, name: Name, find: Callable[[Connection, str], Tenant]) -> Tenant:
         """Find a tenant by *connection* and cache it.
 
-        :raises TenantNotFoundError: if there is none.
+        :raises TenantNotFoundError: if there is none; a spare is none yet.
         """
+        if is_spare(name[1]):
+            raise TenantNotFoundError(key=name[1])
         cache, listener = self._memory.get()
         if listener is not None:
             listener.start()
