@@ -252,6 +252,25 @@ def test_a_script_is_not_used_after_a_change(
     assert create("k4")
 
 
+REGION = "import os\nREGION = os.environ.get('REGION', 'eu')\n"
+
+
+@pytest.mark.parametrize("importer", ["revision", "module", "env"])
+def test_values_of_modules_that_revisions_import_are_not_frozen(
+    importer: str, environment: Environment, create: Callable[..., bool], helper: Path, engine: Engine
+) -> None:
+    """What only ``env.py`` imports is the application, which may read the environment of the process."""
+    helper.write_text(f"{REGION}VALUE = REGION\n")
+    os.utime(helper, (0, 0))
+    name = "project_of_a_test.names" if importer == "module" else "project_of_a_test.values"
+    if importer == "env":
+        env = environment.folder / "env.py"
+        env.write_text(f"import {name}\n{env.read_text()}")
+    environment.add("one", RAN + TABLE, head="" if importer == "env" else f"from {name} import VALUE")
+    assert create("k1", "k2", "k3") is (importer != "env")
+    assert scripts(engine) == ([("confirmed", None)] if importer == "env" else [])
+
+
 def test_options_of_the_tenancy_are_part_of_the_script(environment: Environment, create: Callable[..., bool]) -> None:
     environment.add("one", RAN + TABLE)
     assert not create("k1", "k2", "k3")

@@ -42,8 +42,11 @@ def _read(graph: RevisionGraph, options: tuple[object, ...]) -> str:
     own = sorted(_own(graph))
     code = [path for path in own if path.suffix == ".py"]
     imported, versions = read_imports(code)
-    for path in code:
-        _require_constant(path, imported[path])
+    # What only env.py imports is the application: its values decide how to connect, for example.
+    used, _ = read_imports([path for path in code if path != graph.environment / "env.py"])
+    for path in sorted({*code, *used}):
+        is_revision = any(map(path.is_relative_to, graph.config.get_version_locations_list()))
+        _require_constant(path, imported[path], is_imported=path in used and not is_revision)
     if any(map(callable, graph.naming_convention.values())):
         raise UndeterminedError("the naming convention of the metadata has a function")
     versions.update({name: metadata.version(name) for name in ("alembic", "psycopg", "sqlalchemy")})
@@ -58,13 +61,13 @@ def _read(graph: RevisionGraph, options: tuple[object, ...]) -> str:
     return sha256(repr(parts).encode()).hexdigest()
 
 
-def _require_constant(path: Path, text: bytes) -> None:
-    """Raise if a file of the environment computes values that vary.
+def _require_constant(path: Path, text: bytes, *, is_imported: bool = False) -> None:
+    """Raise if a file of the environment, or one that revisions import, computes values that vary.
 
     :raises UndeterminedError: if so.
     """
     tree = ast.parse(text, str(path))
-    for suspicion in find(tree, tree.body):
+    for suspicion in find(tree, tree.body, is_imported=is_imported):
         if suspicion.kind == "varies":
             raise UndeterminedError(f"{path}:{suspicion.line} depends on {suspicion.reason}")
 

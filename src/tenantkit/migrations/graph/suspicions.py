@@ -142,8 +142,11 @@ class Suspicion:
     connection; perhaps ``reads`` by a connection; or ``varies`` from one run to the next."""
 
 
-def find(tree: ast.Module, roots: Sequence[ast.stmt]) -> tuple[Suspicion, ...]:
-    """Return the suspicions in the statements *roots* of *tree*, in the order of their lines."""
+def find(tree: ast.Module, roots: Sequence[ast.stmt], *, is_imported: bool = False) -> tuple[Suspicion, ...]:
+    """Return the suspicions in the statements *roots* of *tree*, in the order of their lines.
+
+    :param is_imported: whether other files may use any value of these statements.
+    """
     imported = dict(_imports(tree))
     found = {
         (suspicion.line, suspicion.reason): suspicion
@@ -151,7 +154,7 @@ def find(tree: ast.Module, roots: Sequence[ast.stmt]) -> tuple[Suspicion, ...]:
         for node in ast.walk(root)
         if isinstance(node, ast.expr)
         and (suspicion := _suspect(node, imported)) is not None
-        and (suspicion.kind != "varies" or is_used(node, roots))
+        and (suspicion.kind != "varies" or is_imported or is_used(node, roots))
     }
     return tuple(found[key] for key in sorted(found))
 
