@@ -93,6 +93,7 @@ class Spares:
                 return self._keep(connection, number, trusted_for, until)
 
     def _keep(self, connection: Connection, number: int, trusted_for: float, until: Callable[[], bool]) -> SpareReport:
+        wanted = self._contents
         self._remove_unfinished(connection)
         with connection.begin():
             there = store.find(connection, status=Status.SPARE)
@@ -110,7 +111,7 @@ class Spares:
                 why = "was made with other grant_to= or guard="
             elif tuple(sorted(heads)) != self._heads:
                 waiting.append(spare)
-            elif (is_checked and contents == self._contents) or self._is_unchanged(connection, spare):
+            elif (is_checked and contents == wanted) or self._is_unchanged(connection, spare):
                 ready.append(spare)
             else:
                 why = "was changed by hand"
