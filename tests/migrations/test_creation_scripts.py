@@ -14,6 +14,7 @@ from sqlalchemy import URL, Engine, create_engine
 
 from tenantkit import Tenancy
 from tenantkit.drift.catalog.reader import hash_of
+from tenantkit.registry.scripts import read
 from tests import drift
 from tests.migrations.environments import Environment
 from tests.migrations.shapes import rows, shape
@@ -296,7 +297,6 @@ GRANTS = {
     "public-column": "GRANT UPDATE (script) ON tenantkit.scripts TO PUBLIC",
     "all-tables": "GRANT ALL ON ALL TABLES IN SCHEMA tenantkit TO {role}",
     "column": "GRANT INSERT ON tenantkit.tenants TO {role}; GRANT INSERT (script) ON tenantkit.scripts TO {role}",
-    "predefined": "GRANT pg_write_all_data TO {role}",
 }
 
 
@@ -315,6 +315,22 @@ def test_a_script_that_others_can_change_is_not_used(
         connection.exec_driver_sql(GRANTS[case].format(role=databases.make_role()))
     assert create("k3")
     assert "REVOKE" in caplog.text
+
+
+def test_a_role_that_may_write_all_tables_of_the_server_counts(
+    environment: Environment, create: Callable[..., bool], engine: Engine, databases: Databases
+) -> None:
+    environment.add("one", RAN + TABLE)
+    create("k1", "k2")
+    role = databases.make_role()
+    with engine.connect() as connection:
+        contents = connection.exec_driver_sql("SELECT contents FROM tenantkit.scripts").scalar_one()
+        for grants in (False, True):
+            if grants:  # not committed, as other tests on this server would see it
+                connection.exec_driver_sql(f"GRANT pg_write_all_data TO {role}")
+            found = read(connection, contents)
+            assert found is not None
+            assert found.is_protected is not grants
 
 
 def test_a_role_with_rows_of_the_registry_does_not_become_superuser(
