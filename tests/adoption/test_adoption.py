@@ -324,13 +324,17 @@ def test_a_tenant_that_tenantkit_has_made_can_be_released_too(versioned: Tenancy
     )
 
 
+def make_app_role(engine: Engine) -> None:
+    with engine.begin() as connection:
+        if connection.exec_driver_sql("SELECT FROM pg_roles WHERE rolname = 'tk_adopted_app'").first() is None:
+            connection.exec_driver_sql("CREATE ROLE tk_adopted_app")
+
+
 def test_the_role_of_grant_to_must_have_its_privileges(
     make_tenancy: Callable[..., Tenancy], legacy: Legacy, engine: Engine
 ) -> None:
     legacy.make(NAMES[0])
-    with engine.begin() as connection:
-        if connection.exec_driver_sql("SELECT FROM pg_roles WHERE rolname = 'tk_adopted_app'").first() is None:
-            connection.exec_driver_sql("CREATE ROLE tk_adopted_app")
+    make_app_role(engine)
     tenancy = make_tenancy(grant_to="tk_adopted_app")
     plan = adopt(tenancy, PATTERN, dry_run=True)
     assert "the role 'tk_adopted_app' may not read and write its tables; execute GRANT USAGE" in plan.obstacles[0]
@@ -360,9 +364,7 @@ def test_the_role_of_grant_to_may_use_sequences_and_later_tables(
     make_tenancy: Callable[..., Tenancy], legacy: Legacy, engine: Engine
 ) -> None:
     legacy.make(NAMES[0])
-    with engine.begin() as connection:
-        if connection.exec_driver_sql("SELECT FROM pg_roles WHERE rolname = 'tk_adopted_app'").first() is None:
-            connection.exec_driver_sql("CREATE ROLE tk_adopted_app")
+    make_app_role(engine)
     tenancy = make_tenancy(grant_to="tk_adopted_app")
     run(engine, adopt(tenancy, PATTERN, dry_run=True).obstacles[0].partition("execute ")[2])
     run(engine, f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA {NAMES[0]} FROM tk_adopted_app")

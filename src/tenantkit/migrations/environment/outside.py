@@ -50,7 +50,7 @@ _once: set[tuple[str, bool]] = set()
 _observed: dict[int, Report] = {}
 """The callback for audit events, by the thread that runs a revision. There is one at a time: see `requesting`."""
 _observed_values: dict[int, Values] = {}
-"""What is told of files that are read, by thread."""
+"""The observers of files that are read, by thread."""
 _other_threads: frozenset[int] = frozenset()
 """Threads that ran before the revision began; their work is not the revision's."""
 
