@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy import URL, text
 
-from benchmarks.fleet.application import Fleet, table_name
+from benchmarks.fleet.application import Fleet
 from benchmarks.fleet.build import build, create_database, settle
+from benchmarks.fleet.models import table_name
 from benchmarks.fleet.processes import Ran, run_watched
 from benchmarks.fleet.revisions import make_environments
 from benchmarks.fleet.rows import tenantkit_command

@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import URL, text
 
-from benchmarks.fleet.application import Fleet, declare, table_name
+from benchmarks.fleet.application import Fleet
 from benchmarks.fleet.build import create_database, settle
+from benchmarks.fleet.models import declare, table_name
 from benchmarks.fleet.revisions import make_environments, write_changes
 from benchmarks.targets import Target, new_table
 from tenantkit import Tenancy

@@ -16,8 +16,9 @@ import psycopg
 from rich.console import Console
 from sqlalchemy import URL, create_engine
 
-from benchmarks.fleet.application import Fleet, create_statements, table_name
+from benchmarks.fleet.application import Fleet
 from benchmarks.fleet.build import build, create_database, settle
+from benchmarks.fleet.models import create_statements, table_name
 from benchmarks.fleet.processes import run_watched
 from benchmarks.fleet.revisions import make_environments
 from benchmarks.fleet.rows import tenantkit_command

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy import URL
 
-from benchmarks.fleet.application import Fleet, create_statements, table_name
+from benchmarks.fleet.application import Fleet
+from benchmarks.fleet.models import create_statements, table_name
 from benchmarks.fleet.replay import replay
 from benchmarks.fleet.revisions import BASE
 from benchmarks.server import set_fsync

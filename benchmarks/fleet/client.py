@@ -17,8 +17,9 @@ from typing import Any
 
 from sqlalchemy import Table, insert, select
 
-from benchmarks.fleet.application import declare, fleet_of_environment, table_name
+from benchmarks.fleet.application import fleet_of_environment
 from benchmarks.fleet.build import ROWS
+from benchmarks.fleet.models import declare, table_name
 from tenantkit import Tenancy
 
 

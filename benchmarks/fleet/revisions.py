@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
-from benchmarks.fleet.application import table_name
+from benchmarks.fleet.models import table_name
 from tenantkit.migrations import init
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _BASE = dedent(
 
 
     def upgrade() -> None:
-        from benchmarks.fleet.application import create_statements
+        from benchmarks.fleet.models import create_statements
 
         for statement in create_statements({tables}):
             op.execute(statement)
