@@ -12,7 +12,7 @@ from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError
 from tenantkit.naming import validate_key
 
 ANY = "%"
-"""The character of a pattern that stands for any text."""
+"""The character of a pattern that matches any text."""
 _ALL = text(
     """
     SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY nspname

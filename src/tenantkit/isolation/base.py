@@ -133,14 +133,17 @@ class Isolation(Protocol):
         ...
 
     def obstacle_to_rename(self, connection: Connection, tenant: Tenant, schema: str) -> str | None:
-        """Return why the schema of *tenant* cannot be renamed to *schema*."""
+        """Return why the schema of *tenant* cannot be renamed to *schema*, besides texts that name it."""
         ...
 
-    def rename(self, connection: Connection, tenant: Tenant, schema: str) -> None:
+    def rename(self, connection: Connection, tenant: Tenant, schema: str) -> tuple[str, ...]:
         """Give the schema with the mark of *tenant* the name *schema*, if it has another one.
+
+        Return descriptions of texts that keep the former name.
 
         :raises SchemaRenameError: if that would break what is in it.
         """
+        ...
 
     def obstacle_to_adopt(self, connection: Connection, schema: str, known: Collection[int]) -> str | None:
         """Return why an existing *schema* cannot become a tenant's: it is another's, or roles may not use it.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from sqlalchemy import Connection, text
 
 from tenantkit.exceptions import SchemaRenameError
-from tenantkit.isolation.mentions import find_mentions
+from tenantkit.isolation.mentions import Mention, find_mentions
 from tenantkit.naming import first_lines
 from tenantkit.postgres.advisory_locks import PLACEMENT
 from tenantkit.postgres.errors import LOCK_NOT_AVAILABLE
@@ -27,8 +28,10 @@ _CLAIM = text(
 _ELEMENT = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,"]+?))\s*(?:,|$)')
 
 
-def relabel(connection: Connection, schema: str, new: str, *, is_checked: bool = False) -> None:
+def relabel(connection: Connection, schema: str, new: str, *, is_checked: bool = False) -> tuple[str, ...]:
     """Rename *schema* to *new*, and replace the name in the paths of functions, in the caller's transaction.
+
+    Return descriptions of the comments and the settings of roles that keep the former name.
 
     It locks no table, so it neither waits for open transactions nor makes others wait. A transaction that goes on with
     the old name fails (42P01). No other schema may ever get the old name: a function, a prepared statement or a
@@ -43,7 +46,8 @@ def relabel(connection: Connection, schema: str, new: str, *, is_checked: bool =
         raise SchemaRenameError(
             schema, f"a migration is at work on the schema {busy!r}; wait until it ends", LOCK_NOT_AVAILABLE
         )
-    if not is_checked and (obstacle := obstacle_to_relabel(connection, schema)) is not None:
+    mentions = [] if is_checked else find_mentions(connection, schema)
+    if (obstacle := obstacle_in(schema, mentions)) is not None:
         raise SchemaRenameError(schema, obstacle)
     connection.exec_driver_sql(f"ALTER SCHEMA {_quote(schema)} RENAME TO {_quote(new)}")
     paths = [
@@ -58,11 +62,12 @@ def relabel(connection: Connection, schema: str, new: str, *, is_checked: bool =
     ]
     if changes:
         connection.exec_driver_sql("; ".join(changes).replace("%", "%%"))
+    return tuple(each.what for each in mentions if not each.obstructs)
 
 
-def obstacle_to_relabel(connection: Connection, schema: str) -> str | None:
-    """Return why *schema* cannot be renamed: the texts that name it, with advice."""
-    named = [mention.what for mention in find_mentions(connection, schema) if mention.obstructs]
+def obstacle_in(schema: str, mentions: Iterable[Mention]) -> str | None:
+    """Return why *schema* cannot be renamed, if *mentions* have texts that a rename would break, with advice."""
+    named = [mention.what for mention in mentions if mention.obstructs]
     if not named:
         return None
     return (

@@ -11,7 +11,7 @@ from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding, RawSQL, bind
-from tenantkit.isolation.relabel import obstacle_to_relabel, relabel
+from tenantkit.isolation.relabel import relabel
 from tenantkit.isolation.roles import SETTING, TenantRoles, closings, drop_role, role_of
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.target import MigrationTarget
@@ -117,7 +117,7 @@ class SchemaIsolation:
         return self.place(new).schema
 
     def obstacle_to_rename(self, connection: Connection, tenant: Tenant, schema: str) -> str | None:
-        """Return why the schema cannot be renamed: its mark, a text that names it, or *schema*, which exists.
+        """Return why the schema cannot be renamed, besides texts that name it: its mark, or *schema*, which exists.
 
         Another schema with the mark is a copy. One with the name of a table that another schema of the path has, too,
         would leave that one to the text of sessions that have begun before.
@@ -136,14 +136,13 @@ class SchemaIsolation:
                 f"{first_lines(hidden)} has the name of a table of the tenant: text of sessions that began before "
                 "would find it after the rename. Rename the tenant without its schema"
             )
-        return obstacle_to_relabel(connection, tenant.schema)
+        return None
 
-    def rename(self, connection: Connection, tenant: Tenant, schema: str) -> None:
+    def rename(self, connection: Connection, tenant: Tenant, schema: str) -> tuple[str, ...]:
         """Give the schema with the tenant's mark the name *schema*, if it has another one, and is no copy."""
         names = schemas.names_of(connection, tenant)
         sources = [tenant.schema] if tenant.schema in names else names
-        if schema not in names and len(sources) == 1:
-            relabel(connection, sources[0], schema)
+        return relabel(connection, sources[0], schema) if schema not in names and len(sources) == 1 else ()
 
     def obstacle_to_adopt(self, connection: Connection, schema: str, known: Collection[int]) -> str | None:
         """Return why an existing *schema* cannot become a tenant's: its comment, or roles that may not use it."""

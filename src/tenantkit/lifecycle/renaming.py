@@ -28,6 +28,7 @@ from tenantkit.exceptions import (
 )
 from tenantkit.isolation.base import Isolation
 from tenantkit.isolation.mentions import find_mentions
+from tenantkit.isolation.relabel import obstacle_in
 from tenantkit.lifecycle.operation import Operation, explained, operating
 from tenantkit.naming import validate_key
 from tenantkit.postgres.limits import limit_lock_waits
@@ -132,8 +133,11 @@ class _Rename:
             with joined(self.directory.databases, database, self.connection) as there:
                 tenant = store.get(self.connection, self.key)
                 schema, obstacles = self._prepare(there, tenant)
-                outdated = self._outdated(there, tenant, schema)
+                mentions = find_mentions(there, tenant.schema) if schema != tenant.schema else []
             transaction.rollback()
+        outdated = tuple(each.what for each in mentions if not each.obstructs)
+        if (named := obstacle_in(tenant.schema, mentions)) is not None:
+            obstacles.append(ProvisioningError(self.key, _STEP, named))
         return Renaming(tenant, self.new, schema, self._steps(tenant, schema), tuple(map(str, obstacles)), outdated)
 
     def run(self, database: str) -> Renaming:
@@ -145,13 +149,11 @@ class _Rename:
         schema, obstacles = self._prepare(there, tenant)
         for obstacle in obstacles:
             raise obstacle
-        outdated = self._outdated(there, tenant, schema)
         renamed = store.rename(self.connection, tenant, self.new, schema)
         # The key is reserved only now: a tenant that had it may have been dropped since the count.
         if self.new != tenant.key and former.count_former(self.connection, self.new) != count:
             raise TenantExistsError(self.new)
-        if schema != tenant.schema:
-            self._isolation(tenant).rename(there, tenant, schema)
+        outdated = self._isolation(tenant).rename(there, tenant, schema) if schema != tenant.schema else ()
         return Renaming(renamed, self.new, schema, self._steps(tenant, schema), outdated=outdated)
 
     def _prepare(self, there: Connection, tenant: Tenant) -> tuple[str, list[TenantkitError]]:
@@ -198,11 +200,6 @@ class _Rename:
             if name is None or name in own or (number >= last and not former.is_former(self.connection, name)):
                 break
         return name
-
-    def _outdated(self, there: Connection, tenant: Tenant, schema: str) -> tuple[str, ...]:
-        if schema == tenant.schema:
-            return ()
-        return tuple(each.what for each in find_mentions(there, tenant.schema) if not each.obstructs)
 
     def _steps(self, tenant: Tenant, schema: str) -> tuple[str, ...]:
         steps: list[str] = []

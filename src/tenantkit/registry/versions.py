@@ -233,7 +233,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             recorded_at timestamptz NOT NULL DEFAULT now()
         )
         """,
-        # Spares are tenants that nobody has created yet. Each has its final id, so its mark and its role stay.
+        # A spare is the row of a tenant to come. It has its final id, so its mark and its role stay.
         """
         ALTER TABLE tenantkit.tenants
             DROP CONSTRAINT tenants_status_check,

@@ -180,7 +180,7 @@ class Spares:
         return unchanged
 
     def _drop(self, connection: Connection, spare: Tenant) -> bool:
-        """Remove a spare, and return whether nobody has claimed it meanwhile."""
+        """Remove a spare; return False if it was claimed meanwhile."""
         try:
             drop(self._tenancy, connection, spare.key)
         except TenantNotFoundError:

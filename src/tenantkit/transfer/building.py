@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from sqlalchemy import Connection
 
@@ -26,6 +27,14 @@ class FileBuilder:
         """The revisions at which a call leaves a placement."""
         return self.revisions or ()
 
+    @cached_property
+    def _alembic(self) -> AlembicBuilder:
+        return AlembicBuilder(self.tenancy)  # it reads all revisions
+
+    @cached_property
+    def _models(self) -> MetadataBuilder:
+        return MetadataBuilder(self.tenancy)
+
     def attempt(self, main: Connection, connection: Connection, target: MigrationTarget) -> None:  # noqa: ARG002
         """Return nothing: recorded scripts build the newest revisions."""
         return
@@ -33,34 +42,34 @@ class FileBuilder:
     def __call__(self, connection: Connection, target: MigrationTarget) -> None:
         """Create the tables in the current transaction."""
         if self.revisions is None:
-            MetadataBuilder(self.tenancy)(connection, target)
+            self._models(connection, target)
         else:
-            AlembicBuilder(self.tenancy)(connection, target, self._heads_at(target))
+            self._alembic(connection, target, self._heads_at(target))
 
     def in_steps(self, connection: Connection, target: MigrationTarget) -> None:
         """Create the tables in separate transactions."""
         if self.revisions is None:
-            MetadataBuilder(self.tenancy).in_steps(connection, target)
+            self._models.in_steps(connection, target)
         else:
-            AlembicBuilder(self.tenancy).in_steps(connection, target, self._heads_at(target))
+            self._alembic.in_steps(connection, target, self._heads_at(target))
 
     def require_current(self, connection: Connection, target: MigrationTarget) -> None:
         """Raise unless common tables are the newest ones.
 
         :raises ConfigurationError: if they are not.
         """
-        current = MetadataBuilder(self.tenancy) if self.revisions is None else AlembicBuilder(self.tenancy)
+        current = self._models if self.revisions is None else self._alembic
         current.require_current(connection, target)
 
     def migrate(self, connection: Connection, target: MigrationTarget) -> None:
         """Migrate loaded tables to the newest revisions in the current transaction."""
         if self.revisions is not None:
-            AlembicBuilder(self.tenancy)(connection, target)
+            self._alembic(connection, target)
 
     def migrate_in_steps(self, connection: Connection, target: MigrationTarget) -> None:
         """Migrate loaded tables to the newest revisions as a migration does."""
         if self.revisions is not None:
-            AlembicBuilder(self.tenancy).in_steps(connection, target)
+            self._alembic.in_steps(connection, target)
 
     def _heads_at(self, target: MigrationTarget) -> tuple[str, ...] | None:
         return self.revisions if target.column is None else None

@@ -2,7 +2,7 @@
 
 These have one revision and the rows of others. So the rows are loaded into a schema of their own, migrated there, and
 then inserted by the transaction that drops the schema and activates the tenant. Until then, short transactions make the
-tables, and no key leads from them to shared tables: nobody waits while rows are loaded.
+tables, and no key leads from them to shared tables: other sessions do not wait while rows are loaded.
 """
 
 # ruff: noqa: S608 - all names are quoted
@@ -20,7 +20,6 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
-from tenantkit.deployment import Deployment
 from tenantkit.exceptions import BackupError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.row.policies import POLICY
@@ -35,20 +34,19 @@ from tenantkit.transfer.catalog import Found, Key, qualified
 from tenantkit.transfer.loading import Loader, in_transaction
 
 MOST_ROWS_UNDER_LOCK = 10_000
-"""Number of rows up to which triggers are disabled: meanwhile, nobody else can write to their tables."""
+"""Number of rows up to which triggers are disabled: meanwhile, other sessions cannot write to their tables."""
 _PATIENCE = 10.0
 """Seconds for which a lock is tried."""
 _UNIQUE_VIOLATION = "23505"
 
 
 @contextmanager
-def loaded_apart(tenancy: Deployment, connection: Connection, tenant: Tenant, loader: Loader) -> Generator[None]:
+def loaded_apart(builder: FileBuilder, connection: Connection, tenant: Tenant, loader: Loader) -> Generator[None]:
     """Load the rows into the schema from which `restore_rows` takes them; remove it if the block fails.
 
     Needs a connection without a transaction. If the process is killed, the next restore or a repair removes the schema.
     """
-    scratch = scratch_target(tenancy, restore_schema(tenant.id))
-    builder = FileBuilder(tenancy, loader.file.manifest.heads)
+    scratch = scratch_target(builder.tenancy, restore_schema(tenant.id))
     declared = loader.column if loader.column is not None and loader.column.is_declared else None
     into_scratch = replace(loader, target=scratch, column=declared)
 

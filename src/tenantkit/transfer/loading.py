@@ -1,4 +1,4 @@
-"""Loading of the rows of a backup into the tables of a new tenant, which nobody uses yet."""
+"""Loading of the rows of a backup into the tables of a new tenant, which has no sessions yet."""
 
 from __future__ import annotations
 

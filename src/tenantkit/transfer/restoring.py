@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
@@ -163,7 +164,7 @@ def _planned(
         yield file, connection, found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Filling:
     """Fills the tables of a new tenant with the rows of a file."""
 
@@ -171,7 +172,7 @@ class _Filling:
     file: BackupFile
     progress: Callable[[str, int, int], object] | None
 
-    @property
+    @cached_property
     def builder(self) -> FileBuilder:
         return FileBuilder(self.tenancy, self.file.manifest.heads)
 
@@ -199,7 +200,7 @@ class _Filling:
     def load_apart(self, there: Connection, tenant: Tenant) -> AbstractContextManager[None]:
         """Load the rows into a schema of their own, where `insert` finds them."""
         _, loader = self._loader(tenant)
-        return loaded_apart(self.tenancy, there, tenant, loader)
+        return loaded_apart(self.builder, there, tenant, loader)
 
     def insert(self, there: Connection, tenant: Tenant) -> None:
         """Insert these into common tables, in the current transaction."""

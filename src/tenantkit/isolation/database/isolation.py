@@ -179,9 +179,9 @@ class DatabaseIsolation:
         """Return why the schema in the tenant's database cannot be renamed."""
         return self.inside.obstacle_to_rename(connection, tenant, schema)
 
-    def rename(self, connection: Connection, tenant: Tenant, schema: str) -> None:
+    def rename(self, connection: Connection, tenant: Tenant, schema: str) -> tuple[str, ...]:
         """Rename the schema in the tenant's database."""
-        self.inside.rename(connection, tenant, schema)
+        return self.inside.rename(connection, tenant, schema)
 
     def obstacle_to_adopt(self, connection: Connection, schema: str, known: Collection[int]) -> str | None:  # noqa: ARG002 - the signature
         """Return the reason: an existing schema is in a database with others."""

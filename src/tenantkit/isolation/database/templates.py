@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tenantkit.databases.base import own_key, split_key
 from tenantkit.isolation.database import catalog
-from tenantkit.isolation.relabel import obstacle_to_relabel
+from tenantkit.isolation.mentions import find_mentions
 from tenantkit.naming import MAX_IDENTIFIER_BYTES
 from tenantkit.postgres.advisory_locks import TEMPLATE
 from tenantkit.postgres.errors import sqlstate
@@ -116,4 +116,4 @@ def names_its_schema(connection: Connection) -> bool:
 
     :param connection: to the template.
     """
-    return obstacle_to_relabel(connection, SCHEMA) is not None
+    return any(mention.obstructs for mention in find_mentions(connection, SCHEMA))

@@ -163,8 +163,9 @@ class RowIsolation:
         """Return the reason: the schema has the rows of others, too."""
         return f"the schema {tenant.schema!r} has the rows of other tenants, too"
 
-    def rename(self, connection: Connection, tenant: Tenant, schema: str) -> None:
+    def rename(self, connection: Connection, tenant: Tenant, schema: str) -> tuple[str, ...]:  # noqa: ARG002 - the signature
         """Do nothing: the common schema keeps its name."""
+        return ()
 
     def obstacle_to_adopt(self, connection: Connection, schema: str, known: Collection[int]) -> str | None:  # noqa: ARG002 - the signature
         """Return the reason: it has rows in common tables."""
