@@ -87,7 +87,7 @@ CONNECTIONS = {
         bind.exec_driver_sql("CREATE VIEW v AS SELECT id FROM task")
         inspector = sa.inspect(bind)
         lines = [
-            inspector.get_table_names(schema=S), inspector.get_view_names(schema=S), inspector.get_sequence_names(schema=S),
+            *map(sorted, [inspector.get_table_names(schema=S), inspector.get_view_names(schema=S), inspector.get_sequence_names(schema=S)]),
             inspector.has_sequence("seq", schema=S), inspector.get_view_definition("v", schema=S),
             [(enum["name"], enum["labels"], enum["schema"] == (S or enum["schema"])) for enum in inspector.get_enums(schema=S)],
             inspector.get_pk_constraint("task", schema=S), inspector.get_foreign_keys("task", schema=S),
