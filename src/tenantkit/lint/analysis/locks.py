@@ -193,7 +193,8 @@ def _by_drop(node: Node, dropped: set[str], relations: Callable[[], Relations]) 
         case "OBJECT_TABLE":
             known = relations()
             targets = {key.target for key in known.keys if key.table in dropped}
-            return dropped | targets | (known.referring_to(dropped) if _is_cascading(node) else set[str]())
+            parents = {parent for parent, child in known.partitions if child in dropped}
+            return dropped | targets | parents | (known.cascading_from(dropped) if _is_cascading(node) else set[str]())
         case "OBJECT_INDEX":
             return {table for index, (table, _) in relations().indexes.items() if index in dropped}
         case "OBJECT_DOMAIN" | "OBJECT_TYPE" if _is_cascading(node):

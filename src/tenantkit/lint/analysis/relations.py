@@ -36,6 +36,10 @@ class Relations:
     primary_keys: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     views: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     """The tables that each view reads."""
+    partitions: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """Pairs of a partitioned table and a partition."""
+    heirs: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """Pairs of a table and another one that inherits from it."""
 
     @classmethod
     def of(cls, statements: Iterable[Statement]) -> Relations:
@@ -51,6 +55,10 @@ class Relations:
         match statement.kind:
             case "CreateStmt" if statement.creates is not None:
                 self._learn_table(statement.creates.name, node.get("tableElts", ()))
+                pairs = self.heirs if statement.partitioned is None else self.partitions
+                pairs |= {
+                    (each["RangeVar"]["relname"], statement.creates.name) for each in node.get("inhRelations", ())
+                }
             case "IndexStmt" if "idxname" in node:
                 self.indexes[node["idxname"]] = node["relation"]["relname"], frozenset()
             case "CreateTrigStmt":
@@ -70,10 +78,29 @@ class Relations:
         """Return the tables with a foreign key to one of *tables*."""
         return {key.table for key in self.keys if key.target in {*tables}}
 
+    def cascading_from(self, dropped: Iterable[str]) -> set[str]:
+        """Return the tables of the foreign keys to one of *dropped*, with the tables that keys to a partition name."""
+        tables = {parent for table in dropped for parent in self.with_parents(table)}
+        return {each for key in self.keys if key.target in tables for each in (key.table, key.target)}
+
     def with_dependents(self, tables: Iterable[str]) -> set[str]:
         """Return *tables* with all that refer to one of them, also through others."""
         found = {*tables}
         while more := self.referring_to(found) - found:
+            found |= more
+        return found
+
+    def below(self, table: str, *, with_heirs: bool) -> set[str]:
+        """Return the partitions of a table, and theirs, also with the tables that inherit."""
+        found, pairs = {table}, self.partitions | (self.heirs if with_heirs else set[tuple[str, str]]())
+        while more := {child for parent, child in pairs if parent in found} - found:
+            found |= more
+        return found - {table}
+
+    def with_parents(self, table: str) -> set[str]:
+        """Return a table, with those of which it is a partition."""
+        found = {table}
+        while more := {parent for parent, child in self.partitions if child in found} - found:
             found |= more
         return found
 
@@ -113,6 +140,12 @@ class Relations:
             case "DropConstraint" | "DropColumn":
                 dropped = {*self.dropped_by(table, action)}
                 self.keys = [each for each in self.keys if each not in dropped]
+            case "AttachPartition" | "DetachPartition" if action.partition is not None:
+                change = self.partitions.add if action.kind == "AttachPartition" else self.partitions.discard
+                change((table, action.partition.name))
+            case "AddInherit" | "DropInherit":
+                change = self.heirs.add if action.kind == "AddInherit" else self.heirs.discard
+                change((action.node["def"]["RangeVar"]["relname"], table))
             case _ if action.constraint is not None:
                 self._add(table, action.constraint, action.constraint.columns)
             case _:
@@ -139,6 +172,8 @@ class Relations:
         self.indexes = {name: index for name, index in self.indexes.items() if index[0] not in tables}
         self.triggers = {each for each in self.triggers if each[1] not in tables}
         self.types = {each for each in self.types if each[1] not in tables}
+        self.partitions = {each for each in self.partitions if not {*each} & tables}
+        self.heirs = {each for each in self.heirs if not {*each} & tables}
 
 
 def _type_of(column: Column) -> str:

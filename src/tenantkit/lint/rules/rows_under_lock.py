@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from tenantkit.lint.analysis.locks import Lock, locked
+from tenantkit.lint.analysis.heirs import inherited
+from tenantkit.lint.analysis.locks import Lock, Locked, locked
 from tenantkit.lint.analysis.relations import Relations
 from tenantkit.lint.rules.rule import Problem, Rule
 from tenantkit.lint.sql.expressions import columns, not_null_column
@@ -19,36 +20,68 @@ if TYPE_CHECKING:
     from tenantkit.lint.sql.actions import Constraint
     from tenantkit.lint.sql.statement import Statement
 
+_CHANGING = ("DeleteStmt", "MergeStmt", "UpdateStmt")
+_SCANNING = (*_CHANGING, "InsertStmt")
+
 
 def rows_under_lock(revision: Revision) -> Iterator[Problem]:
     """Find work that takes long for many rows under a lock of the same statement, or of one before it."""
-    held: dict[str, tuple[Lock, int]] = {}
     known = _Known()
     relations = cache(lambda: Relations.of(revision.earlier()))
+    held = _Held(relations)
     for step, statement in revision.all_statements():
         if step.in_autocommit_block:
             held.clear()
         yield from _while_held(revision, step, statement, held)
         widens = partial(is_stored_alike, step.existing_type)
-        for each in locked(statement, widens, partial(known.has, revision), relations):
-            if each.table.name in revision.created:
-                continue
+        locks = [
+            each
+            for each in locked(statement, widens, partial(known.has, revision), relations)
+            if each.table.name not in revision.created
+        ]
+        for each in locks:
             if each.work is not None and not _is_key_to_shared(revision, each.key):
                 yield Problem(
                     step.lines,
                     f"This {each.work} while {each.lock.forbids} of {each.table.name} wait. {each.advice}.",
                 )
-            if not step.in_autocommit_block:
-                before = held.get(each.table.name)
-                if before is None or before[0] < each.lock:
-                    held[each.table.name] = (each.lock, step.lines[0])
+        if locks and not step.in_autocommit_block:
+            held.add(statement, locks, step.lines[0])
         known.learn(statement)
 
 
-def _while_held(
-    revision: Revision, step: Step, statement: Statement, held: dict[str, tuple[Lock, int]]
-) -> Iterator[Problem]:
+class _Held:
+    """The locks of the statements so far."""
+
+    def __init__(self, relations: Callable[[], Relations]) -> None:
+        self._relations = relations
+        self._statements: list[tuple[Statement, list[Locked], int]] = []
+
+    def clear(self) -> None:
+        self._statements.clear()
+
+    def add(self, statement: Statement, locks: list[Locked], line: int) -> None:
+        self._statements.append((statement, locks, line))
+
+    def tables(self) -> dict[str, tuple[Lock, int]]:
+        """Return the strongest lock on each table, with the line of the statement that takes it first."""
+        held: dict[str, tuple[Lock, int]] = {}
+        for statement, locks, line in self._statements:
+            for each in (*locks, *inherited(statement, locks, self._relations)):
+                before = held.get(each.table.name)
+                if before is None or before[0] < each.lock:
+                    held[each.table.name] = (each.lock, line)
+        return held
+
+
+def _while_held(revision: Revision, step: Step, statement: Statement, locks: _Held) -> Iterator[Problem]:
     """Yield work that takes long for many rows under the locks of earlier statements."""
+    validated = [
+        each.name
+        for each in statement.actions
+        if each.kind == "ValidateConstraint" and each.name not in _keys_to_shared(revision)
+    ]
+    held = locks.tables() if validated or any(find({statement.kind: statement.node}, *_SCANNING)) else {}
     for named, table in _gone_through(statement, held):
         lock, line = held[table]
         yield Problem(
@@ -61,18 +94,17 @@ def _while_held(
     altered = statement.altered_table
     if altered is not None and altered.name in held:
         lock, line = held[altered.name]
-        for action in statement.actions:
-            if action.kind == "ValidateConstraint" and action.name not in _keys_to_shared(revision):
-                yield Problem(
-                    step.lines,
-                    f"{action.name} is checked for every row while {lock.forbids} of {altered.name} wait: the lock of "
-                    f"line {line} is held until the revision is committed. Validate it in a revision of its own.",
-                )
+        for name in validated:
+            yield Problem(
+                step.lines,
+                f"{name} is checked for every row while {lock.forbids} of {altered.name} wait: the lock of "
+                f"line {line} is held until the revision is committed. Validate it in a revision of its own.",
+            )
 
 
 def _gone_through(statement: Statement, held: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield the tables that *statement* scans, each with a table that stays locked meanwhile."""
-    for change in find({statement.kind: statement.node}, "DeleteStmt", "MergeStmt", "UpdateStmt"):
+    for change in find({statement.kind: statement.node}, *_CHANGING):
         table = name_of(change["relation"])
         assert table is not None  # noqa: S101 - the grammar requires one
         where = change.get("whereClause")
