@@ -17,6 +17,9 @@ from tenantkit import Tenancy
 OWNER, APP = "bench_owner", "bench_app"
 """The logins that create tenants, and that have sessions. Both own nothing else."""
 
+LOGINS: dict[str, Any] = {"guard": "login", "guard_secret": "a secret of benchmarks, which nobody asks for"}
+"""The options of tenants with logins of their own."""
+
 _FILL = "SELECT {tenant}n, n % {lists}, 'item ' || n, n % 1000 FROM {source}generate_series(1, {rows}) AS n"
 _COLUMNS = "id, list_id, name, amount"
 
@@ -33,10 +36,12 @@ class World:
     """The values of the tenant column."""
     databases: int = 0
     """Number of tenants with a database of their own."""
+    logins: URL | None = None
+    """The database of as many tenants with schemas and logins of their own."""
 
-    def login(self, role: str) -> URL:
-        """Return the URL for one of the logins."""
-        return self.url.set(username=role)
+    def login(self, role: str, url: URL | None = None) -> URL:
+        """Return the URL for one of the logins, also of another database."""
+        return (url or self.url).set(username=role)
 
 
 def schema_key(tenant: str) -> str:
@@ -77,9 +82,9 @@ def owner_of(url: URL, **options: Any) -> Generator[Tenancy]:
         yield tenancy
 
 
-def add_schemas(url: URL, tenants: list[str], rows: int) -> None:
-    """Create tenants with schemas and roles of their own, which the guard ``role`` needs."""
-    with owner_of(url, guard="role") as tenancy:
+def add_schemas(url: URL, tenants: list[str], rows: int, **guard: Any) -> None:
+    """Create tenants with schemas and roles of their own, as the *guard* needs them."""
+    with owner_of(url, **guard) as tenancy:
         for tenant in tenants:
             tenancy.create(schema_key(tenant))
     fill = _FILL.format(tenant="", lists=rows // LIST, source="", rows=rows)

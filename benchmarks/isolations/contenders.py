@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import Session
 
 from benchmarks.isolations.application import ROWS, Base, Item, Statements, async_serve, declare, serve, statements_of
-from benchmarks.isolations.build import APP, OWNER, World, database_key, row_key, schema_key
+from benchmarks.isolations.build import APP, LOGINS, OWNER, World, database_key, row_key, schema_key
 from benchmarks.race import Contender, timed
 from benchmarks.requests import CACHE_TTL, POOL, async_timed
 from tenantkit import Tenancy, drivers
@@ -33,6 +33,7 @@ ROW_CLEAN_BY_HAND = "filter by hand, settings, clean-up with COMMIT"
 ROW_POLICY_BY_HAND = "policies by hand, set_config()"
 ROW = "row"
 DATABASE = "database"
+LOGIN = "schema, guard login"
 
 _SET_TENANT = text("SELECT set_config('tenantkit.tenant', :value, true), set_config('search_path', 'rows', true)")
 
@@ -71,6 +72,7 @@ class Line:
     ) -> None:
         """Take a *driver* (``sync``, or one for asyncio), and *at*, which leads a URL through a pooler."""
         self.is_async = driver != "sync"
+        self.is_direct = not arguments
         self._driver = driver
         self._world = world
         self._at = at
@@ -89,8 +91,8 @@ class Line:
         self._opened.callback(plain.dispose)
         return plain
 
-    def tenancy(self, login: str, **options: Any) -> Any:
-        """Return a tenancy with one of the logins."""
+    def tenancy(self, login: str, database: URL | None = None, **options: Any) -> Any:
+        """Return a tenancy with one of the logins, in the world's database or another one."""
         options = {
             "tenant": Base.metadata,
             "listen": False,
@@ -100,10 +102,10 @@ class Line:
             **options,
         }
         if self.is_async:
-            made = AsyncTenancy(self._url(login), sync_database=self._world.login(login), **options)
+            made = AsyncTenancy(self._url(login, database), sync_database=self._world.login(login, database), **options)
             self._opened.callback(lambda: self.runner.run(made.close()))
             return made
-        tenancy = Tenancy(self._url(login), **options)
+        tenancy = Tenancy(self._url(login, database), **options)
         self._opened.callback(tenancy.close)
         return tenancy
 
@@ -139,8 +141,8 @@ class Line:
         self._opened.close()
         self.runner.close()
 
-    def _url(self, login: str | None) -> URL:
-        url = self._world.url if login is None else self._world.login(login)
+    def _url(self, login: str | None, database: URL | None = None) -> URL:
+        url = self._world.url if login is None else self._world.login(login, database)
         return self._at(url) if not self.is_async else self._at(url).set(drivername=f"postgresql+{self._driver}")
 
 
@@ -150,6 +152,8 @@ def contenders(line: Line, world: World, *, lists: bool) -> Generator[list[Conte
     ways = [*_in_schemas(line, world, lists=lists), *in_rows(line, world, lists=lists)]
     if world.databases:
         ways.append(_in_databases(line, world, lists=lists))
+    if world.logins is not None and line.is_direct:  # PgBouncer would have to know the tenants' passwords
+        ways.append(_by_logins(line, world, world.logins, lists=lists))
     try:
         yield [line.contender(way) for way in ways]
     finally:
@@ -213,6 +217,15 @@ def _in_databases(line: Line, world: World, *, lists: bool) -> Way:
     return Way(
         f"{DATABASE}, {world.databases} tenants",
         lambda tenant: tenancy.session(database_key(int(tenant) % world.databases)),
+        statements_of(Item, None, rows=world.rows, lists=lists),
+    )
+
+
+def _by_logins(line: Line, world: World, database: URL, *, lists: bool) -> Way:
+    tenancy = line.tenancy(APP, database, engine_budget=world.databases, **LOGINS)
+    return Way(
+        f"{LOGIN}, {world.databases} tenants",
+        lambda tenant: tenancy.session(schema_key(world.tenants[int(tenant) % world.databases])),
         statements_of(Item, None, rows=world.rows, lists=lists),
     )
 

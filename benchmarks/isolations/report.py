@@ -11,7 +11,7 @@ from rich.progress import Progress
 from sqlalchemy import URL
 
 from benchmarks.isolations import budget, many_rows
-from benchmarks.isolations.build import APP, OWNER, World, add_databases, add_rows, add_schemas, make_database
+from benchmarks.isolations.build import APP, LOGINS, OWNER, World, add_databases, add_rows, add_schemas, make_database
 from benchmarks.isolations.contenders import (
     PLAIN,
     ROLE,
@@ -83,10 +83,12 @@ def _make_world(server: URL, size: Size, console: Console) -> World:
     tenants = [f"{number:04}" for number in range(size.tenants)]
     with console.status(f"Creating {size.tenants} tenants of each isolation"):
         url = make_database(server, "isolations")
-        add_schemas(url, tenants, size.rows)
+        add_schemas(url, tenants, size.rows, guard="role")
         values = add_rows(url, tenants, size.rows)
         add_databases(url, size.databases, size.rows)
-    return World(url, size.rows, tenants, values, size.databases)
+        logins = make_database(server, "isolations_logins")
+        add_schemas(logins, tenants[: size.databases], size.rows, **LOGINS)
+    return World(url, size.rows, tenants, values, size.databases, logins)
 
 
 def _race(title: str, line: Line, world: World, size: Size, console: Console, *, lists: bool = True) -> list[Contender]:
