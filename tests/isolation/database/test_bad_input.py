@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from threading import Timer
 from time import monotonic
 from typing import Any
 
@@ -96,6 +97,40 @@ def test_a_login_without_the_rights_is_refused_before_anything_is_done(
     with closing(Tenancy(login, **APPLICATION, grant_to=application)) as tenancy:
         with pytest.raises(ProvisioningError, match=said):
             tenancy.create("acme")
+        assert tenancy.list() == []
+
+
+@pytest.fixture
+def owner(url: URL, databases: Databases, server: Engine) -> str:
+    """A login that may create databases, and is no superuser."""
+    name = databases.make_role()
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"ALTER ROLE {name} CREATEDB")
+        connection.exec_driver_sql(f"ALTER DATABASE {url.database} OWNER TO {name}")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"GRANT ALL ON SCHEMA tenantkit TO {name}")
+        connection.exec_driver_sql(f"GRANT ALL ON ALL TABLES IN SCHEMA tenantkit TO {name}")
+        connection.exec_driver_sql(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA tenantkit TO {name}")
+    engine.dispose()
+    return name
+
+
+def test_a_superusers_connection_is_waited_for_and_others_are_ended(url: URL, owner: str) -> None:
+    with closing(Tenancy(url.set(username=owner), **APPLICATION)) as tenancy:
+        database = tenancy.create("acme").placement.database.partition("/")[2]
+        place = url.set(database=database, drivername="postgresql")
+        superuser = psycopg.connect(place.render_as_string(hide_password=False))
+        other = psycopg.connect(place.set(username=owner).render_as_string(hide_password=False))
+        with closing(other), closing(superuser):
+            with pytest.raises(ProvisioningError, match="is being accessed by other users"):
+                tenancy.drop("acme")
+            with pytest.raises(psycopg.OperationalError):
+                other.execute("SELECT 1")
+            closes = Timer(0.5, superuser.close)
+            closes.start()
+            tenancy.drop("acme")
+            closes.join()
         assert tenancy.list() == []
 
 

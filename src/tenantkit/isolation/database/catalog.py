@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
+from tenantkit.postgres.errors import sqlstate
 from tenantkit.postgres.quoting import quote_identifier, quote_literal
 from tenantkit.tenant import Tenant
 
@@ -37,6 +39,14 @@ _LOGIN = text(
     FROM pg_roles WHERE rolname = current_user
     """
 )
+
+_END = text(
+    """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity JOIN pg_roles ON pg_roles.oid = usesysid
+    WHERE datname = :name AND NOT rolsuper
+    """
+)
+_INSUFFICIENT_PRIVILEGE = "42501"
 
 
 def mark_of(tenant: Tenant) -> str:
@@ -91,8 +101,19 @@ def create(connection: Connection, name: str, tenant: Tenant, template: str | No
 
 
 def drop(connection: Connection, name: str) -> None:
-    """End the connections to a database, and remove it, if it is there."""
-    execute(connection, f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE)")
+    """End the connections to a database, and remove it, if it is there.
+
+    Only a superuser may end those of superusers, to whom an autovacuum belongs, too. For them, PostgreSQL waits five
+    seconds, and tells an autovacuum to end.
+    """
+    statement = f"DROP DATABASE IF EXISTS {quote_identifier(name)}"
+    try:
+        execute(connection, f"{statement} WITH (FORCE)")
+    except DBAPIError as error:
+        if sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
+            raise
+        connection.execute(_END, {"name": name})
+        execute(connection, statement)
 
 
 def execute(connection: Connection, statement: str) -> None:
