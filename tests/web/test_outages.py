@@ -20,6 +20,7 @@ from tenantkit.context import current_tenant_or_none
 from tenantkit.fastapi import TenantMiddleware, refuse_unserved, shared
 from tenantkit.flask import TenantKit, shared_route
 from tenantkit.flask import refuse_unserved as refuse_unserved_in_flask
+from tenantkit.registry.cache import MISS_TTL
 from tenantkit.resolvers import Domain, PathPrefix, Subdomain, first_of
 from tests.support.models import APPLICATION
 
@@ -151,10 +152,12 @@ def test_an_unknown_key_or_domain_is_looked_up_once_in_seconds(make_site: Callab
         "http://nobody.localhost/notes",
     ):
         statements.clear()
+        began = time.monotonic()
         for _ in range(50):
             assert client.get(url).status_code == (200 if url.endswith("/open") else 404)
+        times = 1 + int((time.monotonic() - began) / MISS_TTL)
         # example.com as a domain; the key nobody, and the test client's own host as a domain.
-        assert len(statements) <= (2 if url.startswith("/") else 1)
+        assert len(statements) <= times * (2 if url.startswith("/") else 1)
 
 
 def test_a_tenant_is_served_as_soon_as_this_process_has_created_it(tenancy: Tenancy) -> None:

@@ -45,6 +45,7 @@ def starlette_request(*headers: tuple[str, str]) -> Request:
 @example('x="; tenant=acme; y="')
 @example("tenant; tenant=acme")
 @example("tenant=acme; \x85tenant=beta")
+@example("\x1ftenant=acme")
 @example("tenant=\xa0acme")
 def test_a_cookie_is_parsed_as_in_the_frameworks_or_names_no_tenant(header: str) -> None:
     target = resolve(Cookie("tenant"), RequestView(headers={"cookie": header}))

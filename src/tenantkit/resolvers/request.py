@@ -42,8 +42,8 @@ class RequestView:
         """The cookies, as every framework reads them.
 
         A value that frameworks read differently has a comma or a quote in it, which no key contains: that of a
-        cookie that was sent twice with different values, a quoted value with escapes, or, after a quote that is
-        not closed, any value.
+        cookie that was sent twice with different values, or with unusual spaces around its name, a quoted value with
+        escapes, or, after a quote that is not closed, any value.
         """
         return _parse_cookies(self.headers.get("cookie", ""))
 
@@ -70,10 +70,10 @@ def _parse_cookies(header: str) -> dict[str, str]:
             value = value if "\\" in value else value[1:-1]
         elif value.startswith('"'):
             is_ambiguous = True  # Werkzeug looks for the other quote behind the next semicolon.
-        if equals:
-            values.setdefault(name.strip(), set()).add(value)
-        else:
-            bare.add(name.strip())  # For Werkzeug, an empty value.
+        names = {name.strip(" \t"), name.strip()}  # Werkzeug strips these, Starlette all that Python calls a space.
+        for each in names if equals else ():
+            values.setdefault(each, set()).update({value} if len(names) == 1 else {value, ""})
+        bare |= set() if equals else names  # For Werkzeug, an empty value.
     if is_ambiguous:
         return dict.fromkeys(values, header)
     for name in bare & values.keys():
