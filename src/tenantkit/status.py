@@ -13,6 +13,8 @@ class Status(StrEnum):
     ACTIVE = "active"
     SUSPENDED = "suspended"
     MAINTENANCE = "maintenance"
+    DROP_SCHEDULED = "drop_scheduled"
+    """Not served any more, and dropped after `Tenant.drop_at`, unless that is cancelled before."""
     DROPPING = "dropping"
     FAILED = "failed"
     SPARE = "spare"
@@ -25,9 +27,11 @@ class Status(StrEnum):
 
 _TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.PROVISIONING: frozenset({Status.ACTIVE, Status.FAILED, Status.DROPPING, Status.SPARE}),
-    Status.ACTIVE: frozenset({Status.SUSPENDED, Status.MAINTENANCE, Status.DROPPING}),
-    Status.SUSPENDED: frozenset({Status.ACTIVE, Status.DROPPING}),
-    Status.MAINTENANCE: frozenset({Status.ACTIVE, Status.DROPPING}),
+    Status.ACTIVE: frozenset({Status.SUSPENDED, Status.MAINTENANCE, Status.DROP_SCHEDULED, Status.DROPPING}),
+    Status.SUSPENDED: frozenset({Status.ACTIVE, Status.DROP_SCHEDULED, Status.DROPPING}),
+    Status.MAINTENANCE: frozenset({Status.ACTIVE, Status.DROP_SCHEDULED, Status.DROPPING}),
+    # Back to its status before by a cancellation only, so that a webhook's `resume` does not cancel it.
+    Status.DROP_SCHEDULED: frozenset({Status.DROP_SCHEDULED, Status.DROPPING}),
     Status.DROPPING: frozenset(),
     Status.FAILED: frozenset({Status.PROVISIONING, Status.DROPPING}),
     Status.SPARE: frozenset({Status.DROPPING}),
@@ -36,7 +40,7 @@ _TRANSITIONS: Mapping[Status, frozenset[Status]] = {
 SERVED = frozenset({Status.ACTIVE})
 """The states in which a tenant's sessions may be opened."""
 
-COMPLETE = frozenset({Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE})
+COMPLETE = frozenset({Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE, Status.DROP_SCHEDULED})
 """The states in which a tenant has a complete placement."""
 
 MIGRATED = COMPLETE | {Status.SPARE}

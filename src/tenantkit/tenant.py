@@ -88,6 +88,8 @@ class Tenant:
     """The primary domain first, the others in alphabetical order."""
     attributes: Mapping[str, Any] = field(default_factory=lambda: EMPTY, hash=False)
     """Read-only, as are the dicts and lists in it; change them with `tenantkit.Tenancy.update`."""
+    drop_at: datetime | None = None
+    """The time after which ``tenantkit drop --due`` removes it, if its drop is scheduled."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "status", _parse_word(Status, self.status))

@@ -317,4 +317,5 @@ def _to_tenant(row: Row[Any]) -> Tenant:
         created_at=row.created_at,
         updated_at=row.updated_at,
         registry=sys.intern(require_row(row.registry)),
+        drop_at=row.drop_at,
     )

@@ -29,6 +29,8 @@ tenants = Table(
     Column("updated_at", DateTime(timezone=True)),
     Column("row_value", Text),
     Column("stamped", Text),
+    Column("drop_at", DateTime(timezone=True)),
+    Column("status_before", Text),
 )
 """The tenants, for foreign keys of shared tables: ``ForeignKey(tenants.c.id)``."""
 
@@ -49,6 +51,19 @@ former_tenants = Table(
     Column("until", DateTime(timezone=True)),
 )
 """The keys and schemas of tenants that were dropped or renamed; triggers record them."""
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("tenant_id", BigInteger),
+    Column("key", Text),
+    Column("event", Text),
+    Column("happened_at", DateTime(timezone=True)),
+    Column("role", Text),
+    Column("details", JSON),  # jsonb
+)
+"""What happened to each tenant, also to those that were dropped; triggers record it."""
 
 registry = Table(
     "registry",

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.postgres.advisory_locks import INSTALLATION
 from tenantkit.postgres.limits import limit_lock_waits
+from tenantkit.registry.history import RECORD_CHANGES
 from tenantkit.registry.spares import CLAIM_SPARE, RENAME_SPARE
 
 REFUSE = """
@@ -264,6 +265,25 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             RETURN NULL;
         END $$
         """,
+    ),
+    (
+        # A tenant whose drop is scheduled has a date, and the status that it gets back if the drop is cancelled.
+        """
+        ALTER TABLE tenantkit.tenants
+            ADD COLUMN drop_at timestamptz,
+            ADD COLUMN status_before text,
+            DROP CONSTRAINT tenants_status_check,
+            ADD CONSTRAINT tenants_status_check CHECK (status IN (
+                'provisioning', 'active', 'suspended', 'maintenance', 'drop_scheduled', 'dropping', 'failed', 'spare'
+            )),
+            ADD CONSTRAINT tenants_drop_check CHECK (CASE status
+                WHEN 'drop_scheduled' THEN drop_at IS NOT NULL AND status_before IS NOT NULL
+                WHEN 'dropping' THEN true
+                ELSE drop_at IS NULL AND status_before IS NULL
+            END)
+        """,
+        "CREATE INDEX tenants_drop_at ON tenantkit.tenants (drop_at) WHERE drop_at IS NOT NULL",
+        *RECORD_CHANGES,
     ),
 )
 
