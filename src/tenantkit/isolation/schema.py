@@ -16,6 +16,7 @@ from tenantkit.isolation.roles import SETTING, TenantRoles, closings, drop_role,
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.naming import first_lines, schema_name
+from tenantkit.postgres import blockers
 from tenantkit.tenant import Isolation as Name
 from tenantkit.tenant import NewTenant, Placement, Tenant
 
@@ -96,16 +97,23 @@ class SchemaIsolation:
             return misnamed
         if others := schemas.dependants(connection, tenant.schema):
             return f"other schemas depend on it: {first_lines(others)}; drop these first"
+        if prepared := blockers.find_prepared(connection, tenant.schema):
+            return blockers.describe_prepared(prepared, "have locked its tables, or shared ones that it refers to")
         return None
 
     def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:
-        """Return what ends the sessions of the tenant's login, and drops its foreign keys to other schemas.
+        """Return what ends the sessions of the tenant's login, drops its foreign keys to other schemas, then tables.
 
         Dropping a key locks the table it points to exclusively. Left to ``DROP SCHEMA``, a shared table would be closed
-        to every tenant for as long as that takes.
+        to every tenant for as long as that takes, and the locks of all tables might not fit into the server's memory.
         """
         keys = schemas.keys_to_others(connection, tenant.schema)
-        return [*closings(connection, tenant), *(partial(schemas.drop_key, key=key) for key in keys)]
+        chunks = schemas.table_chunks(connection, tenant.schema)
+        return [
+            *closings(connection, tenant),
+            *(partial(schemas.drop_key, key=key) for key in keys),
+            *(partial(schemas.drop_tables, schema=tenant.schema, tables=tables) for tables in chunks),
+        ]
 
     def drop(self, connection: Connection, tenant: Tenant) -> None:
         """Remove the schema and all in it, if it is there, and the tenant's role."""

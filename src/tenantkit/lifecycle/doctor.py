@@ -12,13 +12,13 @@ from tenantkit.databases.base import each_database
 from tenantkit.databases.reach import in_each
 from tenantkit.exceptions import ProvisioningError
 from tenantkit.isolation.base import Finding
-from tenantkit.lifecycle.drop import check_removable, finish
+from tenantkit.lifecycle.drop import begin, finish
 from tenantkit.lifecycle.operation import UNFINISHED
 from tenantkit.lifecycle.renaming import restore_name
 from tenantkit.lifecycle.tenant_lock import try_tenant_lock
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.retry import after_conflicts
-from tenantkit.registry import statuses, store
+from tenantkit.registry import store
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.identity import read_identity
 from tenantkit.runs import maintenance
@@ -84,9 +84,7 @@ def remove_abandoned(directory: Directory, connection: Connection, key: str) -> 
         if not _is_abandoned(connection, key):
             return
         tenant = store.get(connection, key)
-        check_removable(directory, connection, tenant)
-        if tenant.status is not Status.DROPPING:
-            tenant = statuses.transition(connection, directory.isolations, key, Status.DROPPING)
+        begin(directory, connection, tenant)
     finish(directory, connection, tenant)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from tenantkit.databases.base import connected, joined, outside_transactions
 from tenantkit.exceptions import ProvisioningError
@@ -12,6 +14,8 @@ from tenantkit.isolation.base import administered_from
 from tenantkit.lifecycle.operation import Operation, explained
 from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.naming import first_lines
+from tenantkit.postgres.blockers import find_processes
+from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.registry import statuses, store
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.referring import referring
@@ -35,11 +39,16 @@ def drop(directory: Directory, connection: Connection, key: str) -> Tenant:
     """
     with connection.begin():
         tenant = store.lock(connection, directory.isolations, key)
-        check_removable(directory, connection, tenant)
-        if tenant.status is not Status.DROPPING:
-            statuses.transition(connection, directory.isolations, key, Status.DROPPING)
+        begin(directory, connection, tenant)
     finish(directory, connection, tenant)
     return tenant
+
+
+def begin(directory: Directory, connection: Connection, tenant: Tenant) -> None:
+    """Give a tenant, whose row the caller has locked, the status `Status.DROPPING`; raises as `drop` does."""
+    check_removable(directory, connection, tenant)
+    if tenant.status is not Status.DROPPING:
+        statuses.transition(connection, directory.isolations, tenant.key, Status.DROPPING)
 
 
 def finish(directory: Directory, connection: Connection, tenant: Tenant) -> None:
@@ -63,12 +72,32 @@ def finish(directory: Directory, connection: Connection, tenant: Tenant) -> None
         isolation.drop(there, tenant)
         store.remove(connection, tenant.id)
 
-    with explained(directory, tenant, _STEP):
+    with explained(directory, tenant, _STEP), _naming_blockers(directory, connection, tenant):
         _drop_database(directory, connection, tenant)
         with connected(directory.databases, database, connection) as there, there.begin():
             detachments = isolation.detachments(there, tenant)
         for act in (*detachments, remove):
             step(act)
+
+
+@contextmanager
+def _naming_blockers(directory: Directory, connection: Connection, tenant: Tenant) -> Generator[None]:
+    """Let an error that gave up on a lock name the transactions that hold it; its removal can be repeated then."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not is_lock_conflict(error) or directory.isolations.of(tenant).shares_tables:
+            raise
+        with connected(directory.databases, tenant.placement.database, connection) as there, there.begin():
+            processes = find_processes(there, tenant.schema)
+        if not processes:
+            raise
+        raise ProvisioningError(
+            tenant.key,
+            _STEP,
+            f"transactions have locked its tables, or shared ones that it refers to: {first_lines(processes)}; wait "
+            "for them, or end them by pg_terminate_backend()",
+        ) from error
 
 
 def _drop_database(directory: Directory, connection: Connection, tenant: Tenant) -> None:

@@ -19,6 +19,7 @@ from tenantkit.isolation.roles import closings, drop_role
 from tenantkit.isolation.schema import SchemaIsolation
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.naming import MAX_IDENTIFIER_BYTES, schema_name
+from tenantkit.postgres import blockers
 from tenantkit.postgres.errors import sqlstate
 from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.tenant import Isolation as Name
@@ -157,11 +158,13 @@ class DatabaseIsolation:
         """Do nothing: revisions write into the tenant's own tables."""
 
     def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:
-        """Return why the database cannot be removed: it lacks the tenant's comment."""
+        """Return why the database cannot be removed: it lacks the tenant's comment, or has prepared transactions."""
         name, mark = _database_of(tenant.placement), catalog.mark_of(tenant)
-        if catalog.read_comment(connection, name) in {None, mark}:
-            return None
-        return f"the database {name!r} does not carry the comment {mark!r}"
+        if catalog.read_comment(connection, name) not in {None, mark}:
+            return f"the database {name!r} does not carry the comment {mark!r}"
+        if prepared := blockers.find_prepared_in(connection, name):
+            return blockers.describe_prepared(prepared, f"are in its database {name!r}")
+        return None
 
     def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:
         """Return what ends the sessions of the tenant's login; no other database depends on its own."""
