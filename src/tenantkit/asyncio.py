@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -244,9 +245,9 @@ class AsyncTenancy(AsyncDirectory[Tenancy]):
             seed=seed,
         )
 
-    async def drop(self, key: str) -> Tenant:
+    async def drop(self, key: str, *, after: timedelta | None = None) -> Tenant:
         """Remove a tenant and all of its data for good; see `tenantkit.Tenancy.drop`."""
-        return await asyncio.to_thread(self.sync.drop, key)
+        return await asyncio.to_thread(self.sync.drop, key, after=after)
 
     async def diagnose(self) -> Findings:
         """Return the tenants and schemas that interrupted processes left incomplete."""

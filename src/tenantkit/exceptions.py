@@ -33,6 +33,8 @@ from typing_extensions import override
 
 from tenantkit.status import Status
 
+_CANCEL = "cancel its drop first ('tenantkit drop {} --cancel')"
+
 
 def as_clause(message: object) -> str:
     """Return the text of *message*, often another library's error, on one line and without punctuation at its end.
@@ -205,12 +207,15 @@ class TenantUnavailableError(TenantkitError):
         self.tenant = tenant
         self.status = status
         self.reason = reason
-        super().__init__(
-            f"Tenant {tenant!r} is {status!s}. Only active tenants are served: resume or repair it, "
-            "or open the session with any_status=True for maintenance."
-            if reason is None
-            else f"Tenant {tenant!r} cannot be used here: {as_clause(reason)}."
-        )
+        if reason is not None:
+            text = f"Tenant {tenant!r} cannot be used here: {as_clause(reason)}."
+        else:
+            remedy = _CANCEL.format(tenant) if status == Status.DROP_SCHEDULED else "resume or repair it"
+            text = (
+                f"Tenant {tenant!r} is {status!s}. Only active tenants are served: {remedy}, "
+                "or open the session with any_status=True for maintenance."
+            )
+        super().__init__(text)
 
 
 class IllegalTransitionError(TenantkitError):
@@ -220,9 +225,10 @@ class IllegalTransitionError(TenantkitError):
         self.tenant = tenant
         self.status = status
         self.wanted = wanted
-        super().__init__(
-            f"Tenant {tenant!r} is {status!s} and cannot become {wanted!s}. 'tenantkit show {tenant}' shows its status."
-        )
+        remedy = f"'tenantkit show {tenant}' shows its status."
+        if status == Status.DROP_SCHEDULED:
+            remedy = f"{_CANCEL.format(tenant).capitalize()}."
+        super().__init__(f"Tenant {tenant!r} is {status!s} and cannot become {wanted!s}. {remedy}")
 
 
 class CrossDatabaseError(TenantkitError):

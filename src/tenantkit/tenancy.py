@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -43,6 +44,7 @@ from tenantkit.lifecycle.doctor import Findings, diagnose, repair
 from tenantkit.lifecycle.drop import drop
 from tenantkit.lifecycle.operation import operating
 from tenantkit.lifecycle.order import check_order
+from tenantkit.lifecycle.scheduled_drop import GRACE, schedule_drop
 from tenantkit.naming import IDENTIFIER, IDENTIFIERS, SCHEMAS, validate_prefix, validate_reserved
 from tenantkit.placement import PlacementPolicy
 from tenantkit.registry import tables as registry_tables
@@ -285,16 +287,20 @@ class Tenancy(Serving):
         with self.lookups.forgetting(key), operating(self) as connection:
             return create(self, connection, order, build=self._builder, rows=FirstRows(fill) if seeds else None)
 
-    def drop(self, key: str) -> Tenant:
+    def drop(self, key: str, *, after: timedelta | None = None) -> Tenant:
         """Remove a tenant and all of its data for good, and return it with its last status.
 
         That is the status before the removal, or ``dropping`` if an earlier removal was interrupted.
 
+        :param after: only stop serving it, and let `tenantkit.lifecycle.drop_due` remove it after this time, unless
+            `tenantkit.lifecycle.cancel_drop` is called before. The tenant is then returned with its `Tenant.drop_at`.
         :raises TenantNotFoundError: if there is no such tenant.
-        :raises ProvisioningError: if other schemas depend on the tenant's.
+        :raises ProvisioningError: if other schemas depend on the tenant's, or transactions have locked its tables.
+        :raises IllegalTransitionError: if *after* is given, and the tenant is unfinished.
         """
+        require(after=(after, optional(GRACE)))
         with self.lookups.forgetting(key), operating(self) as connection:
-            return drop(self, connection, key)
+            return drop(self, connection, key) if after is None else schedule_drop(self, connection, key, after)
 
     def diagnose(self) -> Findings:
         """Return the tenants and schemas that interrupted processes left incomplete."""

@@ -180,6 +180,11 @@ def drop(tenancy: Tenancy, key: str) -> str:
     return tenancy.drop(key).key
 
 
+def drop_due(tenancy: Tenancy, _key: str) -> list[str]:
+    """Drop all tenants whose time has come."""
+    return [tenant.key for tenant in lifecycle.drop_due(tenancy).dropped]
+
+
 def rename(tenancy: Tenancy, key: str) -> str:
     """Rename a tenant and its schema."""
     return lifecycle.rename(tenancy, key, "globex", schema=True).key

@@ -9,7 +9,8 @@ from tenantkit.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tenantkit.lifecycle.renaming import Renaming, rename
+    from tenantkit.lifecycle.scheduled_drop import DueDrops, cancel_drop, drop_due
 
-__all__ = ["Renaming", "rename"]
+__all__ = ["DueDrops", "Renaming", "cancel_drop", "drop_due", "rename"]
 
-__getattr__, __dir__ = lazy_names(globals(), ("renaming",))
+__getattr__, __dir__ = lazy_names(globals(), ("renaming", "scheduled_drop"))

@@ -31,8 +31,9 @@ from tenantkit.lifecycle.order import Order
 from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
 from tenantkit.postgres.rights import lack_of_rights
-from tenantkit.registry import other_databases, spares, statuses, store
+from tenantkit.registry import history, other_databases, spares, statuses, store
 from tenantkit.registry.directory import Directory
+from tenantkit.registry.history import Event
 from tenantkit.registry.tables import tenants
 from tenantkit.status import Status
 from tenantkit.tenant import Tenant
@@ -93,7 +94,7 @@ def create(
         with connection.begin():
             spares.notify(connection, order.key)
         return tenant
-    return _Creation(directory, connection, tenant, claim, build, rows, order.becomes).run(is_built=is_spare)
+    return _Creation(directory, connection, tenant, claim, build, rows, order).run(is_built=is_spare)
 
 
 class _Creation:
@@ -107,7 +108,7 @@ class _Creation:
         claim: str,
         build: CheckedBuilder,
         rows: FirstRows | None,
-        becomes: Status,
+        order: Order,
     ) -> None:
         self._directory = directory
         self._connection = connection
@@ -115,7 +116,7 @@ class _Creation:
         self._claim = claim
         self._build = build
         self._rows = rows
-        self._becomes = becomes
+        self._order = order
         self._isolation = directory.isolations.of(tenant)
         [self._target] = self._isolation.targets([tenant])
         self._operation = Operation(directory.databases, connection, CLAIMING)
@@ -270,7 +271,10 @@ class _Creation:
 
     def _activate(self) -> Tenant:
         self._operation.step = "activating"
-        return statuses.complete(self._connection, self._tenant, self._becomes)
+        tenant = statuses.complete(self._connection, self._tenant, self._order.becomes)
+        if (backup := self._order.restored_from) is not None:
+            history.record(self._connection, tenant, Event.RESTORED, backup)
+        return tenant
 
     def _require_claim(self) -> None:
         if lock_row(self._connection, self._tenant.key, claim=self._claim) != Status.PROVISIONING:

@@ -36,6 +36,8 @@ class Order:
     """Without it, all tenants are in the main database."""
     becomes: Status = Status.ACTIVE
     """Its status when it is complete."""
+    restored_from: Mapping[str, Any] | None = None
+    """What its history says of the backup that its rows are from."""
 
     def new_tenant(self, number: int = 1) -> NewTenant:
         """Return the properties that decide the placement of the *number*-th tenant with the key."""

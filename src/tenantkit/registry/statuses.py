@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, update
+from sqlalchemy import Connection, case, func, select, update
 
 from tenantkit.exceptions import IllegalTransitionError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.registry import store
 from tenantkit.registry.tables import tenants
-from tenantkit.status import Status
+from tenantkit.status import COMPLETE, Status
 from tenantkit.tenant import Tenant
 
 
@@ -50,3 +51,43 @@ def move(connection: Connection, isolations: Isolations, key: str, wanted: Statu
         update(tenants).where(tenants.c.id == tenant.id, tenants.c.claim.is_not(None)).values(claim=None)
     )
     return tenant
+
+
+def schedule_drop(connection: Connection, isolations: Isolations, key: str, after: timedelta) -> Tenant:
+    """Let a tenant be dropped after a time, or at another one if it is to be already; raises as `transition` does."""
+    before = case(
+        (tenants.c.status == Status.DROP_SCHEDULED, tenants.c.status_before),
+        (tenants.c.claim.startswith("run "), Status.ACTIVE),  # a run's maintenance, which ends with the run
+        else_=tenants.c.status,
+    )
+    times = {"drop_at": func.now() + after, "status_before": before}
+    return transition(connection, isolations, key, Status.DROP_SCHEDULED, **times)
+
+
+def cancel_drop(connection: Connection, isolations: Isolations, key: str) -> Tenant:
+    """Give a tenant whose drop is scheduled the status that it had; do nothing if there is nothing to cancel.
+
+    :raises TenantNotFoundError: if there is no such tenant.
+    :raises IllegalTransitionError: if it is being created, or dropped already.
+    """
+    tenant = store.lock(connection, isolations, key)
+    if tenant.status not in COMPLETE:
+        raise IllegalTransitionError(key, Status(tenant.status), Status.ACTIVE)
+    connection.execute(
+        update(tenants)
+        .where(tenants.c.id == tenant.id, tenants.c.status == Status.DROP_SCHEDULED)
+        .values(status=tenants.c.status_before, status_before=None, drop_at=None, updated_at=func.now())
+    )
+    return store.get(connection, key)
+
+
+def find_due(connection: Connection) -> list[Tenant]:
+    """Return the tenants whose time to be dropped has come, also those whose removal has begun."""
+    keys = select(tenants.c.key).where(tenants.c.drop_at <= func.now()).order_by(tenants.c.drop_at, tenants.c.id)
+    return [store.get(connection, key) for key in connection.execute(keys).scalars().all()]
+
+
+def is_due(connection: Connection, tenant_id: int) -> bool:
+    """Return whether a tenant's time to be dropped has come, and its removal has not begun."""
+    query = select(tenants.c.id).where(tenants.c.id == tenant_id, tenants.c.status == Status.DROP_SCHEDULED)
+    return connection.execute(query.where(tenants.c.drop_at <= func.now())).first() is not None

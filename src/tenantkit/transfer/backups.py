@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 
+from sqlalchemy.exc import DBAPIError
+
 from tenantkit.arguments import FUNCTION, PATH, one_of, optional, require
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import BackupError, TenantUnavailableError
-from tenantkit.registry import store
+from tenantkit.postgres.errors import reason
+from tenantkit.registry import history, store
+from tenantkit.registry.history import Event
 from tenantkit.registry.revisions import has_revisions, read_heads
 from tenantkit.status import COMPLETE
-from tenantkit.tenant import KEY
+from tenantkit.tenant import KEY, Tenant
 from tenantkit.transfer import catalog
 from tenantkit.transfer import compression as zstd
 from tenantkit.transfer.completeness import require_complete
@@ -25,6 +30,8 @@ from tenantkit.transfer.manifest import Contents, Manifest
 from tenantkit.transfer.results import Backup, describe, record_of
 from tenantkit.transfer.source import Source
 from tenantkit.transfer.source import reading as reading_rows
+
+_log = logging.getLogger("tenantkit.transfer")
 
 Progress = Callable[[str, int, int], object]
 """Called before each table with its name, its number, and the number of tables."""
@@ -79,7 +86,9 @@ def backup(
                 sequences=tuple(source.sequences()),  # last: no snapshot has their states
             )
         )
-    return describe(file, chosen, manifest, contents)
+    made = describe(file, chosen, manifest, contents)
+    _record(tenancy, source.tenant, made)
+    return made
 
 
 def verify(path: str | PathLike[str]) -> Backup:
@@ -91,6 +100,16 @@ def verify(path: str | PathLike[str]) -> Backup:
     require(path=(path, PATH))
     with reading(Path(path)) as file:
         return describe(file.path, file.compression, file.manifest, file.contents)
+
+
+def _record(tenancy: Deployment, tenant: Tenant, made: Backup) -> None:
+    """Write the backup into the tenant's history, where the login may: a backup needs to read only."""
+    try:
+        with tenancy.engine.begin() as connection:
+            details = {"file": made.path.name, "rows": made.rows, "bytes": made.size}
+            history.record(connection, tenant, Event.BACKED_UP, details)
+    except DBAPIError as error:
+        _log.warning("The backup of tenant %r is not in its history: %s", tenant.key, reason(error))
 
 
 def _manifest(tenancy: Deployment, source: Source) -> Manifest:

@@ -85,8 +85,11 @@ def plan(
         policy=tenancy.placement_policy,
         reserved=tenancy.reserved_keys,
     )
-    if suspended or living is not None or manifest.tenant["status"] == Status.SUSPENDED:
+    was_stopped = manifest.tenant["status"] in {Status.SUSPENDED, Status.DROP_SCHEDULED}
+    if suspended or living is not None or was_stopped:
         order = replace(order, becomes=Status.SUSPENDED)
+    origin = {"file": file.path.name, "key": manifest.key, "backed_up_at": manifest.created_at}
+    order = replace(order, restored_from=origin)
     return Planned(
         RestorePlan(
             key=chosen,

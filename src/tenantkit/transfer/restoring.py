@@ -58,7 +58,8 @@ def restore(
     :param isolation: ``schema``, ``database`` or ``row``, in place of that of the tenant that was backed up.
     :param database: the database to restore it in, or on whose server to.
     :param domains: give the tenant those of its domains that no other tenant has.
-    :param suspended: leave the tenant suspended. One that was suspended when it was backed up is at any rate.
+    :param suspended: leave the tenant suspended. One that was suspended, or to be dropped, when it was backed up is at
+        any rate.
     :param progress: called before each table with its name, its number, and the number of tables.
     :raises BackupError: if the file is damaged or cannot be restored by this code, or shared rows are missing. Nothing
         was changed then.

@@ -2,6 +2,7 @@
 
 - A tenant that is active is served.
 - One that is being provisioned, suspended or in maintenance is refused with 503 and Retry-After.
+  So is one whose drop is scheduled: that can be cancelled.
 - The same holds for a tenant that a newer version of tenantkit has placed where this one cannot reach it.
 - No tenant, an unknown one, and one whose provisioning failed or that is being dropped are refused with 404.
   So is a request that names two tenants, for example one by its host and another by its path.
@@ -28,7 +29,12 @@ from tenantkit.tenant import Tenant
 
 logger = logging.getLogger(__name__)
 
-_RETRY_AFTER: Mapping[str, int] = {Status.PROVISIONING: 5, Status.MAINTENANCE: 60, Status.SUSPENDED: 3600}
+_RETRY_AFTER: Mapping[str, int] = {
+    Status.PROVISIONING: 5,
+    Status.MAINTENANCE: 60,
+    Status.SUSPENDED: 3600,
+    Status.DROP_SCHEDULED: 3600,
+}
 """Seconds for Retry-After by status; a tenant of another status is refused as if it did not exist."""
 _OUTAGES = frozenset({"08", "28", "3D", "53", "57"})
 """Classes of SQLSTATE of outages: connection, login, database, resources, operator's intervention."""
