@@ -101,7 +101,7 @@ def test_a_name_cannot_move_the_cursor_or_begin_a_line(project: Project, name: s
     for command in (("list",), ("show", "acme")):
         out = project.invoke(*command).out
         assert all(each.isprintable() for each in out.replace("\n", "")), out
-        assert out.count("\n") == (2 if command == ("list",) else 11)
+        assert out.count("\n") == (2 if command == ("list",) else 21)
     assert project.invoke("show", "acme", "--json").json["name"] == name
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, timedelta
 from itertools import chain
 from math import inf, nan
 from pathlib import Path
@@ -38,6 +38,7 @@ from tenantkit import (
     spares,
     testing,
     transfer,
+    usage,
     wsgi,
 )
 from tenantkit import flask as flask_edge
@@ -160,7 +161,10 @@ TENANCY: dict[str, dict[str, Wrong]] = {
         "row_value": NOT_ROW_VALUE,
         "seed": NOT_FUNCTION,
     },
-    "drop": {"key": NOT_KEY},
+    "drop": {
+        "key": NOT_KEY,
+        "after": (30, "30d", True, timedelta(0), timedelta(days=-1), timedelta(days=36_526), timedelta.max),
+    },
     "diagnose": {},
     "repair": {},
     "close": {},
@@ -293,6 +297,9 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
             "dry_run": NOT_FLAG,
         },
     ),
+    "lifecycle.cancel_drop": (lifecycle.cancel_drop, {"tenancy": NOT_TENANCY, "key": NOT_KEY}),
+    "lifecycle.drop_due": (lifecycle.drop_due, {"tenancy": NOT_TENANCY, "before": NOT_FUNCTION}),
+    "usage.describe": (usage.describe, {"tenancy": NOT_TENANCY, "key": NOT_KEY, "count": NOT_FLAG}),
     "transfer.backup": (
         transfer.backup,
         {
@@ -416,7 +423,7 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
     ),
 }  # fmt: skip
 VALUES = {
-    *("Isolation", "Placement", "Status", "Tenant", "TenantSession"),
+    *("Event", "Isolation", "Placement", "Status", "Tenant", "TenantSession"),
     *("ByDomain", "ByKey", "RequestView", "Resolver", "Target"),
 }
 """Public names without parameters to check: results, and types of arguments."""
@@ -526,7 +533,10 @@ def test_every_public_parameter_is_in_these_tables() -> None:
     }
     assert public(Tenancy) - inside == TENANCY.keys()
     assert public(AsyncTenancy) - inside <= TENANCY.keys() | {"run"}
-    assert public(lifecycle) == {"rename"}
+    assert {f"lifecycle.{name}" for name in public(lifecycle)} == {
+        name for name in OTHERS if name.startswith("lifecycle.")
+    }
+    assert public(usage) == {"describe"}
     assert public(adoption) == {"adopt", "release"}
     for name, wrong in TENANCY.items():
         assert {*parameters(getattr(Tenancy, name))} - {"self"} == wrong.keys(), name

@@ -14,8 +14,8 @@ COMMANDS = (
     LazyCommand("list", "tenants.list_", "List tenants, in the order of their keys.", panel="Tenants"),
     LazyCommand(
         "show",
-        "tenants.show",
-        "Show a tenant as the registry has it, its revision, and its outcome in the last run that reached it.",
+        "show.show",
+        "Show where a tenant's data is, table by table, with its revision, its last run and its history.",
         panel="Tenants",
     ),
     LazyCommand(
@@ -50,7 +50,12 @@ COMMANDS = (
         "Remove a tenant from the registry, and keep its schema with all of its data. Asks for the key.",
         panel="Tenants",
     ),
-    LazyCommand("drop", "tenants.drop", "Remove a tenant and all of its data permanently.", panel="Tenants"),
+    LazyCommand(
+        "drop",
+        "drop.drop",
+        "Remove a tenant and all of its data permanently, or do so after a grace period.",
+        panel="Tenants",
+    ),
     LazyCommand(
         "backup",
         "transfers.backup",

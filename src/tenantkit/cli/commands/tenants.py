@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
-from sqlalchemy import Connection, Row
 
 from tenantkit.cli.application import application
-from tenantkit.cli.confirm import confirm_by_typing
-from tenantkit.cli.display.errors import UsageError, in_one_line, print_error, without_passwords
+from tenantkit.cli.display.errors import UsageError, print_error
 from tenantkit.cli.display.output import (
     err,
     print_done,
-    print_field,
     print_json,
     print_table,
-    print_tenant,
     status_text,
     tenant_as_json,
 )
-from tenantkit.cli.options.common import Attributes, Json, Key, Yes, parse_attributes
-from tenantkit.databases.reach import in_each
-from tenantkit.registry import store
-from tenantkit.registry.revisions import has_revisions, read_heads
-from tenantkit.runs import ledger
+from tenantkit.cli.options.common import Attributes, Json, Key, parse_attributes
 from tenantkit.status import Status
-from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Isolation, Tenant
-from tenantkit.user_code import describe_place
 
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The display name.", show_default=False)]
 
@@ -143,26 +133,6 @@ def list_(
         err.print("There are no such tenants." if filtered else "There are no tenants yet.")
 
 
-def show(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
-    """Show a tenant as the registry has it, its revision, and its outcome in the last run that reached it.
-
-    **Example**
-
-    - `tenantkit show acme --json`
-    """
-    with application(context) as tenancy, tenancy.engine.connect() as connection:
-        tenant = store.get(connection, key)
-        revision, error = _read_revision(tenancy, connection, tenant)
-        last = ledger.last_outcome(connection, tenant.id)
-    if as_json:
-        found = {"revision": revision, "error": error, "last_run": last and _run_as_json(last)}
-        print_json({**tenant_as_json(tenant), **found})
-    else:
-        print_tenant(tenant)
-        print_field("revision", error or revision or "none")
-        print_field("last run", _describe_run(last) if last else "none")
-
-
 def update(
     context: typer.Context,
     key: Key,
@@ -227,63 +197,6 @@ def maintenance(context: typer.Context, key: Key, *, as_json: Json = False) -> N
     _print(tenant, "In maintenance:", as_json=as_json)
 
 
-def drop(context: typer.Context, key: Key, *, yes: Yes = False, as_json: Json = False) -> None:
-    """Remove a tenant and all of its data permanently.
-
-    Asks for the key. After a removal that was interrupted, the same command finishes it.
-
-    **Examples**
-
-    - `tenantkit drop acme`
-    - `tenantkit drop acme --yes`
-    """
-    with application(context) as tenancy:
-        tenant = _find(tenancy, key)
-        if not yes:
-            confirm_by_typing(
-                key,
-                f"This permanently deletes {tenant.name!r} with all of its data in the schema {tenant.schema!r}.\n"
-                f"Type {key!r} to continue",
-            )
-        tenant = tenancy.drop(key)
-    _print(tenant, "Dropped", as_json=as_json)
-
-
-def _find(tenancy: Tenancy, key: str) -> Tenant:
-    # Not tenancy.get(), which would open a listener for its cache: this process ends at once.
-    with tenancy.engine.connect() as connection:
-        return store.get(connection, key)
-
-
-def _read_revision(tenancy: Tenancy, connection: Connection, tenant: Tenant) -> tuple[str | None, str | None]:
-    """Return the revision of a tenant, and the reason why it cannot be read."""
-    if (problem := tenancy.isolations.problem(tenant)) is not None:
-        return None, problem
-
-    def read(_: str, there: Connection) -> str | None:
-        return ",".join(read_heads(there, tenant)[0]) or None if has_revisions(there, tenant) else None
-
-    database = tenant.placement.database
-    reached = in_each(tenancy.databases, connection, [database], read)
-    return reached.results.get(database), reached.unreachable.get(database)
-
-
-def _run_as_json(outcome: Row[Any]) -> dict[str, Any]:
-    names = ("command", "target", "status", "from_revision", "to_revision", "finished_at", "sqlstate")
-    places = ("revision", "file", "line")
-    texts = {name: (text := getattr(outcome, name)) and without_passwords(text) for name in ("error", "traceback")}
-    return {"run": outcome.run_id, **{name: getattr(outcome, name) for name in (*names, *places)}, **texts}
-
-
-def _describe_run(outcome: Row[Any]) -> str:
-    place = describe_place(outcome.revision, outcome.file, outcome.line)
-    error = f": {in_one_line(outcome.error)}{f', in {place}' if place else ''}" if outcome.error else ""
-    return (
-        f"{outcome.run_id}, {outcome.command} to {outcome.target}: {outcome.status} at "
-        f"{outcome.finished_at:%Y-%m-%d %H:%M:%S %Z}{error}"
-    )
-
-
 def _print(tenant: Tenant, verb: str, *, as_json: bool) -> None:
     if as_json:
         print_json(tenant_as_json(tenant))
@@ -294,4 +207,7 @@ def _print(tenant: Tenant, verb: str, *, as_json: bool) -> None:
 def _row(tenant: Tenant) -> tuple[str | Text, ...]:
     domains = tenant.primary_domain or "-"
     more = f" +{len(tenant.domains) - 1}" if len(tenant.domains) > 1 else ""
-    return tenant.key, tenant.name, status_text(tenant.status), tenant.schema, domains + more
+    status = status_text(tenant.status)
+    if tenant.drop_at is not None:
+        status.append(f" {tenant.drop_at:%Y-%m-%d}")
+    return tenant.key, tenant.name, status, tenant.schema, domains + more

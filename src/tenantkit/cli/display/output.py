@@ -42,7 +42,12 @@ class _Console(Console):
 out = _Console()
 err = _Console(stderr=True)
 
-_STATUS_STYLES: dict[str, str] = {Status.ACTIVE: "green", Status.FAILED: "red", Status.DROPPING: "red"}
+_STATUS_STYLES: dict[str, str] = {
+    Status.ACTIVE: "green",
+    Status.FAILED: "red",
+    Status.DROPPING: "red",
+    Status.DROP_SCHEDULED: "red",
+}
 _UNLIMITED = 10_000
 _WRAPPED_FROM = 24
 """The length of a cell, in characters, up to which it stays on one line."""
@@ -112,6 +117,8 @@ def print_tenant(tenant: Tenant) -> None:
         ("key", tenant.key),
         ("name", tenant.name),
         ("status", status_text(tenant.status)),
+        *([("drop at", f"{tenant.drop_at:%Y-%m-%d %H:%M:%S %Z}")] if tenant.drop_at else []),
+        ("isolation", tenant.isolation),
         ("database", tenant.placement.database),
         ("schema", tenant.schema),
         ("domains", ", ".join(tenant.domains) or "-"),
@@ -150,4 +157,5 @@ def tenant_as_json(tenant: Tenant) -> dict[str, Any]:
         "attributes": dict(tenant.attributes),
         "created_at": tenant.created_at.isoformat(),
         "updated_at": tenant.updated_at.isoformat(),
+        "drop_at": tenant.drop_at and tenant.drop_at.isoformat(),
     }
