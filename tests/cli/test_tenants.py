@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
@@ -294,6 +295,102 @@ def test_drop_without_yes_needs_a_terminal(fleet: Project, project_engine: Engin
     assert (done.code, done.out) == (2, "")
     assert "Pass --yes" in done.err
     assert "t_acme" in schemas(project_engine)
+
+
+def test_a_drop_is_scheduled_shown_kept_and_done(fleet: Project, project_engine: Engine) -> None:
+    scheduled = fleet.invoke("drop", "acme", "--after", "30d", "--yes")
+    assert re.fullmatch(r"To be dropped: acme \(after [\d-]+ [\d:]+ \S+\)\n", scheduled.out)
+    date = fleet.invoke("show", "acme", "--json").json["drop_at"][:10]
+    assert f"drop_scheduled {date}" in fleet.invoke("list").out
+    assert f"drop at     {date}" in fleet.invoke("show", "acme").out
+    assert f"To be dropped: 1, the next one after {date}" in fleet.invoke("status").out
+    assert fleet.invoke("status", "--json").json["placements"][0]["drop_at"].startswith(date)
+    resumed = fleet.invoke("resume", "acme")
+    assert (resumed.code, "Cancel its drop first ('tenantkit drop acme --cancel')." in resumed.err) == (1, True)
+    assert fleet.invoke("drop", "--due").out == "Nothing to drop: no tenant's time has come\n"
+    assert fleet.invoke("drop", "acme", "--cancel").out == "Kept acme (active)\n"
+    assert registry(project_engine)["acme"][1] == "active"
+
+
+@pytest.mark.parametrize(("answer", "status"), [("no", "active"), ("acme", "drop_scheduled")])
+def test_a_drop_is_scheduled_after_the_key_is_typed(
+    fleet: Project, project_engine: Engine, answer: str, status: str
+) -> None:
+    asked = fleet.invoke("drop", "acme", "--after", "12h", typed=answer)
+    assert "After 12h, 'tenantkit drop --due' deletes 'acme' with all of its data in the schema 't_acme'." in asked.err
+    assert registry(project_engine)["acme"][1] == status
+
+
+def test_due_tenants_are_backed_up_and_dropped(fleet: Project, project_engine: Engine, tmp_path: Path) -> None:
+    for key in ("acme", "initech"):
+        fleet.invoke("drop", key, "--after", "1s", "--yes")
+    with project_engine.begin() as connection:
+        connection.execute(text("UPDATE tenantkit.tenants SET drop_at = now() WHERE drop_at IS NOT NULL"))
+        connection.execute(text("DROP TABLE t_initech.alembic_version"))  # so that it cannot be backed up
+    done = fleet.invoke("drop", "--due", "--backup", str(tmp_path / "dropped"))
+    assert done.code == 1
+    assert "initech: its tables are at no revision" in done.err
+    assert done.out == "Dropped acme (schema t_acme)\n"
+    assert {key: status for key, (_, status, _) in registry(project_engine).items()} == {
+        "initech": "drop_scheduled",
+        "umbrella": "active",
+    }
+    [file] = (tmp_path / "dropped").iterdir()
+    assert re.fullmatch(r"acme-\d+-\d{8}T\d{6}Z\.tenant", file.name)
+    assert fleet.invoke("verify", str(file), "--json").json["key"] == "acme"
+    shown = fleet.invoke("show", "acme")
+    assert "no tenant has this key any more" in shown.out
+    assert "dropped" in shown.out
+    assert [entry["event"] for entry in fleet.invoke("show", "acme", "--json").json["history"]][-3:] == [
+        *("backed_up", "dropping", "dropped"),
+    ]
+    again = fleet.invoke("drop", "--due", "--json")
+    assert (again.code, [tenant["key"] for tenant in again.json["dropped"]]) == (0, ["initech"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "No tenant is named"),
+        (("acme", "--after", "soon"), "--after 'soon' is no length of time. Write 30d"),
+        (("acme", "--after", "0d"), "more than 0"),
+        (("acme", "--after", "9" * 9 + "w"), "--after"),
+        (("acme", "--after", "30d", "--cancel"), "exclude each other"),
+        (("acme", "--due"), "Leave out the key"),
+        (("acme", "--backup", "here"), "--backup is for --due"),
+        (("--cancel",), "No tenant is named"),
+    ],
+)
+def test_a_drop_with_a_senseless_option_changes_nothing(
+    fleet: Project, project_engine: Engine, arguments: tuple[str, ...], said: str
+) -> None:
+    before = registry(project_engine)
+    done = fleet.invoke("drop", *arguments, "--yes")
+    assert (done.code in {1, 2}, said in done.err) == (True, True), done.err
+    assert registry(project_engine) == before
+
+
+def test_show_has_the_tables_and_the_history(fleet: Project, project_engine: Engine) -> None:
+    with project_engine.begin() as connection:
+        connection.execute(text("INSERT INTO shared.countries VALUES ('FR') ON CONFLICT DO NOTHING"))
+        connection.execute(text("INSERT INTO t_acme.invoices (country) SELECT 'FR' FROM generate_series(1, 1500)"))
+    shown = fleet.invoke("show", "acme", "--count")
+    lines = [line.split() for line in shown.out.splitlines()]
+    assert ["Table", "Rows", "Size"] in lines
+    [invoices] = [line for line in lines if line[:1] == ["invoices"]]
+    assert invoices[1] == "1,500"
+    assert lines[lines.index(["Table", "Rows", "Size"]) + 1] == invoices, "the largest one is first"
+    [total] = [line for line in lines if line[:1] == ["all"]]
+    as_json = fleet.invoke("show", "acme", "--count", "--json").json
+    assert total[1] == f"{as_json['rows']:,}"
+    assert as_json["bytes"] == sum(each["bytes"] for each in as_json["tables"])
+    assert (as_json["is_exact"], fleet.invoke("show", "acme", "--json").json["is_exact"]) == (True, False)
+    assert "~" in fleet.invoke("show", "acme").out
+    with project_engine.begin() as connection:
+        for status in ("suspended", "active") * 12:
+            connection.execute(text("UPDATE tenantkit.tenants SET status = :status"), {"status": status})
+    assert "and 6 before: --json has them all." in fleet.invoke("show", "acme").out
+    assert len(fleet.invoke("show", "acme", "--json").json["history"]) == 26
 
 
 def test_doctor_finds_and_repairs_tenants_of_a_killed_process(fleet: Project, project_engine: Engine) -> None:

@@ -17,9 +17,10 @@ from tenantkit.cli.display.output import print_done, print_json, tenant_as_json
 from tenantkit.cli.options.common import Json, OptionalKey, Yes
 from tenantkit.cli.options.duration import parse_duration
 from tenantkit.registry import store
-from tenantkit.status import Status
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Tenant
+
+_DROPPED, _SCHEDULED, _KEPT = "Dropped", "To be dropped:", "Kept"
 
 
 def drop(
@@ -80,7 +81,7 @@ def drop(
     grace = None if after is None else parse_duration(after, "--after")
     with application(context) as tenancy:
         if cancel:
-            _print(lifecycle.cancel_drop(tenancy, key), "Kept", as_json=as_json)
+            _print(lifecycle.cancel_drop(tenancy, key), _KEPT, as_json=as_json)
             return
         tenant = _find(tenancy, key)
         if not yes:
@@ -88,7 +89,7 @@ def drop(
             when = "This permanently deletes" if after is None else f"After {after}, 'tenantkit drop --due' deletes"
             confirm_by_typing(key, f"{when} {data}.\nType {key!r} to continue")
         tenant = tenancy.drop(key, after=grace)
-    _print(tenant, "Dropped" if after is None else "To be dropped:", as_json=as_json)
+    _print(tenant, _DROPPED if after is None else _SCHEDULED, as_json=as_json)
 
 
 def _drop_due(context: typer.Context, folder: Path | None, *, as_json: bool) -> None:
@@ -100,7 +101,7 @@ def _drop_due(context: typer.Context, folder: Path | None, *, as_json: bool) -> 
         for key, why in result.failures.items():
             print_error(f"{key}: {why}")
         for tenant in result.dropped:
-            _print(tenant, "Dropped", as_json=False)
+            _print(tenant, _DROPPED, as_json=False)
         if not result.dropped and not result.failures:
             print_done("Nothing to drop:", "no tenant's time has come")
     if result.failures:
@@ -127,6 +128,5 @@ def _print(tenant: Tenant, verb: str, *, as_json: bool) -> None:
     if as_json:
         print_json(tenant_as_json(tenant))
         return
-    at = f", at {tenant.drop_at:%Y-%m-%d %H:%M:%S %Z}" if tenant.status is Status.DROP_SCHEDULED else ""
-    now = f" ({tenant.status})" if verb == "Kept" else f" (schema {tenant.schema}{at})"
-    print_done(verb, tenant.key + now)
+    about = {_KEPT: tenant.status, _SCHEDULED: f"after {tenant.drop_at:%Y-%m-%d %H:%M:%S %Z}" if tenant.drop_at else ""}
+    print_done(verb, f"{tenant.key} ({about.get(verb, f'schema {tenant.schema}')})")

@@ -74,6 +74,11 @@ def _print(fleet: FleetStatus) -> None:
         ("Revision", "Tenants", "State"),
         [(revision or "none", str(count), _state(states[revision])) for revision, count in fleet.counts.items()],
     )
+    scheduled = [(placement.drop_at, placement.key) for placement in fleet.placements if placement.drop_at]
+    if scheduled:
+        next_at, key = min(scheduled)
+        out.print()
+        out.print(f"To be dropped: {len(scheduled)}, the next one after {next_at:%Y-%m-%d %H:%M %Z} ({key})")
     if fleet.behind:
         out.print()
         shown = sorted(fleet.behind, key=lambda placement: (placement.error is None, placement.key))

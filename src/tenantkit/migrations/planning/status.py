@@ -83,6 +83,7 @@ def _place(
         revision=format_heads(heads or ()) or None,
         state=state,
         error=None if state == "current" else reason,
+        drop_at=tenant.drop_at,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tenantkit.migrations.graph.revision_graph import Heads
 
@@ -24,6 +25,8 @@ class PlacementStatus:
     ``unreachable`` (its database is down)."""
     error: str | None = None
     """Why its last migration failed, if it did and the tenant is not current; or why it cannot be migrated."""
+    drop_at: datetime | None = None
+    """The time after which it is dropped, if its drop is scheduled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
