@@ -70,6 +70,7 @@ def test_the_tests_that_show_what_is_protected_exist() -> None:
         "resolvers",
         "resolvers.jwt",
         "spares",
+        "usage",
         "web.session_cookies",
         "wsgi",
     ],
@@ -102,7 +103,8 @@ def test_names_that_documents_and_examples_import_are_in_the_api_reference() -> 
     owners = {"tenantkit", "tenantkit.web", *documented}
     assert {name for name in named - documented if name.rpartition(".")[0] not in owners} == set()
     assert {"tenantkit.Tenancy", "tenantkit.fastapi.CurrentTenant"} <= imported
-    assert imported - documented == {"tenantkit.lifecycle", "tenantkit.web.session_cookies"}  # modules
+    modules = {f"tenantkit.{name}" for name in ("lifecycle", "transfer", "usage", "web.session_cookies")}
+    assert imported - documented == modules
 
 
 def test_the_reference_of_a_tenancy_has_the_methods_of_both_kinds() -> None:

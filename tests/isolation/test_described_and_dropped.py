@@ -47,7 +47,9 @@ def test_a_tenant_is_described_kept_and_dropped_beside_a_neighbour(
     assert (rows["task"], rows["project"]) == (OURS, 1)
     assert found.rows == sum(rows.values())
     assert abs({each.name: each.rows for each in estimated.tables}["task"] - OURS) <= 60
-    sizes = {key: {each.name: each.bytes for each in describe(operator, key, count=True).tables} for key in before}
+    sizes: dict[str, Any] = {
+        key: {each.name: each.bytes for each in describe(operator, key, count=True).tables} for key in before
+    }
     for each in sizes.values():
         assert all(size is not None and 0 <= size < 2_000_000 for size in each.values())
     assert sizes["acme"]["task"] > sizes["globex"]["task"] > 0

@@ -15,7 +15,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
+from tenantkit.exceptions import InvalidTenantKeyError
 from tenantkit.frozen import EMPTY, freeze
+from tenantkit.naming import validate_key
 from tenantkit.registry.tables import history
 from tenantkit.tenant import Tenant
 
@@ -197,6 +199,10 @@ def record(connection: Connection, tenant: Tenant, event: Event, details: Mappin
 
 def read(connection: Connection, key: str) -> Sequence[HistoryEntry]:
     """Return the history of all tenants that have, or have had, this key; the oldest entry first."""
+    try:
+        validate_key(key)
+    except InvalidTenantKeyError:  # the server refuses some strings
+        return ()
     ids = select(history.c.tenant_id).where(history.c.key == key)
     rows = connection.execute(select(history).where(history.c.tenant_id.in_(ids)).order_by(history.c.id))
     return [

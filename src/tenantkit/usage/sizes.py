@@ -11,16 +11,19 @@ from tenantkit.isolation.row.removal import enter
 from tenantkit.isolation.tenant_column import TenantColumn
 from tenantkit.postgres.quoting import quote_identifier, quote_literal
 
-# Each with its partitions. The server counts rows since the statistics began, which small tables have no others than.
+# Each with its partitions. Rows are estimated as the planner does; of a table that was never analyzed, the server knows
+# only those written since its statistics began.
 _TABLES = text(
     """
     SELECT relname AS name, bytes::bigint, rows::bigint
     FROM pg_class CROSS JOIN LATERAL (
         SELECT sum(pg_total_relation_size(part.oid)) AS bytes,
-            sum(CASE WHEN live > 0 OR reltuples < 0 THEN live ELSE reltuples END)
-                FILTER (WHERE part.relkind <> 'p') AS rows
+            sum(CASE
+                WHEN reltuples < 0 OR relpages = 0 THEN pg_stat_get_live_tuples(part.oid)
+                ELSE reltuples / relpages * pg_relation_size(part.oid) / current_setting('block_size')::int
+            END) FILTER (WHERE part.relkind <> 'p') AS rows
         FROM (SELECT pg_class.oid UNION SELECT relid FROM pg_partition_tree(pg_class.oid)) AS parts (oid)
-        JOIN pg_class AS part ON part.oid = parts.oid CROSS JOIN LATERAL pg_stat_get_live_tuples(part.oid) AS live
+        JOIN pg_class AS part ON part.oid = parts.oid
     ) AS sizes
     WHERE relnamespace = to_regnamespace(quote_ident(:schema)) AND relkind IN ('r', 'p', 'm') AND NOT relispartition
         AND (CAST(:column AS text) IS NULL OR EXISTS (
