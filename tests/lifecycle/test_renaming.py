@@ -35,7 +35,7 @@ from tenantkit.registry import store
 from tenantkit.web import session_cookies
 from tests.migrations.environments import Environment
 from tests.support import processes
-from tests.support.catalog import fingerprint, registered, schemas, structure
+from tests.support.catalog import fingerprint, registered, schemas, set_status, structure
 from tests.support.models import Project, Task
 from tests.support.processes import closed_gate, until, until_alone, waiting, worker
 
@@ -246,9 +246,9 @@ def test_finished_tenants_of_any_status_are_renamed_and_unfinished_ones_are_not(
     tenancy: Tenancy, engine: Engine, status: Status
 ) -> None:
     tenancy.create("acme")
-    run(engine, f"UPDATE tenantkit.tenants SET status = '{status}'")
+    set_status(engine, status)
     tenancy.cache.clear()
-    if status in {Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE}:
+    if status in {Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE, Status.DROP_SCHEDULED}:
         assert rename(tenancy, "acme", "globex", schema=True).tenant.status is status
     else:
         with pytest.raises(

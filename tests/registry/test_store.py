@@ -25,7 +25,7 @@ from tenantkit import (
     TenantNotFoundError,
 )
 from tenantkit.naming import MAX_KEY_BYTES, schema_name, validate_domain, validate_key
-from tests.support.catalog import registered, schemas
+from tests.support.catalog import registered, schemas, set_status
 
 HOSTILE_KEYS: dict[str, Any] = {
     "empty": "",
@@ -276,17 +276,7 @@ def test_only_legal_transitions_happen(tenancy: Tenancy, engine: Engine) -> None
         Status.MAINTENANCE: tenancy.start_maintenance,
     }
     for status, (wanted, move) in product(Status, moves.items()):
-        with engine.begin() as connection:
-            connection.execute(
-                text(
-                    """
-                    UPDATE tenantkit.tenants SET status = :status,
-                        drop_at = CASE WHEN :status = 'drop_scheduled' THEN now() END,
-                        status_before = CASE WHEN :status = 'drop_scheduled' THEN 'active' END
-                    """
-                ),
-                {"status": status},
-            )
+        set_status(engine, status)
         if (status, wanted) in LEGAL:
             assert move("acme").status is wanted
             assert registered(engine) == {"acme": wanted}

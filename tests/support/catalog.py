@@ -79,5 +79,19 @@ def registered(engine: Engine) -> dict[str, str]:
         return {row.key: row.status for row in connection.exec_driver_sql("SELECT key, status FROM tenantkit.tenants")}
 
 
+def set_status(engine: Engine, status: str, key: str = "%") -> None:
+    """Give tenants any status in the registry, whatever they had, with what belongs to it."""
+    query = text(
+        """
+        UPDATE tenantkit.tenants SET status = :status,
+            drop_at = CASE WHEN :status = 'drop_scheduled' THEN now() + interval '30 days' END,
+            status_before = CASE WHEN :status = 'drop_scheduled' THEN 'active' END
+        WHERE key LIKE :key
+        """
+    )
+    with engine.begin() as connection:
+        connection.execute(query, {"status": status, "key": key})
+
+
 def _rows(connection: Connection, schema: str) -> list[Any]:
     return list(connection.execute(_STRUCTURE, {"schema": schema, "quoted": f'"{schema}"'}))

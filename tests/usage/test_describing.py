@@ -23,6 +23,7 @@ CREATE TABLE t_acme.parted (id int PRIMARY KEY) PARTITION BY RANGE (id);
 CREATE TABLE t_acme.low PARTITION OF t_acme.parted FOR VALUES FROM (0) TO (50) PARTITION BY RANGE (id);
 CREATE TABLE t_acme.lowest PARTITION OF t_acme.low FOR VALUES FROM (0) TO (50);
 CREATE TABLE t_acme.high PARTITION OF t_acme.parted FOR VALUES FROM (50) TO (999);
+CREATE TABLE t_acme.bare (id int) PARTITION BY RANGE (id);
 INSERT INTO t_acme.parted SELECT generate_series(1, 100);
 CREATE MATERIALIZED VIEW t_acme.counted AS SELECT id FROM t_acme.parted;
 CREATE VIEW t_acme.seen AS SELECT id FROM t_acme.parted;
@@ -48,6 +49,7 @@ def test_each_table_is_described_once_with_its_partitions_indexes_and_toast(tena
         NAME: 30,
         "parted": 100,
         "counted": 100,
+        "bare": 0,
         "project": 1,
         "task": 2,
     }

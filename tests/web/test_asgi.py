@@ -18,6 +18,7 @@ from tenantkit.asgi import Message, Receive, Scope, Send, TenantMiddleware
 from tenantkit.asyncio import AsyncTenancy
 from tenantkit.context import current_tenant_or_none
 from tenantkit.resolvers import Domain, Header, PathPrefix, Resolver, SessionValue, first_of
+from tests.support.catalog import set_status
 from tests.support.models import APPLICATION
 
 pytestmark = pytest.mark.anyio
@@ -147,10 +148,7 @@ async def test_a_header_that_is_sent_twice_names_no_tenant(tenancy: Tenancy) -> 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.ACTIVE])
 async def test_a_tenant_that_is_not_active_is_refused(tenancy: Tenancy, status: Status) -> None:
-    with tenancy.engine.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE tenantkit.tenants SET status = %(s)s WHERE key = 'beta'", {"s": status.value}
-        )
+    set_status(tenancy.engine, status, "beta")
     app = TenantMiddleware(whoami, tenancy, resolver=RESOLVER)
     start, _ = await ask(app, "/", ("X-Tenant", "beta"))
     gone = status in {Status.FAILED, Status.DROPPING, Status.SPARE}

@@ -15,7 +15,7 @@ from tenantkit.postgres.quoting import quote_identifier, quote_literal
 # only those written since its statistics began.
 _TABLES = text(
     """
-    SELECT relname AS name, bytes::bigint, rows::bigint
+    SELECT relname AS name, coalesce(bytes, 0)::bigint AS bytes, coalesce(rows, 0)::bigint AS rows
     FROM pg_class CROSS JOIN LATERAL (
         SELECT sum(pg_total_relation_size(part.oid)) AS bytes,
             sum(CASE
