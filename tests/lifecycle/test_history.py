@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, Column, Engine, Integer, MetaData, Table, Text, text
+from sqlalchemy.exc import ProgrammingError
 
 from tenantkit import ProvisioningError, Tenancy, adoption, lifecycle, migrations, transfer
 from tenantkit.spares import keep_spares
@@ -145,6 +146,11 @@ def test_a_role_that_may_change_tenants_is_recorded_and_cannot_write_history(
         may = "SELECT bool_or(has_table_privilege(%s, 'tenantkit.history', each)) FROM unnest(%s::text[]) AS each"
         privileges = ["INSERT", "UPDATE", "DELETE", "TRUNCATE"]
         assert not connection.exec_driver_sql(may, (role, privileges)).scalar_one()
+        forged = "CREATE TEMP TABLE t (key text); CREATE TRIGGER t AFTER INSERT ON t EXECUTE FUNCTION tenantkit."
+        for function in ("record_change()", "record_migration()"):
+            with pytest.raises(ProgrammingError, match="permission denied for function"):
+                connection.exec_driver_sql(f"SET LOCAL ROLE {role}; {forged}{function}")
+            connection.rollback()
 
 
 def test_changes_by_sql_are_recorded(tenancy: Tenancy, engine: Engine) -> None:

@@ -177,6 +177,8 @@ RECORD_CHANGES = (
     CREATE TRIGGER record_migration AFTER UPDATE OF status ON tenantkit.outcomes FOR EACH ROW
         WHEN (OLD.status <> 'done' AND NEW.status = 'done') EXECUTE FUNCTION tenantkit.record_migration()
     """,
+    # As triggers of a table of their own, others could write any history with them.
+    "REVOKE ALL ON FUNCTION tenantkit.record_change(), tenantkit.record_migration() FROM PUBLIC",
 )
 """The table and its triggers; those for migrations run for tenants that have changed, not for all of a run."""
 
