@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from tenantkit import MigrationError, Tenancy
 from tenantkit.migrations import migrate
+from tenantkit.migrations.executors import process
 from tests.migrations.environments import Environment
 
 Make = Callable[..., Tenancy]
@@ -223,6 +224,15 @@ def test_a_thread_of_an_earlier_revision_does_not_work_in_a_later_one(
         migrate(fleet, tenants=["k0"], jobs=0)
     assert written(engine) == []
     assert "Revision leaving left a thread running (Thread-" in caplog.text
+
+
+def test_a_worker_whose_threads_never_end_is_killed(
+    fleet: Tenancy, environment: Environment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(process, "END_LIMIT", 1.0)
+    environment.add("two", f"{ADD}threading.Thread(target=threading.Event().wait).start()", head=HEAD)
+    assert not migrate(fleet, engine="alembic", jobs=2).failures
+    assert "A worker process is killed, as it has not ended 1 seconds after its last task" in caplog.text
 
 
 def test_a_revision_may_use_a_pooled_connection_on_which_another_one_has_run(

@@ -16,7 +16,7 @@ from typing import Any
 from tests.support.commands import fork_server
 from tests.support.commands.forked import ForkedProcess, Refused
 
-DEVNULL = subprocess.DEVNULL
+DEVNULL, TimeoutExpired = subprocess.DEVNULL, subprocess.TimeoutExpired
 
 _PYTHON = sys.executable
 

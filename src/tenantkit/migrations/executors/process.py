@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from tenantkit.migrations.results.outcome import Outcome
     from tenantkit.migrations.tasks.task import Retry, Task
 
+_log = logging.getLogger("tenantkit.migrations")
+
 _MAIN = """
 import signal
 signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
@@ -44,7 +47,10 @@ Processes that a revision starts react to signals as usual: they do not inherit 
 """
 
 _PATIENCE = 5.0
-"""Seconds for a process to end."""
+"""Seconds for a process to end after an interruption."""
+
+END_LIMIT = 30.0
+"""Seconds for a process to end after its last task, for example to execute what libraries have registered for that."""
 
 
 class Worker:
@@ -94,9 +100,17 @@ class Worker:
             return 0
         self._pipe.close()
         self._end.close()
-        exit_code = self._process.wait()
-        self._process = None
-        return exit_code
+        process, self._process = self._process, None
+        try:
+            return process.wait(END_LIMIT)
+        except subprocess.TimeoutExpired:
+            _log.warning(
+                "A worker process is killed, as it has not ended %g seconds after its last task. A revision, or env.py,"
+                " may have left a thread running that is no daemon.",
+                END_LIMIT,
+            )
+            process.kill()
+            return process.wait()
 
     def _start(self) -> None:
         self._end, theirs = socketpair()
