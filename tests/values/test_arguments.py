@@ -28,6 +28,7 @@ from tenantkit import (
     Tenancy,
     adoption,
     asgi,
+    baseline,
     context,
     drift,
     lifecycle,
@@ -339,6 +340,18 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
         },
     ),
     "adoption.release": (adoption.release, {"tenancy": NOT_TENANCY, "key": NOT_KEY}),
+    "baseline.squash": (
+        baseline.squash,
+        {
+            "tenancy": NOT_TENANCY,
+            "to": (None, *NOT_NAME),
+            "from_models": NOT_FLAG,
+            "from_tenant": NOT_NAME,
+            "like": NOT_NAME,
+            "allow_losses": NOT_FLAG,
+            "dry_run": NOT_FLAG,
+        },
+    ),
     "keep_spares": (spares.keep_spares, {"tenancy": NOT_TENANCY, "keep": (*NOT_WHOLE, -1)}),
     "SpareKeeper": (spares.SpareKeeper, {"tenancy": NOT_TENANCY, "keep": NOT_WHOLE, "interval": (*NOT_NUMBER, -1)}),
     "embedded_database": (embedded_database, {"folder": (None, *NOT_PATH), "name": (None, *NOT_IDENTIFIER), "login": NOT_IDENTIFIER}),
@@ -538,6 +551,7 @@ def test_every_public_parameter_is_in_these_tables() -> None:
     }
     assert public(usage) == {"describe"}
     assert public(adoption) == {"adopt", "release"}
+    assert public(baseline) == {"squash"}
     for name, wrong in TENANCY.items():
         assert {*parameters(getattr(Tenancy, name))} - {"self"} == wrong.keys(), name
     assert {*parameters(Tenancy)} == INIT.keys()

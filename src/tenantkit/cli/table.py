@@ -102,6 +102,12 @@ COMMANDS = (
         "revision", "revision.revision", "Write a new revision, and print its file's path.", panel="Migrations"
     ),
     LazyCommand(
+        "squash",
+        "squash.squash",
+        "Replace the tenants' revisions up to one by a baseline, which builds the same from nothing.",
+        panel="Migrations",
+    ),
+    LazyCommand(
         "lint",
         "lint.lint",
         "Check revisions for problems in a fleet, without a database.",

@@ -16,6 +16,7 @@ from tenantkit.migrations.authoring.enums import label_notes
 from tenantkit.migrations.authoring.generated_objects import Missing, named_by_others
 from tenantkit.migrations.authoring.rendering import render_for_revisions, render_item
 from tenantkit.migrations.authoring.scope import Scope
+from tenantkit.migrations.environment.builder import explaining_start
 from tenantkit.migrations.environment.other_packages import SCRATCH
 from tenantkit.migrations.environment.run import Request, run
 from tenantkit.migrations.environment.targets import scratch_target, shared_target
@@ -55,7 +56,14 @@ def compare_tenant(tenancy: Deployment, connection: Connection, graph: RevisionG
     if not drafts.autogenerate:
         return _consult(connection, target, metadata, drafts)
     require_shared_is_current(tenancy)
-    run(connection, graph, target, lambda current, _: graph.upgrade_steps("heads", current), target_metadata=metadata)
+    with explaining_start(graph, target.schema):
+        run(
+            connection,
+            graph,
+            target,
+            lambda current, _: graph.upgrade_steps("heads", current),
+            target_metadata=metadata,
+        )
     target = replace(target, is_visible=tenancy.placeholder is None)
     scope = Scope(connection, target, {tenancy.placeholder}, tenancy.tables.tenant, is_first=graph.is_empty)
     return _compare(connection, scope, metadata, _sides(tenancy), drafts)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tenantkit.exceptions import ConfigurationError
+from sqlalchemy.exc import DBAPIError
+
+from tenantkit.exceptions import ConfigurationError, as_clause
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.environment.run import run
 from tenantkit.migrations.environment.targets import graph_of
 from tenantkit.migrations.graph.contents import read_contents
+from tenantkit.migrations.graph.places import place_of
+from tenantkit.postgres.errors import reason, sqlstate
 from tenantkit.postgres.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from tenantkit.deployment import Deployment
-    from tenantkit.migrations.graph.revision_graph import Heads
+    from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
+
+
+_MISSING = frozenset({"42703", "42P01"})
+"""SQLSTATEs for a column or a table that does not exist."""
+_IN_SCHEMA = re.compile(r'"([^"]+)\.[^".]+"')
 
 
 class AlembicBuilder:
@@ -71,4 +83,27 @@ class AlembicBuilder:
 
     def _run(self, connection: Connection, target: MigrationTarget, revision: str = "heads") -> None:
         graph = self.graph
-        run(connection, graph, target, lambda current, _: graph.upgrade_steps(revision, current) if revision else [])
+        with explaining_start(graph, target.schema):
+            run(
+                connection, graph, target, lambda current, _: graph.upgrade_steps(revision, current) if revision else []
+            )
+
+
+@contextmanager
+def explaining_start(graph: RevisionGraph, schema: str) -> Generator[None]:
+    """Turn the error of a first revision that changes what no revision has created into a `ConfigurationError`.
+
+    :raises ConfigurationError: with the way to a baseline.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        named, first = _IN_SCHEMA.search(str(error.orig)), place_of(error).revision
+        is_elsewhere = named is not None and named[1] != schema
+        if sqlstate(error) not in _MISSING or is_elsewhere or first not in graph.scripts.get_bases():
+            raise
+        raise ConfigurationError(
+            f"The revisions do not start from nothing: {first}, the first, needs what none has created "
+            f"({as_clause(reason(error))}). If its tables were made by other means, such as create_all(), write a "
+            "baseline with 'tenantkit squash --from-models' or '--from-tenant KEY'."
+        ) from error

@@ -45,11 +45,13 @@ class RevisionGraph:
     scope: Scope
     naming_convention: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
     """The naming convention of the graph's metadata, by which Alembic names constraints and indexes without a name."""
+    only: Path | None = None
+    """Another folder of revisions, for a trial of a new one."""
 
     @property
     def folder(self) -> Path:
         """The folder of the revisions."""
-        return self.environment / self.scope
+        return self.only or self.environment / self.scope
 
     @property
     def alembic(self) -> str:
@@ -75,7 +77,7 @@ class RevisionGraph:
             )
         with clear_errors(f"The options for the {self.scope} revisions cannot be read"):
             try:
-                return GraphConfig(self.environment, self.scope)
+                return GraphConfig(self.environment, self.scope, only=self.only)
             except UnicodeDecodeError as error:
                 raise ConfigurationError(
                     f"alembic.ini cannot be read: Alembic expects the encoding of the locale, {error.encoding}. Set a "

@@ -1,0 +1,120 @@
+"""What a baseline is written from, and what it is refused for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from tenantkit import ConfigurationError, Tenancy, TenantNotFoundError, migrations
+from tenantkit.baseline import squash
+from tests.adoption.conftest import run
+from tests.migrations.environments import Environment, files
+from tests.migrations.shapes import differences, look
+
+NOTES = 'op.create_table("note", sa.Column("id", sa.Integer, primary_key=True), schema="tenant")'
+COUNTRY = 'sa.Column("country", sa.String, sa.ForeignKey("shared.country.code"))'
+FUNCTIONS = """
+op.execute("CREATE FUNCTION twice(x int) RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS 'SELECT 2 * x'")
+op.execute("CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.text := 'a:b ' || NEW.text || E'\\\\\\\\'; RETURN NEW; END$$")
+op.execute("CREATE TRIGGER stamp BEFORE INSERT ON note FOR EACH ROW EXECUTE FUNCTION stamp()")
+op.execute("CREATE VIEW doubled AS SELECT twice(id) AS id FROM note")
+op.execute("COMMENT ON FUNCTION twice(int) IS 'it''s 100% \\\\:x'")
+op.execute("INSERT INTO note (text) VALUES ('one'), (NULL)")
+"""
+
+
+@pytest.fixture
+def grown(make_tenancy: Callable[..., Tenancy], environment: Environment) -> Tenancy:
+    """A tenancy with a history of three revisions, and the tenant acme at the last."""
+    environment.add("r1", NOTES)
+    environment.add(
+        "r2",
+        f'op.add_column("note", {COUNTRY}, schema="tenant"); op.add_column("note", sa.Column("text", sa.Text), schema="tenant")',
+    )
+    environment.add("r3", FUNCTIONS)
+    tenancy = make_tenancy(migrations=environment.folder)
+    tenancy.create("acme")
+    return tenancy
+
+
+def living(engine: Engine, tenancy: Tenancy, *keys: str) -> list[Any]:
+    with engine.connect() as connection:
+        return [look(connection, tenancy.get(key).schema) for key in keys]
+
+
+@pytest.mark.parametrize("source", ["revisions", "tenant"])
+def test_a_baseline_has_functions_triggers_views_rows_and_keys_to_shared_tables(
+    grown: Tenancy, make_tenancy: Callable[..., Tenancy], environment: Environment, engine: Engine, source: str
+) -> None:
+    made = squash(grown, "head", **({} if source == "revisions" else {"from_tenant": "acme"}))
+    assert (made.revision, made.replaced, made.left_out) == ("r3", ("r1", "r2"), ())
+    assert made.rows == (2 if source == "revisions" else 0)
+    assert [path.name for path in files(environment)] == ["r3.py"]
+    environment.add("r4", 'op.add_column("note", sa.Column("late", sa.Text), schema="tenant")', after="r3")
+    tenancy = make_tenancy(migrations=environment.folder)
+    assert len(migrations.migrate(tenancy).outcomes) == 1
+    tenancy.create("beta")
+    before, after = living(engine, grown, "acme", "beta")
+    if source == "tenant":
+        before[1]["note"] = []
+        before, after = (
+            ([line for line in lines if not line.startswith("sequence")], data) for lines, data in (before, after)
+        )
+    assert [line for line in differences(after, before) if " NOT NULL " not in line] == []
+    with engine.connect() as connection:
+        own = connection.exec_driver_sql(
+            "SELECT proconfig::text FROM pg_proc WHERE pronamespace = 't_beta'::regnamespace AND proname = 'twice'"
+        )
+        assert "t_beta" in str(own.scalar_one())
+
+
+def test_a_baseline_is_refused_for_what_would_be_lost(grown: Tenancy, environment: Environment, engine: Engine) -> None:
+    def refused(words: str, *arguments: Any, **options: Any) -> None:
+        before = {path: path.read_text() for path in files(environment)}
+        with pytest.raises(ConfigurationError, match=words):
+            squash(grown, *arguments, **options)
+        assert {path: path.read_text() for path in files(environment)} == before
+
+    refused("r1 is the first revision", "r1")
+    refused("'heads' is 0|'base'", "base")
+    refused("r2 is not that", "r2", from_models=True)
+    refused("two sources", from_models=True, from_tenant="acme")
+    refused("acme' is at r3, not at r2", "r2", from_tenant="acme")
+    with pytest.raises(TenantNotFoundError):
+        squash(grown, like="nobody")
+    run(engine, "ALTER TABLE t_acme.note ADD own text")
+    refused("tenant 'acme' differs: .*note.own", like="acme")
+    run(engine, "ALTER TABLE t_acme.note DROP own")
+    environment.add("side", "pass", after="r1")
+    refused("side would lose the revisions", "r3")
+    environment.remove("side")
+    environment.add("r4", 'op.execute("CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int)")', after="r3")
+    refused("not at r4 or above: acme at r3")
+    migrations.migrate(grown)
+    refused("would not have function total")
+    made = squash(grown, allow_losses=True, dry_run=True)
+    assert "# Left out: function total(integer)" in made.text
+    environment.add(
+        "r5", "op.execute(f\"CREATE VIEW named AS SELECT '{op.get_context().version_table_schema}' AS name\")"
+    )
+    migrations.migrate(grown)
+    refused("names the schema of its tenant as a text", allow_losses=True)
+    environment.remove("r5")
+    refused("not at r4 or above: acme at r5", allow_losses=True)
+
+
+def test_tenants_in_other_databases_have_no_keys_to_shared_tables(
+    grown: Tenancy, make_tenancy: Callable[..., Tenancy], environment: Environment
+) -> None:
+    squash(grown)
+    grown = make_tenancy(migrations=environment.folder)
+    tenant = grown.create("own", isolation="database")
+    try:
+        assert [path for path in migrations.status(grown).placements if path.state != "current"] == []
+        with grown.session(tenant) as session:
+            assert session.connection().exec_driver_sql("SELECT count(*) FROM note").scalar_one() == 2
+    finally:
+        grown.drop("own")
