@@ -339,6 +339,19 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
             "dry_run": NOT_FLAG,
         },
     ),
+    "adoption.adopt_tables": (
+        adoption.adopt_tables,
+        {
+            "tenancy": NOT_TENANCY,
+            "schema": (None, *NOT_NAME),
+            "key": NOT_KEY,
+            "revision": NOT_NAME,
+            "leave_others": NOT_FLAG,
+            "allow_differences": NOT_FLAG,
+            "patience": (None, *NOT_NUMBER, -1),
+            "dry_run": NOT_FLAG,
+        },
+    ),
     "adoption.release": (adoption.release, {"tenancy": NOT_TENANCY, "key": NOT_KEY}),
     "baseline.squash": (
         baseline.squash,
@@ -471,6 +484,7 @@ def good(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         "canaries": testing.Canaries(),
         "new": "globex",
         "schemas": "org_%",
+        "schema": "public",
     }
 
 
@@ -551,6 +565,8 @@ def test_every_public_parameter_is_in_these_tables() -> None:
     }
     assert public(usage) == {"describe"}
     assert public(adoption) == {"adopt", "release"}
+    assert public(lifecycle) == {"rename"}
+    assert public(adoption) == {"adopt", "adopt_tables", "release"}
     assert public(baseline) == {"squash"}
     for name, wrong in TENANCY.items():
         assert {*parameters(getattr(Tenancy, name))} - {"self"} == wrong.keys(), name

@@ -1,7 +1,8 @@
-"""Schemas of an existing application, registered as tenants, and the end of such a registration."""
+"""Adoption of existing applications: their schemas, or the tables of a single tenant, become tenants."""
 
 from tenantkit.adoption.adopting import adopt
+from tenantkit.adoption.moving import adopt_tables
 from tenantkit.adoption.releasing import release
-from tenantkit.adoption.report import AdoptedSchema, Adoption
+from tenantkit.adoption.report import AdoptedSchema, Adoption, TableAdoption
 
-__all__ = ["AdoptedSchema", "Adoption", "adopt", "release"]
+__all__ = ["AdoptedSchema", "Adoption", "TableAdoption", "adopt", "adopt_tables", "release"]

@@ -7,16 +7,24 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import Connection
+from sqlalchemy.schema import CreateSchema
+
 from tenantkit.databases.base import shares_transaction
 from tenantkit.drift.catalog.dependencies import Detail
-from tenantkit.drift.catalog.reader import read_details, read_hashes
+from tenantkit.drift.catalog.reader import detail_of, read_details, read_hashes
 from tenantkit.drift.catalog.shape import Kind, restore_words
 from tenantkit.drift.compare import Change, Difference, compare, outermost, without_keys_to
 from tenantkit.drift.reference import Form, build_models, build_references, compare_with_models
+from tenantkit.lifecycle.builders import MetadataBuilder
+from tenantkit.migrations.environment.builder import AlembicBuilder
+from tenantkit.migrations.environment.targets import scratch_target
 
 if TYPE_CHECKING:
     from tenantkit.deployment import Deployment
     from tenantkit.migrations.graph.revision_graph import Heads
+
+_SCRATCH = "tenantkit_adoption"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +45,13 @@ def compare_schemas(tenancy: Deployment, database: str, heads: Mapping[str, Head
         return Comparison({}, ())
     engine = tenancy.databases.engine(database)
     hashes, found = read_hashes(engine, heads), dict(read_details(engine, heads))
-    standards = _build_standards(tenancy, set(heads.values()), newest)
+    standards = build_standards(tenancy, set(heads.values()), newest)
     has_shared_tables = shares_transaction(tenancy.databases, database)
+    hidden = () if has_shared_tables else tenancy.main_schemas
 
     def differences(schema: str, at: Heads) -> tuple[Difference, ...]:
-        hidden = () if has_shared_tables else tenancy.main_schemas
-        declared, there = (without_keys_to(each, hidden).shape for each in (standards[at], found[schema]))
-        declared, there = restore_words(declared, there), restore_words(there, declared)
-        return compare_with_models(declared, there) if at == newest else outermost(compare(declared, there))
+        declared, there = (without_keys_to(each, hidden) for each in (standards[at], found[schema]))
+        return find_differences(declared, there, of_models=at == newest)
 
     groups = defaultdict[tuple[int, "Heads"], list[str]](list)
     for schema, number in hashes.items():
@@ -55,7 +62,13 @@ def compare_schemas(tenancy: Deployment, database: str, heads: Mapping[str, Head
     )
 
 
-def _build_standards(tenancy: Deployment, wanted: Collection[Heads], newest: Heads) -> dict[Heads, Detail]:
+def find_differences(declared: Detail, found: Detail, *, of_models: bool) -> tuple[Difference, ...]:
+    """Return the differences of a schema from what models declare, or from what revisions build."""
+    wanted, there = restore_words(declared.shape, found.shape), restore_words(found.shape, declared.shape)
+    return compare_with_models(wanted, there) if of_models else outermost(compare(wanted, there))
+
+
+def build_standards(tenancy: Deployment, wanted: Collection[Heads], newest: Heads) -> dict[Heads, Detail]:
     """Return what the models declare, for the newest revision, and what the revisions build, for others."""
     forms = {Form(each, None) for each in wanted if each != newest}
     built = {form.heads: each.detail for form, each in build_references(tenancy, forms, models=False).at.items()}
@@ -68,3 +81,21 @@ def find_foreign_tables(differences: Collection[Difference]) -> Iterator[str]:
         names = [each.key.name for each in differences if each.key.kind is Kind.TABLE and each.change is change]
         if names:
             yield f"it {what}: {', '.join(sorted(names))}"
+
+
+def build_standard(tenancy: Deployment, connection: Connection, heads: Heads | None) -> Detail:
+    """Return what the models declare, or what the revisions up to *heads* build, on a connection with changes.
+
+    It is built in a savepoint that is rolled back.
+    """
+    savepoint = connection.begin_nested()
+    connection.execute(CreateSchema(_SCRATCH))
+    target = scratch_target(tenancy, _SCRATCH)
+    if heads is None:
+        MetadataBuilder(tenancy)(connection, target)
+    else:
+        AlembicBuilder(tenancy)(connection, target, heads)
+    detail = detail_of(connection, _SCRATCH)
+    savepoint.rollback()
+    connection.execution_options(schema_translate_map={})
+    return detail

@@ -54,3 +54,29 @@ class Adoption:
         for each in self.schemas:
             for obstacle in each.obstacles:
                 yield f"{each.schema}: {obstacle}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableAdoption:
+    """The result of an adoption of tables, or its plan."""
+
+    key: str
+    """The tenant's key."""
+    source: str
+    """The schema that the tables were in."""
+    schema: str
+    """The tenant's schema, which they are moved to."""
+    revision: str | None
+    """The revision that its tables are at; ``None`` without migrations."""
+    is_stamped: bool
+    """Whether that is recorded now; if not, the version table has moved with the tables."""
+    moved: tuple[str, ...]
+    """Descriptions of the objects that are moved."""
+    to_shared: tuple[str, ...]
+    """The shared tables that are moved to the schema that the models say, with that schema."""
+    staying: tuple[str, ...]
+    """Descriptions of the objects that stay."""
+    differences: tuple[Difference, ...]
+    """The differences from the models, or from what the revisions up to its own build."""
+    obstacles: tuple[str, ...]
+    """The reasons why the tables cannot be adopted."""

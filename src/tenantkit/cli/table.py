@@ -41,7 +41,7 @@ COMMANDS = (
     LazyCommand(
         "adopt",
         "adopting.adopt",
-        "Register the schemas of an existing application as tenants. Their tables stay as they are.",
+        "Register the schemas of an existing application as tenants, or move the tables of its only one.",
         panel="Tenants",
     ),
     LazyCommand(

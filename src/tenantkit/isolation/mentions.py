@@ -7,7 +7,7 @@ arguments of triggers, in constants and in settings are texts. A name that is pu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
@@ -109,10 +109,12 @@ _SET_PATH = text(
 _LONGER = text("SELECT nspname FROM pg_namespace WHERE strpos(nspname, :schema) > 0 AND nspname <> :schema")
 
 
-def find_mentions(connection: Connection, schema: str) -> list[Mention]:
+def find_mentions(connection: Connection, schema: str, members: Collection[str] | None = None) -> list[Mention]:
     """Return the texts in the database of *connection* that name *schema*, those that obstruct a rename first.
 
     It sends some settings and queries, in the caller's transaction.
+
+    :param members: names of objects; texts count only if they name one of them with the schema before it.
     """
     before = _set_path(connection, search_path(schema))
     try:
@@ -120,7 +122,11 @@ def find_mentions(connection: Connection, schema: str) -> list[Mention]:
     finally:
         _set_path(connection, before)
     longer = connection.execute(_LONGER, {"schema": schema}).scalars().all() if rows else ()
-    return [Mention(row.what, row.obstructs) for row in rows if names_schema(row.text, schema, longer)]
+    return [
+        Mention(row.what, row.obstructs)
+        for row in rows
+        if (names_schema(row.text, schema, longer) if members is None else names_member(row.text, schema, members))
+    ]
 
 
 def names_schema(words: str, schema: str, others: Iterable[str] = ()) -> bool:
@@ -132,6 +138,14 @@ def names_schema(words: str, schema: str, others: Iterable[str] = ()) -> bool:
     for other in sorted(others, key=len, reverse=True):
         words = words.replace(other, " ")
     return re.search(rf"(?<![\w$]){re.escape(schema)}(?![\w$])", words, re.IGNORECASE) is not None
+
+
+def names_member(words: str, schema: str, members: Collection[str]) -> bool:
+    """Return whether *words* have one of *members* with the name *schema* before it, in any case."""
+    found = re.findall(
+        rf'(?<![\w$])"?{re.escape(schema)}"?\s*\.\s*("[^"]+"|[\w$]+)', words.replace('""', '"'), re.IGNORECASE
+    )
+    return not {each.strip('"').lower() for each in found}.isdisjoint(each.lower() for each in members)
 
 
 def _set_path(connection: Connection, path: str) -> str:

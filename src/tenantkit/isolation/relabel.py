@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import Connection, text
 
@@ -19,6 +19,7 @@ _PATHS = text(
     """
     SELECT pg_proc.oid::regprocedure::text AS called, setting FROM pg_proc, unnest(proconfig) AS setting
     WHERE setting ^@ 'search_path=' AND strpos(replace(setting, '""', '"'), :schema) > 0
+        AND (CAST(:within AS text) IS NULL OR pronamespace = to_regnamespace(quote_ident(:within)))
     """
 )
 _CLAIM = text(
@@ -50,19 +51,28 @@ def relabel(connection: Connection, schema: str, new: str, *, is_checked: bool =
     if (obstacle := obstacle_in(schema, mentions)) is not None:
         raise SchemaRenameError(schema, obstacle)
     connection.exec_driver_sql(f"ALTER SCHEMA {_quote(schema)} RENAME TO {_quote(new)}")
+    replace_in_paths(connection, schema, lambda path: [new if name == schema else name for name in path])
+    return tuple(each.what for each in mentions if not each.obstructs)
+
+
+def replace_in_paths(
+    connection: Connection, schema: str, change: Callable[[list[str]], list[str]], within: str | None = None
+) -> None:
+    """Set the path of every function that has *schema* in it to what *change* returns for the present one.
+
+    :param within: the schema of these functions; by default any.
+    """
     paths = [
         (row.called, read_path(row.setting.removeprefix(_PATH)))
-        for row in connection.execute(_PATHS, {"schema": schema})
+        for row in connection.execute(_PATHS, {"schema": schema, "within": within})
     ]
     changes = [
-        f"ALTER ROUTINE {called} SET search_path TO "
-        + ", ".join(quote_literal(new if name == schema else name) for name in path)
+        f"ALTER ROUTINE {called} SET search_path TO {', '.join(map(quote_literal, change(path)))}"
         for called, path in paths
         if schema in path
     ]
     if changes:
         connection.exec_driver_sql("; ".join(changes).replace("%", "%%"))
-    return tuple(each.what for each in mentions if not each.obstructs)
 
 
 def obstacle_in(schema: str, mentions: Iterable[Mention]) -> str | None:

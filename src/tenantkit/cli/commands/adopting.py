@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from tenantkit import adoption
-from tenantkit.adoption import AdoptedSchema, Adoption
+from tenantkit.adoption import AdoptedSchema, Adoption, TableAdoption
 from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm_by_typing
-from tenantkit.cli.display.errors import print_error
+from tenantkit.cli.display.errors import UsageError, print_error
 from tenantkit.cli.display.output import err, print_done, print_json, print_table, tenant_as_json
-from tenantkit.cli.options.common import Json, Key, Yes
+from tenantkit.cli.options.common import Json, Key, Yes, was_given
 from tenantkit.tenant import MAIN_DATABASE
 
 
@@ -20,14 +22,41 @@ def adopt(
     context: typer.Context,
     *,
     schemas: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--schemas",
             metavar="PATTERN",
             help="The schemas, with `%` for any text. Other characters stand for themselves.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(
+            "--schema",
+            metavar="NAME",
+            help="The schema of a single tenant, for example `public`, whose tables move to a new one.",
+            show_default=False,
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--as", metavar="KEY", help="With `--schema`: the key of that tenant.", show_default=False),
+    ] = None,
+    leave_others: Annotated[
+        bool,
+        typer.Option(
+            "--leave-others",
+            metavar="",
+            help="With `--schema`: leave tables that the models do not have, and what only these need.",
+        ),
+    ] = False,
+    patience: Annotated[
+        float,
+        typer.Option(
+            "--patience", metavar="SECONDS", help="With `--schema`: the time to try to lock the tables.", min=0
+        ),
+    ] = 10,
     key_from: Annotated[
         str | None,
         typer.Option(
@@ -59,17 +88,40 @@ def adopt(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    r"""Register the schemas of an existing application as tenants. Their tables stay as they are.
+    r"""Register the schemas of an existing application as tenants, or move the tables of its only one.
 
     Each schema is compared with the models, or with what the revisions up to its own build, and with the others. Its
     version table is kept, or made; a comment marks it as the tenant's. If there is an obstacle, none is adopted, and
     the exit code is 1. `tenantkit release` takes it back.
 
+    With `--schema`, the tenant's tables move to a schema of their own, with all else there but shared tables, in one
+    transaction. `--dry-run` rolls it back.
+
     **Examples**
 
+    - `tenantkit adopt --schema public --as acme --dry-run`
     - `tenantkit adopt --schemas 'dispatch_organization_%' --dry-run`
     - `tenantkit adopt --schemas 'org_%' --key-from '^org_\d+_(.+)$'`
     """
+    if (schemas is None) == (schema is None) or (schema is None) != (key is None):
+        raise UsageError("Give either --schemas PATTERN, or --schema NAME with --as KEY.")
+    if schema is not None and key is not None:
+        _refuse(context, "--schema", ("key_from", "database"))
+        with application(context) as tenancy:
+            moved = adoption.adopt_tables(
+                tenancy,
+                schema,
+                key,
+                revision=revision,
+                leave_others=leave_others,
+                allow_differences=allow_differences,
+                patience=patience,
+                dry_run=dry_run,
+            )
+        _show_move(moved, dry_run=dry_run, as_json=as_json)
+        return
+    assert schemas is not None  # noqa: S101 - else the schema is given
+    _refuse(context, "--schemas", ("leave_others", "patience"))
     with application(context) as tenancy:
         plan = adoption.adopt(
             tenancy,
@@ -84,6 +136,33 @@ def adopt(
         print_json(_as_json(plan))
     else:
         _print(plan, dry_run=dry_run)
+    for obstacle in plan.obstacles:
+        print_error(obstacle)
+    if plan.obstacles:
+        raise typer.Exit(1)
+
+
+def _refuse(context: typer.Context, option: str, names: Collection[str]) -> None:
+    """Raise if one of the parameters *names* was given, which *option* excludes."""
+    flags = {each.name: each.opts[0] for each in context.command.params}
+    if given := [str(flags[name]) for name in names if was_given(context, name)]:
+        raise UsageError(f"{option} does not go with {', '.join(given)}.")
+
+
+def _show_move(plan: TableAdoption, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({**asdict(plan), "differences": [str(each) for each in plan.differences]})
+    else:
+        for title, names in (
+            (f"Move from {plan.source} to {plan.schema}", plan.moved),
+            ("Move to their schema", plan.to_shared),
+            (f"Stay in {plan.source}", plan.staying),
+        ):
+            err.print(f"{title}: {', '.join(names) or 'nothing'}.", soft_wrap=True)
+        revision = f" at {plan.revision}{' (to be recorded)' if plan.is_stamped else ''}" if plan.revision else ""
+        err.print(f"Tables: {len(plan.differences) or 'no'} differences{revision}.", soft_wrap=True)
+        if not dry_run:
+            print_done("Adopted", f"{plan.key} (schema {plan.schema})")
     for obstacle in plan.obstacles:
         print_error(obstacle)
     if plan.obstacles:
