@@ -13,7 +13,7 @@ from tenantkit import AdoptionError, ProvisioningError, Tenancy, migrations
 from tenantkit.adoption import adopt_tables
 from tenantkit.drift import check
 from tests.adoption.conftest import run
-from tests.adoption.test_adoption import INITIAL, catalog
+from tests.adoption.test_adoption import INITIAL, catalog, make_app_role
 from tests.isolation.two_databases import dying
 from tests.migrations.environments import Environment
 from tests.support.catalog import registered
@@ -247,3 +247,27 @@ def test_a_process_that_dies_has_changed_nothing(tenancy: Tenancy, engine: Engin
         assert (catalog(engine.url, "public", "shared"), registered(engine)) == (before, {})
     adopt_tables(tenancy, "public", "acme")
     assert names_in(tenancy, "acme") == ["one"]
+
+
+@pytest.mark.parametrize("guard", [None, "role"])
+def test_roles_may_use_the_tables_as_those_of_every_tenant(
+    make_tenancy: Callable[..., Tenancy], engine: Engine, guard: Any
+) -> None:
+    make_app_role(engine)
+    tenancy = make_tenancy(**{"grant_to": ["tk_adopted_app"]} if guard is None else {"guard": guard})
+    make_tables(engine, "CREATE SEQUENCE numbers")
+    adopt_tables(tenancy, "public", "acme", allow_differences=True)
+    assert names_in(tenancy, "acme") == ["one"]
+    assert tenancy.diagnose() == []
+    if guard is None:
+        query = "SELECT has_schema_privilege(%(role)s, 't_acme', 'USAGE') AND has_table_privilege(%(role)s, 't_acme.project', 'UPDATE') AND has_sequence_privilege(%(role)s, 't_acme.numbers', 'USAGE')"
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql(query, {"role": "tk_adopted_app"}).scalar_one()
+    tenancy.drop("acme")
+
+
+def test_a_key_from_another_schema_is_refused(tenancy: Tenancy, engine: Engine) -> None:
+    make_tables(engine, "CREATE SCHEMA billing CREATE TABLE bill (project int REFERENCES public.project)")
+    with pytest.raises(AdoptionError, match="other schemas depend on it: constraint bill_project_fkey"):
+        adopt_tables(tenancy, "public", "acme")
+    assert registered(engine) == {}
