@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, event, select
 
 from tenantkit import AdoptionError, ProvisioningError, Tenancy, migrations
 from tenantkit.adoption import adopt_tables
@@ -211,11 +211,20 @@ def test_it_waits_without_a_lock_for_transactions_that_use_the_tables(tenancy: T
             adopt_tables(tenancy, "public", "acme", patience=0.1)
         assert registered(engine) == {}
         mover = threading.Thread(target=adopt_tables, args=(tenancy, "public", "acme"), kwargs={"patience": 300})
+        tries = threading.Semaphore(0)
+
+        def on_statement(_c: object, _cursor: object, sent: str, *_: object) -> None:
+            if sent.startswith("LOCK TABLE"):
+                tries.release()
+
+        event.listen(tenancy.engine, "before_cursor_execute", on_statement)
         mover.start()
-        for _ in range(20):  # others neither wait behind it, nor fail
-            with engine.begin() as other:
-                other.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
-                assert other.exec_driver_sql("SELECT count(*) FROM task").scalar_one() == 1
+        for _ in range(5):  # others neither wait behind it, nor fail
+            assert tries.acquire(timeout=300)
+            for _ in range(10):
+                with engine.begin() as other:
+                    other.exec_driver_sql("SET LOCAL lock_timeout = '300ms'")
+                    assert other.exec_driver_sql("SELECT count(*) FROM project").scalar_one() == 1
         busy.commit()
         mover.join(300)
     assert names_in(tenancy, "acme") == ["two"]
