@@ -39,3 +39,17 @@ def test_a_schema_is_shown_with_its_obstacles_and_then_moved(project: Project, p
     assert (found["moved"], found["staying"], found["obstacles"]) == (["table invoices"], ["table theirs"], [])
     assert project.invoke("migrate").code == 0
     assert project.invoke("show", "acme").code == 0
+
+
+def test_init_proposes_a_division_of_the_models_and_makes_no_file(project: Project) -> None:
+    before = sorted(project.folder.rglob("*"))
+    done = project.invoke("init", "--adopt", "shop.app:TenantBase")
+    assert done.code == 0, done.err
+    assert "invoices" in done.out
+    assert "tenantkit adopt --schema public --as KEY --dry-run" in done.err
+    found = project.invoke("init", "--adopt", "shop.app:SharedBase.metadata", "--json").json
+    assert [(each["table"], each["side"]) for each in found] == [("shared.countries", "tenant")]
+    assert "is a SimpleNamespace, not a MetaData" in project.invoke("init", "--adopt", "shop.app:group").err
+    assert sorted(path for path in project.folder.rglob("*") if "__pycache__" not in path.parts) == [
+        path for path in before if "__pycache__" not in path.parts
+    ]

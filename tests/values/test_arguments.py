@@ -352,6 +352,7 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
             "dry_run": NOT_FLAG,
         },
     ),
+    "adoption.propose": (adoption.propose, {"metadata": (None, 5, "shop:Base", MetaData)}),
     "adoption.release": (adoption.release, {"tenancy": NOT_TENANCY, "key": NOT_KEY}),
     "baseline.squash": (
         baseline.squash,
@@ -566,7 +567,7 @@ def test_every_public_parameter_is_in_these_tables() -> None:
     assert public(usage) == {"describe"}
     assert public(adoption) == {"adopt", "release"}
     assert public(lifecycle) == {"rename"}
-    assert public(adoption) == {"adopt", "adopt_tables", "release"}
+    assert public(adoption) == {"adopt", "adopt_tables", "propose", "release"}
     assert public(baseline) == {"squash"}
     for name, wrong in TENANCY.items():
         assert {*parameters(getattr(Tenancy, name))} - {"self"} == wrong.keys(), name

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import typer
+from sqlalchemy import MetaData
 
 from tenantkit.cli import pyproject
 from tenantkit.cli.display.errors import UsageError
@@ -103,10 +104,38 @@ def find_in_pyproject(start: Path) -> tuple[Path, str] | None:
 
 
 def load(reference: str) -> Any:
-    """Return the `Tenancy` or `AsyncTenancy` that *reference* names; its module may be in the current folder.
+    """Return the `Tenancy` or `AsyncTenancy` that *reference* names; raises as `load_object` does.
+
+    :raises ConfigurationError: if it is something else.
+    """
+    found = load_object(reference)
+    if not isinstance(found, Tenancy) and not isinstance(getattr(found, "sync", None), Tenancy):
+        raise ConfigurationError(
+            f"{reference!r} is a {type(found).__name__}, not a Tenancy or AsyncTenancy. "
+            "Name the Tenancy itself, or a function without parameters that returns it."
+        )
+    return found
+
+
+def load_metadata(reference: str) -> MetaData:
+    """Return the metadata that *reference* names, or that of a declarative base; raises as `load_object` does.
+
+    :raises ConfigurationError: if it is something else.
+    """
+    found = load_object(reference)
+    found = getattr(found, "metadata", found)
+    if not isinstance(found, MetaData):
+        raise ConfigurationError(
+            f"{reference!r} is a {type(found).__name__}, not a MetaData. Name it, or the base class of the models."
+        )
+    return found
+
+
+def load_object(reference: str) -> Any:
+    """Return the object that *reference* names; its module may be in the current folder.
 
     :raises UsageError: if the reference is malformed.
-    :raises ConfigurationError: if it cannot be loaded, or is something else.
+    :raises ConfigurationError: if it cannot be loaded.
     """
     # The last colon: the first one may be part of a path.
     module_name, _, attribute = reference.rpartition(":")
@@ -121,13 +150,7 @@ def load(reference: str) -> Any:
     if is_path:
         module_name = _module_in(Path(module_name), reference)
     with redirect_stdout(sys.stderr):  # the application's output must not mix with the command's data
-        found = _call_factory(reference, _get_attribute(reference, _import(reference, module_name), attribute))
-    if not isinstance(found, Tenancy) and not isinstance(getattr(found, "sync", None), Tenancy):
-        raise ConfigurationError(
-            f"{reference!r} is a {type(found).__name__}, not a Tenancy or AsyncTenancy. "
-            "Name the Tenancy itself, or a function without parameters that returns it."
-        )
-    return found
+        return _call_factory(reference, _get_attribute(reference, _import(reference, module_name), attribute))
 
 
 def _import_from(folder: Path) -> None:
