@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, event, select
 
 from tenantkit import AdoptionError, ProvisioningError, Tenancy, migrations
-from tenantkit.adoption import adopt_tables
+from tenantkit.adoption import adopt_tables, release
 from tenantkit.drift import check
 from tests.adoption.conftest import run
 from tests.adoption.test_adoption import INITIAL, catalog, make_app_role
@@ -98,8 +98,23 @@ def test_the_tables_move_with_every_kind_of_object(tenancy: Tenancy, engine: Eng
         assert session.connection().exec_driver_sql("SELECT total(id) FROM project").scalar_one() == 3
     assert tenancy.diagnose() == []
     assert tenancy.create("beta").schema == "t_beta"
+    with tenancy.session("acme") as session:
+        session.connection().exec_driver_sql("DELETE FROM project WHERE name = 'two'")
+        session.connection().exec_driver_sql("SELECT setval('project_id_seq', 1)")
+        session.commit()
+    release(tenancy, "acme", to="public")
+    assert catalog(engine.url, "public", "shared") == everything
+    assert registered(engine) == {"beta": "active"}
+    assert tenancy.diagnose() == []
+    assert adopt_tables(tenancy, "public", "acme", allow_differences=True).schema == "t_acme~2"
+    for schema, words in (("t_beta", "is a tenant's"), ("none", "does not exist")):
+        with pytest.raises(ProvisioningError, match=words):
+            release(tenancy, "acme", to=schema)
+    run(engine, "CREATE TABLE task (id int)")
+    with pytest.raises(ProvisioningError, match='relation "task" already exists'):
+        release(tenancy, "acme", to="public")
+    assert names_in(tenancy, "acme") == ["one"]
     tenancy.drop("acme")
-    assert [each for each in objects_in(engine, "public") if not each.startswith("extension")] == []
 
 
 @pytest.mark.parametrize("recorded", [None, "r1"])

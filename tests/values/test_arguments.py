@@ -353,7 +353,10 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
         },
     ),
     "adoption.propose": (adoption.propose, {"metadata": (None, 5, "shop:Base", MetaData)}),
-    "adoption.release": (adoption.release, {"tenancy": NOT_TENANCY, "key": NOT_KEY}),
+    "adoption.release": (
+        adoption.release,
+        {"tenancy": NOT_TENANCY, "key": NOT_KEY, "to": NOT_NAME, "patience": (None, *NOT_NUMBER, -1)},
+    ),
     "baseline.squash": (
         baseline.squash,
         {

@@ -7,8 +7,9 @@ import time
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from tenantkit.adoption.locking import PAUSE
 from tenantkit.adoption.report import TableAdoption
-from tenantkit.adoption.tables import PAUSE, Move
+from tenantkit.adoption.tables import Move
 from tenantkit.arguments import FLAG, NAME, number, optional, require
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import AdoptionError, ProvisioningError

@@ -1,12 +1,18 @@
-"""The end of a registration: the schema stays, and is no tenant's any more."""
+"""The end of a registration: the schema stays, or its objects move to another, and is no tenant's any more."""
 
 from __future__ import annotations
 
+import time
+
 from sqlalchemy import Connection, select
 
-from tenantkit.arguments import require
+from tenantkit.adoption.locking import execute, lock_tables
+from tenantkit.adoption.objects import read_objects
+from tenantkit.arguments import NAME, number, optional, require
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ProvisioningError
+from tenantkit.isolation import schemas
+from tenantkit.isolation.relabel import replace_in_paths
 from tenantkit.lifecycle.operation import Operation, explained, operating
 from tenantkit.naming import first_lines
 from tenantkit.postgres.quoting import quote_identifier
@@ -20,17 +26,20 @@ from tenantkit.tenant import KEY, Tenant
 _STEP = "releasing"
 
 
-def release(tenancy: Deployment, key: str) -> Tenant:
+def release(tenancy: Deployment, key: str, *, to: str | None = None, patience: float = 10) -> Tenant:
     """Remove a tenant from the registry, keep its schema with all in it, and return the tenant as it was.
 
     The mark of the schema and the tenant's role are removed; so is the version table if `adopt` has made it, and no
     revision has changed the schema since.
 
+    :param to: a schema to which all that is in the tenant's moves, as before `adopt_tables`; the tenant's is removed.
+    :param patience: with *to*, seconds to try to lock the tables for.
     :raises TenantNotFoundError: if there is no such tenant.
     :raises ConfigurationError: if its tables are not in a schema that existed before it.
-    :raises ProvisioningError: if the tenant is unfinished, or rows elsewhere refer to it.
+    :raises ProvisioningError: if the tenant is unfinished, rows elsewhere refer to it, or its objects cannot move.
     """
-    require(tenancy=(tenancy, TENANCY), key=(key, KEY))
+    require(tenancy=(tenancy, TENANCY), key=(key, KEY), to=(to, optional(NAME)), patience=(patience, number(least=0)))
+    end = time.monotonic() + patience
     with tenancy.lookups.forgetting(key), operating(tenancy) as connection:
         with connection.begin():
             tenant = store.get(connection, key)
@@ -44,6 +53,8 @@ def release(tenancy: Deployment, key: str) -> Tenant:
                 raise ProvisioningError(key, _STEP, f"rows of {first_lines(tables)} refer to it; delete these first")
             isolation.release(there, now)
             _remove_stamp(connection, there, now)
+            if to is not None:
+                _move_back(there, now, to, end)
             store.remove(connection, now.id)
 
         with explained(tenancy, tenant, _STEP):
@@ -56,3 +67,18 @@ def _remove_stamp(connection: Connection, there: Connection, tenant: Tenant) -> 
     stamped = connection.execute(select(tenants.c.stamped).where(tenants.c.id == tenant.id)).scalar_one()
     if stamped is not None and has_revisions(there, tenant) and ",".join(read_heads(there, tenant)[0]) == stamped:
         there.exec_driver_sql(f"DROP TABLE {quote_identifier(tenant.schema)}.alembic_version".replace("%", "%%"))
+
+
+def _move_back(there: Connection, tenant: Tenant, schema: str, end: float) -> None:
+    """Move all objects of the tenant's schema to *schema*, and drop the empty one."""
+    mark = schemas.read_mark(there, schema)
+    if mark is None or schemas.marked_id(mark) is not None:
+        problem = "does not exist" if mark is None else "is a tenant's"
+        raise ProvisioningError(tenant.key, _STEP, f"the schema {schema!r} {problem}")
+    objects, _ = read_objects(there, tenant.schema)
+    lock_tables(there, objects, end)
+    execute(there, [each.move_to(quote_identifier(schema)) for each in objects])
+    replace_in_paths(
+        there, tenant.schema, lambda path: [schema if name == tenant.schema else name for name in path], within=schema
+    )
+    execute(there, [f"DROP SCHEMA {quote_identifier(tenant.schema)}"])

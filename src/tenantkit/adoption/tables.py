@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,9 +9,9 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from tenantkit.adoption.comparison import build_standard, find_differences, find_foreign_tables
+from tenantkit.adoption.locking import execute, lock_tables
 from tenantkit.adoption.objects import VERSION_TABLE, Division, divide, read_objects
 from tenantkit.adoption.report import TableAdoption
 from tenantkit.deployment import Deployment
@@ -24,7 +23,6 @@ from tenantkit.migrations.environment.run import run
 from tenantkit.migrations.planning.version_tables import read_heads
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.naming import first_lines
-from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.registry import applications, former, statuses, store
 from tenantkit.registry.tables import SCHEMA as REGISTRY
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
     from tenantkit.isolation.base import Isolation as TenantIsolation
     from tenantkit.migrations.graph.revision_graph import Heads, RevisionGraph
 
-PAUSE = 0.01
-"""Seconds between attempts to lock the tables; while none waits for a lock, no statement waits for this one."""
 _SHOWN = 3
 """Maximum number of differences that an obstacle names."""
 
@@ -89,11 +85,10 @@ class Move:
             plan = replace(plan, obstacles=(*plan.obstacles, obstacle))
         if plan.obstacles:
             return plan
-        tables = [each.identity for each in (*division.moving, *away) if each.type == "table"]
         newest = () if self.graph is None else self.graph.heads()
         standard = partial(build_standard, tenancy, connection, None if heads == newest else heads)
         declared = None if away else standard()  # before the tables are locked, if it can be built there
-        _lock(connection, tables, self.end)
+        lock_tables(connection, (*division.moving, *away), self.end)
         tenant = store.add(
             connection,
             key=self.key,
@@ -106,12 +101,12 @@ class Move:
         isolation.create(connection, tenant)
         place = quote_identifier(placement.schema)
         for schema in sorted({str(shared[each.name]) for each in away}):
-            _execute(connection, [f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(schema)}"])
+            execute(connection, [f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(schema)}"])
         statements = [each.move_to(quote_identifier(str(shared[each.name]))) for each in away]
         statements += [each.move_to(place) for each in division.moving]
         if self.graph is not None and not is_stamped:
             statements.append(f"ALTER TABLE {quote_identifier(self.source)}.{VERSION_TABLE} SET SCHEMA {place}")
-        _execute(connection, statements)
+        execute(connection, statements)
         kept = [self.source] if self.source in tenancy.extra_schemas else []
         replace_in_paths(
             connection,
@@ -214,24 +209,3 @@ def _granted(division: Division, place: str) -> list[str]:
         for each in division.moving
         if each.type in kinds
     ]
-
-
-def _execute(connection: Connection, statements: Collection[str]) -> None:
-    if statements:
-        connection.exec_driver_sql("; ".join(statements).replace("%", "%%"))
-
-
-def _lock(connection: Connection, tables: Collection[str], end: float) -> None:
-    """Lock *tables* as soon as nobody uses them, without waiting for a lock: others would wait behind it."""
-    while True:
-        savepoint = connection.begin_nested()
-        try:
-            _execute(connection, [f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE NOWAIT"])
-        except DBAPIError as error:
-            savepoint.rollback()
-            if not is_lock_conflict(error) or time.monotonic() > end:
-                raise
-            time.sleep(PAUSE)
-        else:
-            savepoint.commit()
-            return

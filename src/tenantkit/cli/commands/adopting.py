@@ -169,26 +169,44 @@ def _show_move(plan: TableAdoption, *, dry_run: bool, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def release(context: typer.Context, key: Key, *, yes: Yes = False, as_json: Json = False) -> None:
+def release(
+    context: typer.Context,
+    key: Key,
+    *,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="SCHEMA",
+            help="Move all that is in its schema there, as before `adopt --schema`.",
+            show_default=False,
+        ),
+    ] = None,
+    patience: Annotated[
+        float, typer.Option("--patience", metavar="SECONDS", help="With `--to`: the time to try to lock.", min=0)
+    ] = 10,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
     """Remove a tenant from the registry, and keep its schema with all of its data. Asks for the key.
 
     For a schema that another application goes on with. The version table that `adopt` has made is removed, too, unless
     the schema was migrated since.
 
-    **Example**
+    **Examples**
 
     - `tenantkit release acme`
+    - `tenantkit release acme --to public`
     """
     with application(context) as tenancy:
         if not yes:
-            confirm_by_typing(
-                key, f"The tenant {key!r} will not be served any more. Its schema stays.\nType {key!r} to continue"
-            )
-        tenant = adoption.release(tenancy, key)
+            rest = "Its schema stays." if to is None else f"All that is in its schema moves to {to!r}."
+            confirm_by_typing(key, f"The tenant {key!r} will not be served any more. {rest}\nType {key!r} to continue")
+        tenant = adoption.release(tenancy, key, to=to, patience=patience)
     if as_json:
         print_json(tenant_as_json(tenant))
     else:
-        print_done("Released", f"{tenant.key} (schema {tenant.schema})")
+        print_done("Released", f"{tenant.key} (schema {tenant.schema if to is None else to})")
 
 
 def _print(plan: Adoption, *, dry_run: bool) -> None:
