@@ -156,10 +156,10 @@ def test_what_cannot_move_is_refused_and_nothing_is_changed(tenancy: Tenancy, en
 
     def refused(words: str, *statements: str, undo: str, key: str = "acme", **options: Any) -> None:
         run(engine, *statements)
-        before = catalog(engine.url, "public", "shared")
+        before = objects_in(engine, "public")
         with pytest.raises(AdoptionError, match=words):
             adopt_tables(tenancy, options.pop("schema", "public"), key, **options)
-        assert (catalog(engine.url, "public", "shared"), registered(engine)) == (before, {})
+        assert (objects_in(engine, "public"), registered(engine)) == (before, {})
         run(engine, undo)
 
     refused("the schema 'none' does not exist", undo="SELECT 1", schema="none")
@@ -248,7 +248,7 @@ def test_it_waits_without_a_lock_for_transactions_that_use_the_tables(tenancy: T
 def test_a_process_that_dies_has_changed_nothing(tenancy: Tenancy, engine: Engine) -> None:
     make_tables(engine)
     tenancy.install()
-    before = catalog(engine.url, "public", "shared")
+    before = objects_in(engine, "public")
     for statement in (
         "CREATE SCHEMA t_acme",
         "LOCK TABLE",
@@ -268,7 +268,7 @@ def test_a_process_that_dies_has_changed_nothing(tenancy: Tenancy, engine: Engin
         with pytest.raises(SystemExit), dying(tenancy.engine, "after_cursor_execute", dies):
             adopt_tables(tenancy, "public", "acme")
         assert died
-        assert (catalog(engine.url, "public", "shared"), registered(engine)) == (before, {})
+        assert (objects_in(engine, "public"), registered(engine)) == (before, {})
     adopt_tables(tenancy, "public", "acme")
     assert names_in(tenancy, "acme") == ["one"]
 

@@ -161,8 +161,8 @@ def test_a_replayed_history_has_the_result_of_alembic(
 
 
 @examples(
-    4,
-    25,
+    2,
+    10,
     database=None,
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
