@@ -568,8 +568,6 @@ def test_every_public_parameter_is_in_these_tables() -> None:
         name for name in OTHERS if name.startswith("lifecycle.")
     }
     assert public(usage) == {"describe"}
-    assert public(adoption) == {"adopt", "release"}
-    assert public(lifecycle) == {"rename"}
     assert public(adoption) == {"adopt", "adopt_tables", "propose", "release"}
     assert public(baseline) == {"squash"}
     for name, wrong in TENANCY.items():
