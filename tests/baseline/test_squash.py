@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tenantkit import ConfigurationError, Tenancy, TenantNotFoundError, migrations
+from tenantkit import ConfigurationError, Tenancy, TenantkitError, TenantNotFoundError, migrations
 from tenantkit.baseline import squash
 from tests.adoption.conftest import run
 from tests.migrations.environments import Environment, files
@@ -56,7 +56,11 @@ def test_a_baseline_has_functions_triggers_views_rows_and_keys_to_shared_tables(
     environment.add("r4", 'op.add_column("note", sa.Column("late", sa.Text), schema="tenant")', after="r3")
     tenancy = make_tenancy(migrations=environment.folder)
     assert len(migrations.migrate(tenancy).outcomes) == 1
-    tenancy.create("beta")
+    for key in ("second", "third", "beta"):  # the last one by the recorded script
+        tenancy.create(key)
+    with engine.connect() as connection:
+        states = connection.exec_driver_sql("SELECT state FROM tenantkit.scripts ORDER BY recorded_at DESC")
+        assert states.scalars().first() == "confirmed"
     before, after = living(engine, grown, "acme", "beta")
     if source == "tenant":
         before[1]["note"] = []
@@ -118,3 +122,14 @@ def test_tenants_in_other_databases_have_no_keys_to_shared_tables(
             assert session.connection().exec_driver_sql("SELECT count(*) FROM note").scalar_one() == 2
     finally:
         grown.drop("own")
+
+
+def test_a_tenant_below_a_baseline_is_told_so(
+    grown: Tenancy, make_tenancy: Callable[..., Tenancy], environment: Environment, engine: Engine
+) -> None:
+    squash(grown, "r2")
+    squash(make_tenancy(migrations=environment.folder), "r3")
+    tenancy = make_tenancy(migrations=environment.folder)
+    run(engine, "UPDATE t_acme.alembic_version SET version_num = 'r1'")
+    with pytest.raises(TenantkitError, match="'r1', which the baseline r3 has replaced"):
+        migrations.migrate(tenancy)

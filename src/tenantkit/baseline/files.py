@@ -28,6 +28,7 @@ revision = {revision!r}
 down_revision = None
 branch_labels = {labels!r}
 depends_on = None
+replaces = {replaces!r}
 
 
 def upgrade() -> None:
@@ -42,16 +43,21 @@ _BIND = re.compile(r"(?<![:\w\\]):(?=\w)")
 
 def write_file(
     revision: str,
+    replaces: Collection[str],
     labels: Collection[str],
     statements: Sequence[str],
     operations: Sequence[str],
     left_out: Sequence[str],
 ) -> str:
-    """Return the contents of the file of a baseline that executes *statements*, and then the Python *operations*."""
+    """Return the contents of the file of a baseline that executes *statements*, and then the Python *operations*.
+
+    :param replaces: the revisions that have no file any more; a tenant at one of them gets a clear error.
+    """
     remarks = "".join(f"# Left out: {' '.join(each.split())}\n" for each in left_out)
     lines = [*(f"    op.execute({_as_python(each)})" for each in statements), *(f"    {each}" for each in operations)]
     return _FILE.format(
         revision=revision,
+        replaces=tuple(replaces),
         labels=tuple(sorted(labels)) or None,
         left_out=remarks,
         imports="import sqlalchemy as sa\n" if any(each.startswith("    op.execute(sa.DDL(") for each in lines) else "",

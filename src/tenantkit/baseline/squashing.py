@@ -107,8 +107,11 @@ def squash(
     statements = write_statements(contents)
     operations = [each.replace("{placeholder!r}", repr(tenancy.placeholder)) for each in operations]
     scripts = {each: _script(graph, each) for each in (*replaced, revision)}
-    labels = {label for each in scripts.values() for label in several(getattr(each.module, "branch_labels", None))}
-    text = write_file(revision, labels, statements, operations, left_out)
+    labels, before = (
+        [value for each in scripts.values() for value in several(getattr(each.module, name, None))]
+        for name in ("branch_labels", "replaces")
+    )
+    text = write_file(revision, [*before, *replaced], labels, statements, operations, left_out)
     _prove(tenancy, graph, text, contents)
     path = Path(scripts[revision].path)
     if not dry_run:

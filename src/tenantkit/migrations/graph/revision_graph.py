@@ -160,6 +160,11 @@ class RevisionGraph:
         """
         others = "--shared" if self.scope == "shared" else "--tenants KEYS"
         for revision in current:
+            if (baseline := self._baselines.get(revision)) is not None:
+                raise ConfigurationError(
+                    f"alembic_version has the revision {revision!r}, which the baseline {baseline} has replaced: no "
+                    f"revision leads on from it. Migrate to {baseline} first, with code that still has {revision!r}."
+                )
             if not self.knows(revision):
                 raise ConfigurationError(
                     f"alembic_version has the revision {revision!r}, and no file in {self.folder} has it. If it is "
@@ -172,6 +177,14 @@ class RevisionGraph:
                 f"alembic_version has {revision} and {below}, and the one includes the other, so a row is wrong. "
                 f"Record where the tables are: 'tenantkit stamp {revision} --purge {others}'."
             )
+
+    @cached_property
+    def _baselines(self) -> dict[str, str]:
+        """The baseline that has replaced each revision; see `tenantkit.baseline`."""
+        scripts = self.scripts.walk_revisions()
+        return {
+            each: script.revision for script in scripts for each in several(getattr(script.module, "replaces", None))
+        }
 
     def _overlap(self, revisions: Heads) -> tuple[str, str] | None:
         """Return one of *revisions* and another that it includes; ``None`` if there are none."""
