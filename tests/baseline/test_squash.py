@@ -95,6 +95,7 @@ def test_a_baseline_is_refused_for_what_would_be_lost(grown: Tenancy, environmen
     environment.add("side", "pass", after="r1")
     refused("side would lose the revisions", "r3")
     environment.remove("side")
+    refused("tenant 'acme' differs", from_models=True)
     environment.add("r4", 'op.execute("CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int)")', after="r3")
     refused("not at r4 or above: acme at r3")
     migrations.migrate(grown)
@@ -106,6 +107,10 @@ def test_a_baseline_is_refused_for_what_would_be_lost(grown: Tenancy, environmen
     )
     migrations.migrate(grown)
     refused("names the schema of its tenant as a text", allow_losses=True)
+    for text, words in (("gen_random_uuid()", "differ each time"), ("current_schema()", "the name of its schema")):
+        environment.add("r5", f'op.execute("INSERT INTO note (text) VALUES ({text})")', after="r4")
+        run(engine, "DELETE FROM t_acme.alembic_version", "INSERT INTO t_acme.alembic_version VALUES ('r5')")
+        refused(words, allow_losses=True)
     environment.remove("r5")
     refused("not at r4 or above: acme at r5", allow_losses=True)
 

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from tenantkit.tenant import Tenant
 
 
-def require_reached(tenancy: Deployment, graph: RevisionGraph, revision: str, replaced: Collection[str]) -> None:
-    """Raise unless every tenant is at *revision* or above it, and at none of the revisions to be *replaced*.
+def require_reached(
+    tenancy: Deployment, graph: RevisionGraph, revision: str, replaced: Collection[str]
+) -> Tenant | None:
+    """Return a tenant that is at *revision*, with a schema in the main database, if there is one.
+
+    Every tenant has to be at *revision* or above it, and at none of the revisions to be *replaced*.
 
     :raises ConfigurationError: if one is not, cannot be reached, or shares its tables with others.
     """
@@ -51,6 +55,8 @@ def require_reached(tenancy: Deployment, graph: RevisionGraph, revision: str, re
             f"Tenants are not at {revision} or above: {behind}. They would have no way there any more: run 'tenantkit "
             f"migrate {revision}' first, with code that has their revisions."
         )
+    there = (each for each in fleet if shares_transaction(tenancy.databases, each.placement.database))
+    return next((each for each in there if current[each.placement] == (revision,)), None)
 
 
 def choose_tenant(tenancy: Deployment, key: str, revision: str) -> Tenant:

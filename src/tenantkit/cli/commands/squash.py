@@ -35,7 +35,7 @@ def squash(
         typer.Option(
             "--like",
             metavar="KEY",
-            help="A tenant that must have the same objects as the baseline.",
+            help="A tenant that must have the same objects; with `--from-models`, by default the first.",
             show_default=False,
         ),
     ] = None,
