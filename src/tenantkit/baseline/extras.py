@@ -55,6 +55,9 @@ _EXTRAS = text(
         FROM relation JOIN pg_attribute ON attrelid = relation.oid
         WHERE relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped AND attstattarget >= 0
         UNION ALL
+        SELECT 3, format('ALTER TABLE %s CLUSTER ON %I', indrelid::regclass, relname)
+        FROM pg_index JOIN relation ON relation.oid = indexrelid WHERE indisclustered
+        UNION ALL
         SELECT 4, format('COMMENT ON %s IS %L', subject, description)
         FROM commented JOIN pg_description ON classoid = class AND objoid = commented.oid AND objsubid = 0
     )

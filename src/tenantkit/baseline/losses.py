@@ -8,7 +8,7 @@ from tenantkit.drift.catalog.dependencies import COMMENT_ON_NOT_NULL, Detail
 from tenantkit.drift.compare import subject
 from tenantkit.postgres.quoting import quote_identifier
 
-_LOST = frozenset({"its tablespace", "its use by CLUSTER", COMMENT_ON_NOT_NULL})
+_LOST = frozenset({"its tablespace", COMMENT_ON_NOT_NULL})
 """Properties of objects that are not written."""
 
 # Members of extensions, and what PostgreSQL makes with a table or a range type, are no objects of their own.
