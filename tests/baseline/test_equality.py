@@ -6,12 +6,16 @@ import shutil
 from contextlib import closing
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 
-from sqlalchemy import URL, NullPool, create_engine
+import pytest
+from sqlalchemy import URL, MetaData, NullPool, create_engine
 
+from tenantkit import Tenancy
 from tenantkit.baseline import squash
 from tenantkit.migrations import init
 from tests.migrations.environments import Environment
+from tests.migrations.histories import dashboards, incidents
 from tests.migrations.parity import operations
 from tests.migrations.shapes import differences, look
 from tests.migrations.test_parity import CASES, ENV, tenancy_of
@@ -50,3 +54,26 @@ def test_a_baseline_builds_the_result_of_every_operation(all_cases: bool, empty_
             tenancy.drop(f"before{number}")
             tenancy.drop(f"after{number}")
     assert wrong == {}
+
+
+@pytest.mark.all_cases
+@pytest.mark.parametrize("history", [incidents, dashboards], ids=["incidents", "dashboards"])
+def test_a_realistic_history_is_replaced_by_its_result(
+    history: ModuleType, empty_database: URL, tmp_path: Path
+) -> None:
+    folder = tmp_path / "migrations"
+    init(folder)
+    env = folder / "env.py"
+    env.write_text(f"{history.IMPORTS}\n{env.read_text()}")
+    for revision in history.REVISIONS:
+        revision.write(Environment(folder))
+    metadata = MetaData(schema="tenant", naming_convention=history.CONVENTION)
+    for key in ("before", "after"):
+        with closing(Tenancy(empty_database, tenant=metadata, migrations=folder, listen=False)) as tenancy:
+            tenancy.install()
+            tenancy.create(key)
+            if key == "before":
+                assert squash(tenancy).left_out == ()
+    with create_engine(empty_database, poolclass=NullPool).connect() as connection:
+        before, after = (look(connection, f"t_{key}") for key in ("before", "after"))
+    assert [line for line in differences(after, before) if " NOT NULL " not in line] == []
