@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def test_a_tenant_is_described_kept_and_dropped_beside_a_neighbour(
     assert [each.bytes for each in found.tables] == sorted(sizes["acme"].values(), reverse=True)
     assert (found.revision, found.problem) == (describe(operator, "globex").revision, None)
     assert found.revision is not None
+    with closing(kind.make({name: engine.url for name, engine in deployment.engines.items()})) as superuser:
+        assert describe(superuser, "acme", count=True) == found, "also where row security does not hold"
 
     operator.drop("acme", after=timedelta(days=30))
     deployment.application.cache.clear()

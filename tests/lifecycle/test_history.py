@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import URL, Column, Engine, Integer, MetaData, Table, Text, text
 from sqlalchemy.exc import ProgrammingError
 
-from tenantkit import ProvisioningError, Tenancy, adoption, lifecycle, migrations, transfer
+from tenantkit import MigrationError, ProvisioningError, Tenancy, adoption, lifecycle, migrations, transfer
 from tenantkit.spares import keep_spares
 from tenantkit.usage import Event, HistoryEntry, describe
 from tests.migrations.environments import Environment
@@ -107,6 +107,9 @@ def test_what_changes_nothing_and_what_is_rolled_back_is_not_recorded(
     lifecycle.cancel_drop(fleet, "acme")
     for _ in range(2):
         migrations.migrate(fleet)
+    environment.add("t3", 'op.execute("SELECT 1 / 0")')
+    with pytest.raises(MigrationError):
+        migrations.migrate(fleet, jobs=0)
     with engine.connect() as connection:
         connection.execute(text("UPDATE tenantkit.tenants SET status = 'suspended'"))
         connection.rollback()
