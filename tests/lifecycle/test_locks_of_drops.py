@@ -60,6 +60,7 @@ def test_a_transaction_in_the_way_is_named_and_the_drop_can_be_repeated(
 ) -> None:
     monkeypatch.setattr("tenantkit.postgres.retry.pause", lambda _: 0.01)
     monkeypatch.setattr("tenantkit.postgres.limits.POLITE", Limits("20ms"))
+    monkeypatch.setattr("tenantkit.isolation.schemas.SHORT_WAITS", Limits("20ms"))
     tenancy.create("acme")
     with engine.connect() as reader:
         reader.exec_driver_sql(f"SELECT 'hunter2' FROM {table}").all()
@@ -72,6 +73,19 @@ def test_a_transaction_in_the_way_is_named_and_the_drop_can_be_repeated(
     assert registered(engine) == {"acme": "dropping"}
     assert tenancy.drop("acme").key == "acme"
     assert schemas(engine) == {"public", "shared", "tenantkit"}
+
+
+def test_neighbours_wait_for_a_shared_table_for_half_a_second_at_most(tenancy: Tenancy, engine: Engine) -> None:
+    tenancy.create("acme")
+    limits: list[str] = []
+
+    def see(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if "DROP CONSTRAINT" in statement:
+            limits.append(connection.exec_driver_sql("SHOW lock_timeout").scalar_one())
+
+    event.listen(tenancy.engine, "before_cursor_execute", see)
+    tenancy.drop("acme")
+    assert {*limits} == {"500ms"}
 
 
 @pytest.mark.parametrize("isolation", ["schema", "database"])

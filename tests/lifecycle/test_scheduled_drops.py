@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -176,6 +178,24 @@ def test_due_tenants_are_dropped_and_a_failure_keeps_its_tenant_only(tenancy: Te
     assert "the disk is full" in result.failures["acme"]
     assert registered(engine) == {"acme": "drop_scheduled", "gamma": "drop_scheduled", "delta": "active"}
     assert [tenant.key for tenant in lifecycle.drop_due(tenancy).dropped] == ["acme"]
+
+
+def test_of_two_processes_that_drop_due_tenants_none_fails(tenancy: Tenancy, engine: Engine) -> None:
+    for key in ("acme", "beta", "gamma"):
+        tenancy.create(key)
+        tenancy.drop(key, after=MONTH)
+        make_due(engine, key)
+    both = Barrier(2)
+
+    def work(_: int) -> lifecycle.DueDrops:
+        return lifecycle.drop_due(tenancy, before=lambda tenant: both.wait() if tenant.key == "acme" else None)
+
+    with ThreadPoolExecutor(2) as threads:
+        results = list(threads.map(work, range(2)))
+    assert [dict(each.failures) for each in results] == [{}, {}]
+    assert {tenant.key for each in results for tenant in each.dropped} == {"acme", "beta", "gamma"}
+    assert schemas(engine) == {"public", "shared", "tenantkit"}
+    assert tenancy.diagnose() == []
 
 
 def test_an_unfinished_result_of_before_keeps_the_tenant(tenancy: Tenancy, engine: Engine) -> None:

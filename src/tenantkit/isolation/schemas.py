@@ -9,12 +9,16 @@ from sqlalchemy import Connection, text
 from sqlalchemy.schema import CreateSchema, DropSchema
 
 from tenantkit.naming import first_lines
+from tenantkit.postgres.limits import Limits
 from tenantkit.postgres.quoting import quote_identifier, quote_literal
 from tenantkit.tenant import Tenant
 
 CHUNK = 5
 """Number of tables that one transaction drops: that takes about 100 locks. The lock table of a server has room for
 about 6,400 of all its transactions; a whole schema of 40 tables takes 700."""
+
+SHORT_WAITS = Limits("500ms")
+"""The limit of a wait for a shared table: statements of other tenants queue behind it."""
 
 _OWNER = text("SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = :schema")
 _KEYS_TO_OTHERS = text(
@@ -208,7 +212,8 @@ def keys_to_others(connection: Connection, schema: str) -> list[tuple[str, str, 
 
 
 def drop_key(connection: Connection, key: tuple[str, str, str]) -> None:
-    """Drop one foreign key, if it is still there."""
+    """Drop one foreign key, if it is still there; other tenants wait for its table meanwhile, so give up early."""
+    SHORT_WAITS.apply(connection)
     schema, table, constraint = (quote_identifier(name).replace("%", "%%") for name in key)
     connection.exec_driver_sql(f"ALTER TABLE IF EXISTS {schema}.{table} DROP CONSTRAINT IF EXISTS {constraint}")
 
