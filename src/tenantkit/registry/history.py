@@ -13,12 +13,11 @@ from enum import StrEnum
 from json import dumps
 from typing import Any
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, text
 
 from tenantkit.exceptions import InvalidTenantKeyError
 from tenantkit.frozen import EMPTY, freeze
 from tenantkit.naming import validate_key
-from tenantkit.registry.tables import history
 from tenantkit.tenant import Tenant
 
 
@@ -74,16 +73,18 @@ RECORD_CHANGES = (
     """
     CREATE TABLE tenantkit.history (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        tenant_id bigint NOT NULL,
-        key text NOT NULL,
+        tenant_id bigint,
+        key text,
         event text NOT NULL,
         happened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         role text NOT NULL DEFAULT session_user,
-        details jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(details) = 'object')
+        details jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(details) = 'object'),
+        CHECK ((tenant_id IS NULL) = (key IS NULL))
     )
     """,
     "CREATE INDEX history_tenant ON tenantkit.history (tenant_id, id)",
     "CREATE INDEX history_key ON tenantkit.history (key)",
+    "CREATE INDEX history_common ON tenantkit.history (id) WHERE tenant_id IS NULL",
     # With the privileges of its owner, so that a role that may change tenants need not, and cannot, write history.
     """
     CREATE FUNCTION tenantkit.record_change() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
@@ -163,11 +164,14 @@ RECORD_CHANGES = (
     CREATE FUNCTION tenantkit.record_migration() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
         SET search_path = pg_catalog, pg_temp AS $$
     BEGIN
+        -- Thousands of tenants may share common tables: their migration is one row, without a tenant.
         INSERT INTO tenantkit.history (tenant_id, key, event, details)
-        SELECT tenants.id, key,
+        SELECT CASE WHEN isolation <> 'row' THEN tenants.id END, CASE WHEN isolation <> 'row' THEN key END,
             CASE command WHEN 'migrate' THEN 'migrated' WHEN 'downgrade' THEN 'downgraded'
                 WHEN 'stamp' THEN 'stamped' ELSE command END,
             jsonb_build_object('run', runs.id, 'from', NEW.from_revision, 'to', NEW.to_revision)
+                || CASE isolation
+                    WHEN 'row' THEN jsonb_build_object('database', database, 'schema', schema) ELSE '{}' END
         FROM tenantkit.tenants, tenantkit.runs
         WHERE tenants.id = NEW.tenant_id AND runs.id = NEW.run_id AND NOT starts_with(key, '~spare-');
         RETURN NULL;
@@ -192,6 +196,37 @@ _RECORD = text(
     """
 )
 
+_READ = text(
+    """
+    WITH own AS (
+        SELECT * FROM tenantkit.history WHERE tenant_id IN (
+            SELECT tenant_id FROM tenantkit.history WHERE key = :key
+            UNION SELECT id FROM tenantkit.tenants WHERE key = :key
+        )
+    ),
+    shares AS (
+        SELECT id AS tenant_id, database, schema FROM tenantkit.tenants WHERE key = :key AND isolation = 'row'
+        UNION SELECT tenant_id, details ->> 'database', details ->> 'schema' FROM own
+            WHERE details ->> 'isolation' = 'row'
+    )
+    SELECT id, tenant_id, key, event, happened_at, role, details FROM own
+    UNION ALL
+    SELECT common.id, shares.tenant_id, coalesce(before.key, :key), common.event, common.happened_at, common.role,
+        common.details
+    FROM shares
+    JOIN tenantkit.history AS common ON common.tenant_id IS NULL
+        AND common.details ->> 'database' = database AND common.details ->> 'schema' = schema
+    LEFT JOIN LATERAL (
+        SELECT key, event FROM own WHERE own.tenant_id = shares.tenant_id AND own.id < common.id
+            ORDER BY id DESC LIMIT 1
+    ) AS before ON true
+    WHERE before.event NOT IN ('dropped', 'released')
+        OR before.event IS NULL AND NOT EXISTS (SELECT FROM own WHERE own.tenant_id = shares.tenant_id)
+    ORDER BY id
+    """
+)
+"""With the migrations of common tables while the tenant had rows there. A tenant may be older than the history."""
+
 
 def record(connection: Connection, tenant: Tenant, event: Event, details: Mapping[str, Any]) -> None:
     """Record what no row of the registry shows, in the caller's transaction."""
@@ -205,8 +240,6 @@ def read(connection: Connection, key: str) -> Sequence[HistoryEntry]:
         validate_key(key)
     except InvalidTenantKeyError:  # the server refuses some strings
         return ()
-    ids = select(history.c.tenant_id).where(history.c.key == key)
-    rows = connection.execute(select(history).where(history.c.tenant_id.in_(ids)).order_by(history.c.id))
     return [
         HistoryEntry(
             at=row.happened_at,
@@ -216,5 +249,5 @@ def read(connection: Connection, key: str) -> Sequence[HistoryEntry]:
             role=row.role,
             details=freeze(row.details),
         )
-        for row in rows
+        for row in connection.execute(_READ, {"key": key})
     ]
