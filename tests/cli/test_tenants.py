@@ -321,6 +321,32 @@ def test_a_drop_is_scheduled_after_the_key_is_typed(
     assert registry(project_engine)["acme"][1] == status
 
 
+def test_a_dry_run_of_a_drop_shows_steps_and_obstacles(fleet: Project, project_engine: Engine) -> None:
+    before = registry(project_engine)
+    planned = fleet.invoke("drop", "acme", "--dry-run")
+    assert planned.code == 0
+    assert planned.out.splitlines() == [
+        "set the status 'dropping', so that no session begins",
+        *[line for line in planned.out.splitlines() if line.startswith("drop the foreign key")],
+        "drop 2 tables of the schema 't_acme', 5 in a transaction",
+        "drop the schema 't_acme' with all else in it",
+        "remove the tenant from the registry",
+    ]
+    assert planned.out.count("drop the foreign key") == 1
+    with project_engine.begin() as connection:
+        connection.execute(text("CREATE VIEW shared.report AS SELECT id FROM t_acme.invoices"))
+    refused = fleet.invoke("drop", "acme", "--dry-run", "--json")
+    assert (refused.code, refused.json["tenant"]["key"]) == (1, "acme")
+    assert "other schemas depend on it" in refused.json["obstacles"][0]
+    assert (registry(project_engine), "t_acme" in schemas(project_engine)) == (before, True)
+    fleet.invoke("drop", "initech", "--after", "1d", "--yes")
+    assert fleet.invoke("drop", "--due", "--dry-run").out.startswith("Nothing to drop")
+    with project_engine.begin() as connection:
+        connection.execute(text("UPDATE tenantkit.tenants SET drop_at = now() WHERE drop_at IS NOT NULL"))
+    assert fleet.invoke("drop", "--due", "--dry-run").out.startswith("To be dropped: initech (after")
+    assert registry(project_engine)["initech"][1] == "drop_scheduled"
+
+
 def test_due_tenants_are_backed_up_and_dropped(fleet: Project, project_engine: Engine, tmp_path: Path) -> None:
     for key in ("acme", "initech"):
         fleet.invoke("drop", key, "--after", "1s", "--yes")
@@ -359,6 +385,7 @@ def test_due_tenants_are_backed_up_and_dropped(fleet: Project, project_engine: E
         (("acme", "--due"), "Leave out the key"),
         (("acme", "--backup", "here"), "--backup is for --due"),
         (("--cancel",), "No tenant is named"),
+        (("acme", "--after", "1d", "--dry-run"), "--dry-run is for a drop at once"),
     ],
 )
 def test_a_drop_with_a_senseless_option_changes_nothing(

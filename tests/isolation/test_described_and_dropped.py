@@ -82,6 +82,9 @@ def test_a_tenant_is_described_kept_and_dropped_beside_a_neighbour(
         assert describe(operator, key).revision == "later"
     with deployment.engines["main"].begin() as connection:
         connection.execute(text("UPDATE tenantkit.tenants SET drop_at = now() WHERE key = 'acme'"))
+    plan = lifecycle.preview_drop(operator, "acme")
+    assert (plan.tenant.key, plan.obstacles) == ("acme", ())
+    assert any(word in " ".join(plan.steps) for word in ("tables of the schema", "the database 'tk_"))
     file = tmp_path / "acme.tenant"
     done = lifecycle.drop_due(operator, before=lambda tenant: transfer.backup(operator, tenant.key, file))
     assert ([tenant.key for tenant in done.dropped], done.failures) == (["acme"], {})

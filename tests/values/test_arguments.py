@@ -299,7 +299,8 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
         },
     ),
     "lifecycle.cancel_drop": (lifecycle.cancel_drop, {"tenancy": NOT_TENANCY, "key": NOT_KEY}),
-    "lifecycle.drop_due": (lifecycle.drop_due, {"tenancy": NOT_TENANCY, "before": NOT_FUNCTION}),
+    "lifecycle.drop_due": (lifecycle.drop_due, {"tenancy": NOT_TENANCY, "before": NOT_FUNCTION, "dry_run": NOT_FLAG}),
+    "lifecycle.preview_drop": (lifecycle.preview_drop, {"tenancy": NOT_TENANCY, "key": NOT_KEY}),
     "usage.describe": (usage.describe, {"tenancy": NOT_TENANCY, "key": NOT_KEY, "count": NOT_FLAG}),
     "transfer.backup": (
         transfer.backup,

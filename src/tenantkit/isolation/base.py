@@ -118,6 +118,10 @@ class Isolation(Protocol):
         """Return why the placement of *tenant* cannot be removed: it is another's, or others depend on it."""
         ...
 
+    def removal_steps(self, connection: Connection, tenant: Tenant) -> list[str]:
+        """Return descriptions of what `detachments` and `drop` do, given the connection of `obstacle_to_drop`."""
+        ...
+
     def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:
         """Return what is to be done before `drop`, each in a short transaction of its own, so that others can work."""
         ...

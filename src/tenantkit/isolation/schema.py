@@ -101,6 +101,16 @@ class SchemaIsolation:
             return blockers.describe_prepared(prepared, "have locked its tables, or shared ones that it refers to")
         return None
 
+    def removal_steps(self, connection: Connection, tenant: Tenant) -> list[str]:
+        """Return descriptions of the transactions of a removal."""
+        keys = schemas.keys_to_others(connection, tenant.schema)
+        tables = sum(map(len, schemas.table_chunks(connection, tenant.schema)))
+        return [
+            *(f"drop the foreign key {name} of {schema}.{table} to another schema" for schema, table, name in keys),
+            f"drop {tables} tables of the schema {tenant.schema!r}, {schemas.CHUNK} in a transaction",
+            f"drop the schema {tenant.schema!r} with all else in it",
+        ]
+
     def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:
         """Return what ends the sessions of the tenant's login, drops its foreign keys to other schemas, then tables.
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from tenantkit.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from tenantkit.lifecycle.drop_plan import DropPlan, preview_drop
     from tenantkit.lifecycle.renaming import Renaming, rename
     from tenantkit.lifecycle.scheduled_drop import DueDrops, cancel_drop, drop_due
 
-__all__ = ["DueDrops", "Renaming", "cancel_drop", "drop_due", "rename"]
+__all__ = ["DropPlan", "DueDrops", "Renaming", "cancel_drop", "drop_due", "preview_drop", "rename"]
 
-__getattr__, __dir__ = lazy_names(globals(), ("renaming", "scheduled_drop"))
+__getattr__, __dir__ = lazy_names(globals(), ("drop_plan", "renaming", "scheduled_drop"))

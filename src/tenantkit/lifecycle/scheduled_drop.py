@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from tenantkit.arguments import FUNCTION, Kind, optional, require, require_done
+from tenantkit.arguments import FLAG, FUNCTION, Kind, optional, require, require_done
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.lifecycle.drop import begin, finish
 from tenantkit.lifecycle.operation import operating
@@ -59,7 +59,9 @@ def cancel_drop(tenancy: Deployment, key: str) -> Tenant:
         return statuses.cancel_drop(connection, tenancy.isolations, key)
 
 
-def drop_due(tenancy: Deployment, *, before: Callable[[Tenant], object] | None = None) -> DueDrops:
+def drop_due(
+    tenancy: Deployment, *, before: Callable[[Tenant], object] | None = None, dry_run: bool = False
+) -> DueDrops:
     """Drop all tenants whose time has come, one after another, and finish such removals that were interrupted.
 
     A tenant that fails does not stop the others.
@@ -69,12 +71,15 @@ def drop_due(tenancy: Deployment, *, before: Callable[[Tenant], object] | None =
             drop_due(tenancy, before=lambda tenant: transfer.backup(tenancy, tenant.key, f"{tenant.key}.tenant"))
 
         An error of it keeps the tenant; the next call tries again.
+    :param dry_run: change nothing, and return the tenants whose time has come.
     """
-    require(tenancy=(tenancy, TENANCY), before=(before, optional(FUNCTION)))
+    require(tenancy=(tenancy, TENANCY), before=(before, optional(FUNCTION)), dry_run=(dry_run, FLAG))
     dropped: list[Tenant] = []
     failures: dict[str, str] = {}
     with tenancy.engine.connect() as connection:
         due = statuses.find_due(connection)
+    if dry_run:
+        return DueDrops(tuple(due), {})
     for tenant in due:
         try:
             if before is not None and tenant.status is Status.DROP_SCHEDULED:

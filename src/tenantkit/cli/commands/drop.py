@@ -13,7 +13,7 @@ from tenantkit import lifecycle, transfer
 from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm_by_typing
 from tenantkit.cli.display.errors import UsageError, print_error
-from tenantkit.cli.display.output import print_done, print_json, tenant_as_json
+from tenantkit.cli.display.output import out, print_done, print_json, tenant_as_json
 from tenantkit.cli.options.common import Json, OptionalKey, Yes
 from tenantkit.cli.options.duration import parse_duration
 from tenantkit.registry import store
@@ -51,6 +51,9 @@ def drop(
             show_default=False,
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="Show the steps and the obstacles, and change nothing.")
+    ] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -58,7 +61,8 @@ def drop(
 
     Asks for the key. After a removal that was interrupted, the same command finishes it. With `--after`, the tenant is
     not served any more, and its data, key and domains stay; `--cancel` gives it back the status that it had. `--due`
-    does not ask. If a backup or a removal fails, that tenant stays, and the exit code is 1.
+    does not ask. If a backup or a removal fails, that tenant stays, and the exit code is 1. So it is if `--dry-run`
+    finds obstacles.
 
     **Examples**
 
@@ -71,10 +75,12 @@ def drop(
         raise UsageError("--after, --cancel and --due exclude each other.")
     if backup is not None and not due:
         raise UsageError("--backup is for --due. Before another drop, run 'tenantkit backup'.")
+    if dry_run and (after is not None or cancel):
+        raise UsageError("--dry-run is for a drop at once, and for --due.")
     if due:
         if key is not None:
             raise UsageError("--due drops all tenants whose time has come. Leave out the key, or --due.")
-        _drop_due(context, backup and backup.absolute(), as_json=as_json)
+        _drop_due(context, backup and backup.absolute(), dry_run=dry_run, as_json=as_json)
         return
     if key is None:
         raise UsageError("No tenant is named. Give its key, or --due.")
@@ -82,6 +88,9 @@ def drop(
     with application(context) as tenancy:
         if cancel:
             _print(lifecycle.cancel_drop(tenancy, key), _KEPT, as_json=as_json)
+            return
+        if dry_run:
+            _print_plan(lifecycle.preview_drop(tenancy, key), as_json=as_json)
             return
         tenant = _find(tenancy, key)
         if not yes:
@@ -92,16 +101,29 @@ def drop(
     _print(tenant, _DROPPED if after is None else _SCHEDULED, as_json=as_json)
 
 
-def _drop_due(context: typer.Context, folder: Path | None, *, as_json: bool) -> None:
+def _print_plan(plan: lifecycle.DropPlan, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"tenant": tenant_as_json(plan.tenant), "steps": plan.steps, "obstacles": plan.obstacles})
+    else:
+        for step in plan.steps:
+            out.print(step, soft_wrap=True)
+    for obstacle in plan.obstacles:
+        print_error(obstacle)
+    if plan.obstacles:
+        raise typer.Exit(1)
+
+
+def _drop_due(context: typer.Context, folder: Path | None, *, dry_run: bool, as_json: bool) -> None:
     with application(context) as tenancy:
-        result = lifecycle.drop_due(tenancy, before=None if folder is None else _backup_to(tenancy, folder))
+        back_up = None if folder is None else _backup_to(tenancy, folder)
+        result = lifecycle.drop_due(tenancy, before=back_up, dry_run=dry_run)
     if as_json:
         print_json({"dropped": list(map(tenant_as_json, result.dropped)), "failures": dict(result.failures)})
     else:
         for key, why in result.failures.items():
             print_error(f"{key}: {why}")
         for tenant in result.dropped:
-            _print(tenant, _DROPPED, as_json=False)
+            _print(tenant, _SCHEDULED if dry_run else _DROPPED, as_json=False)
         if not result.dropped and not result.failures:
             print_done("Nothing to drop:", "no tenant's time has come")
     if result.failures:

@@ -166,6 +166,10 @@ class DatabaseIsolation:
             return blockers.describe_prepared(prepared, f"are in its database {name!r}")
         return None
 
+    def removal_steps(self, connection: Connection, tenant: Tenant) -> list[str]:  # noqa: ARG002 - the signature
+        """Return the description of the removal."""
+        return [f"end the connections to the database {_database_of(tenant.placement)!r}, and drop it"]
+
     def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:
         """Return what ends the sessions of the tenant's login; no other database depends on its own."""
         return closings(connection, tenant)

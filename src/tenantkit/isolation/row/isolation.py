@@ -19,7 +19,7 @@ from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.row.exposure import exposures
 from tenantkit.isolation.row.initial import copy_initial_rows
 from tenantkit.isolation.row.policies import security_functions
-from tenantkit.isolation.row.removal import chunks, remove_rows, restore_schema
+from tenantkit.isolation.row.removal import CHUNK, chunks, remove_rows, restore_schema
 from tenantkit.isolation.row.security import login_problem, problems
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.isolation.tenant_column import TenantColumn
@@ -145,6 +145,10 @@ class RowIsolation:
     def obstacle_to_drop(self, connection: Connection, tenant: Tenant) -> str | None:  # noqa: ARG002 - the signature
         """Return ``None``: rows of other tenants do not refer to this tenant's."""
         return None
+
+    def removal_steps(self, connection: Connection, tenant: Tenant) -> list[str]:  # noqa: ARG002 - the signature
+        """Return the description of the removal."""
+        return [f"remove the tenant's rows from the tables of the schema {tenant.schema!r}, {CHUNK:,} in a transaction"]
 
     def detachments(self, connection: Connection, tenant: Tenant) -> Sequence[Callable[[Connection], object]]:
         """Return what removes most of the tenant's rows, a chunk at a time."""
