@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         ConfigurationError,
         CrossDatabaseError,
         DomainExistsError,
+        DrainError,
         IllegalTransitionError,
         InvalidDomainError,
         InvalidTenantKeyError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         TenantkitError,
         TenantMismatchError,
         TenantNotFoundError,
+        TenantReadOnlyError,
         TenantUnavailableError,
     )
     from tenantkit.sessions.session import TenantSession
@@ -41,6 +43,7 @@ __all__ = [
     "ConfigurationError",
     "CrossDatabaseError",
     "DomainExistsError",
+    "DrainError",
     "IllegalTransitionError",
     "InvalidDomainError",
     "InvalidTenantKeyError",
@@ -57,6 +60,7 @@ __all__ = [
     "TenantExistsError",
     "TenantMismatchError",
     "TenantNotFoundError",
+    "TenantReadOnlyError",
     "TenantSession",
     "TenantUnavailableError",
     "TenantkitError",

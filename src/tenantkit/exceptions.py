@@ -12,12 +12,14 @@
     ├── TenantExistsError
     ├── DomainExistsError
     ├── TenantUnavailableError
+    │   └── TenantReadOnlyError
     ├── IllegalTransitionError
     ├── CrossDatabaseError
     ├── RawSQLForbiddenError
     ├── ProvisioningError
     ├── SchemaRenameError
     ├── BackupError
+    ├── DrainError
     ├── AdoptionError
     └── MigrationError
 
@@ -27,6 +29,8 @@ database itself (`sqlalchemy.exc.DBAPIError`) are passed on unchanged.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from typing_extensions import override
@@ -203,19 +207,49 @@ class DomainExistsError(TenantkitError):
 class TenantUnavailableError(TenantkitError):
     """The tenant exists, but its status, or this version of tenantkit, does not allow it to be served."""
 
-    def __init__(self, tenant: str, status: Status | str, reason: str | None = None) -> None:
+    def __init__(
+        self,
+        tenant: str,
+        status: Status | str,
+        reason: str | None = None,
+        message: str | None = None,
+        until: datetime | None = None,
+    ) -> None:
+        if message is not None or until is not None:  # which are passed by keyword
+            self.args = (tenant, status, reason, message, until)
         self.tenant = tenant
         self.status = status
         self.reason = reason
+        self.message = message
+        """What the tenant's visitors are told meanwhile."""
+        self.until = until
+        """The announced end."""
         if reason is not None:
             text = f"Tenant {tenant!r} cannot be used here: {as_clause(reason)}."
         else:
             remedy = _CANCEL.format(tenant) if status == Status.DROP_SCHEDULED else "resume or repair it"
-            text = (
-                f"Tenant {tenant!r} is {status!s}. Only active tenants are served: {remedy}, "
-                "or open the session with any_status=True for maintenance."
-            )
+            text = f"Tenant {tenant!r} is {_word(status)}{_announced(message, until)}. {self._advice.format(remedy)}"
         super().__init__(text)
+
+    _advice = "Only active tenants are served: {}, or open the session with any_status=True for maintenance."
+
+
+def _word(status: str) -> str:
+    return str(status).replace("_", "-")
+
+
+def _announced(message: str | None, until: datetime | None) -> str:
+    end = "" if until is None else f" until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return end if message is None else f"{end} ({as_clause(message)})"
+
+
+class TenantReadOnlyError(TenantUnavailableError):
+    """A session of a tenant that is read-only has tried to write."""
+
+    _advice = (
+        "Its sessions only read, also shared tables: resume the tenant, or open the session with any_status=True for "
+        "maintenance."
+    )
 
 
 class IllegalTransitionError(TenantkitError):
@@ -285,6 +319,31 @@ class BackupError(TenantkitError):
         """The tenant's key, or the path of the file."""
         self.reason = reason
         super().__init__(f"{subject}: {as_clause(reason)}. {advice}")
+
+
+class DrainError(TenantkitError):
+    """Transactions of a tenant that is not served any more, or is read-only, are still in flight."""
+
+    def __init__(
+        self,
+        tenant: str,
+        status: Status | str,
+        running: Sequence[int],
+        reasons: Sequence[str],
+        ended: Sequence[int] = (),
+    ) -> None:
+        self.tenant = tenant
+        self.status = status
+        self.running = tuple(running)
+        """The process ids of those that have one in PostgreSQL."""
+        self.reasons = tuple(reasons)
+        self.ended = tuple(ended)
+        """The process ids of those that were cut off."""
+        cut_off = f" Cut off were {len(ended)}." if ended else ""
+        super().__init__(
+            f"Tenant {tenant!r} is {_word(status)}, but transactions are still in flight: "
+            f"{'; '.join(map(as_clause, reasons))}.{cut_off} Repeat the call or command to wait again."
+        )
 
 
 class AdoptionError(TenantkitError):

@@ -126,7 +126,7 @@ class Serving(Deployment):
             require(tenant=(tenant, TENANT), any_status=(any_status, FLAG))
         isolation = self.isolations.of(tenant)
         if tenant.status not in SERVED and not any_status:
-            raise TenantUnavailableError(tenant.key, tenant.status)
+            raise TenantUnavailableError(tenant.key, tenant.status, message=tenant.message, until=tenant.until)
         binding = self._bindings.get(tenant.id)
         if binding is None or binding.tenant is not tenant:
             if len(self._bindings) >= MAX_BINDINGS:

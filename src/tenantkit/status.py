@@ -11,6 +11,8 @@ class Status(StrEnum):
 
     PROVISIONING = "provisioning"
     ACTIVE = "active"
+    READ_ONLY = "read_only"
+    """Served, by transactions that read only. See `tenantkit.Tenancy.suspend`."""
     SUSPENDED = "suspended"
     MAINTENANCE = "maintenance"
     DROP_SCHEDULED = "drop_scheduled"
@@ -27,8 +29,13 @@ class Status(StrEnum):
 
 _TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.PROVISIONING: frozenset({Status.ACTIVE, Status.FAILED, Status.DROPPING, Status.SPARE}),
-    Status.ACTIVE: frozenset({Status.SUSPENDED, Status.MAINTENANCE, Status.DROP_SCHEDULED, Status.DROPPING}),
-    Status.SUSPENDED: frozenset({Status.ACTIVE, Status.DROP_SCHEDULED, Status.DROPPING}),
+    Status.ACTIVE: frozenset(
+        {Status.READ_ONLY, Status.SUSPENDED, Status.MAINTENANCE, Status.DROP_SCHEDULED, Status.DROPPING}
+    ),
+    Status.READ_ONLY: frozenset(
+        {Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE, Status.DROP_SCHEDULED, Status.DROPPING}
+    ),
+    Status.SUSPENDED: frozenset({Status.ACTIVE, Status.READ_ONLY, Status.DROP_SCHEDULED, Status.DROPPING}),
     Status.MAINTENANCE: frozenset({Status.ACTIVE, Status.DROP_SCHEDULED, Status.DROPPING}),
     # Back to its status before by a cancellation only, so that a webhook's `resume` does not cancel it.
     Status.DROP_SCHEDULED: frozenset({Status.DROP_SCHEDULED, Status.DROPPING}),
@@ -37,10 +44,10 @@ _TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.SPARE: frozenset({Status.DROPPING}),
 }
 
-SERVED = frozenset({Status.ACTIVE})
+SERVED = frozenset({Status.ACTIVE, Status.READ_ONLY})
 """The states in which a tenant's sessions may be opened."""
 
-COMPLETE = frozenset({Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE, Status.DROP_SCHEDULED})
+COMPLETE = frozenset({Status.ACTIVE, Status.READ_ONLY, Status.SUSPENDED, Status.MAINTENANCE, Status.DROP_SCHEDULED})
 """The states in which a tenant has a complete placement."""
 
 MIGRATED = COMPLETE | {Status.SPARE}

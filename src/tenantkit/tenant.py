@@ -84,6 +84,10 @@ class Tenant:
     """A plain string if this version of tenantkit does not know it."""
     row_value: str | None = None
     """Its value of the tenant column that the models declare, as text; ``None`` if that is its id."""
+    message: str | None = None
+    """What its visitors are told while it is suspended, read-only or in maintenance."""
+    until: datetime | None = None
+    """The announced end of that. It does not end by itself then."""
     domains: tuple[str, ...] = ()
     """The primary domain first, the others in alphabetical order."""
     attributes: Mapping[str, Any] = field(default_factory=lambda: EMPTY, hash=False)

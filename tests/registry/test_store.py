@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import product
 from threading import Barrier
 from typing import Any
@@ -21,10 +22,12 @@ from tenantkit import (
     InvalidTenantKeyError,
     Status,
     Tenancy,
+    Tenant,
     TenantExistsError,
     TenantNotFoundError,
 )
 from tenantkit.naming import MAX_KEY_BYTES, schema_name, validate_domain, validate_key
+from tenantkit.status import COMPLETE
 from tests.support.catalog import registered, schemas, set_status
 
 HOSTILE_KEYS: dict[str, Any] = {
@@ -264,15 +267,19 @@ LEGAL = {
     (Status.ACTIVE, Status.MAINTENANCE),
     (Status.SUSPENDED, Status.ACTIVE),
     (Status.MAINTENANCE, Status.ACTIVE),
-    *((status, status) for status in (Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE)),  # exists already
+    (Status.ACTIVE, Status.READ_ONLY),
+    *((Status.READ_ONLY, status) for status in (Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE)),
+    (Status.SUSPENDED, Status.READ_ONLY),
+    *((status, status) for status in COMPLETE),  # exists already
 }
 
 
 def test_only_legal_transitions_happen(tenancy: Tenancy, engine: Engine) -> None:
     tenancy.create("acme")
-    moves = {
+    moves: dict[Status, Callable[[str], Tenant]] = {
         Status.ACTIVE: tenancy.resume,
         Status.SUSPENDED: tenancy.suspend,
+        Status.READ_ONLY: partial(tenancy.suspend, read_only=True),
         Status.MAINTENANCE: tenancy.start_maintenance,
     }
     for status, (wanted, move) in product(Status, moves.items()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from math import inf, nan
 from pathlib import Path
@@ -129,6 +129,13 @@ OPTIONS: dict[str, Wrong] = {
     "phase": NOT_PHASE,
     "progress": ("yes", True, print, 5),
 }
+NOTICE: dict[str, Wrong] = {
+    "message": (*NOT_STORABLE, "", " ", "x" * 501, "two\nlines", "\x1b[2J", "\u2028"),
+    "until": (
+        *("tomorrow", 60, True, datetime(2000, 1, 1, tzinfo=UTC), datetime(2300, 1, 1), date(2300, 1, 1)),  # noqa: DTZ001
+        *(timedelta(0), timedelta(hours=-1), timedelta.max),
+    ),
+}
 TENANCY: dict[str, dict[str, Wrong]] = {
     "install": {},
     "get": {"key": NOT_KEY},
@@ -146,9 +153,9 @@ TENANCY: dict[str, dict[str, Wrong]] = {
     "remove_domain": {"key": NOT_KEY, "domain": (5, None, ["a"])},
     "set_primary_domain": {"key": NOT_KEY, "domain": (5, None, ["a"])},
     "at_revision": {"tenant": (5, None, 0, [], SimpleNamespace(id=1, schema="t_beta")), "revision": (None, *NOT_NAME)},
-    "suspend": {"key": NOT_KEY},
+    "suspend": {"key": NOT_KEY, **NOTICE, "read_only": NOT_FLAG},
     "resume": {"key": NOT_KEY},
-    "start_maintenance": {"key": NOT_KEY},
+    "start_maintenance": {"key": NOT_KEY, **NOTICE},
     "session": {"tenant": (5, 0, False, [], {}, SimpleNamespace(id=1)), "any_status": NOT_FLAG},
     "unscoped_session": {"reason": (None, *NOT_NAME, *NOT_STORABLE)},
     "binding": {"tenant": (5, 0, False, [], {}, SimpleNamespace(id=1)), "any_status": NOT_FLAG},

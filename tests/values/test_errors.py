@@ -8,6 +8,7 @@ import pickle
 import pkgutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from typing import Any
 
@@ -20,6 +21,7 @@ from tenantkit import (
     ConfigurationError,
     CrossDatabaseError,
     DomainExistsError,
+    DrainError,
     IllegalTransitionError,
     InvalidDomainError,
     InvalidTenantKeyError,
@@ -33,6 +35,7 @@ from tenantkit import (
     TenantkitError,
     TenantMismatchError,
     TenantNotFoundError,
+    TenantReadOnlyError,
     TenantUnavailableError,
 )
 from tenantkit.adoption import AdoptedSchema, Adoption
@@ -79,6 +82,9 @@ ERRORS: list[TenantkitError] = [
     TenantExistsError("acme"),
     DomainExistsError("acme.example.com"),
     TenantUnavailableError("acme", Status.SUSPENDED),
+    TenantUnavailableError("acme", Status.MAINTENANCE, message="50 % done.", until=datetime(2030, 1, 31, tzinfo=UTC)),
+    TenantReadOnlyError("acme", Status.READ_ONLY, message="Moving"),
+    DrainError("acme", Status.SUSPENDED, [7], ["process 7, which may work for another tenant", "a prepared one"]),
     CrossDatabaseError("acme", "eu", "No statement reaches both"),
     TenantUnavailableError("acme", "archived", "this version does not know its status"),
     IllegalTransitionError("acme", Status.DROPPING, Status.ACTIVE),

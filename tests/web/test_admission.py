@@ -22,8 +22,9 @@ def tenant(status: Status = Status.ACTIVE, number: int = 1) -> Tenant:
     )
 
 
-def test_only_an_active_tenant_is_served() -> None:
-    assert [status for status in Status if refusal_of(ISOLATIONS, tenant(status)) is None] == [Status.ACTIVE]
+def test_only_an_active_or_read_only_tenant_is_served() -> None:
+    served = [status for status in Status if refusal_of(ISOLATIONS, tenant(status)) is None]
+    assert served == [Status.ACTIVE, Status.READ_ONLY]
 
 
 @pytest.mark.parametrize("status", [Status.PROVISIONING, Status.SUSPENDED, Status.MAINTENANCE])

@@ -61,6 +61,8 @@ class Frame:
     """A comment before every statement: drivers and PgBouncer find prepared statements by their text."""
     owner: object = None
     """The object to which the statements in this frame must belong."""
+    read_only: Any = None
+    """The tenant for which the transaction only reads, if it does."""
 
     @property
     def is_open(self) -> bool:

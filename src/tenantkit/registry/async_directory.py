@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tenantkit.arguments import NAME, require
 from tenantkit.databases.base import Databases
 from tenantkit.naming import fold_domain
+from tenantkit.notice import check_notice, suspended_status
 from tenantkit.postgres.rights import explaining_rights
 from tenantkit.registry import domains, statuses, store
 from tenantkit.registry.cache import Name
@@ -79,17 +81,26 @@ class AsyncDirectory(HasConnections, Generic[D]):
         """Make one of a tenant's domains the primary one."""
         return await self._change(key, domains.set_primary, domain)
 
-    async def suspend(self, key: str) -> Tenant:
-        """Stop serving a tenant, keeping all it has."""
-        return await self._move(key, Status.SUSPENDED)
+    async def suspend(
+        self,
+        key: str,
+        *,
+        message: str | None = None,
+        until: datetime | timedelta | None = None,
+        read_only: bool = False,
+    ) -> Tenant:
+        """Stop serving a tenant, or its writes; see `tenantkit.Tenancy.suspend`."""
+        return await self._move(key, suspended_status(read_only), message, until)
 
     async def resume(self, key: str) -> Tenant:
-        """Serve a tenant again that was suspended or in maintenance."""
+        """Serve a tenant again that was suspended, read-only or in maintenance."""
         return await self._move(key, Status.ACTIVE)
 
-    async def start_maintenance(self, key: str) -> Tenant:
-        """Stop serving a tenant for a while; requests are answered with Retry-After."""
-        return await self._move(key, Status.MAINTENANCE)
+    async def start_maintenance(
+        self, key: str, *, message: str | None = None, until: datetime | timedelta | None = None
+    ) -> Tenant:
+        """Stop serving a tenant for a while; see `tenantkit.Tenancy.start_maintenance`."""
+        return await self._move(key, Status.MAINTENANCE, message, until)
 
     # Inside
 
@@ -109,10 +120,13 @@ class AsyncDirectory(HasConnections, Generic[D]):
         async with self.engine.connect() as connection:
             return await connection.run_sync(self.sync.revisions.look_up, self.databases, tenant, revision)
 
-    async def _move(self, key: str, wanted: Status) -> Tenant:
+    async def _move(
+        self, key: str, wanted: Status, message: str | None = None, until: datetime | timedelta | None = None
+    ) -> Tenant:
+        said = check_notice(message, until)
         with self.sync.lookups.forgetting(key), explaining_rights(self.engine.url):
             async with self.engine.begin() as connection:
-                return await connection.run_sync(statuses.move, self.sync.isolations, key, wanted)
+                return await connection.run_sync(statuses.move, self.sync.isolations, key, wanted, *said)
 
     async def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
         with self.sync.lookups.forgetting(key), explaining_rights(self.engine.url):

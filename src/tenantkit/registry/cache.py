@@ -28,7 +28,8 @@ class TenantCache:
     """
 
     def __init__(self, *, ttl: float, size: int, clock: Callable[[], float] = monotonic) -> None:
-        self._ttl = ttl
+        self.ttl = ttl
+        """Maximum number of seconds for which a tenant is kept."""
         self._size = size
         self._clock = clock
         self._entries: dict[Name, tuple[Tenant, float]] = {}
@@ -52,14 +53,14 @@ class TenantCache:
     def store(self, name: Name, tenant: Tenant, *, generation: int) -> None:
         """Keep *tenant*, unless something was invalidated since *generation* was read, before the query."""
         with self._writing:
-            if generation != self.generation or self._ttl <= 0 or self._size <= 0:
+            if generation != self.generation or self.ttl <= 0 or self._size <= 0:
                 return
             self._drop(name)
             while len(self._entries) >= self._size:
                 self._drop(next(iter(self._entries)))
             # Under the tenant's own string if possible: the caller's would take memory too.
             own: Name = ("key", tenant.key) if name == ("key", tenant.key) else name
-            self._entries[own] = (tenant, self._clock() + self._ttl)
+            self._entries[own] = (tenant, self._clock() + self.ttl)
             self._names.setdefault(tenant.key, set()).add(own)
 
     def is_missing(self, name: Name) -> bool:
@@ -69,11 +70,11 @@ class TenantCache:
     def store_miss(self, name: Name, *, generation: int) -> None:
         """Remember for some seconds that no tenant has this name, with the same condition as `store`."""
         with self._writing:
-            if generation != self.generation or self._ttl <= 0 or self._size <= 0:
+            if generation != self.generation or self.ttl <= 0 or self._size <= 0:
                 return
             if len(self._misses) >= self._size:
                 self._misses = {}
-            self._misses[name] = self._clock() + min(self._ttl, MISS_TTL)
+            self._misses[name] = self._clock() + min(self.ttl, MISS_TTL)
 
     def forget(self, key: str) -> None:
         """Drop every entry of the tenant with this key, and all misses: it may be a new one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
@@ -17,6 +18,7 @@ from tenantkit.databases.reach import in_each
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.naming import fold_domain, require_free_domain, validate_own_domains
+from tenantkit.notice import check_notice, suspended_status
 from tenantkit.postgres.retry import after_conflicts
 from tenantkit.postgres.rights import explaining_rights
 from tenantkit.registry import applications, domains, other_databases, statuses, store, versions
@@ -189,17 +191,36 @@ class Directory(HasConnections):
         require(revision=(revision, NAME))
         return self.revisions.includes(known, revision)
 
-    def suspend(self, key: str) -> Tenant:
-        """Stop serving a tenant, keeping all it has; nothing changes if it is suspended already."""
-        return self._move(key, Status.SUSPENDED)
+    def suspend(
+        self,
+        key: str,
+        *,
+        message: str | None = None,
+        until: datetime | timedelta | None = None,
+        read_only: bool = False,
+    ) -> Tenant:
+        """Stop serving a tenant, keeping all it has. Transactions in flight go on: see `tenantkit.lifecycle.drain`.
+
+        Nothing changes if it is suspended already, except for *message* and *until*, which are replaced.
+
+        :param message: what its visitors are told.
+        :param until: the end that they are told. The tenant is not resumed by itself then.
+        :param read_only: go on serving it, by transactions that read only. What writes fails with
+            `TenantReadOnlyError`, also in shared tables.
+        :raises ConfigurationError: if *message* or *until* cannot be used.
+        :raises IllegalTransitionError: if the tenant is being created or removed, or is in maintenance.
+        """
+        return self._move(key, suspended_status(read_only), message, until)
 
     def resume(self, key: str) -> Tenant:
-        """Serve a tenant again that was suspended or in maintenance; nothing changes if it is active."""
+        """Serve a tenant again that was suspended, read-only or in maintenance; nothing changes if it is active."""
         return self._move(key, Status.ACTIVE)
 
-    def start_maintenance(self, key: str) -> Tenant:
-        """Stop serving a tenant for a while, with Retry-After. Nothing changes if it is in maintenance."""
-        return self._move(key, Status.MAINTENANCE)
+    def start_maintenance(
+        self, key: str, *, message: str | None = None, until: datetime | timedelta | None = None
+    ) -> Tenant:
+        """Stop serving a tenant for a while, with Retry-After; *message* and *until* are those of `suspend`."""
+        return self._move(key, Status.MAINTENANCE, message, until)
 
     def close(self) -> None:
         """Stop listening and close idle connections."""
@@ -235,9 +256,12 @@ class Directory(HasConnections):
         with self.engine.begin() as connection:  # psycopg forgets what it has prepared at ROLLBACK
             return self.lookups.look_up(connection, name, find)
 
-    def _move(self, key: str, wanted: Status) -> Tenant:
+    def _move(
+        self, key: str, wanted: Status, message: str | None = None, until: datetime | timedelta | None = None
+    ) -> Tenant:
+        said = check_notice(message, until)
         with self._changing(key) as connection:
-            return statuses.move(connection, self.isolations, key, wanted)
+            return statuses.move(connection, self.isolations, key, wanted, *said)
 
     def _change(self, key: str, change: Callable[..., None], *args: Any, **options: Any) -> Tenant:
         with self._changing(key) as connection:

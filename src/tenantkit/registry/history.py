@@ -32,6 +32,8 @@ class Event(StrEnum):
     """Its creation failed."""
     RESTORED = "restored"
     """Its rows are those of a backup."""
+    READ_ONLY = "read_only"
+    """It is served by transactions that read only."""
     SUSPENDED = "suspended"
     MAINTENANCE = "maintenance"
     RESUMED = "resumed"
@@ -120,7 +122,7 @@ RECORD_CHANGES = (
         END IF;
         event := CASE
             WHEN NEW.status = 'provisioning' THEN 'claimed'
-            WHEN NEW.status NOT IN ('active', 'suspended', 'maintenance') THEN NEW.status
+            WHEN NEW.status NOT IN ('active', 'read_only', 'suspended', 'maintenance') THEN NEW.status
             -- An adoption claims no key: it enters the tenant and completes it in one transaction.
             WHEN TG_OP = 'UPDATE' AND OLD.status = 'provisioning' AND OLD.claim IS NULL THEN 'adopted'
             WHEN TG_OP = 'INSERT' OR OLD.status IN ('provisioning', 'failed', 'spare') THEN 'created'
@@ -133,6 +135,8 @@ RECORD_CHANGES = (
             jsonb_strip_nulls(jsonb_build_object(
                 'status', NEW.status,
                 'from', CASE TG_OP WHEN 'UPDATE' THEN OLD.status END,
+                'message', NEW.message,
+                'until', NEW.until,
                 'drop_at', CASE WHEN event = 'drop_scheduled' THEN NEW.drop_at END,
                 'run', CASE WHEN NEW.claim ^@ 'run ' THEN substr(NEW.claim, 5)
                     WHEN TG_OP = 'UPDATE' AND OLD.claim ^@ 'run ' THEN substr(OLD.claim, 5) END,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, case, func, select, update
@@ -38,19 +38,29 @@ def complete(connection: Connection, tenant: Tenant, status: Status) -> Tenant:
     return replace(tenant, status=status, updated_at=connection.execute(changed).scalar_one())
 
 
-def move(connection: Connection, isolations: Isolations, key: str, wanted: Status) -> Tenant:
-    """Move a tenant to the status *wanted* for a user or a webhook; do nothing if it has that status already.
+def move(
+    connection: Connection,
+    isolations: Isolations,
+    key: str,
+    wanted: Status,
+    message: str | None,
+    until: datetime | None,
+) -> Tenant:
+    """Move a tenant to the status *wanted* for a user or a webhook, with what its visitors are told meanwhile.
 
-    Raises as `transition` does.
+    Nothing changes if it has that status, and says that, already. Raises as `transition` does.
     """
     tenant = store.lock(connection, isolations, key)
+    said = {"message": message, "until": until}
     if tenant.status is not wanted:
-        return transition(connection, isolations, key, wanted)
+        return transition(connection, isolations, key, wanted, **said)
     # A run no longer ends maintenance that it has begun: it is the operator's now.
-    connection.execute(
-        update(tenants).where(tenants.c.id == tenant.id, tenants.c.claim.is_not(None)).values(claim=None)
-    )
-    return tenant
+    own = update(tenants).where(tenants.c.id == tenant.id)
+    connection.execute(own.where(tenants.c.claim.is_not(None)).values(claim=None))
+    if (tenant.message, tenant.until) == (message, until):
+        return tenant
+    connection.execute(own.values(**said, updated_at=func.now()))
+    return store.get(connection, key)
 
 
 def schedule_drop(connection: Connection, isolations: Isolations, key: str, after: timedelta) -> Tenant:

@@ -311,6 +311,8 @@ def _to_tenant(row: Row[Any]) -> Tenant:
         status=row.status,
         isolation=row.isolation,
         row_value=row.row_value,
+        message=row.message,
+        until=row.until,
         placement=Placement(sys.intern(row.database), row.schema),
         domains=tuple(row.domains or ()),
         attributes=row.attributes,

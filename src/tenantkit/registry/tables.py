@@ -31,6 +31,8 @@ tenants = Table(
     Column("stamped", Text),
     Column("drop_at", DateTime(timezone=True)),
     Column("status_before", Text),
+    Column("message", Text),
+    Column("until", DateTime(timezone=True)),
 )
 """The tenants, for foreign keys of shared tables: ``ForeignKey(tenants.c.id)``."""
 

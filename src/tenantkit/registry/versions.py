@@ -274,7 +274,8 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             ADD COLUMN status_before text,
             DROP CONSTRAINT tenants_status_check,
             ADD CONSTRAINT tenants_status_check CHECK (status IN (
-                'provisioning', 'active', 'suspended', 'maintenance', 'drop_scheduled', 'dropping', 'failed', 'spare'
+                'provisioning', 'active', 'read_only', 'suspended', 'maintenance', 'drop_scheduled', 'dropping',
+                'failed', 'spare'
             )),
             ADD CONSTRAINT tenants_drop_check CHECK (CASE status
                 WHEN 'drop_scheduled' THEN drop_at IS NOT NULL AND status_before IS NOT NULL
@@ -283,6 +284,8 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             END)
         """,
         "CREATE INDEX tenants_drop_at ON tenantkit.tenants (drop_at) WHERE drop_at IS NOT NULL",
+        # What visitors are told of a tenant that is suspended, read-only or in maintenance, and its announced end.
+        "ALTER TABLE tenantkit.tenants ADD COLUMN message text, ADD COLUMN until timestamptz",
         *RECORD_CHANGES,
     ),
 )

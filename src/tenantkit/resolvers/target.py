@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -41,6 +42,8 @@ class Refusal:
     """The tenant that is unavailable."""
     challenge: str | None = None
     """The value of WWW-Authenticate."""
+    until: datetime | None = None
+    """The announced end of the tenant's suspension or maintenance, if it is in the future."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -54,11 +57,20 @@ class Refusal:
 
     def body(self, accept: str) -> tuple[str, bytes]:
         """Return content type and content: a page or text where the ``Accept`` header names it, else JSON."""
+        end = None if self.until is None else self.until.astimezone(UTC)
         if "text/html" in accept:
-            return "text/html; charset=utf-8", _PAGE.format(status=self.status, detail=escape(self.detail)).encode()
+            time = "" if end is None else _TIME.format(iso=end.isoformat(timespec="seconds"), end=_short(end))
+            page = _PAGE.format(status=self.status, detail=escape(self.detail), time=time)
+            return "text/html; charset=utf-8", page.encode()
         if "text/" in accept:
-            return "text/plain; charset=utf-8", f"{self.detail}\n".encode()
-        return "application/json", json.dumps({"detail": self.detail}).encode()
+            lines = (self.detail, *(() if end is None else (_short(end),)))
+            return "text/plain; charset=utf-8", "".join(f"{each}\n" for each in lines).encode()
+        until = {} if end is None else {"until": end.isoformat(timespec="seconds")}
+        return "application/json", json.dumps({"detail": self.detail, **until}).encode()
+
+
+def _short(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 _PAGE = """<!doctype html>
@@ -70,6 +82,7 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <h1>{detail}</h1>
-</body>
+{time}</body>
 </html>
 """
+_TIME = '<p><time datetime="{iso}">{end}</time></p>\n'

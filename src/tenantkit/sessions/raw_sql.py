@@ -30,6 +30,7 @@ from tenantkit.isolation.binding import BINDING
 from tenantkit.postgres.sql_text import SQLText, read_sql
 from tenantkit.sessions.crossing import CROSSING
 from tenantkit.sessions.ownership import require_own_value
+from tenantkit.sessions.read_only_errors import explain_read_only
 from tenantkit.sessions.role_errors import explain_role
 from tenantkit.sessions.tenant_text import PLACEHOLDER, TenantText
 from tenantkit.sessions.transactions import INTERNAL, SHARED, send_all
@@ -174,6 +175,7 @@ def watch_statements(engine: Engine, placeholder: str | None) -> None:
     event.listen(engine, "do_executemany", _executemany, insert=True)
     event.listen(engine, "do_execute_no_params", _execute_no_params, insert=True)
     event.listen(engine, "handle_error", explain_role)
+    event.listen(engine, "handle_error", explain_read_only)
 
 
 def _execute(cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext) -> bool:

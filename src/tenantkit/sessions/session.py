@@ -16,6 +16,7 @@ from tenantkit.sessions.crossing import CROSSING, Crossing, SharedTables
 from tenantkit.sessions.ownership import OWNER, OwnedInstances, require_own
 from tenantkit.sessions.transactions import SHARED, Transactions
 from tenantkit.sqlalchemy_versions import OptionsSession
+from tenantkit.status import Status
 from tenantkit.tables import NO_TENANT_SCHEMA
 
 if TYPE_CHECKING:
@@ -257,6 +258,8 @@ class TenantSession(_FramedSession):
             raise TenantUnavailableError(
                 self.tenant.key, self.tenant.status, "its tables have moved since this session was made: make a new one"
             )
+        is_read_only = binding.tenant.status is Status.READ_ONLY and not self._any_status
+        self._transactions.read_only = binding.tenant if is_read_only else None
 
     def require_same_tenant(self) -> None:
         """Raise unless this session may work in the current context.

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, SessionTransaction
 
     from tenantkit.isolation.binding import Binding
+    from tenantkit.tenant import Tenant
+
+READ_ONLY = ("SET TRANSACTION READ ONLY", "SELECT 1")
+"""The statements that begin a transaction that only reads. After a query, it cannot become one that writes."""
 
 INTERNAL = "tenantkit_internal"
 """The execution option of statements that tenantkit sends itself."""
@@ -49,6 +53,8 @@ class Transactions:
         self._crossing: Crossing | None = options.get(CROSSING)
         self._mark = binding.mark if binding else ""
         self._common_schema = binding.tenant.schema if binding and binding.column else None
+        self.read_only: Tenant | None = None
+        """The tenant, if the next transactions only read."""
         self.callers: WeakKeyDictionary[Connection, Any] | None = None
         """Connections of the caller, with their original options: SQLAlchemy 2.1 adds the session's."""
 
@@ -140,7 +146,13 @@ class Transactions:
         """Return the frame for the open *transaction* of *connection*."""
         # A tenant of another database has no schema in the main one.
         head = self._head if self._crossing is None or not self._is_away(connection) else ()
-        return Frame(ref(transaction), head, self._mark, self._binding)
+        if self.read_only is not None:
+            head = (*READ_ONLY, *head)
+        return Frame(ref(transaction), head, self._mark, self._binding, self.read_only)
+
+    def has_path(self, connection: Connection) -> bool:
+        """Return whether the statements at the beginning set the path and the settings of the session."""
+        return bool(self._head) and not self._is_away(connection)
 
     def _is_away(self, connection: Connection) -> bool:
         """Return whether *connection* is to the main database, and the tenant's is another one."""
@@ -237,12 +249,11 @@ class _SharedConnection:
             driver = framed(connection)
             driver.frame = session.frame(connection, transaction)
             driver.needs_tail = True
-            self._leave_settings(connection, session.settings if driver.frame.head else frozenset())
+            self._leave_settings(connection, session.settings if session.has_path(connection) else frozenset())
             self._remember(connection, session.settings)
-            if driver.frame.head:
-                send_all(connection, driver.frame.head)
-            else:
+            if not session.has_path(connection):
                 self._set_path(connection)
+            send_all(connection, driver.frame.head)
 
     def end(self, connection: Connection) -> None:
         """Restore the original path and options."""

@@ -1,7 +1,8 @@
 """Admission of requests: pure decisions that the ASGI and the WSGI middleware share.
 
-- A tenant that is active is served.
-- One that is being provisioned, suspended or in maintenance is refused with 503 and Retry-After.
+- A tenant that is active, or read-only, is served.
+- One that is being provisioned, suspended or in maintenance is refused with 503, its message, if it has one, and
+  Retry-After: at its announced end, if that has not passed.
   So is one whose drop is scheduled: that can be cancelled.
 - The same holds for a tenant that a newer version of tenantkit has placed where this one cannot reach it.
 - No tenant, an unknown one, and one whose provisioning failed or that is being dropped are refused with 404.
@@ -16,6 +17,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from math import ceil
 from typing import Literal
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError  # noqa: A004 - of the pool
@@ -66,7 +69,13 @@ def refusal_of(isolations: Isolations, tenant: Tenant | None, *others: Tenant | 
     seconds = _RETRY_AFTER.get(tenant.status)
     if seconds is None:
         return UNKNOWN
-    return Refusal(503, f"This tenant is unavailable ({tenant.status})", seconds, tenant)
+    until, now = tenant.until, datetime.now(UTC)
+    if until is not None and until > now:
+        seconds = ceil((until - now).total_seconds())
+    else:
+        until = None
+    detail = tenant.message or f"This tenant is unavailable ({tenant.status})"
+    return Refusal(503, detail, seconds, tenant, until=until)
 
 
 def _differ(tenant: Tenant, other: Tenant) -> bool:
