@@ -305,6 +305,10 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
             "dry_run": NOT_FLAG,
         },
     ),
+    "lifecycle.drain": (
+        lifecycle.drain,
+        {"tenancy": NOT_TENANCY, "key": NOT_KEY, "seconds": (None, *NOT_NUMBER, -1)},
+    ),
     "lifecycle.cancel_drop": (lifecycle.cancel_drop, {"tenancy": NOT_TENANCY, "key": NOT_KEY}),
     "lifecycle.drop_due": (lifecycle.drop_due, {"tenancy": NOT_TENANCY, "before": NOT_FUNCTION, "dry_run": NOT_FLAG}),
     "lifecycle.preview_drop": (lifecycle.preview_drop, {"tenancy": NOT_TENANCY, "key": NOT_KEY}),
@@ -481,6 +485,7 @@ def good(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         "path": tmp_path / "absent.tenant",
         "target": "head",
         "run_id": 1,
+        "seconds": 1,
         "folder": tmp_path / "new",
         "app": lambda *_: None,
         "resolver": resolvers.Domain(),

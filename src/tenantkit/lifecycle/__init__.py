@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING
 from tenantkit.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from tenantkit.lifecycle.draining import Drained, drain
     from tenantkit.lifecycle.drop_plan import DropPlan, preview_drop
     from tenantkit.lifecycle.renaming import Renaming, rename
     from tenantkit.lifecycle.scheduled_drop import DueDrops, cancel_drop, drop_due
 
-__all__ = ["DropPlan", "DueDrops", "Renaming", "cancel_drop", "drop_due", "preview_drop", "rename"]
+__all__ = [
+    "Drained",
+    "DropPlan",
+    "DueDrops",
+    "Renaming",
+    "cancel_drop",
+    "drain",
+    "drop_due",
+    "preview_drop",
+    "rename",
+]
 
-__getattr__, __dir__ = lazy_names(globals(), ("drop_plan", "renaming", "scheduled_drop"))
+__getattr__, __dir__ = lazy_names(globals(), ("draining", "drop_plan", "renaming", "scheduled_drop"))

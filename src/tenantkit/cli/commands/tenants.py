@@ -127,7 +127,9 @@ def list_(
     if as_json:
         print_json([tenant_as_json(tenant) for tenant in tenants])
     elif tenants:
-        print_table(("Key", "Name", "Status", "Schema", "Domains"), map(_row, tenants))
+        said = any(tenant.message or tenant.until for tenant in tenants)
+        headers = ("Key", "Name", "Status", *(("Until", "Message") if said else ()), "Schema", "Domains")
+        print_table(headers, (_row(tenant, said=said) for tenant in tenants))
     else:
         filtered = status or attribute or search or after
         err.print("There are no such tenants." if filtered else "There are no tenants yet.")
@@ -161,42 +163,6 @@ def update(
     _print(tenant, "Updated", as_json=as_json)
 
 
-def suspend(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
-    """Stop serving a tenant. All of its data stays.
-
-    **Example**
-
-    - `tenantkit suspend acme`
-    """
-    with application(context) as tenancy:
-        tenant = tenancy.suspend(key)
-    _print(tenant, "Suspended", as_json=as_json)
-
-
-def resume(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
-    """Serve a suspended tenant, or one in maintenance, again.
-
-    **Example**
-
-    - `tenantkit resume acme`
-    """
-    with application(context) as tenancy:
-        tenant = tenancy.resume(key)
-    _print(tenant, "Resumed", as_json=as_json)
-
-
-def maintenance(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
-    """Stop serving a tenant for a while: its visitors get status 503. `tenantkit resume` ends it.
-
-    **Example**
-
-    - `tenantkit maintenance acme`
-    """
-    with application(context) as tenancy:
-        tenant = tenancy.start_maintenance(key)
-    _print(tenant, "In maintenance:", as_json=as_json)
-
-
 def _print(tenant: Tenant, verb: str, *, as_json: bool) -> None:
     if as_json:
         print_json(tenant_as_json(tenant))
@@ -204,10 +170,11 @@ def _print(tenant: Tenant, verb: str, *, as_json: bool) -> None:
         print_done(verb, f"{tenant.key} (schema {tenant.schema})")
 
 
-def _row(tenant: Tenant) -> tuple[str | Text, ...]:
+def _row(tenant: Tenant, *, said: bool) -> tuple[str | Text, ...]:
     domains = tenant.primary_domain or "-"
     more = f" +{len(tenant.domains) - 1}" if len(tenant.domains) > 1 else ""
     status = status_text(tenant.status)
     if tenant.drop_at is not None:
         status.append(f" {tenant.drop_at:%Y-%m-%d}")
-    return tenant.key, tenant.name, status, tenant.schema, domains + more
+    notice = (f"{tenant.until:%Y-%m-%d %H:%M %Z}" if tenant.until else "-", tenant.message or "-") if said else ()
+    return tenant.key, tenant.name, status, *notice, tenant.schema, domains + more

@@ -1,0 +1,39 @@
+"""Times and durations of the command line."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from tenantkit.cli.display.errors import UsageError
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
+_PART = re.compile(r"([\d.]+)([smhdw])")
+
+
+def parse_duration(text: str, option: str) -> timedelta:
+    """Return a duration given as ``30s``, ``1h30m`` or ``7d``.
+
+    :raises UsageError: if it is none.
+    """
+    try:
+        if _DURATION.fullmatch(text):
+            return sum((timedelta(**{_UNITS[unit]: float(n)}) for n, unit in _PART.findall(text)), timedelta())
+    except OverflowError:
+        pass
+    raise UsageError(f"{option} {text!r} is no duration: give numbers with s, m, h, d or w, such as 30s or 1h30m.")
+
+
+def parse_time(text: str, option: str) -> datetime | timedelta:
+    """Return a time given in ISO 8601 with its time zone, or a duration from now.
+
+    :raises UsageError: if it is neither.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return parse_duration(text, option)
+    if time.utcoffset() is None:
+        raise UsageError(f"{option} {text!r} needs a time zone, as 2030-01-31T08:00Z and 2030-01-31T10:00+02:00 have.")
+    return time
