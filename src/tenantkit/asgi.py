@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tenantkit.arguments import CALLABLE, FUNCTION, require
 from tenantkit.context import current_tenant_or_none, tenant_context
 from tenantkit.deployment import TENANCY as _TENANCY
-from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
+from tenantkit.exceptions import ConfigurationError, TenantNotFoundError, TenantUnavailableError
 from tenantkit.resolvers import ByKey, Refusal, RequestView, Resolver, Target
 from tenantkit.resolvers.chain import RESOLVER, is_blocking, mounts, resolve_both
 from tenantkit.resolvers.request import ReadHeaders, parse_host
@@ -28,6 +28,7 @@ from tenantkit.web.admission import (
     is_named,
     is_preflight,
     name_of,
+    refusal_after,
     refusal_of,
     refusal_on,
 )
@@ -137,7 +138,14 @@ class TenantMiddleware:
             return
         # Also without a tenant: servers start the next request of a connection in the context of the previous one.
         with tenant_context(current):
-            await self.app(scope, receive, send)
+            answering = _Answering(send)
+            try:
+                await self.app(scope, receive, answering)
+            except TenantUnavailableError as error:
+                refusal = refusal_after(error, current)
+                if refusal is None or answering.has_begun or scope["type"] != "http":
+                    raise
+                await self._refuse(refusal)(scope, receive, send)
 
     def is_shared(self, scope: Scope) -> bool:
         """Return whether the route that *scope* leads to needs no tenant."""
@@ -174,6 +182,18 @@ class TenantMiddleware:
             return await tenancy.get_by_domain(target.domain)
         except TenantNotFoundError:
             return None
+
+
+class _Answering:
+    """Sends the response of an application, and knows whether it has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.has_begun = True
+        await self._send(message)
 
 
 def _is_routed(app: object) -> bool:

@@ -40,20 +40,21 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from flask import Blueprint, Flask, Response, after_this_request, current_app, g, has_request_context, request
 from flask.globals import request_ctx
-from werkzeug.exceptions import SecurityError, abort
+from werkzeug.exceptions import SecurityError, abort, default_exceptions
 
 from tenantkit.arguments import Kind, instance, require
 from tenantkit.context import current_tenant, current_tenant_or_none
 from tenantkit.deployment import TENANCY
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.sessions.session import TenantSession
 from tenantkit.tenancy import Tenancy
-from tenantkit.web.admission import REFUSAL, UNKNOWN, SharedPaths, is_preflight
+from tenantkit.web.admission import REFUSAL, UNKNOWN, SharedPaths, is_preflight, refusal_after
 from tenantkit.wsgi import TenantMiddleware
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
+    from flask.typing import ResponseReturnValue
     from sqlalchemy.orm import Session
 
     from tenantkit.resolvers import Refusal, Resolver
@@ -146,6 +147,7 @@ class TenantKit:
         app.extensions["tenantkit"] = state
         _refuse_plain_sessions(app)
         app.wsgi_app = served  # type: ignore[method-assign]
+        app.error_handler_spec[None][None].setdefault(TenantUnavailableError, _answer_unavailable)
         # First, so that no other such function runs for a request that is refused.
         app.before_request_funcs.setdefault(None, []).insert(0, _require_tenant)
         app.teardown_request(_close_sessions)
@@ -214,14 +216,25 @@ def _require_tenant() -> None:
 
 
 def _refuse(refusal: Refusal) -> NoReturn:
+    _set_headers(refusal)
+    abort(refusal.status, refusal.detail)
+
+
+def _answer_unavailable(error: TenantUnavailableError) -> ResponseReturnValue:
+    """Answer a request whose tenant was suspended meanwhile, or that writes although the tenant is read-only."""
+    if (refusal := refusal_after(error, current_tenant_or_none())) is None:
+        raise error
+    _set_headers(refusal)
+    return current_app.handle_http_exception(default_exceptions[refusal.status](refusal.detail))
+
+
+def _set_headers(refusal: Refusal) -> None:
     @after_this_request
     def complete(response: Response) -> Response:
         # Error handlers make their own responses, often without the headers of the exception.
         for name, value in refusal.headers.items():
             response.headers[name] = value
         return response
-
-    abort(refusal.status, refusal.detail)
 
 
 def _is_shared() -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tenantkit.arguments import CALLABLE, FUNCTION, optional, require
 from tenantkit.context import copy_context_for, current_tenant_or_none
 from tenantkit.deployment import TENANCY as _TENANCY
-from tenantkit.exceptions import TenantNotFoundError
+from tenantkit.exceptions import TenantNotFoundError, TenantUnavailableError
 from tenantkit.resolvers import ByKey, Refusal, RequestView, Resolver, Target
 from tenantkit.resolvers.chain import RESOLVER, resolve_both
 from tenantkit.resolvers.request import ReadHeaders, parse_host
@@ -27,6 +27,7 @@ from tenantkit.web.admission import (
     is_named,
     is_preflight,
     name_of,
+    refusal_after,
     refusal_of,
     refusal_on,
 )
@@ -115,7 +116,14 @@ class TenantMiddleware:
                 environ[REFUSAL] = refusal
             tenant = None
         context = copy_context_for(tenant)
-        body = context.run(self.app, environ, start_response)
+        answering = _Answering(start_response)
+        try:
+            body = context.run(self.app, environ, answering)
+        except TenantUnavailableError as error:
+            after = refusal_after(error, tenant)
+            if after is None or answering.has_begun:
+                raise
+            return self._refuse(after)(environ, start_response)
         # A list is finished: no code of the application runs when the server reads it.
         return body if isinstance(body, list) else _Body(context, body)
 
@@ -153,6 +161,18 @@ class TenantMiddleware:
             return self._tenancy.get_by_domain(target.domain)
         except TenantNotFoundError:
             return None
+
+
+class _Answering:
+    """Starts the response of an application, and knows whether it has begun."""
+
+    def __init__(self, start_response: StartResponse) -> None:
+        self._start_response = start_response
+        self.has_begun = False
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.has_begun = True
+        return self._start_response(*arguments)
 
 
 class _Body:

@@ -5,6 +5,8 @@
   Retry-After: at its announced end, if that has not passed.
   So is one whose drop is scheduled: that can be cancelled.
 - The same holds for a tenant that a newer version of tenantkit has placed where this one cannot reach it.
+- So is a request in which the tenant is suspended meanwhile, or that writes although the tenant is read-only, if its
+  response has not begun.
 - No tenant, an unknown one, and one whose provisioning failed or that is being dropped are refused with 404.
   So is a request that names two tenants, for example one by its host and another by its path.
 - A request with a token that does not verify is refused with 401 and WWW-Authenticate.
@@ -24,7 +26,7 @@ from typing import Literal
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError  # noqa: A004 - of the pool
 
 from tenantkit.arguments import TEXTS, Kind, require
-from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.resolvers import ByDomain, ByKey, Refusal, Target
 from tenantkit.status import SERVED, Status
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 _RETRY_AFTER: Mapping[str, int] = {
     Status.PROVISIONING: 5,
     Status.MAINTENANCE: 60,
+    Status.READ_ONLY: 60,
     Status.SUSPENDED: 3600,
     Status.DROP_SCHEDULED: 3600,
 }
@@ -66,16 +69,30 @@ def refusal_of(isolations: Isolations, tenant: Tenant | None, *others: Tenant | 
         return Refusal(503, "This tenant is unavailable", _RETRY_AFTER[Status.MAINTENANCE], tenant)
     if tenant.status in SERVED:
         return None
-    seconds = _RETRY_AFTER.get(tenant.status)
+    return _unavailable(tenant, tenant)
+
+
+def refusal_after(error: TenantUnavailableError, tenant: Tenant | None) -> Refusal | None:
+    """Return the refusal of a request in which a session of its *tenant* was refused, or not allowed to write.
+
+    That happens if the tenant is suspended during the request, or is read-only. ``None`` if the error is about another
+    tenant.
+    """
+    return None if tenant is None or tenant.key != error.tenant else _unavailable(tenant, error)
+
+
+def _unavailable(tenant: Tenant, said: Tenant | TenantUnavailableError) -> Refusal:
+    seconds = _RETRY_AFTER.get(said.status)
     if seconds is None:
         return UNKNOWN
-    until, now = tenant.until, datetime.now(UTC)
+    until, now = said.until, datetime.now(UTC)
     if until is not None and until > now:
         seconds = ceil((until - now).total_seconds())
     else:
         until = None
-    detail = tenant.message or f"This tenant is unavailable ({tenant.status})"
-    return Refusal(503, detail, seconds, tenant, until=until)
+    is_read_only = said.status == Status.READ_ONLY
+    detail = "This tenant can only be read for now" if is_read_only else f"This tenant is unavailable ({said.status})"
+    return Refusal(503, said.message or detail, seconds, tenant, until=until)
 
 
 def _differ(tenant: Tenant, other: Tenant) -> bool:
