@@ -30,12 +30,12 @@ database itself (`sqlalchemy.exc.DBAPIError`) are passed on unchanged.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from typing_extensions import override
 
-from tenantkit.status import Status
+from tenantkit.status import Status, describe
 
 _CANCEL = "cancel its drop first ('tenantkit drop {} --cancel')"
 
@@ -228,19 +228,10 @@ class TenantUnavailableError(TenantkitError):
             text = f"Tenant {tenant!r} cannot be used here: {as_clause(reason)}."
         else:
             remedy = _CANCEL.format(tenant) if status == Status.DROP_SCHEDULED else "resume or repair it"
-            text = f"Tenant {tenant!r} is {_word(status)}{_announced(message, until)}. {self._advice.format(remedy)}"
+            text = f"Tenant {tenant!r} is {describe(status, message, until)}. {self._advice.format(remedy)}"
         super().__init__(text)
 
     _advice = "Only active tenants are served: {}, or open the session with any_status=True for maintenance."
-
-
-def _word(status: str) -> str:
-    return str(status).replace("_", "-")
-
-
-def _announced(message: str | None, until: datetime | None) -> str:
-    end = "" if until is None else f" until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    return end if message is None else f"{end} ({as_clause(message)})"
 
 
 class TenantReadOnlyError(TenantUnavailableError):
@@ -325,12 +316,7 @@ class DrainError(TenantkitError):
     """Transactions of a tenant that is not served any more, or is read-only, are still in flight."""
 
     def __init__(
-        self,
-        tenant: str,
-        status: Status | str,
-        running: Sequence[int],
-        reasons: Sequence[str],
-        ended: Sequence[int] = (),
+        self, tenant: str, status: Status | str, running: Sequence[int], reasons: Sequence[str], ended: Sequence[int]
     ) -> None:
         self.tenant = tenant
         self.status = status
@@ -339,10 +325,10 @@ class DrainError(TenantkitError):
         self.reasons = tuple(reasons)
         self.ended = tuple(ended)
         """The process ids of those that were cut off."""
-        cut_off = f" Cut off were {len(ended)}." if ended else ""
         super().__init__(
-            f"Tenant {tenant!r} is {_word(status)}, but transactions are still in flight: "
-            f"{'; '.join(map(as_clause, reasons))}.{cut_off} Repeat the call or command to wait again."
+            f"Tenant {tenant!r} is {describe(status)}, but transactions are still in flight: "
+            f"{'; '.join(map(as_clause, reasons))}. "
+            f"Those that were cut off: {len(ended)}. Repeat the call or command to wait again."
         )
 
 

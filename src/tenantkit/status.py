@@ -1,8 +1,9 @@
-"""The statuses of a tenant, and the permitted transitions between them."""
+"""The statuses of a tenant, the permitted transitions between them, and their descriptions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 
 
@@ -52,3 +53,10 @@ COMPLETE = frozenset({Status.ACTIVE, Status.READ_ONLY, Status.SUSPENDED, Status.
 
 MIGRATED = COMPLETE | {Status.SPARE}
 """The states with a complete placement, so that migrations include it."""
+
+
+def describe(status: str, message: str | None = None, until: datetime | None = None) -> str:
+    """Return a status in words, with what a tenant's visitors are told."""
+    words = str(status).replace("_", "-")
+    end = "" if until is None else f" until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{words}{end}" if message is None else f"{words}{end} ({message})"

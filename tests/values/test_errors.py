@@ -84,7 +84,7 @@ ERRORS: list[TenantkitError] = [
     TenantUnavailableError("acme", Status.SUSPENDED),
     TenantUnavailableError("acme", Status.MAINTENANCE, message="50 % done.", until=datetime(2030, 1, 31, tzinfo=UTC)),
     TenantReadOnlyError("acme", Status.READ_ONLY, message="Moving"),
-    DrainError("acme", Status.SUSPENDED, [7], ["process 7, which may work for another tenant", "a prepared one"]),
+    DrainError("acme", Status.SUSPENDED, [7], ["process 7, which may work for another tenant", "a prepared one"], [8]),
     CrossDatabaseError("acme", "eu", "No statement reaches both"),
     TenantUnavailableError("acme", "archived", "this version does not know its status"),
     IllegalTransitionError("acme", Status.DROPPING, Status.ACTIVE),
