@@ -26,7 +26,7 @@ from tenantkit.migrations.executors.maintenance import _StatusWriter, release_ab
 from tenantkit.migrations.tasks.task import Task
 from tenantkit.postgres.advisory_locks import RUN
 from tenantkit.runs import maintenance
-from tenantkit.runs.claims import claim
+from tenantkit.runs.claims import claim, share
 from tenantkit.runs.maintenance import show_alive
 from tenantkit.tenant import Placement
 from tests.migrations.environments import Environment
@@ -330,6 +330,24 @@ def test_a_dead_runs_maintenance_ends_before_others_are_migrated(
     migrate(tenancy, tenants=["k4"])
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT status FROM t_k4.seen").scalar_one() == "active"
+
+
+def test_a_tenant_that_waits_for_a_backup_stays_active(
+    fleet: Make, environment: Environment, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenantkit.postgres.retry.PATIENCE", 0.3)
+    environment.add("two", WITNESS)
+    tenancy = fleet()
+    before = tenancy.get("k0").updated_at
+    with engine.connect() as backup:
+        assert share(backup, "t_k0")
+        with pytest.raises(MigrationError, match="another run"):
+            migrate(tenancy, tenants=["k0"], maintenance=True)
+        tenancy.cache.clear()
+        assert tenancy.get("k0").updated_at == before  # it never was in maintenance
+    migrate(tenancy, maintenance=True)
+    assert set(seen(engine).values()) == {"maintenance"}
+    assert states(engine) == ACTIVE
 
 
 def test_a_tenant_that_a_run_leaves_in_maintenance_when_it_dies_is_migrated(

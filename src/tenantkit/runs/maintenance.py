@@ -11,10 +11,10 @@ from enum import Enum, auto
 
 from sqlalchemy import Connection, TextClause, text
 
-from tenantkit.databases.base import Databases, by_database, joint
+from tenantkit.databases.base import Databases, by_database, joined, joint
 from tenantkit.databases.reach import in_each
 from tenantkit.postgres.advisory_locks import PLACEMENT, RUN
-from tenantkit.runs.claims import share
+from tenantkit.runs.claims import claim, share
 from tenantkit.tenant import Placement
 
 _ENTER = text(
@@ -75,6 +75,8 @@ class Entry(Enum):
     """The tenant is not active."""
     BUSY = auto()
     """Another run keeps it in maintenance."""
+    CLAIMED = auto()
+    """A run or a backup works on its placement, so maintenance would only be waiting."""
 
 
 def show_alive(connection: Connection, run_id: int) -> None:
@@ -92,6 +94,16 @@ def enter(connection: Connection, tenant_id: int, run_id: int) -> Entry:
     if connection.execute(_ENTER, {"id": tenant_id, "mark": _mark(run_id)}).rowcount:
         return Entry.ENTERED
     return Entry.BUSY if connection.execute(_HELD, {"id": tenant_id}).scalar_one() else Entry.LEFT_ALONE
+
+
+def enter_if_free(
+    connection: Connection, tenant_id: int, run_id: int, *, placement: Placement, databases: Databases
+) -> Entry:
+    """Put a tenant into maintenance for a run, if it is active and nothing else works on its *placement*."""
+    with joined(databases, placement.database, connection) as there:
+        if claim(there, placement.schema):
+            return enter(connection, tenant_id, run_id)
+    return Entry.BUSY if connection.execute(_HELD, {"id": tenant_id}).scalar_one() else Entry.CLAIMED
 
 
 def leave(connection: Connection, tenant_id: int, run_id: int, *, databases: Databases) -> None:

@@ -110,7 +110,9 @@ class _InMaintenance:
         if task.target.column is not None:
             return replace(task.outcome(), error=_COMMON)
         try:
-            entry: Entry = self.writer.do(task, maintenance.enter)
+            databases = self.writer.tenancy.databases
+            enter = partial(maintenance.enter_if_free, placement=task.target.placement, databases=databases)
+            entry: Entry = self.writer.do(task, enter)
         except SQLAlchemyError as error:
             failure = task.outcome(error=error)
             return Retry(replace(failure, error=f"it cannot be put into maintenance: {failure.error}"))
@@ -119,6 +121,8 @@ class _InMaintenance:
                 with suppress(SQLAlchemyError):  # for the next attempt, if that other run is dead
                     release_abandoned(self.writer.tenancy, patience=0)
                 return Retry.claimed(task, _BUSY)
+            case Entry.CLAIMED:
+                return Retry.claimed(task)
             case Entry.LEFT_ALONE:
                 return self.executor(task, *args)
             case Entry.ENTERED:
