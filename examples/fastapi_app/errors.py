@@ -45,9 +45,10 @@ def init_app(app: FastAPI) -> None:
 
 def refuse(refusal: Refusal) -> ASGIApp:
     """Return the response to a request that the middleware refuses."""
+    detail = refusal.detail if refusal.until is None else f"{refusal.detail} (until {refusal.until:%Y-%m-%d %H:%M %Z})"
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        response = _answer(HTTPConnection(scope), refusal.status, refusal.detail, refusal.headers)
+        response = _answer(HTTPConnection(scope), refusal.status, detail, refusal.headers)
         await response(scope, receive, send)
 
     return answer

@@ -42,6 +42,15 @@ def _refuse_value(_error: DataError) -> ResponseReturnValue:
     return _show(BadRequest(_UNUSABLE))
 
 
+def _told() -> str | None:
+    """Return what the operator tells the visitors of a tenant that is suspended or read-only."""
+    refusal = request.environ.get(REFUSAL)
+    tenant = current_tenant_or_none() if refusal is None else refusal.tenant
+    if tenant is None or tenant.message is None:
+        return None
+    return tenant.message if tenant.until is None else f"{tenant.message} (until {tenant.until:%Y-%m-%d %H:%M %Z})"
+
+
 def _show(error: HTTPException) -> ResponseReturnValue:
     code = error.code
     if code is None or code < HTTPStatus.BAD_REQUEST:  # a redirect
@@ -49,6 +58,8 @@ def _show(error: HTTPException) -> ResponseReturnValue:
     if isinstance(error, SecurityError):  # an untrusted host, for which no link can be built
         return error
     text = _TEXTS.get(code, error.description)
+    if code == HTTPStatus.SERVICE_UNAVAILABLE and (told := _told()) is not None:
+        text = told
     if isinstance(error, CSRFError):
         text = "This form was open for too long, or your login has changed. Go back, reload the page and try again."
     refused = REFUSAL in request.environ  # at the address of a tenant that is not served, no link works

@@ -47,6 +47,7 @@ from tenantkit.context import current_tenant, current_tenant_or_none
 from tenantkit.deployment import TENANCY
 from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
 from tenantkit.sessions.session import TenantSession
+from tenantkit.status import SERVED
 from tenantkit.tenancy import Tenancy
 from tenantkit.web.admission import REFUSAL, UNKNOWN, SharedPaths, is_preflight, refusal_after
 from tenantkit.wsgi import TenantMiddleware
@@ -224,6 +225,10 @@ def _answer_unavailable(error: TenantUnavailableError) -> ResponseReturnValue:
     """Answer a request whose tenant was suspended meanwhile, or that writes although the tenant is read-only."""
     if (refusal := refusal_after(error, current_tenant_or_none())) is None:
         raise error
+    for session in open_sessions().values():  # an error page may use them
+        session.rollback()
+    if error.status not in SERVED:
+        request.environ[REFUSAL] = refusal
     _set_headers(refusal)
     return current_app.handle_http_exception(default_exceptions[refusal.status](refusal.detail))
 

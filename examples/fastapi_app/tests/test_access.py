@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from itsdangerous import URLSafeTimedSerializer
@@ -195,6 +196,17 @@ def test_a_suspended_tenant_is_refused(acme: Client, operator: Tenancy) -> None:
     assert acme.log_in().status_code == 503
     operator.resume("acme")
     assert [acme.get(path).status_code for path in paths] == [200] * len(paths)
+
+
+def test_visitors_are_told_why_a_tenant_is_suspended_or_read_only(acme: Client, operator: Tenancy) -> None:
+    until = datetime(2099, 1, 31, 8, tzinfo=UTC)
+    operator.suspend("acme", message="We move <your> data.", until=until, read_only=True)
+    assert acme.get("/api/projects").status_code == 200
+    refused = acme.post("/api/projects", {"key": "NEW", "name": "New"})
+    operator.suspend("acme", message="We move <your> data.", until=until)
+    for answer in (refused, acme.get("/api/projects")):
+        assert answer.status_code == 503
+        assert answer.json()["detail"].startswith("We move <your> data. (until 2099-01-31 ")
 
 
 def test_no_path_leads_from_one_tenants_host_to_another_tenant(transport: TestClient) -> None:

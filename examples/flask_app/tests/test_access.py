@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from flask import Flask
@@ -232,6 +233,21 @@ def test_a_suspended_tenant_is_refused(acme: Browser, tenancy: Tenancy, operator
     operator.resume("acme")
     tenancy.cache.clear()
     assert [acme.get(path, follow=True).status_code for path in paths] == [200] * len(paths)
+
+
+def test_visitors_are_told_why_a_tenant_is_suspended_or_read_only(
+    acme: Browser, tenancy: Tenancy, operator: Tenancy
+) -> None:
+    until = datetime(2099, 1, 31, 8, tzinfo=UTC)
+    operator.suspend("acme", message="We move <your> data.", until=until, read_only=True)
+    tenancy.cache.clear()
+    assert acme.get("/projects").status_code == 200
+    refused = acme.post("/projects/new", {"name": "New", "key": "NEW"}, page="/projects")
+    operator.suspend("acme", message="We move <your> data.", until=until)
+    tenancy.cache.clear()
+    for answer in (refused, acme.get("/projects")):
+        assert answer.status_code == 503
+        assert "We move &lt;your&gt; data. (until 2099-01-31 " in answer.text
 
 
 def test_no_path_leads_from_one_tenants_host_to_another_tenant(app: Flask) -> None:
