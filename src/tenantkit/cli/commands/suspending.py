@@ -65,11 +65,12 @@ def suspend(
     - `tenantkit suspend acme --message "We move your data." --until 2h --drain 30s`
     - `tenantkit suspend acme --read-only`
     """
-    wait, end = drain and parse_duration(drain, "--drain"), until and parse_time(until, "--until")
+    wait = parse_duration(drain, "--drain")
+    end = parse_time(until, "--until")
     with application(context) as tenancy:
-        tenant = tenancy.suspend(key, message=message, until=end or None, read_only=read_only)
+        tenant = tenancy.suspend(key, message=message, until=end, read_only=read_only)
         verb = "Read-only:" if read_only else "Suspended"
-        _finish(tenancy, tenant, verb, wait or None, as_json=as_json)
+        _finish(tenancy, tenant, verb, wait, as_json=as_json)
 
 
 def resume(context: typer.Context, key: Key, *, as_json: Json = False) -> None:
@@ -100,10 +101,11 @@ def maintenance(
     - `tenantkit maintenance acme`
     - `tenantkit maintenance acme --until 10m --drain 30s`
     """
-    wait, end = drain and parse_duration(drain, "--drain"), until and parse_time(until, "--until")
+    wait = parse_duration(drain, "--drain")
+    end = parse_time(until, "--until")
     with application(context) as tenancy:
-        tenant = tenancy.start_maintenance(key, message=message, until=end or None)
-        _finish(tenancy, tenant, "In maintenance:", wait or None, as_json=as_json)
+        tenant = tenancy.start_maintenance(key, message=message, until=end)
+        _finish(tenancy, tenant, "In maintenance:", wait, as_json=as_json)
 
 
 def _finish(tenancy: Tenancy, tenant: Tenant, verb: str, wait: timedelta | None, *, as_json: bool) -> None:

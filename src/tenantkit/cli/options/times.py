@@ -12,11 +12,13 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
 _PART = re.compile(r"([\d.]+)([smhdw])")
 
 
-def parse_duration(text: str, option: str) -> timedelta:
-    """Return a duration given as ``30s``, ``1h30m`` or ``7d``.
+def parse_duration(text: str | None, option: str) -> timedelta | None:
+    """Return a duration given as ``30s``, ``1h30m`` or ``7d``; ``None`` if none was.
 
     :raises UsageError: if it is none.
     """
+    if text is None:
+        return None
     try:
         if _DURATION.fullmatch(text):
             return sum((timedelta(**{_UNITS[unit]: float(n)}) for n, unit in _PART.findall(text)), timedelta())
@@ -25,11 +27,13 @@ def parse_duration(text: str, option: str) -> timedelta:
     raise UsageError(f"{option} {text!r} is no duration: give numbers with s, m, h, d or w, such as 30s or 1h30m.")
 
 
-def parse_time(text: str, option: str) -> datetime | timedelta:
-    """Return a time given in ISO 8601 with its time zone, or a duration from now.
+def parse_time(text: str | None, option: str) -> datetime | timedelta | None:
+    """Return a time given in ISO 8601 with its time zone, or a duration from now; ``None`` if none was.
 
     :raises UsageError: if it is neither.
     """
+    if text is None:
+        return None
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
