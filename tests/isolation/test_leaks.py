@@ -29,7 +29,19 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 ACTIONS = {
-    *("add", "alternate", "cancel", "commit", "created again", "fail", "forge", "kill", "own object", "resume"),
+    *(
+        "add",
+        "alternate",
+        "cancel",
+        "commit",
+        "created again",
+        "fail",
+        "forge",
+        "kill",
+        "only read",
+        "own object",
+        "resume",
+    ),
     *("roll back", "stream", "suspend", "update all", "use in context", "use without tenant"),
     *("caller's connection, commit", "caller's connection, rollback", "savepoint, release", "savepoint, rollback"),
 }

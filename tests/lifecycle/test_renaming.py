@@ -32,6 +32,7 @@ from tenantkit.isolation.isolations import Isolations
 from tenantkit.lifecycle import Renaming, rename
 from tenantkit.postgres.limits import Limits
 from tenantkit.registry import store
+from tenantkit.status import COMPLETE
 from tenantkit.web import session_cookies
 from tests.migrations.environments import Environment
 from tests.support import processes
@@ -248,7 +249,7 @@ def test_finished_tenants_of_any_status_are_renamed_and_unfinished_ones_are_not(
     tenancy.create("acme")
     set_status(engine, status)
     tenancy.cache.clear()
-    if status in {Status.ACTIVE, Status.SUSPENDED, Status.MAINTENANCE, Status.DROP_SCHEDULED}:
+    if status in COMPLETE:
         assert rename(tenancy, "acme", "globex", schema=True).tenant.status is status
     else:
         with pytest.raises(

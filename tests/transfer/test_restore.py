@@ -190,10 +190,11 @@ def test_a_tenant_is_restored_suspended_if_it_was_suspended_or_on_request(tenanc
     transfer.backup(tenancy, "acme", file)
     assert transfer.restore(tenancy, file, key="beta").tenant.status == Status.ACTIVE
     assert transfer.restore(tenancy, file, key="gamma", suspended=True).tenant.status == Status.SUSPENDED
-    tenancy.suspend("acme")
-    again = transfer.backup(tenancy, "acme", file.with_name("again.tenant"))
-    tenancy.drop("acme")
-    assert transfer.restore(tenancy, again.path).tenant.status == Status.SUSPENDED
+    for read_only, status in ((False, Status.SUSPENDED), (True, Status.READ_ONLY)):
+        tenancy.suspend("acme", read_only=read_only)
+        again = transfer.backup(tenancy, "acme", file.with_name(f"{status}.tenant"))
+        tenancy.drop("acme")
+        assert transfer.restore(tenancy, again.path).tenant.status == status
 
 
 def test_a_tenant_that_has_another_key_now_lives(tenancy: Tenancy, file: Path, fill: Fill) -> None:

@@ -85,9 +85,11 @@ def plan(
         policy=tenancy.placement_policy,
         reserved=tenancy.reserved_keys,
     )
-    was_stopped = manifest.tenant["status"] in {Status.SUSPENDED, Status.DROP_SCHEDULED}
-    if suspended or living is not None or was_stopped:
+    status = manifest.tenant["status"]
+    if suspended or living is not None or status in {Status.SUSPENDED, Status.DROP_SCHEDULED}:
         order = replace(order, becomes=Status.SUSPENDED)
+    elif status == Status.READ_ONLY:
+        order = replace(order, becomes=Status.READ_ONLY)
     origin = {"file": file.path.name, "key": manifest.key, "backed_up_at": manifest.created_at}
     order = replace(order, restored_from=origin)
     return Planned(

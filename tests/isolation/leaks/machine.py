@@ -386,6 +386,25 @@ class Leaks(RuleBasedStateMachine):
                 self.require_closed(driver, name, TenantUnavailableError)
             self.count("suspend", owner, driver)
 
+    @rule(driver=drivers, key=keys, ways=st.lists(st.sampled_from([*WRITES]), min_size=1, max_size=3, unique=True))
+    def let_only_read(self, driver: str, key: str, ways: list[str]) -> None:
+        """Make a tenant read-only for a new session, of which nothing stays on the connections."""
+        owner = self.served(key)
+        self.settle(owner)
+        self.world.let_only_read(owner)
+        visit = self.open(driver, owner)
+        for way in ways:
+            write = WRITES[way][1]
+            if not raises(
+                Exception, lambda write=write: visit.do(lambda session: (write(session, "-"), session.flush()))
+            ):
+                raise LeakError(f"a session of {owner.key}, which is read-only, has written by {way}")
+            visit.rollback()
+            visit.read("entities")
+        visit.close()
+        self.world.resume(owner)
+        self.count("only read", owner, driver)
+
     @rule(key=keys)
     def resume(self, key: str) -> None:
         owner = self.world.named(key)

@@ -141,6 +141,11 @@ class World:
         owner.tenant, owner.is_suspended = self._operated.operator.suspend(owner.key), True
         self._notify()
 
+    def let_only_read(self, owner: Owner) -> None:
+        """Make a tenant read-only."""
+        owner.tenant = self._operated.operator.suspend(owner.key, read_only=True)
+        self._notify()
+
     def resume(self, owner: Owner) -> None:
         """Serve it again."""
         owner.tenant, owner.is_suspended = self._operated.operator.resume(owner.key), False
