@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.schema import CreateSchema
 
-from tenantkit import RawSQLForbiddenError
+from tenantkit import DrainError, RawSQLForbiddenError, Tenancy, TenantReadOnlyError, lifecycle
 from tenantkit.registry import versions
 from tests.sessions.leftovers import LEFT, LEFTOVERS, NOTHING
 from tests.support.blocking import in_sync
@@ -103,6 +103,25 @@ def test_a_session_commits_in_two_phases(
                     assert each.execute(LEFT).one() == NOTHING
         with tenancy.shared_session() as session:
             assert session.execute(text("SELECT count(*) FROM pg_prepared_xacts")).scalar_one() == 0
+
+
+def test_a_prepared_transaction_is_neither_cut_off_nor_begun_for_a_read_only_tenant(
+    two_phase_database: URL, make_tenancy: Callable[..., Tenancy]
+) -> None:
+    tenancy = make_tenancy(database=two_phase_database, cache_ttl=0)
+    tenancy.create("acme")
+    with tenancy.session("acme", twophase=True) as session:
+        session.add(Project(name="prepared"))
+        session.prepare()
+        tenancy.suspend("acme", read_only=True)
+        with pytest.raises(DrainError, match="pg_prepared_xacts") as still:
+            lifecycle.drain(tenancy, "acme", 0)
+        assert (still.value.running, still.value.ended) == ((), ())
+        session.commit()
+        assert session.scalars(select(Project.name)).all() == ["prepared"]
+        session.add(Project(name="late"))
+        with pytest.raises(TenantReadOnlyError):
+            session.prepare()
 
 
 def test_text_cannot_prepare_a_transaction(two_phase_database: URL, make_any_tenancy: Callable[..., Any]) -> None:
