@@ -237,10 +237,7 @@ class TenantUnavailableError(TenantkitError):
 class TenantReadOnlyError(TenantUnavailableError):
     """A session of a tenant that is read-only has tried to write."""
 
-    _advice = (
-        "Its sessions only read, also shared tables: resume the tenant, or open the session with any_status=True for "
-        "maintenance."
-    )
+    _advice = "Its sessions only read: resume the tenant, or open the session with any_status=True for maintenance."
 
 
 class IllegalTransitionError(TenantkitError):

@@ -56,7 +56,6 @@ MIGRATED = COMPLETE | {Status.SPARE}
 
 
 def describe(status: str, message: str | None = None, until: datetime | None = None) -> str:
-    """Return a status in words, with what a tenant's visitors are told."""
-    words = str(status).replace("_", "-")
+    """Return a status with what a tenant's visitors are told."""
     end = "" if until is None else f" until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    return f"{words}{end}" if message is None else f"{words}{end} ({message})"
+    return f"{status!s}{end}" if message is None else f"{status!s}{end} ({message})"

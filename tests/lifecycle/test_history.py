@@ -55,6 +55,8 @@ def test_a_whole_life_is_recorded(fleet: Tenancy, engine: Engine, environment: E
     assert last(fleet, "acme").details["schema"] == "t_acme"
     fleet.suspend("acme")
     fleet.suspend("acme")
+    fleet.suspend("acme", read_only=True, message="Moving")
+    assert last(fleet, "acme").details == {"status": "read_only", "from": "suspended", "message": "Moving"}
     fleet.resume("acme")
     environment.add("t2", 'op.add_column("note", sa.Column("extra", sa.Text), schema="tenant")')
     migrations.migrate(fleet, maintenance=True, jobs=0)
@@ -84,8 +86,17 @@ def test_a_whole_life_is_recorded(fleet: Tenancy, engine: Engine, environment: E
     assert found.tenant is None
     assert [entry.event for entry in found.history] == events(fleet, "acme")
     assert [entry.event for entry in found.history] == [
-        *("claimed", "failed", "claimed", "created", "suspended", "resumed", "maintenance", "migrated", "resumed"),
-        *("downgraded", "stamped", "backed_up", "renamed", "drop_scheduled", "drop_cancelled", "drop_scheduled"),
+        *("claimed", "failed", "claimed", "created", "suspended", "read_only", "resumed", "maintenance", "migrated"),
+        *(
+            "resumed",
+            "downgraded",
+            "stamped",
+            "backed_up",
+            "renamed",
+            "drop_scheduled",
+            "drop_cancelled",
+            "drop_scheduled",
+        ),
         *("dropping", "dropped"),
     ]
     assert {entry.tenant_id for entry in found.history} == {tenant.id}
