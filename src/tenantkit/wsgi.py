@@ -170,9 +170,9 @@ class _Answering:
         self._start_response = start_response
         self.has_begun = False
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
         self.has_begun = True
-        return self._start_response(*arguments)
+        return self._start_response(*arguments, **options)
 
 
 class _Body:

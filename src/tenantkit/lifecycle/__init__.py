@@ -1,4 +1,4 @@
-"""Creation, removal, renaming and repair of tenants; each survives a crash.
+"""Creation, removal, renaming, draining and repair of tenants; each survives a crash.
 
 Applications create and remove tenants by methods of `tenantkit.Tenancy`; functions for operators are here.
 """
