@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit.isolation.binding import Binding
@@ -78,9 +78,9 @@ def find(connection: Connection, binding: Binding) -> list[InFlight]:
 
 def schemas_of_others(main: Connection, tenant: Tenant, schemas: Collection[str]) -> frozenset[str]:
     """Return those of *schemas*, in the tenant's database, that belong to other tenants."""
-    query = tenants.select().with_only_columns(tenants.c.schema)
-    query = query.where(tenants.c.database == tenant.placement.database, tenants.c.id != tenant.id)
-    return frozenset(main.execute(query.where(tenants.c.schema.in_(schemas))).scalars())
+    query = select(tenants.c.schema).where(tenants.c.schema.in_(schemas), tenants.c.id != tenant.id)
+    here = {"database": tenant.placement.database}
+    return frozenset(main.execute(query.filter_by(**here)).scalars())
 
 
 def end(connection: Connection, transaction: InFlight) -> bool:
