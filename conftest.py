@@ -24,6 +24,7 @@ pytest_plugins = [
             "databases",
             "extensions",
             "generated",
+            "greenlets",
             "hangs",
             "signals",
             "tables",
