@@ -12,6 +12,7 @@
     ├── TenantExistsError
     ├── DomainExistsError
     ├── TenantUnavailableError
+    │   ├── TenantMovedError
     │   └── TenantReadOnlyError
     ├── IllegalTransitionError
     ├── CrossDatabaseError
@@ -238,6 +239,18 @@ class TenantReadOnlyError(TenantUnavailableError):
     """A session of a tenant that is read-only has tried to write."""
 
     _advice = "Its sessions only read: resume the tenant, or open the session with any_status=True for maintenance."
+
+
+class TenantMovedError(TenantUnavailableError):
+    """The tenant has other tables now than a session, or this process, knew. The same work in a new session succeeds.
+
+    Nothing was written.
+    """
+
+    def __init__(self, tenant: str, status: Status | str) -> None:
+        super().__init__(
+            tenant, status, "its tables have moved since this session was made: make a new one, and repeat the work"
+        )
 
 
 class IllegalTransitionError(TenantkitError):

@@ -7,6 +7,7 @@ tenant nor any other context variable stays behind on the server's thread.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import Context
 from http import HTTPStatus
@@ -117,15 +118,18 @@ class TenantMiddleware:
             tenant = None
         context = copy_context_for(tenant)
         answering = _Answering(start_response)
+
+        def refuse_after(error: TenantUnavailableError) -> Iterable[bytes]:
+            if (after := refusal_after(error, tenant)) is None:
+                raise error
+            return self._refuse(after)(environ, answering.again)
+
         try:
             body = context.run(self.app, environ, answering)
         except TenantUnavailableError as error:
-            after = refusal_after(error, tenant)
-            if after is None or answering.has_begun:
-                raise
-            return self._refuse(after)(environ, start_response)
+            return refuse_after(error)
         # A list is finished: no code of the application runs when the server reads it.
-        return body if isinstance(body, list) else _Body(context, body)
+        return body if isinstance(body, list) else _Body(context, body, refuse_after)
 
     def _view(self, environ: WSGIEnvironment, headers: Mapping[str, str], read: ReadHeaders) -> RequestView:
         load = self._load_session
@@ -174,20 +178,42 @@ class _Answering:
         self.has_begun = True
         return self._start_response(*arguments, **options)
 
+    def again(self, status: str, headers: list[tuple[str, str]], *_: Any) -> Any:
+        """Start another response, while an error is handled.
+
+        The server replaces the application's headers, or raises the error if it has sent them.
+        """
+        return self._start_response(status, headers, *([sys.exc_info()] if self.has_begun else []))
+
 
 class _Body:
     """A response body whose every step runs in the request's context."""
 
-    def __init__(self, context: Context, body: Iterable[bytes]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        body: Iterable[bytes],
+        refuse_after: Callable[[TenantUnavailableError], Iterable[bytes]],
+    ) -> None:
         self._context = context
         self._body = body
+        self._refuse_after = refuse_after
         self._chunks = context.run(iter, body)
+        self._is_sent = False
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        return self._context.run(next, self._chunks)
+        try:
+            chunk = self._context.run(next, self._chunks)
+        except TenantUnavailableError as error:
+            if self._is_sent:
+                raise
+            self._chunks = iter(self._refuse_after(error))
+            chunk = next(self._chunks)
+        self._is_sent = self._is_sent or bool(chunk)
+        return chunk
 
     def close(self) -> None:
         if (close := getattr(self._body, "close", None)) is not None:

@@ -27,9 +27,14 @@ def confirm_by_typing(word: str, question: str) -> None:
         _stop()
 
 
-def _ask(question: str) -> str:
+def require_terminal() -> None:
+    """Raise `UsageError` if nobody can confirm anything, as stdin is no terminal."""
     if not sys.stdin.isatty():
         raise UsageError("This command needs confirmation, and stdin is no terminal. Pass --yes to confirm it.")
+
+
+def _ask(question: str) -> str:
+    require_terminal()
     try:
         err.print(question, end="", soft_wrap=True)
         # Without a prompt: input() would print it to stdout, which is for data.

@@ -79,6 +79,13 @@ COMMANDS = (
         panel="Tenants",
     ),
     LazyCommand(
+        "swap",
+        "swapping.swap",
+        "Give a tenant the tables of its restored copy while it is served, and the copy its former ones. Asks for the "
+        "key.",
+        panel="Tenants",
+    ),
+    LazyCommand(
         "verify",
         "transfers.verify",
         "Read a backup to its end, and show what it holds. No database is needed.",

@@ -168,6 +168,19 @@ class Isolation(Protocol):
         :raises ConfigurationError: if the tenants of this isolation have none.
         """
 
+    def obstacle_to_swap(self, connection: Connection, tenant: Tenant, other: Tenant) -> str | None:
+        """Return why the placement of *tenant* cannot become that of *other*.
+
+        It may have the mark of either: a swap in several transactions may have been interrupted.
+        """
+        ...
+
+    def take_over(self, connection: Connection, tenant: Tenant) -> None:
+        """Mark the placement of *tenant*, which was another tenant's, as its own.
+
+        :raises ConfigurationError: if the tenants of this isolation have none.
+        """
+
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return what is wrong in one database with the placements of *tenants*, who should have complete ones there.
 

@@ -92,11 +92,13 @@ class Binding:
 
     @property
     def _whose(self) -> str:
-        """Text in comments that differs wherever names mean something else: statements are prepared once for each."""
-        if self.column is None:
-            return f"tenant {self.tenant.id}"
+        """Text in comments that differs wherever names mean something else: statements are prepared once for each.
+
+        It has the schema, too: a tenant that gets other tables has other types.
+        """
         schema = self.tenant.schema
-        return f"tenants in {schema if _PLAIN.fullmatch(schema) else schema.encode().hex()}"
+        place = schema if _PLAIN.fullmatch(schema) else schema.encode().hex()
+        return f"{f'tenant {self.tenant.id}' if self.column is None else 'tenants'} in {place}"
 
     def require_own_map(self, options: Mapping[str, Any]) -> None:
         """Raise if execution *options* of the caller's lead to another schema than the tenant's.

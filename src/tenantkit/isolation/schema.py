@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,12 +11,14 @@ from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding, RawSQL, bind
+from tenantkit.isolation.fence import fenced_schemas
 from tenantkit.isolation.relabel import relabel
 from tenantkit.isolation.roles import SETTING, TenantRoles, closings, drop_role, role_of
 from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.naming import first_lines, schema_name
 from tenantkit.postgres import blockers
+from tenantkit.status import Status
 from tenantkit.tenant import Isolation as Name
 from tenantkit.tenant import NewTenant, Placement, Tenant
 
@@ -195,6 +197,21 @@ class SchemaIsolation:
             schemas.set_mark(connection, tenant.schema, None)
         drop_role(connection, tenant, keeps_objects=True)
 
+    def obstacle_to_swap(self, connection: Connection, tenant: Tenant, other: Tenant) -> str | None:
+        """Return why the tenant's schema cannot become that of *other*: its comment, or what depends on its id."""
+        if self.roles is not None:
+            return "guard= gives each tenant a role, which has no privileges in the other's tables"
+        if self.row_column.name is not None:
+            return f"its rows have its own value in the column {self.row_column.name!r}"
+        marks = [schemas.mark_of(each) for each in (tenant, other)]
+        if schemas.read_mark(connection, tenant.schema) not in marks:
+            return f"the schema {tenant.schema!r} does not carry the comment {marks[0]!r}"
+        return None
+
+    def take_over(self, connection: Connection, tenant: Tenant) -> None:
+        """Mark the schema as the tenant's own."""
+        schemas.set_mark(connection, tenant.schema, schemas.mark_of(tenant))
+
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return schemas that are missing or not marked, those whose tenant does not exist, and what roles lack."""
         marked = schemas.read_marks(connection)
@@ -211,6 +228,7 @@ class SchemaIsolation:
                 for schema, tenant_id in sorted(marked.items())
                 if real.get(tenant_id, schema) != schema
             ),
+            *_inspect_fences(connection, tenants),
             *([] if self.roles is None else self.roles.inspect(connection, tenants, known)),
         ]
 
@@ -242,3 +260,16 @@ class SchemaIsolation:
         if schemas.read_mark(connection, tenant.schema) is None:
             return "does not exist"
         return f"lacks the comment {schemas.mark_of(tenant)!r}"
+
+
+def _inspect_fences(connection: Connection, tenants: Collection[Tenant]) -> Iterator[Finding]:
+    """Yield the tenants whose tables are fenced."""
+    fenced = fenced_schemas(connection)
+    for tenant in tenants:
+        if tenant.schema not in fenced:
+            continue
+        if tenant.status is Status.SUSPENDED:
+            problem = "it has the former tables of a tenant, which refuse writes; if nobody swaps back to them, drop it"
+            yield Finding(tenant.key, problem, None)
+        else:
+            yield Finding(tenant.key, "its tables refuse writes, as former tables of a tenant do", "let it write again")

@@ -15,10 +15,11 @@ from tenantkit.isolation.base import Finding
 from tenantkit.lifecycle.drop import begin, finish
 from tenantkit.lifecycle.operation import UNFINISHED
 from tenantkit.lifecycle.renaming import restore_name
+from tenantkit.lifecycle.swapping import settle
 from tenantkit.lifecycle.tenant_lock import try_tenant_lock
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.retry import after_conflicts
-from tenantkit.registry import store
+from tenantkit.registry import store, swaps
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.identity import read_identity
 from tenantkit.runs import maintenance
@@ -45,14 +46,23 @@ def diagnose(directory: Directory, connection: Connection) -> Findings:
             Finding(key, "a migration that was interrupted left it in maintenance", "make it active again")
             for key in maintenance.abandoned(connection, directory.databases)
         ]
-        return [*examined, *abandoned, *_inspect(directory, connection, tenants)]
+        unfinished = swaps.find_unfinished(connection)
+        swapped = [
+            Finding(key, "its swap with another tenant never finished", "finish the swap")
+            for tenant_id, (key, _) in unfinished.items()
+            if try_tenant_lock(connection, tenant_id)
+        ]
+        in_swap = {*unfinished, *(other for _, other in unfinished.values())}
+        settled = [tenant for tenant in tenants if tenant.id not in in_swap]
+        found = _inspect(directory, connection, settled, {tenant.id for tenant in tenants})
+        return [*examined, *abandoned, *swapped, *found]
 
 
 def repair(directory: Directory, connection: Connection) -> Findings:
     """Repair what can be repaired, and return the findings from before.
 
-    It removes tenants whose creation never finished, finishes removals, makes tenants active that dead runs left in
-    maintenance, and gives tenants the roles and privileges that they lack.
+    It removes tenants whose creation never finished, finishes removals and swaps, makes tenants active that dead runs
+    left in maintenance, and gives tenants the roles and privileges that they lack.
 
     :raises ProvisioningError: the first one, after all other repairs, if a repair failed.
     """
@@ -62,6 +72,7 @@ def repair(directory: Directory, connection: Connection) -> Findings:
         if finding.repair is not None:
             try:
                 remove_abandoned(directory, connection, finding.subject)
+                settle(directory, connection, finding.subject)
                 restore_name(directory, connection, finding.subject)
             except ProvisioningError as error:
                 failures.append(error)
@@ -97,9 +108,11 @@ def _examine(directory: Directory, connection: Connection, tenant: Tenant) -> Fi
     return Finding(tenant.key, unfinished.problem, unfinished.repair)
 
 
-def _inspect(directory: Directory, connection: Connection, tenants: Collection[Tenant]) -> Findings:
+def _inspect(
+    directory: Directory, connection: Connection, tenants: Collection[Tenant], known: Collection[int]
+) -> Findings:
     """Return the problems of the placements that should be complete, in each database."""
-    known, complete = {tenant.id for tenant in tenants}, _complete(directory, tenants)
+    complete = _complete(directory, tenants)
     registry = read_identity(connection)
 
     def inspect(database: str, there: Connection) -> Findings:

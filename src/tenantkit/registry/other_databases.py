@@ -9,13 +9,15 @@ from __future__ import annotations
 from sqlalchemy import Connection, text
 
 from tenantkit.databases.named import comment_of, mark_of, require_own
+from tenantkit.isolation.fence import FENCE
 from tenantkit.registry.versions import REFUSE, wait_for_others
 
 _FACTS = text(
     """
     SELECT (SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'tenantkit') AS mark,
         to_regclass('tenantkit.registry') IS NOT NULL AS has_registry,
-        to_regproc('tenantkit.refuse') IS NOT NULL AND to_regclass('tenantkit.outcomes') IS NOT NULL AS is_complete
+        to_regproc('tenantkit.refuse') IS NOT NULL AND to_regclass('tenantkit.outcomes') IS NOT NULL
+            AND to_regproc('tenantkit.fence') IS NOT NULL AS is_complete
     """
 )
 
@@ -49,6 +51,7 @@ def install(connection: Connection, name: str, registry: str) -> None:
         return
     connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS tenantkit")
     connection.exec_driver_sql(REFUSE)
+    connection.exec_driver_sql(FENCE)
     connection.exec_driver_sql(_LEDGER)
     connection.exec_driver_sql(comment_of(mark_of(name, registry)).replace("%", "%%"))
 

@@ -33,6 +33,7 @@ tenants = Table(
     Column("status_before", Text),
     Column("message", Text),
     Column("until", DateTime(timezone=True)),
+    Column("swapped_with", BigInteger),
 )
 """The tenants, for foreign keys of shared tables: ``ForeignKey(tenants.c.id)``."""
 

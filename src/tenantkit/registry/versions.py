@@ -10,6 +10,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.fence import FENCE
 from tenantkit.postgres.advisory_locks import INSTALLATION
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.registry.history import RECORD_CHANGES
@@ -287,6 +288,9 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         # What visitors are told of a tenant that is suspended, read-only or in maintenance, and its announced end.
         "ALTER TABLE tenantkit.tenants ADD COLUMN message text, ADD COLUMN until timestamptz",
         *RECORD_CHANGES,
+        FENCE,
+        # The copy with which a tenant is being swapped, if that takes several transactions.
+        "ALTER TABLE tenantkit.tenants ADD COLUMN swapped_with bigint",
     ),
 )
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from tenantkit.context import current_tenant_or_none
 from tenantkit.databases.base import choose_bind
-from tenantkit.exceptions import ConfigurationError, TenantMismatchError, TenantUnavailableError
+from tenantkit.exceptions import ConfigurationError, TenantMismatchError, TenantMovedError
 from tenantkit.sessions.crossing import CROSSING, Crossing, SharedTables
 from tenantkit.sessions.ownership import OWNER, OwnedInstances, require_own
 from tenantkit.sessions.transactions import SHARED, Transactions
@@ -255,9 +255,7 @@ class TenantSession(_FramedSession):
         if binding.look_up is not None:
             binding = binding.look_up()
         if binding.tenant.placement != self.tenant.placement:
-            raise TenantUnavailableError(
-                self.tenant.key, self.tenant.status, "its tables have moved since this session was made: make a new one"
-            )
+            raise TenantMovedError(self.tenant.key, self.tenant.status)
         is_read_only = binding.tenant.status is Status.READ_ONLY and not self._any_status
         self._transactions.read_only = binding.tenant if is_read_only else None
 

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from tenantkit.deployment import Deployment
+from tenantkit.arguments import require
+from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.registry import store
-from tenantkit.tenant import Tenant
+from tenantkit.tenant import KEY, Tenant
 from tenantkit.transfer.results import TableDifference
 from tenantkit.transfer.source import Source, reading
 
@@ -17,6 +18,19 @@ from tenantkit.transfer.source import Source, reading
 class _Sum(NamedTuple):
     rows: int
     checksum: str | None
+
+
+def differences(tenancy: Deployment, key: str, copy: str) -> tuple[TableDifference, ...]:
+    """Return how the rows of a tenant differ, table by table, from those of its *copy*.
+
+    :raises TenantNotFoundError: if there is no such tenant.
+    :raises BackupError: if the tables of one are being changed.
+    """
+    require(tenancy=(tenancy, TENANCY), key=(key, KEY), copy=(copy, KEY))
+    with tenancy.engine.connect() as connection:
+        with connection.begin():
+            living, restored = store.get(connection, key), store.get(connection, copy)
+        return compare(tenancy, connection, living, restored)
 
 
 def compare(

@@ -11,6 +11,8 @@
   So is a request that names two tenants, for example one by its host and another by its path.
 - A request with a token that does not verify is refused with 401 and WWW-Authenticate.
 - While the database does not answer, and the tenant is not in memory, a request is refused with 503 and Retry-After.
+- One whose tables have moved while it was served, which the error of a write tells, is answered with 503 and
+  Retry-After, unless the response has begun: the next request goes to the new tables.
 - A shared route is always served: with its tenant if that is active, else without any.
 - So is a CORS preflight: it asks about a route, and carries neither headers nor cookies that could name a tenant.
 """
@@ -26,7 +28,7 @@ from typing import Literal
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError  # noqa: A004 - of the pool
 
 from tenantkit.arguments import TEXTS, Kind, require
-from tenantkit.exceptions import ConfigurationError, TenantUnavailableError
+from tenantkit.exceptions import ConfigurationError, TenantMovedError, TenantUnavailableError
 from tenantkit.isolation.isolations import Isolations
 from tenantkit.resolvers import ByDomain, ByKey, Refusal, Target
 from tenantkit.status import SERVED, Status
@@ -47,6 +49,7 @@ _OUTAGES = frozenset({"08", "28", "3D", "53", "57"})
 
 
 UNKNOWN = Refusal(404, "Unknown tenant")
+MOVED = Refusal(503, "This tenant is unavailable for a moment", retry_after=1)
 UNREACHABLE = Refusal(503, "This service is unavailable for a moment", retry_after=5)
 
 _PATHS = Kind("a list of paths", lambda each: isinstance(each, Iterable))
@@ -78,7 +81,9 @@ def refusal_after(error: TenantUnavailableError, tenant: Tenant | None) -> Refus
     That happens if the tenant is suspended during the request, or is read-only. ``None`` if the error is about another
     tenant.
     """
-    return None if tenant is None or tenant.key != error.tenant else _unavailable(tenant, error)
+    if tenant is None or tenant.key != error.tenant:
+        return None
+    return MOVED if isinstance(error, TenantMovedError) else _unavailable(tenant, error)
 
 
 def _unavailable(tenant: Tenant, said: Tenant | TenantUnavailableError) -> Refusal:

@@ -13,9 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from tenantkit import transfer
 from tenantkit.cli.application import application
+from tenantkit.cli.commands.swapping import as_json_of, print_differences, print_swap, swap_with
+from tenantkit.cli.confirm import require_terminal
 from tenantkit.cli.display.errors import UsageError, print_error
-from tenantkit.cli.display.output import err, print_done, print_field, print_json, print_table, tenant_as_json
-from tenantkit.cli.options.common import Json, OptionalKey
+from tenantkit.cli.display.output import err, print_done, print_field, print_json, tenant_as_json
+from tenantkit.cli.options.common import Json, OptionalKey, Yes
 from tenantkit.tenant import Isolation
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The file of a backup.", show_default=False)]
@@ -116,6 +118,11 @@ def restore(
         bool, typer.Option("--without-domains", metavar="", help="Do not give the tenant its domains.")
     ] = False,
     suspended: Annotated[bool, typer.Option("--suspended", metavar="", help="Leave the tenant suspended.")] = False,
+    swap: Annotated[
+        bool,
+        typer.Option("--swap", metavar="", help="Then give its tables to the tenant that lives; see `tenantkit swap`."),
+    ] = False,
+    yes: Yes = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", metavar="", help="Show what would be done, and change nothing.")
     ] = False,
@@ -127,12 +134,19 @@ def restore(
     `KEY-restored`, and the command shows the tables whose rows differ. After a restore that failed or was killed, the
     same command restores the tenant. A tenant that was suspended when it was backed up is suspended again.
 
+    With `--swap`, it then asks for the tenant's key, and gives the tenant the restored tables.
+
     **Examples**
 
     - `tenantkit restore acme.tenant`
     - `tenantkit restore acme.tenant --as beta --isolation database`
     - `tenantkit restore acme.tenant --dry-run`
+    - `tenantkit restore acme.tenant --swap`
     """
+    if swap and key is not None:
+        raise UsageError("--swap restores a copy beside the tenant of the backup, with its own key: leave out --as.")
+    if swap and not (yes or dry_run):
+        require_terminal()
     chosen: dict[str, Any] = {
         "key": key,
         "isolation": isolation,
@@ -147,9 +161,19 @@ def restore(
         if plan.missing:
             raise typer.Exit(1)
         return
-    with application(context) as tenancy, _progress("Restoring") as progress:
-        restored = transfer.restore(tenancy, path, suspended=suspended, progress=progress, **chosen)
-    _print_restored(restored, as_json=as_json)
+    with application(context) as tenancy:
+        if swap and not transfer.preview(tenancy, path, **chosen).is_beside:
+            raise UsageError("--swap is for a tenant that exists, and that of the backup does not: leave it out.")
+        with _progress("Restoring") as progress:
+            restored = transfer.restore(tenancy, path, suspended=suspended, progress=progress, **chosen)
+        if not as_json:
+            _print_restored(restored)
+        living = restored.plan.living if swap else None
+        swapped = None if living is None else swap_with(tenancy, living, restored.tenant.key, yes=yes)
+    if as_json:
+        print_json({**_restored_as_json(restored), **({"swap": as_json_of(swapped)} if swapped else {})})
+    elif swapped is not None:
+        print_swap(swapped)
 
 
 @contextmanager
@@ -195,13 +219,13 @@ def _print_plan(plan: transfer.RestorePlan, *, as_json: bool) -> None:
         print_field("missing", f"{each.shared_table}: {values}, to which {each.table} refers")
 
 
-def _print_restored(restored: transfer.Restored, *, as_json: bool) -> None:
+def _restored_as_json(restored: transfer.Restored) -> dict[str, Any]:
+    differences = None if restored.differences is None else [asdict(each) for each in restored.differences]
+    return {"tenant": tenant_as_json(restored.tenant), "plan": asdict(restored.plan), "differences": differences}
+
+
+def _print_restored(restored: transfer.Restored) -> None:
     tenant = restored.tenant
-    if as_json:
-        differences = None if restored.differences is None else [asdict(each) for each in restored.differences]
-        plan = asdict(restored.plan)
-        print_json({"tenant": tenant_as_json(tenant), "plan": plan, "differences": differences})
-        return
     print_done("Restored", f"{tenant.key} (schema {tenant.schema}), {restored.backup.rows:,} rows, {tenant.status}")
     if restored.plan.domains_left_out:
         err.print(f"Other tenants have these domains: {', '.join(restored.plan.domains_left_out)}.")
@@ -210,9 +234,4 @@ def _print_restored(restored: transfer.Restored, *, as_json: bool) -> None:
     if not restored.changed:
         print_done("Equal:", f"{restored.plan.living} has the rows of the backup.")
         return
-    rows = [(each.table, _number(each.live), _number(each.restored)) for each in restored.changed]
-    print_table(("Rows differ in", f"{restored.plan.living} now", tenant.key), rows)
-
-
-def _number(rows: int | None) -> str:
-    return "no table" if rows is None else f"{rows:,}"
+    print_differences(str(restored.plan.living), tenant.key, restored.changed)

@@ -14,6 +14,8 @@ and the aspects. ``base`` and ``viewed`` are tables and views, ``relation`` is b
 
 from __future__ import annotations
 
+from tenantkit.isolation.fence import TRIGGER
+
 
 def _here(expression: str, path: str = "path") -> str:
     """Return *expression*, evaluated with the row's own schema first on the path."""
@@ -149,7 +151,7 @@ TRIGGERS = f"""
     FROM pg_trigger
     JOIN relation ON relation.oid = tgrelid
     LEFT JOIN unlike ON topmost = pg_trigger.oid
-    WHERE NOT tgisinternal AND pg_trigger.tgparentid = 0
+    WHERE NOT tgisinternal AND pg_trigger.tgparentid = 0 AND tgname <> '{TRIGGER}'
 """
 
 SEQUENCES = """

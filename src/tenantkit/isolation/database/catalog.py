@@ -59,6 +59,11 @@ def read_comment(connection: Connection, name: str) -> str | None:
     return connection.execute(_COMMENT, {"name": name}).scalar_one_or_none()
 
 
+def set_comment(connection: Connection, name: str, tenant: Tenant) -> None:
+    """Mark a database as that of *tenant*."""
+    execute(connection, f"COMMENT ON DATABASE {quote_identifier(name)} IS {quote_literal(mark_of(tenant))}")
+
+
 def unfinished_name(tenant: Tenant) -> str:
     """Return the name that the database of *tenant* has until it has the tenant's comment."""
     return f"tenantkit_{tenant.registry}_{tenant.id}"
@@ -93,7 +98,7 @@ def create(connection: Connection, name: str, tenant: Tenant, template: str | No
     made = quote_identifier(unfinished)
     copied = "" if template is None else f" TEMPLATE {quote_identifier(template)} STRATEGY wal_log"
     execute(connection, f"CREATE DATABASE {made}{copied}")
-    execute(connection, f"COMMENT ON DATABASE {made} IS {quote_literal(mark_of(tenant))}")
+    set_comment(connection, unfinished, tenant)
     execute(connection, f"REVOKE CONNECT, TEMPORARY ON DATABASE {made} FROM PUBLIC")
     for role in roles:
         execute(connection, f"GRANT CONNECT, TEMPORARY ON DATABASE {made} TO {quote_identifier(role)}")

@@ -202,6 +202,18 @@ class DatabaseIsolation:
         """Refuse."""
         raise ConfigurationError(f"{_NOT_ADOPTED}.")
 
+    def obstacle_to_swap(self, connection: Connection, tenant: Tenant, other: Tenant) -> str | None:
+        """Return why the tenant's database cannot become that of *other*."""
+        name, marks = _database_of(tenant.placement), [catalog.mark_of(each) for each in (tenant, other)]
+        if catalog.read_comment(connection, name) not in marks:
+            return f"the database {name!r} does not carry the comment {marks[0]!r}"
+        return self.inside.obstacle_to_swap(connection, tenant, other)
+
+    def take_over(self, connection: Connection, tenant: Tenant) -> None:
+        """Mark the database, and the schema in it, as the tenant's own."""
+        catalog.set_comment(connection, _database_of(tenant.placement), tenant)
+        self.inside.take_over(connection, tenant)
+
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:
         """Return what is wrong inside of the tenant's database."""
         return self.inside.inspect(connection, tenants, known) if tenants else []

@@ -183,6 +183,14 @@ class RowIsolation:
         """Refuse."""
         raise ConfigurationError(f"{_NOT_ADOPTED}.")
 
+    def obstacle_to_swap(self, connection: Connection, tenant: Tenant, other: Tenant) -> str | None:  # noqa: ARG002 - the signature
+        """Return the reason: it has rows in common tables."""
+        return f"{tenant.key!r} has rows in common tables, which have those of other tenants, too"
+
+    def take_over(self, connection: Connection, tenant: Tenant) -> None:  # noqa: ARG002 - the signature
+        """Refuse."""
+        raise ConfigurationError(f"{_NOT_ADOPTED}.")
+
     def inspect(self, connection: Connection, tenants: Collection[Tenant], known: Collection[int]) -> list[Finding]:  # noqa: ARG002 - the signature
         """Return what is wrong with the common tables: of the schema, and of its row security."""
         findings: list[Finding] = []

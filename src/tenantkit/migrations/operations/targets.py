@@ -12,6 +12,7 @@ from sqlalchemy.exc import SAWarning
 from sqlalchemy.types import JSON, NullType, TypeEngine
 
 from tenantkit.exceptions import ConfigurationError
+from tenantkit.isolation.fence import TRIGGER
 from tenantkit.migrations.catalog.queries import own_query
 from tenantkit.migrations.operations.updates import RowsUpdate, Where, is_expression, tables_in, with_columns
 from tenantkit.naming import first_lines
@@ -36,7 +37,8 @@ _TABLE = own_query(
         EXISTS (SELECT FROM part JOIN pg_class each USING (oid) WHERE each.relkind = 'f') AS has_foreign_part,
         ARRAY(
             SELECT DISTINCT tgname::text FROM part JOIN pg_trigger ON tgrelid = part.oid
-            WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 16 <> 0 ORDER BY 1
+            WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 16 <> 0 AND tgname <> '{TRIGGER}'
+            ORDER BY 1
         ) AS triggers,
         ARRAY(
             SELECT attname::text FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)

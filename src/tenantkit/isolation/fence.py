@@ -1,0 +1,135 @@
+"""The fence around tables that are not their tenant's any more: statements that write to them fail.
+
+A process that has not heard that a tenant was moved would go on to write to its former tables, and these rows would be
+lost. A trigger stops it, also superusers, owners and textual SQL. Reads go on. Migrations pass, so that the former
+tables stay at the revision of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import Connection, text
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
+from tenantkit.postgres.advisory_locks import PLACEMENT
+from tenantkit.postgres.errors import LOCK_NOT_AVAILABLE, sqlstate
+from tenantkit.postgres.quoting import quote_identifier
+
+MOVED = "TK010"
+"""The SQLSTATE with which a statement that writes to fenced tables fails."""
+TRIGGER = "tenantkit_fence"
+"""The name of the trigger on each fenced table."""
+PAUSE = 0.01
+"""Seconds between two attempts to lock tables."""
+
+# A run that migrates the schema holds the lock of its placement.
+FENCE = f"""
+    CREATE OR REPLACE FUNCTION tenantkit.fence() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE
+        run int[] := ARRAY[{PLACEMENT.format(schema="TG_TABLE_SCHEMA::text")}];
+    BEGIN
+        IF EXISTS (
+            SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()
+                AND classid = (run[1]::bigint & 4294967295)::oid AND objid = (run[2]::bigint & 4294967295)::oid
+                AND objsubid = 2 AND mode = 'ExclusiveLock'
+        ) THEN
+            RETURN NULL;
+        END IF;
+        RAISE EXCEPTION USING ERRCODE = '{MOVED}', MESSAGE = pg_catalog.concat(
+            'the tables in the schema ', TG_TABLE_SCHEMA, ' refuse writes: their tenant has others now'
+        );
+    END $$
+"""
+"""The function of the triggers, in the schema ``tenantkit`` of each database."""
+
+_TABLES = text(
+    """
+    SELECT relname::text AS name, EXISTS (
+        SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND tgname = :trigger
+    ) AS is_fenced
+    FROM pg_class WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'p') ORDER BY relname
+    """
+)
+_FENCED = text(
+    """
+    SELECT DISTINCT nspname::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE tgname = :trigger
+    """
+)
+
+
+def fenced_schemas(connection: Connection) -> frozenset[str]:
+    """Return the names of the schemas with fenced tables."""
+    return frozenset(connection.execute(_FENCED, {"trigger": TRIGGER}).scalars())
+
+
+def lock_modes(connection: Connection, *, fenced: str | None, opened: str | None) -> Mapping[str, str]:
+    """Return the locks that `put_up` takes in the schema *fenced*, and `take_down` in *opened*, by quoted tables."""
+    closed = _tables(connection, opened) if opened is not None else {}
+    return {
+        **dict.fromkeys(_tables(connection, fenced) if fenced is not None else (), "SHARE ROW EXCLUSIVE"),
+        **{table: "ACCESS EXCLUSIVE" for table, is_fenced in closed.items() if is_fenced},
+    }
+
+
+def lock(connection: Connection, modes: Mapping[str, str], patience: float) -> None:
+    """Lock tables until the transaction ends, all at once: no request queues behind a lock that waits.
+
+    :param patience: the number of seconds for which to try.
+    :raises DBAPIError: with the SQLSTATE of a lock that is not available, if others hold one all the time.
+    """
+    statements = [
+        f"LOCK TABLE {', '.join(f'ONLY {table}' for table in modes if modes[table] == mode)} IN {mode} MODE NOWAIT"
+        for mode in sorted(set(modes.values()))
+    ]
+
+    def attempt() -> None:
+        with connection.begin_nested():
+            for statement in statements:
+                _execute(connection, statement)
+
+    retrying = Retrying(
+        retry=retry_if_exception(lambda error: sqlstate(error) == LOCK_NOT_AVAILABLE),
+        wait=wait_fixed(PAUSE),
+        stop=stop_after_delay(patience),
+        reraise=True,
+    )
+    retrying(attempt)
+
+
+def put_up(connection: Connection, schema: str) -> None:
+    """Fence all tables of a schema. The caller has locked them, or nobody uses them."""
+    _execute_all(
+        connection,
+        (
+            f"CREATE OR REPLACE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION tenantkit.fence()"
+            for table in _tables(connection, schema)
+        ),
+    )
+
+
+def take_down(connection: Connection, schema: str) -> None:
+    """Remove the fence of a schema, if it has one. The caller has locked the tables."""
+    _execute_all(
+        connection,
+        (f"DROP TRIGGER {TRIGGER} ON {table}" for table, is_fenced in _tables(connection, schema).items() if is_fenced),
+    )
+
+
+def _tables(connection: Connection, schema: str) -> dict[str, bool]:
+    """Return the quoted names of the tables in a schema, and whether each is fenced."""
+    place = quote_identifier(schema)
+    rows = connection.execute(_TABLES, {"schema": place, "trigger": TRIGGER})
+    return {f"{place}.{quote_identifier(row.name)}": row.is_fenced for row in rows}
+
+
+def _execute_all(connection: Connection, statements: Iterable[str]) -> None:
+    """Execute statements in one string: requests wait meanwhile."""
+    if joined := "; ".join(statements):
+        _execute(connection, joined)
+
+
+def _execute(connection: Connection, statement: str) -> None:
+    connection.exec_driver_sql(statement.replace("%", "%%"))

@@ -1,0 +1,80 @@
+"""Transactions of others that are in the way of a swap."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import Connection, Row, text
+
+from tenantkit.naming import first_lines
+from tenantkit.postgres.quoting import quote_identifier
+
+_PREPARED = text(
+    """
+    SELECT DISTINCT quote_literal(gid) FROM pg_prepared_xacts
+    JOIN pg_locks ON virtualtransaction = '-1/' || transaction AND locktype = 'relation'
+    JOIN pg_class ON pg_class.oid = relation
+    WHERE pg_prepared_xacts.database = current_database() AND relnamespace = to_regnamespace(:schema)
+        AND mode NOT IN ('AccessShareLock', 'RowShareLock')
+    ORDER BY 1
+    """
+)
+# Nobody sees the isolation level of others, but between statements only a transaction with one snapshot for all of them
+# has one. A single statement, which may have one for hours, ends with its own.
+_OLDER = text(
+    """
+    SELECT pid, application_name, state, xact_start FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+        AND (state <> 'active' OR query_start > xact_start) AND age(backend_xmin) > (
+            SELECT min(age(pg_class.xmin)) FROM pg_class
+            WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'p')
+        )
+    ORDER BY xact_start
+    """
+)
+_HOLDERS = text(
+    """
+    SELECT DISTINCT pid, application_name, state, xact_start FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'relation' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND relation = ANY(CAST(CAST(:tables AS text[]) AS regclass[])) AND pid <> pg_backend_pid() AND granted AND (
+            mode NOT IN ('AccessShareLock', 'RowShareLock')
+            OR relation = ANY(CAST(CAST(:closed AS text[]) AS regclass[]))
+        )
+    ORDER BY xact_start
+    """
+)
+
+
+def find_prepared(connection: Connection, schema: str) -> str | None:
+    """Return the names of prepared transactions that have written to tables of *schema*."""
+    return _joined(connection.execute(_PREPARED, {"schema": quote_identifier(schema)}).scalars().all())
+
+
+def find_older_snapshots(connection: Connection, schema: str) -> str | None:
+    """Return a description of the transactions whose snapshots are older than the tables of *schema*.
+
+    They would find these tables empty.
+    """
+    return _described(connection.execute(_OLDER, {"schema": quote_identifier(schema)}).all())
+
+
+def find_holders(connection: Connection, modes: Mapping[str, str]) -> str | None:
+    """Return a description of the transactions that prevent locks in these *modes*, by quoted tables."""
+    closed = [table for table, mode in modes.items() if mode == "ACCESS EXCLUSIVE"]
+    return _described(connection.execute(_HOLDERS, {"tables": [*modes], "closed": closed}).all())
+
+
+def _described(rows: Collection[Row[tuple[int, str, str | None, object]]]) -> str | None:
+    return _joined(
+        [
+            f"the connection {row.pid} ({row.application_name or 'unnamed'}, {row.state or 'of another role'}, "
+            f"since {row.xact_start:%H:%M:%S})"
+            if row.xact_start is not None
+            else f"the connection {row.pid}"
+            for row in rows
+        ]
+    )
+
+
+def _joined(names: Collection[str]) -> str | None:
+    return first_lines(names) if names else None
