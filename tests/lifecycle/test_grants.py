@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, select, text
@@ -15,19 +14,6 @@ from tenantkit import ConfigurationError, ProvisioningError, Tenancy
 from tenantkit.registry.grants import let_read_registry
 from tests.support.models import Project
 from tests.support.processes import until
-
-
-@pytest.fixture
-def role(engine: Engine) -> Generator[str]:
-    """A role without objects, and with privileges on the shared tables only."""
-    name = f'app "{uuid4().hex[:8]}"'
-    quoted = '"' + name.replace('"', '""') + '"'
-    with engine.begin() as connection:
-        connection.execute(text(f"CREATE ROLE {quoted} LOGIN"))
-        connection.execute(text(f"GRANT USAGE ON SCHEMA shared TO {quoted}"))
-    yield name
-    with engine.begin() as connection:
-        connection.execute(text(f"DROP OWNED BY {quoted}; DROP ROLE {quoted}"))
 
 
 def as_role(make: Callable[..., Any], engine: Engine, role: str) -> Any:
