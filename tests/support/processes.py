@@ -190,6 +190,11 @@ def rename(tenancy: Tenancy, key: str) -> str:
     return lifecycle.rename(tenancy, key, "globex", schema=True).key
 
 
+def swap(tenancy: Tenancy, key: str) -> str:
+    """Swap a tenant with its copy ``<key>-copy``."""
+    return lifecycle.swap(tenancy, key, f"{key}-copy").tenant.schema
+
+
 def repair(tenancy: Tenancy, _key: str) -> list[str]:
     """Repair all tenants."""
     return [finding.subject for finding in tenancy.repair()]

@@ -14,9 +14,9 @@ from tenantkit.postgres.advisory_locks import TENANT
 @contextmanager
 def tenant_lock(connection: Connection, tenant_id: int) -> Generator[None]:
     """Hold the lock of a tenant for the duration of a block, which may have several transactions."""
-    with connection.begin():
-        connection.execute(text(f"SELECT pg_advisory_lock({TENANT})"), {"id": tenant_id})
     try:
+        with connection.begin():
+            connection.execute(text(f"SELECT pg_advisory_lock({TENANT})"), {"id": tenant_id})
         yield
     finally:
         # If the connection is lost, so is the lock.

@@ -1,0 +1,92 @@
+"""A tenant and its copy in another database than the registry are swapped in several transactions."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select
+
+from tenantkit import ProvisioningError, Tenancy, TenantMovedError, transfer
+from tenantkit.lifecycle import swap
+from tests.isolation.two_databases import Note, dying
+
+
+def notes(tenancy: Tenancy, key: str) -> list[str]:
+    with tenancy.session(key, any_status=True) as session:
+        return sorted(session.scalars(select(Note.text)))
+
+
+def write(tenancy: Tenancy, key: str, text: str) -> None:
+    with tenancy.session(key, any_status=True) as session:
+        session.add(Note(id=max(session.scalars(select(Note.id))) + 1, text=text))
+        session.commit()
+
+
+@pytest.fixture
+def copied(pair: Tenancy, tmp_path: Path) -> Tenancy:
+    """The tenant ``berta`` with a note more than its copy ``berta-restored``."""
+    transfer.backup(pair, "berta", tmp_path / "berta.tenant")
+    write(pair, "berta", "later")
+    transfer.restore(pair, tmp_path / "berta.tenant")
+    return pair
+
+
+@pytest.mark.parametrize("recovery", ["repeat", "repair"])
+def test_after_a_kill_at_any_commit_the_swap_is_finished(copied: Tenancy, recovery: str) -> None:
+    ours = {"t_berta": ["berta", "later"], "t_berta-restored": ["berta"]}
+    states = []
+    for number in count(1):
+        commits = count(1)
+        before = copied.get("berta").schema
+        back = number > 1
+        with ExitStack() as dead, suppress(SystemExit):
+            for name in ("main", "eu"):
+                dead.enter_context(
+                    dying(copied.databases.engine(name), "commit", lambda *_, n=number, c=commits: next(c) == n)
+                )
+            swap(copied, "berta", "berta-restored", back=back)
+        ended = next(commits) <= number
+        copied.cache.clear()
+        found = [finding.repair for finding in copied.diagnose() if finding.repair is not None]
+        with suppress(TenantMovedError):  # while it is unfinished
+            write(copied, "berta", "meanwhile")
+            ours[copied.get("berta").schema] = sorted([*ours[copied.get("berta").schema], "meanwhile"])
+        states.append((found, copied.get("berta").schema == before))
+        assert found in ([], ["finish the swap"])
+        if recovery == "repair":
+            copied.repair()
+        if not found:
+            if copied.get("berta").schema == before:
+                swap(copied, "berta", "berta-restored", back=back)
+        elif recovery == "repeat":
+            swap(copied, "berta", "berta-restored")
+        assert copied.get("berta").schema != before
+        assert [finding.repair for finding in copied.diagnose()] == [None]
+        write(copied, "berta", f"after {number}")
+        ours[copied.get("berta").schema] = sorted([*ours[copied.get("berta").schema], f"after {number}"])
+        with pytest.raises(TenantMovedError):
+            write(copied, "berta-restored", "x")
+        for key in ("berta", "berta-restored"):
+            assert notes(copied, key) == ours[copied.get(key).schema]
+        if ended:
+            break
+    assert ([], True) in states
+    assert (["finish the swap"], True) in states
+    assert ([], False) in states
+    copied.drop("berta-restored")
+    assert copied.diagnose() == []
+
+
+def test_a_swap_that_cannot_take_the_copy_leaves_the_tenant_as_it_was(copied: Tenancy, eu: Engine) -> None:
+    swap(copied, "berta", "berta-restored")
+    with eu.connect() as reader:
+        reader.exec_driver_sql("SELECT count(*) FROM t_berta.note")
+        with pytest.raises(ProvisioningError, match="in use for 0 s"):
+            swap(copied, "berta", "berta-restored", back=True, patience=0)
+    write(copied, "berta", "after")
+    assert notes(copied, "berta") == ["after", "berta"]
+    assert [finding.repair for finding in copied.diagnose()] == [None]
+    assert swap(copied, "berta", "berta-restored", back=True).tenant.schema == "t_berta"
