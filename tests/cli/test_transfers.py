@@ -38,6 +38,50 @@ def test_beside_a_living_tenant_the_tables_that_differ_are_shown(fleet: Project,
     assert [line.split() for line in done.out.splitlines()[2:]] == [["invoices", "1", "0"]]
 
 
+def test_a_tenant_is_swapped_with_its_copy_and_back(fleet: Project, project_engine: Engine) -> None:
+    with project_engine.begin() as connection:
+        connection.execute(text("INSERT INTO shared.countries VALUES ('de')"))
+    fleet.invoke("backup", "acme")
+    with project_engine.begin() as connection:
+        connection.execute(text("INSERT INTO t_acme.invoices (id, country) VALUES (1, 'de')"))
+    fleet.invoke("restore", "acme.tenant")
+    command = ("swap", "acme", "--with", "acme-restored")
+    planned = fleet.invoke(*command, "--dry-run")
+    assert (planned.code, planned.err) == (0, "")
+    assert "invoices" in planned.out
+    assert "give 'acme' the tables in the schema 't_acme-restored'" in planned.out
+    assert fleet.invoke(*command, "--dry-run", "--json").json["differences"] == [
+        {"table": "invoices", "live": 1, "restored": 0, "is_equal": False}
+    ]
+    unconfirmed = fleet.invoke(*command)
+    assert (unconfirmed.code, "Pass --yes" in unconfirmed.err) == (2, True)
+    mistyped = fleet.invoke(*command, typed="acme-restored\n")
+    assert (mistyped.code, "Nothing was done." in mistyped.err) == (1, True)
+    done = fleet.invoke(*command, typed="acme\n")
+    assert done.code == 0
+    assert "Swapped acme (schema t_acme-restored) with acme-restored (schema t_acme)\n" in done.out
+    again = fleet.invoke(*command, "--dry-run")
+    assert (again.code, "to swap back to them" in again.err) == (1, True)
+    assert "refuse writes" in fleet.invoke("doctor").out
+    back = fleet.invoke(*command, "--back", "--yes", "--json")
+    assert (back.code, back.json["tenant"]["schema"], back.json["copy"]["schema"]) == (0, "t_acme", "t_acme-restored")
+
+
+def test_a_restored_copy_is_swapped_at_once(fleet: Project) -> None:
+    fleet.invoke("backup", "acme")
+    for wrong in (("--as", "beta", "--swap", "--yes"), ("--swap",)):
+        done = fleet.invoke("restore", "acme.tenant", *wrong)
+        assert (done.code, done.out) == (2, "")
+    done = fleet.invoke("restore", "acme.tenant", "--swap", "--yes", "--json")
+    assert (done.code, done.json["swap"]["tenant"]["schema"]) == (0, "t_acme-restored")
+    fleet.invoke("drop", "acme-restored", "--yes")
+    done = fleet.invoke("restore", "acme.tenant", "--swap", typed="acme\n")
+    assert (done.code, "Swapped acme (schema t_acme-restored~3)" in done.out) == (0, True)
+    fleet.invoke("drop", "acme", "--yes")
+    done = fleet.invoke("restore", "acme.tenant", "--swap", "--yes")
+    assert (done.code, "--swap is for a tenant that exists" in done.err) == (2, True)
+
+
 def test_a_file_that_exists_is_not_overwritten(fleet: Project) -> None:
     (fleet.folder / "acme.tenant").write_text("precious")
     done = fleet.invoke("backup", "acme")

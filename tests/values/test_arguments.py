@@ -313,6 +313,21 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
     "lifecycle.drop_due": (lifecycle.drop_due, {"tenancy": NOT_TENANCY, "before": NOT_FUNCTION, "dry_run": NOT_FLAG}),
     "lifecycle.preview_drop": (lifecycle.preview_drop, {"tenancy": NOT_TENANCY, "key": NOT_KEY}),
     "usage.describe": (usage.describe, {"tenancy": NOT_TENANCY, "key": NOT_KEY, "count": NOT_FLAG}),
+    "lifecycle.swap": (
+        lifecycle.swap,
+        {
+            "tenancy": NOT_TENANCY,
+            "key": NOT_KEY,
+            "copy": NOT_KEY,
+            "back": NOT_FLAG,
+            "patience": (*NOT_NUMBER, -1, inf),
+            "dry_run": NOT_FLAG,
+        },
+    ),
+    "transfer.differences": (
+        transfer.differences,
+        {"tenancy": NOT_TENANCY, "key": NOT_KEY, "copy": NOT_KEY},
+    ),
     "transfer.backup": (
         transfer.backup,
         {
@@ -679,7 +694,7 @@ def test_other_functions(filled_template: str, tenancy: Tenancy, good: dict[str,
         function = entered(function)
     if name.startswith("flask"):
         good["app"] = flask.Flask(__name__)
-    refuse(function, {**good, "key": "secret"}, wrong)
+    refuse(function, {**good, "key": "secret", "copy": "copy"}, wrong)
 
 
 def entered(manager: Callable[..., Any]) -> Callable[..., Any]:
