@@ -264,7 +264,7 @@ class SchemaIsolation:
 
 def _inspect_fences(connection: Connection, tenants: Collection[Tenant]) -> Iterator[Finding]:
     """Yield the tenants whose tables are fenced."""
-    fenced = fenced_schemas(connection)
+    fenced = fenced_schemas(connection) if tenants else ()
     for tenant in tenants:
         if tenant.schema not in fenced:
             continue

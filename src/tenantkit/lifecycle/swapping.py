@@ -11,7 +11,7 @@ repeated, and the registry knows of the swap until the last one: the same call g
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from tenantkit.arguments import FLAG, number, require
 from tenantkit.databases.base import connected, shares_transaction
 from tenantkit.deployment import TENANCY, Deployment
-from tenantkit.exceptions import ConfigurationError, ProvisioningError
+from tenantkit.exceptions import ConfigurationError, ProvisioningError, TenantNotFoundError
 from tenantkit.isolation import fence
 from tenantkit.isolation.base import Isolation
 from tenantkit.lifecycle import blockers
@@ -116,7 +116,7 @@ def settle(directory: Directory, connection: Connection, key: str) -> None:
         other = None if partner_key is None else store.get(connection, partner_key)
         if partner is not None and not try_tenant_lock(connection, tenant.id):
             return  # a process is at work on it
-    with explained(directory, tenant, _STEP):
+    with explained(directory, tenant, _STEP), suppress(TenantNotFoundError):  # renamed, or dropped, meanwhile
         if other is None:
             work = _Swapping(directory, connection, key, key, back=False, patience=PATIENCE)
             Operation(directory.databases, connection, _STEP).run(tenant.placement.database, work.open_tables)
