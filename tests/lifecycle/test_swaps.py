@@ -63,6 +63,16 @@ def findings(tenancy: Any) -> list[tuple[str, str]]:
     return [(each.subject, each.problem) for each in tenancy.diagnose()]
 
 
+def history(engine: Engine) -> list[tuple[str, ...]]:
+    """Return what the last swaps have left: key, event, schemas before and after, partner."""
+    query = """
+        SELECT key, event, details->>'from_schema', details->>'schema', details->>'with' FROM tenantkit.history
+        WHERE event IN ('swapped', 'moved', 'renamed') ORDER BY id
+    """
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+
 def run(engine: Engine, *statements: str) -> None:
     with engine.begin() as connection:
         for statement in statements:
@@ -91,6 +101,12 @@ def test_a_tenant_gets_the_tables_of_its_copy_and_back(any_tenancy: Any, engine:
     assert (back.tenant.schema, back.copy.schema) == ("t_acme", "t_copy")
     assert (names(any_tenancy, "acme"), names(any_tenancy, "copy")) == (["live"], ["later", "restored"])
     add(any_tenancy, "acme", "after")
+    assert history(engine) == [
+        ("acme", "swapped", "t_acme", "t_copy", "copy"),
+        ("copy", "swapped", "t_copy", "t_acme", "acme"),
+        ("acme", "swapped", "t_copy", "t_acme", "copy"),
+        ("copy", "swapped", "t_acme", "t_copy", "acme"),
+    ]
     any_tenancy.drop("copy")
     assert findings(any_tenancy) == []
     assert structure(engine, "t_acme") == shapes["t_acme"]

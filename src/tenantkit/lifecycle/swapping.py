@@ -25,9 +25,9 @@ from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError, ProvisioningError, TenantNotFoundError
 from tenantkit.isolation import fence
 from tenantkit.isolation.base import Isolation
-from tenantkit.lifecycle import blockers
 from tenantkit.lifecycle.operation import Operation, explained, operating
 from tenantkit.lifecycle.tenant_lock import tenant_lock, try_tenant_lock
+from tenantkit.postgres import lock_holders
 from tenantkit.postgres.errors import LOCK_NOT_AVAILABLE, sqlstate
 from tenantkit.registry import store, swaps
 from tenantkit.registry.directory import Directory
@@ -247,7 +247,7 @@ class _Swapping:
             yield obstacle
         if not claim(there, tenant.schema):
             yield f"a migration, or a backup, is at work on the schema {tenant.schema!r}; wait until it ends"
-        if (prepared := blockers.find_prepared(there, tenant.schema)) is not None:
+        if (prepared := lock_holders.find_prepared_writers(there, tenant.schema)) is not None:
             yield f"prepared transactions have written to its tables: {prepared}; commit them, or roll them back"
 
     def _obstacles_to_open(self, there: Connection, tenant: Tenant, other: Tenant) -> Iterator[str]:
@@ -259,7 +259,7 @@ class _Swapping:
             return
         if other.schema in fence.fenced_schemas(there):
             yield f"{other.key!r} has former tables of a tenant; to swap back to them, give back=True or --back"
-        elif (older := blockers.find_older_snapshots(there, other.schema)) is not None:
+        elif (older := lock_holders.find_older_snapshots(there, other.schema)) is not None:
             yield f"transactions that began before the copy would find its tables empty: {older}; end them, or wait"
 
     def _lock_tables(self, there: Connection, *, fenced: str | None = None, opened: str | None = None) -> None:
@@ -269,7 +269,7 @@ class _Swapping:
         except DBAPIError as error:
             if sqlstate(error) != LOCK_NOT_AVAILABLE:
                 raise
-            holders = blockers.find_holders(there, modes) or "open or prepared transactions"
+            holders = lock_holders.find_holders(there, modes) or "open or prepared transactions"
             why = f"its tables were in use for {self.patience:g} s by {holders}; nothing was changed"
             raise ProvisioningError(self.key, _STEP, why) from error
 

@@ -41,6 +41,8 @@ class Event(StrEnum):
     """It got another key, or its schema another name."""
     MOVED = "moved"
     """It has another database, or another isolation."""
+    SWAPPED = "swapped"
+    """It got the tables of another tenant, which is its copy, or whose copy it is."""
     MIGRATED = "migrated"
     DOWNGRADED = "downgraded"
     STAMPED = "stamped"
@@ -103,6 +105,19 @@ RECORD_CHANGES = (
             RETURN NULL;
         END IF;
         placement := jsonb_build_object('isolation', NEW.isolation, 'database', NEW.database, 'schema', NEW.schema);
+        IF TG_OP = 'UPDATE' AND NEW.swapped_with IS NOT NULL AND (OLD.key, OLD.status) = (NEW.key, NEW.status) THEN
+            -- An exchange of two placements has a step in between, which changes the isolation only.
+            IF (OLD.database, OLD.schema) <> (NEW.database, NEW.schema) THEN
+                INSERT INTO tenantkit.history (tenant_id, key, event, details) VALUES (
+                    NEW.id, NEW.key, 'swapped', jsonb_strip_nulls(placement || jsonb_build_object(
+                        'with', (SELECT key FROM tenantkit.tenants WHERE id = NEW.swapped_with),
+                        'from_schema', nullif(OLD.schema, NEW.schema),
+                        'from_database', nullif(OLD.database, NEW.database)
+                    ))
+                );
+            END IF;
+            RETURN NULL;
+        END IF;
         -- A spare gets its key and schema when it becomes a tenant.
         IF TG_OP = 'UPDATE' AND OLD.status <> 'spare' AND (OLD.key, OLD.isolation, OLD.database, OLD.schema)
             IS DISTINCT FROM (NEW.key, NEW.isolation, NEW.database, NEW.schema)

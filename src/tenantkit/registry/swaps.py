@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
 from tenantkit.registry import store
 from tenantkit.registry.tables import tenants
-from tenantkit.tenant import Isolation, Placement, Tenant
+from tenantkit.tenant import Isolation, Tenant
+
+_PLACE = (tenants.c.database, tenants.c.schema, tenants.c.isolation, tenants.c.stamped)
+"""What goes with the tables."""
 
 
 def begin(connection: Connection, tenant_id: int, other_id: int) -> None:
@@ -39,16 +43,17 @@ def find_unfinished(connection: Connection) -> dict[int, tuple[str, int]]:
 
 def exchange(connection: Connection, tenant: Tenant, other: Tenant) -> tuple[Tenant, Tenant]:
     """Exchange where two tenants have their tables, end their swap, and return their new states."""
+    pair = [tenant.id, other.id]
+    found = select(tenants.c.id, *_PLACE).where(tenants.c.id.in_(pair))
+    places = {row.pop("id"): row for row in (dict(row._mapping) for row in connection.execute(found))}  # noqa: SLF001 - public
 
-    def give(to: Tenant, placement: Placement, **values: Any) -> None:
-        place = {"database": placement.database, "schema": placement.schema, "swapped_with": None}
-        query = update(tenants).where(tenants.c.id == to.id)
-        connection.execute(query.values(updated_at=func.now(), **place, **values))
+    def change(tenant_id: int, partner: int, values: Mapping[str, Any]) -> None:
+        query = update(tenants).where(tenants.c.id == tenant_id)
+        connection.execute(query.values(swapped_with=partner, updated_at=func.now(), **values))
 
-    found = select(tenants.c.id, tenants.c.isolation, tenants.c.stamped).where(tenants.c.id.in_([tenant.id, other.id]))
-    before = {row.id: {"isolation": row.isolation, "stamped": row.stamped} for row in connection.execute(found)}
     # No two tenants ever have one placement in its unique index, which leaves out common tables.
-    connection.execute(update(tenants).where(tenants.c.id == other.id).values(isolation=Isolation.ROW))
-    give(tenant, other.placement, **before[other.id])
-    give(other, tenant.placement, **before[tenant.id])
+    change(other.id, tenant.id, {"isolation": Isolation.ROW})
+    change(tenant.id, other.id, places[other.id])
+    change(other.id, tenant.id, places[tenant.id])
+    connection.execute(update(tenants).where(tenants.c.id.in_(pair)).values(swapped_with=None))
     return store.get(connection, tenant.key), store.get(connection, other.key)

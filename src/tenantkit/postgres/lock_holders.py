@@ -1,4 +1,4 @@
-"""Transactions of others that are in the way of a swap."""
+"""Transactions in the way of locks that are not exclusive: those that write to tables, or have older snapshots."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _HOLDERS = text(
 )
 
 
-def find_prepared(connection: Connection, schema: str) -> str | None:
+def find_prepared_writers(connection: Connection, schema: str) -> str | None:
     """Return the names of prepared transactions that have written to tables of *schema*."""
     return _joined(connection.execute(_PREPARED, {"schema": quote_identifier(schema)}).scalars().all())
 
