@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tenantkit import (
     migrations,
     transfer,
 )
-from tenantkit.lifecycle import Swap, rename, swap
+from tenantkit.lifecycle import Swap, cancel_drop, rename, swap
 from tenantkit.postgres.errors import sqlstate
 from tenantkit.runs.claims import claim
 from tests.migrations.environments import Environment
@@ -329,6 +330,20 @@ def test_the_doctor_opens_the_tables_of_a_copy_that_is_served(tenancy: Tenancy) 
     assert findings(tenancy) == []
     add(tenancy, "copy", "x")
     assert names(tenancy, "copy") == ["live", "x"]
+
+
+def test_a_copy_that_is_to_be_dropped_is_kept_until_then(tenancy: Tenancy) -> None:
+    make_pair(tenancy)
+    swap(tenancy, "acme", "copy")
+    tenancy.drop("copy", after=timedelta(days=7))
+    assert tenancy.repair() == []
+    with pytest.raises(TenantMovedError):
+        add(tenancy, "copy", "x")
+    with pytest.raises(ProvisioningError, match="'copy' is drop_scheduled"):
+        swap(tenancy, "acme", "copy", back=True)
+    cancel_drop(tenancy, "copy")
+    swap(tenancy, "acme", "copy", back=True)
+    assert names(tenancy, "acme") == ["live"]
 
 
 def test_a_tenant_is_renamed_after_a_swap(tenancy: Tenancy) -> None:

@@ -18,7 +18,7 @@ from tenantkit.isolation.row.declared import RowColumn
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.naming import first_lines, schema_name
 from tenantkit.postgres import blockers
-from tenantkit.status import Status
+from tenantkit.status import WRITABLE, Status
 from tenantkit.tenant import Isolation as Name
 from tenantkit.tenant import NewTenant, Placement, Tenant
 
@@ -266,10 +266,8 @@ def _inspect_fences(connection: Connection, tenants: Collection[Tenant]) -> Iter
     """Yield the tenants whose tables are fenced."""
     fenced = fenced_schemas(connection) if tenants else ()
     for tenant in tenants:
-        if tenant.schema not in fenced:
-            continue
-        if tenant.status is Status.SUSPENDED:
+        if tenant.schema in fenced and tenant.status in WRITABLE:
+            yield Finding(tenant.key, "its tables refuse writes, as former tables of a tenant do", "let it write again")
+        elif tenant.schema in fenced and tenant.status is Status.SUSPENDED:
             problem = "it has the former tables of a tenant, which refuse writes; if nobody swaps back to them, drop it"
             yield Finding(tenant.key, problem, None)
-        else:
-            yield Finding(tenant.key, "its tables refuse writes, as former tables of a tenant do", "let it write again")

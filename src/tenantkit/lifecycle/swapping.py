@@ -32,7 +32,7 @@ from tenantkit.postgres.errors import LOCK_NOT_AVAILABLE, sqlstate
 from tenantkit.registry import store, swaps
 from tenantkit.registry.directory import Directory
 from tenantkit.runs.claims import claim
-from tenantkit.status import COMPLETE, Status
+from tenantkit.status import COMPLETE, WRITABLE, Status
 from tenantkit.tenant import KEY, MAIN_DATABASE, Tenant
 
 PATIENCE = 10.0
@@ -208,7 +208,7 @@ class _Swapping:
     def open_tables(self, there: Connection) -> None:
         """Take the fence from the tables of the tenant, if it is served, and end its swap."""
         tenant = store.lock(self.connection, self.directory.isolations, self.key)
-        if tenant.status in COMPLETE - {Status.SUSPENDED} or swaps.find_partner(self.connection, tenant.id) is not None:
+        if tenant.status in WRITABLE or swaps.find_partner(self.connection, tenant.id) is not None:
             self._lock_tables(there, opened=tenant.schema)
             fence.take_down(there, tenant.schema)
             swaps.end(self.connection, tenant.id)
