@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import BigInteger, Connection, Engine, MetaData, select, text
+from sqlalchemy import URL, BigInteger, Column, Connection, Engine, MetaData, Table, Text, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -25,6 +26,7 @@ from tenantkit import (
     migrations,
     transfer,
 )
+from tenantkit.adoption import release
 from tenantkit.lifecycle import Swap, cancel_drop, rename, swap
 from tenantkit.postgres.errors import sqlstate
 from tenantkit.runs.claims import claim
@@ -149,29 +151,30 @@ def execute(connection: Connection, statement: str) -> None:
         copy.write("1\n")
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "INSERT INTO project (name) VALUES ('x')",
-        "UPDATE project SET name = 'x' WHERE false",
-        "DELETE FROM project",
-        "TRUNCATE project CASCADE",
-        "COPY task FROM STDIN",
-        "MERGE INTO project USING (SELECT 1) AS one ON true WHEN MATCHED THEN DELETE",
-        "WITH gone AS (DELETE FROM task RETURNING 1) SELECT count(*) FROM gone",
-    ],
+WRITES = (
+    "INSERT INTO project (name) VALUES ('x')",
+    "UPDATE project SET name = 'x' WHERE false",
+    "DELETE FROM project",
+    "TRUNCATE project CASCADE",
+    "COPY task FROM STDIN",
+    "MERGE INTO project USING (SELECT 1) AS one ON true WHEN MATCHED THEN DELETE",
+    "WITH gone AS (DELETE FROM task RETURNING 1) SELECT count(*) FROM gone",
 )
-def test_former_tables_refuse_every_write_of_a_superuser(tenancy: Tenancy, engine: Engine, statement: str) -> None:
+
+
+def test_former_tables_refuse_every_write_of_a_superuser(tenancy: Tenancy, engine: Engine) -> None:
     make_pair(tenancy)
     swap(tenancy, "acme", "copy")
-    with engine.connect() as connection:
-        assert connection.exec_driver_sql("SELECT usesuper FROM pg_user WHERE usename = current_user").scalar_one()
-        connection.exec_driver_sql("SET search_path TO t_acme")
-        with pytest.raises((DBAPIError, psycopg.Error)) as refused:
-            execute(connection, statement)
-        assert sqlstate(refused.value) == "TK010"
-        connection.rollback()
-        assert connection.exec_driver_sql("SELECT name FROM t_acme.project FOR KEY SHARE").scalars().all() == ["live"]
+    for statement in WRITES:
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("SELECT usesuper FROM pg_user WHERE usename = current_user").scalar_one()
+            connection.exec_driver_sql("SET search_path TO t_acme")
+            with pytest.raises((DBAPIError, psycopg.Error)) as refused:
+                execute(connection, statement)
+            assert sqlstate(refused.value) == "TK010"
+            connection.rollback()
+            read = connection.exec_driver_sql("SELECT name FROM t_acme.project FOR KEY SHARE")
+            assert read.scalars().all() == ["live"]
 
 
 def test_a_transaction_with_one_snapshot_reads_the_former_tables_to_its_end(any_tenancy: Any, tenancy: Tenancy) -> None:
@@ -330,6 +333,38 @@ def test_the_doctor_opens_the_tables_of_a_copy_that_is_served(tenancy: Tenancy) 
     assert findings(tenancy) == []
     add(tenancy, "copy", "x")
     assert names(tenancy, "copy") == ["live", "x"]
+
+
+def test_former_tables_that_are_released_can_be_written_to(tenancy: Tenancy, engine: Engine) -> None:
+    make_pair(tenancy)
+    shape = structure(engine, "t_acme")
+    swap(tenancy, "acme", "copy")
+    assert structure(engine, "t_acme") != shape
+    release(tenancy, "copy")
+    run(engine, "INSERT INTO t_acme.project (name) VALUES ('x')")
+    assert structure(engine, "t_acme") == shape
+
+
+def test_a_prepared_transaction_refuses_the_swap(two_phase_server: URL) -> None:
+    metadata = MetaData(schema="tenant")
+    Table("note", metadata, Column("text", Text))
+    with closing(Tenancy(two_phase_server, tenant=metadata, listen=False)) as tenancy, ExitStack() as stack:
+        tenancy.install()
+        for key in ("acme", "copy"):
+            tenancy.create(key)
+            stack.callback(tenancy.drop, key)
+        tenancy.suspend("copy")
+        schema = tenancy.get("acme").schema
+        with tenancy.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"BEGIN; INSERT INTO \"{schema}\".note VALUES ('x'); PREPARE TRANSACTION 'swap'")
+            try:
+                with pytest.raises(ProvisioningError, match="have written to its tables: 'swap'; commit them"):
+                    swap(tenancy, "acme", "copy", patience=0)
+            finally:
+                connection.exec_driver_sql("COMMIT PREPARED 'swap'")
+        swap(tenancy, "acme", "copy")
+        with tenancy.session("copy", any_status=True) as session:
+            assert session.scalars(select(metadata.tables["tenant.note"])).all() == ["x"]
 
 
 def test_a_copy_that_is_to_be_dropped_is_kept_until_then(tenancy: Tenancy) -> None:

@@ -11,7 +11,7 @@ from tenantkit.exceptions import ConfigurationError, InvalidTenantKeyError
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding, TenantDatabases
 from tenantkit.isolation.binding import Binding, RawSQL, bind
-from tenantkit.isolation.fence import fenced_schemas
+from tenantkit.isolation.fence import fenced_schemas, take_down
 from tenantkit.isolation.relabel import relabel
 from tenantkit.isolation.roles import SETTING, TenantRoles, closings, drop_role, role_of
 from tenantkit.isolation.row.declared import RowColumn
@@ -187,7 +187,7 @@ class SchemaIsolation:
             self.roles.admit(connection, [tenant])
 
     def release(self, connection: Connection, tenant: Tenant) -> None:
-        """Remove the mark and the tenant's role; what the role owns becomes the login's.
+        """Remove the mark, a fence and the tenant's role; what the role owns becomes the login's.
 
         :raises ConfigurationError: if an interrupted rename has left the schema under another name.
         """
@@ -195,6 +195,7 @@ class SchemaIsolation:
             raise ConfigurationError(f"The tenant {tenant.key!r} cannot be released: {misnamed}.")
         if schemas.read_mark(connection, tenant.schema) == schemas.mark_of(tenant):
             schemas.set_mark(connection, tenant.schema, None)
+            take_down(connection, tenant.schema)
         drop_role(connection, tenant, keeps_objects=True)
 
     def obstacle_to_swap(self, connection: Connection, tenant: Tenant, other: Tenant) -> str | None:

@@ -9,13 +9,17 @@ from sqlalchemy import Connection, Row, text
 from tenantkit.naming import first_lines
 from tenantkit.postgres.quoting import quote_identifier
 
+# A prepared transaction belongs to no process. It has a lock on its own number.
 _PREPARED = text(
     """
-    SELECT DISTINCT quote_literal(gid) FROM pg_prepared_xacts
-    JOIN pg_locks ON virtualtransaction = '-1/' || transaction AND locktype = 'relation'
-    JOIN pg_class ON pg_class.oid = relation
-    WHERE pg_prepared_xacts.database = current_database() AND relnamespace = to_regnamespace(:schema)
-        AND mode NOT IN ('AccessShareLock', 'RowShareLock')
+    SELECT DISTINCT quote_literal(gid) FROM pg_locks AS held
+    JOIN pg_class ON pg_class.oid = held.relation
+    JOIN pg_locks AS own ON own.locktype = 'transactionid' AND own.mode = 'ExclusiveLock' AND own.pid IS NULL
+        AND own.virtualtransaction = held.virtualtransaction
+    JOIN pg_prepared_xacts ON transaction = own.transactionid
+    WHERE held.pid IS NULL AND held.locktype = 'relation' AND held.mode NOT IN ('AccessShareLock', 'RowShareLock')
+        AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND relnamespace = to_regnamespace(:schema)
     ORDER BY 1
     """
 )
