@@ -280,7 +280,7 @@ def test_every_statement_carries_the_mark_of_its_tenant(acme: Any) -> None:
     seen = "SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid()"
     for key in ("acme", "beta"):
         with acme.session(key) as session:
-            assert session.execute(text(seen)).scalar_one().startswith(f"/* tenant {session.tenant.id} */ ")
+            assert session.execute(text(seen)).scalar_one().startswith(f"/* tenant {session.tenant.id} in t_{key} */ ")
     with acme.shared_session() as session:
         assert session.execute(text(seen)).scalar_one() == seen
 
@@ -304,7 +304,7 @@ def test_statements_of_psycopgs_own_cursors_carry_the_mark(
             assert b"/* tenant " in b"".join(map(bytes, copied))
         seen = session.scalars(select(Project.name)).all()
         assert len(seen) == 8
-        assert {each.startswith(f"/* tenant {session.tenant.id} */ INSERT") for each in seen} == {True}
+        assert {each.startswith(f"/* tenant {session.tenant.id} in t_acme */ INSERT") for each in seen} == {True}
 
 
 def test_the_result_of_mogrify_has_no_mark(make_tenancy: Callable[..., Tenancy]) -> None:
@@ -331,7 +331,7 @@ def test_every_way_to_send_a_statement_with_psycopgs_cursor_marks_it(tenancy: Te
             *driver.execute(SQL(query)).fetchone(),
             *(row[0] for row in driver.cursor().stream(query)),
         ]
-    assert sent == [f"/* tenant {tenant.id} */ {query}"] * 4
+    assert sent == [f"/* tenant {tenant.id} in {tenant.schema} */ {query}"] * 4
 
 
 def test_a_driver_whose_statements_cannot_be_marked_is_refused(
