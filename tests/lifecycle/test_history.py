@@ -71,6 +71,11 @@ def test_a_whole_life_is_recorded(fleet: Tenancy, engine: Engine, environment: E
     assert last(fleet, "acme").details["file"] == "two.tenant"
     lifecycle.rename(fleet, "acme", "globex", schema=True)
     assert last(fleet, "globex").details.items() >= {"from_key": "acme", "from_schema": "t_acme"}.items()
+    fleet.create("copy")
+    fleet.suspend("copy")
+    lifecycle.swap(fleet, "globex", "copy")
+    assert last(fleet, "globex").details.items() >= {"with": "copy", "from_schema": "t_globex"}.items()
+    fleet.drop("copy")
     fleet.drop("globex", after=timedelta(days=30))
     lifecycle.cancel_drop(fleet, "globex")
     fleet.drop("globex", after=timedelta(days=30))
@@ -93,6 +98,7 @@ def test_a_whole_life_is_recorded(fleet: Tenancy, engine: Engine, environment: E
             "stamped",
             "backed_up",
             "renamed",
+            "swapped",
             "drop_scheduled",
             "drop_cancelled",
             "drop_scheduled",
