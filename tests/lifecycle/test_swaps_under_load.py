@@ -46,7 +46,7 @@ def write_elsewhere(tenancy: Tenancy, key: str, name: str) -> tuple[Written, int
     return write(tenancy, key, name, is_over)
 
 
-@pytest.mark.parametrize("rounds", [5, pytest.param(61, marks=pytest.mark.all_cases)])
+@pytest.mark.parametrize("rounds", [5, pytest.param(15, marks=pytest.mark.all_cases)])
 def test_no_row_is_lost_and_none_is_in_both(
     make_tenancy: Callable[..., Tenancy], database: URL, engine: Engine, rounds: int
 ) -> None:
