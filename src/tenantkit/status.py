@@ -51,7 +51,7 @@ SERVED = frozenset({Status.ACTIVE, Status.READ_ONLY})
 COMPLETE = frozenset({Status.ACTIVE, Status.READ_ONLY, Status.SUSPENDED, Status.MAINTENANCE, Status.DROP_SCHEDULED})
 """The states in which a tenant has a complete placement."""
 
-WRITABLE = frozenset({Status.ACTIVE, Status.MAINTENANCE})
+WRITABLE = frozenset({Status.ACTIVE, Status.READ_ONLY, Status.MAINTENANCE})
 """The states of a tenant that is served now or soon, so that it has to be able to write to its tables."""
 
 MIGRATED = COMPLETE | {Status.SPARE}
