@@ -1,81 +1,11 @@
-"""The errors that tenantkit raises.
-
-::
-
-    TenantkitError
-    ├── ConfigurationError
-    ├── InvalidTenantKeyError (ValueError)
-    ├── InvalidDomainError (ValueError)
-    ├── NoCurrentTenantError (LookupError)
-    ├── TenantMismatchError
-    ├── TenantNotFoundError (LookupError)
-    ├── TenantExistsError
-    ├── DomainExistsError
-    ├── TenantUnavailableError
-    │   ├── TenantMovedError
-    │   └── TenantReadOnlyError
-    ├── IllegalTransitionError
-    ├── CrossDatabaseError
-    ├── RawSQLForbiddenError
-    ├── ProvisioningError
-    ├── SchemaRenameError
-    ├── BackupError
-    ├── DrainError
-    ├── AdoptionError
-    └── MigrationError
-
-Every message says what to do next, and none contains a password. Errors of the
-database itself (`sqlalchemy.exc.DBAPIError`) are passed on unchanged.
-"""
+"""Errors about one tenant: its name, its status, and whose it is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from typing_extensions import override
-
+from tenantkit.exceptions.base import TenantkitError, as_clause
 from tenantkit.status import Status, describe
-
-_CANCEL = "cancel its drop first ('tenantkit drop {} --cancel')"
-
-
-def as_clause(message: object) -> str:
-    """Return the text of *message*, often another library's error, on one line and without punctuation at its end.
-
-    It can then be part of a sentence of our own, which goes on after it.
-    """
-    return " ".join(str(message).split()).rstrip(".:;, ")
-
-
-class TenantkitError(Exception):
-    """The base of every error that tenantkit raises.
-
-    Errors can be pickled and copied, as process pools and task queues do, with their text and attributes. ``args``
-    has the arguments of the class, not the text, since some queues call the class with them.
-    """
-
-    def __init__(self, *text: object) -> None:
-        # Not Exception's own, which would replace the arguments by the text.
-        self._text = text[0] if len(text) == 1 else None
-
-    @override
-    def __str__(self) -> str:
-        return super().__str__() if self._text is None else str(self._text)
-
-    @override
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Exception's own calls the class, which may need more than its positional arguments.
-        return _restore, (type(self), self.args), self.__dict__
-
-
-def _restore(kind: type[TenantkitError], arguments: tuple[Any, ...]) -> TenantkitError:
-    return kind.__new__(kind, *arguments)
-
-
-class ConfigurationError(TenantkitError):
-    """The application, its metadata or its environment is not set up correctly."""
 
 
 class InvalidTenantKeyError(TenantkitError, ValueError):
@@ -205,6 +135,9 @@ class DomainExistsError(TenantkitError):
         super().__init__(f"The domain {domain!r} is taken. Remove it from its tenant first.")
 
 
+_CANCEL = "cancel its drop first ('tenantkit drop {} --cancel')"
+
+
 class TenantUnavailableError(TenantkitError):
     """The tenant exists, but its status, or this version of tenantkit, does not allow it to be served."""
 
@@ -264,99 +197,3 @@ class IllegalTransitionError(TenantkitError):
         if status == Status.DROP_SCHEDULED:
             remedy = f"{_CANCEL.format(tenant).capitalize()}."
         super().__init__(f"Tenant {tenant!r} is {status!s} and cannot become {wanted!s}. {remedy}")
-
-
-class CrossDatabaseError(TenantkitError):
-    """A statement, or a transaction, of a tenant's session needs tables of two databases."""
-
-    def __init__(self, tenant: str, database: str, reason: str) -> None:
-        self.tenant = tenant
-        self.database = database
-        """The name of the tenant's database."""
-        self.reason = reason
-        super().__init__(f"Tenant {tenant!r} is in the database {database!r}, shared tables are in 'main'. {reason}")
-
-
-class RawSQLForbiddenError(TenantkitError):
-    """Textual SQL was executed in a session with ``raw_sql="forbid"``, or text that would end the transaction."""
-
-    def __init__(
-        self,
-        tenant: str,
-        hint: str = "Use ORM or Core constructs on declared tables, tenant_text(), or pass raw_sql='allow'.",
-    ) -> None:
-        self.tenant = tenant
-        super().__init__(f"This textual SQL is forbidden in sessions of tenant {tenant!r}. {hint}")
-
-
-class ProvisioningError(TenantkitError):
-    """A tenant could not be created, renamed or dropped; running the same call again resumes."""
-
-    def __init__(self, tenant: str, step: str, reason: str) -> None:
-        self.tenant = tenant
-        self.step = step
-        super().__init__(
-            f"Tenant {tenant!r}: {step} failed ({as_clause(reason)}). "
-            "Fix the cause, then repeat the call or command: it resumes."
-        )
-
-
-class SchemaRenameError(TenantkitError):
-    """A schema cannot be renamed: texts in the database name it, or a migration is at work on it."""
-
-    def __init__(self, schema: str, reason: str, sqlstate: str | None = None) -> None:
-        self.schema = schema
-        self.reason = reason
-        self.sqlstate = sqlstate
-        """That of a lock conflict if another attempt may succeed."""
-        super().__init__(f"The schema {schema!r} cannot be renamed: {as_clause(reason)}.")
-
-
-class BackupError(TenantkitError):
-    """A tenant cannot be backed up, or the file of a backup cannot be written, read or restored."""
-
-    def __init__(self, subject: str, reason: str, advice: str) -> None:
-        self.subject = subject
-        """The tenant's key, or the path of the file."""
-        self.reason = reason
-        super().__init__(f"{subject}: {as_clause(reason)}. {advice}")
-
-
-class DrainError(TenantkitError):
-    """Transactions of a tenant that is not served any more, or is read-only, are still in flight."""
-
-    def __init__(
-        self, tenant: str, status: Status | str, running: Sequence[int], reasons: Sequence[str], ended: Sequence[int]
-    ) -> None:
-        self.tenant = tenant
-        self.status = status
-        self.running = tuple(running)
-        """The process ids of those that have one in PostgreSQL."""
-        self.reasons = tuple(reasons)
-        self.ended = tuple(ended)
-        """The process ids of those that were cut off."""
-        super().__init__(
-            f"Tenant {tenant!r} is {describe(status)}, but transactions are still in flight: "
-            f"{'; '.join(map(as_clause, reasons))}. "
-            f"Those that were cut off: {len(ended)}. Repeat the call or command to wait again."
-        )
-
-
-class AdoptionError(TenantkitError):
-    """Schemas cannot be adopted; ``report`` has the obstacles of each. Nothing was changed."""
-
-    _SHOWN = 5
-
-    def __init__(self, report: Any) -> None:
-        self.report = report
-        found = [as_clause(each) for each in report.obstacles]
-        more = f"; and {len(found) - self._SHOWN} more, which --dry-run shows" if len(found) > self._SHOWN else ""
-        super().__init__(f"Nothing was adopted: {'; '.join(found[: self._SHOWN])}{more}.")
-
-
-class MigrationError(TenantkitError):
-    """A fleet migration ended with failures; ``report`` has every outcome."""
-
-    def __init__(self, report: Any) -> None:
-        self.report = report
-        super().__init__(str(report))
