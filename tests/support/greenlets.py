@@ -1,32 +1,23 @@
-"""The greenlets of threads that have ended stay, where destroying them may hang.
+"""Processes that tests start measure no coverage of greenlets where that may hang.
 
-CPython 3.11 destroys such a greenlet in a pending call. coverage.py has a weak reference to it, whose callback is then
-executed under a trace function: with a pending call still due, CPython executes its first instruction for ever.
+coverage.py has weak references to greenlets. CPython 3.11 destroys that of a thread that has ended in a pending call,
+within which it executes the first instruction of a traced callback for ever.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
-import threading
-from typing import Any
+from base64 import b64decode, b64encode
 
-_kept: list[object] = []
-
-
-def keep() -> None:
-    """Keep the greenlet of each thread that begins from now on, if this process may hang otherwise."""
-    if sys.version_info >= (3, 12) or sys.gettrace() is None:
-        return
-    import greenlet
-
-    thread: Any = threading.Thread
-    begin = thread._bootstrap_inner
-
-    def begin_and_keep(self: threading.Thread) -> None:
-        _kept.append(greenlet.getcurrent())
-        begin(self)
-
-    thread._bootstrap_inner = begin_and_keep
+_VARIABLE = "COVERAGE_PROCESS_CONFIG"
+"""Set by coverage.py for the processes of a measured one."""
 
 
-keep()
+def pytest_collection_finish() -> None:
+    """Change the configuration of processes that this one starts, after pytest has started those that run tests."""
+    if sys.version_info < (3, 12) and _VARIABLE in os.environ:
+        configuration = json.loads(b64decode(os.environ[_VARIABLE]))
+        configuration["concurrency"] = ["thread"]
+        os.environ[_VARIABLE] = b64encode(json.dumps(configuration).encode()).decode()

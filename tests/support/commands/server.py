@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import runpy
 import select
 import signal
 import socket
@@ -49,7 +48,6 @@ def main(path: str) -> None:
     """Serve commands at the Unix socket *path*; return in each command's process, where the command has run."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a run blocks signals while it starts a worker, the first perhaps
     preload()
-    runpy.run_path(str(Path(__file__).parents[1] / "greenlets.py"))  # not imported: see above
     gc.freeze()  # so that a collection in a child copies fewer pages
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
