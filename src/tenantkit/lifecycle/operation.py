@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from tenantkit.databases.base import Databases, joined
 from tenantkit.databases.reach import unreachable
 from tenantkit.exceptions import ProvisioningError, SchemaRenameError
-from tenantkit.postgres.errors import is_lock_conflict, reason
+from tenantkit.postgres.errors import OUT_OF_MEMORY, is_lock_conflict, reason, sqlstate
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.retry import after_conflicts
 from tenantkit.postgres.rights import explaining_rights, lack_of_rights
@@ -91,6 +91,6 @@ def explained(directory: Directory, tenant: Tenant, step: str) -> Generator[None
     except DBAPIError as error:
         away = unreachable(tenant.placement.database, error)
         why = away or lack_of_rights(error, directory.databases.engine(tenant.placement.database).url) or reason(error)
-        if is_lock_conflict(error):
+        if is_lock_conflict(error) and sqlstate(error) != OUT_OF_MEMORY:
             why += "; an open, or a prepared, transaction has locked rows of the tenant"
         raise ProvisioningError(tenant.key, step, why) from error

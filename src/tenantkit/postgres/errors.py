@@ -10,8 +10,12 @@ from tenantkit.exceptions import TenantkitError
 from tenantkit.user_code import describe, storable
 
 LOCK_NOT_AVAILABLE = "55P03"
-CONFLICTS = frozenset({"40001", "40P01", LOCK_NOT_AVAILABLE})
-"""serialization_failure, deadlock_detected, lock_not_available (PostgreSQL, appendix A)."""
+OUT_OF_MEMORY = "53200"
+CONFLICTS = frozenset({"40001", "40P01", LOCK_NOT_AVAILABLE, OUT_OF_MEMORY})
+"""serialization_failure, deadlock_detected, lock_not_available and out_of_memory (PostgreSQL, appendix A).
+
+Usually, the memory is that for the locks of all transactions: each table that one creates takes several.
+"""
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -29,7 +33,10 @@ def reason(error: BaseException) -> str:
     """Return the reason of an error in one line."""
     if isinstance(error, TenantkitError):
         return storable(str(error))
-    return describe((error.orig or error) if isinstance(error, DBAPIError) else error)
+    found = describe((error.orig or error) if isinstance(error, DBAPIError) else error)
+    if sqlstate(error) == OUT_OF_MEMORY:
+        found += "; if it is that for locks, raise the server's max_locks_per_transaction, or do less at once"
+    return found
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
