@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from time import time
 from typing import Any
 
+from sqlalchemy import Table
+
 from tenantkit.arguments import instance
 from tenantkit.databases.base import Databases
 from tenantkit.databases.shared_keys import leave_out_shared_keys
@@ -51,6 +53,8 @@ class Deployment(Directory):
         self.extra_schemas = extra_schemas
         self.engine_options = engine_options
         self._checked_tables = 0
+        self._divided: tuple[list[tuple[Table, int, int]], Tables] | None = None
+        """The tables, by those that were declared with numbers of their columns and constraints."""
         super().__init__(databases, isolations, application, **registry)
         databases.prepare(lambda engine: leave_out_shared_keys(engine, lambda: self.main_schemas), main=False)
 
@@ -65,9 +69,17 @@ class Deployment(Directory):
 
         :raises ConfigurationError: if they are declared in a way that could not work.
         """
-        found = classify(*self.metadata, placeholder=self.placeholder, by_revisions=self.migrations is not None)
-        self.isolations.row_column.prepare(found.tenant)
-        return found
+        declared = [
+            (table, len(table.columns), len(table.constraints))
+            for metadata in self.metadata
+            if metadata is not None
+            for table in metadata.tables.values()
+        ]
+        if self._divided is None or self._divided[0] != declared:  # models may be imported after the tenancy
+            found = classify(*self.metadata, placeholder=self.placeholder, by_revisions=self.migrations is not None)
+            self.isolations.row_column.prepare(found.tenant)
+            self._divided = declared, found
+        return self._divided[1]
 
     @property
     def shared_schemas(self) -> tuple[str, ...]:
