@@ -37,12 +37,12 @@ def assert_described(deployment: Deployment, kind: Kind) -> None:
     assert found.rows == sum(rows.values())
     assert abs({each.name: each.rows for each in estimated.tables}["task"] - OURS) <= 60
     sizes: dict[str, Any] = {
-        key: {each.name: each.bytes for each in describe(operator, key, count=True).tables} for key in KEYS
+        key: {each.name: each.size for each in describe(operator, key, count=True).tables} for key in KEYS
     }
     for each in sizes.values():
         assert all(size is not None and 0 <= size < 2_000_000 for size in each.values())
     assert sizes["acme"]["task"] > sizes["globex"]["task"] > 0
-    assert [each.bytes for each in found.tables] == sorted(sizes["acme"].values(), reverse=True)
+    assert [each.size for each in found.tables] == sorted(sizes["acme"].values(), reverse=True)
     assert (found.revision, found.problem) == (describe(operator, "globex").revision, None)
     assert found.revision is not None
     with closing(kind.make({name: engine.url for name, engine in deployment.engines.items()})) as superuser:

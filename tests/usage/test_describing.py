@@ -55,7 +55,7 @@ def test_each_table_is_described_once_with_its_partitions_indexes_and_toast(tena
     }
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
-        assert found.bytes == connection.execute(text(_ON_DISK)).scalar_one()
+        assert found.size == connection.execute(text(_ON_DISK)).scalar_one()
     assert found.tables[0].name == NAME
     estimated = describe(tenancy, "acme")
     assert estimated.tables == found.tables

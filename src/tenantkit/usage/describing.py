@@ -44,9 +44,9 @@ class TenantDescription:
         return sum(each.rows for each in self.tables)
 
     @property
-    def bytes(self) -> int | None:
+    def size(self) -> int | None:
         """The bytes of all tables; ``None`` if those of one are not known."""
-        found = [each.bytes for each in self.tables if each.bytes is not None]
+        found = [each.size for each in self.tables if each.size is not None]
         return sum(found) if len(found) == len(self.tables) else None
 
 

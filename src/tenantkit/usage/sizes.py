@@ -41,7 +41,7 @@ class TableSize:
     name: str
     rows: int
     """Its rows: the server's estimate, unless they were counted."""
-    bytes: int | None
+    size: int | None
     """Its bytes on disk, with indexes, TOAST and partitions. Of a common table, a share by the number of rows, or
     ``None`` if the number of all rows is not known."""
 
@@ -71,7 +71,7 @@ def measure(
         if column is not None:
             size = round(row.bytes * min(rows / row.rows, 1)) if row.rows else None
         found.append(TableSize(row.name, rows, size))
-    return tuple(sorted(found, key=lambda each: (-(each.bytes or 0), each.name)))
+    return tuple(sorted(found, key=lambda each: (-(each.size or 0), each.name)))
 
 
 def _execute(connection: Connection, statement: str) -> Any:

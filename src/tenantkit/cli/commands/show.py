@@ -69,7 +69,7 @@ def _as_json(found: TenantDescription, last: Row[Any] | None) -> dict[str, Any]:
         "last_run": last and _run_as_json(last),
         "tables": [asdict(each) for each in found.tables],
         "rows": found.rows,
-        "bytes": found.bytes,
+        "bytes": found.size,
         "is_exact": found.is_exact,
         "history": [asdict(each) for each in found.history],
     }
@@ -80,8 +80,8 @@ def _print_tables(found: TenantDescription) -> None:
         return
     out.print()
     about = "" if found.is_exact else "~"
-    sizes = [(each.name, f"{about}{each.rows:,}", _size(each.bytes)) for each in found.tables]
-    print_table(("Table", "Rows", "Size"), [*sizes, ("all", f"{about}{found.rows:,}", _size(found.bytes))])
+    sizes = [(each.name, f"{about}{each.rows:,}", _size(each.size)) for each in found.tables]
+    print_table(("Table", "Rows", "Size"), [*sizes, ("all", f"{about}{found.rows:,}", _size(found.size))])
 
 
 def _size(number: int | None) -> str:
