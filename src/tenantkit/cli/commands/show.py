@@ -69,7 +69,7 @@ def _as_json(found: TenantDescription, last: Row[Any] | None) -> dict[str, Any]:
         "last_run": last and _run_as_json(last),
         "tables": [asdict(each) for each in found.tables],
         "rows": found.rows,
-        "bytes": found.size,
+        "size": found.size,
         "is_exact": found.is_exact,
         "history": [asdict(each) for each in found.history],
     }
