@@ -410,7 +410,7 @@ def test_show_has_the_tables_and_the_history(fleet: Project, project_engine: Eng
     [total] = [line for line in lines if line[:1] == ["all"]]
     as_json = fleet.invoke("show", "acme", "--count", "--json").json
     assert total[1] == f"{as_json['rows']:,}"
-    assert as_json["bytes"] == sum(each["bytes"] for each in as_json["tables"])
+    assert as_json["size"] == sum(each["size"] for each in as_json["tables"])
     assert (as_json["is_exact"], fleet.invoke("show", "acme", "--json").json["is_exact"]) == (True, False)
     assert "~" in fleet.invoke("show", "acme").out
     with project_engine.begin() as connection:
