@@ -29,7 +29,8 @@ from typing_extensions import override
 from tenantkit.arguments import PATH, optional, require
 from tenantkit.cancellation import exit_in_order
 from tenantkit.databases.engines import explaining_imports
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.naming import IDENTIFIER
 
 with explaining_imports():

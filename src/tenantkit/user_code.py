@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from tenantkit.exceptions import TenantkitError, as_clause
+from tenantkit.exceptions import TenantkitError
+from tenantkit.exceptions.base import as_clause
 
 _KILLED = "GreenletExit"
 """The name of the exception by which a greenlet is killed from outside; by name, as greenlet need not be installed."""

@@ -11,7 +11,7 @@ from hypothesis import given, strategies
 from sqlalchemy import URL, Engine, exc, text
 
 from tenantkit.cli.display.errors import describe, without_passwords
-from tenantkit.exceptions import as_clause
+from tenantkit.exceptions.base import as_clause
 from tests.cli.project import Project, Result
 from tests.support.embedded import ServerUser, temporary_folder
 

@@ -21,7 +21,8 @@ from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.reader import detail_of
 from tenantkit.drift.catalog.shape import restore_words
 from tenantkit.drift.compare import compare, outermost
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.lifecycle.builders import MetadataBuilder
 from tenantkit.migrations.environment.builder import AlembicBuilder
 from tenantkit.migrations.environment.run import run

@@ -14,7 +14,7 @@ from tenantkit.cli.application import Settings
 from tenantkit.cli.display.errors import print_error
 from tenantkit.cli.lazy import MARKUP, group_of
 from tenantkit.cli.table import COMMANDS, DOMAIN_COMMANDS, RUNS_COMMANDS
-from tenantkit.exceptions import as_clause
+from tenantkit.exceptions.base import as_clause
 
 _HELP = """
 Manage the tenants of an application.

@@ -19,7 +19,8 @@ from sqlalchemy import MetaData
 
 from tenantkit.cli import pyproject
 from tenantkit.cli.display.errors import UsageError
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.garbage import resume
 from tenantkit.tenancy import Tenancy
 from tenantkit.user_code import text_of, without_exits

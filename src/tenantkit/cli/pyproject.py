@@ -6,7 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, cast
 
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 
 
 def find(start: Path, name: str) -> tuple[Path, Any] | None:

@@ -9,7 +9,8 @@ from typing import Protocol, runtime_checkable
 from sqlalchemy import Connection, Engine
 
 from tenantkit.databases.logins import Login
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.tenant import Placement
 

@@ -10,7 +10,8 @@ from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.postgres.quoting import quote_literal
 
 OLDEST_SERVER = 14

@@ -10,7 +10,8 @@ from typing import Any, NoReturn, TypeVar
 
 from typing_extensions import override
 
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.postgres.errors import reason
 
 Opened = TypeVar("Opened")

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from sqlalchemy import Connection
 
 from tenantkit.databases.base import Databases, connected, shares_transaction
-from tenantkit.exceptions import as_clause
+from tenantkit.exceptions.base import as_clause
 from tenantkit.postgres.errors import reason
 from tenantkit.postgres.retry import is_away
 

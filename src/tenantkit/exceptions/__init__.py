@@ -28,7 +28,10 @@ Every message says what to do next, and none contains a password. Errors of the
 database itself (`sqlalchemy.exc.DBAPIError`) are passed on unchanged.
 """
 
-from tenantkit.exceptions.base import ConfigurationError, TenantkitError, as_clause
+from tenantkit.exceptions.base import (
+    ConfigurationError,
+    TenantkitError,
+)
 from tenantkit.exceptions.operations import (
     AdoptionError,
     BackupError,
@@ -75,5 +78,7 @@ __all__ = [
     "TenantReadOnlyError",
     "TenantUnavailableError",
     "TenantkitError",
-    "as_clause",
 ]
+
+for _name in __all__:  # so that tracebacks, pickles and logs show where to import them from
+    globals()[_name].__module__ = __name__

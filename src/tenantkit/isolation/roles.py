@@ -14,7 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from tenantkit.databases.logins import Login, Secret
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.isolation import schemas
 from tenantkit.isolation.base import Finding
 from tenantkit.isolation.role_catalog import (

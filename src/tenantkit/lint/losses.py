@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenantkit.exceptions import as_clause
+from tenantkit.exceptions.base import as_clause
 from tenantkit.lint.rendering.render import environment, render
 from tenantkit.lint.revision import Schemas
 from tenantkit.lint.source.file import Source

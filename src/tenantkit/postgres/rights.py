@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.postgres.errors import reason, sqlstate
 
 _INSUFFICIENT_PRIVILEGE = "42501"

@@ -10,7 +10,8 @@ from typing import Any, cast
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.sessions.session import SharedSession, TenantSession
 from tenantkit.sqlalchemy_versions import OptionsSession
 

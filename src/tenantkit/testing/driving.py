@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from typing_extensions import override
 
-from tenantkit.exceptions import as_clause
+from tenantkit.exceptions.base import as_clause
 from tenantkit.testing.canaries import Canaries, Canary
 from tenantkit.testing.clients import SAFE, Client, Request, Response
 from tenantkit.testing.filling import Filler, UnknownParameterError

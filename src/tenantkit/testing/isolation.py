@@ -12,7 +12,8 @@ from sqlalchemy.orm import undefer
 
 from tenantkit.arguments import CALLABLE, FUNCTION, MAPPING, TEXTS, optional, require
 from tenantkit.deployment import TENANCY
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.status import Status
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Tenant

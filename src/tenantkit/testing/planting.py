@@ -13,7 +13,8 @@ from sqlalchemy.schema import sort_tables_and_constraints  # pyright: ignore[rep
 
 from tenantkit.arguments import MAPPING, Kind, optional, require
 from tenantkit.deployment import TENANCY
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.postgres.errors import reason, sqlstate
 from tenantkit.registry.tables import tenants as registered
 from tenantkit.sessions.transactions import INTERNAL

@@ -14,7 +14,8 @@ from rich.text import Text
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from tenantkit.cli.display.output import discard, err, printable
-from tenantkit.exceptions import MigrationError, TenantkitError, as_clause
+from tenantkit.exceptions import MigrationError, TenantkitError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.user_code import describe as describe_error
 from tenantkit.user_code import exited, get_place
 

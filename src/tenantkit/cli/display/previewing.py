@@ -13,7 +13,7 @@ from tenantkit.cli.display.errors import in_one_line, without_passwords
 from tenantkit.cli.display.output import err, out, print_json
 from tenantkit.cli.display.progress import failure
 from tenantkit.cli.display.summary import count, unchanged
-from tenantkit.exceptions import as_clause
+from tenantkit.exceptions.base import as_clause
 from tenantkit.migrations import PlannedGroup, PlannedStep, Preview
 from tenantkit.naming import first_lines
 

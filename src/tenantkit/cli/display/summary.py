@@ -7,7 +7,7 @@ from rich.text import Text
 from tenantkit.cli.display.errors import in_one_line, print_error, without_passwords
 from tenantkit.cli.display.output import err, print_done
 from tenantkit.cli.display.tally import Tally
-from tenantkit.exceptions import as_clause
+from tenantkit.exceptions.base import as_clause
 from tenantkit.migrations import FailureGroup, MigrationReport
 from tenantkit.naming import first_lines
 

@@ -13,7 +13,8 @@ from typing_extensions import Unpack
 
 from tenantkit.arguments import FLAG, PATH, require, require_options
 from tenantkit.deployment import TENANCY, Deployment
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.migrations.authoring.comparing import Written, compare_shared, compare_tenant
 from tenantkit.migrations.authoring.drafting import MESSAGE, POSITION, Drafts, Position
 from tenantkit.migrations.environment.env_file import require_usable

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.isolation.target import MigrationTarget
 from tenantkit.migrations.environment.run import run
 from tenantkit.migrations.environment.targets import graph_of

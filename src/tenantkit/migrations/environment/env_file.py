@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from alembic.runtime.environment import EnvironmentContext
 
-from tenantkit.exceptions import ConfigurationError, TenantkitError, as_clause
+from tenantkit.exceptions import ConfigurationError, TenantkitError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.migrations.graph.places import find_place
 from tenantkit.postgres.errors import reason
 from tenantkit.user_code import ContainedExits, describe_place, without_exits

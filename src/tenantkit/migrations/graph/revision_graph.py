@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from alembic.runtime.migration import RevisionStep
 from alembic.util import CommandError
 
-from tenantkit.exceptions import ConfigurationError, TenantkitError, as_clause
+from tenantkit.exceptions import ConfigurationError, TenantkitError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.migrations.graph.configuration import GraphConfig
 from tenantkit.migrations.graph.places import find_place
 from tenantkit.migrations.graph.revision_scripts import read_scripts

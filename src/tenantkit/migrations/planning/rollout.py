@@ -10,7 +10,8 @@ from math import ceil
 from typing import Literal, TypeAlias, get_args
 
 from tenantkit.arguments import require_done
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.migrations.results.report import Wave
 from tenantkit.postgres.errors import reason
 from tenantkit.user_code import ContainedExits

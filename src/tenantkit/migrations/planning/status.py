@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from tenantkit.arguments import require
 from tenantkit.deployment import TENANCY, Deployment
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.migrations.environment.targets import graph_of, shared_target
 from tenantkit.migrations.planning.phases import limit, require_known
 from tenantkit.migrations.planning.version_tables import PlacementHeads, read_heads, read_placements

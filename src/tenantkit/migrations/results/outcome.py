@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tenantkit.exceptions import as_clause
+from tenantkit.exceptions.base import as_clause
 from tenantkit.tenant import MAIN_DATABASE, Placement
 from tenantkit.user_code import describe_place
 

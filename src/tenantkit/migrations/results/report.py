@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from typing_extensions import override
 
-from tenantkit.exceptions import as_clause
+from tenantkit.exceptions.base import as_clause
 from tenantkit.migrations.results.failures import FailureGroup, group_failures
 from tenantkit.migrations.results.heads import is_relative
 from tenantkit.migrations.results.outcome import Outcome

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tenantkit.cancellation import Cancellation
 from tenantkit.databases.base import group_key, shares_transaction, split_key
-from tenantkit.exceptions import ConfigurationError, as_clause
+from tenantkit.exceptions import ConfigurationError
+from tenantkit.exceptions.base import as_clause
 from tenantkit.migrations.executors.alembic import Alembic
 from tenantkit.migrations.executors.process import Worker
 from tenantkit.migrations.executors.worker import WorkerConfig
