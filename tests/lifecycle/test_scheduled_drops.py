@@ -180,6 +180,27 @@ def test_due_tenants_are_dropped_and_a_failure_keeps_its_tenant_only(tenancy: Te
     assert [tenant.key for tenant in lifecycle.drop_due(tenancy).dropped] == ["acme"]
 
 
+def test_what_is_backed_up_first_is_what_is_dropped(tenancy: Tenancy, engine: Engine) -> None:
+    for key in ("acme", "beta"):
+        tenancy.create(key)
+        tenancy.drop(key, after=MONTH)
+        make_due(engine, key)
+    backed_up: list[tuple[str, int]] = []
+
+    def before(tenant: Any) -> None:
+        if not backed_up:  # while it takes its time, others get the keys of both
+            for key in ("acme", "beta"):
+                lifecycle.rename(tenancy, key, f"old-{key}")
+                tenancy.create(key)
+        backed_up.append((tenant.key, tenancy.get(tenant.key).id))
+
+    result = lifecycle.drop_due(tenancy, before=before)
+    assert [(tenant.key, tenant.id) for tenant in result.dropped] == backed_up[1:] == [("old-beta", 2)]
+    assert "renamed" in result.failures["acme"]
+    assert registered(engine) == {"old-acme": "drop_scheduled", "acme": "active", "beta": "active"}
+    assert [tenant.key for tenant in lifecycle.drop_due(tenancy).dropped] == ["old-acme"]
+
+
 def test_of_two_processes_that_drop_due_tenants_none_fails(tenancy: Tenancy, engine: Engine) -> None:
     for key in ("acme", "beta", "gamma"):
         tenancy.create(key)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from tenantkit.arguments import FLAG, FUNCTION, Kind, optional, require, require_done
 from tenantkit.deployment import TENANCY, Deployment
+from tenantkit.exceptions import ProvisioningError
 from tenantkit.lifecycle.drop import begin, finish
 from tenantkit.lifecycle.operation import operating
 from tenantkit.postgres.errors import reason
@@ -70,7 +71,7 @@ def drop_due(
 
             drop_due(tenancy, before=lambda tenant: transfer.backup(tenancy, tenant.key, f"{tenant.key}.tenant"))
 
-        An error of it keeps the tenant; the next call tries again.
+        An error of it keeps the tenant, and so does a rename, or a swap, meanwhile; the next call tries again.
     :param dry_run: change nothing, and return the tenants whose time has come.
     """
     require(tenancy=(tenancy, TENANCY), before=(before, optional(FUNCTION)), dry_run=(dry_run, FLAG))
@@ -80,15 +81,20 @@ def drop_due(
         due = statuses.find_due(connection)
     if dry_run:
         return DueDrops(tuple(due), {})
-    for tenant in due:
+    for listed in due:
+        key = listed.key
         try:
-            if before is not None and tenant.status is Status.DROP_SCHEDULED:
-                require_done("before", before(tenant))
-            with tenancy.lookups.forgetting(tenant.key), operating(tenancy) as connection:
-                if _drop(tenancy, connection, tenant):
-                    dropped.append(tenant)
+            with tenancy.engine.connect() as connection:
+                now = statuses.find_due(connection, listed.id)  # the drops before it may have taken hours
+            for tenant in now:
+                key = tenant.key
+                if before is not None and tenant.status is Status.DROP_SCHEDULED:
+                    require_done("before", before(tenant))
+                with tenancy.lookups.forgetting(key), operating(tenancy) as connection:
+                    if _drop(tenancy, connection, tenant):
+                        dropped.append(tenant)
         except Exception as error:  # noqa: BLE001 - also of the caller's function
-            failures[tenant.key] = reason(error)
+            failures[key] = reason(error)
     return DueDrops(tuple(dropped), failures)
 
 
@@ -101,6 +107,9 @@ def _drop(directory: Directory, connection: Connection, tenant: Tenant) -> bool:
         if now.status is not Status.DROPPING:
             if not statuses.is_due(connection, tenant.id):
                 return False
+            if (now.key, now.placement, now.drop_at) != (tenant.key, tenant.placement, tenant.drop_at):
+                why = "it was renamed, swapped or scheduled again meanwhile, so it stays until the next call"
+                raise ProvisioningError(now.key, "dropping", why)
             begin(directory, connection, now)
     finish(directory, connection, now)
     return True

@@ -91,10 +91,13 @@ def cancel_drop(connection: Connection, isolations: Isolations, key: str) -> Ten
     return store.get(connection, key)
 
 
-def find_due(connection: Connection) -> list[Tenant]:
-    """Return the tenants whose time to be dropped has come, also those whose removal has begun."""
-    keys = select(tenants.c.key).where(tenants.c.drop_at <= func.now()).order_by(tenants.c.drop_at, tenants.c.id)
-    return [store.get(connection, key) for key in connection.execute(keys).scalars().all()]
+def find_due(connection: Connection, tenant_id: int | None = None) -> list[Tenant]:
+    """Return the tenants, or that one, whose time to be dropped has come, also those whose removal has begun."""
+    ids = select(tenants.c.id).where(tenants.c.drop_at <= func.now()).order_by(tenants.c.drop_at, tenants.c.id)
+    if tenant_id is not None:
+        ids = ids.where(tenants.c.id == tenant_id)
+    found = (store.get_by_id(connection, each) for each in connection.execute(ids).scalars().all())
+    return [tenant for tenant in found if tenant is not None]
 
 
 def is_due(connection: Connection, tenant_id: int) -> bool:

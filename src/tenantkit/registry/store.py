@@ -71,15 +71,21 @@ def get(connection: Connection, key: str) -> Tenant:
     return _to_tenant(row)
 
 
+def get_by_id(connection: Connection, tenant_id: int) -> Tenant | None:
+    """Return the tenant with this id, whatever its key is now, if there is one."""
+    row = connection.execute(_tenant.where(tenants.c.id == tenant_id)).one_or_none()
+    return None if row is None else _to_tenant(row)
+
+
 def get_again(tenant: Tenant, connection: Connection, key: str) -> Tenant:
     """Return the present state of *tenant*, whose key was *key*; it may have another one now.
 
     :raises TenantMismatchError: if it is of another registry, or it was dropped and another tenant has its key now.
     :raises TenantNotFoundError: if it was dropped.
     """
-    row = connection.execute(_tenant.where(tenants.c.id == tenant.id)).one_or_none()
-    if row is not None and row.registry == tenant.registry:
-        return _to_tenant(row)
+    now = get_by_id(connection, tenant.id)
+    if now is not None and now.registry == tenant.registry:
+        return now
     try:
         return require_same(tenant, get(connection, key))
     except TenantNotFoundError:
