@@ -93,6 +93,28 @@ def test_an_upgrade_that_waits_for_a_lock_lets_lookups_pass(
         assert versions.installed_version(connection) == len(steps)
 
 
+def test_an_upgrade_that_waits_for_a_migration_lets_lookups_pass(
+    empty_database: URL, make_tenancy: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = versions._STEPS
+    tenancy = make_tenancy(database=empty_database)
+    monkeypatch.setattr(versions, "_STEPS", steps[:-1])
+    with tenancy.engine.begin() as connection:
+        versions.install(connection)
+    monkeypatch.setattr(versions, "_STEPS", steps)
+    locks = "SELECT DISTINCT relation::regclass::text FROM pg_locks WHERE mode = 'AccessExclusiveLock'"
+    with ThreadPoolExecutor(1) as thread, tenancy.engine.connect() as migration, tenancy.engine.connect() as other:
+        migration.exec_driver_sql("UPDATE tenantkit.outcomes SET attempts = 1")
+        installing = thread.submit(tenancy.install)
+        until(lambda: other.exec_driver_sql(f"{locks} AND NOT granted").scalar() == "tenantkit.outcomes")
+        assert "tenantkit.tenants" not in other.exec_driver_sql(locks).scalars().all()
+        migration.rollback()
+        other.rollback()
+        installing.result()
+    with tenancy.engine.connect() as connection:
+        assert versions.installed_version(connection) == len(steps)
+
+
 def test_a_newer_registry_is_refused_and_unchanged(tenancy: Tenancy, engine: Engine) -> None:
     before = structure(engine, "tenantkit")
     with engine.begin() as connection:

@@ -312,7 +312,11 @@ def install(connection: Connection) -> None:
     if _is_current(connection):  # another process has installed them while this one waited for the lock
         return
     limit_lock_waits(connection)  # behind a change of a table that waits, all lookups would wait
-    for step in _STEPS[installed_version(connection) :]:
+    before = installed_version(connection)
+    if before:
+        # First that of migrations, which may take long: lookups must not wait with this one until they end.
+        connection.exec_driver_sql("LOCK TABLE tenantkit.outcomes, tenantkit.tenants IN ACCESS EXCLUSIVE MODE")
+    for step in _STEPS[before:]:
         for statement in step:
             connection.exec_driver_sql(statement)
     connection.exec_driver_sql("DELETE FROM tenantkit.version")
