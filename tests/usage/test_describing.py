@@ -26,6 +26,7 @@ CREATE TABLE t_acme.high PARTITION OF t_acme.parted FOR VALUES FROM (50) TO (999
 CREATE TABLE t_acme.bare (id int) PARTITION BY RANGE (id);
 INSERT INTO t_acme.parted SELECT generate_series(1, 100);
 CREATE MATERIALIZED VIEW t_acme.counted AS SELECT id FROM t_acme.parted;
+CREATE MATERIALIZED VIEW t_acme.never_counted AS SELECT id FROM t_acme.parted WITH NO DATA;
 CREATE VIEW t_acme.seen AS SELECT id FROM t_acme.parted;
 """
 _ON_DISK = """
@@ -49,6 +50,7 @@ def test_each_table_is_described_once_with_its_partitions_indexes_and_toast(tena
         NAME: 30,
         "parted": 100,
         "counted": 100,
+        "never_counted": 0,
         "bare": 0,
         "project": 1,
         "task": 2,

@@ -15,7 +15,7 @@ from tenantkit.postgres.quoting import quote_identifier, quote_literal
 # only those written since its statistics began.
 _TABLES = text(
     """
-    SELECT relname AS name, coalesce(bytes, 0)::bigint AS bytes, coalesce(rows, 0)::bigint AS rows
+    SELECT relname AS name, coalesce(bytes, 0)::bigint AS bytes, coalesce(rows, 0)::bigint AS rows, relispopulated
     FROM pg_class CROSS JOIN LATERAL (
         SELECT sum(pg_total_relation_size(part.oid)) AS bytes,
             sum(CASE
@@ -63,7 +63,7 @@ def measure(
         if column is not None:
             source += f" WHERE {column.sql_name} = {quote_literal(str(value))}::{column.type}"
         rows: int = row.rows
-        if count:
+        if count and row.relispopulated:  # a materialized view WITH NO DATA cannot be read
             rows = _execute(connection, f"SELECT count(*) {source}")
         elif column is not None:
             rows = _execute(connection, f"EXPLAIN (FORMAT JSON) SELECT {source}")[0]["Plan"]["Plan Rows"]
