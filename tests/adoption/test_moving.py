@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Connection, Engine, event, select
 
 from tenantkit import AdoptionError, ProvisioningError, Tenancy, migrations
 from tenantkit.adoption import adopt_tables, release
@@ -243,6 +243,25 @@ def test_it_waits_without_a_lock_for_transactions_that_use_the_tables(tenancy: T
         busy.commit()
         mover.join(300)
     assert names_in(tenancy, "acme") == ["two"]
+
+
+def test_a_sequence_or_a_materialized_view_in_use_hardly_delays_others(tenancy: Tenancy, engine: Engine) -> None:
+    make_tables(engine, "CREATE SEQUENCE numbers", "CREATE MATERIALIZED VIEW counts AS SELECT 1")
+    limits: list[str] = []
+
+    def see(connection: Connection, _cursor: object, sent: str, *_: object) -> None:
+        if "SET SCHEMA" in sent:
+            limits.append(connection.exec_driver_sql("SHOW lock_timeout").scalar_one())
+
+    event.listen(tenancy.engine, "before_cursor_execute", see)
+    for statement in ("SELECT nextval('numbers')", "SELECT * FROM counts"):
+        with engine.connect() as busy:
+            busy.exec_driver_sql(statement)
+            with pytest.raises(ProvisioningError, match="the process .* used the tables all the time; end these"):
+                adopt_tables(tenancy, "public", "acme", allow_differences=True, patience=0.1)
+    adopt_tables(tenancy, "public", "acme", allow_differences=True)
+    release(tenancy, "acme", to="public")
+    assert {*limits} == {"100ms"}
 
 
 def test_a_process_that_dies_has_changed_nothing(tenancy: Tenancy, engine: Engine) -> None:

@@ -10,13 +10,19 @@ from sqlalchemy.exc import DBAPIError
 
 from tenantkit.adoption.objects import Movable
 from tenantkit.postgres.errors import is_lock_conflict
+from tenantkit.postgres.limits import Limits
 
 PAUSE = 0.01
 """Seconds between attempts; while none waits for a lock, no statement waits behind it."""
+BRIEF = Limits("100ms")
+"""The limit of a wait for another lock while the tables are locked, and the application waits for them."""
 
 
 def lock_tables(connection: Connection, objects: Collection[Movable], end: float) -> None:
     """Lock the tables of *objects* as soon as no transaction uses them; until *end*, by `time.monotonic`.
+
+    Afterwards, the transaction hardly waits for other locks, such as those of sequences, which cannot be taken so:
+    whoever has one may wait for a table.
 
     :raises DBAPIError: if some were in use until then.
     """
@@ -32,7 +38,8 @@ def lock_tables(connection: Connection, objects: Collection[Movable], end: float
             time.sleep(PAUSE)
         else:
             savepoint.commit()
-            return
+            break
+    BRIEF.apply(connection)
 
 
 def execute(connection: Connection, statements: Collection[str]) -> None:
