@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, event, select
 from tenantkit import AdoptionError, ProvisioningError, Tenancy, migrations
 from tenantkit.adoption import adopt_tables, release
 from tenantkit.drift import check
+from tenantkit.runs.claims import claim
 from tests.adoption.conftest import run
 from tests.adoption.test_adoption import INITIAL, catalog, make_app_role
 from tests.isolation.two_databases import dying
@@ -107,7 +108,7 @@ def test_the_tables_move_with_every_kind_of_object(tenancy: Tenancy, engine: Eng
     assert registered(engine) == {"beta": "active"}
     assert tenancy.diagnose() == []
     assert adopt_tables(tenancy, "public", "acme", allow_differences=True).schema == "t_acme~2"
-    for schema, words in (("t_beta", "is a tenant's"), ("none", "does not exist")):
+    for schema, words in (("t_beta", "or a tenant's"), ("none", "does not exist")):
         with pytest.raises(ProvisioningError, match=words):
             release(tenancy, "acme", to=schema)
     run(engine, "CREATE TABLE task (id int)")
@@ -262,6 +263,30 @@ def test_a_sequence_or_a_materialized_view_in_use_hardly_delays_others(tenancy: 
     adopt_tables(tenancy, "public", "acme", allow_differences=True)
     release(tenancy, "acme", to="public")
     assert {*limits} == {"100ms"}
+
+
+def test_a_release_to_another_schema_is_refused_before_anything_moves(tenancy: Tenancy, engine: Engine) -> None:
+    make_tables(engine)
+    adopt_tables(tenancy, "public", "acme")
+    before = objects_in(engine, "t_acme")
+    body = "$$BEGIN RETURN (SELECT count(*) FROM t_acme.project); END$$"
+    for do, undo, schema, words in (
+        ("COMMENT ON SCHEMA t_acme IS 'tenantkit tenant 99'", "COMMENT ON SCHEMA t_acme IS 'tenantkit tenant 1'",
+         "public", "has the comment 'tenantkit tenant 99'"),
+        ("SELECT 1", "SELECT 1", "tenantkit", "'tenantkit' is tenantkit's or a tenant's"),
+        (f"CREATE FUNCTION counted() RETURNS bigint LANGUAGE plpgsql AS {body}", "DROP FUNCTION counted()",
+         "public", "'t_acme' is text in the body of public.counted"),
+    ):  # fmt: skip
+        run(engine, do)
+        with pytest.raises(ProvisioningError, match=words):
+            release(tenancy, "acme", to=schema)
+        run(engine, undo)
+    with engine.begin() as migration:
+        assert claim(migration, "t_acme")
+        with pytest.raises(ProvisioningError, match="a migration, or a backup, is at work"):
+            release(tenancy, "acme", to="public")
+    assert objects_in(engine, "t_acme") == before
+    assert tenancy.diagnose() == []
 
 
 def test_a_process_that_dies_has_changed_nothing(tenancy: Tenancy, engine: Engine) -> None:

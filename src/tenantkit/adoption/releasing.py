@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from sqlalchemy import Connection, select
 
@@ -12,14 +13,17 @@ from tenantkit.arguments import NAME, number, optional, require
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ProvisioningError
 from tenantkit.isolation import schemas
-from tenantkit.isolation.relabel import replace_in_paths
+from tenantkit.isolation.mentions import find_mentions
+from tenantkit.isolation.relabel import obstacle_in, replace_in_paths
 from tenantkit.lifecycle.operation import Operation, explained, operating
 from tenantkit.naming import first_lines
 from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.registry import store
 from tenantkit.registry.referring import referring
 from tenantkit.registry.revisions import has_revisions, read_heads
+from tenantkit.registry.tables import SCHEMA as REGISTRY
 from tenantkit.registry.tables import tenants
+from tenantkit.runs.claims import claim
 from tenantkit.status import COMPLETE
 from tenantkit.tenant import KEY, Tenant
 
@@ -70,11 +74,9 @@ def _remove_stamp(connection: Connection, there: Connection, tenant: Tenant) -> 
 
 
 def _move_back(there: Connection, tenant: Tenant, schema: str, end: float) -> None:
-    """Move all objects of the tenant's schema to *schema*, and drop the empty one."""
-    mark = schemas.read_mark(there, schema)
-    if mark is None or schemas.marked_id(mark) is not None:
-        problem = "does not exist" if mark is None else "is a tenant's"
-        raise ProvisioningError(tenant.key, _STEP, f"the schema {schema!r} {problem}")
+    """Move all objects of the tenant's schema, which has no mark any more, to *schema*, and drop the empty one."""
+    for obstacle in _find_obstacles(there, tenant, schema):
+        raise ProvisioningError(tenant.key, _STEP, obstacle)
     objects, _ = read_objects(there, tenant.schema)
     lock_tables(there, objects, end)
     execute(there, [each.move_to(quote_identifier(schema)) for each in objects])
@@ -82,3 +84,19 @@ def _move_back(there: Connection, tenant: Tenant, schema: str, end: float) -> No
         there, tenant.schema, lambda path: [schema if name == tenant.schema else name for name in path], within=schema
     )
     execute(there, [f"DROP SCHEMA {quote_identifier(tenant.schema)}"])
+
+
+def _find_obstacles(there: Connection, tenant: Tenant, schema: str) -> Iterator[str]:
+    own, mark = (schemas.read_mark(there, name) for name in (tenant.schema, schema))
+    if own:
+        yield f"its schema {tenant.schema!r} has the comment {own!r}, so it is not the tenant's alone"
+    if own is None:
+        yield f"its schema {tenant.schema!r} does not exist"
+    if mark is None:
+        yield f"the schema {schema!r} does not exist"
+    elif schemas.marked_id(mark) is not None or schema == REGISTRY:
+        yield f"the schema {schema!r} is tenantkit's or a tenant's"
+    if not claim(there, tenant.schema):
+        yield f"a migration, or a backup, is at work on the schema {tenant.schema!r}; wait until it ends"
+    if (named := obstacle_in(tenant.schema, find_mentions(there, tenant.schema))) is not None:
+        yield named
