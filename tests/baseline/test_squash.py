@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from tenantkit import ConfigurationError, Tenancy, TenantkitError, TenantNotFoundError, migrations
+from tenantkit import (
+    BackupError,
+    ConfigurationError,
+    Tenancy,
+    TenantkitError,
+    TenantNotFoundError,
+    migrations,
+    transfer,
+)
 from tenantkit.baseline import squash
 from tests.adoption.conftest import run
 from tests.migrations.environments import Environment, files
@@ -129,12 +138,46 @@ def test_tenants_in_other_databases_have_no_keys_to_shared_tables(
         grown.drop("own")
 
 
-def test_a_tenant_below_a_baseline_is_told_so(
-    grown: Tenancy, make_tenancy: Callable[..., Tenancy], environment: Environment, engine: Engine
+def test_a_tenant_or_a_backup_below_a_baseline_is_told_so(
+    grown: Tenancy, make_tenancy: Callable[..., Tenancy], environment: Environment, engine: Engine, tmp_path: Path
 ) -> None:
+    run(engine, "UPDATE t_acme.alembic_version SET version_num = 'r2'")
+    transfer.backup(grown, "acme", tmp_path / "acme.tenant")
+    run(engine, "UPDATE t_acme.alembic_version SET version_num = 'r3'")
     squash(grown, "r2")
     squash(make_tenancy(migrations=environment.folder), "r3")
     tenancy = make_tenancy(migrations=environment.folder)
     run(engine, "UPDATE t_acme.alembic_version SET version_num = 'r1'")
     with pytest.raises(TenantkitError, match="'r1', which the baseline r3 has replaced"):
         migrations.migrate(tenancy)
+    with pytest.raises(BackupError, match="r2, which the baseline r3 has replaced.*with code that still has r2"):
+        transfer.restore(tenancy, tmp_path / "acme.tenant", key="copy")
+
+
+def test_a_replaced_revision_that_is_there_again_is_refused(
+    make_tenancy: Callable[..., Tenancy], environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.add("r1", 'op.execute("CREATE TABLE IF NOT EXISTS note (id int)")')
+    environment.add("r2", 'op.execute("INSERT INTO note VALUES (1)")')
+    environment.add("r3", 'op.execute("CREATE TABLE other (id int)")')
+    [r1, *_] = files(environment)
+    tenancy, contents = make_tenancy(migrations=environment.folder), r1.read_text()
+    tenancy.create("acme")
+    unlink = Path.unlink
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", lambda self, **options: dies(self, unlink, **options))
+        squash(tenancy)
+    for _ in range(2):  # after the interruption, and after a merge
+        tenancy = make_tenancy(migrations=environment.folder)
+        for work in (migrations.migrate, lambda tenancy: tenancy.create("beta")):
+            with pytest.raises(ConfigurationError, match="r1.py is there, and the baseline r3 has replaced it"):
+                work(tenancy)
+        r1.unlink(missing_ok=True)
+        assert migrations.migrate(make_tenancy(migrations=environment.folder)).unchanged == 1
+        r1.write_text(contents)
+
+
+def dies(path: Path, unlink: Callable[..., None], **options: bool) -> None:
+    if path.name == "r1.py":
+        raise KeyboardInterrupt
+    unlink(path, **options)

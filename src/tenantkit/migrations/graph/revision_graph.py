@@ -18,7 +18,7 @@ from tenantkit.exceptions import ConfigurationError, TenantkitError
 from tenantkit.exceptions.base import as_clause
 from tenantkit.migrations.graph.configuration import GraphConfig
 from tenantkit.migrations.graph.places import find_place
-from tenantkit.migrations.graph.revision_scripts import read_scripts
+from tenantkit.migrations.graph.revision_scripts import baselines_of, read_scripts
 from tenantkit.postgres.errors import reason
 from tenantkit.revision_files import included, several
 from tenantkit.user_code import ContainedExits, get_place, set_place, with_place
@@ -161,7 +161,7 @@ class RevisionGraph:
         """
         others = "--shared" if self.scope == "shared" else "--tenants KEYS"
         for revision in current:
-            if (baseline := self._baselines.get(revision)) is not None:
+            if (baseline := self.baselines.get(revision)) is not None:
                 raise ConfigurationError(
                     f"alembic_version has the revision {revision!r}, which the baseline {baseline} has replaced: no "
                     f"revision leads on from it. Migrate to {baseline} first, with code that still has {revision!r}."
@@ -180,12 +180,9 @@ class RevisionGraph:
             )
 
     @cached_property
-    def _baselines(self) -> dict[str, str]:
-        """The baseline that has replaced each revision; see `tenantkit.baseline`."""
-        scripts = self.scripts.walk_revisions()
-        return {
-            each: script.revision for script in scripts for each in several(getattr(script.module, "replaces", None))
-        }
+    def baselines(self) -> dict[str, str]:
+        """The baseline that has replaced each revision that has no file any more."""
+        return baselines_of(self.scripts.walk_revisions())
 
     def _overlap(self, revisions: Heads) -> tuple[str, str] | None:
         """Return one of *revisions* and another that it includes; ``None`` if there are none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from alembic.config import Config
@@ -10,14 +11,15 @@ from alembic.script.revision import RevisionMap
 
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.graph.places import shown
+from tenantkit.naming import first_lines
 from tenantkit.revision_files import RevisionFile, require_complete, several
 
 
 def read_scripts(config: Config) -> ScriptDirectory:
     """Return the revisions of a graph, with each file loaded once.
 
-    :raises ConfigurationError: if two files have one revision, if a revision follows one that is missing, or if
-        ``replay`` is neither True nor False.
+    :raises ConfigurationError: if two files have one revision, if a revision follows one that is missing, if one is
+        there that a baseline has replaced, or if ``replay`` is neither True nor False.
     """
     scripts = ScriptDirectory.from_config(config)
 
@@ -26,11 +28,28 @@ def read_scripts(config: Config) -> ScriptDirectory:
         require_complete([*map(_as_file, found)])
         for script in found:
             replays(script)
+        _require_replaced(found)
         return found
 
     scripts.revision_map = RevisionMap(load)
     _ = scripts.revision_map.heads  # loads them
     return scripts
+
+
+def baselines_of(scripts: Iterable[Script]) -> dict[str, str]:
+    """Return the baseline that has replaced each revision; see `tenantkit.baseline`."""
+    return {each: script.revision for script in scripts for each in several(getattr(script.module, "replaces", None))}
+
+
+def _require_replaced(scripts: Collection[Script]) -> None:
+    """Raise if a revision is there that a baseline has replaced: it would run for tenants that have its result."""
+    baselines = baselines_of(scripts)
+    if again := [script for script in scripts if script.revision in baselines]:
+        raise ConfigurationError(
+            f"{first_lines(map(_file, again))} is there, and the baseline {baselines[again[0].revision]} has replaced "
+            "it. Delete it, if a merge has brought it back; after a squash that was interrupted, take back the folder "
+            "from version control."
+        )
 
 
 def replays(script: Script) -> bool:
