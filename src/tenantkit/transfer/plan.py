@@ -142,6 +142,13 @@ def _require_revisions(tenancy: Deployment, file: BackupFile) -> str | None:
             "Restore it with the code that made it, back it up again after 'tenantkit stamp', and restore that.",
         )
     graph = graph_of(tenancy, "tenant")
+    if replaced := [head for head in heads if head in graph.baselines]:
+        [head, *_] = replaced
+        raise BackupError(
+            path,
+            f"it is at the revision {head}, which the baseline {graph.baselines[head]} has replaced",
+            f"Nothing was changed. Restore it with code that still has {head}, and migrate it.",
+        )
     if unknown := [head for head in heads if not graph.knows(head)]:
         raise BackupError(
             path,
