@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, select
+from sqlalchemy import URL, Connection, Engine, event, select
 
 from tenantkit import AdoptionError, ProvisioningError, Tenancy, migrations
 from tenantkit.adoption import adopt_tables, release
@@ -17,7 +17,7 @@ from tests.adoption.conftest import run
 from tests.adoption.test_adoption import INITIAL, catalog, make_app_role
 from tests.isolation.two_databases import dying
 from tests.migrations.environments import Environment
-from tests.support.catalog import registered
+from tests.support.catalog import registered, schemas
 from tests.support.models import Project, SharedBase, TenantBase
 
 EVERY_KIND = (
@@ -116,6 +116,15 @@ def test_the_tables_move_with_every_kind_of_object(tenancy: Tenancy, engine: Eng
         release(tenancy, "acme", to="public")
     assert names_in(tenancy, "acme") == ["one"]
     tenancy.drop("acme")
+
+
+def test_a_plan_needs_and_makes_no_registry(make_tenancy: Callable[..., Tenancy], empty_database: URL) -> None:
+    tenancy = make_tenancy(database=empty_database)
+    run(tenancy.engine, "CREATE SCHEMA shared")
+    make_tables(tenancy.engine)
+    plan = adopt_tables(tenancy, "public", "acme", dry_run=True)
+    assert schemas(tenancy.engine) == {"public", "shared"}
+    assert adopt_tables(tenancy, "public", "acme") == plan
 
 
 @pytest.mark.parametrize("recorded", [None, "r1"])

@@ -20,6 +20,7 @@ from tenantkit.postgres.errors import is_lock_conflict, reason
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.postgres.rights import lack_of_rights
+from tenantkit.registry import versions
 
 _STEP = "moving the tables"
 _USERS = text(
@@ -76,7 +77,8 @@ def adopt_tables(
     validate_key(key, reserved=tenancy.reserved_keys, prefix=tenancy.application.schema_prefix)
     graph = None if tenancy.migrations is None else graph_of(tenancy, "tenant")
     work = Move(tenancy, graph, schema, key, revision, leave_others, allow_differences, time.monotonic() + patience)
-    tenancy.install()
+    if not dry_run:
+        tenancy.install()
     with tenancy.lookups.forgetting(key), operating(tenancy) as connection:
         plan = _repeat(connection, work, dry_run=dry_run)
     if plan.obstacles and not dry_run:
@@ -90,6 +92,8 @@ def _repeat(connection: Connection, work: Move, *, dry_run: bool) -> TableAdopti
     while True:
         try:
             with connection.begin() as transaction:
+                if dry_run:
+                    versions.install(connection)  # rolled back, too
                 limit_lock_waits(connection)
                 plan = work.run(connection)
                 if dry_run or plan.obstacles:
