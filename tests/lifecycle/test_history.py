@@ -173,6 +173,35 @@ def test_a_role_that_may_change_tenants_is_recorded_and_cannot_write_history(
             connection.rollback()
 
 
+def test_a_role_that_cannot_write_history_backs_up_and_restores(
+    tenancy: Tenancy,
+    engine: Engine,
+    database: URL,
+    databases: Databases,
+    make_tenancy: Callable[..., Tenancy],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    role = databases.make_role()
+    run(
+        engine,
+        f'GRANT CREATE ON DATABASE "{database.database}" TO {role}',
+        f"GRANT USAGE ON SCHEMA tenantkit, shared TO {role}",
+        f"GRANT SELECT, REFERENCES ON ALL TABLES IN SCHEMA shared TO {role}",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA tenantkit TO {role}",
+        f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON tenantkit.history FROM {role}",
+    )
+    operator = make_tenancy(database=database.set(username=role))
+    operator.create("acme")
+    transfer.backup(operator, "acme", tmp_path / "acme.tenant")
+    transfer.restore(operator, tmp_path / "acme.tenant", key="copy")
+    assert (events(tenancy, "acme"), events(tenancy, "copy")) == (["claimed", "created"],) * 2
+    assert [each.split(":")[0] for each in caplog.messages if "history" in each] == [
+        "The backup of tenant 'acme' is not in its history",
+        "The restore of tenant 'copy' is not in its history",
+    ]
+
+
 def test_changes_by_sql_are_recorded(tenancy: Tenancy, engine: Engine) -> None:
     tenancy.create("acme")
     run(engine, "UPDATE tenantkit.tenants SET status = 'suspended'", "DELETE FROM tenantkit.tenants")

@@ -10,10 +10,11 @@ takes it over.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection
@@ -273,8 +274,18 @@ class _Creation:
         self._operation.step = "activating"
         tenant = statuses.complete(self._connection, self._tenant, self._order.becomes)
         if (backup := self._order.restored_from) is not None:
-            history.record(self._connection, tenant, Event.RESTORED, backup)
+            self._record_restore(tenant, backup)
         return tenant
+
+    def _record_restore(self, tenant: Tenant, backup: Mapping[str, Any]) -> None:
+        """Write the restore into the tenant's history, where the login may: a creation needs no privilege there."""
+        try:
+            with self._connection.begin_nested():
+                history.record(self._connection, tenant, Event.RESTORED, backup)
+        except DBAPIError as error:
+            if lack_of_rights(error, self._connection.engine.url) is None:
+                raise
+            _log.warning("The restore of tenant %r is not in its history: %s", tenant.key, reason(error))
 
     def _require_claim(self) -> None:
         if lock_row(self._connection, self._tenant.key, claim=self._claim) != Status.PROVISIONING:
