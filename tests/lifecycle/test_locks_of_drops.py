@@ -88,6 +88,15 @@ def test_neighbours_wait_for_a_shared_table_for_half_a_second_at_most(tenancy: T
     assert {*limits} == {"500ms"}
 
 
+def test_the_tables_of_an_extension_go_with_it(tenancy: Tenancy, engine: Engine) -> None:
+    tenancy.create("acme")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE EXTENSION citext SCHEMA t_acme; CREATE TABLE t_acme.of_it (id int)")
+        connection.exec_driver_sql("ALTER EXTENSION citext ADD TABLE t_acme.of_it")
+    tenancy.drop("acme")
+    assert schemas(engine) == {"public", "shared", "tenantkit"}
+
+
 @pytest.mark.parametrize("isolation", ["schema", "database"])
 def test_a_prepared_transaction_is_named_before_anything_is_dropped(two_phase_server: URL, isolation: str) -> None:
     with closing(Tenancy(two_phase_server, tenant=Base.metadata, listen=False)) as tenancy:

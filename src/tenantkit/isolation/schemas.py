@@ -30,10 +30,14 @@ _KEYS_TO_OTHERS = text(
     WHERE contype = 'f' AND conparentid = 0 AND ours.nspname = :schema AND target.relnamespace <> ours.oid
     """
 )
-# Partitions before the tables that they belong to, and later tables before those that they may inherit from.
+# Partitions before the tables that they belong to, and later tables before those that they may inherit from. Those of
+# an extension can be dropped with it only.
 _TABLES = text(
     """
     SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident(:schema)) AND relkind IN ('r', 'p')
+        AND NOT EXISTS (
+            SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e'
+        )
     ORDER BY relispartition DESC, oid DESC
     """
 )
