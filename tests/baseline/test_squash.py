@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine
 
 from tenantkit import (
     BackupError,
@@ -22,6 +22,7 @@ from tenantkit.baseline import squash
 from tests.adoption.conftest import run
 from tests.migrations.environments import Environment, files
 from tests.migrations.shapes import differences, look
+from tests.support.copies import Databases
 
 NOTES = 'op.create_table("note", sa.Column("id", sa.Integer, primary_key=True), schema="tenant")'
 COUNTRY = 'sa.Column("country", sa.String, sa.ForeignKey("shared.country.code"))'
@@ -52,6 +53,31 @@ def grown(make_tenancy: Callable[..., Tenancy], environment: Environment) -> Ten
 def living(engine: Engine, tenancy: Tenancy, *keys: str) -> list[Any]:
     with engine.connect() as connection:
         return [look(connection, tenancy.get(key).schema) for key in keys]
+
+
+def test_rows_that_policies_hide_from_the_owner_are_written(
+    make_tenancy: Callable[..., Tenancy], environment: Environment, database: URL, databases: Databases, engine: Engine
+) -> None:
+    role = databases.make_role()
+    run(engine, f'GRANT CREATE ON DATABASE "{database.database}" TO {role}', "DROP SCHEMA tenantkit CASCADE")
+    environment.add("r1", 'op.execute("CREATE TABLE note (id int)")')
+    environment.add("r2", 'op.execute("INSERT INTO note VALUES (1), (2)")')
+    environment.add(
+        "r3",
+        """
+        for each in ("ENABLE", "FORCE"):
+            op.execute(f"ALTER TABLE note {each} ROW LEVEL SECURITY")
+        op.execute("CREATE POLICY p ON note USING (id::text = current_setting('tenantkit.none', true))")
+        """,
+    )
+    options = {"database": database.set(username=role), "migrations": environment.folder, "shared": None}
+    make_tenancy(**options).install()
+    assert squash(make_tenancy(**options)).rows == 2
+    make_tenancy(**options).create("acme")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT id FROM t_acme.note ORDER BY 1").scalars().all() == [1, 2]
+        forced = "SELECT relforcerowsecurity FROM pg_class WHERE oid = 't_acme.note'::regclass"
+        assert connection.exec_driver_sql(forced).scalar_one()
 
 
 @pytest.mark.parametrize("source", ["revisions", "tenant"])

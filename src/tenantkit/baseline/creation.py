@@ -29,14 +29,15 @@ _NOTHING = Detail({}, Dependencies({}, {}, {}, ()))
 def write_statements(contents: Contents) -> list[str]:
     """Return the statements that create *contents* in an empty schema, except for keys to shared tables.
 
-    Rows come before foreign keys and triggers, so their order does not matter and no trigger changes them.
+    Rows come before foreign keys, triggers and the row security of the owner, so their order does not matter, no trigger
+    changes them, and no policy refuses them.
 
     :raises ConfigurationError: if there is no statement for something.
     """
     detail = contents.detail
     left_out = shared_keys(detail.shape)
     shape = {key: _for_every_schema(item, contents) for key, item in detail.shape.items() if key not in left_out}
-    before = {key: item for key, item in shape.items() if key.kind not in (Kind.FOREIGN_KEY, Kind.TRIGGER)}
+    before = {key: _open(item) for key, item in shape.items() if key.kind not in (Kind.FOREIGN_KEY, Kind.TRIGGER)}
     made = [*_between(_NOTHING, detail._replace(shape=before)), *_insert(contents)]
     made += [*_between(detail._replace(shape=before), detail._replace(shape=shape)), *contents.extras]
     if any(BODY in (item["signature"] or "") for key, item in shape.items() if key.kind in ROUTINES):
@@ -96,6 +97,14 @@ def _between(found: Detail, expected: Detail) -> list[str]:
 def _close(item: Item) -> list[str]:
     is_type = item.key.kind in (Kind.ENUM, Kind.DOMAIN, Kind.COMPOSITE)
     return statements.close(item) if is_type or item.key.kind in ROUTINES else []
+
+
+def _open(item: Item) -> Item:
+    """Return *item* without row security, if it is a table with one for its owner."""
+    if item.key.kind is not Kind.TABLE or item["row-level security for its owner"] != "on":
+        return item
+    values = zip(ASPECTS[Kind.TABLE], item.values, strict=True)
+    return replace(item, values=tuple("off" if "security" in aspect else each for aspect, each in values))
 
 
 def _for_every_schema(item: Item, contents: Contents) -> Item:
