@@ -80,6 +80,25 @@ def test_rows_that_policies_hide_from_the_owner_are_written(
         assert connection.exec_driver_sql(forced).scalar_one()
 
 
+def test_a_baseline_means_the_same_with_other_settings(
+    make_tenancy: Callable[..., Tenancy], environment: Environment, engine: Engine
+) -> None:
+    environment.add(
+        "r1", "op.execute(\"CREATE TABLE note (day date DEFAULT '2026-02-01', number float, took interval)\")"
+    )
+    environment.add("r2", "op.execute(\"INSERT INTO note VALUES ('2026-02-01', 0.1::float8 + 0.2, '-1 day +1 hour')\")")
+    tenancy = make_tenancy(migrations=environment.folder)
+    tenancy.create("acme")
+    options = "-c intervalstyle=sql_standard -c extra_float_digits=0"
+    developer = make_tenancy(migrations=environment.folder, engine_options={"connect_args": {"options": options}})
+    assert squash(developer).rows == 1
+    make_tenancy(migrations=environment.folder).create("beta")
+    run(engine, "INSERT INTO t_acme.note (number) VALUES (0)", "INSERT INTO t_beta.note (number) VALUES (0)")
+    acme, beta = (f"SELECT * FROM t_{key}.note ORDER BY number" for key in ("acme", "beta"))
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(acme).all() == connection.exec_driver_sql(beta).all()
+
+
 @pytest.mark.parametrize("source", ["revisions", "tenant"])
 def test_a_baseline_has_functions_triggers_views_rows_and_keys_to_shared_tables(
     grown: Tenancy, make_tenancy: Callable[..., Tenancy], environment: Environment, engine: Engine, source: str

@@ -11,6 +11,7 @@ from tenantkit.baseline.extras import read_extras
 from tenantkit.drift.catalog.dependencies import Detail
 from tenantkit.drift.catalog.reader import detail_of
 from tenantkit.drift.catalog.shape import unquoted
+from tenantkit.postgres.formats import FORMATS
 from tenantkit.postgres.quoting import quote_identifier
 
 _TABLES = text(
@@ -64,6 +65,7 @@ def read_contents(connection: Connection, schema: str, *, with_rows: bool = True
 
     :raises DBAPIError: if policies hide rows from the login.
     """
+    connection.exec_driver_sql("; ".join(FORMATS))
     detail = detail_of(connection, schema)
     extras = read_extras(connection, schema)
     rows: dict[str, tuple[str, ...]] = {}

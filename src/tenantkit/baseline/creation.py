@@ -29,7 +29,7 @@ _NOTHING = Detail({}, Dependencies({}, {}, {}, ()))
 def write_statements(contents: Contents) -> list[str]:
     """Return the statements that create *contents* in an empty schema, except for keys to shared tables.
 
-    Rows come before foreign keys, triggers and the row security of the owner, so their order does not matter, no trigger
+    Rows come before foreign keys, triggers and row security of owners, so their order does not matter, no trigger
     changes them, and no policy refuses them.
 
     :raises ConfigurationError: if there is no statement for something.

@@ -10,20 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, CursorResult, text
 
+from tenantkit.postgres.formats import FORMATS
 from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.transfer.manifest import Column, SequenceState, Table
 
 SETTINGS = (
     "SET LOCAL search_path = ''",
     "SET LOCAL client_encoding = 'UTF8'",
-    "SET LOCAL DateStyle = 'ISO, YMD'",
-    "SET LOCAL IntervalStyle = 'postgres'",
-    "SET LOCAL TimeZone = 'UTC'",
-    "SET LOCAL extra_float_digits = 3",
-    "SET LOCAL bytea_output = 'hex'",
-    "SET LOCAL xmloption = 'content'",
-    "SET LOCAL lc_monetary = 'C'",
-    "SET LOCAL array_nulls = on",
+    *FORMATS,
     "SET LOCAL synchronize_seqscans = off",
     "SET LOCAL statement_timeout = 0",
     "SET LOCAL idle_in_transaction_session_timeout = 0",
