@@ -199,6 +199,19 @@ def test_a_tenant_or_a_backup_below_a_baseline_is_told_so(
         transfer.restore(tenancy, tmp_path / "acme.tenant", key="copy")
 
 
+def test_a_revision_that_works_elsewhere_is_neither_run_nor_replaced_without_a_word(
+    make_tenancy: Callable[..., Tenancy], environment: Environment, tmp_path: Path
+) -> None:
+    environment.add("r1", NOTES)
+    environment.add("r2", f"import pathlib; pathlib.Path({str(tmp_path / 'bucket')!r}).touch()", head="replay = False")
+    environment.add("r3", 'op.execute("CREATE TABLE other (id int)")')
+    with pytest.raises(ConfigurationError, match="not have what r2 does outside of its connection"):
+        squash(make_tenancy(migrations=environment.folder))
+    assert not (tmp_path / "bucket").exists()
+    made = squash(make_tenancy(migrations=environment.folder), allow_losses=True)
+    assert "# Left out: what r2 does outside" in made.text
+
+
 def test_a_replaced_revision_that_is_there_again_is_refused(
     make_tenancy: Callable[..., Tenancy], environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from tenantkit.baseline.tenants import choose_tenant, require_reached
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.environment.targets import graph_of
+from tenantkit.migrations.graph.revision_scripts import replays
 from tenantkit.migrations.planning.status import require_shared_is_current
 from tenantkit.naming import first_lines
 from tenantkit.revision_files import included, several
@@ -74,17 +76,20 @@ def squash(
     example = require_reached(tenancy, graph, revision, replaced)
     source = None if from_tenant is None else choose_tenant(tenancy, from_tenant, revision)
     other = (example if from_models else None) if like is None else choose_tenant(tenancy, like, revision)
+    scripts = {each: _script(graph, each) for each in (*replaced, revision)}
+    outside = tuple(
+        f"what {each} does outside of its connection (replay = False)"
+        for each, script in scripts.items()
+        if not replays(script)
+    )
+    _require_permitted(outside, allow_losses=allow_losses)  # before it is done
     contents, operations, left_out = read_source(tenancy, revision, source, from_models=from_models)
-    if left_out and not allow_losses:
-        raise ConfigurationError(
-            f"A baseline would not have {first_lines(left_out)}. Leave these out with allow_losses=True "
-            "(--allow-losses), and add them to its file by hand, or in a later revision."
-        )
+    left_out = (*outside, *left_out)
+    _require_permitted(left_out, allow_losses=allow_losses)
     if other is not None:
         require_equal(contents.detail, read_living(tenancy, other), f"the tenant {other.key!r}")
     statements = write_statements(contents)
     operations = [each.replace("{placeholder!r}", repr(tenancy.placeholder)) for each in operations]
-    scripts = {each: _script(graph, each) for each in (*replaced, revision)}
     labels, before = (
         [value for each in scripts.values() for value in several(getattr(each.module, name, None))]
         for name in ("branch_labels", "replaces")
@@ -116,6 +121,14 @@ def _find(graph: RevisionGraph, to: str, *, from_models: bool) -> str:
             f"The models declare what the newest revision builds, and {found[0]} is not that. Leave out the revision."
         )
     return found[0]
+
+
+def _require_permitted(left_out: Sequence[str], *, allow_losses: bool) -> None:
+    if left_out and not allow_losses:
+        raise ConfigurationError(
+            f"A baseline would not have {first_lines(left_out)}. Leave these out with allow_losses=True "
+            "(--allow-losses), and add them to its file by hand, or in a later revision."
+        )
 
 
 def _script(graph: RevisionGraph, revision: str) -> Script:
