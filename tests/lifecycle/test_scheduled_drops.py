@@ -83,6 +83,18 @@ def test_a_session_that_is_kept_is_refused_in_its_next_transaction(tenancy: Tena
             session.scalars(select(Project.name)).all()
 
 
+def test_what_visitors_were_told_before_is_not_said_of_a_scheduled_drop(any_tenancy: Any) -> None:
+    any_tenancy.create("acme")
+    said = any_tenancy.suspend("acme", message="Back soon", until=timedelta(hours=2))
+    scheduled = any_tenancy.drop("acme", after=MONTH)
+    assert (scheduled.message, scheduled.until) == (None, None)
+    with pytest.raises(TenantUnavailableError) as refused:
+        any_tenancy.session("acme").__enter__()
+    assert "Back soon" not in str(refused.value)
+    kept = invoke(any_tenancy, lifecycle.cancel_drop, "acme")
+    assert (kept.message, kept.until) == (said.message, said.until)
+
+
 def test_requests_are_refused_as_those_of_a_suspended_tenant(tenancy: Tenancy) -> None:
     tenancy.create("acme")
     refusal = refusal_of(tenancy.isolations, tenancy.drop("acme", after=MONTH))

@@ -309,6 +309,8 @@ def _has_key(key: str) -> ColumnElement[bool]:
 
 
 def _to_tenant(row: Row[Any]) -> Tenant:
+    # What was said of the status before a scheduled drop, such as "back soon", is kept for a cancellation only.
+    is_said = row.status != Status.DROP_SCHEDULED
     # Thousands of tenants may stay in memory: equal strings are kept once.
     return Tenant(
         id=row.id,
@@ -317,8 +319,8 @@ def _to_tenant(row: Row[Any]) -> Tenant:
         status=row.status,
         isolation=row.isolation,
         row_value=row.row_value,
-        message=row.message,
-        until=row.until,
+        message=row.message if is_said else None,
+        until=row.until if is_said else None,
         placement=Placement(sys.intern(row.database), row.schema),
         domains=tuple(row.domains or ()),
         attributes=row.attributes,
