@@ -277,6 +277,7 @@ def test_a_sequence_or_a_materialized_view_in_use_hardly_delays_others(tenancy: 
 def test_a_release_to_another_schema_is_refused_before_anything_moves(tenancy: Tenancy, engine: Engine) -> None:
     make_tables(engine)
     adopt_tables(tenancy, "public", "acme")
+    tenancy.create("copy")
     before = objects_in(engine, "t_acme")
     body = "$$BEGIN RETURN (SELECT count(*) FROM t_acme.project); END$$"
     for do, undo, schema, words in (
@@ -290,6 +291,12 @@ def test_a_release_to_another_schema_is_refused_before_anything_moves(tenancy: T
         with pytest.raises(ProvisioningError, match=words):
             release(tenancy, "acme", to=schema)
         run(engine, undo)
+    for tenant, copy in ((1, 2), (2, 1)):
+        run(engine, "UPDATE tenantkit.tenants SET swapped_with = NULL")
+        run(engine, f"UPDATE tenantkit.tenants SET swapped_with = {copy} WHERE id = {tenant}")
+        with pytest.raises(ProvisioningError, match="its swap was interrupted"):
+            release(tenancy, "acme")
+    run(engine, "UPDATE tenantkit.tenants SET swapped_with = NULL")
     with engine.begin() as migration:
         assert claim(migration, "t_acme")
         with pytest.raises(ProvisioningError, match="a migration, or a backup, is at work"):

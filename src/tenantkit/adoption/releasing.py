@@ -18,7 +18,7 @@ from tenantkit.isolation.relabel import obstacle_in, replace_in_paths
 from tenantkit.lifecycle.operation import Operation, explained, operating
 from tenantkit.naming import first_lines
 from tenantkit.postgres.quoting import quote_identifier
-from tenantkit.registry import store
+from tenantkit.registry import store, swaps
 from tenantkit.registry.referring import referring
 from tenantkit.registry.revisions import has_revisions, read_heads
 from tenantkit.registry.tables import SCHEMA as REGISTRY
@@ -40,7 +40,8 @@ def release(tenancy: Deployment, key: str, *, to: str | None = None, patience: f
     :param patience: with *to*, seconds to try to lock the tables for.
     :raises TenantNotFoundError: if there is no such tenant.
     :raises ConfigurationError: if its tables are not in a schema that existed before it.
-    :raises ProvisioningError: if the tenant is unfinished, rows elsewhere refer to it, or its objects cannot move.
+    :raises ProvisioningError: if the tenant, or a swap of it, is unfinished, rows elsewhere refer to it, or its objects
+        cannot move.
     """
     require(tenancy=(tenancy, TENANCY), key=(key, KEY), to=(to, optional(NAME)), patience=(patience, number(least=0)))
     end = time.monotonic() + patience
@@ -53,6 +54,8 @@ def release(tenancy: Deployment, key: str, *, to: str | None = None, patience: f
             now = store.lock(connection, tenancy.isolations, key)
             if now.id != tenant.id or now.status not in COMPLETE:
                 raise ProvisioningError(key, _STEP, f"the tenant is {now.status}: finish its creation or its removal")
+            if swaps.is_unfinished(connection, now.id):  # each of the two schemas may have the mark of the other
+                raise ProvisioningError(key, _STEP, "its swap was interrupted; run 'tenantkit doctor --repair' first")
             if tables := referring(connection, now):
                 raise ProvisioningError(key, _STEP, f"rows of {first_lines(tables)} refer to it; delete these first")
             isolation.release(there, now)

@@ -41,6 +41,11 @@ def find_unfinished(connection: Connection) -> dict[int, tuple[str, int]]:
     return {row.id: (row.key, row.swapped_with) for row in connection.execute(query)}
 
 
+def is_unfinished(connection: Connection, tenant_id: int) -> bool:
+    """Return whether a tenant is being swapped, or is the copy of one that is."""
+    return any(tenant_id in {own, partner} for own, (_, partner) in find_unfinished(connection).items())
+
+
 def exchange(connection: Connection, tenant: Tenant, other: Tenant) -> tuple[Tenant, Tenant]:
     """Exchange where two tenants have their tables, end their swap, and return their new states."""
     pair = [tenant.id, other.id]
