@@ -199,6 +199,21 @@ def test_a_tenant_or_a_backup_below_a_baseline_is_told_so(
         transfer.restore(tenancy, tmp_path / "acme.tenant", key="copy")
 
 
+def test_lines_that_end_as_in_mails_are_kept(make_tenancy: Callable[..., Tenancy], environment: Environment) -> None:
+    environment.add("r1", 'op.execute("CREATE TABLE note (text text)")')
+    environment.add("r2", r"""op.execute("INSERT INTO note VALUES (E'Dear\\r\\n  you,\\r\\f\\n')")""")
+    tenancy = make_tenancy(migrations=environment.folder)
+    tenancy.create("acme")
+    squash(tenancy)
+    make_tenancy(migrations=environment.folder).create("beta")
+    with tenancy.engine.connect() as connection:
+        acme, beta = (
+            connection.exec_driver_sql(f"SELECT * FROM t_{key}.note").scalar_one() for key in ("acme", "beta")
+        )
+    assert "\r\n" in acme
+    assert beta == acme
+
+
 def test_a_revision_that_works_elsewhere_is_neither_run_nor_replaced_without_a_word(
     make_tenancy: Callable[..., Tenancy], environment: Environment, tmp_path: Path
 ) -> None:

@@ -111,7 +111,7 @@ def _as_python(statement: str) -> str:
 def _literal(value: str) -> str:
     if "\n" not in value:
         return repr(value)
-    escaped = value.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    escaped = value.replace("\\", "\\\\").replace("\r", r"\r").replace('"""', '\\"\\"\\"')
     if escaped.endswith('"'):
         escaped = escaped[:-1] + '\\"'
     return f'"""{escaped}"""'
