@@ -389,3 +389,33 @@ def test_a_tenant_is_renamed_after_a_swap(tenancy: Tenancy) -> None:
     back = swap(tenancy, "globex", "old", back=True)
     assert (back.tenant.schema, back.copy.schema) == ("t_old", "t_globex")
     assert names(tenancy, "globex") == ["live"]
+
+
+def test_foreign_keys_change_former_tables_when_shared_rows_are_removed(tenancy: Tenancy, engine: Engine) -> None:
+    make_pair(tenancy)
+    run(
+        engine,
+        "INSERT INTO shared.country VALUES ('de', 'Germany'), ('fr', 'France'), ('it', 'Italy'), ('xx', 'Nowhere')",
+        "ALTER TABLE t_acme.project ADD gone text REFERENCES shared.country ON DELETE CASCADE ON UPDATE CASCADE",
+        "ALTER TABLE t_acme.task ADD gone text REFERENCES shared.country ON DELETE SET NULL",
+        "INSERT INTO t_acme.project (name, gone) VALUES ('of France', 'fr'), ('of Italy', 'it')",
+        "UPDATE t_acme.task SET gone = 'de'",
+        "CREATE VIEW t_acme.named AS SELECT name FROM t_acme.project",
+        """
+        CREATE FUNCTION t_acme.change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            UPDATE ONLY "t_acme"."project" SET name = NEW.name WHERE project.name OPERATOR(pg_catalog.=) OLD.name;
+            RETURN NEW;
+        END $$
+        """,
+        "CREATE TRIGGER changed INSTEAD OF UPDATE ON t_acme.named FOR EACH ROW EXECUTE FUNCTION t_acme.change()",
+    )
+    swap(tenancy, "acme", "copy")
+    for code in ("de", "fr", "xx"):
+        run(engine, f"DELETE FROM shared.country WHERE code = '{code}'")
+    run(engine, "UPDATE shared.country SET code = 'IT' WHERE code = 'it'")
+    assert names(tenancy, "copy") == ["live", "of Italy"]
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT gone FROM t_acme.project ORDER BY 1").scalars().all() == ["IT", None]
+        assert connection.exec_driver_sql("SELECT gone FROM t_acme.task").scalars().all() == [None]
+    with pytest.raises(DBAPIError, match="refuse writes"):  # by a trigger that is not a foreign key's
+        run(engine, "UPDATE t_acme.named SET name = 'x'")
