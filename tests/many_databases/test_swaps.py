@@ -91,3 +91,13 @@ def test_a_swap_that_cannot_take_the_copy_leaves_the_tenant_as_it_was(copied: Te
     assert notes(copied, "berta") == ["after", "berta"]
     assert [finding.repair for finding in copied.diagnose()] == [None]
     assert swap(copied, "berta", "berta-restored", back=True).tenant.schema == "t_berta"
+
+
+def test_a_copy_in_an_unfinished_swap_is_not_swapped_with_others(copied: Tenancy) -> None:
+    commits = count(1)
+    with dying(copied.databases.engine("eu"), "commit", lambda *_: next(commits) == 3), pytest.raises(SystemExit):
+        swap(copied, "berta", "berta-restored")
+    with pytest.raises(ProvisioningError, match="another swap of 'berta-restored'"):
+        swap(copied, "acme", "berta-restored")
+    copied.repair()
+    assert (notes(copied, "berta"), notes(copied, "acme")) == (["berta"], ["acme"])

@@ -238,9 +238,10 @@ class _Swapping:
             yield f"it is {tenant.status}: finish its creation or its removal first"
         if other.status is not Status.SUSPENDED:
             yield f"{other.key!r} is {other.status}; a copy has to be suspended, so that nobody works in it"
-        for each, permitted in ((tenant, {None, other.id}), (other, {None})):
-            if swaps.find_partner(self.connection, each.id) not in permitted:
-                yield f"another swap of {each.key!r} was interrupted; run 'tenantkit doctor --repair' first"
+        pairs = {(first, second) for first, (_, second) in swaps.find_unfinished(self.connection).items()}
+        for each in (tenant, other):
+            if any(each.id in pair for pair in pairs - {(tenant.id, other.id)}):
+                yield f"another swap of {each.key!r} goes on, or was interrupted: run 'tenantkit doctor --repair' first"
 
     def _obstacles_to_fence(self, there: Connection, tenant: Tenant, other: Tenant) -> Iterator[str]:
         if (obstacle := self._isolation(tenant).obstacle_to_swap(there, tenant, other)) is not None:
