@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, event, select
 
 from tenantkit import ProvisioningError, Tenancy, TenantMovedError, transfer
 from tenantkit.lifecycle import swap
@@ -89,6 +90,31 @@ def test_a_swap_that_cannot_take_the_copy_leaves_the_tenant_as_it_was(copied: Te
             swap(copied, "berta", "berta-restored", back=True, patience=0)
     write(copied, "berta", "after")
     assert notes(copied, "berta") == ["after", "berta"]
+    assert [finding.repair for finding in copied.diagnose()] == [None]
+    assert swap(copied, "berta", "berta-restored", back=True).tenant.schema == "t_berta"
+
+
+@contextmanager
+def failing_on_tables_of(tenancy: Tenancy, schema: str, statement: str) -> Generator[None]:
+    """Let a statement on the tables of *schema* in the database ``eu`` fail as one for which there is no privilege."""
+
+    def fail(connection: Connection, _cursor: object, sql: str, *_: object) -> None:
+        if sql.startswith(statement) and f'"{schema}".' in sql:
+            connection.exec_driver_sql("SET LOCAL ROLE pg_monitor")
+
+    engine = tenancy.databases.engine("eu")
+    event.listen(engine, "before_cursor_execute", fail)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", fail)
+
+
+def test_after_an_error_of_the_server_the_tenant_can_be_written_to(copied: Tenancy) -> None:
+    swap(copied, "berta", "berta-restored")
+    with failing_on_tables_of(copied, "t_berta", "LOCK"), pytest.raises(ProvisioningError, match="permission denied"):
+        swap(copied, "berta", "berta-restored", back=True)
+    write(copied, "berta", "after")
     assert [finding.repair for finding in copied.diagnose()] == [None]
     assert swap(copied, "berta", "berta-restored", back=True).tenant.schema == "t_berta"
 

@@ -199,7 +199,7 @@ class _Swapping:
         try:
             self._step(ours, close)
             self._step(theirs, open_copy)
-        except ProvisioningError:
+        except Exception:
             self._step(ours, self.open_tables)
             raise
         self._step(ours, mark)
