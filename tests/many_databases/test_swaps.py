@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
-from sqlalchemy import Connection, Engine, event, select
+from sqlalchemy import URL, Connection, Engine, event, select
 
 from tenantkit import ProvisioningError, Tenancy, TenantMovedError, transfer
+from tenantkit.isolation import fence
 from tenantkit.lifecycle import swap
-from tests.isolation.two_databases import Note, dying
+from tenantkit.lifecycle.operation import operating
+from tenantkit.lifecycle.swapping import settle
+from tests.isolation.two_databases import Note, dying, make_sync
 
 
 def notes(tenancy: Tenancy, key: str) -> list[str]:
@@ -127,3 +131,35 @@ def test_a_copy_in_an_unfinished_swap_is_not_swapped_with_others(copied: Tenancy
         swap(copied, "acme", "berta-restored")
     copied.repair()
     assert (notes(copied, "berta"), notes(copied, "acme")) == (["berta"], ["acme"])
+
+
+def test_a_doctor_that_began_before_a_swap_does_not_open_the_tables(copied: Tenancy, urls: tuple[URL, URL]) -> None:
+    paused, goes_on = Event(), Event()
+
+    def pause(connection: Connection) -> None:
+        if not paused.is_set() and fenced(connection):
+            paused.set()
+            assert goes_on.wait(60)
+
+    def begin(_: Connection) -> None:
+        if swapping.ident is None:
+            event.listen(copied.databases.engine("eu"), "begin", pause)
+            swapping.start()
+            assert paused.wait(60)
+
+    def fenced(connection: Connection) -> bool:
+        return "t_berta" in fence.fenced_schemas(connection)
+
+    with closing(make_sync(*urls, migrations=copied.migrations)) as doctor:
+        swapping = Thread(target=swap, args=(copied, "berta", "berta-restored"))
+        event.listen(doctor.engine, "commit", begin)
+        try:
+            with operating(doctor) as connection:
+                settle(doctor, connection, "berta")
+            with doctor.databases.engine("eu").connect() as connection:
+                assert fenced(connection)
+        finally:
+            goes_on.set()
+            swapping.join()
+    assert notes(copied, "berta") == ["berta"]
+    assert [finding.repair for finding in copied.diagnose()] == [None]

@@ -206,8 +206,10 @@ class _Swapping:
         return self._step(MAIN_DATABASE, exchange)
 
     def open_tables(self, there: Connection) -> None:
-        """Take the fence from the tables of the tenant, if it is served, and end its swap."""
+        """Take the fence from the tables of the tenant, if it is served, and end its swap, unless another goes on."""
         tenant = store.lock(self.connection, self.directory.isolations, self.key)
+        if not try_tenant_lock(self.connection, tenant.id):
+            return
         if tenant.status in WRITABLE or swaps.find_partner(self.connection, tenant.id) is not None:
             self._lock_tables(there, opened=tenant.schema)
             fence.take_down(there, tenant.schema)
