@@ -93,3 +93,19 @@ def test_others_are_refused_and_nothing_changes(
 
 def test_each_isolation_is_swapped_or_refused() -> None:
     assert {kind.name for kind in KINDS} - {kind.name for kind, _ in [*PAIRS, *REFUSED]} == {"schema, in two databases"}
+
+
+def test_a_tenant_whose_database_is_older_than_the_fence_is_swapped(
+    deploy: Callable[..., Deployment], tmp_path: Path
+) -> None:
+    deployment = deploy(DATABASE)
+    operator = deployment.operator
+    transfer.backup(operator, "acme", tmp_path / "acme.tenant")
+    copy = transfer.restore(operator, tmp_path / "acme.tenant").tenant
+    place = operator.get("acme").placement
+    with operator.databases.engine(place.database).begin() as connection:
+        connection.exec_driver_sql("DROP FUNCTION tenantkit.fence()")
+    assert swap(operator, "acme", copy.key).copy.placement == place
+    with pytest.raises(TenantMovedError), operator.session(copy.key, any_status=True) as session:
+        add(session)
+        session.commit()

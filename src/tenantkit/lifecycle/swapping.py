@@ -29,7 +29,7 @@ from tenantkit.lifecycle.operation import Operation, explained, operating
 from tenantkit.lifecycle.tenant_lock import tenant_lock, try_tenant_lock
 from tenantkit.postgres import lock_holders
 from tenantkit.postgres.errors import LOCK_NOT_AVAILABLE, sqlstate
-from tenantkit.registry import store, swaps
+from tenantkit.registry import other_databases, store, swaps
 from tenantkit.registry.directory import Directory
 from tenantkit.runs.claims import claim
 from tenantkit.status import COMPLETE, WRITABLE, Status
@@ -177,6 +177,8 @@ class _Swapping:
         def close(there: Connection) -> None:
             tenant, other = self._lock_rows(known)
             self._require(self._obstacles_to_fence(there, tenant, other))
+            if there is not self.connection:  # one of an older version has no function for the fence
+                other_databases.install(there, tenant.placement.database, tenant.registry)
             self._lock_tables(there, fenced=tenant.schema)
             fence.put_up(there, tenant.schema)
 
