@@ -72,6 +72,7 @@ def test_a_whole_life_is_recorded(fleet: Tenancy, engine: Engine, environment: E
     lifecycle.rename(fleet, "acme", "globex", schema=True)
     assert last(fleet, "globex").details.items() >= {"from_key": "acme", "from_schema": "t_acme"}.items()
     fleet.create("copy")
+    migrations.migrate(fleet, tenants=["copy"])
     fleet.suspend("copy")
     lifecycle.swap(fleet, "globex", "copy")
     assert last(fleet, "globex").details.items() >= {"with": "copy", "from_schema": "t_globex"}.items()

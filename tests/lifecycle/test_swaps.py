@@ -325,6 +325,23 @@ def test_a_fenced_schema_is_migrated_checked_and_backed_up_as_any_other(
         session.execute(text("DELETE FROM n"))
 
 
+def test_a_copy_at_an_older_revision_is_refused(make_tenancy: Callable[..., Tenancy], environment: Environment) -> None:
+    environment.add("t1", 'op.execute("CREATE TABLE n (id serial PRIMARY KEY)")')
+    tenancy = make_tenancy(migrations=environment.folder)
+    for key in ("acme", "copy"):
+        tenancy.create(key)
+    tenancy.suspend("copy")
+    environment.add("t2", 'op.execute("ALTER TABLE n ADD b text")')
+    migrations.migrate(tenancy, tenants=["acme"])
+    with pytest.raises(ProvisioningError, match="'copy' lacks the revisions t2 of the tenant; migrate it first"):
+        swap(tenancy, "acme", "copy")
+    migrations.migrate(tenancy)
+    migrations.downgrade(tenancy, "t1", tenants=["acme"])
+    assert swap(tenancy, "acme", "copy").tenant.schema == "t_copy"
+    with pytest.raises(ProvisioningError, match="lacks the revisions t2"):
+        swap(tenancy, "acme", "copy", back=True)
+
+
 def test_the_doctor_opens_the_tables_of_a_copy_that_is_served(tenancy: Tenancy) -> None:
     make_pair(tenancy)
     swap(tenancy, "acme", "copy")

@@ -10,8 +10,8 @@ repeated, and the registry knows of the swap until the last one: the same call g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -27,10 +27,12 @@ from tenantkit.isolation import fence
 from tenantkit.isolation.base import Isolation
 from tenantkit.lifecycle.operation import Operation, explained, operating
 from tenantkit.lifecycle.tenant_lock import tenant_lock, try_tenant_lock
+from tenantkit.naming import first_lines
 from tenantkit.postgres import lock_holders
 from tenantkit.postgres.errors import LOCK_NOT_AVAILABLE, sqlstate
 from tenantkit.registry import other_databases, store, swaps
 from tenantkit.registry.directory import Directory
+from tenantkit.registry.revisions import has_revisions, read_heads
 from tenantkit.runs.claims import claim
 from tenantkit.status import COMPLETE, WRITABLE, Status
 from tenantkit.tenant import KEY, MAIN_DATABASE, Tenant
@@ -260,12 +262,29 @@ class _Swapping:
             yield obstacle
         if not claim(there, other.schema):
             yield f"a migration, or a backup, is at work on the schema {other.schema!r}; wait until it ends"
-        if self.back or swaps.find_partner(self.connection, tenant.id) is not None:
+        if swaps.find_partner(self.connection, tenant.id) is not None:
+            return  # it goes on
+        if missing := self._find_missing_revisions(there, tenant, other):
+            yield f"{other.key!r} lacks the revisions {first_lines(missing)} of the tenant; migrate it first"
+        if self.back:
             return
         if other.schema in fence.fenced_schemas(there):
             yield f"{other.key!r} has former tables of a tenant; to swap back to them, give back=True or --back"
         elif (older := lock_holders.find_older_snapshots(there, other.schema)) is not None:
             yield f"transactions that began before the copy would find its tables empty: {older}; end them, or wait"
+
+    def _find_missing_revisions(self, there: Connection, tenant: Tenant, other: Tenant) -> Collection[str]:
+        """Return the revisions of the tenant's tables that the copy's do not include."""
+        databases, database = self.directory.databases, tenant.placement.database
+        is_here = database == other.placement.database
+        with nullcontext(there) if is_here else connected(databases, database, self.connection) as ours:
+            heads, copied = (_read_heads(*each) for each in ((ours, tenant), (there, other)))
+        revisions = self.directory.revisions
+        return [
+            head
+            for head in heads
+            if head not in copied and not (copied and revisions.look_up(self.connection, databases, other, head))
+        ]
 
     def _lock_tables(self, there: Connection, *, fenced: str | None = None, opened: str | None = None) -> None:
         modes = fence.lock_modes(there, fenced=fenced, opened=opened)
@@ -277,6 +296,10 @@ class _Swapping:
             holders = lock_holders.find_holders(there, modes) or "open or prepared transactions"
             why = f"its tables were in use for {self.patience:g} s by {holders}; nothing was changed"
             raise ProvisioningError(self.key, _STEP, why) from error
+
+
+def _read_heads(connection: Connection, tenant: Tenant) -> tuple[str, ...]:
+    return read_heads(connection, tenant)[0] if has_revisions(connection, tenant) else ()
 
 
 def _at(tenant: Tenant, place: Tenant) -> Tenant:
