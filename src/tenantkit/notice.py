@@ -10,6 +10,8 @@ from tenantkit.status import Status
 
 MAX_MESSAGE = 500
 """Maximum number of characters of a message."""
+MAX_TIME = timedelta(days=36_525)
+"""Maximum time to an announced end. In some time zones, Python has no value for that of `datetime.max`."""
 _NOT_IN_A_LINE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Categories of control characters, lone surrogates and line separators."""
 
@@ -22,7 +24,8 @@ def _is_message(text: str) -> bool:
 def _is_in_the_future(until: datetime | timedelta) -> bool:
     try:
         end = end_of(until)
-        return end is not None and end.utcoffset() is not None and end > datetime.now(UTC)
+        now = datetime.now(UTC)
+        return end is not None and end.utcoffset() is not None and now < end <= now + MAX_TIME
     except OverflowError:
         return False
 
@@ -38,7 +41,7 @@ _MESSAGE = Kind(
     _is_message,
 )
 _UNTIL = Kind(
-    "a datetime in the future with a time zone, or a positive timedelta",
+    "a datetime in the future with a time zone, or a positive timedelta, and at most 100 years from now",
     lambda each: isinstance(each, datetime | timedelta),
     _is_in_the_future,
     _advise_until,

@@ -44,6 +44,7 @@ REFUSED = {
     "is no duration": ("--until", ("tomorrow", "8:00", "-1h", "")),
     "needs a time zone": ("--until", ("2099-01-31", "2099-01-31T08:00")),
     "in the future": ("--until", ("2000-01-31T08:00Z", "0s")),
+    "at most 100 years": ("--until", ("9999-12-31T23:59Z", "5300w")),
     "message=": ("--message", ("", " ", "a\nb", "\x1b[2J", "x" * 501)),
 }
 

@@ -133,7 +133,7 @@ NOTICE: dict[str, Wrong] = {
     "message": (*NOT_STORABLE, "", " ", "x" * 501, "two\nlines", "\x1b[2J", "\u2028"),
     "until": (
         *("tomorrow", 60, True, datetime(2000, 1, 1, tzinfo=UTC), datetime(2300, 1, 1), date(2300, 1, 1)),  # noqa: DTZ001
-        *(timedelta(0), timedelta(hours=-1), timedelta.max),
+        *(timedelta(0), timedelta(hours=-1), timedelta.max, datetime.max.replace(tzinfo=UTC)),
     ),
 }
 TENANCY: dict[str, dict[str, Wrong]] = {
