@@ -12,7 +12,7 @@ from sqlalchemy import URL, Engine, select
 from sqlalchemy.exc import OperationalError
 
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
-from tenantkit.lifecycle import rename
+from tenantkit.lifecycle import rename, swap
 from tests.isolation.two_databases import APPLICATION, EU, Note, make_async, make_sync
 
 DOWN = "the database 'eu' cannot be reached"
@@ -51,6 +51,14 @@ def test_a_migration_goes_on_for_the_others(down: Tenancy, fleet: Tenancy, optio
     assert len(migrations.migrate(fleet).migrated) == 4
     (first, *_) = migrations.list_runs(fleet)
     assert (first.done, first.failed) == (4, 0)
+
+
+def test_a_tenant_is_not_swapped_with_its_copy_there(down: Tenancy, fleet: Tenancy) -> None:
+    fleet.suspend("e1")
+    for dry_run in (True, False):
+        with pytest.raises(ProvisioningError, match=f"'m1': swapping .*{DOWN}"):
+            swap(down, "m1", "e1", dry_run=dry_run)
+    assert [finding.subject for finding in fleet.diagnose()] == []
 
 
 def test_a_tenant_there_gets_another_key_and_its_schema_no_other_name(down: Tenancy, fleet: Tenancy) -> None:

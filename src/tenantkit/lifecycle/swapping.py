@@ -11,7 +11,7 @@ repeated, and the registry knows of the swap until the last one: the same call g
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -141,7 +141,7 @@ class _Swapping:
             found = [*self._obstacles_in_registry(tenant, other)]
         for each, find in ((tenant, self._obstacles_to_fence), (other, self._obstacles_to_open)) if not found else ():
             database = each.placement.database
-            with self.connection.begin() as transaction:
+            with self._explained(each), self.connection.begin() as transaction:
                 with connected(self.directory.databases, database, self.connection) as there:
                     found += find(there, tenant, other)
                 transaction.rollback()
@@ -150,7 +150,7 @@ class _Swapping:
     def run(self, tenant: Tenant, other: Tenant) -> Swap:
         known = (tenant, other)
         if all(shares_transaction(self.directory.databases, each.placement.database) for each in known):
-            swapped = self._step(MAIN_DATABASE, partial(self._at_once, known))
+            swapped = self._step(tenant, partial(self._at_once, known))
         else:
             with tenant_lock(self.connection, tenant.id):
                 swapped = self._in_steps(known)
@@ -197,9 +197,9 @@ class _Swapping:
         def exchange(_: Connection) -> _Pair:
             return swaps.exchange(self.connection, *self._lock_rows(known))
 
-        ours, theirs = (each.placement.database for each in known)
+        ours, theirs = known
         self._step(theirs, check)
-        self._step(MAIN_DATABASE, begin)
+        self._step(None, begin)
         try:
             self._step(ours, close)
             self._step(theirs, open_copy)
@@ -207,7 +207,7 @@ class _Swapping:
             self._step(ours, self.open_tables)
             raise
         self._step(ours, mark)
-        return self._step(MAIN_DATABASE, exchange)
+        return self._step(None, exchange)
 
     def open_tables(self, there: Connection) -> None:
         """Take the fence from the tables of the tenant, if it is served, and end its swap, unless another goes on."""
@@ -219,8 +219,17 @@ class _Swapping:
             fence.take_down(there, tenant.schema)
             swaps.end(self.connection, tenant.id)
 
-    def _step(self, database: str, work: Callable[[Connection], T]) -> T:
-        return Operation(self.directory.databases, self.connection, _STEP).run(database, work)
+    def _step(self, at: Tenant | None, work: Callable[[Connection], T]) -> T:
+        """Do one step in the database of a tenant, or in the registry alone."""
+        operation = Operation(self.directory.databases, self.connection, _STEP)
+        if at is None:
+            return operation.run(MAIN_DATABASE, work)
+        with self._explained(at):
+            return operation.run(at.placement.database, work)
+
+    def _explained(self, at: Tenant) -> AbstractContextManager[None]:
+        """Turn errors of the database of either tenant into such of the swap."""
+        return explained(self.directory, replace(at, key=self.key), _STEP)
 
     def _isolation(self, tenant: Tenant) -> Isolation:
         return self.directory.isolations.of(tenant)
