@@ -325,6 +325,18 @@ def test_a_fenced_schema_is_migrated_checked_and_backed_up_as_any_other(
         session.execute(text("DELETE FROM n"))
 
 
+@pytest.mark.parametrize("schema", ["t_acme", "t_copy"])
+def test_a_view_of_another_schema_would_go_on_with_the_former_tables(
+    tenancy: Tenancy, engine: Engine, schema: str
+) -> None:
+    make_pair(tenancy)
+    run(engine, f"CREATE VIEW public.report AS SELECT name FROM {schema}.project")
+    with pytest.raises(ProvisioningError, match=f"depend on the schema '{schema}', .*: .*view report"):
+        swap(tenancy, "acme", "copy")
+    run(engine, "DROP VIEW public.report")
+    assert swap(tenancy, "acme", "copy").tenant.schema == "t_copy"
+
+
 def test_a_copy_at_an_older_revision_is_refused(make_tenancy: Callable[..., Tenancy], environment: Environment) -> None:
     environment.add("t1", 'op.execute("CREATE TABLE n (id serial PRIMARY KEY)")')
     tenancy = make_tenancy(migrations=environment.folder)

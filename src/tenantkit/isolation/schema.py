@@ -199,7 +199,7 @@ class SchemaIsolation:
         drop_role(connection, tenant, keeps_objects=True)
 
     def obstacle_to_swap(self, connection: Connection, tenant: Tenant, other: Tenant) -> str | None:
-        """Return why the tenant's schema cannot become that of *other*: its comment, or what depends on its id."""
+        """Return why the tenant's schema cannot become that of *other*: its comment, or what depends on it."""
         if self.roles is not None:
             return "guard= gives each tenant a role, which has no privileges in the other's tables"
         if self.row_column.name is not None:
@@ -207,6 +207,9 @@ class SchemaIsolation:
         marks = [schemas.mark_of(each) for each in (tenant, other)]
         if schemas.read_mark(connection, tenant.schema) not in marks:
             return f"the schema {tenant.schema!r} does not carry the comment {marks[0]!r}"
+        if others := schemas.dependants(connection, tenant.schema):
+            where = f"the schema {tenant.schema!r}, and would go on with its tables"
+            return f"other schemas depend on {where}: {first_lines(others)}; drop these first"
         return None
 
     def take_over(self, connection: Connection, tenant: Tenant) -> None:
