@@ -52,7 +52,7 @@ def test_a_tenant_and_its_restored_copy_are_swapped_and_back(
     before = operator.get("acme")
     assert swap(operator, "acme", restored.key, dry_run=True).obstacles == ()
     for number in range(3):
-        done = swap(operator, "acme", restored.key, back=number > 0)
+        done = swap(operator, "acme", restored.key, back=number == 1)
         places = (before.placement, before.isolation), (restored.placement, restored.isolation)
         ours, theirs = places if number % 2 else reversed(places)
         assert (done.tenant.placement, done.tenant.isolation) == ours

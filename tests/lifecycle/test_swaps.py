@@ -102,6 +102,8 @@ def test_a_tenant_gets_the_tables_of_its_copy_and_back(any_tenancy: Any, engine:
         swapped(any_tenancy, "acme", "copy")
     back = swapped(any_tenancy, "acme", "copy", back=True)
     assert (back.tenant.schema, back.copy.schema) == ("t_acme", "t_copy")
+    with pytest.raises(ProvisioningError, match="'copy' has no former tables of a tenant, or not any more; leave out"):
+        swapped(any_tenancy, "acme", "copy", back=True)  # whoever repeats it gets no other tables
     assert (names(any_tenancy, "acme"), names(any_tenancy, "copy")) == (["live"], ["later", "restored"])
     add(any_tenancy, "acme", "after")
     assert history(engine) == [
@@ -195,7 +197,7 @@ def test_statements_that_are_prepared_find_the_types_of_the_new_tables(
     any_tenancy = make_any_tenancy(cache_ttl=0)
     make_pair(tenancy)
     textual = text("UPDATE task SET state = CAST(:state AS state) WHERE state = 'OPEN' RETURNING state")
-    for swapping in (None, {}, {"back": True}, {"back": True}):
+    for swapping in (None, {}, {"back": True}, {}):
         if swapping is not None:
             swap(tenancy, "acme", "copy", **swapping)
         for _ in range(12):
@@ -230,6 +232,8 @@ def test_a_plan_changes_nothing_and_names_the_obstacles(tenancy: Tenancy) -> Non
         "give 'copy' its former tables",
     )
     assert (planned.obstacles, names(tenancy, "acme"), findings(tenancy)) == ((), ["live"], [])
+    with pytest.raises(ProvisioningError, match="'copy' has no former tables of a tenant, or not any more; leave out"):
+        swap(tenancy, "acme", "copy", back=True)
     tenancy.resume("copy")
     assert swap(tenancy, "acme", "copy", dry_run=True).obstacles == (
         "'copy' is active; a copy has to be suspended, so that nobody works in it",

@@ -66,7 +66,7 @@ def test_no_row_is_lost_and_none_is_in_both(
             for number in range(rounds):
                 before = _last(engine)
                 until(lambda before=before: _last(engine) > before + 10)
-                swap(operator, "acme", "copy", back=number > 0)
+                swap(operator, "acme", "copy", back=number % 2 == 1)
             until(lambda: _has_of_process(engine, "t_copy"))
         finally:
             over.set()

@@ -59,17 +59,19 @@ _TABLES = text(
     FROM pg_class WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'p') ORDER BY relname
     """
 )
+# The trigger has an argument on tables that were a tenant's for a while only, between a swap and the one back.
 _FENCED = text(
     """
-    SELECT DISTINCT nspname::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
-    JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE tgname = :trigger
+    SELECT nspname::text AS schema, bool_or(tgnargs = 0) AS is_former
+    FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE tgname = :trigger GROUP BY 1
     """
 )
 
 
-def fenced_schemas(connection: Connection) -> frozenset[str]:
-    """Return the names of the schemas with fenced tables."""
-    return frozenset(connection.execute(_FENCED, {"trigger": TRIGGER}).scalars())
+def fenced_schemas(connection: Connection) -> Mapping[str, bool]:
+    """Return the names of the schemas with fenced tables, and whether a tenant may get these tables back."""
+    return {row.schema: row.is_former for row in connection.execute(_FENCED, {"trigger": TRIGGER})}
 
 
 def lock_modes(connection: Connection, *, fenced: str | None, opened: str | None) -> Mapping[str, str]:
@@ -106,14 +108,19 @@ def lock(connection: Connection, modes: Mapping[str, str], patience: float) -> N
     retrying(attempt)
 
 
-def put_up(connection: Connection, schema: str) -> None:
-    """Fence all tables of a schema. The caller has locked them, or nobody uses them."""
+def put_up(connection: Connection, schema: str, *, is_former: bool) -> None:
+    """Fence those tables of a schema that are not. The caller has locked them, or nobody uses them.
+
+    :param is_former: whether the tenant may get them back; if not, they were its own for a while only.
+    """
+    argument = "" if is_former else "'copy'"
     _execute_all(
         connection,
         (
-            f"CREATE OR REPLACE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION tenantkit.fence()"
-            for table in _tables(connection, schema)
+            f"CREATE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION tenantkit.fence({argument})"
+            for table, is_fenced in _tables(connection, schema).items()
+            if not is_fenced
         ),
     )
 

@@ -71,9 +71,10 @@ def swap(
     """Give a tenant the tables of its suspended *copy*, and the copy those of the tenant, while that is served.
 
     A statement that writes to the former tables afterwards, of a process that has not heard, raises `TenantMovedError`.
-    A swap that was interrupted is finished by the same call.
+    A swap that was interrupted is finished by the same call. One that is done is not done again by it.
 
     :param back: whether the copy has the tenant's former tables. What was written since the swap is then in the copy.
+        After that, the copy has its own tables again.
     :param patience: the number of seconds for which to wait for open transactions that have written to the tables.
     :param dry_run: change nothing, and return the steps and the obstacles.
     :raises TenantNotFoundError: if there is no such tenant.
@@ -161,7 +162,7 @@ class _Swapping:
         self._require(self._obstacles_to_fence(there, tenant, other))
         self._require(self._obstacles_to_open(there, tenant, other))
         self._lock_tables(there, fenced=tenant.schema, opened=other.schema)
-        fence.put_up(there, tenant.schema)
+        fence.put_up(there, tenant.schema, is_former=not _is_former(there, other))
         fence.take_down(there, other.schema)
         swapped = swaps.exchange(self.connection, tenant, other)
         for each in swapped:
@@ -173,8 +174,10 @@ class _Swapping:
             tenant, other = self._lock_rows(known)
             swaps.begin(self.connection, tenant.id, other.id)
 
-        def check(there: Connection) -> None:
-            self._require(self._obstacles_to_open(there, *self._lock_rows(known)))
+        def check(there: Connection) -> bool:
+            tenant, other = self._lock_rows(known)
+            self._require(self._obstacles_to_open(there, tenant, other))
+            return _is_former(there, other)
 
         def close(there: Connection) -> None:
             tenant, other = self._lock_rows(known)
@@ -182,7 +185,7 @@ class _Swapping:
             if there is not self.connection:  # one of an older version has no function for the fence
                 other_databases.install(there, tenant.placement.database, tenant.registry)
             self._lock_tables(there, fenced=tenant.schema)
-            fence.put_up(there, tenant.schema)
+            fence.put_up(there, tenant.schema, is_former=not is_back)
 
         def open_copy(there: Connection) -> None:
             tenant, other = self._lock_rows(known)
@@ -198,7 +201,7 @@ class _Swapping:
             return swaps.exchange(self.connection, *self._lock_rows(known))
 
         ours, theirs = known
-        self._step(theirs, check)
+        is_back = self._step(theirs, check)
         self._step(None, begin)
         try:
             self._step(ours, close)
@@ -275,11 +278,13 @@ class _Swapping:
             return  # it goes on
         if missing := self._find_missing_revisions(there, tenant, other):
             yield f"{other.key!r} lacks the revisions {first_lines(missing)} of the tenant; migrate it first"
-        if self.back:
-            return
-        if other.schema in fence.fenced_schemas(there):
+        if self.back and not _is_former(there, other):
+            yield f"{other.key!r} has no former tables of a tenant, or not any more; leave out back=True or --back"
+        elif not self.back and _is_former(there, other):
             yield f"{other.key!r} has former tables of a tenant; to swap back to them, give back=True or --back"
-        elif (older := lock_holders.find_older_snapshots(there, other.schema)) is not None:
+        elif other.schema not in fence.fenced_schemas(there) and (
+            older := lock_holders.find_older_snapshots(there, other.schema)
+        ):
             yield f"transactions that began before the copy would find its tables empty: {older}; end them, or wait"
 
     def _find_missing_revisions(self, there: Connection, tenant: Tenant, other: Tenant) -> Collection[str]:
@@ -305,6 +310,11 @@ class _Swapping:
             holders = lock_holders.find_holders(there, modes) or "open or prepared transactions"
             why = f"its tables were in use for {self.patience:g} s by {holders}; nothing was changed"
             raise ProvisioningError(self.key, _STEP, why) from error
+
+
+def _is_former(there: Connection, tenant: Tenant) -> bool:
+    """Return whether the copy *tenant* has tables to which another tenant may swap back."""
+    return fence.fenced_schemas(there).get(tenant.schema, False)
 
 
 def _read_heads(connection: Connection, tenant: Tenant) -> tuple[str, ...]:
