@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
+from itertools import count
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from tenantkit import ConfigurationError, MigrationError, ProvisioningError, Tenancy, drift, migrations
 from tenantkit.lifecycle import rename, swap
-from tests.isolation.two_databases import APPLICATION, EU, Note, make_async, make_sync
+from tests.isolation.two_databases import APPLICATION, EU, Note, dying, make_async, make_sync
 
 DOWN = "the database 'eu' cannot be reached"
 
@@ -59,6 +60,30 @@ def test_a_tenant_is_not_swapped_with_its_copy_there(down: Tenancy, fleet: Tenan
         with pytest.raises(ProvisioningError, match=f"'m1': swapping .*{DOWN}"):
             swap(down, "m1", "e1", dry_run=dry_run)
     assert [finding.subject for finding in fleet.diagnose()] == []
+
+
+def test_a_swap_that_was_killed_is_given_up_while_the_copy_cannot_be_reached(down: Tenancy, fleet: Tenancy) -> None:
+    fleet.suspend("e1")
+    for number in count(1):
+        commits = count(1)
+        with ExitStack() as dead, suppress(SystemExit):
+            for name in ("main", "eu"):
+                dead.enter_context(
+                    dying(fleet.databases.engine(name), "commit", lambda *_, n=number, c=commits: next(c) == n)
+                )
+            swap(fleet, "m1", "e1")
+        fleet.cache.clear()
+        down.cache.clear()
+        if fleet.get("m1").placement.database == "eu":
+            break
+        with suppress(ProvisioningError):
+            down.repair()
+        with down.session("m1") as session:
+            session.add(Note(id=number, text="written"))
+            session.commit()
+        assert "m1" not in {finding.subject for finding in fleet.diagnose()}
+    assert number > 5
+    assert [finding.subject for finding in fleet.diagnose()] == ["e1"]
 
 
 def test_a_tenant_there_gets_another_key_and_its_schema_no_other_name(down: Tenancy, fleet: Tenancy) -> None:

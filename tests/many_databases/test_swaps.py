@@ -163,3 +163,16 @@ def test_a_doctor_that_began_before_a_swap_does_not_open_the_tables(copied: Tena
             swapping.join()
     assert notes(copied, "berta") == ["berta"]
     assert [finding.repair for finding in copied.diagnose()] == [None]
+
+
+def test_a_swap_that_is_given_up_leaves_both_with_their_own_tables(copied: Tenancy) -> None:
+    commits = count(1)
+    with dying(copied.databases.engine("eu"), "commit", lambda *_: next(commits) == 4), pytest.raises(SystemExit):
+        swap(copied, "berta", "berta-restored")
+    copied.resume("berta-restored")
+    with pytest.raises(ProvisioningError, match="'berta-restored' is active"):
+        copied.repair()
+    for key, own in (("berta", ["again", "berta", "later"]), ("berta-restored", ["again", "berta"])):
+        write(copied, key, "again")
+        assert notes(copied, key) == own
+    assert copied.diagnose() == []

@@ -201,16 +201,29 @@ class _Swapping:
             return swaps.exchange(self.connection, *self._lock_rows(known))
 
         ours, theirs = known
-        is_back = self._step(theirs, check)
-        self._step(None, begin)
         try:
+            is_back = self._step(theirs, check)
+            self._step(None, begin)
             self._step(ours, close)
             self._step(theirs, open_copy)
         except Exception:
-            self._step(ours, self.open_tables)
+            self._step(ours, partial(self._give_up, known))
+            with suppress(ProvisioningError):  # it may be down
+                self._step(theirs, partial(self._mark_again, theirs, ours))
             raise
         self._step(ours, mark)
         return self._step(None, exchange)
+
+    def _give_up(self, known: _Pair, there: Connection) -> None:
+        """Let the tenant write to its tables again if a swap of both has begun."""
+        tenant, other = known
+        if swaps.find_partner(self.connection, tenant.id) == other.id:
+            self.open_tables(there)
+            self._mark_again(tenant, other, there)
+
+    def _mark_again(self, tenant: Tenant, other: Tenant, there: Connection) -> None:
+        if self._isolation(tenant).obstacle_to_swap(there, tenant, other) is None:
+            self._isolation(tenant).take_over(there, tenant)
 
     def open_tables(self, there: Connection) -> None:
         """Take the fence from the tables of the tenant, if it is served, and end its swap, unless another goes on."""
