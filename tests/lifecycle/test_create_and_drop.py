@@ -23,6 +23,7 @@ from tenantkit import (
     TenantNotFoundError,
     TenantUnavailableError,
 )
+from tenantkit.lifecycle import preview_drop
 from tests.support import processes
 from tests.support.catalog import fingerprint, registered, schemas, structure
 from tests.support.models import Country, Project, Task
@@ -493,3 +494,20 @@ def test_with_a_long_schema_prefix_keys_are_shorter(
 def test_an_invalid_schema_prefix_is_refused(make_tenancy: Callable[..., Tenancy], prefix: str) -> None:
     with pytest.raises(ConfigurationError, match="schema_prefix"):
         make_tenancy(schema_prefix=prefix)
+
+
+def test_a_tenant_whose_swap_was_interrupted_is_not_dropped_before_its_end(tenancy: Tenancy, engine: Engine) -> None:
+    ids = {key: tenancy.create(key).id for key in ("acme", "copy")}
+    tenancy.suspend("copy")
+    with engine.begin() as connection:  # as after the step that gives the copy's tables to the tenant
+        connection.exec_driver_sql(f"UPDATE tenantkit.tenants SET swapped_with = {ids['copy']} WHERE key = 'acme'")
+        connection.exec_driver_sql(f"COMMENT ON SCHEMA t_copy IS 'tenantkit tenant {ids['acme']}'")
+    with pytest.raises(
+        ProvisioningError, match="its swap with 'copy' was interrupted; run 'tenantkit doctor --repair'"
+    ):
+        tenancy.drop("acme")
+    assert len(preview_drop(tenancy, "acme").obstacles) == 1
+    tenancy.repair()
+    tenancy.drop("acme")
+    tenancy.drop("copy")
+    assert schemas(engine) == {"public", "shared", "tenantkit"}

@@ -16,7 +16,7 @@ from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.naming import first_lines
 from tenantkit.postgres.blockers import find_processes
 from tenantkit.postgres.errors import is_lock_conflict
-from tenantkit.registry import statuses, store
+from tenantkit.registry import statuses, store, swaps
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.referring import referring
 from tenantkit.status import Status
@@ -46,6 +46,7 @@ def drop(directory: Directory, connection: Connection, key: str) -> Tenant:
 
 def begin(directory: Directory, connection: Connection, tenant: Tenant) -> None:
     """Give a tenant, whose row the caller has locked, the status `Status.DROPPING`; raises as `drop` does."""
+    require_settled(connection, tenant)
     check_removable(directory, connection, tenant)
     if tenant.status is not Status.DROPPING:
         statuses.transition(connection, directory.isolations, tenant.key, Status.DROPPING)
@@ -114,6 +115,17 @@ def _drop_database(directory: Directory, connection: Connection, tenant: Tenant)
         name = administered_from(isolation, tenant.placement)
         with outside_transactions(databases, name, connection) as there:
             isolation.databases.drop(there, tenant)
+
+
+def require_settled(connection: Connection, tenant: Tenant) -> None:
+    """Raise if a swap of the tenant was interrupted: its copy may have its mark, and nobody could remove it then.
+
+    :raises ProvisioningError: if so.
+    """
+    partner = None if tenant.status is Status.DROPPING else swaps.find_partner(connection, tenant.id)
+    if partner is not None and (key := swaps.find_key(connection, partner)) is not None:
+        why = f"its swap with {key!r} was interrupted; run 'tenantkit doctor --repair' first"
+        raise ProvisioningError(tenant.key, _STEP, why)
 
 
 def check_removable(directory: Directory, connection: Connection, tenant: Tenant) -> None:

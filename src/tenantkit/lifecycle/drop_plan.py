@@ -9,7 +9,7 @@ from tenantkit.databases.base import joined
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import ProvisioningError
 from tenantkit.isolation.base import administered_from
-from tenantkit.lifecycle.drop import check_removable
+from tenantkit.lifecycle.drop import check_removable, require_settled
 from tenantkit.lifecycle.operation import operating
 from tenantkit.registry import store
 from tenantkit.tenant import KEY, Tenant
@@ -38,6 +38,7 @@ def preview_drop(tenancy: Deployment, key: str) -> DropPlan:
         isolation = tenancy.isolations.of(tenant)
         obstacles: tuple[str, ...] = ()
         try:
+            require_settled(connection, tenant)
             check_removable(tenancy, connection, tenant)
         except ProvisioningError as error:
             obstacles = (str(error),)
