@@ -115,7 +115,7 @@ def _finish(tenancy: Tenancy, tenant: Tenant, verb: str, wait: timedelta | None,
     if wait is None:
         drained = None
     else:
-        err.print(f"Waiting for transactions in flight, for {wait.total_seconds():g} seconds at most ...")
+        err.print(f"Waiting for transactions in flight, for {wait.total_seconds():g} s at most ...")
         drained = lifecycle.drain(tenancy, tenant.key, wait.total_seconds())
     if as_json:
         print_json({**tenant_as_json(tenant), **({} if drained is None else {"drained": _as_json(drained)})})
