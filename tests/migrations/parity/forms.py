@@ -142,7 +142,8 @@ TABLES = {
         op.drop_column("project", "x", schema=S)
     """,
     "tables_with_options": """
-        op.create_table("o", sa.Column("x", sa.Integer), schema=S, postgresql_with={"fillfactor": 70})
+        op.create_table("o", sa.Column("x", sa.Integer), schema=S)
+        op.execute("ALTER TABLE o SET (fillfactor = 70)")
         op.execute("CREATE TABLE i (y int) INHERITS (o)")
         op.create_table("empty", schema=S)
         op.create_table("h", sa.Column("x", sa.Integer, primary_key=True), schema=S, postgresql_partition_by="HASH (x)", comment="parts")
