@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import HealthCheck, Phase, example, given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
@@ -164,6 +164,7 @@ number = count()
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(declared=columns, side=st.sampled_from(["tenant", "no placeholder", "shared"]))
+@example(declared=[("text", "a", "tenant.x")], side="tenant")
 @pytest.mark.filterwarnings("ignore:.*:sqlalchemy.exc.SAWarning")
 def test_a_default_is_written_once_and_equals_the_models(
     declared: list[tuple[str, Any, Any]],

@@ -11,7 +11,7 @@ repeated, and the registry knows of the swap until the last one: the same call g
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -302,9 +302,8 @@ class _Swapping:
 
     def _find_missing_revisions(self, there: Connection, tenant: Tenant, other: Tenant) -> Collection[str]:
         """Return the revisions of the tenant's tables that the copy's do not include."""
-        databases, database = self.directory.databases, tenant.placement.database
-        is_here = database == other.placement.database
-        with nullcontext(there) if is_here else connected(databases, database, self.connection) as ours:
+        databases = self.directory.databases
+        with connected(databases, tenant.placement.database, self.connection) as ours:
             heads, copied = (_read_heads(*each) for each in ((ours, tenant), (there, other)))
         revisions = self.directory.revisions
         return [

@@ -43,7 +43,8 @@ def adapt_directives(placeholder: str | None, schema: str, alias: str) -> None:
     """
     operations: Operations = op.__dict__["_proxy"]
     invoke = operations.invoke
-    back = [] if placeholder is None else [_Renaming(name, placeholder) for name in {schema, alias}]
+    # Autogenerate's schema has the placeholder's name.
+    back = [] if placeholder is None else [_Renaming(name, placeholder) for name in {schema, alias} - {placeholder}]
 
     def invoked(operation: MigrateOperation) -> Any:
         if type(operation).__module__.startswith(_KNOWN):
