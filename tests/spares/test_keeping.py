@@ -217,13 +217,14 @@ def assert_sound(tenancy: Tenancy, engine: Engine, number: int) -> None:
 
 @pytest.mark.parametrize("repairs", [False, True], ids=["keep", "doctor"])
 def test_after_a_kill_at_any_statement_of_keeping_the_next_keeper_or_doctor_recovers(
-    repairs: bool, fleet: Make, environment: Environment, engine: Engine, all_cases: bool
+    repairs: bool, fleet: Make, environment: Environment, engine: Engine, pytestconfig: pytest.Config
 ) -> None:
+    step = {"few": 17, "more": 3, "all": 1}[pytestconfig.getoption("cases")]
     tenancy = fleet()
     for key in ("beta", "gamma"):  # so that there is a script, and statements are few
         tenancy.create(key)
     before = fingerprint(engine, "t_beta")
-    for number in count(1 + 3 * repairs, 1 if all_cases else 7):
+    for number in count(1 + repairs, step):
         # One is removed, and two are made.
         keep_spares(tenancy, 2)
         spoilt = tenancy.list(status=Status.SPARE)[0].schema
@@ -246,13 +247,13 @@ def test_after_a_kill_at_any_statement_of_keeping_the_next_keeper_or_doctor_reco
 
 @pytest.mark.parametrize("work", [create, create_seeded])
 def test_after_a_kill_at_any_statement_of_a_claim_the_next_creation_or_doctor_recovers(
-    work: Callable[[Tenancy, str], str], fleet: Make, environment: Environment, engine: Engine
+    work: Callable[[Tenancy, str], str], fleet: Make, environment: Environment, engine: Engine, all_cases: bool
 ) -> None:
     tenancy = fleet()
     for key in ("beta", "gamma"):
         tenancy.create(key)
     before = fingerprint(engine, "t_beta")
-    for number in count(1):
+    for number in count(1, 1 if all_cases else 3):
         keep_spares(tenancy, 2)
         with worker(engine.url, work, "acme", stop_at=number, migrations=str(environment.folder)) as victim:
             answer = victim.wait()
