@@ -62,16 +62,19 @@ def test_after_a_kill_at_any_statement_the_next_process_recovers(
             break
 
 
-def test_after_a_kill_of_a_backup_there_is_no_file(engine: Engine, file: Path, tmp_path: Path, all_cases: bool) -> None:
+def test_after_a_kill_of_a_backup_there_is_no_file_or_a_complete_one(
+    engine: Engine, file: Path, tmp_path: Path, all_cases: bool
+) -> None:
     path = tmp_path / "again.tenant"
     for number in count(1, 1 if all_cases else 17):
         with worker(engine.url, work.back_up, str(path), stop_at=number) as victim:
             answer = victim.wait()
             victim.kill()
-        if answer != "stopped":
+        if path.exists():  # if it was killed, the history lacks it
             assert transfer.verify(path).rows == 4
+            path.unlink()
+        if answer != "stopped":
             break
-        assert not path.exists()
     assert number > 10
 
 
