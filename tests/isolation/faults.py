@@ -229,6 +229,7 @@ def with_a_drop_of_all(patch: Patch) -> None:
 
 
 def with_a_drop_of_nothing(patch: Patch) -> None:
+    patch.setattr(schemas, "drop_tables", lambda *_, **__: None)
     patch.setattr(SchemaIsolation, "drop", lambda *_: None)
 
 
