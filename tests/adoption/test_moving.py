@@ -232,7 +232,7 @@ def test_it_waits_without_a_lock_for_transactions_that_use_the_tables(tenancy: T
     make_tables(engine)
     with engine.connect() as busy:
         busy.exec_driver_sql("UPDATE project SET name = 'two'")
-        with pytest.raises(ProvisioningError, match="the process .* used the tables all the time; end these"):
+        with pytest.raises(ProvisioningError, match="process .* used the tables all the time; end these"):
             adopt_tables(tenancy, "public", "acme", patience=0.1)
         assert registered(engine) == {}
         mover = threading.Thread(target=adopt_tables, args=(tenancy, "public", "acme"), kwargs={"patience": 300})
@@ -267,7 +267,7 @@ def test_a_sequence_or_a_materialized_view_in_use_hardly_delays_others(tenancy: 
     for statement in ("SELECT nextval('numbers')", "SELECT * FROM counts"):
         with engine.connect() as busy:
             busy.exec_driver_sql(statement)
-            with pytest.raises(ProvisioningError, match="the process .* used the tables all the time; end these"):
+            with pytest.raises(ProvisioningError, match="process .* used the tables all the time; end these"):
                 adopt_tables(tenancy, "public", "acme", allow_differences=True, patience=0.1)
     adopt_tables(tenancy, "public", "acme", allow_differences=True)
     release(tenancy, "acme", to="public")

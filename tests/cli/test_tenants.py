@@ -378,7 +378,7 @@ def test_due_tenants_are_backed_up_and_dropped(fleet: Project, project_engine: E
     ("arguments", "said"),
     [
         ((), "No tenant is named"),
-        (("acme", "--after", "soon"), "--after 'soon' is no length of time. Write 30d"),
+        (("acme", "--after", "soon"), "--after 'soon' is no duration: give numbers with s, m, h, d or w"),
         (("acme", "--after", "0d"), "more than 0"),
         (("acme", "--after", "9" * 9 + "w"), "--after"),
         (("acme", "--after", "30d", "--cancel"), "exclude each other"),

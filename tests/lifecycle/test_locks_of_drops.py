@@ -66,7 +66,7 @@ def test_a_transaction_in_the_way_is_named_and_the_drop_can_be_repeated(
         reader.exec_driver_sql(f"SELECT 'hunter2' FROM {table}").all()
         pid = reader.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         with pytest.raises(
-            ProvisioningError, match=rf"process {pid} of 'postgres' \(idle in transaction since"
+            ProvisioningError, match=rf"process {pid} \(user postgres, idle in transaction for"
         ) as named:
             tenancy.drop("acme")
         assert "hunter2" not in str(named.value)

@@ -34,7 +34,7 @@ from tests.migrations.environments import Environment
 from tests.support.catalog import structure
 from tests.support.models import Project, State, Task
 
-LISTED = ("copy", "it has the former tables of a tenant, which refuse writes; if nobody swaps back to them, drop it")
+LISTED = ("copy", "it has the former tables of a tenant, which refuse writes; drop it if they are not needed any more")
 
 
 def swapped(tenancy: Any, *arguments: Any, **options: Any) -> Swap:
@@ -236,7 +236,7 @@ def test_a_plan_changes_nothing_and_names_the_obstacles(tenancy: Tenancy) -> Non
         swap(tenancy, "acme", "copy", back=True)
     tenancy.resume("copy")
     assert swap(tenancy, "acme", "copy", dry_run=True).obstacles == (
-        "'copy' is active; a copy has to be suspended, so that nobody works in it",
+        "'copy' is active; a copy has to be suspended, so that it is not used",
     )
     with pytest.raises(ProvisioningError, match="'copy' is active"):
         swap(tenancy, "acme", "copy")
@@ -250,7 +250,7 @@ def test_transactions_that_hold_the_tables_are_waited_for_and_then_named(tenancy
         other.exec_driver_sql("SET application_name TO 'report'")
         other.exec_driver_sql("UPDATE t_acme.project SET name = 'held'")
         with pytest.raises(
-            ProvisioningError, match=r"in use for 0\.1 s by the connection \d+ \(report, idle in"
+            ProvisioningError, match=r"in use for 0\.1 s by process \d+ \(report, user \w+, idle in"
         ) as busy:
             swap(tenancy, "acme", "copy", patience=0.1)
         assert "nothing was changed" in str(busy.value)
@@ -271,7 +271,7 @@ def test_a_snapshot_that_is_older_than_the_copy_refuses_the_swap(tenancy: Tenanc
         older.exec_driver_sql("SELECT FROM shared.country")
         tenancy.create("copy")
         tenancy.suspend("copy")
-        with pytest.raises(ProvisioningError, match="would find its tables empty: the connection"):
+        with pytest.raises(ProvisioningError, match="would find its tables empty: process "):
             swap(tenancy, "acme", "copy")
         older.rollback()
         older.exec_driver_sql("SELECT FROM shared.country")
@@ -391,7 +391,9 @@ def test_a_prepared_transaction_refuses_the_swap(two_phase_server: URL) -> None:
         with tenancy.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql(f"BEGIN; INSERT INTO \"{schema}\".note VALUES ('x'); PREPARE TRANSACTION 'swap'")
             try:
-                with pytest.raises(ProvisioningError, match="have written to its tables: 'swap'; commit them"):
+                with pytest.raises(
+                    ProvisioningError, match="have written to its tables: 'swap'; execute COMMIT PREPARED"
+                ):
                     swap(tenancy, "acme", "copy", patience=0)
             finally:
                 connection.exec_driver_sql("COMMIT PREPARED 'swap'")

@@ -126,6 +126,16 @@ def template(make_template: Callable[..., URL], tmp_path_factory: pytest.TempPat
     return url.database, folder
 
 
+def write(history: list[list[str]], folder: Path, migrations: Path) -> Path:
+    """Copy *folder* to *migrations*, add the revisions of a history, and return it."""
+    shutil.rmtree(migrations, ignore_errors=True)
+    shutil.copytree(folder, migrations)
+    environment = Environment(migrations, {"tenant": "zero"})
+    for number, operations in enumerate(history):
+        environment.add(f"r{number}", "inf = float('inf')\n" + "\n".join(operations))
+    return migrations
+
+
 @examples(
     8,
     25,
@@ -138,12 +148,7 @@ def test_a_replayed_history_has_the_result_of_alembic(
     history: list[list[str]], template: tuple[str, Path], make_database: Callable[..., URL], tmp_path: Path
 ) -> None:
     database, folder = template
-    migrations = tmp_path / "migrations"
-    shutil.rmtree(migrations, ignore_errors=True)
-    shutil.copytree(folder, migrations)
-    environment = Environment(migrations, {"tenant": "zero"})
-    for number, operations in enumerate(history):
-        environment.add(f"r{number}", "inf = float('inf')\n" + "\n".join(operations))
+    migrations = write(history, folder, tmp_path / "migrations")
     url = make_database(database)
     with closing(Tenancy(url, tenant=MetaData(schema="tenant"), migrations=migrations, listen=False)) as tenancy:
         report = migrate(tenancy, jobs=2)
@@ -176,12 +181,7 @@ def test_a_squashed_history_builds_the_same(
     tmp_path: Path,
 ) -> None:
     database, folder = template
-    migrations = tmp_path / "migrations"
-    shutil.rmtree(migrations, ignore_errors=True)
-    shutil.copytree(folder, migrations)
-    environment = Environment(migrations, {"tenant": "zero"})
-    for number, operations in enumerate(history):
-        environment.add(f"r{number}", "inf = float('inf')\n" + "\n".join(operations))
+    migrations = write(history, folder, tmp_path / "migrations")
     to = f"r{data.draw(st.integers(0, len(history) - 1))}"
     url = make_database(database)
     with closing(Tenancy(url, tenant=MetaData(schema="tenant"), migrations=migrations, listen=False)) as tenancy:

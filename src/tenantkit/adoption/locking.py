@@ -1,4 +1,4 @@
-"""Locks of tables that an application uses, taken without waiting in the queue for them."""
+"""Locks of the tables of an application that are to move."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import time
 from collections.abc import Collection
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from tenantkit.adoption.objects import Movable
-from tenantkit.postgres.errors import is_lock_conflict
+from tenantkit.isolation import schemas
 from tenantkit.postgres.limits import Limits
+from tenantkit.postgres.table_locks import lock_at_once
+from tenantkit.registry.tables import SCHEMA as REGISTRY
 
-PAUSE = 0.01
-"""Seconds between attempts; while none waits for a lock, no statement waits behind it."""
 BRIEF = Limits("100ms")
 """The limit of a wait for another lock while the tables are locked, and the application waits for them."""
 
@@ -26,20 +25,19 @@ def lock_tables(connection: Connection, objects: Collection[Movable], end: float
 
     :raises DBAPIError: if some were in use until then.
     """
-    tables = [each.identity for each in objects if each.type == "table"]
-    while tables:
-        savepoint = connection.begin_nested()
-        try:
-            execute(connection, [f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE NOWAIT"])
-        except DBAPIError as error:
-            savepoint.rollback()
-            if not is_lock_conflict(error) or time.monotonic() > end:
-                raise
-            time.sleep(PAUSE)
-        else:
-            savepoint.commit()
-            break
+    tables = (each.identity for each in objects if each.type == "table")
+    lock_at_once(connection, dict.fromkeys(tables, "ACCESS EXCLUSIVE"), end - time.monotonic())
     BRIEF.apply(connection)
+
+
+def obstacle_of_foreign(connection: Connection, schema: str) -> str | None:
+    """Return why *schema* is none of an application's own."""
+    mark = schemas.read_mark(connection, schema)
+    if mark is None:
+        return f"the schema {schema!r} does not exist"
+    if schemas.marked_id(mark) is not None or schema == REGISTRY:
+        return f"the schema {schema!r} is tenantkit's or a tenant's"
+    return None
 
 
 def execute(connection: Connection, statements: Collection[str]) -> None:

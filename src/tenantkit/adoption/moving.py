@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from tenantkit.adoption.locking import PAUSE
 from tenantkit.adoption.report import TableAdoption
 from tenantkit.adoption.tables import Move
 from tenantkit.arguments import FLAG, NAME, number, optional, require
@@ -15,24 +14,15 @@ from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import AdoptionError, ProvisioningError
 from tenantkit.lifecycle.operation import operating
 from tenantkit.migrations.environment.targets import graph_of
-from tenantkit.naming import first_lines, validate_key
+from tenantkit.naming import validate_key
+from tenantkit.postgres import blockers
 from tenantkit.postgres.errors import is_lock_conflict, reason
 from tenantkit.postgres.limits import limit_lock_waits
-from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.postgres.rights import lack_of_rights
+from tenantkit.postgres.table_locks import PAUSE
 from tenantkit.registry import versions
 
 _STEP = "moving the tables"
-_USERS = text(
-    """
-    SELECT DISTINCT coalesce('the process ' || pid || ' (' || coalesce(nullif(application_name, ''), usename) || ')',
-        'a prepared transaction')
-    FROM pg_locks LEFT JOIN pg_stat_activity USING (pid)
-    WHERE pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND relation IN (SELECT oid FROM pg_class WHERE relnamespace = to_regnamespace(:schema))
-        AND pid IS DISTINCT FROM pg_backend_pid() ORDER BY 1
-    """
-)
 
 
 def adopt_tables(
@@ -105,8 +95,7 @@ def _repeat(connection: Connection, work: Move, *, dry_run: bool) -> TableAdopti
                 raise ProvisioningError(work.key, _STEP, why) from error
             if time.monotonic() > work.end:
                 with connection.begin():
-                    users = connection.execute(_USERS, {"schema": quote_identifier(work.source)}).scalars().all()
-                who = first_lines(users) or "other transactions"
+                    who = blockers.describe(blockers.find_holders(connection, work.source)) or "other transactions"
                 raise ProvisioningError(
                     work.key, _STEP, f"{who} used the tables all the time; end these, or give more patience="
                 ) from error

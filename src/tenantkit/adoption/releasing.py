@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, select
 
-from tenantkit.adoption.locking import execute, lock_tables
+from tenantkit.adoption.locking import execute, lock_tables, obstacle_of_foreign
 from tenantkit.adoption.objects import read_objects
 from tenantkit.arguments import NAME, number, optional, require
 from tenantkit.deployment import TENANCY, Deployment
@@ -21,7 +21,6 @@ from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.registry import store, swaps
 from tenantkit.registry.referring import referring
 from tenantkit.registry.revisions import has_revisions, read_heads
-from tenantkit.registry.tables import SCHEMA as REGISTRY
 from tenantkit.registry.tables import tenants
 from tenantkit.runs.claims import claim
 from tenantkit.status import COMPLETE
@@ -90,15 +89,13 @@ def _move_back(there: Connection, tenant: Tenant, schema: str, end: float) -> No
 
 
 def _find_obstacles(there: Connection, tenant: Tenant, schema: str) -> Iterator[str]:
-    own, mark = (schemas.read_mark(there, name) for name in (tenant.schema, schema))
+    own = schemas.read_mark(there, tenant.schema)
     if own:
         yield f"its schema {tenant.schema!r} has the comment {own!r}, so it is not the tenant's alone"
     if own is None:
         yield f"its schema {tenant.schema!r} does not exist"
-    if mark is None:
-        yield f"the schema {schema!r} does not exist"
-    elif schemas.marked_id(mark) is not None or schema == REGISTRY:
-        yield f"the schema {schema!r} is tenantkit's or a tenant's"
+    if (obstacle := obstacle_of_foreign(there, schema)) is not None:
+        yield obstacle
     if not claim(there, tenant.schema):
         yield f"a migration, or a backup, is at work on the schema {tenant.schema!r}; wait until it ends"
     if (named := obstacle_in(tenant.schema, find_mentions(there, tenant.schema))) is not None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
 from tenantkit.adoption.comparison import build_standard, find_differences, find_foreign_tables
-from tenantkit.adoption.locking import execute, lock_tables
+from tenantkit.adoption.locking import execute, lock_tables, obstacle_of_foreign
 from tenantkit.adoption.objects import VERSION_TABLE, Division, divide, read_objects
 from tenantkit.adoption.report import TableAdoption
 from tenantkit.deployment import Deployment
@@ -19,15 +18,15 @@ from tenantkit.drift.catalog.reader import detail_of
 from tenantkit.isolation import schemas
 from tenantkit.isolation.mentions import find_mentions
 from tenantkit.isolation.relabel import replace_in_paths
+from tenantkit.lifecycle.key import place
 from tenantkit.migrations.environment.run import run
 from tenantkit.migrations.planning.version_tables import read_heads
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.naming import first_lines
 from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.registry import applications, former, statuses, store
-from tenantkit.registry.tables import SCHEMA as REGISTRY
 from tenantkit.status import Status
-from tenantkit.tenant import Isolation, NewTenant, Placement, Tenant
+from tenantkit.tenant import Isolation, NewTenant, Tenant
 
 if TYPE_CHECKING:
     from tenantkit.drift.compare import Difference
@@ -56,8 +55,9 @@ class Move:
         """Do it in the transaction of *connection*; if the result has obstacles, that is to be rolled back."""
         tenancy = self.tenancy
         applications.claim(connection, tenancy.application)
-        isolation = tenancy.isolations.for_new(NewTenant(key=self.key, isolation=Isolation.SCHEMA))
-        placement = self._place(connection, isolation)
+        new = NewTenant(key=self.key, isolation=Isolation.SCHEMA, number=1 + former.count_former(connection, self.key))
+        isolation = tenancy.isolations.for_new(new)
+        placement = place(connection, isolation, new)
         objects, detail = read_objects(connection, self.source)
         shared = {table.name: table.schema for table in tenancy.tables.shared}
         division = divide(
@@ -99,13 +99,13 @@ class Move:
             attributes={},
         )
         isolation.create(connection, tenant)
-        place = quote_identifier(placement.schema)
+        quoted = quote_identifier(placement.schema)
         for schema in sorted({str(shared[each.name]) for each in away}):
             execute(connection, [f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(schema)}"])
         statements = [each.move_to(quote_identifier(str(shared[each.name]))) for each in away]
-        statements += [each.move_to(place) for each in division.moving]
+        statements += [each.move_to(quoted) for each in division.moving]
         if self.graph is not None and not is_stamped:
-            statements.append(f"ALTER TABLE {quote_identifier(self.source)}.{VERSION_TABLE} SET SCHEMA {place}")
+            statements.append(f"ALTER TABLE {quote_identifier(self.source)}.{VERSION_TABLE} SET SCHEMA {quoted}")
         execute(connection, statements)
         kept = [self.source] if self.source in tenancy.extra_schemas else []
         replace_in_paths(
@@ -118,7 +118,7 @@ class Move:
         )
         isolation.adopt(connection, tenant)
         for role in tenancy.grant_to if tenancy.tenant_roles is None else ():
-            schemas.let_use(connection, _granted(division, place), role)
+            schemas.let_use(connection, _granted(division, quoted), role)
         if is_stamped:
             self._stamp(connection, isolation, tenant, heads)
         found = detail_of(connection, placement.schema)
@@ -130,14 +130,6 @@ class Move:
         if (obstacle := isolation.obstacle_to_drop(connection, tenant)) is not None:
             problems.append(obstacle)  # a table elsewhere with a key to the tenant's
         return replace(plan, differences=differences, obstacles=tuple(problems))
-
-    def _place(self, connection: Connection, isolation: TenantIsolation) -> Placement:
-        """Return a placement that no tenant has had."""
-        for number in count(1 + former.count_former(connection, self.key)):
-            placement = isolation.place(NewTenant(key=self.key, number=number))
-            if not former.is_former(connection, placement.schema):
-                return placement
-        raise AssertionError
 
     def _heads(self, connection: Connection) -> tuple[Heads, bool, list[str]]:
         """Return the heads of the tables, whether they have to be recorded, and what is wrong with them."""
@@ -156,13 +148,10 @@ class Move:
         return self.graph.resolve(self.revision or "heads"), True, []
 
     def _find_obstacles(self, connection: Connection, division: Division) -> Iterator[str]:
-        mark = schemas.read_mark(connection, self.source)
-        if mark is None or schemas.marked_id(mark) is not None or self.source == REGISTRY:
-            yield f"the schema {self.source!r} " + (
-                "does not exist" if mark is None else "is tenantkit's or a tenant's"
-            )
+        if (obstacle := obstacle_of_foreign(connection, self.source)) is not None:
+            yield obstacle
             return
-        if any(tenant.key == self.key for tenant in store.find(connection, status=[*Status])):
+        if store.has_key(connection, self.key):
             yield f"the key {self.key!r} is another tenant's"
         names = {each.name for each in division.moving if each.is_table}
         if missing := {table.name for table in self.tenancy.tables.tenant} - names:

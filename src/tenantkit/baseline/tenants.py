@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tenantkit.databases.base import shares_transaction
 from tenantkit.deployment import Deployment
-from tenantkit.exceptions import ConfigurationError, TenantNotFoundError
+from tenantkit.exceptions import ConfigurationError
 from tenantkit.migrations.planning.version_tables import read_placements
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.naming import first_lines
@@ -66,10 +66,7 @@ def choose_tenant(tenancy: Deployment, key: str, revision: str) -> Tenant:
     :raises ConfigurationError: if it is elsewhere, or at another revision.
     """
     with tenancy.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        found = [each for each in store.find(connection, status=MIGRATED) if each.key == key]
-        if not found:
-            raise TenantNotFoundError(key=key)
-        [tenant] = found
+        tenant = store.get(connection, key)
         heads = read_placements(tenancy.databases, connection, [tenant.placement]).get(tenant.placement)
     if not shares_transaction(tenancy.databases, tenant.placement.database):
         raise ConfigurationError(

@@ -28,7 +28,7 @@ def confirm_by_typing(word: str, question: str) -> None:
 
 
 def require_terminal() -> None:
-    """Raise `UsageError` if nobody can confirm anything, as stdin is no terminal."""
+    """Raise `UsageError` if there is no terminal, so that nothing can be confirmed."""
     if not sys.stdin.isatty():
         raise UsageError("This command needs confirmation, and stdin is no terminal. Pass --yes to confirm it.")
 

@@ -10,18 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, text
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from tenantkit.postgres.advisory_locks import PLACEMENT
-from tenantkit.postgres.errors import LOCK_NOT_AVAILABLE, sqlstate
 from tenantkit.postgres.quoting import quote_identifier
 
 MOVED = "TK010"
 """The SQLSTATE with which a statement that writes to fenced tables fails."""
 TRIGGER = "tenantkit_fence"
 """The name of the trigger on each fenced table."""
-PAUSE = 0.01
-"""Seconds between two attempts to lock tables."""
 
 # A run that migrates the schema holds the lock of its placement. The action of a foreign key is a statement that
 # PostgreSQL executes for its own trigger of the other table, also if it finds no row; line 2 of the context shows it.
@@ -74,6 +70,11 @@ def fenced_schemas(connection: Connection) -> Mapping[str, bool]:
     return {row.schema: row.is_former for row in connection.execute(_FENCED, {"trigger": TRIGGER})}
 
 
+def is_former(connection: Connection, schema: str) -> bool:
+    """Return whether *schema* has fenced tables that a tenant may get back."""
+    return fenced_schemas(connection).get(schema, False)
+
+
 def lock_modes(connection: Connection, *, fenced: str | None, opened: str | None) -> Mapping[str, str]:
     """Return the locks that `put_up` takes in the schema *fenced*, and `take_down` in *opened*, by quoted tables."""
     closed = _tables(connection, opened) if opened is not None else {}
@@ -83,33 +84,8 @@ def lock_modes(connection: Connection, *, fenced: str | None, opened: str | None
     }
 
 
-def lock(connection: Connection, modes: Mapping[str, str], patience: float) -> None:
-    """Lock tables until the transaction ends, all at once: no request queues behind a lock that waits.
-
-    :param patience: the number of seconds for which to try.
-    :raises DBAPIError: with the SQLSTATE of a lock that is not available, if others hold one all the time.
-    """
-    statements = [
-        f"LOCK TABLE {', '.join(f'ONLY {table}' for table in modes if modes[table] == mode)} IN {mode} MODE NOWAIT"
-        for mode in sorted(set(modes.values()))
-    ]
-
-    def attempt() -> None:
-        with connection.begin_nested():
-            for statement in statements:
-                _execute(connection, statement)
-
-    retrying = Retrying(
-        retry=retry_if_exception(lambda error: sqlstate(error) == LOCK_NOT_AVAILABLE),
-        wait=wait_fixed(PAUSE),
-        stop=stop_after_delay(patience),
-        reraise=True,
-    )
-    retrying(attempt)
-
-
 def put_up(connection: Connection, schema: str, *, is_former: bool) -> None:
-    """Fence those tables of a schema that are not. The caller has locked them, or nobody uses them.
+    """Fence those tables of a schema that are not. The caller has locked them, or they are not used.
 
     :param is_former: whether the tenant may get them back; if not, they were its own for a while only.
     """

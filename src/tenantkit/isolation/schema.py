@@ -99,7 +99,7 @@ class SchemaIsolation:
             return misnamed
         if others := schemas.dependants(connection, tenant.schema):
             return f"other schemas depend on it: {first_lines(others)}; drop these first"
-        if prepared := blockers.find_prepared(connection, tenant.schema):
+        if prepared := blockers.find_holders(connection, tenant.schema, referred=True).prepared:
             return blockers.describe_prepared(prepared, "have locked its tables, or shared ones that it refers to")
         return None
 
@@ -273,5 +273,7 @@ def _inspect_fences(connection: Connection, tenants: Collection[Tenant]) -> Iter
         if tenant.schema in fenced and tenant.status in WRITABLE:
             yield Finding(tenant.key, "its tables refuse writes, as former tables of a tenant do", "let it write again")
         elif tenant.schema in fenced and tenant.status is Status.SUSPENDED:
-            problem = "it has the former tables of a tenant, which refuse writes; if nobody swaps back to them, drop it"
+            problem = (
+                "it has the former tables of a tenant, which refuse writes; drop it if they are not needed any more"
+            )
             yield Finding(tenant.key, problem, None)

@@ -14,7 +14,7 @@ from tenantkit.isolation.base import administered_from
 from tenantkit.lifecycle.operation import Operation, explained
 from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.naming import first_lines
-from tenantkit.postgres.blockers import find_processes
+from tenantkit.postgres import blockers
 from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.registry import statuses, store, swaps
 from tenantkit.registry.directory import Directory
@@ -90,14 +90,14 @@ def _naming_blockers(directory: Directory, connection: Connection, tenant: Tenan
         if not is_lock_conflict(error) or directory.isolations.of(tenant).shares_tables:
             raise
         with connected(directory.databases, tenant.placement.database, connection) as there, there.begin():
-            processes = find_processes(there, tenant.schema)
-        if not processes:
+            holders = blockers.find_holders(there, tenant.schema, referred=True)
+        if not holders.blockers:
             raise
         raise ProvisioningError(
             tenant.key,
             _STEP,
-            f"transactions have locked its tables, or shared ones that it refers to: {first_lines(processes)}; wait "
-            "for them, or end them by pg_terminate_backend()",
+            f"transactions have locked its tables, or shared ones that it refers to: {blockers.describe(holders)}; "
+            "wait for them, or end them by pg_terminate_backend()",
         ) from error
 
 
@@ -118,7 +118,7 @@ def _drop_database(directory: Directory, connection: Connection, tenant: Tenant)
 
 
 def require_settled(connection: Connection, tenant: Tenant) -> None:
-    """Raise if a swap of the tenant was interrupted: its copy may have its mark, and nobody could remove it then.
+    """Raise if a swap of the tenant was interrupted: its copy may have its mark, and could not be removed then.
 
     :raises ProvisioningError: if so.
     """

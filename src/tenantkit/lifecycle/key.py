@@ -25,7 +25,7 @@ from tenantkit.registry.identity import read_identity
 from tenantkit.registry.row_values import refusing_values_of_others
 from tenantkit.registry.tables import tenants
 from tenantkit.status import Status
-from tenantkit.tenant import Placement, Tenant
+from tenantkit.tenant import NewTenant, Placement, Tenant
 
 CLAIMING = "claiming the key"
 
@@ -59,11 +59,7 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
         if order.wanted is None and order.policy is not None:
             new = replace(new, database=choose_database(connection, directory.databases, new, order.policy))
         isolation = directory.isolations.for_new(new)
-        placement = isolation.place(new)
-        # A tenant with another key may have had the name: one that was adopted, for example.
-        while not isolation.shares_tables and former.is_former(connection, placement.schema):
-            new = replace(new, number=new.number + 1)
-            placement = isolation.place(new)
+        placement = place(connection, isolation, new)
         obstacle = _find_obstacle(directory, connection, isolation, placement)
         if obstacle is not None:
             if lock_row(connection, order.key) is not None:  # another process has created the tenant meanwhile
@@ -104,6 +100,16 @@ def _claim(directory: Directory, connection: Connection, order: Order, claim: st
         raise TenantExistsError(order.key)
     domains.replace(connection, tenant.id, order.domains)
     return store.get(connection, order.key)
+
+
+def place(connection: Connection, isolation: Isolation, new: NewTenant) -> Placement:
+    """Return the placement of a new tenant: if it has tables of its own, one that no other tenant has had."""
+    placement = isolation.place(new)
+    # A tenant with another key may have had the name: one that was adopted, for example.
+    while not isolation.shares_tables and former.is_former(connection, placement.schema):
+        new = replace(new, number=new.number + 1)
+        placement = isolation.place(new)
+    return placement
 
 
 def _find_obstacle(

@@ -10,7 +10,7 @@ repeated, and the registry knows of the swap until the last one: the same call g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
@@ -26,15 +26,14 @@ from tenantkit.exceptions import ConfigurationError, ProvisioningError, TenantNo
 from tenantkit.isolation import fence
 from tenantkit.isolation.base import Isolation
 from tenantkit.lifecycle.operation import Operation, explained, operating
+from tenantkit.lifecycle.swap_obstacles import Obstacles
 from tenantkit.lifecycle.tenant_lock import tenant_lock, try_tenant_lock
-from tenantkit.naming import first_lines
-from tenantkit.postgres import lock_holders
+from tenantkit.postgres import blockers
 from tenantkit.postgres.errors import LOCK_NOT_AVAILABLE, sqlstate
+from tenantkit.postgres.table_locks import lock_at_once
 from tenantkit.registry import other_databases, store, swaps
 from tenantkit.registry.directory import Directory
-from tenantkit.registry.revisions import has_revisions, read_heads
-from tenantkit.runs.claims import claim
-from tenantkit.status import COMPLETE, WRITABLE, Status
+from tenantkit.status import WRITABLE
 from tenantkit.tenant import KEY, MAIN_DATABASE, Tenant
 
 PATIENCE = 10.0
@@ -139,8 +138,8 @@ class _Swapping:
 
     def plan(self, tenant: Tenant, other: Tenant) -> Swap:
         with self.connection.begin():
-            found = [*self._obstacles_in_registry(tenant, other)]
-        for each, find in ((tenant, self._obstacles_to_fence), (other, self._obstacles_to_open)) if not found else ():
+            found = [*self._obstacles.in_registry(tenant, other)]
+        for each, find in ((tenant, self._obstacles.to_fence), (other, self._obstacles.to_open)) if not found else ():
             database = each.placement.database
             with self._explained(each), self.connection.begin() as transaction:
                 with connected(self.directory.databases, database, self.connection) as there:
@@ -159,10 +158,10 @@ class _Swapping:
 
     def _at_once(self, known: _Pair, there: Connection) -> _Pair:
         tenant, other = self._lock_rows(known)
-        self._require(self._obstacles_to_fence(there, tenant, other))
-        self._require(self._obstacles_to_open(there, tenant, other))
+        self._require(self._obstacles.to_fence(there, tenant, other))
+        self._require(self._obstacles.to_open(there, tenant, other))
         self._lock_tables(there, fenced=tenant.schema, opened=other.schema)
-        fence.put_up(there, tenant.schema, is_former=not _is_former(there, other))
+        fence.put_up(there, tenant.schema, is_former=not fence.is_former(there, other.schema))
         fence.take_down(there, other.schema)
         swapped = swaps.exchange(self.connection, tenant, other)
         for each in swapped:
@@ -176,12 +175,12 @@ class _Swapping:
 
         def check(there: Connection) -> bool:
             tenant, other = self._lock_rows(known)
-            self._require(self._obstacles_to_open(there, tenant, other))
-            return _is_former(there, other)
+            self._require(self._obstacles.to_open(there, tenant, other))
+            return fence.is_former(there, other.schema)
 
         def close(there: Connection) -> None:
             tenant, other = self._lock_rows(known)
-            self._require(self._obstacles_to_fence(there, tenant, other))
+            self._require(self._obstacles.to_fence(there, tenant, other))
             if there is not self.connection:  # one of an older version has no function for the fence
                 other_databases.install(there, tenant.placement.database, tenant.registry)
             self._lock_tables(there, fenced=tenant.schema)
@@ -247,6 +246,10 @@ class _Swapping:
         """Turn errors of the database of either tenant into such of the swap."""
         return explained(self.directory, replace(at, key=self.key), _STEP)
 
+    @property
+    def _obstacles(self) -> Obstacles:
+        return Obstacles(self.directory, self.connection, back=self.back)
+
     def _isolation(self, tenant: Tenant) -> Isolation:
         return self.directory.isolations.of(tenant)
 
@@ -257,80 +260,28 @@ class _Swapping:
         tenant, other = rows[self.key], rows[self.copy]
         if [each.placement for each in known] != [tenant.placement, other.placement]:
             self._require(["another process has moved one of them meanwhile; nothing was changed"])
-        self._require(self._obstacles_in_registry(tenant, other))
+        self._require(self._obstacles.in_registry(tenant, other))
         return tenant, other
 
     def _require(self, obstacles: Iterable[str]) -> None:
         for obstacle in obstacles:
             raise ProvisioningError(self.key, _STEP, obstacle)
 
-    def _obstacles_in_registry(self, tenant: Tenant, other: Tenant) -> Iterator[str]:
-        if tenant.status not in COMPLETE:
-            yield f"it is {tenant.status}: finish its creation or its removal first"
-        if other.status is not Status.SUSPENDED:
-            yield f"{other.key!r} is {other.status}; a copy has to be suspended, so that nobody works in it"
-        pairs = {(first, second) for first, (_, second) in swaps.find_unfinished(self.connection).items()}
-        for each in (tenant, other):
-            if any(each.id in pair for pair in pairs - {(tenant.id, other.id)}):
-                yield f"another swap of {each.key!r} goes on, or was interrupted: run 'tenantkit doctor --repair' first"
-
-    def _obstacles_to_fence(self, there: Connection, tenant: Tenant, other: Tenant) -> Iterator[str]:
-        if (obstacle := self._isolation(tenant).obstacle_to_swap(there, tenant, other)) is not None:
-            yield obstacle
-        if not claim(there, tenant.schema):
-            yield f"a migration, or a backup, is at work on the schema {tenant.schema!r}; wait until it ends"
-        if (prepared := lock_holders.find_prepared_writers(there, tenant.schema)) is not None:
-            yield f"prepared transactions have written to its tables: {prepared}; commit them, or roll them back"
-
-    def _obstacles_to_open(self, there: Connection, tenant: Tenant, other: Tenant) -> Iterator[str]:
-        if (obstacle := self._isolation(other).obstacle_to_swap(there, other, tenant)) is not None:
-            yield obstacle
-        if not claim(there, other.schema):
-            yield f"a migration, or a backup, is at work on the schema {other.schema!r}; wait until it ends"
-        if swaps.find_partner(self.connection, tenant.id) is not None:
-            return  # it goes on
-        if missing := self._find_missing_revisions(there, tenant, other):
-            yield f"{other.key!r} lacks the revisions {first_lines(missing)} of the tenant; migrate it first"
-        if self.back and not _is_former(there, other):
-            yield f"{other.key!r} has no former tables of a tenant, or not any more; leave out back=True or --back"
-        elif not self.back and _is_former(there, other):
-            yield f"{other.key!r} has former tables of a tenant; to swap back to them, give back=True or --back"
-        elif other.schema not in fence.fenced_schemas(there) and (
-            older := lock_holders.find_older_snapshots(there, other.schema)
-        ):
-            yield f"transactions that began before the copy would find its tables empty: {older}; end them, or wait"
-
-    def _find_missing_revisions(self, there: Connection, tenant: Tenant, other: Tenant) -> Collection[str]:
-        """Return the revisions of the tenant's tables that the copy's do not include."""
-        databases = self.directory.databases
-        with connected(databases, tenant.placement.database, self.connection) as ours:
-            heads, copied = (_read_heads(*each) for each in ((ours, tenant), (there, other)))
-        revisions = self.directory.revisions
-        return [
-            head
-            for head in heads
-            if head not in copied and not (copied and revisions.look_up(self.connection, databases, other, head))
-        ]
-
     def _lock_tables(self, there: Connection, *, fenced: str | None = None, opened: str | None = None) -> None:
         modes = fence.lock_modes(there, fenced=fenced, opened=opened)
         try:
-            fence.lock(there, modes, self.patience)
+            lock_at_once(there, modes, self.patience)
         except DBAPIError as error:
             if sqlstate(error) != LOCK_NOT_AVAILABLE:
                 raise
-            holders = lock_holders.find_holders(there, modes) or "open or prepared transactions"
-            why = f"its tables were in use for {self.patience:g} s by {holders}; nothing was changed"
+            found = [
+                blockers.find_holders(there, schema, writers=schema == fenced)
+                for schema in (fenced, opened)
+                if schema is not None
+            ]
+            who = ", ".join(filter(None, map(blockers.describe, found))) or "open or prepared transactions"
+            why = f"its tables were in use for {self.patience:g} s by {who}; nothing was changed"
             raise ProvisioningError(self.key, _STEP, why) from error
-
-
-def _is_former(there: Connection, tenant: Tenant) -> bool:
-    """Return whether the copy *tenant* has tables to which another tenant may swap back."""
-    return fence.fenced_schemas(there).get(tenant.schema, False)
-
-
-def _read_heads(connection: Connection, tenant: Tenant) -> tuple[str, ...]:
-    return read_heads(connection, tenant)[0] if has_revisions(connection, tenant) else ()
 
 
 def _at(tenant: Tenant, place: Tenant) -> Tenant:

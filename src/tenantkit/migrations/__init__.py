@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from tenantkit.migrations.results.failures import FailureGroup
     from tenantkit.migrations.results.outcome import Outcome
     from tenantkit.migrations.results.planned import PlannedGroup, PlannedPlacement, PlannedStep, Preview, Rehearsal
-    from tenantkit.migrations.results.progress import Blocker, Progress, StepProgress, Waiting
+    from tenantkit.migrations.results.progress import Progress, StepProgress, Waiting
     from tenantkit.migrations.results.report import MigrationReport, Wave
     from tenantkit.migrations.results.status import DatabaseStatus, FleetStatus, PlacementStatus
     from tenantkit.migrations.runs.commands import downgrade, downgrade_run, migrate, stamp
     from tenantkit.migrations.runs.shared import downgrade_shared, stamp_shared, upgrade_shared
+    from tenantkit.postgres.blockers import Blocker
 
 __all__ = [
     "Blocker",

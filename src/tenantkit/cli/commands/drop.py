@@ -15,7 +15,7 @@ from tenantkit.cli.confirm import confirm_by_typing
 from tenantkit.cli.display.errors import UsageError, print_error
 from tenantkit.cli.display.output import out, print_done, print_json, tenant_as_json
 from tenantkit.cli.options.common import Json, OptionalKey, Yes
-from tenantkit.cli.options.duration import parse_duration
+from tenantkit.cli.options.times import parse_duration
 from tenantkit.registry import store
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Tenant
@@ -84,7 +84,7 @@ def drop(
         return
     if key is None:
         raise UsageError("No tenant is named. Give its key, or --due.")
-    grace = None if after is None else parse_duration(after, "--after")
+    grace = parse_duration(after, "--after")
     with application(context) as tenancy:
         if cancel:
             _print(lifecycle.cancel_drop(tenancy, key), _KEPT, as_json=as_json)

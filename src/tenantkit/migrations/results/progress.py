@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from tenantkit.migrations.results.outcome import Outcome
 from tenantkit.migrations.results.report import Wave
+from tenantkit.postgres.blockers import Blocker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,29 +23,6 @@ class StepProgress:
     """Number of rows that have been set."""
     percent: int
     """Percentage of the table that is done."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blocker:
-    """A session for which others wait."""
-
-    pid: int
-    """Its process id at the server; 0 for a prepared transaction."""
-    user: str | None = None
-    application: str | None = None
-    state: str | None = None
-    """Its state in ``pg_stat_activity``, such as ``active`` or ``idle in transaction``."""
-    seconds: int | None = None
-    """The age of its transaction in seconds."""
-
-    @override
-    def __str__(self) -> str:
-        if self.pid == 0:
-            return "a prepared transaction"
-        since = None if self.seconds is None else f"for {self.seconds} s"
-        state = " ".join(filter(None, (self.state, since)))
-        details = ", ".join(filter(None, (self.application, self.user and f"user {self.user}", state)))
-        return f"process {self.pid} ({details})" if details else f"process {self.pid}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

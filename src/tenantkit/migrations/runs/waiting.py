@@ -13,9 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tenantkit.databases.base import by_database, split_key
 from tenantkit.migrations.environment.targets import shared_target
-from tenantkit.migrations.results.progress import Blocker, Progress, Waiting
+from tenantkit.migrations.results.progress import Progress, Waiting
 from tenantkit.migrations.runs.shared import SHARED
 from tenantkit.postgres.advisory_locks import PLACEMENT
+from tenantkit.postgres.blockers import read_blockers
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -47,14 +48,6 @@ _WAITING = text(
     """  # noqa: S608 - ours
 )
 _CLAIMS = text(f"SELECT schema, {_SCHEMA} AS claimed FROM unnest(CAST(:schemas AS text[])) AS schema")  # noqa: S608 - ours
-# Without the text of the query, which may contain a tenant's data.
-_BLOCKERS = text(
-    """
-    SELECT pid, usename AS user, application_name AS application, state,
-        extract(epoch FROM clock_timestamp() - xact_start) AS seconds
-    FROM pg_stat_activity WHERE pid = ANY (:pids) ORDER BY pid
-    """
-)
 
 
 class Watch:
@@ -106,9 +99,7 @@ class Watch:
             pids = tuple(sorted({*row.blockers}))
             if key is None or not pids or not self._is_new(key, pids):
                 continue
-            rows = {each.pid: each for each in connection.execute(_BLOCKERS, {"pids": [*pids]})}
-            blockers = tuple(_blocker(pid, rows.get(pid)) for pid in pids)
-            self._report(Waiting(key=key, blockers=blockers))
+            self._report(Waiting(key=key, blockers=read_blockers(connection, pids)))
 
     def _is_new(self, key: str, pids: tuple[int, ...]) -> bool:
         before, then = self._reported.get(key, ((), 0.0))
@@ -116,17 +107,6 @@ class Watch:
             return False
         self._reported[key] = pids, monotonic()
         return True
-
-
-def _blocker(pid: int, row: object | None) -> Blocker:
-    seconds = getattr(row, "seconds", None)
-    return Blocker(
-        pid=pid,
-        user=getattr(row, "user", None),
-        application=getattr(row, "application", None) or None,
-        state=getattr(row, "state", None),
-        seconds=None if seconds is None else round(float(seconds)),
-    )
 
 
 def watching_for(
