@@ -41,9 +41,10 @@ def test_suspend_tells_what_it_waited_for_and_cut_off(fleet: Project, project_en
 
 REFUSED = {
     "no duration": ("--drain", ("5", "soon", "-5s", "5 s", "", f"{'9' * 20}w", "nan", "1y")),
-    "is no duration": ("--until", ("tomorrow", "8:00", "-1h", "")),
+    "neither a time such as": ("--until", ("tomorrow", "8:00", "-1h", "")),
     "needs a time zone": ("--until", ("2099-01-31", "2099-01-31T08:00")),
-    "in the future": ("--until", ("2000-01-31T08:00Z", "0s")),
+    "has passed already": ("--until", ("2000-01-31T08:00Z",)),
+    "in the future": ("--until", ("0s",)),
     "at most 100 years": ("--until", ("9999-12-31T23:59Z", "5300w")),
     "message=": ("--message", ("", " ", "a\nb", "\x1b[2J", "x" * 501)),
 }

@@ -19,7 +19,7 @@ def test_a_tenant_is_backed_up_verified_and_restored_as_another(fleet: Project, 
     assert (planned.code, planned.json["key"], planned.json["is_beside"]) == (0, "beta", False)
     done = fleet.invoke("restore", "acme.tenant", "--as", "beta")
     assert (done.code, done.err) == (0, "")
-    assert done.out == "Restored beta (schema t_beta), 0 rows, active\n"
+    assert done.out == "Restored beta (schema t_beta, rows: 0, active)\n"
     with project_engine.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM t_beta.alembic_version")) == "t2"
 
@@ -34,7 +34,7 @@ def test_beside_a_living_tenant_the_tables_that_differ_are_shown(fleet: Project,
         )
     done = fleet.invoke("restore", "acme.tenant")
     assert (done.code, done.err) == (0, "")
-    assert "Restored acme-restored (schema t_acme-restored), 0 rows, suspended" in done.out
+    assert "Restored acme-restored (schema t_acme-restored, rows: 0, suspended)" in done.out
     assert [line.split() for line in done.out.splitlines()[2:]] == [["invoices", "1", "0"]]
 
 

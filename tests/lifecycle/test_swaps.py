@@ -236,7 +236,7 @@ def test_a_plan_changes_nothing_and_names_the_obstacles(tenancy: Tenancy) -> Non
         swap(tenancy, "acme", "copy", back=True)
     tenancy.resume("copy")
     assert swap(tenancy, "acme", "copy", dry_run=True).obstacles == (
-        "'copy' is active; a copy has to be suspended, so that it is not used",
+        "'copy' is active, and a copy may not be in use: 'tenantkit suspend copy'",
     )
     with pytest.raises(ProvisioningError, match="'copy' is active"):
         swap(tenancy, "acme", "copy")

@@ -35,7 +35,7 @@ class Obstacles:
         if tenant.status not in COMPLETE:
             yield f"it is {tenant.status}: finish its creation or its removal first"
         if other.status is not Status.SUSPENDED:
-            yield f"{other.key!r} is {other.status}; a copy has to be suspended, so that it is not used"
+            yield f"{other.key!r} is {other.status}, and a copy may not be in use: 'tenantkit suspend {other.key}'"
         pairs = {(first, second) for first, (_, second) in swaps.find_unfinished(self.connection).items()}
         for each in (tenant, other):
             if any(each.id in pair for pair in pairs - {(tenant.id, other.id)}):

@@ -226,7 +226,7 @@ def _restored_as_json(restored: transfer.Restored) -> dict[str, Any]:
 
 def _print_restored(restored: transfer.Restored) -> None:
     tenant = restored.tenant
-    print_done("Restored", f"{tenant.key} (schema {tenant.schema}), {restored.backup.rows:,} rows, {tenant.status}")
+    print_done("Restored", f"{tenant.key} (schema {tenant.schema}, rows: {restored.backup.rows:,}, {tenant.status})")
     if restored.plan.domains_left_out:
         err.print(f"Other tenants have these domains: {', '.join(restored.plan.domains_left_out)}.")
     if restored.differences is None:
