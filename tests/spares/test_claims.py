@@ -94,7 +94,7 @@ def test_creations_at_once_get_different_spares_and_then_none(fleet: Make, engin
     assert others == [first] * 6
 
 
-def test_two_creations_of_one_key_claim_one_spare(fleet: Make, spares: Spares) -> None:
+def test_three_creations_of_one_key_claim_at_most_one_spare(fleet: Make, spares: Spares) -> None:
     tenancy = fleet()
     keep_spares(tenancy, 3)
 
@@ -106,7 +106,8 @@ def test_two_creations_of_one_key_claim_one_spare(fleet: Make, spares: Spares) -
 
     with ThreadPoolExecutor(3) as pool:
         assert sorted(pool.map(create, range(3))) == ["acme", "exists", "exists"]
-    assert len(spares()) == 2
+    # One that meets another's claim is built from nothing, and may be the first to reserve the key.
+    assert len(spares()) in {2, 3}
 
 
 def test_what_prevents_a_tenant_leaves_the_spare(fleet: Make, engine: Engine, spares: Spares) -> None:

@@ -13,7 +13,7 @@ _WAITING = "import time; print('ready', flush=True); time.sleep(60)"
 _ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_process_that_a_test_starts_ends_at_a_signal(number: signal.Signals) -> None:
     with subprocess.Popen([sys.executable, "-c", _WAITING], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         assert child.stdout
@@ -28,7 +28,7 @@ def test_a_process_that_a_test_starts_ends_at_a_signal(number: signal.Signals) -
 def test_the_tests_may_be_started_in_the_background_of_a_shell() -> None:
     test = f"{__file__}::{test_a_process_that_a_test_starts_ends_at_a_signal.__name__}"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:cov", test]
-    script = "trap '' TERM; \"$@\" & wait $!"  # a job in the background ignores SIGINT
+    script = "trap '' TERM HUP; \"$@\" & wait $!"  # a job in the background ignores SIGINT
     done = subprocess.run(["sh", "-c", script, "sh", *command], cwd=_ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
+    assert "3 passed" in done.stdout
