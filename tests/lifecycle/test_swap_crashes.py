@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select
 from tenantkit import ProvisioningError, Tenancy, TenantMovedError
 from tenantkit.lifecycle import swap
 from tests.support import processes
-from tests.support.catalog import fingerprint
+from tests.support.catalog import fingerprint, mark_copy
 from tests.support.models import Project
 from tests.support.processes import until_alone, worker
 
@@ -27,6 +27,7 @@ def test_after_a_kill_at_any_statement_a_swap_is_done_or_not(tenancy: Tenancy, e
         tenancy.create(key)
         write(tenancy, key, key)
     tenancy.suspend("acme-copy")
+    mark_copy(tenancy, "acme", "acme-copy")
     before = fingerprint(engine, "t_beta")
     for number in count(1, 4 if all_cases else 11):
         with worker(engine.url, processes.swap, "acme", stop_at=number) as victim:

@@ -31,7 +31,7 @@ from tenantkit.lifecycle import Swap, cancel_drop, rename, swap
 from tenantkit.postgres.errors import sqlstate
 from tenantkit.runs.claims import claim
 from tests.migrations.environments import Environment
-from tests.support.catalog import structure
+from tests.support.catalog import mark_copy, structure
 from tests.support.models import Project, State, Task
 
 LISTED = ("copy", "it has the former tables of a tenant, which refuse writes; drop it if they are not needed any more")
@@ -49,6 +49,7 @@ def make_pair(tenancy: Any) -> None:
     add(tenancy, "acme", "live")
     add(tenancy, "copy", "restored")
     tenancy.suspend("copy")
+    mark_copy(tenancy, "acme", "copy")
 
 
 def add(tenancy: Any, key: str, name: str) -> None:
@@ -96,13 +97,13 @@ def test_a_tenant_gets_the_tables_of_its_copy_and_back(any_tenancy: Any, engine:
     add(any_tenancy, "acme", "later")
     assert findings(any_tenancy) == [LISTED]
 
-    with pytest.raises(
-        ProvisioningError, match="'copy' has former tables of a tenant; to swap back to them, give back"
-    ):
+    with pytest.raises(ProvisioningError, match="'copy' has former tables; to swap back to them, give back"):
         swapped(any_tenancy, "acme", "copy")
     back = swapped(any_tenancy, "acme", "copy", back=True)
     assert (back.tenant.schema, back.copy.schema) == ("t_acme", "t_copy")
-    with pytest.raises(ProvisioningError, match="'copy' has no former tables of a tenant, or not any more; leave out"):
+    with pytest.raises(
+        ProvisioningError, match="'copy' has no former tables of the tenant, or not any more; leave out"
+    ):
         swapped(any_tenancy, "acme", "copy", back=True)  # whoever repeats it gets no other tables
     assert (names(any_tenancy, "acme"), names(any_tenancy, "copy")) == (["live"], ["later", "restored"])
     add(any_tenancy, "acme", "after")
@@ -115,6 +116,38 @@ def test_a_tenant_gets_the_tables_of_its_copy_and_back(any_tenancy: Any, engine:
     any_tenancy.drop("copy")
     assert findings(any_tenancy) == []
     assert structure(engine, "t_acme") == shapes["t_acme"]
+
+
+def test_a_tenant_never_gets_the_tables_of_another_one_by_mistake(tenancy: Tenancy) -> None:
+    make_pair(tenancy)
+    tenancy.create("globex")
+    add(tenancy, "globex", "of globex")
+    tenancy.suspend("globex")
+    refused = "'globex' was not restored from a backup of 'acme', so its rows may be another customer's; .* any_tenant"
+    [obstacle] = swap(tenancy, "acme", "globex", dry_run=True).obstacles
+    with pytest.raises(ProvisioningError, match=refused) as error:
+        swap(tenancy, "acme", "globex")
+    assert obstacle in str(error.value)
+    with pytest.raises(ProvisioningError, match="'globex' has no former tables of the tenant"):
+        swap(tenancy, "acme", "globex", back=True, any_tenant=True)
+    swap(tenancy, "acme", "copy")  # which has the former tables of acme now
+    for options in ({"back": True}, {"back": True, "any_tenant": True}, {"any_tenant": True}):
+        with pytest.raises(ProvisioningError, match="former tables"):
+            swap(tenancy, "globex", "copy", **options)
+    assert (names(tenancy, "acme"), names(tenancy, "copy"), names(tenancy, "globex")) == (
+        ["restored"], ["live"], ["of globex"]
+    )  # fmt: skip
+
+
+def test_a_tenant_that_was_not_restored_is_a_copy_where_that_is_said(tenancy: Tenancy) -> None:
+    for key in ("acme", "repaired"):
+        tenancy.create(key)
+        add(tenancy, key, key)
+    tenancy.suspend("repaired")
+    swap(tenancy, "acme", "repaired", any_tenant=True)
+    assert (names(tenancy, "acme"), names(tenancy, "repaired")) == (["repaired"], ["acme"])
+    swap(tenancy, "acme", "repaired", back=True)
+    assert (names(tenancy, "acme"), names(tenancy, "repaired")) == (["acme"], ["repaired"])
 
 
 def test_a_process_that_has_not_heard_reads_the_former_tables_and_its_write_is_refused_once(
@@ -232,7 +265,9 @@ def test_a_plan_changes_nothing_and_names_the_obstacles(tenancy: Tenancy) -> Non
         "give 'copy' its former tables",
     )
     assert (planned.obstacles, names(tenancy, "acme"), findings(tenancy)) == ((), ["live"], [])
-    with pytest.raises(ProvisioningError, match="'copy' has no former tables of a tenant, or not any more; leave out"):
+    with pytest.raises(
+        ProvisioningError, match="'copy' has no former tables of the tenant, or not any more; leave out"
+    ):
         swap(tenancy, "acme", "copy", back=True)
     tenancy.resume("copy")
     assert swap(tenancy, "acme", "copy", dry_run=True).obstacles == (
@@ -271,6 +306,7 @@ def test_a_snapshot_that_is_older_than_the_copy_refuses_the_swap(tenancy: Tenanc
         older.exec_driver_sql("SELECT FROM shared.country")
         tenancy.create("copy")
         tenancy.suspend("copy")
+        mark_copy(tenancy, "acme", "copy")
         with pytest.raises(ProvisioningError, match="would find its tables empty: process "):
             swap(tenancy, "acme", "copy")
         older.rollback()
@@ -302,6 +338,7 @@ def test_a_tenant_whose_rows_have_its_own_value_is_refused(make_tenancy: Callabl
     for key in ("acme", "copy"):
         tenancy.create(key)
     tenancy.suspend("copy")
+    mark_copy(tenancy, "acme", "copy")
     with pytest.raises(ProvisioningError, match="its rows have its own value in the column 'tenant_id'"):
         swap(tenancy, "acme", "copy")
 
@@ -314,6 +351,7 @@ def test_a_fenced_schema_is_migrated_checked_and_backed_up_as_any_other(
     for key in ("acme", "beta", "copy"):
         tenancy.create(key)
     tenancy.suspend("copy")
+    mark_copy(tenancy, "acme", "copy")
     swap(tenancy, "acme", "copy")
     assert not drift.check(tenancy).has_drift
     transfer.backup(tenancy, "copy", tmp_path / "copy.tenant")
@@ -347,6 +385,7 @@ def test_a_copy_at_an_older_revision_is_refused(make_tenancy: Callable[..., Tena
     for key in ("acme", "copy"):
         tenancy.create(key)
     tenancy.suspend("copy")
+    mark_copy(tenancy, "acme", "copy")
     environment.add("t2", 'op.execute("ALTER TABLE n ADD b text")')
     migrations.migrate(tenancy, tenants=["acme"])
     with pytest.raises(ProvisioningError, match="'copy' lacks the revisions t2 of the tenant; migrate it first"):
@@ -387,6 +426,7 @@ def test_a_prepared_transaction_refuses_the_swap(two_phase_server: URL) -> None:
             tenancy.create(key)
             stack.callback(tenancy.drop, key)
         tenancy.suspend("copy")
+        mark_copy(tenancy, "acme", "copy")
         schema = tenancy.get("acme").schema
         with tenancy.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql(f"BEGIN; INSERT INTO \"{schema}\".note VALUES ('x'); PREPARE TRANSACTION 'swap'")

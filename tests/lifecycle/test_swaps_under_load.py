@@ -12,6 +12,7 @@ from sqlalchemy import URL, Engine, text
 
 from tenantkit import Tenancy, TenantMovedError
 from tenantkit.lifecycle import swap
+from tests.support.catalog import mark_copy
 from tests.support.models import Project
 from tests.support.processes import until, worker
 
@@ -54,6 +55,7 @@ def test_no_row_is_lost_and_none_is_in_both(
     for key in ("acme", "beta", "copy"):
         operator.create(key)
     operator.suspend("copy")
+    mark_copy(operator, "acme", "copy")
     over = Event()
     with ThreadPoolExecutor() as pool, worker(database, write_elsewhere, "acme", "process", cache_ttl=3600) as process:
         writing = [

@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from tenantkit.registry import store, swaps
+
 _STRUCTURE = text(
     """
     SELECT 'relation' AS kind, relname AS name, relkind::text AS definition, pg_class.oid::text AS identity
@@ -95,3 +97,9 @@ def set_status(engine: Engine, status: str, key: str = "%") -> None:
 
 def _rows(connection: Connection, schema: str) -> list[Any]:
     return list(connection.execute(_STRUCTURE, {"schema": schema, "quoted": f'"{schema}"'}))
+
+
+def mark_copy(tenancy: Any, key: str, copy: str) -> None:
+    """Record that a tenant is a copy of another one, as a restore does."""
+    with getattr(tenancy, "sync", tenancy).engine.begin() as connection:
+        swaps.mark_copy(connection, store.get(connection, copy).id, store.get(connection, key).id)

@@ -320,6 +320,7 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
             "key": NOT_KEY,
             "copy": NOT_KEY,
             "back": NOT_FLAG,
+            "any_tenant": NOT_FLAG,
             "patience": (*NOT_NUMBER, -1),
             "dry_run": NOT_FLAG,
         },

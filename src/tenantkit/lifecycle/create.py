@@ -32,7 +32,7 @@ from tenantkit.lifecycle.order import Order
 from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
 from tenantkit.postgres.rights import lack_of_rights
-from tenantkit.registry import history, other_databases, spares, statuses, store
+from tenantkit.registry import history, other_databases, spares, statuses, store, swaps
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.history import Event
 from tenantkit.registry.tables import tenants
@@ -275,6 +275,8 @@ class _Creation:
         tenant = statuses.complete(self._connection, self._tenant, self._order.becomes)
         if (backup := self._order.restored_from) is not None:
             self._record_restore(tenant, backup)
+        if self._order.copy_of is not None:
+            swaps.mark_copy(self._connection, tenant.id, self._order.copy_of)
         return tenant
 
     def _record_restore(self, tenant: Tenant, backup: Mapping[str, Any]) -> None:

@@ -38,6 +38,8 @@ class Order:
     """Its status when it is complete."""
     restored_from: Mapping[str, Any] | None = None
     """What its history says of the backup that its rows are from."""
+    copy_of: int | None = None
+    """The id of the tenant that was backed up, if there is one."""
 
     def new_tenant(self, number: int = 1) -> NewTenant:
         """Return the properties that decide the placement of the *number*-th tenant with the key."""

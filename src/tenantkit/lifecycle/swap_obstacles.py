@@ -29,6 +29,8 @@ class Obstacles:
     _: KW_ONLY
     back: bool
     """Whether the copy is to have the tenant's former tables."""
+    any_tenant: bool
+    """Whether the copy may be one that tenantkit has not restored beside the tenant."""
 
     def in_registry(self, tenant: Tenant, other: Tenant) -> Iterator[str]:
         """Those that the rows of both tenants show."""
@@ -40,6 +42,15 @@ class Obstacles:
         for each in (tenant, other):
             if any(each.id in pair for pair in pairs - {(tenant.id, other.id)}):
                 yield f"another swap of {each.key!r} goes on, or was interrupted: run 'tenantkit doctor --repair' first"
+        goes_on = swaps.find_partner(self.connection, tenant.id) == other.id
+        is_copy = goes_on or swaps.is_copy(self.connection, other.id, tenant.id)
+        if self.back and not is_copy:
+            yield _no_former(other)
+        elif not (is_copy or self.any_tenant):
+            yield (
+                f"{other.key!r} was not restored from a backup of {tenant.key!r}, so its rows may be another "
+                "customer's; if they are not, give any_tenant=True or --any-tenant"
+            )
 
     def to_fence(self, there: Connection, tenant: Tenant, other: Tenant) -> Iterator[str]:
         """Those against a fence around the tenant's tables; *there* is a connection to their database."""
@@ -57,9 +68,9 @@ class Obstacles:
         fenced = fence.fenced_schemas(there)
         has_former = fenced.get(other.schema, False)
         if self.back and not has_former:
-            yield f"{other.key!r} has no former tables of a tenant, or not any more; leave out back=True or --back"
+            yield _no_former(other)
         elif not self.back and has_former:
-            yield f"{other.key!r} has former tables of a tenant; to swap back to them, give back=True or --back"
+            yield f"{other.key!r} has former tables; to swap back to them, give back=True or --back"
         elif other.schema not in fenced and (older := blockers.find_older_snapshots(there, other.schema)):
             shown = first_lines(map(str, older))
             yield f"transactions that began before the copy would find its tables empty: {shown}; end them, or wait"
@@ -81,6 +92,10 @@ class Obstacles:
             for head in heads
             if head not in copied and not (copied and revisions.look_up(self.connection, databases, other, head))
         ]
+
+
+def _no_former(other: Tenant) -> str:
+    return f"{other.key!r} has no former tables of the tenant, or not any more; leave out back=True or --back"
 
 
 def _read_heads(connection: Connection, tenant: Tenant) -> tuple[str, ...]:

@@ -64,6 +64,7 @@ def swap(
     copy: str,
     *,
     back: bool = False,
+    any_tenant: bool = False,
     patience: float = PATIENCE,
     dry_run: bool = False,
 ) -> Swap:
@@ -74,18 +75,22 @@ def swap(
 
     :param back: whether the copy has the tenant's former tables. What was written since the swap is then in the copy.
         After that, the copy has its own tables again.
+    :param any_tenant: whether the copy may be a tenant that was not restored from a backup of this one. Its rows are
+        this tenant's then, whoever's they are.
     :param patience: the number of seconds for which to wait for open transactions that have written to the tables.
     :param dry_run: change nothing, and return the steps and the obstacles.
     :raises TenantNotFoundError: if there is no such tenant.
     :raises TenantUnavailableError: if this version of tenantkit does not know an isolation or a database of theirs.
     :raises ConfigurationError: if both are one tenant.
-    :raises ProvisioningError: if the copy is not suspended, the two cannot be swapped, or others use the tables.
+    :raises ProvisioningError: if the copy is not suspended or not a copy, the two cannot be swapped, or others use the
+        tables.
     """
     require(
         tenancy=(tenancy, TENANCY),
         key=(key, KEY),
         copy=(copy, KEY),
         back=(back, FLAG),
+        any_tenant=(any_tenant, FLAG),
         patience=(patience, number(0)),
         dry_run=(dry_run, FLAG),
     )
@@ -99,7 +104,7 @@ def swap(
             tenant, other = store.get(connection, key), store.get(connection, copy)
             for known in (tenant, other):
                 tenancy.isolations.of(known)
-        work = _Swapping(tenancy, connection, key, copy, back=back, patience=patience)
+        work = _Swapping(tenancy, connection, key, copy, back=back, any_tenant=any_tenant, patience=patience)
         with explained(tenancy, tenant, _STEP):
             return work.plan(tenant, other) if dry_run else work.run(tenant, other)
 
@@ -120,10 +125,10 @@ def settle(directory: Directory, connection: Connection, key: str) -> None:
             return  # a process is at work on it
     with explained(directory, tenant, _STEP), suppress(TenantNotFoundError):  # renamed, or dropped, meanwhile
         if other is None:
-            work = _Swapping(directory, connection, key, key, back=False, patience=PATIENCE)
+            work = _Swapping(directory, connection, key, key)
             Operation(directory.databases, connection, _STEP).run(tenant.placement.database, work.open_tables)
         else:
-            _Swapping(directory, connection, key, other.key, back=False, patience=PATIENCE).run(tenant, other)
+            _Swapping(directory, connection, key, other.key).run(tenant, other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +138,9 @@ class _Swapping:
     key: str
     copy: str
     _: KW_ONLY
-    back: bool
-    patience: float
+    back: bool = False
+    any_tenant: bool = False
+    patience: float = PATIENCE
 
     def plan(self, tenant: Tenant, other: Tenant) -> Swap:
         with self.connection.begin():
@@ -248,7 +254,7 @@ class _Swapping:
 
     @property
     def _obstacles(self) -> Obstacles:
-        return Obstacles(self.directory, self.connection, back=self.back)
+        return Obstacles(self.directory, self.connection, back=self.back, any_tenant=self.any_tenant)
 
     def _isolation(self, tenant: Tenant) -> Isolation:
         return self.directory.isolations.of(tenant)

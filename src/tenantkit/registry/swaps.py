@@ -25,6 +25,17 @@ def end(connection: Connection, tenant_id: int) -> None:
     connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(swapped_with=None))
 
 
+def mark_copy(connection: Connection, copy_id: int, tenant_id: int) -> None:
+    """Record that a tenant is a copy of another one, with which it may be swapped."""
+    connection.execute(update(tenants).where(tenants.c.id == copy_id).values(copy_of=tenant_id))
+
+
+def is_copy(connection: Connection, copy_id: int, tenant_id: int) -> bool:
+    """Return whether a tenant is a copy of another one, or has its former tables."""
+    of = select(tenants.c.copy_of).where(tenants.c.id == copy_id)
+    return bool(connection.execute(of).scalar_one() == tenant_id)
+
+
 def find_partner(connection: Connection, tenant_id: int) -> int | None:
     """Return the id of the tenant with which a tenant is being swapped; ``None`` if it is not."""
     return connection.execute(select(tenants.c.swapped_with).where(tenants.c.id == tenant_id)).scalar_one_or_none()
@@ -47,7 +58,10 @@ def is_unfinished(connection: Connection, tenant_id: int) -> bool:
 
 
 def exchange(connection: Connection, tenant: Tenant, other: Tenant) -> tuple[Tenant, Tenant]:
-    """Exchange where two tenants have their tables, end their swap, and return their new states."""
+    """Exchange where two tenants have their tables, end their swap, and return their new states.
+
+    The other one is a copy of the tenant from then on.
+    """
     pair = [tenant.id, other.id]
     found = select(tenants.c.id, *_PLACE).where(tenants.c.id.in_(pair))
     places = {row.pop("id"): row for row in (dict(row._mapping) for row in connection.execute(found))}  # noqa: SLF001 - public
@@ -61,4 +75,5 @@ def exchange(connection: Connection, tenant: Tenant, other: Tenant) -> tuple[Ten
     change(tenant.id, other.id, places[other.id])
     change(other.id, tenant.id, places[tenant.id])
     connection.execute(update(tenants).where(tenants.c.id.in_(pair)).values(swapped_with=None))
+    mark_copy(connection, other.id, tenant.id)
     return store.get(connection, tenant.key), store.get(connection, other.key)

@@ -34,6 +34,7 @@ tenants = Table(
     Column("message", Text),
     Column("until", DateTime(timezone=True)),
     Column("swapped_with", BigInteger),
+    Column("copy_of", BigInteger),
 )
 """The tenants, for foreign keys of shared tables: ``ForeignKey(tenants.c.id)``."""
 

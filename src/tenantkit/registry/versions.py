@@ -289,8 +289,9 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE tenantkit.tenants ADD COLUMN message text, ADD COLUMN until timestamptz",
         *RECORD_CHANGES,
         FENCE,
-        # The copy with which a tenant is being swapped, if that takes several transactions.
-        "ALTER TABLE tenantkit.tenants ADD COLUMN swapped_with bigint",
+        # The copy with which a tenant is being swapped, if that takes several transactions, and the tenant that a copy
+        # was restored beside: ids, which may outlive their tenants.
+        "ALTER TABLE tenantkit.tenants ADD COLUMN swapped_with bigint, ADD COLUMN copy_of bigint",
     ),
 )
 

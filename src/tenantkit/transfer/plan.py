@@ -67,7 +67,8 @@ def plan(
     """
     manifest = file.manifest
     to_revision = _require_revisions(tenancy, file)
-    living = _find_living(connection, manifest) if key is None else None
+    original = _find_living(connection, manifest)
+    living = original if key is None else None
     chosen = key or (manifest.key if living is None else living.key + SUFFIX)
     if _find_complete(connection, chosen) is not None:
         raise TenantExistsError(chosen)
@@ -91,7 +92,7 @@ def plan(
     elif status == Status.READ_ONLY:
         order = replace(order, becomes=Status.READ_ONLY)
     origin = {"file": file.path.name, "key": manifest.key, "backed_up_at": manifest.created_at}
-    order = replace(order, restored_from=origin)
+    order = replace(order, restored_from=origin, copy_of=None if original is None else original.id)
     return Planned(
         RestorePlan(
             key=chosen,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +30,12 @@ def swap(
     back: Annotated[
         bool, typer.Option("--back", metavar="", help="Swap back: the copy has the tenant's former tables.")
     ] = False,
+    any_tenant: Annotated[
+        bool,
+        typer.Option(
+            "--any-tenant", metavar="", help="COPY may be a tenant that was not restored from a backup of this one."
+        ),
+    ] = False,
     patience: Annotated[
         float,
         typer.Option(
@@ -45,8 +51,9 @@ def swap(
     """Give a tenant the tables of its restored copy while it is served, and the copy its former ones. Asks for the key.
 
     It shows the tables whose rows differ first. The key, the id, the domains and the status stay with each tenant. The
-    former tables refuse writes: no process writes to them that has not heard of the swap. `--back` swaps back. The exit
-    code of `--dry-run` is 1 if there are obstacles. After an interruption, the same command goes on.
+    former tables refuse writes: no process writes to them that has not heard of the swap. `--back` swaps back. The copy
+    is one that `tenantkit restore` has made from a backup of the tenant. The exit code of `--dry-run` is 1 if there are
+    obstacles. After an interruption, the same command goes on.
 
     **Examples**
 
@@ -57,7 +64,8 @@ def swap(
     if not (yes or dry_run):
         require_terminal()
     with application(context) as tenancy:
-        plan = swap_tenants(tenancy, key, copy, back=back, patience=patience, dry_run=True)
+        chosen: dict[str, Any] = {"back": back, "any_tenant": any_tenant, "patience": patience}
+        plan = swap_tenants(tenancy, key, copy, dry_run=True, **chosen)
         changed = (
             [] if plan.obstacles else [each for each in transfer.differences(tenancy, key, copy) if not each.is_equal]
         )
@@ -74,30 +82,22 @@ def swap(
             if plan.obstacles:
                 raise typer.Exit(1)
             return
-        done = swap_with(tenancy, key, copy, back=back, patience=patience, yes=yes)
+        done = swap_with(tenancy, key, copy, yes=yes, **chosen)
     if as_json:
         print_json(as_json_of(done))
     else:
         print_swap(done)
 
 
-def swap_with(
-    tenancy: Tenancy,
-    key: str,
-    copy: str,
-    *,
-    back: bool = False,
-    patience: float = PATIENCE,
-    yes: bool,
-) -> Swap:
-    """Swap a tenant with its *copy* after a person has confirmed it."""
+def swap_with(tenancy: Tenancy, key: str, copy: str, *, yes: bool, **chosen: Any) -> Swap:
+    """Swap a tenant with its *copy*, with options of `tenantkit.lifecycle.swap`, after a person has confirmed it."""
     if not yes:
         confirm_by_typing(
             key,
             f"This gives {key!r} the tables of {copy!r}. What {key!r} has now stays in {copy!r}.\n"
             f"Type {key!r} to continue",
         )
-    return swap_tenants(tenancy, key, copy, back=back, patience=patience)
+    return swap_tenants(tenancy, key, copy, **chosen)
 
 
 def print_swap(done: Swap) -> None:
