@@ -219,7 +219,7 @@ def assert_sound(tenancy: Tenancy, engine: Engine, number: int) -> None:
 def test_after_a_kill_at_any_statement_of_keeping_the_next_keeper_or_doctor_recovers(
     repairs: bool, fleet: Make, environment: Environment, engine: Engine, pytestconfig: pytest.Config
 ) -> None:
-    step = {"few": 17, "more": 3, "all": 1}[pytestconfig.getoption("cases")]
+    step = {"few": 61, "more": 7, "all": 1}[pytestconfig.getoption("cases")]
     tenancy = fleet()
     for key in ("beta", "gamma"):  # so that there is a script, and statements are few
         tenancy.create(key)

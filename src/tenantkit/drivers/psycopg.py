@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 _ENDS = (b"COMMIT", b"ROLLBACK")
 _FATAL_ERROR = pq.ExecStatus.FATAL_ERROR
 _IDLE = pq.TransactionStatus.IDLE
+_ACTIVE = pq.TransactionStatus.ACTIVE
+_PATIENCE = 5.0
+"""Seconds to wait for the end of a statement that was cancelled, as psycopg does."""
 
 
 class _MarkedCursor:
@@ -191,7 +194,22 @@ class Connection(_Framed, psycopg.Connection[Any]):  # type: ignore[misc]
         """Wait for the server, as psycopg does after each command; a forked process is refused."""
         if self._process != os.getpid():
             raise self._refuse()
-        return super().wait(gen, *arguments, **options)
+        try:
+            return super().wait(gen, *arguments, **options)
+        except KeyboardInterrupt:
+            self._read_to_the_end()
+            raise
+
+    def _read_to_the_end(self) -> None:
+        """Read the results of a command that psycopg has cancelled, so that the connection can be rolled back.
+
+        psycopg does so with its generator, which has ended if the interruption was raised in that.
+        """
+        try:
+            if self.pgconn.transaction_status == _ACTIVE:
+                super().wait(generators.fetch_many(self.pgconn), timeout=_PATIENCE)
+        except psycopg.Error:
+            self.pgconn.finish()
 
     @override
     def rollback(self) -> None:
