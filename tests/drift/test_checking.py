@@ -128,6 +128,20 @@ def test_a_report_on_some_tenants_compares_them_with_all(fleet: Fleet) -> None:
     assert [(group.tenants, group.alike) for group in report.groups] == [(3, 2)]
 
 
+def test_text_that_prevents_a_rename_of_the_schema_is_named_and_is_no_drift(migrated: Tenancy, engine: Engine) -> None:
+    assert check(migrated).names_in_text == ()
+    for key in ("new", "newer", "newest"):
+        body = f"AS 'BEGIN RETURN (SELECT count(*) FROM t_{key}.project); END'"
+        run(engine, f"CREATE FUNCTION t_{key}.counted() RETURNS bigint LANGUAGE plpgsql {body}")
+    report = check(migrated)
+    assert (report.has_drift, report.names_in_text) == (False, ("the body of counted()",))
+    run(engine, "ALTER TABLE t_newer.project ALTER name SET DEFAULT 't_newer.x'")
+    report = check(migrated)
+    assert words_of(report).keys() == {"newer"}
+    assert report.names_in_text == ("the body of counted()", "the default of project.name")
+    assert check(migrated, tenants=["newest", "old"]).names_in_text == ("the body of counted()",)
+
+
 def test_a_tenant_that_does_not_exist_is_refused(fleet: Fleet) -> None:
     with pytest.raises(TenantNotFoundError, match="nobody"):
         fleet.check(tenants=["acme", "nobody"])

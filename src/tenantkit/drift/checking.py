@@ -13,7 +13,7 @@ from tenantkit.databases.base import Databases, by_database, shares_transaction
 from tenantkit.databases.reach import AT_ONCE, in_each
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.drift.catalog.dependencies import Detail
-from tenantkit.drift.catalog.reader import read_details, read_hashes
+from tenantkit.drift.catalog.reader import read_details, read_hashes, read_names_in_text
 from tenantkit.drift.catalog.shape import restore_words
 from tenantkit.drift.catalog.unused_indexes import unused_indexes
 from tenantkit.drift.compare import Difference, compare, outermost, without_keys_to
@@ -120,6 +120,7 @@ def check(
         unused_indexes=tuple(
             _find_unused_indexes(databases, [targets[each.placement] for each in fleet if each.key in chosen])
         ),
+        names_in_text=tuple(dict.fromkeys(_find_names_in_text(tenancy, cohorts, chosen))),
         guard_obstacle=guard_obstacle,
         moving=tuple(
             each.key for each in fleet if each.key in chosen and before.get(each.placement) != after.get(each.placement)
@@ -221,6 +222,21 @@ def _find_unused_indexes(databases: Databases, targets: Collection[MigrationTarg
         if target.column is not None:
             with databases.engine(target.placement.database).connect() as connection:
                 yield from unused_indexes(connection, target.schema, target.column.name)
+
+
+def _find_names_in_text(
+    tenancy: Deployment, cohorts: Mapping[Form, Mapping[_Cohort, list[list[Tenant]]]], chosen: set[str]
+) -> Iterator[str]:
+    """Yield what names the schema of a tenant in text, for one tenant of each shape."""
+    for cohort in cohorts.values():
+        for units in cohort.values():
+            alike = (each for each in chain.from_iterable(units) if each.key in chosen)
+            if (tenant := next(alike, None)) is None:
+                continue
+            isolation = tenancy.isolations.of(tenant)
+            if isolation.shares_tables or isolation.databases is not None:
+                continue  # their schemas are not renamed
+            yield from read_names_in_text(tenancy.databases.engine(tenant.placement.database), tenant.schema)
 
 
 def _has_any(cohort: Mapping[_Cohort, list[list[Tenant]]], chosen: set[str]) -> bool:

@@ -63,6 +63,8 @@ class DriftReport:
     """Tenants that were migrated during the check, and are not compared."""
     unused_indexes: tuple[str, ...] = ()
     """The indexes of common tables that row security switches off: not used to find rows of a tenant."""
+    names_in_text: tuple[str, ...] = ()
+    """Where the name of a tenant's schema is text, such as the body of a function: the schema cannot be renamed."""
     guard_obstacle: str | None = None
     """Why the login of the check could not make the roles of tenants that ``guard=`` needs."""
 

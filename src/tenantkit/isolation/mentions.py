@@ -117,10 +117,8 @@ def find_mentions(connection: Connection, schema: str, members: Collection[str] 
     :param members: names of objects; texts count only if they name one of them with the schema before it.
     """
     before = _set_path(connection, search_path(schema))
-    try:
-        rows = connection.execute(_FIND, {"schema": schema}).all()
-    finally:
-        _set_path(connection, before)
+    rows = connection.execute(_FIND, {"schema": schema}).all()
+    _set_path(connection, before)
     longer = connection.execute(_LONGER, {"schema": schema}).scalars().all() if rows else ()
     return [
         Mention(row.what, row.obstructs)

@@ -83,6 +83,12 @@ def check(
             f"{first_lines(report.unused_indexes)}. Tenants that need them need schemas of their own.",
             soft_wrap=True,
         )
+    if report.names_in_text:
+        err.print(
+            "No drift: a schema's name is text here, so 'tenantkit rename --schema' and spares are not possible: "
+            f"{first_lines(report.names_in_text)}.",
+            soft_wrap=True,
+        )
     if report.guard_obstacle is not None:
         err.print(f"No drift: this login cannot create tenants: {report.guard_obstacle}.", soft_wrap=True)
     if report.alone:
@@ -179,6 +185,7 @@ def _as_json(report: DriftReport, *, with_sql: bool) -> dict[str, Any]:
         "left_out": report.left_out,
         "moving": report.moving,
         "unused_indexes": report.unused_indexes,
+        "names_in_text": report.names_in_text,
         "guard_obstacle": report.guard_obstacle,
     }
 

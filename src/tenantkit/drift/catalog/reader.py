@@ -16,6 +16,7 @@ from tenantkit.cancellation import current
 from tenantkit.drift.catalog.dependencies import SELECT_DEPENDENCIES, Detail, assemble
 from tenantkit.drift.catalog.queries import COUNT_LOCKS, select_hashes, select_items
 from tenantkit.drift.catalog.shape import Item, Key, Kind, Shape
+from tenantkit.isolation.mentions import find_mentions
 from tenantkit.migrations.tasks.connections import cancel
 from tenantkit.postgres.errors import is_lock_conflict, sqlstate
 
@@ -97,6 +98,17 @@ def _hashes(connection: Connection, schemas: Collection[str], *, locking: bool) 
     return {row.schema: row.hash for row in _rows(connection, select_hashes(locking=locking), schemas)}
 
 
+def read_names_in_text(engine: Engine, schema: str) -> list[str]:
+    """Return what names *schema* in text and prevents that it is renamed."""
+
+    def read() -> list[str]:
+        with _reading(engine) as connection:
+            return [each.what for each in find_mentions(connection, schema) if each.obstructs]
+
+    names: list[str] = _patient()(read)
+    return names
+
+
 def _shapes(connection: Connection, schemas: Collection[str], *, locking: bool) -> dict[str, dict[Key, Item]]:
     shapes: defaultdict[str, dict[Key, Item]] = defaultdict(dict)
     for row in _rows(connection, select_items(locking=locking), schemas):
@@ -123,16 +135,20 @@ def _read(engine: Engine, schemas: Collection[str], read: Callable[..., _Found])
         with _reading(engine) as connection:
             return read(connection, some, locking=locking)
 
-    patient = Retrying(
-        retry=retry_if_exception(lambda error: sqlstate(error) == _INTERNAL_ERROR or is_lock_conflict(error)),
-        wait=wait_random_exponential(multiplier=0.05, max=2),
-        stop=stop_after_delay(_RETRY_FOR),
-        reraise=True,
-    ).wraps(read_batch)
+    patient = _patient().wraps(read_batch)
     batches = [(False, batch) for batch in _batches(dict.fromkeys(schemas, 1), _SCHEMAS_AT_ONCE)]
     batches += [(True, batch) for batch in _batches(locks, _LOCKS_AT_ONCE)]
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         yield from pool.map(patient, *zip(*batches, strict=True))
+
+
+def _patient() -> Retrying:
+    return Retrying(
+        retry=retry_if_exception(lambda error: sqlstate(error) == _INTERNAL_ERROR or is_lock_conflict(error)),
+        wait=wait_random_exponential(multiplier=0.05, max=2),
+        stop=stop_after_delay(_RETRY_FOR),
+        reraise=True,
+    )
 
 
 @contextmanager
