@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import URL, Engine, text
 
 from tenantkit import Tenancy, transfer
-from tenantkit.transfer import loading, restoring
+from tenantkit.transfer import filling, loading
 from tenantkit.transfer.compression import Compression
 from tests.drift.conftest import in_schema, run_script
 from tests.drift.test_any_to_any import designs, of_version
@@ -86,7 +86,7 @@ def test_any_tenant_is_restored_as_it_was(
         pytest.MonkeyPatch.context() as patch,
     ):
         if in_steps:
-            patch.setattr(restoring, "IN_ONE_TRANSACTION", -1)
+            patch.setattr(filling, "IN_ONE_TRANSACTION", -1)
             patch.setattr(loading, "MANY_ROWS", 0)
         tenant = tenancy.create(f"k{number}")
         run_script(owned, in_schema(tenant.schema, filled))

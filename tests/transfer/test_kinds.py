@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import URL
 
 from tenantkit import BackupError, Tenancy, transfer
-from tenantkit.transfer import loading, restoring
+from tenantkit.transfer import filling, loading
 from tests.drift.conftest import in_schema, plain, run_script
 from tests.transfer.whole import whole
 
@@ -29,7 +29,7 @@ def test_a_tenant_with_every_kind_of_table(
     tenancy: Tenancy, owned: URL, tmp_path: Path, isolation: str, steps: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if steps == "in steps":
-        monkeypatch.setattr(restoring, "IN_ONE_TRANSACTION", 0)
+        monkeypatch.setattr(filling, "IN_ONE_TRANSACTION", 0)
         monkeypatch.setattr(loading, "MANY_ROWS", 0)
     tenancy.create("acme")
     run_script(owned, in_schema("t_acme", ROWS))
@@ -80,9 +80,9 @@ def test_tables_that_were_changed_by_hand_are_told_before_anything_is_restored(
     tenancy.create("acme")
     run_script(owned, in_schema("t_acme", "ALTER TABLE person ADD nickname text; ALTER TABLE team DROP lead"))
     transfer.backup(tenancy, "acme", tmp_path / "acme.tenant")
-    with pytest.raises(Exception, match="person.nickname is missing, and in the file it has text") as caught:
+    with pytest.raises(Exception, match="person.nickname is missing, and in the rows to load it has text") as caught:
         transfer.restore(tenancy, tmp_path / "acme.tenant")
-    assert "team.lead has the type integer, and in the file it is missing" in str(caught.value)
+    assert "team.lead has the type integer, and in the rows to load it is missing" in str(caught.value)
     with psycopg.connect(plain(owned)) as connection:
         found = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^t_'").fetchall()
     assert found == [("t_acme",)]

@@ -24,7 +24,7 @@ from tenantkit import (
 )
 from tenantkit.lifecycle import rename
 from tenantkit.runs.claims import claim
-from tenantkit.transfer import restoring, source
+from tenantkit.transfer import filling, restoring, source
 from tests.migrations.environments import Environment
 from tests.support.catalog import registered
 from tests.support.models import Country, Project
@@ -55,7 +55,7 @@ def test_an_older_file_is_migrated_to_the_newest_revision(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if steps == "in steps":
-        monkeypatch.setattr(restoring, "IN_ONE_TRANSACTION", 0)
+        monkeypatch.setattr(filling, "IN_ONE_TRANSACTION", 0)
     environment.add("t1", 'op.execute("CREATE TABLE n (id serial PRIMARY KEY, a text); INSERT INTO n (a) VALUES (1)")')
     old = make_tenancy(database=owned, migrations=environment.folder)
     old.create("acme")

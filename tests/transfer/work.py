@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tenantkit import Tenancy, transfer
-from tenantkit.transfer import restoring
+from tenantkit.transfer import filling
 
 
 def back_up(tenancy: Tenancy, path: str) -> str:
@@ -21,5 +21,5 @@ def restore(tenancy: Tenancy, path: str) -> str:
 def restore_in_steps(tenancy: Tenancy, path: str) -> str:
     """Restore it as ``beta`` in several transactions."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(restoring, "IN_ONE_TRANSACTION", 0)
+        patch.setattr(filling, "IN_ONE_TRANSACTION", 0)
         return restore(tenancy, path)

@@ -56,7 +56,7 @@ class SchemaRenameError(TenantkitError):
 
 
 class BackupError(TenantkitError):
-    """A tenant cannot be backed up, or the file of a backup cannot be written, read or restored."""
+    """A tenant cannot be backed up or cloned, or the file of a backup cannot be written, read or restored."""
 
     def __init__(self, subject: str, reason: str, advice: str) -> None:
         self.subject = subject

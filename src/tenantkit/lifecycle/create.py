@@ -273,21 +273,21 @@ class _Creation:
     def _activate(self) -> Tenant:
         self._operation.step = "activating"
         tenant = statuses.complete(self._connection, self._tenant, self._order.becomes)
-        if (backup := self._order.restored_from) is not None:
-            self._record_restore(tenant, backup)
+        if self._order.origin is not None:
+            self._record_origin(tenant, *self._order.origin)
         if self._order.copy_of is not None:
             swaps.mark_copy(self._connection, tenant.id, self._order.copy_of)
         return tenant
 
-    def _record_restore(self, tenant: Tenant, backup: Mapping[str, Any]) -> None:
-        """Write the restore into the tenant's history, where the login may: a creation needs no privilege there."""
+    def _record_origin(self, tenant: Tenant, event: Event, details: Mapping[str, Any]) -> None:
+        """Write the origin of the rows into the history, where the login may: a creation needs no privilege there."""
         try:
             with self._connection.begin_nested():
-                history.record(self._connection, tenant, Event.RESTORED, backup)
+                history.record(self._connection, tenant, event, details)
         except DBAPIError as error:
             if lack_of_rights(error, self._connection.engine.url) is None:
                 raise
-            _log.warning("The restore of tenant %r is not in its history: %s", tenant.key, reason(error))
+            _log.warning("The origin of tenant %r is not in its history: %s", tenant.key, reason(error))
 
     def _require_claim(self) -> None:
         if lock_row(self._connection, self._tenant.key, claim=self._claim) != Status.PROVISIONING:

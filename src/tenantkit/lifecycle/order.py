@@ -14,6 +14,7 @@ from tenantkit.naming import validate_key
 from tenantkit.placement import PlacementPolicy
 from tenantkit.registry.applications import Application
 from tenantkit.registry.directory import Directory
+from tenantkit.registry.history import Event
 from tenantkit.status import Status
 from tenantkit.tenant import ROW_VALUE, Isolation, NewTenant
 
@@ -36,8 +37,8 @@ class Order:
     """Without it, all tenants are in the main database."""
     becomes: Status = Status.ACTIVE
     """Its status when it is complete."""
-    restored_from: Mapping[str, Any] | None = None
-    """What its history says of the backup that its rows are from."""
+    origin: tuple[Event, Mapping[str, Any]] | None = None
+    """What its history says of the backup, or the tenant, that its rows are from."""
     copy_of: int | None = None
     """The id of the tenant that was backed up, if there is one."""
 

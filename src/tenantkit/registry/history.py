@@ -32,6 +32,8 @@ class Event(StrEnum):
     """Its creation failed."""
     RESTORED = "restored"
     """Its rows are those of a backup."""
+    CLONED = "cloned"
+    """Its rows are those of another tenant."""
     READ_ONLY = "read_only"
     """It is served by transactions that read only."""
     SUSPENDED = "suspended"

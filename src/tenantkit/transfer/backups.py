@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
-from importlib.metadata import version
+from contextlib import closing
 from os import PathLike
 from pathlib import Path
 
@@ -13,12 +12,9 @@ from sqlalchemy.exc import DBAPIError
 
 from tenantkit.arguments import FUNCTION, PATH, one_of, optional, require
 from tenantkit.deployment import TENANCY, Deployment
-from tenantkit.exceptions import BackupError, TenantUnavailableError
 from tenantkit.postgres.errors import reason
 from tenantkit.registry import history, store
 from tenantkit.registry.history import Event
-from tenantkit.registry.revisions import has_revisions, read_heads
-from tenantkit.status import COMPLETE
 from tenantkit.tenant import KEY, Tenant
 from tenantkit.transfer import catalog
 from tenantkit.transfer import compression as zstd
@@ -26,9 +22,9 @@ from tenantkit.transfer.completeness import require_complete
 from tenantkit.transfer.compression import Compression
 from tenantkit.transfer.copying import copy_out
 from tenantkit.transfer.file import BackupWriter, reading, writing
-from tenantkit.transfer.manifest import Contents, Manifest
-from tenantkit.transfer.results import Backup, describe, record_of
-from tenantkit.transfer.source import Source
+from tenantkit.transfer.manifest import Contents
+from tenantkit.transfer.results import Backup, describe
+from tenantkit.transfer.source import read_manifest, require_readable
 from tenantkit.transfer.source import reading as reading_rows
 
 _log = logging.getLogger("tenantkit.transfer")
@@ -68,17 +64,16 @@ def backup(
     chosen, file = zstd.choose(compression), Path(path)
     with tenancy.engine.connect() as connection:
         tenant = store.get(connection, key)
-    tenancy.isolations.of(tenant)  # raises if it cannot be reached
-    if tenant.status not in COMPLETE:
-        raise TenantUnavailableError(key, tenant.status, f"it is {tenant.status}, and has no complete tables")
+    require_readable(tenancy, tenant)
     with writing(file, chosen) as stream, reading_rows(tenancy, tenant) as source:
         require_complete(source)
-        manifest = _manifest(tenancy, source)
+        manifest = read_manifest(tenancy, source)
         writer = BackupWriter(stream, manifest)
         for number, table in enumerate(manifest.tables, 1):
             if progress is not None:
                 progress(table.name, number, len(manifest.tables))
-            writer.add(table, copy_out(source.connection, source.rows_of(table)))
+            with closing(copy_out(source.connection, source.rows_of(table))) as blocks:
+                writer.add(table, blocks)
         contents = writer.end(
             Contents(
                 references=tuple(source.references()),
@@ -110,22 +105,3 @@ def _record(tenancy: Deployment, tenant: Tenant, made: Backup) -> None:
             history.record(connection, tenant, Event.BACKED_UP, details)
     except DBAPIError as error:
         _log.warning("The backup of tenant %r is not in its history: %s", tenant.key, reason(error))
-
-
-def _manifest(tenancy: Deployment, source: Source) -> Manifest:
-    connection, tenant = source.connection, source.tenant
-    heads: tuple[str, ...] | None = None
-    if tenancy.migrations is not None:
-        if not has_revisions(connection, tenant):
-            raise BackupError(
-                tenant.key, "its tables are at no revision", "Record it with 'tenantkit stamp', then back it up."
-            )
-        heads, _ = read_heads(connection, tenant)
-    return Manifest(
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        tenantkit=version("tenantkit"),
-        postgres=connection.exec_driver_sql("SHOW server_version").scalar_one(),
-        tenant=record_of(tenant),
-        heads=heads,
-        tables=source.tables,
-    )

@@ -96,9 +96,9 @@ def restore_rows(connection: Connection, tenant: Tenant, loader: Loader) -> None
         if sqlstate(error) != _UNIQUE_VIOLATION:
             raise
         raise BackupError(
-            str(loader.file.path),
+            loader.origin.subject,
             "rows with the same keys, which are unique among all tenants, are in the common tables",
-            "Restore the tenant with isolation='schema'.",
+            "Give the new tenant isolation='schema'.",
         ) from None
     set_aside.restore(connection, chain(*triggers.values()))
     _advance_sequences(connection, scratch, target.schema)
@@ -107,12 +107,12 @@ def restore_rows(connection: Connection, tenant: Tenant, loader: Loader) -> None
 
 
 def _require_few(loader: Loader) -> None:
-    if loader.file.contents.rows > MOST_ROWS_UNDER_LOCK:
+    if sum(loader.origin.rows.values()) > MOST_ROWS_UNDER_LOCK:
         raise BackupError(
-            str(loader.file.path),
+            loader.origin.subject,
             "the common tables have triggers, which are disabled while rows are restored; with more than "
             f"{MOST_ROWS_UNDER_LOCK} rows, other tenants would wait for too long",
-            "Restore the tenant with isolation='schema'.",
+            "Give the new tenant isolation='schema'.",
         )
 
 

@@ -1,4 +1,4 @@
-"""What a file of a tenant's rows would not hold, or what would mean something else elsewhere."""
+"""What a copy of a tenant's rows would not hold, or what would mean something else elsewhere."""
 
 # ruff: noqa: S608 - all names are quoted
 
@@ -52,14 +52,14 @@ _FORCED = text(
 
 
 def require_complete(source: Source) -> None:
-    """Raise if a file of the rows would not hold all of the tenant, or not what it means.
+    """Raise if a copy of the rows would not hold all of the tenant, or not what it means.
 
     :raises BackupError: if so.
     """
     key = source.tenant.key
     unfinished = source.connection.execute(_UNFINISHED, {"table": qualified(source.schema, "alembic_version")}).scalar()
     if (unfinished or "").startswith(MARK):
-        raise BackupError(key, "a revision was not finished", "Run 'tenantkit migrate' first, then back it up.")
+        raise BackupError(key, "a revision was not finished", "Run 'tenantkit migrate' first.")
     for obstacle in _obstacles(source):
         raise BackupError(key, obstacle, "Change the tables, or use pg_dump.")
 
@@ -79,7 +79,7 @@ def _obstacles(source: Source) -> Iterator[str]:
             rows += f" WHERE {column} IS NOT NULL"
         if catalog.execute(connection, f"SELECT EXISTS (SELECT {rows})").scalar_one():
             held = "large objects" if row.is_oid else "names of objects of the database"
-            yield f"the column {row.table}.{row.column} has {held}, which a file cannot hold"
+            yield f"the column {row.table}.{row.column} has {held}, which cannot be copied"
     yield from _foreign_rows(source)
 
 

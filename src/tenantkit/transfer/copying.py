@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from psycopg import errors, pq
@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 from tenantkit.transfer.file import MEMBER
 
 
-def copy_out(connection: Connection, source: str) -> Iterator[bytearray]:
+def copy_out(connection: Connection, source: str) -> Generator[bytes | bytearray]:
     """Yield the rows of *source*, a table with columns or a query in parentheses, in blocks of whole rows.
 
+    To be closed where it is not read to its end: until then, the connection waits for it.
     Each row costs one call of libpq, in place of a call of psycopg's, which takes twice the processor time.
     """
     driver: Any = connection.connection.driver_connection
@@ -37,7 +38,7 @@ def copy_out(connection: Connection, source: str) -> Iterator[bytearray]:
             yield block
 
 
-def copy_in(connection: Connection, target: str, blocks: Iterable[bytes]) -> int:
+def copy_in(connection: Connection, target: str, blocks: Iterable[bytes | bytearray]) -> int:
     """Write *blocks* into *target*, a table with columns, and return the number of rows."""
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from hashlib import blake2b
@@ -24,7 +24,7 @@ from tenantkit.exceptions import BackupError
 from tenantkit.transfer import compression as zstd
 from tenantkit.transfer.archive import ArchiveError, ArchiveReader, ArchiveWriter
 from tenantkit.transfer.compression import Compression
-from tenantkit.transfer.manifest import Contents, Manifest, ManifestError, Rows, Table
+from tenantkit.transfer.manifest import Contents, Manifest, ManifestError, Rows, SequenceState, Table
 
 MEMBER = 4 << 20
 """Number of bytes of rows, at least, that a member has, unless it is the last one of its table."""
@@ -103,7 +103,9 @@ def writing(path: Path, compression: Compression) -> Generator[BinaryIO]:
 
 
 class BackupFile:
-    """A file that was verified; what it says, and its rows."""
+    """A file that was verified; what it says, and its rows: an `Origin`."""
+
+    advice = "Use the code that made the backup. 'tar' shows the rows, after 'zstd -d', as COPY writes them."
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         """Verify *file*.
@@ -115,7 +117,27 @@ class BackupFile:
         self.compression: Compression = "none"
         self.manifest, self.contents = self._verify()
 
-    def tables(self) -> Iterator[tuple[Table, Iterator[bytes]]]:
+    @property
+    def subject(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """The number of rows of each table."""
+        return {each.table: each.rows for each in self.contents.tables}
+
+    @property
+    def filled_views(self) -> Sequence[str]:
+        """The materialized views that had rows."""
+        return self.contents.filled_views
+
+    @property
+    def sequences(self) -> Sequence[SequenceState]:
+        """The states of the sequences."""
+        return self.contents.sequences
+
+    def tables(self) -> Generator[tuple[Table, Iterator[bytes | bytearray]]]:
         """Yield each table and its rows in pieces, to be read at once; a piece may end within a row.
 
         :raises BackupError: at the end, if the file has been changed since it was verified.

@@ -1,14 +1,17 @@
-"""Loading of the rows of a backup into the tables of a new tenant, which has no sessions yet."""
+"""Loading of the rows of an `Origin` into the tables of a new tenant, which has no sessions yet."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import psycopg
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from tenantkit.exceptions import BackupError
 from tenantkit.isolation.target import MigrationTarget
@@ -19,8 +22,8 @@ from tenantkit.postgres.retry import after_conflicts
 from tenantkit.transfer import catalog, set_aside
 from tenantkit.transfer.catalog import Found, qualified
 from tenantkit.transfer.copying import copy_in
-from tenantkit.transfer.file import BackupFile
 from tenantkit.transfer.manifest import Table
+from tenantkit.transfer.origin import Origin
 from tenantkit.transfer.set_aside import SetAside
 
 MANY_ROWS = 20_000
@@ -37,16 +40,18 @@ _BOUND = re.compile(
 
 @dataclass(slots=True)
 class Loader:
-    """Loads the rows of *file* into the tables at *target*, in one transaction or in several."""
+    """Loads the rows of *origin* into the tables at *target*, in one transaction or in several."""
 
-    file: BackupFile
+    origin: Origin
     target: MigrationTarget
     column: TenantColumn | None
-    """The tenant column that the models declare, which the file does not have."""
+    """The tenant column that the models declare, which the origin does not have."""
     value: str | None
     """The tenant's value of it."""
     progress: Callable[[str, int, int], object] | None
     _keys_out: list[SetAside] = field(default_factory=list[SetAside])
+    taken: dict[str, int] = field(default_factory=dict[str, int])
+    """The number of rows of each table that were loaded."""
 
     @property
     def _schema(self) -> str:
@@ -69,17 +74,19 @@ class Loader:
         for each in self._keys_out:
             if each.unchecked() != each:
                 validate = each.remove.replace(" DROP CONSTRAINT ", " VALIDATE CONSTRAINT ", 1)
-                catalog.execute(connection, validate)
+                with self._checking():
+                    catalog.execute(connection, validate)
 
     def load(self, connection: Connection) -> None:
         """Load all rows in the current transaction, in place of those that revisions have written.
 
-        :raises BackupError: if the tables are others than the file's, or the file has changed.
+        :raises BackupError: if the tables are others than the origin's, the origin has changed, or a row breaks a
+            constraint.
         """
         catalog.pin(connection)
         found = self._make_partitions(connection)
         self._require_same(connection, found)
-        large = [each.table for each in self.file.contents.tables if each.rows >= MANY_ROWS]
+        large = [table for table, rows in self.origin.rows.items() if rows >= MANY_ROWS]
         aside = [
             *set_aside.delays(connection, self._schema),
             *chain(*set_aside.triggers(connection, self._schema).values()),
@@ -96,7 +103,8 @@ class Loader:
             catalog.execute(connection, f"TRUNCATE {tables}")
         self._copy(connection, found)
         # Indexes first, foreign keys after them.
-        set_aside.restore(connection, reversed(aside))
+        with self._checking():
+            set_aside.restore(connection, reversed(aside))
         for name in large:  # else, the first queries would be planned without statistics
             catalog.execute(connection, f"ANALYZE {qualified(self._schema, name)}")
         self._set_sequences(connection)
@@ -105,7 +113,7 @@ class Loader:
         """Fill the materialized views that had rows."""
         self._enter(connection)
         for view in catalog.read_filled_views(connection, self._schema):
-            if view in self.file.contents.filled_views:
+            if view in self.origin.filled_views:
                 statement = f"REFRESH MATERIALIZED VIEW {qualified(self._schema, view)}"
                 catalog.execute(connection, statement)
 
@@ -119,32 +127,55 @@ class Loader:
         catalog.execute(connection, f"SET LOCAL search_path = {self.target.path}")
 
     def _copy(self, connection: Connection, found: dict[str, Found]) -> None:
-        total = len(self.file.manifest.tables)
-        rows = {each.table: each.rows for each in self.file.contents.tables}
-        for number, (table, pieces) in enumerate(self.file.tables(), 1):
-            if self.progress is not None:
-                self.progress(table.name, number, total)
-            if rows[table.name] == 0:
-                continue
-            columns = catalog.names(column.name for column in table.columns)
-            freeze = "" if found[table.name].is_partitioned else " WITH (FREEZE)"
-            into = qualified(self._schema, table.name) + (f" ({columns})" if columns else "")
-            try:
-                taken = copy_in(connection, f"{into} FROM STDIN{freeze}", pieces)
-            except (psycopg.DataError, psycopg.IntegrityError) as error:
-                # Without its text, which has values of a row.
-                raise self._error(f"the table {table.name!r} does not take the rows ({error.sqlstate})") from None
-            if taken != rows[table.name]:
-                raise self._error(f"the table {table.name!r} has not taken all rows")
+        total = len(self.origin.manifest.tables)
+        with closing(self.origin.tables()) as tables:
+            for number, (table, pieces) in enumerate(tables, 1):
+                if self.progress is not None:
+                    self.progress(table.name, number, total)
+                freeze = "" if found[table.name].is_partitioned else " WITH (FREEZE)"
+                self.taken[table.name] = self._copy_table(connection, table, freeze, pieces)
+
+    def _copy_table(
+        self, connection: Connection, table: Table, freeze: str, pieces: Iterator[bytes | bytearray]
+    ) -> int:
+        if (first := next(pieces, None)) is None:
+            return 0
+        sent = 0
+
+        def counted() -> Iterator[bytes | bytearray]:
+            nonlocal sent
+            for piece in chain([first], pieces):
+                sent += piece.count(b"\n")
+                yield piece
+
+        columns = catalog.names(column.name for column in table.columns)
+        into = qualified(self._schema, table.name) + (f" ({columns})" if columns else "")
+        try:
+            taken = copy_in(connection, f"{into} FROM STDIN{freeze}", counted())
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            # Without its text, which has values of a row.
+            raise self._error(f"the table {table.name!r} does not take the rows ({_broken(error)})") from None
+        if taken != sent:
+            raise self._error(f"the table {table.name!r} has not taken all rows")
+        return taken
+
+    @contextmanager
+    def _checking(self) -> Generator[None]:
+        """Turn the error of a constraint that rows break into one without their values."""
+        try:
+            yield
+        except IntegrityError as error:
+            cause: Any = error.orig
+            raise self._error(f"rows of the table {cause.diag.table_name!r} break {_broken(cause)}") from None
 
     def _set_sequences(self, connection: Connection) -> None:
-        for each in self.file.contents.sequences:
+        for each in self.origin.sequences:
             catalog.set_sequence(connection, self._schema, each)
 
     def _make_partitions(self, connection: Connection) -> dict[str, Found]:
         """Make the partitions that the tables lack, since applications make some as time goes by; return all tables."""
         found = self._read(connection)
-        for table in self.file.manifest.tables:
+        for table in self.origin.manifest.tables:
             if table.name in found or table.parent not in found or table.bound is None:
                 continue
             if not _BOUND.fullmatch(table.bound):
@@ -158,12 +189,10 @@ class Loader:
         return catalog.read_tables(connection, self._schema, without=self.column.name if self.column else None)
 
     def _require_same(self, connection: Connection, found: dict[str, Found]) -> None:
-        differences = [*_differences(self.file.manifest.tables, found)]
+        differences = [*_differences(self.origin.manifest.tables, found)]
         sequences = {each.name for each in catalog.read_sequences(connection, self._schema)}
         differences += [
-            f"the sequence {each.name} is missing"
-            for each in self.file.contents.sequences
-            if each.name not in sequences
+            f"the sequence {each.name} is missing" for each in self.origin.sequences if each.name not in sequences
         ]
         if differences:
             raise self._error(
@@ -171,12 +200,17 @@ class Loader:
             )
 
     def _error(self, reason: str) -> BackupError:
-        advice = "Use the code that made the backup. 'tar' shows the rows, after 'zstd -d', as COPY writes them."
-        return BackupError(str(self.file.path), reason, advice)
+        return BackupError(self.origin.subject, reason, self.origin.advice)
+
+
+def _broken(error: psycopg.Error) -> str:
+    """Return the constraint or column that a row breaks, without its values."""
+    named = error.diag.constraint_name or error.diag.column_name
+    return f"{named}, {error.sqlstate}" if named else str(error.sqlstate)
 
 
 def _differences(wanted: tuple[Table, ...], found: dict[str, Found]) -> Iterator[str]:
-    """Yield the differences of the tables *found* from those of a file."""
+    """Yield the differences of the tables *found* from those of an origin."""
     for table in wanted:
         if table.name not in found:
             yield f"the table {table.name} is missing"
@@ -186,11 +220,11 @@ def _differences(wanted: tuple[Table, ...], found: dict[str, Found]) -> Iterator
         for name in theirs.keys() | there.keys():
             if theirs.get(name) != there.get(name):
                 told = f"has the type {there[name]}" if name in there else "is missing"
-                yield f"the column {table.name}.{name} {told}, and in the file it {_told(theirs.get(name))}"
+                yield f"the column {table.name}.{name} {told}, and in the rows to load it {_told(theirs.get(name))}"
     known = {table.name for table in wanted}
     for name, each in found.items():
         if name not in known and each.table.parent is None and not each.is_partitioned:
-            yield f"the table {name} is not in the file"
+            yield f"the table {name} is not among those to load"
 
 
 def _told(type_: str | None) -> str:

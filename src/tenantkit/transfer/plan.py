@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from tenantkit.migrations.environment.targets import graph_of
 from tenantkit.migrations.results.heads import format_heads
 from tenantkit.postgres.quoting import quote_identifier
 from tenantkit.registry import store
+from tenantkit.registry.history import Event
 from tenantkit.registry.identity import read_identity
 from tenantkit.registry.tables import domains, tenants
 from tenantkit.status import Status
@@ -66,11 +67,11 @@ def plan(
     :raises TenantExistsError: if the key is taken.
     """
     manifest = file.manifest
-    to_revision = _require_revisions(tenancy, file)
+    to_revision = require_revisions(tenancy, manifest, file.subject)
     original = _find_living(connection, manifest)
     living = original if key is None else None
     chosen = key or (manifest.key if living is None else living.key + SUFFIX)
-    if _find_complete(connection, chosen) is not None:
+    if find_complete(connection, chosen) is not None:
         raise TenantExistsError(chosen)
     wanted = manifest.tenant["domains"] if with_domains else ()
     free, taken = _divide_domains(tenancy, connection, chosen, wanted)
@@ -80,7 +81,7 @@ def plan(
         name=manifest.tenant["name"],
         domains=free,
         attributes=manifest.tenant["attributes"],
-        database=database if database is not None else _known_database(tenancy, manifest.tenant),
+        database=database if database is not None else known_database(tenancy, manifest.tenant["database"]),
         isolation=isolation or manifest.tenant["isolation"],
         row_value=_free_row_value(tenancy, connection, chosen, manifest.tenant["row_value"]),
         policy=tenancy.placement_policy,
@@ -92,7 +93,8 @@ def plan(
     elif status == Status.READ_ONLY:
         order = replace(order, becomes=Status.READ_ONLY)
     origin = {"file": file.path.name, "key": manifest.key, "backed_up_at": manifest.created_at}
-    order = replace(order, restored_from=origin, copy_of=None if original is None else original.id)
+    copy_of = None if original is None else original.id
+    order = replace(order, origin=(Event.RESTORED, origin), copy_of=copy_of)
     return Planned(
         RestorePlan(
             key=chosen,
@@ -125,20 +127,23 @@ def require_shared_rows(file: BackupFile, planned: RestorePlan) -> None:
             for each in planned.missing
         )
         raise BackupError(
-            str(file.path), f"shared rows are missing: {said}", "Nothing was changed. Insert these rows first."
+            file.subject, f"shared rows are missing: {said}", "Nothing was changed. Insert these rows first."
         )
 
 
-def _require_revisions(tenancy: Deployment, file: BackupFile) -> str | None:
-    """Return the newest revision of the code, to which the tenant is migrated."""
-    heads, path = file.manifest.heads, str(file.path)
+def require_revisions(tenancy: Deployment, manifest: Manifest, subject: str) -> str | None:
+    """Return the newest revision of the code, to which the new tenant is migrated.
+
+    :raises BackupError: if the code cannot make the tables at the revision of the rows.
+    """
+    heads = manifest.heads
     if tenancy.migrations is None:
         if heads is not None:
-            raise BackupError(path, "it has a revision, and this tenancy has no migrations", "Pass migrations=.")
+            raise BackupError(subject, "it has a revision, and this tenancy has no migrations", "Pass migrations=.")
         return None
     if heads is None:
         raise BackupError(
-            path,
+            subject,
             "its tables have no revision, and this tenancy has migrations",
             "Restore it with the code that made it, back it up again after 'tenantkit stamp', and restore that.",
         )
@@ -146,13 +151,13 @@ def _require_revisions(tenancy: Deployment, file: BackupFile) -> str | None:
     if replaced := [head for head in heads if head in graph.baselines]:
         [head, *_] = replaced
         raise BackupError(
-            path,
+            subject,
             f"it is at the revision {head}, which the baseline {graph.baselines[head]} has replaced",
-            f"Nothing was changed. Restore it with code that still has {head}, and migrate it.",
+            f"Nothing was changed. Use code that still has {head}, and migrate it.",
         )
     if unknown := [head for head in heads if not graph.knows(head)]:
         raise BackupError(
-            path,
+            subject,
             f"it is at the revision {', '.join(unknown)}, which no file in {graph.folder} has",
             "Nothing was changed. Update the code.",
         )
@@ -164,12 +169,12 @@ def _find_living(connection: Connection, manifest: Manifest) -> Tenant | None:
     record = manifest.tenant
     if record["registry"] == read_identity(connection):
         key = connection.execute(select(tenants.c.key).where(tenants.c.id == record["id"])).scalar()
-        if key is not None and (found := _find_complete(connection, key)) is not None:
+        if key is not None and (found := find_complete(connection, key)) is not None:
             return found
-    return _find_complete(connection, manifest.key)
+    return find_complete(connection, manifest.key)
 
 
-def _find_complete(connection: Connection, key: str) -> Tenant | None:
+def find_complete(connection: Connection, key: str) -> Tenant | None:
     """Return the tenant *key* if it was created completely, and is not being dropped."""
     try:
         found = store.get(connection, key)
@@ -178,9 +183,9 @@ def _find_complete(connection: Connection, key: str) -> Tenant | None:
     return None if found.status in UNFINISHED else found
 
 
-def _known_database(tenancy: Deployment, record: Mapping[str, Any]) -> str | None:
-    """Return the named database of the tenant that was backed up, if there is one of that name here."""
-    name, _ = split_key(record["database"])
+def known_database(tenancy: Deployment, key: str) -> str | None:
+    """Return the named database of the placement in the database *key*, if there is one of that name here."""
+    name, _ = split_key(key)
     return name if name in tenancy.databases.keys else None
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
@@ -16,25 +14,14 @@ from sqlalchemy.exc import DBAPIError
 from tenantkit.arguments import FLAG, FUNCTION, NAME, PATH, one_of, optional, require
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import TenantkitError
-from tenantkit.isolation.target import MigrationTarget
-from tenantkit.lifecycle.builders import CheckedBuilder
-from tenantkit.lifecycle.create import FirstRows, create
 from tenantkit.tenant import KEY, Isolation, Tenant
-from tenantkit.transfer.building import FileBuilder
-from tenantkit.transfer.common_tables import loaded_apart, restore_rows
 from tenantkit.transfer.compare import compare
 from tenantkit.transfer.file import BackupFile, reading
-from tenantkit.transfer.loading import Loader, in_transaction
+from tenantkit.transfer.filling import create_filled
 from tenantkit.transfer.plan import Planned, plan, require_shared_rows
 from tenantkit.transfer.results import Restored, RestorePlan, TableDifference, describe
 
 logger = logging.getLogger(__name__)
-
-IN_ONE_TRANSACTION = 50_000
-"""Number of rows up to which a tenant is restored in one transaction.
-
-Until it ends, the shared tables to which foreign keys point can be read, and referred to, but not changed.
-"""
 
 
 def restore(
@@ -74,23 +61,7 @@ def restore(
         found,
     ):
         require_shared_rows(file, found.plan)
-        order = found.order
-        filling = _Filling(tenancy, file, progress)
-        shares_tables = tenancy.isolations.for_new(order.new_tenant()).shares_tables
-        with tenancy.lookups.forgetting(order.key):
-            tenant = create(
-                tenancy,
-                connection,
-                order,
-                build=CheckedBuilder(tenancy, filling.builder),
-                rows=FirstRows(
-                    filling.insert if shares_tables else filling.fill,
-                    None if shares_tables else filling.fill_in_steps,
-                    takes_steps=file.contents.rows > IN_ONE_TRANSACTION and not shares_tables,
-                    around=filling.load_apart if shares_tables else None,
-                    step="loading the rows",
-                ),
-            )
+        tenant, _ = create_filled(tenancy, connection, found.order, file, progress=progress)
         return Restored(
             tenant=tenant,
             backup=describe(file.path, file.compression, file.manifest, file.contents),
@@ -163,54 +134,3 @@ def _planned(
                 suspended=suspended,
             )
         yield file, connection, found
-
-
-@dataclass(frozen=True)
-class _Filling:
-    """Fills the tables of a new tenant with the rows of a file."""
-
-    tenancy: Deployment
-    file: BackupFile
-    progress: Callable[[str, int, int], object] | None
-
-    @cached_property
-    def builder(self) -> FileBuilder:
-        return FileBuilder(self.tenancy, self.file.manifest.heads)
-
-    def fill(self, there: Connection, tenant: Tenant) -> None:
-        """Load the rows, and migrate them, in the current transaction."""
-        target, loader = self._loader(tenant)
-        loader.load(there)
-        loader.refresh_views(there)
-        loader.leave(there)
-        self.builder.migrate(there, target)
-
-    def fill_in_steps(self, there: Connection, tenant: Tenant) -> None:
-        """Do so in several transactions, none of which locks shared tables for long."""
-        target, loader = self._loader(tenant)
-        for step in (
-            loader.remove_keys_to_others,
-            loader.load,
-            loader.restore_unchecked_keys_to_others,
-            loader.check_keys_to_others,
-            loader.refresh_views,
-        ):
-            in_transaction(there, step)
-        self.builder.migrate_in_steps(there, target)
-
-    def load_apart(self, there: Connection, tenant: Tenant) -> AbstractContextManager[None]:
-        """Load the rows into a schema of their own, where `insert` finds them."""
-        _, loader = self._loader(tenant)
-        return loaded_apart(self.builder, there, tenant, loader)
-
-    def insert(self, there: Connection, tenant: Tenant) -> None:
-        """Insert these into common tables, in the current transaction."""
-        _, loader = self._loader(tenant)
-        restore_rows(there, tenant, loader)
-
-    def _loader(self, tenant: Tenant) -> tuple[MigrationTarget, Loader]:
-        isolation = self.tenancy.isolations.of(tenant)
-        [target] = isolation.targets([tenant])
-        value = isolation.bind(tenant).value
-        column = None if value is None else self.tenancy.isolations.row_column()
-        return target, Loader(self.file, target, column, None if value is None else str(value), self.progress)

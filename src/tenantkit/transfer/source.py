@@ -7,26 +7,30 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
+from importlib.metadata import version
 
 from sqlalchemy import Connection
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from tenantkit.databases.base import shares_transaction
 from tenantkit.deployment import Deployment
-from tenantkit.exceptions import BackupError, TenantMismatchError, TenantNotFoundError
+from tenantkit.exceptions import BackupError, TenantMismatchError, TenantNotFoundError, TenantUnavailableError
 from tenantkit.isolation.tenant_column import SETTING, TenantColumn
 from tenantkit.postgres.errors import is_lock_conflict
 from tenantkit.postgres.limits import limit_lock_waits
 from tenantkit.postgres.quoting import quote_identifier, quote_literal, quote_setting
 from tenantkit.postgres.retry import PATIENCE
 from tenantkit.registry import store
+from tenantkit.registry.revisions import has_revisions, read_heads
 from tenantkit.runs.claims import share
 from tenantkit.status import COMPLETE
 from tenantkit.tenant import Tenant
 from tenantkit.transfer import catalog
 from tenantkit.transfer.catalog import Found, qualified
-from tenantkit.transfer.manifest import References, SequenceState, Table
+from tenantkit.transfer.manifest import Manifest, References, SequenceState, Table
+from tenantkit.transfer.results import record_of
 
 MOST_VALUES = 10_000
 """Number of different values up to which a file lists those that refer to a shared table."""
@@ -72,6 +76,12 @@ class Source:
     def wholes(self) -> tuple[Table, ...]:
         """The tables that are no partitions of others."""
         return tuple(each.table for each in self.found.values() if each.table.parent is None)
+
+    def whole_of(self, table: Table) -> Table:
+        """Return the table that *table* is a part of, or itself."""
+        while table.parent is not None:
+            table = self.found[table.parent].table
+        return table
 
     def rows_of(self, table: Table) -> str:
         """Return what COPY reads the rows of *table* from."""
@@ -128,14 +138,25 @@ class Source:
             )
 
 
+def require_readable(tenancy: Deployment, tenant: Tenant) -> None:
+    """Raise unless *tenant* can be reached and has complete tables.
+
+    :raises TenantUnavailableError: if not.
+    """
+    tenancy.isolations.of(tenant)  # raises if it cannot be reached
+    if tenant.status not in COMPLETE:
+        raise TenantUnavailableError(tenant.key, tenant.status, f"it is {tenant.status}, and has no complete tables")
+
+
 @contextmanager
-def reading(tenancy: Deployment, tenant: Tenant) -> Generator[Source]:
+def reading(tenancy: Deployment, tenant: Tenant, *, patience: float | None = None) -> Generator[Source]:
     """Yield the rows of *tenant* in one snapshot. No migration changes its tables meanwhile.
 
     The tables are locked before the snapshot is taken: in a snapshot that is older than a TRUNCATE or a change that
     writes a table anew, the table is empty.
 
-    :raises BackupError: if they are being migrated for a minute, or the tenant was dropped or moved meanwhile.
+    :param patience: the seconds for which it waits while they are being migrated; by default a minute.
+    :raises BackupError: if they are being migrated for longer, or the tenant was dropped or moved meanwhile.
     """
     binding = tenancy.isolations.of(tenant).bind(tenant)
     column = binding.column or (None if binding.value is None else tenancy.isolations.row_column())
@@ -147,7 +168,7 @@ def reading(tenancy: Deployment, tenant: Tenant) -> Generator[Source]:
         entering = Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, _BusyError) or is_lock_conflict(error)),
             wait=wait_random(0.05, 0.5),
-            stop=stop_after_delay(PATIENCE),
+            stop=stop_after_delay(PATIENCE if patience is None else patience),
             reraise=True,
         )
         try:
@@ -157,6 +178,27 @@ def reading(tenancy: Deployment, tenant: Tenant) -> Generator[Source]:
             raise BackupError(tenant.key, "its tables are being migrated", "Try again later.") from error
         finally:
             connection.rollback()
+
+
+def read_manifest(tenancy: Deployment, source: Source) -> Manifest:
+    """Return the tenant of *source*, its revisions, and its tables.
+
+    :raises BackupError: if its tables are at no revision, in an application with migrations.
+    """
+    connection, tenant = source.connection, source.tenant
+    heads: tuple[str, ...] | None = None
+    if tenancy.migrations is not None:
+        if not has_revisions(connection, tenant):
+            raise BackupError(tenant.key, "its tables are at no revision", "Record it with 'tenantkit stamp' first.")
+        heads, _ = read_heads(connection, tenant)
+    return Manifest(
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        tenantkit=version("tenantkit"),
+        postgres=connection.exec_driver_sql("SHOW server_version").scalar_one(),
+        tenant=record_of(tenant),
+        heads=heads,
+        tables=source.tables,
+    )
 
 
 def _begin(source: Source) -> None:

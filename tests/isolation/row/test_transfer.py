@@ -116,7 +116,7 @@ def test_keys_that_are_unique_among_all_tenants_cannot_be_there_twice(url: URL, 
             session.add(base.models[0](id=UUID(int=5), name="x"))
             session.commit()
         transfer.backup(owner, "acme", tmp_path / "a.tenant")
-        with pytest.raises(ProvisioningError, match="Restore the tenant with isolation='schema'"):
+        with pytest.raises(ProvisioningError, match="Give the new tenant isolation='schema'"):
             transfer.restore(owner, tmp_path / "a.tenant")
 
 
