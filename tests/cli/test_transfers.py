@@ -1,4 +1,4 @@
-"""Commands that back up and restore a tenant."""
+"""Commands that back up, restore and clone a tenant."""
 
 from __future__ import annotations
 
@@ -80,6 +80,43 @@ def test_a_restored_copy_is_swapped_at_once(fleet: Project) -> None:
     fleet.invoke("drop", "acme", "--yes")
     done = fleet.invoke("restore", "acme.tenant", "--swap", "--yes")
     assert (done.code, "--swap is for a tenant that exists" in done.err) == (2, True)
+
+
+def test_a_tenant_is_cloned_with_functions_of_the_application(fleet: Project, project_engine: Engine) -> None:
+    with project_engine.begin() as connection:
+        connection.execute(text("INSERT INTO shared.countries VALUES ('de')"))
+        connection.execute(text("INSERT INTO t_acme.invoices (id, country, note) VALUES (1, 'de', 'secret')"))
+    (fleet.folder / "shop" / "demo.py").write_text(
+        "from tenantkit.transfer import Transform\n"
+        "from shop.app import Invoice\n"
+        "ANONYMOUS = Transform(columns={Invoice.note: lambda note: 'x'})\n"
+        "def nothing(): return Transform(rows={Invoice: lambda row: None})\n"
+    )
+    command = ("clone", "acme", "--as", "demo", "--name", "A demo", "--attribute", "plan=free")
+    planned = fleet.invoke(*command, "--transform", "shop.demo:ANONYMOUS", "--dry-run")
+    assert (planned.code, planned.err) == (0, "")
+    assert [line.split(maxsplit=1)[1] for line in planned.out.splitlines()] == [
+        "demo, a clone of acme", "A demo", "schema", "main", "t2 -> t2", "1, in 1 tables", "invoices.note",
+    ]  # fmt: skip
+    assert fleet.invoke(*command, "--dry-run", "--json").json["rows"] == {"invoices": 1}
+    done = fleet.invoke(*command, "--transform", "shop.demo:ANONYMOUS")
+    assert (done.code, done.err, done.out) == (0, "", "Cloned acme as demo (schema t_demo, rows: 1, active)\n")
+    with project_engine.connect() as connection:
+        assert connection.scalar(text("SELECT note FROM t_demo.invoices")) == "x"
+    made = fleet.invoke(
+        "clone", "acme", "--as", "empty", "--suspended", "--transform", "shop.demo:nothing", "--json"
+    ).json
+    assert (made["tenant"]["status"], made["rows"]) == ("suspended", {"invoices": 0})
+    assert fleet.invoke("list", "--json").json[2]["attributes"] == {}
+    for wrong, said in (
+        ("shop.app:tenancy", "not a tenantkit.transfer.Transform"),
+        ("shop.nowhere:X", "There is no module"),
+        ("shop.demo:X", "has no attribute"),
+        ("ANONYMOUS", "names no attribute"),
+    ):
+        failed = fleet.invoke("clone", "acme", "--as", "beta", "--transform", wrong)
+        assert (failed.code in {1, 2}, said in failed.err) == (True, True), failed.err
+    assert fleet.invoke("clone", "acme").code == 2
 
 
 def test_a_file_that_exists_is_not_overwritten(fleet: Project) -> None:

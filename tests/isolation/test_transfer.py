@@ -11,11 +11,13 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from tenantkit import Status, transfer
+from tenantkit.transfer import Transform
 from tests.isolation.contract.application import Entry, Project, State, Task
 from tests.isolation.contract.deployment import Deployment
 from tests.isolation.contract.isolations import DATABASE, DATABASE_LOGIN, KINDS, ROW, SCHEMA, Kind
 
 CANARY = "canary of the neighbour"
+WRITTEN = "ours %s\t\n\\N"
 
 
 def fill(session: Session, word: str) -> None:
@@ -63,9 +65,15 @@ def test_a_copy_has_the_rows_of_its_tenant_and_none_of_the_neighbours(
     assert restored.tenant.isolation == deployment.operator.get("acme").isolation
     assert {key: deployment.work(key, rows) for key in before} == before
     assert deployment.work("beta", rows) == before["acme"]
-    deployment.work("beta", lambda session: fill(session, "later"))
+    cloned = transfer.clone(deployment.operator, "acme", as_="gamma")
+    assert cloned.rows == made.tables
+    assert cloned.tenant.placement.database.startswith(restored.tenant.placement.database.partition("/")[0])
+    assert deployment.work("gamma", rows) == before["acme"]
+    assert {key: deployment.work(key, rows) for key in before} == before
+    for copy in ("beta", "gamma"):
+        deployment.work(copy, lambda session: fill(session, "later"))
     deployment.work("acme", lambda session: fill(session, "later"))
-    assert len(deployment.work("beta", rows)[2]) == 6, "the trigger works again"
+    assert [len(deployment.work(copy, rows)[2]) for copy in ("beta", "gamma")] == [6, 6], "the triggers work again"
     assert deployment.operator.diagnose() == []
 
 
@@ -87,6 +95,16 @@ def test_a_tenant_is_restored_in_another_isolation(
         "task": (3, 3),
     }
     assert restored.changed == ()
+    anonymous = Transform(
+        columns={Task.title: lambda title: f"no. {len(title)}", Entry.title: lambda _: "none"},
+        rows={Project: lambda row: {**row, "name": f"project {row['id']}"}},
+    )
+    transfer.clone(deployment.operator, "acme", as_="demo", isolation=isolation, transform=anonymous)
+    projects, tasks, entries = deployment.work("demo", rows)
+    assert {row.name for row in projects} == {f"project {row.id}" for row in projects}
+    assert {row.title for row in tasks} == {f"no. {len(WRITTEN)}"}
+    assert [row.id for row in tasks] == [row.id for row in deployment.work("acme", rows)[1]]
+    assert {row.title for row in entries} == {"none"}
     deployment.operator.resume("acme-restored")
     deployment.work("acme-restored", lambda session: fill(session, "later"))  # with numbers of their own
     deployment.work("acme-restored", lambda session: session.execute(delete(Task)))

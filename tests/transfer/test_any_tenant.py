@@ -1,4 +1,4 @@
-"""A restored tenant equals the tenant, for random tables, rows and isolations."""
+"""A restored tenant, or a clone, equals the tenant, for random tables, rows and isolations."""
 
 from __future__ import annotations
 
@@ -96,8 +96,11 @@ def test_any_tenant_is_restored_as_it_was(
         restored = transfer.restore(tenancy, file, isolation=isolation).tenant
         there = owned.set(database=tenancy.databases.engine(restored.placement.database).url.database)
         assert whole(there, restored.schema) == before
+        cloned = transfer.clone(tenancy, tenant.key, as_=f"{tenant.key}-clone", isolation=isolation).tenant
+        there = owned.set(database=tenancy.databases.engine(cloned.placement.database).url.database)
+        assert whole(there, cloned.schema) == before
         assert whole(owned, tenant.schema) == before
-        for key in (restored.key, tenant.key):
+        for key in (restored.key, cloned.key, tenant.key):
             tenancy.drop(key)
 
 

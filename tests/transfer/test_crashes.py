@@ -1,4 +1,4 @@
-"""Processes killed at each statement of a backup or a restore: the next call does all of it; no other tenant changes."""
+"""Processes killed at each statement of a backup, a restore or a clone: the next call does all of it; no other tenant changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.processes import until_alone, worker
 from tests.transfer import work
 
 Read = Callable[[Tenancy, str], object]
-RESTORES = (work.restore, work.restore_in_steps)
+RESTORES = (work.restore, work.restore_in_steps, work.clone, work.clone_in_steps)
 
 
 @pytest.fixture

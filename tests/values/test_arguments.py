@@ -275,6 +275,16 @@ RESTORE: dict[str, Wrong] = {
     "database": (5, True, "", ("main",)),
     "domains": NOT_FLAG,
 }
+CLONE: dict[str, Wrong] = {
+    "tenancy": NOT_TENANCY,
+    "key": NOT_KEY,
+    "as_": NOT_KEY,
+    "name": tuple(each for each in (*NOT_STORABLE, "", " ")),
+    "attributes": NOT_JSON,
+    "isolation": ("rows", "Row", "", 5, True, ["row"]),
+    "database": (5, True, "", ("main",)),
+    "transform": (5, "app:ANONYMOUS", dict),
+}
 OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
     "tenant_context": (lambda **options: context.tenant_context(**options).__enter__(), {"tenant": NOT_TENANT}),
     "tenant_text": (
@@ -355,6 +365,11 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
         {**RESTORE, "suspended": NOT_FLAG, "progress": NOT_FUNCTION},
     ),
     "transfer.preview": (transfer.preview, RESTORE),
+    "transfer.clone": (
+        transfer.clone,
+        {**CLONE, "suspended": NOT_FLAG, "progress": NOT_FUNCTION},
+    ),
+    "transfer.preview_clone": (transfer.preview_clone, CLONE),
     "adoption.adopt": (
         adoption.adopt,
         {
@@ -695,7 +710,7 @@ def test_other_functions(filled_template: str, tenancy: Tenancy, good: dict[str,
         function = entered(function)
     if name.startswith("flask"):
         good["app"] = flask.Flask(__name__)
-    refuse(function, {**good, "key": "secret", "copy": "copy"}, wrong)
+    refuse(function, {**good, "key": "secret", "copy": "copy", "as_": "other"}, wrong)
 
 
 def entered(manager: Callable[..., Any]) -> Callable[..., Any]:

@@ -79,6 +79,12 @@ COMMANDS = (
         panel="Tenants",
     ),
     LazyCommand(
+        "clone",
+        "cloning.clone",
+        "Create a tenant with the rows of another one, changed on request, for staging or a demo.",
+        panel="Tenants",
+    ),
+    LazyCommand(
         "swap",
         "swapping.swap",
         "Give a tenant the tables of its restored copy while it is served, and the copy its former ones. Asks for the "

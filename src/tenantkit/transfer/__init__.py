@@ -1,4 +1,4 @@
-"""Backup and restore of single tenants. Names are imported on first use."""
+"""Backup, restore and clones of single tenants. Names are imported on first use."""
 
 from typing import TYPE_CHECKING
 
@@ -6,24 +6,42 @@ from tenantkit.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tenantkit.transfer.backups import backup, verify
+    from tenantkit.transfer.cloning import clone, preview_clone
     from tenantkit.transfer.compare import differences
     from tenantkit.transfer.fleet import backup_all
     from tenantkit.transfer.restoring import preview, restore
-    from tenantkit.transfer.results import Backup, FleetBackup, MissingRows, Restored, RestorePlan, TableDifference
+    from tenantkit.transfer.results import (
+        Backup,
+        Cloned,
+        ClonePlan,
+        FleetBackup,
+        MissingRows,
+        Restored,
+        RestorePlan,
+        TableDifference,
+    )
+    from tenantkit.transfer.transform import Transform
 
 __all__ = [
     "Backup",
+    "ClonePlan",
+    "Cloned",
     "FleetBackup",
     "MissingRows",
     "RestorePlan",
     "Restored",
     "TableDifference",
+    "Transform",
     "backup",
     "backup_all",
+    "clone",
     "differences",
     "preview",
+    "preview_clone",
     "restore",
     "verify",
 ]
 
-__getattr__, __dir__ = lazy_names(globals(), ("results", "backups", "restoring", "fleet", "compare"))
+__getattr__, __dir__ = lazy_names(
+    globals(), ("results", "backups", "restoring", "fleet", "compare", "cloning", "transform")
+)

@@ -1,10 +1,10 @@
-"""Queries of a tenant's placement: what its rows are, and what a file cannot hold."""
+"""Queries of a tenant's placement: what its rows are."""
 
 # ruff: noqa: S608 - all names are quoted
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,15 @@ _DEFAULTS = text(
     WHERE {OWN} AND relkind IN ('r', 'p') ORDER BY relname
     """
 )
+_COLUMN_TYPES = text(
+    """
+    SELECT attname::text AS name, coalesce(nullif(typbasetype, 0), atttypid)::bigint AS type,
+        coalesce(attnum = ANY(indkey), false) AS is_key
+    FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
+    LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary
+    WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT attisdropped
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +151,12 @@ def read_tables(connection: Connection, schema: str, *, without: str | None = No
         )
         for row in connection.execute(_TABLES, where(schema))
     }
+
+
+def read_column_types(connection: Connection, schema: str, table: str) -> Mapping[str, tuple[int, bool]]:
+    """Return the OID of each column's type, for a domain that of its base, and whether it is in the primary key."""
+    rows = connection.execute(_COLUMN_TYPES, {"table": qualified(schema, table)})
+    return {row.name: (row.type, row.is_key) for row in rows}
 
 
 def read_sequences(connection: Connection, schema: str) -> Sequence[Any]:

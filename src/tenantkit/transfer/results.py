@@ -131,6 +131,36 @@ class Restored:
         return tuple(each for each in self.differences or () if not each.is_equal)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClonePlan:
+    """What a clone would do."""
+
+    source: str
+    """The key of the tenant that would be cloned."""
+    key: str
+    """The key of the tenant that would be created."""
+    name: str
+    isolation: str
+    database: str | None
+    """The database that it would be created in; ``None`` if a placement policy chooses it."""
+    from_revision: str | None
+    to_revision: str | None
+    rows: Mapping[str, int]
+    """The number of rows of each table now, before any is left out."""
+    transformed: tuple[str, ...]
+    """The tables, and the columns as ``table.column``, that have functions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloned:
+    """A tenant that was created from another one."""
+
+    tenant: Tenant
+    plan: ClonePlan
+    rows: Mapping[str, int]
+    """The number of rows of each table in the clone, when they were loaded."""
+
+
 def record_of(tenant: Tenant) -> dict[str, Any]:
     """Return the registry's record of *tenant*, as a file has it."""
     return {

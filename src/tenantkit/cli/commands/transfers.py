@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from tenantkit import transfer
 from tenantkit.cli.application import application
 from tenantkit.cli.commands.swapping import as_json_of, print_differences, print_swap, swap_with
 from tenantkit.cli.confirm import require_terminal
+from tenantkit.cli.display.copying import table_progress
 from tenantkit.cli.display.errors import UsageError, print_error
 from tenantkit.cli.display.output import err, print_done, print_field, print_json, tenant_as_json
 from tenantkit.cli.options.common import Json, OptionalKey, Yes
@@ -64,7 +62,7 @@ def backup(
     if key is None:
         raise UsageError("No tenant is named. Give its key, or --all.")
     path = (output or Path(f"{key}.tenant")).absolute()  # the application may be in another folder
-    with application(context) as tenancy, _progress("Backing up") as progress:
+    with application(context) as tenancy, table_progress("Backing up") as progress:
         made = transfer.backup(tenancy, key, path, compression=compression, progress=progress)
     _print_backup(made, "Backed up", as_json=as_json)
 
@@ -72,7 +70,7 @@ def backup(
 def _back_up_all(
     context: typer.Context, folder: Path, compression: Literal["zstd", "none"] | None, *, as_json: bool
 ) -> None:
-    with application(context) as tenancy, _progress("Backing up") as progress:
+    with application(context) as tenancy, table_progress("Backing up") as progress:
         done = transfer.backup_all(tenancy, folder, compression=compression, progress=progress)
     if as_json:
         print_json({"made": [_backup_as_json(each) for each in done.made], "failures": dict(done.failures)})
@@ -164,7 +162,7 @@ def restore(
     with application(context) as tenancy:
         if swap and not transfer.preview(tenancy, path, **chosen).is_beside:
             raise UsageError("--swap is for a tenant that exists, and that of the backup does not: leave it out.")
-        with _progress("Restoring") as progress:
+        with table_progress("Restoring") as progress:
             restored = transfer.restore(tenancy, path, suspended=suspended, progress=progress, **chosen)
         if not as_json:
             _print_restored(restored)
@@ -174,22 +172,6 @@ def restore(
         print_json({**_restored_as_json(restored), **({"swap": as_json_of(swapped)} if swapped else {})})
     elif swapped is not None:
         print_swap(swapped)
-
-
-@contextmanager
-def _progress(doing: str) -> Generator[Callable[[str, int, int], None] | None]:
-    """Yield what shows the current table at a terminal; nothing is shown elsewhere."""
-    if not err.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True) as display:
-        task = display.add_task(doing, total=None)
-
-        def show(table: str, number: int, total: int) -> None:
-            display.update(task, description=f"{doing} {table}", completed=number - 1, total=total)
-
-        yield show
 
 
 def _print_backup(made: transfer.Backup, verb: str, *, as_json: bool) -> None:
