@@ -63,6 +63,8 @@ class FirstRows:
     meanwhile."""
     step: str = "seeding"
     """The name of the step, for errors."""
+    at_end: Callable[[Tenant], object] | None = None
+    """Called with the complete tenant in the transaction of the registry that makes it so."""
 
 
 def create(
@@ -273,6 +275,8 @@ class _Creation:
     def _activate(self) -> Tenant:
         self._operation.step = "activating"
         tenant = statuses.complete(self._connection, self._tenant, self._order.becomes)
+        if self._rows is not None and self._rows.at_end is not None:
+            self._rows.at_end(tenant)
         if self._order.origin is not None:
             self._record_origin(tenant, *self._order.origin)
         if self._order.copy_of is not None:

@@ -37,6 +37,8 @@ class Order:
     """Without it, all tenants are in the main database."""
     becomes: Status = Status.ACTIVE
     """Its status when it is complete."""
+    placed_as: str | None = None
+    """The key that names its placement, if that is another one."""
     origin: tuple[Event, Mapping[str, Any]] | None = None
     """What its history says of the backup, or the tenant, that its rows are from."""
     copy_of: int | None = None
@@ -44,7 +46,8 @@ class Order:
 
     def new_tenant(self, number: int = 1) -> NewTenant:
         """Return the properties that decide the placement of the *number*-th tenant with the key."""
-        new = NewTenant(key=self.key, number=number, attributes=self.attributes, isolation=self.isolation)
+        key = self.placed_as or self.key
+        new = NewTenant(key=key, number=number, attributes=self.attributes, isolation=self.isolation)
         return new if self.wanted is None else replace(new, database=self.wanted)
 
 

@@ -104,7 +104,7 @@ def swap(
             tenant, other = store.get(connection, key), store.get(connection, copy)
             for known in (tenant, other):
                 tenancy.isolations.of(known)
-        work = _Swapping(tenancy, connection, key, copy, back=back, any_tenant=any_tenant, patience=patience)
+        work = Swapping(tenancy, connection, key, copy, back=back, any_tenant=any_tenant, patience=patience)
         with explained(tenancy, tenant, _STEP):
             return work.plan(tenant, other) if dry_run else work.run(tenant, other)
 
@@ -125,14 +125,16 @@ def settle(directory: Directory, connection: Connection, key: str) -> None:
             return  # a process is at work on it
     with explained(directory, tenant, _STEP), suppress(TenantNotFoundError):  # renamed, or dropped, meanwhile
         if other is None:
-            work = _Swapping(directory, connection, key, key)
+            work = Swapping(directory, connection, key, key)
             Operation(directory.databases, connection, _STEP).run(tenant.placement.database, work.open_tables)
         else:
-            _Swapping(directory, connection, key, other.key).run(tenant, other)
+            Swapping(directory, connection, key, other.key).run(tenant, other)
 
 
 @dataclass(frozen=True, slots=True)
-class _Swapping:
+class Swapping:
+    """The swap of the tenant *key* with its *copy*. *connection* is to the main database, without a transaction."""
+
     directory: Directory
     connection: Connection
     key: str
@@ -143,6 +145,7 @@ class _Swapping:
     patience: float = PATIENCE
 
     def plan(self, tenant: Tenant, other: Tenant) -> Swap:
+        """Return the steps and the obstacles."""
         with self.connection.begin():
             found = [*self._obstacles.in_registry(tenant, other)]
         for each, find in ((tenant, self._obstacles.to_fence), (other, self._obstacles.to_open)) if not found else ():
@@ -154,6 +157,7 @@ class _Swapping:
         return Swap(tenant, other, _steps(tenant, other), tuple(found))
 
     def run(self, tenant: Tenant, other: Tenant) -> Swap:
+        """Swap both, or go on with it; raises as `swap` does."""
         known = (tenant, other)
         if all(shares_transaction(self.directory.databases, each.placement.database) for each in known):
             swapped = self._step(tenant, partial(self._at_once, known))
@@ -186,11 +190,7 @@ class _Swapping:
 
         def close(there: Connection) -> None:
             tenant, other = self._lock_rows(known)
-            self._require(self._obstacles.to_fence(there, tenant, other))
-            if there is not self.connection:  # one of an older version has no function for the fence
-                other_databases.install(there, tenant.placement.database, tenant.registry)
-            self._lock_tables(there, fenced=tenant.schema)
-            fence.put_up(there, tenant.schema, is_former=not is_back)
+            self.close(there, tenant, other, is_former=not is_back)
 
         def open_copy(there: Connection) -> None:
             tenant, other = self._lock_rows(known)
@@ -230,12 +230,26 @@ class _Swapping:
         if self._isolation(tenant).obstacle_to_swap(there, tenant, other) is None:
             self._isolation(tenant).take_over(there, tenant)
 
-    def open_tables(self, there: Connection) -> None:
-        """Take the fence from the tables of the tenant, if it is served, and end its swap, unless another goes on."""
+    def close(self, there: Connection, tenant: Tenant, other: Tenant, *, is_former: bool) -> None:
+        """Refuse writes to the tables of *tenant*, whose row is locked; wait for transactions that have written.
+
+        :param is_former: as `fence.put_up` has it.
+        """
+        self._require(self._obstacles.to_fence(there, tenant, other))
+        if there is not self.connection:  # one of an older version has no function for the fence
+            other_databases.install(there, tenant.placement.database, tenant.registry)
+        self._lock_tables(there, fenced=tenant.schema)
+        fence.put_up(there, tenant.schema, is_former=is_former)
+
+    def open_tables(self, there: Connection, *, any_status: bool = False) -> None:
+        """Take the fence from the tables of the tenant, if it is served, and end its swap, unless another goes on.
+
+        :param any_status: do so also if it is not served any more.
+        """
         tenant = store.lock(self.connection, self.directory.isolations, self.key)
         if not try_tenant_lock(self.connection, tenant.id):
             return
-        if tenant.status in WRITABLE or swaps.find_partner(self.connection, tenant.id) is not None:
+        if any_status or tenant.status in WRITABLE or swaps.find_partner(self.connection, tenant.id) is not None:
             self._lock_tables(there, opened=tenant.schema)
             fence.take_down(there, tenant.schema)
             swaps.end(self.connection, tenant.id)

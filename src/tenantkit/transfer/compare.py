@@ -15,7 +15,9 @@ from tenantkit.transfer.results import TableDifference
 from tenantkit.transfer.source import Source, reading
 
 
-class _Sum(NamedTuple):
+class Sum(NamedTuple):
+    """The number of rows of a table, and a checksum of them in any order."""
+
     rows: int
     checksum: str | None
 
@@ -59,20 +61,25 @@ def compare(
     )
 
 
+def sums_of(source: Source) -> dict[str, Sum]:
+    """Return those of each table that has rows, with all of its columns."""
+    return {each.name: _sum(source, each.name, [column.name for column in each.columns]) for each in source.tables}
+
+
 def _columns(tenancy: Deployment, tenant: Tenant) -> dict[str, set[str]]:
     with reading(tenancy, tenant) as source:
         return {table.name: {column.name for column in table.columns} for table in source.wholes}
 
 
-def _sums(tenancy: Deployment, tenant: Tenant, columns: Mapping[str, list[str]]) -> dict[str, _Sum]:
+def _sums(tenancy: Deployment, tenant: Tenant, columns: Mapping[str, list[str]]) -> dict[str, Sum]:
     with reading(tenancy, tenant) as source:
         return {name: _sum(source, name, chosen) for name, chosen in columns.items()}
 
 
-def _sum(source: Source, table: str, columns: list[str]) -> _Sum:
+def _sum(source: Source, table: str, columns: list[str]) -> Sum:
     rows = source.query(table, columns)
     found = source.connection.exec_driver_sql(
         "SELECT count(*) AS rows, sum(hashtextextended(compared::text, 0)::numeric)::text AS checksum "  # noqa: S608
         f"FROM ({rows}) AS compared".replace("%", "%%")
     ).one()
-    return _Sum(found.rows, found.checksum)
+    return Sum(found.rows, found.checksum)
