@@ -28,14 +28,14 @@ def bare_project(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 
 @pytest.fixture
 def invoke(bare_project: Project, urls: tuple[URL, URL], fleet: Tenancy) -> Callable[..., Any]:
-    def invoke(*arguments: str, down: bool = False) -> Any:
+    def invoke(*arguments: str, down: bool = False, **options: Any) -> Any:
         main, eu = (
             url.render_as_string(hide_password=False) for url in (urls[0], urls[1].set(port=1) if down else urls[1])
         )
         (bare_project.folder / f"app{down:d}.py").write_text(
             APP.format(main=main, eu=eu, migrations=str(fleet.migrations))
         )
-        return bare_project.invoke("--app", f"app{down:d}:tenancy", *arguments)
+        return bare_project.invoke("--app", f"app{down:d}:tenancy", *arguments, **options)
 
     return invoke
 
@@ -102,3 +102,24 @@ def test_keys_that_are_left_out_are_said(make_database: Callable[..., URL], bare
     )
     done = bare_project.invoke("--app", "app:tenancy", "check")
     assert (done.code, "book.author_id -> shared.author.id" in done.err) == (0, True), done.err
+
+
+def test_a_tenant_is_moved_and_back_and_the_move_finished(invoke: Callable[..., Any], fleet: Tenancy) -> None:
+    command = ("move", "m1", "--database", "eu")
+    planned = invoke(*command, "--dry-run")
+    assert (planned.code, len(planned.out.splitlines()), planned.err) == (0, 4, "")
+    down = invoke(*command, "--dry-run", "--json", down=True)
+    assert (down.code, "the database 'eu' cannot be reached" in down.json["obstacles"][0]) == (1, True)
+    for wrong in (("move", "m1"), (*command, "--back"), ("move", "m1", "--finish", "--dry-run"), command):
+        done = invoke(*wrong)
+        assert (done.code, done.out) == (2, ""), "it needs one direction, and a confirmation"
+    mistyped = invoke(*command, typed="m2\n")
+    assert (mistyped.code, "Nothing was done." in mistyped.err) == (1, True)
+    done = invoke(*command, typed="m1\n")
+    assert (done.code, "Moved m1 (schema t_m1 in the database eu): 0 rows" in done.out) == (0, True)
+    assert "is there already" in invoke(*command, "--yes").out
+    back = invoke("move", "m1", "--back", "--yes", "--json").json
+    assert (back["tenant"]["database"], back["former"]["database"], back["rows"]) == ("main", "eu", 0)
+    done = invoke("move", "m1", "--finish", typed="m1\n")
+    assert (done.code, "Dropped m1-move (schema t_m1 in the database eu)" in done.out) == (0, True)
+    assert fleet.diagnose() == []

@@ -94,6 +94,22 @@ def test_values_that_no_function_changes_are_copied_as_they_are(
     assert whole(owned, "t_copy") == whole(owned, "t_acme")
 
 
+def test_such_a_tenant_is_moved_and_back(tenancy: Tenancy, owned: URL) -> None:
+    tenancy.create("acme")
+    run_script(owned, in_schema("t_acme", ROWS))
+    run_script(owned, in_schema("t_acme", "ALTER TABLE claim DROP CONSTRAINT to_shared"))
+    before = whole(owned, "t_acme")
+    moved = transfer.move(tenancy, "acme", isolation="database").tenant
+    there = owned.set(database=tenancy.databases.engine(moved.placement.database).url.database)
+    assert whole(there, moved.schema) == before
+    assert _busy(there, moved.schema) == [("a", 1), ("b", 1), ("it's", 1)]
+    transfer.move(tenancy, "acme", back=True)
+    assert whole(owned, "t_acme") == before
+    assert _busy(owned, "t_acme") == [("a", 1), ("b", 1), ("it's", 1)]
+    transfer.finish_move(tenancy, "acme")
+    assert tenancy.diagnose() == []
+
+
 def _busy(url: URL, schema: str) -> list[tuple[object, ...]]:
     """Return the rows of a materialized view, which a dump does not have."""
     with psycopg.connect(plain(url)) as connection:

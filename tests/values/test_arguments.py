@@ -335,6 +335,20 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
             "dry_run": NOT_FLAG,
         },
     ),
+    "transfer.move": (
+        transfer.move,
+        {
+            "tenancy": NOT_TENANCY,
+            "key": NOT_KEY,
+            "database": NOT_NAME,
+            "isolation": ("rows", "", 5, True),
+            "back": NOT_FLAG,
+            "patience": (*NOT_NUMBER, -1),
+            "dry_run": NOT_FLAG,
+            "progress": NOT_FUNCTION,
+        },
+    ),
+    "transfer.finish_move": (transfer.finish_move, {"tenancy": NOT_TENANCY, "key": NOT_KEY}),
     "transfer.differences": (
         transfer.differences,
         {"tenancy": NOT_TENANCY, "key": NOT_KEY, "copy": NOT_KEY},

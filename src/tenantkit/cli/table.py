@@ -92,6 +92,12 @@ COMMANDS = (
         panel="Tenants",
     ),
     LazyCommand(
+        "move",
+        "moving.move",
+        "Move a tenant to another database while it is served. Asks for the key.",
+        panel="Tenants",
+    ),
+    LazyCommand(
         "verify",
         "transfers.verify",
         "Read a backup to its end, and show what it holds. No database is needed.",

@@ -1,4 +1,4 @@
-"""Backup, restore and clones of single tenants. Names are imported on first use."""
+"""Backup, restore, clone and move of single tenants. Names are imported on first use."""
 
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tenantkit.transfer.cloning import clone, preview_clone
     from tenantkit.transfer.compare import differences
     from tenantkit.transfer.fleet import backup_all
+    from tenantkit.transfer.moving import Move, finish_move, move
     from tenantkit.transfer.restoring import preview, restore
     from tenantkit.transfer.results import (
         Backup,
@@ -28,6 +29,7 @@ __all__ = [
     "Cloned",
     "FleetBackup",
     "MissingRows",
+    "Move",
     "RestorePlan",
     "Restored",
     "TableDifference",
@@ -36,6 +38,8 @@ __all__ = [
     "backup_all",
     "clone",
     "differences",
+    "finish_move",
+    "move",
     "preview",
     "preview_clone",
     "restore",
@@ -43,5 +47,5 @@ __all__ = [
 ]
 
 __getattr__, __dir__ = lazy_names(
-    globals(), ("results", "backups", "restoring", "fleet", "compare", "cloning", "transform")
+    globals(), ("results", "backups", "restoring", "fleet", "compare", "cloning", "transform", "moving")
 )

@@ -17,7 +17,7 @@ from tenantkit.lifecycle.order import Order
 from tenantkit.tenant import Tenant
 from tenantkit.transfer.building import FileBuilder
 from tenantkit.transfer.common_tables import loaded_apart, restore_rows
-from tenantkit.transfer.loading import Loader, in_transaction
+from tenantkit.transfer.loading import Loader
 from tenantkit.transfer.origin import Origin
 
 IN_ONE_TRANSACTION = 50_000
@@ -92,14 +92,7 @@ class _Filling:
     def fill_in_steps(self, there: Connection, tenant: Tenant) -> None:
         """Do so in several transactions, none of which locks shared tables for long."""
         target, loader = self._loader(tenant)
-        for step in (
-            loader.remove_keys_to_others,
-            loader.load,
-            loader.restore_unchecked_keys_to_others,
-            loader.check_keys_to_others,
-            loader.refresh_views,
-        ):
-            in_transaction(there, step)
+        loader.load_in_steps(there)
         self.builder.migrate_in_steps(there, target)
 
     def load_apart(self, there: Connection, tenant: Tenant) -> AbstractContextManager[None]:

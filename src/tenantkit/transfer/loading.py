@@ -109,6 +109,17 @@ class Loader:
             catalog.execute(connection, f"ANALYZE {qualified(self._schema, name)}")
         self._set_sequences(connection)
 
+    def load_in_steps(self, connection: Connection) -> None:
+        """Load all rows in several transactions, none of which locks shared tables for long; raises as `load` does."""
+        for step in (
+            self.remove_keys_to_others,
+            self.load,
+            self.restore_unchecked_keys_to_others,
+            self.check_keys_to_others,
+            self.refresh_views,
+        ):
+            in_transaction(connection, step)
+
     def refresh_views(self, connection: Connection) -> None:
         """Fill the materialized views that had rows."""
         self._enter(connection)
