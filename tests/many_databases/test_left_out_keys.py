@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, inspect
 
-from tenantkit import Tenancy, drift, migrations
+from tenantkit import ProvisioningError, Tenancy, drift, migrations, transfer
 from tests.many_databases.library import APPLICATION
 from tests.migrations.environments import Environment
 
@@ -125,3 +125,30 @@ def test_other_differences_are_drift_on_either_side(
                     odd.script(key).replace("%", "%%").replace("BEGIN;", "").replace("COMMIT;", "")
                 )
     assert not drift.check(library, models=models).has_drift
+
+
+def test_a_tenant_moves_without_them_and_returns_if_the_shared_rows_exist(
+    library: Tenancy, environment: Environment
+) -> None:
+    environment.add("t1", WAYS["in the table"][0])
+    migrations.upgrade_shared(library)
+    library.create("acme")
+    with library.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO shared.author VALUES (1, 'Ada')")
+        connection.exec_driver_sql("INSERT INTO t_acme.book VALUES (1, 'one', 1)")
+    transfer.move(library, "acme", database="eu")
+    assert _keys(library)["acme"] == ["copy.copy_book_id_fkey"]
+    with library.databases.engine("eu").begin() as connection:
+        connection.exec_driver_sql("INSERT INTO t_acme.book VALUES (2, 'two', 2)")
+    for finish, said in ((False, "the table 'book' does not take the rows"), (True, "book_author_id_fkey")):
+        if finish:
+            transfer.finish_move(library, "acme")
+        with pytest.raises(ProvisioningError, match=said):
+            transfer.move(library, "acme", **({"database": "main"} if finish else {"back": True}))
+        with library.databases.engine("eu").begin() as connection:  # it can be written to
+            connection.exec_driver_sql("UPDATE t_acme.book SET title = 'three' WHERE id = 2")
+    assert library.diagnose() == []
+    with library.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO shared.author VALUES (2, 'Bob')")
+    assert transfer.move(library, "acme", database="main").rows == 2
+    assert "book.book_author_id_fkey" in _keys(library)["acme"]

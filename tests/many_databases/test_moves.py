@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import URL, Connection, Engine, event, select
 
 from tenantkit import ConfigurationError, ProvisioningError, Tenancy, TenantMovedError, TenantNotFoundError, transfer
+from tenantkit.lifecycle import rename
 from tenantkit.transfer import Move
 from tests.isolation.two_databases import Note, dying, make_sync
 from tests.support.catalog import schemas, structure
@@ -92,8 +93,25 @@ def test_the_former_home_is_dropped_at_last(pair: Tenancy, main: Engine, eu: Eng
     assert pair.diagnose() == []
 
 
-@pytest.mark.few_cases(recovery=1)
-@pytest.mark.parametrize("recovery", ["repair", "repeat"])
+def test_a_later_tenant_of_the_key_does_not_get_the_former_home(pair: Tenancy, main: Engine, eu: Engine) -> None:
+    drop_decoys(main, eu)
+    transfer.move(pair, "acme", database="eu")
+    rename(pair, "acme", "globex")
+    pair.create("acme")
+    for work in (
+        lambda: transfer.finish_move(pair, "acme"),
+        lambda: transfer.move(pair, "acme", back=True),
+        lambda: transfer.move(pair, "acme", database="eu"),
+    ):
+        with pytest.raises(ProvisioningError, match="no former home|not the former home of this one"):
+            work()
+    assert notes(pair, "acme-move") == ["acme"]
+    rename(pair, "acme-move", "globex-move")
+    assert transfer.move(pair, "globex", back=True).tenant.schema == "t_acme"
+    assert notes(pair, "globex") == ["acme"]
+
+
+@pytest.mark.parametrize("recovery", ["repeat", "repair"])
 @pytest.mark.parametrize("direction", ["there", "back"])
 def test_after_a_kill_at_any_commit_nothing_is_lost_and_the_move_can_be_repeated(
     pair: Tenancy, main: Engine, eu: Engine, recovery: str, direction: str, all_cases: bool

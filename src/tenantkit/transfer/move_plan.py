@@ -18,7 +18,7 @@ from tenantkit.isolation.base import administered_from
 from tenantkit.lifecycle.operation import BEING_CREATED, explained
 from tenantkit.lifecycle.order import Order, check_order
 from tenantkit.lifecycle.swap_obstacles import Obstacles
-from tenantkit.registry import store, swaps
+from tenantkit.registry import history, store, swaps
 from tenantkit.status import WRITABLE, Status
 from tenantkit.tenant import Tenant
 from tenantkit.transfer.completeness import require_complete
@@ -130,7 +130,7 @@ class Planner:
             yield error.reason
 
     def _obstacles_to_fill(self, tenant: Tenant, home: Tenant, order: Order) -> Iterator[str]:
-        if home.status is not Status.SUSPENDED or not is_fenced(self.directory, self.connection, home):
+        if home.status is not Status.SUSPENDED or not is_former_home(self.directory, self.connection, tenant, home):
             yield (
                 f"there is a tenant {home.key!r} that is not the former home of this one: if its rows are not needed, "
                 f"'tenantkit drop {home.key}' first"
@@ -171,8 +171,18 @@ def find_copy(connection: Connection, key: str) -> Tenant | None:
         return None
 
 
-def is_fenced(directory: Deployment, connection: Connection, copy: Tenant) -> bool:
-    """Return whether the tables of a tenant refuse writes, as former ones do."""
+def is_former_home(directory: Deployment, connection: Connection, tenant: Tenant, copy: Tenant) -> bool:
+    """Return whether *copy* has tables that *tenant* had, and that refuse writes.
+
+    Its key is no proof: the tenant that had the key of *tenant* may have another one now.
+    """
+    with connection.begin():
+        ours, theirs = (
+            [entry for entry in history.read(connection, each.key) if entry.tenant_id == each.id]
+            for each in (tenant, copy)
+        )
+    if not {entry.details.get("with") for entry in ours} & {entry.key for entry in theirs}:
+        return False
     with (
         explained(directory, copy, STEP),
         connected(directory.databases, copy.placement.database, connection) as there,

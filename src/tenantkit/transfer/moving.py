@@ -26,7 +26,7 @@ from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.registry import store
 from tenantkit.status import Status
 from tenantkit.tenant import KEY, Isolation, Tenant
-from tenantkit.transfer.move_plan import NO_FORMER_HOME, STEP, SUFFIX, Planner, find_copy, is_fenced
+from tenantkit.transfer.move_plan import NO_FORMER_HOME, STEP, SUFFIX, Planner, find_copy, is_former_home
 from tenantkit.transfer.move_steps import Mover
 
 _FINISHING = "finishing its move"
@@ -117,7 +117,9 @@ def finish_move(tenancy: Deployment, key: str) -> Tenant:
     with _working(tenancy, key, _FINISHING) as (connection, tenant), tenant_lock(connection, tenant.id):
         with connection.begin():
             copy = find_copy(connection, key)
-        if copy is None or (copy.status is not Status.DROPPING and not is_fenced(tenancy, connection, copy)):
+        if copy is None or (
+            copy.status is not Status.DROPPING and not is_former_home(tenancy, connection, tenant, copy)
+        ):
             raise ProvisioningError(key, _FINISHING, NO_FORMER_HOME)
         return drop(tenancy, connection, copy.key)
 
