@@ -219,6 +219,13 @@ class Terminal:
         """Press Ctrl-C, which also interrupts the child processes."""
         os.killpg(self.process.pid, signal.SIGINT)
 
+    def interrupt_question(self) -> None:
+        """Press Ctrl-C, and again if nothing happens: Python handles a signal after the read that it came just before."""
+        self.interrupt()
+        self._reader.join(5)
+        if self._reader.is_alive():
+            self.interrupt()
+
     def result(self) -> Result:
         """Wait for the end."""
         self._reader.join(120)

@@ -42,7 +42,7 @@ def test_drop_does_nothing_after_any_other_answer(fleet: Project, project_engine
 def test_an_interrupted_question_counts_as_no(fleet: Project, project_engine: Engine) -> None:
     terminal = fleet.at_terminal("drop", "acme", is_measured=False)
     terminal.wait_for("Type 'acme' to continue: ")
-    terminal.interrupt()
+    terminal.interrupt_question()
     done = terminal.result()
     assert (done.code, done.out) == (1, "")
     assert done.err.endswith("Nothing was done.\n")
@@ -92,7 +92,7 @@ def test_help_lists_every_command_and_each_has_an_example(bare_project: Project)
     commands = [[str(command.name)] for command in COMMANDS]
     commands += [["domain", str(command.name)] for command in DOMAIN_COMMANDS]
     commands += [["runs", str(command.name)] for command in RUNS_COMMANDS]
-    assert len(commands) == 34
+    assert len(commands) == 35
     for command in commands:
         assert command[0] in overview.out
         described = bare_project.invoke(*command, "--help")

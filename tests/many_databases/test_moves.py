@@ -68,7 +68,7 @@ def test_a_tenant_is_moved_to_another_database_and_back(any_tenancy: Any, main: 
     assert back.rows == 2
     assert notes(any_tenancy, "acme") == ["acme", "later"]
     write(any_tenancy, "acme", "last")
-    with pytest.raises(ProvisioningError, match="has no former tables of a tenant"):
+    with pytest.raises(ProvisioningError, match="has no former tables of the tenant"):
         moved(any_tenancy, "acme", back=True)
     again = moved(any_tenancy, "acme", database="eu")
     assert again.tenant.placement == done.tenant.placement

@@ -18,7 +18,7 @@ from tenantkit.isolation.base import administered_from
 from tenantkit.lifecycle.operation import BEING_CREATED, explained
 from tenantkit.lifecycle.order import Order, check_order
 from tenantkit.lifecycle.swap_obstacles import Obstacles
-from tenantkit.registry import history, store, swaps
+from tenantkit.registry import store, swaps
 from tenantkit.status import WRITABLE, Status
 from tenantkit.tenant import Tenant
 from tenantkit.transfer.completeness import require_complete
@@ -156,7 +156,7 @@ class Planner:
     @property
     def swaps(self) -> Obstacles:
         """The obstacles to the swap of the two tenants."""
-        return Obstacles(self.directory, self.connection, back=self.back)
+        return Obstacles(self.directory, self.connection, back=self.back, any_tenant=False)
 
     def explained(self, at: Tenant) -> AbstractContextManager[None]:
         """Turn errors of the database of either tenant into such of the move."""
@@ -177,12 +177,8 @@ def is_former_home(directory: Deployment, connection: Connection, tenant: Tenant
     Its key is no proof: the tenant that had the key of *tenant* may have another one now.
     """
     with connection.begin():
-        ours, theirs = (
-            [entry for entry in history.read(connection, each.key) if entry.tenant_id == each.id]
-            for each in (tenant, copy)
-        )
-    if not {entry.details.get("with") for entry in ours} & {entry.key for entry in theirs}:
-        return False
+        if not swaps.is_copy(connection, copy.id, tenant.id):
+            return False
     with (
         explained(directory, copy, STEP),
         connected(directory.databases, copy.placement.database, connection) as there,
