@@ -83,7 +83,7 @@ class Mover:
             self._fill(there, tenant, copy, Loader.load_in_steps)
 
         rows = FirstRows(
-            lambda *_: None,
+            lambda _there, _tenant: None,
             fill,
             takes_steps=True,
             step="copying the rows",
