@@ -14,7 +14,7 @@ from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm_by_typing
 from tenantkit.cli.display.errors import UsageError, print_error
 from tenantkit.cli.display.output import out, print_done, print_json, tenant_as_json
-from tenantkit.cli.options.common import Json, OptionalKey, Yes
+from tenantkit.cli.options.common import DryRunOfOne, Json, OptionalKey, Yes
 from tenantkit.cli.options.times import parse_duration
 from tenantkit.registry import store
 from tenantkit.tenancy import Tenancy
@@ -51,9 +51,7 @@ def drop(
             show_default=False,
         ),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="Show the steps and the obstacles, and change nothing.")
-    ] = False,
+    dry_run: DryRunOfOne = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:

@@ -12,7 +12,7 @@ from tenantkit.cli.confirm import confirm_by_typing, require_terminal
 from tenantkit.cli.display.copying import table_progress
 from tenantkit.cli.display.errors import UsageError, print_error
 from tenantkit.cli.display.output import out, print_done, print_json, tenant_as_json
-from tenantkit.cli.options.common import Json, Key, Yes
+from tenantkit.cli.options.common import DryRunOfOne, Json, Key, Patience, Yes
 from tenantkit.lifecycle.swapping import PATIENCE
 from tenantkit.tenancy import Tenancy
 from tenantkit.tenant import Isolation
@@ -35,15 +35,8 @@ def move(
     finish: Annotated[
         bool, typer.Option("--finish", metavar="", help="Drop its former home. There is no way back then.")
     ] = False,
-    patience: Annotated[
-        float,
-        typer.Option(
-            "--patience", metavar="SECONDS", min=0, help="How long to wait for transactions that use the tables."
-        ),
-    ] = PATIENCE,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="Show the steps and the obstacles, and change nothing.")
-    ] = False,
+    patience: Patience = PATIENCE,
+    dry_run: DryRunOfOne = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:

@@ -9,7 +9,7 @@ import typer
 from tenantkit.cli.application import application
 from tenantkit.cli.display.errors import print_error
 from tenantkit.cli.display.output import err, out, print_done, print_json, tenant_as_json
-from tenantkit.cli.options.common import Json, Key
+from tenantkit.cli.options.common import DryRunOfOne, Json, Key
 from tenantkit.lifecycle import Renaming
 from tenantkit.lifecycle import rename as rename_tenant
 
@@ -20,9 +20,7 @@ def rename(
     new: Annotated[str, typer.Argument(metavar="NEW", help="Its new key.", show_default=False)],
     *,
     schema: Annotated[bool, typer.Option("--schema", metavar="", help="Rename the schema, too.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="Show the steps and the obstacles, and change nothing.")
-    ] = False,
+    dry_run: DryRunOfOne = False,
     as_json: Json = False,
 ) -> None:
     """Give a tenant another key while it is served. Its schema keeps its name, unless `--schema` is given.

@@ -13,7 +13,7 @@ from tenantkit.cli.application import application
 from tenantkit.cli.confirm import confirm_by_typing, require_terminal
 from tenantkit.cli.display.errors import print_error
 from tenantkit.cli.display.output import out, print_done, print_json, print_table, tenant_as_json
-from tenantkit.cli.options.common import Json, Key, Yes
+from tenantkit.cli.options.common import DryRunOfOne, Json, Key, Patience, Yes
 from tenantkit.lifecycle import Swap
 from tenantkit.lifecycle import swap as swap_tenants
 from tenantkit.lifecycle.swapping import PATIENCE
@@ -36,15 +36,8 @@ def swap(
             "--any-tenant", metavar="", help="COPY may be a tenant that was not restored from a backup of this one."
         ),
     ] = False,
-    patience: Annotated[
-        float,
-        typer.Option(
-            "--patience", metavar="SECONDS", min=0, help="How long to wait for transactions that use the tables."
-        ),
-    ] = PATIENCE,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="Show the steps and the obstacles, and change nothing.")
-    ] = False,
+    patience: Patience = PATIENCE,
+    dry_run: DryRunOfOne = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:

@@ -57,6 +57,13 @@ Events: TypeAlias = Annotated[
 DryRun: TypeAlias = Annotated[
     bool, typer.Option("--dry-run", metavar="", help="Show the steps of each tenant, and change nothing.")
 ]
+DryRunOfOne: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", metavar="", help="Show the steps and the obstacles, and change nothing.")
+]
+Patience: TypeAlias = Annotated[
+    float,
+    typer.Option("--patience", metavar="SECONDS", min=0, help="How long to wait for transactions that use the tables."),
+]
 Shared: TypeAlias = Annotated[bool, typer.Option("--shared", metavar="", help="Only the shared tables, no tenant.")]
 Sql: TypeAlias = Annotated[
     bool,
