@@ -47,8 +47,9 @@ test-more: $(VENV)/.test
 leaks: $(VENV)/.test
 	$(BIN)/python -m pytest -s --cases=all tests/isolation/test_leaks.py -k nothing_leaks $(ARGS)
 
-FAULTS = $(foreach kind,cancellation cancelled_tasks crashes faults interrupted_tasks interruptions random_interruptions signals,\
-	$(wildcard tests/*/test_$(kind).py)) tests/spares/test_keeping.py
+FAULTS = $(foreach kind,cancellation cancelled_tasks crashes draining faults interrupted_tasks interruptions moves \
+	random_interruptions renaming scheduled_drops signals swap_crashes,$(wildcard tests/*/test_$(kind).py)) \
+	tests/isolation/row/test_transfer.py tests/spares/test_keeping.py
 
 test-faults: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --cases=all $(FAULTS) $(ARGS)

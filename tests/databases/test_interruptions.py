@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from tenantkit.testing.servers import plain
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_first_connection_is_interrupted_at_any_call(empty_database: URL, all_cases: bool) -> None:
-    url, step = empty_database.render_as_string(hide_password=False), 1 if all_cases else 41
+def test_a_first_connection_is_interrupted_at_any_call(empty_database: URL, dose: Callable[[int, int], int]) -> None:
+    url, step = empty_database.render_as_string(hide_password=False), dose(41, 1)
     command = [sys.executable, "-W", "ignore", "-m", "tests.databases.interrupted_connections", url, str(step)]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

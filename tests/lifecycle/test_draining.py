@@ -128,9 +128,13 @@ def suspend_and_drain(tenancy: Tenancy, key: str) -> tuple[int, ...]:
 
 
 def test_after_a_kill_between_the_phases_the_same_again_goes_on(
-    operator: Tenancy, opened: Callable[[str | None], Session], engine: Engine, database: URL, all_cases: bool
+    operator: Tenancy,
+    opened: Callable[[str | None], Session],
+    engine: Engine,
+    database: URL,
+    dose: Callable[[int, int], int],
 ) -> None:
-    for number in count(1, 1 if all_cases else 4):
+    for number in count(1, dose(4, 1)):
         session = add(opened("acme"), "lost")
         with worker(database, suspend_and_drain, "acme", stop_at=number, cache_ttl=0) as process:
             is_done = process.wait() != "stopped"

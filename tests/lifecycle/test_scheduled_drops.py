@@ -255,11 +255,11 @@ def test_a_run_that_died_with_the_tenant_in_maintenance_does_not_keep_it_there(
 @pytest.mark.few_cases(recover=1)
 @pytest.mark.parametrize("recover", ["drop_due", "drop", "repair"])
 def test_after_a_kill_at_any_statement_the_drop_is_done_or_not_begun(
-    tenancy: Tenancy, engine: Engine, recover: str, all_cases: bool
+    tenancy: Tenancy, engine: Engine, recover: str, dose: Callable[[int, int], int]
 ) -> None:
     tenancy.create("beta", seed=processes.seed)
     before = fingerprint(engine, "t_beta")
-    number, step = 1, 1 if all_cases else 7
+    number, step = 1, dose(7, 1)
     while True:
         if "acme" not in registered(engine):
             tenancy.create("acme", seed=processes.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 
 import pytest
@@ -22,14 +23,16 @@ def write(tenancy: Tenancy, key: str, name: str) -> str:
         return session.tenant.schema
 
 
-def test_after_a_kill_at_any_statement_a_swap_is_done_or_not(tenancy: Tenancy, engine: Engine, all_cases: bool) -> None:
+def test_after_a_kill_at_any_statement_a_swap_is_done_or_not(
+    tenancy: Tenancy, engine: Engine, dose: Callable[[int, int], int]
+) -> None:
     for key in ("acme", "acme-copy", "beta"):
         tenancy.create(key)
         write(tenancy, key, key)
     tenancy.suspend("acme-copy")
     mark_copy(tenancy, "acme", "acme-copy")
     before = fingerprint(engine, "t_beta")
-    for number in count(1, 4 if all_cases else 11):
+    for number in count(1, dose(11, 4)):
         with worker(engine.url, processes.swap, "acme", stop_at=number) as victim:
             answer = victim.wait()
             victim.kill()

@@ -217,14 +217,13 @@ def assert_sound(tenancy: Tenancy, engine: Engine, number: int) -> None:
 
 @pytest.mark.parametrize("repairs", [False, True], ids=["keep", "doctor"])
 def test_after_a_kill_at_any_statement_of_keeping_the_next_keeper_or_doctor_recovers(
-    repairs: bool, fleet: Make, environment: Environment, engine: Engine, pytestconfig: pytest.Config
+    repairs: bool, fleet: Make, environment: Environment, engine: Engine, dose: Callable[[int, int], int]
 ) -> None:
-    step = {"few": 61, "more": 7, "all": 1}[pytestconfig.getoption("cases")]
     tenancy = fleet()
     for key in ("beta", "gamma"):  # so that there is a script, and statements are few
         tenancy.create(key)
     before = fingerprint(engine, "t_beta")
-    for number in count(1 + repairs, step):
+    for number in count(1 + repairs, dose(61, 1)):
         # One is removed, and two are made.
         keep_spares(tenancy, 2)
         spoilt = tenancy.list(status=Status.SPARE)[0].schema

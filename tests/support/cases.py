@@ -1,15 +1,17 @@
 """Tests in two sizes: by default a few cases of each, with ``--cases=all`` all of them.
 
 A few are as many as it takes for each value of each parameter to occur. ``--cases=more`` runs the tests that the
-default leaves out, and those that do more in the large size. A case that ``-k`` or its full name picks out alone runs
-in either size, unless it is marked ``all_cases``.
+default leaves out, and those that do more in the large size; of what takes longest, such as a kill at each statement,
+it does a part (`dose`). A case that ``-k`` or its full name picks out alone runs in either size, unless it is marked
+``all_cases``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
+from math import isqrt
 from typing import Any, TypeVar
 
 import pytest
@@ -37,6 +39,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def all_cases(pytestconfig: pytest.Config) -> bool:
     """Whether a test that goes through cases by itself does so with all of them."""
     return bool(pytestconfig.getoption("cases") != "few")
+
+
+@pytest.fixture(scope="session")
+def dose(all_cases: bool, pytestconfig: pytest.Config) -> Callable[[int, int], int]:
+    """Return a function that chooses: the first number by default, the second with ``--cases=all``.
+
+    With ``--cases=more``, it is one between them: the root of their product.
+    """
+    size = pytestconfig.getoption("cases")
+    return lambda few, many: {"few": few, "more": isqrt(few * many), "all": many}[size]
 
 
 @pytest.hookimpl(trylast=True)
