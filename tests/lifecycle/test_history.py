@@ -83,6 +83,9 @@ def test_a_whole_life_is_recorded(fleet: Tenancy, engine: Engine, environment: E
     fleet.drop("globex")
     transfer.restore(fleet, tmp_path / "one.tenant", key="beta")
     assert last(fleet, "beta").details.items() >= {"file": "one.tenant", "key": "acme"}.items()
+    transfer.clone(fleet, "beta", as_="twin")
+    assert last(fleet, "twin").details["key"] == "beta"
+    fleet.drop("twin")
     adoption.release(fleet, "beta")
     adoption.adopt(fleet, "t_bet%", key_from="t_(.*)")
     run(engine, "UPDATE tenantkit.tenants SET database = 'eu'")
@@ -108,7 +111,7 @@ def test_a_whole_life_is_recorded(fleet: Tenancy, engine: Engine, environment: E
     ]
     assert {entry.tenant_id for entry in found.history} == {tenant.id}
     assert events(fleet, "beta") == ["claimed", "created", "restored", "released", "adopted", "moved"]
-    assert {*events(fleet, "globex"), *events(fleet, "beta")} == {*Event}
+    assert {*events(fleet, "globex"), *events(fleet, "beta"), *events(fleet, "twin")} == {*Event}
     assert "hunter2" not in repr(found)
 
 
@@ -199,7 +202,7 @@ def test_a_role_that_cannot_write_history_backs_up_and_restores(
     assert (events(tenancy, "acme"), events(tenancy, "copy")) == (["claimed", "created"],) * 2
     assert [each.split(":")[0] for each in caplog.messages if "history" in each] == [
         "The backup of tenant 'acme' is not in its history",
-        "The restore of tenant 'copy' is not in its history",
+        "The origin of tenant 'copy' is not in its history",
     ]
 
 

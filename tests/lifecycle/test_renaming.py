@@ -527,3 +527,23 @@ def test_a_doctor_whose_tenant_is_renamed_meanwhile_goes_on(
     monkeypatch.setattr(store, "lock", rename_and_lock)
     assert [finding.subject for finding in tenancy.repair()] == ["acme"]
     assert tenancy.diagnose() == []
+
+
+def test_functions_and_operators_of_the_schema_are_not_executed(tenancy: Tenancy, engine: Engine) -> None:
+    tenancy.create("acme")
+    kinds = ("oid, oid", "name, name", "text, regprocedure", "text, name", "text, text")
+    run(
+        engine,
+        "SET LOCAL search_path = t_acme",
+        *(
+            f"CREATE FUNCTION trap({kind}) RETURNS {result} LANGUAGE plpgsql AS 'BEGIN RAISE $$trapped$$; END';"
+            f"CREATE OPERATOR {operator} (LEFTARG = {kind.split(', ')[0]}, RIGHTARG = {kind.split(', ')[1]}, FUNCTION = trap)"
+            for kind in kinds
+            for operator, result in [("||", "text") if kind.startswith("text, ") else ("=", "boolean")]
+        ),
+        *(
+            f"CREATE FUNCTION {name} RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE $$trapped$$; END'"
+            for name in ("format(text, VARIADIC text[])", "concat_ws(text, VARIADIC text[])", "lower(name)")
+        ),
+    )
+    assert rename(tenancy, "acme", "globex", schema=True).schema == "t_globex"

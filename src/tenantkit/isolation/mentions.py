@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from tenantkit.postgres.quoting import search_path
+from tenantkit.postgres.quoting import quote_literal, search_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,7 @@ class Mention:
 # With the path of the schema, PostgreSQL writes references to its objects without its name: only texts keep it. So
 # expressions are read in this schema, and in those that no tenant has; texts, which cost little, in the whole database.
 # CASE keeps the planner from writing the expressions of all other schemas first.
-_FIND = text(
-    """
+_FIND = """
     WITH known AS (
         SELECT pg_namespace.oid, nspname = :schema OR coalesce(description, '') !~ '^tenantkit tenant ' AS is_read
         FROM pg_namespace
@@ -102,11 +101,10 @@ _FIND = text(
     SELECT what, text, obstructs FROM found WHERE strpos(replace(lower(text), '""', '"'), lower(:schema)) > 0
     ORDER BY obstructs DESC, what
     """
-)
-_SET_PATH = text(
-    "SELECT current_setting('search_path'), set_config('search_path', :path, true), set_config('jit', 'off', true)"
-)
 _LONGER = text("SELECT nspname FROM pg_namespace WHERE strpos(nspname, :schema) > 0 AND nspname <> :schema")
+_GET_PATH = "SELECT pg_catalog.current_setting('search_path')"
+_SET_PATH = text("SELECT pg_catalog.set_config('search_path', :path, true)")
+_NO_PATH = "pg_catalog, pg_temp"
 
 
 def find_mentions(connection: Connection, schema: str, members: Collection[str] | None = None) -> list[Mention]:
@@ -116,10 +114,19 @@ def find_mentions(connection: Connection, schema: str, members: Collection[str] 
 
     :param members: names of objects; texts count only if they name one of them with the schema before it.
     """
-    before = _set_path(connection, search_path(schema))
-    rows = connection.execute(_FIND, {"schema": schema}).all()
-    _set_path(connection, before)
+    before = connection.exec_driver_sql(_GET_PATH).scalar_one()
+    connection.execute(_SET_PATH, {"path": _NO_PATH})
+    connection.exec_driver_sql("SET LOCAL jit = off")
+    # Names in the query of a cursor are looked up here, where no function or operator of the tenant is found; only the
+    # texts are written with the tenant's path.
+    query = _FIND.replace(":schema", quote_literal(schema)).replace("%", "%%")
+    connection.exec_driver_sql(f"DECLARE tenantkit_mentions NO SCROLL CURSOR FOR {query}")
+    connection.execute(_SET_PATH, {"path": search_path(schema)})
+    rows = connection.exec_driver_sql("FETCH ALL FROM tenantkit_mentions").all()
+    connection.execute(_SET_PATH, {"path": _NO_PATH})
+    connection.exec_driver_sql("CLOSE tenantkit_mentions")
     longer = connection.execute(_LONGER, {"schema": schema}).scalars().all() if rows else ()
+    connection.execute(_SET_PATH, {"path": before})
     return [
         Mention(row.what, row.obstructs)
         for row in rows
@@ -144,8 +151,3 @@ def names_member(words: str, schema: str, members: Collection[str]) -> bool:
         rf'(?<![\w$])"?{re.escape(schema)}"?\s*\.\s*("[^"]+"|[\w$]+)', words.replace('""', '"'), re.IGNORECASE
     )
     return not {each.strip('"').lower() for each in found}.isdisjoint(each.lower() for each in members)
-
-
-def _set_path(connection: Connection, path: str) -> str:
-    """Set the path for the rest of the transaction, and return what it was."""
-    return str(connection.execute(_SET_PATH, {"path": path}).scalar_one())
