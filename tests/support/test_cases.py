@@ -27,24 +27,27 @@ def test_fault(fault): pass
 
 def test_in_both(all_cases): assert all_cases is ALL
 
+def test_dose(dose): assert dose(40, 2) == DOSE
+
 def test_plain(): pass
 """
 FEW = {
     *("thin[a-x]", "thin[b-y]", "thin[c-x]", "thin[d-y]"),
     *("rows[1-2]", "rows[2-1]", "rows[1-1]"),
-    *("spread[0]", "spread[5]", "fault[1]", "in_both", "plain"),
+    *("spread[0]", "spread[5]", "fault[1]", "in_both", "dose", "plain"),
 }
 MORE = {
     *("thin[a-y]", "thin[b-x]", "thin[c-y]", "thin[d-x]"),
     *(f"spread[{number}]" for number in (1, 2, 3, 4, 6, 7, 8, 9)),
-    *("fault[2]", "in_both"),
+    *("fault[2]", "in_both", "dose"),
 }
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> set[str]:
     """Return the names of the tests that ran, without ``test_``."""
     is_large = any(argument.startswith("--cases") for argument in arguments)
-    pytester.makepyfile(test_it=f"ALL = {is_large}\n{MODULE}")
+    dose = 8 if "--cases=more" in arguments else 2 if is_large else 40
+    pytester.makepyfile(test_it=f"ALL = {is_large}\nDOSE = {dose}\n{MODULE}")
     result = pytester.inline_run("-p", "tests.support.cases", "-p", "no:cacheprovider", *arguments)
     passed, skipped, failed = result.listoutcomes()
     assert (skipped, failed) == ([], [])
