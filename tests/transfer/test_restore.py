@@ -22,7 +22,7 @@ from tenantkit import (
     TenantUnavailableError,
     transfer,
 )
-from tenantkit.lifecycle import rename
+from tenantkit.lifecycle import rename, swap
 from tenantkit.runs.claims import claim
 from tenantkit.transfer import filling, restoring, source
 from tests.migrations.environments import Environment
@@ -209,6 +209,26 @@ def test_a_tenant_that_has_another_key_now_lives(tenancy: Tenancy, file: Path, f
     assert [each.table for each in restored.changed] == ["project", "task"]
     tenancy.drop("globex")
     assert transfer.restore(tenancy, file).tenant.key == "acme"
+
+
+def test_a_restored_tenant_is_the_copy_of_the_tenant_that_was_backed_up_and_of_no_other_one(
+    tenancy: Tenancy, file: Path, fill: Fill, read: Read
+) -> None:
+    tenancy.create("acme")
+    fill(tenancy, "acme", "one")
+    transfer.backup(tenancy, "acme", file)
+    rename(tenancy, "acme", "globex")
+    tenancy.create("acme")  # another customer
+    transfer.restore(tenancy, file, key="copy", suspended=True)
+    with pytest.raises(ProvisioningError, match="'copy' was not restored from a backup of 'acme'"):
+        swap(tenancy, "acme", "copy")
+    swap(tenancy, "globex", "copy")
+    tenancy.drop("globex")
+    beside = transfer.restore(tenancy, file)
+    assert (beside.plan.living, beside.tenant.key) == ("acme", "acme-restored")
+    with pytest.raises(ProvisioningError, match="'acme-restored' was not restored from a backup of 'acme'"):
+        swap(tenancy, "acme", "acme-restored")
+    assert read(tenancy, "acme") == []
 
 
 @pytest.mark.parametrize("what", ["renamed", "dropped"])

@@ -68,8 +68,8 @@ def plan(
     """
     manifest = file.manifest
     to_revision = require_revisions(tenancy, manifest, file.subject)
-    original = _find_living(connection, manifest)
-    living = original if key is None else None
+    original = _find_original(connection, manifest)
+    living = (original or find_complete(connection, manifest.key)) if key is None else None
     chosen = key or (manifest.key if living is None else living.key + SUFFIX)
     if find_complete(connection, chosen) is not None:
         raise TenantExistsError(chosen)
@@ -164,14 +164,13 @@ def require_revisions(tenancy: Deployment, manifest: Manifest, subject: str) -> 
     return format_heads(graph.heads()) or None
 
 
-def _find_living(connection: Connection, manifest: Manifest) -> Tenant | None:
-    """Return the tenant that was backed up, under whatever key, or else the one that has its key."""
+def _find_original(connection: Connection, manifest: Manifest) -> Tenant | None:
+    """Return the tenant that was backed up, under whatever key. Another one may have its key now."""
     record = manifest.tenant
-    if record["registry"] == read_identity(connection):
-        key = connection.execute(select(tenants.c.key).where(tenants.c.id == record["id"])).scalar()
-        if key is not None and (found := find_complete(connection, key)) is not None:
-            return found
-    return find_complete(connection, manifest.key)
+    if record["registry"] != read_identity(connection):
+        return None
+    key = connection.execute(select(tenants.c.key).where(tenants.c.id == record["id"])).scalar()
+    return None if key is None else find_complete(connection, key)
 
 
 def find_complete(connection: Connection, key: str) -> Tenant | None:
