@@ -32,7 +32,7 @@ from tenantkit.lifecycle.order import Order
 from tenantkit.lifecycle.tenant_lock import tenant_lock
 from tenantkit.postgres.errors import is_lock_conflict, reason, sqlstate
 from tenantkit.postgres.rights import lack_of_rights
-from tenantkit.registry import history, other_databases, spares, statuses, store, swaps
+from tenantkit.registry import history, other_databases, spares, statuses, store
 from tenantkit.registry.directory import Directory
 from tenantkit.registry.history import Event
 from tenantkit.registry.tables import tenants
@@ -279,8 +279,6 @@ class _Creation:
             self._rows.at_end(tenant)
         if self._order.origin is not None:
             self._record_origin(tenant, *self._order.origin)
-        if self._order.copy_of is not None:
-            swaps.mark_copy(self._connection, tenant.id, self._order.copy_of)
         return tenant
 
     def _record_origin(self, tenant: Tenant, event: Event, details: Mapping[str, Any]) -> None:

@@ -41,8 +41,6 @@ class Order:
     """The key that names its placement, if that is another one."""
     origin: tuple[Event, Mapping[str, Any]] | None = None
     """What its history says of the backup, or the tenant, that its rows are from."""
-    copy_of: int | None = None
-    """The id of the tenant that was backed up, if there is one."""
 
     def new_tenant(self, number: int = 1) -> NewTenant:
         """Return the properties that decide the placement of the *number*-th tenant with the key."""

@@ -37,6 +37,7 @@ def create_filled(
     origin: Origin,
     *,
     in_steps: bool = False,
+    at_end: Callable[[Tenant], object] | None = None,
     progress: Progress | None,
 ) -> tuple[Tenant, dict[str, int]]:
     """Create the tenant of *order* with the rows of *origin*, migrated to the newest revision.
@@ -45,6 +46,7 @@ def create_filled(
     tenant.
 
     :param in_steps: use several transactions however few the rows are.
+    :param at_end: as `FirstRows` has it.
     :raises TenantExistsError: if the key is taken, or another process is creating it.
     :raises ProvisioningError: if a step failed.
     """
@@ -63,6 +65,7 @@ def create_filled(
                 takes_steps=is_large and not shares_tables,
                 around=filling.load_apart if shares_tables else None,
                 step="loading the rows",
+                at_end=at_end,
             ),
         )
     return tenant, filling.taken

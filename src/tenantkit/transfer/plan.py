@@ -47,7 +47,9 @@ class Planned:
     plan: RestorePlan
     order: Order
     living: Tenant | None
-    """The tenant of the backup, of which the new one is a copy."""
+    """The tenant beside which the new one is restored."""
+    original: Tenant | None
+    """The tenant that was backed up, of which the new one is a copy; another one may have its key now."""
 
 
 def plan(
@@ -93,8 +95,7 @@ def plan(
     elif status == Status.READ_ONLY:
         order = replace(order, becomes=Status.READ_ONLY)
     origin = {"file": file.path.name, "key": manifest.key, "backed_up_at": manifest.created_at}
-    copy_of = None if original is None else original.id
-    order = replace(order, origin=(Event.RESTORED, origin), copy_of=copy_of)
+    order = replace(order, origin=(Event.RESTORED, origin))
     return Planned(
         RestorePlan(
             key=chosen,
@@ -111,6 +112,7 @@ def plan(
         ),
         order,
         living,
+        original,
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from tenantkit.arguments import FLAG, FUNCTION, NAME, PATH, one_of, optional, require
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import TenantkitError
+from tenantkit.registry import swaps
 from tenantkit.tenant import KEY, Isolation, Tenant
 from tenantkit.transfer.compare import compare
 from tenantkit.transfer.file import BackupFile, reading
@@ -61,7 +62,12 @@ def restore(
         found,
     ):
         require_shared_rows(file, found.plan)
-        tenant, _ = create_filled(tenancy, connection, found.order, file, progress=progress)
+
+        def mark_copy(copy: Tenant) -> None:
+            if found.original is not None:
+                swaps.mark_copy(connection, copy.id, found.original.id)
+
+        tenant, _ = create_filled(tenancy, connection, found.order, file, at_end=mark_copy, progress=progress)
         return Restored(
             tenant=tenant,
             backup=describe(file.path, file.compression, file.manifest, file.contents),
