@@ -96,7 +96,7 @@ def test_a_tenant_is_cloned_with_functions_of_the_application(fleet: Project, pr
     planned = fleet.invoke(*command, "--transform", "shop.demo:ANONYMOUS", "--dry-run")
     assert (planned.code, planned.err) == (0, "")
     assert [line.split(maxsplit=1)[1] for line in planned.out.splitlines()] == [
-        "demo, a clone of acme", "A demo", "schema", "main", "t2 -> t2", "1, in 1 tables", "invoices.note",
+        "demo, a clone of acme", "A demo", "schema", "main", "t2 -> t2", "1 (tables: 1)", "invoices.note",
     ]  # fmt: skip
     assert fleet.invoke(*command, "--dry-run", "--json").json["rows"] == {"invoices": 1}
     done = fleet.invoke(*command, "--transform", "shop.demo:ANONYMOUS")

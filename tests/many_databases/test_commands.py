@@ -116,7 +116,7 @@ def test_a_tenant_is_moved_and_back_and_the_move_finished(invoke: Callable[..., 
     mistyped = invoke(*command, typed="m2\n")
     assert (mistyped.code, "Nothing was done." in mistyped.err) == (1, True)
     done = invoke(*command, typed="m1\n")
-    assert (done.code, "Moved m1 (schema t_m1 in the database eu): 0 rows" in done.out) == (0, True)
+    assert (done.code, "Moved m1 (schema t_m1 in the database eu); rows: 0" in done.out) == (0, True)
     assert "is there already" in invoke(*command, "--yes").out
     back = invoke("move", "m1", "--back", "--yes", "--json").json
     assert (back["tenant"]["database"], back["former"]["database"], back["rows"]) == ("main", "eu", 0)

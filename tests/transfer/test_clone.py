@@ -89,7 +89,7 @@ def test_a_clone_has_the_rows_and_the_name_but_not_the_domains(
     fill(tenancy, "beta", "three")
     assert len(read(tenancy, "acme")) == 2
     [event] = [each for each in describe(tenancy, "beta").history if each.event == "cloned"]
-    assert event.details == {"key": "acme", "transformed": []}
+    assert event.details == {"key": "acme"}
 
     other = clone(tenancy, "beta", as_="gamma", name="Demo", attributes={}, suspended=True).tenant
     assert (other.name, other.attributes, other.status) == ("Demo", {}, Status.SUSPENDED)

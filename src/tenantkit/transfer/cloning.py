@@ -132,7 +132,7 @@ def _planned(
             reserved=tenancy.reserved_keys,
         )
         rows = read_living(tenancy, source, chosen)
-        origin = {"key": rows.subject, "transformed": list(chosen.names)}
+        origin = {"key": rows.subject} | ({"transformed": list(chosen.names)} if chosen.names else {})
         yield connection, replace(order, origin=(Event.CLONED, origin)), rows, _plan(tenancy, order, rows)
 
 

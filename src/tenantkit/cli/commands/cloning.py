@@ -98,5 +98,5 @@ def _print_plan(plan: transfer.ClonePlan, *, as_json: bool) -> None:
     print_field("isolation", plan.isolation)
     print_field("database", plan.database or "as placement= chooses")
     print_field("revision", f"{plan.from_revision or 'none'} -> {plan.to_revision or 'none'}")
-    print_field("rows", f"{sum(plan.rows.values()):,}, in {len(plan.rows):,} tables")
+    print_field("rows", f"{sum(plan.rows.values()):,} (tables: {len(plan.rows):,})")
     print_field("changed", ", ".join(plan.transformed) or "nothing")

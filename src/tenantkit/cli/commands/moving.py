@@ -116,7 +116,7 @@ def _print_move(done: transfer.Move) -> None:
     elif done.rows is None or done.stopped is None:
         print_done("Moved", place)  # a move that was interrupted
     else:
-        print_done("Moved", f"{place}: {done.rows:,} rows, without writes for {done.stopped:.1f} s")
+        print_done("Moved", f"{place}; rows: {done.rows:,}; without writes for {done.stopped:.1f} s")
 
 
 def _as_json(done: transfer.Move) -> dict[str, object]:
