@@ -10,14 +10,15 @@ PORT ?= 8000
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL = help
-.PHONY: help demo flask fastapi test test-more leaks test-faults test-examples test-libraries lint format docs ci clean
+.PHONY: help demo flask fastapi test test-more test-all leaks test-faults test-examples test-libraries lint format docs ci clean
 
 help:
 	@echo "make demo     set everything up and run the main job: tenants of three isolations on an embedded PostgreSQL"
 	@echo "make flask    serve the example application in Flask at http://localhost:8000; PORT=... for another port"
 	@echo "make fastapi  serve the example application in FastAPI"
 	@echo "make test     run the test suite; ARGS='-k suspend' and the like are passed to pytest"
-	@echo "make test-more  run the cases and faults that make test leaves out"
+	@echo "make test-more  run the tests that make test leaves out, and further cases of the others"
+	@echo "make test-all  run all cases of all tests, for an hour or more"
 	@echo "make leaks    search for rows that reach another tenant, with 500 sequences of actions in all isolations"
 	@echo "make test-faults  run all tests that kill or interrupt processes, servers and tasks, in their large size"
 	@echo "make test-examples  run all tests of the example applications; make test has a few of each"
@@ -42,6 +43,9 @@ test: $(VENV)/.test
 
 test-more: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --cases=more $(ARGS)
+
+test-all: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --cases=all $(ARGS)
 
 # With -s, nothing is lost of what Hypothesis prints; -k leaves out the planted faults, which test-more runs.
 leaks: $(VENV)/.test

@@ -151,6 +151,7 @@ NO_LIMIT = {
 }
 
 
+@pytest.mark.all_cases
 def test_every_name_that_postgresql_permits_can_be_adopted(
     versioned: Tenancy, environment: Environment, legacy: Legacy, engine: Engine
 ) -> None:
@@ -281,6 +282,7 @@ def test_without_a_registry_it_is_installed(
     assert names_in(tenancy, "acme") == NAMES[:1]
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("verb", ["adopt", "release"])
 def test_a_kill_at_any_commit_leaves_all_or_nothing(
     versioned: Tenancy, legacy: Legacy, engine: Engine, verb: str

@@ -160,6 +160,7 @@ def test_shared_tables_move_to_the_schema_that_the_models_say(tenancy: Tenancy, 
     assert objects_in(engine, "public") == set()
 
 
+@pytest.mark.all_cases
 def test_what_cannot_move_is_refused_and_nothing_is_changed(tenancy: Tenancy, engine: Engine) -> None:
     make_tables(engine)
     everything = catalog(engine.url, "public", "shared")
@@ -305,6 +306,7 @@ def test_a_release_to_another_schema_is_refused_before_anything_moves(tenancy: T
     assert tenancy.diagnose() == []
 
 
+@pytest.mark.all_cases
 def test_a_process_that_dies_has_changed_nothing(tenancy: Tenancy, engine: Engine) -> None:
     make_tables(engine)
     tenancy.install()

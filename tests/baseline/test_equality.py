@@ -21,6 +21,7 @@ from tests.migrations.shapes import differences, look
 from tests.migrations.test_parity import CASES, ENV, tenancy_of
 
 
+@pytest.mark.all_cases
 def test_a_baseline_builds_the_result_of_every_operation(all_cases: bool, empty_database: URL, tmp_path: Path) -> None:
     url = empty_database
     engine = create_engine(url, poolclass=NullPool)

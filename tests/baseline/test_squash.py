@@ -169,6 +169,7 @@ def test_a_baseline_is_refused_for_what_would_be_lost(grown: Tenancy, environmen
     refused("not at r4 or above: acme at r5", allow_losses=True)
 
 
+@pytest.mark.all_cases
 def test_tenants_in_other_databases_have_no_keys_to_shared_tables(
     grown: Tenancy, make_tenancy: Callable[..., Tenancy], environment: Environment
 ) -> None:

@@ -13,6 +13,8 @@ from tenantkit.cli import globals_first
 from tests.cli.project import Project
 from tests.support.processes import unmeasured
 
+pytestmark = pytest.mark.each_value
+
 CONSOLE_SCRIPT = """
 from importlib.metadata import entry_points
 [script] = entry_points(group="console_scripts", name="tenantkit")
@@ -150,6 +152,7 @@ def test_an_application_named_by_path_imports_modules_of_its_folder(fleet: Proje
     assert fleet.invoke("show", "acme", "-a", "./scripts/saas.py:tenancy").code == 0
 
 
+@pytest.mark.all_cases
 def test_python_m_is_the_same_command_line(fleet: Project) -> None:
     module = [sys.executable, "-m", "tenantkit"]
     done = subprocess.run([*module, "show", "acme"], cwd=fleet.folder, capture_output=True, text=True, check=True)

@@ -9,6 +9,8 @@ from sqlalchemy import Engine
 
 from tests.cli.project import Project
 
+pytestmark = pytest.mark.each_value
+
 ALL = ("acme", "initech", "umbrella")
 
 
@@ -84,7 +86,7 @@ def test_the_question_names_the_shared_tables(project: Project, project_engine: 
     assert code == 0
 
 
-@pytest.mark.few_cases(downgrade=3)
+@pytest.mark.some_values(downgrade=4)
 @pytest.mark.parametrize(
     ("downgrade", "says"),
     [

@@ -97,6 +97,7 @@ def test_a_terminal_shows_progress_rate_and_failures_and_keeps_a_summary(large: 
     assert re.search(r"2 by alembic, 59 by replay; \d+ tenants/s; slowest: tenant-", done.err)
 
 
+@pytest.mark.all_cases
 def test_no_line_is_longer_than_a_narrow_terminal(large: Project) -> None:
     done = large.at_terminal("migrate", *FEW, COLUMNS="40").result()
     drawn = [line for line in re.split(r"[\r\n]+", done.err) if line.startswith(("Migrating", "  slowest", "failed"))]
@@ -134,6 +135,7 @@ def test_an_interrupted_run_prints_its_progress(large: Project) -> None:
     assert re.search(r"\d+ of 64 tenants were done, \d of them failed\.\n", done.err)
 
 
+@pytest.mark.all_cases
 def test_a_terminal_shows_the_progress_of_a_long_step(fleet: Project) -> None:
     fleet.add_revision("t3", "t2", BACKFILLS)
     terminal = fleet.at_terminal("migrate", "--tenants", "umbrella")
@@ -142,6 +144,7 @@ def test_a_terminal_shows_the_progress_of_a_long_step(fleet: Project) -> None:
     assert "backfill" not in MOVEMENT.split(terminal.seen)[-1], "what is done is not left on the screen"
 
 
+@pytest.mark.all_cases
 def test_without_a_terminal_the_progress_of_a_long_step_is_printed_in_lines(
     fleet: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ def test_events_are_printed_as_they_occur(fleet: Project, project_engine: Engine
         process.communicate()
 
 
+@pytest.mark.all_cases
 def test_a_closed_pipe_does_not_stop_the_migration(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "op.execute('SELECT 1 FROM pg_sleep(0.3)')")
     process = fleet.start("migrate", "--events", "--jobs", "1")
@@ -154,6 +155,7 @@ def test_each_wave_is_an_event(fleet: Project) -> None:
     assert (wave["number"], wave["count"], wave["done"], wave["failed"]) == (1, 2, 1, 0)
 
 
+@pytest.mark.all_cases
 def test_the_progress_of_long_steps_is_an_event_in_each_process(fleet: Project) -> None:
     fleet.add_revision("t3", "t2", BACKFILLS)
     steps = [event for event in events(fleet.invoke("migrate", "--events").out) if event["event"] == "step"]

@@ -56,6 +56,7 @@ def test_a_forked_command_has_the_environment_and_effects_of_a_new_one(
     assert (forked.returncode, forked.stdout) == (new.returncode, new.stdout)
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("environment", [{"PYTHONWARNINGS": "error::UserWarning"}, {"PYTHONUTF8": "0"}])
 def test_other_settings_of_the_interpreter_start_a_new_process(
     bare_project: Project, environment: Mapping[str, str]
@@ -68,6 +69,7 @@ def test_other_settings_of_the_interpreter_start_a_new_process(
     assert forked.stderr == new.stderr
 
 
+@pytest.mark.all_cases
 def test_a_command_that_hangs_is_killed_and_reported(bare_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "_LIMIT", 3)
     file = bare_project.folder / "pid"

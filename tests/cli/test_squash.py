@@ -23,6 +23,7 @@ def changing(project: Project, project_engine: Engine) -> Project:
     return project
 
 
+@pytest.mark.all_cases
 def test_a_history_that_changes_tables_of_create_all_gets_a_start(changing: Project) -> None:
     for command in (["create", "beta"], ["revision", "--autogenerate", "-m", "x"], ["check", "--models"]):
         done = changing.invoke(*command)

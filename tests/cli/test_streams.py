@@ -28,7 +28,7 @@ def run_without_reader(project: Project, stream: str, *arguments: str) -> tuple[
     return done.returncode, done.stderr if stream == "stdout" else done.stdout
 
 
-@pytest.mark.few_cases(arguments=3)
+@pytest.mark.some_values(arguments=4)
 @pytest.mark.parametrize(
     "arguments",
     [("list",), ("list", "--json"), ("show", "acme"), ("status",), ("status", "--json"), ("check",), ("doctor",)],
@@ -39,6 +39,7 @@ def test_a_command_whose_data_nobody_reads_ends_without_a_word(fleet: Project, a
     assert (code, said.removeprefix(GREETING)) == (1, "")
 
 
+@pytest.mark.all_cases
 def test_a_migration_whose_messages_nobody_reads_goes_on(fleet: Project, project_engine: Engine) -> None:
     fleet.add_revision("t3", "t2", "pass")
     fleet.edit_app('print("the shop opens")', "")  # it would fail itself

@@ -106,7 +106,7 @@ def test_a_name_cannot_move_the_cursor_or_begin_a_line(project: Project, name: s
     assert project.invoke("show", "acme", "--json").json["name"] == name
 
 
-@pytest.mark.few_cases(encoding=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_names_are_shown_in_every_encoding(project: Project, encoding: str) -> None:
     name = "Škoda 株式会社"
@@ -125,6 +125,7 @@ def test_list_does_not_truncate_piped_output(project: Project) -> None:
     assert name in project.invoke("list").out
 
 
+@pytest.mark.all_cases
 def test_a_narrow_terminal_breaks_no_word_of_a_table(fleet: Project) -> None:
     long = "customer-with-a-rather-long-name-for-a-tenant"
     fleet.invoke("update", "acme", "--name", "Acme Corporation for Explosives and Traps Limited")

@@ -127,6 +127,7 @@ def test_an_unknown_command_is_an_error_of_one_line(bare_project: Project) -> No
     assert done.err.count("\n") == 1
 
 
+@pytest.mark.all_cases
 def test_a_command_imports_only_the_packages_that_it_uses(fleet: Project) -> None:
     code = """
 import sys
@@ -149,6 +150,7 @@ except SystemExit as exited:
     }
 
 
+@pytest.mark.all_cases
 def test_garbage_collection_starts_after_the_import_and_skips_imported_objects(fleet: Project) -> None:
     fleet.write(
         "watched.py",

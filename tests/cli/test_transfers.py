@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from sqlalchemy import Engine, text
 
 from tests.cli.project import Project
@@ -67,6 +68,7 @@ def test_a_tenant_is_swapped_with_its_copy_and_back(fleet: Project, project_engi
     assert (back.code, back.json["tenant"]["schema"], back.json["copy"]["schema"]) == (0, "t_acme", "t_acme-restored")
 
 
+@pytest.mark.all_cases
 def test_a_restored_copy_is_swapped_at_once(fleet: Project) -> None:
     fleet.invoke("backup", "acme")
     for wrong in (("--as", "beta", "--swap", "--yes"), ("--swap",)):

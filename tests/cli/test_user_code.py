@@ -80,7 +80,6 @@ ENVIRONMENTS = {
 }
 
 
-@pytest.mark.few_cases(kind=1)
 @pytest.mark.parametrize("kind", ENVIRONMENTS)
 def test_every_command_refuses_an_environment_of_plain_alembic(kind: str, fleet: Project, all_cases: bool) -> None:
     fleet.add_revision("t3", "t2", "pass")

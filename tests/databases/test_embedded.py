@@ -39,6 +39,7 @@ def test_the_server_starts_silently_and_stops_with_its_process(folder: Path) -> 
     assert (folder / ".gitignore").read_text() == "*\n"
 
 
+@pytest.mark.all_cases
 def test_the_server_stops_with_the_last_of_its_processes(folder: Path) -> None:
     first = ServerUser(folder)
     started = first.answer()
@@ -50,6 +51,7 @@ def test_the_server_stops_with_the_last_of_its_processes(folder: Path) -> None:
     assert not runs(folder)
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("times", [1, 4])
 def test_a_terminated_process_stops_the_server(folder: Path, times: int) -> None:
     process = ServerUser(folder, is_measured=False)
@@ -58,6 +60,7 @@ def test_a_terminated_process_stops_the_server(folder: Path, times: int) -> None
     assert not runs(folder)
 
 
+@pytest.mark.all_cases
 def test_a_killed_process_does_not_keep_the_server_running(folder: Path) -> None:
     killed, other = ServerUser(folder), ServerUser(folder)
     assert killed.answer() == other.answer()
@@ -97,6 +100,7 @@ def test_a_database_is_created_once_and_kept(folder: Path) -> None:
         assert process.exit() == (0, "")
 
 
+@pytest.mark.all_cases
 def test_a_folder_whose_path_is_too_long_for_a_socket_works(folder: Path) -> None:
     process = ServerUser(folder / ("long" * 30))
     assert "'app'" in process.answer()
@@ -172,6 +176,7 @@ def test_a_path_that_is_no_folder_is_named(folder: Path) -> None:
         embedded_database(folder / "file")
 
 
+@pytest.mark.all_cases
 def test_the_owner_is_no_superuser_and_a_login_has_no_privileges(folder: Path) -> None:
     with pytest.raises(ConfigurationError, match="The role 'app' owns the database 'app'"):
         embedded_database(folder, login="app")

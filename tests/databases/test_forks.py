@@ -202,6 +202,7 @@ def test_a_forked_process_has_connections_and_a_listener_of_its_own(database: UR
     run(SERVING, database, fork, repr(pool))
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("pool", POOLS, ids=repr)
 @pytest.mark.parametrize("fork", ["python", "c"])
 def test_the_end_of_a_forked_process_does_not_affect_its_parents_connections(
@@ -210,11 +211,13 @@ def test_the_end_of_a_forked_process_does_not_affect_its_parents_connections(
     run(LEAVING, database, fork, repr(pool))
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("fork", ["python", "c"])
 def test_a_session_that_was_open_when_a_process_forked_works_in_the_parent_only(database: URL, fork: str) -> None:
     run(OPEN, database, fork, "{}")
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 @pytest.mark.parametrize("pool", POOLS, ids=repr)
 @pytest.mark.parametrize("fork", ["python", "c"])
@@ -224,7 +227,7 @@ def test_a_forked_process_has_asynchronous_connections_of_its_own(
     run(ASYNCIO, database.set(drivername=f"postgresql+{driver}"), fork, repr(pool))
 
 
-@pytest.mark.few_cases(fork=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("fork", ["python", "c"])
 def test_a_forked_process_has_a_cache_of_revisions_of_its_own(
     database: URL, environment: Environment, fork: str

@@ -37,6 +37,7 @@ def test_a_server_older_than_14_is_refused(old_database: URL, any_tenancy: Any) 
         any_tenancy.create("acme")
 
 
+@pytest.mark.all_cases
 def test_the_command_line_reports_an_old_server_in_one_line(old_database: URL) -> None:
     url = old_database.render_as_string(hide_password=False)
     code = (

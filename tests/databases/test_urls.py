@@ -41,7 +41,6 @@ def test_a_password_with_an_at_sign_is_never_taken_for_a_host(make: Any, url: st
         assert not any(piece in str(refused.value) for piece in ("sec", "ret", "app"))
 
 
-@pytest.mark.few_cases(use=2)
 @pytest.mark.parametrize(
     ("use", "hint"),
     [

@@ -12,6 +12,8 @@ from sybil.example import SybilFailure
 
 from tests.support import documents
 
+pytestmark = pytest.mark.each_value
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Generator[documents.Project]:

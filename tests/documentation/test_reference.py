@@ -17,6 +17,8 @@ from tenantkit import Tenancy
 from tenantkit.asyncio import AsyncTenancy
 from tenantkit.exceptions import TenantkitError
 
+pytestmark = pytest.mark.each_value
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 

@@ -104,6 +104,7 @@ def test_scripts_are_written_on_demand(fleet: Fleet) -> None:
     assert odd.scripts == {}
 
 
+@pytest.mark.all_cases
 def test_of_two_equally_frequent_shapes_the_newest_tenants_is_the_standard(fleet: Fleet) -> None:
     fleet.tenancy.drop("beta")
     fleet.run("gamma", "DROP INDEX ix_invoices_date")
@@ -156,6 +157,7 @@ def test_a_schema_that_is_missing_is_drift(fleet: Fleet) -> None:
     assert not fleet.check(tenants=["acme"]).has_drift
 
 
+@pytest.mark.all_cases
 def test_an_empty_schema_is_drift(fleet: Fleet) -> None:
     run(fleet.engine, "DROP SCHEMA t_beta CASCADE; CREATE SCHEMA t_beta")
     assert "table invoices is missing" in fleet.words()["beta"]
@@ -198,6 +200,7 @@ def test_a_check_changes_nothing(migrated: Tenancy, engine: Engine) -> None:
     assert words_of(check(migrated)) == {"old": ["column project.country_code should not be there"]}
 
 
+@pytest.mark.all_cases
 def test_concurrent_ddl_does_not_disturb_a_check(fleet: Fleet) -> None:
     done = threading.Event()
     gone = [0]

@@ -31,7 +31,7 @@ def test_tenants_that_were_created_alike_have_no_drift(fleet: Fleet) -> None:
     assert fleet.catalog("acme") == fleet.catalog("beta")
 
 
-@pytest.mark.few_cases(name=8)
+@pytest.mark.some_values(name=26)
 @pytest.mark.parametrize("name", BROKEN)
 def test_changes_by_hand_are_named_and_repaired(fleet: Fleet, name: str) -> None:
     sql, words, by_hand = BROKEN[name]
@@ -87,6 +87,7 @@ def test_a_domain_gets_its_constraints_before_a_column_has_it_inside_of_its_type
     assert fleet.catalog("acme") == fleet.catalog("beta")
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize(
     "user",
     [
@@ -107,6 +108,7 @@ def test_a_domain_that_a_column_has_inside_of_its_type_gets_no_constraint(fleet:
     assert fleet.words() == {"acme": ["domain constraint amount_positive is missing on amount"]}
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize(
     ("user", "said"),
     [
@@ -130,6 +132,7 @@ def test_a_column_that_a_trigger_or_a_policy_uses_is_left_to_an_operator(fleet: 
     )
 
 
+@pytest.mark.all_cases
 def test_a_column_that_a_view_reads_is_left_to_an_operator(fleet: Fleet) -> None:
     view = "CREATE VIEW codes AS SELECT code FROM lines; GRANT SELECT ON codes TO pg_monitor"
     fleet.everywhere(f"ALTER TABLE lines DROP CONSTRAINT fk_code; {view}")
@@ -237,7 +240,7 @@ CONVERTED = {
 """The correct type of a column, its actual type, and a value that does not fit or would change."""
 
 
-@pytest.mark.few_cases(wanted=4)
+@pytest.mark.some_values(wanted=8)
 @pytest.mark.parametrize("wanted", CONVERTED)
 def test_a_conversion_that_may_change_values_is_left_to_an_operator(fleet: Fleet, wanted: str) -> None:
     there, value = CONVERTED[wanted]
@@ -251,6 +254,7 @@ def test_a_conversion_that_may_change_values_is_left_to_an_operator(fleet: Fleet
     assert words_of(fleet.check()) == words_of(report)
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize(
     "broken",
     [
@@ -407,7 +411,7 @@ ENTANGLED = {
 """Additional objects of all tenants, their replacement in one tenant, and whether its repair is left to an operator."""
 
 
-@pytest.mark.few_cases(what=6)
+@pytest.mark.some_values(what=10)
 @pytest.mark.parametrize("what", ENTANGLED)
 def test_a_script_can_be_applied_with_dependent_objects(fleet: Fleet, what: str) -> None:
     everywhere, broken, is_left = ENTANGLED[what]

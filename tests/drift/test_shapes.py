@@ -42,7 +42,7 @@ LIKE_ALL_OTHERS = [
 """Changes of properties that docs/howto/drift.md lists as not compared."""
 
 
-@pytest.mark.few_cases(change=12)
+@pytest.mark.some_values(change=18)
 @pytest.mark.parametrize("change", LIKE_ALL_OTHERS)
 def test_properties_that_are_not_compared(fleet: Fleet, change: str) -> None:
     fleet.run("acme", change)
@@ -93,6 +93,7 @@ def test_a_schemas_own_name_in_text_is_no_difference_and_is_kept_by_repairs(flee
     assert fleet.rows("odd-key", "SELECT link FROM invoices WHERE number = 'A4'") == [('"t_odd-key".invoices',)]
 
 
+@pytest.mark.all_cases
 def test_the_name_of_a_schema_may_be_a_common_word(fleet: Fleet) -> None:
     words = """
         ALTER TABLE invoices ADD COLUMN link text DEFAULT 't_acme.invoices "t_acme".invoices';
@@ -234,7 +235,7 @@ UNENFORCED = {
 }
 
 
-@pytest.mark.few_cases(what=4)
+@pytest.mark.some_values(what=6)
 @pytest.mark.parametrize("what", UNENFORCED)
 def test_an_unenforced_rule_is_a_difference(fleet: Fleet, what: str) -> None:
     fleet.everywhere("CREATE TRIGGER kept AFTER INSERT ON events FOR EACH ROW EXECUTE FUNCTION touch()")
@@ -357,6 +358,7 @@ def test_not_null_constraints_are_compared_by_validity_and_not_by_name(fleet: Fl
     assert fleet.words() == {}
 
 
+@pytest.mark.all_cases
 def test_a_comment_that_is_lost_with_a_not_null_is_named_in_front_of_it(fleet: Fleet) -> None:
     if fleet.version < (18,):
         pytest.skip("before PostgreSQL 18, NOT NULL has no comment")

@@ -28,6 +28,7 @@ GROUPS = {
 for_each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
+@pytest.mark.each_pair
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("cases", GROUPS.values(), ids=GROUPS)
@@ -38,7 +39,7 @@ def test_an_isolation_separates_what_it_is_declared_to(
     assert examine(kind, cases, driver=driver, way=way) == {}
 
 
-@pytest.mark.few_cases(case=2)
+@pytest.mark.some_values(case=11)
 @pytest.mark.parametrize("case", lifecycle.CASES, ids=lambda case: case.name)
 @for_each_kind
 def test_tenants_are_created_migrated_and_removed_one_by_one(examine: Examine, kind: Kind, case: Case) -> None:

@@ -49,7 +49,7 @@ def assert_described(deployment: Deployment, kind: Kind) -> None:
         assert describe(superuser, "acme", count=True) == found, "also where row security does not hold"
 
 
-@pytest.mark.few_cases(kind=4)
+@pytest.mark.some_values(kind=5)
 @pytest.mark.parametrize("kind", [ROW, *(kind for kind in KINDS if kind is not ROW)], ids=lambda kind: kind.name)
 def test_a_tenant_is_described_kept_and_dropped_beside_a_neighbour(
     deploy: Callable[..., Deployment], kind: Kind, tmp_path: Path

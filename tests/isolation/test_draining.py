@@ -24,7 +24,6 @@ def write(session: Any) -> int:
     return session.connection().exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
 
 
-@pytest.mark.few_cases(kind=2)
 @pytest.mark.parametrize("kind", [DATABASE, ROW, SECOND_DATABASE, LOGIN], ids=lambda kind: kind.name)
 def test_a_tenants_own_transactions_are_cut_off_and_others_named(deploy: Callable[..., Deployment], kind: Kind) -> None:
     """The operator's login may end connections of the application, and not of a superuser."""

@@ -24,6 +24,7 @@ def deploy_guarded(deploy: Callable[..., Deployment]) -> Callable[[Guard], Deplo
     return deploy_guarded
 
 
+@pytest.mark.all_cases
 def test_the_documentation_says_which_hostile_statements_reach_a_neighbour(
     deploy_guarded: Callable[[Guard], Deployment], compare_table: Callable[[str, str, str], None]
 ) -> None:

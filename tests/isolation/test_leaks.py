@@ -76,21 +76,20 @@ def run(world: World, number: int, **options: Any) -> None:
     run_state_machine_as_test(lambda: Leaks(world), settings=settings(**own | options))
 
 
-def test_nothing_leaks(world: World, all_cases: bool) -> None:
-    run(world, 500 if all_cases else 15)
+def test_nothing_leaks(world: World, dose: Callable[[int, int], int]) -> None:
+    run(world, dose(12, 500))
     expected = product([kind.name for kind in ISOLATIONS.values()], DRIVERS)
     assert {*expected} <= {where[1:] for where in world.ran}
-    if all_cases:
+    if dose(0, 1):
         ways = {f"read by {way}" for way in WAYS_TO_READ} | {f"write by {way}" for way in WRITES}
         ends = {f"one of many, {end}" for end in crowds.ENDS} | {f"object: {use}" for use in OBJECTS}
         assert ways | ends | ACTIONS <= {action for action, *_ in world.ran}
 
 
-@pytest.mark.few_cases(guarded=1)
 @pytest.mark.parametrize("guarded", GUARDED, indirect=True)
-def test_nothing_leaks_through_a_guard(guarded: World, all_cases: bool) -> None:
-    run(guarded, 80 if all_cases else 4)
-    if all_cases:
+def test_nothing_leaks_through_a_guard(guarded: World, dose: Callable[[int, int], int]) -> None:
+    run(guarded, dose(4, 80))
+    if dose(0, 1):
         # 80 examples need not have each end of an action.
         ran, needed = (
             {each.partition(",")[0] for each in actions} for actions in ((a for a, *_ in guarded.ran), ACTIONS)

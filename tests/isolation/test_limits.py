@@ -46,7 +46,6 @@ def known(deployment: Deployment) -> Examples:
 
 @pytest.mark.parametrize("driver", ["sync", "asyncio-psycopg", "asyncio-asyncpg"])
 @pytest.mark.parametrize("kind", [SCHEMA, ROLE, LOGIN, DATABASE, ROW], ids=lambda kind: kind.name)
-@pytest.mark.few_cases(driver=1)
 def test_each_transaction_of_a_tenant_begins_with_its_limits(deploy: Deploy, kind: Kind, driver: str) -> None:
     examples: dict[str, str | int] = {}
 

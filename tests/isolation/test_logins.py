@@ -57,7 +57,6 @@ def logged_in(key: str, deployment: Deployment) -> str:
 
 @for_each_driver
 @pytest.mark.parametrize("kind", [LOGIN, DATABASE_LOGIN, TWO_DATABASES_LOGIN], ids=lambda kind: kind.name)
-@pytest.mark.few_cases(driver=1)
 def test_connections_of_a_session_log_in_as_the_role_of_its_tenant(deploy: Deploy, kind: Kind, driver: str) -> None:
     deployment = deploy(kind, driver=driver)
 
@@ -129,7 +128,6 @@ def test_engines_of_logins_share_what_can_be_shared_and_one_budget(deploy: Deplo
 
 @for_each_driver
 @pytest.mark.parametrize("kind", [LOGIN, DATABASE_LOGIN], ids=lambda kind: kind.name)
-@pytest.mark.few_cases(kind=1)
 def test_many_at_once_have_their_own_logins_on_few_connections(deploy: Deploy, kind: Kind, driver: str) -> None:
     keys = [*KEYS, "initech", "umbrella"]
     deployment = deploy(kind, driver=driver, engine_budget=2)

@@ -14,7 +14,6 @@ from tests.isolation.test_swaps import REFUSED, add, ids
 MOVES = [(SCHEMA, "database"), (SECOND_DATABASE, "database"), (DATABASE, "schema")]
 
 
-@pytest.mark.few_cases(kind=2)
 @pytest.mark.parametrize(("kind", "isolation"), MOVES, ids=lambda each: getattr(each, "name", each))
 def test_a_tenant_is_moved_and_back(deploy: Callable[..., Deployment], kind: Kind, isolation: str) -> None:
     deployment = deploy(kind)
@@ -40,7 +39,6 @@ def test_a_tenant_is_moved_and_back(deploy: Callable[..., Deployment], kind: Kin
 REASONS = [(kind, "shares, or would share, tables" if kind is ROW else reason) for kind, reason in REFUSED]
 
 
-@pytest.mark.few_cases(kind=2)
 @pytest.mark.parametrize(("kind", "reason"), REASONS, ids=lambda each: getattr(each, "name", "refused"))
 def test_others_are_refused_and_nothing_changes(deploy: Callable[..., Deployment], kind: Kind, reason: str) -> None:
     deployment = deploy(kind)

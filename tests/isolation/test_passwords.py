@@ -132,6 +132,7 @@ def test_the_secret_is_replaced_while_the_application_works(
     assert [works_with(secret) for secret in (OLD, both, NEW)] == [False, True, True]
 
 
+@pytest.mark.all_cases
 def test_a_password_that_a_tenant_has_changed_is_set_again(operator: Callable[..., Tenancy], url: URL) -> None:
     owner = operator(OLD)
     login = url.set(username="app", password="app")

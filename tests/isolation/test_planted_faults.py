@@ -69,7 +69,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.few_cases(fault=6)
+@pytest.mark.some_values(fault=14)
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_fault_in_the_library_is_found(
     contract_template: Callable[[Kind], Any],

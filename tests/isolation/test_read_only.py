@@ -76,7 +76,7 @@ def by_text(session: Session, statement: str) -> None:
     session.execute(text(statement))
 
 
-@pytest.mark.few_cases(kind=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_read_only_tenant_is_read_and_not_written(
     deploy_each: Callable[..., dict[str, Deployment]], kind: Kind

@@ -13,6 +13,8 @@ from tenantkit.isolation.mentions import find_mentions, names_schema
 from tenantkit.isolation.relabel import read_path, relabel
 from tenantkit.postgres.quoting import quote_identifier, search_path
 
+pytestmark = pytest.mark.each_value
+
 TABLES = """
     CREATE TABLE note (id serial PRIMARY KEY, text text, words tsvector);
     CREATE SEQUENCE sq;

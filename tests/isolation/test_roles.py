@@ -125,7 +125,6 @@ def test_a_role_is_made_with_its_tenant_and_removed_with_it(deploy: Deploy, kind
     assert roles_in(deployment) == before
 
 
-@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_a_creation_that_fails_leaves_no_role(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -139,7 +138,6 @@ def test_a_creation_that_fails_leaves_no_role(deploy: Deploy, kind: Kind) -> Non
     assert roles_in(deployment) == before
 
 
-@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_a_deployment_without_the_guard_removes_roles_too(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -205,6 +203,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.all_cases
 @for_each_guard
 def test_doctor_finds_and_repairs_what_a_role_lacks(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -221,7 +220,6 @@ def test_doctor_finds_and_repairs_what_a_role_lacks(deploy: Deploy, kind: Kind) 
     assert [*columns] == ["id"]
 
 
-@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_doctor_repairs_all_that_a_role_lacks_at_once(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -259,7 +257,6 @@ def assert_healthy(deployment: Deployment) -> None:
     deployment.work(KEYS[0], lambda session: session.add(Task(title="", project_id=1)))
 
 
-@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_doctor_names_what_it_cannot_grant(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -270,7 +267,6 @@ def test_doctor_names_what_it_cannot_grant(deploy: Deploy, kind: Kind) -> None:
         assert finding.repair is None
 
 
-@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_doctor_leaves_privileges_that_were_restricted(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -286,7 +282,6 @@ def test_doctor_leaves_privileges_that_were_restricted(deploy: Deploy, kind: Kin
         deployment.work(tenant.key, lambda session: session.scalars(select(Project)).all())
 
 
-@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_a_role_that_is_not_tenantkits_is_refused(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)
@@ -411,7 +406,6 @@ def test_tenants_in_common_tables_are_refused(deploy: Deploy, kind: Kind) -> Non
         deployment.operator.create("initech", isolation="row")
 
 
-@pytest.mark.few_cases(kind=1)
 @for_each_guard
 def test_tenants_are_created_at_the_same_time(deploy: Deploy, kind: Kind) -> None:
     deployment = deploy(kind)

@@ -39,7 +39,7 @@ def ids(session: Session) -> list[int]:
 PAIRS = [(SCHEMA, None), (SCHEMA, "database"), (SECOND_DATABASE, None), (DATABASE, None), (DATABASE, "schema")]
 
 
-@pytest.mark.few_cases(kind=2)
+@pytest.mark.some_values(kind=3)
 @pytest.mark.parametrize(("kind", "isolation"), PAIRS, ids=lambda each: getattr(each, "name", each))
 def test_a_tenant_and_its_restored_copy_are_swapped_and_back(
     deploy: Callable[..., Deployment], kind: Kind, isolation: str | None, tmp_path: Path
@@ -72,7 +72,6 @@ def test_a_tenant_and_its_restored_copy_are_swapped_and_back(
 REFUSED = [(ROW, "has rows in common tables"), *((kind, "guard= gives each") for kind in (ROLE, LOGIN, DATABASE_LOGIN))]
 
 
-@pytest.mark.few_cases(kind=2)
 @pytest.mark.parametrize(("kind", "reason"), REFUSED, ids=lambda each: getattr(each, "name", "refused"))
 def test_others_are_refused_and_nothing_changes(
     deploy: Callable[..., Deployment], kind: Kind, reason: str, tmp_path: Path

@@ -64,7 +64,6 @@ def assert_gone(tenancy: Tenancy, engine: Engine) -> None:
 RECOVERIES = [recover_by_create, recover_by_drop, recover_by_repair]
 
 
-@pytest.mark.few_cases(work=1, recover=1)
 @pytest.mark.parametrize("recover", RECOVERIES)
 @pytest.mark.parametrize("work", [processes.create, processes.drop])
 def test_after_a_kill_at_any_statement_the_next_process_recovers(
@@ -73,11 +72,10 @@ def test_after_a_kill_at_any_statement_the_next_process_recovers(
     neighbour: str,
     work: processes.Work,
     recover: Callable[[Tenancy, Engine], None],
-    all_cases: bool,
+    dose: Callable[[int, int], int],
 ) -> None:
     before = fingerprint(engine, neighbour)
-    # By default, each way to recover has every third statement.
-    for number in count(1) if all_cases else count(1 + RECOVERIES.index(recover), len(RECOVERIES)):
+    for number in count(1 + RECOVERIES.index(recover), dose(9, 1)):
         if work is processes.drop and registered(engine).get("acme") is None:
             processes.create(tenancy, "acme")
         elif work is processes.create and registered(engine).get("acme") is not None:

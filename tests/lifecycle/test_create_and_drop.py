@@ -125,7 +125,7 @@ CHANGES: dict[str, Callable[[Tenancy, str], object]] = {
 }
 
 
-@pytest.mark.few_cases(change=3)
+@pytest.mark.some_values(change=4)
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_seed_that_changes_its_own_tenant_does_not_wait_for_itself(
     tenancy: Tenancy, engine: Engine, change: Callable[[Tenancy, str], object]
@@ -236,7 +236,7 @@ DEPENDANTS = {
 }
 
 
-@pytest.mark.few_cases(statements=6)
+@pytest.mark.some_values(statements=8)
 @pytest.mark.parametrize("statements", DEPENDANTS.values(), ids=DEPENDANTS)
 def test_dependent_objects_of_other_schemas_prevent_a_removal(
     tenancy: Tenancy, engine: Engine, statements: str
@@ -351,6 +351,7 @@ def test_of_threads_that_create_and_drop_one_key_each_ends_cleanly(
     assert len(left) == (registered(engine) == {"acme": "active"})
 
 
+@pytest.mark.all_cases
 def test_a_repair_ignores_a_tenant_that_became_active_meanwhile(tenancy: Tenancy, engine: Engine) -> None:
     """The doctor read the status between two transactions of the creator; it must read it again before a removal."""
     for number in count(13):

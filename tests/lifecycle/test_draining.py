@@ -127,6 +127,7 @@ def suspend_and_drain(tenancy: Tenancy, key: str) -> tuple[int, ...]:
     return drain(tenancy, key, 0).ended
 
 
+@pytest.mark.all_cases
 def test_after_a_kill_between_the_phases_the_same_again_goes_on(
     operator: Tenancy,
     opened: Callable[[str | None], Session],

@@ -194,6 +194,7 @@ def test_a_tenant_can_have_its_former_key_and_schema_again(tenancy: Tenancy) -> 
     assert (tenancy.create("acme").schema, tenancy.create("globex").schema) == ("t_acme~2", "t_globex~3")
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("chance", [0, *(pytest.param(chance, marks=pytest.mark.all_cases) for chance in range(1, 8))])
 def test_no_two_tenants_ever_have_a_schema_of_one_name(
     make_tenancy: Callable[..., Tenancy], engine: Engine, chance: int
@@ -355,14 +356,15 @@ RECOVERIES: dict[str, Callable[[Tenancy], object]] = {
 }
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("recovery", RECOVERIES)
 def test_after_a_kill_at_any_statement_the_rename_is_done_or_not(
-    tenancy: Tenancy, engine: Engine, recovery: str, all_cases: bool
+    tenancy: Tenancy, engine: Engine, recovery: str, dose: Callable[[int, int], int]
 ) -> None:
     neighbour = tenancy.create("beta", seed=processes.seed).schema
     tenancy.create("acme", domains=["acme.example.com"], seed=processes.seed)
     before = fingerprint(engine, neighbour)
-    for number in count(1) if all_cases else count(1 + list(RECOVERIES).index(recovery), len(RECOVERIES)):
+    for number in count(1 + list(RECOVERIES).index(recovery), dose(8, 1)):
         with worker(engine.url, processes.rename, "acme", stop_at=number) as victim:
             answer = victim.wait()
             victim.kill()
@@ -384,6 +386,7 @@ def test_after_a_kill_at_any_statement_the_rename_is_done_or_not(
             break
 
 
+@pytest.mark.all_cases
 def test_neighbours_under_load_see_no_failed_request(make_tenancy: Callable[..., Tenancy]) -> None:
     tenancy, operator = make_tenancy(), make_tenancy()
     tenancy.create("acme", seed=processes.seed)
@@ -441,6 +444,7 @@ def _claimed(engine: Engine) -> bool:
         return connection.exec_driver_sql(query).scalar_one() > 0
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("schema", [False, True])
 def test_a_prepared_transaction_is_committed_in_the_renamed_schema(two_phase_server: URL, schema: bool) -> None:
     tenancy = Tenancy(two_phase_server, tenant=Base.metadata, listen=False)

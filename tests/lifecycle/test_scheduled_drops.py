@@ -252,7 +252,7 @@ def test_a_run_that_died_with_the_tenant_in_maintenance_does_not_keep_it_there(
     assert lifecycle.cancel_drop(tenancy, "acme").status is Status.ACTIVE
 
 
-@pytest.mark.few_cases(recover=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("recover", ["drop_due", "drop", "repair"])
 def test_after_a_kill_at_any_statement_the_drop_is_done_or_not_begun(
     tenancy: Tenancy, engine: Engine, recover: str, dose: Callable[[int, int], int]

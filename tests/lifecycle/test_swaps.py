@@ -343,6 +343,7 @@ def test_a_tenant_whose_rows_have_its_own_value_is_refused(make_tenancy: Callabl
         swap(tenancy, "acme", "copy")
 
 
+@pytest.mark.all_cases
 def test_a_fenced_schema_is_migrated_checked_and_backed_up_as_any_other(
     make_tenancy: Callable[..., Tenancy], environment: Environment, tmp_path: Path, engine: Engine
 ) -> None:

@@ -801,7 +801,7 @@ _LOCKS = {
 }
 
 
-@pytest.mark.few_cases(sql=60)
+@pytest.mark.some_values(sql=129)
 @pytest.mark.parametrize("sql", LOCKS)
 def test_locks_of_statements_are_those_of_postgresql(sql: str, connection: Connection) -> None:
     [statement] = read(sql)
@@ -882,7 +882,7 @@ def old_code_works(connection: Connection) -> bool:
         transaction.rollback()
 
 
-@pytest.mark.few_cases(sql=32)
+@pytest.mark.some_values(sql=87)
 @pytest.mark.parametrize("sql", PHASES)
 def test_a_phase_is_wrong_if_the_old_code_fails(
     sql: str, connection: Connection, lint_file: Lint, migrations: Path
@@ -973,7 +973,7 @@ def fleet_at(text: str, folder: Path, make_tenancy: Callable[..., Tenancy]) -> G
     yield tenancy
 
 
-@pytest.mark.few_cases(upgrade=4)
+@pytest.mark.some_values(upgrade=12)
 @pytest.mark.parametrize(("upgrade", "head"), READS, ids=[each[0][:60] for each in READS])
 def test_revisions_that_are_not_replayed_are_found(
     upgrade: str, head: str, tmp_path: Path, make_tenancy: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch

@@ -7,6 +7,8 @@ import pytest
 from tests.lint.conftest import Lint
 from tests.lint.snippets import revision
 
+pytestmark = pytest.mark.each_value
+
 SEES_THE_END = "op.execute('TRUNCATE public.task')"
 
 ASKING = {

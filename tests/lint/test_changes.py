@@ -12,6 +12,8 @@ from tenantkit.lint import lint
 from tests.lint.conftest import Lint
 from tests.lint.snippets import revision
 
+pytestmark = pytest.mark.each_value
+
 CHANGES = {
     "required": """
         column = sa.Column("y", sa.Integer, server_default="1", nullable=False)

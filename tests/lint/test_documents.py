@@ -13,6 +13,8 @@ from tenantkit.lint import lint
 from tests.lint.snippets import revision
 from tests.support.notes import SharedBase, TenantBase
 
+pytestmark = pytest.mark.each_value
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     file

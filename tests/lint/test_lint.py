@@ -15,6 +15,8 @@ from tenantkit.lint import lint
 from tests.lint.conftest import Lint
 from tests.lint.snippets import revision
 
+pytestmark = pytest.mark.each_value
+
 NAMES_SCHEMA = "op.execute('TRUNCATE public.task')"
 
 

@@ -15,6 +15,8 @@ from tenantkit.migrations import downgrade, migrate, status, upgrade_shared
 from tests.lint.snippets import revision
 from tests.support.notes import SharedBase, TenantBase
 
+pytestmark = pytest.mark.each_value
+
 PAGES = Path(__file__).parents[2] / "docs" / "lint"
 NOTES = {"shared": SharedBase.metadata, "tenant": TenantBase.metadata}
 BLOCK = re.compile(
@@ -39,7 +41,7 @@ def test_the_page_shows_what_is_found_and_what_to_do_instead(
     assert find(good, migrations, nowhere, code) == set()
 
 
-@pytest.mark.few_cases(code=5)
+@pytest.mark.some_values(code=8)
 @pytest.mark.parametrize("code", RULES)
 def test_the_recommended_revisions_can_be_run(
     code: str, migrations: Path, make_tenancy: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch

@@ -11,6 +11,8 @@ from tenantkit.lint.rendering import render
 from tests.lint.conftest import Lint
 from tests.lint.snippets import revision
 
+pytestmark = pytest.mark.each_value
+
 
 @dataclass(frozen=True)
 class Case:
@@ -385,7 +387,7 @@ def test_code_that_breaks_a_rule_is_found_in_its_line(case: Case, lint_file: Lin
     assert case.says in message
 
 
-@pytest.mark.few_cases(case=40)
+@pytest.mark.some_values(case=89)
 @pytest.mark.parametrize("case", BAD, ids=lambda case: f"{case.code} {case.upgrade[:60]}")
 def test_a_comment_silences_the_rule_in_its_line(case: Case, lint_file: Lint) -> None:
     assert lint_case(case, lint_file, f"  # tenantkit: noqa: {case.code} - there is a reason") == []

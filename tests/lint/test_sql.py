@@ -18,6 +18,8 @@ from tenantkit.migrations.environment.targets import graph_of
 from tests.lint.conftest import Lint
 from tests.lint.snippets import revision
 
+pytestmark = pytest.mark.each_value
+
 CHANGED = {
     "UPDATE /* a */ ONLY -- b\n s.t SET a = 1": {"s.t"},
     'DELETE FROM "s"."T"': {"s.T"},

@@ -31,7 +31,7 @@ def _times(fleet: Tenancy) -> dict[str, tuple[datetime, datetime]]:
     return found
 
 
-@pytest.mark.few_cases(options=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize(
     ("options", "is_at_once", "seconds"),
     [({}, True, 0.5), ({"engine": "alembic"}, True, 3), ({"max_failures": 0}, False, 0.5)],

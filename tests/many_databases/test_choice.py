@@ -16,6 +16,8 @@ from tenantkit.placement import DatabaseLoad, NewTenant, PlacementPolicy, by_att
 from tests.isolation.two_databases import APPLICATION, EU, make_sync
 from tests.support.catalog import schemas
 
+pytestmark = pytest.mark.each_value
+
 NOBODY = "postgresql+psycopg://nobody@127.0.0.1:1"
 
 
@@ -90,7 +92,7 @@ async def _later(*_: Any) -> str:
     return "eu"
 
 
-@pytest.mark.few_cases(policy=3)
+@pytest.mark.some_values(policy=5)
 @pytest.mark.parametrize(
     ("policy", "said"),
     [

@@ -62,6 +62,7 @@ def test_a_tenant_is_not_swapped_with_its_copy_there(down: Tenancy, fleet: Tenan
     assert [finding.subject for finding in fleet.diagnose()] == []
 
 
+@pytest.mark.all_cases
 def test_a_swap_that_was_killed_is_given_up_while_the_copy_cannot_be_reached(down: Tenancy, fleet: Tenancy) -> None:
     fleet.suspend("e1")
     for number in count(1):

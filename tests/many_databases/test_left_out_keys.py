@@ -71,7 +71,6 @@ def _keys(library: Tenancy) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.few_cases(revisions=1)
 @pytest.mark.parametrize("revisions", WAYS.values(), ids=WAYS)
 def test_keys_to_shared_tables_are_left_out_and_no_drift(
     library: Tenancy, environment: Environment, revisions: list[str]
@@ -95,7 +94,7 @@ def test_keys_to_shared_tables_are_left_out_and_no_drift(
         assert report.left_out == ("book.author_id -> shared.author.id",)
 
 
-@pytest.mark.few_cases(models=1, majority=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("models", [False, True])
 @pytest.mark.parametrize("majority", ["main", "eu"])
 def test_other_differences_are_drift_on_either_side(

@@ -111,6 +111,7 @@ def test_a_later_tenant_of_the_key_does_not_get_the_former_home(pair: Tenancy, m
     assert notes(pair, "globex") == ["acme"]
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("recovery", ["repeat", "repair"])
 @pytest.mark.parametrize("direction", ["there", "back"])
 def test_after_a_kill_at_any_commit_nothing_is_lost_and_the_move_can_be_repeated(

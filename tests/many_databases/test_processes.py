@@ -84,6 +84,7 @@ def _create(urls: tuple[URL, URL], tenancy: Tenancy, dies_at: int) -> subprocess
     return subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, timeout=300)
 
 
+@pytest.mark.all_cases
 def test_a_creation_that_is_killed_anywhere_is_created_anew_or_dropped(
     tenancy: Tenancy, urls: tuple[URL, URL], main: Engine, eu: Engine
 ) -> None:

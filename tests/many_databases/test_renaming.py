@@ -51,6 +51,7 @@ def test_schemas_in_another_database_are_adopted_and_released_there(pair: Tenanc
     assert pair.diagnose() == []
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("verb", ["adopt", "release"])
 def test_after_a_kill_between_two_commits_an_adoption_and_a_release_can_be_repeated(pair: Tenancy, verb: str) -> None:
     works = {

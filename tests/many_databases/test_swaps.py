@@ -39,7 +39,7 @@ def copied(pair: Tenancy, tmp_path: Path) -> Tenancy:
     return pair
 
 
-@pytest.mark.few_cases(recovery=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("recovery", ["repeat", "repair"])
 def test_after_a_kill_at_any_commit_the_swap_is_finished(copied: Tenancy, recovery: str) -> None:
     ours = {"t_berta": ["berta", "later"], "t_berta-restored": ["berta"]}

@@ -413,6 +413,7 @@ def test_a_tenants_binding_is_kept_in_whatever_database_it_is(any_tenancy: Any) 
         assert any_tenancy.binding(tenant) is any_tenancy.binding(tenant)
 
 
+@pytest.mark.all_cases
 def test_a_check_compares_the_tenants_of_all_databases(fleet: Tenancy, eu: Engine) -> None:
     assert not drift.check(fleet).has_drift
     with eu.begin() as connection:

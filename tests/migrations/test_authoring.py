@@ -77,7 +77,6 @@ def declare(shared_schema: str, schema: str | None) -> tuple[sa.MetaData, sa.Met
     return shared, tenant
 
 
-@pytest.mark.few_cases(shared_schema=2)
 @pytest.mark.parametrize(
     ("shared_schema", "placeholder"), [("shared", "tenant"), ("shared", None), ("public", "tenant"), ("public", None)]
 )
@@ -196,7 +195,7 @@ def test_init_creates_an_environment_and_overwrites_nothing(tmp_path: Path) -> N
     assert (tmp_path / "migrations" / "env.py").read_text() == "mine"
 
 
-@pytest.mark.few_cases(command=4)
+@pytest.mark.some_values(command=5)
 @pytest.mark.parametrize(
     "command",
     [

@@ -386,6 +386,7 @@ def test_a_backfill_ends_while_rows_are_added(size: int, plain: Engine) -> None:
     assert count(plain, "x IS NULL AND id <= 20") == 0
 
 
+@pytest.mark.all_cases
 def test_a_backfill_ends_while_others_write_continuously(plain: Engine) -> None:
     execute(plain, "INSERT INTO t SELECT n, NULL, 1 FROM generate_series(1001, 50000) n")
     stop = Event()
@@ -489,7 +490,7 @@ WAYS = {
 }
 
 
-@pytest.mark.few_cases(way=2)
+@pytest.mark.some_values(way=4)
 @pytest.mark.parametrize("jobs", [0, 1])
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_in_a_tenant_each_row_gets_its_own_value(

@@ -196,6 +196,7 @@ def test_every_command_for_the_fleet_can_be_interrupted(
         fleet.check(command, number, revision=to[1])
 
 
+@pytest.mark.all_cases
 @with_engines("here", "replay", "workers")
 def test_a_run_whose_terminal_is_closed_is_interrupted(fleet: Fleet, how: list[str]) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() >= 't_k4'"))
@@ -226,6 +227,7 @@ def test_a_run_that_waits_for_a_lock_is_interrupted(fleet: Fleet, how: list[str]
         fleet.check(command, number)
 
 
+@pytest.mark.all_cases
 @with_each_signal
 @with_engines("here", "workers")
 def test_an_index_that_is_built_concurrently_is_interrupted(fleet: Fleet, how: list[str], number: int) -> None:
@@ -238,6 +240,7 @@ def test_an_index_that_is_built_concurrently_is_interrupted(fleet: Fleet, how: l
     assert fleet.ask("SELECT indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relname = 'ix'") == [True] * 8  # fmt: skip
 
 
+@pytest.mark.all_cases
 @with_a_signal
 def test_connections_that_do_not_open_are_not_waited_for(fleet: Fleet, number: int) -> None:
     fleet.environment.add("two", "op.execute('SELECT 1')")
@@ -278,6 +281,7 @@ def test_leaving_maintenance_is_not_interrupted(fleet: Fleet, jobs: str, number:
         fleet.check(command, number)
 
 
+@pytest.mark.all_cases
 @with_a_signal
 @pytest.mark.parametrize("to_group", [False, True], ids=["parent", "group"])
 def test_a_worker_that_is_starting_is_ended(fleet: Fleet, number: int, to_group: bool) -> None:
@@ -363,7 +367,7 @@ def test_two_signals_at_once_count_as_one(fleet: Fleet, number: int) -> None:
         fleet.check(command, number)
 
 
-@pytest.mark.few_cases(how=1)
+@pytest.mark.all_cases
 @with_engines("here", "workers")
 def test_a_run_in_the_background_of_a_script_ignores_ctrl_c_but_not_sigterm(fleet: Fleet, how: list[str]) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() >= 't_k3'"))
@@ -384,6 +388,7 @@ def test_a_run_in_the_background_of_a_script_ignores_ctrl_c_but_not_sigterm(flee
         fleet.check(command, signal.SIGTERM, revision="three")
 
 
+@pytest.mark.all_cases
 def test_statements_of_a_killed_run_end_and_the_next_run_ends_maintenance(fleet: Fleet) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() = 't_k3'"))
     with fleet.run("migrate", "--jobs", "2", "--engine", "alembic", "--maintenance") as command:
@@ -398,6 +403,7 @@ def test_statements_of_a_killed_run_end_and_the_next_run_ends_maintenance(fleet:
     assert fleet.at("two") == KEYS
 
 
+@pytest.mark.all_cases
 def test_a_run_after_a_killed_one_waits_for_its_running_statements(fleet: Fleet) -> None:
     fleet.environment.add("two", waiting(GATE, condition="current_schema() = 't_k3'"))
     with (

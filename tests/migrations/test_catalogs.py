@@ -54,7 +54,6 @@ def test_a_catalog_query_without_a_schema_is_refused_with_a_remedy(
         tenancy.create("globex")
 
 
-@pytest.mark.few_cases(case=2)
 @pytest.mark.parametrize("case", SEEING)
 def test_a_catalog_query_with_a_schema_finds_each_tenants_own_objects(
     case: str, one: Environment, migrated_tenancy: Callable[..., Tenancy], engine: Engine

@@ -39,7 +39,6 @@ def configure(environment: Environment, options: str) -> Path:
     return folder
 
 
-@pytest.mark.few_cases(second=1, engine_name=1)
 @pytest.mark.parametrize(
     ("second", "options"),
     [
@@ -126,7 +125,6 @@ def test_the_ini_of_another_project_is_ignored(
     assert "one" in names(engine)
 
 
-@pytest.mark.few_cases(jobs=1)
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_names_of_a_function_in_a_convention_are_the_same_in_worker_processes(
     jobs: int, environment: Environment, migrated_tenancy: Callable[..., Tenancy], engine: Engine

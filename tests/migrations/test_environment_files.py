@@ -16,8 +16,6 @@ from tenantkit.lint import lint
 from tenantkit.migrations import downgrade, migrate, revision
 from tests.migrations.environments import Environment
 
-pytestmark = pytest.mark.few_cases
-
 Make = Callable[..., Tenancy]
 
 ENVIRONMENTS = {
@@ -87,7 +85,7 @@ ENVIRONMENTS = {
 }
 
 
-@pytest.mark.few_cases(form=5)
+@pytest.mark.some_values(form=10)
 @pytest.mark.parametrize("jobs", [0, 1])
 @pytest.mark.parametrize("form", ENVIRONMENTS)
 def test_an_env_py_of_this_form_runs_the_revisions(

@@ -142,13 +142,13 @@ class Fleet:
         return all(look == self.ahead for look in found.values())
 
 
-@pytest.mark.parametrize(("engine", "few", "many", "longest"), [("auto", 5, 30, 0.4), ("alembic", 2, 8, 1.2)])
+@pytest.mark.parametrize(("engine", "few", "many", "longest"), [("auto", 3, 30, 0.4), ("alembic", 1, 8, 1.2)])
 def test_a_run_killed_at_any_moment_leaves_no_tenant_half_migrated(
-    engine: str, few: int, many: int, longest: float, empty_database: URL, folder: Path, all_cases: bool
+    engine: str, few: int, many: int, longest: float, empty_database: URL, folder: Path, dose: Callable[[int, int], int]
 ) -> None:
     fleet = Fleet(empty_database, folder)
     forward = True
-    for _ in range(many if all_cases else few):
+    for _ in range(dose(few, many)):
         process = fleet.start(forward=forward, engine=engine)
         sleep(random.uniform(0.05, longest))
         with suppress(ProcessLookupError):
@@ -165,10 +165,12 @@ def test_a_run_killed_at_any_moment_leaves_no_tenant_half_migrated(
 
 
 @pytest.mark.all_cases
-def test_connections_lost_at_any_moment_are_opened_again(empty_database: URL, folder: Path, all_cases: bool) -> None:
+def test_connections_lost_at_any_moment_are_opened_again(
+    empty_database: URL, folder: Path, dose: Callable[[int, int], int]
+) -> None:
     fleet = Fleet(empty_database, folder)
     forward = True
-    for _ in range(15 if all_cases else 2):
+    for _ in range(dose(2, 15)):
         process = fleet.start(forward=forward, engine="auto")
         for _ in range(3):
             sleep(random.uniform(0.02, 0.2))
@@ -217,10 +219,13 @@ def server() -> Generator[Server]:
         server.close()
 
 
-def test_a_server_killed_in_a_run_leaves_no_tenant_half_migrated(server: Server, folder: Path, all_cases: bool) -> None:
+@pytest.mark.all_cases
+def test_a_server_killed_in_a_run_leaves_no_tenant_half_migrated(
+    server: Server, folder: Path, dose: Callable[[int, int], int]
+) -> None:
     fleet = Fleet(server.url, folder)
     forward = True
-    for _ in range(6 if all_cases else 2):
+    for _ in range(dose(1, 6)):
         process = fleet.start(forward=forward, engine="auto")
         sleep(random.uniform(0.1, 0.5))
         server.kill()

@@ -165,6 +165,7 @@ def test_a_worker_that_dies_fails_one_tenant(fleet: Make, environment: Environme
     assert {key: revisions(engine, key) for key in ("k0", "k5")} == {"k0": ["three"], "k5": ["three"]}
 
 
+@pytest.mark.all_cases
 @pytest.mark.usefixtures("new_workers")
 def test_a_killed_worker_leaves_its_tenant_as_it_was(fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add(

@@ -49,7 +49,6 @@ def test_a_worker_is_forked(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "written"
 
 
-@pytest.mark.few_cases(code=1)
 @pytest.mark.parametrize("code", [_SEES, _DIES, _EXITS], ids=["sees", "dies", "exits"])
 def test_a_forked_worker_has_the_same_results_as_a_new_one(
     code: str, environment: Environment, migrated_tenancy: Callable[..., Tenancy], request: pytest.FixtureRequest

@@ -111,7 +111,7 @@ def fleet(environment: Environment, migrated_tenancy: Make) -> Tenancy:
     return migrated_tenancy()
 
 
-@pytest.mark.few_cases(state=4)
+@pytest.mark.some_values(state=11)
 @pytest.mark.parametrize("state", FAILURES)
 def test_the_hint_is_correct_for_the_failure(state: str, fleet: Tenancy, environment: Environment) -> None:
     body, words = FAILURES[state]

@@ -13,7 +13,7 @@ from tests.migrations.histories import dashboards, incidents
 from tests.migrations.histories.running import run_history
 
 
-@pytest.mark.few_cases(history=1, engine=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("engine", ["auto", "alembic"])
 @pytest.mark.parametrize("history", [incidents, dashboards], ids=["incidents", "dashboards"])
 def test_a_history_has_the_same_result_for_each_tenant_as_for_one_schema(

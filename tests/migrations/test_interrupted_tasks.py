@@ -312,6 +312,7 @@ AT_THE_WORKER = "import os, signal, time\nif {condition}:\n    os.kill({parent},
 IS_LAST = "op.get_bind().exec_driver_sql('SELECT current_schema()').scalar() == 't_k2'"
 
 
+@pytest.mark.all_cases
 @pytest.mark.usefixtures("new_workers")
 @pytest.mark.parametrize("moment", ["start", "work"])
 def test_a_worker_outside_of_the_database_is_ended(
@@ -354,7 +355,6 @@ def test_a_signal_to_a_worker_that_starts_does_not_end_it(
     assert [outcome.ok for outcome in report.outcomes] == [True] * 3
 
 
-@pytest.mark.few_cases(is_ignored=1)
 @pytest.mark.usefixtures("new_workers")
 @pytest.mark.parametrize("is_ignored", [False, True])
 def test_processes_of_a_revision_react_to_signals_as_the_run_does(

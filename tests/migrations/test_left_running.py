@@ -158,7 +158,7 @@ def written(engine: Engine) -> list[str]:
         ]
 
 
-@pytest.mark.few_cases(start=10)
+@pytest.mark.some_values(start=25)
 @pytest.mark.parametrize(("start", "use", "options"), spread(STARTS, USES, OPTIONS))
 def test_what_a_revision_leaves_running_does_not_work_in_the_next_tenant(
     start: str,
@@ -186,7 +186,7 @@ def test_what_a_revision_leaves_running_does_not_work_in_the_next_tenant(
         assert "It was refused. Let the revision wait" in said
 
 
-@pytest.mark.few_cases(how=8)
+@pytest.mark.some_values(how=18)
 @pytest.mark.parametrize(("how", "use", "options"), spread(WAITED, USES, OPTIONS))
 def test_threads_and_tasks_that_a_revision_waits_for_work_in_its_tenant(
     how: str, use: str, options: str, fleet: Tenancy, environment: Environment, engine: Engine
@@ -200,6 +200,7 @@ def test_threads_and_tasks_that_a_revision_waits_for_work_in_its_tenant(
     assert written(engine) == [f"t_{key}" for key in KEYS]
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("options", ["in this process", "replay"])
 def test_a_revision_whose_threads_go_on_using_op_fails(options: str, fleet: Tenancy, environment: Environment) -> None:
     environment.add(
@@ -212,6 +213,7 @@ def test_a_revision_whose_threads_go_on_using_op_fails(options: str, fleet: Tena
         migrate(fleet, **OPTIONS[options])
 
 
+@pytest.mark.all_cases
 def test_a_thread_of_an_earlier_revision_does_not_work_in_a_later_one(
     fleet: Tenancy, environment: Environment, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -226,6 +228,7 @@ def test_a_thread_of_an_earlier_revision_does_not_work_in_a_later_one(
     assert "Revision leaving left a thread running (Thread-" in caplog.text
 
 
+@pytest.mark.all_cases
 def test_a_worker_whose_threads_never_end_is_killed(
     fleet: Tenancy, environment: Environment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

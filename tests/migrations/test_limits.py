@@ -57,7 +57,7 @@ def once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "ATTEMPTS", 1)
 
 
-@pytest.mark.few_cases(step=2)
+@pytest.mark.some_values(step=5)
 @pytest.mark.parametrize("jobs", [0, 1])
 @pytest.mark.parametrize(
     "step",

@@ -266,6 +266,7 @@ def test_doctor_ends_the_maintenance_of_a_killed_run(
     assert tenancy.diagnose() == []
 
 
+@pytest.mark.all_cases
 def test_while_a_statement_of_a_killed_run_runs_maintenance_continues(
     fleet: Make, environment: Environment, engine: Engine, database: URL
 ) -> None:
@@ -429,6 +430,7 @@ def test_an_interrupted_run_leaves_no_tenant_in_maintenance(
     assert states(engine) == ACTIVE
 
 
+@pytest.mark.all_cases
 def test_the_workers_of_a_run_that_ignores_interrupts_ignore_them_too(
     fleet: Make, environment: Environment, engine: Engine, database: URL
 ) -> None:

@@ -68,7 +68,7 @@ def expected_types(*prefixes: str) -> set[str]:
     return {f"{prefix}_{kind}{name}" for prefix in prefixes for kind in ("", "pg_", "domain_") for name in names}
 
 
-@pytest.mark.few_cases(schema=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("schema", ["tenant", pytest.param(None, marks=pytest.mark.all_cases), "shared"])
 def test_a_revision_creates_the_types_of_its_own_side(
     schema: str | None, environment: Environment, migrated_tenancy: Make, engine: Engine
@@ -129,7 +129,7 @@ def declare(kind: str, placeholder: str | None) -> tuple[sa.MetaData, sa.MetaDat
     return shared, tenant
 
 
-@pytest.mark.few_cases(metadata=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("metadata", ["one", "one without schema", "two", "no placeholder"])
 @pytest.mark.filterwarnings("ignore:Computed default on tenant_bare.is_good cannot be modified")
 @pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")

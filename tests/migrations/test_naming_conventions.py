@@ -103,7 +103,6 @@ def with_batch(work):
 """
 
 
-@pytest.mark.few_cases(convention=1)
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_names_by_a_convention_are_those_of_plain_alembic(
     convention: str, environment: Environment, make_tenancy: Callable[..., Tenancy], engine: Engine

@@ -297,7 +297,7 @@ def run_plainly(url: URL, *codes: str) -> tuple[list[str], dict[str, list[str]]]
         return look(connection, "plain")
 
 
-@pytest.mark.few_cases(operation=6)
+@pytest.mark.some_values(operation=24)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_operation_has_the_same_result_for_a_tenant_as_for_one_schema(
     operation: str, prepared: Prepared, make_database: Callable[..., URL], tmp_path: Path

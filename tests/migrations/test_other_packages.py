@@ -130,7 +130,7 @@ def forget_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "own_operations", raising=False)
 
 
-@pytest.mark.few_cases(operation=4)
+@pytest.mark.some_values(operation=8)
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("placeholder", ["tenant", None])
 def test_the_placeholder_in_their_text_means_the_tenants_schema(

@@ -103,7 +103,7 @@ op.get_bind().connection.driver_connection.execute("INSERT INTO public.written V
 }
 
 
-@pytest.mark.few_cases(kind=4)
+@pytest.mark.some_values(kind=6)
 @pytest.mark.parametrize("kind", CONNECTIONS)
 def test_a_revision_with_another_connection_is_reported_and_not_replayed(
     kind: str, fleet: Tenancy, environment: Environment, engine: Engine, caplog: pytest.LogCaptureFixture
@@ -144,7 +144,7 @@ EFFECTS = {
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.few_cases(kind=3)
+@pytest.mark.some_values(kind=4)
 @pytest.mark.parametrize("kind", EFFECTS)
 def test_work_in_files_and_other_processes_is_done_for_every_tenant(
     kind: str, fleet: Tenancy, environment: Environment, tmp_path: Path

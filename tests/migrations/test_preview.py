@@ -200,6 +200,7 @@ def test_an_older_registry_is_read_and_unchanged(
     assert [group.placements[0].key for group in found.groups] == ["old"]
 
 
+@pytest.mark.all_cases
 def test_limits_are_checked_and_hold_in_rehearsals(
     fleet: Tenancy, environment: Environment, untouched: Callable[..., Preview]
 ) -> None:

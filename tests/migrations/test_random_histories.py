@@ -165,6 +165,7 @@ def test_a_replayed_history_has_the_result_of_alembic(
     assert confirmed == "confirmed"
 
 
+@pytest.mark.all_cases
 @examples(
     2,
     10,

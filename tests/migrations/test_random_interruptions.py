@@ -1,6 +1,6 @@
 """Commands that are interrupted at random moments, under load: each ends soon, with a report, and nothing half done.
 
-With ``--cases=all`` these are 200 interruptions beside a busy process, with ``--cases=more`` 80. The moments follow from
+With ``--cases=all`` these are 200 interruptions beside a busy process, with ``--cases=more`` 30. The moments follow from
 pytest-randomly's seed.
 """
 
@@ -32,7 +32,7 @@ OUTSIDE = (
 PACE = "op.execute('SELECT pg_sleep(0.05)')"
 SLOWEST = 2.0
 """Seconds that a command may take after its cancelled statements have ended, on an idle machine."""
-NUMBERS = {"few": 1, "more": 8, "all": 20}
+NUMBERS = {"few": 1, "more": 6, "all": 20}
 """Number of interruptions in a test, by the value of ``--cases``."""
 IMPORTS = 0.6
 """Seconds of the imports of the command line, on an idle machine."""
@@ -147,7 +147,7 @@ def finish_creation(fleet: Fleet) -> None:
         tenancy.drop("new")
 
 
-@pytest.mark.few_cases(outside=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("part", [1, *(pytest.param(number, marks=pytest.mark.all_cases) for number in (2, 3, 4, 5))])
 @pytest.mark.parametrize("outside", [False, True], ids=["", "outside"])
 def test_commands_interrupted_at_any_moment_leave_nothing_half_done(

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from tenantkit.migrations.authoring.rendering import escaped, without_schema
 
+pytestmark = pytest.mark.each_value
+
 
 @pytest.mark.parametrize(
     ("sql", "expected"),

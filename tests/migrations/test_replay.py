@@ -162,7 +162,7 @@ NOT_REPLAYED = {
 }  # fmt: skip
 
 
-@pytest.mark.few_cases(case=4)
+@pytest.mark.some_values(case=6)
 @pytest.mark.parametrize("case", NOT_REPLAYED)
 def test_revisions_that_depend_on_the_database_or_on_chance_are_not_replayed(
     case: str, fleet: Make, environment: Environment, engine: Engine
@@ -289,7 +289,8 @@ WAYS_TO_FAIL = {
 }
 
 
-@pytest.mark.few_cases(way=2)
+@pytest.mark.all_cases
+@pytest.mark.some_values(way=3)
 @pytest.mark.parametrize(
     ("way", "revision", "named"),
     [
@@ -323,6 +324,7 @@ def test_the_revision_of_a_script_that_fails_is_named(
     assert others == [first] * 4
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("chosen", ["auto", "alembic"])
 def test_time_limits_hold_with_each_engine(chosen: Any, fleet: Make, environment: Environment, engine: Engine) -> None:
     environment.add("two", "op.execute(\"SELECT pg_sleep(20) WHERE current_schema() IN ('t_k1', 't_k4')\")")

@@ -17,6 +17,8 @@ from tenantkit.migrations.graph.revision_graph import RevisionGraph
 from tenantkit.revision_files import read_graph
 from tests.migrations.environments import Environment
 
+pytestmark = pytest.mark.each_value
+
 Read: TypeAlias = Callable[[Path], object]
 
 READERS: dict[str, Read] = {

@@ -189,6 +189,7 @@ def test_a_branch_begins_at_the_given_head_and_is_continued_by_its_label(environ
     assert "down_revision: str | Sequence[str] | None = None" in own.read_text()
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("shared", [False, True])
 def test_autogenerate_on_a_branch_includes_objects_of_other_branches(
     shared: bool, environment: Environment, make_tenancy: Make

@@ -57,7 +57,6 @@ def everywhere(*heads: str, **others: str) -> dict[str, list[str]]:
     return {**{key: list(heads) for key in KEYS}, **{key: [revision] for key, revision in others.items()}}
 
 
-@pytest.mark.few_cases(how=1)
 @pytest.mark.parametrize("how", [{"jobs": 0}, {"jobs": 2}, {"engine": "alembic", "jobs": 1}], ids=str)
 def test_each_tenant_returns_to_its_revision_before_the_run(fleet: Make, engine: Engine, how: Any) -> None:
     before = look(engine)

@@ -17,6 +17,8 @@ from tenantkit.migrations.planning.selection import Selection
 from tenantkit.status import Status
 from tenantkit.tenant import Placement, Tenant
 
+pytestmark = pytest.mark.each_value
+
 KEYS = [f"k{number}" for number in range(10)]
 
 

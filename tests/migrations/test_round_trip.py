@@ -80,7 +80,7 @@ def declare(metadata: sa.MetaData, schema: str | None, step: int) -> None:
         )
 
 
-@pytest.mark.few_cases(side=1, convention=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("side", ["tenant", "no placeholder", "shared"])
 @pytest.mark.filterwarnings("ignore:Computed default on note.*cannot be modified")

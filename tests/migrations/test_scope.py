@@ -64,7 +64,7 @@ def declare(schema: str | None, *more: str) -> sa.MetaData:
     return metadata
 
 
-@pytest.mark.few_cases(placeholder=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("placeholder", ["tenant", None])
 def test_partitions_and_inheriting_tables_are_ignored(
     placeholder: str | None, environment: Environment, make_tenancy: Make, engine: Engine

@@ -157,6 +157,7 @@ def declare(schema: str | None, declared: list[tuple[str, Any, Any]], which: int
 number = count()
 
 
+@pytest.mark.all_cases
 @examples(
     3,
     10,

@@ -74,7 +74,7 @@ INDEXES: dict[str, tuple[list[Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.few_cases(meant=8)
+@pytest.mark.some_values(meant=11)
 @pytest.mark.parametrize("meant", INDEXES)
 def test_an_index_counts_as_built_only_with_the_same_definition(meant: str, plain: Engine) -> None:
     for there, (columns, options) in INDEXES.items():
@@ -211,7 +211,7 @@ def test_a_constraint_that_no_operation_adds_never_counts_as_one(definition: str
             add(op, True)
 
 
-@pytest.mark.few_cases(meant=7)
+@pytest.mark.some_values(meant=9)
 @pytest.mark.parametrize("meant", CONSTRAINTS)
 def test_a_constraint_counts_as_added_only_with_the_same_definition(meant: str, plain: Engine) -> None:
     execute(plain, "INSERT INTO other VALUES (1)")
@@ -243,7 +243,7 @@ COLUMNS: dict[str, sa.Column[Any]] = {
 }
 
 
-@pytest.mark.few_cases(meant=5)
+@pytest.mark.some_values(meant=6)
 @pytest.mark.parametrize("meant", COLUMNS)
 def test_a_column_counts_as_added_only_with_the_same_definition(meant: str, plain: Engine) -> None:
     for there, column in COLUMNS.items():

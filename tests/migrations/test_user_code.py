@@ -153,7 +153,7 @@ EXITS = {
 }
 
 
-@pytest.mark.few_cases(statement=5)
+@pytest.mark.some_values(statement=12)
 @by_every_engine
 @pytest.mark.parametrize("statement", EXITS)
 def test_a_revision_that_ends_the_process_is_a_failure_of_its_tenant(

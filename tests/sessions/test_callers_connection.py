@@ -247,6 +247,7 @@ def test_a_connection_has_its_options_after_every_end_of_a_session(acme: Tenancy
         assert state(connection) == {}
 
 
+@pytest.mark.all_cases
 def test_callers_connections_are_not_referenced_after_the_session(acme: Tenancy) -> None:
     kept = []
     for _ in range(3):

@@ -20,7 +20,6 @@ USES: dict[str, Callable[[Session], Any]] = {
 }
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_a_kept_session_is_refused_while_its_tenant_is_suspended(
     any_tenancy: Any, use: Callable[[Session], Any]

@@ -297,7 +297,7 @@ def test_an_object_of_another_tenant_is_refused_in_a_criterion(
         assert connection.exec_driver_sql("SELECT title FROM t_beta.task").scalars().all() == ["begin"]
 
 
-@pytest.mark.few_cases(criterion=4)
+@pytest.mark.some_values(criterion=6)
 @pytest.mark.parametrize("criterion", CRITERIA.values(), ids=CRITERIA)
 def test_a_garbage_collected_object_is_refused_in_a_criterion_too(
     acme: Tenancy, criterion: Callable[[Project], Any]

@@ -16,6 +16,8 @@ from tenantkit import ConfigurationError, Tenancy, TenantMismatchError, TenantSe
 from tenantkit.asyncio import AsyncTenancy, AsyncTenantSession
 from tests.support.models import APPLICATION, Country, Project
 
+pytestmark = pytest.mark.each_value
+
 
 class Library(Session):
     """The session class of another library, with an option, a choice of binds and a method of its own."""

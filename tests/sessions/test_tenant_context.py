@@ -79,6 +79,7 @@ def test_a_block_ends_with_the_one_around_it() -> None:
         assert current_tenant() is GAMMA
 
 
+@pytest.mark.all_cases
 def test_an_async_generator_that_is_abandoned_says_so() -> None:
     async def rows() -> AsyncGenerator[int]:
         with tenant_context(ACME):

@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 from tenantkit import ConfigurationError, RawSQLForbiddenError, Tenancy, tenant_text
 from tests.support.models import Project
 
+pytestmark = pytest.mark.each_value
+
 NAMES = tenant_text("SELECT p.name FROM {tenant}.project AS p WHERE p.name <> :name ORDER BY p.name")
 JOINED = 'SELECT "P".name FROM {tenant}.project AS "P" JOIN shared.country ON shared.country.code = "P".country_code'
 

@@ -215,6 +215,7 @@ def assert_sound(tenancy: Tenancy, engine: Engine, number: int) -> None:
     assert tenancy.diagnose() == []
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("repairs", [False, True], ids=["keep", "doctor"])
 def test_after_a_kill_at_any_statement_of_keeping_the_next_keeper_or_doctor_recovers(
     repairs: bool, fleet: Make, environment: Environment, engine: Engine, dose: Callable[[int, int], int]
@@ -244,15 +245,20 @@ def test_after_a_kill_at_any_statement_of_keeping_the_next_keeper_or_doctor_reco
             break
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("work", [create, create_seeded])
 def test_after_a_kill_at_any_statement_of_a_claim_the_next_creation_or_doctor_recovers(
-    work: Callable[[Tenancy, str], str], fleet: Make, environment: Environment, engine: Engine, all_cases: bool
+    work: Callable[[Tenancy, str], str],
+    fleet: Make,
+    environment: Environment,
+    engine: Engine,
+    dose: Callable[[int, int], int],
 ) -> None:
     tenancy = fleet()
     for key in ("beta", "gamma"):
         tenancy.create(key)
     before = fingerprint(engine, "t_beta")
-    for number in count(1, 1 if all_cases else 3):
+    for number in count(1, dose(9, 1)):
         keep_spares(tenancy, 2)
         with worker(engine.url, work, "acme", stop_at=number, migrations=str(environment.folder)) as victim:
             answer = victim.wait()

@@ -25,6 +25,7 @@ def test_a_process_that_a_test_starts_ends_at_a_signal(number: signal.Signals) -
             child.kill()
 
 
+@pytest.mark.all_cases
 def test_the_tests_may_be_started_in_the_background_of_a_shell() -> None:
     test = f"{__file__}::{test_a_process_that_a_test_starts_ends_at_a_signal.__name__}"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:cov", test]

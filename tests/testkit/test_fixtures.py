@@ -93,7 +93,6 @@ def databases(server: URL) -> set[str]:
         return {name for (name,) in connection.execute(query)}
 
 
-@pytest.mark.few_cases(workers=1)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_application_gets_its_tenants_and_sessions_that_leave_nothing(
     make_shop: Callable[..., Shop], workers: int
@@ -105,7 +104,7 @@ def test_an_application_gets_its_tenants_and_sessions_that_leave_nothing(
     assert databases(shop.server) == set()
 
 
-@pytest.mark.few_cases(driver=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 def test_asynchronous_sessions_leave_nothing(make_shop: Callable[..., Shop], driver: str) -> None:
     shop = make_shop(ASYNC.format(driver=driver))
@@ -114,7 +113,7 @@ def test_asynchronous_sessions_leave_nothing(make_shop: Callable[..., Shop], dri
     assert "6 passed" in done.stdout, done.stdout + done.stderr
 
 
-@pytest.mark.few_cases(named=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize(
     ("named", "message"),
     [

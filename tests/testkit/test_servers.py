@@ -99,6 +99,7 @@ def test_without_any_server_the_ways_to_get_one_are_told(monkeypatch: pytest.Mon
         running_server().__enter__()
 
 
+@pytest.mark.all_cases
 def test_the_embedded_server_and_its_files_are_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TENANTKIT_TEST_URL", raising=False)
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")

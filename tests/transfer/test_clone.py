@@ -178,7 +178,6 @@ def exits(_: Any) -> Any:
         (Transform(rows={PERSON: lambda row: [row]}), "returned list instead of a mapping"),  # type: ignore[dict-item,return-value]
     ],
 )
-@pytest.mark.few_cases
 def test_a_function_that_fails_is_told_without_a_value(
     people: Tenancy, engine: Engine, transform: Transform, said: str
 ) -> None:

@@ -20,6 +20,8 @@ from tenantkit.transfer import compression as zstd
 from tenantkit.transfer.file import BackupWriter, reading, writing
 from tenantkit.transfer.manifest import Column, Contents, Manifest, SequenceState, Table
 
+pytestmark = pytest.mark.each_value
+
 SECRET = "the secret of a row"
 TABLES = (
     Table("note", (Column("id", "integer"), Column("text", "text"))),
@@ -64,18 +66,18 @@ def test_a_whole_file_has_its_rows(whole: bytes, tmp_path: Path) -> None:
     assert read == [(table, b"".join(blocks)) for table, blocks in zip(TABLES, BLOCKS, strict=True)]
 
 
-def test_each_shorter_file_is_refused(whole: bytes, tmp_path: Path, all_cases: bool) -> None:
-    for length in range(0, len(whole), 1 if all_cases else 37):
+def test_each_shorter_file_is_refused(whole: bytes, tmp_path: Path, dose: Callable[[int, int], int]) -> None:
+    for length in range(0, len(whole), dose(37, 1)):
         refuse(tmp_path / "a.tenant", whole[:length])
     refuse(tmp_path / "a.tenant", whole[:-1])
 
 
-def test_each_changed_byte_is_found(whole: bytes, tmp_path: Path, all_cases: bool) -> None:
+def test_each_changed_byte_is_found(whole: bytes, tmp_path: Path, dose: Callable[[int, int], int]) -> None:
     path = tmp_path / "a.tenant"
     unchanged = transfer.verify(tmp_path / "whole.tenant")
     missed = 0
-    for position in range(0, len(whole), 1 if all_cases else 41):
-        for bit in (1, 128) if all_cases else (1,):
+    for position in range(0, len(whole), dose(41, 1)):
+        for bit in (1, 128) if dose(0, 1) else (1,):
             changed = bytearray(whole)
             changed[position] ^= bit
             path.write_bytes(changed)

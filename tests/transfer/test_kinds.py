@@ -94,6 +94,7 @@ def test_values_that_no_function_changes_are_copied_as_they_are(
     assert whole(owned, "t_copy") == whole(owned, "t_acme")
 
 
+@pytest.mark.all_cases
 def test_such_a_tenant_is_moved_and_back(tenancy: Tenancy, owned: URL) -> None:
     tenancy.create("acme")
     run_script(owned, in_schema("t_acme", ROWS))

@@ -337,6 +337,7 @@ def test_rows_that_a_table_does_not_take_are_not_in_the_error(
         chain.append(chain[-1].__cause__ or (None if chain[-1].__suppress_context__ else chain[-1].__context__))
 
 
+@pytest.mark.all_cases
 def test_memory_does_not_grow_with_the_rows(
     owned: URL, environment: Environment, make_tenancy: Callable[..., Tenancy], file: Path
 ) -> None:

@@ -55,6 +55,8 @@ from tests.migrations.environments import Environment
 from tests.support.catalog import registered
 from tests.support.models import TenantBase
 
+pytestmark = pytest.mark.each_value
+
 REFUSED = (TypeError, ConfigurationError, InvalidTenantKeyError, InvalidDomainError)
 URL = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"  # no server answers: arguments are refused before a connection
 

@@ -17,6 +17,8 @@ from tenantkit import InvalidTenantKeyError, Tenancy
 from tenantkit.naming import validate_key
 from tests.support.models import Project
 
+pytestmark = pytest.mark.each_value
+
 PREFIXED = "put letters before it: '(.*)'"
 NEVER = "Never lower-case"
 REASONS: dict[str, tuple[Any, str, str | None]] = {

@@ -26,6 +26,8 @@ from tests.support.generated import examples
 from tests.values.conftest import ATTRIBUTES
 from tests.values.test_errors import WAYS
 
+pytestmark = pytest.mark.each_value
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda each: st.lists(each) | st.dictionaries(st.text(), each),

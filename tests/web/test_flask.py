@@ -154,6 +154,7 @@ def test_an_aborted_stream_returns_its_connection(app: Flask, tenancy: Tenancy) 
     assert current_key() is None
 
 
+@pytest.mark.all_cases
 def test_requests_of_many_tenants_at_once_share_two_connections_and_no_rows(app: Flask, tenancy: Tenancy) -> None:
     def work(number: int) -> None:
         key = ACTIVE[number % len(ACTIVE)]

@@ -20,6 +20,8 @@ from tenantkit.resolvers import ByKey, Header, Refusal, RequestView, first_of, r
 from tenantkit.resolvers.jwt import JWTClaim
 from tests.web.servers import serving_wsgi
 
+pytestmark = pytest.mark.each_value
+
 SECRET = "a secret of at least thirty-two bytes"
 CLAIM = JWTClaim("tenant", key=SECRET, algorithms=["HS256"])
 

@@ -152,7 +152,7 @@ def unaware(make_tenancy: Callable[..., Tenancy]) -> Tenancy:
     return make_tenancy(cache_ttl=3600)
 
 
-@pytest.mark.few_cases(site=3)
+@pytest.mark.some_values(site=4)
 @pytest.mark.parametrize("site", SITES)
 def test_a_write_to_former_tables_is_answered_with_503_and_the_next_one_goes_to_the_new_ones(
     unaware: Tenancy, tenancy: Tenancy, site: Callable[[Tenancy], Any]

@@ -24,6 +24,8 @@ from tenantkit.flask import refuse_unserved as refuse_unserved_in_flask
 from tenantkit.resolvers import PathPrefix, Refusal, SessionValue, first_of
 from tenantkit.resolvers.jwt import JWTClaim
 
+pytestmark = pytest.mark.each_value
+
 SECRET = "a secret of at least thirty-two bytes"
 RESOLVER = first_of(PathPrefix("/t"), JWTClaim("tenant", key=SECRET, algorithms=["HS256"]))
 

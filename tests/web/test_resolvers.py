@@ -23,6 +23,8 @@ from tenantkit.resolvers import (
 )
 from tenantkit.resolvers.request import parse_host
 
+pytestmark = pytest.mark.each_value
+
 
 @pytest.mark.parametrize(
     ("header", "host"),

@@ -29,6 +29,8 @@ from tenantkit.resolvers.request import ReadHeaders
 if TYPE_CHECKING:
     from werkzeug.test import TestResponse
 
+pytestmark = pytest.mark.each_value
+
 Ask: TypeAlias = Callable[..., "TestResponse"]
 
 HOST = first_of(Subdomain("localhost"), Domain(), PathPrefix("/t"))

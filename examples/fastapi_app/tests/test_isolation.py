@@ -15,7 +15,7 @@ def log_in(client: Client) -> None:
     assert client.post("/api/login", json=credentials).status == 200
 
 
-@pytest.mark.few_cases(isolation=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("isolation", ["schema", "row"], indirect=True)
 def test_no_tenant_sees_rows_of_another(app: FastAPI, tenancy: Tenancy) -> None:
     with pytest.warns(UnprovenWarning, match="GET /api/account"):

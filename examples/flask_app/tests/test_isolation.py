@@ -20,7 +20,6 @@ def log_in(client: Client) -> None:
     assert client.post("/login", form={"email": OWNERS[client.tenant.key], "password": PASSWORD}).status == 302
 
 
-@pytest.mark.few_cases(isolation=1)
 @pytest.mark.parametrize("isolation", ["schema", "row"], indirect=True)
 def test_no_tenant_sees_rows_of_another(app: Flask, tenancy: Tenancy) -> None:
     app.config["WTF_CSRF_ENABLED"] = False

@@ -70,6 +70,7 @@ def test_autogenerate_finds_no_differences(tracker_url: URL, tmp_path: Path, sha
     assert sorted(copy.rglob("*.py")) == before
 
 
+@pytest.mark.all_cases
 def test_every_tenant_revision_can_be_downgraded(tenancy: Tenancy) -> None:
     tenancy.create("acme")
     at = {REVISIONS[-1]: catalog(tenancy, "t_acme")}
@@ -122,6 +123,7 @@ def test_projects_get_keys_and_tasks_get_numbers(tenancy: Tenancy) -> None:
     ]
 
 
+@pytest.mark.all_cases
 def test_tasks_in_review_are_in_progress_after_a_downgrade_of_the_column(tenancy: Tenancy) -> None:
     tenancy.create("acme")
     downgrade(tenancy, "0004", jobs=0)
@@ -140,6 +142,7 @@ def test_tasks_in_review_are_in_progress_after_a_downgrade_of_the_column(tenancy
     ]
 
 
+@pytest.mark.all_cases
 def test_activities_of_existing_tasks_are_added(tenancy: Tenancy) -> None:
     tenancy.create("acme")
     downgrade(tenancy, "0010", jobs=0)

@@ -15,6 +15,7 @@ from tests.isolation.two_databases import Note, Plan
 KEYS = ("acme", "berta", "corp", "dora")
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 def test_more_tasks_than_connections_are_served_each_in_its_database(url: URL, server: Engine, driver: str) -> None:
     async def work(tenancy: AsyncTenancy, key: str) -> None:

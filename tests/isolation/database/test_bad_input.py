@@ -116,6 +116,7 @@ def owner(url: URL, databases: Databases, server: Engine) -> str:
     return name
 
 
+@pytest.mark.all_cases
 def test_a_superusers_connection_is_waited_for_and_others_are_ended(url: URL, owner: str) -> None:
     with closing(Tenancy(url.set(username=owner), **APPLICATION)) as tenancy:
         database = tenancy.create("acme").placement.database.partition("/")[2]

@@ -119,7 +119,6 @@ def plain(make: Make, request: pytest.FixtureRequest) -> Generator[Tenancy]:
     tenancy.drop("near")
 
 
-@pytest.mark.few_cases(killed=1)
 @for_each_kill
 def test_a_creation_that_was_killed_is_completed_or_removed(plain: Tenancy, server: Engine, killed: Killed) -> None:
     number = 0
@@ -145,7 +144,6 @@ def test_a_creation_that_was_killed_is_completed_or_removed(plain: Tenancy, serv
     plain.drop("acme")
 
 
-@pytest.mark.few_cases(killed=1)
 @for_each_kill
 def test_a_removal_that_was_killed_is_completed(plain: Tenancy, server: Engine, killed: Killed) -> None:
     number = 0

@@ -54,7 +54,7 @@ def make_migrated(url: URL, environment: Environment) -> Generator[Callable[...,
         each.close()
 
 
-@pytest.mark.few_cases(isolations=1)
+@pytest.mark.all_cases
 @pytest.mark.parametrize("isolations", [("row", "row"), ("row", "row", "schema", "schema")])
 def test_the_exit_code_says_whether_common_tables_differ(
     make_migrated: Callable[..., Tenancy], monkeypatch: pytest.MonkeyPatch, isolations: tuple[str, ...]
@@ -82,7 +82,7 @@ def test_the_exit_code_says_whether_common_tables_differ(
         assert run("--tenants", "schema2").code == 0
 
 
-@pytest.mark.few_cases(change=3)
+@pytest.mark.some_values(change=4)
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_difference_of_common_tables_is_named_and_repaired(pair: Tenancy, engine: Engine, change: str) -> None:
     assert not check(pair).has_drift
@@ -96,7 +96,7 @@ def test_a_difference_of_common_tables_is_named_and_repaired(pair: Tenancy, engi
     assert pair.diagnose() == []
 
 
-@pytest.mark.few_cases(fault=5)
+@pytest.mark.some_values(fault=9)
 @pytest.mark.parametrize("fault", sorted(FAULTS.keys() - NOT_COMPARED))
 def test_what_opens_a_common_table_is_drift(pair: Tenancy, engine: Engine, fault: str) -> None:
     with engine.begin() as connection:
@@ -171,7 +171,7 @@ INDEXES: dict[str, tuple[str, str, str]] = {
 }
 
 
-@pytest.mark.few_cases(kind=6)
+@pytest.mark.some_values(kind=10)
 @pytest.mark.parametrize("kind", INDEXES)
 def test_indexes_that_policies_switch_off_are_named(pair: Tenancy, engine: Engine, pair_url: URL, kind: str) -> None:
     type_, index, condition = INDEXES[kind]

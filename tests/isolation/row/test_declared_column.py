@@ -214,7 +214,6 @@ def test_common_tables_have_the_column_and_keep_keys(owner: Tenancy, url: URL, b
     assert [str(each) for each in left] == [str(TYPES[kind][1][1])]
 
 
-@pytest.mark.few_cases(kind=1)
 @pytest.mark.parametrize("kind", ["uuid", "varchar", "bigint"], indirect=True)
 def test_revisions_may_add_the_column_and_change_rows(url: URL, base: Any, kind: str, environment: Environment) -> None:
     type_ = {"uuid": "sa.Uuid", "varchar": "sa.String(12)", "bigint": "sa.BigInteger"}[kind]

@@ -17,6 +17,8 @@ from tests.isolation import faults
 from tests.isolation.row.conftest import APP, as_role
 from tests.isolation.row.models import APPLICATION, Tag
 
+pytestmark = pytest.mark.each_value
+
 KEYS = ("acme", "berta", "corp")
 
 

@@ -76,7 +76,6 @@ def _flush(session: Any) -> None:
     in_sync(session, lambda each: each.flush())
 
 
-@pytest.mark.few_cases
 def test_a_removal_waits_for_rows_that_are_not_committed_yet(
     prepared: Any, pair: Tenancy, engine: Engine, insert_rows: Callable[[Any], Any]
 ) -> None:
@@ -98,7 +97,6 @@ def test_a_removal_waits_for_rows_that_are_not_committed_yet(
     assert acme not in [tenant.id for tenant in pair.list()]
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
 def test_a_session_of_a_removed_tenant_adds_no_rows(
     prepared: Any, pair: Tenancy, engine: Engine, insert_rows: Callable[[Any], Any], level: str

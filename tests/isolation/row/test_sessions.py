@@ -269,7 +269,7 @@ def _of(dump: dict[str, list[str]], tenant: int) -> dict[str, list[str]]:
     return {table: [row for row in rows if f'"tenant_id": {tenant}' in row] for table, rows in dump.items()}
 
 
-@pytest.mark.few_cases(way=16)
+@pytest.mark.some_values(way=38)
 @pytest.mark.parametrize("way", WRITES)
 def test_a_write_changes_the_rows_of_its_own_tenant(filled: Any, engine: Engine, way: str) -> None:
     """It does to the rows of a tenant in common tables what it does in a schema of its own, and nothing to others'."""

@@ -68,7 +68,6 @@ def test_the_rows_of_one_tenant_are_restored(pair: Tenancy, pair_url: URL, tmp_p
         assert (again.tenant.key, read(app, "acme")) == ("acme", before["acme"])
 
 
-@pytest.mark.few_cases
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("isolation", ["row", "schema"])
 def test_rows_get_the_value_of_the_new_tenant_in_a_declared_column(

@@ -164,6 +164,7 @@ def fleet(url: URL, environment: Environment, monkeypatch: pytest.MonkeyPatch) -
         yield tenancy
 
 
+@pytest.mark.all_cases
 def test_lint_finds_what_a_migration_of_common_tables_refuses(
     fleet: Tenancy, environment: Environment, all_cases: bool
 ) -> None:
@@ -188,7 +189,7 @@ LONG_CHANGES = {
 }  # fmt: skip
 
 
-@pytest.mark.few_cases(step=2)
+@pytest.mark.some_values(step=3)
 @pytest.mark.parametrize("step", LONG_CHANGES)
 def test_lint_finds_long_changes_that_are_refused(fleet: Tenancy, environment: Environment, step: str) -> None:
     """They are not rehearsed."""

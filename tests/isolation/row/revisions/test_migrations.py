@@ -96,7 +96,6 @@ def test_a_preview_names_the_common_schema(fleet: Tenancy, environment: Environm
     )
 
 
-@pytest.mark.few_cases(step=1)
 @pytest.mark.parametrize(
     "step",
     [
@@ -132,7 +131,7 @@ def test_rows_are_moved_between_tables_for_each_tenant(
     assert _read(engine, "SELECT count(*) FROM rows.account") == [(6,)]
 
 
-@pytest.mark.few_cases(step=5)
+@pytest.mark.some_values(step=8)
 @pytest.mark.parametrize(
     ("step", "problem"),
     [
@@ -240,7 +239,6 @@ ONLINE: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.few_cases(way=2)
 @pytest.mark.parametrize("way", ONLINE)
 def test_operations_in_steps_work_on_common_tables(
     fleet: Tenancy, environment: Environment, engine: Engine, way: str

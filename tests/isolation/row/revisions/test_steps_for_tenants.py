@@ -181,7 +181,7 @@ def require_alike(engine: Engine, tenancy: Tenancy, folder: Path) -> None:
     assert tenancy.diagnose() == []
 
 
-@pytest.mark.few_cases(step=3)
+@pytest.mark.some_values(step=7)
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 def test_a_step_does_for_each_tenant_what_it_does_in_a_schema(
     fleet: Tenancy, environment: Environment, engine: Engine, step: str
@@ -310,7 +310,7 @@ if bind.scalar(sa.text("SELECT count(*) FROM invoice")) == 1:
 }
 
 
-@pytest.mark.few_cases(what=2)
+@pytest.mark.some_values(what=5)
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_cannot_be_done_for_each_tenant_is_refused_and_nothing_is_done(
     fleet: Tenancy, environment: Environment, engine: Engine, what: str
