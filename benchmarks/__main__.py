@@ -78,12 +78,12 @@ FULL = Size(
     signup=signup.FULL,
 )
 QUICK = Size(
-    rounds=16,
-    block=10,
+    rounds=4,
+    block=5,
     warm_up=1,
-    tenants_in_memory=500,
-    imports=5,
-    lookups=11,
+    tenants_in_memory=100,
+    imports=3,
+    lookups=5,
     fleet=report.QUICK,
     drift=drift.QUICK,
     isolations=isolations.QUICK,

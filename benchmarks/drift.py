@@ -32,7 +32,7 @@ class Size:
 
 
 FULL = Size(tenants=1_000, tables=40, samples=5)
-QUICK = Size(tenants=20, tables=8, samples=1)
+QUICK = Size(tenants=10, tables=8, samples=1)
 
 
 def measure(server: URL, size: Size, console: Console) -> list[Target]:

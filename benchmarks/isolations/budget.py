@@ -40,7 +40,7 @@ class Size:
 
 
 FULL = Size(tenants=1_000, connections=40, threads=16, requests=20_000)
-QUICK = Size(tenants=8, connections=4, threads=4, requests=200)
+QUICK = Size(tenants=8, connections=4, threads=4, requests=80)
 
 
 def measure(server: URL, size: Size, console: Console) -> list[Target]:

@@ -33,7 +33,7 @@ class Size:
 
 
 FULL = Size(tenants=10_000, rows=1_000, rounds=100)
-QUICK = Size(tenants=100, rows=1_000, rounds=8)
+QUICK = Size(tenants=20, rows=1_000, rounds=4)
 
 
 def measure(server: URL, size: Size, console: Console) -> list[Target]:

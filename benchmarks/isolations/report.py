@@ -53,7 +53,7 @@ class Size:
 
 
 FULL = Size(tenants=1_000, databases=30, rounds=80, warm_up=4, many=many_rows.FULL, budget=budget.FULL)
-QUICK = Size(tenants=30, databases=3, rounds=8, block=10, warm_up=1, many=many_rows.QUICK, budget=budget.QUICK)
+QUICK = Size(tenants=10, databases=2, rounds=4, block=5, warm_up=1, many=many_rows.QUICK, budget=budget.QUICK)
 
 
 def measure(server: URL, size: Size, console: Console) -> list[Target]:

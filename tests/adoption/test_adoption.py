@@ -232,6 +232,7 @@ def test_an_obstacle_refuses_all_before_anything_changes(
     assert catalog(engine.url) == before
 
 
+@pytest.mark.all_cases
 def test_differences_inside_of_tables_may_be_allowed(versioned: Tenancy, legacy: Legacy, engine: Engine) -> None:
     legacy.make(*NAMES)
     run(engine, f"DROP INDEX {NAMES[1]}.ix_tenant_task_project_id")

@@ -119,6 +119,7 @@ def test_a_terminal_without_cursor_movements_gets_lines(large: Project) -> None:
     assert len([line for line in done.err.splitlines() if line.startswith("[")]) == 12
 
 
+@pytest.mark.all_cases
 def test_colours_that_are_forced_on_a_file_do_not_make_it_a_terminal(large: Project) -> None:
     done = large.run("migrate", *WELL, environment={"FORCE_COLOR": "1"})
     assert not MOVEMENT.search(done.err)

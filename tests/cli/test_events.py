@@ -46,6 +46,7 @@ def test_every_line_is_an_event_and_the_last_is_the_report(fleet: Project) -> No
     ]
 
 
+@pytest.mark.all_cases
 def test_the_report_is_the_one_of_json_and_has_failures_by_reason(fleet: Project) -> None:
     fleet.add_revision("t3", "t2", "op.execute(\"DO $$ BEGIN RAISE 'no luck in %', current_schema(); END $$\")")
     report = fleet.invoke("migrate", "--json").json

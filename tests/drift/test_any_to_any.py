@@ -124,7 +124,7 @@ def of_version(engine: Engine, design: str) -> str:
     return design if is_new else re.sub(r"ADD NOT NULL (\w+) NOT VALID", r"ALTER \1 SET NOT NULL", design)
 
 
-@examples(8, 40)
+@examples(4, 40)
 @given(wanted=designs(), there=designs())
 def test_any_schema_becomes_any_other(scratch: Engine, wanted: str, there: str) -> None:
     number = next(_numbers)

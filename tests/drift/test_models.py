@@ -112,6 +112,7 @@ def test_a_change_of_all_tenants_is_found_by_comparison_with_the_revisions(
     assert not check(tenancy, models=True).has_drift
 
 
+@pytest.mark.all_cases
 def test_tenants_behind_the_head_are_compared_with_the_revisions_up_to_theirs(
     make_migrated: Callable[..., Tenancy], environment: Environment, make_tenancy: Callable[..., Tenancy]
 ) -> None:

@@ -107,6 +107,7 @@ def named(entry: Entry, remarks: str) -> bool:
     return any(word.split("(")[0] in remarks for word in words)
 
 
+@pytest.mark.all_cases
 @example(chosen=[IN_ARRAYS])
 @example(chosen=[TO_PARTITIONED])
 @example(chosen=[INHERITED])

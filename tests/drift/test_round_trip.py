@@ -70,6 +70,7 @@ def test_a_required_column_is_added_to_an_empty_table(fleet: Fleet) -> None:
     assert fleet.words() == {}
 
 
+@pytest.mark.all_cases
 def test_a_domain_gets_its_constraints_before_a_column_has_it_inside_of_its_type(fleet: Fleet) -> None:
     fleet.everywhere(
         """

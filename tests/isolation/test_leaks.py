@@ -77,7 +77,7 @@ def run(world: World, number: int, **options: Any) -> None:
 
 
 def test_nothing_leaks(world: World, dose: Callable[[int, int], int]) -> None:
-    run(world, dose(12, 500))
+    run(world, dose(10, 500))
     expected = product([kind.name for kind in ISOLATIONS.values()], DRIVERS)
     assert {*expected} <= {where[1:] for where in world.ran}
     if dose(0, 1):

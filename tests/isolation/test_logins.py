@@ -408,6 +408,7 @@ def test_a_tenants_privileges_end_at_its_database(deploy: Deploy) -> None:
     assert first.url.database != second.url.database
 
 
+@pytest.mark.all_cases
 def test_shared_tables_of_another_database_are_reached_by_the_login_of_the_application(deploy: Deploy) -> None:
     deployment = deploy(TWO_DATABASES_LOGIN)
     execute(deployment.engines["main"], f"GRANT INSERT ON shared.plan TO {GROUP}")

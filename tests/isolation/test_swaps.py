@@ -94,6 +94,7 @@ def test_each_isolation_is_swapped_or_refused() -> None:
     assert {kind.name for kind in KINDS} - {kind.name for kind, _ in [*PAIRS, *REFUSED]} == {"schema, in two databases"}
 
 
+@pytest.mark.all_cases
 def test_a_tenant_whose_database_is_older_than_the_fence_is_swapped(
     deploy: Callable[..., Deployment], tmp_path: Path
 ) -> None:

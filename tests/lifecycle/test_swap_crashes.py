@@ -32,7 +32,7 @@ def test_after_a_kill_at_any_statement_a_swap_is_done_or_not(
     tenancy.suspend("acme-copy")
     mark_copy(tenancy, "acme", "acme-copy")
     before = fingerprint(engine, "t_beta")
-    for number in count(1, dose(11, 4)):
+    for number in count(1, dose(19, 4)):
         with worker(engine.url, processes.swap, "acme", stop_at=number) as victim:
             answer = victim.wait()
             victim.kill()

@@ -418,6 +418,7 @@ def test_former_tables_that_are_released_can_be_written_to(tenancy: Tenancy, eng
     assert structure(engine, "t_acme") == shape
 
 
+@pytest.mark.all_cases
 def test_a_prepared_transaction_refuses_the_swap(two_phase_server: URL) -> None:
     metadata = MetaData(schema="tenant")
     Table("note", metadata, Column("text", Text))

@@ -53,6 +53,7 @@ def test_databases_are_migrated_at_the_same_time_unless_failures_are_counted(
     assert bool(overlaps) == is_at_once
 
 
+@pytest.mark.all_cases
 def test_a_failure_in_each_database_is_reported_by_its_tenant(fleet: Tenancy, main: Engine, eu: Engine) -> None:
     for engine, schema in ((main, "t_m2"), (eu, "t_e3")):
         with engine.begin() as connection:

@@ -126,6 +126,7 @@ def test_other_differences_are_drift_on_either_side(
     assert not drift.check(library, models=models).has_drift
 
 
+@pytest.mark.all_cases
 def test_a_tenant_moves_without_them_and_returns_if_the_shared_rows_exist(
     library: Tenancy, environment: Environment
 ) -> None:

@@ -69,6 +69,7 @@ print(seen)
 """
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("fork", ["python", "c"])
 @pytest.mark.parametrize("options", [{}, {"pool_pre_ping": True}], ids=["", "ping"])
 def test_a_forked_process_has_connections_of_its_own_to_each_database(

@@ -219,6 +219,7 @@ def test_a_preview_tells_what_goes_to_each_database(fleet: Tenancy, eu: Engine) 
     assert {placement.revision for placement in migrations.status(fleet).placements} == {"r1"}
 
 
+@pytest.mark.all_cases
 def test_a_failure_in_the_other_database_is_written_down(fleet: Tenancy, eu: Engine) -> None:
     with eu.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE t_e3.note ADD COLUMN pinned boolean")

@@ -218,7 +218,7 @@ def written(change: dict[str, Any], names: Names) -> tuple[dict[str, Any], Any]:
     return values, where
 
 
-@examples(30, 100)
+@examples(15, 100)
 @given(changes())
 def test_a_backfill_has_the_result_of_an_update(engine: Engine, change: dict[str, Any]) -> None:
     reset(engine)

@@ -147,6 +147,7 @@ def end_in_the_middle(engine: Engine, build: Callable[[], int], function: str) -
             writer.commit()
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("function", ["pg_terminate_backend", "pg_cancel_backend"])
 @pytest.mark.parametrize(
     "step",

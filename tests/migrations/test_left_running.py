@@ -238,6 +238,7 @@ def test_a_worker_whose_threads_never_end_is_killed(
     assert "A worker process is killed, as it has not ended 1 seconds after its last task" in caplog.text
 
 
+@pytest.mark.all_cases
 def test_a_revision_may_use_a_pooled_connection_on_which_another_one_has_run(
     environment: Environment, migrated_tenancy: Make
 ) -> None:

@@ -166,6 +166,7 @@ def test_a_revision_may_let_a_concurrent_build_wait_longer(
         ).scalar()
 
 
+@pytest.mark.all_cases
 def test_outside_of_a_run_limits_hold_too(empty_database: Any) -> None:
     engine = create_engine(empty_database)
     with engine.begin() as connection:

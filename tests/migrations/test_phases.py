@@ -106,6 +106,7 @@ def test_status_checks_the_phase_expand(
         status(fleet, phase="expnad")
 
 
+@pytest.mark.all_cases
 def test_status_checks_the_phase_of_the_shared_tables_too(
     fleet: Tenancy, environment: Environment, migrated_tenancy: Callable[..., Tenancy]
 ) -> None:

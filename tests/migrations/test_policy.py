@@ -241,6 +241,7 @@ def test_tenants_that_have_begun_are_finished_and_reported(
     assert report.left == 3
 
 
+@pytest.mark.all_cases
 def test_a_stop_holds_in_the_last_phase_too(fleet: Make, environment: Environment, engine: Engine) -> None:
     outside = """
     with op.get_context().autocommit_block():

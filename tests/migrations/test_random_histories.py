@@ -137,7 +137,7 @@ def write(history: list[list[str]], folder: Path, migrations: Path) -> Path:
 
 
 @examples(
-    8,
+    3,
     25,
     database=None,
     phases=[Phase.generate, Phase.shrink],

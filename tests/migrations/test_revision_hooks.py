@@ -90,6 +90,7 @@ def test_a_column_that_a_hook_removes_is_removed_with_its_type(
         downgrade(tenancy, "-1", jobs=0)
 
 
+@pytest.mark.all_cases
 def test_a_hook_divides_a_revision_and_all_parts_are_written(
     environment: Environment, make: Make, metadata: sa.MetaData, engine: Engine
 ) -> None:

@@ -129,6 +129,7 @@ def test_a_tenant_that_was_migrated_since_is_refused_and_unchanged(
     assert revisions(engine) == everywhere("one", k0="two", k1="four", k2="three")
 
 
+@pytest.mark.all_cases
 def test_the_same_command_finishes_the_reversal_and_then_changes_nothing(fleet: Make, engine: Engine) -> None:
     run = migrate(fleet())
     assert len(downgrade_run(fleet(), run.run_id, tenants=["k1"]).migrated) == 1
@@ -219,6 +220,7 @@ def test_migrations_before_a_kill_are_reversed(
     assert look(engine) == before
 
 
+@pytest.mark.all_cases
 def test_migrations_before_the_death_of_a_worker_are_reversed(
     environment: Environment, fleet: Make, engine: Engine, tmp_path: Path
 ) -> None:

@@ -208,6 +208,7 @@ def test_spares_are_migrated_with_the_fleet_and_claimed_at_their_revision_only(
     assert look(engine, "beta") == look(engine, "early")
 
 
+@pytest.mark.all_cases
 def test_a_changed_revision_makes_other_spares(fleet: Make, environment: Environment, spares: Spares) -> None:
     keep_spares(fleet(), 2)
     before = spares()

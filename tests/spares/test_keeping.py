@@ -310,6 +310,7 @@ def test_a_claim_during_a_migration_leaves_no_failure(
     assert [*spares().values()] == ["spare"] * 2
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("end", ["killed", "stopped"])
 def test_a_run_that_is_over_leaves_spares_to_claim(
     end: str, fleet: Make, environment: Environment, engine: Engine, spares: Spares

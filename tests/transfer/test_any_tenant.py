@@ -62,7 +62,7 @@ def lines(draw: st.DrawFn) -> list[dict[str, Any]]:
     return draw(st.lists(line, max_size=12))
 
 
-@examples(4, 60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@examples(2, 60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     design=designs(),
     rows=lines(),

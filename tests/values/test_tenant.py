@@ -84,7 +84,7 @@ def test_a_tenant_becomes_a_dictionary_of_json(tenant: Tenant) -> None:
     assert json.loads(json.dumps(tenant.attributes)) == ATTRIBUTES
 
 
-@examples(20, 100)
+@examples(5, 100)
 @given(attributes=st.dictionaries(st.text(), JSON))
 @example(attributes={"large": 10**400, "deep": {"er": [[]]}, "": {}})
 def test_attributes_are_equal_to_plain_ones_also_after_pickling(attributes: dict[str, Any]) -> None:

@@ -93,6 +93,7 @@ def test_every_shared_revision_can_be_downgraded(tenancy: Tenancy) -> None:
     assert catalog(tenancy, "shared") == head
 
 
+@pytest.mark.all_cases
 def test_projects_get_keys_and_tasks_get_numbers(tenancy: Tenancy) -> None:
     tenancy.create("acme")
     downgrade(tenancy, "0004", jobs=0)

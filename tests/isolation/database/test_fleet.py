@@ -72,6 +72,7 @@ def test_a_database_that_is_gone_fails_its_tenant_only(
     assert tenancy.diagnose() == []
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("options", [{"engine": "alembic", "jobs": 2}, {"jobs": 0}, {"engine": "replay", "jobs": 2}])
 def test_each_way_to_migrate_reaches_every_database(
     tenancy: Tenancy, environment: Environment, options: dict[str, Any]

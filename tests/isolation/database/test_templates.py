@@ -80,6 +80,7 @@ def test_a_new_database_is_a_copy_and_not_migrated(
     assert [each.state for each in migrations.status(tenancy).placements] == ["current", "current"]
 
 
+@pytest.mark.all_cases
 def test_a_template_is_replaced_when_the_revisions_change(
     tenancy: Tenancy, make: Make, environment: Environment, statements: list[str], templates: Callable[[], list[str]]
 ) -> None:

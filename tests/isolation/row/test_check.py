@@ -109,6 +109,7 @@ def test_what_opens_a_common_table_is_drift(pair: Tenancy, engine: Engine, fault
     assert pair.diagnose() == []
 
 
+@pytest.mark.all_cases
 def test_models_are_compared_with_common_tables(
     make_migrated: Callable[..., Tenancy], environment: Environment
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_revision_that_the_code_does_not_have_is_compared_with_nothing(
     assert check(make_migrated()).alone == ("row0",)
 
 
+@pytest.mark.all_cases
 def test_autogenerate_does_not_see_the_isolation(
     make_migrated: Callable[..., Tenancy], environment: Environment
 ) -> None:
