@@ -92,7 +92,7 @@ def test_help_lists_every_command_and_each_has_an_example(bare_project: Project)
     commands = [[str(command.name)] for command in COMMANDS]
     commands += [["domain", str(command.name)] for command in DOMAIN_COMMANDS]
     commands += [["runs", str(command.name)] for command in RUNS_COMMANDS]
-    assert len(commands) == 35
+    assert len(commands) == 36
     for command in commands:
         assert command[0] in overview.out
         described = bare_project.invoke(*command, "--help")

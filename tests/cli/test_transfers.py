@@ -25,6 +25,22 @@ def test_a_tenant_is_backed_up_verified_and_restored_as_another(fleet: Project, 
         assert connection.scalar(text("SELECT version_num FROM t_beta.alembic_version")) == "t2"
 
 
+def test_a_tenant_is_exported(fleet: Project, project_engine: Engine) -> None:
+    with project_engine.begin() as connection:
+        connection.execute(text("INSERT INTO shared.countries VALUES ('de')"))
+        connection.execute(text("INSERT INTO t_acme.invoices (id, country) VALUES (1, 'de'), (2, 'de')"))
+    done = fleet.invoke("export", "acme")
+    assert (done.code, done.err) == (0, "")
+    assert re.match(r"Exported acme \(tables: \d+, rows: 2\), in .*acme-export\nrevision +t2\n", done.out)
+    assert (fleet.folder / "acme-export" / "invoices.csv").read_text().splitlines()[1][:1] == "1"
+    again = fleet.invoke("export", "acme")
+    assert (again.code, again.out) == (1, "")
+    assert "it exists already" in again.err
+    made = fleet.invoke("export", "acme", "--format", "parquet", "-o", "typed", "--json").json
+    assert (made["rows"], made["format"], made["tables"]["invoices"]) == (2, "parquet", 2)
+    assert fleet.invoke("export", "acme", "--format", "xml").code == 2
+
+
 def test_beside_a_living_tenant_the_tables_that_differ_are_shown(fleet: Project, project_engine: Engine) -> None:
     fleet.invoke("backup", "acme")
     with project_engine.begin() as connection:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +78,30 @@ def test_a_copy_has_the_rows_of_its_tenant_and_none_of_the_neighbours(
     deployment.work("acme", lambda session: fill(session, "later"))
     assert [len(deployment.work(copy, rows)[2]) for copy in ("beta", "gamma")] == [6, 6], "the triggers work again"
     assert deployment.operator.diagnose() == []
+
+
+@pytest.mark.parametrize("chosen", ["csv", "parquet"])
+@pytest.mark.parametrize("kind", [*KINDS, DATABASE_LOGIN], ids=lambda kind: kind.name)
+def test_an_export_has_the_rows_of_its_tenant_and_none_of_the_neighbours(
+    filled: Callable[[Kind], Deployment], kind: Kind, chosen: Any, tmp_path: Path
+) -> None:
+    deployment = filled(kind)
+    made = transfer.export(deployment.operator, "acme", tmp_path / "out", format=chosen)
+    assert made.tables == {"entry": 3, "project": 4, "task": 3}
+    tables = json.loads((made.path / "export.json").read_text())["tables"]
+    assert {each["table"]: [column["name"] for column in each["columns"]] for each in tables}["project"] == [
+        column.name for column in Project.__table__.columns
+    ], "the tenant column is left out"
+    if chosen == "csv":
+        found = [[*csv.DictReader(StringIO((made.path / each["file"]).read_text(), newline=""))] for each in tables]
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        found = [parquet.read_table(made.path / each["file"]).to_pylist() for each in tables]
+    projects, tasks = found[1:]
+    expected = deployment.work("acme", rows)
+    assert sorted((int(row["id"]), row["name"]) for row in projects) == [(row.id, row.name) for row in expected[0]]
+    assert {row["title"] for row in tasks} == {WRITTEN}
+    assert CANARY not in str(found)
 
 
 @pytest.mark.parametrize("origin", [SCHEMA, ROW, DATABASE], ids=lambda kind: kind.name)

@@ -69,6 +69,7 @@ def test_a_whole_life_is_recorded(fleet: Tenancy, engine: Engine, environment: E
     for name in ("one", "two"):
         transfer.backup(fleet, "acme", tmp_path / f"{name}.tenant")
     assert last(fleet, "acme").details["file"] == "two.tenant"
+    transfer.export(fleet, "acme", tmp_path / "out")
     lifecycle.rename(fleet, "acme", "globex", schema=True)
     assert last(fleet, "globex").details.items() >= {"from_key": "acme", "from_schema": "t_acme"}.items()
     fleet.create("copy")
@@ -101,6 +102,7 @@ def test_a_whole_life_is_recorded(fleet: Tenancy, engine: Engine, environment: E
             "downgraded",
             "stamped",
             "backed_up",
+            "exported",
             "renamed",
             "swapped",
             "drop_scheduled",

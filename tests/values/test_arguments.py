@@ -375,6 +375,16 @@ OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Wrong]]] = {
             "progress": NOT_FUNCTION,
         },
     ),
+    "transfer.export": (
+        transfer.export,
+        {
+            "tenancy": NOT_TENANCY,
+            "key": NOT_KEY,
+            "folder": (None, *NOT_PATH),
+            "format": ("json", "CSV", "", True, 5, None),
+            "progress": NOT_FUNCTION,
+        },
+    ),
     "transfer.verify": (transfer.verify, {"path": (None, *NOT_PATH)}),
     "transfer.restore": (
         transfer.restore,

@@ -79,6 +79,12 @@ COMMANDS = (
         panel="Tenants",
     ),
     LazyCommand(
+        "export",
+        "exporting.export",
+        "Write a folder with the rows of a tenant in one snapshot, a file for each table, for other programs.",
+        panel="Tenants",
+    ),
+    LazyCommand(
         "clone",
         "cloning.clone",
         "Create a tenant with the rows of another one, changed on request, for staging or a demo.",

@@ -50,6 +50,7 @@ class Event(StrEnum):
     STAMPED = "stamped"
     BACKED_UP = "backed_up"
     """Of backups with nothing between them, the last one is kept."""
+    EXPORTED = "exported"
     DROP_SCHEDULED = "drop_scheduled"
     DROP_CANCELLED = "drop_cancelled"
     DROPPING = "dropping"

@@ -1,4 +1,4 @@
-"""Backup, restore, clone and move of single tenants. Names are imported on first use."""
+"""Backup, restore, clone, move and export of single tenants. Names are imported on first use."""
 
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from tenantkit.transfer.backups import backup, verify
     from tenantkit.transfer.cloning import clone, preview_clone
     from tenantkit.transfer.compare import differences
+    from tenantkit.transfer.exporting import export
     from tenantkit.transfer.fleet import backup_all
     from tenantkit.transfer.moving import Move, finish_move, move
     from tenantkit.transfer.restoring import preview, restore
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
         Backup,
         Cloned,
         ClonePlan,
+        Export,
         FleetBackup,
         MissingRows,
         Restored,
@@ -27,6 +29,7 @@ __all__ = [
     "Backup",
     "ClonePlan",
     "Cloned",
+    "Export",
     "FleetBackup",
     "MissingRows",
     "Move",
@@ -38,6 +41,7 @@ __all__ = [
     "backup_all",
     "clone",
     "differences",
+    "export",
     "finish_move",
     "move",
     "preview",
@@ -47,5 +51,5 @@ __all__ = [
 ]
 
 __getattr__, __dir__ = lazy_names(
-    globals(), ("results", "backups", "restoring", "fleet", "compare", "cloning", "transform", "moving")
+    globals(), ("results", "backups", "restoring", "fleet", "compare", "cloning", "transform", "moving", "exporting")
 )

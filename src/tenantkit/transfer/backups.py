@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import closing
 from os import PathLike
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
-
 from tenantkit.arguments import FUNCTION, PATH, one_of, optional, require
 from tenantkit.deployment import TENANCY, Deployment
-from tenantkit.postgres.errors import reason
-from tenantkit.registry import history, store
+from tenantkit.registry import store
 from tenantkit.registry.history import Event
-from tenantkit.tenant import KEY, Tenant
+from tenantkit.tenant import KEY
 from tenantkit.transfer import catalog
 from tenantkit.transfer import compression as zstd
 from tenantkit.transfer.completeness import require_complete
@@ -23,11 +19,10 @@ from tenantkit.transfer.compression import Compression
 from tenantkit.transfer.copying import copy_out
 from tenantkit.transfer.file import BackupWriter, reading, writing
 from tenantkit.transfer.manifest import Contents
+from tenantkit.transfer.recording import record
 from tenantkit.transfer.results import Backup, describe
 from tenantkit.transfer.source import read_manifest, require_readable
 from tenantkit.transfer.source import reading as reading_rows
-
-_log = logging.getLogger("tenantkit.transfer")
 
 Progress = Callable[[str, int, int], object]
 """Called before each table with its name, its number, and the number of tables."""
@@ -82,7 +77,8 @@ def backup(
             )
         )
     made = describe(file, chosen, manifest, contents)
-    _record(tenancy, source.tenant, made)
+    details = {"file": made.path.name, "rows": made.rows, "bytes": made.size}
+    record(tenancy, source.tenant, Event.BACKED_UP, details)
     return made
 
 
@@ -95,13 +91,3 @@ def verify(path: str | PathLike[str]) -> Backup:
     require(path=(path, PATH))
     with reading(Path(path)) as file:
         return describe(file.path, file.compression, file.manifest, file.contents)
-
-
-def _record(tenancy: Deployment, tenant: Tenant, made: Backup) -> None:
-    """Write the backup into the tenant's history, where the login may: a backup needs to read only."""
-    try:
-        with tenancy.engine.begin() as connection:
-            details = {"file": made.path.name, "rows": made.rows, "bytes": made.size}
-            history.record(connection, tenant, Event.BACKED_UP, details)
-    except DBAPIError as error:
-        _log.warning("The backup of tenant %r is not in its history: %s", tenant.key, reason(error))

@@ -13,7 +13,6 @@ from tenantkit.arguments import FLAG, FUNCTION, JSON_OBJECT, NAME, STORABLE_NAME
 from tenantkit.deployment import TENANCY, Deployment
 from tenantkit.exceptions import TenantExistsError
 from tenantkit.lifecycle.order import Order, check_order
-from tenantkit.migrations.results.heads import format_heads
 from tenantkit.registry import store
 from tenantkit.registry.history import Event
 from tenantkit.status import Status
@@ -143,7 +142,7 @@ def _plan(tenancy: Deployment, order: Order, rows: LivingRows) -> ClonePlan:
         name=order.name,
         isolation=str(order.isolation),
         database=order.wanted,
-        from_revision=format_heads(rows.manifest.heads or ()) or None,
+        from_revision=rows.manifest.revision,
         to_revision=require_revisions(tenancy, rows.manifest, rows.subject),
         rows=rows.rows,
         transformed=rows.transform.names,

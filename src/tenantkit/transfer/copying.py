@@ -11,14 +11,14 @@ from sqlalchemy import Connection
 from tenantkit.transfer.file import MEMBER
 
 
-def copy_out(connection: Connection, source: str) -> Generator[bytes | bytearray]:
+def copy_out(connection: Connection, source: str, options: str = "FORMAT text") -> Generator[bytes | bytearray]:
     """Yield the rows of *source*, a table with columns or a query in parentheses, in blocks of whole rows.
 
     To be closed where it is not read to its end: until then, the connection waits for it.
     Each row costs one call of libpq, in place of a call of psycopg's, which takes twice the processor time.
     """
     driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(f"COPY {source} TO STDOUT") as copy:
+    with driver.cursor() as cursor, cursor.copy(f"COPY {source} TO STDOUT ({options})") as copy:
         block = bytearray()
         while True:
             size, row = driver.pgconn.get_copy_data(1)

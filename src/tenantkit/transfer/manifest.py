@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
+from tenantkit.migrations.results.heads import format_heads
+
 FORMAT = "tenantkit backup"
 VERSION = 1
 """The version of the format. A change that older versions of tenantkit would misread adds one."""
@@ -55,6 +57,11 @@ class Manifest:
     def key(self) -> str:
         """The tenant's key."""
         return str(self.tenant["key"])
+
+    @property
+    def revision(self) -> str | None:
+        """The revisions as one text."""
+        return format_heads(self.heads or ()) or None
 
     def dump(self) -> bytes:
         """Return the text of the file."""

@@ -105,7 +105,7 @@ def plan(
             database=order.wanted,
             domains=tuple(order.domains),
             domains_left_out=tuple(taken),
-            from_revision=format_heads(manifest.heads or ()) or None,
+            from_revision=manifest.revision,
             to_revision=to_revision,
             rows=file.contents.rows,
             missing=tuple(_find_missing(connection, file.contents.references)),

@@ -8,8 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenantkit.migrations.results.heads import format_heads
-
 if TYPE_CHECKING:
     from tenantkit.tenant import Tenant
     from tenantkit.transfer.manifest import Contents, Manifest
@@ -52,6 +50,27 @@ class FleetBackup:
     """The reason for each tenant without a file, by its key."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """A folder with the rows of a tenant, for other programs."""
+
+    path: Path
+    format: str
+    """``csv`` or ``parquet``."""
+    key: str
+    revision: str | None
+    """The revision of the tables; ``None`` without migrations."""
+    size: int
+    """The size of all files, in bytes."""
+    tables: Mapping[str, int]
+    """The number of rows of each table."""
+
+    @property
+    def rows(self) -> int:
+        """The number of rows in all tables."""
+        return sum(self.tables.values())
+
+
 def describe(path: Path, compression: str, manifest: Manifest, contents: Contents) -> Backup:
     """Return what a complete file says of itself."""
     return Backup(
@@ -64,7 +83,7 @@ def describe(path: Path, compression: str, manifest: Manifest, contents: Content
         key=manifest.key,
         name=str(manifest.tenant["name"]),
         isolation=str(manifest.tenant["isolation"]),
-        revision=format_heads(manifest.heads or ()) or None,
+        revision=manifest.revision,
         tables={each.table: each.rows for each in contents.tables},
     )
 
