@@ -158,7 +158,7 @@ def written(engine: Engine) -> list[str]:
         ]
 
 
-@pytest.mark.some_values(start=25)
+@pytest.mark.some_values(start=14)
 @pytest.mark.parametrize(("start", "use", "options"), spread(STARTS, USES, OPTIONS))
 def test_what_a_revision_leaves_running_does_not_work_in_the_next_tenant(
     start: str,
@@ -186,7 +186,7 @@ def test_what_a_revision_leaves_running_does_not_work_in_the_next_tenant(
         assert "It was refused. Let the revision wait" in said
 
 
-@pytest.mark.some_values(how=18)
+@pytest.mark.some_values(how=10)
 @pytest.mark.parametrize(("how", "use", "options"), spread(WAITED, USES, OPTIONS))
 def test_threads_and_tasks_that_a_revision_waits_for_work_in_its_tenant(
     how: str, use: str, options: str, fleet: Tenancy, environment: Environment, engine: Engine

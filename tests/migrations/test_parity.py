@@ -81,7 +81,7 @@ def tenancy_of(url: URL, folder: Path, placeholder: str | None) -> Tenancy:
     return Tenancy(url, shared=shared, tenant=tenant, placeholder=placeholder, migrations=folder, listen=False)
 
 
-@pytest.mark.some_values(case=32)
+@pytest.mark.some_values(case=20)
 @pytest.mark.parametrize(
     ("template", "case"),
     [pytest.param(way, case, id=f"{name}-{case}") for name, (way, cases) in WAYS.items() for case in cases],

@@ -13,6 +13,7 @@ _WAITING = "import time; print('ready', flush=True); time.sleep(60)"
 _ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_process_that_a_test_starts_ends_at_a_signal(number: signal.Signals) -> None:
     with subprocess.Popen([sys.executable, "-c", _WAITING], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:

@@ -93,7 +93,6 @@ def databases(server: URL) -> set[str]:
         return {name for (name,) in connection.execute(query)}
 
 
-@pytest.mark.all_cases
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_application_gets_its_tenants_and_sessions_that_leave_nothing(
     make_shop: Callable[..., Shop], workers: int
