@@ -62,7 +62,7 @@ test-examples: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --cases=all examples $(ARGS)
 
 test-libraries: $(VENV)/.libraries
-	$(BIN)/python -m pytest docs/howto/use-with tests/libraries tests/web/test_gunicorn.py \
+	$(BIN)/python -m pytest --cases=all docs/howto/use-with tests/libraries tests/web/test_gunicorn.py \
 		tests/web/test_jwt.py tests/web/test_litestar_and_quart.py $(ARGS)
 
 lint: $(VENV)/.dev
