@@ -224,7 +224,7 @@ def test_after_a_kill_at_any_statement_of_keeping_the_next_keeper_or_doctor_reco
     for key in ("beta", "gamma"):  # so that there is a script, and statements are few
         tenancy.create(key)
     before = fingerprint(engine, "t_beta")
-    for number in count(1 + repairs, dose(61, 1)):
+    for number in count(1 + repairs, dose(225, 1)):
         # One is removed, and two are made.
         keep_spares(tenancy, 2)
         spoilt = tenancy.list(status=Status.SPARE)[0].schema

@@ -38,7 +38,7 @@ def test_after_a_kill_at_any_statement_the_next_process_recovers(
     dose: Callable[[int, int], int],
 ) -> None:
     before = fingerprint(engine, "t_acme")
-    step = dose(41, 1)
+    step = dose(81, 1)
     first = 1 + (11 * RESTORES.index(restore) + 7 * (recovery == "repair")) % step
     for number in count(first, step):
         with worker(engine.url, restore, str(file), stop_at=number) as victim:

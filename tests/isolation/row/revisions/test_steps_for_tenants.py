@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from sqlalchemy import URL, Engine, text
 
 from tenantkit import MigrationError, Tenancy, migrations
 from tests.isolation.row.conftest import make_owner
 from tests.migrations.environments import Environment
+from tests.support.generated import examples
 
 TABLES = """
 account = sa.table("account", sa.column("id"), sa.column("name"), sa.column("kind", sa.Enum("a", "b", name="kind", schema="tenant")), schema="tenant")
@@ -192,7 +193,7 @@ def test_a_step_does_for_each_tenant_what_it_does_in_a_schema(
 
 
 @pytest.mark.all_cases
-@settings(max_examples=25, deadline=None, suppress_health_check=[*HealthCheck])
+@examples(3, 25, suppress_health_check=[*HealthCheck])
 @given(steps=st.lists(st.sampled_from(sorted(REPEATABLE)), min_size=2, max_size=5))
 def test_so_do_several_steps_in_any_order(
     fleet: Tenancy, environment: Environment, engine: Engine, steps: list[str]
