@@ -141,7 +141,7 @@ def test_a_file_that_exists_is_not_overwritten(fleet: Project) -> None:
     (fleet.folder / "acme.tenant").write_text("precious")
     done = fleet.invoke("backup", "acme")
     assert (done.code, (fleet.folder / "acme.tenant").read_text()) == (1, "precious")
-    assert "the file exists already" in done.err
+    assert "it exists already" in done.err
     assert "the file cannot be used" in fleet.invoke("verify", "acme.tenant").err
 
 
@@ -152,7 +152,7 @@ def test_a_tenant_that_fails_does_not_stop_the_backup_of_all(fleet: Project) -> 
     assert done.code == 1
     assert done.out.startswith("Backed up 2 of 3 tenants")
     assert "initech" in done.err
-    assert "the file exists already" in done.err
+    assert "it exists already" in done.err
     assert [fleet.invoke("verify", f"backups/{key}.tenant").code for key in ("acme", "umbrella", "initech")] == [
         0,
         0,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import combinations, groupby
 from math import isqrt
 from typing import Any, TypeAlias, TypeVar
@@ -50,14 +51,18 @@ def all_cases(pytestconfig: pytest.Config) -> bool:
     return bool(pytestconfig.getoption("cases") != "few")
 
 
+def number_of(size: str, few: int, many: int) -> int:
+    """Return *few* or *many*, or for ``--cases=more`` the root of their product."""
+    return {"few": few, "more": isqrt(few * many), "all": many}[size]
+
+
 @pytest.fixture(scope="session")
 def dose(all_cases: bool, pytestconfig: pytest.Config) -> Callable[[int, int], int]:
     """Return a function that chooses: the first number by default, the second with ``--cases=all``.
 
     With ``--cases=more``, it is one between them: the root of their product.
     """
-    size = pytestconfig.getoption("cases")
-    return lambda few, many: {"few": few, "more": isqrt(few * many), "all": many}[size]
+    return partial(number_of, pytestconfig.getoption("cases"))
 
 
 @pytest.hookimpl(trylast=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isqrt
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.cases import number_of
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,6 +24,6 @@ def examples(few: int, many: int, **options: Any) -> Callable[[Any], Any]:
 
     With ``--cases=more``, it gets a number between them: the root of their product.
     """
-    number = {"few": few, "more": isqrt(few * many), "all": many}[settings.get_current_profile_name()]
+    number = number_of(settings.get_current_profile_name(), few, many)
     in_both_sizes = pytest.mark.usefixtures("all_cases")
     return lambda test: in_both_sizes(settings(max_examples=number, **options)(test))

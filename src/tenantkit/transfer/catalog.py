@@ -82,6 +82,15 @@ _DEFAULTS = text(
     WHERE {OWN} AND relkind IN ('r', 'p') ORDER BY relname
     """
 )
+_COLUMNS = text(
+    f"""
+    SELECT relname::text AS "table", attname::text AS name, format_type(atttypid, atttypmod) AS type,
+        CASE typbasetype WHEN 0 THEN format_type(atttypid, atttypmod) ELSE format_type(typbasetype, typtypmod) END
+            AS base
+    FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid JOIN pg_type ON pg_type.oid = atttypid
+    WHERE {OWN} AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped ORDER BY relname, attnum
+    """
+)
 _COLUMN_TYPES = text(
     """
     SELECT attname::text AS name, coalesce(nullif(typbasetype, 0), atttypid)::bigint AS type,
@@ -151,6 +160,11 @@ def read_tables(connection: Connection, schema: str, *, without: str | None = No
         )
         for row in connection.execute(_TABLES, where(schema))
     }
+
+
+def read_columns(connection: Connection, schema: str) -> Sequence[Any]:
+    """Return all columns of a schema, also generated ones: table, name, type, and the type below a domain."""
+    return connection.execute(_COLUMNS, where(schema)).all()
 
 
 def read_column_types(connection: Connection, schema: str, table: str) -> Mapping[str, tuple[int, bool]]:

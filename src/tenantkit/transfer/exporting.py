@@ -15,19 +15,16 @@ from tempfile import mkdtemp
 from typing import Any, BinaryIO, Literal
 from urllib.parse import quote
 
-from sqlalchemy import text
-
 from tenantkit.arguments import PATH, one_of, require
 from tenantkit.deployment import TENANCY, Deployment
-from tenantkit.exceptions import BackupError
 from tenantkit.registry import store
 from tenantkit.registry.history import Event
 from tenantkit.tenant import KEY
 from tenantkit.transfer import catalog, parquet
 from tenantkit.transfer.backups import PROGRESS, Progress
-from tenantkit.transfer.catalog import OWN, where
 from tenantkit.transfer.completeness import require_complete
 from tenantkit.transfer.copying import copy_out
+from tenantkit.transfer.file import making
 from tenantkit.transfer.manifest import Manifest
 from tenantkit.transfer.parquet import ExportedColumn
 from tenantkit.transfer.recording import record
@@ -38,16 +35,6 @@ Format = Literal["csv", "parquet"]
 
 CONTENTS = "export.json"
 """The file that says what the others are."""
-
-_COLUMNS = text(
-    f"""
-    SELECT relname::text AS "table", attname::text AS name, format_type(atttypid, atttypmod) AS type,
-        CASE typbasetype WHEN 0 THEN format_type(atttypid, atttypmod) ELSE format_type(typbasetype, typtypmod) END
-            AS base
-    FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid JOIN pg_type ON pg_type.oid = atttypid
-    WHERE {OWN} AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped ORDER BY relname, attnum
-    """
-)
 
 
 def export(
@@ -94,11 +81,11 @@ def export(
     with _writing(path) as part, reading(tenancy, tenant) as source:
         require_complete(source)
         manifest = read_manifest(tenancy, source)
-        columns = _read_columns(source)
+        columns, tables = _read_columns(source), source.wholes
         files: list[dict[str, Any]] = []
-        for number, table in enumerate(source.wholes, 1):
+        for number, table in enumerate(tables, 1):
             if progress is not None:
-                progress(table.name, number, len(source.wholes))
+                progress(table.name, number, len(tables))
             file = f"{quote(table.name, safe=' ')}.{format}"
             with _create(part / file) as stream:
                 rows, stored = _write_table(source, table.name, columns.get(table.name, ()), stream, format)
@@ -118,10 +105,10 @@ def export(
 
 
 def _read_columns(source: Source) -> dict[str, list[ExportedColumn]]:
-    """Return the columns of each table, also generated ones, without the tenant column."""
+    """Return the columns of each table, without the tenant column."""
     without = source.column.name if source.column else None
     found: dict[str, list[ExportedColumn]] = {}
-    for row in source.connection.execute(_COLUMNS, where(source.schema)):
+    for row in catalog.read_columns(source.connection, source.schema):
         if row.name != without:
             found.setdefault(row.table, []).append(ExportedColumn(row.name, row.type, row.base))
     return found
@@ -166,21 +153,14 @@ def _writing(path: Path) -> Generator[Path]:
 
     :raises BackupError: if it exists, or cannot be written.
     """
-    if path.exists() or path.is_symlink():
-        raise BackupError(str(path), "it exists already", "Give another name, or remove it.")
-    part: Path | None = None
-    try:
+    with making(path):
         part = Path(mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-        yield part
-        part.rename(path)
-        part = None
-    except OSError as error:
-        raise BackupError(
-            str(path), f"it cannot be written: {error.strerror or error}", "Nothing is left of it."
-        ) from error
-    finally:
-        if part is not None:
+        try:
+            yield part
+            part.rename(path)
+        except BaseException:
             shutil.rmtree(part, ignore_errors=True)
+            raise
 
 
 @contextmanager

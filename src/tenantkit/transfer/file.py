@@ -76,30 +76,40 @@ def writing(path: Path, compression: Compression) -> Generator[BinaryIO]:
 
     :raises BackupError: if it exists, or cannot be written.
     """
-    if path.exists():
-        raise BackupError(str(path), "the file exists already", "Give another name, or remove it.")
-    part: str | None = None
+    with making(path):
+        descriptor, name = mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        part = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                stream = zstd.compressing(file, compression)
+                try:
+                    yield stream
+                finally:
+                    if stream is not file:
+                        stream.close()
+                file.flush()
+                os.fsync(descriptor)
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+
+
+@contextmanager
+def making(path: Path) -> Generator[None]:
+    """Make the file or folder *path* in the block.
+
+    :raises BackupError: if it exists, or cannot be written.
+    """
+    if path.exists() or path.is_symlink():
+        raise BackupError(str(path), "it exists already", "Give another name, or remove it.")
     try:
-        descriptor, part = mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            stream = zstd.compressing(file, compression)
-            try:
-                yield stream
-            finally:
-                if stream is not file:
-                    stream.close()
-            file.flush()
-            os.fsync(descriptor)
-        Path(part).replace(path)
-        part = None
+        yield
     except OSError as error:
         raise BackupError(
             str(path), f"it cannot be written: {error.strerror or error}", "Nothing is left of it."
         ) from error
-    finally:
-        if part is not None:
-            with suppress(OSError):
-                Path(part).unlink()
 
 
 class BackupFile:

@@ -16,20 +16,6 @@ from tenantkit.postgres.quoting import quote_identifier
 _MOST_DIGITS = 38
 """Number of digits of Parquet's decimals, as Arrow has them in 128 bits."""
 
-_TYPES = {
-    "boolean": "bool",
-    "smallint": "int16",
-    "integer": "int32",
-    "bigint": "int64",
-    "real": "float32",
-    "double precision": "float64",
-    "bytea": "binary",
-    "date": "date32",
-    "timestamp without time zone": "timestamp[us]",
-    "timestamp with time zone": "timestamp[us, tz=UTC]",
-}
-"""The names of Arrow's types, by those of PostgreSQL without a precision."""
-
 _HAS_YEAR = ("date", "timestamp")
 
 
@@ -70,6 +56,18 @@ def examination(query: str, columns: Sequence[ExportedColumn]) -> str:
 def types(columns: Sequence[ExportedColumn], examined: Any) -> dict[str, Any]:
     """Return the type in the file of each column, text where the `examination` found what no other one can hold."""
     arrow = _load("pyarrow")
+    simple = {
+        "boolean": arrow.bool_(),
+        "smallint": arrow.int16(),
+        "integer": arrow.int32(),
+        "bigint": arrow.int64(),
+        "real": arrow.float32(),
+        "double precision": arrow.float64(),
+        "bytea": arrow.binary(),
+        "date": arrow.date32(),
+        "timestamp without time zone": arrow.timestamp("us"),
+        "timestamp with time zone": arrow.timestamp("us", tz="UTC"),
+    }
     found: dict[str, Any] = {}
     for number, column in enumerate(columns):
         if getattr(examined, f"odd{number}", False):
@@ -77,8 +75,7 @@ def types(columns: Sequence[ExportedColumn], examined: Any) -> dict[str, Any]:
         elif digits := _digits(column.base):
             found[column.name] = arrow.decimal128(*digits)
         else:
-            base = re.sub(r"\(\d+\)", "", column.base)
-            found[column.name] = _type(arrow, _TYPES.get(base, "string"))
+            found[column.name] = simple.get(re.sub(r"\(\d+\)", "", column.base), arrow.string())
     return found
 
 
@@ -89,7 +86,7 @@ def write(stream: BinaryIO, stored: Mapping[str, Any], blocks: Iterable[bytes | 
     with _load("pyarrow.parquet").ParquetWriter(stream, schema, compression="zstd") as writer:
         for block in blocks:
             if stored:
-                writer.write_table(_read(block, stored).cast(schema))
+                writer.write_table(_read(block, stored))
 
 
 def _read(block: bytes | bytearray, stored: Mapping[str, Any]) -> Any:
@@ -121,12 +118,6 @@ def _digits(base: str) -> tuple[int, int] | None:
         return None
     precision, scale = map(int, found.groups())
     return (precision, scale) if scale <= precision <= _MOST_DIGITS else None
-
-
-def _type(arrow: Any, name: str) -> Any:
-    if name.startswith("timestamp"):
-        return arrow.timestamp("us", tz="UTC" if "UTC" in name else None)
-    return getattr(arrow, {"bool": "bool_"}.get(name, name))()
 
 
 def _load(name: str) -> Any:
