@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Generator
 from contextlib import closing
 from itertools import product
@@ -46,6 +47,13 @@ ACTIONS = {
     *("caller's connection, commit", "caller's connection, rollback", "savepoint, release", "savepoint, rollback"),
 }
 """Actions that must have run, as otherwise nothing was searched."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Generator[None]:
+    """Collect streams that an error has left, so that no later test, which does not expect them, gets a warning."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
